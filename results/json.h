@@ -1,0 +1,30 @@
+// Everything that assay says or hears in JSON. Sole includer of nlohmann. Readers treat their input
+// as hostile: depth, size and numbers are bounded, unknown keys are ignored, and every error is one
+// sentence with the source, the key and what to do.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "results/compare.h"
+#include "results/run.h"
+
+namespace assay {
+
+// results/FORMAT.md: compact, one record a line.
+std::string RunToJson(const Run& run);
+// `source` names the text in errors. Refuses another format, a newer version, an unknown need.
+Run RunFromJson(std::string_view text, const std::string& source);
+
+// One line each, for the journal.
+std::string RecordToJson(const Record& record);
+Record RecordFromJson(std::string_view text, const std::string& source);
+
+std::string ComparisonToJson(const Comparison& comparison);
+
+// {"a": {"b": 1}, "c": ["x"]} -> {"a.b": "1", "c.0": "x"}: for small replies of metadata services.
+// Throws Error for what isn't JSON, deeper than 16 or larger than 64 KiB.
+std::map<std::string, std::string> FlattenJson(std::string_view text, const std::string& source);
+
+}  // namespace assay

@@ -1,0 +1,80 @@
+#include "results/run.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+const Value& ParamOf(const Params& params, const std::string& name) {
+  const auto found = params.find(name);
+  if (found == params.end()) throw Error(fmt::format("the param '{}' is missing", name));
+  return found->second;
+}
+
+template <class T>
+const T& TypedParam(const Params& params, const std::string& name, const char* type) {
+  const Value& value = ParamOf(params, name);
+  if (const T* typed = std::get_if<T>(&value)) return *typed;
+  throw Error(fmt::format("the param '{}' is '{}'; give {}", name, ToText(value), type));
+}
+
+constexpr std::array<std::pair<Status, std::string_view>, 5> kStatuses = {{
+    {Status::kOk, "ok"},
+    {Status::kPartial, "partial"},
+    {Status::kSkipped, "skipped"},
+    {Status::kFailed, "failed"},
+    {Status::kWrong, "wrong"},
+}};
+
+}  // namespace
+
+std::string ToText(const Value& value) {
+  if (const auto* integer = std::get_if<std::int64_t>(&value)) return fmt::format("{}", *integer);
+  if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";
+  return std::get<std::string>(value);
+}
+
+std::string ToText(const Params& params) {
+  std::string text;
+  for (const auto& [name, value] : params) {
+    if (!text.empty()) text += ',';
+    text += name + '=' + ToText(value);
+  }
+  return text;
+}
+
+std::int64_t IntegerOf(const Params& params, const std::string& name) {
+  return TypedParam<std::int64_t>(params, name, "an integer");
+}
+
+bool BooleanOf(const Params& params, const std::string& name) {
+  return TypedParam<bool>(params, name, "true or false");
+}
+
+const std::string& StringOf(const Params& params, const std::string& name) {
+  return TypedParam<std::string>(params, name, "a word");
+}
+
+std::string_view ToText(Status status) {
+  for (const auto& [value, text] : kStatuses) {
+    if (value == status) return text;
+  }
+  return "failed";
+}
+
+std::optional<Status> StatusFrom(std::string_view text) {
+  for (const auto& [value, name] : kStatuses) {
+    if (name == text) return value;
+  }
+  return std::nullopt;
+}
+
+std::string MatchKey(const Record& record) {
+  return fmt::format("{}/{}/{}", record.probe, record.method, ToText(record.params));
+}
+
+}  // namespace assay

@@ -1,0 +1,43 @@
+// Statistics as pure functions. The one method for intervals: the highest level that is repeated is
+// the unit (sample < round < run < node < instance type); lower levels are averaged first; under 20
+// units a (Welch) t interval on mean log time, from 20 a bootstrap-t.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace assay {
+
+// An interval around a ratio: low <= estimate <= high, as factors (0.99, 1.0, 1.01).
+struct Interval {
+  double estimate = 1;
+  double low = 1;
+  double high = 1;
+  int units = 0;
+  std::string level = {};  // "5 rounds, this run", "4 runs, this node", "5 nodes, p5.48xlarge"
+  double HalfWidth() const { return (high - low) / 2; }
+};
+
+double Mean(std::span<const double> values);
+// REQUIRES: values is not empty (as for all below).
+double Median(std::span<const double> values);
+// Nearest rank, p in [0, 1].
+double Percentile(std::span<const double> values, double p);
+// Sample standard deviation (n - 1); 0 for one value.
+double StandardDeviation(std::span<const double> values);
+// The two-sided quantile of Student's t, e.g. (0.95, 4) -> 2.776.
+double StudentT(double confidence, double degrees_of_freedom);
+double LagOneAutocorrelation(std::span<const double> values);
+
+// exp of the mean of `logs`, with its interval relative to it (estimate = 1). Nothing under 2
+// units.
+std::optional<Interval> MeanInterval(std::span<const double> logs, double confidence = 0.95);
+
+// exp(mean(b) - mean(a)) with its interval. `extra_variance` (of the log ratio, e.g. from
+// noise.csv) is added in quadrature. Where a side has one unit only, extra_variance must be there.
+Interval RatioInterval(std::span<const double> a, std::span<const double> b,
+                       double confidence = 0.95, double extra_variance = 0);
+
+}  // namespace assay

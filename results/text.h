@@ -1,0 +1,40 @@
+// Text for people: numbers with their unit, and strings from outside made harmless.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/run.h"
+
+namespace assay {
+
+// Without control characters, invalid UTF-8 and bidirectional overrides (each becomes '?'), at most
+// `limit` bytes: safe on a terminal.
+std::string Clean(std::string_view text, std::size_t limit = 256);
+// Escaped for HTML text and quoted attributes.
+std::string Html(std::string_view text);
+// Limited to [a-z0-9._-], for parts of file names; never empty ("unknown").
+std::string FileNamePart(std::string_view text);
+
+// 7.124e14, "FLOP/s" -> "712.4 TFLOP/s": four significant digits, decimal prefix.
+std::string WithPrefix(double value, std::string_view unit);
+// 1073741824 -> "1 GiB"; 4096 -> "4 KiB"; 1000 -> "1000 B": binary, exact sizes only.
+std::string BinarySize(std::int64_t bytes);
+// 0.0123 -> "1.2 %"; with `sign`, "+1.2 %".
+std::string Percent(double ratio, bool sign = false);
+// Seconds for people: "4.1 s", "1 min 48 s", "12.3 us".
+std::string Duration(double seconds);
+// Dollars with four significant digits: "0.006957 USD".
+std::string Usd(double usd);
+
+// The case in a table, from the file alone: "bf16 4096 x 4096 x 4096", "triad 1 GiB",
+// "randread 4 KiB, 32 in flight"; params that aren't their probe's usual value are appended.
+// A probe that is not known here gives its canonical params.
+std::string CaseLabel(const std::string& probe, const Params& params);
+
+// The word most like `word` by edit distance (at most 3, and less than its length), or "".
+std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace assay

@@ -1,0 +1,53 @@
+// Modules are the loadable borders to vendor libraries (CUDA, NCCL, MPI, libfabric): one shared
+// object each, written against the vendor's headers, opened by absolute path if it is there. So one
+// binary starts everywhere, and says of each absent module why and how to get it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runner/ranks.h"
+
+namespace assay {
+
+class Backend;  // kernels/backend.h
+class Library;  // collectives/library.h
+
+// What a module's one exported function, `extern "C" const assay::Module* assay_module()`, points
+// to.
+struct Module {
+  const char* build_id = nullptr;  // must equal this binary's; another one is a skip
+  const char* name = nullptr;      // "mpi"
+  std::vector<std::unique_ptr<Backend>> (*backends)() = nullptr;   // null: none
+  std::vector<std::unique_ptr<Library>> (*libraries)() = nullptr;  // null: none
+  // Joins the processes that a launcher started; null where the module has no such thing.
+  std::unique_ptr<Ranks> (*ranks)() = nullptr;
+  std::string (*version)() = nullptr;  // of the vendor's library: "Open MPI 4.1.4"
+};
+
+// The build id that modules must carry.
+const char* BuildId();
+
+class Modules {
+ public:
+  struct Entry {
+    std::string name = {};
+    const Module* module = nullptr;  // null: not loaded, for this reason
+    std::string path = {};
+    std::string reason = {};
+    std::string remedy = {};
+  };
+  // Opens the known modules from $ASSAY_MODULE_DIR (if owned by root or the user and not writable
+  // by others), then beside the binary, then ../lib/assay from it. Opened RTLD_NOW | RTLD_LOCAL and
+  // never closed. Never throws for an absent or unfit module: that is an Entry with its reason.
+  static Modules Load();
+
+  const std::vector<Entry>& Entries() const { return entries_; }
+  const Module* Find(const std::string& name) const;
+
+ private:
+  std::vector<Entry> entries_ = {};
+};
+
+}  // namespace assay

@@ -1,0 +1,95 @@
+// The contract between what is measured and how it is measured. A Probe is a named question that
+// unfolds into Cases; a Case knows its useful work and how to prepare a Workload; a Workload is run
+// n times and verified. The workload owns the clock, since only it knows which one (a steady clock,
+// CUDA events, a clock written in a test); the engine owns warm-up, batch size, stopping and what
+// is kept.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "results/run.h"
+
+namespace assay {
+
+// What `iterations` done back to back took.
+struct Batch {
+  Seconds time = {};                   // from the common start to the end of the last unit
+  std::vector<Seconds> per_unit = {};  // each device or rank, where there are several
+  Seconds host = {};                   // the same work by the host's clock, where that differs
+  std::optional<Seconds> stable = {};  // storage writes: until on stable storage; >= time
+};
+
+struct Checked {
+  std::int64_t checked = 0;
+  std::int64_t wrong = 0;
+  double max_error = 0;
+  double tolerance = 0;
+  std::string reference = {};            // "f64 rows", "exact"
+  std::optional<std::string> what = {};  // the first wrong element, in words
+};
+
+class Workload {
+ public:
+  virtual ~Workload() = default;
+  // Does the work `iterations` (>= 1) times back to back. Throws Error when it can't go on.
+  virtual Batch Run(std::int64_t iterations) = 0;
+  // Checks the output of the last iteration run, outside any timed span.
+  virtual Checked Verify() = 0;
+  // Algorithm, threads, layout, direct, transport used … as known by now.
+  virtual Facts Describe() const { return {}; }
+  // Histograms of single operations since the workload was made, by name ("latency_s").
+  virtual std::map<std::string, Histogram> Histograms() const { return {}; }
+};
+
+// An expected "no": why this can't run here, and what would make it run.
+struct Skipped {
+  std::string reason = {};
+  std::string remedy = {};
+};
+using Prepared = std::variant<std::unique_ptr<Workload>, Skipped>;
+
+struct Case {
+  std::string probe = {};
+  int method = 1;  // rises with any change that could move the figure
+  Params params = {};
+  std::string backend = {};
+  Work work = {};
+  std::vector<Unit> units = {};
+  std::optional<int> storage = {};  // index into Node::storage
+  // Fills buffers, opens handles. Called once a visit, with a seed of that visit's own, so that
+  // each round sees fresh random inputs. Throws Error when it fails.
+  std::function<Prepared(std::uint64_t seed)> prepare = {};
+  // The bound that this case is held against, sampled briefly before and after each visit.
+  std::shared_ptr<const Case> here = {};
+};
+
+class Modules;  // runner/module.h
+
+// What a probe may need to know to unfold into cases.
+struct Setup {
+  int threads = 0;  // worker threads for CPU cases; 0: one per core that this process may use
+  std::string storage_path = ".";
+  std::vector<std::string> backends = {};  // only these; empty: all
+  std::vector<std::string> devices = {};   // only these ("cpu", "cuda:0"); empty: all
+  const Modules* modules = nullptr;        // loaded vendor modules; may be null
+};
+
+struct Probe {
+  std::string name = {};
+  std::string summary = {};  // one line for `assay list`
+  // Every param with its default; a suite or --set overrides values, never adds names.
+  Params defaults = {};
+  // One case for each backend and device that could run these params; at least one, so that a
+  // "no" becomes a record with its reason. Throws Error on a value that makes no sense (m = 0,
+  // an unknown dtype), with the name of the param.
+  std::function<std::vector<Case>(const Params& params)> unfold = {};
+};
+
+}  // namespace assay

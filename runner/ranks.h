@@ -1,0 +1,28 @@
+// Ranks are the processes taking part. The base class is the usual case of one process; the mpi
+// module gives another. Waiting in any of these calls must not burn a core for long: other ranks of
+// this node may be measuring.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+namespace assay {
+
+class Ranks {
+ public:
+  virtual ~Ranks() = default;
+  virtual int Rank() const { return 0; }
+  virtual int Size() const { return 1; }
+  virtual int LocalRank() const { return 0; }  // among the ranks of this node
+  virtual int Node() const { return 0; }       // 0 … nodes - 1, by lowest rank
+  virtual void Barrier() {}
+  // Rank 0's text, on every rank.
+  virtual std::string Broadcast(const std::string& text) { return text; }
+  // Every rank's text in rank order on rank 0; empty elsewhere.
+  virtual std::vector<std::string> Gather(const std::string& text) { return {text}; }
+  // The element-wise maximum over ranks, on every rank.
+  virtual void Max(std::span<double> values) { (void)values; }
+};
+
+}  // namespace assay
