@@ -1,1 +1,130 @@
-// Not written yet.
+#include "results/csv.h"
+
+#include <fmt/format.h>
+
+#include <cctype>
+#include <charconv>
+#include <set>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+// Reads one row after the other; knows the line for errors.
+class Reader {
+ public:
+  Reader(std::string_view text, const std::string& source) : text_(text), source_(source) {
+    if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;  // a byte order mark, as spreadsheets write it
+  }
+
+  // The cells of the next row; none at the end. Empty lines are passed over.
+  std::vector<std::string> Row() {
+    while (EndLine()) {
+    }
+    row_line_ = line_;
+    std::vector<std::string> cells;
+    if (at_ == text_.size()) return cells;
+    do {
+      cells.push_back(Cell());
+    } while (Skip(','));
+    if (!EndLine() && at_ < text_.size()) Fail("there is text after a closing quote");
+    return cells;
+  }
+
+  [[noreturn]] void Fail(const std::string& what) const {
+    throw Error(fmt::format("{}, line {}: {}; mend that line", source_, row_line_, what));
+  }
+
+ private:
+  bool Skip(char c) {
+    if (at_ == text_.size() || text_[at_] != c) return false;
+    ++at_;
+    return true;
+  }
+
+  bool EndLine() {
+    if (text_.substr(at_, 2) == "\r\n") ++at_;
+    if (!Skip('\n')) return false;
+    ++line_;
+    return true;
+  }
+
+  std::string Cell() {
+    if (Skip('"')) return QuotedCell();
+    const std::size_t begin = at_;
+    while (at_ < text_.size() && text_[at_] != ',' && text_[at_] != '\n') {
+      if (text_[at_] == '"') Fail("there is a quote inside a cell that isn't quoted");
+      ++at_;
+    }
+    std::string_view cell = text_.substr(begin, at_ - begin);
+    // The carriage return belongs to the line's end; EndLine has nothing else to look for then.
+    if (cell.ends_with('\r') && (at_ == text_.size() || text_[at_] == '\n')) cell.remove_suffix(1);
+    return std::string(cell);
+  }
+
+  std::string QuotedCell() {
+    std::string cell;
+    while (at_ < text_.size()) {
+      const char c = text_[at_++];
+      if (c == '"' && !Skip('"')) return cell;
+      if (c == '\n') ++line_;
+      cell += c;
+    }
+    Fail("a quote is not closed");
+  }
+
+  std::string_view text_;
+  const std::string& source_;
+  std::size_t at_ = 0;
+  int line_ = 1;
+  int row_line_ = 1;
+};
+
+bool IsNumber(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  // The last digit keeps out the words that from_chars knows as numbers: inf, nan.
+  return error == std::errc() && end == text.data() + text.size() &&
+         std::isdigit(static_cast<unsigned char>(text.back())) != 0;
+}
+
+}  // namespace
+
+std::vector<std::map<std::string, std::string>> ParseCsv(std::string_view text,
+                                                         const std::string& source) {
+  Reader reader(text, source);
+  const std::vector<std::string> header = reader.Row();
+  if (std::set(header.begin(), header.end()).size() != header.size()) {
+    reader.Fail("the header names a column twice");
+  }
+  std::vector<std::map<std::string, std::string>> rows;
+  for (auto cells = reader.Row(); !cells.empty(); cells = reader.Row()) {
+    if (cells.size() != header.size()) {
+      reader.Fail(
+          fmt::format("the row has {} cells and the header has {}", cells.size(), header.size()));
+    }
+    auto& row = rows.emplace_back();
+    for (std::size_t i = 0; i < cells.size(); ++i) row.emplace(header[i], std::move(cells[i]));
+  }
+  return rows;
+}
+
+std::string CsvCell(std::string_view text) {
+  std::string cell;
+  if (!text.empty() && std::string_view("=+-@\t\r").find(text.front()) != std::string_view::npos &&
+      !IsNumber(text)) {
+    cell += '\'';
+  }
+  cell += text;
+  if (cell.find_first_of(",\"\r\n") == std::string::npos) return cell;
+  std::string quoted = "\"";
+  for (const char c : cell) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
+}  // namespace assay

@@ -1,1 +1,53 @@
-// Not written yet.
+#include "results/hash.h"
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/rand.h>
+
+#include <array>
+#include <vector>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+std::string Hex(const unsigned char* bytes, std::size_t size) {
+  std::string hex;
+  hex.reserve(2 * size);
+  for (std::size_t i = 0; i < size; ++i) hex += fmt::format("{:02x}", bytes[i]);
+  return hex;
+}
+
+}  // namespace
+
+std::string Sha256Hex(std::string_view data) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest = {};
+  unsigned int size = 0;
+  if (EVP_Digest(data.data(), data.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
+    throw Error("OpenSSL can't compute SHA-256; check the installation of libcrypto");
+  }
+  return Hex(digest.data(), size);
+}
+
+std::string HmacSha256Hex(std::string_view key, std::string_view data) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest = {};
+  unsigned int size = 0;
+  if (HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+           reinterpret_cast<const unsigned char*>(data.data()), data.size(), digest.data(),
+           &size) == nullptr) {
+    throw Error("OpenSSL can't compute HMAC-SHA-256; check the installation of libcrypto");
+  }
+  return Hex(digest.data(), size);
+}
+
+std::string RandomHex(int bytes) {
+  std::vector<unsigned char> random(static_cast<std::size_t>(bytes));
+  if (RAND_bytes(random.data(), bytes) != 1) {
+    throw Error("the operating system gives no random bytes; check that getrandom works here");
+  }
+  return Hex(random.data(), random.size());
+}
+
+}  // namespace assay
