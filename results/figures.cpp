@@ -1,1 +1,291 @@
-// Not written yet.
+#include "results/figures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string_view>
+
+namespace assay {
+namespace {
+
+// What one iteration's work counts as.
+struct Counted {
+  double amount = 0;
+  const char* unit = "";
+};
+
+bool HasWord(const Params& params, const std::string& name, std::string_view word) {
+  const auto found = params.find(name);
+  if (found == params.end()) return false;
+  const auto* text = std::get_if<std::string>(&found->second);
+  return text != nullptr && *text == word;
+}
+
+std::optional<std::int64_t> Integer(const Params& params, const std::string& name) {
+  const auto found = params.find(name);
+  if (found == params.end()) return std::nullopt;
+  const auto* integer = std::get_if<std::int64_t>(&found->second);
+  return integer == nullptr ? std::nullopt : std::optional(*integer);
+}
+
+std::optional<Counted> Count(const Work& work, const std::string& probe, const Params& params) {
+  constexpr std::int64_t kBandwidthFrom = 64 * 1024;
+  const auto amount = [](std::int64_t count) { return static_cast<double>(count); };
+  if (work.flops) {
+    return Counted{amount(*work.flops), HasWord(params, "dtype", "int8") ? "OP/s" : "FLOP/s"};
+  }
+  if (probe == "storage" && work.ops &&
+      Integer(params, "block_bytes").value_or(kBandwidthFrom) < kBandwidthFrom) {
+    return Counted{amount(*work.ops), "IOPS"};
+  }
+  if (work.bytes) return Counted{amount(*work.bytes), "B/s"};
+  return std::nullopt;
+}
+
+std::optional<Counted> Count(const Record& record) {
+  return Count(record.work, record.probe, record.params);
+}
+
+bool IsMeasured(const Record& record) {
+  return record.status == Status::kOk || record.status == Status::kPartial;
+}
+
+// The median over all rounds of one of the visits' series.
+std::optional<double> MedianOver(const Record& record, std::vector<double> Visit::*series) {
+  std::vector<double> all;
+  for (const Visit& visit : record.rounds) {
+    const std::vector<double>& values = visit.*series;
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  if (all.empty()) return std::nullopt;
+  return Median(all);
+}
+
+std::optional<Rate> RateAt(const Record& record, std::optional<double> seconds) {
+  const std::optional<Counted> counted = Count(record);
+  if (!IsMeasured(record) || !counted || counted->amount <= 0 || !seconds || *seconds <= 0) {
+    return std::nullopt;
+  }
+  return Rate{.value = counted->amount / *seconds, .unit = counted->unit};
+}
+
+bool HoldsAccelerator(const Run& run) {
+  return std::any_of(run.nodes.begin(), run.nodes.end(), [](const Node& node) {
+    return std::any_of(node.accelerators.begin(), node.accelerators.end(),
+                       [](const Accelerator& a) { return a.present > 0; });
+  });
+}
+
+// Why a record can't be the headline, or "".
+std::string Unfit(const Record& record) {
+  constexpr std::size_t kRounds = 5;
+  if (record.status != Status::kOk) {
+    return fmt::format("{}: {}", ToText(record.status), record.reason);
+  }
+  if (!record.complete) return "fewer rounds than asked were measured";
+  if (record.rounds.size() < kRounds) {
+    return fmt::format("{} rounds, and it needs {}", record.rounds.size(), kRounds);
+  }
+  if (!record.verify || record.verify->checked <= 0) return "its result was not verified";
+  if (!Speed(record)) return "it has no time or no work";
+  return "";
+}
+
+}  // namespace
+
+std::string DeviceKind(const Record& record) {
+  constexpr std::array<std::string_view, 7> kGpuBackends = {"cuda", "cublaslt",  "cudnn", "nccl",
+                                                            "hip",  "hipblaslt", "rccl"};
+  return std::find(kGpuBackends.begin(), kGpuBackends.end(), record.backend) != kGpuBackends.end()
+             ? "gpu"
+             : "cpu";
+}
+
+bool IsNetwork(const std::string& probe) {
+  constexpr std::array<std::string_view, 9> kProbes = {"all_reduce", "all_gather", "reduce_scatter",
+                                                       "broadcast",  "reduce",     "all_to_all",
+                                                       "gather",     "scatter",    "send_recv"};
+  return std::find(kProbes.begin(), kProbes.end(), probe) != kProbes.end();
+}
+
+std::optional<double> MedianTime(const Record& record) {
+  return MedianOver(record, &Visit::time_s);
+}
+
+std::optional<double> MeanTime(const Record& record) {
+  double seconds = 0;
+  double iterations = 0;
+  for (const Visit& visit : record.rounds) {
+    const auto batch = static_cast<double>(visit.batch);
+    for (const double time : visit.time_s) seconds += batch * time;
+    iterations += batch * static_cast<double>(visit.time_s.size());
+  }
+  if (iterations <= 0) return std::nullopt;
+  return seconds / iterations;
+}
+
+std::optional<double> MeanToMedian(const Record& record) {
+  const std::optional<double> mean = MeanTime(record);
+  const std::optional<double> median = MedianTime(record);
+  if (!mean || !median || *median <= 0) return std::nullopt;
+  return *mean / *median;
+}
+
+std::optional<Rate> Speed(const Record& record) { return RateAt(record, MedianTime(record)); }
+
+std::optional<Rate> StableSpeed(const Record& record) {
+  return RateAt(record, MedianOver(record, &Visit::stable_time_s));
+}
+
+// nccl-tests, doc/PERFORMANCE.md: in an all-reduce each of n ranks must send and receive
+// 2 (n - 1) / n of the data, so that busbw is what the slowest link carries.
+std::optional<double> BusBandwidth(const Record& record) {
+  if (record.probe != "all_reduce") return std::nullopt;
+  const std::optional<Rate> algorithm = Speed(record);
+  const std::optional<std::int64_t> ranks = Integer(record.params, "ranks");
+  if (!algorithm || !ranks || *ranks < 1) return std::nullopt;
+  const auto n = static_cast<double>(*ranks);
+  return algorithm->value * 2 * (n - 1) / n;
+}
+
+std::vector<double> LogRoundTimes(const Record& record) {
+  std::vector<double> logs;
+  for (const Visit& visit : record.rounds) {
+    if (visit.time_s.empty()) continue;
+    const double median = Median(visit.time_s);
+    if (median > 0) logs.push_back(std::log(median));
+  }
+  return logs;
+}
+
+std::optional<Interval> SpeedInterval(const Record& record, double confidence) {
+  if (!IsMeasured(record)) return std::nullopt;
+  std::vector<double> logs = LogRoundTimes(record);
+  for (double& value : logs) value = -value;  // twice the time is half the speed
+  std::optional<Interval> interval = MeanInterval(logs, confidence);
+  if (interval) interval->level = fmt::format("{} rounds, this run", logs.size());
+  return interval;
+}
+
+std::optional<double> OfHere(const Record& record) {
+  if (!record.here || !IsMeasured(record)) return std::nullopt;
+  const std::optional<Counted> own = Count(record);
+  const std::optional<Counted> bound =
+      Count(record.here->work, record.here->probe, record.here->params);
+  if (!own || !bound || std::string_view(own->unit) != bound->unit) return std::nullopt;
+  std::vector<double> ratios;
+  for (const Visit& visit : record.rounds) {
+    if (visit.time_s.empty() || visit.here_time_s.empty()) continue;
+    const double time = Median(visit.time_s);
+    const double bound_time = Median(visit.here_time_s);
+    if (time <= 0 || bound_time <= 0) continue;
+    ratios.push_back(own->amount / time / (bound->amount / bound_time));
+  }
+  if (ratios.empty()) return std::nullopt;
+  return Mean(ratios);
+}
+
+std::vector<Cost> Costs(const Record& record, double usd_per_hour,
+                        std::optional<double> storage_usd_per_hour) {
+  constexpr double kTib = 1099511627776.0;
+  const std::optional<double> time = MeanTime(record);
+  if (!IsMeasured(record) || !time || *time <= 0) return {};
+  // A sustained rate of 10^12 a second for an hour costs P / (W / T / 10^12).
+  const auto for_rate = [&](double work) { return usd_per_hour / (work / *time / 1e12); };
+  // An amount of work costs P / 3600 x T / W x amount.
+  const auto for_amount = [&](double price, double work, double amount) {
+    return price / 3600 * *time / work * amount;
+  };
+  if (record.work.flops && *record.work.flops > 0) {
+    const auto work = static_cast<double>(*record.work.flops);
+    const bool integers = HasWord(record.params, "dtype", "int8");
+    return {{.name = integers ? "usd_per_tops_hour" : "usd_per_tflops_hour",
+             .label = integers ? "$ per TOP/s-h" : "$ per TFLOP/s-h",
+             .usd = for_rate(work)},
+            {.name = integers ? "usd_per_eop" : "usd_per_eflop",
+             .label = integers ? "$ per EOP" : "$ per EFLOP",
+             .usd = for_amount(usd_per_hour, work, 1e18)}};
+  }
+  if (!record.work.bytes || *record.work.bytes <= 0) return {};
+  const auto bytes = static_cast<double>(*record.work.bytes);
+  if (record.probe == "all_reduce") {
+    return {{.name = "usd_per_tb_reduced",
+             .label = fmt::format("$ per TB reduced ({} ranks, {} nodes)",
+                                  Integer(record.params, "ranks").value_or(0),
+                                  Integer(record.params, "nodes").value_or(0)),
+             .usd = for_amount(usd_per_hour, bytes, 1e12)}};
+  }
+  if (record.probe == "storage") {
+    const auto pattern = record.params.find("pattern");
+    const bool writes = pattern != record.params.end() &&
+                        ToText(pattern->second).find("write") != std::string::npos;
+    const std::string name = writes ? "usd_per_tib_written" : "usd_per_tib_read";
+    const std::string label = writes ? "$ per TiB written" : "$ per TiB read";
+    if (!storage_usd_per_hour) {
+      return {{.name = name + "_node",
+               .label = label + ", node alone",
+               .usd = for_amount(usd_per_hour, bytes, kTib)}};
+    }
+    return {{.name = name + "_storage",
+             .label = label + ", storage alone",
+             .usd = for_amount(*storage_usd_per_hour, bytes, kTib)},
+            {.name = name,
+             .label = label + ", storage and node",
+             .usd = for_amount(usd_per_hour + *storage_usd_per_hour, bytes, kTib)}};
+  }
+  if (IsNetwork(record.probe)) return {};
+  return {{.name = "usd_per_tbps_hour", .label = "$ per TB/s-h", .usd = for_rate(bytes)}};
+}
+
+std::optional<double> UsdPerHour(const Run& run, const std::optional<Offer>& offer) {
+  if (!offer || !offer->offered || !offer->usd_per_hour) return std::nullopt;
+  return *offer->usd_per_hour * static_cast<double>(std::max<std::size_t>(1, run.nodes.size()));
+}
+
+std::optional<NodeFigure> NodeFigureOf(const Run& run, const Record& record) {
+  if (record.units.size() < 2 || record.status != Status::kOk) return std::nullopt;
+  const std::optional<Rate> together = RateAt(record, MeanTime(record));
+  if (!together) return std::nullopt;
+  NodeFigure figure = {.together = *together};
+  Params alone = record.params;
+  alone["scope"] = std::string("device");
+  std::vector<double> speeds;
+  for (const Record& other : run.records) {
+    if (other.probe != record.probe || other.method != record.method || other.params != alone ||
+        other.backend != record.backend) {
+      continue;
+    }
+    if (const std::optional<Rate> speed = RateAt(other, MeanTime(other))) {
+      speeds.push_back(speed->value);
+    }
+  }
+  // A sum over some of the devices, or the slowest of some, would say nothing of the node.
+  if (speeds.size() == record.units.size()) {
+    figure.slowest_alone = *std::min_element(speeds.begin(), speeds.end());
+    figure.sum_alone = Mean(speeds) * static_cast<double>(speeds.size());
+  }
+  return figure;
+}
+
+Headline HeadlineOf(const Run& run) {
+  Headline headline = {.name = HoldsAccelerator(run) ? "bf16-train/1" : "bf16-cpu/1",
+                       .absent = "it was not among the cases of this run"};
+  if (!run.complete) {
+    headline.absent = "the run is not complete";
+    return headline;
+  }
+  for (const Record& record : run.records) {
+    if (record.probe != "headline" || !HasWord(record.params, "name", headline.name)) continue;
+    if (record.params.count("algo") != 0 && !HasWord(record.params, "algo", "default")) continue;
+    headline.absent = Unfit(record);
+    if (headline.absent.empty()) {
+      headline.record = &record;
+      return headline;
+    }
+  }
+  return headline;
+}
+
+}  // namespace assay

@@ -11,17 +11,27 @@
 
 namespace assay {
 
-// What a record's speed is counted in, by its work: "FLOP/s" (int8: "OP/s"), "B/s", "IOPS".
-// all_reduce counts algbw in B/s; its busbw is a figure of its own.
+// A mean time this much above the median, or a speed this much above its bound of here, is flagged.
+inline constexpr double kSuspiciousAbove = 1.02;
+
+// What a record's speed is counted in, by its work: "FLOP/s" (int8: "OP/s"), "B/s", "IOPS" (storage
+// in blocks under 64 KiB). all_reduce counts algbw in B/s; its busbw is a figure of its own.
 struct Rate {
   double value = 0;  // per second, base units
   std::string unit = {};
 };
 
+// "cpu" or "gpu": what kind of device a record was measured on, by its backend.
+std::string DeviceKind(const Record& record);
+// all_reduce and its family: what crosses a network between ranks.
+bool IsNetwork(const std::string& probe);
+
 // The median batch time of one iteration over all rounds, seconds; nothing where none was measured.
 std::optional<double> MedianTime(const Record& record);
 // T of METRICS.md: sum of timed seconds / sum of iterations, seconds per iteration.
 std::optional<double> MeanTime(const Record& record);
+// Mean over median time. Above kSuspiciousAbove the bill sees stalls that the speed doesn't show.
+std::optional<double> MeanToMedian(const Record& record);
 // Work over the median time. Nothing unless the status is ok or partial.
 std::optional<Rate> Speed(const Record& record);
 // The same to stable storage, for writes.
@@ -31,8 +41,9 @@ std::optional<double> BusBandwidth(const Record& record);
 // One value a round: log of the median batch time of that round. The units of inference of one run.
 std::vector<double> LogRoundTimes(const Record& record);
 // The interval of the speed, relative: what stands behind "±1.2 % (5 rounds, this run)".
-std::optional<Interval> SpeedInterval(const Record& record);
-// The `of here` ratio: the mean over rounds of speed / speed of the companion in that round.
+std::optional<Interval> SpeedInterval(const Record& record, double confidence = 0.95);
+// The `of here` ratio: the mean over rounds of speed / speed of the companion in that round. Above
+// kSuspiciousAbove either of the two was measured wrongly.
 std::optional<double> OfHere(const Record& record);
 
 // A dollar figure with the name that METRICS.md gives it.
@@ -41,7 +52,33 @@ struct Cost {
   std::string label = {};  // "$ per TFLOP/s-h"
   double usd = 0;
 };
-// Dollars of a record at `usd_per_hour` for all nodes held; empty where none is defined.
-std::vector<Cost> Costs(const Record& record, double usd_per_hour);
+// Dollars of a record at `usd_per_hour` for all nodes held; empty where none is defined. Storage
+// costs are of the nodes alone unless the volume's own price is given: then first of the volume
+// alone, then of both.
+std::vector<Cost> Costs(const Record& record, double usd_per_hour,
+                        std::optional<double> storage_usd_per_hour = {});
+
+// P of METRICS.md: USD per hour of every node that the run held, idle ones too. Nothing without a
+// price.
+std::optional<double> UsdPerHour(const Run& run, const std::optional<Offer>& offer);
+
+// A case on several devices at once: W / T, beside the slowest device alone and the sum of all
+// devices alone where the run holds those cases (param scope=device).
+struct NodeFigure {
+  Rate together = {};
+  std::optional<double> slowest_alone = {};
+  std::optional<double> sum_alone = {};
+};
+// Nothing for a case on one device, and nothing where a device failed.
+std::optional<NodeFigure> NodeFigureOf(const Run& run, const Record& record);
+
+// The figure that machines are compared by: bf16-train/1, on nodes without accelerators bf16-cpu/1.
+struct Headline {
+  std::string name = {};
+  const Record* record = nullptr;  // null: absent
+  std::string absent = {};         // why, in words
+};
+// Points into `run`.
+Headline HeadlineOf(const Run& run);
 
 }  // namespace assay

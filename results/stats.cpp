@@ -1,1 +1,268 @@
-// Not written yet.
+#include "results/stats.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+namespace assay {
+namespace {
+
+constexpr std::size_t kBootstrapFrom = 20;  // units a side
+constexpr int kResamples = 9999;
+
+// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): so
+// short that METRICS.md can define the bootstrap to the last digit.
+class SplitMix64 {
+ public:
+  // In [0, bound), bound < 2^32, by multiplying the upper half.
+  std::size_t Below(std::size_t bound) {
+    state_ += 0x9e3779b97f4a7c15U;
+    std::uint64_t x = state_;
+    x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9U;
+    x = (x ^ (x >> 27U)) * 0x94d049bb133111ebU;
+    x ^= x >> 31U;
+    return ((x >> 32U) * bound) >> 32U;
+  }
+
+ private:
+  std::uint64_t state_ = 1;
+};
+
+// log(gamma(a + 1/2) / gamma(a)). The difference of two lgamma would lose the digits that the
+// quantile needs for large a, so that there it is the asymptotic series.
+double LogGammaHalfStep(double a) {
+  if (a < 50) return std::lgamma(a + 0.5) - std::lgamma(a);
+  const double r = 1 / a;
+  return 0.5 * std::log(a) - r / 8 + r * r * r / 192 - r * r * r * r * r / 640;
+}
+
+// The continued fraction of the incomplete beta function, by the modified Lentz method
+// (https://dlmf.nist.gov/8.17.E22). Converges quickly for x < (a + 1) / (a + b + 2).
+double BetaFraction(double x, double a, double b) {
+  constexpr double kTiny = 1e-300;
+  const auto away_from_zero = [](double v) { return std::abs(v) < kTiny ? kTiny : v; };
+  double c = 1;
+  double d = 1 / away_from_zero(1 - (a + b) * x / (a + 1));
+  double value = d;
+  for (int m = 1; m < 10000; ++m) {
+    const double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
+    d = 1 / away_from_zero(1 + even * d);
+    c = away_from_zero(1 + even / c);
+    value *= d * c;
+    const double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
+    d = 1 / away_from_zero(1 + odd * d);
+    c = away_from_zero(1 + odd / c);
+    value *= d * c;
+    if (std::abs(d * c - 1) < 1e-16) break;
+  }
+  return value;
+}
+
+double Variance(std::span<const double> values) {
+  const double deviation = StandardDeviation(values);
+  return deviation * deviation;
+}
+
+double StandardError(std::span<const double> values) {
+  return StandardDeviation(values) / std::sqrt(static_cast<double>(values.size()));
+}
+
+// What Welch's test needs of two samples: the difference b - a, its standard error and the
+// Welch-Satterthwaite degrees of freedom. Variance that is known adds no uncertainty of its own.
+struct Welch {
+  double difference = 0;
+  double standard_error = 0;
+  double degrees_of_freedom = std::numeric_limits<double>::infinity();
+};
+
+Welch WelchOf(std::span<const double> a, std::span<const double> b, double extra_variance) {
+  const auto part = [](std::span<const double> values) {
+    return Variance(values) / static_cast<double>(values.size());
+  };
+  const auto uncertainty = [](std::span<const double> values, double p) {
+    return values.size() < 2 ? 0 : p * p / static_cast<double>(values.size() - 1);
+  };
+  const double part_a = part(a);
+  const double part_b = part(b);
+  const double variance = part_a + part_b + extra_variance;
+  Welch welch = {.difference = Mean(b) - Mean(a), .standard_error = std::sqrt(variance)};
+  const double below = uncertainty(a, part_a) + uncertainty(b, part_b);
+  if (below > 0) welch.degrees_of_freedom = variance * variance / below;
+  return welch;
+}
+
+// How many standard errors the interval reaches to either side of the estimate.
+struct Reach {
+  double down = 0;
+  double up = 0;
+};
+
+// The bootstrap-t (Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 12) takes the
+// quantiles of Student's t from the data themselves, which follows skewed times better. `resample`
+// gives (estimate* - estimate) / standard error*, which isn't finite where it is undefined.
+template <class Resample>
+Reach BootstrapReach(double confidence, const Resample& resample) {
+  std::vector<double> t = {};
+  t.reserve(kResamples);
+  for (int i = 0; i < kResamples; ++i) {
+    const double value = resample();
+    if (std::isfinite(value)) t.push_back(value);
+  }
+  if (t.empty()) return {};
+  std::sort(t.begin(), t.end());
+  const auto tail = static_cast<std::size_t>(
+      std::floor((1 - confidence) / 2 * static_cast<double>(t.size() + 1)));
+  const std::size_t k = std::clamp<std::size_t>(tail, 1, t.size());
+  // The upper quantile of t* is how far the estimate may lie above the truth.
+  return {.down = std::max(0.0, t[t.size() - k]), .up = std::max(0.0, -t[k - 1])};
+}
+
+void Draw(SplitMix64& random, std::span<const double> from, std::vector<double>& into) {
+  into.resize(from.size());
+  for (double& value : into) value = from[random.Below(from.size())];
+}
+
+Interval Around(double estimate, double standard_error, const Reach& reach) {
+  return {.estimate = std::exp(estimate),
+          .low = std::exp(estimate - reach.down * standard_error),
+          .high = std::exp(estimate + reach.up * standard_error)};
+}
+
+}  // namespace
+
+double Mean(std::span<const double> values) {
+  assert(!values.empty());
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
+double Median(std::span<const double> values) {
+  assert(!values.empty());
+  std::vector<double> sorted(values.begin(), values.end());
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  if (sorted.size() % 2 == 1) return *middle;
+  return (*std::max_element(sorted.begin(), middle) + *middle) / 2;
+}
+
+double Percentile(std::span<const double> values, double p) {
+  assert(!values.empty());
+  std::vector<double> sorted(values.begin(), values.end());
+  std::sort(sorted.begin(), sorted.end());
+  const double rank = std::ceil(p * static_cast<double>(sorted.size()));
+  return sorted[static_cast<std::size_t>(
+      std::clamp(rank - 1, 0.0, static_cast<double>(sorted.size() - 1)))];
+}
+
+double StandardDeviation(std::span<const double> values) {
+  if (values.size() < 2) return 0;
+  const double mean = Mean(values);
+  double sum = 0;
+  for (const double value : values) sum += (value - mean) * (value - mean);
+  return std::sqrt(sum / static_cast<double>(values.size() - 1));
+}
+
+// P(|T| > t) = I_x(df/2, 1/2) with x = df / (df + t²) (https://dlmf.nist.gov/8.17.E2 and
+// Abramowitz and Stegun 26.7.1), where I is the regularised incomplete beta function.
+double StudentTail(double t, double degrees_of_freedom) {
+  assert(degrees_of_freedom > 0);
+  t = std::abs(t);
+  if (t == 0) return 1;
+  if (std::isinf(t)) return 0;
+  if (degrees_of_freedom > 1e6) return std::erfc(t / std::sqrt(2.0));
+  const double a = degrees_of_freedom / 2;
+  const double b = 0.5;
+  const double y = t * t / (degrees_of_freedom + t * t);  // 1 - x
+  const double x = degrees_of_freedom / (degrees_of_freedom + t * t);
+  // x^a (1-x)^b / B(a, b), with gamma(1/2) = sqrt(pi).
+  const double log_front =
+      a * std::log1p(-y) + b * std::log(y) + LogGammaHalfStep(a) - 0.5 * std::log(std::acos(-1.0));
+  const double front = std::exp(log_front);
+  if (x < (a + 1) / (a + b + 2)) return front * BetaFraction(x, a, b) / a;
+  return 1 - front * BetaFraction(y, b, a) / b;
+}
+
+double StudentT(double confidence, double degrees_of_freedom) {
+  assert(confidence > 0 && confidence < 1);
+  const double tail = 1 - confidence;
+  double low = 0;
+  double high = 1;
+  while (StudentTail(high, degrees_of_freedom) > tail) high *= 2;
+  while (high - low > 1e-15 * high) {
+    const double middle = (low + high) / 2;
+    if (middle <= low || middle >= high) break;
+    (StudentTail(middle, degrees_of_freedom) > tail ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
+
+double LagOneAutocorrelation(std::span<const double> values) {
+  const double mean = Mean(values);
+  double together = 0;
+  double alone = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    alone += (values[i] - mean) * (values[i] - mean);
+    if (i > 0) together += (values[i] - mean) * (values[i - 1] - mean);
+  }
+  return alone > 0 ? together / alone : 0;
+}
+
+std::optional<Interval> MeanInterval(std::span<const double> logs, double confidence) {
+  if (logs.size() < 2) return std::nullopt;
+  const double standard_error = StandardError(logs);
+  Reach reach = {};
+  if (logs.size() < kBootstrapFrom) {
+    reach.down = reach.up = StudentT(confidence, static_cast<double>(logs.size() - 1));
+  } else {
+    const double mean = Mean(logs);
+    SplitMix64 random;
+    std::vector<double> drawn;
+    reach = BootstrapReach(confidence, [&] {
+      Draw(random, logs, drawn);
+      return (Mean(drawn) - mean) / StandardError(drawn);
+    });
+  }
+  Interval interval = Around(0, standard_error, reach);
+  interval.units = static_cast<int>(logs.size());
+  return interval;
+}
+
+Interval RatioInterval(std::span<const double> a, std::span<const double> b, double confidence,
+                       double extra_variance) {
+  const Welch welch = WelchOf(a, b, extra_variance);
+  Reach reach = {};
+  if (std::min(a.size(), b.size()) < kBootstrapFrom) {
+    reach.down = reach.up = StudentT(confidence, welch.degrees_of_freedom);
+  } else {
+    SplitMix64 random;
+    std::vector<double> drawn_a;
+    std::vector<double> drawn_b;
+    reach = BootstrapReach(confidence, [&] {
+      Draw(random, a, drawn_a);
+      Draw(random, b, drawn_b);
+      const Welch drawn = WelchOf(drawn_a, drawn_b, 0);
+      return (drawn.difference - welch.difference) / drawn.standard_error;
+    });
+  }
+  Interval interval = Around(welch.difference, welch.standard_error, reach);
+  interval.units = static_cast<int>(a.size() + b.size());
+  return interval;
+}
+
+double RatioPValue(std::span<const double> a, std::span<const double> b, double extra_variance) {
+  const Welch welch = WelchOf(a, b, extra_variance);
+  if (welch.difference == 0) return 1;
+  return StudentTail(welch.difference / welch.standard_error, welch.degrees_of_freedom);
+}
+
+std::optional<std::string> StopAfter(int rounds, double half_width, double ci) {
+  const bool looks = rounds == 5 || rounds == 8 || rounds == 12 || rounds >= 20;
+  if (looks && half_width <= ci) return "ci";
+  if (rounds >= 20) return "rounds";
+  return std::nullopt;
+}
+
+}  // namespace assay

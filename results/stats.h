@@ -1,6 +1,7 @@
 // Statistics as pure functions. The one method for intervals: the highest level that is repeated is
 // the unit (sample < round < run < node < instance type); lower levels are averaged first; under 20
-// units a (Welch) t interval on mean log time, from 20 a bootstrap-t.
+// units a (Welch) t interval on mean log time, from 20 a bootstrap-t. results/METRICS.md defines
+// each to the last digit.
 #pragma once
 
 #include <optional>
@@ -27,8 +28,11 @@ double Median(std::span<const double> values);
 double Percentile(std::span<const double> values, double p);
 // Sample standard deviation (n - 1); 0 for one value.
 double StandardDeviation(std::span<const double> values);
-// The two-sided quantile of Student's t, e.g. (0.95, 4) -> 2.776.
+// The two-sided quantile of Student's t, e.g. (0.95, 4) -> 2.776. Above 10^6 degrees of freedom,
+// infinity included, the normal distribution's.
 double StudentT(double confidence, double degrees_of_freedom);
+// P(|T| > t), the other way round: (2.776, 4) -> 0.05.
+double StudentTail(double t, double degrees_of_freedom);
 double LagOneAutocorrelation(std::span<const double> values);
 
 // exp of the mean of `logs`, with its interval relative to it (estimate = 1). Nothing under 2
@@ -36,8 +40,16 @@ double LagOneAutocorrelation(std::span<const double> values);
 std::optional<Interval> MeanInterval(std::span<const double> logs, double confidence = 0.95);
 
 // exp(mean(b) - mean(a)) with its interval. `extra_variance` (of the log ratio, e.g. from
-// noise.csv) is added in quadrature. Where a side has one unit only, extra_variance must be there.
+// noise.csv) is added in quadrature and taken as known. Where a side has one unit only, nothing is
+// known of its spread but extra_variance.
 Interval RatioInterval(std::span<const double> a, std::span<const double> b,
                        double confidence = 0.95, double extra_variance = 0);
+// The two-sided p-value of "there is no change" by the Welch t test, with the same extra variance.
+double RatioPValue(std::span<const double> a, std::span<const double> b, double extra_variance = 0);
+
+// The stopping rule of a case that goes on until its interval is narrow: "ci" once half the width
+// of the interval is at most `ci`, "rounds" after 20; nothing where it goes on. It looks after
+// rounds 5, 8, 12 and 20 only, since a rule that looks after every round stops at lucky streaks.
+std::optional<std::string> StopAfter(int rounds, double half_width, double ci);
 
 }  // namespace assay

@@ -1,1 +1,242 @@
-// Not written yet.
+#include "results/figures.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+namespace assay {
+namespace {
+
+Visit VisitOf(std::vector<double> time_s, std::int64_t batch = 1) {
+  return {.batch = batch, .time_s = std::move(time_s)};
+}
+
+Record Gemm(std::int64_t flops, std::vector<Visit> rounds) {
+  return {.probe = "gemm",
+          .params = {{"dtype", std::string("bf16")}},
+          .backend = "onednn",
+          .work = {.flops = flops},
+          .rounds = std::move(rounds)};
+}
+
+Record Storage(const std::string& pattern, std::int64_t block_bytes, std::vector<Visit> rounds) {
+  return {.probe = "storage",
+          .params = {{"pattern", pattern}, {"block_bytes", block_bytes}},
+          .backend = "io_uring",
+          .work = {.bytes = block_bytes, .ops = 1},
+          .rounds = std::move(rounds)};
+}
+
+const Cost& Named(const std::vector<Cost>& costs, const std::string& name) {
+  for (const Cost& cost : costs) {
+    if (cost.name == name) return cost;
+  }
+  ADD_FAILURE() << "no cost is named " << name;
+  static const Cost none = {};
+  return none;
+}
+
+TEST(Figures, TheGoldenPriceOfAnExaflop) {
+  // 55.04 USD/h at 7,912 TFLOP/s: one iteration of 7,912 Tflop takes a second.
+  const Record record = Gemm(7'912'000'000'000'000, {VisitOf({1.0})});
+  const std::vector<Cost> costs = Costs(record, 55.04);
+  ASSERT_EQ(costs.size(), 2u);
+  EXPECT_NEAR(Named(costs, "usd_per_tflops_hour").usd, 0.0069565, 5e-8);
+  EXPECT_NEAR(Named(costs, "usd_per_eflop").usd, 1.9324, 5e-5);
+  EXPECT_NEAR(Named(costs, "usd_per_eflop").usd,
+              Named(costs, "usd_per_tflops_hour").usd * 1e6 / 3600, 1e-12);
+}
+
+TEST(Figures, SpeedIsByTheMedianAndCostByTheMean) {
+  // Two visits with unlike batches: T = (10 x (1 + 1) + 1 x 4) / (10 x 2 + 1 x 1) = 24/21.
+  const Record record = Gemm(1'000'000'000'000, {VisitOf({1.0, 1.0}, 10), VisitOf({4.0}, 1)});
+  EXPECT_DOUBLE_EQ(MedianTime(record).value(), 1.0);
+  EXPECT_DOUBLE_EQ(MeanTime(record).value(), 24.0 / 21);
+  EXPECT_DOUBLE_EQ(MeanToMedian(record).value(), 24.0 / 21);
+  EXPECT_DOUBLE_EQ(Speed(record)->value, 1e12);
+  EXPECT_EQ(Speed(record)->unit, "FLOP/s");
+  EXPECT_DOUBLE_EQ(Named(Costs(record, 2.0), "usd_per_tflops_hour").usd, 2.0 * 24 / 21);
+}
+
+TEST(Figures, IntegerWorkIsNotFloatingPoint) {
+  Record record = Gemm(1000, {VisitOf({1.0})});
+  record.params["dtype"] = std::string("int8");
+  EXPECT_EQ(Speed(record)->unit, "OP/s");
+  EXPECT_EQ(Costs(record, 1)[0].name, "usd_per_tops_hour");
+  EXPECT_EQ(Costs(record, 1)[0].label, "$ per TOP/s-h");
+}
+
+TEST(Figures, AWrongOrFailedRecordHasNoSpeedAndNoCost) {
+  for (const Status status : {Status::kWrong, Status::kFailed, Status::kSkipped}) {
+    Record record = Gemm(1000, {VisitOf({1.0})});
+    record.status = status;
+    record.here = Here{.probe = "peak", .work = {.flops = 1000}};
+    record.rounds[0].here_time_s = {1.0};
+    EXPECT_FALSE(Speed(record).has_value());
+    EXPECT_FALSE(OfHere(record).has_value());
+    EXPECT_FALSE(SpeedInterval(record).has_value());
+    EXPECT_TRUE(Costs(record, 1).empty());
+  }
+}
+
+TEST(Figures, ARecordWithoutSamplesHasNoFigures) {
+  const Record record = Gemm(1000, {});
+  EXPECT_FALSE(MedianTime(record).has_value());
+  EXPECT_FALSE(MeanTime(record).has_value());
+  EXPECT_FALSE(Speed(record).has_value());
+  EXPECT_TRUE(LogRoundTimes(record).empty());
+  EXPECT_TRUE(Costs(record, 1).empty());
+}
+
+TEST(Figures, SmallBlocksCountOperationsAndLargeOnesBytes) {
+  EXPECT_EQ(Speed(Storage("randread", 65535, {VisitOf({0.001})}))->unit, "IOPS");
+  EXPECT_DOUBLE_EQ(Speed(Storage("randread", 4096, {VisitOf({0.001})}))->value, 1000);
+  EXPECT_EQ(Speed(Storage("read", 65536, {VisitOf({0.001})}))->unit, "B/s");
+  EXPECT_DOUBLE_EQ(Speed(Storage("read", 65536, {VisitOf({0.001})}))->value, 65536000);
+}
+
+TEST(Figures, AWriteHasARateToStableStorageBesideTheOther) {
+  Record record = Storage("write", 1048576, {VisitOf({0.001})});
+  EXPECT_FALSE(StableSpeed(record).has_value());
+  record.rounds[0].stable_time_s = {0.004};
+  EXPECT_DOUBLE_EQ(StableSpeed(record)->value, 262144000);
+}
+
+TEST(Figures, ATebibyteCostsTheStorageAloneAndWithItsNode) {
+  // 1 GiB a second: a TiB takes 1024 s.
+  const Record read = Storage("read", 1073741824, {VisitOf({1.0})});
+  const std::vector<Cost> node = Costs(read, 3.6);
+  ASSERT_EQ(node.size(), 1u);
+  EXPECT_EQ(node[0].name, "usd_per_tib_read_node");
+  EXPECT_DOUBLE_EQ(node[0].usd, 1.024);
+  const std::vector<Cost> both = Costs(read, 3.6, 0.36);
+  EXPECT_DOUBLE_EQ(Named(both, "usd_per_tib_read_storage").usd, 0.1024);
+  EXPECT_DOUBLE_EQ(Named(both, "usd_per_tib_read").usd, 1.1264);
+  EXPECT_EQ(Costs(Storage("randwrite", 4096, {VisitOf({1.0})}), 1)[0].name,
+            "usd_per_tib_written_node");
+}
+
+TEST(Figures, BusBandwidthIsWhatTheSlowestLinkCarries) {
+  // nccl-tests, PERFORMANCE.md: factor 2 (n - 1) / n; 8 ranks: 1.75.
+  Record record = {.probe = "all_reduce",
+                   .params = {{"ranks", std::int64_t{8}},
+                              {"nodes", std::int64_t{1}},
+                              {"bytes", std::int64_t{1'000'000'000}}},
+                   .work = {.bytes = 1'000'000'000},
+                   .rounds = {VisitOf({0.01})}};
+  EXPECT_DOUBLE_EQ(Speed(record)->value, 1e11);
+  EXPECT_DOUBLE_EQ(BusBandwidth(record).value(), 1.75e11);
+  const std::vector<Cost> costs = Costs(record, 36);
+  ASSERT_EQ(costs.size(), 1u);
+  EXPECT_EQ(costs[0].label, "$ per TB reduced (8 ranks, 1 nodes)");
+  EXPECT_DOUBLE_EQ(costs[0].usd, 0.1);  // 10 s at 0.01 USD/s
+  record.probe = "memory";
+  EXPECT_FALSE(BusBandwidth(record).has_value());
+}
+
+TEST(Figures, MemoryCostsByBandwidth) {
+  const Record record = {.probe = "memory",
+                         .params = {{"pattern", std::string("triad")}},
+                         .work = {.bytes = 3'000'000'000},
+                         .rounds = {VisitOf({0.001})}};
+  const std::vector<Cost> costs = Costs(record, 6);
+  ASSERT_EQ(costs.size(), 1u);
+  EXPECT_EQ(costs[0].name, "usd_per_tbps_hour");
+  EXPECT_DOUBLE_EQ(costs[0].usd, 2.0);
+}
+
+TEST(Figures, OfHereIsAMeanOfTheRoundsRatios) {
+  // The machine slows to a half in the second round, and its peak with it: the ratio stays.
+  Record record = Gemm(100, {VisitOf({1.0}), VisitOf({2.0})});
+  record.here = Here{.probe = "peak", .work = {.flops = 1000}};
+  record.rounds[0].here_time_s = {8.0, 8.0, 80.0};
+  record.rounds[1].here_time_s = {16.0};
+  EXPECT_DOUBLE_EQ(OfHere(record).value(), 0.8);
+  record.here->work = {.bytes = 1000};
+  EXPECT_FALSE(OfHere(record).has_value()) << "flops are no share of bytes";
+}
+
+TEST(Figures, TheIntervalOfARunHasItsRoundsAsUnits) {
+  const Record record = Gemm(100, {VisitOf({1.0, 1.0, 9.0}), VisitOf({1.1}), VisitOf({0.9})});
+  const std::vector<double> logs = LogRoundTimes(record);
+  ASSERT_EQ(logs.size(), 3u);
+  EXPECT_DOUBLE_EQ(logs[0], 0);  // the median of its round, a stall left out of neither
+  EXPECT_DOUBLE_EQ(logs[1], std::log(1.1));
+  const Interval interval = SpeedInterval(record).value();
+  EXPECT_EQ(interval.units, 3);
+  EXPECT_EQ(interval.level, "3 rounds, this run");
+  EXPECT_GT(interval.high, 1.2);
+}
+
+TEST(Figures, ThePriceIsOfEveryNodeHeld) {
+  const Offer offer = {.offered = true, .usd_per_hour = 2.5};
+  const Run run = {.nodes = {Node{}, Node{}, Node{}}};
+  EXPECT_DOUBLE_EQ(UsdPerHour(run, offer).value(), 7.5);
+  EXPECT_FALSE(UsdPerHour(run, std::nullopt).has_value());
+  EXPECT_FALSE(UsdPerHour(run, Offer{.offered = false}).has_value());
+}
+
+TEST(Figures, ANodeFigureStandsBesideItsDevicesAlone) {
+  Record node = Gemm(400, {VisitOf({1.0})});
+  node.params["scope"] = std::string("node");
+  node.units = {Unit{.device = 0}, Unit{.device = 1}};
+  Record alone = Gemm(250, {VisitOf({1.0})});
+  alone.params["scope"] = std::string("device");
+  alone.units = {Unit{.device = 0}};
+  Record slow = alone;
+  slow.rounds[0].time_s = {1.25};
+  const Run run = {.records = {node, alone, slow}};
+  const NodeFigure figure = NodeFigureOf(run, run.records[0]).value();
+  EXPECT_DOUBLE_EQ(figure.together.value, 400);
+  EXPECT_DOUBLE_EQ(figure.slowest_alone.value(), 200);
+  EXPECT_DOUBLE_EQ(figure.sum_alone.value(), 450);
+  EXPECT_FALSE(NodeFigureOf(run, run.records[1]).has_value()) << "one device is no node";
+
+  Run broken = run;
+  broken.records[2].status = Status::kFailed;
+  EXPECT_FALSE(NodeFigureOf(broken, broken.records[0])->sum_alone.has_value());
+  broken.records[0].status = Status::kPartial;
+  EXPECT_FALSE(NodeFigureOf(broken, broken.records[0]).has_value());
+}
+
+Run WithHeadline() {
+  Record record = Gemm(1000, std::vector<Visit>(5, VisitOf({1.0})));
+  record.probe = "headline";
+  record.params = {{"name", std::string("bf16-cpu/1")}, {"algo", std::string("default")}};
+  record.verify = Verification{.checked = 100, .wrong = 0};
+  return {.complete = true, .nodes = {Node{}}, .records = {record}};
+}
+
+TEST(Figures, TheHeadlineIsVerifiedAndOfFiveRounds) {
+  Run run = WithHeadline();
+  EXPECT_EQ(HeadlineOf(run).record, &run.records[0]);
+  EXPECT_EQ(HeadlineOf(run).name, "bf16-cpu/1");
+
+  run.records[0].rounds.pop_back();
+  EXPECT_EQ(HeadlineOf(run).record, nullptr);
+  EXPECT_EQ(HeadlineOf(run).absent, "4 rounds, and it needs 5");
+
+  run = WithHeadline();
+  run.records[0].verify.reset();
+  EXPECT_EQ(HeadlineOf(run).absent, "its result was not verified");
+
+  run = WithHeadline();
+  run.complete = false;
+  EXPECT_EQ(HeadlineOf(run).record, nullptr);
+
+  run = WithHeadline();
+  run.records[0].params["algo"] = std::string("tuned");
+  EXPECT_EQ(HeadlineOf(run).record, nullptr);
+}
+
+TEST(Figures, ANodeWithAcceleratorsHasNoCpuHeadline) {
+  Run run = WithHeadline();
+  run.nodes[0].accelerators = {Accelerator{.name = "NVIDIA H100", .present = 8}};
+  EXPECT_EQ(HeadlineOf(run).name, "bf16-train/1");
+  EXPECT_EQ(HeadlineOf(run).record, nullptr);
+}
+
+}  // namespace
+}  // namespace assay
