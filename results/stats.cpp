@@ -177,9 +177,11 @@ double StudentTail(double t, double degrees_of_freedom) {
   const double b = 0.5;
   const double y = t * t / (degrees_of_freedom + t * t);  // 1 - x
   const double x = degrees_of_freedom / (degrees_of_freedom + t * t);
-  // x^a (1-x)^b / B(a, b), with gamma(1/2) = sqrt(pi).
+  // x^a (1-x)^b / B(a, b), with gamma(1/2) = sqrt(pi); near 1, log x is exact through its
+  // complement.
+  const double log_x = x < 0.5 ? std::log(x) : std::log1p(-y);
   const double log_front =
-      a * std::log1p(-y) + b * std::log(y) + LogGammaHalfStep(a) - 0.5 * std::log(std::acos(-1.0));
+      a * log_x + b * std::log(y) + LogGammaHalfStep(a) - 0.5 * std::log(std::acos(-1.0));
   const double front = std::exp(log_front);
   if (x < (a + 1) / (a + b + 2)) return front * BetaFraction(x, a, b) / a;
   return 1 - front * BetaFraction(y, b, a) / b;

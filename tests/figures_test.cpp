@@ -172,7 +172,7 @@ TEST(Figures, TheIntervalOfARunHasItsRoundsAsUnits) {
 
 TEST(Figures, ThePriceIsOfEveryNodeHeld) {
   const Offer offer = {.offered = true, .usd_per_hour = 2.5};
-  const Run run = {.nodes = {Node{}, Node{}, Node{}}};
+  const assay::Run run = {.nodes = {Node{}, Node{}, Node{}}};
   EXPECT_DOUBLE_EQ(UsdPerHour(run, offer).value(), 7.5);
   EXPECT_FALSE(UsdPerHour(run, std::nullopt).has_value());
   EXPECT_FALSE(UsdPerHour(run, Offer{.offered = false}).has_value());
@@ -187,14 +187,14 @@ TEST(Figures, ANodeFigureStandsBesideItsDevicesAlone) {
   alone.units = {Unit{.device = 0}};
   Record slow = alone;
   slow.rounds[0].time_s = {1.25};
-  const Run run = {.records = {node, alone, slow}};
+  const assay::Run run = {.records = {node, alone, slow}};
   const NodeFigure figure = NodeFigureOf(run, run.records[0]).value();
   EXPECT_DOUBLE_EQ(figure.together.value, 400);
   EXPECT_DOUBLE_EQ(figure.slowest_alone.value(), 200);
   EXPECT_DOUBLE_EQ(figure.sum_alone.value(), 450);
   EXPECT_FALSE(NodeFigureOf(run, run.records[1]).has_value()) << "one device is no node";
 
-  Run broken = run;
+  assay::Run broken = run;
   broken.records[2].status = Status::kFailed;
   EXPECT_FALSE(NodeFigureOf(broken, broken.records[0])->sum_alone.has_value());
   broken.records[0].status = Status::kPartial;
@@ -210,7 +210,7 @@ Run WithHeadline() {
 }
 
 TEST(Figures, TheHeadlineIsVerifiedAndOfFiveRounds) {
-  Run run = WithHeadline();
+  assay::Run run = WithHeadline();
   EXPECT_EQ(HeadlineOf(run).record, &run.records[0]);
   EXPECT_EQ(HeadlineOf(run).name, "bf16-cpu/1");
 
@@ -232,7 +232,7 @@ TEST(Figures, TheHeadlineIsVerifiedAndOfFiveRounds) {
 }
 
 TEST(Figures, ANodeWithAcceleratorsHasNoCpuHeadline) {
-  Run run = WithHeadline();
+  assay::Run run = WithHeadline();
   run.nodes[0].accelerators = {Accelerator{.name = "NVIDIA H100", .present = 8}};
   EXPECT_EQ(HeadlineOf(run).name, "bf16-train/1");
   EXPECT_EQ(HeadlineOf(run).record, nullptr);
