@@ -1,1 +1,428 @@
-// Not written yet.
+#include "runner/metadata.h"
+
+#include <curl/curl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <future>
+#include <memory>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "results/error.h"
+#include "results/text.h"
+
+namespace assay {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::size_t kMaxReplyBytes = std::size_t{64} << 10U;
+constexpr std::size_t kMaxValueBytes = 64;
+
+// Readers turn a reply into our word for it: "" where the service has nothing to say, nothing where
+// the reply isn't plausible and must not be used. The names of instances, regions, zones and models
+// of purchase are all of these characters, so neither markup nor a terminal's control sequences
+// pass.
+using Reader = std::optional<std::string> (*)(std::string_view text);
+
+// Without the line end that some services add, and the quotes of a leaf that is given as JSON.
+std::string_view Bare(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
+    text = text.substr(1, text.size() - 2);
+  }
+  return text;
+}
+
+std::optional<std::string> Plain(std::string_view text) {
+  text = Bare(text);
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  if (text.size() > kMaxValueBytes || !std::all_of(text.begin(), text.end(), allowed)) return {};
+  return std::string(text);
+}
+
+// "projects/123456/zones/us-central1-a" -> "us-central1-a": the number is the project's, and
+// private.
+std::optional<std::string> AfterLastSlash(std::string_view text) {
+  return Plain(text.substr(text.rfind('/') + 1));
+}
+
+// "projects/123456/zones/us-south1-ai1b" -> "us-south1": a zone's last part may have any length.
+std::optional<std::string> RegionOfGcpZone(std::string_view text) {
+  const auto zone = AfterLastSlash(text);
+  if (!zone) return {};
+  const auto dash = zone->rfind('-');
+  if (dash == std::string::npos) return {};
+  return zone->substr(0, dash);
+}
+
+// "qIZq:PHX-AD-1" -> "PHX-AD-1": the prefix is the tenancy's, and private.
+std::optional<std::string> AfterColon(std::string_view text) {
+  text = Bare(text);
+  return Plain(text.substr(text.rfind(':') + 1));
+}
+
+// Unlisted words are kept: a cloud may add a way of paying that is better named than guessed.
+std::optional<std::string> AwsLifeCycle(std::string_view text) {
+  const auto word = Plain(text);
+  if (word == "on-demand") return "on_demand";
+  if (word == "scheduled" || word == "capacity-block") return "capacity_block";
+  return word;
+}
+
+std::optional<std::string> GcpPreemptible(std::string_view text) {
+  const auto word = Plain(text);
+  if (word == "TRUE") return "spot";
+  if (word == "FALSE") return "on_demand";
+  return {};
+}
+
+// "Low" is the older name of spot in scale sets; a regular machine says "Regular" or nothing.
+std::optional<std::string> AzurePriority(std::string_view text) {
+  const auto word = Plain(text);
+  if (word == "Spot" || word == "Low") return "spot";
+  if (word == "Regular" || word == "") return "on_demand";
+  return {};
+}
+
+struct Question {
+  Finding Identity::*finding;
+  const char* what;
+  const char* path;
+  Reader read;
+};
+
+// One row a cloud. The paths are the allow-list.
+struct Service {
+  std::string_view provider;
+  const char* header;  // sent with every request
+  const char* proof;   // a header that every true reply carries, in lower case; or null
+  bool wants_token;    // IMDSv2: PUT for a token first
+  std::vector<Question> questions;
+};
+
+// AWS: docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html.
+// GCP: cloud.google.com/compute/docs/metadata/predefined-metadata-keys.
+// Azure: learn.microsoft.com/azure/virtual-machines/instance-metadata-service. The whole document
+// would hold user data and public keys, so its leaves are asked for one by one; likewise on OCI:
+// docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm.
+const std::vector<Service>& Services() {
+  static const std::vector<Service> services = {
+      {.provider = "aws",
+       .header = nullptr,
+       .proof = nullptr,
+       .wants_token = true,
+       .questions = {{&Identity::instance, "instance", "/latest/meta-data/instance-type", Plain},
+                     {&Identity::region, "region", "/latest/meta-data/placement/region", Plain},
+                     {&Identity::zone_id, "zone",
+                      "/latest/meta-data/placement/availability-zone-id", Plain},
+                     {&Identity::purchase, "purchase", "/latest/meta-data/instance-life-cycle",
+                      AwsLifeCycle}}},
+      {.provider = "gcp",
+       .header = "Metadata-Flavor: Google",
+       .proof = "metadata-flavor: google",
+       .wants_token = false,
+       .questions = {{&Identity::instance, "instance", "/computeMetadata/v1/instance/machine-type",
+                      AfterLastSlash},
+                     {&Identity::region, "region", "/computeMetadata/v1/instance/zone",
+                      RegionOfGcpZone},
+                     {&Identity::zone_id, "zone", "/computeMetadata/v1/instance/zone",
+                      AfterLastSlash},
+                     {&Identity::purchase, "purchase",
+                      "/computeMetadata/v1/instance/scheduling/preemptible", GcpPreemptible}}},
+      {.provider = "azure",
+       .header = "Metadata: true",
+       .proof = nullptr,
+       .wants_token = false,
+       .questions = {{&Identity::instance, "instance",
+                      "/metadata/instance/compute/vmSize?api-version=2021-02-01&format=text",
+                      Plain},
+                     {&Identity::region, "region",
+                      "/metadata/instance/compute/location?api-version=2021-02-01&format=text",
+                      Plain},
+                     {&Identity::zone_id, "zone",
+                      "/metadata/instance/compute/zone?api-version=2021-02-01&format=text", Plain},
+                     {&Identity::purchase, "purchase",
+                      "/metadata/instance/compute/priority?api-version=2021-02-01&format=text",
+                      AzurePriority}}},
+      {.provider = "oci",
+       .header = "Authorization: Bearer Oracle",
+       .proof = nullptr,
+       .wants_token = false,
+       .questions = {{&Identity::instance, "instance", "/opc/v2/instance/shape", Plain},
+                     {&Identity::region, "region", "/opc/v2/instance/canonicalRegionName", Plain},
+                     {&Identity::zone_id, "zone", "/opc/v2/instance/availabilityDomain",
+                      AfterColon}}},
+  };
+  return services;
+}
+
+template <auto Destroy>
+struct Deleter {
+  template <class T>
+  void operator()(T* pointer) const noexcept {
+    Destroy(pointer);
+  }
+};
+using Headers = std::unique_ptr<curl_slist, Deleter<curl_slist_free_all>>;
+using Handle = std::unique_ptr<CURL, Deleter<curl_easy_cleanup>>;
+using Url = std::unique_ptr<CURLU, Deleter<curl_url_cleanup>>;
+
+Note Complaint(std::string_view provider, std::string_view what) {
+  return {.what = fmt::format("the metadata service of {} {}", provider, what),
+          .remedy = "give --instance, --region and --purchase where they are unknown"};
+}
+
+struct Reply {
+  CURLcode code = CURLE_OK;
+  long status = 0;
+  bool connected = false;
+  bool proven = false;    // the proof was among the headers
+  std::size_t bytes = 0;  // of headers and body together
+  std::string body = {};
+};
+
+bool TakeBytes(Reply& reply, std::size_t bytes) {
+  reply.bytes += bytes;
+  return reply.bytes <= kMaxReplyBytes;
+}
+
+// libcurl takes a short count as "stop this transfer".
+std::size_t OnBody(const char* data, std::size_t, std::size_t bytes, void* into) {
+  auto& reply = *static_cast<Reply*>(into);
+  if (!TakeBytes(reply, bytes)) return 0;
+  reply.body.append(data, bytes);
+  return bytes;
+}
+
+struct HeaderSink {
+  Reply* reply;
+  std::string_view proof;
+};
+
+std::size_t OnHeader(const char* data, std::size_t, std::size_t bytes, void* into) {
+  const auto& sink = *static_cast<HeaderSink*>(into);
+  if (!TakeBytes(*sink.reply, bytes)) return 0;
+  std::string line(data, bytes);
+  line.erase(line.find_last_not_of("\r\n \t") + 1);
+  std::transform(line.begin(), line.end(), line.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (!sink.proof.empty() && line == sink.proof) sink.reply->proven = true;
+  return bytes;
+}
+
+// One conversation with one service.
+class Session {
+ public:
+  Session(const Service& service, std::string address, const MetadataOptions& options)
+      : service_(service),
+        address_(std::move(address)),
+        options_(options),
+        deadline_(steady_clock::now() + options.overall) {}
+
+  Metadata Ask() {
+    Metadata metadata;
+    std::vector<std::string> headers;
+    if (service_.header != nullptr) headers.emplace_back(service_.header);
+    if (service_.wants_token) {
+      const auto token = Token(metadata);
+      if (!token) return metadata;
+      headers.push_back("X-aws-ec2-metadata-token: " + *token);
+    }
+    for (const Question& question : service_.questions) {
+      const Reply reply = Send("GET", question.path, headers);
+      if (reply.code != CURLE_OK) {
+        Say(metadata, Failure(reply));
+        break;  // another request would only wait for the same end
+      }
+      if (reply.status == 404) continue;  // this machine has no such thing
+      if (reply.status != 200) {
+        Say(metadata,
+            fmt::format("answered {} to the question for the {}", reply.status, question.what));
+        continue;
+      }
+      if (service_.proof != nullptr && !reply.proven) {
+        Say(metadata,
+            fmt::format("gave an answer without '{}', so it is another's", service_.header));
+        break;
+      }
+      const auto value = question.read(reply.body);
+      if (!value) {
+        Say(metadata, fmt::format("gave no plausible {}", question.what));
+      } else if (!value->empty()) {
+        // Behind "on demand" a reservation or a savings plan may pay; the machine can't know.
+        metadata.identity.*
+            question.finding = {.value = *value,
+                                .how = "imds",
+                                .confidence = *value == "on_demand" ? "likely" : "certain"};
+      }
+    }
+    return metadata;
+  }
+
+ private:
+  // The token lives in memory only, and a minute only.
+  std::optional<std::string> Token(Metadata& metadata) {
+    const Reply reply =
+        Send("PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds: 60"});
+    if (reply.code == CURLE_OPERATION_TIMEDOUT && reply.connected && reply.bytes == 0) {
+      // The reply to PUT alone carries the hop limit as its IP time to live, so from a bridged
+      // container one can connect but never hears the answer.
+      metadata.note = {
+          .what = "metadata token timed out, as it does behind a hop limit of 1",
+          .remedy =
+              "start the container with --network host, or give the instance a hop limit "
+              "of 2 (3 on kOps)"};
+      return {};
+    }
+    if (reply.code != CURLE_OK) {
+      Say(metadata, Failure(reply));
+      return {};
+    }
+    const auto printable = [](char c) { return c > ' ' && c <= '~'; };
+    if (reply.status != 200) {
+      Say(metadata, fmt::format("refused a token with status {}", reply.status));
+      return {};
+    }
+    if (reply.body.empty() || reply.body.size() > 1024 ||
+        !std::all_of(reply.body.begin(), reply.body.end(), printable)) {
+      Say(metadata, "gave no plausible token");
+      return {};
+    }
+    return reply.body;
+  }
+
+  Reply Send(const char* method, const std::string& path, const std::vector<std::string>& lines) {
+    Reply reply;
+    const auto left =
+        std::chrono::duration_cast<milliseconds>(deadline_ - steady_clock::now()).count();
+    if (left <= 0) {
+      reply.code = CURLE_OPERATION_TIMEDOUT;
+      return reply;
+    }
+    Headers headers;
+    for (const std::string& line : lines) {
+      headers.reset(curl_slist_append(headers.release(), line.c_str()));
+    }
+    HeaderSink sink{
+        &reply, service_.proof == nullptr ? std::string_view() : std::string_view(service_.proof)};
+    const Handle handle(curl_easy_init());
+    if (!handle) {
+      reply.code = CURLE_FAILED_INIT;
+      return reply;
+    }
+    CURL* const curl = handle.get();
+    const std::string url = address_ + path;
+    curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    // An empty proxy also overrules http_proxy and its kin, which would be told the token.
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.connect.count()));
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
+                     static_cast<long>(std::min<std::int64_t>(options_.request.count(), left)));
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &reply);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, &sink);
+    reply.code = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply.status);
+    curl_off_t connect_time = 0;
+    curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connect_time);
+    reply.connected = connect_time > 0;
+    return reply;
+  }
+
+  // Keeps the first thing that went wrong; the rest follows from it.
+  void Say(Metadata& metadata, const std::string& what) const {
+    if (!metadata.note) metadata.note = Complaint(service_.provider, what);
+  }
+
+  static std::string Failure(const Reply& reply) {
+    switch (reply.code) {
+      case CURLE_OPERATION_TIMEDOUT:
+        return "did not answer in time";
+      case CURLE_COULDNT_CONNECT:
+        return "can't be reached";
+      case CURLE_WRITE_ERROR:
+        return "answered with more than 64 KiB";
+      default:
+        return fmt::format("failed: {}", curl_easy_strerror(reply.code));
+    }
+  }
+
+  const Service& service_;
+  std::string address_;
+  MetadataOptions options_;
+  steady_clock::time_point deadline_;
+};
+
+// libcurl's own parser judges, so that what is judged is what will be used.
+std::string LoopbackAddress(const std::string& text) {
+  const Url url(curl_url());
+  const auto part = [&](CURLUPart which) {
+    char* value = nullptr;
+    if (curl_url_get(url.get(), which, &value, 0) != CURLUE_OK) return std::string();
+    std::string copy(value);
+    curl_free(value);
+    return copy;
+  };
+  if (curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) == CURLUE_OK &&
+      part(CURLUPART_SCHEME) == "http" && part(CURLUPART_USER).empty() &&
+      part(CURLUPART_QUERY).empty() && part(CURLUPART_FRAGMENT).empty() &&
+      part(CURLUPART_PATH) == "/") {
+    const std::string host = part(CURLUPART_HOST);
+    if (host == "127.0.0.1" || host == "[::1]") {
+      const std::string port = part(CURLUPART_PORT);
+      return "http://" + host + (port.empty() ? "" : ":" + port);
+    }
+  }
+  throw Error(
+      fmt::format("the metadata URL '{}' isn't a loopback address; "
+                  "give one such as http://127.0.0.1:1338",
+                  Clean(text)));
+}
+
+}  // namespace
+
+Metadata AskMetadata(const std::string& provider, const MetadataOptions& options) {
+  // Addresses are numbers: no name is looked up, which could be slow, or be answered by a stranger.
+  const std::string address =
+      options.url.empty() ? "http://169.254.169.254" : LoopbackAddress(options.url);
+  const auto& services = Services();
+  const auto service = std::find_if(services.begin(), services.end(),
+                                    [&](const Service& s) { return s.provider == provider; });
+  if (service == services.end()) return {};
+  static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (initialised != CURLE_OK) {
+    return {.identity = {},
+            .note = Complaint(provider, "can't be asked, as libcurl does not start")};
+  }
+  // A thread of its own, which is left behind if libcurl should break its promise on time.
+  std::packaged_task<Metadata()> task(
+      [&service = *service, address, options] { return Session(service, address, options).Ask(); });
+  std::future<Metadata> answer = task.get_future();
+  try {
+    std::thread(std::move(task)).detach();
+  } catch (const std::system_error&) {  // as under a container's limit on processes
+    return {.identity = {}, .note = Complaint(provider, "can't be asked, as no thread starts")};
+  }
+  if (answer.wait_for(options.overall + milliseconds(100)) == std::future_status::ready) {
+    return answer.get();
+  }
+  return {.identity = {}, .note = Complaint(provider, "did not answer in time")};
+}
+
+}  // namespace assay
