@@ -1,8 +1,9 @@
-// A Backend is one way of running Ops. To add one: a file that implements these three functions,
-// one line in the list of kernels.cpp, one find_package in CMakeLists.txt.
+// A Backend is one way of running Ops. To add one: a file that implements it, one line in the list
+// of kernels.cpp, one find_package in CMakeLists.txt.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,24 @@ class Backend {
   virtual std::string Name() const = 0;
   // Empty where there are none. Never throws.
   virtual std::vector<Device> Devices() = 0;
+  // Whether it has this kind of op at all. That it lacks a dtype or a size, or that this machine
+  // does, is for Prepare to say.
+  virtual bool Has(const Op& op) const = 0;
+  // The op with what it leaves to the backend filled in (Memory::bytes = 0).
+  virtual Op Complete(const Op& op, const Device& device) const {
+    (void)device;
+    return op;
+  }
+  // The useful work of one iteration of a complete op; flops of a peak are absent where the device
+  // has no such arithmetic.
+  virtual Work OneIteration(const Op& op, const Device& device) const {
+    (void)device;
+    return WorkOf(op);
+  }
   // The op, ready to be timed on that device, or why it can't be. Inputs come from `seed`.
   virtual Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) = 0;
 };
+
+using Backends = std::vector<std::shared_ptr<Backend>>;
 
 }  // namespace assay

@@ -1,1 +1,267 @@
-// Not written yet.
+#include "kernels/kernels.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <initializer_list>
+#include <utility>
+
+#include "kernels/backend.h"
+#include "kernels/cpu_native.h"
+#include "results/error.h"
+#include "runner/module.h"
+
+namespace assay::kernels {
+namespace {
+
+Backends AllBackends(const Setup& setup) {
+  Backends backends;
+  backends.push_back(MakeNativeBackend(setup));
+  if (setup.modules != nullptr) {
+    for (const Modules::Entry& entry : setup.modules->Entries()) {
+      if (entry.module == nullptr || entry.module->backends == nullptr) continue;
+      for (std::unique_ptr<Backend>& backend : entry.module->backends()) {
+        backends.push_back(std::move(backend));
+      }
+    }
+  }
+  return backends;
+}
+
+bool Chosen(const std::vector<std::string>& only, const std::string& name) {
+  return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
+}
+
+// The value of a param that must be one of these words.
+const std::string& Word(const Params& params, const std::string& name,
+                        std::initializer_list<std::string_view> words) {
+  const std::string& value = StringOf(params, name);
+  if (std::find(words.begin(), words.end(), value) == words.end()) {
+    throw Error(fmt::format("{} is '{}'; give one of: {}", name, value, fmt::join(words, ", ")));
+  }
+  return value;
+}
+
+// The value of a param that is a size. The upper bound keeps products of two within 63 bits.
+std::int64_t Size(const Params& params, const std::string& name) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;
+  const std::int64_t value = IntegerOf(params, name);
+  if (value < 1 || value > kMost) {
+    throw Error(fmt::format("{} is {}; give 1 to 2^31", name, value));
+  }
+  return value;
+}
+
+Dtype DtypeOf(const Params& params) {
+  const std::string& text = StringOf(params, "dtype");
+  if (const std::optional<Dtype> dtype = DtypeFrom(text)) return *dtype;
+  throw Error(fmt::format(
+      "dtype is '{}'; give one of: f64, f32, tf32, bf16, f16, fp8_e4m3, fp8_e5m2, int8", text));
+}
+
+// What the products of a dtype are summed in.
+std::string_view AccumulatorOf(Dtype dtype) {
+  return dtype == Dtype::kInt8 ? "s32" : dtype == Dtype::kF64 ? "f64" : "f32";
+}
+
+Op PeakFrom(Params& params) { return Peak{.dtype = DtypeOf(params)}; }
+
+Op GemmFrom(Params& params) {
+  const Dtype dtype = DtypeOf(params);
+  // The default, f32, stands for what the dtype is summed in.
+  const std::string_view accumulator = AccumulatorOf(dtype);
+  if (StringOf(params, "acc") == "f32") params["acc"] = std::string(accumulator);
+  Word(params, "acc", {accumulator});
+  Word(params, "regime", {"burst"});
+  Word(params, "algo", {"default"});
+  return Gemm{.dtype = dtype,
+              .accumulate = dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
+              .m = Size(params, "m"),
+              .n = Size(params, "n"),
+              .k = Size(params, "k"),
+              .batch = Size(params, "batch"),
+              .cache = Word(params, "cache", {"cold", "warm", "weights-cold"}),
+              .inputs = Word(params, "inputs", {"normal", "zeros"})};
+}
+
+Op MemoryFrom(Params& params) {
+  const std::int64_t bytes = IntegerOf(params, "bytes");
+  constexpr std::int64_t kMost = std::int64_t{1} << 46;
+  if (bytes < 0 || bytes > kMost || bytes % 4096 != 0) {
+    throw Error(fmt::format(
+        "bytes is {}; give a multiple of 4096 to 2^46, or 0 for four last-level caches", bytes));
+  }
+  return Memory{.pattern = Word(params, "pattern", {"read", "write", "copy", "triad"}),
+                .bytes = bytes};
+}
+
+Op AttentionFrom(Params& params) {
+  Word(params, "regime", {"burst"});
+  Word(params, "algo", {"default"});
+  const Attention op = {
+      .dtype = DtypeOf(params),
+      .batch = Size(params, "batch"),
+      .heads_q = Size(params, "heads_q"),
+      .heads_kv = Size(params, "heads_kv"),
+      .seq_q = Size(params, "seq_q"),
+      .seq_kv = Size(params, "seq_kv"),
+      .head_dim_qk = Size(params, "head_dim_qk"),
+      .head_dim_v = Size(params, "head_dim_v"),
+      .mask = Word(params, "mask", {"full", "causal_top_left", "causal_bottom_right", "window"}),
+      .window = IntegerOf(params, "window"),
+      .direction = Word(params, "direction", {"forward"}),
+      .phase = Word(params, "phase", {"prefill", "decode"}),
+      .cache = Word(params, "cache", {"cold", "warm"}),
+      .inputs = Word(params, "inputs", {"normal", "zeros"})};
+  if (op.heads_q % op.heads_kv != 0) {
+    throw Error(
+        fmt::format("heads_q is {}; give a multiple of heads_kv, {}", op.heads_q, op.heads_kv));
+  }
+  if ((op.mask == "window") != (op.window >= 1)) {
+    throw Error(fmt::format("window is {} with mask {}; give 1 or more with mask window, else 0",
+                            op.window, op.mask));
+  }
+  return op;
+}
+
+// What the backend's own loop says the device's units can do in that dtype, if it has such a loop.
+std::shared_ptr<const Case> PeakOf(Dtype dtype, const Backends& backends, const Device& device) {
+  const Op op = Peak{.dtype = dtype};
+  for (const std::shared_ptr<Backend>& backend : backends) {
+    if (!backend->Has(op)) continue;
+    for (const Device& other : backend->Devices()) {
+      const Work work = backend->OneIteration(op, other);
+      if (other.name != device.name || !work.flops) continue;
+      return std::make_shared<const Case>(
+          Case{.probe = "peak",
+               .params = {{"dtype", std::string(ToText(dtype))}, {"scope", "node"}},
+               .backend = backend->Name(),
+               .work = work,
+               .units = {{.device = other.index}},
+               .prepare = [backend, op, other](std::uint64_t seed) {
+                 return backend->Prepare(op, other, seed);
+               }});
+    }
+  }
+  return nullptr;
+}
+
+// The bound that an op is held against: arithmetic against the peak of its dtype.
+struct BoundOf {
+  const Backends& backends;
+  const Device& device;
+  std::shared_ptr<const Case> operator()(const Gemm& op) const {
+    return PeakOf(op.dtype, backends, device);
+  }
+  std::shared_ptr<const Case> operator()(const Attention& op) const {
+    return PeakOf(op.dtype, backends, device);
+  }
+  std::shared_ptr<const Case> operator()(const Memory&) const { return nullptr; }
+  std::shared_ptr<const Case> operator()(const Peak&) const { return nullptr; }
+};
+
+// A probe of one op: `parse` makes the op of checked params, and writes into them what they mean.
+Probe OpProbe(const std::string& name, const std::string& summary, const Params& defaults,
+              Op (*parse)(Params&), const Setup& setup, const Backends& backends) {
+  const auto unfold = [=](const Params& given) {
+    Params params = defaults;
+    for (const auto& [param, value] : given) {
+      if (!params.contains(param)) throw Error(fmt::format("{} has no param '{}'", name, param));
+      params[param] = value;
+    }
+    Word(params, "scope", {"node"});
+    const Op asked = parse(params);
+
+    std::vector<Case> cases;
+    std::vector<std::string> able;  // backends that have the op, chosen or not
+    for (const std::shared_ptr<Backend>& backend : backends) {
+      if (!backend->Has(asked)) continue;
+      able.push_back(backend->Name());
+      if (!Chosen(setup.backends, backend->Name())) continue;
+      for (const Device& device : backend->Devices()) {
+        if (!Chosen(setup.devices, device.name)) continue;
+        const Op op = backend->Complete(asked, device);
+        Case& added = cases.emplace_back(Case{
+            .probe = name,
+            .params = params,
+            .backend = backend->Name(),
+            .work = backend->OneIteration(op, device),
+            .units = {{.device = device.index}},
+            .prepare = [backend, op,
+                        device](std::uint64_t seed) { return backend->Prepare(op, device, seed); },
+            .here = std::visit(BoundOf{backends, device}, op)});
+        if (const Memory* memory = std::get_if<Memory>(&op)) added.params["bytes"] = memory->bytes;
+      }
+    }
+    if (cases.empty()) {
+      const Skipped no =
+          able.empty()
+              ? Skipped{.reason = fmt::format("no backend here runs {}", name),
+                        .remedy = "`assay list` names what is missing"}
+              : Skipped{.reason = fmt::format("{} runs on none of the backends and "
+                                              "devices chosen",
+                                              name),
+                        .remedy = fmt::format("choose among --backend {}", fmt::join(able, ", "))};
+      cases.push_back({.probe = name,
+                       .params = params,
+                       .backend = "none",
+                       .work = WorkOf(asked),
+                       .prepare = [no](std::uint64_t) -> Prepared { return no; }});
+    }
+    return cases;
+  };
+  return {.name = name, .summary = summary, .defaults = defaults, .unfold = unfold};
+}
+
+}  // namespace
+
+std::vector<Probe> Probes(const Setup& setup) {
+  const Backends backends = AllBackends(setup);
+  const auto probe = [&](const char* name, const char* summary, const Params& defaults,
+                         Op (*parse)(Params&)) {
+    return OpProbe(name, summary, defaults, parse, setup, backends);
+  };
+  return {
+      probe("peak", "register-only arithmetic: what the units do at the clock of the moment",
+            {{"dtype", "f32"}, {"scope", "node"}}, PeakFrom),
+      probe("gemm", "dense matrix multiplication",
+            {{"dtype", "f32"},
+             {"acc", "f32"},
+             {"m", 4096},
+             {"n", 4096},
+             {"k", 4096},
+             {"batch", 1},
+             {"cache", "cold"},
+             {"inputs", "normal"},
+             {"regime", "burst"},
+             {"algo", "default"},
+             {"scope", "node"}},
+            GemmFrom),
+      probe("memory", "streams through main memory: read, write, copy, triad",
+            {{"pattern", "triad"}, {"bytes", 0}, {"scope", "node"}}, MemoryFrom),
+      probe("attention", "scaled dot-product attention",
+            {{"dtype", "bf16"},
+             {"batch", 1},
+             {"heads_q", 32},
+             {"heads_kv", 8},
+             {"seq_q", 1024},
+             {"seq_kv", 1024},
+             {"head_dim_qk", 128},
+             {"head_dim_v", 128},
+             {"mask", "full"},
+             {"window", 0},
+             {"direction", "forward"},
+             {"phase", "prefill"},
+             {"cache", "cold"},
+             {"inputs", "normal"},
+             {"regime", "burst"},
+             {"algo", "default"},
+             {"scope", "node"}},
+            AttentionFrom),
+  };
+}
+
+std::map<std::string, std::string> Software() { return NativeSoftware(); }
+
+}  // namespace assay::kernels

@@ -1,1 +1,134 @@
-// Not written yet.
+#include "kernels/op.h"
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <utility>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+struct DtypeName {
+  Dtype dtype;
+  std::string_view text;
+  std::int64_t bytes;
+};
+
+constexpr std::array<DtypeName, 8> kDtypes = {{
+    {Dtype::kF64, "f64", 8},
+    {Dtype::kF32, "f32", 4},
+    {Dtype::kTf32, "tf32", 4},
+    {Dtype::kBf16, "bf16", 2},
+    {Dtype::kF16, "f16", 2},
+    {Dtype::kFp8E4m3, "fp8_e4m3", 1},
+    {Dtype::kFp8E5m2, "fp8_e5m2", 1},
+    {Dtype::kInt8, "int8", 1},
+}};
+
+const DtypeName& NameOf(Dtype dtype) {
+  return *std::find_if(kDtypes.begin(), kDtypes.end(),
+                       [dtype](const DtypeName& name) { return name.dtype == dtype; });
+}
+
+std::int64_t Product(std::initializer_list<std::int64_t> factors) {
+  std::int64_t product = 1;
+  for (std::int64_t factor : factors) {
+    if (__builtin_mul_overflow(product, factor, &product)) {
+      throw Error("the work of this case is over 2^63; give smaller sizes");
+    }
+  }
+  return product;
+}
+
+std::int64_t Sum(std::initializer_list<std::int64_t> terms) {
+  std::int64_t sum = 0;
+  for (std::int64_t term : terms) {
+    if (__builtin_add_overflow(sum, term, &sum)) {
+      throw Error("the bytes of this case are over 2^63; give smaller sizes");
+    }
+  }
+  return sum;
+}
+
+// Of one element of a product's result.
+std::int64_t ResultBytes(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::kInt8:
+      return 4;
+    case Dtype::kFp8E4m3:
+    case Dtype::kFp8E5m2:
+      return 2;
+    case Dtype::kF64:
+    case Dtype::kF32:
+    case Dtype::kTf32:
+    case Dtype::kBf16:
+    case Dtype::kF16:
+      return BytesOf(dtype);
+  }
+  return 0;
+}
+
+Work WorkOfOp(const Gemm& op) {
+  const std::int64_t bytes = BytesOf(op.dtype);
+  return {.flops = Product({2, op.m, op.n, op.k, op.batch}),
+          .bytes_min =
+              Sum({Product({bytes, op.m, op.k, op.batch}), Product({bytes, op.k, op.n, op.batch}),
+                   Product({ResultBytes(op.dtype), op.m, op.n, op.batch})}),
+          .formula = "gemm/2mnk"};
+}
+
+Work WorkOfOp(const Attention& op) {
+  std::int64_t pairs = 0;
+  for (std::int64_t query = 0; query < op.seq_q; ++query) {
+    const KeyRange keys = KeysSeen(op, query);
+    pairs = Sum({pairs, keys.last - keys.first});
+  }
+  const std::int64_t bytes = BytesOf(op.dtype);
+  const std::int64_t head_dims = Sum({op.head_dim_qk, op.head_dim_v});
+  return {.flops = Product({2, op.batch, op.heads_q, pairs, head_dims}),
+          .bytes_min = Sum(
+              {Product({bytes, op.batch, op.heads_q, op.seq_q, op.head_dim_qk}),
+               Product({bytes, op.batch, op.heads_kv, op.seq_kv, head_dims}),
+               Product({ResultBytes(op.dtype), op.batch, op.heads_q, op.seq_q, op.head_dim_v})}),
+          .formula = "attention/2pairs(dqk+dv)"};
+}
+
+Work WorkOfOp(const Memory& op) {
+  const std::int64_t streams = op.pattern == "triad" ? 3 : op.pattern == "copy" ? 2 : 1;
+  const std::int64_t bytes = Product({streams, op.bytes});
+  return {.bytes = bytes,
+          .bytes_min = bytes,
+          .formula = "memory/" + op.pattern + std::to_string(streams) + 'n'};
+}
+
+Work WorkOfOp(const Peak&) { return {.formula = "peak/ops"}; }
+
+}  // namespace
+
+std::string_view ToText(Dtype dtype) { return NameOf(dtype).text; }
+
+std::optional<Dtype> DtypeFrom(std::string_view text) {
+  for (const DtypeName& name : kDtypes) {
+    if (name.text == text) return name.dtype;
+  }
+  return std::nullopt;
+}
+
+std::int64_t BytesOf(Dtype dtype) { return NameOf(dtype).bytes; }
+
+KeyRange KeysSeen(const Attention& op, std::int64_t query) {
+  if (op.mask == "full") return {.first = 0, .last = op.seq_kv};
+  const std::int64_t ahead = op.mask == "causal_top_left" ? 0 : op.seq_kv - op.seq_q;
+  const std::int64_t last = std::clamp<std::int64_t>(ahead + query + 1, 0, op.seq_kv);
+  const std::int64_t first =
+      op.mask == "window" ? std::max<std::int64_t>(ahead + query + 1 - op.window, 0) : 0;
+  return {.first = std::min(first, last), .last = last};
+}
+
+Work WorkOf(const Op& op) {
+  return std::visit([](const auto& which) { return WorkOfOp(which); }, op);
+}
+
+}  // namespace assay

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "results/run.h"
@@ -11,8 +13,12 @@
 namespace assay {
 
 enum class Dtype { kF64, kF32, kTf32, kBf16, kF16, kFp8E4m3, kFp8E5m2, kInt8 };
+std::string_view ToText(Dtype dtype);  // as in params: "bf16", "fp8_e4m3"
+std::optional<Dtype> DtypeFrom(std::string_view text);
+std::int64_t BytesOf(Dtype dtype);  // of one element in memory
 
-// C (m x n) = A (m x k) · B (k x n), row major, B being the weights.
+// C (m x n) = A (m x k) · B (k x n), row major, B being the weights. C has the dtype of A and B,
+// but int8 gives int32 and fp8 gives bf16.
 struct Gemm {
   Dtype dtype = Dtype::kF32;
   Dtype accumulate = Dtype::kF32;  // int8 accumulates in int32, written "s32" in params
@@ -38,7 +44,7 @@ struct Attention {
 // Streams over arrays of `bytes` each.
 struct Memory {
   std::string pattern = "triad";  // read, write, copy, triad
-  std::int64_t bytes = 0;
+  std::int64_t bytes = 0;         // 0: the backend chooses (Backend::Complete)
 };
 
 // Register-only arithmetic: what the device's units can do at the clock of the moment.
@@ -47,5 +53,24 @@ struct Peak {
 };
 
 using Op = std::variant<Gemm, Attention, Memory, Peak>;
+
+// The keys [first, last) that a query sees under the mask; empty where it sees none. Top left:
+// query i sees keys 0 … i. Bottom right: the last query sees the last key, so that query i sees 0 …
+// seq_kv - seq_q + i. Window: the last `window` of the keys that bottom right shows.
+struct KeyRange {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+};
+KeyRange KeysSeen(const Attention& op, std::int64_t query);
+
+// The useful work of one iteration:
+//   gemm/2mnk             flops = 2 m n k batch
+//   attention/2pairs(d)   flops = 2 batch heads_q pairs (head_dim_qk + head_dim_v), pairs being the
+//                         unmasked (query, key) pairs, counted exactly; softmax isn't counted
+//   memory/read1n …       bytes = N for read and write, 2 N for copy, 3 N for triad, as STREAM
+//                         counts (www.cs.virginia.edu/stream/ref.html)
+//   peak/ops              as many as the backend's loop does (Backend::OneIteration)
+// bytes_min moves each operand once. Throws Error where a count doesn't fit 63 bits.
+Work WorkOf(const Op& op);
 
 }  // namespace assay

@@ -28,7 +28,8 @@ class Random {
   result_type operator()() { return RandomAt(seed_, index_++); }
   // Uniform in [0, bound) by multiply-high; bound >= 1.
   std::uint64_t Below(std::uint64_t bound) {
-    return static_cast<std::uint64_t>((static_cast<unsigned __int128>((*this)()) * bound) >> 64U);
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<std::uint64_t>((static_cast<Wide>((*this)()) * bound) >> 64U);
   }
 
  private:

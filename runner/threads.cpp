@@ -1,1 +1,251 @@
-// Not written yet.
+#include "runner/threads.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <system_error>
+#include <thread>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+std::optional<std::string> FirstLine(const fs::path& path) {
+  std::ifstream file(path);
+  std::string line;
+  if (!std::getline(file, line)) return std::nullopt;
+  return line;
+}
+
+// "150000 100000" (cgroup v2), in cores; "max 100000" is no quota.
+std::optional<double> QuotaV2(const fs::path& group) {
+  std::istringstream line(FirstLine(group / "cpu.max").value_or(""));
+  double quota = 0;
+  double period = 0;
+  if (line >> quota >> period && quota > 0 && period > 0) return quota / period;
+  return std::nullopt;
+}
+
+// The same in two files (cgroup v1); a quota of -1 is none.
+std::optional<double> QuotaV1(const fs::path& group) {
+  std::istringstream line(FirstLine(group / "cpu.cfs_quota_us").value_or("") + ' ' +
+                          FirstLine(group / "cpu.cfs_period_us").value_or(""));
+  double quota = 0;
+  double period = 0;
+  if (line >> quota >> period && quota > 0 && period > 0) return quota / period;
+  return std::nullopt;
+}
+
+// The least quota from `group` up to the mount. A container may see only the upper end of the path
+// that /proc gives, so that folders that aren't there are passed over.
+std::optional<double> LeastQuota(const fs::path& mount, fs::path group,
+                                 std::optional<double> (*read)(const fs::path&)) {
+  std::optional<double> least;
+  for (;; group = group.parent_path()) {
+    const std::optional<double> quota = read(mount / group);
+    if (quota && (!least || *quota < *least)) least = quota;
+    if (group.empty()) return least;
+  }
+}
+
+std::vector<int> AllowedCpus() {
+  std::vector<cpu_set_t> sets(8);  // 8,192 CPUs, the most that Linux can be built for
+  const std::size_t bytes = sets.size() * sizeof(cpu_set_t);
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, bytes, sets.data()) == 0) {
+    for (int cpu = 0; cpu < static_cast<int>(8 * bytes); ++cpu) {
+      if (CPU_ISSET_S(static_cast<std::size_t>(cpu), bytes, sets.data())) cpus.push_back(cpu);
+    }
+  }
+  if (cpus.empty()) cpus.push_back(0);
+  return cpus;
+}
+
+bool Pin(std::thread& thread, int cpu) {
+  std::vector<cpu_set_t> sets(8);
+  const std::size_t bytes = sets.size() * sizeof(cpu_set_t);
+  CPU_SET_S(static_cast<std::size_t>(cpu), bytes, sets.data());
+  return pthread_setaffinity_np(thread.native_handle(), bytes, sets.data()) == 0;
+}
+
+// How long a thread that is awake spins for the others to wake up, before it sleeps again.
+constexpr Seconds kWakeUp = std::chrono::milliseconds(1);
+
+void Relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Returns once `value` is no longer `old`: spins for `spin`, then blocks.
+void Await(const std::atomic<int>& value, int old, Seconds spin) {
+  const auto deadline = Clock::now() + spin;
+  while (value.load(std::memory_order_acquire) == old) {
+    for (int i = 0; i < 32 && value.load(std::memory_order_acquire) == old; ++i) Relax();
+    if (Clock::now() >= deadline) value.wait(old, std::memory_order_acquire);
+  }
+}
+
+}  // namespace
+
+std::vector<int> CoresAmong(const std::vector<int>& cpus, const std::string& root) {
+  std::vector<int> cores;
+  std::set<std::string> seen;
+  for (int cpu : cpus) {
+    // Hardware threads of one core share this text; where it can't be read, a CPU is a core.
+    const std::string siblings =
+        FirstLine(fs::path(root) / fmt::format("sys/devices/system/cpu/cpu{}/topology/"
+                                               "thread_siblings_list",
+                                               cpu))
+            .value_or(fmt::format("{}", cpu));
+    if (seen.insert(siblings).second) cores.push_back(cpu);
+  }
+  if (const std::optional<double> quota = CpuQuota(root)) {
+    cores.resize(std::min(cores.size(), static_cast<std::size_t>(std::ceil(*quota))));
+  }
+  return cores;
+}
+
+const std::vector<int>& UsableCores() {
+  // Asked once: a library that pins the calling thread later must not make the machine look small.
+  static const std::vector<int> cores = CoresAmong(AllowedCpus());
+  return cores;
+}
+
+std::optional<double> CpuQuota(const std::string& root) {
+  const fs::path mounts = fs::path(root) / "sys/fs/cgroup";
+  std::ifstream groups(fs::path(root) / "proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // "4:cpu,cpuacct:/path", v2: "0::/path"
+    const std::size_t first = line.find(':');
+    const std::size_t second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const fs::path group = fs::path(line.substr(second + 1)).relative_path();
+    std::optional<double> quota;
+    if (controllers.empty()) {
+      quota = LeastQuota(mounts, group, QuotaV2);
+    } else if (("," + controllers + ",").find(",cpu,") != std::string::npos) {
+      quota = LeastQuota(mounts / controllers, group, QuotaV1);
+      if (!quota) quota = LeastQuota(mounts / "cpu", group, QuotaV1);
+    }
+    if (quota) return quota;
+  }
+  return std::nullopt;
+}
+
+struct Team::State {
+  // What one thread leaves behind, on cache lines of its own.
+  struct alignas(128) Slot {
+    Clock::time_point end = {};
+    std::exception_ptr failure = {};
+  };
+
+  ~State() {
+    stop = true;
+    turn.fetch_add(1, std::memory_order_release);
+    turn.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  void Work(int index) {
+    for (int now = 1;; ++now) {
+      Await(turn, now - 1, std::chrono::microseconds(20));
+      if (stop) return;
+      // The clock starts when the last of us is awake, so that waking up isn't timed.
+      if (arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
+        arrived.store(0, std::memory_order_relaxed);
+        start = Clock::now();
+        started.store(now, std::memory_order_release);
+        started.notify_all();
+      } else {
+        Await(started, now - 1, pinned ? kWakeUp : Seconds(0));
+      }
+      Slot& slot = slots[static_cast<std::size_t>(index)];
+      try {
+        (*body)(index);
+      } catch (...) {
+        slot.failure = std::current_exception();
+      }
+      slot.end = Clock::now();
+      if (finished.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
+        finished.store(0, std::memory_order_relaxed);
+        ended.store(now, std::memory_order_release);
+        ended.notify_one();
+      }
+    }
+  }
+
+  int size = 0;
+  bool pinned = true;
+  bool stop = false;                               // written before `turn` rises, read after
+  const std::function<void(int)>* body = nullptr;  // likewise
+  Clock::time_point start = {};
+  std::vector<Slot> slots = {};
+  alignas(128) std::atomic<int> turn = 0;     // rises by one a Run …
+  alignas(128) std::atomic<int> started = 0;  // … follows when all have arrived …
+  alignas(128) std::atomic<int> ended = 0;    // … and when all have finished
+  alignas(128) std::atomic<int> arrived = 0;
+  std::atomic<int> finished = 0;
+  std::vector<std::thread> threads = {};
+};
+
+Team::Team(int threads) : state_(std::make_unique<State>()) {
+  const std::vector<int>& cores = UsableCores();
+  if (threads < 0) throw Error(fmt::format("threads is {}; give 1 or more", threads));
+  State& state = *state_;
+  state.size = threads == 0 ? static_cast<int>(cores.size()) : threads;
+  const auto size = static_cast<std::size_t>(state.size);
+  state.pinned = size <= cores.size();
+  state.slots.resize(size);
+  for (std::size_t i = 0; i < size; ++i) {
+    try {
+      state.threads.emplace_back([&state, i] { state.Work(static_cast<int>(i)); });
+    } catch (const std::system_error& error) {
+      throw Error(fmt::format("only {} of {} threads could be started ({}); give --threads {}", i,
+                              size, error.what(), std::max<std::size_t>(i, 1)));
+    }
+    if (!Pin(state.threads.back(), cores[i % cores.size()])) state.pinned = false;
+  }
+}
+
+Team::~Team() = default;
+
+int Team::Size() const { return state_->size; }
+
+bool Team::Pinned() const { return state_->pinned; }
+
+Seconds Team::Run(const std::function<void(int)>& body) {
+  State& state = *state_;
+  state.body = &body;
+  const int now = state.turn.fetch_add(1, std::memory_order_acq_rel) + 1;
+  state.turn.notify_all();
+  while (state.ended.load(std::memory_order_acquire) != now) {
+    state.ended.wait(now - 1, std::memory_order_acquire);
+  }
+  Clock::time_point end = state.start;
+  std::exception_ptr failure;
+  for (State::Slot& slot : state.slots) {
+    end = std::max(end, slot.end);
+    if (slot.failure && !failure) failure = slot.failure;
+    slot.failure = nullptr;
+  }
+  if (failure) std::rethrow_exception(failure);
+  return end - state.start;
+}
+
+}  // namespace assay

@@ -1,27 +1,40 @@
 // A team of threads, each pinned to a core of its own, that runs one function together and says how
-// long the slowest took from a common start.
+// long the slowest took from a common start; and which cores there are for it.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "results/run.h"
 
 namespace assay {
 
-// The cores this process may use: its affinity mask, one hardware thread per core where the machine
-// has several, and at most ceil(the container's CPU quota). Never empty.
-std::vector<int> UsableCores();
+// The cores this process may use: its affinity mask at the first call, one hardware thread per core
+// where the machine has several, and at most ceil(the container's CPU quota). Never empty.
+const std::vector<int>& UsableCores();
+
+// The same for CPU numbers given, on a machine whose /proc and /sys lie under `root`.
+std::vector<int> CoresAmong(const std::vector<int>& cpus, const std::string& root = "/");
+
+// The CPU quota of this process's control group and those above it, in cores (1.5); nothing where
+// there is none. Knows cgroup v1 and v2.
+std::optional<double> CpuQuota(const std::string& root = "/");
 
 class Team {
  public:
-  // `threads` 0: one per usable core.
+  // `threads` 0: one per usable core. Throws Error where they can't be started.
   explicit Team(int threads = 0);
   ~Team();
   int Size() const;
+  // Whether each thread has a core to itself; false where there are more threads than cores or the
+  // system refuses.
+  bool Pinned() const;
   // Calls body(thread index) on every thread at once; returns after the last ends. The time is from
-  // the common start to the end of the last. An exception of any thread is rethrown here.
+  // the common start to the end of the last. An exception of any thread is rethrown here. One call
+  // at a time.
   Seconds Run(const std::function<void(int)>& body);
 
  private:
