@@ -1,1 +1,490 @@
-// Not written yet.
+#include "runner/engine.h"
+
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <fstream>
+#include <new>
+#include <numeric>
+#include <regex>
+#include <sstream>
+#include <utility>
+
+#include "results/error.h"
+#include "results/figures.h"
+#include "results/stats.h"
+#include "runner/random.h"
+#include "runner/sampler.h"
+#include "version.h"
+
+namespace assay {
+namespace {
+
+// The companion ("of here") is measured before and after each visit, this long together.
+constexpr Seconds kHereTime(0.04);
+// What preparing, verifying and releasing take beside the samples, for the estimate alone.
+constexpr Seconds kVisitOverhead(0.4);
+constexpr int kMostRounds = 20;  // as results/stats.h StopAfter
+
+// What came of one visit.
+struct Outcome {
+  std::optional<Visit> visit = {};  // nothing: the status says why
+  Status status = Status::kOk;
+  std::string reason = {};
+  std::string remedy = {};
+  std::optional<std::string> stopped = {};  // cut short
+  std::optional<Verification> verify = {};
+  Facts facts = {};
+  std::map<std::string, Histogram> histograms = {};
+  Seconds spent = {};
+};
+
+// Google Benchmark, wrapped once. It reads its flags from the environment before main
+// (BENCHMARK_LIST_TESTS, BENCHMARK_OUT, BENCHMARK_REPORT_AGGREGATES_ONLY …), any of which would
+// silently leave us without samples, write a stray file or run a visit twice; so each flag that
+// 1.7 or 1.9 has is set back here. Verbosity -1 silences 1.9's remark on a min_time without unit,
+// which 1.7 requires.
+void InitializeOnce() {
+  static const bool initialized = [] {
+    std::array arguments = {
+        "assay",
+        "--benchmark_list_tests=false",
+        "--benchmark_filter=.",
+        "--benchmark_min_time=0.5",
+        "--benchmark_min_warmup_time=0",
+        "--benchmark_repetitions=1",
+        "--benchmark_dry_run=false",
+        "--benchmark_enable_random_interleaving=false",
+        "--benchmark_report_aggregates_only=false",
+        "--benchmark_display_aggregates_only=false",
+        "--benchmark_format=console",
+        "--benchmark_out=",
+        "--benchmark_out_format=json",
+        "--benchmark_color=false",
+        "--benchmark_counters_tabular=false",
+        "--benchmark_perf_counters=",
+        "--benchmark_context=",
+        "--benchmark_time_unit=ns",
+        "--v=-1",
+    };
+    int count = static_cast<int>(arguments.size());
+    benchmark::Initialize(&count, const_cast<char**>(arguments.data()));
+    benchmark::AddCustomContext("assay_version", ASSAY_VERSION);
+    benchmark::AddCustomContext("assay_commit", ASSAY_COMMIT);
+    return true;
+  }();
+  (void)initialized;
+}
+
+// Prints nothing. Where Google Benchmark's JSON was asked for, its own writer gets all visits as
+// if they were one run of the library.
+class Reporter : public benchmark::BenchmarkReporter {
+ public:
+  explicit Reporter(const std::string& json_path) : json_path_(json_path) {
+    SetOutputStream(&silence_);
+    SetErrorStream(&silence_);
+    json_.SetOutputStream(&text_);
+    json_.SetErrorStream(&silence_);
+    // A bad path fails before an hour of measuring.
+    if (!json_path_.empty() && !std::ofstream(json_path_)) {
+      throw Error(fmt::format("can't write Google Benchmark's results to {}; check the folder",
+                              json_path_));
+    }
+  }
+
+  bool ReportContext(const Context& context) override {
+    if (!has_context_) json_.ReportContext(context);
+    has_context_ = true;
+    host_name_ = context.sys_info.name;
+    return true;
+  }
+
+  void ReportRuns(const std::vector<Run>& runs) override { json_.ReportRuns(runs); }
+
+  // Writes the file. The host's name, which the library puts in, is nobody's business.
+  void Close() {
+    if (json_path_.empty() || !has_context_) return;
+    json_.Finalize();
+    std::string text = text_.str();
+    const std::string line = fmt::format("\"host_name\": \"{}\"", host_name_);
+    if (const auto at = text.find(line); at != std::string::npos) {
+      text.replace(at, line.size(), "\"host_name\": \"\"");
+    }
+    std::ofstream file(json_path_);
+    file << text;
+    if (!file.flush())
+      throw Error(fmt::format("can't write all of {}; is the disk full?", json_path_));
+  }
+
+ private:
+  std::string json_path_;
+  std::ostringstream silence_ = {};
+  std::ostringstream text_ = {};
+  benchmark::JSONReporter json_ = {};
+  bool has_context_ = false;
+  std::string host_name_ = {};
+};
+
+// One visit as one benchmark of one iteration, which calls `visit` once.
+Outcome RunAsBenchmark(const std::string& name, const Case& which, Reporter& reporter,
+                       const std::function<Outcome()>& visit) {
+  std::optional<Outcome> outcome;
+  benchmark::RegisterBenchmark(
+      name.c_str(),
+      [&](benchmark::State& state) {
+        for (auto _ : state) {
+          outcome = visit();
+          if (!outcome->visit) break;
+          const double median = Median(outcome->visit->time_s);
+          state.SetIterationTime(median);
+          const auto rate = [&](const char* counter, const std::optional<std::int64_t>& work) {
+            if (work) state.counters[counter] = static_cast<double>(*work) / median;
+          };
+          rate("flops_per_second", which.work.flops);
+          rate("bytes_per_second", which.work.bytes);
+          rate("items_per_second", which.work.ops);
+        }
+        state.SetLabel(which.backend);
+        if (!outcome->visit) {
+          state.SkipWithError(outcome->stopped.value_or(outcome->reason).c_str());
+        }
+      })
+      ->UseManualTime()
+      ->Iterations(1);
+  benchmark::RunSpecifiedBenchmarks(&reporter, ".");
+  benchmark::ClearRegisteredBenchmarks();
+  if (!outcome) throw Error(fmt::format("Google Benchmark did not run {}; report this bug", name));
+  return *std::move(outcome);
+}
+
+Verification ToVerification(const Checked& checked, const char* when, int round) {
+  return {.when = when,
+          .round = round,
+          .checked = checked.checked,
+          .wrong = checked.wrong,
+          .max_error = checked.max_error,
+          .tolerance = checked.tolerance,
+          .reference = checked.reference,
+          .what = checked.what};
+}
+
+// A companion that is ready to be sampled; one that can't run here is simply not there, since the
+// case it stands beside is what was asked for.
+class Companion {
+ public:
+  Companion(const std::shared_ptr<const Case>& which, std::uint64_t seed) {
+    if (!which) return;
+    Guard([&] {
+      Prepared prepared = which->prepare(seed);
+      if (std::holds_alternative<Skipped>(prepared)) return;
+      workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
+      first_ = workload_->Run(1);
+      if (workload_->Verify().wrong > 0) workload_ = nullptr;
+    });
+  }
+
+  // Appends a few values.
+  void Sample(std::vector<double>& time_s, const std::function<Seconds()>& now) {
+    Guard([&] {
+      if (!workload_) return;
+      const Sampled sampled = assay::Sample(*workload_, first_,
+                                            {.min_samples = 3,
+                                             .min_time = kHereTime / 4,
+                                             .budget = first_.time + kHereTime / 2,
+                                             .now = now});
+      time_s.insert(time_s.end(), sampled.visit.time_s.begin(), sampled.visit.time_s.end());
+    });
+  }
+
+ private:
+  void Guard(const std::function<void()>& body) {
+    try {
+      body();
+    } catch (const std::exception&) {
+      workload_ = nullptr;
+    }
+  }
+
+  std::unique_ptr<Workload> workload_ = {};
+  Batch first_ = {};
+};
+
+// Prepare, verify, warm up, sample, verify, release. Throws what the workload throws.
+Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const SamplerOptions& sampler) {
+  Prepared prepared = which.prepare(seed);
+  if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
+    return {.status = Status::kSkipped, .reason = skipped->reason, .remedy = skipped->remedy};
+  }
+  Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+  Outcome outcome;
+  // False where the answer is wrong: it is never given a rate.
+  const auto verify = [&](const char* when) {
+    const Checked checked = workload.Verify();
+    outcome.verify = ToVerification(checked, when, round);
+    if (checked.wrong == 0) return true;
+    outcome.status = Status::kWrong;
+    outcome.reason = fmt::format("{} of {} checked elements are wrong: {}", checked.wrong,
+                                 checked.checked, checked.what.value_or("which ones is not known"));
+    outcome.remedy = "no figure of this library or device can be trusted until this is understood";
+    return false;
+  };
+
+  const Batch first = workload.Run(1);
+  if (!verify("first")) return outcome;
+  Companion companion(which.here, seed);
+  std::vector<double> here_time_s;
+  companion.Sample(here_time_s, sampler.now);
+  Sampled sampled = Sample(workload, first, sampler);
+  outcome.spent = sampled.spent;
+  if (sampled.stopped) {
+    outcome.stopped = sampled.stopped;
+    return outcome;
+  }
+  companion.Sample(here_time_s, sampler.now);
+  if (!verify("timed")) return outcome;
+  outcome.facts = workload.Describe();
+  outcome.histograms = std::move(sampled.histograms);
+  outcome.visit = std::move(sampled.visit);
+  outcome.visit->here_time_s = std::move(here_time_s);
+  return outcome;
+}
+
+Outcome Failed(const std::string& reason) { return {.status = Status::kFailed, .reason = reason}; }
+
+Outcome VisitGuarded(const Case& which, int round, std::uint64_t seed,
+                     const SamplerOptions& sampler) {
+  try {
+    return VisitOnce(which, round, seed, sampler);
+  } catch (const std::bad_alloc&) {
+    return Failed("there is not enough memory for this case; ask for a smaller one with --set");
+  } catch (const std::exception& error) {
+    return Failed(error.what());
+  }
+}
+
+// Adds the counts of `from` to `into`.
+void Merge(std::map<std::string, Histogram>& into, const std::map<std::string, Histogram>& from) {
+  for (const auto& [name, histogram] : from) {
+    Histogram& target = into[name];
+    std::map<std::int64_t, std::int64_t> counts(target.counts.begin(), target.counts.end());
+    for (const auto& [bucket, count] : histogram.counts) counts[bucket] += count;
+    target = {.scheme = histogram.scheme, .counts = {counts.begin(), counts.end()}};
+  }
+}
+
+void Keep(Outcome outcome, Record& record) {
+  if (outcome.verify) record.verify = std::move(outcome.verify);
+  if (outcome.visit) {
+    record.rounds.push_back(*std::move(outcome.visit));
+    record.facts = std::move(outcome.facts);
+    Merge(record.histograms, outcome.histograms);
+    return;
+  }
+  record.reason = outcome.reason;
+  record.remedy = outcome.remedy;
+  if (outcome.status == Status::kWrong) {
+    record.rounds.clear();
+    record.histograms.clear();
+  }
+  const bool partial = !record.rounds.empty();
+  record.status = partial ? Status::kPartial : outcome.status;
+}
+
+Record Blank(const Case& which) {
+  Record record = {.probe = which.probe,
+                   .method = which.method,
+                   .params = which.params,
+                   .backend = which.backend,
+                   .work = which.work,
+                   .units = which.units,
+                   .storage = which.storage};
+  if (which.here) {
+    record.here =
+        Here{.probe = which.here->probe, .params = which.here->params, .work = which.here->work};
+  }
+  return record;
+}
+
+std::vector<Case> Matching(const std::vector<Case>& cases, const std::string& filter) {
+  if (filter.empty()) return cases;
+  std::regex regex;
+  try {
+    regex.assign(filter, std::regex::extended);
+  } catch (const std::regex_error&) {
+    throw Error(
+        fmt::format("--filter '{}' is not a regular expression; try a plain word such as "
+                    "gemm, or dtype:bf16",
+                    filter));
+  }
+  std::vector<Case> matching;
+  for (const Case& each : cases) {
+    if (std::regex_search(CaseName(each), regex)) matching.push_back(each);
+  }
+  if (matching.empty()) {
+    throw Error(cases.empty() ? "there is no case to measure; name another probe or suite"
+                              : fmt::format("--filter '{}' matches none of {} cases, whose names "
+                                            "look like {}",
+                                            filter, cases.size(), CaseName(cases.front())));
+  }
+  return matching;
+}
+
+// FNV-1a, 64 bits (Fowler, Noll and Vo): a case has the same seeds whatever stands beside it.
+std::uint64_t HashOf(const std::string& text) {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  return hash;
+}
+
+std::vector<std::size_t> ShuffledOrder(std::vector<std::size_t> order, std::uint64_t seed) {
+  Random random(seed);
+  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.Below(i)]);
+  return order;
+}
+
+int MostRounds(const EngineOptions& options) {
+  return options.until_ci ? std::max(options.rounds, kMostRounds) : options.rounds;
+}
+
+// Why a case needs no further round; nothing where it goes on.
+std::optional<std::string> WhyDone(const Record& record, Seconds spent,
+                                   const EngineOptions& options) {
+  const int rounds = static_cast<int>(record.rounds.size());
+  if (rounds < options.rounds) return std::nullopt;
+  if (!options.until_ci || rounds >= MostRounds(options)) return "rounds";
+  if (spent >= options.max_case) return "time";
+  const std::optional<Interval> interval = SpeedInterval(record);
+  return interval ? StopAfter(rounds, interval->HalfWidth(), options.ci) : std::nullopt;
+}
+
+class Engine {
+ public:
+  Engine(const std::vector<Case>& cases, const EngineOptions& options, Observer& observer)
+      : options_(options),
+        observer_(observer),
+        cases_(Matching(cases, options.filter)),
+        reporter_(options.gbench_out) {
+    if (!options_.now) {
+      options_.now = [] { return Seconds(std::chrono::steady_clock::now().time_since_epoch()); };
+    }
+    start_ = options_.now();
+    for (const Case& each : cases_) records_.push_back(Blank(each));
+    spent_.resize(cases_.size());
+  }
+
+  std::vector<Record> Run() {
+    std::vector<std::size_t> active(cases_.size());
+    std::iota(active.begin(), active.end(), 0);
+    for (int round = 1; !active.empty() && !stopped_; ++round) {
+      VisitAll(active, round);
+      std::erase_if(active, [&](std::size_t index) { return IsDone(index); });
+    }
+    reporter_.Close();
+    for (Record& record : records_) Settle(record);
+    return std::move(records_);
+  }
+
+ private:
+  void VisitAll(const std::vector<std::size_t>& active, int round) {
+    const auto round_number = static_cast<std::uint64_t>(round);
+    const int total = static_cast<int>(cases_.size()) * options_.rounds;
+    int order = 0;
+    for (const std::size_t index : ShuffledOrder(active, RandomAt(options_.seed, round_number))) {
+      if (options_.stop) stopped_ = options_.stop();
+      if (stopped_) return;
+      observer_.VisitBegins(cases_[index], round, done_, std::max(total, done_ + 1));
+      VisitCase(index, round, ++order);
+      if (stopped_) return;
+      ++done_;
+      observer_.VisitEnds(records_[index], round);
+    }
+  }
+
+  void VisitCase(std::size_t index, int round, int order) {
+    const Case& which = cases_[index];
+    const std::string name = CaseName(which);
+    const std::uint64_t seed =
+        RandomAt(options_.seed ^ HashOf(name), static_cast<std::uint64_t>(round));
+    const double start_s = (options_.now() - start_).count();
+    Outcome outcome =
+        RunAsBenchmark(fmt::format("{}/round:{}", name, round), which, reporter_,
+                       [&] { return VisitGuarded(which, round, seed, SamplerFor(index, round)); });
+    spent_[index] += outcome.spent;
+    stopped_ = outcome.stopped;
+    if (stopped_) return;
+    if (outcome.visit) {
+      outcome.visit->start_s = start_s;
+      outcome.visit->order = order;
+    }
+    Keep(std::move(outcome), records_[index]);
+  }
+
+  // A visit's share is what is left, divided by the rounds that are left.
+  SamplerOptions SamplerFor(std::size_t index, int round) const {
+    const Seconds left = std::max(Seconds(0), options_.max_case - spent_[index]);
+    return {.min_samples = options_.min_samples,
+            .min_time = options_.min_visit,
+            .budget = left / (MostRounds(options_) - round + 1),
+            .stop = options_.stop,
+            .now = options_.now};
+  }
+
+  bool IsDone(std::size_t index) {
+    Record& record = records_[index];
+    if (record.status != Status::kOk) return true;
+    const std::optional<std::string> why = WhyDone(record, spent_[index], options_);
+    record.stopped = why.value_or("");
+    return why.has_value();
+  }
+
+  void Settle(Record& record) const {
+    record.complete = static_cast<int>(record.rounds.size()) >= options_.rounds;
+    if (record.stopped.empty() && stopped_) record.stopped = *stopped_;
+    if (record.status == Status::kOk && record.rounds.empty()) {
+      record.status = Status::kSkipped;
+      record.reason = fmt::format("not reached before the run ended ({})", stopped_.value_or(""));
+      record.remedy = "run it again with more time, or fewer cases";
+    }
+    const bool has_here =
+        std::any_of(record.rounds.begin(), record.rounds.end(),
+                    [](const Visit& visit) { return !visit.here_time_s.empty(); });
+    if (!has_here) record.here.reset();
+  }
+
+  EngineOptions options_;
+  Observer& observer_;
+  std::vector<Case> cases_;
+  Reporter reporter_;
+  Seconds start_ = {};
+  std::vector<Record> records_ = {};
+  std::vector<Seconds> spent_ = {};  // by case
+  int done_ = 0;
+  std::optional<std::string> stopped_ = {};
+};
+
+}  // namespace
+
+std::string CaseName(const Case& which) {
+  std::string name = which.probe;
+  for (const auto& [key, value] : which.params) name += fmt::format("/{}:{}", key, ToText(value));
+  return name;
+}
+
+std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions& options,
+                            Observer& observer) {
+  InitializeOnce();
+  return Engine(cases, options, observer).Run();
+}
+
+double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& options) {
+  const double visits =
+      static_cast<double>(Matching(cases, options.filter).size()) * options.rounds;
+  // Warm-up takes up to a quarter beside the samples.
+  const Seconds share = options.max_case / std::max(options.rounds, 1);
+  return visits * (std::min(share, options.min_visit * 1.25) + kVisitOverhead).count();
+}
+
+}  // namespace assay

@@ -1,6 +1,6 @@
 // The engine visits cases in rounds and keeps what they took. Sole includer of Google Benchmark,
-// which is the registry, the filter and the reporter seam; the sampler does the measuring inside
-// its one iteration.
+// which is the registry and the reporter seam: each visit is one benchmark, and the sampler does
+// the measuring inside its one iteration.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +19,25 @@ struct EngineOptions {
   double ci = 0.01;       // half-width of the interval at which a case stops; looked at only
                           // after rounds 5, 8, 12 and 20
   bool until_ci = false;  // go on past `rounds`, to at most 20, until every case meets `ci`
-  Seconds max_case = Seconds(20);  // timed seconds of one case over all rounds
-  int min_samples = 10;            // a visit, unless the time of the visit runs out
-  std::string filter = {};         // regular expression on case names; empty: all
-  std::string gbench_out = {};     // file for Google Benchmark's own JSON; empty: none
+  // Running time of one case over all rounds, first runs and warm-up included. Time goes to rounds
+  // before samples: a visit's share may shrink to a few samples, but no round is left out for it.
+  Seconds max_case = Seconds(20);
+  int min_samples = 10;  // a visit, unless its share of max_case runs out
+  // How long the samples of a visit last, at least, unless its share runs out: several periods of
+  // what takes time away in slices (a container's CPU quota and a block-device cap: 0.1 s).
+  Seconds min_visit = Seconds(0.5);
+  std::string filter = {};      // POSIX extended regular expression on case names; empty: all
+  std::string gbench_out = {};  // file for Google Benchmark's own JSON; empty: none
   // Asked between batches: a reason to end now ("interrupted", "cost"), or nothing.
   std::function<std::optional<std::string>()> stop = {};
+  std::function<Seconds()> now = {};  // the host's clock; empty: a steady one
 };
 
 // What is told while measuring; called outside timed spans, in the engine's thread.
 class Observer {
  public:
   virtual ~Observer() = default;
+  // Rounds count from 1. `done` of at most `total` visits are behind us.
   virtual void VisitBegins(const Case& which, int round, int done, int total) {
     (void)which, (void)round, (void)done, (void)total;
   }
@@ -42,10 +49,16 @@ class Observer {
 // Benchmark's names begin with.
 std::string CaseName(const Case& which);
 
-// Visits all cases that match the filter; one Record each, in the order of `cases`.
-// An Error within a case becomes its record's reason; the others go on. Throws Error for a bad
-// filter.
+// Visits all cases that match the filter in rounds, each round in a fresh seeded random order; one
+// Record each, in the order of `cases`. An Error within a case becomes its record's reason, and the
+// case is not visited again; the others go on. A wrong answer loses all its rounds. A visit that
+// `stop` cuts short is not kept. Throws Error for a bad filter, or one that matches nothing, and
+// for a gbench_out that can't be written.
 std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions& options,
                             Observer& observer);
+
+// About how long Measure would take, in seconds. A guess made before anything is known of the cases
+// but their number.
+double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& options);
 
 }  // namespace assay

@@ -1,1 +1,158 @@
-// Not written yet.
+#include "runner/sampler.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "results/error.h"
+#include "results/stats.h"
+
+namespace assay {
+namespace {
+
+// The coarsest clock in use, a pair of CUDA events, resolves about 0.5 us: 0.05 % of this.
+constexpr Seconds kShortestBatch(1e-3);
+// How many samples min_time is divided into: plenty for a median, and little to keep in a file.
+constexpr double kSamplesWanted = 50;
+constexpr double kAgreement = 0.02;
+constexpr double kWarmUpShare = 0.25;
+// The batch grows by at most this factor at a time, since an iteration that is shorter than its
+// clock resolves may look like nothing.
+constexpr std::int64_t kGrowth = 10;
+constexpr std::int64_t kMostIterations = 1'000'000'000;
+
+// A batch with what it cost the host, which is more than its time where parts are not timed
+// (emptying a cache, writing inputs anew). The budget pays the cost.
+struct Paid {
+  Batch batch = {};
+  std::int64_t iterations = 1;
+  Seconds cost = {};
+
+  double IterationSeconds() const { return batch.time.count() / static_cast<double>(iterations); }
+  double IterationCost() const { return cost.count() / static_cast<double>(iterations); }
+};
+
+// Enough iterations for the clock, but few enough that min_samples batches fit into the budget.
+std::int64_t NextIterations(const Paid& last, const SamplerOptions& options) {
+  const Seconds target = std::max(kShortestBatch, options.min_time / kSamplesWanted);
+  const double for_clock = std::ceil(target.count() / last.IterationSeconds());
+  const double affordable =
+      options.budget.count() / std::max(options.min_samples, 1) / last.IterationCost();
+  const double most = static_cast<double>(std::min(kMostIterations, last.iterations * kGrowth));
+  return std::max<std::int64_t>(1,
+                                static_cast<std::int64_t>(std::min({for_clock, affordable, most})));
+}
+
+Histogram Minus(const Histogram& after, const Histogram& before) {
+  std::map<std::int64_t, std::int64_t> counts(after.counts.begin(), after.counts.end());
+  for (const auto& [bucket, count] : before.counts) counts[bucket] -= count;
+  std::erase_if(counts, [](const auto& entry) { return entry.second <= 0; });
+  return {.scheme = after.scheme, .counts = {counts.begin(), counts.end()}};
+}
+
+class Sampler {
+ public:
+  Sampler(Workload& workload, const SamplerOptions& options)
+      : workload_(workload), options_(options) {}
+
+  Sampled Run(const Batch& first) {
+    const std::int64_t iterations = WarmUp(first);
+    const std::map<std::string, Histogram> before = workload_.Histograms();
+    if (!sampled_.stopped) TakeSamples(iterations);
+    sampled_.histograms = workload_.Histograms();
+    for (const auto& [name, histogram] : before) {
+      sampled_.histograms[name] = Minus(sampled_.histograms[name], histogram);
+    }
+    for (const std::vector<double>& times : unit_times_) {
+      sampled_.visit.unit_p50_s.push_back(Median(times));
+      sampled_.visit.unit_max_s.push_back(*std::max_element(times.begin(), times.end()));
+    }
+    return std::move(sampled_);
+  }
+
+ private:
+  bool Stopped() {
+    if (options_.stop) sampled_.stopped = options_.stop();
+    return sampled_.stopped.has_value();
+  }
+
+  Seconds Now() const {
+    if (options_.now) return options_.now();
+    return std::chrono::steady_clock::now().time_since_epoch();
+  }
+
+  Paid Pay(std::int64_t iterations) {
+    const Seconds begin = Now();
+    Paid paid = {.batch = workload_.Run(iterations), .iterations = iterations};
+    paid.cost = std::max(paid.batch.time, Now() - begin);
+    sampled_.spent += paid.cost;
+    if (!(paid.batch.time >= Seconds(0)) || !std::isfinite(paid.batch.time.count())) {
+      throw Error("the workload's clock went backwards; report this as a bug of its backend");
+    }
+    return paid;
+  }
+
+  // Returns the iterations of a batch.
+  std::int64_t WarmUp(const Batch& first) {
+    Paid last = {.batch = first, .iterations = 1, .cost = first.time};
+    sampled_.spent = last.cost;
+    if (last.cost > options_.budget) return 1;
+    while (!Stopped()) {
+      const Paid next = Pay(NextIterations(last, options_));
+      const double change = std::abs(next.IterationSeconds() / last.IterationSeconds() - 1);
+      last = next;
+      const bool long_enough = NextIterations(last, options_) <= 2 * last.iterations;
+      if (long_enough && (change <= kAgreement || last.iterations == kMostIterations ||
+                          sampled_.spent >= kWarmUpShare * options_.budget)) {
+        break;
+      }
+    }
+    return NextIterations(last, options_);
+  }
+
+  void TakeSamples(std::int64_t iterations) {
+    sampled_.visit.batch = iterations;
+    Seconds timed = {};
+    while (!Stopped()) {
+      const Paid paid = Pay(iterations);
+      Keep(paid);
+      timed += paid.batch.time;
+      const int samples = static_cast<int>(sampled_.visit.time_s.size());
+      if (samples >= options_.min_samples && timed >= options_.min_time) break;
+      const int least = paid.IterationCost() > options_.budget.count() ? 1 : 3;
+      if (samples >= least && sampled_.spent + paid.cost > options_.budget) break;
+    }
+  }
+
+  void Keep(const Paid& paid) {
+    if (paid.batch.time == Seconds(0)) {
+      throw Error("the workload's clock does not advance; report this as a bug of its backend");
+    }
+    const auto per_iteration = [&](Seconds time) {
+      return time.count() / static_cast<double>(paid.iterations);
+    };
+    Visit& visit = sampled_.visit;
+    visit.time_s.push_back(per_iteration(paid.batch.time));
+    if (paid.batch.host > Seconds(0)) visit.host_time_s.push_back(per_iteration(paid.batch.host));
+    if (paid.batch.stable) visit.stable_time_s.push_back(per_iteration(*paid.batch.stable));
+    unit_times_.resize(paid.batch.per_unit.size());
+    for (std::size_t unit = 0; unit < unit_times_.size(); ++unit) {
+      unit_times_[unit].push_back(per_iteration(paid.batch.per_unit[unit]));
+    }
+  }
+
+  Workload& workload_;
+  const SamplerOptions& options_;
+  Sampled sampled_ = {};
+  std::vector<std::vector<double>> unit_times_ = {};
+};
+
+}  // namespace
+
+Sampled Sample(Workload& workload, const Batch& first, const SamplerOptions& options) {
+  return Sampler(workload, options).Run(first);
+}
+
+}  // namespace assay

@@ -1,1 +1,295 @@
-// Not written yet.
+#include "runner/suite.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <set>
+
+#include "results/embedded.h"
+#include "results/error.h"
+#include "results/hash.h"
+#include "results/text.h"
+
+ASSAY_DECLARE_EMBEDDED(suites_txt);
+
+namespace assay {
+namespace {
+
+std::vector<std::string> Split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  while (true) {
+    const std::size_t end = text.find(separator);
+    parts.emplace_back(text.substr(0, end));
+    if (end == std::string_view::npos) return parts;
+    text.remove_prefix(end + 1);
+  }
+}
+
+std::vector<std::string> Words(std::string_view line) {
+  std::vector<std::string> words = Split(line, ' ');
+  std::erase(words, "");
+  return words;
+}
+
+// "m=1,16". `where` begins the error.
+Choice ToChoice(const std::string& text, const std::string& where) {
+  const std::size_t equals = text.find('=');
+  if (equals == 0 || equals == std::string::npos) {
+    throw Error(fmt::format("{} '{}': write NAME=VALUE[,VALUE…]", where, text));
+  }
+  Choice choice = {.name = text.substr(0, equals), .values = Split(text.substr(equals + 1), ',')};
+  if (std::count(choice.values.begin(), choice.values.end(), "") > 0) {
+    throw Error(fmt::format("{} '{}': a value is empty; write NAME=VALUE[,VALUE…]", where, text));
+  }
+  return choice;
+}
+
+// ", did you mean X?" or the choice, so that no error leaves its reader without a next step.
+std::string DidYouMean(const std::string& word, const std::vector<std::string>& candidates) {
+  const std::string nearest = Nearest(word, candidates);
+  if (!nearest.empty()) return fmt::format("did you mean {}?", nearest);
+  return fmt::format("there are {}", fmt::join(candidates, ", "));
+}
+
+std::optional<std::int64_t> ToInteger(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+bool IsSize(const std::string& param) { return param == "bytes" || param.ends_with("_bytes"); }
+
+// "4K" -> 4096.
+std::optional<std::int64_t> ToSize(std::string_view text) {
+  constexpr std::string_view kSuffixes = "KMG";
+  int shift = 0;
+  if (!text.empty()) {
+    if (const std::size_t at = kSuffixes.find(text.back()); at != std::string_view::npos) {
+      shift = 10 * (static_cast<int>(at) + 1);
+      text.remove_suffix(1);
+    }
+  }
+  const std::optional<std::int64_t> value = ToInteger(text);
+  if (!value || *value < 0 || *value > (INT64_MAX >> shift)) return std::nullopt;
+  return *value << shift;
+}
+
+// The text as a value of the same type as `like`.
+Value ToValue(const std::string& param, const std::string& text, const Value& like) {
+  if (std::holds_alternative<std::int64_t>(like)) {
+    const std::optional<std::int64_t> value = IsSize(param) ? ToSize(text) : ToInteger(text);
+    if (value) return *value;
+    throw Error(IsSize(param)
+                    ? fmt::format("{}={}: write a size such as 4096, 4K, 1M or 2G", param, text)
+                    : fmt::format("{}={}: write a whole number", param, text));
+  }
+  if (std::holds_alternative<bool>(like)) {
+    if (text == "true" || text == "false") return text == "true";
+    throw Error(fmt::format("{}={}: write true or false", param, text));
+  }
+  return text;
+}
+
+Choice* Find(std::vector<Choice>& choices, const std::string& name) {
+  const auto found = std::find_if(choices.begin(), choices.end(),
+                                  [&](const Choice& choice) { return choice.name == name; });
+  return found == choices.end() ? nullptr : &*found;
+}
+
+// Puts the choice in the place of the one of that name, or at the end.
+void Replace(std::vector<Choice>& choices, const Choice& choice) {
+  if (Choice* old = Find(choices, choice.name)) {
+    *old = choice;
+  } else {
+    choices.push_back(choice);
+  }
+}
+
+std::vector<Params> Multiply(const Probe& probe, const std::vector<Choice>& choices) {
+  std::vector<Params> products = {probe.defaults};
+  for (const Choice& choice : choices) {
+    const auto like = probe.defaults.find(choice.name);
+    if (like == probe.defaults.end()) {
+      throw Error(fmt::format("{} has no param {}; see assay list", probe.name, choice.name));
+    }
+    std::vector<Params> next;
+    for (const Params& product : products) {
+      for (const std::string& text : choice.values) {
+        next.push_back(product);
+        next.back()[choice.name] = ToValue(choice.name, text, like->second);
+      }
+    }
+    products = std::move(next);
+  }
+  return products;
+}
+
+// The entries of one probe with only the dtypes that were asked for. Where no entry has any of
+// them, all entries are asked in these instead; the accumulator then follows the dtype.
+std::vector<SuiteEntry> WithDtypes(const Probe& probe, std::vector<SuiteEntry> entries,
+                                   const std::vector<std::string>& dtypes) {
+  const auto dtype = probe.defaults.find("dtype");
+  if (dtypes.empty() || dtype == probe.defaults.end()) return entries;
+  const Choice usual = {.name = "dtype", .values = {ToText(dtype->second)}};
+  std::vector<SuiteEntry> kept;
+  for (const SuiteEntry& entry : entries) {
+    SuiteEntry filtered = entry;
+    if (!Find(filtered.choices, "dtype")) Replace(filtered.choices, usual);
+    std::vector<std::string>& values = Find(filtered.choices, "dtype")->values;
+    std::erase_if(values, [&](const std::string& value) {
+      return std::find(dtypes.begin(), dtypes.end(), value) == dtypes.end();
+    });
+    if (!values.empty()) kept.push_back(filtered);
+  }
+  if (!kept.empty()) return kept;
+  for (const SuiteEntry& entry : entries) {
+    for (const std::string& asked : dtypes) {
+      SuiteEntry changed = entry;
+      Replace(changed.choices, {.name = "dtype", .values = {asked}});
+      if (const auto acc = probe.defaults.find("acc"); acc != probe.defaults.end()) {
+        const std::string follows = asked == "int8" ? "s32" : ToText(acc->second);
+        Replace(changed.choices, {.name = "acc", .values = {follows}});
+      }
+      kept.push_back(changed);
+    }
+  }
+  return kept;
+}
+
+void CheckNames(const std::vector<const Probe*>& selected, const std::vector<Choice>& set) {
+  for (const Choice& choice : set) {
+    std::set<std::string> names;
+    for (const Probe* probe : selected) {
+      for (const auto& [name, value] : probe->defaults) names.insert(name);
+    }
+    if (names.contains(choice.name)) continue;
+    throw Error(fmt::format("--set {}: no selected probe has such a param; {}", choice.name,
+                            DidYouMean(choice.name, {names.begin(), names.end()})));
+  }
+}
+
+// The probes to ask, in the order of `probes`.
+std::vector<const Probe*> Select(const std::vector<Probe>& probes,
+                                 const std::vector<std::string>& names) {
+  std::vector<std::string> known;
+  for (const Probe& probe : probes) known.push_back(probe.name);
+  for (const std::string& name : names) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    throw Error(fmt::format("there is no probe {}; {}", name, DidYouMean(name, known)));
+  }
+  std::vector<const Probe*> selected;
+  for (const Probe& probe : probes) {
+    if (names.empty() || std::find(names.begin(), names.end(), probe.name) != names.end()) {
+      selected.push_back(&probe);
+    }
+  }
+  return selected;
+}
+
+// "version=1 rounds=3 max_seconds=4" of the suite itself.
+void ReadSettings(const std::vector<std::string>& words, const std::string& where, Suite& suite) {
+  for (const std::string& word : words) {
+    const Choice choice = ToChoice(word, where);
+    const std::int64_t value = ToInteger(choice.values.front()).value_or(0);
+    if (value < 1 || value > 1'000'000)
+      throw Error(fmt::format("{}: {} is no number", where, word));
+    if (choice.name == "version") {
+      suite.name.version = static_cast<int>(value);
+    } else if (choice.name == "rounds") {
+      suite.rounds = static_cast<int>(value);
+    } else if (choice.name == "max_seconds") {
+      suite.max_case = Seconds(static_cast<double>(value));
+    } else {
+      throw Error(fmt::format("{}: a suite has no {}", where, choice.name));
+    }
+  }
+}
+
+}  // namespace
+
+Suite ParseSuite(std::string_view text, const std::string& name) {
+  Suite suite = {.name = {.name = name}};
+  std::string own_lines;
+  std::vector<std::string> names;
+  int number = 0;
+  for (const std::string& line : Split(text, '\n')) {
+    const std::string where = fmt::format("suites.txt, line {}:", ++number);
+    const std::vector<std::string> words = Words(line);
+    if (words.empty() || words[0].starts_with('#')) continue;
+    if (std::find(names.begin(), names.end(), words[0]) == names.end()) names.push_back(words[0]);
+    if (words[0] != name) continue;
+    if (words.size() < 2) throw Error(fmt::format("{} nothing follows {}", where, name));
+    own_lines += fmt::format("{}\n", fmt::join(words, " "));
+    const std::vector<std::string> rest(words.begin() + 2, words.end());
+    if (words[1].find('=') != std::string::npos) {
+      ReadSettings({words.begin() + 1, words.end()}, where, suite);
+      continue;
+    }
+    SuiteEntry entry = {.probe = words[1]};
+    for (const std::string& word : rest) entry.choices.push_back(ToChoice(word, where));
+    suite.entries.push_back(entry);
+  }
+  if (own_lines.empty()) {
+    throw Error(fmt::format("there is no suite {}; {}", name, DidYouMean(name, names)));
+  }
+  if (suite.name.version == 0 || suite.rounds == 0 || suite.max_case == Seconds(0)) {
+    throw Error(fmt::format("suite {} lacks its version, rounds or max_seconds", name));
+  }
+  suite.name.sha256 = Sha256Hex(own_lines);
+  return suite;
+}
+
+Suite LoadSuite(const std::string& name) { return ParseSuite(ASSAY_EMBEDDED(suites_txt), name); }
+
+std::vector<Question> Unfold(const Suite& suite, const std::vector<Probe>& probes,
+                             const Selection& selection) {
+  const std::vector<const Probe*> selected = Select(probes, selection.probes);
+  std::vector<Choice> set;
+  std::vector<std::string> dtypes = selection.dtypes;
+  for (const std::string& text : selection.set) {
+    const Choice choice = ToChoice(text, "--set");
+    if (choice.name == "dtype") {
+      dtypes.insert(dtypes.end(), choice.values.begin(), choice.values.end());
+    }
+    set.push_back(choice);
+  }
+  CheckNames(selected, set);
+  std::erase_if(set, [](const Choice& choice) { return choice.name == "dtype"; });
+
+  std::vector<Question> questions;
+  std::set<std::string> seen;
+  const auto ask = [&](const Probe& probe, std::vector<SuiteEntry> entries) {
+    for (SuiteEntry& entry : WithDtypes(probe, std::move(entries), dtypes)) {
+      for (const Choice& choice : set) {
+        if (probe.defaults.contains(choice.name)) Replace(entry.choices, choice);
+      }
+      for (Params& params : Multiply(probe, entry.choices)) {
+        if (seen.insert(probe.name + " " + ToText(params)).second) {
+          questions.push_back({.probe = probe.name, .params = std::move(params)});
+        }
+      }
+    }
+  };
+  std::set<std::string> asked;
+  for (const SuiteEntry& line : suite.entries) {
+    const auto probe = std::find_if(selected.begin(), selected.end(), [&](const Probe* candidate) {
+      return candidate->name == line.probe;
+    });
+    if (probe == selected.end() || !asked.insert(line.probe).second) continue;
+    std::vector<SuiteEntry> entries;
+    std::copy_if(suite.entries.begin(), suite.entries.end(), std::back_inserter(entries),
+                 [&](const SuiteEntry& entry) { return entry.probe == line.probe; });
+    ask(**probe, std::move(entries));
+  }
+  if (selection.probes.empty()) return questions;
+  for (const Probe* probe : selected) {
+    if (!asked.contains(probe->name)) ask(*probe, {{.probe = probe->name}});
+  }
+  return questions;
+}
+
+}  // namespace assay

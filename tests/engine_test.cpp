@@ -1,1 +1,456 @@
-// Not written yet.
+#include "runner/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "results/error.h"
+#include "tests/fake.h"
+
+namespace assay {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::Contains;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
+using ::testing::Not;
+using ::testing::SizeIs;
+using ::testing::StartsWith;
+
+// One agreeing warm-up batch, then two samples.
+EngineOptions Brief(FakeLog& log) {
+  return {.rounds = 2, .min_samples = 2, .min_visit = Seconds(0), .now = log.Clock()};
+}
+
+std::vector<Record> MeasureQuietly(const std::vector<Case>& cases, const EngineOptions& options) {
+  Observer nobody;
+  return Measure(cases, options, nobody);
+}
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string TemporaryPath(const std::string& name) {
+  return (std::filesystem::temp_directory_path() / (name + std::to_string(getpid()))).string();
+}
+
+TEST(Engine, TheScriptedSamplesComeBackExactly) {
+  FakeLog log;
+  const std::vector<Record> records =
+      MeasureQuietly({FakeCase("a",
+                               {{.iteration_s = {0.010, 0.010, 0.011, 0.012}},
+                                {.iteration_s = {0.020, 0.020, 0.021, 0.022}}},
+                               log)},
+                     Brief(log));
+  ASSERT_THAT(records, SizeIs(1));
+  const Record& record = records[0];
+  EXPECT_EQ(record.status, Status::kOk);
+  EXPECT_TRUE(record.complete);
+  EXPECT_EQ(record.stopped, "rounds");
+  EXPECT_EQ(record.backend, "script");
+  ASSERT_THAT(record.rounds, SizeIs(2));
+  EXPECT_THAT(record.rounds[0].time_s, ElementsAre(0.011, 0.012));
+  EXPECT_THAT(record.rounds[1].time_s, ElementsAre(0.021, 0.022));
+  EXPECT_DOUBLE_EQ(record.rounds[0].start_s, 0);
+  EXPECT_DOUBLE_EQ(record.rounds[1].start_s, 0.010 + 0.010 + 0.011 + 0.012);
+}
+
+TEST(Engine, AVisitPreparesVerifiesWarmsUpTimesVerifiesAndReleases) {
+  FakeLog log;
+  EngineOptions options = Brief(log);
+  options.rounds = 1;
+  const std::vector<Record> records = MeasureQuietly({FakeCase("a", {Script{}}, log)}, options);
+  EXPECT_THAT(log.events, ElementsAre("prepare", "run 1", "verify", "run 1", "run 1", "run 1",
+                                      "verify", "release"));
+  ASSERT_TRUE(records[0].verify);
+  EXPECT_EQ(records[0].verify->when, "timed");
+  EXPECT_EQ(records[0].verify->round, 1);
+  EXPECT_EQ(records[0].verify->checked, 100);
+}
+
+TEST(Engine, AWrongFirstAnswerIsNeverTimed) {
+  FakeLog log;
+  const std::vector<Record> records =
+      MeasureQuietly({FakeCase("a", {{.wrong_at_verify = 1}}, log)}, Brief(log));
+  EXPECT_EQ(records[0].status, Status::kWrong);
+  EXPECT_EQ(records[0].verify->when, "first");
+  EXPECT_THAT(records[0].reason, HasSubstr("element (3, 5) is 2, should be 1"));
+  EXPECT_THAT(log.events, ElementsAre("prepare", "run 1", "verify", "release"));
+}
+
+TEST(Engine, AWrongTimedAnswerLosesTheRoundsBeforeItToo) {
+  FakeLog log;
+  const std::vector<Record> records =
+      MeasureQuietly({FakeCase("a", {Script{}, {.wrong_at_verify = 2}}, log)}, Brief(log));
+  EXPECT_EQ(records[0].status, Status::kWrong);
+  EXPECT_EQ(records[0].verify->when, "timed");
+  EXPECT_EQ(records[0].verify->round, 2);
+  EXPECT_THAT(records[0].rounds, IsEmpty());
+  EXPECT_THAT(records[0].histograms, IsEmpty());
+  EXPECT_FALSE(records[0].complete);
+}
+
+TEST(Engine, ADeviceLostMidwayKeepsTheReason) {
+  FakeLog log;
+  Script lost = {.throws_at_run = 3};
+  const std::vector<Record> records = MeasureQuietly(
+      {FakeCase("lost at once", {lost}, log), FakeCase("lost later", {Script{}, lost}, log),
+       FakeCase("sound", {Script{}}, log)},
+      Brief(log));
+  EXPECT_EQ(records[0].status, Status::kFailed);
+  EXPECT_EQ(records[0].reason, "the device is lost; restart the driver");
+  EXPECT_THAT(records[0].rounds, IsEmpty());
+  EXPECT_EQ(records[1].status, Status::kPartial);
+  EXPECT_EQ(records[1].reason, "the device is lost; restart the driver");
+  EXPECT_THAT(records[1].rounds, SizeIs(1));
+  EXPECT_FALSE(records[1].complete);
+  EXPECT_EQ(records[2].status, Status::kOk);
+  EXPECT_THAT(records[2].rounds, SizeIs(2));
+}
+
+TEST(Engine, RunningOutOfMemoryIsAFailureOfThatCaseAlone) {
+  FakeLog log;
+  Case greedy = FakeCase("greedy", {Script{}}, log);
+  greedy.prepare = [](std::uint64_t) -> Prepared { throw std::bad_alloc(); };
+  const std::vector<Record> records =
+      MeasureQuietly({greedy, FakeCase("sound", {Script{}}, log)}, Brief(log));
+  EXPECT_EQ(records[0].status, Status::kFailed);
+  EXPECT_THAT(records[0].reason, HasSubstr("not enough memory"));
+  EXPECT_EQ(records[1].status, Status::kOk);
+}
+
+TEST(Engine, ASkippedCaseIsAskedOnceAndKeepsReasonAndRemedy) {
+  FakeLog log;
+  int asked = 0;
+  Case skipped = FakeCase("a", {Script{}}, log);
+  skipped.prepare = [&](std::uint64_t) -> Prepared {
+    ++asked;
+    return Skipped{"no native bf16 dot", "run it on a newer core"};
+  };
+  const std::vector<Record> records = MeasureQuietly({skipped}, Brief(log));
+  EXPECT_EQ(records[0].status, Status::kSkipped);
+  EXPECT_EQ(records[0].reason, "no native bf16 dot");
+  EXPECT_EQ(records[0].remedy, "run it on a newer core");
+  EXPECT_EQ(asked, 1);
+}
+
+TEST(Engine, EachRoundVisitsTheCasesInAFreshOrderOfItsSeed) {
+  const auto orders_of = [](std::uint64_t seed) {
+    FakeLog log;
+    std::vector<Case> cases;
+    for (int i = 0; i < 8; ++i) cases.push_back(FakeCase(std::to_string(i), {Script{}}, log));
+    EngineOptions options = Brief(log);
+    options.rounds = 3;
+    options.seed = seed;
+    std::vector<std::vector<int>> orders(3);
+    for (const Record& record : MeasureQuietly(cases, options)) {
+      for (std::size_t round = 0; round < 3; ++round) {
+        orders[round].push_back(record.rounds[round].order);
+      }
+    }
+    return orders;
+  };
+  const std::vector<std::vector<int>> orders = orders_of(7);
+  EXPECT_EQ(std::set(orders.begin(), orders.end()).size(), 3U);
+  for (std::vector<int> order : orders) {
+    std::sort(order.begin(), order.end());
+    EXPECT_THAT(order, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8));
+  }
+  EXPECT_EQ(orders_of(7), orders);
+  EXPECT_NE(orders_of(8), orders);
+}
+
+TEST(Engine, EachVisitHasASeedOfItsOwnThatOtherCasesDoNotChange) {
+  const auto seeds_of = [](const std::string& name, bool with_other) {
+    FakeLog log;
+    std::vector<std::uint64_t> seeds;
+    Case which = FakeCase(name, {Script{}}, log);
+    which.prepare = [&seeds, prepare = which.prepare](std::uint64_t seed) {
+      seeds.push_back(seed);
+      return prepare(seed);
+    };
+    std::vector<Case> cases = {which};
+    if (with_other) cases.insert(cases.begin(), FakeCase("other", {Script{}}, log));
+    MeasureQuietly(cases, Brief(log));
+    return seeds;
+  };
+  const std::vector<std::uint64_t> seeds = seeds_of("a", false);
+  ASSERT_THAT(seeds, SizeIs(2));
+  EXPECT_NE(seeds[0], seeds[1]);
+  EXPECT_EQ(seeds_of("a", true), seeds);
+  EXPECT_NE(seeds_of("b", false), seeds);
+}
+
+TEST(Engine, AStoppedRunKeepsWhatIsWholeAndSaysWhy) {
+  FakeLog log;
+  struct Counter : Observer {
+    void VisitEnds(const Record&, int) override { ++ended; }
+    int ended = 0;
+  } counter;
+  EngineOptions options = Brief(log);
+  options.rounds = 5;
+  // Two visits are whole; the third is cut short after its first warm-up batch.
+  std::size_t runs_after = 0;
+  options.stop = [&]() -> std::optional<std::string> {
+    if (counter.ended == 2 && ++runs_after > 2) return "cost";
+    return std::nullopt;
+  };
+  const std::vector<Record> records =
+      Measure({FakeCase("a", {Script{}}, log), FakeCase("b", {Script{}}, log),
+               FakeCase("c", {Script{}}, log)},
+              options, counter);
+  EXPECT_EQ(counter.ended, 2);
+  int whole = 0;
+  for (const Record& record : records) {
+    EXPECT_EQ(record.stopped, "cost");
+    EXPECT_FALSE(record.complete);
+    whole += static_cast<int>(record.rounds.size());
+    if (record.rounds.empty()) {
+      EXPECT_EQ(record.status, Status::kSkipped);
+      EXPECT_THAT(record.reason, HasSubstr("cost"));
+    } else {
+      EXPECT_EQ(record.status, Status::kOk);
+    }
+  }
+  EXPECT_EQ(whole, 2);
+}
+
+TEST(Engine, UntilCiStopsASteadyCaseAtFiveRoundsAndGoesOnWithAnUnsteadyOne) {
+  FakeLog log;
+  std::vector<Script> unsteady;
+  for (int round = 0; round < 20; ++round) {
+    unsteady.push_back({.iteration_s = {round % 2 == 0 ? 0.010 : 0.015}});
+  }
+  EngineOptions options = Brief(log);
+  options.rounds = 3;
+  options.until_ci = true;
+  const std::vector<Record> records = MeasureQuietly(
+      {FakeCase("steady", {Script{}}, log), FakeCase("unsteady", unsteady, log)}, options);
+  EXPECT_EQ(records[0].stopped, "ci");
+  EXPECT_THAT(records[0].rounds, SizeIs(5));
+  EXPECT_EQ(records[1].stopped, "rounds");
+  EXPECT_THAT(records[1].rounds, SizeIs(20));
+  EXPECT_TRUE(records[1].complete);
+}
+
+TEST(Engine, UntilCiEndsWhenTheTimeOfTheCaseIsGone) {
+  FakeLog log;
+  EngineOptions options = Brief(log);
+  options.until_ci = true;
+  options.max_case = Seconds(1);
+  const std::vector<Record> records = MeasureQuietly(
+      {FakeCase("a", {{.iteration_s = {0.2}}, {.iteration_s = {0.4}}, {.iteration_s = {0.2}}},
+                log)},
+      options);
+  EXPECT_EQ(records[0].stopped, "time");
+  EXPECT_TRUE(records[0].complete);
+}
+
+TEST(Engine, TimeGoesToRoundsBeforeSamples) {
+  FakeLog log;
+  EngineOptions options = Brief(log);
+  options.rounds = 5;
+  options.min_samples = 10;
+  options.max_case = Seconds(10);  // ten samples a visit alone would take 30 s
+  const std::vector<Record> records =
+      MeasureQuietly({FakeCase("slow", {{.iteration_s = {0.6}}}, log)}, options);
+  ASSERT_THAT(records[0].rounds, SizeIs(5));
+  EXPECT_THAT(records[0].rounds[0].time_s, SizeIs(3));
+  EXPECT_TRUE(records[0].complete);
+  EXPECT_LT(log.now.count(), 12);
+}
+
+TEST(Engine, TheCompanionIsSampledBeforeAndAfter) {
+  FakeLog log;
+  FakeLog other;
+  Case which = FakeCase("a", {Script{}}, log);
+  // The first run, one warm-up batch and 3 samples or more on either side.
+  which.here = std::make_shared<Case>(FakeCase("bound", {{.iteration_s = {0.004}}}, other));
+  EngineOptions options = Brief(log);
+  const std::vector<Record> records = MeasureQuietly({which}, options);
+  ASSERT_TRUE(records[0].here);
+  EXPECT_EQ(StringOf(records[0].here->params, "name"), "bound");
+  ASSERT_THAT(records[0].rounds, SizeIs(2));
+  for (const Visit& visit : records[0].rounds) {
+    EXPECT_THAT(visit.here_time_s, AllOf(SizeIs(6), Each(0.004)));
+    EXPECT_THAT(visit.time_s, Each(1e-3));
+  }
+}
+
+TEST(Engine, ACompanionThatFailsIsAbsentAndDoesNoHarm) {
+  FakeLog log;
+  for (const Script& script :
+       {Script{.throws_at_run = 2}, Script{.wrong_at_verify = 1}, Script{.skipped = {"no", "x"}}}) {
+    Case which = FakeCase("a", {Script{}}, log);
+    which.here = std::make_shared<Case>(FakeCase("bound", {script}, log));
+    const std::vector<Record> records = MeasureQuietly({which}, Brief(log));
+    EXPECT_EQ(records[0].status, Status::kOk);
+    EXPECT_FALSE(records[0].here);
+    EXPECT_THAT(records[0].rounds, SizeIs(2));
+  }
+}
+
+TEST(Engine, FactsAreTheLastVisitsAndHistogramsAddUp) {
+  FakeLog log;
+  const std::vector<Record> records = MeasureQuietly(
+      {FakeCase(
+          "a",
+          {{.facts = {{"threads", std::int64_t{1}}}}, {.facts = {{"threads", std::int64_t{2}}}}},
+          log)},
+      Brief(log));
+  EXPECT_EQ(std::get<std::int64_t>(records[0].facts.at("threads")), 2);
+  // Two samples of one iteration in each of two rounds.
+  EXPECT_THAT(records[0].histograms.at("latency_s").counts, ElementsAre(std::pair(7, 4)));
+}
+
+TEST(Engine, ObserversHearOfEachVisitWithItsRoundLast) {
+  FakeLog log;
+  struct Heard : Observer {
+    void VisitBegins(const Case& which, int round, int done, int total) override {
+      lines.push_back("begin " + CaseName(which) + " " + std::to_string(round) + " " +
+                      std::to_string(done) + "/" + std::to_string(total));
+    }
+    void VisitEnds(const Record& record, int round) override {
+      lines.push_back("end " + std::to_string(record.rounds.size()) + " " + std::to_string(round));
+    }
+    std::vector<std::string> lines;
+  } heard;
+  Measure({FakeCase("a", {Script{}}, log)}, Brief(log), heard);
+  EXPECT_THAT(heard.lines, ElementsAre("begin fake/name:a 1 0/2", "end 1 1",
+                                       "begin fake/name:a 2 1/2", "end 2 2"));
+}
+
+TEST(Engine, TheFilterIsARegularExpressionOnCaseNames) {
+  FakeLog log;
+  EngineOptions options = Brief(log);
+  options.filter = "name:(a|c)$";
+  const std::vector<Record> records =
+      MeasureQuietly({FakeCase("a", {Script{}}, log), FakeCase("b", {Script{}}, log),
+                      FakeCase("c", {Script{}}, log)},
+                     options);
+  ASSERT_THAT(records, SizeIs(2));
+  EXPECT_EQ(StringOf(records[0].params, "name"), "a");
+  EXPECT_EQ(StringOf(records[1].params, "name"), "c");
+}
+
+TEST(Engine, AFilterThatIsBadOrMatchesNothingIsOneSentence) {
+  FakeLog log;
+  for (const std::string filter : {"(", "nothing like it"}) {
+    EngineOptions options = Brief(log);
+    options.filter = filter;
+    try {
+      MeasureQuietly({FakeCase("a", {Script{}}, log)}, options);
+      ADD_FAILURE() << "no error for " << filter;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("'" + filter + "'"), Not(HasSubstr("\n"))));
+    }
+  }
+  EXPECT_THAT(log.events, IsEmpty());
+}
+
+TEST(Engine, GoogleBenchmarksOwnFileHoldsEveryVisitAndNoHostName) {
+  FakeLog log;
+  const std::string path = TemporaryPath("assay_gbench");
+  EngineOptions options = Brief(log);
+  options.gbench_out = path;
+  MeasureQuietly({FakeCase("a", {{.iteration_s = {0.5}}, {.iteration_s = {0.25}}}, log),
+                  FakeCase("b", {{.skipped = {"not \"here\"", "x"}}}, log)},
+                 options);
+  const std::string text = ReadAll(path);
+  std::filesystem::remove(path);
+  const nlohmann::json json = nlohmann::json::parse(text);
+  char host_name[256] = "";
+  ASSERT_EQ(gethostname(host_name, sizeof host_name), 0);
+  EXPECT_EQ(json["context"]["host_name"], "");
+  EXPECT_EQ(json["context"]["executable"], "assay");
+  EXPECT_THAT(json["context"]["assay_version"].get<std::string>(), Not(IsEmpty()));
+  std::map<std::string, nlohmann::json> rows;
+  for (const nlohmann::json& row : json["benchmarks"]) rows[row["name"].get<std::string>()] = row;
+  ASSERT_EQ(rows.size(), 3U);
+  const nlohmann::json& first = rows.at("fake/name:a/round:1/iterations:1/manual_time");
+  EXPECT_DOUBLE_EQ(first["real_time"].get<double>(), 0.5e9);
+  EXPECT_EQ(first["time_unit"], "ns");
+  EXPECT_DOUBLE_EQ(first["flops_per_second"].get<double>(), 2e9);
+  EXPECT_EQ(first["label"], "script");
+  const nlohmann::json& skipped = rows.at("fake/name:b/round:1/iterations:1/manual_time");
+  EXPECT_EQ(skipped["error_message"], "not \"here\"");
+}
+
+TEST(Engine, AnUnwritableGbenchOutFailsBeforeAnythingIsMeasured) {
+  FakeLog log;
+  EngineOptions options = Brief(log);
+  options.gbench_out = "/proc/no/such/file.json";
+  EXPECT_THROW(MeasureQuietly({FakeCase("a", {Script{}}, log)}, options), Error);
+  EXPECT_THAT(log.events, IsEmpty());
+}
+
+// Google Benchmark reads its environment before main, so only a new process can show this.
+TEST(Engine, BenchmarkVariablesChangeNothing) {
+  const std::string stray = TemporaryPath("assay_stray");
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+  const std::string command =
+      "BENCHMARK_LIST_TESTS=1 BENCHMARK_OUT=" + stray +
+      " BENCHMARK_REPORT_AGGREGATES_ONLY=1 BENCHMARK_DISPLAY_AGGREGATES_ONLY=1"
+      " BENCHMARK_REPETITIONS=3 BENCHMARK_MIN_WARMUP_TIME=1 BENCHMARK_FILTER=nothing"
+      " BENCHMARK_FORMAT=none BENCHMARK_DRY_RUN=1 BENCHMARK_MIN_TIME=5x"
+      " BENCHMARK_ENABLE_RANDOM_INTERLEAVING=1 BENCHMARK_TIME_UNIT=parsec "
+      "'" +
+      self +
+      "' --gtest_filter='Engine.TheScripted*:Engine.AVisitPrepares*:"
+      "Engine.GoogleBenchmarksOwn*' --gtest_brief=1 2>&1";
+  FILE* pipe = popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string output;
+  for (int c = fgetc(pipe); c != EOF; c = fgetc(pipe)) output += static_cast<char>(c);
+  EXPECT_EQ(pclose(pipe), 0) << output;
+  EXPECT_THAT(output, HasSubstr("PASSED  ] 3 tests")) << output;
+  EXPECT_FALSE(std::filesystem::exists(stray));
+}
+
+TEST(Engine, TheEstimateGrowsWithCasesAndRoundsAndIsBoundByTheTimeOfACase) {
+  FakeLog log;
+  const std::vector<Case> one = {FakeCase("a", {Script{}}, log)};
+  const std::vector<Case> two = {one[0], FakeCase("b", {Script{}}, log)};
+  EXPECT_DOUBLE_EQ(EstimateSeconds(two, {.rounds = 5}), 2 * EstimateSeconds(one, {.rounds = 5}));
+  EXPECT_LT(EstimateSeconds(one, {.rounds = 3}), EstimateSeconds(one, {.rounds = 5}));
+  EXPECT_LT(EstimateSeconds(one, {.max_case = Seconds(1)}), EstimateSeconds(one, {}));
+  EXPECT_DOUBLE_EQ(EstimateSeconds(two, {.filter = "name:b"}), EstimateSeconds(one, {}));
+}
+
+TEST(FakeRanks, TalkToEachOther) {
+  std::vector<std::string> gathered;
+  std::atomic<int> right = 0;
+  FakeRanks::Run(
+      4,
+      [&](Ranks& ranks) {
+        double values[] = {static_cast<double>(ranks.Rank()), -1.0 * ranks.Rank()};
+        ranks.Max(values);
+        const std::string heard = ranks.Broadcast("from " + std::to_string(ranks.Rank()));
+        const std::vector<std::string> all = ranks.Gather(std::to_string(ranks.Node()));
+        if (ranks.Rank() == 0) gathered = all;
+        right += heard == "from 0" && values[0] == 3 && values[1] == 0 &&
+                 all.empty() == (ranks.Rank() != 0) && ranks.LocalRank() == ranks.Rank() % 2;
+      },
+      2);
+  EXPECT_EQ(right, 4);
+  EXPECT_THAT(gathered, ElementsAre("0", "0", "1", "1"));
+}
+
+}  // namespace
+}  // namespace assay

@@ -1,1 +1,226 @@
-// Not written yet.
+#include "runner/suite.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+std::int64_t operator""_i(unsigned long long value) { return static_cast<std::int64_t>(value); }
+
+const Probe kGemm = {.name = "gemm",
+                     .defaults = {{"dtype", "f32"}, {"acc", "f32"}, {"m", 4096_i}, {"n", 4096_i}}};
+const Probe kStorage = {
+    .name = "storage",
+    .defaults = {{"pattern", "randread"}, {"block_bytes", 4096_i}, {"direct", true}}};
+
+// "gemm acc=f32,dtype=f32,m=1,n=4096".
+std::vector<std::string> Texts(const std::vector<Question>& questions) {
+  std::vector<std::string> texts;
+  for (const Question& question : questions) {
+    texts.push_back(question.probe + " " + ToText(question.params));
+  }
+  return texts;
+}
+
+Suite Parse(const std::string& lines) {
+  return ParseSuite("tiny version=2 rounds=3 max_seconds=4\n" + lines, "tiny");
+}
+
+std::string ErrorOf(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Suite, ListsMultiplyTheLastFastestOverTheDefaults) {
+  EXPECT_THAT(
+      Texts(Unfold(Parse("tiny gemm m=1,16 dtype=f32,bf16\n"), {kGemm}, {})),
+      ElementsAre("gemm acc=f32,dtype=f32,m=1,n=4096", "gemm acc=f32,dtype=bf16,m=1,n=4096",
+                  "gemm acc=f32,dtype=f32,m=16,n=4096", "gemm acc=f32,dtype=bf16,m=16,n=4096"));
+}
+
+TEST(Suite, AQuestionIsAskedOnce) {
+  EXPECT_THAT(Unfold(Parse("tiny gemm m=1,1\ntiny gemm m=1 n=4096\n"), {kGemm}, {}), SizeIs(1));
+}
+
+TEST(Suite, SizesAreBinaryAndOnlyWhereAParamIsASize) {
+  const Suite suite = Parse("tiny storage block_bytes=4K,1M,2G\n");
+  const std::vector<Question> questions = Unfold(suite, {kStorage}, {});
+  ASSERT_THAT(questions, SizeIs(3));
+  EXPECT_EQ(IntegerOf(questions[0].params, "block_bytes"), 4096);
+  EXPECT_EQ(IntegerOf(questions[1].params, "block_bytes"), 1048576);
+  EXPECT_EQ(IntegerOf(questions[2].params, "block_bytes"), 2147483648);
+  for (const char* bad :
+       {"block_bytes=9223372036854775807G", "block_bytes=-1", "block_bytes=4KB"}) {
+    EXPECT_THAT(ErrorOf([&] { Unfold(suite, {kStorage}, {.set = {bad}}); }), HasSubstr(bad));
+  }
+  EXPECT_THAT(ErrorOf([] { Unfold(Parse("tiny gemm m=4K\n"), {kGemm}, {}); }),
+              AllOf(HasSubstr("m=4K"), HasSubstr("whole number")));
+}
+
+TEST(Suite, SetTakesThePlaceOfTheSuitesValues) {
+  const Suite suite = Parse("tiny gemm m=1,16\ntiny storage\n");
+  EXPECT_THAT(Texts(Unfold(suite, {kGemm, kStorage}, {.set = {"m=7,8", "direct=false"}})),
+              ElementsAre("gemm acc=f32,dtype=f32,m=7,n=4096", "gemm acc=f32,dtype=f32,m=8,n=4096",
+                          "storage block_bytes=4096,direct=false,pattern=randread"));
+}
+
+TEST(Suite, ADtypeKeepsTheLinesThatHaveIt) {
+  const Suite suite =
+      Parse("tiny gemm dtype=f32,bf16\ntiny gemm dtype=int8 acc=s32\ntiny storage\n");
+  EXPECT_THAT(Texts(Unfold(suite, {kGemm, kStorage}, {.dtypes = {"bf16"}})),
+              ElementsAre("gemm acc=f32,dtype=bf16,m=4096,n=4096",
+                          "storage block_bytes=4096,direct=true,pattern=randread"));
+  EXPECT_THAT(Texts(Unfold(suite, {kGemm}, {.set = {"dtype=int8"}})),
+              ElementsAre("gemm acc=s32,dtype=int8,m=4096,n=4096"));
+}
+
+TEST(Suite, ADtypeThatNoLineHasTakesTheirPlaceAndTheAccumulatorFollows) {
+  const Suite suite = Parse("tiny gemm dtype=int8 acc=s32 m=1\ntiny gemm dtype=bf16 m=2\n");
+  EXPECT_THAT(
+      Texts(Unfold(suite, {kGemm}, {.dtypes = {"f16"}})),
+      ElementsAre("gemm acc=f32,dtype=f16,m=1,n=4096", "gemm acc=f32,dtype=f16,m=2,n=4096"));
+  EXPECT_THAT(Texts(Unfold(Parse("tiny gemm m=1\n"), {kGemm}, {.dtypes = {"int8"}})),
+              ElementsAre("gemm acc=s32,dtype=int8,m=1,n=4096"));
+}
+
+TEST(Suite, ASelectedProbeThatTheSuiteDoesNotNameIsAskedWithItsDefaults) {
+  const Suite suite = Parse("tiny gemm\n");
+  EXPECT_THAT(Unfold(suite, {kGemm, kStorage}, {}), SizeIs(1));
+  EXPECT_THAT(Texts(Unfold(suite, {kGemm, kStorage}, {.probes = {"storage"}})),
+              ElementsAre("storage block_bytes=4096,direct=true,pattern=randread"));
+}
+
+TEST(Suite, AWrongWordIsAnsweredWithTheRightOne) {
+  const Suite suite = Parse("tiny gemm\ntiny storage\n");
+  const std::vector<Probe> probes = {kGemm, kStorage};
+  EXPECT_THAT(ErrorOf([&] { Unfold(suite, probes, {.set = {"block_byte=1"}}); }),
+              HasSubstr("did you mean block_bytes?"));
+  // A param of a probe that is not selected is wrong too.
+  EXPECT_THAT(
+      ErrorOf([&] { Unfold(suite, probes, {.probes = {"gemm"}, .set = {"direct=false"}}); }),
+      HasSubstr("no selected probe"));
+  EXPECT_THAT(ErrorOf([&] { Unfold(suite, probes, {.probes = {"gem"}}); }),
+              HasSubstr("did you mean gemm?"));
+  EXPECT_THAT(ErrorOf([] { LoadSuite("quik"); }), HasSubstr("did you mean quick?"));
+}
+
+TEST(Suite, AValueOfTheWrongTypeIsRefusedByName) {
+  const Suite suite = Parse("tiny gemm\ntiny storage\n");
+  for (const char* bad :
+       {"m=many", "m=1.5", "m=99999999999999999999", "direct=yes", "m=", "m=1,,2", "m"}) {
+    EXPECT_THAT(ErrorOf([&] { Unfold(suite, {kGemm, kStorage}, {.set = {bad}}); }), HasSubstr(bad));
+  }
+}
+
+TEST(Suite, ALineThatCannotBeReadIsNamed) {
+  EXPECT_THAT(ErrorOf([] { Parse("# fine\ntiny gemm m\n"); }), HasSubstr("line 3"));
+  EXPECT_THAT(ErrorOf([] { Parse("tiny rounds=none\n"); }), HasSubstr("line 2"));
+  EXPECT_THAT(ErrorOf([] { ParseSuite("tiny gemm m=1\n", "tiny"); }), HasSubstr("version"));
+  EXPECT_THAT(ErrorOf([] { Unfold(Parse("tiny gemm mm=1\n"), {kGemm}, {}); }),
+              HasSubstr("gemm has no param mm"));
+}
+
+TEST(Suite, ItsHashIsOfItsQuestionsAlone) {
+  const std::string hash = Parse("tiny gemm m=1\n").name.sha256;
+  EXPECT_EQ(Parse("# remark\n\n  tiny  gemm   m=1\nother gemm m=3\n").name.sha256, hash);
+  EXPECT_NE(Parse("tiny gemm m=2\n").name.sha256, hash);
+  EXPECT_THAT(hash, SizeIs(64));
+}
+
+// The params that the probes have, as the suites may use them.
+std::vector<Probe> AllProbes() {
+  const Params matmul = {{"cache", "cold"},
+                         {"inputs", "normal"},
+                         {"regime", "burst"},
+                         {"algo", "default"},
+                         {"scope", "node"}};
+  const auto with = [&](Params params) {
+    params.insert(matmul.begin(), matmul.end());
+    return params;
+  };
+  return {
+      {.name = "peak", .defaults = {{"dtype", "f32"}, {"scope", "node"}}},
+      {.name = "gemm",
+       .defaults = with({{"dtype", "f32"},
+                         {"acc", "f32"},
+                         {"m", 4096_i},
+                         {"n", 4096_i},
+                         {"k", 4096_i},
+                         {"batch", 1_i}})},
+      {.name = "memory", .defaults = {{"pattern", "triad"}, {"bytes", 0_i}, {"scope", "node"}}},
+      {.name = "attention",
+       .defaults = with({{"dtype", "bf16"},
+                         {"batch", 1_i},
+                         {"heads_q", 32_i},
+                         {"heads_kv", 8_i},
+                         {"seq_q", 1024_i},
+                         {"seq_kv", 1024_i},
+                         {"head_dim_qk", 128_i},
+                         {"head_dim_v", 128_i},
+                         {"mask", "full"},
+                         {"window", 0_i},
+                         {"direction", "forward"},
+                         {"phase", "prefill"}})},
+      {.name = "storage",
+       .defaults = {{"pattern", "randread"},
+                    {"block_bytes", 4096_i},
+                    {"depth", 32_i},
+                    {"jobs", 1_i},
+                    {"direct", true}}},
+      {.name = "all_reduce",
+       .defaults = {{"dtype", "f32"},
+                    {"redop", "sum"},
+                    {"bytes", 1048576_i},
+                    {"placement", "out_of_place"},
+                    {"mode", "throughput"},
+                    {"ranks", 2_i},
+                    {"nodes", 1_i},
+                    {"cache", "rewritten"}}},
+      {.name = "headline",
+       .defaults = with({{"name", "bf16-cpu/1"}, {"tokens", 512_i}, {"dtype", "bf16"}})},
+  };
+}
+
+TEST(Suite, QuickIsSmall) {
+  const Suite quick = LoadSuite("quick");
+  EXPECT_LE(Unfold(quick, AllProbes(), {}).size(), 24U);
+  EXPECT_EQ(quick.rounds, 3);
+  EXPECT_EQ(quick.max_case, Seconds(4));
+}
+
+TEST(Suite, EachBuiltInSuiteAsksEveryQuestionOfASmallerOne) {
+  std::vector<std::string> smaller;
+  for (const char* name : {"quick", "standard", "full"}) {
+    const Suite suite = LoadSuite(name);
+    EXPECT_GE(suite.name.version, 1);
+    const std::vector<std::string> questions = Texts(Unfold(suite, AllProbes(), {}));
+    EXPECT_THAT(questions, ::testing::IsSupersetOf(smaller)) << name;
+    EXPECT_GT(questions.size(), smaller.size());
+    smaller = questions;
+  }
+}
+
+TEST(Suite, OnlyInt8AccumulatesInS32) {
+  for (const Question& question : Unfold(LoadSuite("full"), AllProbes(), {.probes = {"gemm"}})) {
+    EXPECT_EQ(StringOf(question.params, "dtype") == "int8",
+              StringOf(question.params, "acc") == "s32")
+        << ToText(question.params);
+  }
+}
+
+}  // namespace
+}  // namespace assay

@@ -1,0 +1,57 @@
+// Suites are named sets of questions, kept in one data file (runner/suites.txt) that is built into
+// the binary; --set and --dtype change their values.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "runner/probe.h"
+
+namespace assay {
+
+// A param and the values it takes, as text: their type is the probe's to say.
+struct Choice {
+  std::string name = {};
+  std::vector<std::string> values = {};
+};
+
+// One line of a suite: the choices multiply, the last one fastest.
+struct SuiteEntry {
+  std::string probe = {};
+  std::vector<Choice> choices = {};
+};
+
+struct Suite {
+  SuiteName name = {};  // sha256 of its lines, comments and spacing aside
+  int rounds = 0;
+  Seconds max_case = {};  // EngineOptions::max_case
+  std::vector<SuiteEntry> entries = {};
+};
+
+// `text` is in the format of runner/suites.txt. Throws Error for an unknown name, with the nearest,
+// and for a line that can't be read, with its number.
+Suite ParseSuite(std::string_view text, const std::string& name);
+// The same from the file that is built in.
+Suite LoadSuite(const std::string& name);
+
+struct Question {
+  std::string probe = {};
+  Params params = {};  // all of them, defaults included
+};
+
+struct Selection {
+  std::vector<std::string> probes = {};  // only these; empty: all that the suite names
+  std::vector<std::string> set = {};     // "m=1,16": takes the place of the suite's values
+  std::vector<std::string> dtypes = {};  // the lines with these, or all lines with these instead
+};
+
+// Every question of the suite, probe by probe in the order of its lines, without repetition. A
+// selected probe that the suite does not name is asked with its defaults. Sizes (`bytes`,
+// `*_bytes`) may end in K, M or G, which are binary. Throws Error, with the nearest word where
+// there is one, for a probe or a param that does not exist and for a value of the wrong type.
+std::vector<Question> Unfold(const Suite& suite, const std::vector<Probe>& probes,
+                             const Selection& selection);
+
+}  // namespace assay
