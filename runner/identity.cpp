@@ -1,1 +1,182 @@
-// Not written yet.
+#include "runner/identity.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+#include <string_view>
+
+#include "results/text.h"
+
+namespace assay {
+namespace {
+
+bool Unknown(const Finding& finding) { return finding.value == "unknown"; }
+
+// The first source to know something is the one believed.
+void Settle(Finding& finding, std::string value, const char* how, const char* confidence) {
+  if (!Unknown(finding) || value.empty()) return;
+  finding = {.value = std::move(value), .how = how, .confidence = confidence};
+}
+
+// A name of an instance, a region or a zone as clouds write them; anything else is not one.
+std::string Name(const std::string& text) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  return text.size() <= 64 && std::all_of(text.begin(), text.end(), allowed) ? text : "";
+}
+
+// What the firmware says of who runs this machine. "Microsoft Corporation" is no evidence of Azure,
+// as every Hyper-V says so; its asset tag is (cloud-init's ds-identify holds these strings, too).
+Finding ProviderOfDmi(const std::filesystem::path& root) {
+  const std::filesystem::path dmi = root / "sys/class/dmi/id";
+  const std::string vendor = FirstLine(dmi / "sys_vendor");
+  const std::string product = FirstLine(dmi / "product_name");
+  const std::string tag = FirstLine(dmi / "chassis_asset_tag");
+  const auto found = [](const char* provider, const char* confidence) {
+    return Finding{.value = provider, .how = "dmi", .confidence = confidence};
+  };
+  if (vendor == "Amazon EC2") return found("aws", "certain");
+  // Before Nitro (P3 and older), EC2 was Xen, and Xen's own identifier began so.
+  if (vendor == "Xen" && FirstLine(root / "sys/hypervisor/uuid").rfind("ec2", 0) == 0) {
+    return found("aws", "certain");
+  }
+  if (product == "Google Compute Engine") return found("gcp", "certain");
+  if (tag == "7783-7084-3265-9085-8269-3286-77") return found("azure", "certain");
+  if (tag == "OracleCloud.com") return found("oci", "certain");
+  if (product == "Alibaba Cloud ECS") return found("alibaba", "certain");
+  // The software is certain; whose cloud it is, it doesn't say.
+  if (product.rfind("OpenStack", 0) == 0) return found("openstack", "guess");
+  return {};
+}
+
+// The provider in whose catalog alone the instance stands.
+std::string ProviderOf(const std::string& instance, const std::vector<InstanceFacts>& catalog) {
+  std::set<std::string> providers;
+  for (const InstanceFacts& facts : catalog) {
+    if (facts.instance == instance) providers.insert(facts.provider);
+  }
+  return providers.size() == 1 ? *providers.begin() : "";
+}
+
+// "H100" is a word of "NVIDIA H100 80GB HBM3", and "L4" none of "NVIDIA L40S".
+bool HasWord(const std::string& text, std::string_view word) {
+  const auto joins = [&](std::size_t i) {
+    return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i])) != 0;
+  };
+  for (auto at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+    if ((at == 0 || !joins(at - 1)) && !joins(at + word.size())) return true;
+  }
+  return false;
+}
+
+// A tenth either way: firmware and kernel take their share, and makers round.
+bool Near(double a, double b) { return std::abs(a - b) <= 0.1 * b; }
+
+bool Fits(const InstanceFacts& facts, const Node& hardware) {
+  constexpr double kGib = 1U << 30U;
+  if (hardware.accelerators.size() != 1) return false;
+  const Accelerator& accelerator = hardware.accelerators.front();
+  // "A100-80GB" and "H100-NVL": the model's name is the part before the dash.
+  const std::string model = facts.accelerator.substr(0, facts.accelerator.find('-'));
+  if (model.empty() || !HasWord(accelerator.name, model)) return false;
+  if (facts.accelerator_count != accelerator.present) return false;
+  if (facts.accelerator_memory_gib && accelerator.memory_bytes &&
+      !Near(static_cast<double>(*accelerator.memory_bytes) / kGib, *facts.accelerator_memory_gib)) {
+    return false;
+  }
+  // A vCPU is a hardware thread, of which a core has one or two.
+  if (facts.vcpus && *facts.vcpus != hardware.cpu.cores_present &&
+      *facts.vcpus != 2 * hardware.cpu.cores_present) {
+    return false;
+  }
+  return !facts.memory_gib ||
+         Near(static_cast<double>(hardware.memory_bytes) / kGib, *facts.memory_gib);
+}
+
+// The catalog's instances that this hardware may be, of one provider where that is known.
+void SettleByInventory(const IdentityOptions& options, const Node& hardware, Identified& found) {
+  Identity& identity = found.identity;
+  if (!Unknown(identity.instance)) return;
+  std::set<std::pair<std::string, std::string>> candidates;
+  for (const InstanceFacts& facts : options.instances) {
+    const bool same = Unknown(identity.provider) || facts.provider == identity.provider.value;
+    if (same && Fits(facts, hardware)) candidates.insert({facts.provider, facts.instance});
+  }
+  if (candidates.size() == 1) {
+    const auto& [provider, instance] = *candidates.begin();
+    Settle(identity.instance, instance, "inventory",
+           Unknown(identity.provider) ? "guess" : "likely");
+    Settle(identity.provider, provider, "inventory", "guess");
+  } else if (!candidates.empty()) {
+    std::vector<std::string> names;
+    for (const auto& [provider, instance] : candidates) names.push_back(provider + " " + instance);
+    if (names.size() > 4) {
+      const std::string rest = fmt::format("{} more", names.size() - 3);
+      names.resize(3);
+      names.push_back(rest);
+    }
+    found.notes.push_back(
+        {.what = fmt::format("the hardware fits several instances: {}", fmt::join(names, ", ")),
+         .remedy = "give --provider and --instance"});
+  }
+}
+
+std::string Variable(const IdentityOptions& options, const char* name) {
+  const auto found = options.environment.find(name);
+  return found == options.environment.end() ? "" : Name(found->second);
+}
+
+}  // namespace
+
+Identified Identify(const IdentityOptions& options, const Node& hardware) {
+  Identified found;
+  Identity& identity = found.identity;
+  Settle(identity.provider, Clean(options.provider), "flag", "certain");
+  Settle(identity.instance, Clean(options.instance), "flag", "certain");
+  Settle(identity.region, Clean(options.region), "flag", "certain");
+  Settle(identity.purchase, Clean(options.purchase), "flag", "certain");
+
+  const Finding dmi = ProviderOfDmi(options.root);
+  if (Unknown(identity.provider)) identity.provider = dmi;
+  // Who resells a cloud's machines has names of its own for them, so a provider given by flag that
+  // isn't DMI's ends the search there.
+  const bool same = !Unknown(dmi) && identity.provider.value == dmi.value;
+
+  const bool open =
+      Unknown(identity.instance) || Unknown(identity.region) || Unknown(identity.purchase);
+  if (same && open && !options.no_metadata) {
+    const Metadata metadata = AskMetadata(dmi.value, options.metadata);
+    for (const auto field :
+         {&Identity::instance, &Identity::region, &Identity::zone_id, &Identity::purchase}) {
+      if (Unknown(identity.*field)) identity.*field = metadata.identity.*field;
+    }
+    if (metadata.note) found.notes.push_back(*metadata.note);
+  }
+  if (same && dmi.value == "aws") {
+    // On Nitro the product is named as the instance: "p5.48xlarge".
+    const std::string product =
+        Name(FirstLine(std::filesystem::path(options.root) / "sys/class/dmi/id/product_name"));
+    if (product.find('.') != std::string::npos) {
+      Settle(identity.instance, product, "dmi", "likely");
+    }
+  }
+
+  Settle(identity.instance, Variable(options, "ASSAY_K8S_INSTANCE_TYPE"), "k8s", "likely");
+  Settle(identity.region, Variable(options, "ASSAY_K8S_REGION"), "k8s", "likely");
+  Settle(identity.zone_id, Variable(options, "ASSAY_K8S_ZONE"), "k8s", "likely");
+
+  if (!Unknown(identity.instance)) {
+    Settle(identity.provider, ProviderOf(identity.instance.value, options.instances), "catalog",
+           "likely");
+  }
+  SettleByInventory(options, hardware, found);
+  return found;
+}
+
+}  // namespace assay

@@ -1,1 +1,572 @@
-// Not written yet.
+#include "runner/machine.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <hwloc.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "results/text.h"
+#include "runner/handle.h"
+#include "runner/threads.h"
+
+namespace assay {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> Lines(const fs::path& path) {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+std::vector<std::string> Words(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word;) words.push_back(word);
+  return words;
+}
+
+// The number at the beginning of `text`: "400 Gb/sec (4X NDR)" -> 400.
+template <class Number = double>
+std::optional<Number> NumberOf(std::string_view text) {
+  Number number = {};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end == text.data()) return {};
+  return number;
+}
+
+// "key : value" files such as /proc/cpuinfo: the first value of `key`.
+std::string ValueOf(const std::vector<std::string>& lines, std::string_view key) {
+  for (const std::string& line : lines) {
+    const auto colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    std::string_view name = std::string_view(line).substr(0, colon);
+    while (!name.empty() && (name.back() == ' ' || name.back() == '\t')) name.remove_suffix(1);
+    if (name != key) continue;
+    const auto begin = line.find_first_not_of(" \t", colon + 1);
+    return begin == std::string::npos ? "" : line.substr(begin);
+  }
+  return {};
+}
+
+// The entries of a folder, in a fixed order; empty where there is no such folder.
+std::vector<fs::path> Entries(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> entries;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    entries.push_back(it->path());
+  }
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+bool Exists(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+fs::path Canonical(const fs::path& path) {
+  std::error_code error;
+  return fs::canonical(path, error);
+}
+
+double Gib(std::int64_t bytes) { return static_cast<double>(bytes) / (1U << 30U); }
+
+// "1 core", "2 cores".
+std::string Count(int n, std::string_view what) {
+  return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+}
+
+// ---- processors
+
+struct Topology {
+  int sockets = 0;
+  int numa_nodes = 0;
+  int cores = 0;               // of the machine
+  int visible = 0;             // with at least one hardware thread that this process may use
+  std::vector<int> cpus = {};  // hardware threads that this process may use
+};
+
+Topology ReadTopology(const MachineOptions& options) {
+  hwloc_topology_t raw = nullptr;
+  if (hwloc_topology_init(&raw) != 0) return {};
+  const Handle<std::remove_pointer_t<hwloc_topology_t>, hwloc_topology_destroy> topology(raw);
+  // With the disallowed ones too: a container's cpuset must not hide what the node is paid for.
+  hwloc_topology_set_flags(raw, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED);
+  if (!options.topology.empty() &&
+      hwloc_topology_set_synthetic(raw, options.topology.c_str()) != 0) {
+    return {};
+  }
+  if (hwloc_topology_load(raw) != 0) return {};
+
+  const Handle<hwloc_bitmap_s, hwloc_bitmap_free> mine(
+      hwloc_bitmap_dup(hwloc_topology_get_allowed_cpuset(raw)));
+  const Handle<hwloc_bitmap_s, hwloc_bitmap_free> bound(hwloc_bitmap_alloc());
+  bool is_bound = false;
+  if (options.cpus) {
+    for (const int cpu : *options.cpus) hwloc_bitmap_set(bound.get(), static_cast<unsigned>(cpu));
+    is_bound = true;
+  } else {
+    is_bound = hwloc_get_cpubind(raw, bound.get(), HWLOC_CPUBIND_PROCESS) == 0;
+  }
+  if (is_bound) hwloc_bitmap_and(mine.get(), mine.get(), bound.get());
+
+  Topology found;
+  found.sockets = hwloc_get_nbobjs_by_type(raw, HWLOC_OBJ_PACKAGE);
+  found.numa_nodes = hwloc_get_nbobjs_by_type(raw, HWLOC_OBJ_NUMANODE);
+  // Some virtual machines describe no cores, only hardware threads.
+  const bool cores = hwloc_get_nbobjs_by_type(raw, HWLOC_OBJ_CORE) > 0;
+  const hwloc_obj_type_t type = cores ? HWLOC_OBJ_CORE : HWLOC_OBJ_PU;
+  for (hwloc_obj_t core = nullptr;
+       (core = hwloc_get_next_obj_by_type(raw, type, core)) != nullptr;) {
+    ++found.cores;
+    if (hwloc_bitmap_intersects(core->cpuset, mine.get()) != 0) ++found.visible;
+  }
+  for (int cpu = hwloc_bitmap_first(mine.get()); cpu >= 0;
+       cpu = hwloc_bitmap_next(mine.get(), cpu)) {
+    found.cpus.push_back(cpu);
+  }
+  return found;
+}
+
+// The extensions that matter to the workloads, of those that the kernel lets programs use.
+std::vector<std::string> IsaOf(const std::set<std::string>& flags) {
+  std::vector<std::string> isa;
+  for (const char* name :
+       {"avx2",        "fma",         "f16c",     "avx_vnni", "avx512f",  "avx512bw", "avx512_vnni",
+        "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "amx_fp16", "avx10",
+        "asimd",       "asimddp",     "bf16",     "i8mm",     "sve",      "sve2",     "sme"}) {
+    if (flags.count(name) != 0) isa.emplace_back(name);
+  }
+  return isa;
+}
+
+std::string CpuModel(const std::vector<std::string>& cpuinfo) {
+  const std::string model = ValueOf(cpuinfo, "model name");
+  if (!model.empty()) return Clean(model);
+  const std::string part = ValueOf(cpuinfo, "CPU part");  // Arm names its parts by number only
+  if (part.empty()) return "unknown";
+  return Clean("Arm " + ValueOf(cpuinfo, "CPU implementer") + " part " + part);
+}
+
+// ---- where it runs
+
+// The hypervisor's signature by the convention of CPUID leaf 0x40000000, which the kernel's own
+// detection reads too; empty where there is none to ask.
+std::string HypervisorSignature() {
+#if defined(__x86_64__)
+  std::array<unsigned, 4> r = {};
+  __cpuid(0x40000000U, r[0], r[1], r[2], r[3]);
+  std::string text(12, '\0');
+  std::memcpy(text.data(), &r[1], 12);
+  return text.c_str();
+#else
+  return {};
+#endif
+}
+
+std::string Virtualization(const fs::path& root, const std::set<std::string>& flags) {
+  const fs::path dmi = root / "sys/class/dmi/id";
+  const std::string vendor = FirstLine(dmi / "sys_vendor");
+  const std::string product = FirstLine(dmi / "product_name");
+  const bool x86 = flags.count("fpu") != 0;
+  if (x86 && flags.count("hypervisor") == 0) return "none";
+  if (product.find(".metal") != std::string::npos) return "none";
+  const std::string type = FirstLine(root / "sys/hypervisor/type");
+  const auto has = [&](const char* text) {
+    return vendor.find(text) != std::string::npos || product.find(text) != std::string::npos;
+  };
+  if (type == "xen" || has("Xen")) return "xen";
+  if (vendor == "Microsoft Corporation" && product == "Virtual Machine") return "hyperv";
+  if (has("VMware")) return "vmware";
+  for (const char* kvm :
+       {"Amazon EC2", "Google Compute Engine", "QEMU", "KVM", "OpenStack", "Alibaba Cloud"}) {
+    if (has(kvm)) return "kvm";
+  }
+  const std::string signature = x86 && root == "/" ? HypervisorSignature() : "";
+  if (signature == "KVMKVMKVM") return "kvm";
+  if (signature == "Microsoft Hv") return "hyperv";
+  if (signature == "XenVMMXenVMM") return "xen";
+  if (signature == "VMwareVMware") return "vmware";
+  return "unknown";
+}
+
+bool InContainer(const fs::path& root, const std::map<std::string, std::string>& environment) {
+  for (const char* mark :
+       {".dockerenv", "run/.containerenv", "run/host/container-manager", ".singularity.d"}) {
+    if (Exists(root / mark)) return true;
+  }
+  for (const char* name : {"container", "KUBERNETES_SERVICE_HOST"}) {
+    if (environment.count(name) != 0) return true;
+  }
+  for (const std::string& line : Lines(root / "proc/1/cgroup")) {
+    for (const char* word : {"docker", "kubepods", "containerd", "libpod", "lxc"}) {
+      if (line.find(word) != std::string::npos) return true;
+    }
+  }
+  return false;
+}
+
+// ---- memory
+
+// The tightest limit of this process's control group and those above it, bytes.
+std::optional<std::int64_t> MemoryLimit(const fs::path& root) {
+  std::optional<std::int64_t> limit;
+  for (const std::string& line : Lines(root / "proc/self/cgroup")) {
+    // "0::/path" is cgroup v2; "4:memory:/path" is v1.
+    const auto first = line.find(':');
+    const auto second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const bool v2 = line.rfind("0::", 0) == 0;
+    if (!v2 && controllers.find(",memory,") == std::string::npos) continue;
+    const fs::path base = root / (v2 ? "sys/fs/cgroup" : "sys/fs/cgroup/memory");
+    const char* const file = v2 ? "memory.max" : "memory.limit_in_bytes";
+    for (fs::path group = line.substr(second + 1);; group = group.parent_path()) {
+      const auto bytes = NumberOf<std::int64_t>(FirstLine(base / group.relative_path() / file));
+      if (bytes && (!limit || *bytes < *limit)) limit = bytes;
+      if (group == group.parent_path()) break;
+    }
+  }
+  return limit;
+}
+
+// A value of /proc/meminfo, bytes.
+std::int64_t Memory(const std::vector<std::string>& meminfo, std::string_view key) {
+  return NumberOf<std::int64_t>(ValueOf(meminfo, key)).value_or(0) * 1024;
+}
+
+// ---- devices
+
+// Accelerators on the PCI bus, which shows them inside containers too: NVIDIA, AMD and Habana in
+// the classes "display" (03) and "processing accelerator" (12). A virtual function of a card that
+// is itself here is the same card.
+std::vector<Accelerator> Accelerators(const fs::path& root) {
+  std::map<std::string, std::string> names;  // by address on the bus
+  for (const fs::path& device : Entries(root / "sys/bus/pci/devices")) {
+    const std::string vendor = FirstLine(device / "vendor");
+    const std::string kind = FirstLine(device / "class").substr(0, 4);
+    if (kind != "0x03" && kind != "0x12") continue;
+    if (vendor != "0x10de" && vendor != "0x1002" && vendor != "0x1da3") continue;
+    if (Exists(device / "physfn")) continue;
+    const std::string id = FirstLine(device / "device");
+    names[device.filename()] =
+        fmt::format("PCI {}:{}", vendor.substr(2), id.size() > 2 ? id.substr(2) : "unknown");
+  }
+  // NVIDIA's driver knows the product's name.
+  for (const fs::path& gpu : Entries(root / "proc/driver/nvidia/gpus")) {
+    const std::string model = ValueOf(Lines(gpu / "information"), "Model");
+    if (!model.empty()) names[gpu.filename()] = model;
+  }
+  std::map<std::string, int> counts;
+  for (const auto& [address, name] : names) ++counts[Clean(name)];
+  std::vector<Accelerator> accelerators;
+  for (const auto& [name, count] : counts) {
+    Accelerator accelerator;
+    accelerator.name = name;
+    accelerator.present = count;
+    accelerators.push_back(accelerator);
+  }
+  return accelerators;
+}
+
+std::vector<Nic> Nics(const fs::path& root) {
+  std::map<std::pair<std::string, double>, int> counts;  // speed 0: not said
+  std::set<fs::path> rdma;
+  for (const fs::path& nic : Entries(root / "sys/class/infiniband")) {
+    const fs::path device = Canonical(nic / "device");
+    rdma.insert(device);
+    const bool efa = Canonical(device / "driver").filename() == "efa";
+    const bool ethernet = FirstLine(nic / "ports/1/link_layer") == "Ethernet";
+    const double gbps = NumberOf(FirstLine(nic / "ports/1/rate")).value_or(0);
+    ++counts[{efa ? "efa" : ethernet ? "roce" : "infiniband", gbps}];
+  }
+  for (const fs::path& nic : Entries(root / "sys/class/net")) {
+    const fs::path device = Canonical(nic / "device");
+    if (device.empty() || rdma.count(device) != 0) continue;  // a virtual one, or counted above
+    if (FirstLine(nic / "type") != "1") continue;             // ARPHRD_ETHER
+    const double mbps = NumberOf(FirstLine(nic / "speed")).value_or(0);
+    ++counts[{"ethernet", mbps > 0 ? mbps / 1000 : 0}];
+  }
+  std::vector<Nic> nics;
+  for (const auto& [key, count] : counts) {
+    Nic nic{.kind = key.first, .count = count, .gbps = {}};
+    if (key.second > 0) nic.gbps = key.second;
+    nics.push_back(nic);
+  }
+  return nics;
+}
+
+// ---- noise
+
+// Steal time is only seen by a machine that wants to run, so it is set against the time wanted:
+// all but idle and waiting for devices (proc(5), /proc/stat: user nice system idle iowait irq
+// softirq steal). Since boot, as an idle machine would see none in a short sample.
+double StealShare(const std::string& stat) {
+  const auto words = Words(stat);
+  if (words.size() < 9 || words[0] != "cpu") return 0;
+  double wanted = 0;
+  for (const std::size_t column : {1, 2, 3, 6, 7, 8}) {
+    wanted += NumberOf(words[column]).value_or(0);
+  }
+  const double steal = NumberOf(words[8]).value_or(0);
+  return wanted >= 100 ? steal / wanted : 0;  // under a second's ticks say nothing
+}
+
+std::vector<Note> ClockNotes(const fs::path& cpu) {
+  std::vector<Note> notes;
+  std::set<std::string> governors;
+  std::optional<std::pair<double, double>> limit;  // kHz: allowed, possible
+  for (const fs::path& policy : Entries(cpu / "cpufreq")) {
+    const std::string governor = FirstLine(policy / "scaling_governor");
+    if (!governor.empty() && governor != "performance") governors.insert(Clean(governor));
+    const auto allowed = NumberOf(FirstLine(policy / "scaling_max_freq"));
+    const auto possible = NumberOf(FirstLine(policy / "cpuinfo_max_freq"));
+    if (allowed && possible && *allowed < *possible && (!limit || *allowed < limit->first)) {
+      limit = {*allowed, *possible};
+    }
+  }
+  for (const std::string& governor : governors) {
+    notes.push_back({.what = "CPU governor is '" + governor + "'",
+                     .remedy = "sudo cpupower frequency-set -g performance"});
+  }
+  if (limit) {
+    notes.push_back(
+        {.what = fmt::format("CPU clock is limited to {:.2f} of {:.2f} GHz", limit->first / 1e6,
+                             limit->second / 1e6),
+         .remedy = fmt::format("sudo cpupower frequency-set -u {:.2f}GHz", limit->second / 1e6)});
+  }
+  if (FirstLine(cpu / "intel_pstate/no_turbo") == "0") {
+    notes.push_back({.what = "turbo is on, so clocks follow temperature and neighbours",
+                     .remedy = "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"});
+  } else if (FirstLine(cpu / "cpufreq/boost") == "1") {
+    notes.push_back({.what = "boost is on, so clocks follow temperature and neighbours",
+                     .remedy = "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost"});
+  }
+  return notes;
+}
+
+std::vector<Note> Noise(const fs::path& root, const Node& node, const Topology& topology) {
+  std::vector<Note> notes;
+  const auto say = [&](std::string what, std::string remedy) {
+    notes.push_back({.what = std::move(what), .remedy = std::move(remedy)});
+  };
+  const double load = NumberOf(FirstLine(root / "proc/loadavg")).value_or(0);
+  const double quiet = std::max(0.5, 0.05 * node.cpu.cores_present);
+  if (load > quiet) {
+    say(fmt::format("the load average of the last minute is {:.1f} on {}", load,
+                    Count(node.cpu.cores_present, "core")),
+        fmt::format("end other work, or wait until uptime shows less than {:.1f}", quiet));
+  }
+  const double steal = StealShare(FirstLine(root / "proc/stat"));
+  if (steal > 0.01) {
+    say(fmt::format("the hypervisor withheld {} of the CPU time wanted since boot (steal)",
+                    Percent(steal)),
+        "use an instance type with CPUs of its own, or a dedicated host");
+  }
+  if (node.cpu.quota && *node.cpu.quota < node.cpu.cores_present) {
+    say(fmt::format("the container may use the time of {:.3g} of {} cores", *node.cpu.quota,
+                    node.cpu.cores_present),
+        "start it without --cpus (Kubernetes: without a CPU limit)");
+  }
+  if (node.cpu.cores_visible < node.cpu.cores_present) {
+    say(fmt::format("this process may run on {} of {} cores", node.cpu.cores_visible,
+                    node.cpu.cores_present),
+        "start it without taskset or a cpuset, and with the whole node (Slurm: --exclusive)");
+  }
+  for (Note& note : ClockNotes(root / "sys/devices/system/cpu")) notes.push_back(std::move(note));
+  if (FirstLine(root / "sys/devices/system/cpu/smt/active") == "1" &&
+      FirstLine(root / "sys/devices/system/cpu/smt/control") == "on") {
+    say("two hardware threads share each core, so other work can slow a measured one",
+        "echo off | sudo tee /sys/devices/system/cpu/smt/control");
+  }
+  const auto meminfo = Lines(root / "proc/meminfo");
+  const std::int64_t swapped = Memory(meminfo, "SwapTotal") - Memory(meminfo, "SwapFree");
+  if (swapped > std::int64_t{64} << 20U) {
+    say(fmt::format("{:.1f} GiB of memory are swapped out", Gib(swapped)), "sudo swapoff -a");
+  }
+  const auto limit = MemoryLimit(root);
+  if (limit && *limit < node.memory_bytes) {
+    say(fmt::format("the container may use {:.1f} of {:.1f} GiB of memory", Gib(*limit),
+                    Gib(node.memory_bytes)),
+        "start it without --memory (Kubernetes: without a memory limit)");
+  }
+  if (FirstLine(root / "sys/kernel/mm/transparent_hugepage/enabled").find("[never]") !=
+      std::string::npos) {
+    say("transparent huge pages are off",
+        "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled");
+  }
+  const std::string balancing = FirstLine(root / "proc/sys/kernel/numa_balancing");
+  if (topology.numa_nodes > 1 && !balancing.empty() && balancing != "0") {
+    say("the kernel moves memory between NUMA nodes while it is used",
+        "sudo sysctl kernel.numa_balancing=0");
+  }
+  return notes;
+}
+
+// ---- text
+
+std::string HowFound(const Finding& finding) {
+  static const std::map<std::string, std::string> words = {
+      {"flag", "given on the command line"},        {"dmi", "from DMI"},
+      {"imds", "from the metadata service"},        {"k8s", "from Kubernetes labels"},
+      {"catalog", "from the catalog of instances"}, {"inventory", "from the hardware found"}};
+  if (finding.how == "none") return "";
+  const auto found = words.find(finding.how);
+  const std::string how = found == words.end() ? finding.how : found->second;
+  return finding.how == "flag" ? how : finding.confidence + ", " + how;
+}
+
+std::string Joined(const std::vector<std::string>& parts, const char* separator) {
+  return fmt::format("{}", fmt::join(parts, separator));
+}
+
+}  // namespace
+
+std::map<std::string, std::string> ProcessEnvironment() {
+  std::map<std::string, std::string> environment;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const auto equals = text.find('=');
+    if (equals == std::string_view::npos) continue;
+    environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return environment;
+}
+
+std::string FirstLine(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  const auto begin = line.find_first_not_of(" \t\r");
+  if (begin == std::string::npos) return {};
+  return line.substr(begin, line.find_last_not_of(" \t\r") + 1 - begin);
+}
+
+Node InspectMachine(const MachineOptions& options) {
+  const fs::path root = options.root;
+  const auto cpuinfo = Lines(root / "proc/cpuinfo");
+  std::set<std::string> flags;
+  for (const char* key : {"flags", "Features"}) {
+    for (std::string& flag : Words(ValueOf(cpuinfo, key))) flags.insert(std::move(flag));
+  }
+  const Topology topology = ReadTopology(options);
+
+  Node node;
+  node.in_container = InContainer(root, options.environment);
+  node.virtualization = Virtualization(root, flags);
+  node.cpu.model = CpuModel(cpuinfo);
+  node.cpu.sockets = topology.sockets;
+  node.cpu.cores_present = topology.cores;
+  node.cpu.cores_visible = topology.visible;
+  const int threads = options.threads > 0
+                          ? options.threads
+                          : static_cast<int>(CoresAmong(topology.cpus, options.root).size());
+  node.cpu.cores_used = std::min(threads, topology.visible);
+  node.cpu.isa = IsaOf(flags);
+  node.cpu.quota = CpuQuota(options.root);
+  node.memory_bytes = Memory(Lines(root / "proc/meminfo"), "MemTotal");
+  node.accelerators = Accelerators(root);
+  node.nics = Nics(root);
+  const std::string kernel = FirstLine(root / "proc/sys/kernel/osrelease");
+  if (!kernel.empty()) node.software["kernel"] = Clean(kernel);
+  const std::string driver = FirstLine(root / "sys/module/nvidia/version");
+  if (!driver.empty()) node.software["driver"] = Clean(driver);
+  node.notes = Noise(root, node, topology);
+  return node;
+}
+
+std::string MachineHeader(const Node& node) {
+  std::vector<std::string> names;
+  for (const Finding* finding :
+       {&node.identity.provider, &node.identity.instance, &node.identity.region}) {
+    if (finding->value != "unknown") names.push_back(finding->value);
+  }
+  std::vector<std::string> parts = {names.empty() ? "unknown machine" : Joined(names, " ")};
+  for (const Accelerator& accelerator : node.accelerators) {
+    parts.push_back(fmt::format("{} x {}", accelerator.present, accelerator.name));
+  }
+  if (node.accelerators.empty()) {
+    parts.push_back(node.cpu.model + ", " + Count(node.cpu.cores_present, "core"));
+  }
+  std::vector<std::string> software;
+  const auto add = [&](const char* label, const char* key) {
+    const auto found = node.software.find(key);
+    if (found != node.software.end()) software.push_back(label + (" " + found->second));
+  };
+  add("driver", "driver");
+  add("CUDA", "cuda");
+  if (software.empty()) add("kernel", "kernel");
+  if (!software.empty()) parts.push_back(Joined(software, ", "));
+  return Clean(Joined(parts, "   "), 1024);
+}
+
+std::string MachineText(const Node& node) {
+  std::string text = "identity\n";
+  const auto row = [&](std::string_view label, const std::string& value) {
+    text += fmt::format("  {:<13}{}\n", label, Clean(value, 1024));
+  };
+  const auto finding = [&](std::string_view label, const Finding& found) {
+    const std::string how = HowFound(found);
+    row(label, how.empty() ? found.value : fmt::format("{:<28}{}", found.value, how));
+  };
+  finding("provider", node.identity.provider);
+  finding("instance", node.identity.instance);
+  finding("region", node.identity.region);
+  finding("zone", node.identity.zone_id);
+  finding("purchase", node.identity.purchase);
+  for (const Finding* asked : {&node.identity.provider, &node.identity.instance,
+                               &node.identity.region, &node.identity.purchase}) {
+    if (asked->value != "unknown") continue;
+    text += "  what is unknown can be given: --provider, --instance, --region, --purchase\n";
+    break;
+  }
+
+  text += "\nmachine\n";
+  row("CPU", node.cpu.model + ", " + Count(node.cpu.sockets, "socket"));
+  row("cores", fmt::format("{} present, {} visible, {} used{}", node.cpu.cores_present,
+                           node.cpu.cores_visible, node.cpu.cores_used,
+                           node.cpu.quota ? fmt::format("; quota {:.3g}", *node.cpu.quota) : ""));
+  row("extensions", node.cpu.isa.empty() ? "none known here" : Joined(node.cpu.isa, " "));
+  row("memory", fmt::format("{:.1f} GiB", Gib(node.memory_bytes)));
+  for (const Accelerator& accelerator : node.accelerators) {
+    row("accelerators", fmt::format("{} x {}: {} visible, {} used", accelerator.present,
+                                    accelerator.name, accelerator.visible, accelerator.used));
+  }
+  if (node.accelerators.empty()) row("accelerators", "none");
+  for (const Nic& nic : node.nics) {
+    row("network", fmt::format("{} x {}{}", nic.count, nic.kind,
+                               nic.gbps ? fmt::format(", {:g} Gb/s", *nic.gbps) : ""));
+  }
+  const std::string where = node.virtualization == "none"
+                                ? "bare metal"
+                                : "virtual machine (" + node.virtualization + ")";
+  row("runs on", node.in_container ? where + ", in a container" : where);
+  for (const auto& [name, version] : node.software) row(name, version);
+
+  text += node.notes.empty() ? "\nnothing found that makes it noisy\n" : "\n";
+  for (const Note& note : node.notes) {
+    text += Clean(fmt::format("note: {}; fix: {}", note.what, note.remedy), 1024) + "\n";
+  }
+  return text;
+}
+
+}  // namespace assay

@@ -5,16 +5,15 @@
 
 #include <algorithm>
 #include <future>
-#include <memory>
 #include <string_view>
 #include <system_error>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "results/error.h"
 #include "results/text.h"
+#include "runner/handle.h"
 
 namespace assay {
 namespace {
@@ -166,16 +165,9 @@ const std::vector<Service>& Services() {
   return services;
 }
 
-template <auto Destroy>
-struct Deleter {
-  template <class T>
-  void operator()(T* pointer) const noexcept {
-    Destroy(pointer);
-  }
-};
-using Headers = std::unique_ptr<curl_slist, Deleter<curl_slist_free_all>>;
-using Handle = std::unique_ptr<CURL, Deleter<curl_easy_cleanup>>;
-using Url = std::unique_ptr<CURLU, Deleter<curl_url_cleanup>>;
+using Headers = Handle<curl_slist, curl_slist_free_all>;
+using Transfer = Handle<CURL, curl_easy_cleanup>;
+using Url = Handle<CURLU, curl_url_cleanup>;
 
 Note Complaint(std::string_view provider, std::string_view what) {
   return {.what = fmt::format("the metadata service of {} {}", provider, what),
@@ -315,12 +307,12 @@ class Session {
     }
     HeaderSink sink{
         &reply, service_.proof == nullptr ? std::string_view() : std::string_view(service_.proof)};
-    const Handle handle(curl_easy_init());
-    if (!handle) {
+    const Transfer transfer(curl_easy_init());
+    if (!transfer) {
       reply.code = CURLE_FAILED_INIT;
       return reply;
     }
-    CURL* const curl = handle.get();
+    CURL* const curl = transfer.get();
     const std::string url = address_ + path;
     curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);

@@ -1,0 +1,44 @@
+// Which instance of which cloud this machine is: what its price hangs on. Asked of the most certain
+// source first, and of the network only where DMI names a cloud that answers there; "unknown" is
+// legal everywhere.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "results/price.h"
+#include "results/run.h"
+#include "runner/machine.h"
+#include "runner/metadata.h"
+
+namespace assay {
+
+struct IdentityOptions {
+  // The flags of these names; one that isn't empty wins over everything found.
+  std::string provider = {};
+  std::string instance = {};
+  std::string region = {};
+  std::string purchase = {};
+  bool no_metadata = false;
+  MetadataOptions metadata = {};
+  std::string root = "/";  // sys/class/dmi/id is looked for below it
+  // ASSAY_K8S_INSTANCE_TYPE, ASSAY_K8S_REGION and ASSAY_K8S_ZONE may hold the node's labels
+  // node.kubernetes.io/instance-type, topology.kubernetes.io/region and
+  // topology.kubernetes.io/zone, which a pod's specification hands in.
+  std::map<std::string, std::string> environment = ProcessEnvironment();
+  std::vector<InstanceFacts> instances = {};  // the catalog
+};
+
+struct Identified {
+  Identity identity = {};
+  std::vector<Note> notes = {};  // why something stayed unknown, each with its remedy
+};
+
+// `hardware` is what InspectMachine found: with accelerators, it may fit one instance only.
+// Takes no longer than metadata.overall; sends nothing where DMI names no cloud with a metadata
+// service, where the flags leave nothing to ask, or under no_metadata. Throws Error for a
+// metadata.url that isn't loopback.
+Identified Identify(const IdentityOptions& options, const Node& hardware);
+
+}  // namespace assay
