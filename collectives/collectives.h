@@ -6,14 +6,37 @@
 #include <string>
 #include <vector>
 
+#include "runner/module.h"
 #include "runner/probe.h"
 #include "runner/ranks.h"
 
 namespace assay::collectives {
 
-// all_reduce.
+// all_reduce. Where setup.ranks has several, these run it; otherwise ranks are launched when the
+// first case needs them, serve all cases with as many ranks, and end with the last copy of the
+// probe. setup.modules and setup.ranks must outlive it.
 std::vector<Probe> Probes(const Setup& setup);
 
 std::map<std::string, std::string> Software(const Setup& setup);
+
+// True if this process was started by mpirun, srun or the like: then it never launches any itself.
+bool UnderLauncher();
+
+// Sends the other ranks home when rank 0 lets go, in whatever way it ends.
+struct Dismiss {
+  void operator()(Ranks* ranks) const;
+};
+using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;
+
+// The processes that the launcher started; without one, this process alone. Throws Error where
+// they can't find each other, since each would then write the one result file.
+JoinedRanks JoinRanks(const Modules& modules);
+
+// What every rank but 0 does, in place of the program: its part of the collectives that rank 0 asks
+// for, waiting politely in between, until rank 0 lets go of its ranks.
+void Follow(Ranks& ranks, const Modules& modules);
+
+// The whole of `assay --worker`, which only assay itself starts. Returns the exit status.
+int WorkerMain();
 
 }  // namespace assay::collectives

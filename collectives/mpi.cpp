@@ -1,1 +1,269 @@
-// Not written yet.
+// The mpi module: the processes that an MPI launcher started, and MPI's own collectives in host
+// memory. Sole includer of <mpi.h>. An error within MPI ends the whole job (MPI_ERRORS_ARE_FATAL,
+// its default), since the other ranks could not be told of it.
+#include <mpi.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "collectives/host_all_reduce.h"
+#include "collectives/library.h"
+#include "results/error.h"
+#include "runner/module.h"
+#include "version.h"
+
+namespace assay {
+namespace {
+
+// Waits without burning a core, which MPI_Wait would: the first looks follow each other closely,
+// for partners that are about to make the same call; then it sleeps, an eighth of the time that it
+// has waited already and at most 5 ms.
+void Wait(MPI_Request request) {
+  using std::chrono::duration_cast, std::chrono::microseconds;
+  const auto begin = std::chrono::steady_clock::now();
+  for (int done = 0;;) {
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    if (done != 0) return;
+    const auto waited = duration_cast<microseconds>(std::chrono::steady_clock::now() - begin);
+    if (waited < microseconds(100)) continue;
+    std::this_thread::sleep_for(std::min(waited / 8, microseconds(5000)));
+  }
+}
+
+int Length(const std::string& text) {
+  if (text.size() > INT_MAX) throw Error("a text of 2 GiB or more can't be sent through MPI");
+  return static_cast<int>(text.size());
+}
+
+class MpiRanks : public Ranks {
+ public:
+  MpiRanks() {
+    int provided = 0;
+    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+    MPI_Comm_dup(MPI_COMM_WORLD, &world_);
+    MPI_Comm_rank(world_, &rank_);
+    MPI_Comm_size(world_, &size_);
+
+    // Ranks that can share memory are on one node, which its lowest rank stands for.
+    MPI_Comm node = MPI_COMM_NULL;
+    MPI_Comm_split_type(world_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node);
+    MPI_Comm_rank(node, &local_rank_);
+    int lowest = rank_;
+    MPI_Bcast(&lowest, 1, MPI_INT, 0, node);
+    MPI_Comm_free(&node);
+    std::vector<int> all(static_cast<std::size_t>(size_));
+    MPI_Allgather(&lowest, 1, MPI_INT, all.data(), 1, MPI_INT, world_);
+    std::sort(all.begin(), all.end());
+    all.erase(std::unique(all.begin(), all.end()), all.end());
+    node_ = static_cast<int>(std::lower_bound(all.begin(), all.end(), lowest) - all.begin());
+  }
+  ~MpiRanks() override {
+    MPI_Comm_free(&world_);
+    MPI_Finalize();
+  }
+  MpiRanks(const MpiRanks&) = delete;
+  MpiRanks& operator=(const MpiRanks&) = delete;
+
+  int Rank() const override { return rank_; }
+  int Size() const override { return size_; }
+  int LocalRank() const override { return local_rank_; }
+  int Node() const override { return node_; }
+
+  void Barrier() override {
+    MPI_Request request = MPI_REQUEST_NULL;
+    MPI_Ibarrier(world_, &request);
+    Wait(request);
+  }
+
+  std::string Broadcast(const std::string& text) override {
+    std::string copy = rank_ == 0 ? text : "";
+    int length = Length(copy);
+    MPI_Request request = MPI_REQUEST_NULL;
+    MPI_Ibcast(&length, 1, MPI_INT, 0, world_, &request);
+    Wait(request);
+    copy.resize(static_cast<std::size_t>(length));
+    MPI_Ibcast(copy.data(), length, MPI_CHAR, 0, world_, &request);
+    Wait(request);
+    return copy;
+  }
+
+  std::vector<std::string> Gather(const std::string& text) override {
+    const int length = Length(text);
+    const auto size = static_cast<std::size_t>(rank_ == 0 ? size_ : 0);
+    std::vector<int> lengths(size);
+    MPI_Request request = MPI_REQUEST_NULL;
+    MPI_Igather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, 0, world_, &request);
+    Wait(request);
+    std::vector<int> begins(size);
+    std::int64_t total = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+      begins[i] = static_cast<int>(total);
+      total += lengths[i];
+      if (total > INT_MAX) throw Error("the ranks' texts together are 2 GiB or more");
+    }
+    std::string all(static_cast<std::size_t>(total), '\0');
+    MPI_Igatherv(text.data(), length, MPI_CHAR, all.data(), lengths.data(), begins.data(), MPI_CHAR,
+                 0, world_, &request);
+    Wait(request);
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i < size; ++i) {
+      texts.push_back(
+          all.substr(static_cast<std::size_t>(begins[i]), static_cast<std::size_t>(lengths[i])));
+    }
+    return texts;
+  }
+
+  void Max(std::span<double> values) override {
+    for (std::size_t done = 0; done < values.size();) {
+      const auto count = static_cast<int>(std::min<std::size_t>(values.size() - done, 1 << 20));
+      MPI_Request request = MPI_REQUEST_NULL;
+      MPI_Iallreduce(MPI_IN_PLACE, values.data() + done, count, MPI_DOUBLE, MPI_MAX, world_,
+                     &request);
+      Wait(request);
+      done += static_cast<std::size_t>(count);
+    }
+  }
+
+ private:
+  MPI_Comm world_ = MPI_COMM_NULL;
+  int rank_ = 0;
+  int size_ = 1;
+  int local_rank_ = 0;
+  int node_ = 0;
+};
+
+std::string Version() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  MPI_Get_library_version(text, &length);
+  // "Open MPI v4.1.4, package: …": what follows names who built it, and on which host.
+  const std::string all(text, static_cast<std::size_t>(length));
+  return all.substr(0, all.find_first_of(",\n"));
+}
+
+// The value of one of the library's own parameters (a control variable of MPI's tool interface),
+// such as which mechanism copies between processes; "" where this library has none of that name.
+std::string ControlVariable(const char* name) {
+  int provided = 0;
+  if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return "";
+  std::string value;
+  int index = 0;
+  MPI_T_cvar_handle handle = nullptr;
+  int count = 0;
+  if (MPI_T_cvar_get_index(name, &index) == MPI_SUCCESS &&
+      MPI_T_cvar_handle_alloc(index, nullptr, &handle, &count) == MPI_SUCCESS) {
+    char text[256] = {};
+    int length = sizeof(text);
+    int ignored_verbosity = 0;
+    int scope = 0;
+    int binding = 0;
+    MPI_Datatype type = MPI_DATATYPE_NULL;
+    MPI_T_enum names = MPI_T_ENUM_NULL;
+    MPI_T_cvar_get_info(index, nullptr, nullptr, &ignored_verbosity, &type, &names, text, &length,
+                        &binding, &scope);
+    int number = 0;
+    if (type == MPI_INT && names != MPI_T_ENUM_NULL && count == 1 &&
+        MPI_T_cvar_read(handle, &number) == MPI_SUCCESS) {
+      int items = 0;
+      MPI_T_enum_get_info(names, &items, nullptr, nullptr);
+      for (int i = 0; i < items; ++i) {
+        int item = 0;
+        length = sizeof(text);
+        MPI_T_enum_get_item(names, i, &item, text, &length);
+        if (item == number) value = text;
+      }
+    }
+    MPI_T_cvar_handle_free(&handle);
+  }
+  MPI_T_finalize();
+  return value;
+}
+
+// The processors that this process may use: "0" where it is pinned to one.
+std::string Processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return "unknown";
+  std::string text;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &set)) text += (text.empty() ? "" : ",") + std::to_string(i);
+  }
+  return text;
+}
+
+class MpiTransport : public HostTransport {
+ public:
+  MpiTransport(const AllReduce& op, MPI_Comm comm, Ranks& ranks)
+      : count_(static_cast<int>(op.bytes / ElementBytes(op.dtype))),
+        type_(op.dtype == "f64"   ? MPI_DOUBLE
+              : op.dtype == "i32" ? MPI_INT32_T
+                                  : MPI_FLOAT),
+        comm_(comm),
+        ranks_(ranks) {}
+
+  void Align() override { MPI_Barrier(comm_); }
+  void Sum(const void* input, void* output) override {
+    MPI_Allreduce(input == output ? MPI_IN_PLACE : input, output, count_, type_, MPI_SUM, comm_);
+  }
+  Facts Describe() const override {
+    Facts facts = {{"mpi", Version()}};
+    std::string processors;
+    for (const std::string& of_rank : ranks_.Gather(Processors())) {
+      processors += (processors.empty() ? "" : " | ") + of_rank;
+    }
+    facts["processors_by_rank"] = processors;
+    // How Open MPI 4 copies between processes of a node: "cma" is cross-memory attach, which a
+    // container's profile may forbid.
+    if (std::string copy = ControlVariable("btl_vader_single_copy_mechanism"); !copy.empty()) {
+      facts["single_copy"] = copy;
+    }
+    return facts;
+  }
+
+ private:
+  int count_;
+  MPI_Datatype type_;
+  MPI_Comm comm_;
+  Ranks& ranks_;
+};
+
+class MpiLibrary : public Library {
+ public:
+  std::string Name() const override { return "mpi"; }
+  Prepared Prepare(const AllReduce& op, Ranks& ranks, std::uint64_t seed) override {
+    if (op.bytes / ElementBytes(op.dtype) > INT_MAX) {
+      return Skipped{.reason = "MPI_Allreduce counts elements in an int",
+                     .remedy = "choose fewer than 2^31 elements"};
+    }
+    return PrepareHostAllReduce(op, ranks,
+                                std::make_unique<MpiTransport>(op, MPI_COMM_WORLD, ranks), seed);
+  }
+};
+
+std::vector<std::unique_ptr<Library>> Libraries() {
+  std::vector<std::unique_ptr<Library>> libraries;
+  libraries.push_back(std::make_unique<MpiLibrary>());
+  return libraries;
+}
+
+std::unique_ptr<Ranks> Join() { return std::make_unique<MpiRanks>(); }
+
+constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
+                            .name = "mpi",
+                            .backends = nullptr,
+                            .libraries = Libraries,
+                            .ranks = Join,
+                            .version = Version};
+
+}  // namespace
+}  // namespace assay
+
+extern "C" const assay::Module* assay_module() {
+  return &assay::kModule;
+}

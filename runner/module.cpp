@@ -1,1 +1,129 @@
-// Not written yet.
+#include "runner/module.h"
+
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+
+#include "results/text.h"
+#include "version.h"
+
+namespace assay {
+namespace {
+
+namespace fs = std::filesystem;
+
+// To add a module: one line here, one source file and its target in CMakeLists.txt.
+struct Known {
+  const char* name;
+  const char* to_build;  // what to do where this build has no such module
+  const char* to_open;   // what to do where the vendor's library is missing or unfit
+};
+constexpr Known kKnown[] = {
+    {.name = "mpi",
+     .to_build = "apt-get install libopenmpi-dev openmpi-bin, then build again",
+     .to_open = "apt-get install openmpi-bin"},
+};
+
+// Why `path` can't be trusted, or nothing.
+std::optional<std::string> Distrust(const std::string& path) {
+  struct stat status = {};
+  if (stat(path.c_str(), &status) != 0) {
+    return path + " can't be read: " + std::strerror(errno);
+  }
+  if (status.st_uid != 0 && status.st_uid != geteuid()) {
+    return path + " belongs to another user";
+  }
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return path + " is writable by others";
+  return std::nullopt;
+}
+
+void Open(const Known& known, Modules::Entry& entry) {
+  entry.remedy = known.to_open;
+  void* library = dlopen(entry.path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    entry.reason = Clean(dlerror(), 512);
+    return;
+  }
+  using Function = const Module* (*)();
+  const auto function = reinterpret_cast<Function>(dlsym(library, "assay_module"));
+  const Module* module = function == nullptr ? nullptr : function();
+  if (module == nullptr || std::strcmp(module->build_id, BuildId()) != 0) {
+    entry.reason = entry.path + " was built with another assay (" +
+                   (module == nullptr ? "not a module" : Clean(module->build_id)) + ", not " +
+                   BuildId() + ")";
+    entry.remedy = "build or install both together";
+    return;
+  }
+  entry.module = module;
+  entry.remedy.clear();
+}
+
+Modules::Entry Find(const Known& known, const ModuleSearch& search) {
+  Modules::Entry entry = {.name = known.name};
+  const std::string file = std::string("libassay-") + known.name + ".so";
+  const auto is_in = [&](const std::string& folder) {
+    std::error_code ignored;
+    // By its real path, so that what is checked is what is opened.
+    entry.path = fs::canonical(fs::path(folder) / file, ignored).string();
+    return !entry.path.empty();
+  };
+  if (!search.chosen.empty()) {
+    std::optional<std::string> distrust = Distrust(search.chosen);
+    const bool found = !distrust && is_in(search.chosen);
+    if (found) distrust = Distrust(entry.path);
+    if (distrust) {
+      entry.reason = *distrust + ", so nothing from ASSAY_MODULE_DIR is opened";
+      entry.remedy = "make it yours alone (chown, chmod go-w), or unset ASSAY_MODULE_DIR";
+      return entry;
+    }
+    if (found) {
+      Open(known, entry);
+      return entry;
+    }
+  }
+  for (const std::string& folder : search.folders) {
+    if (is_in(folder)) {
+      Open(known, entry);
+      return entry;
+    }
+  }
+  entry.reason = "there is no " + file + " beside assay, nor in its lib/assay";
+  entry.remedy = known.to_build;
+  return entry;
+}
+
+}  // namespace
+
+const char* BuildId() { return ASSAY_BUILD_ID; }
+
+ModuleSearch ModuleSearch::Usual() {
+  ModuleSearch search;
+  if (const char* chosen = std::getenv("ASSAY_MODULE_DIR")) search.chosen = chosen;
+  std::error_code ignored;
+  const fs::path origin = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  if (origin.empty()) return search;
+  search.folders = {origin, origin.parent_path() / "lib/assay",
+                    origin.parent_path() / ASSAY_LIBDIR / "assay"};
+  return search;
+}
+
+Modules Modules::Load(const ModuleSearch& search) {
+  Modules modules;
+  for (const Known& known : kKnown) modules.entries_.push_back(assay::Find(known, search));
+  return modules;
+}
+
+const Module* Modules::Find(const std::string& name) const {
+  for (const Entry& entry : entries_) {
+    if (entry.name == name) return entry.module;
+  }
+  return nullptr;
+}
+
+}  // namespace assay

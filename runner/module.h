@@ -29,6 +29,19 @@ struct Module {
 // The build id that modules must carry.
 const char* BuildId();
 
+// Where modules are looked for.
+struct ModuleSearch {
+  // A folder that the user names ($ASSAY_MODULE_DIR), or "". It is looked in first, and it and its
+  // modules must belong to root or the user and be writable by nobody else: what is opened here is
+  // run as the user.
+  std::string chosen = {};
+  // Then these, which are as trusted as the binary that lies beside them.
+  std::vector<std::string> folders = {};
+
+  // $ASSAY_MODULE_DIR, the binary's own folder, and lib/assay of the tree it is installed in.
+  static ModuleSearch Usual();
+};
+
 class Modules {
  public:
   struct Entry {
@@ -38,12 +51,12 @@ class Modules {
     std::string reason = {};
     std::string remedy = {};
   };
-  // Opens the known modules from $ASSAY_MODULE_DIR (if owned by root or the user and not writable
-  // by others), then beside the binary, then ../lib/assay from it. Opened RTLD_NOW | RTLD_LOCAL and
-  // never closed. Never throws for an absent or unfit module: that is an Entry with its reason.
-  static Modules Load();
+  // Opens the known modules, RTLD_NOW | RTLD_LOCAL, and never closes them. Never throws for an
+  // absent or unfit module: that is an Entry with its reason.
+  static Modules Load(const ModuleSearch& search = ModuleSearch::Usual());
 
   const std::vector<Entry>& Entries() const { return entries_; }
+  // The loaded module of that name, or null.
   const Module* Find(const std::string& name) const;
 
  private:

@@ -71,6 +71,7 @@ struct Case {
 };
 
 class Modules;  // runner/module.h
+class Ranks;    // runner/ranks.h
 
 // What a probe may need to know to unfold into cases.
 struct Setup {
@@ -79,6 +80,8 @@ struct Setup {
   std::vector<std::string> backends = {};  // only these; empty: all
   std::vector<std::string> devices = {};   // only these ("cpu", "cuda:0"); empty: all
   const Modules* modules = nullptr;        // loaded vendor modules; may be null
+  Ranks* ranks = nullptr;                  // of the launcher that started us; null: none did
+  std::string self = "/proc/self/exe";     // the program that is a worker under --worker
 };
 
 struct Probe {

@@ -1,0 +1,230 @@
+#include "collectives/job.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <istream>
+#include <sstream>
+#include <utility>
+#include <variant>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+// Fields are parted by tabs and commands by line ends, so a text from outside may hold neither.
+std::string OneField(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';
+  }
+  return text;
+}
+
+std::pair<std::string, std::string> Cut(const std::string& text, char at) {
+  const std::size_t place = text.find(at);
+  if (place == std::string::npos) return {text, ""};
+  return {text.substr(0, place), text.substr(place + 1)};
+}
+
+bool TakePrefix(std::string& text, const std::string& prefix) {
+  if (text.compare(0, prefix.size(), prefix) != 0) return false;
+  text.erase(0, prefix.size());
+  return true;
+}
+
+// Facts keep their kind: "b1", "i64", "d0.5", "stext".
+std::string Encode(const Fact& fact) {
+  struct Visitor {
+    std::string operator()(std::int64_t v) const { return fmt::format("i{}", v); }
+    std::string operator()(bool v) const { return v ? "b1" : "b0"; }
+    std::string operator()(double v) const { return fmt::format("d{}", v); }
+    std::string operator()(const std::string& v) const { return "s" + OneField(v); }
+  };
+  return std::visit(Visitor{}, fact);
+}
+
+Fact Decode(const std::string& text) {
+  const std::string value = text.empty() ? "" : text.substr(1);
+  switch (text.empty() ? '?' : text[0]) {
+    case 'i':
+      return std::int64_t{std::stoll(value)};
+    case 'b':
+      return value == "1";
+    case 'd':
+      return std::stod(value);
+    case 's':
+      return value;
+    default:
+      throw Error("the ranks gave a fact that can't be read: " + text);
+  }
+}
+
+std::string Encode(const Batch& batch) {
+  std::string text = fmt::format("ok {}", batch.time.count());
+  for (const Seconds& time : batch.per_unit) text += fmt::format(" {}", time.count());
+  return text;
+}
+
+std::string Encode(const Checked& checked) {
+  return fmt::format("ok {} {} {} {} {}\t{}", checked.checked, checked.wrong, checked.max_error,
+                     checked.tolerance, OneField(checked.reference),
+                     OneField(checked.what.value_or("")));
+}
+
+std::string Encode(const Facts& facts) {
+  std::string text = "ok";
+  char before = ' ';
+  for (const auto& [name, value] : facts) {
+    text += before + name + "=" + Encode(value);
+    before = '\t';
+  }
+  return text;
+}
+
+class JobWorkload : public Workload {
+ public:
+  JobWorkload(std::shared_ptr<Job> job, Facts facts)
+      : job_(std::move(job)), facts_(std::move(facts)) {}
+
+  Batch Run(std::int64_t iterations) override {
+    std::istringstream words(job_->Ask(fmt::format("run {}", iterations)));
+    Batch batch;
+    double seconds = 0;
+    if (!(words >> seconds)) throw Error("the ranks gave no time for their run");
+    batch.time = Seconds(seconds);
+    while (words >> seconds) batch.per_unit.emplace_back(seconds);
+    return batch;
+  }
+
+  Checked Verify() override {
+    const auto [numbers, what] = Cut(job_->Ask("verify"), '\t');
+    std::istringstream words(numbers);
+    Checked checked;
+    words >> checked.checked >> checked.wrong >> checked.max_error >> checked.tolerance;
+    if (!words) throw Error("the ranks did not say what they checked");
+    std::getline(words >> std::ws, checked.reference);
+    if (!what.empty()) checked.what = what;
+    return checked;
+  }
+
+  Facts Describe() const override {
+    Facts facts = facts_;
+    std::istringstream fields(job_->Ask("describe"));
+    for (std::string field; std::getline(fields, field, '\t');) {
+      const auto [name, value] = Cut(field, '=');
+      facts[name] = Decode(value);
+    }
+    return facts;
+  }
+
+ private:
+  std::shared_ptr<Job> job_;
+  Facts facts_;
+};
+
+class OwnJob : public Job {
+ public:
+  OwnJob(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries)
+      : ranks_(ranks), worker_(ranks, std::move(libraries)) {}
+  std::string Ask(const std::string& command) override {
+    ranks_.Broadcast(command);
+    return TakeAnswer(worker_.Obey(command));
+  }
+
+ private:
+  Ranks& ranks_;
+  Worker worker_;
+};
+
+}  // namespace
+
+std::string TakeAnswer(std::string answer) {
+  if (TakePrefix(answer, "ok ") || answer == "ok") return answer == "ok" ? "" : answer;
+  if (answer.compare(0, 8, "skipped ") == 0) return answer;
+  TakePrefix(answer, "error ");
+  throw Error(answer);
+}
+
+std::vector<int> NodesOf(Job& job) {
+  std::istringstream words(job.Ask("hello"));
+  std::vector<int> nodes;
+  for (int node = 0; words >> node;) nodes.push_back(node);
+  return nodes;
+}
+
+Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library, const AllReduce& op,
+                   std::uint64_t seed, const Facts& facts) {
+  std::string answer = job->Ask(fmt::format("prepare {} {} {} {} {} {} {}", library, seed, op.dtype,
+                                            op.redop, op.bytes, op.placement, op.mode));
+  if (TakePrefix(answer, "skipped ")) {
+    const auto [reason, remedy] = Cut(answer, '\t');
+    return Skipped{.reason = reason, .remedy = remedy};
+  }
+  return std::make_unique<JobWorkload>(std::move(job), facts);
+}
+
+Worker::Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries)
+    : ranks_(ranks), libraries_(std::move(libraries)) {}
+
+std::string Worker::Obey(const std::string& command) {
+  std::istringstream words(command);
+  std::string verb;
+  words >> verb;
+  if (verb == "hello") {
+    std::string answer = "ok";
+    for (const std::string& node : ranks_.Gather(std::to_string(ranks_.Node()))) {
+      answer += " " + node;
+    }
+    return answer;
+  }
+  if (verb == "prepare") return Prepare(words);
+  if (!workload_) return "error nothing is prepared that could " + verb;
+  if (verb == "run") {
+    std::int64_t iterations = 0;
+    words >> iterations;
+    if (iterations < 1) return "error a run needs at least one iteration";
+    return Encode(workload_->Run(iterations));
+  }
+  if (verb == "verify") return Encode(workload_->Verify());
+  if (verb == "describe") return Encode(workload_->Describe());
+  return "error no such command: " + verb;
+}
+
+// The ranks agree: if one of them can't, none does.
+std::string Worker::Prepare(std::istream& words) {
+  std::string library;
+  std::uint64_t seed = 0;
+  AllReduce op;
+  words >> library >> seed >> op.dtype >> op.redop >> op.bytes >> op.placement >> op.mode;
+  workload_.reset();  // first, so that its memory can serve again
+  std::string own = "error no library " + library + " could be opened";
+  try {
+    for (const auto& each : libraries_) {
+      if (each->Name() != library) continue;
+      Prepared prepared = each->Prepare(op, ranks_, seed);
+      if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
+        own = "skipped " + OneField(skipped->reason) + "\t" + OneField(skipped->remedy);
+      } else {
+        workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
+        own = "ok";
+      }
+    }
+  } catch (const std::exception& error) {
+    own = "error " + OneField(error.what());
+  }
+  const std::vector<std::string> all = ranks_.Gather(own);
+  const auto no = std::find_if(all.begin(), all.end(), [](const auto& one) { return one != "ok"; });
+  return no == all.end() ? "ok" : *no;
+}
+
+void Follow(Ranks& ranks, Worker& worker) {
+  for (std::string command; (command = ranks.Broadcast("")) != "quit";) worker.Obey(command);
+}
+
+std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries) {
+  return std::make_unique<OwnJob>(ranks, std::move(libraries));
+}
+
+}  // namespace assay

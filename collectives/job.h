@@ -1,0 +1,69 @@
+// A Job is the ranks that run collectives, as rank 0's program sees them: commands of one line go
+// in, each rank does its part, and one line comes back. It is the same whether the ranks were
+// launched for it and are spoken to over a pipe (collectives/launch.h), or the program itself is
+// rank 0 of a job that a launcher started.
+//
+//   hello                                              ok NODE_OF_RANK_0 NODE_OF_RANK_1 …
+//   prepare LIBRARY SEED DTYPE REDOP BYTES PLACEMENT MODE   ok | skipped REASON<tab>REMEDY
+//   run ITERATIONS                                     ok SECONDS SECONDS_OF_RANK_0 …
+//   verify                                             ok CHECKED WRONG MAX_ERROR TOLERANCE
+//                                                         REFERENCE<tab>FIRST_WRONG_ELEMENT
+//   describe                                           ok NAME=VALUE<tab>NAME=VALUE …
+//   quit                                               no answer; rank 0 never obeys it itself
+//
+// Any of them may be answered by "error SENTENCE", which Ask throws.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collectives/library.h"
+#include "runner/probe.h"
+#include "runner/ranks.h"
+
+namespace assay {
+
+class Job {
+ public:
+  virtual ~Job() = default;
+  // The answer to `command`, without its "ok ". Throws Error when the ranks can't answer.
+  virtual std::string Ask(const std::string& command) = 0;
+  // False once the ranks are gone.
+  virtual bool Alive() const { return true; }
+};
+
+// What an answer holds after its "ok"; "skipped …" as it is. Throws Error for "error SENTENCE".
+std::string TakeAnswer(std::string answer);
+
+// The node of each rank.
+std::vector<int> NodesOf(Job& job);
+
+// A Workload of which every call is a command to the job. `facts` are added to what the ranks say.
+Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library, const AllReduce& op,
+                   std::uint64_t seed, const Facts& facts);
+
+// One rank's end: does its part of each command.
+class Worker {
+ public:
+  Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries);
+  // All ranks are given the same commands; the answer counts on rank 0. What is thrown leaves the
+  // ranks out of step, and must end this one.
+  std::string Obey(const std::string& command);
+
+ private:
+  std::string Prepare(std::istream& words);
+
+  Ranks& ranks_;
+  std::vector<std::unique_ptr<Library>> libraries_;
+  std::unique_ptr<Workload> workload_;
+};
+
+// What the ranks other than 0 do: obeys rank 0's broadcasts until "quit".
+void Follow(Ranks& ranks, Worker& worker);
+
+// The job whose rank 0 is this process.
+std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries);
+
+}  // namespace assay

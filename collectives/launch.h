@@ -1,0 +1,36 @@
+// Ranks that assay launches for itself, so that a plain `assay run` needs no launcher around it and
+// never calls MPI_Init: mpirun starts `assay --worker` that many times, and rank 0 of these is
+// spoken to over mpirun's standard input and output (collectives/job.h says how).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "collectives/job.h"
+#include "runner/probe.h"
+
+namespace assay {
+
+struct LaunchOptions {
+  int ranks = 2;
+  bool oversubscribe = false;     // more ranks than cores: these aren't pinned
+  std::string launcher = {};      // the path of mpirun
+  std::string self = {};          // the program that is a worker when called with --worker
+  Seconds timeout = Seconds(60);  // for the start, and for each answer
+};
+
+// The path of a program in $PATH.
+std::optional<std::string> FindProgram(const std::string& name);
+
+// Starts the ranks. Throws Error, with the launcher's last words, when they don't come up. Where
+// they die or don't answer in time later, Ask throws the same; in any case no process is left.
+std::unique_ptr<Job> Launch(const LaunchOptions& options);
+
+// Rank 0's end of the pipe: reads commands from `commands`, broadcasts each to the ranks that
+// Follow, and writes answers to `answers`, until the end of `commands`. Leaves the last "quit" to
+// the caller.
+void Serve(int commands, int answers, Ranks& ranks, Worker& worker);
+
+}  // namespace assay

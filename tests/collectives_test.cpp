@@ -1,0 +1,556 @@
+// All-reduce without any MPI: ranks are threads, the network is memory, and the clock is a script.
+#include "collectives/collectives.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <barrier>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <thread>
+
+#include "collectives/host_all_reduce.h"
+#include "collectives/job.h"
+#include "collectives/launch.h"
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+// What ranks that are threads of one process share.
+struct World {
+  explicit World(int ranks)
+      : size(ranks),
+        meeting(ranks),
+        texts(static_cast<std::size_t>(ranks)),
+        values(static_cast<std::size_t>(ranks)),
+        arrays(static_cast<std::size_t>(ranks)),
+        now(static_cast<std::size_t>(ranks)) {}
+  int size;
+  std::barrier<> meeting;
+  std::vector<std::string> texts;
+  std::vector<std::vector<double>> values;
+  std::vector<std::vector<float>> arrays;
+  std::vector<double> now;  // each rank's clock
+};
+
+class ThreadRanks : public Ranks {
+ public:
+  ThreadRanks(World& world, int rank) : world_(world), rank_(rank) {}
+  int Rank() const override { return rank_; }
+  int Size() const override { return world_.size; }
+  int LocalRank() const override { return rank_; }
+  void Barrier() override { world_.meeting.arrive_and_wait(); }
+  std::string Broadcast(const std::string& text) override {
+    if (rank_ == 0) world_.texts[0] = text;
+    Barrier();
+    std::string copy = world_.texts[0];
+    Barrier();
+    return copy;
+  }
+  std::vector<std::string> Gather(const std::string& text) override {
+    world_.texts[Index()] = text;
+    Barrier();
+    std::vector<std::string> all;
+    if (rank_ == 0) all = world_.texts;
+    Barrier();
+    return all;
+  }
+  void Max(std::span<double> values) override {
+    world_.values[Index()].assign(values.begin(), values.end());
+    Barrier();
+    for (const std::vector<double>& other : world_.values) {
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::max(values[i], other[i]);
+    }
+    Barrier();
+  }
+  std::size_t Index() const { return static_cast<std::size_t>(rank_); }
+  World& world() { return world_; }
+
+ private:
+  World& world_;
+  int rank_;
+};
+
+void OnRanks(int ranks, const std::function<void(ThreadRanks&)>& body) {
+  World world(ranks);
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < ranks; ++rank) {
+    threads.emplace_back([&world, &body, rank] {
+      ThreadRanks own(world, rank);
+      body(own);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+// f32 through the memory that the threads share; a test may spoil the sums or script the clock.
+struct Script {
+  std::function<void(int rank, std::vector<float>& sums)> spoil = {};
+  std::function<double(int rank, int iteration)> seconds = {};
+  bool adds_rank_0_twice = false;
+  bool does_nothing = false;
+};
+
+class ThreadTransport : public HostTransport {
+ public:
+  ThreadTransport(ThreadRanks& ranks, std::size_t count, Script script)
+      : ranks_(ranks), count_(count), script_(std::move(script)) {}
+  void Align() override { ranks_.Barrier(); }
+  void Sum(const void* input, void* output) override {
+    World& world = ranks_.world();
+    if (script_.seconds) world.now[ranks_.Index()] += script_.seconds(ranks_.Rank(), iteration_++);
+    if (script_.does_nothing) return;
+    const float* own = static_cast<const float*>(input);
+    world.arrays[ranks_.Index()].assign(own, own + count_);
+    ranks_.Barrier();
+    std::vector<float> sums(count_);
+    for (std::size_t rank = 0; rank < world.arrays.size(); ++rank) {
+      const std::size_t from = script_.adds_rank_0_twice && rank == 1 ? 0 : rank;
+      for (std::size_t i = 0; i < count_; ++i) sums[i] += world.arrays[from][i];
+    }
+    if (script_.spoil) script_.spoil(ranks_.Rank(), sums);
+    ranks_.Barrier();
+    std::copy(sums.begin(), sums.end(), static_cast<float*>(output));
+  }
+  Facts Describe() const override { return {{"ranks_are", "threads"}}; }
+
+ private:
+  ThreadRanks& ranks_;
+  std::size_t count_;
+  Script script_;
+  int iteration_ = 0;
+};
+
+std::unique_ptr<Workload> MakeWorkload(ThreadRanks& ranks, const AllReduce& op,
+                                       const Script& script = {}) {
+  auto transport =
+      std::make_unique<ThreadTransport>(ranks, static_cast<std::size_t>(op.bytes / 4), script);
+  Prepared prepared = PrepareHostAllReduce(op, ranks, std::move(transport), /*seed=*/7, [&ranks] {
+    return Seconds(ranks.world().now[ranks.Index()]);
+  });
+  return std::get<std::unique_ptr<Workload>>(std::move(prepared));
+}
+
+Checked CheckedOn(int ranks, const AllReduce& op, const Script& script) {
+  Checked result;
+  OnRanks(ranks, [&](ThreadRanks& own) {
+    const auto workload = MakeWorkload(own, op, script);
+    workload->Run(3);
+    const Checked checked = workload->Verify();
+    if (own.Rank() == 0) result = checked;
+  });
+  return result;
+}
+
+TEST(HostAllReduce, EveryElementOnEveryRankIsCheckedAndExact) {
+  for (const char* placement : {"out_of_place", "in_place"}) {
+    // Five ranks and 1003 elements: nothing is a power of two.
+    const Checked checked = CheckedOn(5, {.bytes = 4012, .placement = placement}, {});
+    EXPECT_EQ(checked.checked, 5 * 1003);
+    EXPECT_EQ(checked.wrong, 0);
+    EXPECT_EQ(checked.tolerance, 0);
+    EXPECT_EQ(checked.reference, "exact");
+    EXPECT_EQ(checked.what, std::nullopt);
+  }
+}
+
+TEST(HostAllReduce, AWrongElementIsCountedAndPlaced) {
+  const Script script = {.spoil = [](int rank, std::vector<float>& sums) {
+    if (rank == 1) sums[600] += 1, sums[601] -= 2;
+  }};
+  const Checked checked = CheckedOn(3, {.bytes = 4096}, script);
+  EXPECT_EQ(checked.wrong, 2);
+  EXPECT_EQ(checked.max_error, 2);
+  EXPECT_THAT(checked.what.value_or(""), HasSubstr("rank 1, element 600: "));
+}
+
+TEST(HostAllReduce, NotANumberIsWrong) {
+  const Script script = {.spoil = [](int rank, std::vector<float>& sums) {
+    if (rank == 0) sums[0] = std::numeric_limits<float>::quiet_NaN();
+  }};
+  const Checked checked = CheckedOn(2, {.bytes = 64}, script);
+  EXPECT_EQ(checked.wrong, 1);
+  EXPECT_THAT(checked.what.value_or(""), HasSubstr("nan instead of"));
+}
+
+TEST(HostAllReduce, AContributionCountedTwiceInPlaceOfAnotherIsFound) {
+  EXPECT_GT(CheckedOn(2, {.bytes = 4096}, {.adds_rank_0_twice = true}).wrong, 2000);
+}
+
+TEST(HostAllReduce, AnOutputLeftOverFromTheIterationBeforeIsFound) {
+  for (const char* placement : {"out_of_place", "in_place"}) {
+    World world(2);
+    Script once;
+    // The third iteration, which is the one that is checked, gives the second one's sums again.
+    std::vector<std::vector<float>> before(2);
+    std::vector<int> calls(2);
+    once.spoil = [&](int rank, std::vector<float>& sums) {
+      const auto i = static_cast<std::size_t>(rank);
+      if (++calls[i] == 3) sums = before[i];
+      before[i] = sums;
+    };
+    EXPECT_GT(CheckedOn(2, {.bytes = 4096, .placement = placement}, once).wrong, 2000);
+  }
+  EXPECT_GT(CheckedOn(2, {.bytes = 4096}, {.does_nothing = true}).wrong, 2000);
+}
+
+TEST(HostAllReduce, AnOperationIsOverWhenItsSlowestRankIs) {
+  // Rank 0 is slow in the second operation, rank 1 in the first.
+  const double seconds[2][3] = {{1, 5, 1}, {4, 1, 1}};
+  Batch batch;
+  OnRanks(2, [&](ThreadRanks& own) {
+    const auto workload = MakeWorkload(
+        own, {.bytes = 64}, {.seconds = [&](int rank, int i) { return seconds[rank][i]; }});
+    Batch of_rank = workload->Run(3);
+    if (own.Rank() == 0) batch = of_rank;
+  });
+  EXPECT_EQ(batch.time, Seconds(4 + 5 + 1));
+  EXPECT_THAT(batch.per_unit, ElementsAre(Seconds(7), Seconds(6)));
+}
+
+TEST(HostAllReduce, RatherSkipsThanMislabelsBackToBackOperations) {
+  Ranks alone;
+  const Prepared prepared =
+      PrepareHostAllReduce({.bytes = 64, .mode = "throughput"}, alone, nullptr, 0);
+  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+  EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("throughput"));
+}
+
+// A library whose ranks are threads, or which says no on one of them.
+class ThreadLibrary : public Library {
+ public:
+  explicit ThreadLibrary(std::function<std::optional<Skipped>(int rank)> no = {}) : no_(no) {}
+  std::string Name() const override { return "threads"; }
+  Prepared Prepare(const AllReduce& op, Ranks& ranks, std::uint64_t) override {
+    if (no_) {
+      if (std::optional<Skipped> skipped = no_(ranks.Rank())) return *skipped;
+    }
+    return MakeWorkload(dynamic_cast<ThreadRanks&>(ranks), op,
+                        {.seconds = [](int rank, int) { return rank + 1.0; }});
+  }
+
+ private:
+  std::function<std::optional<Skipped>(int)> no_;
+};
+
+std::vector<std::unique_ptr<Library>> Only(std::unique_ptr<Library> library) {
+  std::vector<std::unique_ptr<Library>> libraries;
+  libraries.push_back(std::move(library));
+  return libraries;
+}
+
+// Rank 0 is given the job; the others follow.
+void OnJob(int ranks, const std::function<std::optional<Skipped>(int)>& no,
+           const std::function<void(std::shared_ptr<Job>)>& body) {
+  OnRanks(ranks, [&](ThreadRanks& own) {
+    auto libraries = Only(std::make_unique<ThreadLibrary>(no));
+    if (own.Rank() == 0) {
+      body(JobOf(own, std::move(libraries)));
+      own.Broadcast("quit");
+    } else {
+      Worker worker(own, std::move(libraries));
+      Follow(own, worker);
+    }
+  });
+}
+
+TEST(Job, RunsVerifiesAndDescribesOnAllRanks) {
+  OnJob(3, {}, [](const std::shared_ptr<Job>& job) {
+    EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 0));
+    const Prepared prepared =
+        PrepareOn(job, "threads", {.bytes = 400}, /*seed=*/1, {{"oversubscribed", true}});
+    Workload& workload = *std::get<0>(prepared);
+    const Batch batch = workload.Run(2);
+    EXPECT_EQ(batch.time, Seconds(6));
+    EXPECT_THAT(batch.per_unit, ElementsAre(Seconds(2), Seconds(4), Seconds(6)));
+    EXPECT_EQ(workload.Verify().checked, 300);
+    const Facts facts = workload.Describe();
+    EXPECT_EQ(facts.at("oversubscribed"), Fact(true));
+    EXPECT_EQ(facts.at("ranks_are"), Fact(std::string("threads")));
+  });
+}
+
+TEST(Job, ANoOfOneRankIsANoOfTheJob) {
+  const auto no = [](int rank) -> std::optional<Skipped> {
+    if (rank != 1) return std::nullopt;
+    return Skipped{.reason = "no memory here", .remedy = "ask\tfor\nless"};
+  };
+  OnJob(2, no, [](const std::shared_ptr<Job>& job) {
+    const Prepared prepared = PrepareOn(job, "threads", {.bytes = 400}, 1, {});
+    ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+    EXPECT_EQ(std::get<Skipped>(prepared).reason, "no memory here");
+    EXPECT_EQ(std::get<Skipped>(prepared).remedy, "ask for less");
+  });
+}
+
+TEST(Job, AFailureOfOneRankIsThrownAndTheJobGoesOn) {
+  int calls = 0;
+  const auto no = [&calls](int rank) -> std::optional<Skipped> {
+    if (rank == 1 && ++calls == 1) throw Error("rank 1 has no room");
+    return std::nullopt;
+  };
+  OnJob(2, no, [](const std::shared_ptr<Job>& job) {
+    try {
+      PrepareOn(job, "threads", {.bytes = 400}, 1, {});
+      ADD_FAILURE() << "a failed rank was overlooked";
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(), "rank 1 has no room");
+    }
+    EXPECT_THROW(PrepareOn(job, "absent", {.bytes = 400}, 1, {}), Error);
+    const Prepared prepared = PrepareOn(job, "threads", {.bytes = 400}, 1, {});
+    EXPECT_EQ(std::get<0>(prepared)->Run(1).per_unit.size(), 2u);
+  });
+}
+
+// Answers with what a test wrote down.
+class WrittenWorkload : public Workload {
+ public:
+  Batch Run(std::int64_t iterations) override {
+    return {.time = Seconds(0.5 * static_cast<double>(iterations)), .per_unit = {Seconds(0.125)}};
+  }
+  Checked Verify() override {
+    return {.checked = 4,
+            .wrong = 1,
+            .max_error = 0.5,
+            .tolerance = 0.25,
+            .reference = "f64 rows",
+            .what = "element 3"};
+  }
+  Facts Describe() const override {
+    return {{"a", std::int64_t{-3}}, {"b", false}, {"c", 0.1}, {"d", "two words, one\ttab"}};
+  }
+};
+
+class WrittenLibrary : public Library {
+ public:
+  std::string Name() const override { return "written"; }
+  Prepared Prepare(const AllReduce& op, Ranks&, std::uint64_t seed) override {
+    EXPECT_EQ(seed, 18446744073709551615u);
+    EXPECT_EQ(op.bytes, 64);
+    EXPECT_EQ(op.dtype, "f64");
+    EXPECT_EQ(op.placement, "in_place");
+    return std::make_unique<WrittenWorkload>();
+  }
+};
+
+TEST(Worker, AnswersOneLineToEachCommandUntilTheEndOfItsInput) {
+  int commands[2];
+  int answers[2];
+  ASSERT_EQ(pipe(commands), 0);
+  ASSERT_EQ(pipe(answers), 0);
+  const std::string text =
+      "hello\n"
+      "run 3\n"
+      "prepare written 18446744073709551615 f64 sum 64 in_place latency\n"
+      "run 3\n"
+      "run 0\n"
+      "verify\n"
+      "describe\n"
+      "dance\n"
+      "half a comm";
+  ASSERT_EQ(write(commands[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  close(commands[1]);
+  Ranks alone;
+  Worker worker(alone, Only(std::make_unique<WrittenLibrary>()));
+  Serve(commands[0], answers[1], alone, worker);
+  close(answers[1]);
+  char buffer[4096];
+  const ssize_t n = read(answers[0], buffer, sizeof(buffer));
+  EXPECT_EQ(std::string(buffer, static_cast<std::size_t>(n)),
+            "assay: ok 0\n"
+            "assay: error nothing is prepared that could run\n"
+            "assay: ok\n"
+            "assay: ok 1.5 0.125\n"
+            "assay: error a run needs at least one iteration\n"
+            "assay: ok 4 1 0.5 0.25 f64 rows\telement 3\n"
+            "assay: ok a=i-3\tb=b0\tc=d0.1\td=stwo words, one tab\n"
+            "assay: error no such command: dance\n");
+  close(commands[0]);
+  close(answers[0]);
+}
+
+// A launcher that is a shell script.
+class Launcher : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = testing::TempDir() + "assay-launcher-XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  LaunchOptions Script(const std::string& lines, Seconds timeout = Seconds(20)) const {
+    const std::string path = folder_ + "/mpirun";
+    std::ofstream(path) << "#!/bin/sh\n" << lines;
+    chmod(path.c_str(), 0700);
+    return {.launcher = path, .self = "/usr/bin/assay", .timeout = timeout};
+  }
+  static std::string WhatOf(const std::function<void()>& body) {
+    try {
+      body();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  std::string folder_;
+};
+
+TEST_F(Launcher, IsGivenTheRanksTheBindingAndTheWorker) {
+  LaunchOptions options = Script("echo \"$@\" > " + folder_ +
+                                 "/words; read command; echo noise; echo 'assay: ok 0 0 0'");
+  options.ranks = 3;
+  EXPECT_TRUE(Launch(options)->Alive());
+  std::string words;
+  std::getline(std::ifstream(folder_ + "/words") >> std::ws, words);
+  EXPECT_EQ(words, "-np 3 --bind-to core /usr/bin/assay --worker");
+  options.oversubscribe = true;
+  Launch(options);
+  std::getline(std::ifstream(folder_ + "/words") >> std::ws, words);
+  EXPECT_EQ(words, "-np 3 --bind-to none --oversubscribe /usr/bin/assay --worker");
+}
+
+TEST_F(Launcher, MayRunAsRootOnlyWhereWeAreRoot) {
+  Launch(Script("env > " + folder_ + "/env; read command; echo 'assay: ok 0 0'"));
+  std::stringstream environment;
+  environment << std::ifstream(folder_ + "/env").rdbuf();
+  EXPECT_EQ(environment.str().find("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1") != std::string::npos,
+            geteuid() == 0);
+  EXPECT_EQ(getenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"), nullptr);
+}
+
+TEST_F(Launcher, ThatDiesIsQuotedWithItsLastWordsButWithoutTheHost) {
+  const std::string what = WhatOf([&] {
+    Launch(
+        Script("echo first >&2; echo \"not enough slots on $(hostname)\" >&2; "
+               "echo ------- >&2; exit 1"));
+  });
+  char host[256] = {};
+  gethostname(host, sizeof(host) - 1);
+  EXPECT_THAT(what, HasSubstr("ended early (\"not enough slots on (host)\")"));
+  EXPECT_THAT(what, Not(HasSubstr(host)));
+  EXPECT_THAT(what, Not(HasSubstr("\n")));
+}
+
+TEST_F(Launcher, ThatCantBeStartedIsNamed) {
+  EXPECT_THAT(WhatOf([&] { Launch({.launcher = folder_ + "/absent", .self = "x"}); }),
+              HasSubstr(folder_ + "/absent"));
+}
+
+TEST_F(Launcher, OfAnotherMpiIsToldByTheWorldsThatItMakes) {
+  const std::string what =
+      WhatOf([&] { Launch(Script("read command; echo 'assay: ok 0'; read command")); });
+  EXPECT_THAT(what, HasSubstr("started 2 ranks, but they see 1"));
+}
+
+TEST_F(Launcher, APlaintOfARankIsPreferredToTheLaunchersOwn) {
+  const auto job =
+      Launch(Script("read command; echo 'assay: ok 0 0'; read command; "
+                    "echo 'assay: rank 1 is out of memory' >&2; "
+                    "echo 'mpirun detected a non-zero exit' >&2; exit 1"));
+  const std::string what = WhatOf([&] { job->Ask("run 1"); });
+  EXPECT_THAT(what, HasSubstr("rank 1 is out of memory"));
+  EXPECT_THAT(what, Not(HasSubstr("non-zero")));
+  EXPECT_FALSE(job->Alive());
+  EXPECT_THAT(WhatOf([&] { job->Ask("run 1"); }), HasSubstr("ended already"));
+}
+
+bool IsGone(pid_t pid) {
+  // One that nobody has waited for is gone too.
+  for (int tries = 0; tries < 200; ++tries) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string stat;
+    if (!std::getline(file, stat) || stat.find(") Z ") != std::string::npos) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+TEST_F(Launcher, ThatHangsIsStoppedWithAllItsChildren) {
+  const std::string what = WhatOf([&] {
+    Launch(
+        Script("sleep 1000 & echo $$ $! > " + folder_ + "/pids; read command; wait", Seconds(0.3)));
+  });
+  EXPECT_THAT(what, HasSubstr("did not answer \"hello\" within"));
+  pid_t launcher = 0;
+  pid_t child = 0;
+  std::ifstream(folder_ + "/pids") >> launcher >> child;
+  ASSERT_GT(child, 0);
+  EXPECT_TRUE(IsGone(launcher));
+  EXPECT_TRUE(IsGone(child));
+}
+
+TEST_F(Launcher, EndsAtTheEndOfItsInput) {
+  {
+    const auto job = Launch(Script("echo $$ > " + folder_ +
+                                   "/pids; read command; echo 'assay: ok 0 0'; "
+                                   "read command || echo end > " +
+                                   folder_ + "/end"));
+  }
+  pid_t launcher = 0;
+  std::ifstream(folder_ + "/pids") >> launcher;
+  EXPECT_TRUE(IsGone(launcher));
+  EXPECT_TRUE(std::filesystem::exists(folder_ + "/end"));
+}
+
+Params With(Params params, const std::string& name, Value value) {
+  params.at(name) = std::move(value);
+  return params;
+}
+
+TEST(AllReduceProbe, UnfoldsIntoOneCaseWithAUnitForEachRank) {
+  const Probe probe = collectives::Probes({}).at(0);
+  const auto cases = probe.unfold(With(probe.defaults, "ranks", std::int64_t{4}));
+  ASSERT_EQ(cases.size(), 1u);
+  EXPECT_EQ(ToText(cases[0].params),
+            "bytes=1048576,cache=rewritten,dtype=f32,mode=latency,nodes=1,placement=out_of_place,"
+            "ranks=4,redop=sum");
+  EXPECT_EQ(cases[0].work.bytes, 1 << 20);
+  EXPECT_EQ(cases[0].work.formula, "all_reduce/algbw");
+  EXPECT_EQ(cases[0].units.size(), 4u);
+}
+
+TEST(AllReduceProbe, RefusesWhatMakesNoSenseByTheNameOfTheParam) {
+  const Probe probe = collectives::Probes({}).at(0);
+  const std::pair<const char*, Value> senseless[] = {
+      {"ranks", std::int64_t{1}},  {"ranks", std::int64_t{-2}},    {"bytes", std::int64_t{0}},
+      {"bytes", std::int64_t{6}},  {"dtype", std::string("fp99")}, {"redop", std::string("xor")},
+      {"nodes", std::int64_t{3}},  {"mode", std::string("fast")},  {"cache", std::string("warm")},
+      {"bytes", std::int64_t{-4}}, {"placement", std::string("")}};
+  for (const auto& [name, value] : senseless) {
+    try {
+      probe.unfold(With(probe.defaults, name, value));
+      ADD_FAILURE() << name << " = " << ToText(value) << " was taken";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(name)) << ToText(value);
+    }
+  }
+}
+
+TEST(AllReduceProbe, IsSkippedWithTheReasonOfTheModuleThatIsMissing) {
+  const Modules none = Modules::Load({});
+  assay::Setup setup;
+  setup.modules = &none;
+  const Probe probe = collectives::Probes(setup).at(0);
+  const Prepared prepared = probe.unfold(probe.defaults).at(0).prepare(1);
+  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+  EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("libassay-mpi.so"));
+  EXPECT_THAT(std::get<Skipped>(prepared).remedy, HasSubstr("apt-get install"));
+}
+
+}  // namespace
+}  // namespace assay

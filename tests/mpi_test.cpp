@@ -1,0 +1,249 @@
+// The real thing: Open MPI's mpirun, its library through the mpi module, and real processes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <thread>
+
+#include "collectives/collectives.h"
+#include "collectives/launch.h"
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+using testing::HasSubstr;
+
+namespace fs = std::filesystem;
+
+const std::string kProgram = RANKS_PROGRAM;
+
+std::string ReadAll(const fs::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The processes that run the worker, in order of their ids.
+std::vector<pid_t> Workers() {
+  std::vector<pid_t> workers;
+  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
+    const std::string command = ReadAll(entry.path() / "cmdline");
+    if (command == kProgram + '\0' + "--worker" + '\0') {
+      workers.push_back(std::stoi(entry.path().filename().string()));
+    }
+  }
+  std::sort(workers.begin(), workers.end());
+  return workers;
+}
+
+// Clock ticks of processor time that a process has used.
+long Ticks(pid_t pid) {
+  const std::string stat = ReadAll("/proc/" + std::to_string(pid) + "/stat");
+  std::istringstream words(stat.substr(stat.rfind(')') + 2));
+  std::string ignored;
+  for (int i = 0; i < 11; ++i) words >> ignored;
+  long user = 0;
+  long system = 0;
+  words >> user >> system;
+  return user + system;
+}
+
+class Mpi : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (modules_.Find("mpi") == nullptr) {
+      GTEST_SKIP() << modules_.Entries().at(0).reason << ": " << modules_.Entries().at(0).remedy;
+    }
+    if (!FindProgram("mpirun")) GTEST_SKIP() << "no mpirun in PATH: apt-get install openmpi-bin";
+    setup_.modules = &modules_;
+    setup_.self = kProgram;
+  }
+
+  static Case CaseWith(const Probe& probe, const Params& values) {
+    Params params = probe.defaults;
+    for (const auto& [name, value] : values) params.at(name) = value;
+    return probe.unfold(params).at(0);
+  }
+  static std::unique_ptr<Workload> Ready(const Case& one) {
+    Prepared prepared = one.prepare(/*seed=*/11);
+    if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) throw Error(skipped->reason);
+    return std::get<std::unique_ptr<Workload>>(std::move(prepared));
+  }
+
+  Modules modules_ = Modules::Load({.folders = {MODULE_FOLDER}});
+  assay::Setup setup_ = {};
+};
+
+TEST_F(Mpi, SumsExactlyInEveryTypePlacementAndSize) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  for (const char* dtype : {"f32", "f64", "i32"}) {
+    for (const char* placement : {"out_of_place", "in_place"}) {
+      for (const std::int64_t bytes : {8, 4096, 1 << 20}) {
+        const auto workload = Ready(
+            CaseWith(probes[0], {{"dtype", dtype}, {"placement", placement}, {"bytes", bytes}}));
+        const Batch batch = workload->Run(3);
+        ASSERT_EQ(batch.per_unit.size(), 2u);
+        EXPECT_GT(batch.per_unit[0], Seconds(0));
+        // The sum of the larger of each pair is at least the larger of the sums.
+        EXPECT_GE(batch.time.count() * (1 + 1e-12), batch.per_unit[0].count());
+        EXPECT_GE(batch.time.count() * (1 + 1e-12), batch.per_unit[1].count());
+        const Checked checked = workload->Verify();
+        EXPECT_EQ(checked.checked, 2 * bytes / (std::string(dtype) == "f64" ? 8 : 4));
+        EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
+      }
+    }
+  }
+}
+
+TEST_F(Mpi, SaysWhichLibraryAndProcessorsItRanOn) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const Facts facts = Ready(CaseWith(probes[0], {}))->Describe();
+  EXPECT_THAT(std::get<std::string>(facts.at("mpi")), HasSubstr("MPI"));
+  EXPECT_THAT(std::get<std::string>(facts.at("processors_by_rank")), HasSubstr(" | "));
+  EXPECT_TRUE(std::holds_alternative<bool>(facts.at("oversubscribed")));
+  EXPECT_EQ(collectives::Software(setup_).at("mpi"), std::get<std::string>(facts.at("mpi")));
+}
+
+TEST_F(Mpi, MoreRanksThanCoresStillSum) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const auto ranks = std::int64_t{std::thread::hardware_concurrency()} + 1;
+  const auto workload = Ready(CaseWith(probes[0], {{"ranks", ranks}, {"bytes", std::int64_t{64}}}));
+  EXPECT_EQ(workload->Run(2).per_unit.size(), static_cast<std::size_t>(ranks));
+  EXPECT_EQ(workload->Verify().wrong, 0);
+  EXPECT_EQ(workload->Describe().at("oversubscribed"), Fact(true));
+}
+
+TEST_F(Mpi, OneLaunchServesAllCasesAndEndsWithTheProbe) {
+  {
+    const std::vector<Probe> probes = collectives::Probes(setup_);
+    Ready(CaseWith(probes[0], {{"dtype", "f32"}}))->Run(1);
+    const std::vector<pid_t> first = Workers();
+    EXPECT_EQ(first.size(), 2u);
+    Ready(CaseWith(probes[0], {{"dtype", "f64"}}))->Run(1);
+    EXPECT_EQ(Workers(), first);
+  }
+  EXPECT_TRUE(Workers().empty());
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "a child was not waited for";
+}
+
+TEST_F(Mpi, RanksThatWaitLeaveTheirCoresToOthers) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const auto workload = Ready(CaseWith(probes[0], {}));
+  workload->Run(1);
+  long before = 0;
+  for (const pid_t pid : Workers()) before += Ticks(pid);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  long after = 0;
+  for (const pid_t pid : Workers()) after += Ticks(pid);
+  // Two spinning ranks would use a second of processor time in half a second.
+  EXPECT_LT(static_cast<double>(after - before) / static_cast<double>(sysconf(_SC_CLK_TCK)), 0.1);
+}
+
+TEST_F(Mpi, ARankThatDiesIsOneSentenceAndTheNextCaseLaunchesAgain) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const Case one = CaseWith(probes[0], {});
+  const auto workload = Ready(one);
+  workload->Run(1);
+  const std::vector<pid_t> workers = Workers();
+  ASSERT_EQ(workers.size(), 2u);
+  kill(workers[1], SIGKILL);
+  try {
+    workload->Run(1000000);
+    ADD_FAILURE() << "a dead rank was overlooked";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("the 2 ranks of"));
+    EXPECT_THAT(error.what(), HasSubstr("ended early"));
+    EXPECT_THAT(error.what(), testing::Not(HasSubstr("\n")));
+  }
+  EXPECT_TRUE(Workers().empty());
+  EXPECT_EQ(Ready(one)->Run(1).per_unit.size(), 2u);
+}
+
+TEST_F(Mpi, ALauncherThatIsKilledTakesItsRanksAlong) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const auto workload = Ready(CaseWith(probes[0], {}));
+  const std::vector<pid_t> workers = Workers();
+  ASSERT_EQ(workers.size(), 2u);
+  const std::string stat = ReadAll("/proc/" + std::to_string(workers[0]) + "/stat");
+  char state = 0;
+  pid_t launcher = 0;
+  std::istringstream(stat.substr(stat.rfind(')') + 2)) >> state >> launcher;
+  kill(launcher, SIGKILL);
+  EXPECT_THROW(workload->Run(1), Error);
+  for (int tries = 0; tries < 200 && !Workers().empty(); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_TRUE(Workers().empty());
+}
+
+TEST_F(Mpi, WithoutMpirunSaysHowToGetIt) {
+  const std::string path = getenv("PATH");
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  setenv("PATH", "/nonexistent", 1);
+  const Prepared prepared = CaseWith(probes[0], {}).prepare(1);
+  setenv("PATH", path.c_str(), 1);
+  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+  EXPECT_EQ(std::get<Skipped>(prepared).remedy, "apt-get install openmpi-bin");
+}
+
+TEST_F(Mpi, UnderALauncherNeverLaunches) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_ID"}) {
+    setenv(name, "1", 1);
+    const Prepared prepared = CaseWith(probes[0], {}).prepare(1);
+    unsetenv(name);
+    ASSERT_TRUE(std::holds_alternative<Skipped>(prepared)) << name;
+    EXPECT_THAT(std::get<Skipped>(prepared).remedy, HasSubstr("mpirun -np 2"));
+  }
+  EXPECT_TRUE(Workers().empty());
+}
+
+TEST_F(Mpi, SeveralNodesNeedALauncherOfTheirOwn) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const Prepared prepared = CaseWith(probes[0], {{"nodes", std::int64_t{2}}}).prepare(1);
+  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+}
+
+// Runs a command line; its output and errors together.
+std::string OutputOf(const std::string& command, int* status) {
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  std::string output;
+  for (int c; (c = std::fgetc(pipe)) != EOF;) output += static_cast<char>(c);
+  *status = WEXITSTATUS(pclose(pipe));
+  return output;
+}
+
+constexpr const char* kAsRoot =
+    "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PRTE_ALLOW_RUN_AS_ROOT=1 "
+    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1 ";
+
+TEST_F(Mpi, UnderMpirunRankZeroMeasuresOnAllRanks) {
+  int status = 0;
+  EXPECT_EQ(OutputOf(kAsRoot + ("mpirun --oversubscribe -np 3 " + kProgram), &status),
+            "bytes=1048576,cache=rewritten,dtype=f32,mode=latency,nodes=1,placement=out_of_place,"
+            "ranks=3,redop=sum\n"
+            "units 3 checked 786432 wrong 0\n");
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(Mpi, RanksThatCantFindEachOtherRefuseToRun) {
+  // As started by the launcher of an MPI that isn't the module's.
+  int status = 0;
+  EXPECT_THAT(OutputOf(kAsRoot + ("PMI_SIZE=4 " + kProgram), &status),
+              HasSubstr("the launcher started 4 processes, but Open MPI"));
+  EXPECT_EQ(status, 2);
+}
+
+}  // namespace
+}  // namespace assay
