@@ -1,4 +1,5 @@
-// Runs matched case by case, with intervals and verdicts.
+// Runs matched case by case, with intervals and verdicts. results/METRICS.md says how each figure
+// comes about.
 #pragma once
 
 #include <optional>
@@ -14,6 +15,10 @@ namespace assay {
 enum class Verdict { kSame, kFaster, kSlower, kUnclear };
 std::string_view ToText(Verdict verdict);
 
+// `change` is a factor of speed, [L, U] its interval less 1 and m the margin: same if -m < L and
+// U < m; else faster if L > 0; slower if U < 0; else unclear.
+Verdict Judge(const Interval& change, double margin);
+
 struct Side {
   std::vector<Run> runs = {};
   std::vector<std::string> names = {};  // file names, as given
@@ -23,23 +28,32 @@ struct Side {
 struct CompareOptions {
   std::optional<double> within = {};  // the margin; unset: 1 %, network 3 %, storage 5 %
   double confidence = 0.95;
-  bool force = false;  // unlike methods, divisions and `direct`s too
+  // Compares unlike methods, and software of unlike divisions per dollar. Storage whose `direct`
+  // was not found out alike is never compared.
+  bool force = false;
 };
 
 struct CompareRow {
   std::string probe = {};
-  std::string backend = {};
+  std::string backend = {};  // the candidate's
   Params params = {};
   double baseline = 0;  // speeds, in `unit`
   double candidate = 0;
   std::string unit = {};
-  Interval change = {};  // factor of speed, candidate / baseline; Holm-adjusted over all rows
+  Interval change = {};   // factor of speed, candidate / baseline; Holm-adjusted over all rows
+  double confidence = 0;  // that the adjusted interval has
+  double margin = 0;      // m of the verdict
   Verdict verdict = Verdict::kUnclear;
   double resolution = 0;                      // (U - L) / 2
-  std::optional<int> more_runs = {};          // to reach the margin
+  std::optional<int> more_runs = {};          // a side, to reach the margin; at most kManyRuns
   std::optional<double> per_usd_change = {};  // factor of work per dollar
+  // The same at the ends of the offers' price ranges. No confidence: a range is no sample.
+  std::optional<Interval> per_usd_envelope = {};
+  std::optional<Verdict> per_usd_verdict = {};
   std::string note = {};
 };
+// More runs than that to reach the margin are not counted.
+inline constexpr int kManyRuns = 1000;
 
 struct Comparison {
   Side baseline = {};
@@ -51,7 +65,39 @@ struct Comparison {
   std::vector<std::string> notes = {};        // what is said above the table
 };
 
-// Throws Error where the sides have no case in common (and says what is only in one of them).
+// Throws Error where the sides have no case in common (and says what is only in one of them), or
+// where a run holds figures of a stand-in library.
 Comparison Compare(Side baseline, Side candidate, const CompareOptions& options);
+
+// "closed": a clean build in an image with a digest, a named suite with its hash, default
+// algorithms, and no setting in the environment; "open": anything else.
+std::string DivisionOf(const Run& run);
+
+struct RankEntry {
+  std::size_t side = 0;  // index into Ranking::sides
+  std::string backend = {};
+  double speed = 0;
+  int by_speed = 0;  // rank from 1; equal where statistically tied with the first of that rank
+  std::optional<double> usd = {};  // RankedCase::cost_label
+  std::optional<int> by_usd = {};  // absent where not ranked; `note` says why
+  std::string note = {};
+};
+
+struct RankedCase {
+  std::string probe = {};
+  Params params = {};
+  std::string unit = {};
+  std::string cost_label = {};
+  std::vector<RankEntry> entries = {};  // fastest first
+};
+
+struct Ranking {
+  std::vector<Side> sides = {};
+  std::vector<RankedCase> cases = {};
+  std::vector<std::string> notes = {};
+};
+
+// Every case that at least two sides measured. Throws Error as Compare does.
+Ranking Rank(std::vector<Side> sides, const CompareOptions& options);
 
 }  // namespace assay

@@ -71,13 +71,6 @@ std::optional<Rate> RateAt(const Record& record, std::optional<double> seconds) 
   return Rate{.value = counted->amount / *seconds, .unit = counted->unit};
 }
 
-bool HoldsAccelerator(const Run& run) {
-  return std::any_of(run.nodes.begin(), run.nodes.end(), [](const Node& node) {
-    return std::any_of(node.accelerators.begin(), node.accelerators.end(),
-                       [](const Accelerator& a) { return a.present > 0; });
-  });
-}
-
 // Why a record can't be the headline, or "".
 std::string Unfit(const Record& record) {
   constexpr std::size_t kRounds = 5;
@@ -108,6 +101,32 @@ bool IsNetwork(const std::string& probe) {
                                                        "broadcast",  "reduce",     "all_to_all",
                                                        "gather",     "scatter",    "send_recv"};
   return std::find(kProbes.begin(), kProbes.end(), probe) != kProbes.end();
+}
+
+bool HoldsAccelerator(const Run& run) {
+  return std::any_of(run.nodes.begin(), run.nodes.end(), [](const Node& node) {
+    return std::any_of(node.accelerators.begin(), node.accelerators.end(),
+                       [](const Accelerator& a) { return a.present > 0; });
+  });
+}
+
+std::optional<std::string> PartUsed(const Run& run, const std::string& device_kind) {
+  double used = 0;
+  double present = 0;
+  for (const Node& node : run.nodes) {
+    if (device_kind == "gpu") {
+      for (const Accelerator& accelerator : node.accelerators) {
+        used += accelerator.used;
+        present += accelerator.present;
+      }
+    } else {
+      const double cores = node.cpu.cores_used;
+      used += node.cpu.quota ? std::min(cores, *node.cpu.quota) : cores;
+      present += node.cpu.cores_present;
+    }
+  }
+  if (used >= present) return std::nullopt;
+  return fmt::format("{:g} of {:g}", used, present);
 }
 
 std::optional<double> MedianTime(const Record& record) {

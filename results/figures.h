@@ -25,6 +25,11 @@ struct Rate {
 std::string DeviceKind(const Record& record);
 // all_reduce and its family: what crosses a network between ranks.
 bool IsNetwork(const std::string& probe);
+// "1 of 8" where the run used a part of what the node has of that kind of device: accelerators, or
+// cores (a container's quota counts). The whole node is paid all the same.
+std::optional<std::string> PartUsed(const Run& run, const std::string& device_kind);
+// A node of the run holds an accelerator, used or not.
+bool HoldsAccelerator(const Run& run);
 
 // The median batch time of one iteration over all rounds, seconds; nothing where none was measured.
 std::optional<double> MedianTime(const Record& record);

@@ -1,1 +1,444 @@
-// Not written yet.
+#include "results/compare.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "results/error.h"
+#include "results/figures.h"
+
+namespace assay {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+// Within a test, Run is a member of testing::Test.
+using OneRun = Run;
+using Runs = std::vector<Run>;
+
+// A case whose rounds took these times; 10^12 operations each, so that 1 s is 1 TFLOP/s.
+Record Gemm(std::int64_t m, const std::vector<double>& round_times) {
+  Record record = {.probe = "gemm",
+                   .params = {{"dtype", std::string("f32")},
+                              {"m", m},
+                              {"n", std::int64_t{64}},
+                              {"k", std::int64_t{64}}},
+                   .backend = "onednn",
+                   .work = {.flops = 1'000'000'000'000, .formula = "gemm/2mnk"}};
+  for (const double time : round_times) record.rounds.push_back({.batch = 1, .time_s = {time}});
+  return record;
+}
+
+Record Storage(const std::string& direct, const std::vector<double>& round_times) {
+  Record record = Gemm(1, round_times);
+  record.probe = "storage";
+  record.params = {{"pattern", std::string("read")}, {"block_bytes", std::int64_t{1048576}}};
+  record.backend = "io_uring";
+  record.work = {.bytes = 1048576, .ops = 1};
+  record.facts["direct"] = direct;
+  return record;
+}
+
+Run RunOf(std::vector<Record> records, const std::string& node_id = "n1",
+          const std::string& instance = "m7i.large") {
+  Node node = {.node_id = node_id};
+  node.identity.instance.value = instance;
+  node.cpu = {.model = "Xeon", .cores_present = 2, .cores_used = 2};
+  return {.rounds = 5, .assay = {.version = "0.1.0"}, .nodes = {node}, .records = records};
+}
+
+Side SideOf(Runs runs, std::optional<double> usd_per_hour = {}) {
+  Side side = {.runs = std::move(runs)};
+  for (std::size_t i = 0; i < side.runs.size(); ++i) {
+    side.names.push_back("run" + std::to_string(i + 1) + ".json");
+  }
+  if (usd_per_hour) side.offer = Offer{.offered = true, .usd_per_hour = usd_per_hour};
+  return side;
+}
+
+// Runs of one node: each run's rounds differ by 1 % around its own time.
+Runs RunsOf(const std::vector<double>& times, const std::string& node_id = "n1") {
+  Runs runs;
+  for (const double time : times) {
+    runs.push_back(RunOf({Gemm(64, {time * 0.99, time, time * 1.01})}, node_id));
+  }
+  return runs;
+}
+
+std::string ErrorOf(const Side& a, const Side& b, const CompareOptions& options = {}) {
+  try {
+    Compare(a, b, options);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Judge, AnIntervalAcrossZeroIsUnclear) {
+  EXPECT_EQ(Judge({.estimate = 1.01, .low = 0.98, .high = 1.04}, 0.01), Verdict::kUnclear);
+}
+
+TEST(Judge, WithinTheMarginIsSameEvenWhereItExcludesZero) {
+  EXPECT_EQ(Judge({.estimate = 1.004, .low = 1.001, .high = 1.008}, 0.01), Verdict::kSame);
+  EXPECT_EQ(Judge({.estimate = 1, .low = 0.995, .high = 1.005}, 0.01), Verdict::kSame);
+}
+
+TEST(Judge, BeyondZeroIsFasterOrSlower) {
+  EXPECT_EQ(Judge({.estimate = 1.02, .low = 1.001, .high = 1.03}, 0.01), Verdict::kFaster);
+  EXPECT_EQ(Judge({.estimate = 0.97, .low = 0.95, .high = 0.999}, 0.01), Verdict::kSlower);
+}
+
+TEST(Compare, SpeedsAndTheirChangePointTheSameWay) {
+  const Comparison comparison =
+      Compare(SideOf(RunsOf({1.0, 1.001, 0.999})), SideOf(RunsOf({0.5, 0.501, 0.499})), {});
+  ASSERT_EQ(comparison.rows.size(), 1u);
+  const CompareRow& row = comparison.rows[0];
+  EXPECT_NEAR(row.baseline, 1e12, 1e9);
+  EXPECT_NEAR(row.candidate, 2e12, 2e9);
+  EXPECT_EQ(row.unit, "FLOP/s");
+  EXPECT_NEAR(row.change.estimate, 2, 0.01);
+  EXPECT_EQ(row.verdict, Verdict::kFaster);
+  EXPECT_EQ(row.change.level, "each side: 3 runs, this node");
+}
+
+// Rounds of three runs on each side: pooled, they would be nine units of 1 % and the 3 % between
+// the runs would look settled. The unit is the run, so that Student's t has 4 degrees of freedom.
+TEST(Compare, RoundsOfDifferentRunsAreNeverPooled) {
+  const std::vector<double> a = {1.00, 1.05, 0.95};
+  const std::vector<double> b = {1.03, 1.08, 0.98};
+  const Comparison comparison = Compare(SideOf(RunsOf(a)), SideOf(RunsOf(b)), {});
+  const CompareRow& row = comparison.rows[0];
+  EXPECT_EQ(row.verdict, Verdict::kUnclear);
+  EXPECT_EQ(row.change.units, 6);
+  std::vector<double> log_a;
+  std::vector<double> log_b;
+  for (const double t : a) log_a.push_back(-std::log(t));
+  for (const double t : b) log_b.push_back(-std::log(t));
+  const double rounds = (std::log(0.99) + std::log(1.01)) / 3;  // alike in every run
+  const Interval expected = RatioInterval(log_a, log_b);
+  EXPECT_NEAR(row.change.low, expected.low, 1e-12);
+  EXPECT_NEAR(row.change.high, expected.high, 1e-12);
+  EXPECT_LT(std::abs(rounds), 1e-3);
+}
+
+TEST(Compare, SeveralNodesAreTheUnitsAndTheirRunsAreAveragedFirst) {
+  Runs a;
+  Runs b;
+  for (int node = 0; node < 3; ++node) {
+    const std::string id = std::to_string(node);
+    for (const double time : {1.0 + 0.01 * node, 1.02 + 0.01 * node}) {
+      a.push_back(RunOf({Gemm(64, {time, time})}, "a" + id, "p5.48xlarge"));
+      b.push_back(RunOf({Gemm(64, {time, time})}, "b" + id, "p4d.24xlarge"));
+    }
+  }
+  const Comparison comparison = Compare(SideOf(a), SideOf(b), {});
+  EXPECT_EQ(comparison.rows[0].change.units, 6);
+  EXPECT_EQ(comparison.rows[0].change.level, "3 nodes, p4d.24xlarge against 3 nodes, p5.48xlarge");
+  EXPECT_THAT(comparison.notes, IsEmpty());
+}
+
+TEST(Compare, TwoNodesSayNothingOfTheirType) {
+  Runs a = RunsOf({1.0}, "a1");
+  a.push_back(RunsOf({1.01}, "a2")[0]);
+  const Comparison comparison = Compare(SideOf(a), SideOf(RunsOf({1.0, 1.1}, "b1")), {});
+  EXPECT_EQ(comparison.rows[0].change.level, "2 runs, this node against 2 nodes, these nodes");
+  EXPECT_THAT(comparison.notes, Contains(HasSubstr("not about instance types")));
+}
+
+// noise.csv has 3 % for compute, for each side that has one run: 3 % x sqrt(2) in quadrature.
+TEST(Compare, OneRunASideTakesTheSpreadBetweenRunsFromTheTableAndSaysSo) {
+  const Side side = SideOf({RunOf({Gemm(64, {1, 1, 1, 1, 1})})});
+  const Comparison comparison = Compare(side, side, {});
+  const double reach = 1.959963984540054 * 0.03 * std::sqrt(2.0);
+  EXPECT_NEAR(comparison.rows[0].change.low, std::exp(-reach), 1e-9);
+  EXPECT_NEAR(comparison.rows[0].change.high, std::exp(reach), 1e-9);
+  EXPECT_EQ(comparison.rows[0].verdict, Verdict::kUnclear);
+  EXPECT_EQ(comparison.rows[0].change.level, "each side: 5 rounds, this run");
+  EXPECT_THAT(comparison.notes, Contains(HasSubstr("noise.csv")));
+  EXPECT_THAT(comparison.notes, Contains(HasSubstr("compute 3 %")));
+}
+
+TEST(Compare, SeveralRunsNeedNoTable) {
+  const Comparison comparison = Compare(SideOf(RunsOf({1, 1.01})), SideOf(RunsOf({1, 1.02})), {});
+  EXPECT_THAT(comparison.notes, Not(Contains(HasSubstr("noise.csv"))));
+}
+
+TEST(Compare, StorageIsNoisierThanCompute) {
+  const Side side = SideOf({RunOf({Storage("proved", {1, 1, 1}), Gemm(64, {1, 1, 1})})});
+  const Comparison comparison = Compare(side, side, {});
+  ASSERT_EQ(comparison.rows.size(), 2u);
+  EXPECT_GT(comparison.rows[1].resolution, 5 * comparison.rows[0].resolution);
+  EXPECT_EQ(comparison.rows[0].margin, 0.01);
+  EXPECT_EQ(comparison.rows[1].margin, 0.05);
+}
+
+TEST(Compare, TheMarginIsAnOption) {
+  const Comparison comparison = Compare(SideOf(RunsOf({1.0, 1.001, 0.999})),
+                                        SideOf(RunsOf({1.03, 1.031, 1.029})), {.within = 0.05});
+  EXPECT_EQ(comparison.rows[0].verdict, Verdict::kSame);
+}
+
+// Two cases, both 4 standard errors or so apart: alone each would be judged at 95 %, together the
+// clearer one at 97.5 % and, it being clear, the other at 95 %.
+TEST(Compare, IntervalsAreHolmAdjustedOverTheRows) {
+  const auto runs = [](double gemm_64, double gemm_65) {
+    Runs all;
+    for (const double noise : {0.99, 1.0, 1.01, 1.0}) {
+      all.push_back(RunOf({Gemm(64, {gemm_64 * noise}), Gemm(65, {gemm_65 * noise})}));
+    }
+    return all;
+  };
+  const Comparison clear = Compare(SideOf(runs(1, 1)), SideOf(runs(1.10, 1.02)), {});
+  EXPECT_NEAR(clear.rows[0].confidence, 0.975, 1e-12);
+  EXPECT_NEAR(clear.rows[1].confidence, 0.95, 1e-12);
+  EXPECT_EQ(clear.rows[1].verdict, Verdict::kSlower);
+  // Where not even the clearest is clear, all keep its level.
+  const Comparison unclear = Compare(SideOf(runs(1, 1)), SideOf(runs(1.01, 1.002)), {});
+  EXPECT_NEAR(unclear.rows[0].confidence, 0.975, 1e-12);
+  EXPECT_NEAR(unclear.rows[1].confidence, 0.975, 1e-12);
+}
+
+TEST(Compare, ResolutionAndTheRunsThatWouldReachTheMargin) {
+  const Comparison comparison =
+      Compare(SideOf(RunsOf({0.98, 1.0, 1.02, 1.0})), SideOf(RunsOf({0.98, 1.0, 1.02, 1.0})), {});
+  const CompareRow& row = comparison.rows[0];
+  EXPECT_DOUBLE_EQ(row.resolution, (row.change.high - row.change.low) / 2);
+  ASSERT_TRUE(row.more_runs.has_value());
+  // Half width t s sqrt(2/n) with s = 1.633 %: n = 22 gives 0.994 %, n = 21 gives 1.019 %.
+  EXPECT_EQ(*row.more_runs, 22 - 4);
+  const Comparison wide = Compare(comparison.baseline, comparison.candidate, {.within = 0.5});
+  EXPECT_FALSE(wide.rows[0].more_runs.has_value()) << "it is reached already";
+}
+
+TEST(Compare, CasesOfOneSideAreNamed) {
+  Record failed = Gemm(66, {});
+  failed.status = Status::kFailed;
+  failed.reason = "out of memory";
+  const Comparison comparison =
+      Compare(SideOf({RunOf({Gemm(64, {1}), Gemm(65, {1}), Gemm(66, {1})})}),
+              SideOf({RunOf({Gemm(64, {1}), Gemm(67, {1}), failed})}), {});
+  EXPECT_EQ(comparison.rows.size(), 1u);
+  EXPECT_THAT(comparison.only_baseline,
+              ElementsAre(HasSubstr("65"), HasSubstr("failed: out of memory in the candidate")));
+  EXPECT_THAT(comparison.only_candidate, ElementsAre(HasSubstr("67")));
+}
+
+TEST(Compare, NothingInCommonIsAnErrorThatNamesBoth) {
+  const std::string error =
+      ErrorOf(SideOf({RunOf({Gemm(64, {1})})}), SideOf({RunOf({Gemm(65, {1})})}));
+  EXPECT_THAT(error, HasSubstr("no case in common"));
+  EXPECT_THAT(error, HasSubstr("64"));
+  EXPECT_THAT(error, HasSubstr("65"));
+}
+
+TEST(Compare, OneBackendASideIsPairedWhateverItsName) {
+  Record native = Gemm(64, {1});
+  native.backend = "native";
+  const Comparison comparison =
+      Compare(SideOf({RunOf({Gemm(64, {1})})}), SideOf({RunOf({native})}), {});
+  ASSERT_EQ(comparison.rows.size(), 1u);
+  EXPECT_EQ(comparison.rows[0].note, "onednn against native");
+}
+
+TEST(Compare, SeveralBackendsArePairedByName) {
+  Record native = Gemm(64, {2});
+  native.backend = "native";
+  Record other = Gemm(64, {3});
+  other.backend = "blis";
+  const Comparison comparison =
+      Compare(SideOf({RunOf({Gemm(64, {1}), native})}), SideOf({RunOf({native, other})}), {});
+  ASSERT_EQ(comparison.rows.size(), 1u);
+  EXPECT_EQ(comparison.rows[0].backend, "native");
+  EXPECT_DOUBLE_EQ(comparison.rows[0].change.estimate, 1);
+  EXPECT_THAT(comparison.only_baseline, ElementsAre(HasSubstr("onednn")));
+  EXPECT_THAT(comparison.only_candidate, ElementsAre(HasSubstr("blis")));
+}
+
+TEST(Compare, ACpuIsNotPairedWithAnAccelerator) {
+  Record gpu = Gemm(64, {0.01});
+  gpu.backend = "cublaslt";
+  EXPECT_THAT(ErrorOf(SideOf({RunOf({Gemm(64, {1})})}), SideOf({RunOf({gpu})})),
+              HasSubstr("no case in common"));
+}
+
+TEST(Compare, UnlikeMethodsAreComparedOnlyByForce) {
+  Record newer = Gemm(64, {1});
+  newer.method = 2;
+  const Side a = SideOf({RunOf({Gemm(64, {1}), Gemm(65, {1})})});
+  const Side b = SideOf({RunOf({newer, Gemm(65, {1})})});
+  const Comparison comparison = Compare(a, b, {});
+  EXPECT_EQ(comparison.rows.size(), 1u);
+  EXPECT_THAT(comparison.notes, Contains(HasSubstr("method 1 against 2")));
+  EXPECT_THAT(comparison.only_baseline, IsEmpty());
+  const Comparison forced = Compare(a, b, {.force = true});
+  ASSERT_EQ(forced.rows.size(), 2u);
+  EXPECT_EQ(forced.rows[0].note, "method 1 against 2");
+}
+
+TEST(Compare, StorageThatWasReachedUnlikeIsNeverCompared) {
+  const Side a = SideOf({RunOf({Storage("proved", {1}), Gemm(64, {1})})});
+  const Side b = SideOf({RunOf({Storage("refuted", {1}), Gemm(64, {1})})});
+  for (const bool force : {false, true}) {
+    const Comparison comparison = Compare(a, b, {.force = force});
+    ASSERT_EQ(comparison.rows.size(), 1u);
+    EXPECT_EQ(comparison.rows[0].probe, "gemm");
+    EXPECT_THAT(comparison.notes, Contains(HasSubstr("direct is proved against refuted")));
+  }
+  EXPECT_EQ(Compare(a, a, {}).rows.size(), 2u);
+}
+
+TEST(Compare, AStandInMeasuresNothing) {
+  Record fake = Gemm(64, {1});
+  fake.backend = "stand-in";
+  EXPECT_THAT(ErrorOf(SideOf({RunOf({Gemm(64, {1})})}), SideOf({RunOf({fake})})),
+              HasSubstr("run1.json holds figures of a stand-in library"));
+}
+
+TEST(Compare, WorkPerDollarIsSpeedOverPrice) {
+  const Comparison comparison = Compare(SideOf(RunsOf({1.0, 1.001, 0.999}), 2.0),
+                                        SideOf(RunsOf({1.0, 1.001, 0.999}), 1.0), {});
+  const CompareRow& row = comparison.rows[0];
+  EXPECT_NEAR(row.per_usd_change.value(), 2, 1e-12);
+  EXPECT_EQ(row.per_usd_verdict, Verdict::kFaster);
+  EXPECT_FALSE(row.per_usd_envelope.has_value());
+}
+
+TEST(Compare, ARangeOfPricesIsAnEnvelopeThatTheVerdictHasToHoldIn) {
+  Side a = SideOf(RunsOf({1.0, 1.001, 0.999}), 2.0);
+  Side b = SideOf(RunsOf({1.0, 1.001, 0.999}), 1.0);
+  b.offer->usd_low = 0.8;
+  b.offer->usd_high = 2.5;
+  const CompareRow row = Compare(a, b, {}).rows[0];
+  EXPECT_NEAR(row.per_usd_envelope->low, 0.8, 1e-12);
+  EXPECT_NEAR(row.per_usd_envelope->high, 2.5, 1e-12);
+  EXPECT_EQ(row.per_usd_verdict, Verdict::kUnclear);
+}
+
+TEST(Compare, APartOfANodeIsNotComparedPerDollar) {
+  Runs runs = RunsOf({1, 1, 1});
+  for (OneRun& run : runs) run.nodes[0].cpu.quota = 1.4;
+  const Comparison comparison = Compare(SideOf(RunsOf({1, 1, 1}), 1.0), SideOf(runs, 1.0), {});
+  EXPECT_FALSE(comparison.rows[0].per_usd_change.has_value());
+  EXPECT_THAT(comparison.rows[0].note, HasSubstr("1.4 of 2 used"));
+}
+
+TEST(Compare, ACpuCaseIsNotPricedOnANodeThatIsPaidForItsAccelerators) {
+  Runs runs = RunsOf({1, 1, 1});
+  for (OneRun& run : runs) run.nodes[0].accelerators = {{.name = "H100", .present = 8}};
+  const Comparison comparison = Compare(SideOf(RunsOf({1, 1, 1}), 1.0), SideOf(runs, 1.0), {});
+  EXPECT_FALSE(comparison.rows[0].per_usd_change.has_value());
+  EXPECT_THAT(comparison.rows[0].note, HasSubstr("accelerators"));
+}
+
+OneRun Closed(OneRun run) {
+  run.assay.image_digest = "sha256:0123";
+  run.assay.commit = "abc1234";
+  run.suite = {.name = "quick", .version = 1, .sha256 = "9f"};
+  return run;
+}
+
+TEST(Division, IsComputedFromTheFile) {
+  const OneRun closed = Closed(RunOf({Gemm(64, {1})}));
+  EXPECT_EQ(DivisionOf(closed), "closed");
+  OneRun changed = closed;
+  changed.division = "closed";  // never declared
+  changed.assay.dirty = true;
+  EXPECT_EQ(DivisionOf(changed), "open");
+  changed = closed;
+  changed.assay.image_digest.reset();
+  EXPECT_EQ(DivisionOf(changed), "open");
+  changed = closed;
+  changed.records[0].params["algo"] = std::string("tuned");
+  EXPECT_EQ(DivisionOf(changed), "open");
+  changed = closed;
+  changed.nodes[0].env["NCCL_ALGO"] = "Ring";
+  EXPECT_EQ(DivisionOf(changed), "open");
+  changed = closed;
+  changed.suite.sha256 = "";
+  EXPECT_EQ(DivisionOf(changed), "open");
+}
+
+TEST(Compare, DifferentSoftwareIsSaidFirstAndNotPriced) {
+  const Side closed = SideOf({Closed(RunOf({Gemm(64, {1, 1})}))}, 1.0);
+  const Side open = SideOf({RunOf({Gemm(64, {1, 1})})}, 1.0);
+  const Comparison comparison = Compare(closed, open, {});
+  EXPECT_THAT(comparison.notes.front(), HasSubstr("different software"));
+  EXPECT_FALSE(comparison.rows[0].per_usd_change.has_value());
+  EXPECT_TRUE(Compare(closed, open, {.force = true}).rows[0].per_usd_change.has_value());
+}
+
+TEST(Compare, AnInterruptedRunIsSaid) {
+  OneRun run = RunOf({Gemm(64, {1, 1})});
+  run.complete = false;
+  run.status = "interrupted";
+  const Comparison comparison = Compare(SideOf({run}), SideOf({RunOf({Gemm(64, {1})})}), {});
+  EXPECT_THAT(comparison.notes, Contains("run1.json: interrupted, 2 of 5 rounds"));
+}
+
+TEST(Compare, WhatDiffersInTheSurroundingsIsSaidInWords) {
+  OneRun a = RunOf({Gemm(64, {1})});
+  OneRun b = a;
+  b.nodes[0].cpu.model = "EPYC";
+  b.nodes[0].cpu.quota = 1.4;
+  b.nodes[0].software = {{"onednn", "3.7"}};
+  b.nodes[0].notes = {{.what = "CPU governor is 'powersave'", .remedy = "…"}};
+  const Comparison comparison = Compare(SideOf({a}), SideOf({b}), {});
+  EXPECT_THAT(comparison.differences,
+              ElementsAre("CPU: Xeon against EPYC", "CPU quota: none against 1.4 cores",
+                          "CPU governor is 'powersave' (candidate only)", "onednn: - against 3.7"));
+  EXPECT_THAT(Compare(SideOf({a}), SideOf({a}), {}).differences, IsEmpty());
+}
+
+TEST(Rank, TiedFilesShareARank) {
+  const Ranking ranking =
+      Rank({SideOf(RunsOf({2.0, 2.001, 1.999})), SideOf(RunsOf({1, 1.002, 0.998})),
+            SideOf(RunsOf({1.001, 1.003, 0.999})), SideOf(RunsOf({4, 4.001, 4.002}))},
+           {});
+  ASSERT_EQ(ranking.cases.size(), 1u);
+  std::vector<std::size_t> sides;
+  std::vector<int> ranks;
+  for (const RankEntry& entry : ranking.cases[0].entries) {
+    sides.push_back(entry.side);
+    ranks.push_back(entry.by_speed);
+  }
+  EXPECT_THAT(sides, ElementsAre(1, 2, 0, 3));
+  EXPECT_THAT(ranks, ElementsAre(1, 1, 3, 4));
+}
+
+TEST(Rank, ByDollarTheSlowerMayComeFirstAndAPartOfANodeIsNotRanked) {
+  Runs part = RunsOf({1, 1.001, 0.999});
+  for (OneRun& run : part) run.nodes[0].cpu.cores_used = 1;
+  const Ranking ranking =
+      Rank({SideOf(RunsOf({1, 1.001, 0.999}), 4.0), SideOf(RunsOf({2, 2.002, 1.998}), 1.0),
+            SideOf(part, 0.1), SideOf(RunsOf({3, 3.001, 3.002}))},
+           {});
+  const std::vector<RankEntry>& entries = ranking.cases[0].entries;
+  ASSERT_EQ(entries.size(), 4u);
+  EXPECT_EQ(ranking.cases[0].cost_label, "$ per TFLOP/s-h");
+  const auto of_side = [&](std::size_t side) {
+    return *std::find_if(entries.begin(), entries.end(),
+                         [&](const RankEntry& entry) { return entry.side == side; });
+  };
+  EXPECT_EQ(of_side(0).by_usd, 2);
+  EXPECT_EQ(of_side(1).by_usd, 1);
+  EXPECT_FALSE(of_side(2).by_usd.has_value());
+  EXPECT_NEAR(of_side(2).usd.value(), 0.1, 1e-3);
+  EXPECT_EQ(of_side(2).note, "1 of 2 used, and all are paid");
+  EXPECT_FALSE(of_side(3).usd.has_value());
+}
+
+TEST(Rank, NothingMeasuredTwiceIsAnError) {
+  EXPECT_THROW(Rank({SideOf({RunOf({Gemm(64, {1})})}), SideOf({RunOf({Gemm(65, {1})})})}, {}),
+               Error);
+}
+
+}  // namespace
+}  // namespace assay

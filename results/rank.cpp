@@ -1,0 +1,158 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <numeric>
+
+#include "results/compare.h"
+#include "results/error.h"
+#include "results/figures.h"
+#include "results/sample.h"
+
+namespace assay {
+namespace {
+
+// One backend of one side, in one case.
+struct Entrant {
+  std::size_t side = 0;
+  std::string backend = {};
+  std::vector<InRun> runs = {};
+  Sample sample = {};
+  std::optional<double> cost = {};
+  std::string not_priced = {};
+};
+
+struct Field {
+  const Record* any = nullptr;
+  std::vector<Entrant> entrants = {};  // fastest first
+};
+
+// Ranks from 1 of `count` entrants, best first: one that isn't worse than the first of the rank
+// before it shares that rank.
+std::vector<int> RanksOf(std::size_t count,
+                         const std::function<bool(std::size_t, std::size_t)>& worse) {
+  std::vector<int> ranks(count);
+  std::size_t leader = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i > 0 && worse(leader, i)) leader = i;
+    ranks[i] = static_cast<int>(leader) + 1;
+  }
+  return ranks;
+}
+
+// Every case that at least two sides measured alike.
+std::vector<Field> FieldsOf(const Ranking& ranking, bool force, std::vector<std::string>& notes) {
+  std::map<std::string, Field> by_key;
+  for (std::size_t side = 0; side < ranking.sides.size(); ++side) {
+    for (const auto& [key, group] : GroupsOf(ranking.sides[side], force)) {
+      for (const auto& [backend, runs] : group.backends) {
+        Field& field = by_key[key];
+        field.any = group.any;
+        field.entrants.push_back({.side = side,
+                                  .backend = backend,
+                                  .runs = runs,
+                                  .sample = SampleOf(runs, group.any->probe),
+                                  .cost = CostOf(runs, ranking.sides[side].offer),
+                                  .not_priced = NotPriced(runs, group.kind)});
+      }
+    }
+  }
+  std::vector<Field> fields;
+  for (auto& [key, field] : by_key) {
+    std::vector<Entrant>& entrants = field.entrants;
+    if (entrants.front().side == entrants.back().side) continue;  // of one side only
+    const std::string direct = DirectOf(entrants.front().runs);
+    if (field.any->probe == "storage" &&
+        std::any_of(entrants.begin(), entrants.end(),
+                    [&](const Entrant& entrant) { return DirectOf(entrant.runs) != direct; })) {
+      notes.push_back(CaseWords(*field.any) + " is not ranked: direct differs between the files");
+      continue;
+    }
+    std::stable_sort(entrants.begin(), entrants.end(), [](const Entrant& l, const Entrant& r) {
+      return Mean(l.sample.units) > Mean(r.sample.units);
+    });
+    fields.push_back(std::move(field));
+  }
+  return fields;
+}
+
+RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, double confidence,
+                     double margin) {
+  const std::vector<Entrant>& entrants = field.entrants;
+  const auto change = [&](const Entrant& from, const Entrant& to) {
+    return ChangeOf(from.sample, to.sample, confidence);
+  };
+  const Record& measured = *entrants.front().runs.front().records.front();
+  const std::vector<Cost> costs = Costs(measured, 1);
+  RankedCase ranked = {.probe = measured.probe,
+                       .params = measured.params,
+                       .unit = Speed(measured)->unit,
+                       .cost_label = costs.empty() ? "" : costs.front().label};
+  const std::vector<int> by_speed =
+      RanksOf(entrants.size(), [&](std::size_t leader, std::size_t other) {
+        return Judge(change(entrants[leader], entrants[other]), margin) == Verdict::kSlower;
+      });
+  std::vector<std::size_t> priced;
+  for (std::size_t i = 0; i < entrants.size(); ++i) {
+    const Entrant& entrant = entrants[i];
+    ranked.entries.push_back({.side = entrant.side,
+                              .backend = entrant.backend,
+                              .speed = SpeedOf(entrant.runs),
+                              .by_speed = by_speed[i],
+                              .usd = entrant.cost,
+                              .note = entrant.cost ? entrant.not_priced : ""});
+    if (per_usd && entrant.cost && entrant.not_priced.empty()) priced.push_back(i);
+  }
+  if (priced.size() < 2) return ranked;
+  std::stable_sort(priced.begin(), priced.end(), [&](std::size_t left, std::size_t right) {
+    return *entrants[left].cost < *entrants[right].cost;
+  });
+  const std::vector<int> by_usd = RanksOf(priced.size(), [&](std::size_t leader, std::size_t i) {
+    const Entrant& from = entrants[priced[leader]];
+    const Entrant& to = entrants[priced[i]];
+    const Interval envelope = PriceEnvelope(*from.cost, *to.cost, *ranking.sides[from.side].offer,
+                                            *ranking.sides[to.side].offer);
+    return Judge(Widened(envelope, change(from, to)), margin) == Verdict::kSlower;
+  });
+  for (std::size_t i = 0; i < priced.size(); ++i) ranked.entries[priced[i]].by_usd = by_usd[i];
+  return ranked;
+}
+
+}  // namespace
+
+Ranking Rank(std::vector<Side> sides, const CompareOptions& options) {
+  for (const Side& side : sides) CheckSide(side);
+  Ranking ranking = {.sides = std::move(sides)};
+  std::vector<const Side*> all;
+  for (const Side& side : ranking.sides) all.push_back(&side);
+  const bool mixed = DivisionsDiffer(all);
+  if (mixed) {
+    ranking.notes.push_back(options.force ? "different software: closed runs among open ones"
+                                          : "different software: closed runs among open ones, so "
+                                            "that nothing is ranked per dollar (--force does)");
+  }
+  for (const Side& side : ranking.sides) {
+    for (std::string& sentence : IncompleteOf(side)) ranking.notes.push_back(std::move(sentence));
+  }
+  const std::vector<Field> fields = FieldsOf(ranking, options.force, ranking.notes);
+  if (fields.empty()) {
+    throw Error("no case was measured in two of these files; measure the same probes and params");
+  }
+  std::size_t pairs = 0;
+  std::vector<const Sample*> samples;
+  for (const Field& field : fields) {
+    pairs += field.entrants.size() * (field.entrants.size() - 1) / 2;
+    for (const Entrant& entrant : field.entrants) samples.push_back(&entrant.sample);
+  }
+  if (const std::string noise = NoiseNote(samples); !noise.empty()) ranking.notes.push_back(noise);
+  // Bonferroni over all pairs of all cases, since which pairs decide a rank isn't known beforehand.
+  const double confidence = 1 - (1 - options.confidence) / static_cast<double>(pairs);
+  for (const Field& field : fields) {
+    ranking.cases.push_back(RankField(field, ranking, !mixed || options.force, confidence,
+                                      MarginOf(field.any->probe, options)));
+  }
+  return ranking;
+}
+
+}  // namespace assay

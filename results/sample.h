@@ -1,0 +1,98 @@
+// What stands between files and statistics: one side's runs gathered by case, and the values of one
+// case brought to the highest level that is repeated. Shared by compare and rank.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "results/compare.h"
+#include "results/run.h"
+
+namespace assay {
+
+// The records of one case in one run: one, or one a device.
+struct InRun {
+  const Run* run = nullptr;
+  std::vector<const Record*> records = {};
+};
+
+// What one side holds of one case on one kind of device.
+struct Group {
+  std::string kind = {};
+  const Record* any = nullptr;                              // for probe and params
+  std::map<std::string, std::vector<InRun>> backends = {};  // with figures, by backend
+  std::string unmeasured = {};  // "failed: …", where a run has the case without figures
+};
+
+// By match key and device kind; where unlike methods are to be matched too, without the method.
+// Everything points into `side`.
+std::map<std::string, Group> GroupsOf(const Side& side, bool unlike_methods);
+// The key without the method, whatever the grouping.
+std::string MethodlessKey(const Record& record);
+
+// How much runs of a probe on a machine vary, from noise.csv.
+struct Noise {
+  double sigma = 0;  // of log time
+  std::string words = {};
+};
+
+// One side of a case as the statistics see it.
+struct Sample {
+  std::vector<double> units = {};   // log speeds, one a unit of inference
+  std::string level = {};           // of the units: "5 rounds, this run"
+  std::optional<Noise> noise = {};  // of one run; several tell by themselves
+  double NoiseVariance() const { return noise ? noise->sigma * noise->sigma : 0; }
+  // How many runs (or nodes, where there are several) there are, and what one more would vary by.
+  std::size_t runs = 1;
+  double run_variance = 0;
+};
+Sample SampleOf(const std::vector<InRun>& runs, const std::string& probe);
+
+// The change of speed from `a` to `b`.
+Interval ChangeOf(const Sample& a, const Sample& b, double confidence);
+
+// A figure of a side: its geometric mean over nodes, of runs, of records. Nothing where a record
+// has none.
+std::optional<double> SideFigure(
+    const std::vector<InRun>& runs,
+    const std::function<std::optional<double>(const Run&, const Record&)>& figure);
+// Figures::Speed of a side.
+double SpeedOf(const std::vector<InRun>& runs);
+// The first of the case's costs at that offer. All of its costs are in proportion to P T / W.
+std::optional<double> CostOf(const std::vector<InRun>& runs, const std::optional<Offer>& offer);
+
+// Why a case of that device kind is not compared per dollar on these runs, or "".
+std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind);
+
+// Work per dollar as a factor, `estimate` = cost a / cost b, at the ends of both offers' price
+// ranges (low = high = estimate where there are none).
+Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer& b);
+// The envelope widened by the relative interval of the speed: dollars are exact, so that this is
+// all that is unsure about work per dollar.
+Interval Widened(const Interval& envelope, const Interval& change);
+
+// Whether storage was reached past the page cache, in words; "unknown" where not said.
+std::string DirectOf(const std::vector<InRun>& runs);
+
+double MarginOf(const std::string& probe, const CompareOptions& options);
+// "gemm bf16 4096 x 4096 x 4096".
+std::string CaseWords(const Record& record);
+// The file's name, as given.
+std::string NameOf(const Side& side, std::size_t run);
+
+// What is said of sides whatever is done with them.
+// Throws Error where there is no run, or a run holds figures of a stand-in library.
+void CheckSide(const Side& side);
+// Closed and open runs among these.
+bool DivisionsDiffer(const std::vector<const Side*>& sides);
+// One sentence for each run that isn't complete.
+std::vector<std::string> IncompleteOf(const Side& side);
+// The sentence on noise.csv, or "" where no sample rests on it.
+std::string NoiseNote(const std::vector<const Sample*>& samples);
+// What differs between the sides' surroundings, in words.
+std::vector<std::string> DifferencesOf(const Side& a, const Side& b);
+
+}  // namespace assay
