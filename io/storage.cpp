@@ -1,1 +1,434 @@
-// Not written yet.
+#include "io/storage.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "io/io.h"
+#include "io/stamp.h"
+#include "io/traffic.h"
+#include "io/volume.h"
+#include "results/error.h"
+#include "results/text.h"
+#include "runner/random.h"
+
+namespace assay::io {
+namespace {
+
+constexpr std::int64_t kMaxBlockBytes = std::int64_t{64} << 20;
+constexpr std::int64_t kMaxBufferBytes = std::int64_t{1} << 30;  // io_uring's own bound on one
+
+// What a case asks for, checked.
+struct Access {
+  bool write = false;
+  bool random = false;
+  std::int64_t block_bytes = 0;
+  int depth = 0;
+  int jobs = 0;
+  bool direct = false;
+};
+
+void RequireBetween(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value >= low && value <= high) return;
+  throw Error(
+      fmt::format("storage: {} is {}; give a value from {} to {}.", name, value, low, high));
+}
+
+Access Parse(const Params& params) {
+  const std::string& pattern = StringOf(params, "pattern");
+  const std::vector<std::string> patterns = {"seqread", "seqwrite", "randread", "randwrite"};
+  if (std::find(patterns.begin(), patterns.end(), pattern) == patterns.end()) {
+    throw Error(
+        fmt::format("storage: pattern is \"{}\"; give seqread, seqwrite, randread or randwrite.",
+                    Clean(pattern)));
+  }
+  const std::int64_t block_bytes = IntegerOf(params, "block_bytes");
+  const std::int64_t depth = IntegerOf(params, "depth");
+  const std::int64_t jobs = IntegerOf(params, "jobs");
+  RequireBetween("block_bytes", block_bytes, kStampedBytes, kMaxBlockBytes);
+  RequireBetween("depth", depth, 1, 1024);
+  RequireBetween("jobs", jobs, 1, 256);
+  if (block_bytes % kStampedBytes != 0) {
+    throw Error(fmt::format("storage: block_bytes is {}; give a multiple of {}.", block_bytes,
+                            kStampedBytes));
+  }
+  if (depth * block_bytes * jobs > kMaxBufferBytes) {
+    throw Error(
+        fmt::format("storage: {} jobs of {} blocks of {} bytes in flight are over 1 GiB of "
+                    "buffers; give a smaller depth, block_bytes or jobs.",
+                    jobs, depth, block_bytes));
+  }
+  return {.write = pattern.ends_with("write"),
+          .random = pattern.starts_with("rand"),
+          .block_bytes = block_bytes,
+          .depth = static_cast<int>(depth),
+          .jobs = static_cast<int>(jobs),
+          .direct = BooleanOf(params, "direct")};
+}
+
+// A thread that does what it is given, one thing at a time: an io_uring must be used by the thread
+// that made it.
+class Worker {
+ public:
+  Worker() : thread_([this] { Loop(); }) {}
+  ~Worker() {
+    {
+      std::lock_guard lock(mutex_);
+      ending_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  // REQUIRES: what was given before has been waited for.
+  void Give(std::function<void()> task) {
+    {
+      std::lock_guard lock(mutex_);
+      task_ = std::move(task);
+    }
+    changed_.notify_all();
+  }
+  // Throws what the task threw.
+  void Wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return !task_; });
+    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+  }
+
+ private:
+  void Loop() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return ending_ || task_; });
+      if (ending_) return;
+      const std::function<void()> task = task_;
+      lock.unlock();
+      std::exception_ptr thrown;
+      try {
+        task();
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      lock.lock();
+      thrown_ = thrown;
+      task_ = nullptr;
+      changed_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::function<void()> task_;
+  std::exception_ptr thrown_;
+  bool ending_ = false;
+  std::thread thread_;  // last: it uses the others
+};
+
+double CpuSeconds() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+// One stream of transfers: a thread, its buffers, its part of the file.
+struct Job {
+  Job(const TrafficOptions& options, int depth)
+      : buffers(static_cast<std::size_t>(options.block_bytes) * static_cast<std::size_t>(depth)),
+        traffic(options, buffers.Bytes()) {}
+
+  Slab buffers;
+  Traffic traffic;
+  std::unique_ptr<FileEngine> engine = {};
+  std::int64_t begin_ns = 0;
+  std::int64_t end_ns = 0;
+  Worker worker;  // last: its task uses the others
+};
+
+class StorageWorkload : public Workload {
+ public:
+  StorageWorkload(std::shared_ptr<const TestFile> file, const Access& access, std::uint64_t seed,
+                  std::uint64_t sequence)
+      : file_(std::move(file)), access_(access), fd_(file_->Open(access.direct)) {
+    cached_before_ = file_->DropCache();
+    const std::int64_t blocks = file_->Bytes() / access.block_bytes / access.jobs;
+    for (int i = 0; i < access.jobs; ++i) {
+      const TrafficOptions options = {
+          .write = access.write,
+          .random = access.random,
+          .block_bytes = access.block_bytes,
+          .first_byte = i * blocks * access.block_bytes,
+          .blocks = blocks,
+          .seed = RandomAt(seed, static_cast<std::uint64_t>(i)),
+          .salt = file_->Salt(),
+          .sequence = sequence,
+      };
+      jobs_.push_back(std::make_unique<Job>(options, access.depth));
+    }
+  }
+
+  ~StorageWorkload() override {
+    // In the thread that made it, like all else about an engine.
+    for (auto& job : jobs_) {
+      job->worker.Give([&job] { job->engine.reset(); });
+      job->worker.Wait();
+    }
+  }
+
+  // Makes the engines; Skipped when this way of doing I/O is refused.
+  std::optional<Skipped> Start(const EngineFactory& make) {
+    std::optional<Skipped> refused;
+    for (auto& job : jobs_) {
+      job->worker.Give([&] {
+        MadeEngine made =
+            make({.fd = fd_.Get(), .depth = access_.depth, .buffers = job->buffers.Bytes()});
+        if (Skipped* no = std::get_if<Skipped>(&made)) {
+          refused = std::move(*no);
+        } else {
+          job->engine = std::move(std::get<std::unique_ptr<FileEngine>>(made));
+        }
+      });
+      job->worker.Wait();
+      if (refused) return refused;
+    }
+    return std::nullopt;
+  }
+
+  Batch Run(std::int64_t iterations) override {
+    const auto jobs = static_cast<std::int64_t>(jobs_.size());
+    const double cpu_begin = CpuSeconds();
+    for (std::int64_t i = 0; i < jobs; ++i) {
+      Job& job = *jobs_[static_cast<std::size_t>(i)];
+      job.traffic.Begin(iterations / jobs + (i < iterations % jobs ? 1 : 0));
+      job.worker.Give([&job] {
+        job.begin_ns = NowNs();
+        job.engine->Run(job.traffic);
+        job.end_ns = NowNs();
+      });
+    }
+    std::exception_ptr thrown;
+    for (auto& job : jobs_) {
+      try {
+        job->worker.Wait();
+      } catch (...) {
+        thrown = std::current_exception();  // after all have ended, so that none is left running
+      }
+    }
+    if (thrown) std::rethrow_exception(thrown);
+    RequireNoFailures();
+
+    const std::int64_t begin_ns =
+        (*std::min_element(jobs_.begin(), jobs_.end(), [](const auto& a, const auto& b) {
+          return a->begin_ns < b->begin_ns;
+        }))->begin_ns;
+    const std::int64_t end_ns =
+        (*std::max_element(jobs_.begin(), jobs_.end(), [](const auto& a, const auto& b) {
+          return a->end_ns < b->end_ns;
+        }))->end_ns;
+    const auto since_begin = [begin_ns](std::int64_t ns) {
+      return std::chrono::duration_cast<Seconds>(std::chrono::nanoseconds(ns - begin_ns));
+    };
+    Batch batch = {.time = since_begin(end_ns)};
+    if (access_.write) {
+      if (fdatasync(fd_.Get()) != 0) {
+        throw Error(
+            fmt::format("fdatasync of the test file failed: {}; look at the kernel's log "
+                        "(dmesg) and the volume's health.",
+                        ErrorName(errno)));
+      }
+      batch.stable = since_begin(NowNs());
+    }
+    cpu_s_ += CpuSeconds() - cpu_begin;
+    operations_ += iterations;
+    busy_s_ += batch.stable.value_or(batch.time).count();
+    return batch;
+  }
+
+  Checked Verify() override {
+    Checked checked = {.reference = access_.write ? "stamps and contents, read back"
+                                                  : "stamps and contents of the last reads"};
+    for (const auto& job : jobs_) {
+      access_.write ? job->traffic.VerifyWrites(fd_.Get(), checked)
+                    : job->traffic.VerifyReads(checked);
+    }
+    return checked;
+  }
+
+  Facts Describe() const override {
+    const Direct& direct = file_->GetDirect();
+    const FileEngine& engine = *jobs_.front()->engine;
+    Facts facts = {
+        {"flags", engine.Flags()},
+        {"lat", engine.ExactLatency() ? "exact" : "per_reap"},
+        {"direct", access_.direct ? direct.verdict : "not_asked"},
+        {"direct_how", access_.direct ? direct.how : "through the page cache"},
+        {"file_bytes", file_->Bytes()},
+        {"extents", file_->Extents()},
+        {"contents", "random, every 4 KiB unique"},
+        {"cached_before", cached_before_},
+    };
+    if (operations_ > 0) {
+      facts["cpu_s_per_op"] = cpu_s_ / static_cast<double>(operations_);
+      // A job whose thread has no time left measures this CPU, not the volume.
+      facts["client_bound"] = cpu_s_ > 0.9 * busy_s_ * static_cast<double>(jobs_.size());
+    }
+    return facts;
+  }
+
+  std::map<std::string, Histogram> Histograms() const override {
+    LatencyHistogram all;
+    for (const auto& job : jobs_) all.Add(job->traffic.Latency());
+    return {{"latency_s", all.ToHistogram()}};
+  }
+
+ private:
+  void RequireNoFailures() const {
+    std::map<std::string, std::int64_t> failures;
+    std::int64_t failed = 0;
+    std::int64_t finished = 0;
+    for (const auto& job : jobs_) {
+      finished += job->traffic.Finished();
+      for (const auto& [name, count] : job->traffic.Failures()) {
+        failures[name] += count;
+        failed += count;
+      }
+    }
+    if (failed == 0) return;
+    std::string names;
+    for (const auto& [name, count] : failures) {
+      names += fmt::format("{}{} {}", names.empty() ? "" : ", ", count, name);
+    }
+    throw Error(
+        fmt::format("{} of {} {} of the test file failed ({}); look at the kernel's log "
+                    "(dmesg), the free space and the volume's health.",
+                    failed, failed + finished, access_.write ? "writes" : "reads", names));
+  }
+
+  const std::shared_ptr<const TestFile> file_;
+  const Access access_;
+  const Descriptor fd_;
+  double cached_before_ = 0;
+  std::vector<std::unique_ptr<Job>> jobs_ = {};
+  double cpu_s_ = 0;
+  double busy_s_ = 0;
+  std::int64_t operations_ = 0;
+};
+
+// Why this way of doing I/O can't be used in this process, or nothing. The file is a page of
+// memory: the question is of the calls, not of the disk.
+std::optional<Skipped> RefusalOf(const EngineFactory& make) {
+  const Descriptor file(memfd_create("assay", MFD_CLOEXEC));
+  if (!file.Valid() || ftruncate(file.Get(), kStampedBytes) != 0) return std::nullopt;
+  const Slab slab(static_cast<std::size_t>(kStampedBytes));
+  MadeEngine made = make({.fd = file.Get(), .depth = 1, .buffers = slab.Bytes()});
+  if (Skipped* refused = std::get_if<Skipped>(&made)) return std::move(*refused);
+  return std::nullopt;
+}
+
+// What all storage cases of a run share: the test file, made when the first of them is prepared.
+class Bench {
+ public:
+  Bench(std::string folder, StorageOptions options)
+      : folder_(std::move(folder)), options_(std::move(options)) {}
+
+  Prepared Prepare(const Access& access, const EngineFactory& make, std::uint64_t seed) {
+    if (std::optional<Skipped> refused = RefusalOf(make)) return std::move(*refused);
+    if (!file_) {
+      auto made = TestFile::Make(folder_, options_.file);
+      if (Skipped* no = std::get_if<Skipped>(&made)) return std::move(*no);
+      file_ = std::move(std::get<std::shared_ptr<TestFile>>(made));
+    }
+    if (access.direct && access.block_bytes % file_->Alignment() != 0) {
+      return Skipped{.reason = fmt::format("direct I/O on this volume takes multiples of {} bytes",
+                                           file_->Alignment()),
+                     .remedy = "set block_bytes to such a multiple"};
+    }
+    // Twice as many blocks as transfers in flight, so that no two of these are of one block.
+    if (file_->Bytes() / access.block_bytes / access.jobs < 2 * access.depth) {
+      return Skipped{.reason = fmt::format("a test file of {} MiB is too small for so many blocks "
+                                           "of this size in flight",
+                                           file_->Bytes() >> 20),
+                     .remedy = "set a smaller block_bytes, depth or jobs, or free some space"};
+    }
+    // Every workload stamps its writes from a number of its own on.
+    auto workload = std::make_unique<StorageWorkload>(file_, access, seed, ++workloads_ << 40U);
+    if (std::optional<Skipped> refused = workload->Start(make)) return std::move(*refused);
+    return workload;
+  }
+
+ private:
+  const std::string folder_;
+  const StorageOptions options_;
+  std::shared_ptr<TestFile> file_ = nullptr;
+  std::uint64_t workloads_ = 0;
+};
+
+// The engines that are to be measured: those asked for, else the first that isn't refused here.
+Engines Chosen(const Engines& engines, const std::vector<std::string>& asked) {
+  if (asked.empty()) {
+    for (const auto& engine : engines) {
+      if (!RefusalOf(engine.second)) return {engine};
+    }
+    return {engines.front()};
+  }
+  Engines chosen;
+  for (const auto& engine : engines) {
+    if (std::find(asked.begin(), asked.end(), engine.first) != asked.end()) {
+      chosen.push_back(engine);
+    }
+  }
+  if (!chosen.empty()) return chosen;
+  return {{engines.front().first, [](const EngineSetup&) {
+             return MadeEngine(Skipped{.reason = "none of the backends asked for does file I/O",
+                                       .remedy = "--backend io_uring or --backend psync"});
+           }}};
+}
+
+}  // namespace
+
+Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
+  auto bench = std::make_shared<Bench>(setup.storage_path, options);
+  const auto unfold = [bench, folder = setup.storage_path, asked = setup.backends,
+                       engines = options.engines](const Params& params) {
+    const Access access = Parse(params);
+    RequireFolder(folder);
+    std::vector<Case> cases;
+    for (const auto& [name, make] : Chosen(engines, asked)) {
+      cases.push_back({.probe = "storage",
+                       .params = params,
+                       .backend = name,
+                       .work = {.bytes = access.block_bytes, .ops = 1, .formula = "io/bytes"},
+                       .storage = 0,
+                       .prepare = [bench, access, make = make](std::uint64_t seed) {
+                         return bench->Prepare(access, make, seed);
+                       }});
+    }
+    return cases;
+  };
+  return {.name = "storage",
+          .summary = "reads and writes of a file: bytes and operations per second, latency",
+          .defaults = {{"pattern", std::string("randread")},
+                       {"block_bytes", std::int64_t{4096}},
+                       {"depth", std::int64_t{32}},
+                       {"jobs", std::int64_t{1}},
+                       {"direct", true}},
+          .unfold = unfold};
+}
+
+std::vector<Probe> Probes(const Setup& setup) { return {StorageProbe(setup, {})}; }
+
+std::vector<Volume> Volumes(const Setup& setup) { return {DescribeVolume(setup.storage_path, {})}; }
+
+std::map<std::string, std::string> Software() { return {{"liburing", LiburingVersion()}}; }
+
+}  // namespace assay::io

@@ -1,1 +1,897 @@
-// Not written yet.
+#include "io/io.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/magic.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <set>
+
+#include "io/file_engine.h"
+#include "io/histogram.h"
+#include "io/stamp.h"
+#include "io/storage.h"
+#include "io/test_file.h"
+#include "io/traffic.h"
+#include "io/volume.h"
+#include "results/error.h"
+
+namespace assay::io {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr std::int64_t kMiB = std::int64_t{1} << 20;
+
+// An empty folder in the build tree, gone at the end of the test.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(const std::string& parent = ".") {
+    std::string name = parent + "/io_test.XXXXXX";
+    EXPECT_NE(mkdtemp(name.data()), nullptr);
+    path_ = std::filesystem::canonical(name);
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  const std::string& Path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  bool IsEmpty() const { return std::filesystem::is_empty(path_); }
+
+ private:
+  std::string path_;
+};
+
+void Write(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path) << text;
+}
+
+// A file of a few MiB, so that a test takes milliseconds.
+StorageOptions Small() {
+  return {
+      .file = {
+          .bytes = 4 * kMiB, .memory_bytes = 4 * kMiB, .least_bytes = kMiB, .reserve_bytes = 0}};
+}
+
+Params With(const Probe& probe, const Params& changed) {
+  Params params = probe.defaults;
+  for (const auto& [name, value] : changed) params[name] = value;
+  return params;
+}
+
+Params Pattern(const std::string& pattern, std::int64_t block_bytes = 4096,
+               std::int64_t depth = 8) {
+  return {{"pattern", pattern}, {"block_bytes", block_bytes}, {"depth", depth}};
+}
+
+// The workload of the one case that these params unfold into.
+std::unique_ptr<Workload> Prepare(const Setup& setup, const StorageOptions& options,
+                                  const Params& changed, std::uint64_t seed = 1) {
+  const Probe probe = StorageProbe(setup, options);
+  const std::vector<Case> cases = probe.unfold(With(probe, changed));
+  EXPECT_EQ(cases.size(), 1u);
+  Prepared prepared = cases.front().prepare(seed);
+  if (const Skipped* no = std::get_if<Skipped>(&prepared)) throw Error(no->reason);
+  return std::move(std::get<std::unique_ptr<Workload>>(prepared));
+}
+
+std::string TextOf(const Facts& facts, const std::string& name) {
+  return std::get<std::string>(facts.at(name));
+}
+
+std::string SentenceOf(const std::function<void()>& what) {
+  try {
+    what();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "(no error)";
+}
+
+std::int64_t OperationsOf(const Histogram& histogram) {
+  std::int64_t operations = 0;
+  for (const auto& [bucket, count] : histogram.counts) operations += count;
+  return operations;
+}
+
+// Runs `body` in a process of its own; its exit status, or -signal.
+int InChild(const std::function<int()>& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    int status = 99;
+    try {
+      status = body();
+    } catch (const std::exception& error) {
+      fprintf(stderr, "in the child: %s\n", error.what());
+    }
+    _exit(status);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+TEST(LatencyHistogram, BucketsAreTheFormulaOfTheFileFormat) {
+  EXPECT_EQ(LatencyBucket(0), 0);
+  EXPECT_EQ(LatencyBucket(63), 63);
+  EXPECT_EQ(LatencyBucket(64), 64);
+  EXPECT_EQ(LatencyBucket(127), 127);
+  EXPECT_EQ(LatencyBucket(128), 128);
+  EXPECT_EQ(LatencyBucket(129), 128);
+  EXPECT_EQ(LatencyBucket(1000), 64 * (9 - 5) + 125 - 64);
+  EXPECT_EQ(LatencyBucket(1'000'000), 64 * (19 - 5) + 122 - 64);
+}
+
+TEST(LatencyHistogram, BucketsTouchAndAreAtMostOneSixtyFourthWide) {
+  const std::int64_t last = LatencyBucket(std::numeric_limits<std::int64_t>::max());
+  for (std::int64_t bucket = 0; bucket < last; ++bucket) {
+    const std::int64_t low = LatencyBucketFloor(bucket);
+    const std::int64_t next = LatencyBucketFloor(bucket + 1);
+    ASSERT_EQ(LatencyBucket(low), bucket);
+    ASSERT_EQ(LatencyBucket(next - 1), bucket);
+    ASSERT_LE(next - low, std::max<std::int64_t>(1, low / 64));
+  }
+}
+
+TEST(LatencyHistogram, CountsEveryOperationAndMergesJobs) {
+  LatencyHistogram one;
+  LatencyHistogram other;
+  one.Add(100);
+  one.Add(1000);
+  other.Add(1001);
+  other.Add(-5);
+  one.Add(other);
+  EXPECT_THAT(one.ToHistogram().counts,
+              ElementsAre(std::pair(0L, 1L), std::pair(100L, 1L), std::pair(317L, 2L)));
+}
+
+TEST(AccessPattern, ARandomPassVisitsEveryBlockOnce) {
+  for (const std::int64_t blocks : {1, 2, 3, 5, 64, 100, 1025}) {
+    const AccessPattern pattern(true, blocks, 7);
+    for (const std::int64_t pass : {0, 1}) {
+      std::set<std::int64_t> seen;
+      for (std::int64_t k = 0; k < blocks; ++k) seen.insert(pattern.BlockAt(pass * blocks + k));
+      ASSERT_EQ(std::ssize(seen), blocks);
+      ASSERT_EQ(*seen.begin(), 0);
+      ASSERT_EQ(*seen.rbegin(), blocks - 1);
+    }
+  }
+}
+
+TEST(AccessPattern, RandomIsNotSequentialAndDiffersBySeed) {
+  const AccessPattern pattern(true, 1000, 1);
+  const AccessPattern other(true, 1000, 2);
+  int successors = 0;
+  int equal = 0;
+  for (std::int64_t k = 0; k < 1000; ++k) {
+    successors += pattern.BlockAt(k + 1) == pattern.BlockAt(k) + 1;
+    equal += pattern.BlockAt(k) == other.BlockAt(k);
+  }
+  EXPECT_LT(successors, 20);
+  EXPECT_LT(equal, 20);
+}
+
+TEST(AccessPattern, SequentialGoesOnFromARandomBlockAndWraps) {
+  const AccessPattern pattern(false, 10, 3);
+  for (std::int64_t k = 0; k < 30; ++k) {
+    ASSERT_EQ(pattern.BlockAt(k + 1), (pattern.BlockAt(k) + 1) % 10);
+  }
+}
+
+TEST(Stamps, AnyChangedByteIsSeen) {
+  std::vector<std::byte> data(8192);
+  FillBodies(data, 5);
+  PutStamps(data, {.offset = 1 << 20, .sequence = 9, .salt = 77});
+  EXPECT_EQ(CheckStamps(data, 1 << 20, 77, 9), std::nullopt);
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    data[i] ^= std::byte{1};
+    ASSERT_NE(CheckStamps(data, 1 << 20, 77, 9), std::nullopt) << "byte " << i;
+    data[i] ^= std::byte{1};
+  }
+}
+
+TEST(Stamps, ABlockOfAnotherPlaceWriteOrFileIsNamed) {
+  std::vector<std::byte> data(4096);
+  FillBodies(data, 5);
+  PutStamps(data, {.offset = 4096, .sequence = 2, .salt = 77});
+  EXPECT_EQ(CheckStamps(data, 8192, 77, {}), "the block at byte 8192 is the one of byte 4096");
+  EXPECT_EQ(CheckStamps(data, 4096, 78, {}), "the block at byte 4096 is not of this file");
+  EXPECT_EQ(CheckStamps(data, 4096, 77, 3),
+            "the block at byte 4096 is of write 0x2, not of write 0x3");
+  EXPECT_EQ(CheckStamps(data, 4096, 77, {}), std::nullopt);
+}
+
+// Completes transfers last come, first served, moving nothing; results come from a script, and are
+// full when that is empty.
+class ScriptedEngine : public FileEngine {
+ public:
+  explicit ScriptedEngine(int depth, std::vector<std::int64_t> results = {})
+      : depth_(depth), results_(std::move(results)) {}
+  std::string Flags() const override { return "scripted"; }
+  bool ExactLatency() const override { return true; }
+  void Run(Feed& feed) override {
+    std::vector<std::pair<int, Transfer>> in_flight;
+    const auto take = [&](int slot) {
+      if (const auto transfer = feed.Next(slot)) {
+        in_flight.emplace_back(slot, *transfer);
+        seen.push_back(*transfer);
+      }
+    };
+    for (int slot = 0; slot < depth_; ++slot) take(slot);
+    while (!in_flight.empty()) {
+      most_in_flight = std::max(most_in_flight, in_flight.size());
+      const auto [slot, transfer] = in_flight.back();
+      in_flight.pop_back();
+      const auto all = static_cast<std::int64_t>(transfer.data.size());
+      feed.Done(slot, done_ < results_.size() ? results_[done_] : all,
+                static_cast<std::int64_t>(100 + done_));
+      ++done_;
+      take(slot);
+    }
+  }
+
+  std::vector<Transfer> seen = {};
+  std::size_t most_in_flight = 0;
+
+ private:
+  const int depth_;
+  const std::vector<std::int64_t> results_;
+  std::size_t done_ = 0;
+};
+
+// A storage probe whose engine gives these results.
+StorageOptions Scripted(std::vector<std::int64_t> results) {
+  StorageOptions options = Small();
+  options.engines = {{"scripted", [results](const EngineSetup& setup) {
+                        return std::make_unique<ScriptedEngine>(setup.depth, results);
+                      }}};
+  return options;
+}
+
+TEST(Traffic, KeepsTheDepthInFlightAndCountsEachTransferOnce) {
+  std::vector<std::byte> buffers(4 * 4096);
+  Traffic traffic({.random = true, .block_bytes = 4096, .first_byte = 1 << 16, .blocks = 50},
+                  buffers);
+  ScriptedEngine engine(4);
+  traffic.Begin(30);
+  engine.Run(traffic);
+  traffic.Begin(20);
+  engine.Run(traffic);
+  EXPECT_EQ(engine.most_in_flight, 4u);
+  EXPECT_EQ(traffic.Finished(), 50);
+  EXPECT_TRUE(traffic.Failures().empty());
+  std::set<std::int64_t> offsets;
+  for (const Transfer& transfer : engine.seen) offsets.insert(transfer.offset);
+  EXPECT_EQ(offsets.size(), 50u);
+  EXPECT_EQ(*offsets.begin(), 1 << 16);
+  EXPECT_EQ(*offsets.rbegin(), (1 << 16) + 49 * 4096);
+  EXPECT_EQ(OperationsOf(traffic.Latency().ToHistogram()), 50);
+}
+
+TEST(Traffic, BeginsNoMoreAfterAFailureAndLetsTheRestEnd) {
+  std::vector<std::byte> buffers(4 * 4096);
+  Traffic traffic({.block_bytes = 4096, .blocks = 100}, buffers);
+  ScriptedEngine engine(4, {4096, -EIO, -EIO, 512});
+  traffic.Begin(100);
+  engine.Run(traffic);
+  EXPECT_EQ(engine.seen.size(), 5u);  // four, and one after the first success
+  EXPECT_EQ(traffic.Finished(), 2);
+  EXPECT_EQ(traffic.Failures(), (std::map<std::string, std::int64_t>{{"EIO", 2}, {"short", 1}}));
+}
+
+TEST(Storage, AnIoErrorFailsTheCaseWithItsName) {
+  const TemporaryFolder folder;
+  const auto workload =
+      Prepare({.storage_path = folder.Path()}, Scripted({4096, -EIO}), Pattern("randread"));
+  EXPECT_THAT(SentenceOf([&] { workload->Run(100); }),
+              HasSubstr("1 of 9 reads of the test file failed (1 EIO); look at"));
+}
+
+TEST(Storage, TryAgainAndShortReadsAreCountedByName) {
+  const TemporaryFolder folder;
+  const auto workload =
+      Prepare({.storage_path = folder.Path()}, Scripted({-EAGAIN, 100}), Pattern("seqread"));
+  EXPECT_THAT(SentenceOf([&] { workload->Run(100); }), HasSubstr("(1 EAGAIN, 1 short)"));
+}
+
+// psync, but with a fault between it and the disk.
+class FaultyEngine : public FileEngine, private Feed {
+ public:
+  using Fault = std::function<void(const Transfer&)>;
+  FaultyEngine(std::unique_ptr<FileEngine> engine, int depth, bool lose_writes, Fault fault)
+      : engine_(std::move(engine)),
+        last_(static_cast<std::size_t>(depth)),
+        lose_writes_(lose_writes),
+        fault_(std::move(fault)) {}
+  std::string Flags() const override { return "faulty"; }
+  bool ExactLatency() const override { return true; }
+  void Run(Feed& feed) override {
+    feed_ = &feed;
+    engine_->Run(*this);
+  }
+
+ private:
+  std::optional<Transfer> Next(int slot) override {
+    std::optional<Transfer> transfer = feed_->Next(slot);
+    if (!transfer) return transfer;
+    last_[static_cast<std::size_t>(slot)] = *transfer;
+    if (transfer->write && lose_writes_) transfer->write = false;
+    return transfer;
+  }
+  void Done(int slot, std::int64_t result, std::int64_t latency_ns) override {
+    if (fault_) fault_(last_[static_cast<std::size_t>(slot)]);
+    feed_->Done(slot, result, latency_ns);
+  }
+
+  std::unique_ptr<FileEngine> engine_;
+  std::vector<Transfer> last_;
+  const bool lose_writes_;
+  const Fault fault_;
+  Feed* feed_ = nullptr;
+};
+
+StorageOptions Faulty(bool lose_writes, FaultyEngine::Fault fault) {
+  StorageOptions options = Small();
+  options.engines = {{"faulty", [=](const EngineSetup& setup) -> MadeEngine {
+                        return std::make_unique<FaultyEngine>(
+                            std::get<std::unique_ptr<FileEngine>>(MakePsync(setup)), setup.depth,
+                            lose_writes, fault);
+                      }}};
+  return options;
+}
+
+TEST(Storage, AReadThatBringsAWrongByteIsWrong) {
+  const TemporaryFolder folder;
+  const auto flip = [](const Transfer& transfer) { transfer.data[1234] ^= std::byte{4}; };
+  const auto workload =
+      Prepare({.storage_path = folder.Path()}, Faulty(false, flip), Pattern("randread", 8192, 4));
+  workload->Run(100);
+  const Checked checked = workload->Verify();
+  EXPECT_EQ(checked.checked, 4);
+  EXPECT_EQ(checked.wrong, 4);
+  ASSERT_TRUE(checked.what);
+  EXPECT_THAT(*checked.what, HasSubstr("is wrong from its byte 1232 on"));
+}
+
+TEST(Storage, AWriteThatNeverReachesTheFileIsWrong) {
+  const TemporaryFolder folder;
+  const auto workload =
+      Prepare({.storage_path = folder.Path()}, Faulty(true, {}), Pattern("randwrite"));
+  workload->Run(100);
+  const Checked checked = workload->Verify();
+  EXPECT_EQ(checked.checked, 100);
+  EXPECT_EQ(checked.wrong, 100);
+  EXPECT_THAT(checked.what.value_or(""), HasSubstr("not of write"));
+}
+
+struct Real {
+  std::string backend;
+  std::string pattern;
+  std::int64_t depth;
+};
+
+void PrintTo(const Real& real, std::ostream* out) {
+  *out << real.backend << "_" << real.pattern << "_" << real.depth;
+}
+
+class RealStorage : public testing::TestWithParam<Real> {};
+
+TEST_P(RealStorage, MovesWhatItSaysAndMovesItRight) {
+  const TemporaryFolder folder;
+  const Probe probe =
+      StorageProbe({.storage_path = folder.Path(), .backends = {GetParam().backend}}, Small());
+  const Case which =
+      probe.unfold(With(probe, Pattern(GetParam().pattern, 8192, GetParam().depth))).front();
+  Prepared prepared = which.prepare(3);
+  if (const Skipped* no = std::get_if<Skipped>(&prepared)) GTEST_SKIP() << no->reason;
+  Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+  const bool writes = GetParam().pattern.ends_with("write");
+
+  for (const std::int64_t iterations : {1, 700, 50}) {  // 700: more than the file has blocks
+    const Batch batch = workload.Run(iterations);
+    EXPECT_GT(batch.time.count(), 0);
+    ASSERT_EQ(batch.stable.has_value(), writes);
+    EXPECT_GE(batch.stable.value_or(batch.time), batch.time);
+    const Checked checked = workload.Verify();
+    EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
+    EXPECT_GE(checked.checked, writes ? 1 : std::min(iterations, GetParam().depth));
+  }
+
+  EXPECT_EQ(OperationsOf(workload.Histograms().at("latency_s")), 751);
+  EXPECT_EQ(which.backend, GetParam().backend);
+  EXPECT_EQ(which.work.bytes, 8192);
+  EXPECT_EQ(which.work.ops, 1);
+  const Facts facts = workload.Describe();
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("file_bytes")), 4 * kMiB);
+  EXPECT_GT(std::get<double>(facts.at("cpu_s_per_op")), 0);
+  EXPECT_EQ(TextOf(facts, "lat"),
+            GetParam().backend == "io_uring" && GetParam().depth >= 8 ? "per_reap" : "exact");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EngineAndPattern, RealStorage, testing::ValuesIn([] {
+      std::vector<Real> all;
+      for (const char* backend : {"io_uring", "psync"}) {
+        for (const char* pattern : {"seqread", "seqwrite", "randread", "randwrite"}) {
+          for (const std::int64_t depth : {1, 16}) all.push_back({backend, pattern, depth});
+        }
+      }
+      return all;
+    }()),
+    testing::PrintToStringParamName());
+
+TEST(Storage, SeveralJobsShareTheWorkAndTheFile) {
+  const TemporaryFolder folder;
+  Params params = Pattern("randwrite");
+  params["jobs"] = std::int64_t{3};
+  const auto workload = Prepare({.storage_path = folder.Path()}, Small(), params);
+  workload->Run(301);
+  const Checked checked = workload->Verify();
+  EXPECT_EQ(checked.checked, 301);
+  EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
+}
+
+TEST(Storage, CasesOfARunShareOneFile) {
+  const TemporaryFolder folder;
+  const Probe probe = StorageProbe({.storage_path = folder.Path()}, Small());
+  const Case writes = probe.unfold(With(probe, Pattern("randwrite"))).front();
+  const Case reads = probe.unfold(With(probe, Pattern("randread"))).front();
+  {
+    Prepared written = writes.prepare(1);
+    std::get<std::unique_ptr<Workload>>(written)->Run(500);
+  }
+  // What the other case wrote has this file's stamps, which are in another file by chance only.
+  Prepared prepared = reads.prepare(2);
+  Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+  workload.Run(1000);
+  EXPECT_EQ(workload.Verify().wrong, 0);
+}
+
+TEST(Storage, UnfoldsIntoTheBestBackendOrThoseAskedFor) {
+  const TemporaryFolder folder;
+  const auto backends = [&](const std::vector<std::string>& asked) {
+    const Probe probe = StorageProbe({.storage_path = folder.Path(), .backends = asked}, Small());
+    std::vector<std::string> names;
+    for (const Case& one : probe.unfold(probe.defaults)) names.push_back(one.backend);
+    return names;
+  };
+  EXPECT_EQ(backends({}).size(), 1u);
+  EXPECT_THAT(backends({"psync"}), ElementsAre("psync"));
+  EXPECT_THAT(backends({"psync", "onednn", "io_uring"}), ElementsAre("io_uring", "psync"));
+  EXPECT_EQ(backends({"onednn"}).size(), 1u);
+  EXPECT_THAT(SentenceOf([&] {
+                Prepare({.storage_path = folder.Path(), .backends = {"onednn"}}, Small(), {});
+              }),
+              HasSubstr("none of the backends asked for does file I/O"));
+}
+
+TEST(Storage, SenselessParamsAreRefusedByName) {
+  const TemporaryFolder folder;
+  const Probe probe = StorageProbe({.storage_path = folder.Path()}, Small());
+  const auto refusal = [&](const Params& changed) {
+    return SentenceOf([&] { probe.unfold(With(probe, changed)); });
+  };
+  EXPECT_THAT(refusal({{"pattern", std::string("read")}}), HasSubstr("pattern is \"read\""));
+  EXPECT_THAT(refusal({{"block_bytes", std::int64_t{5000}}}), HasSubstr("a multiple of 4096"));
+  EXPECT_THAT(refusal({{"block_bytes", std::int64_t{0}}}), HasSubstr("block_bytes is 0"));
+  EXPECT_THAT(refusal({{"depth", std::int64_t{0}}}), HasSubstr("depth is 0"));
+  EXPECT_THAT(refusal({{"jobs", std::int64_t{-1}}}), HasSubstr("jobs is -1"));
+  EXPECT_THAT(refusal({{"depth", std::int64_t{1024}}, {"block_bytes", 64 * kMiB}}),
+              HasSubstr("1 GiB of buffers"));
+  EXPECT_TRUE(folder.IsEmpty());
+}
+
+TEST(Storage, AFileThatAssayDidNotMakeIsRefusedAndStaysAsItIs) {
+  const TemporaryFolder folder;
+  Write(folder / "precious", "data");
+  const Probe probe = StorageProbe({.storage_path = folder / "precious"}, Small());
+  EXPECT_THAT(SentenceOf([&] { probe.unfold(probe.defaults); }),
+              HasSubstr("is a file that assay did not make"));
+  std::string text;
+  std::ifstream(folder / "precious") >> text;
+  EXPECT_EQ(text, "data");
+}
+
+TEST(Storage, ABlockDeviceIsRefused) {
+  std::string device;
+  for (const auto& entry : std::filesystem::directory_iterator("/dev")) {
+    if (entry.is_block_file()) device = entry.path();
+  }
+  if (device.empty()) GTEST_SKIP() << "there is no block device in /dev";
+  const Probe probe = StorageProbe({.storage_path = device}, Small());
+  EXPECT_THAT(SentenceOf([&] { probe.unfold(probe.defaults); }), HasSubstr("is a block device"));
+}
+
+TEST(Storage, AFolderThatIsNotThereIsAnError) {
+  const Probe probe = StorageProbe({.storage_path = "/nowhere/at/all"}, Small());
+  EXPECT_THAT(SentenceOf([&] { probe.unfold(probe.defaults); }),
+              HasSubstr("\"/nowhere/at/all\" can't be used (ENOENT)"));
+}
+
+TEST(Storage, MemoryFileSystemsAreNeverDirect) {
+  struct statfs fs = {};
+  if (statfs("/dev/shm", &fs) != 0 || fs.f_type != TMPFS_MAGIC) GTEST_SKIP() << "no /dev/shm";
+  const TemporaryFolder folder("/dev/shm");
+  const auto workload = Prepare({.storage_path = folder.Path()}, Small(), Pattern("randread"));
+  workload->Run(100);
+  EXPECT_EQ(workload->Verify().wrong, 0);
+  EXPECT_EQ(TextOf(workload->Describe(), "direct"), "refuted");
+}
+
+TEST(Storage, DirectIsProvedWhereTheKernelStatesIt) {
+  const TemporaryFolder folder;
+  struct statfs fs = {};
+  ASSERT_EQ(statfs(folder.Path().c_str(), &fs), 0);
+  struct statx status = {};
+  Write(folder / "file", "x");
+  statx(AT_FDCWD, (folder / "file").c_str(), 0, STATX_DIOALIGN, &status);
+  if ((fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != XFS_SUPER_MAGIC) ||
+      (status.stx_mask & STATX_DIOALIGN) == 0) {
+    GTEST_SKIP() << "the build tree is not on ext4 or xfs with STATX_DIOALIGN";
+  }
+  const Probe probe = StorageProbe({.storage_path = folder.Path()}, Small());
+  const auto facts = [&](bool direct) {
+    Params params = Pattern("randread");
+    params["direct"] = direct;
+    Prepared prepared = probe.unfold(With(probe, params)).front().prepare(1);
+    return std::get<std::unique_ptr<Workload>>(prepared)->Describe();
+  };
+  EXPECT_EQ(TextOf(facts(true), "direct"), "proved") << TextOf(facts(true), "direct_how");
+  EXPECT_EQ(TextOf(facts(true), "extents"), "written");
+  EXPECT_EQ(TextOf(facts(false), "direct"), "not_asked");
+}
+
+TEST(TestFile, DirectReadsLeaveNothingInThePageCacheAndOthersDo) {
+  const TemporaryFolder folder;
+  const auto made = TestFile::Make(folder.Path(), Small().file);
+  const TestFile& file = *std::get<std::shared_ptr<TestFile>>(made);
+  if (file.GetDirect().verdict != "proved") GTEST_SKIP() << file.GetDirect().how;
+  ASSERT_EQ(file.DropCache(), 0);
+  const Slab slab(static_cast<std::size_t>(kMiB));
+  ASSERT_EQ(pread(file.Open(true).Get(), slab.Bytes().data(), slab.Bytes().size(), 0), kMiB);
+  EXPECT_EQ(file.CachedFraction(kMiB), 0);
+  ASSERT_EQ(pread(file.Open(false).Get(), slab.Bytes().data(), slab.Bytes().size(), 0), kMiB);
+  EXPECT_EQ(file.CachedFraction(kMiB), 1);
+  EXPECT_EQ(file.DropCache(), 0);
+}
+
+TEST(TestFile, IsFullOfBlocksThatAreAllDifferent) {
+  const TemporaryFolder folder;
+  const auto made = TestFile::Make(folder.Path(), Small().file);
+  const TestFile& file = *std::get<std::shared_ptr<TestFile>>(made);
+  ASSERT_EQ(file.Bytes(), 4 * kMiB);
+  std::vector<std::byte> data(static_cast<std::size_t>(file.Bytes()));
+  ASSERT_EQ(pread(file.Open(false).Get(), data.data(), data.size(), 0), file.Bytes());
+  EXPECT_EQ(CheckStamps(data, 0, file.Salt(), {}), std::nullopt);
+  std::set<std::string> bodies;
+  for (std::size_t at = 0; at < data.size(); at += 4096) {
+    bodies.emplace(reinterpret_cast<const char*>(&data[at + 32]), 4096 - 32);
+  }
+  EXPECT_EQ(bodies.size(), data.size() / 4096);
+}
+
+TEST(TestFile, HolesAndUnwrittenExtentsAreFound) {
+  const TemporaryFolder folder;
+  const Descriptor file(open((folder / "file").c_str(), O_RDWR | O_CREAT, 0600));
+  if (fallocate(file.Get(), 0, 0, kMiB) != 0 || !MapExtents(file.Get(), kMiB).known) {
+    GTEST_SKIP() << "the build tree's file system has no FIEMAP";
+  }
+  EXPECT_EQ(MapExtents(file.Get(), kMiB).first_unwritten, 0);
+  const std::string data(static_cast<std::size_t>(kMiB / 2), 'x');
+  ASSERT_EQ(pwrite(file.Get(), data.data(), data.size(), 0), std::ssize(data));
+  EXPECT_EQ(MapExtents(file.Get(), kMiB).first_unwritten, kMiB / 2);
+  ASSERT_EQ(pwrite(file.Get(), data.data(), data.size(), kMiB / 2), std::ssize(data));
+  EXPECT_EQ(MapExtents(file.Get(), kMiB).first_unwritten, std::nullopt);
+  ASSERT_EQ(ftruncate(file.Get(), 2 * kMiB), 0);
+  EXPECT_EQ(MapExtents(file.Get(), 2 * kMiB).first_unwritten, kMiB);
+}
+
+TEST(TestFile, HasNoNameWhileItIsUsed) {
+  for (const bool may_be_nameless : {true, false}) {
+    const TemporaryFolder folder;
+    TestFileOptions options = Small().file;
+    options.may_be_nameless = may_be_nameless;
+    const auto made = TestFile::Make(folder.Path(), options);
+    ASSERT_TRUE(std::holds_alternative<std::shared_ptr<TestFile>>(made));
+    EXPECT_TRUE(folder.IsEmpty());
+  }
+}
+
+TEST(TestFile, NothingIsLeftByInterruptOrKill) {
+  for (const int signal : {SIGINT, SIGTERM, SIGKILL}) {
+    for (const bool may_be_nameless : {true, false}) {
+      const TemporaryFolder folder;
+      int ready[2] = {};
+      ASSERT_EQ(pipe(ready), 0);
+      const pid_t child = fork();
+      if (child == 0) {
+        StorageOptions options = Small();
+        options.file.may_be_nameless = may_be_nameless;
+        const auto workload =
+            Prepare({.storage_path = folder.Path()}, options, Pattern("randwrite"));
+        if (write(ready[1], "x", 1) != 1) _exit(1);
+        for (;;) workload->Run(1000);
+      }
+      char byte = 0;
+      ASSERT_EQ(read(ready[0], &byte, 1), 1);
+      kill(child, signal);
+      int status = 0;
+      waitpid(child, &status, 0);
+      close(ready[0]);
+      close(ready[1]);
+      EXPECT_TRUE(WIFSIGNALED(status));
+      EXPECT_EQ(WTERMSIG(status), signal);
+      EXPECT_TRUE(folder.IsEmpty());
+    }
+  }
+}
+
+TEST(RemoveTestFiles, RemovesTheNameThatIsPendingAndNoOther) {
+  const TemporaryFolder folder;
+  Write(folder / "other", "");
+  {
+    const PendingName pending(folder / "name");
+    Write(folder / "name", "");
+    RemoveTestFiles();
+    EXPECT_FALSE(std::filesystem::exists(folder / "name"));
+  }
+  Write(folder / "name", "");
+  RemoveTestFiles();
+  EXPECT_TRUE(std::filesystem::exists(folder / "name"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "other"));
+}
+
+TEST(TestFile, AVolumeWithoutRoomIsSkippedWithItsFreeSpace) {
+  if (geteuid() != 0) GTEST_SKIP() << "mounting a small tmpfs takes root";
+  const TemporaryFolder folder;
+  const int status = InChild([&] {
+    if (unshare(CLONE_NEWNS) != 0) return 77;
+    mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+    if (mount("tmpfs", folder.Path().c_str(), "tmpfs", 0, "size=32m") != 0) return 77;
+    const auto made = TestFile::Make(folder.Path(), {});
+    if (!std::holds_alternative<Skipped>(made)) return 1;
+    if (std::get<Skipped>(made).reason.find("32 MiB free") == std::string::npos) return 2;
+    // With a reserve that fits, the file takes what the reserve leaves.
+    const auto fits =
+        TestFile::Make(folder.Path(), {.least_bytes = kMiB, .reserve_bytes = 16 * kMiB});
+    return std::get<std::shared_ptr<TestFile>>(fits)->Bytes() == 16 * kMiB ? 0 : 3;
+  });
+  if (status == 77) GTEST_SKIP() << "no mount namespace may be made here";
+  EXPECT_EQ(status, 0);
+}
+
+TEST(TestFile, OneThatCannotBeFilledIsAnErrorWithItsReason) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(InChild([&] {
+              signal(SIGXFSZ, SIG_IGN);
+              const rlimit limit = {.rlim_cur = 2 * kMiB, .rlim_max = 2 * kMiB};
+              setrlimit(RLIMIT_FSIZE, &limit);
+              const std::string sentence =
+                  SentenceOf([&] { TestFile::Make(folder.Path(), Small().file); });
+              return sentence.find("can't be filled (EFBIG)") != std::string::npos ? 0 : 1;
+            }),
+            0);
+  EXPECT_TRUE(folder.IsEmpty());
+}
+
+// From here on io_uring_setup fails with `error`, as under a container's seccomp profile.
+bool RefuseUring(std::uint32_t error) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter = {.len = std::size(program), .filter = program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST(Storage, WhereUringIsRefusedThreadsDoTheWorkAndSaySo) {
+  for (const int error : {EPERM, ENOSYS}) {
+    const TemporaryFolder folder;
+    const int status = InChild([&] {
+      if (!RefuseUring(static_cast<std::uint32_t>(error))) return 77;
+      const Probe probe = StorageProbe({.storage_path = folder.Path()}, Small());
+      const Case which = probe.unfold(With(probe, Pattern("randread"))).front();
+      if (which.backend != "psync") return 1;
+      Prepared prepared = which.prepare(1);
+      Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+      workload.Run(100);
+      if (workload.Verify().wrong != 0) return 2;
+      return TextOf(workload.Describe(), "flags") == "8_threads" ? 0 : 3;
+    });
+    if (status == 77) GTEST_SKIP() << "no seccomp filter may be set here";
+    EXPECT_EQ(status, 0);
+  }
+}
+
+TEST(Storage, UringAskedForByNameButRefusedIsSkippedWithARemedy) {
+  const TemporaryFolder folder;
+  const int status = InChild([&] {
+    if (!RefuseUring(EPERM)) return 77;
+    const Probe probe =
+        StorageProbe({.storage_path = folder.Path(), .backends = {"io_uring"}}, Small());
+    const Prepared prepared = probe.unfold(probe.defaults).front().prepare(1);
+    const Skipped* no = std::get_if<Skipped>(&prepared);
+    if (no == nullptr) return 1;
+    if (no->reason.find("EPERM") == std::string::npos) return 2;
+    return no->remedy.find("--backend psync") != std::string::npos ? 0 : 3;
+  });
+  if (status == 77) GTEST_SKIP() << "no seccomp filter may be set here";
+  EXPECT_EQ(status, 0);
+}
+
+TEST(Uring, WithTooLittleLockableMemoryItRunsAndTheFlagIsMissing) {
+  if (geteuid() != 0) GTEST_SKIP() << "giving up the right to lock memory takes root";
+  const TemporaryFolder folder("/tmp");
+  chmod(folder.Path().c_str(), 0777);
+  const int status = InChild([&] {
+    // Enough for the ring itself, too little for 512 KiB of buffers.
+    const rlimit little = {.rlim_cur = 65536, .rlim_max = 65536};
+    if (setrlimit(RLIMIT_MEMLOCK, &little) != 0 || setuid(65534) != 0) return 77;
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);  // else /proc/self stays root's
+    const Probe probe =
+        StorageProbe({.storage_path = folder.Path(), .backends = {"io_uring"}}, Small());
+    Prepared prepared = probe.unfold(With(probe, Pattern("randread", 65536))).front().prepare(1);
+    if (std::holds_alternative<Skipped>(prepared)) return 77;
+    Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+    workload.Run(100);
+    if (workload.Verify().wrong != 0) return 1;
+    const std::string flags = TextOf(workload.Describe(), "flags");
+    return flags.find("fixed_buffers") == std::string::npos ? 0 : 2;
+  });
+  if (status == 77) GTEST_SKIP() << "io_uring is refused to other users here";
+  EXPECT_EQ(status, 0);
+}
+
+// A scripted /proc and /sys with one mount at the test's folder, on block device 259:1.
+class ScriptedKernel {
+ public:
+  ScriptedKernel() {
+    Write(folder_ / "proc/cpuinfo", "flags\t\t: fpu sse hypervisor\n");
+    std::filesystem::create_directories(folder_ / "data");
+  }
+  void Mount(const std::string& device, const std::string& type, const std::string& source,
+             const std::string& options) {
+    Write(folder_ / "proc/self/mountinfo",
+          "22 1 254:0 / / rw - ext4 /dev/other rw\n31 22 " + device + " / " + (folder_ / "data") +
+              " rw,noatime shared:1 - " + type + " " + source + " " + options + "\n");
+  }
+  // A disk, and its entry under dev/block.
+  std::filesystem::path Disk(const std::string& name, const std::string& device,
+                             const std::string& model) {
+    const std::filesystem::path disk = folder_ / ("sys/devices/pci/" + name);
+    Write(disk / "device/model", model + "   \n");
+    Write(disk / "device/serial", "vol0123456789abcdef0\n");
+    Write(disk / "size", "2097152\n");
+    Link(disk, device);
+    return disk;
+  }
+  void Link(const std::filesystem::path& block, const std::string& device) {
+    std::filesystem::create_directories(folder_ / "sys/dev/block");
+    std::filesystem::create_symlink(block, folder_ / ("sys/dev/block/" + device));
+  }
+  Volume Describe() const {
+    return DescribeVolume(folder_ / "data", {folder_ / "proc", folder_ / "sys"});
+  }
+  std::string operator/(const std::string& name) const { return folder_ / name; }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+TEST(Volume, CloudDisksAreKnownByTheirModel) {
+  const std::pair<const char*, const char*> models[] = {
+      {"Amazon EC2 NVMe Instance Storage", "local"},
+      {"Amazon Elastic Block Store", "network"},
+      {"nvme_card", "local"},
+      {"nvme_card-pd", "network"},
+      {"Microsoft NVMe Direct Disk v2", "local"},
+      {"MSFT NVMe Accelerator v1.0", "network"},
+      {"PersistentDisk", "network"},
+      {"Some NVMe", "unknown"}};
+  for (const auto& [model, kind] : models) {
+    ScriptedKernel kernel;
+    kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw,logbufs=8");
+    const std::filesystem::path disk = kernel.Disk("nvme1n1", "259:1", model);
+    Write(disk / "device/transport", "pcie\n");
+    const Volume volume = kernel.Describe();
+    EXPECT_EQ(volume.device, model);
+    EXPECT_EQ(volume.kind, kind) << model;
+    EXPECT_EQ(volume.fs, "xfs");
+    EXPECT_EQ(volume.gib, 1);
+    EXPECT_THAT(volume.mount, ElementsAre("rw", "noatime", "logbufs=8"));
+    EXPECT_EQ(volume.raid, std::nullopt);
+  }
+}
+
+TEST(Volume, WithoutAHypervisorAPciDiskIsLocalAndAFabricOneIsNot) {
+  for (const auto& [transport, kind] : {std::pair("pcie", "local"), std::pair("tcp", "network")}) {
+    ScriptedKernel kernel;
+    Write(kernel / "proc/cpuinfo", "flags\t\t: fpu sse\n");
+    kernel.Mount("259:1", "ext4", "/dev/nvme0n1", "rw");
+    Write(kernel.Disk("nvme0n1", "259:1", "Brand 980 PRO") / "device/transport", transport);
+    EXPECT_EQ(kernel.Describe().kind, kind);
+  }
+}
+
+TEST(Volume, APartitionIsOfItsDisk) {
+  ScriptedKernel kernel;
+  kernel.Mount("259:2", "ext4", "/dev/nvme0n1p1", "rw");
+  const auto disk = kernel.Disk("nvme0n1", "259:1", "Amazon Elastic Block Store");
+  Write(disk / "nvme0n1p1/partition", "1\n");
+  Write(disk / "nvme0n1p1/size", "1048576\n");
+  kernel.Link(disk / "nvme0n1p1", "259:2");
+  const Volume volume = kernel.Describe();
+  EXPECT_EQ(volume.kind, "network");
+  EXPECT_EQ(volume.gib, 0.5);
+}
+
+TEST(Volume, ARaidNamesItsLevelAndItsDisks) {
+  ScriptedKernel kernel;
+  kernel.Mount("9:0", "xfs", "/dev/md0", "rw");
+  const std::filesystem::path md = kernel / "sys/devices/virtual/block/md0";
+  Write(md / "md/level", "raid0\n");
+  Write(md / "size", "4194304\n");
+  std::filesystem::create_directories(md / "slaves");
+  for (const char* name : {"nvme1n1", "nvme2n1"}) {
+    const auto disk =
+        kernel.Disk(name, std::string("259:") + name[4], "Amazon EC2 NVMe Instance Storage");
+    std::filesystem::create_directory_symlink(disk, md / "slaves" / name);
+  }
+  kernel.Link(md, "9:0");
+  const Volume volume = kernel.Describe();
+  EXPECT_EQ(volume.raid, "raid0 x2");
+  EXPECT_EQ(volume.kind, "local");
+  EXPECT_EQ(volume.device, "Amazon EC2 NVMe Instance Storage");
+  EXPECT_EQ(volume.gib, 2);
+}
+
+TEST(Volume, ANetworkFileSystemIsNamedWithoutItsAddress) {
+  ScriptedKernel kernel;
+  kernel.Mount("0:53", "nfs4", "fs-01.efs.example.com:/",
+               "rw,vers=4.1,rsize=1048576,hard,clientaddr=10.0.3.7,addr=10.0.9.9,username=jo");
+  const Volume volume = kernel.Describe();
+  EXPECT_EQ(volume.kind, "network");
+  EXPECT_EQ(volume.device, "nfs4");
+  EXPECT_THAT(volume.mount, ElementsAre("rw", "noatime", "vers=4.1", "rsize=1048576", "hard"));
+}
+
+TEST(Volume, MemoryIsMemory) {
+  ScriptedKernel kernel;
+  kernel.Mount("0:25", "tmpfs", "tmpfs", "rw,huge=always");
+  EXPECT_EQ(kernel.Describe().kind, "memory");
+}
+
+TEST(Volume, TheOneOfThisFolderIsFound) {
+  const Volume volume = Volumes({.storage_path = "."}).front();
+  EXPECT_NE(volume.fs, "");
+  EXPECT_NE(volume.device, "");
+  EXPECT_GT(volume.gib.value_or(0), 0);
+  EXPECT_EQ(DescribeVolume("/nowhere/at/all", {}).kind, "unknown");
+}
+
+}  // namespace
+}  // namespace assay::io

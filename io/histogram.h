@@ -1,0 +1,31 @@
+// Latencies of single operations in the log-linear buckets that results/run.h calls "loglin64": 64
+// buckets per octave of nanoseconds, so that a bucket is at most 1/64 of its values wide, and exact
+// under 128 ns.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "results/run.h"
+
+namespace assay::io {
+
+// REQUIRES: ns >= 0.
+std::int64_t LatencyBucket(std::int64_t ns);
+// The least value of a bucket.
+std::int64_t LatencyBucketFloor(std::int64_t bucket);
+
+class LatencyHistogram {
+ public:
+  LatencyHistogram();
+  // A negative latency (a clock that went back) counts as 0.
+  void Add(std::int64_t ns) { ++counts_[static_cast<std::size_t>(LatencyBucket(ns < 0 ? 0 : ns))]; }
+  void Add(const LatencyHistogram& other);
+  // The buckets that aren't empty.
+  Histogram ToHistogram() const;
+
+ private:
+  std::vector<std::int64_t> counts_;
+};
+
+}  // namespace assay::io

@@ -1,0 +1,91 @@
+#include "io/stamp.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "runner/random.h"
+
+namespace assay::io {
+namespace {
+
+// As it lies in the block; the body follows.
+struct Header {
+  std::int64_t offset;
+  std::uint64_t sequence;
+  std::uint64_t salt;
+  std::uint64_t body_seed;
+};
+
+constexpr std::size_t kBodyWords = (kStampedBytes - sizeof(Header)) / sizeof(std::uint64_t);
+
+std::size_t Blocks(std::span<const std::byte> data) {
+  return data.size() / static_cast<std::size_t>(kStampedBytes);
+}
+
+std::optional<std::string> CheckBlock(const std::byte* block, const Stamp& expected,
+                                      bool any_sequence) {
+  Header header;
+  std::memcpy(&header, block, sizeof header);
+  if (header.salt != expected.salt) {
+    return fmt::format("the block at byte {} is not of this file", expected.offset);
+  }
+  if (header.offset != expected.offset) {
+    return fmt::format("the block at byte {} is the one of byte {}", expected.offset,
+                       header.offset);
+  }
+  if (!any_sequence && header.sequence != expected.sequence) {
+    return fmt::format("the block at byte {} is of write {:#x}, not of write {:#x}",
+                       expected.offset, header.sequence, expected.sequence);
+  }
+  for (std::size_t i = 0; i < kBodyWords; ++i) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, block + sizeof(Header) + i * sizeof word, sizeof word);
+    if (word != Mix(header.body_seed + i)) {
+      return fmt::format("the block at byte {} is wrong from its byte {} on", expected.offset,
+                         sizeof(Header) + i * sizeof word);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void FillBodies(std::span<std::byte> data, std::uint64_t seed) {
+  for (std::size_t b = 0; b < Blocks(data); ++b) {
+    std::byte* block = data.data() + b * static_cast<std::size_t>(kStampedBytes);
+    const std::uint64_t body_seed = RandomAt(seed, b);
+    std::memcpy(block + offsetof(Header, body_seed), &body_seed, sizeof body_seed);
+    for (std::size_t i = 0; i < kBodyWords; ++i) {
+      const std::uint64_t word = Mix(body_seed + i);
+      std::memcpy(block + sizeof(Header) + i * sizeof word, &word, sizeof word);
+    }
+  }
+}
+
+void PutStamps(std::span<std::byte> data, const Stamp& stamp) {
+  Stamp here = stamp;
+  for (std::size_t b = 0; b < Blocks(data); ++b) {
+    std::byte* block = data.data() + b * static_cast<std::size_t>(kStampedBytes);
+    // A Header begins with what a Stamp holds; the body's seed behind it stays.
+    static_assert(sizeof(Stamp) == offsetof(Header, body_seed));
+    std::memcpy(block, &here, sizeof here);
+    here.offset += kStampedBytes;
+  }
+}
+
+std::optional<std::string> CheckStamps(std::span<const std::byte> data, std::int64_t offset,
+                                       std::uint64_t salt, std::optional<std::uint64_t> sequence) {
+  for (std::size_t b = 0; b < Blocks(data); ++b) {
+    const std::int64_t within = static_cast<std::int64_t>(b) * kStampedBytes;
+    if (auto wrong =
+            CheckBlock(data.data() + within,
+                       {.offset = offset + within, .sequence = sequence.value_or(0), .salt = salt},
+                       !sequence)) {
+      return wrong;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace assay::io

@@ -1,0 +1,307 @@
+#include "io/test_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "io/file_engine.h"
+#include "io/io.h"
+#include "io/traffic.h"
+#include "results/error.h"
+#include "results/text.h"
+
+namespace assay::io {
+namespace {
+
+constexpr std::int64_t kFillBytes = std::int64_t{1} << 20;
+constexpr int kFillDepth = 8;
+
+// The name that a test file has for the moment between its creation and its unlinking; empty at all
+// other times. A signal handler reads it.
+char pending_name[PATH_MAX] = "";
+std::atomic<bool> name_is_pending = false;
+
+std::uint64_t TrueRandom() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32U | device();
+}
+
+bool InMemory(const struct statfs& fs) {
+  return fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC;
+}
+
+// File systems on block devices whose direct transfers go to the device, by their sources.
+const char* KnownDirectName(const struct statfs& fs) {
+  switch (fs.f_type) {
+    case EXT4_SUPER_MAGIC:
+      return "ext4";
+    case XFS_SUPER_MAGIC:
+      return "xfs";
+    case BTRFS_SUPER_MAGIC:
+      return "btrfs";
+    case F2FS_SUPER_MAGIC:
+      return "f2fs";
+    default:
+      return nullptr;
+  }
+}
+
+// Without a name (O_EXCL: it can't be given one later), or with one that is removed at once.
+int Create(const std::string& folder, bool may_be_nameless) {
+  if (may_be_nameless) {
+    const int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
+    // What kernels say of file systems and sandboxes that don't know O_TMPFILE; all else is final.
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT)) {
+      return fd;
+    }
+  }
+  const std::string name =
+      fmt::format("{}/.assay-{:016x}{:016x}.tmp", folder, TrueRandom(), TrueRandom());
+  const PendingName pending(name);
+  const int fd = open(name.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
+  if (fd >= 0) unlink(name.c_str());
+  return fd;
+}
+
+}  // namespace
+
+PendingName::PendingName(const std::string& name) {
+  if (name.size() >= sizeof pending_name) {
+    throw Error(
+        fmt::format("The path \"{}\" is too long; name a shorter --storage-path.", Clean(name)));
+  }
+  std::memcpy(pending_name, name.c_str(), name.size() + 1);
+  name_is_pending = true;
+}
+
+PendingName::~PendingName() { name_is_pending = false; }
+
+void RemoveTestFiles() noexcept {
+  if (name_is_pending) unlink(pending_name);
+}
+
+void RequireFolder(const std::string& folder) {
+  struct stat status = {};
+  if (stat(folder.c_str(), &status) != 0) {
+    throw Error(
+        fmt::format("The storage path \"{}\" can't be used ({}); name a folder that is there.",
+                    Clean(folder), ErrorName(errno)));
+  }
+  if (S_ISDIR(status.st_mode)) return;
+  const char* what = S_ISBLK(status.st_mode)   ? "a block device"
+                     : S_ISREG(status.st_mode) ? "a file that assay did not make"
+                                               : "not a folder";
+  throw Error(fmt::format(
+      "The storage path \"{}\" is {}, which assay does not touch; name a folder on that volume, "
+      "where it makes a test file of its own.",
+      Clean(folder), what));
+}
+
+ExtentMap MapExtents(int fd, std::int64_t bytes) {
+  constexpr std::uint32_t kNoData = FIEMAP_EXTENT_UNWRITTEN | FIEMAP_EXTENT_UNKNOWN |
+                                    FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_DATA_INLINE;
+  constexpr std::uint32_t kCount = 256;  // extents asked for at a time
+  std::vector<std::uint64_t> memory((sizeof(fiemap) + kCount * sizeof(fiemap_extent)) /
+                                    sizeof(std::uint64_t));
+  auto* map = reinterpret_cast<fiemap*>(memory.data());
+  const auto end = static_cast<std::uint64_t>(bytes);
+  std::uint64_t at = 0;  // all before is written
+  while (at < end) {
+    *map = {};
+    map->fm_start = at;
+    map->fm_length = end - at;
+    map->fm_flags = FIEMAP_FLAG_SYNC;
+    map->fm_extent_count = kCount;
+    if (ioctl(fd, FS_IOC_FIEMAP, map) != 0) return {.known = false};
+    const std::uint64_t before = at;
+    for (std::uint32_t i = 0; i < map->fm_mapped_extents; ++i) {
+      const fiemap_extent& extent = map->fm_extents[i];
+      if (extent.fe_logical > at || (extent.fe_flags & kNoData) != 0) {
+        return {.known = true, .first_unwritten = static_cast<std::int64_t>(at)};
+      }
+      at = extent.fe_logical + extent.fe_length;
+    }
+    if (at == before) return {.known = true, .first_unwritten = static_cast<std::int64_t>(at)};
+  }
+  return {.known = true};
+}
+
+std::variant<std::shared_ptr<TestFile>, Skipped> TestFile::Make(const std::string& folder,
+                                                                const TestFileOptions& options) {
+  RequireFolder(folder);
+  struct statfs fs = {};
+  if (statfs(folder.c_str(), &fs) != 0) {
+    throw Error(fmt::format("The file system of \"{}\" can't be asked for its free space: {}.",
+                            Clean(folder), ErrorName(errno)));
+  }
+  const std::int64_t free_bytes =
+      static_cast<std::int64_t>(fs.f_bavail) * static_cast<std::int64_t>(fs.f_bsize);
+  const std::int64_t usable = free_bytes - std::max(options.reserve_bytes, free_bytes / 10);
+  if (usable < options.least_bytes) {
+    return Skipped{.reason = fmt::format(
+                       "{} MiB free at the storage path leave no room for a test file of {} "
+                       "MiB beside a reserve of {} MiB",
+                       free_bytes >> 20, options.least_bytes >> 20, options.reserve_bytes >> 20),
+                   .remedy = "free some space, or name another folder with --storage-path"};
+  }
+  const std::int64_t wanted = InMemory(fs) ? options.memory_bytes : options.bytes;
+  const std::int64_t bytes = std::min(wanted, usable) / kFillBytes * kFillBytes;
+
+  Descriptor fd(Create(folder, options.may_be_nameless));
+  if (!fd.Valid()) {
+    const int error = errno;
+    if (error == EACCES || error == EPERM || error == EROFS) {
+      return Skipped{.reason = fmt::format("no test file may be made at the storage path ({})",
+                                           ErrorName(error)),
+                     .remedy = "name a folder that can be written to with --storage-path"};
+    }
+    throw Error(fmt::format("No test file can be made in \"{}\": {}; try another --storage-path.",
+                            Clean(folder), ErrorName(error)));
+  }
+  std::shared_ptr<TestFile> file(new TestFile(std::move(fd), folder, bytes));
+  file->Fill();
+  file->RequireWritten();
+  file->ProveDirect();
+  return file;
+}
+
+TestFile::TestFile(Descriptor file, std::string folder, std::int64_t bytes)
+    : file_(std::move(file)), folder_(std::move(folder)), bytes_(bytes), salt_(TrueRandom()) {}
+
+Descriptor TestFile::Open(bool direct) const {
+  // By way of the descriptor, since the file has no name.
+  const std::string link = fmt::format("/proc/self/fd/{}", file_.Get());
+  if (direct) {
+    Descriptor fd(open(link.c_str(), O_RDWR | O_CLOEXEC | O_DIRECT));
+    if (fd.Valid()) return fd;
+  }
+  Descriptor fd(open(link.c_str(), O_RDWR | O_CLOEXEC));
+  if (!fd.Valid()) {
+    throw Error(
+        fmt::format("The test file can't be opened again through /proc/self/fd: {}; /proc "
+                    "must be mounted.",
+                    ErrorName(errno)));
+  }
+  return fd;
+}
+
+void TestFile::Fill() {
+  // Asks for the space first, so that a full volume is noticed before a minute of writing. Not all
+  // file systems can; writing tells as well.
+  if (fallocate(file_.Get(), 0, 0, bytes_) != 0 && (errno == ENOSPC || errno == EDQUOT)) {
+    throw Error(
+        fmt::format("There is no room in \"{}\" for a test file of {} MiB ({}); free some "
+                    "space or name another --storage-path.",
+                    Clean(folder_), bytes_ >> 20, ErrorName(errno)));
+  }
+  const Descriptor fd = Open(true);
+  const Slab slab(static_cast<std::size_t>(kFillDepth * kFillBytes));
+  Traffic traffic({.write = true,
+                   .fresh_bodies = true,
+                   .block_bytes = kFillBytes,
+                   .blocks = bytes_ / kFillBytes,
+                   .seed = salt_,
+                   .salt = salt_},
+                  slab.Bytes());
+  const auto engine = std::get<std::unique_ptr<FileEngine>>(
+      MakePsync({.fd = fd.Get(), .depth = kFillDepth, .buffers = slab.Bytes()}));
+  traffic.Begin(bytes_ / kFillBytes);
+  engine->Run(traffic);
+  if (!traffic.Failures().empty()) {
+    throw Error(
+        fmt::format("The test file in \"{}\" can't be filled ({}); look at the free space, "
+                    "the quota and the kernel's log (dmesg).",
+                    Clean(folder_), traffic.Failures().begin()->first));
+  }
+  if (fsync(file_.Get()) != 0) {
+    throw Error(fmt::format("The test file in \"{}\" can't be brought to stable storage: {}.",
+                            Clean(folder_), ErrorName(errno)));
+  }
+}
+
+void TestFile::RequireWritten() {
+  const ExtentMap map = MapExtents(file_.Get(), bytes_);
+  if (map.first_unwritten) {
+    throw Error(fmt::format(
+        "The test file in \"{}\" has an extent at byte {} that holds no data although it was "
+        "written, so that reads of it would not reach the disk; try another --storage-path.",
+        Clean(folder_), *map.first_unwritten));
+  }
+  if (map.known) extents_ = "written";
+}
+
+double TestFile::DropCache() const {
+  fdatasync(file_.Get());
+  posix_fadvise(file_.Get(), 0, 0, POSIX_FADV_DONTNEED);
+  return CachedFraction(bytes_);
+}
+
+double TestFile::CachedFraction(std::int64_t bytes) const {
+  const auto length = static_cast<std::size_t>(bytes);
+  void* memory = mmap(nullptr, length, PROT_READ, MAP_SHARED, file_.Get(), 0);
+  if (memory == MAP_FAILED) return 1;
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> resident((length + page - 1) / page);
+  const bool known = mincore(memory, length, resident.data()) == 0;
+  munmap(memory, length);
+  if (!known) return 1;
+  const auto cached = std::count_if(resident.begin(), resident.end(),
+                                    [](unsigned char flags) { return (flags & 1) != 0; });
+  return static_cast<double>(cached) / static_cast<double>(resident.size());
+}
+
+// An open with O_DIRECT proves nothing: tmpfs accepts it too. Proof is that the kernel states how
+// direct transfers must be aligned (STATX_DIOALIGN), on a file system known to do them, and that a
+// direct read leaves nothing in the page cache.
+void TestFile::ProveDirect() {
+  const auto verdict = [this](const char* word, std::string how) {
+    direct_ = {.verdict = word, .how = std::move(how)};
+  };
+  const Descriptor fd = Open(true);
+  struct statfs fs = {};
+  if (fstatfs(fd.Get(), &fs) == 0 && InMemory(fs)) {
+    return verdict("refuted", "this file system keeps files in memory");
+  }
+  if ((fcntl(fd.Get(), F_GETFL) & O_DIRECT) == 0) {
+    return verdict("refuted", "this file system refuses O_DIRECT");
+  }
+  struct statx status = {};
+  const bool stated = statx(fd.Get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
+                      (status.stx_mask & STATX_DIOALIGN) != 0;
+  if (stated && status.stx_dio_offset_align == 0) {
+    return verdict("refuted", "statx says that this file can't do direct I/O");
+  }
+  if (stated) alignment_ = status.stx_dio_offset_align;
+
+  if (DropCache() > 0) return verdict("unproven", "its pages can't be dropped from the page cache");
+  const Slab slab(static_cast<std::size_t>(kFillBytes));
+  if (pread(fd.Get(), slab.Bytes().data(), slab.Bytes().size(), 0) != kFillBytes) {
+    return verdict("refuted", "a direct read fails");
+  }
+  if (CachedFraction(kFillBytes) > 0) {
+    return verdict("refuted", "the page cache holds what was read directly");
+  }
+  const char* name = KnownDirectName(fs);
+  if (!stated) return verdict("unproven", "the kernel doesn't state STATX_DIOALIGN for this file");
+  if (name == nullptr) return verdict("unproven", "not a file system known to do direct I/O");
+  verdict("proved", fmt::format("STATX_DIOALIGN {}/{} on {}, nothing cached by a direct read",
+                                status.stx_dio_mem_align, status.stx_dio_offset_align, name));
+}
+
+}  // namespace assay::io

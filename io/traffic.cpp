@@ -1,0 +1,133 @@
+#include "io/traffic.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+
+#include "io/stamp.h"
+#include "io/system.h"
+#include "results/error.h"
+#include "runner/random.h"
+
+namespace assay::io {
+
+AccessPattern::AccessPattern(bool random, std::int64_t blocks, std::uint64_t seed)
+    : random_(random),
+      blocks_(static_cast<std::uint64_t>(blocks)),
+      start_(Random(seed).Below(blocks_)) {
+  half_bits_ = std::max(1, (static_cast<int>(std::bit_width(blocks_ - 1)) + 1) / 2);
+  for (std::size_t i = 0; i < keys_.size(); ++i) keys_[i] = RandomAt(seed, i + 1);
+}
+
+std::int64_t AccessPattern::BlockAt(std::int64_t k) const {
+  const std::uint64_t i = (static_cast<std::uint64_t>(k) + start_) % blocks_;
+  return static_cast<std::int64_t>(random_ ? Permute(i) : i);
+}
+
+// A Feistel network permutes the 2^(2 half_bits) numbers, of which under four times too many are
+// used; walking on until one is small enough permutes just ours (Black and Rogaway, "Ciphers with
+// arbitrary finite domains", 2002).
+std::uint64_t AccessPattern::Permute(std::uint64_t block) const {
+  const std::uint64_t mask = (std::uint64_t{1} << half_bits_) - 1;
+  do {
+    std::uint64_t left = block >> half_bits_;
+    std::uint64_t right = block & mask;
+    for (const std::uint64_t key : keys_) {
+      const std::uint64_t next = left ^ (Mix(key ^ right) & mask);
+      left = right;
+      right = next;
+    }
+    block = left << half_bits_ | right;
+  } while (block >= blocks_);
+  return block;
+}
+
+Traffic::Traffic(const TrafficOptions& options, std::span<std::byte> buffers)
+    : options_(options),
+      pattern_(options.random, options.blocks, options.seed),
+      buffers_(buffers),
+      last_offset_(buffers.size() / static_cast<std::size_t>(options.block_bytes)) {
+  if (options_.write) FillBodies(buffers_, options_.seed);
+}
+
+void Traffic::Begin(std::int64_t transfers) {
+  begin_ = next_;
+  end_ = next_ + transfers;
+}
+
+std::optional<Transfer> Traffic::Next(int slot) {
+  if (next_ == end_ || !failures_.empty()) return std::nullopt;
+  const std::int64_t k = next_++;
+  const Transfer transfer = {
+      .write = options_.write, .offset = OffsetOf(k), .data = BufferOf(slot)};
+  last_offset_[static_cast<std::size_t>(slot)] = transfer.offset;
+  if (options_.write) {
+    if (options_.fresh_bodies) {
+      FillBodies(transfer.data, RandomAt(options_.seed, static_cast<std::uint64_t>(k)));
+    }
+    PutStamps(transfer.data, {.offset = transfer.offset,
+                              .sequence = options_.sequence + static_cast<std::uint64_t>(k),
+                              .salt = options_.salt});
+  }
+  return transfer;
+}
+
+void Traffic::Done(int slot, std::int64_t result, std::int64_t latency_ns) {
+  if (result == options_.block_bytes) {
+    ++finished_;
+    latency_.Add(latency_ns);
+    return;
+  }
+  ++failures_[result < 0 ? ErrorName(static_cast<int>(-result)) : "short"];
+  last_offset_[static_cast<std::size_t>(slot)].reset();
+}
+
+void Traffic::VerifyReads(Checked& checked) const {
+  for (std::size_t slot = 0; slot < last_offset_.size(); ++slot) {
+    if (!last_offset_[slot]) continue;
+    ++checked.checked;
+    if (auto wrong = CheckStamps(BufferOf(static_cast<int>(slot)), *last_offset_[slot],
+                                 options_.salt, std::nullopt)) {
+      ++checked.wrong;
+      if (!checked.what) checked.what = wrong;
+    }
+  }
+}
+
+void Traffic::VerifyWrites(int fd, Checked& checked) const {
+  const Slab slab(static_cast<std::size_t>(options_.block_bytes));
+  const std::int64_t deadline_ns = NowNs() + 250'000'000;
+  // Older ones were overwritten in a later pass.
+  const std::int64_t count = std::min(next_ - begin_, options_.blocks);
+  if (count == 0) return;
+  const AccessPattern sample(true, count, RandomAt(options_.seed, 0));
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(count, 1024); ++i) {
+    const std::int64_t k = next_ - 1 - sample.BlockAt(i);
+    const ssize_t got = pread(fd, slab.Bytes().data(), slab.Bytes().size(), OffsetOf(k));
+    if (got != options_.block_bytes) {
+      throw Error("A block that was written can't be read back: " +
+                  (got < 0 ? ErrorName(errno) : "short read") +
+                  "; look at the kernel's log (dmesg) and the volume's health.");
+    }
+    ++checked.checked;
+    if (auto wrong = CheckStamps(slab.Bytes(), OffsetOf(k), options_.salt,
+                                 options_.sequence + static_cast<std::uint64_t>(k))) {
+      ++checked.wrong;
+      if (!checked.what) checked.what = wrong;
+    }
+    if (NowNs() > deadline_ns) break;
+  }
+}
+
+std::int64_t Traffic::OffsetOf(std::int64_t k) const {
+  return options_.first_byte + pattern_.BlockAt(k) * options_.block_bytes;
+}
+
+std::span<std::byte> Traffic::BufferOf(int slot) const {
+  const auto bytes = static_cast<std::size_t>(options_.block_bytes);
+  return buffers_.subspan(static_cast<std::size_t>(slot) * bytes, bytes);
+}
+
+}  // namespace assay::io

@@ -1,0 +1,87 @@
+// The feed of one job: which block comes next, what is written there, how long each transfer took,
+// and whether what was moved is right.
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/file_engine.h"
+#include "io/histogram.h"
+#include "runner/probe.h"
+
+namespace assay::io {
+
+// An order in which the blocks 0 … blocks - 1 are visited, over and over: from a random one on, or
+// in a random permutation, so that each comes once a pass and no two transfers in flight are of
+// one block.
+class AccessPattern {
+ public:
+  // REQUIRES: blocks >= 1.
+  AccessPattern(bool random, std::int64_t blocks, std::uint64_t seed);
+  std::int64_t BlockAt(std::int64_t k) const;
+
+ private:
+  std::uint64_t Permute(std::uint64_t block) const;
+
+  const bool random_;
+  const std::uint64_t blocks_;
+  const std::uint64_t start_;
+  int half_bits_ = 1;
+  std::array<std::uint64_t, 4> keys_ = {};
+};
+
+struct TrafficOptions {
+  bool write = false;
+  bool random = false;
+  bool fresh_bodies = false;        // new random contents for each write, not new stamps alone
+  std::int64_t block_bytes = 4096;  // a multiple of 4 KiB
+  std::int64_t first_byte = 0;      // of the part of the file that this job works in
+  std::int64_t blocks = 1;          // in that part; >= slots
+  std::uint64_t seed = 0;
+  std::uint64_t salt = 0;
+  std::uint64_t sequence = 0;  // the k-th write is stamped sequence + k
+};
+
+class Traffic : public Feed {
+ public:
+  // `buffers` holds block_bytes for each slot.
+  Traffic(const TrafficOptions& options, std::span<std::byte> buffers);
+
+  // Lets `transfers` more through.
+  void Begin(std::int64_t transfers);
+
+  std::optional<Transfer> Next(int slot) override;
+  void Done(int slot, std::int64_t result, std::int64_t latency_ns) override;
+
+  std::int64_t Finished() const { return finished_; }
+  // Failures by name ("EIO", "short"), since the traffic was made; after the first no more
+  // transfers are begun.
+  const std::map<std::string, std::int64_t>& Failures() const { return failures_; }
+  const LatencyHistogram& Latency() const { return latency_; }
+
+  // Checks what the slots' last reads brought.
+  void VerifyReads(Checked& checked) const;
+  // Reads blocks back that were written since Begin, in random order until there were 1,024 or a
+  // quarter of a second is over, and compares them. Throws Error when a block can't be read.
+  void VerifyWrites(int fd, Checked& checked) const;
+
+ private:
+  std::int64_t OffsetOf(std::int64_t k) const;
+  std::span<std::byte> BufferOf(int slot) const;
+
+  const TrafficOptions options_;
+  const AccessPattern pattern_;
+  const std::span<std::byte> buffers_;
+  std::int64_t begin_ = 0;  // the first transfer since Begin
+  std::int64_t next_ = 0;
+  std::int64_t end_ = 0;
+  std::int64_t finished_ = 0;
+  std::map<std::string, std::int64_t> failures_ = {};
+  LatencyHistogram latency_ = {};
+  std::vector<std::optional<std::int64_t>> last_offset_;  // of each slot
+};
+
+}  // namespace assay::io
