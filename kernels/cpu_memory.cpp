@@ -1,1 +1,336 @@
-// Not written yet.
+#include "kernels/cpu_memory.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <numeric>
+#include <sstream>
+
+#include "kernels/cpu_streams.h"
+#include "results/error.h"
+#include "runner/random.h"
+#include "runner/threads.h"
+
+namespace assay {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+// Zeroed memory in huge pages where the system grants them; nobody has touched it yet.
+class Pages {
+ public:
+  explicit Pages(std::size_t bytes) : bytes_(bytes + kHugePage) {
+    mapped_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped_ == MAP_FAILED) {
+      throw Error(fmt::format("{} bytes of memory can't be had ({}); give smaller bytes", bytes,
+                              std::strerror(errno)));
+    }
+    madvise(mapped_, bytes_, MADV_HUGEPAGE);  // A refusal shows in HugePagePercent.
+    const auto address = reinterpret_cast<std::uintptr_t>(mapped_);
+    begin_ = static_cast<std::byte*>(mapped_) + (kHugePage - address % kHugePage) % kHugePage;
+  }
+  ~Pages() { munmap(mapped_, bytes_); }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+
+  // At the beginning of a huge page.
+  std::byte* Begin() const { return begin_; }
+
+  // How much of what was touched lies in huge pages; nothing where the system doesn't say.
+  std::optional<std::int64_t> HugePagePercent() const {
+    const auto begin = reinterpret_cast<std::uintptr_t>(mapped_);
+    std::ifstream smaps("/proc/self/smaps");
+    std::int64_t huge = 0;
+    std::int64_t resident = 0;
+    bool ours = false;
+    for (std::string line; std::getline(smaps, line);) {
+      std::uintptr_t from = 0;
+      std::uintptr_t to = 0;
+      std::int64_t kibibytes = 0;
+      if (std::sscanf(line.c_str(), "%zx-%zx ", &from, &to) == 2) {
+        ours = from < begin + bytes_ && begin < to;
+      } else if (ours && std::sscanf(line.c_str(), "Rss: %zd kB", &kibibytes) == 1) {
+        resident += kibibytes;
+      } else if (ours && std::sscanf(line.c_str(), "AnonHugePages: %zd kB", &kibibytes) == 1) {
+        huge += kibibytes;
+      }
+    }
+    if (resident == 0) return std::nullopt;
+    return 100 * huge / resident;
+  }
+
+ private:
+  std::size_t bytes_;
+  void* mapped_ = nullptr;
+  std::byte* begin_ = nullptr;
+};
+
+enum class Pattern { kRead, kWrite, kCopy, kTriad };
+
+Pattern PatternFrom(const std::string& text) {
+  if (text == "read") return Pattern::kRead;
+  if (text == "write") return Pattern::kWrite;
+  if (text == "copy") return Pattern::kCopy;
+  if (text == "triad") return Pattern::kTriad;
+  throw Error(fmt::format("pattern is '{}'; give read, write, copy or triad", text));
+}
+
+int ArraysOf(Pattern pattern) {
+  return pattern == Pattern::kTriad ? 3 : pattern == Pattern::kCopy ? 2 : 1;
+}
+
+// Arrays whose distance is a power of two fall on the same cache sets and memory banks.
+constexpr std::size_t kStagger = 4096 + 256;
+
+class MemoryWorkload : public Workload {
+ public:
+  MemoryWorkload(const Memory& op, int threads, std::uint64_t seed)
+      : pattern_(PatternFrom(op.pattern)),
+        words_(static_cast<std::size_t>(op.bytes) / sizeof(std::uint64_t)),
+        seed_(seed),
+        team_(threads),
+        pages_(static_cast<std::size_t>(ArraysOf(pattern_)) *
+               (static_cast<std::size_t>(op.bytes) + kStagger)),
+        sums_(static_cast<std::size_t>(team_.Size())) {
+    // Each thread touches its own part first, which places it in memory near that thread.
+    team_.Run([this](int thread) {
+      const Part part = PartOf(thread);
+      Fill(part);
+      Spoil(part);
+    });
+    huge_page_percent_ = pages_.HugePagePercent();
+  }
+
+  Batch Run(std::int64_t iterations) override {
+    const std::int64_t before = done_;
+    const Seconds time = team_.Run([&](int thread) {
+      const Part part = PartOf(thread);
+      std::uint64_t sum = 0;
+      for (std::int64_t i = before; i < before + iterations; ++i) sum += Stream(part, i);
+      sums_[static_cast<std::size_t>(thread)].sum = sum;
+    });
+    iterations_ = iterations;
+    done_ += iterations;
+    return {.time = time};
+  }
+
+  Checked Verify() override {
+    std::atomic<std::int64_t> wrong = 0;
+    std::atomic<std::size_t> first = words_;
+    team_.Run([&](int thread) {
+      const Part part = PartOf(thread);
+      const auto flag = [&](std::size_t i) {
+        ++wrong;
+        for (std::size_t seen = first; i < seen && !first.compare_exchange_weak(seen, i);) {
+        }
+      };
+      if (pattern_ == Pattern::kRead) {
+        std::uint64_t sum = 0;
+        for (std::size_t i = part.begin; i < part.end; ++i) sum += Random(0, i);
+        sum *= static_cast<std::uint64_t>(iterations_);
+        if (sums_[static_cast<std::size_t>(thread)].sum != sum) flag(part.begin);
+        return;
+      }
+      for (std::size_t i = part.begin; i < part.end; ++i) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, Words(0) + i, sizeof(word));
+        if (word != Expected(i)) flag(i);
+      }
+      Spoil(part);  // So that the next Verify sees what the next Run wrote, and nothing older.
+    });
+    Checked checked = {
+        .checked = static_cast<std::int64_t>(words_), .wrong = wrong, .reference = "exact"};
+    if (wrong > 0) {
+      checked.what = pattern_ == Pattern::kRead
+                         ? fmt::format("the sum of the words from {} on", first.load())
+                         : fmt::format("word {} of the output", first.load());
+    }
+    return checked;
+  }
+
+  Facts Describe() const override {
+    Facts facts = {{"instruction", loops_.instruction},
+                   {"threads", std::int64_t{team_.Size()}},
+                   {"pinned", team_.Pinned()},
+                   {"arrays", std::int64_t{ArraysOf(pattern_)}},
+                   {"last_level_cache_bytes", LastLevelCacheBytes()}};
+    if (huge_page_percent_) facts["huge_pages_percent"] = *huge_page_percent_;
+    return facts;
+  }
+
+ private:
+  struct Part {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+  };
+  struct alignas(128) Sum {
+    std::uint64_t sum = 0;
+  };
+
+  // Whole lines, as equal as they get.
+  Part PartOf(int thread) const {
+    const std::size_t lines = words_ / kStreamLineWords;
+    const auto size = static_cast<std::size_t>(team_.Size());
+    const auto index = static_cast<std::size_t>(thread);
+    return {.begin = lines * index / size * kStreamLineWords,
+            .end = lines * (index + 1) / size * kStreamLineWords};
+  }
+
+  // Array 0 is what is written, or read where nothing is; 1 and 2 are sources.
+  std::byte* Array(std::size_t index) const {
+    return pages_.Begin() + index * (words_ * sizeof(std::uint64_t) + kStagger);
+  }
+  std::uint64_t* Words(std::size_t index) const {
+    return reinterpret_cast<std::uint64_t*>(Array(index));
+  }
+  double* Numbers(std::size_t index) const { return reinterpret_cast<double*>(Array(index)); }
+
+  std::uint64_t Random(std::uint64_t array, std::size_t i) const {
+    return RandomAt(seed_ + array, i);
+  }
+  // A small integer, so that a triad of two is exact with one rounding or two.
+  double Number(std::uint64_t array, std::size_t i) const {
+    return static_cast<double>(Random(array, i) >> 32U);
+  }
+  // These differ from one iteration to the next, so that the output tells which one it is from.
+  double Scale(std::int64_t iteration) const { return static_cast<double>(iteration % 8 + 1); }
+  std::uint64_t Value(std::int64_t iteration) const {
+    return RandomAt(seed_ + 3, static_cast<std::uint64_t>(iteration));
+  }
+
+  void Fill(const Part& part) const {
+    for (std::size_t i = part.begin; i < part.end; ++i) {
+      switch (pattern_) {
+        case Pattern::kRead:
+          Words(0)[i] = Random(0, i);
+          break;
+        case Pattern::kWrite:
+          break;
+        case Pattern::kCopy:
+          Words(1)[i] = Random(1, i);
+          break;
+        case Pattern::kTriad:
+          Numbers(1)[i] = Number(1, i);
+          Numbers(2)[i] = Number(2, i);
+          break;
+      }
+    }
+  }
+
+  void Spoil(const Part& part) const {
+    if (pattern_ == Pattern::kRead) return;
+    std::fill(Words(0) + part.begin, Words(0) + part.end, ~std::uint64_t{0});
+  }
+
+  // One iteration over one part; what it read, summed.
+  std::uint64_t Stream(const Part& part, std::int64_t iteration) const {
+    const std::size_t words = part.end - part.begin;
+    switch (pattern_) {
+      case Pattern::kRead:
+        return loops_.read(Words(0) + part.begin, words);
+      case Pattern::kWrite:
+        loops_.write(Words(0) + part.begin, Value(iteration), words);
+        return 0;
+      case Pattern::kCopy:
+        loops_.copy(Words(0) + part.begin, Words(1) + part.begin, words);
+        return 0;
+      case Pattern::kTriad:
+        loops_.triad(Numbers(0) + part.begin, Numbers(1) + part.begin, Numbers(2) + part.begin,
+                     Scale(iteration), words);
+        return 0;
+    }
+    return 0;
+  }
+
+  // What word `i` of the output holds after the last iteration.
+  std::uint64_t Expected(std::size_t i) const {
+    switch (pattern_) {
+      case Pattern::kRead:
+        break;
+      case Pattern::kWrite:
+        return Value(done_ - 1);
+      case Pattern::kCopy:
+        return Random(1, i);
+      case Pattern::kTriad:
+        return std::bit_cast<std::uint64_t>(Number(1, i) + Scale(done_ - 1) * Number(2, i));
+    }
+    return 0;
+  }
+
+  Pattern pattern_;
+  std::size_t words_;
+  std::uint64_t seed_;
+  Team team_;
+  Pages pages_;
+  StreamLoops loops_ = AllStreamLoops().front();
+  std::vector<Sum> sums_;
+  std::int64_t iterations_ = 0;  // of the last Run
+  std::int64_t done_ = 0;        // of all
+  std::optional<std::int64_t> huge_page_percent_ = {};
+};
+
+// "32768K" in bytes.
+std::int64_t CacheSize(const std::string& text) {
+  std::istringstream stream(text);
+  std::int64_t size = 0;
+  char unit = ' ';
+  stream >> size >> unit;
+  return unit == 'K' ? size << 10 : unit == 'M' ? size << 20 : size;
+}
+
+std::string Word(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string word;
+  file >> word;
+  return word;
+}
+
+}  // namespace
+
+std::int64_t LastLevelCacheBytes(const std::string& root) {
+  namespace fs = std::filesystem;
+  int last = 0;
+  std::map<std::string, std::int64_t> caches;  // those of the last level, by who shares them
+  std::error_code error;
+  for (const auto& cpu : fs::directory_iterator(fs::path(root) / "sys/devices/system/cpu", error)) {
+    for (const auto& index : fs::directory_iterator(cpu.path() / "cache", error)) {
+      const std::string type = Word(index.path() / "type");
+      const int level = std::atoi(Word(index.path() / "level").c_str());
+      if (type == "Instruction" || level == 0 || level < last) continue;
+      if (level > last) caches.clear();
+      last = level;
+      caches[Word(index.path() / "shared_cpu_list")] = CacheSize(Word(index.path() / "size"));
+    }
+  }
+  return std::accumulate(caches.begin(), caches.end(), std::int64_t{0},
+                         [](std::int64_t sum, const auto& cache) { return sum + cache.second; });
+}
+
+std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes) {
+  constexpr std::int64_t kLeast = std::int64_t{64} << 20;
+  std::int64_t bytes = kLeast;
+  while (bytes < 4 * cache_bytes) bytes *= 2;
+  while (memory_bytes > 0 && bytes > 4096 && 3 * bytes > memory_bytes / 2) bytes /= 2;
+  return bytes;
+}
+
+Prepared PrepareMemory(const Memory& op, int threads, std::uint64_t seed) {
+  const int arrays = ArraysOf(PatternFrom(op.pattern));
+  const std::int64_t limit = MemoryLimit();
+  if (limit > 0 && op.bytes > limit / 2 / arrays) {
+    return Skipped{.reason = fmt::format("{} arrays of {} bytes are over half of the memory, {}",
+                                         arrays, op.bytes, limit),
+                   .remedy = "give smaller bytes, or 0 to have them chosen"};
+  }
+  return std::make_unique<MemoryWorkload>(op, threads, seed);
+}
+
+}  // namespace assay

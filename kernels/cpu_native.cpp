@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "kernels/cpu_memory.h"
 #include "kernels/cpu_peak.h"
 #include "runner/threads.h"
 
@@ -126,7 +127,16 @@ class NativeBackend : public Backend {
 
   std::vector<Device> Devices() override { return {{.name = "cpu", .kind = "cpu"}}; }
 
-  bool Has(const Op& op) const override { return std::holds_alternative<Peak>(op); }
+  bool Has(const Op& op) const override {
+    return std::holds_alternative<Peak>(op) || std::holds_alternative<Memory>(op);
+  }
+
+  Op Complete(const Op& op, const Device&) const override {
+    const Memory* memory = std::get_if<Memory>(&op);
+    if (memory == nullptr || memory->bytes != 0) return op;
+    return Memory{.pattern = memory->pattern,
+                  .bytes = ArrayBytes(LastLevelCacheBytes(), MemoryLimit())};
+  }
 
   Work OneIteration(const Op& op, const Device&) const override {
     Work work = WorkOf(op);
@@ -145,7 +155,11 @@ class NativeBackend : public Backend {
       if (Skipped* no = std::get_if<Skipped>(&loop)) return std::move(*no);
       return std::make_unique<PeakWorkload>(std::get<PeakLoop>(loop), threads_, seed);
     }
-    return Skipped{.reason = "the native backend has no such operation", .remedy = "use onednn"};
+    if (const Memory* memory = std::get_if<Memory>(&op)) {
+      return PrepareMemory(*memory, threads_, seed);
+    }
+    return Skipped{.reason = "the native backend has peak and memory only",
+                   .remedy = "choose another backend"};
   }
 
  private:

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <variant>
 
@@ -37,6 +38,10 @@ using PeakLoopOr = std::variant<PeakLoop, Skipped>;
 PeakLoop F32PeakLoop();     // everywhere, through Highway
 PeakLoopOr Bf16PeakLoop();  // AVX512-BF16
 PeakLoopOr Int8PeakLoop();  // AVX512-VNNI
+
+// Calls `body` once for each instruction set of this CPU, with F32PeakLoop confined to it. For
+// tests.
+void ForEachF32Target(const std::function<void()>& body);
 
 // "1.0.3 (AVX3_DL)": the library and the instruction set that it chose here.
 std::string HighwayVersion();

@@ -149,6 +149,18 @@ PeakLoop F32PeakLoop() {
           .reference = Reference};
 }
 
+void ForEachF32Target(const std::function<void()>& body) {
+  const auto confine = [](std::int64_t targets) {
+    hwy::SetSupportedTargetsForTest(targets);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  };
+  for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    confine(target);
+    body();
+  }
+  confine(0);
+}
+
 std::string HighwayVersion() {
   return std::to_string(HWY_MAJOR) + '.' + std::to_string(HWY_MINOR) + '.' +
          std::to_string(HWY_PATCH) + " (" + HWY_DYNAMIC_DISPATCH(TargetName)() + ')';

@@ -30,7 +30,46 @@ std::optional<std::string> FirstLine(const fs::path& path) {
   return line;
 }
 
-// "150000 100000" (cgroup v2), in cores; "max 100000" is no quota.
+// Control groups that hold this process for a controller ("cpu", "memory"), its own first.
+struct Groups {
+  bool unified = false;  // cgroup v2
+  std::vector<fs::path> folders = {};
+};
+
+std::vector<Groups> GroupsOf(const std::string& controller, const fs::path& root) {
+  std::vector<Groups> all;
+  std::ifstream lines(root / "proc/self/cgroup");
+  for (std::string line; std::getline(lines, line);) {  // "4:cpu,cpuacct:/path", v2: "0::/path"
+    const std::size_t first = line.find(':');
+    const std::size_t second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    Groups groups = {.unified = controllers.empty()};
+    if (!groups.unified && ("," + controllers + ",").find("," + controller + ",") == line.npos) {
+      continue;
+    }
+    fs::path mount = root / "sys/fs/cgroup";
+    if (!groups.unified) mount /= fs::exists(mount / controllers) ? controllers : controller;
+    // A container may see only the upper end of this path: what isn't there reads as no limit.
+    for (fs::path group = fs::path(line.substr(second + 1)).relative_path();;
+         group = group.parent_path()) {
+      groups.folders.push_back(mount / group);
+      if (group.empty()) break;
+    }
+    all.push_back(std::move(groups));
+  }
+  return all;
+}
+
+// The number that a file begins with; nothing for "max" and where there is no such file.
+std::optional<double> NumberIn(const fs::path& path) {
+  std::istringstream line(FirstLine(path).value_or(""));
+  double number = 0;
+  if (line >> number) return number;
+  return std::nullopt;
+}
+
+// "150000 100000", in cores; "max 100000" is no quota.
 std::optional<double> QuotaV2(const fs::path& group) {
   std::istringstream line(FirstLine(group / "cpu.max").value_or(""));
   double quota = 0;
@@ -39,26 +78,12 @@ std::optional<double> QuotaV2(const fs::path& group) {
   return std::nullopt;
 }
 
-// The same in two files (cgroup v1); a quota of -1 is none.
+// The same in two files; -1 is no quota.
 std::optional<double> QuotaV1(const fs::path& group) {
-  std::istringstream line(FirstLine(group / "cpu.cfs_quota_us").value_or("") + ' ' +
-                          FirstLine(group / "cpu.cfs_period_us").value_or(""));
-  double quota = 0;
-  double period = 0;
-  if (line >> quota >> period && quota > 0 && period > 0) return quota / period;
+  const double quota = NumberIn(group / "cpu.cfs_quota_us").value_or(-1);
+  const double period = NumberIn(group / "cpu.cfs_period_us").value_or(0);
+  if (quota > 0 && period > 0) return quota / period;
   return std::nullopt;
-}
-
-// The least quota from `group` up to the mount. A container may see only the upper end of the path
-// that /proc gives, so that folders that aren't there are passed over.
-std::optional<double> LeastQuota(const fs::path& mount, fs::path group,
-                                 std::optional<double> (*read)(const fs::path&)) {
-  std::optional<double> least;
-  for (;; group = group.parent_path()) {
-    const std::optional<double> quota = read(mount / group);
-    if (quota && (!least || *quota < *least)) least = quota;
-    if (group.empty()) return least;
-  }
 }
 
 std::vector<int> AllowedCpus() {
@@ -128,24 +153,30 @@ const std::vector<int>& UsableCores() {
 }
 
 std::optional<double> CpuQuota(const std::string& root) {
-  const fs::path mounts = fs::path(root) / "sys/fs/cgroup";
-  std::ifstream groups(fs::path(root) / "proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // "4:cpu,cpuacct:/path", v2: "0::/path"
-    const std::size_t first = line.find(':');
-    const std::size_t second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const fs::path group = fs::path(line.substr(second + 1)).relative_path();
-    std::optional<double> quota;
-    if (controllers.empty()) {
-      quota = LeastQuota(mounts, group, QuotaV2);
-    } else if (("," + controllers + ",").find(",cpu,") != std::string::npos) {
-      quota = LeastQuota(mounts / controllers, group, QuotaV1);
-      if (!quota) quota = LeastQuota(mounts / "cpu", group, QuotaV1);
+  std::optional<double> least;
+  for (const Groups& groups : GroupsOf("cpu", root)) {
+    for (const fs::path& folder : groups.folders) {
+      const std::optional<double> quota = groups.unified ? QuotaV2(folder) : QuotaV1(folder);
+      if (quota) least = std::min(*quota, least.value_or(*quota));
     }
-    if (quota) return quota;
   }
-  return std::nullopt;
+  return least;
+}
+
+std::int64_t MemoryLimit(const std::string& root) {
+  double least = 0;
+  std::ifstream lines(fs::path(root) / "proc/meminfo");
+  for (std::string name; lines >> name && least == 0;) {  // "MemTotal:  24572196 kB"
+    if (name == "MemTotal:" && lines >> least) least *= 1024;
+  }
+  for (const Groups& groups : GroupsOf("memory", root)) {
+    for (const fs::path& folder : groups.folders) {
+      const double limit =
+          NumberIn(folder / (groups.unified ? "memory.max" : "memory.limit_in_bytes")).value_or(0);
+      if (limit > 0 && limit < least) least = limit;
+    }
+  }
+  return static_cast<std::int64_t>(least);
 }
 
 struct Team::State {

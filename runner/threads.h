@@ -1,7 +1,9 @@
 // A team of threads, each pinned to a core of its own, that runs one function together and says how
-// long the slowest took from a common start; and which cores there are for it.
+// long the slowest took from a common start; and what of the machine this process may use, control
+// groups (v1 and v2) included.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -20,8 +22,12 @@ const std::vector<int>& UsableCores();
 std::vector<int> CoresAmong(const std::vector<int>& cpus, const std::string& root = "/");
 
 // The CPU quota of this process's control group and those above it, in cores (1.5); nothing where
-// there is none. Knows cgroup v1 and v2.
+// there is none.
 std::optional<double> CpuQuota(const std::string& root = "/");
+
+// The memory that this process may fill: the machine's, or the least limit of its control group and
+// those above it; 0 where it can't be told.
+std::int64_t MemoryLimit(const std::string& root = "/");
 
 class Team {
  public:

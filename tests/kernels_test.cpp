@@ -2,11 +2,20 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <bit>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "kernels/cpu_memory.h"
 #include "kernels/cpu_native.h"
 #include "kernels/cpu_peak.h"
+#include "kernels/cpu_streams.h"
 #include "kernels/op.h"
 #include "results/error.h"
+#include "runner/random.h"
 
 namespace assay {
 namespace {
@@ -203,11 +212,183 @@ TEST_P(PeakOf, WorkGrowsWithThreads) {
 INSTANTIATE_TEST_SUITE_P(Dtypes, PeakOf, ::testing::Values("f32", "bf16", "int8"),
                          [](const auto& test) { return std::string(test.param); });
 
+// Every instruction set that this CPU can run, the slower ones too.
+TEST(Peak, F32IsExactOnEveryInstructionSet) {
+  std::set<std::string> seen;
+  ForEachF32Target([&] {
+    const PeakLoop loop = F32PeakLoop();
+    SCOPED_TRACE(loop.instruction);
+    EXPECT_TRUE(seen.insert(loop.instruction).second);
+    ASSERT_LE(loop.chains, kMostPeakWords);
+    std::vector<std::uint32_t> values(kMostPeakWords), operands(kMostPeakWords);
+    std::vector<std::uint32_t> out(kMostPeakWords), expected(kMostPeakWords);
+    loop.fill(5, values.data(), operands.data());
+    loop.run(values.data(), operands.data(), out.data());
+    loop.reference(values.data(), operands.data(), expected.data());
+    EXPECT_EQ(out, expected);
+  });
+  EXPECT_FALSE(seen.empty());
+}
+
+// The result depends on the number of steps: a chain of one step more or less ends elsewhere.
+TEST(Peak, AnotherNumberOfStepsGivesAnotherResult) {
+  const PeakLoop loop = F32PeakLoop();
+  std::vector<std::uint32_t> values(kMostPeakWords), operands(kMostPeakWords);
+  std::vector<std::uint32_t> out(kMostPeakWords), again(kMostPeakWords);
+  loop.fill(5, values.data(), operands.data());
+  loop.reference(values.data(), operands.data(), out.data());
+  // One step ahead: x² + c, in double and so not to the bit, but chaos takes it elsewhere.
+  for (std::size_t i = 0; i < static_cast<std::size_t>(loop.chains); ++i) {
+    const double x = std::bit_cast<float>(values[i]);
+    values[i] =
+        std::bit_cast<std::uint32_t>(static_cast<float>(x * x + std::bit_cast<float>(operands[i])));
+  }
+  loop.reference(values.data(), operands.data(), again.data());
+  std::int64_t same = 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(loop.chains); ++i)
+    same += out[i] == again[i];
+  EXPECT_LT(same, loop.chains / 4);
+}
+
 TEST(Peak, ADtypeWithoutALoopIsSkippedWithAReason) {
   const Case which = ProbeNamed("peak").unfold({{"dtype", "f64"}}).at(0);
   const Prepared prepared = which.prepare(1);
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
   EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("f64"));
+}
+
+// Every loop that this CPU can run, the slower ones too, over lengths around those it unrolls by.
+TEST(Streams, EveryLoopTouchesItsWordsAndNoOthers) {
+  for (const StreamLoops& loops : AllStreamLoops()) {
+    for (const std::size_t words : {8U, 24U, 32U, 40U, 1000U}) {
+      SCOPED_TRACE(loops.instruction + ", " + std::to_string(words) + " words");
+      struct alignas(64) Line {
+        std::uint64_t words[8];
+      };
+      std::vector<Line> from(words / 8 + 1), to(words / 8 + 1);
+      std::uint64_t sum = 0;
+      for (std::size_t i = 0; i < words + 8; ++i) {
+        from[i / 8].words[i % 8] = RandomAt(1, i);
+        if (i < words) sum += RandomAt(1, i);
+      }
+      const auto word = [&](std::size_t i) { return to[i / 8].words[i % 8]; };
+      EXPECT_EQ(loops.read(from[0].words, words), sum);
+      loops.write(to[0].words, 0x0123456789abcdef, words);
+      for (std::size_t i = 0; i < words; ++i) ASSERT_EQ(word(i), 0x0123456789abcdefU) << i;
+      EXPECT_EQ(word(words), 0U);
+      loops.copy(to[0].words, from[0].words, words);
+      for (std::size_t i = 0; i < words; ++i) ASSERT_EQ(word(i), RandomAt(1, i)) << i;
+      EXPECT_EQ(word(words), 0U);
+
+      struct alignas(64) Doubles {
+        double values[8];
+      };
+      std::vector<Doubles> a(words / 8 + 1), b(words / 8 + 1), c(words / 8 + 1);
+      for (std::size_t i = 0; i < words + 8; ++i) {
+        b[i / 8].values[i % 8] = static_cast<double>(i);
+        c[i / 8].values[i % 8] = static_cast<double>(RandomAt(2, i) % 1000);
+      }
+      loops.triad(a[0].values, b[0].values, c[0].values, 3, words);
+      for (std::size_t i = 0; i < words; ++i) {
+        ASSERT_EQ(a[i / 8].values[i % 8],
+                  static_cast<double>(i) + 3 * static_cast<double>(RandomAt(2, i) % 1000));
+      }
+      EXPECT_EQ(a[words / 8].values[0], 0);
+    }
+  }
+}
+
+// Memory, by pattern, over odd sizes so that parts of threads differ.
+class MemoryOf : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(MemoryOf, GivesExactlyWhatThePatternSays) {
+  for (const std::int64_t bytes : {4096, 3 * 4096, 257 * 4096}) {
+    const Case which = ProbeNamed("memory", {.threads = 3})
+                           .unfold({{"pattern", GetParam()}, {"bytes", bytes}})
+                           .at(0);
+    Prepared prepared = which.prepare(7);
+    ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Workload>>(prepared));
+    Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+    for (const std::int64_t iterations : {1, 5, 2}) {
+      EXPECT_GT(workload.Run(iterations).time.count(), 0);
+      const Checked checked = workload.Verify();
+      EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
+      EXPECT_EQ(checked.checked, bytes / 8);
+    }
+  }
+}
+
+// The check itself: what no Run has written since is found wrong, and the first word is named.
+TEST_P(MemoryOf, OutputThatWasNotWrittenIsWrong) {
+  const Case which =
+      ProbeNamed("memory", {.threads = 2}).unfold({{"pattern", GetParam()}, {"bytes", 8192}}).at(0);
+  Prepared prepared = which.prepare(7);
+  Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+  workload.Run(1);
+  EXPECT_EQ(workload.Verify().wrong, 0);
+  if (std::string(GetParam()) == "read") return;  // It has no output.
+  const Checked again = workload.Verify();
+  EXPECT_EQ(again.wrong, 8192 / 8);
+  EXPECT_EQ(again.what, "word 0 of the output");
+}
+
+INSTANTIATE_TEST_SUITE_P(Patterns, MemoryOf, ::testing::Values("read", "write", "copy", "triad"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST(Memory, AnArrayIsAPowerOfTwoOfAtLeastFourCaches) {
+  const std::int64_t mib = 1 << 20;
+  const std::int64_t plenty = std::int64_t{1} << 40;
+  EXPECT_EQ(ArrayBytes(32 * mib, plenty), 128 * mib);
+  EXPECT_EQ(ArrayBytes(33 * mib, plenty), 256 * mib);
+  EXPECT_EQ(ArrayBytes(768 * mib, plenty), 4096 * mib);
+  EXPECT_EQ(ArrayBytes(0, plenty), 64 * mib) << "a cache that isn't told";
+}
+
+TEST(Memory, ThreeArraysLeaveHalfOfTheMemory) {
+  const std::int64_t mib = 1 << 20;
+  EXPECT_EQ(ArrayBytes(32 * mib, 512 * mib), 64 * mib);
+  EXPECT_EQ(ArrayBytes(32 * mib, 0), 128 * mib) << "a memory that isn't told";
+}
+
+TEST(Memory, TheChosenSizeIsPartOfTheParams) {
+  for (const Case& which : ProbeNamed("memory").unfold({})) {
+    const std::int64_t bytes = IntegerOf(which.params, "bytes");
+    EXPECT_GT(bytes, 0);
+    EXPECT_EQ(which.work.bytes, 3 * bytes);
+  }
+}
+
+TEST(Memory, ArraysThatDoNotFitAreSkipped) {
+  const Case which = ProbeNamed("memory").unfold({{"bytes", std::int64_t{1} << 45}}).at(0);
+  const Prepared prepared = which.prepare(1);
+  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+  EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("35184372088832 bytes"));
+}
+
+// A machine of two sockets whose four CPUs share two caches of the third level.
+TEST(Memory, LastLevelCachesOfAllSocketsAreSummed) {
+  namespace fs = std::filesystem;
+  const fs::path root = fs::temp_directory_path() / ("assay-caches-" + std::to_string(getpid()));
+  const auto write = [&](int cpu, int index, const char* type, int level, const char* size,
+                         const char* shared) {
+    const fs::path folder = root / ("sys/devices/system/cpu/cpu" + std::to_string(cpu)) / "cache" /
+                            ("index" + std::to_string(index));
+    fs::create_directories(folder);
+    std::ofstream(folder / "type") << type << '\n';
+    std::ofstream(folder / "level") << level << '\n';
+    std::ofstream(folder / "size") << size << '\n';
+    std::ofstream(folder / "shared_cpu_list") << shared << '\n';
+  };
+  for (int cpu = 0; cpu < 4; ++cpu) {
+    const std::string alone = std::to_string(cpu);
+    write(cpu, 0, "Data", 1, "48K", alone.c_str());
+    write(cpu, 1, "Instruction", 1, "32K", alone.c_str());
+    write(cpu, 2, "Unified", 2, "1024K", alone.c_str());
+    write(cpu, 3, "Unified", 3, "32768K", cpu < 2 ? "0-1" : "2-3");
+  }
+  EXPECT_EQ(LastLevelCacheBytes(root.string()), std::int64_t{64} << 20);
+  EXPECT_EQ(LastLevelCacheBytes((root / "nowhere").string()), 0);
+  fs::remove_all(root);
 }
 
 }  // namespace

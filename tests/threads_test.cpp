@@ -85,6 +85,20 @@ TEST_F(ThreadsOfMachine, RubbishIsNoQuota) {
   EXPECT_EQ(CpuQuota(Root() + "/nowhere"), std::nullopt);
 }
 
+TEST_F(ThreadsOfMachine, TheMemoryLimitIsTheLeastOfMachineAndGroups) {
+  Write("proc/meminfo", "MemTotal:       4194304 kB\nMemFree:  1024 kB\n");
+  Write("proc/self/cgroup", "4:memory:/a\n0::/pod/assay\n");
+  EXPECT_EQ(MemoryLimit(Root()), std::int64_t{4} << 30);
+  Write("sys/fs/cgroup/pod/memory.max", "1073741824\n");
+  Write("sys/fs/cgroup/pod/assay/memory.max", "max\n");
+  EXPECT_EQ(MemoryLimit(Root()), std::int64_t{1} << 30);
+  Write("sys/fs/cgroup/memory/memory.limit_in_bytes", "536870912\n");
+  EXPECT_EQ(MemoryLimit(Root()), std::int64_t{1} << 29);
+  Write("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n");
+  EXPECT_EQ(MemoryLimit(Root()), std::int64_t{1} << 29) << "so large that it is none";
+  EXPECT_EQ(MemoryLimit(Root() + "/nowhere"), 0);
+}
+
 TEST_F(ThreadsOfMachine, OneHardwareThreadOfEachCoreIsUsed) {
   for (int cpu : {0, 4}) WriteSiblings(cpu, "0,4\n");
   for (int cpu : {1, 5}) WriteSiblings(cpu, "1,5\n");
