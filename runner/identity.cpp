@@ -22,15 +22,6 @@ void Settle(Finding& finding, std::string value, const char* how, const char* co
   finding = {.value = std::move(value), .how = how, .confidence = confidence};
 }
 
-// A name of an instance, a region or a zone as clouds write them; anything else is not one.
-std::string Name(const std::string& text) {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-  };
-  return text.size() <= 64 && std::all_of(text.begin(), text.end(), allowed) ? text : "";
-}
-
 // What the firmware says of who runs this machine. "Microsoft Corporation" is no evidence of Azure,
 // as every Hyper-V says so; its asset tag is (cloud-init's ds-identify holds these strings, too).
 Finding ProviderOfDmi(const std::filesystem::path& root) {
@@ -129,7 +120,7 @@ void SettleByInventory(const IdentityOptions& options, const Node& hardware, Ide
 
 std::string Variable(const IdentityOptions& options, const char* name) {
   const auto found = options.environment.find(name);
-  return found == options.environment.end() ? "" : Name(found->second);
+  return found != options.environment.end() && IsName(found->second) ? found->second : "";
 }
 
 }  // namespace
@@ -161,8 +152,8 @@ Identified Identify(const IdentityOptions& options, const Node& hardware) {
   if (same && dmi.value == "aws") {
     // On Nitro the product is named as the instance: "p5.48xlarge".
     const std::string product =
-        Name(FirstLine(std::filesystem::path(options.root) / "sys/class/dmi/id/product_name"));
-    if (product.find('.') != std::string::npos) {
+        FirstLine(std::filesystem::path(options.root) / "sys/class/dmi/id/product_name");
+    if (IsName(product) && product.find('.') != std::string::npos) {
       Settle(identity.instance, product, "dmi", "likely");
     }
   }

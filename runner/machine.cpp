@@ -19,6 +19,7 @@
 #include <sstream>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include "results/text.h"
@@ -324,7 +325,7 @@ double StealShare(const std::string& stat) {
   const auto words = Words(stat);
   if (words.size() < 9 || words[0] != "cpu") return 0;
   double wanted = 0;
-  for (const std::size_t column : {1, 2, 3, 6, 7, 8}) {
+  for (const std::size_t column : {1U, 2U, 3U, 6U, 7U, 8U}) {
     wanted += NumberOf(words[column]).value_or(0);
   }
   const double steal = NumberOf(words[8]).value_or(0);

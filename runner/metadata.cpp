@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <future>
-#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -22,12 +21,9 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr std::size_t kMaxReplyBytes = std::size_t{64} << 10U;
-constexpr std::size_t kMaxValueBytes = 64;
 
 // Readers turn a reply into our word for it: "" where the service has nothing to say, nothing where
-// the reply isn't plausible and must not be used. The names of instances, regions, zones and models
-// of purchase are all of these characters, so neither markup nor a terminal's control sequences
-// pass.
+// the reply isn't plausible and must not be used.
 using Reader = std::optional<std::string> (*)(std::string_view text);
 
 // Without the line end that some services add, and the quotes of a leaf that is given as JSON.
@@ -41,11 +37,7 @@ std::string_view Bare(std::string_view text) {
 
 std::optional<std::string> Plain(std::string_view text) {
   text = Bare(text);
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-  };
-  if (text.size() > kMaxValueBytes || !std::all_of(text.begin(), text.end(), allowed)) return {};
+  if (!IsName(text)) return {};
   return std::string(text);
 }
 
@@ -388,6 +380,14 @@ std::string LoopbackAddress(const std::string& text) {
 }
 
 }  // namespace
+
+bool IsName(std::string_view text) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  };
+  return text.size() <= 64 && std::all_of(text.begin(), text.end(), allowed);
+}
 
 Metadata AskMetadata(const std::string& provider, const MetadataOptions& options) {
   // Addresses are numbers: no name is looked up, which could be slow, or be answered by a stranger.

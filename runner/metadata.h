@@ -9,10 +9,15 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "results/run.h"
 
 namespace assay {
+
+// At most 64 of the characters with which clouds name instances, regions, zones and ways of paying:
+// letters, digits, '.', '_' and '-'. Neither markup nor a terminal's control sequences pass.
+bool IsName(std::string_view text);
 
 struct MetadataOptions {
   // In place of the cloud's own address, for tests: http:// and a loopback address.

@@ -10,8 +10,6 @@
 namespace assay {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 // The files of /sys/class/dmi/id by which clouds are known.
