@@ -1,0 +1,541 @@
+#include "results/tables.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "results/csv.h"
+#include "results/figures.h"
+#include "results/text.h"
+
+namespace assay {
+namespace {
+
+enum class Ink { kPlain, kGood, kBad, kDim };
+
+// One cell: padded by what it shows and coloured after that.
+struct Cell {
+  std::string text = {};
+  Ink ink = Ink::kPlain;
+};
+
+struct Column {
+  std::string heading = {};
+  bool to_the_right = false;
+};
+
+struct Row {
+  std::vector<Cell> cells = {};
+  // What there is to say: in place of the cells that aren't there, else on a line of its own under
+  // the second cell.
+  std::string sentence = {};
+  Ink ink = Ink::kPlain;
+};
+
+constexpr std::size_t kGap = 2;
+constexpr std::size_t kLineWidth = 110;
+
+std::string Inked(const std::string& text, Ink ink, bool colour) {
+  if (!colour || ink == Ink::kPlain || text.empty()) return text;
+  const char* code = ink == Ink::kGood ? "32" : ink == Ink::kBad ? "31" : "2";
+  return fmt::format("\033[{}m{}\033[0m", code, text);
+}
+
+std::string Padded(const Cell& cell, std::size_t width, bool to_the_right, bool colour) {
+  const std::size_t shown = DisplayWidth(cell.text);
+  const std::string space(width > shown ? width - shown : 0, ' ');
+  const std::string text = Inked(cell.text, cell.ink, colour);
+  return to_the_right ? space + text : text + space;
+}
+
+// Words in lines of at most `width`, all but the first indented.
+std::string Wrapped(const std::string& sentence, std::size_t width, std::size_t indent) {
+  std::string text;
+  std::size_t used = 0;
+  std::size_t begin = 0;
+  while (begin < sentence.size()) {
+    const std::size_t end = std::min(sentence.find(' ', begin), sentence.size());
+    const std::string word = sentence.substr(begin, end - begin);
+    const std::size_t word_width = DisplayWidth(word);
+    if (used > 0 && used + 1 + word_width > width) {
+      text += '\n' + std::string(indent, ' ');
+      used = 0;
+    } else if (used > 0) {
+      text += ' ';
+      ++used;
+    }
+    text += word;
+    used += word_width;
+    begin = end + 1;
+  }
+  return text;
+}
+
+std::vector<std::size_t> WidthsOf(const std::vector<Column>& columns,
+                                  const std::vector<Row>& rows) {
+  std::vector<std::size_t> widths;
+  for (const Column& column : columns) widths.push_back(DisplayWidth(column.heading));
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < row.cells.size(); ++i) {
+      widths[i] = std::max(widths[i], DisplayWidth(row.cells[i].text));
+    }
+  }
+  return widths;
+}
+
+std::string LineOf(const std::vector<Column>& columns, const std::vector<std::size_t>& widths,
+                   const Row& row, bool colour) {
+  std::string line(kGap, ' ');
+  std::size_t at = kGap;
+  for (std::size_t i = 0; i < row.cells.size(); ++i) {
+    line += Padded(row.cells[i], widths[i], columns[i].to_the_right, colour);
+    line += std::string(kGap, ' ');
+    at += std::max(widths[i], DisplayWidth(row.cells[i].text)) + kGap;
+  }
+  if (row.cells.size() == columns.size() && !row.sentence.empty()) {
+    at = kGap + std::max(widths[0], DisplayWidth(row.cells[0].text)) + kGap;
+    while (line.back() == ' ') line.pop_back();
+    line += '\n' + std::string(at, ' ');
+  }
+  const std::size_t room = std::max<std::size_t>(40, kLineWidth - std::min(at, kLineWidth));
+  line += Inked(Wrapped(row.sentence, room, at), row.ink, colour);
+  while (line.back() == ' ') line.pop_back();
+  return line + '\n';
+}
+
+std::string TextOf(const std::vector<Column>& columns, const std::vector<Row>& rows, bool colour) {
+  const std::vector<std::size_t> widths = WidthsOf(columns, rows);
+  Row heading;
+  for (const Column& column : columns) heading.cells.push_back({column.heading, Ink::kDim});
+  std::string text = LineOf(columns, widths, heading, colour);
+  for (const Row& row : rows) text += LineOf(columns, widths, row, colour);
+  return text;
+}
+
+void AddTo(std::string& note, const std::string& more) {
+  note += (note.empty() ? "" : "; ") + more;
+}
+
+// "0.006957 USD per TFLOP/s-h".
+std::string CostText(double usd, const std::string& label) { return Usd(usd) + label.substr(1); }
+
+std::string PlusMinus(double half_width) { return "±" + Percent(half_width); }
+
+// --- A run ---
+
+const std::vector<Column>& RunColumns() {
+  static const std::vector<Column> columns = {
+      {.heading = "probe"},
+      {.heading = "case"},
+      {.heading = "on"},
+      {.heading = "median", .to_the_right = true},
+      {.heading = "95 % interval"},
+      {.heading = "of here", .to_the_right = true},
+      {.heading = "$ per unit"},
+  };
+  return columns;
+}
+
+std::string OnText(const Record& record) {
+  const std::string one = DeviceKind(record) + '/' + Clean(record.backend);
+  return record.units.size() > 1 ? fmt::format("{} x {}", record.units.size(), one) : one;
+}
+
+// What has to be known beside the figures of a case.
+std::string NotesOf(const Run& run, const Record& record) {
+  std::string note;
+  if (const auto bus = BusBandwidth(record)) AddTo(note, "bus " + WithPrefix(*bus, "B/s"));
+  if (const auto stable = StableSpeed(record)) {
+    AddTo(note, "stable " + WithPrefix(stable->value, stable->unit));
+  }
+  if (const auto node = NodeFigureOf(run, record); node && node->slowest_alone) {
+    AddTo(note, fmt::format("together {}; alone: slowest {}, sum {}",
+                            WithPrefix(node->together.value, node->together.unit),
+                            WithPrefix(*node->slowest_alone, node->together.unit),
+                            WithPrefix(*node->sum_alone, node->together.unit)));
+  }
+  if (const auto stalls = MeanToMedian(record); stalls && *stalls > kSuspiciousAbove) {
+    AddTo(note, "mean time " + Percent(*stalls - 1, true) + " to the median");
+  }
+  if (const auto here = OfHere(record); here && *here > kSuspiciousAbove) {
+    AddTo(note, "suspicious: above its bound of here");
+  }
+  if (const auto part = PartUsed(run, DeviceKind(record))) AddTo(note, *part + " used");
+  if (record.status == Status::kPartial) AddTo(note, "partial: " + Clean(record.reason));
+  if (!record.complete) AddTo(note, fmt::format("{} rounds only", record.rounds.size()));
+  return note;
+}
+
+Row RunRow(const Run& run, const Record& record, const std::optional<Offer>& offer) {
+  Row row = {.cells = {{Clean(record.probe)},
+                       {Clean(CaseLabel(record.probe, record.params))},
+                       {OnText(record)}}};
+  const std::optional<Rate> speed = Speed(record);
+  if (!speed) {
+    const bool skipped = record.status == Status::kSkipped;
+    row.ink = skipped ? Ink::kDim : Ink::kBad;
+    row.sentence = record.status == Status::kWrong ? "WRONG" : std::string(ToText(record.status));
+    std::string reason = Clean(record.reason, 1024);
+    if (record.status == Status::kWrong) {
+      if (reason.empty() && record.verify) {
+        reason = fmt::format("{} of {} checked elements differ from the reference ({})",
+                             record.verify->wrong, record.verify->checked,
+                             Clean(record.verify->what.value_or("no element is named")));
+      }
+      reason += "; not timed";
+    }
+    if (!reason.empty()) row.sentence += ": " + reason;
+    if (!record.remedy.empty()) row.sentence += "; try: " + Clean(record.remedy, 1024);
+    return row;
+  }
+  row.cells.push_back({WithPrefix(speed->value, speed->unit)});
+  const std::optional<Interval> interval = SpeedInterval(record);
+  row.cells.push_back(
+      {interval ? fmt::format("{} ({})", PlusMinus(interval->HalfWidth()), interval->level)
+                : "one round, no interval"});
+  const std::optional<double> here = OfHere(record);
+  row.cells.push_back(
+      {here ? Percent(*here) : "-", here && *here > kSuspiciousAbove ? Ink::kBad : Ink::kPlain});
+  const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
+  const std::vector<Cost> costs = usd_per_hour ? Costs(record, *usd_per_hour) : std::vector<Cost>{};
+  row.cells.push_back({costs.empty() ? "-" : CostText(costs.front().usd, costs.front().label)});
+  row.sentence = NotesOf(run, record);
+  return row;
+}
+
+// Columns of rows that come one by one are as wide as most cells need.
+std::vector<std::size_t> StreamingWidths() { return {10, 36, 14, 13, 28, 7, 26}; }
+
+// --- Two sides ---
+
+std::string MachineText(const Side& side) {
+  const Run& run = side.runs.front();
+  if (run.nodes.empty()) return "unknown machine";
+  const Node& node = run.nodes.front();
+  std::string text = Clean(node.identity.instance.value);
+  const std::string region = Clean(node.identity.region.value);
+  if (region != "unknown") text += "  " + region;
+  if (run.nodes.size() > 1) text = fmt::format("{} nodes of {}", run.nodes.size(), text);
+  if (node.accelerators.empty()) {
+    text += "  " + Clean(node.cpu.model);
+  }
+  for (const Accelerator& accelerator : node.accelerators) {
+    text += fmt::format("  {} x {}", accelerator.present, Clean(accelerator.name));
+  }
+  return text;
+}
+
+std::string PriceText(const std::optional<Offer>& offer) {
+  if (!offer || !offer->usd_per_hour) return "no price";
+  std::string text = fmt::format("{}/h a node, {}, price of {}", Usd(*offer->usd_per_hour),
+                                 Clean(offer->purchase), Clean(offer->price_date));
+  if (offer->usd_low && offer->usd_high) {
+    text += fmt::format(" (range {} to {})", Usd(*offer->usd_low), Usd(*offer->usd_high));
+  }
+  return text;
+}
+
+std::string SideText(const Side& side) {
+  std::string names;
+  for (std::size_t i = 0; i < std::min<std::size_t>(side.names.size(), 3); ++i) {
+    names += (i == 0 ? "" : ", ") + Clean(side.names[i]);
+  }
+  if (side.names.size() > 3) names += fmt::format(" and {} more", side.names.size() - 3);
+  return fmt::format("{}  {}  {}", names, MachineText(side), PriceText(side.offer));
+}
+
+bool IsLarge(const CompareRow& row) { return std::abs(row.change.estimate - 1) > 0.10; }
+
+Cell VerdictCell(const CompareRow& row) {
+  std::string word(ToText(row.verdict));
+  const bool judged = row.verdict == Verdict::kFaster || row.verdict == Verdict::kSlower;
+  if (judged && IsLarge(row)) {
+    std::transform(word.begin(), word.end(), word.begin(),
+                   [](char c) { return static_cast<char>(c - 'a' + 'A'); });
+  }
+  return {word, row.verdict == Verdict::kFaster   ? Ink::kGood
+                : row.verdict == Verdict::kSlower ? Ink::kBad
+                                                  : Ink::kPlain};
+}
+
+std::string_view PerUsdWord(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kFaster:
+      return "more";
+    case Verdict::kSlower:
+      return "less";
+    case Verdict::kSame:
+    case Verdict::kUnclear:
+      break;
+  }
+  return ToText(verdict);
+}
+
+std::string RangeText(const Interval& factors) {
+  return fmt::format("{} .. {}", Percent(factors.low - 1, true), Percent(factors.high - 1, true));
+}
+
+std::string MoreRunsText(const CompareRow& row) {
+  if (!row.more_runs) return "-";
+  return *row.more_runs >= kManyRuns ? fmt::format("{}+", kManyRuns)
+                                     : fmt::format("{}", *row.more_runs);
+}
+
+// The level that all rows have, or "" where they differ.
+std::string CommonLevel(const Comparison& comparison) {
+  std::set<std::string> levels;
+  for (const CompareRow& row : comparison.rows) levels.insert(row.change.level);
+  return levels.size() == 1 ? *levels.begin() : "";
+}
+
+std::string Lines(const std::string& before, const std::vector<std::string>& sentences) {
+  std::string text;
+  for (const std::string& sentence : sentences) {
+    text +=
+        before + Wrapped(Clean(sentence, 4096), kLineWidth - before.size(), before.size()) + '\n';
+  }
+  return text;
+}
+
+// "2 slower, 1 faster, 1 same, 1 unclear of 5".
+std::string Summary(const Comparison& comparison) {
+  std::map<Verdict, int> counts;
+  int priced = 0;
+  int more_per_usd = 0;
+  for (const CompareRow& row : comparison.rows) {
+    ++counts[row.verdict];
+    if (!row.per_usd_verdict) continue;
+    ++priced;
+    more_per_usd += *row.per_usd_verdict == Verdict::kFaster ? 1 : 0;
+  }
+  std::string text;
+  for (const Verdict verdict :
+       {Verdict::kSlower, Verdict::kFaster, Verdict::kSame, Verdict::kUnclear}) {
+    if (counts[verdict] == 0) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counts[verdict], ToText(verdict));
+  }
+  text += fmt::format(" of {} cases", comparison.rows.size());
+  if (priced > 0) {
+    text += fmt::format("; the candidate does more per dollar in {} of {}", more_per_usd, priced);
+  }
+  return text;
+}
+
+std::string CsvLine(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = CsvCell(Clean(cell, 4096));
+  return fmt::format("{}\r\n", fmt::join(cells, ","));
+}
+
+template <class T>
+std::string OrEmpty(const std::optional<T>& value) {
+  return value ? fmt::format("{}", *value) : "";
+}
+
+}  // namespace
+
+// East Asian wide characters and emoji take two columns, combining marks none (Unicode Standard
+// Annex 11; the blocks that matter). Invalid bytes, which Clean lets none through of, take one.
+std::size_t DisplayWidth(std::string_view text) {
+  struct Range {
+    char32_t first = 0;
+    char32_t last = 0;
+  };
+  constexpr std::array<Range, 9> kWide = {{{0x1100, 0x115F},
+                                           {0x2E80, 0x303E},
+                                           {0x3041, 0xA4CF},
+                                           {0xAC00, 0xD7A3},
+                                           {0xF900, 0xFAFF},
+                                           {0xFE30, 0xFE6F},
+                                           {0xFF00, 0xFF60},
+                                           {0x1F300, 0x1FAFF},
+                                           {0x20000, 0x3FFFD}}};
+  std::size_t width = 0;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const std::size_t size = lead < 0xC0 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    char32_t code = size == 1 ? lead : lead & (0x7FU >> size);
+    for (std::size_t j = 1; j < size && i + j < text.size(); ++j) {
+      code = code << 6U | (static_cast<unsigned char>(text[i + j]) & 0x3FU);
+    }
+    const bool combining = 0x300 <= code && code <= 0x36F;
+    const bool wide = std::any_of(kWide.begin(), kWide.end(), [&](const Range& range) {
+      return range.first <= code && code <= range.last;
+    });
+    width += combining ? 0 : wide ? 2 : 1;
+    i += size;
+  }
+  return width;
+}
+
+std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool colour) {
+  std::vector<Row> rows;
+  std::vector<Row> skipped;
+  bool headline_asked = false;
+  for (const Record& record : run.records) {
+    headline_asked = headline_asked || record.probe == "headline";
+    (record.status == Status::kSkipped ? skipped : rows).push_back(RunRow(run, record, offer));
+  }
+  rows.insert(rows.end(), skipped.begin(), skipped.end());
+  std::string text = TextOf(RunColumns(), rows, colour);
+  if (!headline_asked) return text;
+  const Headline headline = HeadlineOf(run);
+  text += fmt::format("\n  headline {}: ", headline.name);
+  if (headline.record == nullptr) return text + "absent, " + Clean(headline.absent, 1024) + '\n';
+  const Rate speed = *Speed(*headline.record);
+  text += WithPrefix(speed.value, speed.unit);
+  if (const std::optional<double> usd_per_hour = UsdPerHour(run, offer)) {
+    for (const Cost& cost : Costs(*headline.record, *usd_per_hour)) {
+      text += ", " + CostText(cost.usd, cost.label);
+    }
+  }
+  return text + '\n';
+}
+
+std::string RunTableHeading() {
+  Row heading;
+  for (const Column& column : RunColumns()) heading.cells.push_back({column.heading});
+  return LineOf(RunColumns(), StreamingWidths(), heading, false);
+}
+
+std::string RunTableRow(const Run& run, const Record& record, const std::optional<Offer>& offer,
+                        bool colour) {
+  return LineOf(RunColumns(), StreamingWidths(), RunRow(run, record, offer), colour);
+}
+
+std::string ComparisonTable(const Comparison& comparison, bool colour) {
+  std::string text = fmt::format("baseline   {}\ncandidate  {}\n", SideText(comparison.baseline),
+                                 SideText(comparison.candidate));
+  text += Lines("note: ", comparison.notes);
+  const std::string level = CommonLevel(comparison);
+  text += fmt::format("intervals: 95 %, Holm-adjusted over the cases{}{}\n\n",
+                      level.empty() ? "" : "; ", Clean(level));
+
+  const bool priced = std::any_of(comparison.rows.begin(), comparison.rows.end(),
+                                  [](const CompareRow& row) { return row.per_usd_change; });
+  const bool ranges = std::any_of(comparison.rows.begin(), comparison.rows.end(),
+                                  [](const CompareRow& row) { return row.per_usd_envelope; });
+  std::vector<Column> columns = {{.heading = "probe"},
+                                 {.heading = "case"},
+                                 {.heading = "baseline", .to_the_right = true},
+                                 {.heading = "candidate", .to_the_right = true},
+                                 {.heading = "change", .to_the_right = true},
+                                 {.heading = "95 % interval", .to_the_right = true},
+                                 {.heading = "verdict"},
+                                 {.heading = "resolves", .to_the_right = true},
+                                 {.heading = "more runs", .to_the_right = true}};
+  if (priced) columns.push_back({.heading = "work per USD", .to_the_right = true});
+  if (ranges) columns.push_back({.heading = "over the price range", .to_the_right = true});
+  std::vector<Row> rows;
+  for (const CompareRow& row : comparison.rows) {
+    Row shown = {.cells = {{Clean(row.probe)},
+                           {Clean(CaseLabel(row.probe, row.params))},
+                           {WithPrefix(row.baseline, row.unit)},
+                           {WithPrefix(row.candidate, row.unit)},
+                           {Percent(row.change.estimate - 1, true)},
+                           {RangeText(row.change)},
+                           VerdictCell(row),
+                           {PlusMinus(row.resolution)},
+                           {MoreRunsText(row)}}};
+    if (priced) {
+      shown.cells.push_back({row.per_usd_change
+                                 ? fmt::format("{} {}", Percent(*row.per_usd_change - 1, true),
+                                               PerUsdWord(*row.per_usd_verdict))
+                                 : "-"});
+    }
+    if (ranges) {
+      shown.cells.push_back({row.per_usd_envelope ? RangeText(*row.per_usd_envelope) : "-"});
+    }
+    shown.sentence = Clean(row.note);
+    if (level.empty()) AddTo(shown.sentence, Clean(row.change.level));
+    rows.push_back(std::move(shown));
+  }
+  text += TextOf(columns, rows, colour) + '\n';
+  text += Lines("  only in the baseline: ", comparison.only_baseline);
+  text += Lines("  only in the candidate: ", comparison.only_candidate);
+  text += Lines("  differs: ", comparison.differences);
+  text += Summary(comparison) + '\n';
+  return text;
+}
+
+std::string ComparisonCsv(const Comparison& comparison) {
+  std::string text = CsvLine({"probe",
+                              "params",
+                              "backend",
+                              "unit",
+                              "baseline",
+                              "candidate",
+                              "change",
+                              "low",
+                              "high",
+                              "confidence",
+                              "level",
+                              "margin",
+                              "verdict",
+                              "resolution",
+                              "more_runs",
+                              "per_usd_change",
+                              "per_usd_envelope_low",
+                              "per_usd_envelope_high",
+                              "per_usd_verdict",
+                              "note"});
+  for (const CompareRow& row : comparison.rows) {
+    const auto& envelope = row.per_usd_envelope;
+    text += CsvLine({row.probe,
+                     ToText(row.params),
+                     row.backend,
+                     row.unit,
+                     fmt::format("{}", row.baseline),
+                     fmt::format("{}", row.candidate),
+                     fmt::format("{}", row.change.estimate),
+                     fmt::format("{}", row.change.low),
+                     fmt::format("{}", row.change.high),
+                     fmt::format("{}", row.confidence),
+                     row.change.level,
+                     fmt::format("{}", row.margin),
+                     std::string(ToText(row.verdict)),
+                     fmt::format("{}", row.resolution),
+                     OrEmpty(row.more_runs),
+                     OrEmpty(row.per_usd_change),
+                     envelope ? fmt::format("{}", envelope->low) : "",
+                     envelope ? fmt::format("{}", envelope->high) : "",
+                     row.per_usd_verdict ? std::string(PerUsdWord(*row.per_usd_verdict)) : "",
+                     row.note});
+  }
+  return text;
+}
+
+std::string RankingTable(const Ranking& ranking, bool colour) {
+  std::string text;
+  for (const Side& side : ranking.sides) text += SideText(side) + '\n';
+  text += Lines("note: ", ranking.notes) + "equal ranks are statistically tied\n";
+  const std::vector<Column> columns = {{.heading = "rank", .to_the_right = true},
+                                       {.heading = "speed", .to_the_right = true},
+                                       {.heading = "rank per USD", .to_the_right = true},
+                                       {.heading = "$ per unit"},
+                                       {.heading = "on"},
+                                       {.heading = "file"}};
+  for (const RankedCase& ranked : ranking.cases) {
+    text += fmt::format("\n{} {}\n", Clean(ranked.probe),
+                        Clean(CaseLabel(ranked.probe, ranked.params)));
+    std::vector<Row> rows;
+    for (const RankEntry& entry : ranked.entries) {
+      const Side& side = ranking.sides[entry.side];
+      rows.push_back({.cells = {{fmt::format("{}", entry.by_speed)},
+                                {WithPrefix(entry.speed, ranked.unit)},
+                                {entry.by_usd ? fmt::format("{}", *entry.by_usd) : "-"},
+                                {entry.usd ? CostText(*entry.usd, ranked.cost_label) : "-"},
+                                {Clean(entry.backend)},
+                                {side.names.empty() ? "-" : Clean(side.names.front())}},
+                      .sentence = Clean(entry.note)});
+    }
+    text += TextOf(columns, rows, colour);
+  }
+  return text;
+}
+
+}  // namespace assay

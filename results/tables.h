@@ -1,0 +1,34 @@
+// Results as text for a terminal, and as CSV. Every text ends in a line end, all that comes from
+// files is made harmless, and columns line up by what a terminal shows, not by bytes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/compare.h"
+#include "results/run.h"
+
+namespace assay {
+
+// How many columns a terminal uses for that UTF-8 text.
+std::size_t DisplayWidth(std::string_view text);
+
+// A row a case: case, backend, median speed, interval with its level, of here, dollars per unit.
+// A case without figures has its reason instead, and what to do about it; skipped ones come last.
+std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool colour);
+
+// The same, line by line while measuring, in columns of a usual width. `run` needs no records.
+std::string RunTableHeading();
+std::string RunTableRow(const Run& run, const Record& record, const std::optional<Offer>& offer,
+                        bool colour);
+
+// What is compared, what has to be known about it, a row a case, and what that amounts to.
+std::string ComparisonTable(const Comparison& comparison, bool colour);
+// A line a case, every figure at full precision.
+std::string ComparisonCsv(const Comparison& comparison);
+
+std::string RankingTable(const Ranking& ranking, bool colour);
+
+}  // namespace assay

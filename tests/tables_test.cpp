@@ -1,0 +1,228 @@
+#include "results/tables.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "results/csv.h"
+
+namespace assay {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// Within a test, Run is a member of testing::Test.
+using OneRun = Run;
+
+Record Gemm(const std::string& dtype, const std::vector<double>& round_times) {
+  Record record = {.probe = "gemm",
+                   .params = {{"dtype", dtype},
+                              {"m", std::int64_t{4096}},
+                              {"n", std::int64_t{4096}},
+                              {"k", std::int64_t{4096}}},
+                   .backend = "onednn",
+                   .work = {.flops = 137'438'953'472}};
+  for (const double time : round_times) record.rounds.push_back({.batch = 1, .time_s = {time}});
+  return record;
+}
+
+OneRun RunOf(std::vector<Record> records) {
+  Node node = {.node_id = "n1"};
+  node.identity.instance.value = "m7i.large";
+  node.identity.region.value = "us-east-1";
+  node.cpu.model = "Xeon 8488C";
+  return {.rounds = 3, .nodes = {node}, .records = std::move(records)};
+}
+
+Offer OfferAt(double usd_per_hour) {
+  return {.purchase = "on_demand", .usd_per_hour = usd_per_hour, .price_date = "2026-11-01"};
+}
+
+TEST(Tables, WidthIsWhatATerminalShows) {
+  EXPECT_EQ(DisplayWidth("abc"), 3u);
+  EXPECT_EQ(DisplayWidth("±1.2 %"), 6u);
+  EXPECT_EQ(DisplayWidth("東京"), 4u);
+  EXPECT_EQ(DisplayWidth("e\xCC\x81"), 1u);
+  EXPECT_EQ(DisplayWidth(""), 0u);
+}
+
+TEST(Tables, ARunIsARowACaseAndSkippedOnesComeLast) {
+  Record skipped = Gemm("int8", {});
+  skipped.status = Status::kSkipped;
+  skipped.reason = "this CPU has no int8 dot product";
+  skipped.remedy = "a machine with AVX-512 VNNI";
+  Record wrong = Gemm("bf16", {});
+  wrong.status = Status::kWrong;
+  wrong.reason = "3 of 4096 sampled elements differ by more than 0.01 from the reference";
+  Record fast = Gemm("f32", {1.00, 1.01, 0.99});
+  fast.here = Here{.probe = "peak", .work = {.flops = 137'438'953'472}};
+  for (Visit& visit : fast.rounds) visit.here_time_s = {visit.time_s[0] * 0.9};
+  EXPECT_EQ(
+      RunTable(RunOf({skipped, fast, wrong}), OfferAt(0.1), false),
+      R"(  probe  case                     on                 median  95 % interval                of here  $ per unit
+  gemm   f32 4096 x 4096 x 4096   cpu/onednn  137.4 GFLOP/s  ±2.5 % (3 rounds, this run)   90.0 %  0.7276 USD per TFLOP/s-h
+  gemm   bf16 4096 x 4096 x 4096  cpu/onednn  WRONG: 3 of 4096 sampled elements differ by more than 0.01 from
+                                              the reference; not timed
+  gemm   int8 4096 x 4096 x 4096  cpu/onednn  skipped: this CPU has no int8 dot product; try: a machine with
+                                              AVX-512 VNNI
+)");
+}
+
+TEST(Tables, WithoutAPriceThereIsADash) {
+  const std::string table = RunTable(RunOf({Gemm("f32", {1, 1, 1})}), std::nullopt, false);
+  EXPECT_THAT(table, HasSubstr("±0.0 % (3 rounds, this run)        -  -\n"));
+}
+
+TEST(Tables, RowsThatComeOneByOneLineUp) {
+  const OneRun run = RunOf({});
+  const std::string heading = RunTableHeading();
+  const std::string first = RunTableRow(run, Gemm("f32", {1, 1.1, 1}), OfferAt(1), false);
+  const std::string second = RunTableRow(run, Gemm("bf16", {0.1, 0.1}), OfferAt(1), false);
+  EXPECT_EQ(heading.find("on  "), first.find("cpu/"));
+  EXPECT_EQ(first.find("cpu/"), second.find("cpu/"));
+  EXPECT_EQ(first.find("±"), second.find("±"));
+  EXPECT_EQ(heading.find("$ per") + 1, first.find("7.5")) << "± takes two bytes and one column";
+}
+
+TEST(Tables, WhatTheFiguresDontShowIsSaidBesideThem) {
+  Record stalls = Gemm("f32", {1, 1, 1});
+  stalls.rounds[1].time_s = {1, 1, 1.5};
+  stalls.complete = false;
+  stalls.here = Here{.probe = "peak", .work = {.flops = 137'438'953'472}};
+  stalls.rounds[0].here_time_s = {1.1};
+  OneRun run = RunOf({stalls});
+  run.nodes[0].cpu.cores_present = 4;
+  run.nodes[0].cpu.cores_used = 2;
+  const std::string table = RunTable(run, std::nullopt, false);
+  EXPECT_THAT(table, HasSubstr("mean time +10.0 % to the median"));
+  EXPECT_THAT(table, HasSubstr("suspicious"));
+  EXPECT_THAT(table, HasSubstr("2 of 4 used"));
+  EXPECT_THAT(table, HasSubstr("3 rounds only"));
+}
+
+TEST(Tables, AnAbsentHeadlineSaysWhy) {
+  Record headline = Gemm("bf16", {1, 1, 1});
+  headline.probe = "headline";
+  headline.params = {{"name", std::string("bf16-cpu/1")}, {"dtype", std::string("bf16")}};
+  EXPECT_THAT(RunTable(RunOf({headline}), OfferAt(1), false),
+              HasSubstr("headline bf16-cpu/1: absent, 3 rounds, and it needs 5\n"));
+  headline.rounds.resize(5, headline.rounds[0]);
+  headline.verify = Verification{.checked = 10};
+  EXPECT_THAT(RunTable(RunOf({headline}), OfferAt(1), false),
+              HasSubstr("headline bf16-cpu/1: 137.4 GFLOP/s, 7.276 USD per TFLOP/s-h, 2021 USD "
+                        "per EFLOP\n"));
+}
+
+TEST(Tables, ColourFollowsTheVerdictAndMovesNoColumn) {
+  Record failed = Gemm("f32", {});
+  failed.status = Status::kFailed;
+  failed.reason = "out of memory";
+  const OneRun run = RunOf({failed, Gemm("f32", {1, 1})});
+  std::string coloured = RunTable(run, std::nullopt, true);
+  EXPECT_THAT(coloured, HasSubstr("\033[31mfailed: out of memory\033[0m"));
+  for (const char* code : {"\033[31m", "\033[2m", "\033[0m"}) {
+    for (std::size_t at; (at = coloured.find(code)) != std::string::npos;) {
+      coloured.erase(at, std::string(code).size());
+    }
+  }
+  EXPECT_EQ(coloured, RunTable(run, std::nullopt, false));
+}
+
+TEST(Tables, NothingFromAFileReachesTheTerminalRaw) {
+  Record record = Gemm("f32\033[2J", {});
+  record.status = Status::kFailed;
+  record.reason = "\033]0;title\007 and\nmore";
+  record.backend = "one\rdnn";
+  OneRun run = RunOf({record, Gemm("f32", {1})});
+  run.nodes[0].identity.instance.value = "\033[31mred";
+  run.nodes[0].software["\033x"] = "\n";
+  OneRun other = RunOf({Gemm("f32", {1})});
+  const Comparison comparison =
+      Compare({.runs = {run}, .names = {"a\033.json"}}, {.runs = {other}, .names = {"b.json"}}, {});
+  for (const std::string& text :
+       {RunTable(run, std::nullopt, false), ComparisonTable(comparison, false)}) {
+    EXPECT_THAT(text, Not(HasSubstr("\033")));
+    EXPECT_THAT(text, Not(HasSubstr("\007")));
+    EXPECT_THAT(text, Not(HasSubstr("\r")));
+    EXPECT_THAT(text, HasSubstr("?"));
+  }
+}
+
+TEST(Tables, AComparisonEndsInWhatItAmountsTo) {
+  const auto side = [](double scale, double usd, const std::string& name) {
+    Side made = {.names = {name + "1.json", name + "2.json"}, .offer = OfferAt(usd)};
+    for (const double run : {0.999, 1.001}) {
+      made.runs.push_back(
+          RunOf({Gemm("bf16", {run, run}), Gemm("f32", {run * scale, run * scale})}));
+    }
+    return made;
+  };
+  Comparison comparison = Compare(side(1, 2.0, "a"), side(0.5, 1.0, "b"), {});
+  EXPECT_EQ(
+      ComparisonTable(comparison, false),
+      R"(baseline   a1.json, a2.json  m7i.large  us-east-1  Xeon 8488C  2.000 USD/h a node, on_demand, price of 2026-11-01
+candidate  b1.json, b2.json  m7i.large  us-east-1  Xeon 8488C  1.000 USD/h a node, on_demand, price of 2026-11-01
+note: fewer than three nodes of one type on a side: this is about this node and that one, not about instance
+      types
+intervals: 95 %, Holm-adjusted over the cases; each side: 2 runs, this node
+
+  probe  case                          baseline      candidate    change        95 % interval  verdict  resolves  more runs   work per USD
+  gemm   bf16 4096 x 4096 x 4096  137.4 GFLOP/s  137.4 GFLOP/s    +0.0 %     -0.6 % .. +0.6 %  same       ±0.6 %          -  +100.0 % more
+  gemm   f32 4096 x 4096 x 4096   137.4 GFLOP/s  274.9 GFLOP/s  +100.0 %  +98.3 % .. +101.8 %  FASTER     ±1.8 %          1  +300.0 % more
+
+1 faster, 1 same of 2 cases; the candidate does more per dollar in 2 of 2
+)");
+  comparison.only_baseline = {"storage read 1 MiB"};
+  comparison.differences = {"kernel: 6.1 against 6.8"};
+  const std::string table = ComparisonTable(comparison, false);
+  EXPECT_THAT(table, HasSubstr("  only in the baseline: storage read 1 MiB\n"));
+  EXPECT_THAT(table, HasSubstr("  differs: kernel: 6.1 against 6.8\n"));
+}
+
+TEST(Tables, ARangeOfPricesIsNeverCalledAConfidence) {
+  Side a = {.runs = {RunOf({Gemm("f32", {1, 1})})}, .names = {"a.json"}, .offer = OfferAt(1)};
+  Side b = a;
+  b.offer->usd_low = 0.5;
+  b.offer->usd_high = 2;
+  const std::string table = ComparisonTable(Compare(a, b, {}), false);
+  EXPECT_THAT(table, HasSubstr("over the price range"));
+  EXPECT_THAT(table, HasSubstr("-50.0 % .. +100.0 %"));
+}
+
+TEST(Tables, CsvKeepsEveryDigitAndNoFormula) {
+  Side side = {.runs = {RunOf({Gemm("f32", {1.0 / 3, 1.0 / 3})})}, .names = {"a.json"}};
+  Comparison comparison = Compare(side, side, {});
+  comparison.rows[0].note = "=HYPERLINK(\"x\")";
+  const auto rows = ParseCsv(ComparisonCsv(comparison), "csv");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(std::stod(rows[0].at("baseline")), comparison.rows[0].baseline);
+  EXPECT_EQ(std::stod(rows[0].at("low")), comparison.rows[0].change.low);
+  EXPECT_EQ(rows[0].at("verdict"), "unclear");
+  EXPECT_EQ(rows[0].at("per_usd_change"), "");
+  EXPECT_EQ(rows[0].at("note"), "'=HYPERLINK(\"x\")");
+}
+
+TEST(Tables, ARankingIsABlockACase) {
+  const auto side = [](double time, double usd, const std::string& name) {
+    Side made = {.names = {name}, .offer = OfferAt(usd)};
+    for (const double run : {0.999, 1.0, 1.001}) {
+      made.runs.push_back(RunOf({Gemm("f32", {time * run})}));
+    }
+    return made;
+  };
+  const Ranking ranking =
+      Rank({side(1, 1, "a.json"), side(2, 0.1, "b.json"), side(1, 1, "c.json")}, {});
+  EXPECT_THAT(RankingTable(ranking, false), HasSubstr(R"(
+gemm f32 4096 x 4096 x 4096
+  rank          speed  rank per USD  $ per unit               on      file
+     1  137.4 GFLOP/s             2  7.276 USD per TFLOP/s-h  onednn  a.json
+     1  137.4 GFLOP/s             2  7.276 USD per TFLOP/s-h  onednn  c.json
+     3  68.72 GFLOP/s             1  1.455 USD per TFLOP/s-h  onednn  b.json
+)"));
+}
+
+}  // namespace
+}  // namespace assay
