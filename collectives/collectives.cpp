@@ -9,7 +9,9 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <limits>
 #include <utility>
 
 #include "collectives/host_all_reduce.h"
@@ -17,6 +19,7 @@
 #include "collectives/launch.h"
 #include "collectives/library.h"
 #include "results/error.h"
+#include "results/text.h"
 #include "runner/threads.h"
 
 namespace assay::collectives {
@@ -91,6 +94,17 @@ AllReduce OpFrom(const Params& params) {
   return op;
 }
 
+// Memory that can be had without swapping, by the kernel's estimate; all there could be where it
+// gives none.
+std::int64_t AvailableMemory() {
+  std::ifstream file("/proc/meminfo");
+  std::int64_t kib = 0;
+  for (std::string name; file >> name;) {
+    if (name == "MemAvailable:" && file >> kib) return kib * 1024;
+  }
+  return std::numeric_limits<std::int64_t>::max();
+}
+
 // The jobs that the cases of one run share.
 class Jobs {
  public:
@@ -111,6 +125,15 @@ class Jobs {
     if (mpi == nullptr || mpi->module == nullptr) {
       return Skipped{.reason = mpi == nullptr ? "no modules are loaded" : mpi->reason,
                      .remedy = mpi == nullptr ? "" : mpi->remedy};
+    }
+    // Input, output, and the copy that libraries make of it, for each rank of this node.
+    const std::int64_t bytes = 3 * op.bytes * ((ranks + nodes - 1) / nodes);
+    if (bytes > AvailableMemory()) {
+      return Skipped{.reason = fmt::format("its ranks need {} of memory on this node, which has {} "
+                                           "available",
+                                           WithPrefix(static_cast<double>(bytes), "B"),
+                                           WithPrefix(static_cast<double>(AvailableMemory()), "B")),
+                     .remedy = "--set bytes=, with less"};
     }
     if (own_) {
       const int there = static_cast<int>(nodes_.size());

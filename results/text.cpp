@@ -111,9 +111,9 @@ Params Usual(const std::string& probe, const std::string& dtype) {
   } else if (probe == "all_reduce") {
     usual["redop"] = "sum";
     usual["placement"] = "out_of_place";
-    usual["mode"] = "throughput";
+    usual["mode"] = "latency";
     usual["nodes"] = std::int64_t{1};
-    usual["cache"] = "cold";
+    usual["cache"] = "rewritten";
   }
   return usual;
 }

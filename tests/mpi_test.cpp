@@ -215,6 +215,16 @@ TEST_F(Mpi, SeveralNodesNeedALauncherOfTheirOwn) {
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
 }
 
+TEST_F(Mpi, BuffersThatDontFitAreRefusedBeforeAnythingIsLaunched) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const Prepared prepared =
+      CaseWith(probes[0], {{"bytes", std::int64_t{1} << 40}, {"ranks", std::int64_t{64}}})
+          .prepare(1);
+  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+  EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("of memory"));
+  EXPECT_TRUE(Workers().empty());
+}
+
 // Runs a command line; its output and errors together.
 std::string OutputOf(const std::string& command, int* status) {
   FILE* pipe = popen((command + " 2>&1").c_str(), "r");
@@ -243,6 +253,19 @@ TEST_F(Mpi, RanksThatCantFindEachOtherRefuseToRun) {
   EXPECT_THAT(OutputOf(kAsRoot + ("PMI_SIZE=4 " + kProgram), &status),
               HasSubstr("the launcher started 4 processes, but Open MPI"));
   EXPECT_EQ(status, 2);
+}
+
+TEST_F(Mpi, AnInstalledProgramFindsItsModule) {
+  const std::string prefix = testing::TempDir() + "assay-installed-" + std::to_string(getpid());
+  int status = 0;
+  const std::string log = OutputOf(
+      std::string(CMAKE_PROGRAM) + " --install " + MODULE_FOLDER + " --prefix " + prefix, &status);
+  ASSERT_EQ(status, 0) << log;
+  fs::copy_file(kProgram, prefix + "/bin/ranks_program");
+  const std::string output = OutputOf("PMI_SIZE=4 " + prefix + "/bin/ranks_program", &status);
+  fs::remove_all(prefix);
+  // It got as far as asking the module's library.
+  EXPECT_THAT(output, HasSubstr("4 processes, but Open MPI"));
 }
 
 }  // namespace

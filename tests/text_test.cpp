@@ -166,10 +166,10 @@ TEST(Text, TheOtherProbesSayWhatMakesThemDiffer) {
                              {"redop", "sum"},
                              {"bytes", std::int64_t{1} << 20},
                              {"placement", "out_of_place"},
-                             {"mode", "throughput"},
+                             {"mode", "latency"},
                              {"ranks", std::int64_t{8}},
                              {"nodes", std::int64_t{1}},
-                             {"cache", "cold"}};
+                             {"cache", "rewritten"}};
   EXPECT_EQ(CaseLabel("all_reduce", all_reduce), "f32 1 MiB, 8 ranks");
   EXPECT_EQ(CaseLabel("all_reduce", With(all_reduce, "nodes", std::int64_t{2})),
             "f32 1 MiB, 8 ranks, nodes 2");
