@@ -225,9 +225,9 @@ TEST_F(Mpi, BuffersThatDontFitAreRefusedBeforeAnythingIsLaunched) {
   EXPECT_TRUE(Workers().empty());
 }
 
-// Runs a command line; its output and errors together.
+// Runs a command line in the shell.
 std::string OutputOf(const std::string& command, int* status) {
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  FILE* pipe = popen(command.c_str(), "r");
   std::string output;
   for (int c; (c = std::fgetc(pipe)) != EOF;) output += static_cast<char>(c);
   *status = WEXITSTATUS(pclose(pipe));
@@ -250,7 +250,7 @@ TEST_F(Mpi, UnderMpirunRankZeroMeasuresOnAllRanks) {
 TEST_F(Mpi, RanksThatCantFindEachOtherRefuseToRun) {
   // As started by the launcher of an MPI that isn't the module's.
   int status = 0;
-  EXPECT_THAT(OutputOf(kAsRoot + ("PMI_SIZE=4 " + kProgram), &status),
+  EXPECT_THAT(OutputOf(kAsRoot + ("PMI_SIZE=4 " + kProgram + " 2>&1"), &status),
               HasSubstr("the launcher started 4 processes, but Open MPI"));
   EXPECT_EQ(status, 2);
 }
@@ -259,10 +259,11 @@ TEST_F(Mpi, AnInstalledProgramFindsItsModule) {
   const std::string prefix = testing::TempDir() + "assay-installed-" + std::to_string(getpid());
   int status = 0;
   const std::string log = OutputOf(
-      std::string(CMAKE_PROGRAM) + " --install " + MODULE_FOLDER + " --prefix " + prefix, &status);
+      std::string(CMAKE_PROGRAM) + " --install " + MODULE_FOLDER + " --prefix " + prefix + " 2>&1",
+      &status);
   ASSERT_EQ(status, 0) << log;
   fs::copy_file(kProgram, prefix + "/bin/ranks_program");
-  const std::string output = OutputOf("PMI_SIZE=4 " + prefix + "/bin/ranks_program", &status);
+  const std::string output = OutputOf("PMI_SIZE=4 " + prefix + "/bin/ranks_program 2>&1", &status);
   fs::remove_all(prefix);
   // It got as far as asking the module's library.
   EXPECT_THAT(output, HasSubstr("4 processes, but Open MPI"));
