@@ -27,13 +27,13 @@ struct InstanceFacts {
   std::string source = {};
 };
 
-// Peaks by dtype in FLOP/s (dense), memory in B/s, each with its source.
+// Peaks by dtype ("bf16") in FLOP/s, int8 in OP/s: dense, matrix units included. Memory in B/s.
 struct DeviceFacts {
   std::string name = {};
-  std::vector<std::string> match = {};  // NVML names or PCI ids
+  std::vector<std::string> match = {};  // NVML names or PCI ids ("10de:2330")
   std::map<std::string, double> peak_flops = {};
   std::optional<double> memory_bytes_per_s = {};
-  std::optional<double> peak_clock_mhz = {};
+  std::optional<double> peak_clock_mhz = {};  // at which peak_flops holds
   std::optional<double> power_w = {};
   std::string source = {};
 };
@@ -48,15 +48,23 @@ struct Catalog {
   static const Catalog& BuiltIn();
 };
 
-// prices.csv: throws Error naming source and line for a row that breaks a rule.
+// The device that calls itself so (NVML name or PCI id), or nothing.
+const DeviceFacts* FindDevice(std::span<const DeviceFacts> devices, std::string_view name);
+
+// prices.csv: its columns are the keys of `offers` in results/FORMAT.md, one offer a row; region
+// `all` is one price everywhere. Throws Error naming source and row for one that breaks a rule: no
+// price of 0, none where nothing is offered, a known purchase, a source, a date as precise as it
+// says, no offer twice.
 std::vector<Offer> ParseOffers(std::string_view csv, const std::string& source);
 
-// All offers of an instance, newest first.
+// All offers of an instance, newest first. A partial date counts as its first day, and an undated
+// offer as older than all others.
 std::vector<Offer> OffersFor(std::span<const Offer> offers, const std::string& provider,
                              const std::string& instance);
 
-// The offer behind a `$` column: the detected purchase and region, else on-demand and that region,
-// else none with the nearest shown. An undated price is never chosen.
+// The offer behind a `$` column: a private one, else that of the detected purchase and region, else
+// on-demand in that region, else none with the nearest shown. Of several the newest. An undated
+// price is never chosen.
 struct Chosen {
   std::optional<Offer> offer = {};
   std::optional<Offer> nearest = {};  // shown where there is none
@@ -64,7 +72,21 @@ struct Chosen {
 };
 Chosen ChooseOffer(std::span<const Offer> offers, const Identity& identity);
 
-// "2026-11-01 (21 days old)", with "undated" and month or year precision in words.
+// The price typed with --price, in USD per hour of a node. Its purchase is the identity's where
+// that was typed too, else `custom`. Throws Error unless it is above 0.
+Offer TypedOffer(double usd_per_hour, const Identity& identity, std::string_view today);
+
+// "2026-11-01 (21 days old)", "2026-11 (at most 21 days old)", "2025-11 or later (at most 386 days
+// old)", "undated". `today` is a day, 2026-11-22.
 std::string PriceAge(const Offer& offer, std::string_view today);
+
+// `assay price list [FILTER]`: the offers with all words of the filter in provider, instance,
+// accelerator, region or purchase. Throws Error where there is none.
+std::string PriceListTable(const Catalog& catalog, const std::string& filter,
+                           std::string_view today);
+// `assay price show PROVIDER INSTANCE`: facts and offers with their sources. Throws Error, with the
+// nearest name, for an unknown one.
+std::string PriceShowText(const Catalog& catalog, const std::string& provider,
+                          const std::string& instance, std::string_view today);
 
 }  // namespace assay

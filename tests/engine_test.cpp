@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <filesystem>
@@ -229,6 +230,22 @@ TEST(Engine, AStoppedRunKeepsWhatIsWholeAndSaysWhy) {
     }
   }
   EXPECT_EQ(whole, 2);
+}
+
+TEST(Engine, AVisitCutShortIsNotKeptAndTakesNothingFromTheRoundsBeforeIt) {
+  FakeLog log;
+  EngineOptions options = Brief(log);
+  // Not before the second visit has begun to warm up.
+  options.stop = [&]() -> std::optional<std::string> {
+    if (log.events.size() < 12) return std::nullopt;
+    return "interrupted";
+  };
+  const std::vector<Record> records = MeasureQuietly({FakeCase("a", {Script{}}, log)}, options);
+  EXPECT_EQ(std::count(log.events.begin(), log.events.end(), "prepare"), 2);
+  EXPECT_EQ(records[0].status, Status::kOk);
+  EXPECT_THAT(records[0].rounds, SizeIs(1));
+  EXPECT_EQ(records[0].stopped, "interrupted");
+  EXPECT_FALSE(records[0].complete);
 }
 
 TEST(Engine, UntilCiStopsASteadyCaseAtFiveRoundsAndGoesOnWithAnUnsteadyOne) {

@@ -1,1 +1,350 @@
-// Not written yet.
+#include "results/price.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <set>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+constexpr char kHeader[] =
+    "provider,seller,instance,region,zone,resource,purchase,offered,term_months,upfront_usd,"
+    "usd_per_hour,usd_low,usd_high,price_date,date_precision,kind,source,private\n";
+
+std::string ErrorOf(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// An on-demand offer of aws p5 at 55 USD, as the tests change it.
+Offer Sample(const std::function<void(Offer&)>& change = [](Offer&) {}) {
+  Offer offer = {.provider = "aws",
+                 .seller = "aws",
+                 .instance = "p5.48xlarge",
+                 .region = "us-east-1",
+                 .purchase = "on_demand",
+                 .usd_per_hour = 55,
+                 .price_date = "2026-11-01",
+                 .date_precision = "day",
+                 .kind = "list",
+                 .source = "a page"};
+  change(offer);
+  return offer;
+}
+
+Identity At(const std::string& region, const std::string& purchase) {
+  return {.provider = {.value = "aws"},
+          .instance = {.value = "p5.48xlarge"},
+          .region = {.value = region},
+          .purchase = {.value = purchase, .how = "imds"}};
+}
+
+TEST(Price, ARowIsReadByItsHeader) {
+  const std::vector<Offer> offers = ParseOffers(
+      std::string(kHeader) +
+          "aws,reseller,p5.48xlarge,us-east-1,use1-az4,node,reserved,true,12,100,40.5,,,2026-11,"
+          "month,list,\"a page, with a comma\",false\n"
+          "gcp,gcp,a4,all,,node,on_demand,false,,,,,,2026,not_before,list,a file,false\n",
+      "test");
+  ASSERT_THAT(offers, SizeIs(2));
+  EXPECT_EQ(offers[0].seller, "reseller");
+  EXPECT_EQ(offers[0].zone, "use1-az4");
+  EXPECT_EQ(offers[0].term_months, 12);
+  EXPECT_EQ(offers[0].upfront_usd, 100);
+  EXPECT_EQ(offers[0].usd_per_hour, 40.5);
+  EXPECT_EQ(offers[0].source, "a page, with a comma");
+  EXPECT_FALSE(offers[1].offered);
+  EXPECT_FALSE(offers[1].usd_per_hour);
+}
+
+TEST(Price, ARowThatBreaksARuleIsRefusedWithItsNumber) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"aws,aws,p5,r,,node,on_demand,true,,,0,,,2026,year,list,s,false", "usd_per_hour is '0'"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,-3,,,2026,year,list,s,false", "usd_per_hour is '-3'"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,nan,,,2026,year,list,s,false", "usd_per_hour is 'nan'"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,1e9,,,2026,year,list,s,false", "stay below"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,3 USD,,,2026,year,list,s,false", "must be a number"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,,,,2026,year,list,s,false", "needs usd_per_hour"},
+      {"aws,aws,p5,r,,node,on_demand,false,,,3,,,2026,year,list,s,false", "has no price"},
+      {"aws,aws,p5,r,,node,spot,true,,,3,4,5,2026,year,list,s,false", "must ascend"},
+      {"aws,aws,p5,r,,node,rented,true,,,3,,,2026,year,list,s,false", "purchase 'rented'"},
+      {"aws,aws,p5,r,,node,on_demand,yes,,,3,,,2026,year,list,s,false", "offered is 'yes'"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,3,,,2026,year,list,,false", "source is empty"},
+      {"aws,aws,p5,,,node,on_demand,true,,,3,,,2026,year,list,s,false", "region is empty"},
+      {"aws,aws,(p5 claim),r,,node,on_demand,true,,,3,,,2026,year,list,s,false", "claim"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,3,,,2026-13,month,list,s,false", "price_date"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,3,,,2026-02-30,day,list,s,false", "price_date"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,3,,,2026,day,list,s,false", "price_date"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,3,,,2026,undated,list,s,false", "price_date"},
+      {"aws,aws,p5,r,,node,on_demand,true,,,3,,,lately,year,list,s,false", "price_date"},
+  };
+  for (const auto& [row, what] : rows) {
+    EXPECT_THAT(ErrorOf([&] { ParseOffers(std::string(kHeader) + row + "\n", "p.csv"); }),
+                AllOf(HasSubstr("p.csv, row 1"), HasSubstr(what)))
+        << row;
+  }
+  EXPECT_THAT(ErrorOf([] { ParseOffers("provider,seller\na,b\n", "p.csv"); }),
+              HasSubstr("lacks the column instance"));
+}
+
+TEST(Price, NoOfferMayStandTwice) {
+  const std::string row = "aws,aws,p5,r,,node,on_demand,true,,,3,,,2026,year,list,s,false\n";
+  EXPECT_THAT(ErrorOf([&] { ParseOffers(kHeader + row + row, "p.csv"); }), HasSubstr("two"));
+}
+
+// The data that is built in. Reading it checks all that the rows above break.
+
+TEST(Catalog, SpotCostsAtMostOnDemand) {
+  const std::vector<Offer>& offers = Catalog::BuiltIn().offers;
+  int compared = 0;
+  for (const Offer& spot : offers) {
+    if (spot.purchase != "spot") continue;
+    for (const Offer& other : offers) {
+      const bool same = other.purchase == "on_demand" && other.provider == spot.provider &&
+                        other.instance == spot.instance && other.region == spot.region;
+      if (!same || !other.offered) continue;
+      EXPECT_LE(*spot.usd_per_hour, *other.usd_per_hour) << spot.instance << " " << spot.region;
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 20);
+}
+
+TEST(Catalog, OfFp8AndBf16TheFirstIsTwiceAsFast) {
+  int compared = 0;
+  for (const DeviceFacts& device : Catalog::BuiltIn().devices) {
+    const bool known = device.source.starts_with("NVIDIA") || device.source.starts_with("AMD");
+    if (!known || !device.peak_flops.contains("fp8_e4m3")) continue;
+    EXPECT_NEAR(device.peak_flops.at("fp8_e4m3") / device.peak_flops.at("bf16"), 2, 0.06)
+        << device.name;
+    EXPECT_EQ(device.peak_flops.at("fp8_e4m3"), device.peak_flops.at("fp8_e5m2"));
+    ++compared;
+  }
+  EXPECT_GE(compared, 14);
+}
+
+TEST(Catalog, FactsAreOnceEachWithTheirSource) {
+  std::set<std::pair<std::string, std::string>> instances;
+  for (const InstanceFacts& facts : Catalog::BuiltIn().instances) {
+    EXPECT_TRUE(instances.insert({facts.provider, facts.instance}).second) << facts.instance;
+    EXPECT_GE(facts.accelerator_count, 1) << facts.instance;
+    EXPECT_EQ(facts.instance.find('('), std::string::npos) << facts.instance;
+    EXPECT_THAT(facts.source, Not(IsEmpty()));
+  }
+  for (const Offer& offer : Catalog::BuiltIn().offers) {
+    EXPECT_TRUE(instances.contains({offer.provider, offer.instance})) << offer.instance;
+  }
+  std::set<std::string> matches;
+  for (const DeviceFacts& device : Catalog::BuiltIn().devices) {
+    for (const std::string& match : device.match) {
+      EXPECT_TRUE(matches.insert(match).second) << match;
+    }
+  }
+}
+
+TEST(Catalog, APeakIsFoundByNvmlNameOrPciId) {
+  const std::vector<DeviceFacts>& devices = Catalog::BuiltIn().devices;
+  const DeviceFacts* h100 = FindDevice(devices, "NVIDIA H100 80GB HBM3");
+  ASSERT_NE(h100, nullptr);
+  EXPECT_DOUBLE_EQ(h100->peak_flops.at("bf16"), 989.4e12);
+  EXPECT_DOUBLE_EQ(*h100->memory_bytes_per_s, 3350e9);
+  EXPECT_EQ(h100->peak_clock_mhz, 1830);
+  EXPECT_EQ(FindDevice(devices, "10de:2330"), h100);
+  EXPECT_EQ(FindDevice(devices, "H100"), nullptr);
+  // What its maker has not published clearly is absent, not guessed.
+  EXPECT_FALSE(FindDevice(devices, "NVIDIA GB300")->peak_flops.contains("int8"));
+}
+
+TEST(Catalog, WhatIsNotSoldOnDemandHasNoPrice) {
+  const std::vector<Offer> offers = OffersFor(Catalog::BuiltIn().offers, "gcp", "a4-highgpu-8g");
+  const auto on_demand = std::find_if(offers.begin(), offers.end(), [](const Offer& offer) {
+    return offer.purchase == "on_demand";
+  });
+  ASSERT_NE(on_demand, offers.end());
+  EXPECT_FALSE(on_demand->offered);
+}
+
+TEST(Catalog, APricePerChipIsThatOfTheNodeWithItsArithmetic) {
+  const std::vector<Offer> offers = OffersFor(Catalog::BuiltIn().offers, "gcp", "v4-8");
+  ASSERT_THAT(offers, SizeIs(1));
+  EXPECT_DOUBLE_EQ(*offers[0].usd_per_hour, 12.88);
+  EXPECT_THAT(offers[0].source, HasSubstr("4 chips x 3.22 USD"));
+}
+
+TEST(Catalog, ItsHashIsOfThePrices) { EXPECT_THAT(Catalog::BuiltIn().sha256, SizeIs(64)); }
+
+TEST(OffersFor, NewestFirstAPartialDateIsItsFirstDayAndUndatedIsLast) {
+  const auto dated = [](const std::string& date) {
+    return Sample([&](Offer& offer) { offer.price_date = date; });
+  };
+  const std::vector<Offer> offers = {dated("undated"),    dated("2026-02-01"), dated("2026"),
+                                     dated("2026-02-02"), dated("2026-02"),    dated("2025-12-31")};
+  std::vector<std::string> dates;
+  for (const Offer& offer : OffersFor(offers, "aws", "p5.48xlarge")) {
+    dates.push_back(offer.price_date);
+  }
+  EXPECT_THAT(dates,
+              ElementsAre("2026-02-02", "2026-02-01", "2026-02", "2026", "2025-12-31", "undated"));
+  EXPECT_THAT(OffersFor(offers, "aws", "p4d.24xlarge"), IsEmpty());
+}
+
+TEST(ChooseOffer, TheDetectedPurchaseAndRegionComeFirst) {
+  const std::vector<Offer> offers = {Sample(), Sample([](Offer& offer) {
+                                       offer.purchase = "spot";
+                                       offer.usd_per_hour = 20;
+                                     })};
+  const Chosen chosen = ChooseOffer(offers, At("us-east-1", "spot"));
+  ASSERT_TRUE(chosen.offer);
+  EXPECT_EQ(chosen.offer->usd_per_hour, 20);
+  EXPECT_THAT(chosen.why, HasSubstr("as detected"));
+}
+
+TEST(ChooseOffer, ElseOnDemandInThatRegion) {
+  const std::vector<Offer> offers = {Sample()};
+  EXPECT_THAT(ChooseOffer(offers, At("us-east-1", "spot")).why,
+              AllOf(HasSubstr("on demand"), HasSubstr("no spot price")));
+  EXPECT_THAT(ChooseOffer(offers, At("us-east-1", "unknown")).why, HasSubstr("not known"));
+  EXPECT_EQ(ChooseOffer(offers, At("us-east-1", "spot")).offer->usd_per_hour, 55);
+}
+
+TEST(ChooseOffer, ElseNoneAndTheNearestIsShown) {
+  const std::vector<Offer> offers = {
+      Sample([](Offer& offer) { offer.purchase = "spot"; }),
+      Sample([](Offer& offer) { offer.region = "us-west-2"; }),
+      Sample([](Offer& offer) {
+        offer.region = "us-west-2";
+        offer.price_date = "2024";
+      }),
+  };
+  const Chosen elsewhere = ChooseOffer(offers, At("eu-north-1", "unknown"));
+  EXPECT_FALSE(elsewhere.offer);
+  ASSERT_TRUE(elsewhere.nearest);
+  EXPECT_EQ(elsewhere.nearest->region, "us-west-2");
+  EXPECT_EQ(elsewhere.nearest->price_date, "2026-11-01");
+  EXPECT_THAT(elsewhere.why, AllOf(HasSubstr("eu-north-1"), HasSubstr("--price")));
+  // In the region itself, but bought another way.
+  EXPECT_EQ(ChooseOffer(offers, At("us-east-1", "reserved")).nearest->purchase, "spot");
+}
+
+TEST(ChooseOffer, AnUndatedPriceIsNeverChosenButMayBeShown) {
+  const std::vector<Offer> offers = {Sample([](Offer& offer) {
+    offer.price_date = "undated";
+    offer.date_precision = "undated";
+  })};
+  const Chosen chosen = ChooseOffer(offers, At("us-east-1", "on_demand"));
+  EXPECT_FALSE(chosen.offer);
+  EXPECT_TRUE(chosen.nearest);
+}
+
+TEST(ChooseOffer, TheNewestWinsAlsoWhereItSaysNotOffered) {
+  std::vector<Offer> offers = {Sample([](Offer& offer) {
+                                 offer.price_date = "2025-11";
+                                 offer.usd_per_hour = 98;
+                               }),
+                               Sample()};
+  EXPECT_EQ(ChooseOffer(offers, At("us-east-1", "on_demand")).offer->usd_per_hour, 55);
+  offers.push_back(Sample([](Offer& offer) {
+    offer.price_date = "2026-11-20";
+    offer.offered = false;
+    offer.usd_per_hour.reset();
+  }));
+  const Chosen chosen = ChooseOffer(offers, At("us-east-1", "on_demand"));
+  EXPECT_FALSE(chosen.offer);
+  EXPECT_THAT(chosen.why, HasSubstr("not sold on demand"));
+}
+
+TEST(ChooseOffer, OnePriceEverywhereFitsAnyRegionAndAZonesPriceOnlyThatZone) {
+  const std::vector<Offer> everywhere = {Sample([](Offer& offer) { offer.region = "all"; })};
+  EXPECT_TRUE(ChooseOffer(everywhere, At("eu-north-1", "on_demand")).offer);
+  const std::vector<Offer> zonal = {Sample([](Offer& offer) { offer.zone = "use1-az4"; })};
+  Identity identity = At("us-east-1", "on_demand");
+  EXPECT_FALSE(ChooseOffer(zonal, identity).offer);
+  identity.zone_id.value = "use1-az4";
+  EXPECT_TRUE(ChooseOffer(zonal, identity).offer);
+}
+
+TEST(ChooseOffer, AnUnknownMachineHasNoPriceAndIsToldHowToGiveOne) {
+  const Chosen chosen = ChooseOffer(Catalog::BuiltIn().offers, Identity{});
+  EXPECT_FALSE(chosen.offer);
+  EXPECT_FALSE(chosen.nearest);
+  EXPECT_THAT(chosen.why, HasSubstr("--price"));
+}
+
+TEST(ChooseOffer, APriceOfOnesOwnComesBeforeAll) {
+  const Identity identity = At("us-east-1", "on_demand");
+  const std::vector<Offer> offers = {Sample(), TypedOffer(30, identity, "2026-11-22")};
+  EXPECT_EQ(ChooseOffer(offers, identity).offer->usd_per_hour, 30);
+}
+
+TEST(TypedOffer, IsPrivateDatedTodayAndCustomUnlessItsPurchaseIsTypedToo) {
+  Identity identity = At("us-east-1", "spot");
+  const Offer offer = TypedOffer(30, identity, "2026-11-22");
+  EXPECT_TRUE(offer.is_private);
+  EXPECT_EQ(offer.kind, "typed");
+  EXPECT_EQ(offer.purchase, "custom");
+  EXPECT_EQ(offer.instance, "p5.48xlarge");
+  EXPECT_EQ(offer.price_date, "2026-11-22");
+  identity.purchase.how = "flag";
+  EXPECT_EQ(TypedOffer(30, identity, "2026-11-22").purchase, "spot");
+  identity.purchase.value = "gift";
+  EXPECT_THAT(ErrorOf([&] { TypedOffer(30, identity, "2026-11-22"); }), HasSubstr("--purchase"));
+  for (const double bad : {0.0, -1.0, 1e9, std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_THAT(ErrorOf([&] { TypedOffer(bad, Identity{}, "2026-11-22"); }), HasSubstr("--price"));
+  }
+}
+
+TEST(PriceAge, IsInDaysAndOwnsUpToWhatItDoesNotKnow) {
+  const auto age = [](const std::string& date, const std::string& precision) {
+    return PriceAge(Sample([&](Offer& offer) {
+                      offer.price_date = date;
+                      offer.date_precision = precision;
+                    }),
+                    "2026-11-22");
+  };
+  EXPECT_EQ(age("2026-11-01", "day"), "2026-11-01 (21 days old)");
+  EXPECT_EQ(age("2026-11-21", "day"), "2026-11-21 (1 day old)");
+  EXPECT_EQ(age("2026-11", "month"), "2026-11 (at most 21 days old)");
+  EXPECT_EQ(age("2026", "year"), "2026 (at most 325 days old)");
+  EXPECT_EQ(age("2025-11", "not_before"), "2025-11 or later (at most 386 days old)");
+  EXPECT_EQ(age("undated", "undated"), "undated");
+  EXPECT_EQ(age("2027-01-01", "day"), "2027-01-01 (dated after 2026-11-22)");
+}
+
+TEST(PriceList, HasTheOffersWithAllWords) {
+  const std::string table = PriceListTable(Catalog::BuiltIn(), "H100 aws spot", "2026-11-22");
+  EXPECT_THAT(table, AllOf(HasSubstr("p5.48xlarge"), HasSubstr("20.2037"), HasSubstr("USD/h")));
+  EXPECT_THAT(table, AllOf(Not(HasSubstr("azure")), Not(HasSubstr("on demand"))));
+  EXPECT_THAT(PriceListTable(Catalog::BuiltIn(), "", "2026-11-22"), HasSubstr("not offered"));
+  EXPECT_THAT(ErrorOf([] { PriceListTable(Catalog::BuiltIn(), "abacus", "2026-11-22"); }),
+              HasSubstr("'abacus'"));
+}
+
+TEST(PriceShow, NamesFactsOffersAgesAndSources) {
+  const std::string text =
+      PriceShowText(Catalog::BuiltIn(), "azure", "Standard_ND96isr_H100_v5", "2026-11-22");
+  EXPECT_THAT(text, AllOf(HasSubstr("8 x H100 (80 GiB each)"), HasSubstr("98.3200 USD per hour"),
+                          HasSubstr("(97 days old)"), HasSubstr("source: prices.azure.com")));
+  EXPECT_THAT(ErrorOf([] { PriceShowText(Catalog::BuiltIn(), "aws", "p5.48xlarg", "2026-11-22"); }),
+              HasSubstr("did you mean p5.48xlarge?"));
+}
+
+}  // namespace
+}  // namespace assay
