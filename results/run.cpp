@@ -77,4 +77,47 @@ std::string MatchKey(const Record& record) {
   return fmt::format("{}/{}/{}", record.probe, record.method, ToText(record.params));
 }
 
+std::string RecordKey(const Record& record) {
+  std::string key = MatchKey(record) + '/' + record.backend;
+  for (const Unit& unit : record.units) {
+    key += fmt::format("/{}.{}.{}", unit.rank, unit.node, unit.device);
+  }
+  return key;
+}
+
+std::string BrokenReference(const Run& run) {
+  const auto outside = [](int index, const auto& list) {
+    return index < 0 || static_cast<std::size_t>(index) >= list.size();
+  };
+  for (const RankPlace& place : run.ranks) {
+    if (outside(place.node, run.nodes)) {
+      return fmt::format("places rank {} on node {} of {}", place.rank, place.node,
+                         run.nodes.size());
+    }
+  }
+  for (std::size_t i = 0; i < run.records.size(); ++i) {
+    const Record& record = run.records[i];
+    for (const Unit& unit : record.units) {
+      if (outside(unit.node, run.nodes)) {
+        return fmt::format("has records[{}] on node {} of {}", i, unit.node, run.nodes.size());
+      }
+    }
+    for (const Node& node : run.nodes) {
+      if (record.storage && outside(*record.storage, node.storage)) {
+        return fmt::format("has records[{}] on volume {} of {}", i, *record.storage,
+                           node.storage.size());
+      }
+    }
+    for (const Visit& visit : record.rounds) {
+      for (const Telemetry& telemetry : visit.telemetry) {
+        if (outside(telemetry.unit, record.units)) {
+          return fmt::format("has telemetry in records[{}] of unit {} of {}", i, telemetry.unit,
+                             record.units.size());
+        }
+      }
+    }
+  }
+  return "";
+}
+
 }  // namespace assay

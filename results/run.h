@@ -57,6 +57,16 @@ struct Unit {
   int device = 0;
 };
 
+// What a device said of itself while it was measured, sampled beside the timed spans.
+struct Telemetry {
+  int unit = 0;                   // index into Record::units
+  std::vector<double> at_s = {};  // since the run began
+  std::vector<double> sm_mhz = {};
+  std::vector<double> power_w = {};
+  std::optional<double> energy_j = {};   // over the whole visit
+  std::vector<std::string> events = {};  // "sw_power_cap"
+};
+
 // One case in one round. `time_s` holds seconds *per iteration*, one value a batch of `batch`
 // iterations, from the common start to the end of the last device or rank.
 struct Visit {
@@ -69,6 +79,7 @@ struct Visit {
   std::vector<double> unit_p50_s = {};  // each unit's median and maximum, where there are several
   std::vector<double> unit_max_s = {};
   std::vector<double> here_time_s = {};  // the companion case (Record::here), back to back
+  std::vector<Telemetry> telemetry = {};
 };
 
 struct Verification {
@@ -119,6 +130,8 @@ struct Record {
 
 // The key by which cases of two Runs are matched: probe, method, canonical params.
 std::string MatchKey(const Record& record);
+// What tells the records of one Run apart: the match key, the backend and the units.
+std::string RecordKey(const Record& record);
 
 // Something found out about the machine: from where, and how sure ("certain", "likely", "guess").
 struct Finding {
@@ -263,5 +276,9 @@ struct Run {
   std::vector<Node> nodes = {};
   std::vector<Record> records = {};
 };
+
+// Every index in a sound Run (of nodes, volumes, units) points at something, so that who follows
+// one needn't look. What is wrong with the first that doesn't, for an error; else empty.
+std::string BrokenReference(const Run& run);
 
 }  // namespace assay

@@ -1,1 +1,295 @@
-// Not written yet.
+#include "results/run_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <utility>
+
+#include "results/error.h"
+#include "results/json.h"
+
+namespace assay {
+namespace {
+
+constexpr std::int64_t kLargestFile = std::int64_t{1} << 30U;
+
+class File {
+ public:
+  File(const std::string& path, int flags) {
+    do {
+      descriptor_ = open(path.c_str(), flags | O_CLOEXEC, 0644);
+    } while (descriptor_ < 0 && errno == EINTR);
+  }
+  ~File() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  int Descriptor() const { return descriptor_; }
+  bool IsOpen() const { return descriptor_ >= 0; }
+
+  // False, with errno, where not all was written.
+  bool WriteAt(std::int64_t offset, std::string_view text) const {
+    while (!text.empty()) {
+      const ssize_t written = pwrite(descriptor_, text.data(), text.size(), offset);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return false;
+      offset += written;
+      text.remove_prefix(static_cast<std::size_t>(written));
+    }
+    return true;
+  }
+
+ private:
+  int descriptor_ = -1;
+};
+
+[[noreturn]] void FailToWrite(const std::string& path, int error, const std::string& kept) {
+  const char* remedy = "choose another file with --out";
+  if (error == ENOSPC || error == EDQUOT) remedy = "free some space there or choose another --out";
+  if (error == ENOENT) remedy = "make that folder first or choose another --out";
+  throw Error(fmt::format("can't write '{}': {}; {}{}", path, std::strerror(error), remedy, kept));
+}
+
+// A new name in a folder is safe only once the folder is.
+bool SyncFolder(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const File handle(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
+  // Some network file systems can't fsync a folder (EINVAL): nothing more can be done there.
+  return handle.IsOpen() && (fsync(handle.Descriptor()) == 0 || errno == EINVAL);
+}
+
+// Renames, but never onto a file. Not every file system can do that in one step.
+bool RenameToNew(const std::string& from, const std::string& to) {
+  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno != EINVAL && errno != ENOSYS && errno != EPERM) return false;
+  if (link(from.c_str(), to.c_str()) == 0) return unlink(from.c_str()) == 0;
+  if (errno == EEXIST) return false;
+  if (access(to.c_str(), F_OK) == 0) {
+    errno = EEXIST;
+    return false;
+  }
+  return std::rename(from.c_str(), to.c_str()) == 0;
+}
+
+std::string ReadFile(const std::string& path) {
+  const File file(path, O_RDONLY | O_NONBLOCK);  // a pipe must not block here
+  if (!file.IsOpen()) {
+    if (errno == ENOENT && access((path + ".part").c_str(), F_OK) == 0) {
+      throw Error(
+          fmt::format("there is no '{0}', but '{0}.part', which an interrupted run left; "
+                      "give that name",
+                      path));
+    }
+    throw Error(fmt::format("can't read '{}': {}; check the name", path, std::strerror(errno)));
+  }
+  struct stat status = {};
+  if (fstat(file.Descriptor(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    throw Error(fmt::format("'{}' isn't a file; give a result file that 'assay run' wrote", path));
+  }
+  if (status.st_size > kLargestFile) {
+    throw Error(
+        fmt::format("'{}' is over 1 GiB, which no assay result is; give a result file that "
+                    "'assay run' wrote",
+                    path));
+  }
+  std::string text(static_cast<std::size_t>(status.st_size), '\0');
+  std::size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = read(file.Descriptor(), text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      throw Error(fmt::format("can't read '{}': {}; check the disk", path, std::strerror(errno)));
+    }
+    if (got == 0) break;  // it was shortened meanwhile
+    size += static_cast<std::size_t>(got);
+  }
+  text.resize(size);
+  return text;
+}
+
+// Takes a line of the journal into the run: the newest word on everything but the rounds, which
+// add up (and count for nothing once an answer was wrong).
+void Fold(Record newest, std::map<std::string, std::size_t>& places, Run& run) {
+  const auto [place, is_new] = places.emplace(RecordKey(newest), run.records.size());
+  if (is_new) {
+    run.records.push_back(std::move(newest));
+    return;
+  }
+  Record& record = run.records[place->second];
+  std::vector<Visit> rounds = std::move(record.rounds);
+  if (newest.status == Status::kWrong) rounds.clear();
+  std::move(newest.rounds.begin(), newest.rounds.end(), std::back_inserter(rounds));
+  record = std::move(newest);
+  record.rounds = std::move(rounds);
+}
+
+}  // namespace
+
+Run ReadRun(const std::string& path) {
+  const std::string text = ReadFile(path);
+  if (path.ends_with(".part")) return RunFromJournal(text, path);
+  return RunFromJson(text, path);
+}
+
+Run RunFromJournal(std::string_view text, const std::string& source) {
+  // What follows the last line's end was being written when the end came.
+  text = text.substr(0, text.rfind('\n') + 1);
+  if (text.empty()) {
+    throw Error(
+        fmt::format("{}: nothing had been measured when this run ended; run it again", source));
+  }
+  Run run;
+  std::map<std::string, std::size_t> places;
+  for (int line = 1; !text.empty(); ++line) {
+    const std::size_t end = text.find('\n');
+    const std::string name = fmt::format("{}, line {}", source, line);
+    if (line == 1) {
+      run = RunFromJson(text.substr(0, end), name);
+      run.records.clear();
+    } else {
+      Fold(RecordFromJson(text.substr(0, end), name), places, run);
+    }
+    text.remove_prefix(end + 1);
+  }
+  run.status = "interrupted";
+  run.complete = false;
+  for (Record& record : run.records) {
+    if (record.status == Status::kSkipped) continue;
+    record.complete = static_cast<int>(record.rounds.size()) >= run.rounds;
+    if (!record.complete) record.stopped = "interrupted";
+  }
+  if (const std::string broken = BrokenReference(run); !broken.empty()) {
+    throw Error(fmt::format("{}: it {}; the file is damaged, so measure again", source, broken));
+  }
+  return run;
+}
+
+std::string Incompleteness(const Run& run) {
+  if (run.complete) return "";
+  std::size_t least = static_cast<std::size_t>(std::max(0, run.rounds));
+  for (const Record& record : run.records) {
+    if (record.status != Status::kSkipped) least = std::min(least, record.rounds.size());
+  }
+  return fmt::format("{}, {} of {} rounds", run.status == "complete" ? "incomplete" : run.status,
+                     run.records.empty() ? 0 : least, run.rounds);
+}
+
+struct Journal::State {
+  explicit State(const std::string& file)
+      : path(file), part(file + ".part"), journal(part, O_WRONLY | O_CREAT | O_EXCL) {}
+
+  // Writes what is pending after the last whole line. What a failed write left there is torn, which
+  // readers drop, and the next write goes over it.
+  void Flush() {
+    if (pending.empty()) return;
+    if (!journal.WriteAt(size, pending) || fdatasync(journal.Descriptor()) != 0) {
+      FailToWrite(part, errno, "; nothing is lost yet, and the next visit tries again");
+    }
+    size += static_cast<std::int64_t>(pending.size());
+    pending.clear();
+  }
+
+  std::string path;
+  std::string part;
+  File journal;
+  std::int64_t size = 0;  // of whole lines in the file
+  std::string pending;
+  bool hold = false;
+  std::map<std::string, std::size_t> rounds_written;  // by RecordKey
+};
+
+Journal::Journal(const std::string& path, const Run& header) {
+  if (access(path.c_str(), F_OK) == 0) {
+    throw Error(
+        fmt::format("'{}' is there already and is never written over; remove it or choose "
+                    "another --out",
+                    path));
+  }
+  state_ = std::make_unique<State>(path);
+  if (!state_->journal.IsOpen()) {
+    if (errno == EEXIST) {
+      throw Error(
+          fmt::format("'{}' is there already: another run writes it or was interrupted; "
+                      "keep it under another name or choose another --out",
+                      state_->part));
+    }
+    FailToWrite(state_->part, errno, "");
+  }
+  Run first = header;
+  first.records.clear();
+  state_->pending = RunToJson(first);
+  try {
+    state_->Flush();
+    if (!SyncFolder(path)) FailToWrite(state_->part, errno, "");
+  } catch (const Error&) {
+    unlink(state_->part.c_str());  // it holds nothing yet, and would be in the way
+    throw;
+  }
+}
+
+Journal::~Journal() {
+  if (state_ == nullptr) return;
+  try {
+    state_->Flush();
+  } catch (const Error&) {
+    // There is nobody left to tell; what was written before is there.
+  }
+}
+
+void Journal::Append(const Record& record, int round) {
+  std::size_t& written = state_->rounds_written[RecordKey(record)];
+  Record newest = record;
+  const std::size_t old = std::min(written, newest.rounds.size());
+  newest.rounds.erase(newest.rounds.begin(),
+                      newest.rounds.begin() + static_cast<std::ptrdiff_t>(old));
+  written = record.rounds.size();
+  // `round` is for people who look at the journal: a reader counts the rounds.
+  state_->pending += fmt::format("{{\"round\":{},{}\n", round, RecordToJson(newest).substr(1));
+  if (!state_->hold) state_->Flush();
+}
+
+void Journal::HoldBack(bool hold) {
+  state_->hold = hold;
+  if (!hold) state_->Flush();
+}
+
+void Journal::Finish(const Run& run) {
+  const std::string kept = fmt::format("; what was measured is in '{}'", state_->part);
+  Run whole = run;
+  try {
+    state_->Flush();
+    for (Record& record : ReadRun(state_->part).records) {
+      const auto same = [&](const Record& known) { return RecordKey(known) == RecordKey(record); };
+      if (std::none_of(whole.records.begin(), whole.records.end(), same)) {
+        whole.records.push_back(std::move(record));
+      }
+    }
+  } catch (const Error&) {
+    // A journal that can't be used any more doesn't keep `run` from its file.
+  }
+
+  const std::string temporary = fmt::format("{}.{}.tmp", state_->path, getpid());
+  unlink(temporary.c_str());  // of an earlier process with this number
+  const File file(temporary, O_WRONLY | O_CREAT | O_EXCL);
+  if (!file.IsOpen() || !file.WriteAt(0, RunToJson(whole)) || fsync(file.Descriptor()) != 0 ||
+      !RenameToNew(temporary, state_->path)) {
+    const int error = errno;
+    unlink(temporary.c_str());
+    FailToWrite(state_->path, error, kept);
+  }
+  if (!SyncFolder(state_->path)) FailToWrite(state_->path, errno, kept);
+  unlink(state_->part.c_str());
+  state_.reset();
+}
+
+}  // namespace assay

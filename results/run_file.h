@@ -1,29 +1,45 @@
 // The result file and its journal: nothing lost. The path is created first; while running,
 // `FILE.part` takes one line a visit, appended and fsynced; at the end, and on every catchable
-// signal, it is folded into FILE (temporary name, fsync, rename, fsync of the folder).
+// signal, it is folded into FILE (temporary name, fsync, rename, fsync of the folder). Callers
+// put what they hand over through ApplyPrivacy (results/privacy.h) first.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "results/run.h"
 
 namespace assay {
 
-// Reads FILE or FILE.part; a torn last line of a journal is dropped and the Run says `interrupted`.
-// Throws Error (one sentence) for anything that isn't a sound assay-run file, or is over 1 GiB.
+// Reads FILE or FILE.part. A torn last line of a journal is dropped, and its Run has the status
+// "interrupted" and is not complete. Throws Error (one sentence) for anything that isn't a sound
+// assay-run file, or is over 1 GiB.
 Run ReadRun(const std::string& path);
+
+// The journal's text: a line with the Run without records, then a line a visit. `source` names it
+// in errors.
+Run RunFromJournal(std::string_view text, const std::string& source);
+
+// "interrupted, 2 of 5 rounds": of a Run that isn't complete, counted on its least visited case;
+// empty for one that is.
+std::string Incompleteness(const Run& run);
 
 class Journal {
  public:
-  // Creates `path`.part; throws Error when that can't be done or when `path` exists already.
+  // Creates `path`.part with `header`, a Run without its records. Throws Error when that can't be
+  // done, or when `path` or a journal of an earlier run is there already.
   Journal(const std::string& path, const Run& header);
   ~Journal();  // leaves the .part, unless Finish was called
-  // The record with its newest visit only; appended, and fsynced unless held back.
+
+  // `record` has all its rounds so far; those that the journal hasn't got yet are appended, with
+  // the status, facts and verification of now, and fsynced unless held back. Throws Error where
+  // that fails; the line is kept, and written with the next one.
   void Append(const Record& record, int round);
-  // While true, lines are buffered: a storage case on this file system is measuring.
+  // While true, lines are kept in memory: a storage case on this file system is measuring.
   void HoldBack(bool hold);
-  // Folds everything into `path` and removes the .part.
+  // Writes `run`, with those records that only the journal has, to `path` and removes the .part.
+  // Throws Error, and leaves the .part, where that fails or somebody made `path` meanwhile.
   void Finish(const Run& run);
 
  private:

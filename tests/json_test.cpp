@@ -1,1 +1,281 @@
-// Not written yet.
+#include "results/json.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "results/error.h"
+#include "tests/sample_run.h"
+
+namespace assay {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsSubsetOf;
+using ::testing::Pair;
+using Json = nlohmann::json;
+
+std::string Example() {
+  std::ifstream file(ASSAY_SOURCE_DIR "/tests/data/run.example.json");
+  return (std::stringstream() << file.rdbuf()).str();
+}
+
+// The paths of all keys, list positions left out: "records.rounds.time_s".
+void Keys(const Json& json, const std::string& path, std::set<std::string>& keys) {
+  if (json.is_array()) {
+    for (const Json& element : json) Keys(element, path, keys);
+  } else if (json.is_object()) {
+    for (const auto& [key, value] : json.items()) {
+      keys.insert(path + key);
+      Keys(value, path + key + ".", keys);
+    }
+  }
+}
+
+std::set<std::string> KeysOf(const std::string& text) {
+  std::set<std::string> keys;
+  Keys(Json::parse(text), "", keys);
+  return keys;
+}
+
+// The sentence with which the example is refused once the value at `pointer` is another one.
+std::string Refusal(const std::string& pointer, const Json& value) {
+  Json json = Json::parse(RunToJson(SampleRun()));
+  json[Json::json_pointer(pointer)] = value;
+  try {
+    RunFromJson(json.dump(), "x.json");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string RefusalWithout(const std::string& pointer, const std::string& key) {
+  Json json = Json::parse(RunToJson(SampleRun()));
+  json[Json::json_pointer(pointer)].erase(key);
+  try {
+    RunFromJson(json.dump(), "x.json");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string RefusalOf(std::string_view text) {
+  try {
+    RunFromJson(text, "x.json");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Json, WhatIsWrittenIsReadBackExactly) {
+  const std::string text = RunToJson(SampleRun());
+  const assay::Run run = RunFromJson(text, "sample");
+  EXPECT_EQ(RunToJson(run), text);
+
+  const Visit& visit = run.records[0].rounds[0];
+  EXPECT_EQ(visit.time_s[1], 0.1 + 0.2);
+  EXPECT_EQ(visit.time_s[2], 5e-324);
+  EXPECT_EQ(visit.time_s[3], std::numeric_limits<double>::max());
+  EXPECT_EQ(visit.time_s[4], 1.0 / 3.0);
+  EXPECT_THAT(visit.stable_time_s, ElementsAre(0.002));
+  EXPECT_THAT(visit.here_time_s, ElementsAre(0.0009));
+  EXPECT_THAT(visit.unit_max_s, ElementsAre(0.00155, 0.00156));
+  EXPECT_EQ(run.seed, 18446744073709551615U);
+  EXPECT_EQ(run.records[0].here->params.at("dtype"), Value("bf16"));
+  EXPECT_EQ(std::get<double>(run.records[0].facts.at("whole")), 2.0);
+  EXPECT_EQ(std::get<std::int64_t>(run.records[0].facts.at("workspace_bytes")), 33554432);
+  EXPECT_EQ(run.records[2].reason, "needs two ranks");
+}
+
+TEST(Json, TheSampleAndTheExampleHaveTheSameKeys) {
+  const std::set<std::string> sample = KeysOf(RunToJson(SampleRun()));
+  const std::set<std::string> example = KeysOf(Example());
+  EXPECT_THAT(example, IsSubsetOf(sample));
+  EXPECT_THAT(sample, ::testing::Contains("records.rounds.unit_time_s.p50"));
+}
+
+TEST(Json, AnUnsetOptionalIsNullAndAnExtraIsAbsent) {
+  assay::Run run = SampleRun();
+  run.campaign.reset();
+  run.offers[0].zone.reset();
+  run.nodes[0].cpu.quota.reset();
+  const Json json = Json::parse(RunToJson(run));
+  EXPECT_TRUE(json["campaign"].is_null());
+  EXPECT_TRUE(json["offers"][0]["zone"].is_null());
+  EXPECT_TRUE(json["nodes"][0]["cpu"]["quota"].is_null());
+  EXPECT_TRUE(json["records"][0]["rounds"][0].contains("stable_time_s"));
+  const Json& plain = json["records"][1]["rounds"][0];
+  for (const char* extra : {"stable_time_s", "here_time_s", "host_time_s", "unit_time_s"}) {
+    EXPECT_FALSE(plain.contains(extra)) << extra;
+  }
+  EXPECT_FALSE(json["records"][1].contains("reason"));
+  EXPECT_FALSE(json["records"][1].contains("here"));
+}
+
+TEST(Json, ASkippedRecordSaysWhyAndNothingElse) {
+  EXPECT_EQ(RecordToJson(SampleSkip()),
+            R"({"probe":"fabric","method":1,"params":{},"backend":"ofi","status":"skipped",)"
+            R"("reason":"needs two ranks","remedy":"mpirun -np 2 assay run fabric"})");
+}
+
+TEST(Json, OneRecordALine) {
+  const std::string text = RunToJson(SampleRun());
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4);
+  EXPECT_THAT(text, HasSubstr("\"records\":[\n{\"probe\":\"gemm\""));
+  EXPECT_THAT(text, HasSubstr("},\n{\"probe\":\"storage\""));
+  EXPECT_TRUE(text.ends_with("}]}\n"));
+  EXPECT_TRUE(text.starts_with(R"({"format":"assay-run","version":1,"needs":[],"id":)"));
+}
+
+TEST(Json, ARecordIsReadBackFromItsLine) {
+  const std::string line = RecordToJson(SampleGemm());
+  EXPECT_EQ(line.find('\n'), std::string::npos);
+  EXPECT_EQ(RecordToJson(RecordFromJson(line, "line")), line);
+}
+
+TEST(Json, UnknownKeysAreIgnored) {
+  Json json = Json::parse(RunToJson(SampleRun()));
+  json["later"] = {{"deep", {1, 2}}};
+  json["records"][0]["later"] = 1;
+  json["records"][0]["facts"]["a_list"] = {1, 2};
+  json["nodes"][0]["cpu"]["later"] = "x";
+  const assay::Run run = RunFromJson(json.dump(), "x.json");
+  EXPECT_EQ(RunToJson(run), RunToJson(SampleRun()));
+}
+
+TEST(Json, AnErrorThatIsNotFiniteSurvives) {
+  Record record = SampleGemm();
+  record.verify->max_error = std::nan("");
+  EXPECT_THAT(RecordToJson(record), HasSubstr("\"max_error\":null"));
+  EXPECT_TRUE(std::isinf(RecordFromJson(RecordToJson(record), "line").verify->max_error));
+}
+
+TEST(Json, ANameThatIsNotUtf8StaysJson) {
+  assay::Run run = SampleRun();
+  run.nodes[0].accelerators[0].name = "H100\xFF\x80";
+  EXPECT_EQ(RunFromJson(RunToJson(run), "x").nodes[0].accelerators[0].name, "H100\uFFFD\uFFFD");
+}
+
+TEST(Json, NewerFilesAreRefusedByName) {
+  EXPECT_EQ(Refusal("/version", 2),
+            "x.json: it was written in version 2 of the format and this assay reads version 1; use "
+            "a newer assay");
+  EXPECT_EQ(Refusal("/needs", {"time_travel"}),
+            "x.json: it needs the feature 'time_travel', which this assay doesn't know; use a "
+            "newer assay");
+  EXPECT_THAT(Refusal("/format", "fio"), HasSubstr("x.json: this isn't an assay result"));
+}
+
+TEST(Json, EveryRefusalNamesTheKey) {
+  EXPECT_THAT(Refusal("/records/0/rounds/0/time_s/1", -1.0),
+              HasSubstr("x.json: 'records[0].rounds[0].time_s[1]' is -1 and must be above 0"));
+  EXPECT_THAT(Refusal("/records/0/rounds/0/time_s/1", 0), HasSubstr("must be above 0"));
+  EXPECT_THAT(Refusal("/records/0/rounds/0/time_s/1", "1"),
+              HasSubstr("'records[0].rounds[0].time_s[1]' must be a number"));
+  EXPECT_THAT(Refusal("/records/0/rounds/0/time_s/1", nullptr), HasSubstr("must be a number"));
+  EXPECT_THAT(Refusal("/records/0/rounds/0/batch", 0), HasSubstr("batch' is 0 and must be above"));
+  EXPECT_THAT(Refusal("/records/0/rounds/0/unit_time_s", 3),
+              HasSubstr("'records[0].rounds[0].unit_time_s' must be an object"));
+  EXPECT_THAT(Refusal("/records/0/work/flops", 0), HasSubstr("work.flops' is 0 and must be above"));
+  EXPECT_THAT(Refusal("/records/0/work/flops", 1e18), HasSubstr("must be an integer"));
+  EXPECT_THAT(Refusal("/records/0/work/flops", 9223372036854775808U),
+              HasSubstr("is 9223372036854775808, which is out of range"));
+  EXPECT_THAT(Refusal("/records/0/method", 4294967297), HasSubstr("out of range"));
+  EXPECT_THAT(Refusal("/records/0/params/m", 1.5),
+              HasSubstr("'records[0].params.m' must be an integer, true or false, or a string"));
+  EXPECT_THAT(Refusal("/records/0/status", "fine"), HasSubstr("must be ok, partial, skipped"));
+  EXPECT_THAT(Refusal("/records/0/histograms/latency_s/counts/0", {1, 2, 3}),
+              HasSubstr("counts[0]' must be a list of two integers"));
+  EXPECT_THAT(Refusal("/records", Json::object()), HasSubstr("'records' must be a list"));
+  EXPECT_THAT(Refusal("/nodes/0/cpu/sockets", -1), HasSubstr("'nodes[0].cpu.sockets' is -1"));
+  EXPECT_THAT(Refusal("/nodes/0/in_container", 1), HasSubstr("must be true or false"));
+  EXPECT_THAT(Refusal("/nodes/0/env/NCCL_DEBUG", 1),
+              HasSubstr("'nodes[0].env.NCCL_DEBUG' must be a string"));
+  EXPECT_THAT(Refusal("/offers/0/usd_per_hour", 0), HasSubstr("usd_per_hour' is 0 and must be"));
+  EXPECT_THAT(RefusalWithout("/records/1", "rounds"), HasSubstr("'records[1]' has no 'rounds'"));
+  EXPECT_THAT(RefusalWithout("/records/2", "probe"), HasSubstr("'records[2]' has no 'probe'"));
+  EXPECT_THAT(RefusalWithout("", "nodes"), HasSubstr("the document has no 'nodes'"));
+}
+
+TEST(Json, IndicesPointAtSomething) {
+  EXPECT_THAT(Refusal("/records/1/storage", 1), HasSubstr("records[1] on volume 1 of 1"));
+  EXPECT_THAT(Refusal("/records/0/units/1/node", 2), HasSubstr("records[0] on node 2 of 2"));
+  EXPECT_THAT(Refusal("/ranks/1/node", 7), HasSubstr("rank 1 on node 7 of 2"));
+  EXPECT_THAT(Refusal("/records/0/rounds/0/telemetry/0/unit", 5), HasSubstr("unit 5 of 2"));
+}
+
+TEST(Json, HostileTextIsRefusedInOneSentence) {
+  EXPECT_THAT(RefusalOf(""), HasSubstr("x.json: this isn't JSON"));
+  EXPECT_THAT(RefusalOf("{\"format\":"), HasSubstr("this isn't JSON"));
+  EXPECT_THAT(RefusalOf("[]"), HasSubstr("must be an object"));
+  EXPECT_THAT(RefusalOf("{\"format\":\"assay-run\",\"version\":NaN}"), HasSubstr("isn't JSON"));
+  EXPECT_THAT(RefusalOf("{\"format\":\"assay-run\",\"version\":1e999}"),
+              HasSubstr("a number that is too large"));
+  EXPECT_THAT(RefusalOf(std::string(1'000'000, '[')), HasSubstr("deeper than 32 levels"));
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) deep += "{\"a\":";
+  EXPECT_THAT(RefusalOf(deep), HasSubstr("deeper than 32 levels"));
+}
+
+TEST(Json, ManyKeysTakeNoQuadraticTime) {
+  std::string text = R"({"format":"assay-run","version":1,"needs":[],"later":{)";
+  for (int i = 0; i < 300'000; ++i) text += '"' + std::to_string(i) + "\":0,";
+  text += "\"end\":0}}";
+  EXPECT_THAT(RefusalOf(text), HasSubstr("has no"));  // in well under the time limit of a test
+}
+
+TEST(Json, ListsOfStructsAreBounded) {
+  Json json = Json::parse(RunToJson(SampleRun()));
+  json["records"] = std::vector<Json>(100'001, Json::object());
+  EXPECT_THAT(RefusalOf(json.dump()), HasSubstr("'records' has 100001 entries"));
+}
+
+TEST(FlattenJson, NamesAreJoinedByDots) {
+  EXPECT_THAT(
+      FlattenJson(R"({"a":{"b":1},"c":["x",true],"d":null,"e":1.5,"f":{}})", "reply"),
+      ElementsAre(Pair("a.b", "1"), Pair("c.0", "x"), Pair("c.1", "true"), Pair("e", "1.5")));
+}
+
+TEST(FlattenJson, RefusesWhatNoMetadataServiceSends) {
+  EXPECT_THROW(FlattenJson("<html>", "reply"), Error);
+  EXPECT_THROW(FlattenJson(std::string(17, '[') + std::string(17, ']'), "reply"), Error);
+  EXPECT_NO_THROW(FlattenJson(std::string(16, '[') + std::string(16, ']'), "reply"));
+  EXPECT_THROW(FlattenJson('"' + std::string(65 * 1024, 'x') + '"', "reply"), Error);
+}
+
+TEST(ComparisonToJson, HoldsEveryCaseWithItsVerdict) {
+  Comparison comparison;
+  comparison.baseline.names = {"a.json"};
+  comparison.baseline.offer = SampleRun().offers[0];
+  comparison.rows = {{.probe = "gemm",
+                      .backend = "onednn",
+                      .params = {{"m", std::int64_t{16}}},
+                      .baseline = 1.0 / 3.0,
+                      .candidate = 2,
+                      .unit = "FLOP/s",
+                      .change = {.estimate = 6, .low = 5.5, .high = 6.5, .units = 3, .level = "x"},
+                      .verdict = Verdict::kFaster}};
+  comparison.only_candidate = {"peak bf16"};
+  const Json json = Json::parse(ComparisonToJson(comparison));
+  EXPECT_EQ(json["cases"][0]["verdict"], "faster");
+  EXPECT_EQ(json["cases"][0]["baseline"].get<double>(), 1.0 / 3.0);
+  EXPECT_EQ(json["cases"][0]["change"]["low"], 5.5);
+  EXPECT_TRUE(json["cases"][0]["more_runs"].is_null());
+  EXPECT_EQ(json["baseline"]["offer"]["usd_per_hour"], 55.04);
+  EXPECT_TRUE(json["candidate"]["offer"].is_null());
+  EXPECT_EQ(json["only_candidate"][0], "peak bf16");
+}
+
+}  // namespace
+}  // namespace assay

@@ -1,1 +1,359 @@
-// Not written yet.
+#include "results/run_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+#include <thread>
+
+#include "results/error.h"
+#include "results/json.h"
+#include "tests/sample_run.h"
+
+namespace assay {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+namespace fs = std::filesystem;
+
+std::string Contents(const std::string& path) {
+  std::ifstream file(path);
+  return (std::stringstream() << file.rdbuf()).str();
+}
+
+void Write(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+assay::Run Header() {
+  assay::Run run = SampleRun();
+  run.rounds = 5;
+  run.records.clear();
+  return run;
+}
+
+// A record after `rounds` visits, told apart by their start.
+Record After(int rounds) {
+  Record record = SampleStorage();
+  record.rounds.clear();
+  for (int i = 0; i < rounds; ++i) {
+    record.rounds.push_back({.start_s = 1.0 * i, .order = i, .batch = 1, .time_s = {0.5}});
+  }
+  return record;
+}
+
+template <class Function>
+std::string SentenceOf(const Function& function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// Each test in an empty folder of its own.
+class RunFile : public ::testing::Test {
+ protected:
+  RunFile() {
+    std::string pattern = ::testing::TempDir() + "run_file_XXXXXX";
+    folder_ = mkdtemp(pattern.data());
+    path_ = folder_ + "/run.json";
+    part_ = path_ + ".part";
+  }
+  ~RunFile() override { fs::remove_all(folder_); }
+
+  std::string folder_;
+  std::string path_;
+  std::string part_;
+};
+
+TEST_F(RunFile, TheJournalIsFoldedIntoTheFile) {
+  Journal journal(path_, Header());
+  journal.Append(SampleGemm(), 1);
+  EXPECT_FALSE(fs::exists(path_));
+  journal.Finish(SampleRun());
+  EXPECT_EQ(Contents(path_), RunToJson(SampleRun()));
+  EXPECT_EQ(RunToJson(ReadRun(path_)), RunToJson(SampleRun()));
+  // Neither the journal nor a temporary file is left.
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(RunFile, TheJournalAloneIsAnInterruptedRun) {
+  {
+    Journal journal(path_, Header());
+    for (int round = 1; round <= 2; ++round) journal.Append(After(round), round);
+    journal.Append(SampleSkip(), 1);
+  }
+  const assay::Run run = ReadRun(part_);
+  EXPECT_EQ(run.status, "interrupted");
+  EXPECT_FALSE(run.complete);
+  EXPECT_EQ(Incompleteness(run), "interrupted, 2 of 5 rounds");
+  ASSERT_THAT(run.records, SizeIs(2));
+  EXPECT_EQ(RecordToJson(run.records[1]), RecordToJson(SampleSkip()));
+  const Record& record = run.records[0];
+  ASSERT_THAT(record.rounds, SizeIs(2));
+  EXPECT_EQ(record.rounds[1].start_s, 1.0);
+  EXPECT_FALSE(record.complete);
+  EXPECT_EQ(record.stopped, "interrupted");
+}
+
+TEST_F(RunFile, ALineHoldsOnlyTheNewestVisit) {
+  Journal journal(path_, Header());
+  for (int round = 1; round <= 3; ++round) journal.Append(After(round), round);
+  std::istringstream lines(Contents(part_));
+  std::string line;
+  std::getline(lines, line);
+  for (int round = 1; std::getline(lines, line); ++round) {
+    EXPECT_THAT(line, HasSubstr("{\"round\":" + std::to_string(round) + ",\"probe\":\"storage\""));
+    EXPECT_THAT(RecordFromJson(line, "line").rounds, SizeIs(1));
+  }
+  EXPECT_THAT(ReadRun(part_).records.at(0).rounds, SizeIs(3));
+}
+
+TEST_F(RunFile, TheNewestStatusFactsAndVerificationWin) {
+  {
+    Journal journal(path_, Header());
+    journal.Append(After(1), 1);
+    Record failed = After(1);
+    failed.status = Status::kPartial;
+    failed.reason = "the disk went away";
+    failed.facts = {{"tries", std::int64_t{2}}};
+    journal.Append(failed, 2);
+  }
+  const Record record = ReadRun(part_).records.at(0);
+  EXPECT_EQ(record.status, Status::kPartial);
+  EXPECT_EQ(record.reason, "the disk went away");
+  EXPECT_EQ(record.facts.count("tries"), 1U);
+  EXPECT_THAT(record.rounds, SizeIs(1));
+}
+
+TEST_F(RunFile, AWrongAnswerTakesItsRoundsBack) {
+  {
+    Journal journal(path_, Header());
+    journal.Append(After(2), 2);
+    Record wrong = After(0);
+    wrong.status = Status::kWrong;
+    journal.Append(wrong, 3);
+  }
+  const Record record = ReadRun(part_).records.at(0);
+  EXPECT_EQ(record.status, Status::kWrong);
+  EXPECT_THAT(record.rounds, SizeIs(0));
+}
+
+TEST_F(RunFile, RecordsOfOneCaseOnTwoDevicesStayApart) {
+  Record first = After(1);
+  first.units = {{.rank = 0, .node = 0, .device = 0}};
+  Record second = After(1);
+  second.units = {{.rank = 0, .node = 0, .device = 1}};
+  {
+    Journal journal(path_, Header());
+    journal.Append(first, 1);
+    journal.Append(second, 1);
+  }
+  EXPECT_THAT(ReadRun(part_).records, SizeIs(2));
+}
+
+TEST_F(RunFile, ATornLastLineIsDropped) {
+  {
+    Journal journal(path_, Header());
+    for (int round = 1; round <= 2; ++round) journal.Append(After(round), round);
+  }
+  const std::string whole = Contents(part_);
+  const std::size_t second_line = whole.find('\n') + 1;
+  const std::size_t third_line = whole.find('\n', second_line) + 1;
+  for (std::size_t size = third_line; size < whole.size(); ++size) {
+    const assay::Run run = RunFromJournal(whole.substr(0, size), "torn");
+    ASSERT_EQ(run.records.at(0).rounds.size(), 1U) << size;
+  }
+  EXPECT_THAT(RunFromJournal(whole.substr(0, second_line + 5), "torn").records, SizeIs(0));
+  EXPECT_THAT(SentenceOf([&] { RunFromJournal(whole.substr(0, 20), "a.part"); }),
+              HasSubstr("a.part: nothing had been measured"));
+}
+
+TEST_F(RunFile, ADamagedLineInTheMiddleIsNamed) {
+  {
+    Journal journal(path_, Header());
+    for (int round = 1; round <= 2; ++round) journal.Append(After(round), round);
+  }
+  std::string text = Contents(part_);
+  text[text.find('\n') + 10] = '\x01';
+  Write(part_, text);
+  EXPECT_THAT(SentenceOf([&] { ReadRun(part_); }), HasSubstr("run.json.part, line 2: this isn't"));
+}
+
+TEST_F(RunFile, WhileHeldBackNothingTouchesTheDisk) {
+  Journal journal(path_, Header());
+  const std::string before = Contents(part_);
+  journal.HoldBack(true);
+  journal.Append(After(1), 1);
+  journal.Append(After(2), 2);
+  EXPECT_EQ(Contents(part_), before);
+  journal.HoldBack(false);
+  EXPECT_THAT(ReadRun(part_).records.at(0).rounds, SizeIs(2));
+}
+
+TEST_F(RunFile, WhatWasHeldBackIsKeptWhenTheJournalGoes) {
+  {
+    Journal journal(path_, Header());
+    journal.HoldBack(true);
+    journal.Append(After(1), 1);
+  }
+  EXPECT_THAT(ReadRun(part_).records, SizeIs(1));
+}
+
+TEST_F(RunFile, FinishKeepsRecordsThatOnlyTheJournalHas) {
+  Journal journal(path_, Header());
+  journal.Append(After(3), 3);
+  assay::Run run = Header();
+  run.records = {SampleGemm()};
+  journal.Finish(run);
+  const assay::Run read = ReadRun(path_);
+  ASSERT_THAT(read.records, SizeIs(2));
+  EXPECT_EQ(read.records[1].probe, "storage");
+  EXPECT_THAT(read.records[1].rounds, SizeIs(3));
+}
+
+TEST_F(RunFile, ABadPathFailsBeforeMeasuring) {
+  EXPECT_THAT(SentenceOf([&] { Journal(folder_ + "/no/run.json", Header()); }),
+              HasSubstr("No such file or directory; make that folder first"));
+  Write(folder_ + "/file", "x");
+  EXPECT_THAT(SentenceOf([&] { Journal(folder_ + "/file/run.json", Header()); }),
+              HasSubstr("Not a directory; choose another file with --out"));
+}
+
+TEST_F(RunFile, NothingIsWrittenOver) {
+  Write(path_, "precious");
+  EXPECT_THAT(SentenceOf([&] { Journal(path_, Header()); }), HasSubstr("never written over"));
+  EXPECT_FALSE(fs::exists(part_));
+  EXPECT_EQ(Contents(path_), "precious");
+
+  fs::remove(path_);
+  { Journal interrupted(path_, Header()); }
+  EXPECT_THAT(SentenceOf([&] { Journal(path_, Header()); }), HasSubstr("was interrupted; keep it"));
+
+  fs::remove(part_);
+  Journal journal(path_, Header());
+  journal.Append(After(1), 1);
+  Write(path_, "made meanwhile");
+  EXPECT_THAT(SentenceOf([&] { journal.Finish(Header()); }),
+              HasSubstr("File exists; choose another file with --out; what was measured is in '" +
+                        part_ + "'"));
+  EXPECT_EQ(Contents(path_), "made meanwhile");
+  EXPECT_THAT(ReadRun(part_).records, SizeIs(1));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 2);
+}
+
+// A limit on the size of files stands in for a full disk: write fails half-way in the same manner.
+TEST_F(RunFile, AFullDiskIsSaidAndNothingIsTornOrLost) {
+  Journal journal(path_, Header());
+  journal.Append(After(1), 1);
+  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
+  rlimit old_limit = {};
+  getrlimit(RLIMIT_FSIZE, &old_limit);
+  const rlimit small = {.rlim_cur = fs::file_size(part_) + 10, .rlim_max = old_limit.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::string append = SentenceOf([&] { journal.Append(After(2), 2); });
+  const assay::Run during = ReadRun(part_);
+  const std::string finish = SentenceOf([&] { journal.Finish(Header()); });
+  setrlimit(RLIMIT_FSIZE, &old_limit);
+  signal(SIGXFSZ, old_handler);
+
+  EXPECT_THAT(append, HasSubstr("can't write '" + part_ + "': File too large; choose another"));
+  EXPECT_THAT(during.records.at(0).rounds, SizeIs(1));
+  EXPECT_THAT(finish, HasSubstr("File too large"));
+  // With room again, what could not be written is.
+  journal.Append(After(3), 3);
+  EXPECT_THAT(ReadRun(part_).records.at(0).rounds, SizeIs(3));
+}
+
+TEST_F(RunFile, WhatIsNoResultFileIsRefusedInOneSentence) {
+  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("No such file or directory; check"));
+  EXPECT_THAT(SentenceOf([&] { ReadRun(folder_); }), HasSubstr("isn't a file"));
+  EXPECT_THAT(SentenceOf([&] { ReadRun("/dev/zero"); }), HasSubstr("isn't a file"));
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("isn't a file"));
+  fs::remove(path_);
+  Write(path_, "");
+  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("this isn't JSON"));
+  Write(part_, "");
+  EXPECT_THAT(SentenceOf([&] { ReadRun(part_); }), HasSubstr("nothing had been measured"));
+  fs::remove(path_);
+  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("an interrupted run left; give that"));
+}
+
+TEST_F(RunFile, OverOneGibibyteIsRefusedUnread) {
+  Write(path_, "{");
+  fs::resize_file(path_, (1U << 30U) + 1);  // sparse
+  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("is over 1 GiB"));
+}
+
+// A process writes one file after the other, five visits each, and tells over a pipe what is done:
+// J a journal began, A a visit was appended, F a file was finished. It is killed at some moment.
+[[noreturn]] void WriteUntilKilled(const std::string& folder, int pipe) {
+  for (int file = 0;; ++file) {
+    Journal journal(folder + "/" + std::to_string(file), Header());
+    if (write(pipe, "J", 1) != 1) _exit(1);
+    for (int round = 1; round <= 5; ++round) {
+      journal.Append(After(round), round);
+      if (write(pipe, "A", 1) != 1) _exit(1);
+    }
+    assay::Run run = Header();
+    run.records = {After(5)};
+    journal.Finish(run);
+    if (write(pipe, "F", 1) != 1) _exit(1);
+  }
+}
+
+TEST_F(RunFile, KilledAtFiftyMomentsAtMostOneVisitIsLost) {
+  std::mt19937 random(7);
+  int in_the_middle = 0;
+  for (int kills = 0; kills < 50; ++kills) {
+    const std::string folder = folder_ + "/" + std::to_string(kills);
+    fs::create_directory(folder);
+    int ends[2] = {};
+    ASSERT_EQ(pipe(ends), 0);
+    const pid_t child = fork();
+    if (child == 0) WriteUntilKilled(folder, ends[1]);
+    close(ends[1]);
+    char event = 0;
+    ASSERT_EQ(read(ends[0], &event, 1), 1);  // it has begun
+    std::string events(1, event);
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(std::uniform_int_distribution(0, 40'000)(random)));
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    while (read(ends[0], &event, 1) == 1) events += event;
+    close(ends[0]);
+
+    const auto finished = std::count(events.begin(), events.end(), 'F');
+    for (int file = 0; file < finished; ++file) {
+      const assay::Run run = ReadRun(folder + "/" + std::to_string(file));
+      ASSERT_THAT(run.records, SizeIs(1));
+      ASSERT_THAT(run.records[0].rounds, SizeIs(5));
+    }
+    const std::string last = folder + "/" + std::to_string(finished);
+    const std::string since = events.substr(events.rfind('F') + 1);
+    if (since.empty()) continue;  // the next journal had not begun
+    const auto appended = static_cast<std::size_t>(std::count(since.begin(), since.end(), 'A'));
+    const assay::Run run = ReadRun(fs::exists(last) ? last : last + ".part");
+    const std::size_t kept = run.records.empty() ? 0 : run.records[0].rounds.size();
+    EXPECT_GE(kept, appended) << "after " << events;
+    EXPECT_LE(kept, appended + 1) << "after " << events;
+    in_the_middle += fs::exists(last) ? 0 : 1;
+  }
+  EXPECT_GT(in_the_middle, 10);
+}
+
+}  // namespace
+}  // namespace assay
