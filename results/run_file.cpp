@@ -266,16 +266,18 @@ void Journal::HoldBack(bool hold) {
 void Journal::Finish(const Run& run) {
   const std::string kept = fmt::format("; what was measured is in '{}'", state_->part);
   Run whole = run;
+  state_->Flush();
+  bool folded = false;
   try {
-    state_->Flush();
     for (Record& record : ReadRun(state_->part).records) {
       const auto same = [&](const Record& known) { return RecordKey(known) == RecordKey(record); };
       if (std::none_of(whole.records.begin(), whole.records.end(), same)) {
         whole.records.push_back(std::move(record));
       }
     }
+    folded = true;
   } catch (const Error&) {
-    // A journal that can't be used any more doesn't keep `run` from its file.
+    // A journal that somebody damaged doesn't keep `run` from its file, and is left as it is.
   }
 
   const std::string temporary = fmt::format("{}.{}.tmp", state_->path, getpid());
@@ -288,7 +290,7 @@ void Journal::Finish(const Run& run) {
     FailToWrite(state_->path, error, kept);
   }
   if (!SyncFolder(state_->path)) FailToWrite(state_->path, errno, kept);
-  unlink(state_->part.c_str());
+  if (folded) unlink(state_->part.c_str());
   state_.reset();
 }
 

@@ -224,6 +224,15 @@ TEST_F(RunFile, FinishKeepsRecordsThatOnlyTheJournalHas) {
   EXPECT_THAT(read.records[1].rounds, SizeIs(3));
 }
 
+TEST_F(RunFile, AJournalThatWasDamagedMeanwhileDoesNotCostTheRun) {
+  Journal journal(path_, Header());
+  journal.Append(After(1), 1);
+  Write(part_, "not ours\n");
+  journal.Finish(SampleRun());
+  EXPECT_EQ(Contents(path_), RunToJson(SampleRun()));
+  EXPECT_EQ(Contents(part_), "not ours\n");
+}
+
 TEST_F(RunFile, ABadPathFailsBeforeMeasuring) {
   EXPECT_THAT(SentenceOf([&] { Journal(folder_ + "/no/run.json", Header()); }),
               HasSubstr("No such file or directory; make that folder first"));
