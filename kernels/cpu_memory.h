@@ -3,15 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "kernels/op.h"
 #include "runner/probe.h"
 
 namespace assay {
-
-// The last-level caches of all sockets together, by /sys under `root`; 0 where it doesn't say.
-std::int64_t LastLevelCacheBytes(const std::string& root = "/");
 
 // The bytes of one array where the user leaves them open: at least four times `cache_bytes`, as a
 // power of two so that like machines agree, but three arrays in at most half of `memory_bytes`.

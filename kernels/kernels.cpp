@@ -9,6 +9,8 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu_native.h"
+#include "kernels/cpu_onednn.h"
+#include "kernels/headline.h"
 #include "results/error.h"
 #include "runner/module.h"
 
@@ -18,6 +20,7 @@ namespace {
 Backends AllBackends(const Setup& setup) {
   Backends backends;
   backends.push_back(MakeNativeBackend(setup));
+  backends.push_back(MakeOneDnnBackend(setup));
   if (setup.modules != nullptr) {
     for (const Modules::Entry& entry : setup.modules->Entries()) {
       if (entry.module == nullptr || entry.module->backends == nullptr) continue;
@@ -65,9 +68,14 @@ std::string_view AccumulatorOf(Dtype dtype) {
   return dtype == Dtype::kInt8 ? "s32" : dtype == Dtype::kF64 ? "f64" : "f32";
 }
 
-Op PeakFrom(Params& params) { return Peak{.dtype = DtypeOf(params)}; }
+// What one iteration of a case does, most often a single op.
+using Steps = std::vector<Step>;
 
-Op GemmFrom(Params& params) {
+Steps One(const Op& op) { return {{.op = op}}; }
+
+Steps PeakFrom(Params& params) { return One(Peak{.dtype = DtypeOf(params)}); }
+
+Steps GemmFrom(Params& params) {
   const Dtype dtype = DtypeOf(params);
   // The default, f32, stands for what the dtype is summed in.
   const std::string_view accumulator = AccumulatorOf(dtype);
@@ -75,28 +83,28 @@ Op GemmFrom(Params& params) {
   Word(params, "acc", {accumulator});
   Word(params, "regime", {"burst"});
   Word(params, "algo", {"default"});
-  return Gemm{.dtype = dtype,
-              .accumulate = dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
-              .m = Size(params, "m"),
-              .n = Size(params, "n"),
-              .k = Size(params, "k"),
-              .batch = Size(params, "batch"),
-              .cache = Word(params, "cache", {"cold", "warm", "weights-cold"}),
-              .inputs = Word(params, "inputs", {"normal", "zeros"})};
+  return One(Gemm{.dtype = dtype,
+                  .accumulate = dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
+                  .m = Size(params, "m"),
+                  .n = Size(params, "n"),
+                  .k = Size(params, "k"),
+                  .batch = Size(params, "batch"),
+                  .cache = Word(params, "cache", {"cold", "warm", "weights-cold"}),
+                  .inputs = Word(params, "inputs", {"normal", "zeros"})});
 }
 
-Op MemoryFrom(Params& params) {
+Steps MemoryFrom(Params& params) {
   const std::int64_t bytes = IntegerOf(params, "bytes");
   constexpr std::int64_t kMost = std::int64_t{1} << 46;
   if (bytes < 0 || bytes > kMost || bytes % 4096 != 0) {
     throw Error(fmt::format(
         "bytes is {}; give a multiple of 4096 to 2^46, or 0 for four last-level caches", bytes));
   }
-  return Memory{.pattern = Word(params, "pattern", {"read", "write", "copy", "triad"}),
-                .bytes = bytes};
+  return One(Memory{.pattern = Word(params, "pattern", {"read", "write", "copy", "triad"}),
+                    .bytes = bytes});
 }
 
-Op AttentionFrom(Params& params) {
+Steps AttentionFrom(Params& params) {
   Word(params, "regime", {"burst"});
   Word(params, "algo", {"default"});
   const Attention op = {
@@ -122,7 +130,25 @@ Op AttentionFrom(Params& params) {
     throw Error(fmt::format("window is {} with mask {}; give 1 or more with mask window, else 0",
                             op.window, op.mask));
   }
-  return op;
+  return One(op);
+}
+
+const Params kHeadline = {{"name", "bf16-cpu/1"}, {"tokens", 512},      {"dtype", "bf16"},
+                          {"cache", "cold"},      {"inputs", "normal"}, {"regime", "burst"},
+                          {"algo", "default"},    {"scope", "node"}};
+
+// A headline's name stands for its definition; what differs needs a name of its own.
+Steps HeadlineFrom(Params& params) {
+  Word(params, "regime", {"burst"});
+  Word(params, "algo", {"default"});
+  if (StringOf(params, "name") == StringOf(kHeadline, "name") && params != kHeadline) {
+    throw Error(fmt::format("name is '{}', which means {}; give another name to something else",
+                            StringOf(params, "name"), ToText(kHeadline)));
+  }
+  return HeadlineSteps(Size(params, "tokens"),
+                       {.dtype = DtypeOf(params),
+                        .cache = Word(params, "cache", {"cold", "warm", "weights-cold"}),
+                        .inputs = Word(params, "inputs", {"normal", "zeros"})});
 }
 
 // What the backend's own loop says the device's units can do in that dtype, if it has such a loop.
@@ -161,9 +187,9 @@ struct BoundOf {
   std::shared_ptr<const Case> operator()(const Peak&) const { return nullptr; }
 };
 
-// A probe of one op: `parse` makes the op of checked params, and writes into them what they mean.
+// A probe of ops: `parse` makes them of checked params, and writes into those what they mean.
 Probe OpProbe(const std::string& name, const std::string& summary, const Params& defaults,
-              Op (*parse)(Params&), const Setup& setup, const Backends& backends) {
+              Steps (*parse)(Params&), const Setup& setup, const Backends& backends) {
   const auto unfold = [=](const Params& given) {
     Params params = defaults;
     for (const auto& [param, value] : given) {
@@ -171,30 +197,43 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
       params[param] = value;
     }
     Word(params, "scope", {"node"});
-    const Op asked = parse(params);
+    const Steps asked = parse(params);
 
     std::vector<Case> cases;
     std::vector<std::string> able;  // backends that have the op, chosen or not
     for (const std::shared_ptr<Backend>& backend : backends) {
-      if (!backend->Has(asked)) continue;
+      const auto has = [&](const Step& step) { return backend->Has(step.op); };
+      if (!std::all_of(asked.begin(), asked.end(), has)) continue;
       able.push_back(backend->Name());
       if (!Chosen(setup.backends, backend->Name())) continue;
       for (const Device& device : backend->Devices()) {
         if (!Chosen(setup.devices, device.name)) continue;
-        const Op op = backend->Complete(asked, device);
-        Case& added = cases.emplace_back(Case{
-            .probe = name,
-            .params = params,
-            .backend = backend->Name(),
-            .work = backend->OneIteration(op, device),
-            .units = {{.device = device.index}},
-            .prepare = [backend, op,
-                        device](std::uint64_t seed) { return backend->Prepare(op, device, seed); },
-            .here = std::visit(BoundOf{backends, device}, op)});
-        if (const Memory* memory = std::get_if<Memory>(&op)) added.params["bytes"] = memory->bytes;
+        Steps steps = asked;
+        std::vector<Work> works;
+        for (Step& step : steps) {
+          step.op = backend->Complete(step.op, device);
+          works.push_back(backend->OneIteration(step.op, device));
+        }
+        const Op& first = steps.front().op;
+        Case& added = cases.emplace_back(
+            Case{.probe = name,
+                 .params = params,
+                 .backend = backend->Name(),
+                 .work = TotalOf(works),
+                 .units = {{.device = device.index}},
+                 .prepare =
+                     [backend, steps, device](std::uint64_t seed) {
+                       return steps.size() == 1 ? backend->Prepare(steps.front().op, device, seed)
+                                                : PrepareInTurn(*backend, steps, device, seed);
+                     },
+                 .here = std::visit(BoundOf{backends, device}, first)});
+        if (const Memory* memory = std::get_if<Memory>(&first))
+          added.params["bytes"] = memory->bytes;
       }
     }
     if (cases.empty()) {
+      std::vector<Work> works;
+      for (const Step& step : asked) works.push_back(WorkOf(step.op));
       const Skipped no =
           able.empty()
               ? Skipped{.reason = fmt::format("no backend here runs {}", name),
@@ -206,7 +245,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
       cases.push_back({.probe = name,
                        .params = params,
                        .backend = "none",
-                       .work = WorkOf(asked),
+                       .work = TotalOf(works),
                        .prepare = [no](std::uint64_t) -> Prepared { return no; }});
     }
     return cases;
@@ -219,7 +258,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
 std::vector<Probe> Probes(const Setup& setup) {
   const Backends backends = AllBackends(setup);
   const auto probe = [&](const char* name, const char* summary, const Params& defaults,
-                         Op (*parse)(Params&)) {
+                         Steps (*parse)(Params&)) {
     return OpProbe(name, summary, defaults, parse, setup, backends);
   };
   return {
@@ -259,9 +298,15 @@ std::vector<Probe> Probes(const Setup& setup) {
              {"algo", "default"},
              {"scope", "node"}},
             AttentionFrom),
+      probe("headline", "a model's GEMMs in one figure, by which nodes are compared", kHeadline,
+            HeadlineFrom),
   };
 }
 
-std::map<std::string, std::string> Software() { return NativeSoftware(); }
+std::map<std::string, std::string> Software() {
+  std::map<std::string, std::string> software = NativeSoftware();
+  software.merge(OneDnnSoftware());
+  return software;
+}
 
 }  // namespace assay::kernels

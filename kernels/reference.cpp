@@ -1,1 +1,350 @@
-// Not written yet.
+#include "kernels/reference.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <set>
+#include <string>
+
+#include "runner/random.h"
+
+namespace assay {
+namespace {
+
+constexpr std::int64_t kBlock = 256;
+constexpr std::int64_t kSamples = 32;
+constexpr std::int64_t kAttentionRows = 64;
+// A problem of at most so many multiplications, and a B of at most so many elements, is small:
+// each of its elements is a sample.
+constexpr std::int64_t kSmallWork = std::int64_t{1} << 24U;
+constexpr std::int64_t kSmallMatrix = std::int64_t{1} << 21U;
+
+std::size_t At(std::int64_t index) { return static_cast<std::size_t>(index); }
+
+// `wanted` different numbers below `count`, the last one among them; all where that many are not
+// there.
+std::vector<std::int64_t> Sample(std::int64_t count, std::int64_t wanted, std::uint64_t seed) {
+  if (count <= wanted) {
+    std::vector<std::int64_t> all(At(count));
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+  }
+  std::set<std::int64_t> chosen = {count - 1};
+  Random random(seed);
+  while (static_cast<std::int64_t>(chosen.size()) < wanted) {
+    chosen.insert(static_cast<std::int64_t>(random.Below(static_cast<std::uint64_t>(count))));
+  }
+  return {chosen.begin(), chosen.end()};
+}
+
+// What a check of one part came to.
+struct Found {
+  double error = 0;
+  std::int64_t wrong = 0;
+  std::optional<std::string> what = {};
+
+  // An answer that may be off by `allowed`, which is `unit` times the tolerance.
+  template <class Describe>
+  void Hold(double answer, double right, double unit, double allowed, const Describe& describe) {
+    const double off = std::fabs(answer - right);
+    const bool good = std::isfinite(answer) && off <= allowed;
+    double relative = off;
+    if (unit > 0) relative = off / unit;
+    if (!std::isfinite(relative)) relative = std::numeric_limits<double>::max();
+    error = std::max(error, relative);
+    if (good) return;
+    ++wrong;
+    if (!what) what = fmt::format("{} is {:.9g}, but should be {:.9g}", describe(), answer, right);
+  }
+};
+
+Checked Total(const std::vector<Found>& parts) {
+  Checked total;
+  for (const Found& part : parts) {
+    total.max_error = std::max(total.max_error, part.error);
+    total.wrong += part.wrong;
+    if (!total.what) total.what = part.what;
+  }
+  return total;
+}
+
+// Half a unit in the last place, relative to the number: the rounding of a result on being stored.
+double Roundoff(Format format) {
+  switch (format) {
+    case Format::kBf16:
+      return std::ldexp(1.0, -8);
+    case Format::kF16:
+      return std::ldexp(1.0, -11);
+    case Format::kF32:
+      return std::ldexp(1.0, -24);
+    case Format::kF64:
+    case Format::kS32:
+    case Format::kS8:
+    case Format::kU8:
+      return 0;
+  }
+  return 0;
+}
+
+std::string Element(const Gemm& gemm, std::int64_t batch, std::int64_t row, std::int64_t column) {
+  const std::string place = fmt::format("C[{}][{}]", row, column);
+  return gemm.batch == 1 ? place : fmt::format("{} of batch {}", place, batch);
+}
+
+}  // namespace
+
+std::vector<double> ReferenceGemm(const Gemm& gemm, Tensor a, Tensor b) {
+  std::vector<double> c(At(gemm.batch * gemm.m * gemm.n));
+  for (std::int64_t batch = 0; batch < gemm.batch; ++batch) {
+    for (std::int64_t i = 0; i < gemm.m; ++i) {
+      for (std::int64_t j = 0; j < gemm.n; ++j) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < gemm.k; ++k) {
+          sum += a[(batch * gemm.m + i) * gemm.k + k] * b[(batch * gemm.k + k) * gemm.n + j];
+        }
+        c[At((batch * gemm.m + i) * gemm.n + j)] = sum;
+      }
+    }
+  }
+  return c;
+}
+
+GemmCheck::GemmCheck(const Gemm& gemm, Tensor b, std::uint64_t seed, const ParallelFor& parallel)
+    : gemm_(gemm),
+      exact_(gemm.dtype == Dtype::kInt8),
+      blocks_((gemm.n + kBlock - 1) / kBlock),
+      weights_(At(gemm.n)),
+      sums_(At(gemm.batch * gemm.k * blocks_)) {
+  for (std::int64_t j = 0; j < gemm.n; ++j) {
+    const std::uint64_t draw = RandomAt(seed, static_cast<std::uint64_t>(j));
+    const auto magnitude = static_cast<double>(16 + (draw & 15U));
+    weights_[At(j)] = (draw & 16U) != 0 ? magnitude : -magnitude;
+  }
+  const bool small = gemm.batch * gemm.m * gemm.n * gemm.k <= kSmallWork &&
+                     gemm.batch * gemm.n * gemm.k <= kSmallMatrix;
+  rows_ = Sample(gemm.m, small ? gemm.m : kSamples, Mix(seed + 1));
+  for (std::int64_t batch = 0; batch < gemm.batch; ++batch) {
+    const std::uint64_t own = Mix(seed + 2 + static_cast<std::uint64_t>(batch));
+    for (const std::int64_t index : Sample(gemm.n, small ? gemm.n : kSamples, own)) {
+      columns_.push_back(
+          {.batch = batch, .index = index, .values = std::vector<double>(At(gemm.k))});
+    }
+  }
+
+  // One pass over B's rows serves the sums and the sampled columns.
+  parallel(gemm.batch * gemm.k, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> row(At(gemm.n));
+    for (std::int64_t r = begin; r < end; ++r) {
+      b.Read(r * gemm.n, gemm.n, row.data());
+      for (std::int64_t block = 0; block < blocks_; ++block) {
+        const std::int64_t stop = std::min(gemm.n, (block + 1) * kBlock);
+        double sum = 0;
+        for (std::int64_t j = block * kBlock; j < stop; ++j) sum += row[At(j)] * weights_[At(j)];
+        sums_[At(r * blocks_ + block)] = sum;
+      }
+      for (Column& column : columns_) {
+        if (column.batch == r / gemm.k) column.values[At(r % gemm.k)] = row[At(column.index)];
+      }
+    }
+  });
+
+  double squares = 0;
+  for (const Column& column : columns_) {
+    for (const double value : column.values) squares += value * value;
+  }
+  b_rms_ = std::sqrt(squares / static_cast<double>(columns_.size() * At(gemm.k)));
+}
+
+Checked GemmCheck::Check(Tensor a, Tensor c, const ParallelFor& parallel) const {
+  const std::int64_t m = gemm_.m;
+  const std::int64_t n = gemm_.n;
+  const std::int64_t k = gemm_.k;
+
+  double squares = 0;
+  std::vector<double> first(At(k));
+  for (const std::int64_t i : rows_) {
+    a.Read(i * k, k, first.data());
+    for (const double value : first) squares += value * value;
+  }
+  const double a_rms = std::sqrt(squares / static_cast<double>(rows_.size() * At(k)));
+  const double expected = std::sqrt(static_cast<double>(k)) * a_rms * b_rms_;
+  const double tolerance =
+      exact_ ? 0
+             : 4 * std::sqrt(static_cast<double>(k)) * std::ldexp(1.0, -24) + Roundoff(c.format);
+  const auto unit_of = [&](double value) {
+    return exact_ ? 0 : std::max(std::fabs(value), expected);
+  };
+
+  // Eight rows share each row of B's sums while it is near.
+  constexpr std::int64_t kTile = 8;
+  const std::int64_t tiles_per_batch = (m + kTile - 1) / kTile;
+  std::vector<Found> found(At(gemm_.batch * tiles_per_batch));
+  parallel(gemm_.batch * tiles_per_batch, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> rows_of_a(At(kTile * k));
+    std::vector<double> row_of_c(At(n));
+    std::vector<double> sums(At(kTile * blocks_));
+    for (std::int64_t tile = begin; tile < end; ++tile) {
+      Found& here = found[At(tile)];
+      const std::int64_t batch = tile / tiles_per_batch;
+      const std::int64_t top = tile % tiles_per_batch * kTile;
+      const std::int64_t height = std::min(kTile, m - top);
+      a.Read((batch * m + top) * k, height * k, rows_of_a.data());
+      std::fill(sums.begin(), sums.end(), 0.0);
+      for (std::int64_t x = 0; x < k; ++x) {
+        const double* from = sums_.data() + (batch * k + x) * blocks_;
+        for (std::int64_t i = 0; i < height; ++i) {
+          const double factor = rows_of_a[At(i * k + x)];
+          double* to = sums.data() + i * blocks_;
+          for (std::int64_t block = 0; block < blocks_; ++block) to[block] += factor * from[block];
+        }
+      }
+      for (std::int64_t i = 0; i < height; ++i) {
+        const std::int64_t row = top + i;
+        c.Read((batch * m + row) * n, n, row_of_c.data());
+        if (std::binary_search(rows_.begin(), rows_.end(), row)) {
+          for (const Column& column : columns_) {
+            if (column.batch != batch) continue;
+            const double right = std::inner_product(column.values.begin(), column.values.end(),
+                                                    rows_of_a.begin() + i * k, 0.0);
+            const double unit = unit_of(right);
+            here.Hold(row_of_c[At(column.index)], right, unit, tolerance * unit,
+                      [&] { return Element(gemm_, batch, row, column.index); });
+          }
+        }
+        for (std::int64_t block = 0; block < blocks_; ++block) {
+          const std::int64_t left = block * kBlock;
+          const std::int64_t stop = std::min(n, left + kBlock);
+          double sum = 0;
+          double variance = 0;
+          for (std::int64_t j = left; j < stop; ++j) {
+            const double term = weights_[At(j)] * row_of_c[At(j)];
+            const double bound = weights_[At(j)] * unit_of(row_of_c[At(j)]);
+            sum += term;
+            variance += bound * bound;
+          }
+          const double unit = 3 * std::sqrt(variance);
+          here.Hold(sum, sums[At(i * blocks_ + block)], unit, tolerance * unit, [&] {
+            return fmt::format("A weighted sum of {} to {}", Element(gemm_, batch, row, left),
+                               Element(gemm_, batch, row, stop - 1));
+          });
+        }
+      }
+    }
+  });
+
+  Checked checked = Total(found);
+  checked.checked = gemm_.batch * m * n;
+  checked.tolerance = tolerance;
+  const bool all = At(m) == rows_.size() && At(gemm_.batch * n) == columns_.size();
+  checked.reference = all ? (exact_ ? "exact, every element" : "f64, every element")
+                          : fmt::format("{} weighted sums of all, {} elements each",
+                                        exact_ ? "exact" : "f64", rows_.size() * columns_.size());
+  return checked;
+}
+
+std::vector<double> ReferenceAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
+                                       std::int64_t batch, std::int64_t head, std::int64_t query) {
+  const std::int64_t d_qk = attention.head_dim_qk;
+  const std::int64_t d_v = attention.head_dim_v;
+  const std::int64_t head_kv = head / (attention.heads_q / attention.heads_kv);
+  const std::int64_t q_row = (batch * attention.heads_q + head) * attention.seq_q + query;
+  const std::int64_t kv_row = (batch * attention.heads_kv + head_kv) * attention.seq_kv;
+  const KeyRange keys = KeysSeen(attention, query);
+
+  std::vector<double> scores;
+  for (std::int64_t j = keys.first; j < keys.last; ++j) {
+    double dot = 0;
+    for (std::int64_t d = 0; d < d_qk; ++d) dot += q[q_row * d_qk + d] * k[(kv_row + j) * d_qk + d];
+    scores.push_back(dot / std::sqrt(static_cast<double>(d_qk)));
+  }
+  std::vector<double> row(At(d_v));
+  if (scores.empty()) return row;
+  const double largest = *std::max_element(scores.begin(), scores.end());
+  double total = 0;
+  for (double& score : scores) total += score = std::exp(score - largest);
+  for (std::int64_t j = keys.first; j < keys.last; ++j) {
+    const double weight = scores[At(j - keys.first)] / total;
+    for (std::int64_t d = 0; d < d_v; ++d) row[At(d)] += weight * v[(kv_row + j) * d_v + d];
+  }
+  return row;
+}
+
+Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v, Tensor o,
+                       double tolerance, std::uint64_t seed, const ParallelFor& parallel) {
+  const std::int64_t rows = attention.batch * attention.heads_q * attention.seq_q;
+  const std::int64_t d_v = attention.head_dim_v;
+  const bool small = rows * attention.seq_kv * (attention.head_dim_qk + d_v) <= kSmallWork / 4;
+  const std::vector<std::int64_t> sampled = Sample(rows, small ? rows : kAttentionRows, seed);
+
+  const auto name = [&](std::int64_t row, std::int64_t d) {
+    const std::int64_t head = row / attention.seq_q;
+    return fmt::format("O[{}] of batch {}, head {}, query {}", d, head / attention.heads_q,
+                       head % attention.heads_q, row % attention.seq_q);
+  };
+
+  std::vector<Found> found(sampled.size() + At(rows));
+  parallel(static_cast<std::int64_t>(sampled.size()), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> answer(At(d_v));
+    for (std::int64_t s = begin; s < end; ++s) {
+      const std::int64_t row = sampled[At(s)];
+      const std::int64_t head = row / attention.seq_q;
+      const std::vector<double> right =
+          ReferenceAttention(attention, q, k, v, head / attention.heads_q, head % attention.heads_q,
+                             row % attention.seq_q);
+      double scale = 0;
+      for (const double value : right) scale = std::max(scale, std::fabs(value));
+      o.Read(row * d_v, d_v, answer.data());
+      for (std::int64_t d = 0; d < d_v; ++d) {
+        found[At(s)].Hold(answer[At(d)], right[At(d)], scale, tolerance * scale,
+                          [&] { return name(row, d); });
+      }
+    }
+  });
+  // An output is a weighted mean of the values that its query sees.
+  const std::int64_t heads_kv = attention.batch * attention.heads_kv;
+  std::vector<double> least(At(heads_kv * d_v), 0.0);
+  std::vector<double> most(At(heads_kv * d_v), 0.0);
+  parallel(heads_kv, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> values(At(d_v));
+    for (std::int64_t row = begin * attention.seq_kv; row < end * attention.seq_kv; ++row) {
+      v.Read(row * d_v, d_v, values.data());
+      for (std::int64_t d = 0; d < d_v; ++d) {
+        const std::size_t at = At(row / attention.seq_kv * d_v + d);
+        least[at] = std::min(least[at], values[At(d)] * (1 + tolerance));
+        most[at] = std::max(most[at], values[At(d)] * (1 + tolerance));
+      }
+    }
+  });
+  parallel(rows, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> answer(At(d_v));
+    for (std::int64_t row = begin; row < end; ++row) {
+      const KeyRange keys = KeysSeen(attention, row % attention.seq_q);
+      const std::int64_t head_kv = row / attention.seq_q / (attention.heads_q / attention.heads_kv);
+      o.Read(row * d_v, d_v, answer.data());
+      for (std::int64_t d = 0; d < d_v; ++d) {
+        const bool sees = keys.first < keys.last;
+        const double low = sees ? least[At(head_kv * d_v + d)] : 0;
+        const double high = sees ? most[At(head_kv * d_v + d)] : 0;
+        const double value = answer[At(d)];
+        if (value >= low && value <= high) continue;
+        Found& here = found[sampled.size() + At(row)];
+        ++here.wrong;
+        if (here.what) continue;
+        here.what = fmt::format("{} is {:.9g}, outside of all its values, {:.9g} to {:.9g}",
+                                name(row, d), value, low, high);
+      }
+    }
+  });
+
+  Checked checked = Total(found);
+  checked.checked = rows * d_v;
+  checked.tolerance = tolerance;
+  checked.reference =
+      small ? "f64, every element" : fmt::format("range of all, {} rows in f64", sampled.size());
+  return checked;
+}
+
+}  // namespace assay

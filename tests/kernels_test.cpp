@@ -10,6 +10,7 @@
 #include <set>
 
 #include "kernels/cpu_memory.h"
+#include "kernels/host_memory.h"
 #include "kernels/cpu_native.h"
 #include "kernels/cpu_peak.h"
 #include "kernels/cpu_streams.h"

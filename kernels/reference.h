@@ -1,0 +1,70 @@
+// What the right answer is, in f64, slowly and obviously, and how an answer is held against it. An
+// answer is checked whole, at a cost of an order less than computing it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/inputs.h"
+#include "kernels/op.h"
+#include "runner/probe.h"
+
+namespace assay {
+
+// C = A · B for every element, row major, one batch element after the other.
+std::vector<double> ReferenceGemm(const Gemm& gemm, Tensor a, Tensor b);
+
+// Holds C against A · B in two ways.
+//
+// Whole: with a random integer weight r_j of magnitude 16 … 31 for each column, the weighted sum of
+// every 256 neighbouring elements of every row of C must be that row of A times the same weighted
+// sum of B's columns (Freivalds, "Probabilistic machines can use less running time", 1977). No
+// element escapes; narrow sums keep the rounding of the others from hiding a wrong one.
+//
+// Sampled: 32 x 32 elements of each batch element one by one, among them the last row and column;
+// all elements where there are few.
+//
+// An error is relative to the larger of the element and its expected size √K · rms(a) · rms(b), and
+// may be 4 √K 2⁻²⁴ for accumulation in f32 plus half a unit in the last place of C's format. Why: a
+// running sum of K products with random signs grows as √k, and so its rounding errors random-walk
+// to about 0.2 √K 2⁻²⁴ of the result; the factor 4 leaves room of twenty. A weighted sum may be off
+// by 3 √Σ(r_j · what element j may be off)²; errors that are independent, of zero mean and within
+// their bounds pass that less than once in 10¹⁵ (rounding has a standard deviation of 0.4 bounds).
+// Integers are exact: nothing may be off at all.
+class GemmCheck {
+ public:
+  // Reads B (plain, row major), which need not outlive this. `seed` picks weights and samples.
+  GemmCheck(const Gemm& gemm, Tensor b, std::uint64_t seed, const ParallelFor& parallel);
+
+  // Of the C made from this A and the B of above, both plain and row major.
+  Checked Check(Tensor a, Tensor c, const ParallelFor& parallel) const;
+
+ private:
+  struct Column {
+    std::int64_t batch = 0;
+    std::int64_t index = 0;
+    std::vector<double> values = {};
+  };
+
+  Gemm gemm_;
+  bool exact_ = false;
+  std::int64_t blocks_ = 0;              // of columns, in a row
+  std::vector<double> weights_ = {};     // one a column
+  std::vector<double> sums_ = {};        // batch x k x blocks: B's weighted sums
+  std::vector<Column> columns_ = {};     // the sampled ones, ascending
+  std::vector<std::int64_t> rows_ = {};  // the sampled ones, ascending; the same in each batch
+  double b_rms_ = 0;
+};
+
+// One row of the output, all of zeros where the query sees no key. Tensors lie batch, head,
+// sequence, element; query head h reads key-value head h / (heads_q / heads_kv).
+std::vector<double> ReferenceAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
+                                       std::int64_t batch, std::int64_t head, std::int64_t query);
+
+// Holds 64 random rows of `o`, or all where there are few, against the reference: an error is
+// relative to the largest element of its row and may be `tolerance`. Every element is held against
+// the range of the values that it is a weighted mean of; queries without keys must give zeros.
+Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v, Tensor o,
+                       double tolerance, std::uint64_t seed, const ParallelFor& parallel);
+
+}  // namespace assay
