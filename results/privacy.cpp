@@ -1,1 +1,387 @@
-// Not written yet.
+#include "results/privacy.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <set>
+
+#include "results/embedded.h"
+#include "results/hash.h"
+#include "results/text.h"
+
+ASSAY_DECLARE_EMBEDDED(env_allowed);
+
+namespace assay {
+namespace {
+
+const std::string kRedacted = "(redacted)";
+constexpr std::size_t kLongestText = 1024;
+constexpr std::size_t kLongestValue = 256;
+
+// What is looked for in text. `$1` of a pattern, where it has one, is kept.
+struct Rule {
+  const char* what;
+  std::regex pattern;
+  bool is_host = false;  // --keep-ids keeps these
+};
+
+const std::vector<Rule>& Rules() {
+  const auto rule = [](const char* what, const char* pattern, bool is_host = false) {
+    return Rule{what, std::regex(pattern, std::regex::icase | std::regex::optimize), is_host};
+  };
+  const auto exact_case = [](const char* what, const char* pattern) {
+    return Rule{what, std::regex(pattern, std::regex::optimize)};
+  };
+  static const std::vector<Rule> rules = {
+      rule("a URL with a user or a query", R"(()[a-z][a-z0-9+.-]*://[^\s"']*[@?][^\s"']*)"),
+      rule(
+          "a value called secret",
+          R"re(\b((?:[a-z_]*(?:secret|password|passwd|credentials?|authorization)[a-z_]*|)re"
+          R"re([a-z_]*token|[a-z_]*api[-_ ]?key|[a-z_]*access[-_ ]?key(?:[-_ ]?id)?|user-?data|)re"
+          R"re(asset[-_ ]?tag|(?:account|project|subscription|tenant|serial)(?:[-_ ]?(?:id|number|no))?))re"
+          R"re(["']?\s*[:=]\s*["']?(?:(?:bearer|basic)\s+)?)(?!(?:bearer|basic)\b)[^\s,;"'()]+)re"),
+      rule(
+          "a numbered account",
+          R"(\b((?:account|project|subscription|tenant|serial|s/n)(?:[-_ ]?(?:id|number|no\.?))?[\s#]+)(?=\S*\d)[\w-]{5,})"),
+      rule("a bearer token", R"(\b(bearer\s+)[^\s"'()]+)"),
+      rule("a cloud resource", R"(()\b(?:arn:|ocid1\.)[^\s"']+)"),
+      rule("a cloud resource's path",
+           R"(\b((?:projects|subscriptions|resourceGroups|accounts|tenants)/)[^/\s"'(]+)"),
+      rule("an e-mail address or a login", R"(()[^\s@"'<>()=:]+@[^\s@"'<>():,;]+)"),
+      rule("a home folder",
+           R"re(()(?:/home/|/Users/|/root(?![\w-])|~(?:[a-z_][\w-]*)?/)[^\s"',;:()]*)re"),
+      rule("a UUID",
+           R"(()(?:GPU-|MIG-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"),
+      rule("a MAC address or GUID", R"(()\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5,}\b)"),
+      rule(
+          "an IPv4 address",
+          R"((^|[^\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w]|\.\d))"),
+      rule("a host named after its address", R"(()\bip-\d+-\d+-\d+-\d+[a-z0-9.-]*)", true),
+      rule("a host in a private domain",
+           R"(()\b[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:internal|local|localdomain|lan|corp|intranet)\b)",
+           true),
+      rule(
+          "an instance, volume or network id",
+          R"(()\b(?:i|r|vol|eni|snap|ami|vpc|subnet|sg|cr|acl|rtb|igw|fs|lt|pg)-[0-9a-f]{8}(?:[0-9a-f]{9})?\b)"),
+      rule("a volume id as a serial", R"(()\bvol[0-9a-f]{17}\b)"),
+      exact_case("an access key", R"(()\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,})"),
+      exact_case("a web token", R"(()\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*)"),
+      exact_case(
+          "a service's token",
+          R"(()\b(?:ghp|gho|ghs|github_pat|glpat|xox[abp]|hf|sk|nvapi)[-_][A-Za-z0-9_-]{10,})"),
+      rule("a long hexadecimal number",
+           R"(()\b(?:0x)?(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{16,}\b)"),
+      rule("a long number", R"(()\b\d{20,}\b)"),
+      exact_case(
+          "a long string as base64 has them",
+          R"(()(?=[A-Za-z0-9+/]*[A-Z])(?=[A-Za-z0-9+/]*[a-z])(?=[A-Za-z0-9+/]*[0-9])[A-Za-z0-9+/]{20,}={0,2})"),
+  };
+  return rules;
+}
+
+bool IsAlphanumeric(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
+
+// IPv6 has too many spellings for a pattern: the system's own reader decides on each word that
+// could be one.
+void RedactIpv6(std::string& text) {
+  const auto of_address = [](char c) {
+    return std::isxdigit(static_cast<unsigned char>(c)) != 0 || c == ':' || c == '.';
+  };
+  for (std::size_t begin = 0; begin < text.size();) {
+    std::size_t end = begin;
+    while (end < text.size() && of_address(text[end])) ++end;
+    std::size_t last = end;
+    while (last > begin && (text[last - 1] == '.' ||
+                            (text[last - 1] == ':' && last - begin > 2 && text[last - 2] != ':'))) {
+      --last;  // the end of a sentence or what introduces a port
+    }
+    const std::string word = text.substr(begin, last - begin);
+    const bool is_word = (begin == 0 || !IsAlphanumeric(text[begin - 1])) &&
+                         (end == text.size() || !IsAlphanumeric(text[end]));
+    in6_addr address = {};
+    if (is_word && std::count(word.begin(), word.end(), ':') >= 2 &&
+        inet_pton(AF_INET6, word.c_str(), &address) == 1) {
+      text.replace(begin, word.size(), kRedacted);
+      end = begin + kRedacted.size();
+    }
+    begin = std::max(end, begin + 1);
+  }
+}
+
+// Where `word` stands alone.
+void RedactWord(std::string& text, const std::string& word) {
+  const auto part_of_word = [](char c) { return IsAlphanumeric(c) || c == '_' || c == '-'; };
+  for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+    const std::size_t end = at + word.size();
+    if ((at > 0 && part_of_word(text[at - 1])) || (end < text.size() && part_of_word(text[end]))) {
+      continue;
+    }
+    text.replace(at, word.size(), kRedacted);
+    at += kRedacted.size() - 1;
+  }
+}
+
+// The names of this host, long and short; none that are also plain words.
+std::vector<std::string> HostNames() {
+  std::array<char, 256> name = {};
+  if (gethostname(name.data(), name.size() - 1) != 0) return {};
+  const std::string full = name.data();
+  std::vector<std::string> names = {full, full.substr(0, full.find('.'))};
+  const std::set<std::string> plain = {"localhost", "debian", "ubuntu", "linux", "host", "node"};
+  std::erase_if(names,
+                [&](const std::string& each) { return each.size() < 4 || plain.count(each) != 0; });
+  return names;
+}
+
+std::string ScrubOnce(std::string text, bool keep_ids) {
+  for (const Rule& rule : Rules()) {
+    if (rule.is_host && keep_ids) continue;
+    text = std::regex_replace(text, rule.pattern, "$1" + kRedacted);
+  }
+  RedactIpv6(text);
+  if (!keep_ids) {
+    for (const std::string& host : HostNames()) RedactWord(text, host);
+  }
+  return text;
+}
+
+const std::set<std::string>& AllowedNames() {
+  static const std::set<std::string> names = [] {
+    std::set<std::string> found;
+    std::string_view text = ASSAY_EMBEDDED(env_allowed);
+    while (!text.empty()) {
+      const std::string_view line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(text.size(), line.size() + 1));
+      if (!line.empty() && line.front() != '#') found.emplace(line.substr(0, line.find(' ')));
+    }
+    return found;
+  }();
+  return names;
+}
+
+// Twenty characters in a row that could be hex or base64. In a path the slash parts names.
+bool HasLongRun(std::string_view value) {
+  constexpr int kLongRun = 20;
+  const bool is_path = value.starts_with('/');
+  int run = 0;
+  for (const char c : value) {
+    const bool part = IsAlphanumeric(c) || c == '+' || (c == '/' && !is_path);
+    run = part ? run + 1 : 0;
+    if (run >= kLongRun) return true;
+  }
+  return false;
+}
+
+std::string ScrubValue(const std::string& value) {
+  const bool tells = value.size() > kLongestValue || value.find("://") != std::string::npos ||
+                     value.find('@') != std::string::npos || HasLongRun(value) ||
+                     ScrubText(value) != value;
+  return tells ? kRedacted : value;
+}
+
+// "13.1.0.3" is a version where versions are kept, although it could be an address.
+bool IsVersion(std::string_view text) {
+  return text.find_first_not_of("0123456789.") == std::string_view::npos;
+}
+
+class Scrubber {
+ public:
+  explicit Scrubber(bool keep_ids) : keep_ids_(keep_ids) {}
+
+  void operator()(std::string& text) const { text = ScrubText(text, keep_ids_); }
+  void operator()(std::optional<std::string>& text) const {
+    if (text) (*this)(*text);
+  }
+  void operator()(std::vector<std::string>& texts) const {
+    for (std::string& text : texts) (*this)(text);
+  }
+  template <class... T>
+  void operator()(std::map<std::string, std::variant<T...>>& values) const {
+    for (auto& [name, value] : values) {
+      if (auto* text = std::get_if<std::string>(&value)) (*this)(*text);
+    }
+  }
+  void operator()(Finding& finding) const {
+    (*this)(finding.value);
+    (*this)(finding.how);
+  }
+  void operator()(Node& node) const {
+    (*this)(node.virtualization);
+    Identity& identity = node.identity;
+    for (Finding* finding : {&identity.provider, &identity.instance, &identity.region,
+                             &identity.zone_id, &identity.purchase}) {
+      (*this)(*finding);
+    }
+    (*this)(node.cpu.model);
+    (*this)(node.cpu.isa);
+    for (Accelerator& accelerator : node.accelerators) {
+      (*this)(accelerator.name);
+      (*this)(accelerator.vbios);
+    }
+    for (Nic& nic : node.nics) (*this)(nic.kind);
+    for (Volume& volume : node.storage) {
+      (*this)(volume.device);
+      (*this)(volume.volume_type);
+      (*this)(volume.fs);
+      (*this)(volume.mount);
+      (*this)(volume.raid);
+      (*this)(volume.how);
+    }
+    for (auto& [name, version] : node.software) {
+      if (!IsVersion(version)) (*this)(version);
+    }
+    for (Note& note : node.notes) {
+      (*this)(note.what);
+      (*this)(note.remedy);
+    }
+    std::erase_if(node.env, [](const auto& entry) { return !AllowedNames().count(entry.first); });
+    for (auto& [name, value] : node.env) value = ScrubValue(value);
+  }
+  void operator()(Record& record) const {
+    (*this)(record.params);
+    (*this)(record.backend);
+    (*this)(record.reason);
+    (*this)(record.remedy);
+    (*this)(record.facts);
+    if (record.here) (*this)(record.here->params);
+    if (record.verify) {
+      (*this)(record.verify->reference);
+      (*this)(record.verify->what);
+    }
+    for (Visit& visit : record.rounds) {
+      for (Telemetry& telemetry : visit.telemetry) (*this)(telemetry.events);
+    }
+  }
+
+ private:
+  bool keep_ids_;
+};
+
+bool WriteKey(const std::string& path, const std::string& key) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (file < 0) return false;
+  const bool written =
+      write(file, key.data(), key.size()) == static_cast<ssize_t>(key.size()) && fsync(file) == 0;
+  close(file);
+  return written;
+}
+
+std::string ReadKey(const std::string& path) {
+  constexpr std::size_t kKeySize = 64;
+  std::ifstream file(path);
+  std::string key;
+  file >> key;
+  return key.size() == kKeySize ? key : "";
+}
+
+std::string FirstWord(const char* path) {
+  std::ifstream file(path);
+  std::string word;
+  file >> word;
+  return word;
+}
+
+std::string ConfigurationFolder() {
+  const char* xdg = std::getenv("XDG_CONFIG_HOME");
+  // A relative one is to be ignored (XDG Base Directory Specification).
+  if (xdg != nullptr && xdg[0] == '/') return std::string(xdg) + "/assay";
+  const char* home = std::getenv("HOME");
+  if (home != nullptr && home[0] == '/') return std::string(home) + "/.config/assay";
+  return "";
+}
+
+}  // namespace
+
+void ApplyPrivacy(Run& run, bool keep_ids, bool keep_price) {
+  const Scrubber scrub(keep_ids);
+  scrub(run.campaign);
+  scrub(run.division);
+  scrub(run.suite.name);
+  ScrubCommand(run.command);
+  if (!keep_price) std::erase_if(run.offers, [](const Offer& offer) { return offer.is_private; });
+  for (Offer& offer : run.offers) {
+    if (offer.is_private) scrub(offer.source);
+  }
+  for (Node& node : run.nodes) scrub(node);
+  for (Record& record : run.records) scrub(record);
+}
+
+void ApplyPrivacy(Record& record, bool keep_ids) { Scrubber{keep_ids}(record); }
+
+std::map<std::string, std::string> AllowedEnvironment(const char* const* environment) {
+  std::map<std::string, std::string> allowed;
+  for (; *environment != nullptr; ++environment) {
+    const std::string_view variable = *environment;
+    const std::size_t equals = variable.find('=');
+    if (equals == std::string_view::npos) continue;
+    const std::string name(variable.substr(0, equals));
+    if (AllowedNames().count(name) == 0) continue;
+    allowed[name] = ScrubValue(std::string(variable.substr(equals + 1)));
+  }
+  return allowed;
+}
+
+std::string ScrubText(std::string_view text, bool keep_ids) {
+  std::string scrubbed = Clean(text, kLongestText);
+  // What one pass leaves may look like something else to the next; a few passes settle it.
+  for (int pass = 0; pass < 4; ++pass) {
+    std::string next = Clean(ScrubOnce(scrubbed, keep_ids), kLongestText);
+    if (next == scrubbed) break;
+    scrubbed = std::move(next);
+  }
+  return scrubbed;
+}
+
+void ScrubCommand(std::map<std::string, std::vector<std::string>>& command) {
+  static const std::set<std::string> kept = {
+      "backend",  "ci",         "device",      "dtype",       "filter", "instance", "json",
+      "keep_ids", "keep_price", "max_seconds", "no_metadata", "probes", "provider", "purchase",
+      "quiet",    "region",     "rounds",      "seed",        "set",    "suite",    "threads"};
+  std::erase_if(command, [](const auto& option) { return !kept.count(option.first); });
+  const auto is_path = [](const std::string& value) {
+    return value.starts_with('/') || value.starts_with('.') || value.starts_with('~');
+  };
+  for (auto& [name, values] : command) {
+    for (std::string& value : values) value = is_path(value) ? kRedacted : ScrubValue(value);
+  }
+}
+
+std::string NodeId(std::vector<std::string> gpu_uuids) {
+  if (gpu_uuids.empty()) return MachineNodeId(FirstWord("/etc/machine-id"), ConfigurationFolder());
+  std::sort(gpu_uuids.begin(), gpu_uuids.end());
+  std::string all;
+  for (const std::string& uuid : gpu_uuids) all += uuid + '\n';
+  return Sha256Hex(all);
+}
+
+std::string MachineNodeId(const std::string& machine_id, const std::string& folder) {
+  if (machine_id.empty() || folder.empty()) return "";
+  const std::string path = folder + "/node-key";
+  std::string key = ReadKey(path);
+  if (key.empty()) {
+    std::error_code ignored;  // seen by what follows
+    std::filesystem::create_directories(folder, ignored);
+    chmod(folder.c_str(), 0700);
+    // Two processes may do this at once: the link fails for the second, and both read the first's.
+    const std::string temporary = fmt::format("{}.{}", path, RandomHex(8));
+    if (WriteKey(temporary, RandomHex(32))) {
+      [[maybe_unused]] const int lost = link(temporary.c_str(), path.c_str());
+    }
+    unlink(temporary.c_str());
+    key = ReadKey(path);
+  }
+  return key.empty() ? "" : HmacSha256Hex(key, machine_id);
+}
+
+}  // namespace assay

@@ -1,1 +1,331 @@
-// Not written yet.
+#include "results/privacy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "results/hash.h"
+#include "results/json.h"
+#include "results/run_file.h"
+#include "tests/canaries.h"
+#include "tests/sample_run.h"
+
+namespace assay {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::Pair;
+namespace fs = std::filesystem;
+
+std::map<std::string, std::string> Allowed(const std::vector<std::string>& variables) {
+  std::vector<const char*> environment;
+  for (const std::string& variable : variables) environment.push_back(variable.c_str());
+  environment.push_back(nullptr);
+  return AllowedEnvironment(environment.data());
+}
+
+// Every canary in each place of a Run where its like could come to lie.
+assay::Run PlantedRun() {
+  assay::Run run = SampleRun();
+  run.records = {SampleGemm(), SampleStorage(), SampleSkip()};
+  Node& node = run.nodes[0];
+  int i = 0;
+  for (const Canary& canary : Canaries()) {
+    const std::string name = "canary_" + std::to_string(i++);
+    const std::size_t equals = canary.text.find('=');
+    switch (canary.where) {
+      case Canary::kEnvironment:
+        node.env[canary.text.substr(0, equals)] = canary.text.substr(equals + 1);
+        break;
+      case Canary::kArgument:
+        run.command[canary.text.substr(0, equals)].push_back(canary.text.substr(equals + 1));
+        break;
+      case Canary::kDmi:
+      case Canary::kMetadata:
+        node.virtualization += canary.text + "; ";
+        node.identity.instance.value += ' ' + canary.text;
+        node.identity.zone_id.how += ' ' + canary.text;
+        node.notes.push_back({.what = canary.text, .remedy = canary.text});
+        break;
+      case Canary::kDevice:
+        node.cpu.model += ' ' + canary.text;
+        node.accelerators.push_back({.name = canary.text, .vbios = canary.text});
+        node.nics.push_back({.kind = canary.text});
+        node.storage.push_back({.device = canary.text,
+                                .volume_type = canary.text,
+                                .fs = canary.text,
+                                .mount = {canary.text},
+                                .raid = canary.text,
+                                .how = canary.text});
+        break;
+      case Canary::kLog:
+      case Canary::kReason:
+        node.software[name] = canary.text;
+        break;
+    }
+    Record record = SampleGemm();
+    record.params["algo"] = canary.text;
+    record.backend = canary.text;
+    record.reason = record.remedy = canary.text;
+    record.facts[name] = canary.text;
+    record.here->params["algo"] = canary.text;
+    record.verify->what = canary.text;
+    record.verify->reference = canary.text;
+    record.rounds[0].telemetry[0].events = {canary.text};
+    // A text of the environment is only safe whole.
+    if (canary.where != Canary::kEnvironment && canary.where != Canary::kArgument) {
+      run.records.push_back(record);
+      run.campaign = *run.campaign + ' ' + canary.text;
+    }
+  }
+  return run;
+}
+
+std::vector<std::string> Found(const std::string& text) {
+  std::vector<std::string> found;
+  for (const Canary& canary : Canaries()) {
+    if (text.find(canary.secret) != std::string::npos) found.push_back(canary.secret);
+  }
+  return found;
+}
+
+TEST(Privacy, ThereAreFortyCanariesAndEachIsPlanted) {
+  EXPECT_EQ(Canaries().size(), 40U);
+  EXPECT_EQ(Found(RunToJson(PlantedRun())).size(), 40U);
+  for (const Canary& canary : Canaries()) EXPECT_THAT(canary.text, HasSubstr(canary.secret));
+}
+
+TEST(Privacy, NoCanaryReachesTheFileOrTheJournal) {
+  assay::Run run = PlantedRun();
+  ApplyPrivacy(run, false, false);
+  EXPECT_THAT(Found(RunToJson(run)), ElementsAre());
+
+  std::string folder = ::testing::TempDir() + "privacy_XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  Journal journal(folder + "/run.json", run);
+  for (Record& record : PlantedRun().records) {
+    ApplyPrivacy(record, false);
+    journal.Append(record, 1);
+  }
+  std::ifstream part(folder + "/run.json.part");
+  EXPECT_THAT(Found((std::stringstream() << part.rdbuf()).str()), ElementsAre());
+  fs::remove_all(folder);
+}
+
+TEST(Privacy, NoCanaryReachesTheEnvironmentThatIsKept) {
+  std::vector<std::string> variables;
+  for (const Canary& canary : Canaries()) {
+    if (canary.where == Canary::kEnvironment) variables.push_back(canary.text);
+  }
+  std::string all;
+  for (const auto& [name, value] : Allowed(variables)) {
+    EXPECT_EQ(value, "(redacted)") << name;
+    all += name + value;
+  }
+  EXPECT_THAT(Found(all), ElementsAre());
+}
+
+TEST(Privacy, DoingItTwiceChangesNothingMore) {
+  assay::Run once = PlantedRun();
+  ApplyPrivacy(once, false, false);
+  assay::Run twice = once;
+  ApplyPrivacy(twice, false, false);
+  EXPECT_EQ(RunToJson(twice), RunToJson(once));
+}
+
+TEST(Privacy, WhatMattersStays) {
+  assay::Run run = SampleRun();
+  run.offers.pop_back();  // the private one
+  const std::string before = RunToJson(run);
+  ApplyPrivacy(run, false, false);
+  EXPECT_EQ(RunToJson(run), before);
+}
+
+TEST(Privacy, TextThatNamesNobodyIsNotTouched) {
+  for (const std::string text : {
+           "NVIDIA H100 80GB HBM3",
+           "Standard_ND96isr_H100_v5",
+           "Amazon EC2 NVMe Instance Storage",
+           "AMD EPYC 7R13 Processor",
+           "2.6.3 (avx512_core_bf16)",
+           "Open MPI 4.1.7",
+           "/usr/lib/x86_64-linux-gnu/openmpi",
+           "0000:3b:00.0",
+           "started at 22:40:13",
+           "f64 rows",
+           "VM.GPU.H100.8",
+           "6.8.0-1015-aws",
+           "us-east-1",
+           "use1-az4",
+           "C[3, 4] is 0.30000000000000004 and should be 0.1",
+           "std::bad_alloc in assay::Error",
+           "needs 137438953472 bytes",
+           "4096 tokens: too many",
+           "mpirun -np 2 assay run all_reduce",
+           "libfabric 1.22.0amzn1.0",
+           "580.65.06",
+           "sudo cpupower frequency-set -g performance",
+           "needs two ranks (1 is here)",
+           "raid0 x8",
+           "bf16 16 x 28672 x 8192",
+           "cpu0-cpu11",
+           "the serial part took longer",
+       }) {
+    EXPECT_EQ(ScrubText(text), text);
+  }
+}
+
+TEST(Privacy, OnlyTheTellingPartOfATextGoes) {
+  EXPECT_EQ(ScrubText("connect to 10.0.0.7:8080 failed: timed out"),
+            "connect to (redacted):8080 failed: timed out");
+  EXPECT_EQ(ScrubText("can't open '/home/ada/x y.json': no such file"),
+            "can't open '(redacted) y.json': no such file");
+  EXPECT_EQ(ScrubText("peer fe80::1%eth0, [2001:db8::2]:22, ::1."),
+            "peer (redacted)%eth0, [(redacted)]:22, (redacted).");
+  EXPECT_EQ(ScrubText("token=abc, then more"), "token=(redacted), then more");
+  EXPECT_EQ(ScrubText("addresses 10.0.0.1,10.0.0.2 10.0.0.3"),
+            "addresses (redacted),(redacted) (redacted)");
+}
+
+TEST(Privacy, ThisHostsNameIsKeptOnlyWhereAskedFor) {
+  EXPECT_EQ(ScrubText("gpu-7.cluster.local is down"), "(redacted) is down");
+  EXPECT_EQ(ScrubText("gpu-7.cluster.local is down", true), "gpu-7.cluster.local is down");
+  // A child of another name stands in for this host.
+  const std::string text = "rank 0 on canary-42: started, canary-421 not";
+  const pid_t child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWUTS) != 0 || sethostname("canary-42.example", 17) != 0) _exit(77);
+    const bool gone = ScrubText(text) == "rank 0 on (redacted): started, canary-421 not";
+    _exit(gone && ScrubText(text, true) == text ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "naming a host needs the right to";
+  EXPECT_EQ(status, 0);
+}
+
+TEST(Privacy, VariablesAreAllowedByExactName) {
+  EXPECT_THAT(Allowed({"NCCL_ALGO=Ring", "NCCL_ALGOX=Ring", "nccl_algo=Ring", "NCCL_=x",
+                       "OMP_NUM_THREADS=8", "SLURM_JOB_ID=77", "broken"}),
+              ElementsAre(Pair("NCCL_ALGO", "Ring"), Pair("OMP_NUM_THREADS", "8")));
+}
+
+TEST(Privacy, ValuesAreLookedAtToo) {
+  const auto kept = [](const std::string& value) {
+    return Allowed({"NCCL_TOPO_FILE=" + value}).at("NCCL_TOPO_FILE");
+  };
+  EXPECT_EQ(kept("/opt/microsoft/ndv5/topo.xml"), "/opt/microsoft/ndv5/topo.xml");
+  EXPECT_EQ(kept("mlx5_0:1,mlx5_1:1"), "mlx5_0:1,mlx5_1:1");
+  EXPECT_EQ(kept("granularity=fine,compact,1,0"), "granularity=fine,compact,1,0");
+  EXPECT_EQ(kept("AVX512_CORE_BF16"), "AVX512_CORE_BF16");
+  for (const std::string& value :
+       {std::string(257, ' '), std::string("abcdefghij0123456789"), std::string("a@b"),
+        std::string("http://x"), std::string("/root/x"), std::string("10.0.0.1"),
+        std::string("AbCdEfGhIj/+KlMnOpQrSt")}) {
+    EXPECT_EQ(kept(value), "(redacted)") << value;
+  }
+}
+
+TEST(Privacy, TheListHasAReasonForEachNameAndNoPrefixes) {
+  std::ifstream file(ASSAY_SOURCE_DIR "/results/env_allowed.txt");
+  std::string line;
+  int names = 0;
+  while (std::getline(file, line)) {
+    if (line.starts_with('#')) continue;
+    const std::size_t space = line.find(' ');
+    ASSERT_NE(space, std::string::npos) << line;
+    EXPECT_EQ(line.substr(0, space).find_first_of("*?"), std::string::npos) << line;
+    EXPECT_FALSE(line.substr(0, space).ends_with('_')) << line;
+    EXPECT_GT(line.size() - space, 5U) << line;
+    // The program has the same list.
+    EXPECT_EQ(Allowed({line.substr(0, space) + "=1"}).size(), 1U) << line;
+    ++names;
+  }
+  EXPECT_GT(names, 50);
+}
+
+TEST(Privacy, TheCommandKeepsOptionsThatTellNothing) {
+  std::map<std::string, std::vector<std::string>> command = {
+      {"probes", {"gemm", "peak"}},  {"filter", {"gemm/dtype:bf16", "/etc/secret"}},
+      {"set", {"m=4096"}},           {"price", {"31.2"}},
+      {"out", {"x.json"}},           {"storage_path", {"/mnt/scratch"}},
+      {"instance", {"p5.48xlarge"}}, {"something_new", {"x"}}};
+  ScrubCommand(command);
+  EXPECT_THAT(command, ElementsAre(Pair("filter", ElementsAre("gemm/dtype:bf16", "(redacted)")),
+                                   Pair("instance", ElementsAre("p5.48xlarge")),
+                                   Pair("probes", ElementsAre("gemm", "peak")),
+                                   Pair("set", ElementsAre("m=4096"))));
+}
+
+TEST(Privacy, PrivateOffersLeaveOnlyWhereAskedFor) {
+  assay::Run run = SampleRun();
+  ApplyPrivacy(run, false, true);
+  EXPECT_EQ(run.offers.size(), 2U);
+  ApplyPrivacy(run, false, false);
+  ASSERT_EQ(run.offers.size(), 1U);
+  EXPECT_FALSE(run.offers[0].is_private);
+}
+
+TEST(Privacy, NodesAreToldApartByTheirGpusInAnyOrder) {
+  EXPECT_EQ(NodeId({"GPU-b", "GPU-a"}), NodeId({"GPU-a", "GPU-b"}));
+  EXPECT_EQ(NodeId({"GPU-b", "GPU-a"}), Sha256Hex("GPU-a\nGPU-b\n"));
+  EXPECT_NE(NodeId({"GPU-a"}), NodeId({"GPU-b"}));
+}
+
+TEST(Privacy, AMachineIsKnownOnlyToWhoHoldsItsKey) {
+  std::string root = ::testing::TempDir() + "node_key_XXXXXX";
+  ASSERT_NE(mkdtemp(root.data()), nullptr);
+  const std::string folder = root + "/not/yet/there";
+  const std::string id = MachineNodeId("machine", folder);
+  EXPECT_EQ(id.size(), 64U);
+  EXPECT_EQ(MachineNodeId("machine", folder), id);
+  EXPECT_NE(MachineNodeId("other", folder), id);
+  EXPECT_NE(MachineNodeId("machine", root + "/elsewhere"), id);
+  struct stat status = {};
+  ASSERT_EQ(stat((folder + "/node-key").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777U, 0600U);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder), {}), 1);
+  EXPECT_EQ(MachineNodeId("", folder), "");
+  EXPECT_EQ(MachineNodeId("machine", "/proc/nowhere"), "");
+  fs::remove_all(root);
+}
+
+TEST(Privacy, ProcessesThatStartTogetherAgreeOnTheKey) {
+  std::string folder = ::testing::TempDir() + "node_key_XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  int ends[2] = {};
+  ASSERT_EQ(pipe(ends), 0);
+  constexpr int kProcesses = 8;
+  for (int i = 0; i < kProcesses; ++i) {
+    if (fork() == 0) {
+      const std::string id = MachineNodeId("machine", folder);
+      _exit(write(ends[1], id.data(), id.size()) == 64 ? 0 : 1);
+    }
+  }
+  std::set<std::string> ids;
+  for (int i = 0; i < kProcesses; ++i) {
+    int status = 0;
+    wait(&status);
+    EXPECT_EQ(status, 0);
+    std::string id(64, ' ');
+    ASSERT_EQ(read(ends[0], id.data(), id.size()), 64);
+    ids.insert(id);
+  }
+  close(ends[0]);
+  close(ends[1]);
+  EXPECT_EQ(ids.size(), 1U);
+  fs::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace assay

@@ -1,0 +1,44 @@
+// Nothing leaked: what a result file may say of the machine and of who runs it. Everything that is
+// written passes ApplyPrivacy. Names are allowed one by one; text is searched for what tells a
+// person, an account or a single machine, and that part becomes "(redacted)".
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/run.h"
+
+namespace assay {
+
+// The only way out of this machine: environment, command, offers, and every text that a device, a
+// library, a service or a user had a hand in. Doing it twice changes nothing more. `keep_ids`: host
+// names may stay; `keep_price`: typed and negotiated prices may.
+void ApplyPrivacy(Run& run, bool keep_ids, bool keep_price);
+void ApplyPrivacy(Record& record, bool keep_ids);
+
+// The variables of results/env_allowed.txt, by exact name, out of "NAME=value" strings that end
+// with a null pointer (environ). A value is redacted whole where it is over 256 characters or holds
+// an address, "://", "@", a home folder or 20 characters of hex or base64.
+std::map<std::string, std::string> AllowedEnvironment(const char* const* environment);
+
+// Text for the file: control characters gone, at most 1024 bytes, and "(redacted)" in the place of
+// home folders, addresses (IP, MAC), e-mail addresses, URLs that carry a user or a query, UUIDs,
+// instance and volume ids, accounts, projects, subscriptions, serials, keys, tokens and, unless
+// `keep_ids`, this host's name.
+std::string ScrubText(std::string_view text, bool keep_ids = false);
+
+// The parsed options without paths, URLs, prices and discounts: options that are known to hold none
+// stay, by name, and each value is looked at as one of the environment is.
+void ScrubCommand(std::map<std::string, std::vector<std::string>>& command);
+
+// Tells nodes apart without saying which they are: SHA-256 of the sorted UUIDs of the GPUs. Without
+// GPUs, an HMAC of the machine id under a key that is made once and kept in the user's own
+// configuration folder ($XDG_CONFIG_HOME/assay or ~/.config/assay), so that nobody who knows the
+// machine id can recognise it. Empty where there is no machine id or no place for a key.
+std::string NodeId(std::vector<std::string> gpu_uuids);
+// The second half of it: `machine_id` under the key in `folder`/node-key.
+std::string MachineNodeId(const std::string& machine_id, const std::string& folder);
+
+}  // namespace assay

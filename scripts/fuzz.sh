@@ -1,0 +1,47 @@
+#!/bin/bash
+# usage: scripts/fuzz.sh [SECONDS_EACH]
+# Builds the fuzzers with clang 19 into build/fuzz and runs each for that long (60 s). Exit status 1
+# where one finds something; the input that did it is left in build/fuzz/findings.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-60}
+build=build/fuzz
+fuzzers="csv flatten journal run_json text"
+
+command -v clang++-19 >/dev/null || {
+  echo "fuzz.sh: clang++-19 is missing; apt-get install clang-19 libclang-rt-19-dev" >&2
+  exit 2
+}
+cmake -S . -B $build -G Ninja -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19 \
+  -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O1 -g" -DASSAY_FUZZ=ON -DBUILD_TESTING=OFF \
+  >$build.log 2>&1 || { tail -20 $build.log >&2; exit 2; }
+cmake --build $build --target $(printf '%s_fuzz ' $fuzzers) >>$build.log 2>&1 || {
+  grep -E 'error|FAILED' $build.log | head -20 >&2
+  exit 2
+}
+
+# Seeds: the data that the readers are for.
+for fuzzer in $fuzzers; do mkdir -p $build/corpus/$fuzzer; done
+example=tests/data/run.example.json
+cp $example $build/corpus/run_json/
+{ head -1 $example | sed 's/$/]}/'; tail -n +2 $example | sed -E 's/(,|\]\})$//'; } \
+  >$build/corpus/journal/run.example.json.part
+grep -ho '{"provider":.*' $example | head -1 | head -c 4000 >$build/corpus/flatten/identity
+tail -1 $example | sed 's/\]}$//' >$build/corpus/flatten/record
+for file in results/*.csv; do head -20 "$file" >$build/corpus/csv/$(basename "$file"); done
+cat tests/canaries.h | tail -n +18 | split -l 4 - $build/corpus/text/canaries.
+
+mkdir -p $build/findings
+found=0
+for fuzzer in $fuzzers; do
+  echo "fuzzing $fuzzer for $seconds s"
+  # A reader that takes 10 s or 2 GiB for 64 KiB of input is a finding too.
+  $build/tests/fuzz/${fuzzer}_fuzz -max_total_time=$seconds -max_len=65536 -timeout=10 \
+    -rss_limit_mb=2048 -artifact_prefix=$build/findings/$fuzzer- -print_final_stats=1 \
+    $build/corpus/$fuzzer >$build/$fuzzer.log 2>&1 || {
+    found=1
+    grep -E 'ERROR|SUMMARY|Test unit written' $build/$fuzzer.log || tail -20 $build/$fuzzer.log
+  }
+  grep -E 'number_of_executed_units|new_units_added' $build/$fuzzer.log || true
+done
+exit $found

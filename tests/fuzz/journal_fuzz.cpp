@@ -1,0 +1,21 @@
+// A journal from a stranger: refused with an Error, or read into a Run that can be written.
+#include <cstdint>
+#include <optional>
+
+#include "results/error.h"
+#include "results/json.h"
+#include "results/run_file.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  std::optional<assay::Run> run;
+  try {
+    run = assay::RunFromJournal(text, "input");
+  } catch (const assay::Error&) {
+    return 0;
+  }
+  // What was read must be sound: an Error from here on is a finding.
+  assay::RunFromJson(assay::RunToJson(*run), "output");
+  assay::Incompleteness(*run);
+  return 0;
+}
