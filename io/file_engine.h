@@ -29,8 +29,9 @@ class Feed {
   // The next transfer of this slot, or nothing: the slot has no more to do in this run. The calls
   // of one engine into its feed never overlap.
   virtual std::optional<Transfer> Next(int slot) = 0;
-  // What came of the slot's transfer: the bytes moved, or -errno; and how long it took.
-  virtual void Done(int slot, std::int64_t result, std::int64_t latency_ns) = 0;
+  // What came of the slot's transfer: the bytes moved, or -errno; and when it was begun and ended,
+  // by NowNs.
+  virtual void Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) = 0;
 };
 
 class FileEngine {

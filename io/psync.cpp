@@ -69,7 +69,7 @@ class Psync : public FileEngine {
       const std::int64_t result = Move(*transfer);
       const std::int64_t end = NowNs();
       lock.lock();
-      feed.Done(slot, result, end - begin);
+      feed.Done(slot, result, begin, end);
     }
   }
 

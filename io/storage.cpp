@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <condition_variable>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -150,8 +151,6 @@ struct Job {
   Slab buffers;
   Traffic traffic;
   std::unique_ptr<FileEngine> engine = {};
-  std::int64_t begin_ns = 0;
-  std::int64_t end_ns = 0;
   Worker worker;  // last: its task uses the others
 };
 
@@ -205,16 +204,14 @@ class StorageWorkload : public Workload {
   }
 
   Batch Run(std::int64_t iterations) override {
-    const auto jobs = static_cast<std::int64_t>(jobs_.size());
+    // Jobs without a share stay out.
+    const std::int64_t jobs = std::min(iterations, std::int64_t{access_.jobs});
     const double cpu_begin = CpuSeconds();
+    const std::int64_t begin_ns = NowNs();
     for (std::int64_t i = 0; i < jobs; ++i) {
       Job& job = *jobs_[static_cast<std::size_t>(i)];
       job.traffic.Begin(iterations / jobs + (i < iterations % jobs ? 1 : 0));
-      job.worker.Give([&job] {
-        job.begin_ns = NowNs();
-        job.engine->Run(job.traffic);
-        job.end_ns = NowNs();
-      });
+      job.worker.Give([&job] { job.engine->Run(job.traffic); });
     }
     std::exception_ptr thrown;
     for (auto& job : jobs_) {
@@ -227,30 +224,17 @@ class StorageWorkload : public Workload {
     if (thrown) std::rethrow_exception(thrown);
     RequireNoFailures();
 
-    const std::int64_t begin_ns =
-        (*std::min_element(jobs_.begin(), jobs_.end(), [](const auto& a, const auto& b) {
-          return a->begin_ns < b->begin_ns;
-        }))->begin_ns;
-    const std::int64_t end_ns =
-        (*std::max_element(jobs_.begin(), jobs_.end(), [](const auto& a, const auto& b) {
-          return a->end_ns < b->end_ns;
-        }))->end_ns;
-    const auto since_begin = [begin_ns](std::int64_t ns) {
-      return std::chrono::duration_cast<Seconds>(std::chrono::nanoseconds(ns - begin_ns));
-    };
-    Batch batch = {.time = since_begin(end_ns)};
-    if (access_.write) {
-      if (fdatasync(fd_.Get()) != 0) {
-        throw Error(
-            fmt::format("fdatasync of the test file failed: {}; look at the kernel's log "
-                        "(dmesg) and the volume's health.",
-                        ErrorName(errno)));
-      }
-      batch.stable = since_begin(NowNs());
+    std::int64_t timed_begin_ns = std::numeric_limits<std::int64_t>::max();
+    std::int64_t timed_end_ns = 0;
+    for (std::int64_t i = 0; i < jobs; ++i) {
+      const Traffic& traffic = jobs_[static_cast<std::size_t>(i)]->traffic;
+      timed_begin_ns = std::min(timed_begin_ns, traffic.BeginNs());
+      timed_end_ns = std::max(timed_end_ns, traffic.EndNs());
     }
+    Batch batch = {.time = std::chrono::nanoseconds(timed_end_ns - timed_begin_ns)};
+    if (access_.write) batch.stable = batch.time + Flush();
     cpu_s_ += CpuSeconds() - cpu_begin;
-    operations_ += iterations;
-    busy_s_ += batch.stable.value_or(batch.time).count();
+    busy_s_ += static_cast<double>(NowNs() - begin_ns) * 1e-9;
     return batch;
   }
 
@@ -277,8 +261,8 @@ class StorageWorkload : public Workload {
         {"contents", "random, every 4 KiB unique"},
         {"cached_before", cached_before_},
     };
-    if (operations_ > 0) {
-      facts["cpu_s_per_op"] = cpu_s_ / static_cast<double>(operations_);
+    if (const std::int64_t operations = Finished(); operations > 0) {
+      facts["cpu_s_per_op"] = cpu_s_ / static_cast<double>(operations);
       // A job whose thread has no time left measures this CPU, not the volume.
       facts["client_bound"] = cpu_s_ > 0.9 * busy_s_ * static_cast<double>(jobs_.size());
     }
@@ -292,12 +276,28 @@ class StorageWorkload : public Workload {
   }
 
  private:
+  std::int64_t Finished() const {
+    std::int64_t finished = 0;
+    for (const auto& job : jobs_) finished += job->traffic.Finished();
+    return finished;
+  }
+
+  // Until what was acknowledged is on stable storage.
+  Seconds Flush() const {
+    const std::int64_t begin_ns = NowNs();
+    if (fdatasync(fd_.Get()) != 0) {
+      throw Error(
+          fmt::format("fdatasync of the test file failed: {}; look at the kernel's log "
+                      "(dmesg) and the volume's health.",
+                      ErrorName(errno)));
+    }
+    return std::chrono::nanoseconds(NowNs() - begin_ns);
+  }
+
   void RequireNoFailures() const {
     std::map<std::string, std::int64_t> failures;
     std::int64_t failed = 0;
-    std::int64_t finished = 0;
     for (const auto& job : jobs_) {
-      finished += job->traffic.Finished();
       for (const auto& [name, count] : job->traffic.Failures()) {
         failures[name] += count;
         failed += count;
@@ -311,7 +311,7 @@ class StorageWorkload : public Workload {
     throw Error(
         fmt::format("{} of {} {} of the test file failed ({}); look at the kernel's log "
                     "(dmesg), the free space and the volume's health.",
-                    failed, failed + finished, access_.write ? "writes" : "reads", names));
+                    failed, failed + Finished(), access_.write ? "writes" : "reads", names));
   }
 
   const std::shared_ptr<const TestFile> file_;
@@ -321,7 +321,6 @@ class StorageWorkload : public Workload {
   std::vector<std::unique_ptr<Job>> jobs_ = {};
   double cpu_s_ = 0;
   double busy_s_ = 0;
-  std::int64_t operations_ = 0;
 };
 
 // Why this way of doing I/O can't be used in this process, or nothing. The file is a page of
@@ -402,6 +401,9 @@ Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
                        engines = options.engines](const Params& params) {
     const Access access = Parse(params);
     RequireFolder(folder);
+    // Several times what is in flight, so that what a single wait reaps is a small part of a batch.
+    const std::int64_t in_flight = std::int64_t{access.depth} * access.jobs;
+    const std::int64_t least_batch = in_flight == 1 ? 1 : 4 * in_flight;
     std::vector<Case> cases;
     for (const auto& [name, make] : Chosen(engines, asked)) {
       cases.push_back({.probe = "storage",
@@ -409,6 +411,7 @@ Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
                        .backend = name,
                        .work = {.bytes = access.block_bytes, .ops = 1, .formula = "io/bytes"},
                        .storage = 0,
+                       .least_batch = least_batch,
                        .prepare = [bench, access, make = make](std::uint64_t seed) {
                          return bench->Prepare(access, make, seed);
                        }});

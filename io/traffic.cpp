@@ -53,12 +53,14 @@ Traffic::Traffic(const TrafficOptions& options, std::span<std::byte> buffers)
 }
 
 void Traffic::Begin(std::int64_t transfers) {
-  begin_ = next_;
-  end_ = next_ + transfers;
+  const auto slots = static_cast<std::int64_t>(last_offset_.size());
+  first_ = next_;
+  count_after_ = finished_ + (slots > 1 ? slots : 0);
+  count_until_ = count_after_ + transfers;
 }
 
 std::optional<Transfer> Traffic::Next(int slot) {
-  if (next_ == end_ || !failures_.empty()) return std::nullopt;
+  if (finished_ >= count_until_ || !failures_.empty()) return std::nullopt;
   const std::int64_t k = next_++;
   const Transfer transfer = {
       .write = options_.write, .offset = OffsetOf(k), .data = BufferOf(slot)};
@@ -74,10 +76,15 @@ std::optional<Transfer> Traffic::Next(int slot) {
   return transfer;
 }
 
-void Traffic::Done(int slot, std::int64_t result, std::int64_t latency_ns) {
+void Traffic::Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) {
   if (result == options_.block_bytes) {
+    // With one slot the first transfer counts from its own beginning.
+    if (finished_ == count_after_ && last_offset_.size() == 1) begin_ns_ = begin_ns;
     ++finished_;
-    latency_.Add(latency_ns);
+    latest_ns_ = std::max(latest_ns_, end_ns);
+    if (finished_ == count_after_) begin_ns_ = latest_ns_;
+    if (finished_ == count_until_) end_ns_ = latest_ns_;
+    if (finished_ > count_after_ && finished_ <= count_until_) latency_.Add(end_ns - begin_ns);
     return;
   }
   ++failures_[result < 0 ? ErrorName(static_cast<int>(-result)) : "short"];
@@ -100,7 +107,7 @@ void Traffic::VerifyWrites(int fd, Checked& checked) const {
   const Slab slab(static_cast<std::size_t>(options_.block_bytes));
   const std::int64_t deadline_ns = NowNs() + 250'000'000;
   // Older ones were overwritten in a later pass.
-  const std::int64_t count = std::min(next_ - begin_, options_.blocks);
+  const std::int64_t count = std::min(next_ - first_, options_.blocks);
   if (count == 0) return;
   const AccessPattern sample(true, count, RandomAt(options_.seed, 0));
   for (std::int64_t i = 0; i < std::min<std::int64_t>(count, 1024); ++i) {

@@ -50,16 +50,24 @@ class Traffic : public Feed {
   // `buffers` holds block_bytes for each slot.
   Traffic(const TrafficOptions& options, std::span<std::byte> buffers);
 
-  // Lets `transfers` more through.
+  // Begins a run in which `transfers` (>= 1) count. With several slots the first ones only fill the
+  // queue and the last ones only empty it: the clock starts when as many as there are slots have
+  // ended, and stops while the queue is still full.
   void Begin(std::int64_t transfers);
+  // When what counts began and ended.
+  // REQUIRES: a run has ended without failures.
+  std::int64_t BeginNs() const { return begin_ns_; }
+  std::int64_t EndNs() const { return end_ns_; }
 
   std::optional<Transfer> Next(int slot) override;
-  void Done(int slot, std::int64_t result, std::int64_t latency_ns) override;
+  void Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) override;
 
+  // All that ended well, whether it counts or not.
   std::int64_t Finished() const { return finished_; }
   // Failures by name ("EIO", "short"), since the traffic was made; after the first no more
   // transfers are begun.
   const std::map<std::string, std::int64_t>& Failures() const { return failures_; }
+  // Of the transfers that count.
   const LatencyHistogram& Latency() const { return latency_; }
 
   // Checks what the slots' last reads brought.
@@ -75,10 +83,14 @@ class Traffic : public Feed {
   const TrafficOptions options_;
   const AccessPattern pattern_;
   const std::span<std::byte> buffers_;
-  std::int64_t begin_ = 0;  // the first transfer since Begin
+  std::int64_t first_ = 0;  // the first transfer since Begin
   std::int64_t next_ = 0;
-  std::int64_t end_ = 0;
   std::int64_t finished_ = 0;
+  std::int64_t count_after_ = 0;  // as many finished: the next one counts …
+  std::int64_t count_until_ = 0;  // … and this one is the last
+  std::int64_t latest_ns_ = 0;    // threads may tell of their ends out of order
+  std::int64_t begin_ns_ = 0;
+  std::int64_t end_ns_ = 0;
   std::map<std::string, std::int64_t> failures_ = {};
   LatencyHistogram latency_ = {};
   std::vector<std::optional<std::int64_t>> last_offset_;  // of each slot

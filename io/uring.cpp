@@ -71,7 +71,7 @@ class Uring : public FileEngine {
       in_flight -= static_cast<unsigned>(count);
       for (std::size_t i = 0; i < count; ++i) {
         const auto [slot, result] = reaped_[i];
-        feed.Done(slot, result, now - submitted_ns_[static_cast<std::size_t>(slot)]);
+        feed.Done(slot, result, submitted_ns_[static_cast<std::size_t>(slot)], now);
         in_flight += Refill(feed, slot, now);
       }
     }

@@ -426,6 +426,7 @@ class Engine {
   SamplerOptions SamplerFor(std::size_t index, int round) const {
     const Seconds left = std::max(Seconds(0), options_.max_case - spent_[index]);
     return {.min_samples = options_.min_samples,
+            .least_batch = cases_[index].least_batch,
             .min_time = options_.min_visit,
             .budget = left / (MostRounds(options_) - round + 1),
             .stop = options_.stop,

@@ -63,6 +63,9 @@ struct Case {
   Work work = {};
   std::vector<Unit> units = {};
   std::optional<int> storage = {};  // index into Node::storage
+  // Fewer iterations don't make a batch. More than 1 where several are in flight at once: else a
+  // short batch would never have as many in flight as were asked for.
+  std::int64_t least_batch = 1;
   // Fills buffers, opens handles. Called once a visit, with a seed of that visit's own, so that
   // each round sees fresh random inputs. Throws Error when it fails.
   std::function<Prepared(std::uint64_t seed)> prepare = {};

@@ -41,8 +41,8 @@ std::int64_t NextIterations(const Paid& last, const SamplerOptions& options) {
   const double affordable =
       options.budget.count() / std::max(options.min_samples, 1) / last.IterationCost();
   const double most = static_cast<double>(std::min(kMostIterations, last.iterations * kGrowth));
-  return std::max<std::int64_t>(1,
-                                static_cast<std::int64_t>(std::min({for_clock, affordable, most})));
+  return std::max(options.least_batch,
+                  static_cast<std::int64_t>(std::min({for_clock, affordable, most})));
 }
 
 Histogram Minus(const Histogram& after, const Histogram& before) {
@@ -98,7 +98,7 @@ class Sampler {
   std::int64_t WarmUp(const Batch& first) {
     Paid last = {.batch = first, .iterations = 1, .cost = first.time};
     sampled_.spent = last.cost;
-    if (last.cost > options_.budget) return 1;
+    if (last.cost > options_.budget) return options_.least_batch;
     while (!Stopped()) {
       const Paid next = Pay(NextIterations(last, options_));
       const double change = std::abs(next.IterationSeconds() / last.IterationSeconds() - 1);

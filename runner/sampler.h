@@ -2,6 +2,7 @@
 // enough batches. It knows neither cases nor rounds, and believes the workload's clock.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -13,7 +14,8 @@ namespace assay {
 
 struct SamplerOptions {
   int min_samples = 10;
-  Seconds min_time = {};          // the samples together last at least this long …
+  std::int64_t least_batch = 1;  // iterations
+  Seconds min_time = {};         // the samples together last at least this long …
   Seconds budget = Seconds(1e9);  // … unless this runs out: first run, warm-up and samples together
   // Asked before each batch: a reason to end now, or nothing.
   std::function<std::optional<std::string>()> stop = {};
@@ -29,9 +31,9 @@ struct Sampled {
 
 // Warms up until two successive batches agree within 2 % or a quarter of the budget is gone; then
 // takes samples of one batch size. A batch lasts at least a millisecond where iterations are short,
-// and is a single iteration where they are long. When the budget runs out there are at least 3
-// samples, or 1 if one iteration alone takes longer than the budget.
-// `first` is what Run(1) has taken just before. Throws Error for a clock that doesn't advance.
+// and is a single iteration (or `least_batch`) where they are long. When the budget runs out there
+// are at least 3 samples, or 1 if one iteration alone takes longer than the budget. `first` is what
+// Run(1) has taken just before. Throws Error for a clock that doesn't advance.
 Sampled Sample(Workload& workload, const Batch& first, const SamplerOptions& options);
 
 }  // namespace assay

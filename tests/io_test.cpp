@@ -34,6 +34,7 @@
 #include "io/traffic.h"
 #include "io/volume.h"
 #include "results/error.h"
+#include "runner/engine.h"
 
 namespace assay::io {
 namespace {
@@ -227,7 +228,7 @@ TEST(Stamps, ABlockOfAnotherPlaceWriteOrFileIsNamed) {
 class ScriptedEngine : public FileEngine {
  public:
   explicit ScriptedEngine(int depth, std::vector<std::int64_t> results = {})
-      : depth_(depth), results_(std::move(results)) {}
+      : depth_(depth), results_(std::move(results)), begun_(static_cast<std::size_t>(depth)) {}
   std::string Flags() const override { return "scripted"; }
   bool ExactLatency() const override { return true; }
   void Run(Feed& feed) override {
@@ -235,6 +236,7 @@ class ScriptedEngine : public FileEngine {
     const auto take = [&](int slot) {
       if (const auto transfer = feed.Next(slot)) {
         in_flight.emplace_back(slot, *transfer);
+        begun_[static_cast<std::size_t>(slot)] = done_;
         seen.push_back(*transfer);
       }
     };
@@ -244,9 +246,10 @@ class ScriptedEngine : public FileEngine {
       const auto [slot, transfer] = in_flight.back();
       in_flight.pop_back();
       const auto all = static_cast<std::int64_t>(transfer.data.size());
-      feed.Done(slot, done_ < results_.size() ? results_[done_] : all,
-                static_cast<std::int64_t>(100 + done_));
-      ++done_;
+      const std::int64_t result =
+          done_ < std::ssize(results_) ? results_[static_cast<std::size_t>(done_)] : all;
+      ++done_;  // A transfer takes as long as it waits: one nanosecond a completion.
+      feed.Done(slot, result, begun_[static_cast<std::size_t>(slot)], done_);
       take(slot);
     }
   }
@@ -257,7 +260,8 @@ class ScriptedEngine : public FileEngine {
  private:
   const int depth_;
   const std::vector<std::int64_t> results_;
-  std::size_t done_ = 0;
+  std::vector<std::int64_t> begun_;
+  std::int64_t done_ = 0;
 };
 
 // A storage probe whose engine gives these results.
@@ -269,24 +273,47 @@ StorageOptions Scripted(std::vector<std::int64_t> results) {
   return options;
 }
 
-TEST(Traffic, KeepsTheDepthInFlightAndCountsEachTransferOnce) {
+TEST(Traffic, TheClockRunsOnlyWhileTheQueueIsFull) {
   std::vector<std::byte> buffers(4 * 4096);
-  Traffic traffic({.random = true, .block_bytes = 4096, .first_byte = 1 << 16, .blocks = 50},
+  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, buffers);
+  ScriptedEngine engine(4);
+  traffic.Begin(30);
+  engine.Run(traffic);
+  EXPECT_EQ(engine.most_in_flight, 4u);
+  EXPECT_EQ(engine.seen.size(), 4u + 30 + 3);  // to fill the queue, those that count, to empty it
+  EXPECT_EQ(traffic.BeginNs(), 4);
+  EXPECT_EQ(traffic.EndNs(), 34);
+  EXPECT_EQ(OperationsOf(traffic.Latency().ToHistogram()), 30);
+}
+
+TEST(Traffic, AloneInFlightEveryTransferCountsFromItsBeginning) {
+  std::vector<std::byte> buffers(4096);
+  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, buffers);
+  ScriptedEngine engine(1);
+  for (const std::int64_t begin : {0, 30}) {
+    traffic.Begin(30);
+    engine.Run(traffic);
+    EXPECT_EQ(traffic.BeginNs(), begin);
+    EXPECT_EQ(traffic.EndNs(), begin + 30);
+  }
+  EXPECT_EQ(engine.seen.size(), 60u);
+}
+
+TEST(Traffic, VisitsItsPartOfTheFileOnceAPass) {
+  std::vector<std::byte> buffers(4 * 4096);
+  Traffic traffic({.random = true, .block_bytes = 4096, .first_byte = 1 << 16, .blocks = 64},
                   buffers);
   ScriptedEngine engine(4);
   traffic.Begin(30);
   engine.Run(traffic);
   traffic.Begin(20);
   engine.Run(traffic);
-  EXPECT_EQ(engine.most_in_flight, 4u);
-  EXPECT_EQ(traffic.Finished(), 50);
-  EXPECT_TRUE(traffic.Failures().empty());
+  EXPECT_EQ(traffic.Finished(), 64);
   std::set<std::int64_t> offsets;
   for (const Transfer& transfer : engine.seen) offsets.insert(transfer.offset);
-  EXPECT_EQ(offsets.size(), 50u);
+  EXPECT_EQ(offsets.size(), 64u);
   EXPECT_EQ(*offsets.begin(), 1 << 16);
-  EXPECT_EQ(*offsets.rbegin(), (1 << 16) + 49 * 4096);
-  EXPECT_EQ(OperationsOf(traffic.Latency().ToHistogram()), 50);
+  EXPECT_EQ(*offsets.rbegin(), (1 << 16) + 63 * 4096);
 }
 
 TEST(Traffic, BeginsNoMoreAfterAFailureAndLetsTheRestEnd) {
@@ -339,9 +366,9 @@ class FaultyEngine : public FileEngine, private Feed {
     if (transfer->write && lose_writes_) transfer->write = false;
     return transfer;
   }
-  void Done(int slot, std::int64_t result, std::int64_t latency_ns) override {
+  void Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) override {
     if (fault_) fault_(last_[static_cast<std::size_t>(slot)]);
-    feed_->Done(slot, result, latency_ns);
+    feed_->Done(slot, result, begin_ns, end_ns);
   }
 
   std::unique_ptr<FileEngine> engine_;
@@ -380,8 +407,8 @@ TEST(Storage, AWriteThatNeverReachesTheFileIsWrong) {
       Prepare({.storage_path = folder.Path()}, Faulty(true, {}), Pattern("randwrite"));
   workload->Run(100);
   const Checked checked = workload->Verify();
-  EXPECT_EQ(checked.checked, 100);
-  EXPECT_EQ(checked.wrong, 100);
+  EXPECT_EQ(checked.checked, 8 + 100 + 7);
+  EXPECT_EQ(checked.wrong, checked.checked);
   EXPECT_THAT(checked.what.value_or(""), HasSubstr("not of write"));
 }
 
@@ -448,8 +475,43 @@ TEST(Storage, SeveralJobsShareTheWorkAndTheFile) {
   const auto workload = Prepare({.storage_path = folder.Path()}, Small(), params);
   workload->Run(301);
   const Checked checked = workload->Verify();
-  EXPECT_EQ(checked.checked, 301);
+  EXPECT_EQ(checked.checked, 301 + 3 * (8 + 7));
+  EXPECT_EQ(OperationsOf(workload->Histograms().at("latency_s")), 301);
   EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
+}
+
+TEST(Storage, FewerIterationsThanJobsStillTakeTime) {
+  const TemporaryFolder folder;
+  Params params = Pattern("randread", 4096, 1);
+  params["jobs"] = std::int64_t{3};
+  const auto workload = Prepare({.storage_path = folder.Path()}, Small(), params);
+  for (int i = 0; i < 3; ++i) {
+    const Batch batch = workload->Run(2);
+    EXPECT_GT(batch.time.count(), 0);
+    EXPECT_LT(batch.time.count(), 1);
+  }
+}
+
+TEST(Storage, TheEngineMakesARecordOfIt) {
+  const TemporaryFolder folder;
+  const Probe probe = StorageProbe({.storage_path = folder.Path()}, Small());
+  Observer observer;
+  const std::vector<Record> records =
+      Measure(probe.unfold(With(probe, Pattern("randwrite"))),
+              {.rounds = 2, .max_case = Seconds(0.2), .min_samples = 3, .min_visit = Seconds(0.02)},
+              observer);
+  ASSERT_EQ(records.size(), 1u);
+  const Record& record = records.front();
+  EXPECT_EQ(record.status, Status::kOk) << record.reason;
+  ASSERT_EQ(record.rounds.size(), 2u);
+  for (const Visit& visit : record.rounds) {
+    EXPECT_GE(visit.batch, 4 * 8);
+    EXPECT_EQ(visit.stable_time_s.size(), visit.time_s.size());
+  }
+  EXPECT_EQ(record.storage, 0);
+  EXPECT_GT(OperationsOf(record.histograms.at("latency_s")), 0);
+  ASSERT_TRUE(record.verify);
+  EXPECT_EQ(record.verify->wrong, 0);
 }
 
 TEST(Storage, CasesOfARunShareOneFile) {
