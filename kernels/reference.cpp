@@ -245,30 +245,41 @@ Checked GemmCheck::Check(Tensor a, Tensor c, const ParallelFor& parallel) const 
   return checked;
 }
 
-std::vector<double> ReferenceAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
-                                       std::int64_t batch, std::int64_t head, std::int64_t query) {
+AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
+                                std::int64_t batch, std::int64_t head, std::int64_t query) {
   const std::int64_t d_qk = attention.head_dim_qk;
   const std::int64_t d_v = attention.head_dim_v;
   const std::int64_t head_kv = head / (attention.heads_q / attention.heads_kv);
-  const std::int64_t q_row = (batch * attention.heads_q + head) * attention.seq_q + query;
-  const std::int64_t kv_row = (batch * attention.heads_kv + head_kv) * attention.seq_kv;
+  const std::int64_t first_key = (batch * attention.heads_kv + head_kv) * attention.seq_kv;
   const KeyRange keys = KeysSeen(attention, query);
 
-  std::vector<double> scores;
+  AttentionRow row = {.values = std::vector<double>(At(d_v)),
+                      .spread = std::vector<double>(At(d_v))};
+  if (keys.first == keys.last) return row;
+
+  std::vector<double> one_q(At(d_qk));
+  std::vector<double> one_k(At(d_qk));
+  q.Read(((batch * attention.heads_q + head) * attention.seq_q + query) * d_qk, d_qk, one_q.data());
+  std::vector<double> weights;
   for (std::int64_t j = keys.first; j < keys.last; ++j) {
-    double dot = 0;
-    for (std::int64_t d = 0; d < d_qk; ++d) dot += q[q_row * d_qk + d] * k[(kv_row + j) * d_qk + d];
-    scores.push_back(dot / std::sqrt(static_cast<double>(d_qk)));
+    k.Read((first_key + j) * d_qk, d_qk, one_k.data());
+    const double dot = std::inner_product(one_q.begin(), one_q.end(), one_k.begin(), 0.0);
+    weights.push_back(dot / std::sqrt(static_cast<double>(d_qk)));
   }
-  std::vector<double> row(At(d_v));
-  if (scores.empty()) return row;
-  const double largest = *std::max_element(scores.begin(), scores.end());
+  const double largest = *std::max_element(weights.begin(), weights.end());
   double total = 0;
-  for (double& score : scores) total += score = std::exp(score - largest);
+  for (double& weight : weights) total += weight = std::exp(weight - largest);
+
+  std::vector<double> one_v(At(d_v));
   for (std::int64_t j = keys.first; j < keys.last; ++j) {
-    const double weight = scores[At(j - keys.first)] / total;
-    for (std::int64_t d = 0; d < d_v; ++d) row[At(d)] += weight * v[(kv_row + j) * d_v + d];
+    v.Read((first_key + j) * d_v, d_v, one_v.data());
+    for (std::int64_t d = 0; d < d_v; ++d) {
+      const double term = weights[At(j - keys.first)] / total * one_v[At(d)];
+      row.values[At(d)] += term;
+      row.spread[At(d)] += term * term;
+    }
   }
+  for (double& spread : row.spread) spread = std::sqrt(spread);
   return row;
 }
 
@@ -291,18 +302,19 @@ Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
     for (std::int64_t s = begin; s < end; ++s) {
       const std::int64_t row = sampled[At(s)];
       const std::int64_t head = row / attention.seq_q;
-      const std::vector<double> right =
+      const AttentionRow right =
           ReferenceAttention(attention, q, k, v, head / attention.heads_q, head % attention.heads_q,
                              row % attention.seq_q);
-      double scale = 0;
-      for (const double value : right) scale = std::max(scale, std::fabs(value));
       o.Read(row * d_v, d_v, answer.data());
       for (std::int64_t d = 0; d < d_v; ++d) {
-        found[At(s)].Hold(answer[At(d)], right[At(d)], scale, tolerance * scale,
+        const double value = right.values[At(d)];
+        const double unit = std::max(std::fabs(value), right.spread[At(d)]);
+        found[At(s)].Hold(answer[At(d)], value, unit, tolerance * unit,
                           [&] { return name(row, d); });
       }
     }
   });
+
   // An output is a weighted mean of the values that its query sees.
   const std::int64_t heads_kv = attention.batch * attention.heads_kv;
   std::vector<double> least(At(heads_kv * d_v), 0.0);

@@ -56,14 +56,20 @@ class GemmCheck {
   double b_rms_ = 0;
 };
 
-// One row of the output, all of zeros where the query sees no key. Tensors lie batch, head,
-// sequence, element; query head h reads key-value head h / (heads_q / heads_kv).
-std::vector<double> ReferenceAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
-                                       std::int64_t batch, std::int64_t head, std::int64_t query);
+// One row of the output, all zeros where the query sees no key, and for each element the root of
+// the squares of the terms that it is the sum of. Tensors lie batch, head, sequence, element; query
+// head h reads key-value head h / (heads_q / heads_kv).
+struct AttentionRow {
+  std::vector<double> values = {};
+  std::vector<double> spread = {};
+};
+AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
+                                std::int64_t batch, std::int64_t head, std::int64_t query);
 
 // Holds 64 random rows of `o`, or all where there are few, against the reference: an error is
-// relative to the largest element of its row and may be `tolerance`. Every element is held against
-// the range of the values that it is a weighted mean of; queries without keys must give zeros.
+// relative to the larger of the element and its spread, to which independent roundings of the terms
+// add up, and may be `tolerance`. Every element is held against the range of the values that it is
+// a weighted mean of; queries without keys must give zeros.
 Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v, Tensor o,
                        double tolerance, std::uint64_t seed, const ParallelFor& parallel);
 

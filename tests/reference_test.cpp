@@ -211,7 +211,8 @@ struct Tiny {
   double Out(std::int64_t query) const {
     return ReferenceAttention(attention, {.format = Format::kF32, .data = q.data()},
                               {.format = Format::kF32, .data = k.data()},
-                              {.format = Format::kF32, .data = v.data()}, 0, 0, query)[0];
+                              {.format = Format::kF32, .data = v.data()}, 0, 0, query)
+        .values[0];
   }
 };
 
@@ -245,11 +246,11 @@ TEST(Reference, AttentionDividesByTheRootOfTheHeadDimension) {
   const std::vector<float> k = {2, 0, 0, 0, 0, 0, 0, 0};
   const std::vector<float> v = {1, 0};
   const Attention attention = {.seq_q = 1, .seq_kv = 2, .head_dim_qk = 4, .head_dim_v = 1};
-  const std::vector<double> row =
-      ReferenceAttention(attention, {.format = Format::kF32, .data = q.data()},
-                         {.format = Format::kF32, .data = k.data()},
-                         {.format = Format::kF32, .data = v.data()}, 0, 0, 0);
-  EXPECT_DOUBLE_EQ(row[0], std::exp(1.0) / (std::exp(1.0) + 1));  // 2 · 1 / √4 = 1
+  const AttentionRow row = ReferenceAttention(attention, {.format = Format::kF32, .data = q.data()},
+                                              {.format = Format::kF32, .data = k.data()},
+                                              {.format = Format::kF32, .data = v.data()}, 0, 0, 0);
+  EXPECT_DOUBLE_EQ(row.values[0], std::exp(1.0) / (std::exp(1.0) + 1));  // 2 · 1 / √4 = 1
+  EXPECT_DOUBLE_EQ(row.spread[0], row.values[0]);
 }
 
 TEST(Reference, AQueryWithoutKeysGivesZero) {
@@ -269,7 +270,8 @@ TEST(Reference, GroupsOfQueryHeadsShareAKeyValueHead) {
   const auto out = [&](std::int64_t head) {
     return ReferenceAttention(attention, {.format = Format::kF32, .data = ones.data()},
                               {.format = Format::kF32, .data = ones.data()},
-                              {.format = Format::kF32, .data = v.data()}, 0, head, 0)[0];
+                              {.format = Format::kF32, .data = v.data()}, 0, head, 0)
+        .values[0];
   };
   EXPECT_EQ(out(0), 10);
   EXPECT_EQ(out(1), 10);
@@ -295,7 +297,7 @@ TEST(AttentionCheck, AWrongElementIsFoundWhereItIs) {
   const Tensor tv = {.format = Format::kF32, .data = v.data()};
   for (std::int64_t row = 0; row < 20; ++row) {
     const std::vector<double> right =
-        ReferenceAttention(attention, tq, tk, tv, row / 10, row / 5 % 2, row % 5);
+        ReferenceAttention(attention, tq, tk, tv, row / 10, row / 5 % 2, row % 5).values;
     o[static_cast<std::size_t>(row * 2)] = static_cast<float>(right[0]);
     o[static_cast<std::size_t>(row * 2 + 1)] = static_cast<float>(right[1]);
   }
