@@ -94,11 +94,12 @@ TEST(OneDnn, ColdOperandsRotateOverThreeLastLevelCaches) {
   EXPECT_GE(std::get<std::int64_t>(facts.at("rotation_bytes")), 3 * LastLevelCacheBytes());
   const std::int64_t sets = std::get<std::int64_t>(facts.at("rotation_sets"));
   ASSERT_GT(sets, 2);
-  // Each set is an operand of its own: all of them give the right answer.
-  for (std::int64_t i = 0; i <= sets; ++i) {
-    workload->Run(1);
-    ASSERT_EQ(workload->Verify().wrong, 0) << i;
-  }
+  // Each set is used, and gives the right answer.
+  workload->Run(1);
+  EXPECT_EQ(workload->Verify().wrong, 0);
+  workload->Run(sets - 1);
+  const Checked checked = workload->Verify();
+  EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
 }
 
 TEST(OneDnn, WarmUsesOneSetAndWeightsColdRotatesWeightsAlone) {
