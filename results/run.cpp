@@ -89,6 +89,7 @@ std::string BrokenReference(const Run& run) {
   const auto outside = [](int index, const auto& list) {
     return index < 0 || static_cast<std::size_t>(index) >= list.size();
   };
+  if (run.nodes.empty()) return "has no node";
   for (const RankPlace& place : run.ranks) {
     if (outside(place.node, run.nodes)) {
       return fmt::format("places rank {} on node {} of {}", place.rank, place.node,

@@ -202,6 +202,7 @@ struct Journal::State {
   std::string path;
   std::string part;
   File journal;
+  Run header = {};
   std::int64_t size = 0;  // of whole lines in the file
   std::string pending;
   bool hold = false;
@@ -215,6 +216,11 @@ Journal::Journal(const std::string& path, const Run& header) {
                     "another --out",
                     path));
   }
+  Run first = header;
+  first.records.clear();
+  if (const std::string broken = BrokenReference(first); !broken.empty()) {
+    throw Error(fmt::format("this run {}, so its file could not be read; name every node", broken));
+  }
   state_ = std::make_unique<State>(path);
   if (!state_->journal.IsOpen()) {
     if (errno == EEXIST) {
@@ -225,9 +231,8 @@ Journal::Journal(const std::string& path, const Run& header) {
     }
     FailToWrite(state_->part, errno, "");
   }
-  Run first = header;
-  first.records.clear();
   state_->pending = RunToJson(first);
+  state_->header = std::move(first);
   try {
     state_->Flush();
     if (!SyncFolder(path)) FailToWrite(state_->part, errno, "");
@@ -247,6 +252,12 @@ Journal::~Journal() {
 }
 
 void Journal::Append(const Record& record, int round) {
+  // A file that no reader would take is found out at the first visit, not after the last.
+  state_->header.records = {record};
+  if (const std::string broken = BrokenReference(state_->header); !broken.empty()) {
+    throw Error(fmt::format("this run {} ({}), so its file could not be read; name every node",
+                            broken, record.probe));
+  }
   std::size_t& written = state_->rounds_written[RecordKey(record)];
   Record newest = record;
   const std::size_t old = std::min(written, newest.rounds.size());

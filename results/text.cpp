@@ -101,8 +101,8 @@ Params Usual(const std::string& probe, const std::string& dtype) {
     usual["window"] = std::int64_t{0};
   } else if (probe == "headline") {
     usual = kernel;
-    usual["acc"] = acc;
-    usual["regime"] = "sustained";
+    usual["dtype"] = "bf16";
+    usual["tokens"] = std::int64_t{512};
   } else if (probe == "peak" || probe == "memory") {
     usual["scope"] = "node";
   } else if (probe == "storage") {
@@ -245,8 +245,10 @@ std::string CaseLabel(const std::string& probe, const Params& params) {
   if (probe == "gemm") {
     label = fmt::format("{} {} x {} x {}", words.Text("dtype"), words.Text("m"), words.Text("n"),
                         words.Text("k"));
-  } else if (probe == "peak" || probe == "headline") {
+  } else if (probe == "peak") {
     label = words.Text("dtype");
+  } else if (probe == "headline") {
+    label = words.Text("name");
   } else if (probe == "memory") {
     label = fmt::format("{} {}", words.Text("pattern"), words.Size("bytes"));
   } else if (probe == "storage") {

@@ -215,6 +215,10 @@ TEST(Json, IndicesPointAtSomething) {
   EXPECT_THAT(Refusal("/records/0/rounds/0/telemetry/0/unit", 5), HasSubstr("unit 5 of 2"));
 }
 
+TEST(Json, ThereIsAtLeastOneNode) {
+  EXPECT_THAT(Refusal("/nodes", Json::array()), HasSubstr("has no node"));
+}
+
 TEST(Json, HostileTextIsRefusedInOneSentence) {
   EXPECT_THAT(RefusalOf(""), HasSubstr("x.json: this isn't JSON"));
   EXPECT_THAT(RefusalOf("{\"format\":"), HasSubstr("this isn't JSON"));

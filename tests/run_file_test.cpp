@@ -241,6 +241,16 @@ TEST_F(RunFile, ABadPathFailsBeforeMeasuring) {
               HasSubstr("Not a directory; choose another file with --out"));
 }
 
+TEST_F(RunFile, ARunThatCouldNotBeReadBackIsFoundOutAtOnce) {
+  assay::Run one_node = Header();
+  one_node.nodes.resize(1);
+  EXPECT_THAT(SentenceOf([&] { Journal(path_, one_node); }), HasSubstr("rank 1 on node 1 of 1"));
+  one_node.ranks.resize(1);
+  Journal journal(path_, one_node);
+  EXPECT_THAT(SentenceOf([&] { journal.Append(SampleGemm(), 1); }),
+              HasSubstr("on node 1 of 1 (gemm), so its file could not be read"));
+}
+
 TEST_F(RunFile, NothingIsWrittenOver) {
   Write(path_, "precious");
   EXPECT_THAT(SentenceOf([&] { Journal(path_, Header()); }), HasSubstr("never written over"));

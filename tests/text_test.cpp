@@ -175,6 +175,16 @@ TEST(Text, TheOtherProbesSayWhatMakesThemDiffer) {
             "f32 1 MiB, 8 ranks, nodes 2");
 }
 
+TEST(Text, AHeadlineIsItsName) {
+  const Params headline = {{"name", "bf16-cpu/1"}, {"tokens", std::int64_t{512}},
+                           {"dtype", "bf16"},      {"cache", "cold"},
+                           {"inputs", "normal"},   {"regime", "burst"},
+                           {"algo", "default"},    {"scope", "node"}};
+  EXPECT_EQ(CaseLabel("headline", headline), "bf16-cpu/1");
+  EXPECT_EQ(CaseLabel("headline", With(headline, "tokens", std::int64_t{16})),
+            "bf16-cpu/1, tokens 16");
+}
+
 TEST(Text, ACaseThatIsNotKnownIsNamedByItsParams) {
   EXPECT_EQ(CaseLabel("fabric", {{"bytes", std::int64_t{8}}, {"mode", "latency"}}),
             "bytes=8,mode=latency");
