@@ -55,18 +55,31 @@ double BetaFraction(double x, double a, double b) {
     d = 1 / away_from_zero(1 + odd * d);
     c = away_from_zero(1 + odd / c);
     value *= d * c;
-    if (std::abs(d * c - 1) < 1e-16) break;
+    if (std::abs(d * c - 1) < 1e-15) break;
   }
   return value;
 }
 
+// Abramowitz and Stegun 26.7.2, and the normal density where StudentTail is the normal one's.
+double StudentDensity(double t, double degrees_of_freedom) {
+  const double pi = std::acos(-1.0);
+  if (degrees_of_freedom > 1e6) return std::exp(-t * t / 2) / std::sqrt(2 * pi);
+  const double n = degrees_of_freedom;
+  return std::exp(LogGammaHalfStep(n / 2) - (n + 1) / 2 * std::log1p(t * t / n)) /
+         std::sqrt(n * pi);
+}
+
+// With n - 1; 0 for one value.
 double Variance(std::span<const double> values) {
-  const double deviation = StandardDeviation(values);
-  return deviation * deviation;
+  if (values.size() < 2) return 0;
+  const double mean = Mean(values);
+  double sum = 0;
+  for (const double value : values) sum += (value - mean) * (value - mean);
+  return sum / static_cast<double>(values.size() - 1);
 }
 
 double StandardError(std::span<const double> values) {
-  return StandardDeviation(values) / std::sqrt(static_cast<double>(values.size()));
+  return std::sqrt(Variance(values) / static_cast<double>(values.size()));
 }
 
 // What Welch's test needs of two samples: the difference b - a, its standard error and the
@@ -111,12 +124,16 @@ Reach BootstrapReach(double confidence, const Resample& resample) {
     if (std::isfinite(value)) t.push_back(value);
   }
   if (t.empty()) return {};
-  std::sort(t.begin(), t.end());
   const auto tail = static_cast<std::size_t>(
       std::floor((1 - confidence) / 2 * static_cast<double>(t.size() + 1)));
   const std::size_t k = std::clamp<std::size_t>(tail, 1, t.size());
+  const auto at = [&](std::size_t rank) {
+    const auto place = t.begin() + static_cast<std::ptrdiff_t>(rank);
+    std::nth_element(t.begin(), place, t.end());
+    return *place;
+  };
   // The upper quantile of t* is how far the estimate may lie above the truth.
-  return {.down = std::max(0.0, t[t.size() - k]), .up = std::max(0.0, -t[k - 1])};
+  return {.down = std::max(0.0, at(t.size() - k)), .up = std::max(0.0, -at(k - 1))};
 }
 
 void Draw(SplitMix64& random, std::span<const double> from, std::vector<double>& into) {
@@ -157,13 +174,7 @@ double Percentile(std::span<const double> values, double p) {
       std::clamp(rank - 1, 0.0, static_cast<double>(sorted.size() - 1)))];
 }
 
-double StandardDeviation(std::span<const double> values) {
-  if (values.size() < 2) return 0;
-  const double mean = Mean(values);
-  double sum = 0;
-  for (const double value : values) sum += (value - mean) * (value - mean);
-  return std::sqrt(sum / static_cast<double>(values.size() - 1));
-}
+double StandardDeviation(std::span<const double> values) { return std::sqrt(Variance(values)); }
 
 // P(|T| > t) = I_x(df/2, 1/2) with x = df / (df + t²) (https://dlmf.nist.gov/8.17.E2 and
 // Abramowitz and Stegun 26.7.1), where I is the regularised incomplete beta function.
@@ -187,18 +198,25 @@ double StudentTail(double t, double degrees_of_freedom) {
   return 1 - front * BetaFraction(y, b, a) / b;
 }
 
+// Newton's method for log P(|T| > t) over log t, whose slope is -2 t density / tail, within the
+// bracket known so far.
 double StudentT(double confidence, double degrees_of_freedom) {
   assert(confidence > 0 && confidence < 1);
-  const double tail = 1 - confidence;
+  const double wanted = 1 - confidence;
   double low = 0;
-  double high = 1;
-  while (StudentTail(high, degrees_of_freedom) > tail) high *= 2;
-  while (high - low > 1e-15 * high) {
-    const double middle = (low + high) / 2;
-    if (middle <= low || middle >= high) break;
-    (StudentTail(middle, degrees_of_freedom) > tail ? low : high) = middle;
+  double high = std::numeric_limits<double>::infinity();
+  double t = 2;
+  for (int i = 0; i < 200; ++i) {
+    const double tail = StudentTail(t, degrees_of_freedom);
+    (tail > wanted ? low : high) = t;
+    const double slope = 2 * t * StudentDensity(t, degrees_of_freedom) / tail;
+    double next = t * std::exp(std::log(tail / wanted) / slope);
+    if (!(low <= next && next <= high)) next = std::isinf(high) ? 2 * t : (low + high) / 2;
+    const bool close = std::abs(next - t) <= 1e-13 * t;
+    t = next;
+    if (close) break;
   }
-  return (low + high) / 2;
+  return t;
 }
 
 double LagOneAutocorrelation(std::span<const double> values) {
@@ -262,7 +280,8 @@ double RatioPValue(std::span<const double> a, std::span<const double> b, double 
 
 std::optional<std::string> StopAfter(int rounds, double half_width, double ci) {
   const bool looks = rounds == 5 || rounds == 8 || rounds == 12 || rounds >= 20;
-  if (looks && half_width <= ci) return "ci";
+  const double asked = rounds < 8 ? ci / 1.5 : rounds < 12 ? ci / 1.25 : ci;
+  if (looks && half_width <= asked) return "ci";
   if (rounds >= 20) return "rounds";
   return std::nullopt;
 }

@@ -147,12 +147,15 @@ TEST(Stats, EqualSidesDoNotDiffer) {
   EXPECT_EQ(RatioInterval(same, same).high, 1);
 }
 
-TEST(Stats, ACaseStopsOnlyAtALook) {
+TEST(Stats, ACaseStopsOnlyAtALookAndTheEarlierTheMoreIsAsked) {
   EXPECT_FALSE(StopAfter(4, 0.001, 0.01).has_value());
-  EXPECT_EQ(StopAfter(5, 0.001, 0.01), "ci");
-  EXPECT_FALSE(StopAfter(5, 0.02, 0.01).has_value());
   EXPECT_FALSE(StopAfter(6, 0.001, 0.01).has_value());
-  EXPECT_EQ(StopAfter(8, 0.01, 0.01), "ci");
+  EXPECT_EQ(StopAfter(5, 0.0066, 0.01), "ci");
+  EXPECT_FALSE(StopAfter(5, 0.0067, 0.01).has_value());
+  EXPECT_EQ(StopAfter(8, 0.0079, 0.01), "ci");
+  EXPECT_FALSE(StopAfter(8, 0.0081, 0.01).has_value());
+  EXPECT_EQ(StopAfter(12, 0.01, 0.01), "ci");
+  EXPECT_EQ(StopAfter(20, 0.01, 0.01), "ci");
   EXPECT_EQ(StopAfter(20, 0.02, 0.01), "rounds");
 }
 
