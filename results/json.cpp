@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "results/error.h"
+#include "results/figures.h"
 #include "results/text.h"
 
 namespace assay {
@@ -665,8 +666,59 @@ Json ToJson(const Interval& interval) {
           {"level", interval.level}};
 }
 
+Json ToJson(const std::optional<Interval>& interval) {
+  return interval ? ToJson(*interval) : Json(nullptr);
+}
+
 Json ToJson(const Side& side) {
   return {{"names", side.names}, {"offer", Writer::ToJson(side.offer)}};
+}
+
+Json ToJson(const std::vector<Side>& sides) {
+  Json json = Json::array();
+  for (const Side& side : sides) json.push_back(ToJson(side));
+  return json;
+}
+
+Json ToJson(const std::vector<Cost>& costs) {
+  Json json = Json::array();
+  for (const Cost& cost : costs) {
+    json.push_back({{"name", cost.name}, {"label", cost.label}, {"usd", cost.usd}});
+  }
+  return json;
+}
+
+Json ToJson(const std::optional<NodeFigure>& node) {
+  if (!node) return nullptr;
+  return {{"together", node->together.value},
+          {"slowest_alone", Writer::ToJson(node->slowest_alone)},
+          {"sum_alone", Writer::ToJson(node->sum_alone)}};
+}
+
+Json FiguresOf(const Run& run, const Record& record, const std::optional<double>& usd_per_hour) {
+  const std::optional<Rate> speed = Speed(record);
+  const std::optional<Rate> stable = StableSpeed(record);
+  return {{"probe", record.probe},
+          {"case", CaseLabel(record.probe, record.params)},
+          {"key", MatchKey(record)},
+          {"backend", record.backend},
+          {"status", ToText(record.status)},
+          {"reason", record.reason},
+          {"remedy", record.remedy},
+          {"complete", record.complete},
+          {"rounds", record.rounds.size()},
+          {"median_s", Writer::ToJson(MedianTime(record))},
+          {"mean_s", Writer::ToJson(MeanTime(record))},
+          {"mean_to_median", Writer::ToJson(MeanToMedian(record))},
+          {"speed", speed ? Json(speed->value) : Json(nullptr)},
+          {"unit", speed ? Json(speed->unit) : Json(nullptr)},
+          {"interval", ToJson(SpeedInterval(record))},
+          {"of_here", Writer::ToJson(OfHere(record))},
+          {"busbw", Writer::ToJson(BusBandwidth(record))},
+          {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
+          {"node", ToJson(NodeFigureOf(run, record))},
+          {"used", Writer::ToJson(PartUsed(run, DeviceKind(record)))},
+          {"costs", usd_per_hour ? ToJson(Costs(record, *usd_per_hour)) : Json::array()}};
 }
 
 }  // namespace
@@ -705,20 +757,47 @@ Record RecordFromJson(std::string_view text, const std::string& source) {
   return record;
 }
 
+std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer) {
+  const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
+  Json cases = Json::array();
+  for (const Record& record : run.records) cases.push_back(FiguresOf(run, record, usd_per_hour));
+  const Headline headline = HeadlineOf(run);
+  const Json json = {
+      {"format", "assay-figures"},
+      {"version", 1},
+      {"run", run.id},
+      {"complete", run.complete},
+      {"division", DivisionOf(run)},
+      {"offer", Writer::ToJson(offer)},
+      {"usd_per_hour", Writer::ToJson(usd_per_hour)},
+      {"headline",
+       {{"name", headline.name},
+        {"case", headline.record == nullptr ? Json(nullptr) : Json(MatchKey(*headline.record))},
+        {"absent", headline.absent}}},
+      {"cases", std::move(cases)}};
+  return Dump(json);
+}
+
 std::string ComparisonToJson(const Comparison& comparison) {
   Json cases = Json::array();
   for (const CompareRow& row : comparison.rows) {
     cases.push_back({{"probe", row.probe},
+                     {"case", CaseLabel(row.probe, row.params)},
                      {"backend", row.backend},
                      {"params", Writer::ToJson(row.params)},
                      {"baseline", row.baseline},
                      {"candidate", row.candidate},
                      {"unit", row.unit},
                      {"change", ToJson(row.change)},
+                     {"confidence", row.confidence},
+                     {"margin", row.margin},
                      {"verdict", ToText(row.verdict)},
                      {"resolution", row.resolution},
                      {"more_runs", Writer::ToJson(row.more_runs)},
                      {"per_usd_change", Writer::ToJson(row.per_usd_change)},
+                     {"per_usd_envelope", ToJson(row.per_usd_envelope)},
+                     {"per_usd_verdict",
+                      row.per_usd_verdict ? Json(ToText(*row.per_usd_verdict)) : Json(nullptr)},
                      {"note", row.note}});
   }
   const Json json = {{"format", "assay-comparison"},
@@ -730,6 +809,34 @@ std::string ComparisonToJson(const Comparison& comparison) {
                      {"only_candidate", comparison.only_candidate},
                      {"differences", comparison.differences},
                      {"notes", comparison.notes}};
+  return Dump(json);
+}
+
+std::string RankingToJson(const Ranking& ranking) {
+  Json cases = Json::array();
+  for (const RankedCase& ranked : ranking.cases) {
+    Json entries = Json::array();
+    for (const RankEntry& entry : ranked.entries) {
+      entries.push_back({{"side", entry.side},
+                         {"backend", entry.backend},
+                         {"speed", entry.speed},
+                         {"by_speed", entry.by_speed},
+                         {"usd", Writer::ToJson(entry.usd)},
+                         {"by_usd", Writer::ToJson(entry.by_usd)},
+                         {"note", entry.note}});
+    }
+    cases.push_back({{"probe", ranked.probe},
+                     {"case", CaseLabel(ranked.probe, ranked.params)},
+                     {"params", Writer::ToJson(ranked.params)},
+                     {"unit", ranked.unit},
+                     {"cost_label", ranked.cost_label},
+                     {"entries", std::move(entries)}});
+  }
+  const Json json = {{"format", "assay-ranking"},
+                     {"version", 1},
+                     {"sides", ToJson(ranking.sides)},
+                     {"cases", std::move(cases)},
+                     {"notes", ranking.notes}};
   return Dump(json);
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,7 +22,10 @@ Run RunFromJson(std::string_view text, const std::string& source);
 std::string RecordToJson(const Record& record);
 Record RecordFromJson(std::string_view text, const std::string& source);
 
+// What is printed, at full precision: every figure of results/METRICS.md by the name it has there.
+std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer);
 std::string ComparisonToJson(const Comparison& comparison);
+std::string RankingToJson(const Ranking& ranking);
 
 // {"a": {"b": 1}, "c": ["x"]} -> {"a.b": "1", "c.0": "x"}: for small replies of metadata services.
 // Throws Error for what isn't JSON, deeper than 16 or larger than 64 KiB.

@@ -11,6 +11,7 @@
 
 #include "results/csv.h"
 #include "results/figures.h"
+#include "results/price.h"
 #include "results/text.h"
 
 namespace assay {
@@ -230,23 +231,24 @@ std::string MachineText(const Side& side) {
   return text;
 }
 
-std::string PriceText(const std::optional<Offer>& offer) {
+std::string PriceText(const std::optional<Offer>& offer, std::string_view today) {
   if (!offer || !offer->usd_per_hour) return "no price";
-  std::string text = fmt::format("{}/h a node, {}, price of {}", Usd(*offer->usd_per_hour),
-                                 Clean(offer->purchase), Clean(offer->price_date));
+  std::string text =
+      fmt::format("{}/h a node, {}, price of {}", Usd(*offer->usd_per_hour), Clean(offer->purchase),
+                  Clean(today.empty() ? offer->price_date : PriceAge(*offer, today)));
   if (offer->usd_low && offer->usd_high) {
     text += fmt::format(" (range {} to {})", Usd(*offer->usd_low), Usd(*offer->usd_high));
   }
   return text;
 }
 
-std::string SideText(const Side& side) {
+std::string SideText(const Side& side, std::string_view today) {
   std::string names;
   for (std::size_t i = 0; i < std::min<std::size_t>(side.names.size(), 3); ++i) {
     names += (i == 0 ? "" : ", ") + Clean(side.names[i]);
   }
   if (side.names.size() > 3) names += fmt::format(" and {} more", side.names.size() - 3);
-  return fmt::format("{}  {}  {}", names, MachineText(side), PriceText(side.offer));
+  return fmt::format("{}  {}  {}", names, MachineText(side), PriceText(side.offer, today));
 }
 
 bool IsLarge(const CompareRow& row) { return std::abs(row.change.estimate - 1) > 0.10; }
@@ -407,9 +409,10 @@ std::string RunTableRow(const Run& run, const Record& record, const std::optiona
   return LineOf(RunColumns(), StreamingWidths(), RunRow(run, record, offer), colour);
 }
 
-std::string ComparisonTable(const Comparison& comparison, bool colour) {
-  std::string text = fmt::format("baseline   {}\ncandidate  {}\n", SideText(comparison.baseline),
-                                 SideText(comparison.candidate));
+std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today) {
+  std::string text =
+      fmt::format("baseline   {}\ncandidate  {}\n", SideText(comparison.baseline, today),
+                  SideText(comparison.candidate, today));
   text += Lines("note: ", comparison.notes);
   const std::string level = CommonLevel(comparison);
   text += fmt::format("intervals: 95 %, Holm-adjusted over the cases{}{}\n\n",
@@ -509,9 +512,9 @@ std::string ComparisonCsv(const Comparison& comparison) {
   return text;
 }
 
-std::string RankingTable(const Ranking& ranking, bool colour) {
+std::string RankingTable(const Ranking& ranking, bool colour, std::string_view today) {
   std::string text;
-  for (const Side& side : ranking.sides) text += SideText(side) + '\n';
+  for (const Side& side : ranking.sides) text += SideText(side, today) + '\n';
   text += Lines("note: ", ranking.notes) + "equal ranks are statistically tied\n";
   const std::vector<Column> columns = {{.heading = "rank", .to_the_right = true},
                                        {.heading = "speed", .to_the_right = true},

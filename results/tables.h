@@ -24,11 +24,12 @@ std::string RunTableHeading();
 std::string RunTableRow(const Run& run, const Record& record, const std::optional<Offer>& offer,
                         bool colour);
 
-// What is compared, what has to be known about it, a row a case, and what that amounts to.
-std::string ComparisonTable(const Comparison& comparison, bool colour);
+// What is compared, what has to be known about it, a row a case, and what that amounts to. The age
+// of the prices is told where `today` (2026-11-22) is given.
+std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today = {});
 // A line a case, every figure at full precision.
 std::string ComparisonCsv(const Comparison& comparison);
 
-std::string RankingTable(const Ranking& ranking, bool colour);
+std::string RankingTable(const Ranking& ranking, bool colour, std::string_view today = {});
 
 }  // namespace assay

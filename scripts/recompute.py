@@ -1,0 +1,737 @@
+#!/usr/bin/env python3
+"""Recomputes every figure that assay prints from the result files, as results/METRICS.md defines it.
+
+  recompute.py FIGURES RESULT                        FIGURES: assay report --json RESULT
+  recompute.py COMPARISON --a RESULT… --b RESULT…    COMPARISON: assay compare --json …
+  recompute.py RANKING --files RESULT…               RANKING: assay compare --json A B C …
+  (with --force and --within as given to assay)
+
+Standard library only, and written from METRICS.md, not from the C++: a second pair of eyes. Exit
+status 0 if all figures agree to 1e-9 relative, 1 if one differs (each is named), 2 for wrong use.
+"""
+
+import argparse
+import csv
+import functools
+import json
+import math
+import pathlib
+import statistics
+import sys
+
+ALPHA = 1 - 0.95
+GPU_BACKENDS = {"cuda", "cublaslt", "cudnn", "nccl", "hip", "hipblaslt", "rccl"}
+COLLECTIVES = {"all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "all_to_all",
+               "gather", "scatter", "send_recv"}
+MANY_RUNS = 1000
+
+
+# --- Time, speed and dollars ---
+
+
+def all_times(record, key="time_s"):
+    return [t for visit in record.get("rounds", []) for t in visit.get(key, [])]
+
+
+def median_s(record):
+    times = all_times(record)
+    return statistics.median(times) if times else None
+
+
+def mean_s(record):
+    visits = record.get("rounds", [])
+    iterations = sum(v["batch"] * len(v["time_s"]) for v in visits)
+    if iterations == 0:
+        return None
+    return math.fsum(v["batch"] * t for v in visits for t in v["time_s"]) / iterations
+
+
+def measured(record):
+    return record["status"] in ("ok", "partial")
+
+
+def work_of(probe, params, work):
+    """W and its unit."""
+    if "flops" in work:
+        return work["flops"], "OP/s" if params.get("dtype") == "int8" else "FLOP/s"
+    if probe == "storage" and "ops" in work and params.get("block_bytes", 65536) < 65536:
+        return work["ops"], "IOPS"
+    if "bytes" in work:
+        return work["bytes"], "B/s"
+    return None, None
+
+
+def work(record):
+    return work_of(record["probe"], record["params"], record.get("work", {}))
+
+
+def rate(record, seconds):
+    amount, _ = work(record)
+    return amount / seconds if measured(record) and amount and seconds else None
+
+
+def speed(record):
+    return rate(record, median_s(record))
+
+
+def of_here(record):
+    here = record.get("here")
+    if here is None or not measured(record):
+        return None
+    amount, unit = work(record)
+    bound, bound_unit = work_of(here["probe"], here["params"], here["work"])
+    if not amount or not bound or unit != bound_unit:
+        return None
+    ratios = [(amount / statistics.median(v["time_s"])) / (bound / statistics.median(v["here_time_s"]))
+              for v in record["rounds"] if v["time_s"] and v.get("here_time_s")]
+    return statistics.fmean(ratios) if ratios else None
+
+
+def bus_bandwidth(record):
+    if record["probe"] != "all_reduce" or speed(record) is None or "ranks" not in record["params"]:
+        return None
+    n = record["params"]["ranks"]
+    return speed(record) * 2 * (n - 1) / n
+
+
+def costs(record, usd_per_hour):
+    """(name, usd) in the order of the page's table."""
+    seconds = mean_s(record)
+    if usd_per_hour is None or seconds is None or not measured(record):
+        return []
+    amounts = record.get("work", {})
+    if amounts.get("flops"):
+        per_hour = usd_per_hour / (amounts["flops"] / seconds / 1e12)
+        per_exa = usd_per_hour / 3600 * seconds / amounts["flops"] * 1e18
+        if record["params"].get("dtype") == "int8":
+            return [("usd_per_tops_hour", per_hour), ("usd_per_eop", per_exa)]
+        return [("usd_per_tflops_hour", per_hour), ("usd_per_eflop", per_exa)]
+    if not amounts.get("bytes"):
+        return []
+    per_byte = usd_per_hour / 3600 * seconds / amounts["bytes"]
+    if record["probe"] == "all_reduce":
+        return [("usd_per_tb_reduced", per_byte * 1e12)]
+    if record["probe"] == "storage":
+        done = "written" if "write" in record["params"].get("pattern", "") else "read"
+        return [(f"usd_per_tib_{done}_node", per_byte * 2**40)]
+    if record["probe"] in COLLECTIVES:
+        return []
+    return [("usd_per_tbps_hour", usd_per_hour / (amounts["bytes"] / seconds / 1e12))]
+
+
+def usd_per_hour(run, offer):
+    if not offer or not offer["offered"] or offer["usd_per_hour"] is None:
+        return None
+    return offer["usd_per_hour"] * max(1, len(run["nodes"]))
+
+
+def node_figure(run, record):
+    if record["status"] != "ok" or len(record.get("units", [])) < 2:
+        return None
+    together = rate(record, mean_s(record))
+    if together is None:
+        return None
+    alone = [rate(r, mean_s(r)) for r in run["records"]
+             if (r["probe"], r["method"], r["backend"]) ==
+             (record["probe"], record["method"], record["backend"])
+             and r["params"] == {**record["params"], "scope": "device"}]
+    alone = [r for r in alone if r is not None]
+    whole = len(alone) == len(record["units"])
+    return {"together": together, "slowest_alone": min(alone) if whole else None,
+            "sum_alone": math.fsum(alone) if whole else None}
+
+
+def headline(run):
+    accelerated = holds_accelerator(run)
+    name = "bf16-train/1" if accelerated else "bf16-cpu/1"
+    if not run["complete"]:
+        return name, None
+    for record in run["records"]:
+        if (record["probe"] == "headline" and record["params"].get("name") == name
+                and record["params"].get("algo", "default") == "default"
+                and record["status"] == "ok" and record["complete"] and len(record["rounds"]) >= 5
+                and record.get("verify", {}).get("checked", 0) > 0 and speed(record) is not None):
+            return name, match_key(record)
+    return name, None
+
+
+# --- Statistics ---
+
+
+def beta_fraction(x, a, b):
+    """The continued fraction of the incomplete beta function (DLMF 8.17.22), by Lentz's method."""
+    tiny = 1e-300
+    c, d = 1.0, 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
+    value = d
+    for m in range(1, 10000):
+        for term in (m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+                     -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))):
+            d = 1 / ((1 + term * d) or tiny)
+            c = (1 + term / c) or tiny
+            value *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    return value
+
+
+def student_tail(t, df):
+    """P(|T| > t)."""
+    t = abs(t)
+    if t == 0:
+        return 1.0
+    if math.isinf(t):
+        return 0.0
+    if df > 1e6:
+        return math.erfc(t / math.sqrt(2))
+    a, b = df / 2, 0.5
+    x, y = df / (df + t * t), t * t / (df + t * t)
+    if a < 50:
+        log_ratio = math.lgamma(a + 0.5) - math.lgamma(a)
+    else:  # the same by its asymptotic series, which keeps the digits
+        log_ratio = 0.5 * math.log(a) - 1 / (8 * a) + 1 / (192 * a**3) - 1 / (640 * a**5)
+    log_x = math.log(x) if x < 0.5 else math.log1p(-y)
+    front = math.exp(a * log_x + b * math.log(y) + log_ratio - 0.5 * math.log(math.pi))
+    if x < (a + 1) / (a + b + 2):
+        return front * beta_fraction(x, a, b) / a
+    return 1 - front * beta_fraction(y, b, a) / b
+
+
+@functools.lru_cache(maxsize=None)
+def student_t(confidence, df):
+    wanted = 1 - confidence
+    low, high = 0.0, 1.0
+    while student_tail(high, df) > wanted:
+        high *= 2
+    for _ in range(200):
+        middle = (low + high) / 2
+        if not low < middle < high:
+            break
+        if student_tail(middle, df) > wanted:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def variance(values):
+    if len(values) < 2:
+        return 0.0
+    mean = math.fsum(values) / len(values)
+    return math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
+
+
+class SplitMix64:
+    def __init__(self):
+        self.state = 1
+
+    def draw(self, values):
+        """As many as there are, with replacement."""
+        state, n, mask, drawn = self.state, len(values), 2**64 - 1, []
+        for _ in range(n):
+            state = (state + 0x9E3779B97F4A7C15) & mask
+            x = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+            x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+            drawn.append(values[(((x ^ (x >> 31)) >> 32) * n) >> 32])
+        self.state = state
+        return drawn
+
+
+def bootstrap_reach(confidence, resample):
+    """q+ and q-: how many standard errors the interval reaches down and up."""
+    t = sorted(v for v in (resample() for _ in range(9999)) if math.isfinite(v))
+    if not t:
+        return 0.0, 0.0
+    k = min(max(1, math.floor((1 - confidence) / 2 * (len(t) + 1))), len(t))
+    return max(0.0, t[len(t) - k]), max(0.0, -t[k - 1])
+
+
+def ratio_or_nan(above, below):
+    return above / below if below > 0 else math.nan
+
+
+def one_sample(values, confidence=0.95):
+    """low and high as factors around 1."""
+    n = len(values)
+    if n < 2:
+        return None
+    error = math.sqrt(variance(values) / n)
+    if n < 20:
+        down = up = student_t(confidence, n - 1)
+    else:
+        mean, random = math.fsum(values) / n, SplitMix64()
+
+        def resample():
+            drawn = random.draw(values)
+            return ratio_or_nan(math.fsum(drawn) / n - mean, math.sqrt(variance(drawn) / n))
+
+        down, up = bootstrap_reach(confidence, resample)
+    return math.exp(-down * error), math.exp(up * error)
+
+
+def welch(a, b, known):
+    """difference, standard error, degrees of freedom."""
+    part_a, part_b = variance(a) / len(a), variance(b) / len(b)
+    below = sum(p * p / (len(s) - 1) for p, s in ((part_a, a), (part_b, b)) if len(s) > 1)
+    v = part_a + part_b + known
+    return (math.fsum(b) / len(b) - math.fsum(a) / len(a), math.sqrt(v),
+            v * v / below if below > 0 else math.inf)
+
+
+def two_samples(a, b, confidence, known):
+    """estimate, low, high as factors."""
+    difference, error, df = welch(a, b, known)
+    if min(len(a), len(b)) < 20:
+        down = up = student_t(confidence, df)
+    else:
+        random = SplitMix64()
+
+        def resample():
+            drawn_a = random.draw(a)
+            drawn = welch(drawn_a, random.draw(b), 0)
+            return ratio_or_nan(drawn[0] - difference, drawn[1])
+
+        down, up = bootstrap_reach(confidence, resample)
+    return (math.exp(difference), math.exp(difference - down * error),
+            math.exp(difference + up * error))
+
+
+# --- Sides of a comparison ---
+
+
+def params_text(params):
+    def text(value):
+        return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+    return ",".join(f"{k}={text(v)}" for k, v in sorted(params.items()))
+
+
+def match_key(record):
+    return f"{record['probe']}/{record['method']}/{params_text(record['params'])}"
+
+
+def kind(record):
+    return "gpu" if record["backend"] in GPU_BACKENDS else "cpu"
+
+
+def node_ids(run):
+    return tuple(sorted(node["node_id"] for node in run["nodes"]))
+
+
+def instance(run):
+    return run["nodes"][0]["identity"]["instance"]["value"] if run["nodes"] else "unknown"
+
+
+def holds_accelerator(run):
+    return any(a["present"] > 0 for node in run["nodes"] for a in node["accelerators"])
+
+
+def part_used(run, device_kind):
+    used = present = 0
+    for node in run["nodes"]:
+        if device_kind == "gpu":
+            used += sum(a["used"] for a in node["accelerators"])
+            present += sum(a["present"] for a in node["accelerators"])
+        else:
+            quota = node["cpu"].get("quota")
+            cores = node["cpu"]["cores_used"]
+            used += cores if quota is None else min(cores, quota)
+            present += node["cpu"]["cores_present"]
+    return used < present
+
+
+def division(run):
+    build = run["assay"]
+    closed = ((build.get("image_digest") or "").startswith("sha256:") and not build["dirty"]
+              and build["commit"] and run["suite"]["name"] and run["suite"]["sha256"]
+              and all(r["params"].get("algo", "default") == "default" for r in run["records"])
+              and not any(node["env"] for node in run["nodes"]))
+    return "closed" if closed else "open"
+
+
+class Case:
+    """What one side has of one case on one backend: a list of records for each of its runs."""
+
+    def __init__(self, side):
+        self.side = side
+        self.runs = {}  # index of the run -> its records
+
+    def record(self):
+        return next(iter(self.runs.values()))[0]
+
+    def nested(self, value):
+        """Values of the runs, gathered to nodes where there are several."""
+        by_nodes = {}
+        for index, records in self.runs.items():
+            run = self.side["runs"][index]
+            by_nodes.setdefault(node_ids(run), []).append(value(run, records))
+        if len(by_nodes) == 1:
+            return next(iter(by_nodes.values()))
+        return [statistics.fmean(by_nodes[nodes]) for nodes in sorted(by_nodes, key=" ".join)]
+
+    def figure(self, figure):
+        """The geometric mean over nodes, of runs, of records; None where a record has none."""
+        each = [figure(self.side["runs"][i], r) for i, records in self.runs.items() for r in records]
+        if any(v is None or v <= 0 for v in each):
+            return None
+        return math.exp(statistics.fmean(self.nested(
+            lambda run, records: statistics.fmean(math.log(figure(run, r)) for r in records))))
+
+    def speed(self):
+        return self.figure(lambda run, record: speed(record))
+
+    def cost(self):
+        def first(run, record):
+            of_record = costs(record, usd_per_hour(run, self.side["offer"]))
+            return of_record[0][1] if of_record else None
+
+        return self.figure(first)
+
+    def sample(self):
+        """values, known variance, runs (or nodes), variance of one of these."""
+        if len(self.runs) > 1:
+            values = self.nested(lambda run, records: statistics.fmean(round_values(records)))
+            return values, 0.0, len(values), variance(values)
+        (index, records), = self.runs.items()
+        values = round_values(records)
+        known = sigma(self.record()["probe"], self.side["runs"][index]) ** 2
+        return values, known, 1, known + variance(values) / len(values)
+
+    def priced(self):
+        runs = [self.side["runs"][i] for i in self.runs]
+        return not any(part_used(run, kind(self.record())) or
+                       (kind(self.record()) == "cpu" and holds_accelerator(run)) for run in runs)
+
+    def direct(self):
+        return {r["facts"].get("direct") if isinstance(r["facts"].get("direct"), str) else "unknown"
+                for records in self.runs.values() for r in records}
+
+
+def round_values(records):
+    """Log speeds of the rounds of one run; of several records, their mean in each round."""
+    rounds = []
+    for record in records:
+        amount, _ = work(record)
+        rounds.append([math.log(amount) - math.log(statistics.median(v["time_s"]))
+                       for v in record["rounds"] if v["time_s"]])
+    return [statistics.fmean(r[i] for r in rounds if i < len(r))
+            for i in range(max(map(len, rounds)))]
+
+
+def probe_class(probe):
+    return "storage" if probe == "storage" else "network" if probe in COLLECTIVES else "compute"
+
+
+@functools.lru_cache(maxsize=None)
+def noise_rows():
+    path = pathlib.Path(__file__).resolve().parent.parent / "results" / "noise.csv"
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["between"] == "runs"]
+
+
+def sigma(probe, run):
+    for wanted_probe in (probe, probe_class(probe)):
+        for machine in (instance(run), "*"):
+            for row in noise_rows():
+                if (row["probe"], row["machine"]) == (wanted_probe, machine):
+                    return float(row["sigma"])
+    return 0.0
+
+
+def margin(probe, within):
+    if within is not None:
+        return within
+    return {"storage": 0.05, "network": 0.03, "compute": 0.01}[probe_class(probe)]
+
+
+def cases_of(side, force):
+    """(probe, params, kind, method) -> backend -> Case."""
+    cases = {}
+    for index, run in enumerate(side["runs"]):
+        for record in run["records"]:
+            if speed(record) is None:
+                continue
+            key = (record["probe"], params_text(record["params"]), kind(record),
+                   None if force else record["method"])
+            case = cases.setdefault(key, {}).setdefault(record["backend"], Case(side))
+            case.runs.setdefault(index, []).append(record)
+    return cases
+
+
+def judge(low, high, m):
+    if -m < low - 1 and high - 1 < m:
+        return "same"
+    return "faster" if low > 1 else "slower" if high < 1 else "unclear"
+
+
+def price_range(offer):
+    usd = offer["usd_per_hour"]
+    return (min(1.0, (offer["usd_low"] or usd) / usd), max(1.0, (offer["usd_high"] or usd) / usd))
+
+
+def per_usd(a, b, change, m):
+    """factor, its envelope, and the verdict."""
+    factor = a.cost() / b.cost()
+    range_a, range_b = price_range(a.side["offer"]), price_range(b.side["offer"])
+    low, high = factor * range_a[0] / range_b[1], factor * range_a[1] / range_b[0]
+    return factor, low, high, judge(low * change[1] / change[0], high * change[2] / change[0], m)
+
+
+def more_runs(sample_a, sample_b, estimate, confidence, m):
+    def reaches(k):
+        n_a, n_b = sample_a[2] + k, sample_b[2] + k
+        part_a, part_b = sample_a[3] / n_a, sample_b[3] / n_b
+        v = part_a + part_b
+        if v <= 0:
+            return True
+        df = v * v / (part_a**2 / (n_a - 1) + part_b**2 / (n_b - 1))
+        return estimate * math.sinh(student_t(confidence, df) * math.sqrt(v)) <= m
+
+    low, high = 1, MANY_RUNS
+    while low < high:
+        middle = (low + high) // 2
+        if reaches(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def compare(a, b, force, within):
+    """(probe, params, kind, method, backend) -> figures of the row."""
+    cases_a, cases_b = cases_of(a, force), cases_of(b, force)
+    rows = {}
+    for key in cases_a.keys() & cases_b.keys():
+        of_a, of_b = cases_a[key], cases_b[key]
+        if len(of_a) == len(of_b) == 1:
+            pairs = [(next(iter(of_a)), next(iter(of_b)))]
+        else:
+            pairs = [(backend, backend) for backend in of_a.keys() & of_b.keys()]
+        for backend_a, backend_b in pairs:
+            case_a, case_b = of_a[backend_a], of_b[backend_b]
+            if key[0] == "storage" and case_a.direct() != case_b.direct():
+                continue
+            if work(case_a.record())[1] != work(case_b.record())[1]:
+                continue
+            rows[(key[0], key[1], key[2], key[3], backend_b)] = (case_a, case_b)
+
+    mixed = len({division(run) for side in (a, b) for run in side["runs"]}) > 1
+    samples = {key: (pair[0].sample(), pair[1].sample()) for key, pair in rows.items()}
+
+    def p_value(key):
+        sample_a, sample_b = samples[key]
+        difference, error, df = welch(sample_a[0], sample_b[0], sample_a[1] + sample_b[1])
+        if difference == 0:
+            return 1.0
+        return student_tail(difference / error if error else math.inf, df)
+
+    def change(key, confidence):
+        sample_a, sample_b = samples[key]
+        return two_samples(sample_a[0], sample_b[0], confidence, sample_a[1] + sample_b[1])
+
+    figures = {}
+    left, rejecting = len(rows), True
+    for key in sorted(rows, key=lambda k: (p_value(k), k[:3])):
+        confidence = 1 - ALPHA / left
+        estimate, low, high = interval = change(key, confidence)
+        if rejecting:
+            rejecting = low > 1 or high < 1
+            left -= rejecting
+        case_a, case_b = rows[key]
+        m = margin(key[0], within)
+        resolution = (high - low) / 2
+        row = {"baseline": case_a.speed(), "candidate": case_b.speed(),
+               "unit": work(case_b.record())[1], "change.estimate": estimate, "change.low": low,
+               "change.high": high, "confidence": confidence, "margin": m,
+               "verdict": judge(low, high, m), "resolution": resolution,
+               "more_runs": None if resolution <= m else more_runs(*samples[key], estimate,
+                                                                   confidence, m),
+               "per_usd_change": None, "per_usd_envelope": None, "per_usd_verdict": None}
+        if ((force or not mixed) and case_a.priced() and case_b.priced()
+                and case_a.cost() is not None and case_b.cost() is not None):
+            factor, down, up, verdict = per_usd(case_a, case_b, interval, m)
+            row.update({"per_usd_change": factor, "per_usd_verdict": verdict})
+            if down < up:
+                row.update({"per_usd_envelope.low": down, "per_usd_envelope.high": up})
+                del row["per_usd_envelope"]
+        figures[key] = row
+    return figures
+
+
+def rank(sides, force, within):
+    """(probe, params, kind, method) -> (side, backend) -> figures of the entry."""
+    fields = {}
+    for index, side in enumerate(sides):
+        for key, by_backend in cases_of(side, force).items():
+            for backend, case in by_backend.items():
+                fields.setdefault(key, {})[(index, backend)] = case
+    fields = {key: field for key, field in fields.items()
+              if len({index for index, _ in field}) > 1
+              and (key[0] != "storage" or len({frozenset(c.direct()) for c in field.values()}) == 1)}
+    pairs = sum(len(field) * (len(field) - 1) // 2 for field in fields.values())
+    confidence = 1 - ALPHA / pairs if pairs else 0.95
+    mixed = len({division(run) for side in sides for run in side["runs"]}) > 1
+
+    def ranks(order, worse):
+        result, leader = {}, 0
+        for i, entrant in enumerate(order):
+            if i > 0 and worse(order[leader], entrant):
+                leader = i
+            result[entrant] = leader + 1
+        return result
+
+    figures = {}
+    for key, field in fields.items():
+        samples = {entrant: case.sample() for entrant, case in field.items()}
+        m = margin(key[0], within)
+
+        def change(x, y):
+            return two_samples(samples[x][0], samples[y][0], confidence, samples[x][1] + samples[y][1])
+
+        def slower(x, y):
+            return judge(*change(x, y)[1:], m) == "slower"
+
+        def dearer(x, y):
+            return per_usd(field[x], field[y], change(x, y), m)[3] == "slower"
+
+        order = sorted(field, key=lambda e: -statistics.fmean(samples[e][0]))
+        priced = [e for e in order if field[e].cost() is not None and field[e].priced()]
+        if (mixed and not force) or len(priced) < 2:
+            priced = []
+        priced.sort(key=lambda e: field[e].cost())
+        by_speed, by_usd = ranks(order, slower), ranks(priced, dearer)
+        figures[key] = {e: {"speed": field[e].speed(), "by_speed": by_speed[e],
+                            "usd": field[e].cost(), "by_usd": by_usd.get(e)} for e in order}
+    return figures
+
+
+# --- What assay printed against what the page says ---
+
+
+class Check:
+    def __init__(self):
+        self.compared = 0
+        self.differences = []
+
+    def __call__(self, where, printed, recomputed):
+        self.compared += 1
+        number = isinstance(printed, (int, float)) and isinstance(recomputed, (int, float))
+        if number and not isinstance(printed, bool):
+            slack = 1e-12 if where.endswith("resolution") else 0.0  # a difference of factors near 1
+            equal = math.isclose(printed, recomputed, rel_tol=1e-9, abs_tol=slack)
+        else:
+            equal = printed == recomputed
+        if not equal:
+            self.differences.append(f"{where}: printed {printed}, recomputed {recomputed}")
+
+    def all_of(self, where, printed, recomputed):
+        """Compares under dotted names: {"change.low": …} is printed["change"]["low"]."""
+        for name, value in recomputed.items():
+            there = printed
+            for part in name.split("."):
+                there = there.get(part) if isinstance(there, dict) else None
+            self(f"{where} {name}", there, value)
+
+
+def check_figures(check, printed, run):
+    price = usd_per_hour(run, printed["offer"])
+    check("usd_per_hour", printed["usd_per_hour"], price)
+    check("division", printed["division"], division(run))
+    name, key = headline(run)
+    check.all_of("headline", printed["headline"], {"name": name, "case": key})
+    check("number of cases", len(printed["cases"]), len(run["records"]))
+    for case, record in zip(printed["cases"], run["records"]):
+        where = match_key(record)
+        median, mean = median_s(record), mean_s(record)
+        values = round_values([record]) if measured(record) and work(record)[0] and median else []
+        interval = one_sample(values)
+        stable = all_times(record, "stable_time_s")
+        node = node_figure(run, record)
+        check.all_of(where, case, {
+            "key": where, "status": record["status"], "median_s": median, "mean_s": mean,
+            "mean_to_median": mean / median if median else None, "speed": speed(record),
+            "unit": work(record)[1] if speed(record) else None, "of_here": of_here(record),
+            "busbw": bus_bandwidth(record),
+            "stable_speed": rate(record, statistics.median(stable)) if stable else None})
+        if interval is None:
+            check(f"{where} interval", case["interval"], None)
+        else:
+            check.all_of(where, case, {"interval.low": interval[0], "interval.high": interval[1],
+                                       "interval.units": len(values),
+                                       "interval.level": f"{len(values)} rounds, this run"})
+        check.all_of(where, case, {"node": None} if node is None else
+                     {f"node.{name}": value for name, value in node.items()})
+        recomputed = costs(record, price)
+        check(f"{where} costs", [c["name"] for c in case["costs"]], [c[0] for c in recomputed])
+        for cost, (name, usd) in zip(case["costs"], recomputed):
+            check(f"{where} {name}", cost["usd"], usd)
+
+
+def check_comparison(check, printed, side_a, side_b, force, within):
+    rows = compare(side_a, side_b, force, within)
+    check("number of cases", len(printed["cases"]), len(rows))
+    for case in printed["cases"]:
+        found = [key for key in rows if (key[0], key[1], key[4]) ==
+                 (case["probe"], params_text(case["params"]), case["backend"])]
+        where = f"{case['probe']}/{params_text(case['params'])} on {case['backend']}"
+        check(f"{where} is a case of both sides", True, bool(found))
+        if found:
+            check.all_of(where, case, rows[found[0]])
+
+
+def check_ranking(check, printed, sides, force, within):
+    fields = rank(sides, force, within)
+    check("number of cases", len(printed["cases"]), len(fields))
+    for case in printed["cases"]:
+        backends = {(entry["side"], entry["backend"]) for entry in case["entries"]}
+        where = f"{case['probe']}/{params_text(case['params'])}"
+        found = [field for key, field in fields.items()
+                 if key[:2] == (case["probe"], params_text(case["params"]))
+                 and set(field) == backends]
+        check(f"{where} is a case of two files", True, bool(found))
+        for entry in case["entries"] if found else []:
+            entrant = (entry["side"], entry["backend"])
+            check.all_of(f"{where} {entrant}", entry, found[0][entrant])
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("printed")
+    parser.add_argument("result", nargs="?")
+    parser.add_argument("--a", nargs="+", default=[])
+    parser.add_argument("--b", nargs="+", default=[])
+    parser.add_argument("--files", nargs="+", default=[])
+    parser.add_argument("--force", action="store_true")
+    parser.add_argument("--within", type=float)
+    options = parser.parse_args()
+    printed = read(options.printed)
+    check = Check()
+
+    def side(paths, offer):
+        return {"runs": [read(path) for path in paths], "offer": offer}
+
+    if printed.get("format") == "assay-figures" and options.result:
+        check_figures(check, printed, read(options.result))
+    elif printed.get("format") == "assay-comparison" and options.a and options.b:
+        check_comparison(check, printed, side(options.a, printed["baseline"]["offer"]),
+                         side(options.b, printed["candidate"]["offer"]), options.force,
+                         options.within)
+    elif printed.get("format") == "assay-ranking" and options.files:
+        offers = [s["offer"] for s in printed["sides"]]
+        check_ranking(check, printed, [side([p], o) for p, o in zip(options.files, offers)],
+                      options.force, options.within)
+    else:
+        parser.error("give the result files behind the figures: RESULT, --a and --b, or --files")
+    for difference in check.differences:
+        print(difference)
+    print(f"{check.compared} figures, {len(check.differences)} differ")
+    return 1 if check.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

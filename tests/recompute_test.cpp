@@ -1,0 +1,195 @@
+// scripts/recompute.py, written from METRICS.md alone, against what the program prints: two
+// strangers, one number.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "results/compare.h"
+#include "results/json.h"
+
+namespace assay {
+namespace {
+
+// Within a test, Run is a member of testing::Test.
+using OneRun = Run;
+
+class Recompute : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() /
+              ("assay-recompute-" + std::to_string(std::random_device{}()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string Write(const std::string& name, const std::string& text) {
+    const std::filesystem::path path = folder_ / name;
+    std::ofstream(path) << text;
+    return path.string();
+  }
+
+  // The exit status of the script with these arguments.
+  int Script(const std::string& arguments) {
+    const std::string log = (folder_ / "log").string();
+    const int status = std::system(
+        ("python3 " ASSAY_SOURCE_DIR "/scripts/recompute.py " + arguments + " >" + log + " 2>&1")
+            .c_str());
+    std::ifstream file(log);
+    said_.assign(std::istreambuf_iterator<char>(file), {});
+    return WEXITSTATUS(status);
+  }
+
+  std::filesystem::path folder_;
+  std::string said_;
+};
+
+std::mt19937_64& Random() {
+  static std::mt19937_64 random(7);
+  return random;
+}
+
+std::vector<Visit> Visits(int rounds, double time) {
+  std::normal_distribution<double> noise;
+  std::vector<Visit> visits;
+  for (int r = 0; r < rounds; ++r) {
+    Visit visit = {.order = r, .batch = 3 + r};
+    const double round = time * std::exp(0.01 * noise(Random()));
+    for (int i = 0; i < 10 + r; ++i) {
+      visit.time_s.push_back(round * std::exp(0.02 * noise(Random())));
+    }
+    visits.push_back(std::move(visit));
+  }
+  return visits;
+}
+
+// A run with a case of every kind that there are figures of.
+OneRun Everything(double speed, const std::string& node_id, int rounds) {
+  Record gemm = {.probe = "gemm",
+                 .params = {{"dtype", std::string("bf16")},
+                            {"m", std::int64_t{4096}},
+                            {"scope", std::string("node")}},
+                 .backend = "onednn",
+                 .work = {.flops = 137'438'953'472},
+                 .units = {Unit{.device = 0}, Unit{.device = 1}},
+                 .here = Here{.probe = "peak",
+                              .params = {{"dtype", std::string("bf16")}},
+                              .work = {.flops = 1'000'000'000}},
+                 .rounds = Visits(rounds, 0.1 / speed)};
+  for (Visit& visit : gemm.rounds) visit.here_time_s = {0.0006, 0.00061};
+  Record alone = gemm;
+  alone.params["scope"] = std::string("device");
+  alone.units = {Unit{}};
+  alone.here.reset();
+  Record int8 = alone;
+  int8.params["dtype"] = std::string("int8");
+  Record headline = gemm;
+  headline.probe = "headline";
+  headline.params = {{"name", std::string("bf16-cpu/1")}, {"algo", std::string("default")}};
+  headline.verify = Verification{.checked = 64};
+  const Record memory = {.probe = "memory",
+                         .params = {{"pattern", std::string("triad")}},
+                         .backend = "native",
+                         .work = {.bytes = 3'000'000'000},
+                         .rounds = Visits(20, 0.05 / speed)};
+  const Record all_reduce = {.probe = "all_reduce",
+                             .params = {{"bytes", std::int64_t{1'048'576}},
+                                        {"ranks", std::int64_t{4}},
+                                        {"nodes", std::int64_t{1}}},
+                             .backend = "mpi",
+                             .work = {.bytes = 1'048'576},
+                             .rounds = Visits(rounds, 0.0002 / speed)};
+  Record write = {.probe = "storage",
+                  .params = {{"pattern", std::string("randwrite")},
+                             {"block_bytes", std::int64_t{4096}},
+                             {"direct", true}},
+                  .backend = "io_uring",
+                  .work = {.bytes = 4096, .ops = 1},
+                  .facts = {{"direct", std::string("proved")}},
+                  .rounds = Visits(rounds, 1e-5 / speed)};
+  for (Visit& visit : write.rounds) visit.stable_time_s = {visit.time_s[0] * 1.5};
+  Record failed = memory;
+  failed.params["pattern"] = std::string("copy");
+  failed.status = Status::kFailed;
+  failed.reason = "out of memory";
+  failed.rounds.clear();
+  Node node = {.node_id = node_id};
+  node.identity.instance.value = "m7i.large";
+  node.cpu = {.cores_present = 2, .cores_used = 2};
+  return {.id = "0d3f6a52",
+          .started = "2026-11-21T22:40:13Z",
+          .rounds = rounds,
+          .nodes = {node},
+          .records = {gemm, alone, alone, int8, headline, memory, all_reduce, write, failed}};
+}
+
+Offer OfferAt(double usd_per_hour) {
+  return {.provider = "aws", .purchase = "spot", .usd_per_hour = usd_per_hour};
+}
+
+TEST_F(Recompute, AgreesOnEveryFigureOfARun) {
+  const OneRun run = Everything(1, "n1", 5);
+  const std::string file = Write("run.json", RunToJson(run));
+  const std::string figures = FiguresToJson(run, OfferAt(0.1));
+  EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
+  EXPECT_NE(said_.find("0 differ"), std::string::npos) << said_;
+  // And it would say so of each: one digit of five figures.
+  std::string changed = figures;
+  for (const char* figure :
+       {"\"usd\":", "\"median_s\":", "\"low\":", "\"busbw\":", "\"of_here\":"}) {
+    const std::size_t digit = changed.find_first_of("123456789", changed.find(figure)) + 7;
+    changed[digit] = changed[digit] == '5' ? '6' : '5';
+  }
+  EXPECT_EQ(Script(Write("changed.json", changed) + " " + file), 1);
+  EXPECT_NE(said_.find(" 5 differ"), std::string::npos) << said_;
+}
+
+TEST_F(Recompute, AgreesOnEveryFigureOfAComparison) {
+  struct Sides {
+    std::vector<OneRun> a = {};
+    std::vector<OneRun> b = {};
+  };
+  const std::vector<Sides> all = {
+      {.a = {Everything(1, "n1", 5)}, .b = {Everything(1.5, "n2", 6)}},
+      {.a = {Everything(1, "n1", 5), Everything(1.01, "n1", 5), Everything(0.99, "n1", 5)},
+       .b = {Everything(1.2, "n2", 5)}},
+      {.a = {Everything(1, "n1", 5), Everything(1.01, "n1", 4), Everything(0.99, "n3", 5)},
+       .b = {Everything(1.1, "n2", 5), Everything(1.12, "n2", 3)}}};
+  for (const Sides& sides : all) {
+    Side a = {.runs = sides.a, .offer = OfferAt(0.2)};
+    Side b = {.runs = sides.b, .offer = OfferAt(0.1)};
+    b.offer->usd_low = 0.09;
+    b.offer->usd_high = 0.15;
+    std::string arguments;
+    for (const auto& [option, runs] : {std::pair{"a", sides.a}, std::pair{"b", sides.b}}) {
+      arguments += std::string(" --") + option;
+      for (std::size_t i = 0; i < runs.size(); ++i) {
+        arguments += " " + Write(option + std::to_string(i) + ".json", RunToJson(runs[i]));
+      }
+    }
+    const std::string printed = ComparisonToJson(Compare(a, b, {}));
+    EXPECT_EQ(Script(Write("comparison.json", printed) + arguments), 0) << said_;
+  }
+}
+
+TEST_F(Recompute, AgreesOnEveryFigureOfARanking) {
+  std::vector<Side> sides;
+  std::string arguments = " --files";
+  for (const double speed : {1.0, 2.5, 1.01}) {
+    sides.push_back({.runs = {Everything(speed, "n" + std::to_string(sides.size()), 5)},
+                     .offer = OfferAt(0.1 * speed * speed)});
+    arguments +=
+        " " + Write(std::to_string(sides.size()) + ".json", RunToJson(sides.back().runs[0]));
+  }
+  const std::string printed = RankingToJson(Rank(sides, {}));
+  EXPECT_EQ(Script(Write("ranking.json", printed) + arguments), 0) << said_;
+}
+
+}  // namespace
+}  // namespace assay
