@@ -1,8 +1,6 @@
 #include "collectives/collectives.h"
 
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -284,8 +282,6 @@ void Follow(Ranks& ranks, const Modules& modules) {
 }
 
 int WorkerMain() {
-  // The launcher's end is ours, even where it was killed and could not tell us.
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
   // Answers keep standard output for themselves; whatever else prints there goes to the errors.
   const int answers = dup(STDOUT_FILENO);
   dup2(STDERR_FILENO, STDOUT_FILENO);

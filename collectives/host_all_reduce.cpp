@@ -31,7 +31,8 @@ class Inputs {
  public:
   Inputs(std::uint64_t seed, std::uint64_t iteration, int ranks)
       : seed_(RandomAt(seed, iteration)),
-        bits_(std::min(16, 25 - static_cast<int>(std::bit_width(static_cast<unsigned>(ranks - 1))))) {}
+        bits_(std::min(16,
+                       25 - static_cast<int>(std::bit_width(static_cast<unsigned>(ranks - 1))))) {}
 
   template <class T>
   void Fill(int rank, T* values, std::size_t count) const {

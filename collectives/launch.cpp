@@ -219,9 +219,8 @@ class LaunchedJob : public Job {
     return Clean(last);
   }
 
-  // Returns when the launcher and its children are gone. A launcher that is asked to end takes its
-  // ranks with it; one that does not listen is killed, and then the kernel ends the ranks, which
-  // asked for that in WorkerMain.
+  // Returns when the launcher is gone. One that is asked to end takes its ranks with it; one that
+  // does not listen is killed, with its group, and ranks that lose their launcher end themselves.
   void Reap(SteadyClock::duration patience) {
     if (pid_ <= 0) return;
     const auto ends_within = [this](SteadyClock::duration time) {

@@ -264,6 +264,4 @@ constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
 }  // namespace
 }  // namespace assay
 
-extern "C" const assay::Module* assay_module() {
-  return &assay::kModule;
-}
+extern "C" const assay::Module* assay_module() { return &assay::kModule; }

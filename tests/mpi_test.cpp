@@ -170,7 +170,7 @@ TEST_F(Mpi, ARankThatDiesIsOneSentenceAndTheNextCaseLaunchesAgain) {
   EXPECT_EQ(Ready(one)->Run(1).per_unit.size(), 2u);
 }
 
-TEST_F(Mpi, ALauncherThatIsKilledTakesItsRanksAlong) {
+TEST_F(Mpi, ALauncherThatIsKilledTakesBusyRanksAlong) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   const auto workload = Ready(CaseWith(probes[0], {}));
   const std::vector<pid_t> workers = Workers();
@@ -179,9 +179,33 @@ TEST_F(Mpi, ALauncherThatIsKilledTakesItsRanksAlong) {
   char state = 0;
   pid_t launcher = 0;
   std::istringstream(stat.substr(stat.rfind(')') + 2)) >> state >> launcher;
-  kill(launcher, SIGKILL);
-  EXPECT_THROW(workload->Run(1), Error);
+  std::thread killer([launcher] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    kill(launcher, SIGKILL);
+  });
+  EXPECT_THROW(workload->Run(1'000'000), Error);
+  killer.join();
   for (int tries = 0; tries < 200 && !Workers().empty(); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_TRUE(Workers().empty());
+}
+
+TEST_F(Mpi, KilledWhileMeasuringItLeavesNoRankBehind) {
+  const pid_t measuring = fork();
+  if (measuring == 0) {
+    const std::vector<Probe> probes = collectives::Probes(setup_);
+    Ready(CaseWith(probes[0], {}))->Run(1'000'000);
+    _exit(0);
+  }
+  for (int tries = 0; tries < 1000 && Workers().size() < 2; ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(Workers().size(), 2u);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));  // by then they are at work
+  kill(measuring, SIGKILL);
+  waitpid(measuring, nullptr, 0);
+  for (int tries = 0; tries < 500 && !Workers().empty(); ++tries) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   EXPECT_TRUE(Workers().empty());
@@ -244,6 +268,12 @@ TEST_F(Mpi, UnderMpirunRankZeroMeasuresOnAllRanks) {
             "bytes=1048576,cache=rewritten,dtype=f32,mode=latency,nodes=1,placement=out_of_place,"
             "ranks=3,redop=sum\n"
             "units 3 checked 786432 wrong 0\n");
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(Mpi, WithoutALauncherTheProgramIsItsOwnWorker) {
+  int status = 0;
+  EXPECT_THAT(OutputOf(kProgram, &status), HasSubstr("units 2 checked 524288 wrong 0\n"));
   EXPECT_EQ(status, 0);
 }
 
