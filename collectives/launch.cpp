@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "results/error.h"
+#include "results/privacy.h"
 #include "results/text.h"
 
 namespace assay {
@@ -197,8 +198,8 @@ class LaunchedJob : public Job {
                             last.empty() ? "" : " (\"" + last + "\")", options_.ranks));
   }
 
-  // The worker's own complaint if there is one, else the last line that has a word in it; without
-  // the name of this host.
+  // The worker's own complaint if there is one, else the last line that has a word in it. Launchers
+  // tell of hosts, addresses and users, and the sentence goes into the result file.
   std::string LastWords() const {
     std::string last;
     bool is_own = false;
@@ -211,12 +212,7 @@ class LaunchedJob : public Job {
       last = own ? line.substr(kAnswer.size()) : line;
       is_own = own;
     }
-    char host[256] = {};
-    gethostname(host, sizeof(host) - 1);
-    for (std::size_t at; host[0] != '\0' && (at = last.find(host)) != std::string::npos;) {
-      last.replace(at, std::strlen(host), "(host)");
-    }
-    return Clean(last);
+    return ScrubText(last);
   }
 
   // Returns when the launcher is gone. One that is asked to end takes its ranks with it; one that

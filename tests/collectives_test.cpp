@@ -433,16 +433,11 @@ TEST_F(Launcher, MayRunAsRootOnlyWhereWeAreRoot) {
   EXPECT_EQ(getenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"), nullptr);
 }
 
-TEST_F(Launcher, ThatDiesIsQuotedWithItsLastWordsButWithoutTheHost) {
+TEST_F(Launcher, ThatDiesIsQuotedWithItsLastWordsButNotItsAddresses) {
   const std::string what = WhatOf([&] {
-    Launch(
-        Script("echo first >&2; echo \"not enough slots on $(hostname)\" >&2; "
-               "echo ------- >&2; exit 1"));
+    Launch(Script("echo first >&2; echo 'no slots on 10.20.30.40' >&2; echo ------- >&2; exit 1"));
   });
-  char host[256] = {};
-  gethostname(host, sizeof(host) - 1);
-  EXPECT_THAT(what, HasSubstr("ended early (\"not enough slots on (host)\")"));
-  EXPECT_THAT(what, Not(HasSubstr(host)));
+  EXPECT_THAT(what, HasSubstr("ended early (\"no slots on (redacted)\")"));
   EXPECT_THAT(what, Not(HasSubstr("\n")));
 }
 
