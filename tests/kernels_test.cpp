@@ -10,10 +10,10 @@
 #include <set>
 
 #include "kernels/cpu_memory.h"
-#include "kernels/host_memory.h"
 #include "kernels/cpu_native.h"
 #include "kernels/cpu_peak.h"
 #include "kernels/cpu_streams.h"
+#include "kernels/host_memory.h"
 #include "kernels/op.h"
 #include "results/error.h"
 #include "runner/random.h"
@@ -169,16 +169,27 @@ TEST(Kernels, WhatNoChosenBackendRunsIsOneCaseWithItsReason) {
   EXPECT_TRUE(std::holds_alternative<Skipped>(elsewhere[0].prepare(1)));
 }
 
-TEST(Kernels, GemmIsHeldAgainstThePeakOfItsDtype) {
-  for (const Case& which : ProbeNamed("gemm").unfold({{"dtype", "f32"}})) {
-    if (which.backend == "none") continue;
-    ASSERT_TRUE(which.here);
-    EXPECT_EQ(which.here->probe, "peak");
-    EXPECT_EQ(StringOf(which.here->params, "dtype"), "f32");
-    const std::vector<Case> peaks = ProbeNamed("peak").unfold({{"dtype", "f32"}});
-    EXPECT_EQ(which.here->params, peaks[0].params);
-    EXPECT_EQ(which.here->work.flops, peaks[0].work.flops);
+TEST(Kernels, ArithmeticIsHeldAgainstThePeakOfItsDtype) {
+  const Case peak = ProbeNamed("peak").unfold({{"dtype", "f32"}}).at(0);
+  for (const char* probe : {"gemm", "attention"}) {
+    const std::vector<Case> cases = ProbeNamed(probe).unfold({{"dtype", "f32"}});
+    ASSERT_FALSE(cases.empty());
+    for (const Case& which : cases) {
+      ASSERT_TRUE(which.here) << probe << ' ' << which.backend;
+      EXPECT_EQ(which.here->probe, "peak");
+      EXPECT_EQ(which.here->params, peak.params);
+      EXPECT_EQ(which.here->work.flops, peak.work.flops);
+    }
   }
+}
+
+TEST(Kernels, WhatABackendLacksByNatureIsNotACase) {
+  for (const Case& which : ProbeNamed("gemm").unfold({})) EXPECT_NE(which.backend, "native");
+  for (const Case& which : ProbeNamed("memory").unfold({})) EXPECT_NE(which.backend, "onednn");
+  // Asked for by name it is one, with its reason.
+  const std::vector<Case> asked = ProbeNamed("gemm", {.backends = {"native"}}).unfold({});
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_TRUE(std::holds_alternative<Skipped>(asked[0].prepare(1)));
 }
 
 // Peak, by dtype: what this CPU can't do is skipped with its reason, which is a pass.
