@@ -15,7 +15,7 @@ namespace assay {
 
 // Steps of one call: long enough to hide the call, short enough to be recomputed, and such that
 // sums of Bf16PeakLoop stay exact.
-constexpr std::int64_t kPeakSteps = 16384;
+constexpr std::int64_t kPeakSteps = 32768;
 // No loop has more chains or more constant operands.
 constexpr std::int64_t kMostPeakWords = 1024;
 

@@ -94,15 +94,15 @@ int Integer(std::uint64_t seed, std::uint64_t index, int most) {
 }
 
 // Integers so small that every sum is exact, however the CPU orders and rounds the two products of
-// a lane: |sum| <= 1000 + 2 · 16² · 16384 < 2^24.
+// a lane: |sum| <= 1000 + 2 · 15² · 32768 < 2^24.
 void FillBf16(std::uint64_t seed, std::uint32_t* values, std::uint32_t* operands) {
-  static_assert(1000 + 2 * 16 * 16 * kPeakSteps < (1 << 24));
+  static_assert(1000 + 2 * 15 * 15 * kPeakSteps < (1 << 24));
   for (std::size_t i = 0; i < kChains; ++i) {
     values[i] = Bits(static_cast<float>(Integer(seed, i, 1000)));
   }
   for (std::size_t i = 0; i < kOperands; ++i) {
-    const auto low = static_cast<float>(Integer(seed, kChains + 2 * i, 16));
-    const auto high = static_cast<float>(Integer(seed, kChains + 2 * i + 1, 16));
+    const auto low = static_cast<float>(Integer(seed, kChains + 2 * i, 15));
+    const auto high = static_cast<float>(Integer(seed, kChains + 2 * i + 1, 15));
     operands[i] = (Bits(high) & 0xffff0000U) | (Bits(low) >> 16U);
   }
 }

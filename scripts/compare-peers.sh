@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets assay beside its peers on this machine and writes the outcome into docs/peers.md, one section
 # a part. A quiet machine and minutes of time are needed.
-# usage: scripts/compare-peers.sh PART…      parts: storage
+# usage: scripts/compare-peers.sh PART…      parts: memory peak gemm storage
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,10 +36,43 @@ storage() {
   } | section storage
 }
 
+# Against loops written by hand, alternating every iteration in one process.
+by_hand() {
+  build assay_peers
+  # At real-time priority, where that is allowed, other processes of this machine don't count.
+  local first=() how="ordinary priority"
+  if chrt -f 1 true 2>/dev/null; then first=(chrt -f 1) how="real-time priority"; fi
+  {
+    echo "Peer: tests/peers/hand.cpp, -O3 -march=native. At $how, load average $(cut -d' ' -f1 /proc/loadavg)."
+    echo
+    echo "| what | assay | peer | ratio | 95 % interval | bar | |"
+    echo "|---|---|---|---|---|---|---|"
+    "${first[@]}" build/release/tests/assay_peers "$1"
+  } | section "$1"
+}
+memory() { by_hand memory; }
+peak() { by_hand peak; }
+
+# Against the peak of this machine, measured in the same rounds: 4096^3 at 0.90 or more.
+gemm() {
+  build assay
+  local file
+  file=$(mktemp -d)/gemm.json
+  build/release/assay run gemm --dtype f32,bf16 --set m=4096,n=4096,k=4096 --no-metadata --quiet --out "$file" >&2
+  {
+    echo "Bound: the peak probe of the same dtype, back to back in the same round."
+    echo
+    echo "| what | of here | rounds | bar | |"
+    echo "|---|---|---|---|---|"
+    /usr/bin/python3 tests/peers/of_here.py "$file" 0.90
+  } | section gemm
+  rm -r "$(dirname "$file")"
+}
+
 [ $# -gt 0 ] || { sed -n '2,4s/^# //p' "$0"; exit 2; }
 for part in "$@"; do
   case "$part" in
-    storage) "$part" ;;
-    *) echo "compare-peers.sh: there is no part \"$part\"; parts: storage" >&2; exit 2 ;;
+    memory | peak | gemm | storage) "$part" ;;
+    *) echo "compare-peers.sh: there is no part \"$part\"; parts: memory peak gemm storage" >&2; exit 2 ;;
   esac
 done

@@ -145,7 +145,7 @@ void ComparePeaks() {
   for (const Dot& dot : HandDots()) {
     const Case which = Only("peak", {{"dtype", dot.dtype}});
     if (!which.work.flops) continue;
-    constexpr std::int64_t kIterations = 200;
+    constexpr std::int64_t kIterations = 100;
     const auto our_work = static_cast<double>(kIterations * *which.work.flops);
     const std::int64_t steps =
         kIterations * *which.work.flops / (team.Size() * dot.ops_per_step);  // the same work
