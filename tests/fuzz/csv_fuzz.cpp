@@ -1,10 +1,11 @@
-// A price file from a stranger: refused with an Error, or read; and what CsvCell writes of it reads
-// back as the same number of rows and columns.
+// A table or price file from a stranger: refused with an Error, or read; and what CsvCell writes of
+// it reads back as the same number of rows and columns.
 #include <cstdint>
 #include <cstdlib>
 
 #include "results/csv.h"
 #include "results/error.h"
+#include "results/price.h"
 
 namespace {
 
@@ -25,9 +26,14 @@ std::string Written(const Rows& rows) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  try {
+    assay::ParseOffers(text, "input");
+  } catch (const assay::Error&) {
+  }
   Rows rows;
   try {
-    rows = assay::ParseCsv({reinterpret_cast<const char*>(data), size}, "input");
+    rows = assay::ParseCsv(text, "input");
   } catch (const assay::Error&) {
     return 0;
   }
