@@ -3,6 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
+#include <set>
+
+#include "collectives/collectives.h"
+#include "io/io.h"
+#include "kernels/kernels.h"
 #include "results/error.h"
 
 namespace assay {
@@ -141,58 +148,14 @@ TEST(Suite, ItsHashIsOfItsQuestionsAlone) {
   EXPECT_THAT(hash, SizeIs(64));
 }
 
-// The params that the probes have, as the suites may use them.
+// The probes of the program itself, so that suites and probes can't drift apart.
 std::vector<Probe> AllProbes() {
-  const Params matmul = {{"cache", "cold"},
-                         {"inputs", "normal"},
-                         {"regime", "burst"},
-                         {"algo", "default"},
-                         {"scope", "node"}};
-  const auto with = [&](Params params) {
-    params.insert(matmul.begin(), matmul.end());
-    return params;
-  };
-  return {
-      {.name = "peak", .defaults = {{"dtype", "f32"}, {"scope", "node"}}},
-      {.name = "gemm",
-       .defaults = with({{"dtype", "f32"},
-                         {"acc", "f32"},
-                         {"m", 4096_i},
-                         {"n", 4096_i},
-                         {"k", 4096_i},
-                         {"batch", 1_i}})},
-      {.name = "memory", .defaults = {{"pattern", "triad"}, {"bytes", 0_i}, {"scope", "node"}}},
-      {.name = "attention",
-       .defaults = with({{"dtype", "bf16"},
-                         {"batch", 1_i},
-                         {"heads_q", 32_i},
-                         {"heads_kv", 8_i},
-                         {"seq_q", 1024_i},
-                         {"seq_kv", 1024_i},
-                         {"head_dim_qk", 128_i},
-                         {"head_dim_v", 128_i},
-                         {"mask", "full"},
-                         {"window", 0_i},
-                         {"direction", "forward"},
-                         {"phase", "prefill"}})},
-      {.name = "storage",
-       .defaults = {{"pattern", "randread"},
-                    {"block_bytes", 4096_i},
-                    {"depth", 32_i},
-                    {"jobs", 1_i},
-                    {"direct", true}}},
-      {.name = "all_reduce",
-       .defaults = {{"dtype", "f32"},
-                    {"redop", "sum"},
-                    {"bytes", 1048576_i},
-                    {"placement", "out_of_place"},
-                    {"mode", "throughput"},
-                    {"ranks", 2_i},
-                    {"nodes", 1_i},
-                    {"cache", "rewritten"}}},
-      {.name = "headline",
-       .defaults = with({{"name", "bf16-cpu/1"}, {"tokens", 512_i}, {"dtype", "bf16"}})},
-  };
+  const Setup setup;
+  std::vector<Probe> probes = kernels::Probes(setup);
+  for (const auto& more : {collectives::Probes(setup), io::Probes(setup)}) {
+    probes.insert(probes.end(), more.begin(), more.end());
+  }
+  return probes;
 }
 
 TEST(Suite, QuickIsSmall) {
@@ -211,6 +174,23 @@ TEST(Suite, EachBuiltInSuiteAsksEveryQuestionOfASmallerOne) {
     EXPECT_THAT(questions, ::testing::IsSupersetOf(smaller)) << name;
     EXPECT_GT(questions.size(), smaller.size());
     smaller = questions;
+  }
+}
+
+TEST(Suite, EveryQuestionIsUnderstoodByItsProbe) {
+  const std::vector<Probe> probes = AllProbes();
+  for (const char* name : {"quick", "standard", "full"}) {
+    std::set<std::string> asked;
+    for (const Question& question : Unfold(LoadSuite(name), probes, {})) {
+      const auto probe = std::find_if(probes.begin(), probes.end(), [&](const Probe& candidate) {
+        return candidate.name == question.probe;
+      });
+      ASSERT_NE(probe, probes.end());
+      EXPECT_THAT(probe->unfold(question.params), Not(IsEmpty())) << ToText(question.params);
+      asked.insert(question.probe);
+    }
+    // quick alone leaves the headline out.
+    EXPECT_GE(asked.size() + (name == std::string("quick") ? 1 : 0), probes.size()) << name;
   }
 }
 
