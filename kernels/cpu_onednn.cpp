@@ -107,44 +107,73 @@ std::string IsaName() {
   return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
+// While one lives, OpenMP gives this thread so many, itself among them.
+class OmpThreads {
+ public:
+  explicit OmpThreads(int threads) : before_(omp_get_max_threads()) {
+    omp_set_num_threads(threads);
+  }
+  ~OmpThreads() { omp_set_num_threads(before_); }
+  OmpThreads(const OmpThreads&) = delete;
+  OmpThreads& operator=(const OmpThreads&) = delete;
+
+ private:
+  int before_;
+};
+
+// Gives the calling thread back where it may run.
+class Roaming {
+ public:
+  Roaming() { pthread_getaffinity_np(pthread_self(), sizeof(before_), &before_); }
+  ~Roaming() { pthread_setaffinity_np(pthread_self(), sizeof(before_), &before_); }
+  Roaming(const Roaming&) = delete;
+  Roaming& operator=(const Roaming&) = delete;
+
+ private:
+  cpu_set_t before_ = {};
+};
+
 // OpenMP's threads, one to a core. libgomp would read their places from the environment; here they
 // are told.
 class Crew {
  public:
-  explicit Crew(int threads) : cores_(UsableCores()) {
-    threads_ = threads > 0 ? threads : static_cast<int>(cores_.size());
-  }
+  explicit Crew(int threads)
+      : cores_(UsableCores()), threads_(threads > 0 ? threads : static_cast<int>(cores_.size())) {}
 
   int Size() const { return threads_; }
+  // Whether each thread has a core to itself, as seen by the last Shift.
+  bool Pinned() const { return pinned_; }
 
   // While one lives, the calling thread is the first of the crew and on the first core, the others
   // are on theirs, and oneDNN uses just them. After it the caller may roam as before: threads that
-  // it starts later inherit where it may run.
+  // it starts later inherit where it may run. Throws Error where OpenMP gives fewer threads.
   class Shift {
    public:
-    explicit Shift(const Crew& crew) : threads_before_(omp_get_max_threads()) {
-      pthread_getaffinity_np(pthread_self(), sizeof(before_), &before_);
+    explicit Shift(const Crew& crew) : omp_threads_(crew.threads_) {
       omp_set_dynamic(0);
-      omp_set_num_threads(crew.threads_);
       const std::vector<int>& cores = crew.cores_;
-#pragma omp parallel
+      int present = 0;
+      int refused = 0;
+#pragma omp parallel reduction(+ : present, refused)
       {
         cpu_set_t mine;
         CPU_ZERO(&mine);
         CPU_SET(At(cores[At(omp_get_thread_num()) % cores.size()]), &mine);
-        pthread_setaffinity_np(pthread_self(), sizeof(mine), &mine);
+        ++present;
+        if (pthread_setaffinity_np(pthread_self(), sizeof(mine), &mine) != 0) ++refused;
       }
+      if (present != crew.threads_) {
+        throw Error(
+            fmt::format("OpenMP gives {} of {} threads; unset OMP_THREAD_LIMIT or ask for "
+                        "fewer with --threads",
+                        present, crew.threads_));
+      }
+      crew.pinned_ = refused == 0 && At(crew.threads_) <= cores.size();
     }
-    ~Shift() {
-      pthread_setaffinity_np(pthread_self(), sizeof(before_), &before_);
-      omp_set_num_threads(threads_before_);
-    }
-    Shift(const Shift&) = delete;
-    Shift& operator=(const Shift&) = delete;
 
    private:
-    cpu_set_t before_ = {};
-    int threads_before_;
+    Roaming roaming_;
+    OmpThreads omp_threads_;
   };
 
   // An equal share to each thread. Needs a Shift.
@@ -187,18 +216,7 @@ class Crew {
  private:
   std::vector<int> cores_;
   int threads_;
-};
-
-// While one lives, OpenMP gives this thread no others.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThread() { omp_set_num_threads(before_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
+  mutable bool pinned_ = false;
 };
 
 // Copies of one operand in a row, each beginning on a cache line of its own.
@@ -292,7 +310,7 @@ std::optional<Skipped> TooLarge(std::int64_t bytes) {
   return Skipped{.reason = fmt::format("needs {:.1f} GiB of memory, of which {:.1f} are available",
                                        std::ldexp(static_cast<double>(bytes), -30),
                                        std::ldexp(static_cast<double>(*available), -30)),
-                 .remedy = "Choose a smaller size, or a machine with more memory."};
+                 .remedy = "choose a smaller size, or a machine with more memory"};
 }
 
 memory::data_type TypeOf(Format format) {
@@ -346,7 +364,7 @@ std::optional<Formats> FormatsOf(Dtype dtype) {
 Skipped NotOffered(const std::string& what, const std::string& why) {
   return {.reason = fmt::format("oneDNN {} has no {} on this processor{}", LibraryVersion(), what,
                                 why.empty() ? "" : fmt::format(" ({})", why)),
-          .remedy = "Use another dtype, a newer oneDNN or another backend."};
+          .remedy = "use another dtype, a newer oneDNN or another backend"};
 }
 
 dnnl::primitive_attr Attributes() {
@@ -364,7 +382,8 @@ std::int64_t Bytes(const memory::desc& desc) { return static_cast<std::int64_t>(
 Facts CommonFacts(const Crew& crew) {
   return {{"library", "oneDNN " + LibraryVersion()},
           {"isa", IsaName()},
-          {"threads", std::int64_t{crew.Size()}}};
+          {"threads", std::int64_t{crew.Size()}},
+          {"pinned", crew.Pinned()}};
 }
 
 // Runs f of oneDNN's, whose errors become ours.
@@ -547,11 +566,11 @@ class AttentionWorkload : public Workload {
     if (attention.direction != "forward" || attention.phase != "prefill") {
       return Skipped{.reason = fmt::format("the onednn backend has no {} attention in {}",
                                            attention.direction, attention.phase),
-                     .remedy = "Use direction=forward and phase=prefill, or another backend."};
+                     .remedy = "use direction=forward and phase=prefill, or another backend"};
     }
     if (attention.cache == "weights-cold") {
       return Skipped{.reason = "attention has no weights",
-                     .remedy = "Use cache=cold or cache=warm."};
+                     .remedy = "use cache=cold or cache=warm"};
     }
     if (attention.cache != "cold" && attention.cache != "warm") {
       throw Error(
@@ -749,7 +768,7 @@ class AttentionWorkload : public Workload {
 
     // oneDNN plans for as many threads as OpenMP would give it now, and here it is called by each
     // thread on its own.
-    const OneThread one_thread;
+    const OmpThreads one(1);
     dnnl::primitive_attr scaled = Attributes();
     dnnl::post_ops after;
     AppendScale(after, static_cast<float>(1 / std::sqrt(static_cast<double>(d_qk))));

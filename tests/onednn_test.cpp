@@ -144,11 +144,23 @@ TEST(OneDnn, DescribesItself) {
   ASSERT_NE(workload, nullptr);
   const Facts facts = workload->Describe();
   EXPECT_EQ(std::get<std::int64_t>(facts.at("threads")), 1);
+  EXPECT_TRUE(std::get<bool>(facts.at("pinned")));
   EXPECT_EQ(std::get<std::string>(facts.at("formats")), "f32 x f32 -> f32");
   EXPECT_THAT(std::get<std::string>(facts.at("library")), HasSubstr("oneDNN "));
   EXPECT_FALSE(std::get<std::string>(facts.at("isa")).empty());
   EXPECT_FALSE(std::get<std::string>(facts.at("implementation")).empty());
   EXPECT_THAT(OneDnnSoftware().at("onednn"), HasSubstr(" ("));
+}
+
+TEST(OneDnn, MoreThreadsThanCoresAreNotCalledPinned) {
+  const int threads = static_cast<int>(UsableCores().size()) + 1;
+  const std::unique_ptr<Backend> backend = MakeOneDnnBackend({.threads = threads});
+  const auto workload = Ready(*backend, Gemm{.m = 8, .n = 8, .k = 8, .cache = "warm"});
+  ASSERT_NE(workload, nullptr);
+  EXPECT_EQ(std::get<std::int64_t>(workload->Describe().at("threads")), threads);
+  EXPECT_FALSE(std::get<bool>(workload->Describe().at("pinned")));
+  workload->Run(1);
+  EXPECT_EQ(workload->Verify().wrong, 0);
 }
 
 // Threads inherit where their parent may run: a caller that stays pinned would make every later
