@@ -1,1 +1,278 @@
-// Not written yet.
+#include "runner/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "results/error.h"
+#include "results/text.h"
+
+namespace assay {
+namespace {
+
+constexpr const char* kMainHelp =
+    R"(assay measures accelerators, memory, collectives and storage the same way on
+every cloud, and tells whether two measurements really differ, and per dollar.
+
+usage: assay COMMAND [OPTIONS]
+
+commands:
+  run      measure this machine and write one result file
+  list     show the probes, backends and modules, and what can run here
+  env      show this machine, its identity, and what may make it noisy
+  compare  compare results, case by case, in speed and in work per dollar
+  report   turn result files into one HTML page, or into figures
+  price    list the built-in prices, or show those of one instance
+
+examples:
+  assay run                              all that can run here, two minutes
+  assay run gemm memory --rounds 5       two probes, five rounds
+  assay run gemm --set m=1,16 --dtype bf16   your own shapes
+  assay compare aws.json gcp.json        what differs, and what it costs
+  assay compare --a old*.json --b new*.json --fail-slower 3%   for CI
+  assay report *.json --out report.html
+
+  -h, --help     this text; 'assay run --help' for the options of run
+      --version  version, commit, compiler and libraries
+
+exit status: 0 all well; 1 measured, but something failed, was wrong, or is
+slower than allowed; 2 could not do what was asked; 3 a watchdog expired;
+130 interrupted (what was measured until then is in the file)
+)";
+
+// One column for all help texts.
+constexpr std::size_t kHelpColumn = 26;
+
+void AddIdentity(CLI::App& app, IdentityFlags& flags) {
+  app.add_option("--provider", flags.provider, "cloud: aws, gcp, azure, oci, …")
+      ->option_text("NAME");
+  app.add_option("--instance", flags.instance, "instance type, as the cloud names it")
+      ->option_text("TYPE");
+  app.add_option("--region", flags.region, "region, as the cloud names it")->option_text("NAME");
+  app.add_option("--purchase", flags.purchase,
+                 "on_demand, spot, reserved, savings_plan, capacity_block, dws, owned, custom")
+      ->option_text("MODEL")
+      ->check(CLI::IsMember({"on_demand", "spot", "reserved", "savings_plan", "capacity_block",
+                             "dws", "owned", "custom"}));
+  app.add_flag("--no-metadata", flags.no_metadata, "do not ask the cloud's metadata service");
+  app.add_option("--metadata-url", flags.metadata_url)->group("");
+}
+
+void AddPricing(CLI::App& app, PricingFlags& flags) {
+  app.add_flag("--as-run", flags.as_run, "prices stored in the files, not this binary's");
+  app.add_option("--price", flags.price_usd_per_hour, "USD per node-hour, for every file")
+      ->option_text("USD")
+      ->check(CLI::PositiveNumber);
+}
+
+// Options whose text is a percentage, kept as text until parsing is over.
+struct Percentages {
+  std::string ci = {};
+  std::string within = {};
+  std::string fail_slower = {};
+};
+
+std::vector<std::string> LongNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// The sentence for words that no option or argument took.
+Error Unexpected(const CLI::App& app, const std::string& word) {
+  const std::string name = word.substr(0, word.find('='));
+  const std::string nearest = Nearest(name, LongNames(app));
+  return Error(fmt::format("'{}' is not an option of 'assay {}'{}; 'assay {} --help' shows them",
+                           Clean(name, 64), app.get_name(),
+                           nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest),
+                           app.get_name()));
+}
+
+}  // namespace
+
+double ParsePercent(const std::string& text, const std::string& option) {
+  std::string_view digits = text;
+  if (digits.ends_with('%')) digits.remove_suffix(1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc() || end != digits.data() + digits.size() ||
+      !(value > 0 && value <= 100)) {
+    throw Error(
+        fmt::format("{} wants a percentage above 0 and at most 100, such as 1% or 1; got '{}'",
+                    option, Clean(text, 32)));
+  }
+  return value / 100;
+}
+
+Command ParseArguments(const std::vector<std::string>& arguments) {
+  RunOptions run;
+  EnvOptions env;
+  CompareCommand compare;
+  ReportCommand report;
+  PriceCommand price;
+  Percentages percent;
+
+  CLI::App app("", "assay");
+  app.set_help_flag();
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(kHelpColumn);
+
+  const auto add_command = [](CLI::App& parent, const char* name,
+                              const char* summary) -> CLI::App& {
+    CLI::App& command = *parent.add_subcommand(name, summary);
+    command.set_help_flag("-h,--help", "this text");
+    command.get_formatter()->column_width(kHelpColumn);
+    return command;
+  };
+  CLI::App& run_app = add_command(app, "run", "measure this machine and write one result file");
+  run_app.add_option("PROBE", run.probes, "which probes; 'assay list' shows them [all]");
+  run_app.add_option("--suite", run.suite, "quick (2 min), standard or full")
+      ->option_text("NAME [quick]")
+      ->check(CLI::IsMember({"quick", "standard", "full"}));
+  run_app.add_option("--filter", run.filter, "only cases whose name matches")->option_text("REGEX");
+  run_app.add_option("--set", run.set, "any param: your own shapes; lists multiply")
+      ->option_text("NAME=V[,V...]")
+      ->allow_extra_args(false);
+  run_app.add_option("--dtype", run.dtypes, "f32, bf16, int8, …")
+      ->option_text("T[,T...]")
+      ->delimiter(',');
+  run_app.add_option("--device", run.devices, "cpu, cuda:0, …")
+      ->option_text("D[,D...]")
+      ->delimiter(',');
+  run_app.add_option("--backend", run.backends, "onednn, native, …")
+      ->option_text("B[,B...]")
+      ->delimiter(',');
+  run_app.add_option("--threads", run.threads, "of CPU cases [one per core]")
+      ->option_text("N")
+      ->check(CLI::Range(1, 4096));
+  run_app.add_option("--rounds", run.rounds, "visits of each case [the suite's]")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1000));
+  run_app.add_option("--seed", run.seed, "of inputs and order [random]")->option_text("N");
+  run_app.add_option("--ci", percent.ci, "go on until intervals are this narrow")
+      ->option_text("PCT");
+  run_app.add_option("--max-seconds", run.max_seconds, "per case, over all rounds [the suite's]")
+      ->option_text("S")
+      ->check(CLI::PositiveNumber);
+  run_app.add_option("--max-cost", run.max_cost_usd, "stop when the run has cost this much")
+      ->option_text("USD")
+      ->check(CLI::PositiveNumber);
+  run_app.add_option("--out", run.out, "result file [PROVIDER-INSTANCE-UTC.json]")
+      ->option_text("FILE");
+  run_app.add_option("--gbench-out", run.gbench_out, "also Google Benchmark's JSON")
+      ->option_text("FILE");
+  run_app.add_option("--report", run.report, "also write the HTML page")->option_text("FILE");
+  run_app.add_flag("--json", run.json, "figures as JSON on stdout instead of the table");
+  run_app.add_flag("-q,--quiet", run.quiet, "results and errors only");
+  run_app.add_flag("--keep-ids", run.keep_ids, "keep host and instance ids in the file");
+  run_app.add_flag("--keep-price", run.keep_price, "keep a typed price in the file");
+  AddIdentity(run_app, run.identity);
+  run_app.add_option("--price", run.price_usd_per_hour, "USD per node-hour, over any listed one")
+      ->option_text("USD")
+      ->check(CLI::PositiveNumber);
+  run_app.add_option("--storage-path", run.storage_path, "folder for the storage probe's file")
+      ->option_text("DIR [.]");
+
+  add_command(app, "list", "show the probes, backends and modules, and what can run here");
+
+  CLI::App& env_app = add_command(app, "env", "show this machine, its identity and its noise");
+  AddIdentity(env_app, env.identity);
+
+  CLI::App& compare_app =
+      add_command(app, "compare", "compare results in speed and in work per dollar");
+  compare_app.add_option("FILE", compare.files, "baseline and candidate; more than two: a ranking");
+  compare_app.add_option("--a", compare.a, "the baseline's files")->option_text("FILE...");
+  compare_app.add_option("--b", compare.b, "the candidate's files")->option_text("FILE...");
+  compare_app
+      .add_option("--within", percent.within, "'same' is within this [1 %; network 3, storage 5]")
+      ->option_text("PCT");
+  compare_app
+      .add_option("--fail-slower", percent.fail_slower, "exit 1 if a case is slower by this")
+      ->option_text("PCT");
+  compare_app.add_flag("--json", compare.json, "the comparison as JSON on stdout");
+  compare_app.add_flag("--csv", compare.csv, "the comparison as CSV on stdout");
+  compare_app.add_flag("--force", compare.force, "compare unlike methods and software too");
+  AddPricing(compare_app, compare.pricing);
+
+  CLI::App& report_app = add_command(app, "report", "turn result files into one HTML page");
+  report_app.add_option("FILE", report.files, "result files")->required();
+  report_app.add_option("--out", report.out, "the page [none: figures on stdout]")
+      ->option_text("FILE");
+  report_app.add_flag("--json", report.json, "figures as JSON on stdout");
+  AddPricing(report_app, report.pricing);
+
+  CLI::App& price_app = add_command(app, "price", "the built-in prices");
+  price_app.require_subcommand(1);
+  CLI::App& price_list = add_command(price_app, "list", "all offers, or those that match a word");
+  price_list.add_option("WORD", price.filter, "part of provider, instance, region or purchase");
+  CLI::App& price_show = add_command(price_app, "show", "offers and facts of one instance");
+  price_show.add_option("PROVIDER", price.provider, "aws, gcp, …")->required();
+  price_show.add_option("INSTANCE", price.instance, "p5.48xlarge, …")->required();
+
+  if (arguments.empty() || arguments[0] == "-h" || arguments[0] == "--help" ||
+      arguments[0] == "help") {
+    return PrintOnly{kMainHelp};
+  }
+  std::vector<std::string> commands;
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(sub->get_name());
+  }
+  const std::string& first = arguments[0];
+  if (std::find(commands.begin(), commands.end(), first) == commands.end()) {
+    std::vector<std::string> words = commands;
+    words.insert(words.end(), {"--help", "--version"});
+    const std::string nearest = Nearest(first, words);
+    throw Error(fmt::format("there is no command '{}'{}; 'assay --help' shows all of them",
+                            Clean(first, 64),
+                            nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest)));
+  }
+
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    const CLI::App* sub = app.get_subcommands().front();
+    std::string parents = "assay";
+    if (!sub->get_subcommands().empty()) {
+      parents += " " + sub->get_name();
+      sub = sub->get_subcommands().front();
+    }
+    return PrintOnly{sub->help(parents)};
+  } catch (const CLI::ExtrasError&) {
+    const CLI::App& sub = *app.get_subcommands().front();
+    const std::vector<std::string> extra = app.remaining(true);
+    throw Unexpected(sub, extra.empty() ? first : extra.front());
+  } catch (const CLI::ParseError& error) {
+    throw Error(
+        fmt::format("{}; 'assay {} --help' shows the options", Clean(error.what(), 300), first));
+  }
+
+  if (first == "run") {
+    if (!percent.ci.empty()) run.ci = ParsePercent(percent.ci, "--ci");
+    return run;
+  }
+  if (first == "list") return ListOptions{};
+  if (first == "env") return env;
+  if (first == "compare") {
+    if (!percent.within.empty()) compare.within = ParsePercent(percent.within, "--within");
+    if (!percent.fail_slower.empty()) {
+      compare.fail_slower = ParsePercent(percent.fail_slower, "--fail-slower");
+    }
+    const bool sides = !compare.a.empty() || !compare.b.empty();
+    if (sides ? (compare.a.empty() || compare.b.empty() || !compare.files.empty())
+              : compare.files.size() < 2) {
+      throw Error("compare wants two files, or '--a FILE… --b FILE…', or more than two to rank");
+    }
+    return compare;
+  }
+  if (first == "report") return report;
+  price.show = price_show.parsed();
+  return price;
+}
+
+}  // namespace assay

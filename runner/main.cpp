@@ -1,1 +1,28 @@
-int main() { return 0; }
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "collectives/collectives.h"
+#include "results/error.h"
+#include "runner/cli.h"
+#include "runner/commands.h"
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away is not an error
+  try {
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    if (!arguments.empty() && arguments[0] == "--worker") return assay::collectives::WorkerMain();
+    if (!arguments.empty() && arguments[0] == "--version") {
+      std::fputs(assay::VersionText().c_str(), stdout);
+      return 0;
+    }
+    return assay::Execute(assay::ParseArguments(arguments));
+  } catch (const assay::Error& error) {
+    std::fprintf(stderr, "assay: %s\n", error.what());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "assay: unexpected: %s; please report this as a bug\n", error.what());
+  }
+  return 2;
+}

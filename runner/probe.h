@@ -96,6 +96,8 @@ struct Probe {
   // "no" becomes a record with its reason. Throws Error on a value that makes no sense (m = 0,
   // an unknown dtype), with the name of the param.
   std::function<std::vector<Case>(const Params& params)> unfold = {};
+  // What stands in the way of running here at all, for `assay list`; cheap. Empty: nothing does.
+  std::function<std::optional<Skipped>()> missing = {};
 };
 
 }  // namespace assay

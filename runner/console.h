@@ -1,0 +1,34 @@
+// The terminal: results on stdout, everything else on stderr, one progress line that is overwritten
+// in place on a terminal and absent elsewhere. A broken pipe is not an error.
+#pragma once
+
+#include <string>
+
+namespace assay {
+
+class Console {
+ public:
+  explicit Console(bool quiet = false);
+  ~Console() { EndProgress(); }
+  Console(const Console&) = delete;
+  Console& operator=(const Console&) = delete;
+
+  // stdout is a terminal that shows colours, and NO_COLOR is not set.
+  bool Colour() const { return colour_; }
+  // stderr is a terminal, so that Progress is seen.
+  bool ShowsProgress() const { return progress_ && !quiet_; }
+
+  void Result(const std::string& text);    // to stdout
+  void Note(const std::string& text);      // to stderr, unless quiet
+  void Error(const std::string& text);     // to stderr
+  void Progress(const std::string& text);  // to stderr, on a terminal, unless quiet
+  void EndProgress();
+
+ private:
+  bool quiet_;
+  bool colour_;
+  bool progress_;           // stderr is a terminal
+  bool line_open_ = false;  // a progress line stands on the terminal
+};
+
+}  // namespace assay
