@@ -695,6 +695,18 @@ Json ToJson(const std::optional<NodeFigure>& node) {
           {"sum_alone", Writer::ToJson(node->sum_alone)}};
 }
 
+// One value a round, in the unit of the record's speed.
+std::vector<double> RoundSpeeds(const Record& record) {
+  const std::optional<Rate> speed = Speed(record);
+  const std::optional<double> median = MedianTime(record);
+  std::vector<double> speeds;
+  if (!speed || !median) return speeds;
+  for (const double log_time : LogRoundTimes(record)) {
+    speeds.push_back(speed->value * *median / std::exp(log_time));
+  }
+  return speeds;
+}
+
 Json FiguresOf(const Run& run, const Record& record, const std::optional<double>& usd_per_hour) {
   const std::optional<Rate> speed = Speed(record);
   const std::optional<Rate> stable = StableSpeed(record);
@@ -711,6 +723,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"mean_s", Writer::ToJson(MeanTime(record))},
           {"mean_to_median", Writer::ToJson(MeanToMedian(record))},
           {"speed", speed ? Json(speed->value) : Json(nullptr)},
+          {"round_speeds", RoundSpeeds(record)},
           {"unit", speed ? Json(speed->unit) : Json(nullptr)},
           {"interval", ToJson(SpeedInterval(record))},
           {"of_here", Writer::ToJson(OfHere(record))},
@@ -757,7 +770,8 @@ Record RecordFromJson(std::string_view text, const std::string& source) {
   return record;
 }
 
-std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer) {
+std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
+                          const std::string& name) {
   const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
   Json cases = Json::array();
   for (const Record& record : run.records) cases.push_back(FiguresOf(run, record, usd_per_hour));
@@ -766,6 +780,7 @@ std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer) {
       {"format", "assay-figures"},
       {"version", 1},
       {"run", run.id},
+      {"name", name},
       {"complete", run.complete},
       {"division", DivisionOf(run)},
       {"offer", Writer::ToJson(offer)},

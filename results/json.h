@@ -23,7 +23,9 @@ std::string RecordToJson(const Record& record);
 Record RecordFromJson(std::string_view text, const std::string& source);
 
 // What is printed, at full precision: every figure of results/METRICS.md by the name it has there.
-std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer);
+// `name` is what the run is called in a page; empty elsewhere.
+std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
+                          const std::string& name = {});
 std::string ComparisonToJson(const Comparison& comparison);
 std::string RankingToJson(const Ranking& ranking);
 

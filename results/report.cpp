@@ -1,1 +1,257 @@
-// Not written yet.
+#include "results/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <vector>
+
+#include "results/embedded.h"
+#include "results/figures.h"
+#include "results/json.h"
+#include "results/price.h"
+#include "results/text.h"
+
+ASSAY_DECLARE_EMBEDDED(report_html);
+ASSAY_DECLARE_EMBEDDED(d3_js);
+ASSAY_DECLARE_EMBEDDED(d3_notice);
+
+namespace assay {
+namespace {
+
+// Text between <script> tags must not end them, or begin a comment: every '<' becomes an escape
+// that means the same in JSON.
+std::string ScriptSafe(std::string_view json) {
+  std::string safe;
+  safe.reserve(json.size());
+  for (const char c : json) {
+    if (c == '<') {
+      safe += "\\u003c";
+    } else {
+      safe += c;
+    }
+  }
+  return safe;
+}
+
+// Cell text: cleaned of what a terminal or a page should not see, then escaped.
+std::string Cell(std::string_view text, std::string_view attributes = "") {
+  return fmt::format("<td{}>{}</td>", attributes, Html(Clean(text)));
+}
+
+std::string Row(const std::vector<std::string>& cells) {
+  std::string row = "<tr>";
+  for (const std::string& cell : cells) row += cell;
+  return row + "</tr>\n";
+}
+
+constexpr std::string_view kNumber = " class=number";
+
+std::string Header(const std::vector<std::string>& names) {
+  static const std::set<std::string> numbers = {"speed", "median", "of here",
+                                                "price", "cost",   "memory"};
+  std::string row = "<tr>";
+  for (const std::string& name : names) {
+    row += fmt::format("<th{}>{}</th>", numbers.contains(name) ? kNumber : "", Html(name));
+  }
+  return row + "</tr>\n";
+}
+
+// "p5.48xlarge, us-east-1" or the file's name where the machine is not known.
+std::string MachineName(const ReportInput& input) {
+  if (!input.run.nodes.empty()) {
+    const Identity& identity = input.run.nodes[0].identity;
+    if (identity.instance.value != "unknown") {
+      return fmt::format("{} {} {}", identity.provider.value, identity.instance.value,
+                         identity.region.value == "unknown" ? "" : identity.region.value);
+    }
+  }
+  return input.name;
+}
+
+std::string PriceText(const ReportInput& input) {
+  if (!input.offer || !input.offer->usd_per_hour) return "-";
+  return fmt::format("{}/h {}", Usd(*input.offer->usd_per_hour), input.offer->purchase);
+}
+
+std::string SpeedText(const Record& record) {
+  const std::optional<Rate> speed = Speed(record);
+  return speed ? WithPrefix(speed->value, speed->unit) : "-";
+}
+
+std::string IntervalText(const Record& record) {
+  const std::optional<Interval> interval = SpeedInterval(record);
+  return interval ? fmt::format("±{} ({})", Percent(interval->HalfWidth()), interval->level) : "-";
+}
+
+std::string CostText(const Record& record, const ReportInput& input) {
+  const std::optional<double> price = UsdPerHour(input.run, input.offer);
+  if (!price) return "-";
+  const std::vector<Cost> costs = Costs(record, *price);
+  if (costs.empty()) return "-";
+  return fmt::format("{:.4g} {}", costs[0].usd, costs[0].label);
+}
+
+// What came of it, where it isn't a measurement.
+std::string StatusText(const Record& record) {
+  std::string text = fmt::format("{}: {}", ToText(record.status), record.reason);
+  if (!record.remedy.empty()) text += "; " + record.remedy;
+  return text;
+}
+
+bool Measured(const Record& record) {
+  return record.status == Status::kOk || record.status == Status::kPartial;
+}
+
+// The answer, one row a run: the headline figure and its price.
+std::string AnswerTable(std::span<const ReportInput> inputs) {
+  std::string table = "<table>\n<caption>The headline, per machine</caption>\n" +
+                      Header({"machine", "headline", "speed", "interval", "price", "cost"});
+  for (const ReportInput& input : inputs) {
+    const Headline headline = HeadlineOf(input.run);
+    if (headline.record == nullptr) {
+      table += Row({Cell(MachineName(input)), Cell(headline.name),
+                    Cell("absent: " + headline.absent, " colspan=4")});
+      continue;
+    }
+    table +=
+        Row({Cell(MachineName(input)), Cell(headline.name),
+             Cell(SpeedText(*headline.record), kNumber), Cell(IntervalText(*headline.record)),
+             Cell(PriceText(input), kNumber), Cell(CostText(*headline.record, input), kNumber)});
+  }
+  return table + "</table>\n";
+}
+
+// All cases of one probe, runs beside each other case by case.
+std::string ProbeSection(const std::string& probe, std::span<const ReportInput> inputs) {
+  std::map<std::string, std::string> labels;  // by match key, in a stable order
+  std::vector<std::string> keys;
+  for (const ReportInput& input : inputs) {
+    for (const Record& record : input.run.records) {
+      if (record.probe != probe) continue;
+      const std::string key = MatchKey(record);
+      if (labels.emplace(key, CaseLabel(record.probe, record.params)).second) keys.push_back(key);
+    }
+  }
+  std::string section =
+      fmt::format("<section>\n<h2>{}</h2>\n<div class=chart data-probe=\"{}\"></div>\n<table>\n",
+                  Html(Clean(probe)), Html(Clean(probe)));
+  section += Header({"case", "machine", "backend", "median", "interval", "of here", "cost"});
+  for (const std::string& key : keys) {
+    for (const ReportInput& input : inputs) {
+      for (const Record& record : input.run.records) {
+        if (record.probe != probe || MatchKey(record) != key) continue;
+        std::vector<std::string> cells = {Cell(labels[key]), Cell(MachineName(input)),
+                                          Cell(record.backend)};
+        if (Measured(record)) {
+          const std::optional<double> here = OfHere(record);
+          cells.insert(
+              cells.end(),
+              {Cell(SpeedText(record), kNumber),
+               Cell(IntervalText(record) + (record.complete ? "" : ", incomplete")),
+               Cell(here ? Percent(*here) : "-", kNumber), Cell(CostText(record, input), kNumber)});
+        } else {
+          cells.push_back(Cell(StatusText(record), " colspan=4"));
+        }
+        section += Row(cells);
+      }
+    }
+  }
+  return section + "</table>\n</section>\n";
+}
+
+std::string MachinesSection(std::span<const ReportInput> inputs) {
+  std::string section =
+      "<section>\n<h2>Machines</h2>\n<table>\n" +
+      Header({"file", "machine", "how known", "processor", "memory", "run", "notes"});
+  for (const ReportInput& input : inputs) {
+    const Run& run = input.run;
+    const std::string when =
+        fmt::format("{}, {} rounds, seed {}, assay {} {}{}", run.started, run.rounds, run.seed,
+                    run.assay.version, run.assay.commit, run.complete ? "" : ", incomplete");
+    for (const Node& node : run.nodes) {
+      const Finding& instance = node.identity.instance;
+      std::string notes;
+      for (const Note& note : node.notes) {
+        notes += fmt::format("{}{} ({})", notes.empty() ? "" : "; ", note.what, note.remedy);
+      }
+      section +=
+          Row({Cell(input.name), Cell(MachineName(input)),
+               Cell(fmt::format("{}, {}", instance.how, instance.confidence)),
+               Cell(fmt::format("{}, {} of {} cores", node.cpu.model, node.cpu.cores_used,
+                                node.cpu.cores_present)),
+               Cell(fmt::format("{:.1f} GiB", static_cast<double>(node.memory_bytes) / (1LL << 30)),
+                    kNumber),
+               Cell(when), fmt::format("<td>{}</td>", Html(Clean(notes, 4096)))});
+    }
+  }
+  return section + "</table>\n</section>\n";
+}
+
+std::string PricesSection(std::span<const ReportInput> inputs, std::string_view today) {
+  std::string section = "<section>\n<h2>Prices</h2>\n<table>\n" +
+                        Header({"machine", "price", "region", "date", "source", "why this one"});
+  for (const ReportInput& input : inputs) {
+    if (!input.offer) {
+      section += Row({Cell(MachineName(input)), Cell("none", kNumber), Cell("-"), Cell("-"),
+                      Cell("-"), Cell(input.price_note)});
+      continue;
+    }
+    section += Row({Cell(MachineName(input)), Cell(PriceText(input), kNumber),
+                    Cell(input.offer->region), Cell(PriceAge(*input.offer, today)),
+                    fmt::format("<td>{}</td>", Html(Clean(input.offer->source, 1024))),
+                    Cell(input.price_note)});
+  }
+  return section + "</table>\n</section>\n";
+}
+
+// What the script draws: the figures of each run, with the name that the tables give it.
+std::string PageData(std::span<const ReportInput> inputs) {
+  std::string data = "[";
+  for (const ReportInput& input : inputs) {
+    if (data.size() > 1) data += ",\n";
+    data += FiguresToJson(input.run, input.offer, MachineName(input));
+  }
+  return data + "]";
+}
+
+// Replaces each @name@ of the page's skeleton once, in one pass, so that what is put in is never
+// searched.
+std::string Fill(std::string_view skeleton, const std::map<std::string, std::string>& parts) {
+  std::string page;
+  while (!skeleton.empty()) {
+    const std::size_t begin = skeleton.find("@@");
+    if (begin == std::string_view::npos) break;
+    const std::size_t end = skeleton.find("@@", begin + 2);
+    page += skeleton.substr(0, begin);
+    page += parts.at(std::string(skeleton.substr(begin + 2, end - begin - 2)));
+    skeleton.remove_prefix(end + 2);
+  }
+  return page.append(skeleton);
+}
+
+}  // namespace
+
+std::string ReportPage(std::span<const ReportInput> inputs, std::string_view today) {
+  std::vector<std::string> probes;
+  for (const ReportInput& input : inputs) {
+    for (const Record& record : input.run.records) {
+      if (std::find(probes.begin(), probes.end(), record.probe) == probes.end()) {
+        probes.push_back(record.probe);
+      }
+    }
+  }
+  std::string sections;
+  for (const std::string& probe : probes) sections += ProbeSection(probe, inputs);
+  return Fill(ASSAY_EMBEDDED(report_html), {{"today", std::string(today)},
+                                            {"answer", AnswerTable(inputs)},
+                                            {"probes", sections},
+                                            {"machines", MachinesSection(inputs)},
+                                            {"prices", PricesSection(inputs, today)},
+                                            {"data", ScriptSafe(PageData(inputs))},
+                                            {"d3_notice", Html(ASSAY_EMBEDDED(d3_notice))},
+                                            {"d3", std::string(ASSAY_EMBEDDED(d3_js))}});
+}
+
+}  // namespace assay

@@ -1,1 +1,126 @@
-// Not written yet.
+#include "results/report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace assay {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+ReportInput Input(const std::string& instance, double usd_per_hour) {
+  Record gemm = {.probe = "gemm",
+                 .params = {{"dtype", "bf16"}, {"m", 4096}, {"n", 4096}, {"k", 4096}},
+                 .backend = "onednn",
+                 .work = {.flops = 2LL * 4096 * 4096 * 4096, .formula = "gemm/2mnk"},
+                 .rounds = {{.batch = 1, .time_s = {0.150, 0.152}},
+                            {.batch = 1, .time_s = {0.151, 0.153}},
+                            {.batch = 1, .time_s = {0.149, 0.151}}}};
+  Node node = {.identity = {.provider = {"aws", "dmi", "certain"},
+                            .instance = {instance, "imds", "certain"},
+                            .region = {"us-east-1", "imds", "certain"}},
+               .cpu = {.model = "AMD EPYC", .cores_present = 2, .cores_used = 2},
+               .memory_bytes = 8LL << 30};
+  return {
+      .name = instance + ".json",
+      .run = {.started = "2026-11-21T22:40:13Z", .rounds = 3, .nodes = {node}, .records = {gemm}},
+      .offer = Offer{.provider = "aws",
+                     .instance = instance,
+                     .region = "us-east-1",
+                     .purchase = "on_demand",
+                     .usd_per_hour = usd_per_hour,
+                     .price_date = "2026-11-01",
+                     .date_precision = "day",
+                     .source = "a price page"},
+      .price_note = "on demand in us-east-1"};
+}
+
+TEST(Report, ReadsWithoutScript) {
+  const ReportInput inputs[] = {Input("m7i.large", 0.1), Input("c7a.large", 0.09)};
+  const std::string page = ReportPage(inputs, "2026-11-22");
+  const std::string before_script = page.substr(0, page.find("<script"));
+  // 2 x 4096^3 / 0.151 s.
+  EXPECT_THAT(before_script, HasSubstr("910.2 GFLOP/s"));
+  EXPECT_THAT(before_script, HasSubstr("bf16 4096 x 4096 x 4096"));
+  EXPECT_THAT(before_script, HasSubstr("c7a.large"));
+  EXPECT_THAT(before_script, HasSubstr("2026-11-01 (21 days old)"));
+  EXPECT_THAT(before_script, HasSubstr("a price page"));
+  EXPECT_THAT(before_script, HasSubstr("3 rounds, this run"));
+}
+
+TEST(Report, LoadsNothing) {
+  const ReportInput inputs[] = {Input("m7i.large", 0.1)};
+  const std::string page = ReportPage(inputs, "2026-11-22");
+  for (const char* loading : {"<link", "<img", "<iframe", "<script src"}) {
+    EXPECT_THAT(page, Not(HasSubstr(loading))) << loading;
+  }
+  const std::string before_script = page.substr(0, page.find("<script>"));
+  for (const char* loading : {"@import", "url("}) {
+    EXPECT_THAT(before_script.substr(before_script.find("<style>")), Not(HasSubstr(loading)))
+        << loading;
+  }
+  EXPECT_THAT(page, HasSubstr("default-src 'none'"));
+}
+
+TEST(Report, CarriesTheNoticeOfWhatItIsDrawnWith) {
+  const ReportInput inputs[] = {Input("m7i.large", 0.1)};
+  const std::string page = ReportPage(inputs, "2026-11-22");
+  EXPECT_THAT(page, HasSubstr("Mike Bostock"));
+  EXPECT_THAT(page, HasSubstr("Redistribution and use in source and binary forms"));
+}
+
+// Whatever a file says ends up as text: neither a tag, nor the end of a script, nor an attribute.
+TEST(Report, EverythingFromAFileIsEscaped) {
+  const std::string evil =
+      "</script><script>alert(1)</script>\"'<img src=x onerror=alert(2)>@@data@@";
+  ReportInput input = Input("m7i.large", 0.1);
+  assay::Run& run = input.run;
+  input.name = evil;
+  input.price_note = evil;
+  input.offer->source = evil;
+  input.offer->region = evil;
+  run.started = evil;
+  run.assay.version = evil;
+  Node& node = run.nodes[0];
+  node.identity.instance.value = evil;
+  node.identity.instance.how = evil;
+  node.cpu.model = evil;
+  node.notes = {{.what = evil, .remedy = evil}};
+  run.records[0].backend = evil;
+  run.records[0].params["dtype"] = evil;
+  Record skipped = {.probe = evil, .status = Status::kSkipped, .reason = evil, .remedy = evil};
+  run.records.push_back(skipped);
+  const ReportInput clean[] = {Input("m7i.large", 0.1)};
+  const ReportInput inputs[] = {input};
+  const std::string page = ReportPage(inputs, "2026-11-22");
+  EXPECT_THAT(page, Not(HasSubstr("<script>alert")));
+  EXPECT_THAT(page, Not(HasSubstr("<img")));
+  EXPECT_THAT(page, HasSubstr("&lt;script&gt;alert(1)"));
+  const auto count = [](const std::string& text, const std::string& what) {
+    int found = 0;
+    for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count(page, "</script>"), count(ReportPage(clean, "2026-11-22"), "</script>"));
+}
+
+TEST(Report, AMachineWithoutAPriceSaysHowToGiveOne) {
+  ReportInput input = Input("m7i.large", 0.1);
+  input.offer.reset();
+  input.price_note = "no price is known; give one with --price";
+  const ReportInput inputs[] = {input};
+  const std::string page = ReportPage(inputs, "2026-11-22");
+  EXPECT_THAT(page, HasSubstr("no price is known; give one with --price"));
+  EXPECT_THAT(page, Not(HasSubstr("0.0000 USD")));
+}
+
+TEST(Report, AnAbsentHeadlineIsSaidAndNotZero) {
+  const ReportInput inputs[] = {Input("m7i.large", 0.1)};
+  EXPECT_THAT(ReportPage(inputs, "2026-11-22"), HasSubstr("absent: "));
+}
+
+}  // namespace
+}  // namespace assay
