@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# What must hold of the sources before they are tested: formatting and clang-tidy. With --fix, formats.
+# (Layering is a test: tests/layers_test.cpp.)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh check
+
+mapfile -t sources < <(git ls-files '*.cpp' '*.h' '*.cu')
+if [[ "${1:-}" == --fix ]]; then
+  clang-format -i "${sources[@]}"
+else
+  clang-format --dry-run --Werror "${sources[@]}"
+fi
+
+# A check that clang-tidy does not know is ignored in silence, so each configured one must exist.
+known=$(clang-tidy-19 --list-checks -checks='*')
+while read -r name; do
+  grep -qx "    $name" <<<"$known" || {
+    echo "check: .clang-tidy names '$name', which clang-tidy-19 does not have" >&2
+    exit 1
+  }
+done < <(sed -n 's/^  \([a-z][a-z0-9.-]*\),\{0,1\}$/\1/p' .clang-tidy)
+
+[[ -f build/dev/build.ninja ]] || cmake --preset dev >/dev/null
+cmake --build --preset dev --target assay_version >/dev/null
+mapfile -t units < <(git ls-files 'results/*.cpp' 'runner/*.cpp' 'kernels/*.cpp' 'collectives/*.cpp' 'io/*.cpp')
+printf '%s\n' "${units[@]}" |
+  xargs -P "$(nproc)" -n 4 clang-tidy-19 -p build/dev --quiet --warnings-as-errors='*' 2>/dev/null
+echo "check: ${#sources[@]} files formatted, ${#units[@]} units tidy"

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that are missing: those to build and run assay, and with "check" those
+# of scripts/check.sh and scripts/fuzz.sh too. Says what it installs; does nothing when all is there.
+set -euo pipefail
+
+packages=(
+  g++ cmake ninja-build pkg-config git ca-certificates
+  libbenchmark-dev libcli11-dev libcurl4-openssl-dev libdnnl-dev libfmt-dev libgmock-dev libgtest-dev
+  libhwloc-dev libhwy-dev libopenmpi-dev libssl-dev liburing-dev nlohmann-json3-dev node-d3 openmpi-bin
+  python3 python3-jsonschema
+)
+if [[ "${1:-}" == check ]]; then
+  packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev)
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
+    missing+=("$package")
+done
+[[ ${#missing[@]} -eq 0 ]] && exit 0
+
+as_root=()
+if [[ $EUID -ne 0 ]]; then
+  command -v sudo >/dev/null || {
+    echo "setup: missing ${missing[*]}; install them as root, then run this again" >&2
+    exit 2
+  }
+  as_root=(sudo)
+fi
+echo "setup: installing ${missing[*]}" >&2
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
