@@ -4,7 +4,11 @@ execute_process(COMMAND git -C ${SOURCE} rev-parse --short=12 HEAD
 execute_process(COMMAND git -C ${SOURCE} status --porcelain --untracked-files=no
                 OUTPUT_VARIABLE changes ERROR_QUIET)
 if(NOT commit)
-  set(commit unknown)
+  # An archive made by `git archive` carries its commit in this file.
+  file(STRINGS ${SOURCE}/cmake/commit.txt commit LIMIT_COUNT 1)
+  if(NOT commit MATCHES "^[0-9a-f]+$")
+    set(commit unknown)
+  endif()
 endif()
 set(dirty false)
 if(changes)
