@@ -1,0 +1,195 @@
+#!/usr/bin/python3
+"""Drives the real binary as a user would: files, signals, secrets, prices, the installed tree.
+
+usage: end_to_end_test.py BINARY BUILD_FOLDER SOURCE_FOLDER [unittest arguments]
+"""
+
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import jsonschema
+
+BINARY, BUILD, SOURCE = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
+
+# Short visits: what is tested here is not how long things take.
+QUICK = ["--rounds", "2", "--max-seconds", "0.02", "--no-metadata"]
+SMALL = ["--set", "bytes=1M"]
+
+
+def environment(**extra):
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "LC_ALL": "C", **extra}
+
+
+class EndToEnd(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="assay-test-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def assay(self, *arguments, status=0, binary=BINARY, **extra):
+        done = subprocess.run([binary, *arguments], cwd=self.folder, text=True, capture_output=True, timeout=120,
+                              env=environment(HOME=str(self.folder), **extra), check=False)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done
+
+    def read(self, name):
+        return json.loads((self.folder / name).read_text())
+
+    def test_a_run_writes_a_file_that_the_schema_accepts(self):
+        self.assay("run", "peak", "memory", *QUICK, *SMALL, "--out", "a.json", "--gbench-out", "g.json")
+        run = self.read("a.json")
+        schema = json.loads((SOURCE / "results/run.schema.json").read_text())
+        jsonschema.validate(run, schema)
+        self.assertEqual(run["status"], "complete")
+        self.assertEqual({record["probe"] for record in run["records"]}, {"peak", "memory"})
+        for record in run["records"]:
+            if record["status"] == "ok":
+                self.assertEqual(len(record["rounds"]), 2)
+                self.assertEqual(record["verify"]["wrong"], 0)
+        names = [benchmark["name"] for benchmark in self.read("g.json")["benchmarks"]]
+        self.assertTrue(any(name.startswith("memory/") and "/round:2" in name for name in names), names)
+        self.assertFalse((self.folder / "a.json.part").exists())
+
+    def test_the_default_name_is_provider_instance_and_time(self):
+        self.assay("run", "peak", *QUICK, "--provider", "AWS/..", "--instance", "p5.48xlarge")
+        names = [path.name for path in self.folder.glob("*.json")]
+        self.assertEqual(len(names), 1)
+        self.assertRegex(names[0], r"^aws[a-z0-9._-]*-p5\.48xlarge-\d{8}T\d{6}Z\.json$")
+
+    def test_an_existing_file_is_not_overwritten(self):
+        (self.folder / "mine.json").write_text("precious")
+        done = self.assay("run", "peak", *QUICK, "--out", "mine.json", status=2)
+        self.assertIn("mine.json", done.stderr)
+        self.assertEqual((self.folder / "mine.json").read_text(), "precious")
+
+    def test_a_bad_path_fails_before_measuring(self):
+        begin = time.monotonic()
+        done = self.assay("run", "gemm", "--out", "no/such/folder/x.json", status=2)
+        self.assertIn("no/such/folder", done.stderr)
+        self.assertLess(time.monotonic() - begin, 20)
+
+    def test_an_interrupted_run_keeps_what_it_measured(self):
+        process = subprocess.Popen([BINARY, "run", "peak", "--rounds", "500", "--max-seconds", "5", "--no-metadata",
+                                    "--out", "x.json"], cwd=self.folder, stderr=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, text=True, env=environment(HOME=str(self.folder)))
+        for line in process.stderr:
+            if line.startswith("round 5 "):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        process.stderr.close()
+        self.assertEqual(process.wait(timeout=60), 130, rest)
+        run = self.read("x.json")
+        self.assertEqual(run["status"], "interrupted")
+        self.assertFalse(run["complete"])
+        self.assertGreaterEqual(max(len(record["rounds"]) for record in run["records"]), 4)
+        self.assertIn("peak", self.assay("report", "x.json").stdout)
+
+    def test_kill_9_loses_at_most_one_visit(self):
+        rng = random.Random(9)
+        for attempt in range(12):
+            name = f"k{attempt}.json"
+            process = subprocess.Popen(
+                [BINARY, "run", "peak", "--dtype", "f32", "--rounds", "1000", "--max-seconds", "10",
+                 "--no-metadata", "--out", name], cwd=self.folder, stderr=subprocess.PIPE,
+                stdout=subprocess.DEVNULL, text=True, env=environment(HOME=str(self.folder)))
+            for line in process.stderr:
+                if line.startswith("round 1 "):
+                    break
+            time.sleep(rng.uniform(0.0, 0.5))
+            process.kill()
+            begun = [int(n) for n in re.findall(r"^round (\d+) ", process.stderr.read(), re.M)] or [1]
+            process.stderr.close()
+            process.wait()
+            self.assertFalse((self.folder / name).exists())
+            figures = json.loads(self.assay("report", f"{name}.part", "--json").stdout)
+            kept = max((case["rounds"] for case in figures["cases"]), default=0)
+            # Round n has begun, so n - 1 visits have ended and been written; the one under way may be lost.
+            self.assertGreaterEqual(kept, max(begun) - 1)
+
+    def test_forty_canaries_leak_nowhere(self):
+        canaries = {f"CANARY_{n}": f"canary{n:02d}{random.Random(n).getrandbits(64):016x}" for n in range(28)}
+        names = ("NCCL_DEBUG", "OMPI_MCA_btl", "SLURM_JOB_ID", "AWS_SECRET_ACCESS_KEY", "OMP_NUM_THREADS",
+                 "NCCL_SOCKET_IFNAME", "UCX_NET_DEVICES", "HF_TOKEN", "KUBERNETES_SERVICE_HOST", "USER", "HOSTNAME")
+        for n, name in enumerate(names):
+            canaries[name] = f"https://canary{28 + n}@secret.example/canary{28 + n}"
+        storage = self.folder / "canary39-folder"
+        storage.mkdir()
+        out = self.folder / "canary39-folder" / "x.json"
+        done = self.assay("run", "peak", "memory", "storage", *QUICK, *SMALL, "--filter", "peak|memory|seqread",
+                          "--storage-path", str(storage), "--price", "98.7654", "--out", str(out),
+                          "--report", str(self.folder / "page.html"), **canaries)
+        leaves = re.compile(r"canary\d\d|98\.7654")
+        self.assertIsNone(leaves.search(out.read_text()))
+        # The terminal names the file that the user named; nothing else.
+        self.assertIsNone(leaves.search(done.stderr.replace(str(storage), "").replace("98.77 USD", "")))
+        kept = self.read("canary39-folder/x.json")
+        self.assertTrue(all(not offer["private"] for offer in kept["offers"]))
+
+    def test_a_typed_price_gives_dollars_and_stays_at_home(self):
+        done = self.assay("run", "peak", *QUICK, "--price", "3.5", "--out", "p.json", "--json")
+        figures = json.loads(done.stdout)
+        costs = [case["costs"] for case in figures["cases"] if case["status"] == "ok"]
+        self.assertTrue(costs and all(costs))
+        self.assertNotIn("3.5", json.dumps(self.read("p.json")["offers"]))
+        self.assay("run", "peak", *QUICK, "--price", "3.5", "--keep-price", "--out", "kept.json")
+        self.assertIn(3.5, [offer["usd_per_hour"] for offer in self.read("kept.json")["offers"]])
+
+    def test_the_cost_bound_ends_the_run(self):
+        self.assay("run", "peak", "--rounds", "400", "--max-seconds", "400", "--no-metadata", "--price", "3600",
+                   "--max-cost", "1.5", "--out", "c.json")
+        run = self.read("c.json")
+        self.assertFalse(run["complete"])
+        self.assertIn("cost", {record["stopped"] for record in run["records"]})
+
+    def test_the_printed_figures_can_be_recomputed(self):
+        done = self.assay("run", "peak", "memory", *SMALL, "--rounds", "5", "--max-seconds", "0.1", "--no-metadata",
+                          "--price", "2", "--keep-price", "--out", "a.json", "--json")
+        (self.folder / "figures.json").write_text(done.stdout)
+        subprocess.run(["/usr/bin/python3", SOURCE / "scripts/recompute.py", "figures.json", "a.json"],
+                       cwd=self.folder, check=True, timeout=60)
+
+    def test_compare_of_a_run_with_itself_is_never_faster_or_slower(self):
+        self.assay("run", "peak", *QUICK, "--out", "a.json")
+        verdicts = {case["verdict"] for case in
+                    json.loads(self.assay("compare", "a.json", "a.json", "--json").stdout)["cases"]}
+        self.assertTrue(verdicts and verdicts <= {"same", "unclear"}, verdicts)
+
+    def test_the_page_loads_nothing(self):
+        self.assay("run", "peak", *QUICK, "--out", "a.json", "--report", "page.html")
+        page = (self.folder / "page.html").read_text()
+        for pattern in (r"<script[^>]+src=", r"<link", r"<img", r"@import", r"url\("):
+            self.assertIsNone(re.search(pattern, page.split("<script>")[0]), pattern)
+        self.assertIn("<table>", page)
+
+    def test_a_reader_that_goes_away_is_not_an_error(self):
+        done = subprocess.run(["bash", "-c", f"set -o pipefail; '{BINARY}' price list | head -n 1"], text=True,
+                              capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr, "")
+
+    def test_an_installed_tree_finds_its_modules(self):
+        prefix = self.folder / "prefix"
+        subprocess.run(["cmake", "--install", BUILD, "--prefix", prefix], check=True, capture_output=True, timeout=120)
+        listed = self.assay("list", binary=prefix / "bin/assay").stdout
+        beside = self.assay("list").stdout
+        module = re.compile(r"^  mpi +(.*)$", re.M)
+        self.assertEqual(module.search(listed).group(1), module.search(beside).group(1))
+
+    def test_a_probe_asked_for_by_name_that_cannot_run_is_a_failure(self):
+        self.assay("run", "memory", *QUICK, *SMALL, "--backend", "onednn", "--out", "m.json", status=1)
+        self.assertEqual(self.read("m.json")["records"][0]["status"], "skipped")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])
