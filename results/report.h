@@ -12,7 +12,7 @@
 namespace assay {
 
 struct ReportInput {
-  std::string name = {};            // of the file, as given
+  std::string name = {};  // of the file, as given
   Run run = {};
   std::optional<Offer> offer = {};  // the price behind its dollars
   std::string price_note = {};      // which rule chose it, or how to give one

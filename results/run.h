@@ -278,7 +278,8 @@ struct Run {
 };
 
 // A sound Run has a node, and every index in it (of nodes, volumes, units) points at something, so
-// that who follows one needn't look. What is wrong with the first that doesn't, for an error; else empty.
+// that who follows one needn't look. What is wrong with the first that doesn't, for an error; else
+// empty.
 std::string BrokenReference(const Run& run);
 
 }  // namespace assay

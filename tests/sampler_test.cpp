@@ -82,9 +82,9 @@ TEST(Sampler, ABatchHasTheLeastIterationsHoweverLongTheyTake) {
   const Sampled sampled = Take({.iteration_s = {0.3}}, log, {.min_samples = 2, .least_batch = 8});
   EXPECT_EQ(sampled.visit.batch, 8);
   FakeLog hurried;
-  EXPECT_EQ(Take({.iteration_s = {0.3}}, hurried, {.least_batch = 8, .budget = Seconds(0.1)})
-                .visit.batch,
-            8);
+  EXPECT_EQ(
+      Take({.iteration_s = {0.3}}, hurried, {.least_batch = 8, .budget = Seconds(0.1)}).visit.batch,
+      8);
 }
 
 TEST(Sampler, SamplesGoOnUntilTheyHaveLastedTheLeastTime) {
