@@ -412,8 +412,8 @@ Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
                        .work = {.bytes = access.block_bytes, .ops = 1, .formula = "io/bytes"},
                        .storage = 0,
                        .least_batch = least_batch,
-                       .prepare = [bench, access, make = make](std::uint64_t seed) {
-                         return bench->Prepare(access, make, seed);
+                       .prepare = [bench, access, engine = make](std::uint64_t seed) {
+                         return bench->Prepare(access, engine, seed);
                        }});
     }
     return cases;

@@ -66,6 +66,7 @@ constexpr std::size_t kOperands = 8 * kLanes;
         "xmm15", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27")
 // clang-format on
 
+// NOLINTBEGIN(readability-non-const-parameter): the assembly writes through `out`.
 __attribute__((target("avx512f"))) void RunBf16(const std::uint32_t* values,
                                                 const std::uint32_t* operands, std::uint32_t* out) {
   ASSAY_DOT_LOOP("vdpbf16ps");
@@ -75,6 +76,7 @@ __attribute__((target("avx512f"))) void RunInt8(const std::uint32_t* values,
                                                 const std::uint32_t* operands, std::uint32_t* out) {
   ASSAY_DOT_LOOP("vpdpbusd");
 }
+// NOLINTEND(readability-non-const-parameter)
 
 std::uint32_t Bits(float value) {
   std::uint32_t bits = 0;

@@ -178,7 +178,7 @@ std::string HypervisorSignature() {
   __cpuid(0x40000000U, r[0], r[1], r[2], r[3]);
   std::string text(12, '\0');
   std::memcpy(text.data(), &r[1], 12);
-  return text.c_str();
+  return text.substr(0, text.find('\0'));
 #else
   return {};
 #endif

@@ -10,7 +10,7 @@ packages=(
   python3 python3-jsonschema
 )
 if [[ "${1:-}" == check ]]; then
-  packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev)
+  packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev libomp-19-dev)
 fi
 
 missing=()
