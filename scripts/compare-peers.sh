@@ -58,7 +58,8 @@ gemm() {
   build assay
   local file
   file=$(mktemp -d)/gemm.json
-  build/release/assay run gemm --dtype f32,bf16 --set m=4096,n=4096,k=4096 --no-metadata --quiet --out "$file" >&2
+  build/release/assay run gemm --dtype f32,bf16 --set m=4096 --set n=4096 --set k=4096 \
+    --rounds 10 --max-seconds 30 --no-metadata --quiet --out "$file" >&2
   {
     echo "Bound: the peak probe of the same dtype, back to back in the same round."
     echo
