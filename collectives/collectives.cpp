@@ -118,12 +118,20 @@ class Jobs {
     return nodes_.empty() ? 1 : 1 + *std::max_element(nodes_.begin(), nodes_.end());
   }
 
-  Prepared Prepare(const AllReduce& op, int ranks, int nodes, std::uint64_t seed) {
+  // What no case can do without.
+  std::optional<Skipped> Missing() const {
     const Modules::Entry* mpi = EntryOf(setup_.modules, "mpi");
-    if (mpi == nullptr || mpi->module == nullptr) {
-      return Skipped{.reason = mpi == nullptr ? "no modules are loaded" : mpi->reason,
-                     .remedy = mpi == nullptr ? "" : mpi->remedy};
+    if (mpi == nullptr) return Skipped{.reason = "no modules are loaded"};
+    if (mpi->module == nullptr) return Skipped{.reason = mpi->reason, .remedy = mpi->remedy};
+    if (!own_ && !UnderLauncher() && !FindProgram("mpirun")) {
+      return Skipped{.reason = "there is no mpirun in PATH",
+                     .remedy = "apt-get install openmpi-bin"};
     }
+    return std::nullopt;
+  }
+
+  Prepared Prepare(const AllReduce& op, int ranks, int nodes, std::uint64_t seed) {
+    if (std::optional<Skipped> missing = Missing()) return *std::move(missing);
     // Input, output, and the copy that libraries make of it, for each rank of this node.
     const std::int64_t bytes = 3 * op.bytes * ((ranks + nodes - 1) / nodes);
     if (bytes > AvailableMemory()) {
@@ -147,12 +155,7 @@ class Jobs {
                                                : fmt::format("it asks for {} nodes", nodes),
                      .remedy = fmt::format("mpirun -np {} assay run all_reduce", ranks)};
     }
-    const std::optional<std::string> launcher = FindProgram("mpirun");
-    if (!launcher) {
-      return Skipped{.reason = "there is no mpirun in PATH",
-                     .remedy = "apt-get install openmpi-bin"};
-    }
-    return PrepareOn(Launched(*launcher, ranks), "mpi", op, seed,
+    return PrepareOn(Launched(*FindProgram("mpirun"), ranks), "mpi", op, seed,
                      {{"oversubscribed", Oversubscribed(ranks)}});
   }
 
@@ -233,6 +236,7 @@ std::vector<Probe> Probes(const Setup& setup) {
     };
     return std::vector<Case>{one};
   };
+  probe.missing = [jobs] { return jobs->Missing(); };
   return {probe};
 }
 

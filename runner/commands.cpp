@@ -296,6 +296,18 @@ void WriteText(const std::string& path, const std::string& text) {
         fmt::format("{} could not be written; is the folder there and writable?", Clean(path)));
 }
 
+// A file of several nodes would need the identity and the price of each.
+void RefuseSeveralNodes(const std::vector<Probe>& probes) {
+  for (const Probe& probe : probes) {
+    const auto nodes = probe.defaults.find("nodes");
+    if (nodes == probe.defaults.end() || nodes->second == Value(std::int64_t{1})) continue;
+    throw Error(
+        fmt::format("the launcher started ranks on {} nodes, and a run holds one node so far; "
+                    "start them on one",
+                    ToText(nodes->second)));
+  }
+}
+
 int RunThisMachine(const RunOptions& options) {
   const Modules modules = Modules::Load();
   const collectives::JoinedRanks ranks = collectives::JoinRanks(modules);
@@ -311,6 +323,7 @@ int RunThisMachine(const RunOptions& options) {
                        .modules = &modules,
                        .ranks = ranks.get()};
   const std::vector<Probe> probes = AllProbes(setup);
+  RefuseSeveralNodes(probes);
   const Suite suite = LoadSuite(options.suite);
   const std::vector<Question> questions = Unfold(
       suite, probes, {.probes = options.probes, .set = options.set, .dtypes = options.dtypes});
