@@ -45,7 +45,7 @@ void RequireBetween(const char* name, std::int64_t value, std::int64_t low, std:
 }
 
 Access Parse(const Params& params) {
-  const std::string& pattern = StringOf(params, "pattern");
+  const std::string pattern = StringOf(params, "pattern");
   const std::vector<std::string> patterns = {"seqread", "seqwrite", "randread", "randwrite"};
   if (std::find(patterns.begin(), patterns.end(), pattern) == patterns.end()) {
     throw Error(

@@ -57,7 +57,7 @@ std::int64_t Size(const Params& params, const std::string& name) {
 }
 
 Dtype DtypeOf(const Params& params) {
-  const std::string& text = StringOf(params, "dtype");
+  const std::string text = StringOf(params, "dtype");
   if (const std::optional<Dtype> dtype = DtypeFrom(text)) return *dtype;
   throw Error(fmt::format(
       "dtype is '{}'; give one of: f64, f32, tf32, bf16, f16, fp8_e4m3, fp8_e5m2, int8", text));
