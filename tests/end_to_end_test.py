@@ -119,7 +119,7 @@ class EndToEnd(unittest.TestCase):
 
     def test_forty_canaries_leak_nowhere(self):
         canaries = {f"CANARY_{n}": f"canary{n:02d}{random.Random(n).getrandbits(64):016x}" for n in range(28)}
-        names = ("NCCL_DEBUG", "OMPI_MCA_btl", "SLURM_JOB_ID", "AWS_SECRET_ACCESS_KEY", "OMP_NUM_THREADS",
+        names = ("NCCL_DEBUG", "OMPI_MCA_btl", "SLURM_JOB_ID", "AWS_SECRET_ACCESS_KEY", "NCCL_TOPO_FILE",
                  "NCCL_SOCKET_IFNAME", "UCX_NET_DEVICES", "HF_TOKEN", "KUBERNETES_SERVICE_HOST", "USER", "HOSTNAME")
         for n, name in enumerate(names):
             canaries[name] = f"https://canary{28 + n}@secret.example/canary{28 + n}"

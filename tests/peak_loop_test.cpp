@@ -97,7 +97,9 @@ void ExpectRegistersOnly(const std::string& name, const std::string& arithmetic,
       count += std::regex_search(text, wanted) ? 1 : 0;
       EXPECT_EQ(text.find('('), std::string::npos) << "goes to memory: " << text;
     }
-    EXPECT_GE(count, least);
+    // Chains of one lane may be packed, four to an instruction.
+    const bool one_lane = signature.find("N_SCALAR") != std::string::npos;
+    EXPECT_GE(count, one_lane ? least / 4 : least);
     // Little beside the arithmetic: a counter, a comparison, a jump; additions where there is no
     // fused instruction.
     EXPECT_LE(static_cast<std::ptrdiff_t>(loop.size()), 2 * count + 4);
