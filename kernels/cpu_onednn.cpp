@@ -305,7 +305,7 @@ std::int64_t ColdCopies(std::int64_t bytes) {
 }
 
 std::optional<Skipped> TooLarge(std::int64_t bytes) {
-  const std::optional<std::int64_t> available = AvailableMemoryBytes();
+  const std::optional<std::int64_t> available = AvailableMemory();
   if (!available || bytes <= *available) return std::nullopt;
   return Skipped{.reason = fmt::format("needs {:.1f} GiB of memory, of which {:.1f} are available",
                                        std::ldexp(static_cast<double>(bytes), -30),

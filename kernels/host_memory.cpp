@@ -94,24 +94,4 @@ std::int64_t LastLevelCacheBytes(const std::string& root) {
                          [](std::int64_t sum, const auto& cache) { return sum + cache.second; });
 }
 
-std::optional<std::int64_t> AvailableMemoryBytes(const std::string& root) {
-  std::optional<std::int64_t> available;
-  std::ifstream meminfo(root + "/proc/meminfo");
-  for (std::string line; std::getline(meminfo, line);) {
-    std::int64_t kibibytes = 0;
-    if (std::sscanf(line.c_str(), "MemAvailable: %zd kB", &kibibytes) == 1) {
-      available = kibibytes << 10;
-    }
-  }
-  // A container sees its own control group (version 2) here; "max" is no limit.
-  std::int64_t limit = 0;
-  std::int64_t used = 0;
-  if (std::ifstream(root + "/sys/fs/cgroup/memory.max") >> limit &&
-      std::ifstream(root + "/sys/fs/cgroup/memory.current") >> used) {
-    const std::int64_t left = std::max<std::int64_t>(0, limit - used);
-    available = std::min(available.value_or(left), left);
-  }
-  return available;
-}
-
 }  // namespace assay

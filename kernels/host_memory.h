@@ -40,8 +40,4 @@ class Pages {
 // The last-level caches of all sockets together, by /sys under `root`; 0 where it doesn't say.
 std::int64_t LastLevelCacheBytes(const std::string& root = "/");
 
-// What can be had now without swapping: of the machine, and of the limit of this process's
-// container. By /proc and /sys under `root`; nothing where they don't say.
-std::optional<std::int64_t> AvailableMemoryBytes(const std::string& root = "/");
-
 }  // namespace assay

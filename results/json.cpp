@@ -643,21 +643,6 @@ void CheckFormat(const Reader& reader, const Input& json, const std::string& sou
   }
 }
 
-void Flatten(const Input& json, const std::string& path, std::map<std::string, std::string>& flat) {
-  const auto below = [&](const std::string& key) { return path.empty() ? key : path + '.' + key; };
-  if (json.is_object()) {
-    for (const auto& [key, value] : json.items()) Flatten(value, below(key), flat);
-  } else if (json.is_array()) {
-    for (std::size_t i = 0; i < json.size(); ++i) {
-      Flatten(json[i], below(std::to_string(i)), flat);
-    }
-  } else if (json.is_string()) {
-    flat.emplace(path, json.get<std::string>());
-  } else if (!json.is_null()) {
-    flat.emplace(path, Dump(json));
-  }
-}
-
 Json ToJson(const Interval& interval) {
   return {{"estimate", interval.estimate},
           {"low", interval.low},
@@ -853,18 +838,6 @@ std::string RankingToJson(const Ranking& ranking) {
                      {"cases", std::move(cases)},
                      {"notes", ranking.notes}};
   return Dump(json);
-}
-
-std::map<std::string, std::string> FlattenJson(std::string_view text, const std::string& source) {
-  constexpr std::size_t kLargest = 64 * 1024;
-  constexpr int kDeepestReply = 16;
-  if (text.size() > kLargest) {
-    throw Error(fmt::format("{}: the reply has {} bytes and may have {}; it isn't what was asked",
-                            source, text.size(), kLargest));
-  }
-  std::map<std::string, std::string> flat;
-  Flatten(Parse(text, source, kDeepestReply), "", flat);
-  return flat;
 }
 
 }  // namespace assay

@@ -29,8 +29,4 @@ std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
 std::string ComparisonToJson(const Comparison& comparison);
 std::string RankingToJson(const Ranking& ranking);
 
-// {"a": {"b": 1}, "c": ["x"]} -> {"a.b": "1", "c.0": "x"}: for small replies of metadata services.
-// Throws Error for what isn't JSON, deeper than 16 or larger than 64 KiB.
-std::map<std::string, std::string> FlattenJson(std::string_view text, const std::string& source);
-
 }  // namespace assay

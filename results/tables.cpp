@@ -209,9 +209,6 @@ Row RunRow(const Run& run, const Record& record, const std::optional<Offer>& off
   return row;
 }
 
-// Columns of rows that come one by one are as wide as most cells need.
-std::vector<std::size_t> StreamingWidths() { return {10, 36, 14, 13, 28, 7, 26}; }
-
 // --- Two sides ---
 
 std::string MachineText(const Side& side) {
@@ -396,17 +393,6 @@ std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool col
     }
   }
   return text + '\n';
-}
-
-std::string RunTableHeading() {
-  Row heading;
-  for (const Column& column : RunColumns()) heading.cells.push_back({column.heading});
-  return LineOf(RunColumns(), StreamingWidths(), heading, false);
-}
-
-std::string RunTableRow(const Run& run, const Record& record, const std::optional<Offer>& offer,
-                        bool colour) {
-  return LineOf(RunColumns(), StreamingWidths(), RunRow(run, record, offer), colour);
 }
 
 std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today) {

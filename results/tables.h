@@ -19,11 +19,6 @@ std::size_t DisplayWidth(std::string_view text);
 // A case without figures has its reason instead, and what to do about it; skipped ones come last.
 std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool colour);
 
-// The same, line by line while measuring, in columns of a usual width. `run` needs no records.
-std::string RunTableHeading();
-std::string RunTableRow(const Run& run, const Record& record, const std::optional<Offer>& offer,
-                        bool colour);
-
 // What is compared, what has to be known about it, a row a case, and what that amounts to. The age
 // of the prices is told where `today` (2026-11-22) is given.
 std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today = {});

@@ -228,28 +228,6 @@ bool InContainer(const fs::path& root, const std::map<std::string, std::string>&
 
 // ---- memory
 
-// The tightest limit of this process's control group and those above it, bytes.
-std::optional<std::int64_t> MemoryLimit(const fs::path& root) {
-  std::optional<std::int64_t> limit;
-  for (const std::string& line : Lines(root / "proc/self/cgroup")) {
-    // "0::/path" is cgroup v2; "4:memory:/path" is v1.
-    const auto first = line.find(':');
-    const auto second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool v2 = line.rfind("0::", 0) == 0;
-    if (!v2 && controllers.find(",memory,") == std::string::npos) continue;
-    const fs::path base = root / (v2 ? "sys/fs/cgroup" : "sys/fs/cgroup/memory");
-    const char* const file = v2 ? "memory.max" : "memory.limit_in_bytes";
-    for (fs::path group = line.substr(second + 1);; group = group.parent_path()) {
-      const auto bytes = NumberOf<std::int64_t>(FirstLine(base / group.relative_path() / file));
-      if (bytes && (!limit || *bytes < *limit)) limit = bytes;
-      if (group == group.parent_path()) break;
-    }
-  }
-  return limit;
-}
-
 // A value of /proc/meminfo, bytes.
 std::int64_t Memory(const std::vector<std::string>& meminfo, std::string_view key) {
   return NumberOf<std::int64_t>(ValueOf(meminfo, key)).value_or(0) * 1024;
@@ -404,9 +382,9 @@ std::vector<Note> Noise(const fs::path& root, const Node& node, const Topology& 
   if (swapped > std::int64_t{64} << 20U) {
     say(fmt::format("{:.1f} GiB of memory are swapped out", Gib(swapped)), "sudo swapoff -a");
   }
-  const auto limit = MemoryLimit(root);
-  if (limit && *limit < node.memory_bytes) {
-    say(fmt::format("the container may use {:.1f} of {:.1f} GiB of memory", Gib(*limit),
+  const std::int64_t limit = MemoryLimit(root);
+  if (limit < node.memory_bytes) {
+    say(fmt::format("the container may use {:.1f} of {:.1f} GiB of memory", Gib(limit),
                     Gib(node.memory_bytes)),
         "start it without --memory (Kubernetes: without a memory limit)");
   }

@@ -69,6 +69,22 @@ std::optional<double> NumberIn(const fs::path& path) {
   return std::nullopt;
 }
 
+// The number behind a word that begins a line: "MemTotal:  24572196 kB".
+std::optional<double> NumberAfter(const std::string& word, const fs::path& path) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string first;
+    double number = 0;
+    if (words >> first >> number && first == word) return number;
+  }
+  return std::nullopt;
+}
+
+std::optional<double> MemoryLimitOf(const fs::path& group, bool unified) {
+  return NumberIn(group / (unified ? "memory.max" : "memory.limit_in_bytes"));
+}
+
 // "150000 100000", in cores; "max 100000" is no quota.
 std::optional<double> QuotaV2(const fs::path& group) {
   std::istringstream line(FirstLine(group / "cpu.max").value_or(""));
@@ -164,16 +180,30 @@ std::optional<double> CpuQuota(const std::string& root) {
 }
 
 std::int64_t MemoryLimit(const std::string& root) {
-  double least = 0;
-  std::ifstream lines(fs::path(root) / "proc/meminfo");
-  for (std::string name; lines >> name && least == 0;) {  // "MemTotal:  24572196 kB"
-    if (name == "MemTotal:" && lines >> least) least *= 1024;
-  }
+  double least = NumberAfter("MemTotal:", fs::path(root) / "proc/meminfo").value_or(0) * 1024;
   for (const Groups& groups : GroupsOf("memory", root)) {
     for (const fs::path& folder : groups.folders) {
-      const double limit =
-          NumberIn(folder / (groups.unified ? "memory.max" : "memory.limit_in_bytes")).value_or(0);
+      const double limit = MemoryLimitOf(folder, groups.unified).value_or(0);
       if (limit > 0 && limit < least) least = limit;
+    }
+  }
+  return static_cast<std::int64_t>(least);
+}
+
+std::optional<std::int64_t> AvailableMemory(const std::string& root) {
+  const auto kib = NumberAfter("MemAvailable:", fs::path(root) / "proc/meminfo");
+  if (!kib) return std::nullopt;
+  double least = *kib * 1024;
+  for (const Groups& groups : GroupsOf("memory", root)) {
+    for (const fs::path& folder : groups.folders) {
+      const auto limit = MemoryLimitOf(folder, groups.unified);
+      const auto used =
+          NumberIn(folder / (groups.unified ? "memory.current" : "memory.usage_in_bytes"));
+      if (!limit || !used) continue;
+      // What files left in the page cache counts as used, and goes when memory is asked for.
+      const char* const cached = groups.unified ? "inactive_file" : "total_inactive_file";
+      const double cache = NumberAfter(cached, folder / "memory.stat").value_or(0);
+      least = std::min(least, std::max(0.0, *limit - *used + cache));
     }
   }
   return static_cast<std::int64_t>(least);

@@ -29,6 +29,9 @@ std::optional<double> CpuQuota(const std::string& root = "/");
 // those above it; 0 where it can't be told.
 std::int64_t MemoryLimit(const std::string& root = "/");
 
+// What of it can be had now without swapping; nothing where it can't be told.
+std::optional<std::int64_t> AvailableMemory(const std::string& root = "/");
+
 class Team {
  public:
   // `threads` 0: one per usable core. Throws Error where they can't be started.

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 build=build/fuzz
-fuzzers="csv flatten journal run_json text"
+fuzzers="csv journal run_json text"
 
 command -v clang++-19 >/dev/null || {
   echo "fuzz.sh: clang++-19 is missing; apt-get install clang-19 libclang-rt-19-dev" >&2
@@ -27,8 +27,6 @@ example=tests/data/run.example.json
 cp $example $build/corpus/run_json/
 { head -1 $example | sed 's/$/]}/'; tail -n +2 $example | sed -E 's/(,|\]\})$//'; } \
   >$build/corpus/journal/run.example.json.part
-grep -ho '{"provider":.*' $example | head -1 | head -c 4000 >$build/corpus/flatten/identity
-tail -1 $example | sed 's/\]}$//' >$build/corpus/flatten/record
 for file in results/*.csv; do head -20 "$file" >$build/corpus/csv/$(basename "$file"); done
 cat tests/canaries.h | tail -n +18 | split -l 4 - $build/corpus/text/canaries.
 

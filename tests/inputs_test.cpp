@@ -5,8 +5,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <limits>
 #include <string>
 #include <thread>
@@ -155,23 +153,6 @@ TEST(HostMemory, PagesBeginAtAHugePageAndAreZero) {
 
 TEST(HostMemory, MoreMemoryThanThereIsGivesASentence) {
   EXPECT_THROW(Pages(std::size_t{1} << 60), Error);
-}
-
-TEST(HostMemory, WhatIsAvailableIsTheLesserOfMachineAndContainer) {
-  const std::filesystem::path root = std::filesystem::path(::testing::TempDir()) / "host_memory";
-  const auto write = [&](const std::string& path, const std::string& text) {
-    std::filesystem::create_directories((root / path).parent_path());
-    std::ofstream(root / path) << text;
-  };
-  std::filesystem::remove_all(root);
-  EXPECT_EQ(AvailableMemoryBytes(root), std::nullopt);
-  write("proc/meminfo", "MemTotal:       24 kB\nMemAvailable:       20 kB\n");
-  EXPECT_EQ(AvailableMemoryBytes(root), 20 << 10);
-  write("sys/fs/cgroup/memory.max", "max\n");
-  write("sys/fs/cgroup/memory.current", "1024\n");
-  EXPECT_EQ(AvailableMemoryBytes(root), 20 << 10);
-  write("sys/fs/cgroup/memory.max", "11264\n");
-  EXPECT_EQ(AvailableMemoryBytes(root), 10 << 10);
 }
 
 }  // namespace

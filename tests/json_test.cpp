@@ -245,19 +245,6 @@ TEST(Json, ListsOfStructsAreBounded) {
   EXPECT_THAT(RefusalOf(json.dump()), HasSubstr("'records' has 100001 entries"));
 }
 
-TEST(FlattenJson, NamesAreJoinedByDots) {
-  EXPECT_THAT(
-      FlattenJson(R"({"a":{"b":1},"c":["x",true],"d":null,"e":1.5,"f":{}})", "reply"),
-      ElementsAre(Pair("a.b", "1"), Pair("c.0", "x"), Pair("c.1", "true"), Pair("e", "1.5")));
-}
-
-TEST(FlattenJson, RefusesWhatNoMetadataServiceSends) {
-  EXPECT_THROW(FlattenJson("<html>", "reply"), Error);
-  EXPECT_THROW(FlattenJson(std::string(17, '[') + std::string(17, ']'), "reply"), Error);
-  EXPECT_NO_THROW(FlattenJson(std::string(16, '[') + std::string(16, ']'), "reply"));
-  EXPECT_THROW(FlattenJson('"' + std::string(65 * 1024, 'x') + '"', "reply"), Error);
-}
-
 TEST(ComparisonToJson, HoldsEveryCaseWithItsVerdict) {
   Comparison comparison;
   comparison.baseline.names = {"a.json"};

@@ -76,17 +76,6 @@ TEST(Tables, WithoutAPriceThereIsADash) {
   EXPECT_THAT(table, HasSubstr("±0.0 % (3 rounds, this run)        -  -\n"));
 }
 
-TEST(Tables, RowsThatComeOneByOneLineUp) {
-  const OneRun run = RunOf({});
-  const std::string heading = RunTableHeading();
-  const std::string first = RunTableRow(run, Gemm("f32", {1, 1.1, 1}), OfferAt(1), false);
-  const std::string second = RunTableRow(run, Gemm("bf16", {0.1, 0.1}), OfferAt(1), false);
-  EXPECT_EQ(heading.find("on  "), first.find("cpu/"));
-  EXPECT_EQ(first.find("cpu/"), second.find("cpu/"));
-  EXPECT_EQ(first.find("±"), second.find("±"));
-  EXPECT_EQ(heading.find("$ per") + 1, first.find("7.5")) << "± takes two bytes and one column";
-}
-
 TEST(Tables, WhatTheFiguresDontShowIsSaidBesideThem) {
   Record stalls = Gemm("f32", {1, 1, 1});
   stalls.rounds[1].time_s = {1, 1, 1.5};

@@ -102,6 +102,23 @@ TEST_F(ThreadsOfMachine, TheMemoryLimitIsTheLeastOfMachineAndGroups) {
   EXPECT_EQ(MemoryLimit(Root() + "/nowhere"), 0);
 }
 
+TEST_F(ThreadsOfMachine, AvailableMemoryIsTheLeastThatMachineAndGroupsHaveLeft) {
+  EXPECT_EQ(AvailableMemory(Root()), std::nullopt);
+  Write("proc/meminfo", "MemTotal:       24 kB\nMemAvailable:       20 kB\n");
+  Write("proc/self/cgroup", "4:memory:/a\n0::/pod\n");
+  EXPECT_EQ(AvailableMemory(Root()), 20 << 10);
+  Write("sys/fs/cgroup/pod/memory.max", "max\n");
+  Write("sys/fs/cgroup/pod/memory.current", "1024\n");
+  EXPECT_EQ(AvailableMemory(Root()), 20 << 10);
+  Write("sys/fs/cgroup/pod/memory.max", "11264\n");
+  EXPECT_EQ(AvailableMemory(Root()), 10 << 10);
+  Write("sys/fs/cgroup/pod/memory.stat", "anon 512\ninactive_file 512\n");
+  EXPECT_EQ(AvailableMemory(Root()), (10 << 10) + 512) << "cached files make room";
+  Write("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "4096\n");
+  Write("sys/fs/cgroup/memory/a/memory.usage_in_bytes", "8192\n");
+  EXPECT_EQ(AvailableMemory(Root()), 0);
+}
+
 TEST_F(ThreadsOfMachine, OneHardwareThreadOfEachCoreIsUsed) {
   for (int cpu : {0, 4}) WriteSiblings(cpu, "0,4\n");
   for (int cpu : {1, 5}) WriteSiblings(cpu, "1,5\n");

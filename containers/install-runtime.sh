@@ -1,0 +1,12 @@
+#!/bin/sh
+# What every image holds besides its base: the libraries that the build found itself linked against
+# (STAGED/packages), launchers' needs, the installed tree, a user that isn't root, and no keys.
+# usage: install-runtime.sh STAGED
+set -eu
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive xargs -a "$1/packages" \
+  apt-get install -y -qq --no-install-recommends openmpi-bin openssh-client openssh-server
+rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/ssh/ssh_host_*
+cp -a "$1/usr/local/." /usr/local/
+useradd --create-home assay
+install -d -o assay -g assay /results
