@@ -7,12 +7,10 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <limits>
 #include <utility>
 
-#include "collectives/host_all_reduce.h"
+#include "collectives/collective.h"
 #include "collectives/job.h"
 #include "collectives/launch.h"
 #include "collectives/library.h"
@@ -55,52 +53,83 @@ const Modules::Entry* EntryOf(const Modules* modules, const std::string& name) {
   return nullptr;
 }
 
-void OneOf(const Params& params, const std::string& name, const std::vector<std::string>& values) {
+void OneOf(const std::string& probe, const Params& params, const std::string& name,
+           const std::vector<std::string>& values) {
   const std::string& value = StringOf(params, name);
   if (std::find(values.begin(), values.end(), value) != values.end()) return;
-  std::string known;
-  for (const std::string& each : values) known += (known.empty() ? "" : ", ") + each;
-  throw Error(fmt::format("all_reduce: {} is one of {}, not {}", name, known, value));
+  throw Error(
+      fmt::format("{}: {} is one of {}, not {}", probe, name, fmt::join(values, ", "), value));
 }
 
-AllReduce OpFrom(const Params& params) {
-  OneOf(params, "dtype", {"f32", "f64", "i32"});
-  OneOf(params, "redop", {"sum"});
-  OneOf(params, "placement", {"out_of_place", "in_place"});
-  OneOf(params, "mode", {"latency", "throughput"});
-  OneOf(params, "cache", {"rewritten"});
-  const AllReduce op = {.bytes = IntegerOf(params, "bytes"),
-                        .dtype = StringOf(params, "dtype"),
-                        .redop = StringOf(params, "redop"),
-                        .placement = StringOf(params, "placement"),
-                        .mode = StringOf(params, "mode")};
-  const std::int64_t element = ElementBytes(op.dtype);
-  constexpr std::int64_t kMost = std::int64_t{1} << 40;
-  if (op.bytes < element || op.bytes > kMost || op.bytes % element != 0) {
-    throw Error(fmt::format("all_reduce: bytes is a multiple of {} from {} to 1 TiB, not {}",
-                            element, element, op.bytes));
+// The params that every collective has; those of one alone come on top.
+Params DefaultsOf(const OperationFacts& facts, std::int64_t ranks, std::int64_t nodes) {
+  Params params = {{"dtype", "f32"},    {"bytes", std::int64_t{1} << 20},
+                   {"ranks", ranks},    {"nodes", nodes},
+                   {"mode", "latency"}, {"cache", "rewritten"},
+                   {"algo", "auto"},    {"buffers", "plain"}};
+  if (facts.reduces) params["redop"] = "sum";
+  if (facts.rooted) params["root"] = std::int64_t{0};
+  if (facts.in_place) params["placement"] = "out_of_place";
+  if (facts.operation == Operation::kAlltoallv) params["spread_percent"] = std::int64_t{100};
+  if (facts.operation == Operation::kBarrier) {
+    for (const char* name : {"dtype", "bytes", "cache", "buffers"}) params.erase(name);
   }
+  return params;
+}
+
+Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
+  const std::string probe(facts.name);
+  Collective collective = {.operation = facts.operation};
   const std::int64_t ranks = IntegerOf(params, "ranks");
   if (ranks < 2 || ranks > 65536) {
-    throw Error(fmt::format("all_reduce: ranks is from 2 to 65536, not {}: {}", ranks,
+    throw Error(fmt::format("{}: ranks is from 2 to 65536, not {}: {}", probe, ranks,
                             ranks == 1 ? "one rank has nobody to exchange with" : "check --set"));
   }
   const std::int64_t nodes = IntegerOf(params, "nodes");
   if (nodes < 1 || nodes > ranks) {
-    throw Error(fmt::format("all_reduce: nodes is from 1 to ranks, not {}", nodes));
+    throw Error(fmt::format("{}: nodes is from 1 to ranks, not {}", probe, nodes));
   }
-  return op;
-}
+  OneOf(probe, params, "mode", {"latency", "throughput"});
+  collective.mode = StringOf(params, "mode");
+  collective.algorithm = StringOf(params, "algo");
+  if (facts.operation == Operation::kBarrier) return collective;
 
-// Memory that can be had without swapping, by the kernel's estimate; all there could be where it
-// gives none.
-std::int64_t AvailableMemory() {
-  std::ifstream file("/proc/meminfo");
-  std::int64_t kib = 0;
-  for (std::string name; file >> name;) {
-    if (name == "MemAvailable:" && file >> kib) return kib * 1024;
+  OneOf(probe, params, "dtype", CollectiveDtypes());
+  OneOf(probe, params, "cache", {"rewritten", "rotated"});
+  OneOf(probe, params, "buffers", {"plain", "registered", "shared"});
+  collective.dtype = StringOf(params, "dtype");
+  collective.cache = StringOf(params, "cache");
+  collective.buffers = StringOf(params, "buffers");
+  collective.bytes = IntegerOf(params, "bytes");
+  const std::int64_t element = ElementBytes(collective.dtype);
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;
+  if (collective.bytes < element || collective.bytes > kMost || collective.bytes % element != 0) {
+    throw Error(fmt::format("{}: bytes is a multiple of {} from {} to 1 TiB, not {}", probe,
+                            element, element, collective.bytes));
   }
-  return std::numeric_limits<std::int64_t>::max();
+  if (facts.reduces) {
+    OneOf(probe, params, "redop", {"sum", "prod", "min", "max", "avg"});
+    collective.redop = StringOf(params, "redop");
+  }
+  if (facts.in_place) {
+    OneOf(probe, params, "placement", {"out_of_place", "in_place"});
+    collective.in_place = StringOf(params, "placement") == "in_place";
+  }
+  if (facts.rooted) {
+    const std::int64_t root = IntegerOf(params, "root");
+    if (root < 0 || root >= ranks) {
+      throw Error(fmt::format("{}: root is a rank, from 0 to {}, not {}", probe, ranks - 1, root));
+    }
+    collective.root = static_cast<int>(root);
+  }
+  if (facts.operation == Operation::kAlltoallv) {
+    const std::int64_t spread = IntegerOf(params, "spread_percent");
+    if (spread < 0 || spread > 100) {
+      throw Error(fmt::format("{}: spread_percent is from 0 to 100, not {}", probe, spread));
+    }
+    collective.spread_percent = static_cast<int>(spread);
+  }
+  return collective;
 }
 
 // The jobs that the cases of one run share.
@@ -130,32 +159,40 @@ class Jobs {
     return std::nullopt;
   }
 
-  Prepared Prepare(const AllReduce& op, int ranks, int nodes, std::uint64_t seed) {
+  Prepared Prepare(const std::string& library, const Collective& collective, int ranks, int nodes,
+                   std::uint64_t seed) {
     if (std::optional<Skipped> missing = Missing()) return *std::move(missing);
+    const std::string_view name = FactsOf(collective.operation).name;
+    if (collective.operation != Operation::kBarrier && Layout(collective, ranks).SizeBytes() == 0) {
+      return Skipped{.reason = fmt::format("{} bytes are less than 16 for each of {} ranks",
+                                           collective.bytes, ranks),
+                     .remedy = fmt::format("--set bytes={}", 16 * ranks)};
+    }
     // Input, output, and the copy that libraries make of it, for each rank of this node.
-    const std::int64_t bytes = 3 * op.bytes * ((ranks + nodes - 1) / nodes);
-    if (bytes > AvailableMemory()) {
+    const std::int64_t bytes = 3 * collective.bytes * ((ranks + nodes - 1) / nodes);
+    if (const auto available = AvailableMemory(); available && bytes > *available) {
       return Skipped{.reason = fmt::format("its ranks need {} of memory on this node, which has {} "
                                            "available",
                                            WithPrefix(static_cast<double>(bytes), "B"),
-                                           WithPrefix(static_cast<double>(AvailableMemory()), "B")),
+                                           WithPrefix(static_cast<double>(*available), "B")),
                      .remedy = "--set bytes=, with less"};
     }
     if (own_) {
       const int there = static_cast<int>(nodes_.size());
-      if (there == ranks && NodeCount() == nodes) return PrepareOn(own_, "mpi", op, seed, {});
+      if (there == ranks && NodeCount() == nodes)
+        return PrepareOn(own_, library, collective, seed, {});
       return Skipped{
           .reason = fmt::format("it asks for {} ranks on {} nodes, and the launcher started {} on "
                                 "{}",
                                 ranks, nodes, there, NodeCount()),
-          .remedy = fmt::format("mpirun -np {} assay run all_reduce", ranks)};
+          .remedy = fmt::format("mpirun -np {} assay run {}", ranks, name)};
     }
     if (UnderLauncher() || nodes > 1) {
       return Skipped{.reason = UnderLauncher() ? "the launcher started this process alone"
                                                : fmt::format("it asks for {} nodes", nodes),
-                     .remedy = fmt::format("mpirun -np {} assay run all_reduce", ranks)};
+                     .remedy = fmt::format("mpirun -np {} assay run {}", ranks, name)};
     }
-    return PrepareOn(Launched(*FindProgram("mpirun"), ranks), "mpi", op, seed,
+    return PrepareOn(Launched(*FindProgram("mpirun"), ranks), library, collective, seed,
                      {{"oversubscribed", Oversubscribed(ranks)}});
   }
 
@@ -202,42 +239,49 @@ bool Includes(const std::vector<std::string>& chosen, const std::string& name) {
   return chosen.empty() || std::find(chosen.begin(), chosen.end(), name) != chosen.end();
 }
 
+std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFacts& facts,
+                          const std::vector<std::string>& backends, const Params& params) {
+  const Collective collective = CollectiveOf(facts, params);
+  const auto ranks = static_cast<int>(IntegerOf(params, "ranks"));
+  const auto nodes = static_cast<int>(IntegerOf(params, "nodes"));
+  Case one = {.probe = std::string(facts.name), .method = 2, .params = params, .backend = "mpi"};
+  // S of nccl-tests' algorithm bandwidth S / t; bus bandwidth is derived from it on reading.
+  if (facts.operation == Operation::kBarrier) {
+    one.work = {.ops = 1, .formula = "barrier/op"};
+  } else {
+    one.work = {.bytes = Layout(collective, ranks).SizeBytes(),
+                .formula = fmt::format("{}/algbw", facts.name)};
+  }
+  for (int rank = 0; rank < ranks; ++rank) {
+    const auto at = static_cast<std::size_t>(rank);
+    one.units.push_back(
+        {.rank = rank, .node = at < jobs->Nodes().size() ? jobs->Nodes()[at] : 0, .device = 0});
+  }
+  one.prepare = [=, chosen = Includes(backends, "mpi")](std::uint64_t seed) -> Prepared {
+    if (!chosen) return Skipped{.reason = "its only backend is mpi", .remedy = "--backend mpi"};
+    return jobs->Prepare("mpi", collective, ranks, nodes, seed);
+  };
+  return {one};
+}
+
 }  // namespace
 
 std::vector<Probe> Probes(const Setup& setup) {
   const auto jobs = std::make_shared<Jobs>(setup);
   const auto there = static_cast<std::int64_t>(jobs->Nodes().size());
-  Probe probe;
-  probe.name = "all_reduce";
-  probe.summary = "the sum of an array over several ranks, left on each of them";
-  probe.defaults = {{"dtype", "f32"},
-                    {"redop", "sum"},
-                    {"bytes", std::int64_t{1} << 20},
-                    {"placement", "out_of_place"},
-                    {"mode", "latency"},
-                    {"ranks", std::max<std::int64_t>(there, 2)},
-                    {"nodes", std::int64_t{jobs->NodeCount()}},
-                    {"cache", "rewritten"}};
-  probe.unfold = [jobs, chosen = Includes(setup.backends, "mpi")](const Params& params) {
-    const AllReduce op = OpFrom(params);
-    const auto ranks = static_cast<int>(IntegerOf(params, "ranks"));
-    const auto nodes = static_cast<int>(IntegerOf(params, "nodes"));
-    Case one = {.probe = "all_reduce", .params = params, .backend = "mpi"};
-    // S of nccl-tests' algorithm bandwidth S / t; bus bandwidth is derived from it on reading.
-    one.work = {.bytes = op.bytes, .formula = "all_reduce/algbw"};
-    for (int rank = 0; rank < ranks; ++rank) {
-      const auto at = static_cast<std::size_t>(rank);
-      one.units.push_back(
-          {.rank = rank, .node = at < jobs->Nodes().size() ? jobs->Nodes()[at] : 0, .device = 0});
-    }
-    one.prepare = [jobs, op, ranks, nodes, chosen](std::uint64_t seed) -> Prepared {
-      if (!chosen) return Skipped{.reason = "its only backend is mpi", .remedy = "--backend mpi"};
-      return jobs->Prepare(op, ranks, nodes, seed);
+  std::vector<Probe> probes;
+  for (const OperationFacts& facts : Operations()) {
+    Probe probe;
+    probe.name = facts.name;
+    probe.summary = facts.summary;
+    probe.defaults = DefaultsOf(facts, std::max<std::int64_t>(there, 2), jobs->NodeCount());
+    probe.unfold = [jobs, facts, backends = setup.backends](const Params& params) {
+      return CasesOf(jobs, facts, backends, params);
     };
-    return std::vector<Case>{one};
-  };
-  probe.missing = [jobs] { return jobs->Missing(); };
-  return {probe};
+    probe.missing = [jobs] { return jobs->Missing(); };
+    probes.push_back(std::move(probe));
+  }
+  return probes;
 }
 
 std::map<std::string, std::string> Software(const Setup& setup) {

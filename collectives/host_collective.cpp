@@ -1,112 +1,134 @@
-#include "collectives/host_all_reduce.h"
+#include "collectives/host_collective.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <algorithm>
-#include <bit>
 #include <cassert>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
-#include <new>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "collectives/pattern.h"
+#include "collectives/straggler.h"
 #include "results/error.h"
+#include "results/histogram.h"
 #include "runner/random.h"
 
 namespace assay {
 namespace {
 
 constexpr std::size_t kCacheLine = 64;
-constexpr std::size_t kPage = 4096;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+// A rank's buffers that take turns are at most this many bytes together.
+constexpr std::int64_t kMostRotated = std::int64_t{1} << 30;
+constexpr std::int64_t kMostSlots = 4096;
 
-// The inputs of one iteration. Element i of rank r is an integer that depends on seed, iteration,
-// rank and i, so that a contribution that is lost, doubled, misplaced or a repetition shows. All
-// lie in [-limit, limit) with ranks x limit <= 2^24, the integers that f32 holds exactly: every
-// partial sum is exact, in whatever order a library adds.
-class Inputs {
+std::size_t RoundedUp(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
+
+// Pages of this process alone, in huge pages where that is allowed.
+class Pages {
  public:
-  Inputs(std::uint64_t seed, std::uint64_t iteration, int ranks)
-      : seed_(RandomAt(seed, iteration)),
-        bits_(std::min(16,
-                       25 - static_cast<int>(std::bit_width(static_cast<unsigned>(ranks - 1))))) {}
-
-  template <class T>
-  void Fill(int rank, T* values, std::size_t count) const {
-    ForEach(rank, count, [values](std::size_t i, int value) { values[i] = static_cast<T>(value); });
+  explicit Pages(std::size_t bytes) : bytes_(RoundedUp(bytes, kHugePage)) {
+    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory_ == MAP_FAILED) {
+      throw Error(
+          fmt::format("a rank has no room for buffers of {} bytes: choose a smaller size", bytes_));
+    }
+    madvise(memory_, bytes_, MADV_HUGEPAGE);
   }
-  template <class T>
-  void AddTo(T* sums, int rank, std::size_t begin, std::size_t count) const {
-    ForEach(
-        rank, count, [sums](std::size_t i, int value) { sums[i] += static_cast<T>(value); }, begin);
-  }
+  ~Pages() { munmap(memory_, bytes_); }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  std::span<std::byte> Bytes() { return {static_cast<std::byte*>(memory_), bytes_}; }
 
  private:
-  // One random number makes four elements. REQUIRES: begin is a multiple of four.
-  template <class Body>
-  void ForEach(int rank, std::size_t count, Body body, std::size_t begin = 0) const {
-    const std::uint64_t key = RandomAt(seed_, static_cast<std::uint64_t>(rank));
-    const std::uint64_t mask = (std::uint64_t{1} << static_cast<unsigned>(bits_)) - 1;
-    const int limit = 1 << (bits_ - 1);
-    for (std::size_t i = 0; i < count; i += 4) {
-      std::uint64_t random = Mix(key + (begin + i) / 4);
-      for (std::size_t j = i; j < std::min(i + 4, count); ++j, random >>= 16U) {
-        body(j, static_cast<int>(random & mask) - limit);
-      }
-    }
-  }
-
-  std::uint64_t seed_;
-  int bits_;
+  std::size_t bytes_;
+  void* memory_;
 };
 
-template <class T>
-class HostAllReduce : public Workload {
+// One input and one output, which are parts of one buffer in place.
+struct Slot {
+  std::span<std::byte> input = {};
+  std::span<std::byte> output = {};
+};
+
+class HostCollective : public Workload {
  public:
-  HostAllReduce(const AllReduce& op, Ranks& ranks, std::unique_ptr<HostTransport> transport,
-                std::uint64_t seed, Clock clock)
-      : count_(static_cast<std::size_t>(op.bytes) / sizeof(T)),
+  HostCollective(const Collective& collective, Ranks& ranks, std::unique_ptr<Exchange> exchange,
+                 std::uint64_t seed, const HostOptions& options)
+      : collective_(collective),
+        layout_(collective, ranks.Size()),
         ranks_(ranks),
-        transport_(std::move(transport)),
+        exchange_(std::move(exchange)),
         seed_(seed),
-        clock_(std::move(clock)),
-        output_(Allocate()),
-        own_input_(op.placement == "in_place" ? nullptr : Allocate()),
-        input_(own_input_ ? own_input_.get() : output_.get()) {
-    // The rank that uses a page touches it first, and so decides on which NUMA node it lies.
-    std::fill_n(output_.get(), count_, T{});
-    std::fill_n(input_, count_, T{});
+        clock_(options.clock),
+        rewrites_(collective.cache == "rewritten"),
+        aligns_each_(collective.mode == "latency"),
+        pieces_(layout_.Pieces(ranks.Rank())) {
+    MakeSlots(options.rotate_bytes);
   }
 
   Batch Run(std::int64_t iterations) override {
-    std::vector<double> times(static_cast<std::size_t>(iterations));
+    const auto count = static_cast<std::size_t>(iterations);
+    std::vector<double> times(count);
+    waits_s_ = 0;
     double own_time = 0;
-    for (double& time : times) {
-      Inputs(seed_, ++iteration_, ranks_.Size()).Fill(ranks_.Rank(), input_, count_);
-      transport_->Align();
-      const Seconds start = clock_();
-      transport_->Sum(input_, output_.get());
-      time = (clock_() - start).count();
-      own_time += time;
-      ReadOutput();
+    const Seconds begin = clock_();
+    // In one batch of eight, so that small sizes aren't spent on checks.
+    const std::uint64_t random = RandomAt(seed_, ~++batches_);
+    const std::int64_t spot =
+        random % 8 == 0
+            ? static_cast<std::int64_t>((random >> 8U) % static_cast<std::uint64_t>(count))
+            : -1;
+    for (std::size_t done = 0; done < count;) {
+      const std::size_t segment = std::min(slots_.size(), count - done);
+      const std::span<double> own(times.data() + done, segment);
+      first_iteration_ = iteration_ + 1;
+      iteration_ += segment;
+      for (std::size_t i = 0; i < segment; ++i) Refresh(i);
+      RunSegment(own);
+      const auto at = static_cast<std::int64_t>(done);
+      if (spot >= at && spot < at + static_cast<std::int64_t>(segment)) {
+        CheckSlot(static_cast<std::size_t>(spot - at), spot_);
+      }
+      for (const double time : own) own_time += time;
+      done += segment;
     }
+    const Seconds whole = clock_() - begin;
     // An operation is over when its last rank is: the maximum is taken of each, not of the sums.
     ranks_.Max(times);
     Batch batch;
-    for (const double time : times) batch.time += Seconds(time);
-    for (const std::string& text : ranks_.Gather(fmt::format("{}", own_time))) {
-      batch.per_unit.emplace_back(std::stod(text));
+    for (const double time : times) {
+      batch.time += Seconds(time);
+      latency_.Add(static_cast<std::int64_t>(std::llround(time * 1e9)));
     }
+    const std::vector<std::string> texts = ranks_.Gather(fmt::format("{} {}", own_time, waits_s_));
+    for (std::size_t rank = 0; rank < texts.size(); ++rank) {
+      std::istringstream words(texts[rank]);
+      double own = 0;
+      double wait = 0;
+      words >> own >> wait;
+      batch.per_unit.emplace_back(own);
+      stragglers_.Add(rank, own, wait);
+    }
+    stragglers_.EndBatch(iterations, batch.time.count(), whole.count());
     return batch;
   }
 
   Checked Verify() override {
     assert(iteration_ > 0);
-    const Checked own = CheckOwn();
-    Checked all = {.reference = "exact"};
+    Checked own = std::exchange(spot_, {});
+    CheckSlot(static_cast<std::size_t>(iteration_ - first_iteration_), own);
+    Checked all = {.tolerance = ToleranceOf(collective_, ranks_.Size()), .reference = "exact"};
+    if (all.tolerance > 0) all.reference = "exact sum, rounded average";
     for (const std::string& text : ranks_.Gather(fmt::format(
              "{} {} {} {}", own.checked, own.wrong, own.max_error, own.what.value_or("")))) {
       std::istringstream words(text);
@@ -123,96 +145,162 @@ class HostAllReduce : public Workload {
   }
 
   Facts Describe() const override {
-    Facts facts = transport_->Describe();
-    facts["timed"] = "each operation alone after a barrier, maximum over ranks of local clocks";
+    Facts facts = exchange_->Describe();
+    facts["timed"] =
+        aligns_each_ ? "each operation alone after a barrier, maximum over ranks of local clocks"
+                     : "operations back to back, maximum over ranks of local clocks";
+    facts["buffers_in_turn"] = static_cast<std::int64_t>(slots_.size());
+    stragglers_.Describe(facts);
     return facts;
   }
 
- private:
-  struct Free {
-    void operator()(T* memory) const { std::free(memory); }
-  };
-  using Buffer = std::unique_ptr<T, Free>;
+  std::map<std::string, Histogram> Histograms() const override {
+    return {{"latency_s", latency_.ToHistogram()}};
+  }
 
-  Buffer Allocate() const {
-    const std::size_t bytes = (count_ * sizeof(T) + kPage - 1) / kPage * kPage;
-    Buffer buffer(static_cast<T*>(std::aligned_alloc(kPage, bytes)));
-    if (!buffer) throw std::bad_alloc();
-    return buffer;
+ private:
+  void MakeSlots(std::int64_t rotate_bytes) {
+    const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));
+    // Windows have the same shape on every rank, so that a rank can find another's slots.
+    std::size_t input = 0;
+    std::size_t output = 0;
+    for (int rank = 0; rank < ranks_.Size(); ++rank) {
+      input = std::max(input, static_cast<std::size_t>(layout_.Input(rank)) * element);
+      output = std::max(output, static_cast<std::size_t>(layout_.Output(rank)) * element);
+    }
+    const std::size_t input_room = RoundedUp(input, kCacheLine);
+    const std::size_t output_room = RoundedUp(output, kCacheLine);
+    const std::size_t room =
+        collective_.in_place ? std::max(input_room, output_room) : input_room + output_room;
+    std::int64_t slots = 1;
+    if (!rewrites_ && room > 0) {
+      const auto bytes = static_cast<std::int64_t>(room);
+      slots = std::max<std::int64_t>(20, (rotate_bytes + bytes - 1) / bytes);
+      slots = std::clamp<std::int64_t>(kMostRotated / bytes, 1, slots);
+      slots = std::min(slots, kMostSlots);
+    }
+    const std::size_t total = std::max<std::size_t>(1, room * static_cast<std::size_t>(slots));
+    std::span<std::byte> memory = exchange_->Window(total);
+    if (memory.empty()) memory = own_memory_.emplace(total).Bytes();
+    // The rank that uses a page touches it first, and so decides on which NUMA node it lies.
+    std::memset(memory.data(), 0, total);
+
+    const int self = ranks_.Rank();
+    const std::size_t own_input = static_cast<std::size_t>(layout_.Input(self)) * element;
+    const std::size_t own_output = static_cast<std::size_t>(layout_.Output(self)) * element;
+    const std::size_t input_at =
+        collective_.in_place ? static_cast<std::size_t>(layout_.InputPlace(self)) * element : 0;
+    const std::size_t output_at =
+        collective_.in_place ? static_cast<std::size_t>(layout_.OutputPlace(self)) * element
+                             : input_room;
+    for (std::int64_t i = 0; i < slots; ++i) {
+      const auto slot = memory.subspan(static_cast<std::size_t>(i) * room, room);
+      slots_.push_back({.input = slot.subspan(input_at, own_input),
+                        .output = slot.subspan(output_at, own_output)});
+    }
+  }
+
+  Pattern PatternOf(std::size_t slot) const {
+    return {collective_, ranks_.Size(), seed_, first_iteration_ + slot};
+  }
+
+  void Refresh(std::size_t i) { PatternOf(i).Fill(ranks_.Rank(), 0, slots_[i].input); }
+
+  void RunSegment(std::span<double> times) {
+    Seconds before = {};
+    if (!aligns_each_) before = AlignAndCount();
+    for (std::size_t i = 0; i < times.size(); ++i) {
+      if (aligns_each_) before = AlignAndCount();
+      exchange_->Run(slots_[i].input.data(), slots_[i].output.data());
+      const Seconds now = clock_();
+      times[i] = (now - before).count();
+      before = now;
+      if (rewrites_) ReadOutput(slots_[i]);
+    }
+  }
+
+  // The time at which all ranks are there. How long this one waited for them is kept: who comes
+  // last waits least.
+  Seconds AlignAndCount() {
+    const Seconds here = clock_();
+    exchange_->Align();
+    const Seconds all_here = clock_();
+    waits_s_ += (all_here - here).count();
+    return all_here;
   }
 
   // One read of each cache line brings the output to this core, as its user would.
-  void ReadOutput() const {
-    const volatile T* output = output_.get();
-    for (std::size_t i = 0; i < count_; i += kCacheLine / sizeof(T)) (void)output[i];
+  static void ReadOutput(const Slot& slot) {
+    const volatile std::byte* output = slot.output.data();
+    for (std::size_t i = 0; i < slot.output.size(); i += kCacheLine) (void)output[i];
   }
 
-  Checked CheckOwn() const {
-    const Inputs inputs(seed_, iteration_, ranks_.Size());
-    Checked checked = {.checked = static_cast<std::int64_t>(count_)};
-    std::vector<T> sums(1024);
-    for (std::size_t begin = 0; begin < count_; begin += sums.size()) {
-      const std::size_t count = std::min(sums.size(), count_ - begin);
-      std::fill(sums.begin(), sums.end(), T{});
-      for (int rank = 0; rank < ranks_.Size(); ++rank) {
-        inputs.AddTo(sums.data(), rank, begin, count);
-      }
-      for (std::size_t i = 0; i < count; ++i) {
-        const T got = output_.get()[begin + i];
-        if (got == sums[i]) continue;
-        const double error = std::abs(static_cast<double>(got) - static_cast<double>(sums[i]));
-        // A NaN or an infinity is told by `wrong` and `what`.
-        if (std::isfinite(error)) checked.max_error = std::max(checked.max_error, error);
-        if (checked.wrong++ == 0) {
-          checked.what = fmt::format("rank {}, element {}: {} instead of {}", ranks_.Rank(),
-                                     begin + i, got, sums[i]);
+  void CheckSlot(std::size_t i, Checked& checked) const {
+    const Pattern pattern = PatternOf(i);
+    const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));
+    const double tolerance = ToleranceOf(collective_, ranks_.Size());
+    std::vector<std::byte> expected(std::size_t{1024} * element);
+    for (const Layout::Piece& piece : pieces_) {
+      for (std::int64_t done = 0; done < piece.count;) {
+        const std::int64_t count = std::min<std::int64_t>(1024, piece.count - done);
+        const std::span<std::byte> part(expected.data(), static_cast<std::size_t>(count) * element);
+        if (piece.rank == Layout::kEveryRank) {
+          pattern.FillReduced(piece.from + done, part);
+        } else {
+          pattern.Fill(piece.rank, piece.from + done, part);
         }
+        const std::int64_t at = piece.to + done;
+        const Mismatch mismatch =
+            Compare(collective_.dtype,
+                    slots_[i].output.subspan(static_cast<std::size_t>(at) * element, part.size()),
+                    part, tolerance);
+        checked.checked += count;
+        checked.max_error = std::max(checked.max_error, mismatch.max_error);
+        if (mismatch.wrong > 0 && checked.wrong == 0) {
+          checked.what = fmt::format(
+              "rank {}, element {}{}: {}", ranks_.Rank(), at + mismatch.first,
+              piece.rank == Layout::kEveryRank ? "" : fmt::format(" (from rank {})", piece.rank),
+              mismatch.what);
+        }
+        checked.wrong += mismatch.wrong;
+        done += count;
       }
     }
-    return checked;
   }
 
-  std::size_t count_;
+  Collective collective_;
+  Layout layout_;
   Ranks& ranks_;
-  std::unique_ptr<HostTransport> transport_;
+  std::unique_ptr<Exchange> exchange_;
   std::uint64_t seed_;
   Clock clock_;
-  Buffer output_;
-  Buffer own_input_;  // null where the operation is in place
-  T* input_;
-  std::uint64_t iteration_ = 0;
+  bool rewrites_;
+  bool aligns_each_;
+  std::vector<Layout::Piece> pieces_;
+  std::optional<Pages> own_memory_ = {};
+  std::vector<Slot> slots_ = {};
+  std::uint64_t iteration_ = 0;        // of the last operation, counted from 1
+  std::uint64_t first_iteration_ = 0;  // of the operation that slot 0 was last used by
+  std::uint64_t batches_ = 0;
+  double waits_s_ = 0;
+  Checked spot_ = {};  // of operations chosen at random, not yet told
+  LatencyHistogram latency_ = {};
+  Stragglers stragglers_ = {};
 };
 
 }  // namespace
 
-std::int64_t ElementBytes(const std::string& dtype) {
-  if (dtype == "f32" || dtype == "i32") return 4;
-  if (dtype == "f64") return 8;
-  throw Error("all_reduce in host memory knows no dtype " + dtype + ": use f32, f64 or i32");
-}
-
 Seconds SteadyNow() { return std::chrono::steady_clock::now().time_since_epoch(); }
 
-Prepared PrepareHostAllReduce(const AllReduce& op, Ranks& ranks,
-                              std::unique_ptr<HostTransport> transport, std::uint64_t seed,
-                              Clock clock) {
-  if (op.mode != "latency") {
-    return Skipped{.reason = "mode " + op.mode + " is not measured in host memory",
-                   .remedy = "--set mode=latency"};
+Prepared PrepareHostCollective(const Collective& collective, Ranks& ranks,
+                               std::unique_ptr<Exchange> exchange, std::uint64_t seed,
+                               const HostOptions& options) {
+  if (collective.mode == "throughput" && collective.cache == "rewritten") {
+    return Skipped{
+        .reason = "operations back to back leave no time to rewrite their inputs in between",
+        .remedy = "--set cache=rotated"};
   }
-  ElementBytes(op.dtype);  // throws for one that isn't among those below
-  const auto make = [&]<class T>(T) -> Prepared {
-    try {
-      return std::make_unique<HostAllReduce<T>>(op, ranks, std::move(transport), seed,
-                                                std::move(clock));
-    } catch (const std::bad_alloc&) {
-      throw Error(fmt::format("a rank has no room for buffers of {} bytes: choose a smaller size",
-                              op.bytes));
-    }
-  };
-  if (op.dtype == "f32") return make(float{});
-  if (op.dtype == "f64") return make(double{});
-  return make(std::int32_t{});
+  return std::make_unique<HostCollective>(collective, ranks, std::move(exchange), seed, options);
 }
 
 }  // namespace assay

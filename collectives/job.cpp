@@ -83,6 +83,18 @@ std::string Encode(const Facts& facts) {
   return text;
 }
 
+std::string Encode(const std::map<std::string, Histogram>& histograms) {
+  std::string text = "ok";
+  char before = ' ';
+  for (const auto& [name, histogram] : histograms) {
+    text += before + name + " " + histogram.scheme;
+    for (const auto& [bucket, count] : histogram.counts)
+      text += fmt::format(" {} {}", bucket, count);
+    before = '\t';
+  }
+  return text;
+}
+
 class JobWorkload : public Workload {
  public:
   JobWorkload(std::shared_ptr<Job> job, Facts facts)
@@ -117,6 +129,22 @@ class JobWorkload : public Workload {
       facts[name] = Decode(value);
     }
     return facts;
+  }
+
+  std::map<std::string, Histogram> Histograms() const override {
+    std::map<std::string, Histogram> histograms;
+    std::istringstream fields(job_->Ask("histograms"));
+    for (std::string field; std::getline(fields, field, '\t');) {
+      std::istringstream words(field);
+      std::string name;
+      words >> name;
+      Histogram& histogram = histograms[name];
+      words >> histogram.scheme;
+      std::int64_t bucket = 0;
+      std::int64_t count = 0;
+      while (words >> bucket >> count) histogram.counts.emplace_back(bucket, count);
+    }
+    return histograms;
   }
 
  private:
@@ -154,10 +182,9 @@ std::vector<int> NodesOf(Job& job) {
   return nodes;
 }
 
-Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library, const AllReduce& op,
-                   std::uint64_t seed, const Facts& facts) {
-  std::string answer = job->Ask(fmt::format("prepare {} {} {} {} {} {} {}", library, seed, op.dtype,
-                                            op.redop, op.bytes, op.placement, op.mode));
+Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
+                   const Collective& collective, std::uint64_t seed, const Facts& facts) {
+  std::string answer = job->Ask(fmt::format("prepare {} {} {}", library, seed, ToText(collective)));
   if (TakePrefix(answer, "skipped ")) {
     const auto [reason, remedy] = Cut(answer, '\t');
     return Skipped{.reason = reason, .remedy = remedy};
@@ -189,6 +216,7 @@ std::string Worker::Obey(const std::string& command) {
   }
   if (verb == "verify") return Encode(workload_->Verify());
   if (verb == "describe") return Encode(workload_->Describe());
+  if (verb == "histograms") return Encode(workload_->Histograms());
   return "error no such command: " + verb;
 }
 
@@ -196,14 +224,14 @@ std::string Worker::Obey(const std::string& command) {
 std::string Worker::Prepare(std::istream& words) {
   std::string library;
   std::uint64_t seed = 0;
-  AllReduce op;
-  words >> library >> seed >> op.dtype >> op.redop >> op.bytes >> op.placement >> op.mode;
+  std::string collective;
+  std::getline(words >> library >> seed >> std::ws, collective);
   workload_.reset();  // first, so that its memory can serve again
   std::string own = "error no library " + library + " could be opened";
   try {
     for (const auto& each : libraries_) {
       if (each->Name() != library) continue;
-      Prepared prepared = each->Prepare(op, ranks_, seed);
+      Prepared prepared = each->Prepare(CollectiveFrom(collective), ranks_, seed);
       if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
         own = "skipped " + OneField(skipped->reason) + "\t" + OneField(skipped->remedy);
       } else {

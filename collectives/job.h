@@ -4,11 +4,12 @@
 // rank 0 of a job that a launcher started.
 //
 //   hello                                              ok NODE_OF_RANK_0 NODE_OF_RANK_1 …
-//   prepare LIBRARY SEED DTYPE REDOP BYTES PLACEMENT MODE   ok | skipped REASON<tab>REMEDY
+//   prepare LIBRARY SEED COLLECTIVE (by ToText)        ok | skipped REASON<tab>REMEDY
 //   run ITERATIONS                                     ok SECONDS SECONDS_OF_RANK_0 …
 //   verify                                             ok CHECKED WRONG MAX_ERROR TOLERANCE
 //                                                         REFERENCE<tab>FIRST_WRONG_ELEMENT
 //   describe                                           ok NAME=VALUE<tab>NAME=VALUE …
+//   histograms                                         ok NAME SCHEME BUCKET COUNT …<tab>NAME …
 //   quit                                               no answer; rank 0 never obeys it itself
 //
 // Any of them may be answered by "error SENTENCE", which Ask throws.
@@ -41,8 +42,8 @@ std::string TakeAnswer(std::string answer);
 std::vector<int> NodesOf(Job& job);
 
 // A Workload of which every call is a command to the job. `facts` are added to what the ranks say.
-Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library, const AllReduce& op,
-                   std::uint64_t seed, const Facts& facts);
+Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
+                   const Collective& collective, std::uint64_t seed, const Facts& facts);
 
 // One rank's end: does its part of each command.
 class Worker {

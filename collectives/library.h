@@ -4,29 +4,21 @@
 #include <cstdint>
 #include <string>
 
+#include "collectives/collective.h"
 #include "runner/probe.h"
 #include "runner/ranks.h"
 
 namespace assay {
 
-// Every rank contributes `bytes` and every rank gets the sum.
-struct AllReduce {
-  std::int64_t bytes = 0;  // per rank, a multiple of the element size
-  std::string dtype = "f32";
-  std::string redop = "sum";
-  std::string placement = "out_of_place";  // out_of_place, in_place
-  // latency: each operation alone, after a barrier; throughput: many back to back.
-  std::string mode = "latency";
-};
-
 class Library {
  public:
   virtual ~Library() = default;
   virtual std::string Name() const = 0;
-  // This rank's part of the collective. It talks to no other rank, so that one rank's "no" doesn't
-  // leave the others waiting. All ranks call all functions of the Workload that it gives, in the
-  // same order; what these give is of all ranks, and complete on rank 0 alone.
-  virtual Prepared Prepare(const AllReduce& op, Ranks& ranks, std::uint64_t seed) = 0;
+  // This rank's part of the collective. All ranks call it together, and may talk through `ranks`
+  // to make ready; but what a rank can tell alone that it can't do, it says before that, so that
+  // its "no" doesn't leave the others waiting. All ranks call all functions of the Workload that it
+  // gives, in the same order; what these give is of all ranks, and complete on rank 0 alone.
+  virtual Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) = 0;
 };
 
 }  // namespace assay

@@ -7,12 +7,14 @@
 #include <algorithm>
 #include <chrono>
 #include <climits>
+#include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "collectives/host_all_reduce.h"
+#include "collectives/host_collective.h"
 #include "collectives/library.h"
 #include "results/error.h"
 #include "runner/module.h"
@@ -197,20 +199,103 @@ std::string Processors() {
   return text;
 }
 
-class MpiTransport : public HostTransport {
+// Where MPI moves elements without looking into them, any type of their size will do.
+MPI_Datatype TypeOf(const std::string& dtype) {
+  if (dtype == "f32") return MPI_FLOAT;
+  if (dtype == "f64") return MPI_DOUBLE;
+  if (dtype == "i32") return MPI_INT32_T;
+  if (dtype == "u32") return MPI_UINT32_T;
+  if (dtype == "i64") return MPI_INT64_T;
+  if (dtype == "u64") return MPI_UINT64_T;
+  if (dtype == "i8") return MPI_INT8_T;
+  return ElementBytes(dtype) == 2 ? MPI_UINT16_T : MPI_UINT8_T;
+}
+
+// Nothing where MPI has no such reduction.
+std::optional<MPI_Op> ReductionOf(const std::string& redop) {
+  if (redop == "sum") return MPI_SUM;
+  if (redop == "prod") return MPI_PROD;
+  if (redop == "min") return MPI_MIN;
+  if (redop == "max") return MPI_MAX;
+  return std::nullopt;
+}
+
+class MpiExchange : public Exchange {
  public:
-  MpiTransport(const AllReduce& op, MPI_Comm comm, Ranks& ranks)
-      : count_(static_cast<int>(op.bytes / ElementBytes(op.dtype))),
-        type_(op.dtype == "f64"   ? MPI_DOUBLE
-              : op.dtype == "i32" ? MPI_INT32_T
-                                  : MPI_FLOAT),
+  MpiExchange(const Collective& collective, MPI_Comm comm, Ranks& ranks)
+      : collective_(collective),
+        layout_(collective, ranks.Size()),
+        base_(static_cast<int>(layout_.Base())),
+        type_(TypeOf(collective.dtype)),
+        reduction_(ReductionOf(collective.redop).value_or(MPI_SUM)),
         comm_(comm),
-        ranks_(ranks) {}
+        ranks_(ranks) {
+    if (collective.operation != Operation::kAlltoallv) return;
+    for (int rank = 0; rank < ranks.Size(); ++rank) {
+      const int self = ranks.Rank();
+      send_counts_.push_back(static_cast<int>(layout_.Count(self, rank)));
+      send_places_.push_back(static_cast<int>(layout_.SendPlace(self, rank)));
+      receive_counts_.push_back(static_cast<int>(layout_.Count(rank, self)));
+      receive_places_.push_back(static_cast<int>(layout_.ReceivePlace(rank, self)));
+    }
+  }
 
   void Align() override { MPI_Barrier(comm_); }
-  void Sum(const void* input, void* output) override {
-    MPI_Allreduce(input == output ? MPI_IN_PLACE : input, output, count_, type_, MPI_SUM, comm_);
+
+  void Run(const std::byte* input, std::byte* output) override {
+    const bool in_place = collective_.in_place;
+    const int root = collective_.root;
+    const bool is_root = ranks_.Rank() == root;
+    switch (collective_.operation) {
+      case Operation::kAllReduce:
+        MPI_Allreduce(in_place ? MPI_IN_PLACE : input, output, base_, type_, reduction_, comm_);
+        return;
+      case Operation::kAllGather:
+        MPI_Allgather(in_place ? MPI_IN_PLACE : input, base_, type_, output, base_, type_, comm_);
+        return;
+      case Operation::kReduceScatter:
+        MPI_Reduce_scatter_block(input, output, base_, type_, reduction_, comm_);
+        return;
+      case Operation::kBroadcast:
+        // MPI knows one buffer; the copy to another is part of what was asked for.
+        if (is_root && !in_place) std::memcpy(output, input, Bytes());
+        MPI_Bcast(output, base_, type_, root, comm_);
+        return;
+      case Operation::kReduce:
+        MPI_Reduce(in_place && is_root ? MPI_IN_PLACE : input, output, base_, type_, reduction_,
+                   root, comm_);
+        return;
+      case Operation::kAlltoall:
+        MPI_Alltoall(input, base_, type_, output, base_, type_, comm_);
+        return;
+      case Operation::kAlltoallv:
+        MPI_Alltoallv(input, send_counts_.data(), send_places_.data(), type_, output,
+                      receive_counts_.data(), receive_places_.data(), type_, comm_);
+        return;
+      case Operation::kGather:
+        MPI_Gather(in_place && is_root ? MPI_IN_PLACE : input, base_, type_, output, base_, type_,
+                   root, comm_);
+        return;
+      case Operation::kScatter:
+        if (in_place && is_root) {
+          MPI_Scatter(input, base_, type_, MPI_IN_PLACE, base_, type_, root, comm_);
+        } else {
+          MPI_Scatter(input, base_, type_, output, base_, type_, root, comm_);
+        }
+        return;
+      case Operation::kSendRecv: {
+        const int next = (ranks_.Rank() + 1) % ranks_.Size();
+        const int before = (ranks_.Rank() + ranks_.Size() - 1) % ranks_.Size();
+        MPI_Sendrecv(input, base_, type_, next, 0, output, base_, type_, before, 0, comm_,
+                     MPI_STATUS_IGNORE);
+        return;
+      }
+      case Operation::kBarrier:
+        MPI_Barrier(comm_);
+        return;
+    }
   }
+
   Facts Describe() const override {
     Facts facts = {{"mpi", Version()}};
     std::string processors;
@@ -227,22 +312,58 @@ class MpiTransport : public HostTransport {
   }
 
  private:
-  int count_;
+  std::size_t Bytes() const {
+    return static_cast<std::size_t>(layout_.Base() * ElementBytes(collective_.dtype));
+  }
+
+  Collective collective_;
+  Layout layout_;
+  int base_;
   MPI_Datatype type_;
+  MPI_Op reduction_;
   MPI_Comm comm_;
   Ranks& ranks_;
+  std::vector<int> send_counts_ = {}, send_places_ = {};  // alltoallv
+  std::vector<int> receive_counts_ = {}, receive_places_ = {};
 };
 
 class MpiLibrary : public Library {
  public:
   std::string Name() const override { return "mpi"; }
-  Prepared Prepare(const AllReduce& op, Ranks& ranks, std::uint64_t seed) override {
-    if (op.bytes / ElementBytes(op.dtype) > INT_MAX) {
-      return Skipped{.reason = "MPI_Allreduce counts elements in an int",
+  Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
+    if (std::optional<Skipped> no = Refusal(collective, ranks.Size())) return *no;
+    return PrepareHostCollective(
+        collective, ranks, std::make_unique<MpiExchange>(collective, MPI_COMM_WORLD, ranks), seed);
+  }
+
+ private:
+  static std::optional<Skipped> Refusal(const Collective& collective, int ranks) {
+    const OperationFacts& facts = FactsOf(collective.operation);
+    if (collective.bytes / ElementBytes(collective.dtype) > INT_MAX) {
+      return Skipped{.reason = "MPI counts elements in an int",
                      .remedy = "choose fewer than 2^31 elements"};
     }
-    return PrepareHostAllReduce(op, ranks,
-                                std::make_unique<MpiTransport>(op, MPI_COMM_WORLD, ranks), seed);
+    if (collective.algorithm != "auto" || collective.buffers != "plain") {
+      return Skipped{.reason = "MPI chooses its algorithms and knows plain buffers alone",
+                     .remedy = "--set algo=auto --set buffers=plain, or --backend native"};
+    }
+    if (facts.reduces && !ReductionOf(collective.redop)) {
+      return Skipped{.reason = "MPI has no reduction " + collective.redop,
+                     .remedy = "--set redop=sum"};
+    }
+    if (facts.reduces && (collective.dtype == "f16" || collective.dtype[0] == 'b' ||
+                          collective.dtype.starts_with("f8"))) {
+      return Skipped{.reason = "MPI reduces no " + collective.dtype,
+                     .remedy = "--backend native, or --dtype f32"};
+    }
+    if (collective.operation == Operation::kReduceScatter && collective.in_place) {
+      return Skipped{.reason =
+                         "MPI leaves every rank's share at the begin of its buffer, where "
+                         "in place means its own part of it",
+                     .remedy = "--set placement=out_of_place"};
+    }
+    Layout(collective, ranks);  // throws for what no ranks could do
+    return std::nullopt;
   }
 };
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "io/file_engine.h"
-#include "io/histogram.h"
+#include "results/histogram.h"
 #include "runner/probe.h"
 
 namespace assay::io {

@@ -41,6 +41,7 @@ std::optional<Counted> Count(const Work& work, const std::string& probe, const P
     return Counted{amount(*work.ops), "IOPS"};
   }
   if (work.bytes) return Counted{amount(*work.bytes), "B/s"};
+  if (work.ops) return Counted{amount(*work.ops), "op/s"};
   return std::nullopt;
 }
 
@@ -97,9 +98,9 @@ std::string DeviceKind(const Record& record) {
 }
 
 bool IsNetwork(const std::string& probe) {
-  constexpr std::array<std::string_view, 9> kProbes = {"all_reduce", "all_gather", "reduce_scatter",
-                                                       "broadcast",  "reduce",     "all_to_all",
-                                                       "gather",     "scatter",    "send_recv"};
+  constexpr std::array<std::string_view, 11> kProbes = {
+      "all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "alltoall",
+      "alltoallv",  "gather",     "scatter",        "sendrecv",  "barrier"};
   return std::find(kProbes.begin(), kProbes.end(), probe) != kProbes.end();
 }
 
@@ -158,15 +159,21 @@ std::optional<Rate> StableSpeed(const Record& record) {
   return RateAt(record, MedianOver(record, &Visit::stable_time_s));
 }
 
-// nccl-tests, doc/PERFORMANCE.md: in an all-reduce each of n ranks must send and receive
-// 2 (n - 1) / n of the data, so that busbw is what the slowest link carries.
+// docs/collectives.md derives them; nccl-tests, doc/PERFORMANCE.md has the same.
+std::optional<double> BusFactor(std::string_view operation, std::int64_t ranks) {
+  if (ranks < 1 || operation == "barrier" || !IsNetwork(std::string(operation)))
+    return std::nullopt;
+  if (operation == "broadcast" || operation == "reduce" || operation == "sendrecv") return 1;
+  const auto n = static_cast<double>(ranks);
+  return (operation == "all_reduce" ? 2 : 1) * (n - 1) / n;
+}
+
 std::optional<double> BusBandwidth(const Record& record) {
-  if (record.probe != "all_reduce") return std::nullopt;
   const std::optional<Rate> algorithm = Speed(record);
-  const std::optional<std::int64_t> ranks = Integer(record.params, "ranks");
-  if (!algorithm || !ranks || *ranks < 1) return std::nullopt;
-  const auto n = static_cast<double>(*ranks);
-  return algorithm->value * 2 * (n - 1) / n;
+  const std::optional<double> factor =
+      BusFactor(record.probe, Integer(record.params, "ranks").value_or(0));
+  if (!algorithm || !factor) return std::nullopt;
+  return algorithm->value * *factor;
 }
 
 std::vector<double> LogRoundTimes(const Record& record) {
@@ -229,9 +236,10 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
   }
   if (!record.work.bytes || *record.work.bytes <= 0) return {};
   const auto bytes = static_cast<double>(*record.work.bytes);
-  if (record.probe == "all_reduce") {
-    return {{.name = "usd_per_tb_reduced",
-             .label = fmt::format("$ per TB reduced ({} ranks, {} nodes)",
+  if (IsNetwork(record.probe)) {
+    const bool reduces = record.probe.find("reduce") != std::string::npos;
+    return {{.name = reduces ? "usd_per_tb_reduced" : "usd_per_tb_moved",
+             .label = fmt::format("$ per TB {} ({} ranks, {} nodes)", reduces ? "reduced" : "moved",
                                   Integer(record.params, "ranks").value_or(0),
                                   Integer(record.params, "nodes").value_or(0)),
              .usd = for_amount(usd_per_hour, bytes, 1e12)}};
@@ -254,7 +262,6 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
              .label = label + ", storage and node",
              .usd = for_amount(usd_per_hour + *storage_usd_per_hour, bytes, kTib)}};
   }
-  if (IsNetwork(record.probe)) return {};
   return {{.name = "usd_per_tbps_hour", .label = "$ per TB/s-h", .usd = for_rate(bytes)}};
 }
 

@@ -1,9 +1,9 @@
-#include "io/histogram.h"
+#include "results/histogram.h"
 
 #include <bit>
 #include <limits>
 
-namespace assay::io {
+namespace assay {
 
 std::int64_t LatencyBucket(std::int64_t ns) {
   if (ns < 64) return ns;
@@ -33,4 +33,4 @@ Histogram LatencyHistogram::ToHistogram() const {
   return histogram;
 }
 
-}  // namespace assay::io
+}  // namespace assay

@@ -8,7 +8,7 @@
 
 #include "results/run.h"
 
-namespace assay::io {
+namespace assay {
 
 // REQUIRES: ns >= 0.
 std::int64_t LatencyBucket(std::int64_t ns);
@@ -28,4 +28,4 @@ class LatencyHistogram {
   std::vector<std::int64_t> counts_;
 };
 
-}  // namespace assay::io
+}  // namespace assay

@@ -8,6 +8,8 @@
 #include <numeric>
 #include <optional>
 
+#include "results/figures.h"
+
 namespace assay {
 namespace {
 
@@ -108,7 +110,11 @@ Params Usual(const std::string& probe, const std::string& dtype) {
   } else if (probe == "storage") {
     usual["jobs"] = std::int64_t{1};
     usual["direct"] = true;
-  } else if (probe == "all_reduce") {
+  } else if (IsNetwork(probe)) {
+    usual["algo"] = "auto";
+    usual["buffers"] = "plain";
+    usual["root"] = std::int64_t{0};
+    usual["spread_percent"] = std::int64_t{100};
     usual["redop"] = "sum";
     usual["placement"] = "out_of_place";
     usual["mode"] = "latency";
@@ -254,7 +260,9 @@ std::string CaseLabel(const std::string& probe, const Params& params) {
   } else if (probe == "storage") {
     label = fmt::format("{} {}, {} in flight", words.Text("pattern"), words.Size("block_bytes"),
                         words.Text("depth"));
-  } else if (probe == "all_reduce") {
+  } else if (probe == "barrier") {
+    label = fmt::format("{} ranks", words.Text("ranks"));
+  } else if (IsNetwork(probe)) {
     label = fmt::format("{} {}, {} ranks", words.Text("dtype"), words.Size("bytes"),
                         words.Text("ranks"));
   } else if (probe == "attention") {

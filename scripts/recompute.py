@@ -21,8 +21,10 @@ import sys
 
 ALPHA = 1 - 0.95
 GPU_BACKENDS = {"cuda", "cublaslt", "cudnn", "nccl", "hip", "hipblaslt", "rccl"}
-COLLECTIVES = {"all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "all_to_all",
-               "gather", "scatter", "send_recv"}
+# busbw of algbw: a factor, or None for (n - 1) / n.
+BUS_FACTORS = {"all_gather": None, "reduce_scatter": None, "alltoall": None, "alltoallv": None,
+               "gather": None, "scatter": None, "broadcast": 1, "reduce": 1, "sendrecv": 1}
+COLLECTIVES = {"all_reduce", "barrier", *BUS_FACTORS}
 MANY_RUNS = 1000
 
 
@@ -58,6 +60,8 @@ def work_of(probe, params, work):
         return work["ops"], "IOPS"
     if "bytes" in work:
         return work["bytes"], "B/s"
+    if "ops" in work:
+        return work["ops"], "op/s"
     return None, None
 
 
@@ -88,10 +92,13 @@ def of_here(record):
 
 
 def bus_bandwidth(record):
-    if record["probe"] != "all_reduce" or speed(record) is None or "ranks" not in record["params"]:
+    probe = record["probe"]
+    if probe not in COLLECTIVES or probe == "barrier" or speed(record) is None or "ranks" not in record["params"]:
         return None
     n = record["params"]["ranks"]
-    return speed(record) * 2 * (n - 1) / n
+    if probe == "all_reduce":
+        return speed(record) * 2 * (n - 1) / n
+    return speed(record) * (BUS_FACTORS[probe] or (n - 1) / n)
 
 
 def costs(record, usd_per_hour):
@@ -109,13 +116,12 @@ def costs(record, usd_per_hour):
     if not amounts.get("bytes"):
         return []
     per_byte = usd_per_hour / 3600 * seconds / amounts["bytes"]
-    if record["probe"] == "all_reduce":
-        return [("usd_per_tb_reduced", per_byte * 1e12)]
+    if record["probe"] in COLLECTIVES:
+        done = "reduced" if "reduce" in record["probe"] else "moved"
+        return [(f"usd_per_tb_{done}", per_byte * 1e12)]
     if record["probe"] == "storage":
         done = "written" if "write" in record["params"].get("pattern", "") else "read"
         return [(f"usd_per_tib_{done}_node", per_byte * 2**40)]
-    if record["probe"] in COLLECTIVES:
-        return []
     return [("usd_per_tbps_hour", usd_per_hour / (amounts["bytes"] / seconds / 1e12))]
 
 

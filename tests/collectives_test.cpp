@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <barrier>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -17,10 +16,11 @@
 #include <sstream>
 #include <thread>
 
-#include "collectives/host_all_reduce.h"
+#include "collectives/host_collective.h"
 #include "collectives/job.h"
 #include "collectives/launch.h"
 #include "results/error.h"
+#include "tests/thread_ranks.h"
 
 namespace assay {
 namespace {
@@ -28,73 +28,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
-
-// What ranks that are threads of one process share.
-struct World {
-  explicit World(int ranks)
-      : size(ranks),
-        meeting(ranks),
-        texts(static_cast<std::size_t>(ranks)),
-        values(static_cast<std::size_t>(ranks)),
-        arrays(static_cast<std::size_t>(ranks)),
-        now(static_cast<std::size_t>(ranks)) {}
-  int size;
-  std::barrier<> meeting;
-  std::vector<std::string> texts;
-  std::vector<std::vector<double>> values;
-  std::vector<std::vector<float>> arrays;
-  std::vector<double> now;  // each rank's clock
-};
-
-class ThreadRanks : public Ranks {
- public:
-  ThreadRanks(World& world, int rank) : world_(world), rank_(rank) {}
-  int Rank() const override { return rank_; }
-  int Size() const override { return world_.size; }
-  int LocalRank() const override { return rank_; }
-  void Barrier() override { world_.meeting.arrive_and_wait(); }
-  std::string Broadcast(const std::string& text) override {
-    if (rank_ == 0) world_.texts[0] = text;
-    Barrier();
-    std::string copy = world_.texts[0];
-    Barrier();
-    return copy;
-  }
-  std::vector<std::string> Gather(const std::string& text) override {
-    world_.texts[Index()] = text;
-    Barrier();
-    std::vector<std::string> all;
-    if (rank_ == 0) all = world_.texts;
-    Barrier();
-    return all;
-  }
-  void Max(std::span<double> values) override {
-    world_.values[Index()].assign(values.begin(), values.end());
-    Barrier();
-    for (const std::vector<double>& other : world_.values) {
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::max(values[i], other[i]);
-    }
-    Barrier();
-  }
-  std::size_t Index() const { return static_cast<std::size_t>(rank_); }
-  World& world() { return world_; }
-
- private:
-  World& world_;
-  int rank_;
-};
-
-void OnRanks(int ranks, const std::function<void(ThreadRanks&)>& body) {
-  World world(ranks);
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < ranks; ++rank) {
-    threads.emplace_back([&world, &body, rank] {
-      ThreadRanks own(world, rank);
-      body(own);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
 
 // f32 through the memory that the threads share; a test may spoil the sums or script the clock.
 struct Script {
@@ -104,16 +37,16 @@ struct Script {
   bool does_nothing = false;
 };
 
-class ThreadTransport : public HostTransport {
+class ThreadExchange : public Exchange {
  public:
-  ThreadTransport(ThreadRanks& ranks, std::size_t count, Script script)
+  ThreadExchange(ThreadRanks& ranks, std::size_t count, Script script)
       : ranks_(ranks), count_(count), script_(std::move(script)) {}
   void Align() override { ranks_.Barrier(); }
-  void Sum(const void* input, void* output) override {
+  void Run(const std::byte* input, std::byte* output) override {
     World& world = ranks_.world();
     if (script_.seconds) world.now[ranks_.Index()] += script_.seconds(ranks_.Rank(), iteration_++);
     if (script_.does_nothing) return;
-    const float* own = static_cast<const float*>(input);
+    const float* own = reinterpret_cast<const float*>(input);
     world.arrays[ranks_.Index()].assign(own, own + count_);
     ranks_.Barrier();
     std::vector<float> sums(count_);
@@ -123,7 +56,7 @@ class ThreadTransport : public HostTransport {
     }
     if (script_.spoil) script_.spoil(ranks_.Rank(), sums);
     ranks_.Barrier();
-    std::copy(sums.begin(), sums.end(), static_cast<float*>(output));
+    std::copy(sums.begin(), sums.end(), reinterpret_cast<float*>(output));
   }
   Facts Describe() const override { return {{"ranks_are", "threads"}}; }
 
@@ -134,17 +67,17 @@ class ThreadTransport : public HostTransport {
   int iteration_ = 0;
 };
 
-std::unique_ptr<Workload> MakeWorkload(ThreadRanks& ranks, const AllReduce& op,
+std::unique_ptr<Workload> MakeWorkload(ThreadRanks& ranks, const Collective& op,
                                        const Script& script = {}) {
-  auto transport =
-      std::make_unique<ThreadTransport>(ranks, static_cast<std::size_t>(op.bytes / 4), script);
-  Prepared prepared = PrepareHostAllReduce(op, ranks, std::move(transport), /*seed=*/7, [&ranks] {
-    return Seconds(ranks.world().now[ranks.Index()]);
-  });
+  auto exchange =
+      std::make_unique<ThreadExchange>(ranks, static_cast<std::size_t>(op.bytes / 4), script);
+  Prepared prepared = PrepareHostCollective(
+      op, ranks, std::move(exchange), /*seed=*/7,
+      {.clock = [&ranks] { return Seconds(ranks.world().now[ranks.Index()]); }});
   return std::get<std::unique_ptr<Workload>>(std::move(prepared));
 }
 
-Checked CheckedOn(int ranks, const AllReduce& op, const Script& script) {
+Checked CheckedOn(int ranks, const Collective& op, const Script& script) {
   Checked result;
   OnRanks(ranks, [&](ThreadRanks& own) {
     const auto workload = MakeWorkload(own, op, script);
@@ -155,10 +88,10 @@ Checked CheckedOn(int ranks, const AllReduce& op, const Script& script) {
   return result;
 }
 
-TEST(HostAllReduce, EveryElementOnEveryRankIsCheckedAndExact) {
-  for (const char* placement : {"out_of_place", "in_place"}) {
+TEST(HostCollective, EveryElementOnEveryRankIsCheckedAndExact) {
+  for (const bool in_place : {false, true}) {
     // Five ranks and 1003 elements: nothing is a power of two.
-    const Checked checked = CheckedOn(5, {.bytes = 4012, .placement = placement}, {});
+    const Checked checked = CheckedOn(5, {.bytes = 4012, .in_place = in_place}, {});
     EXPECT_EQ(checked.checked, 5 * 1003);
     EXPECT_EQ(checked.wrong, 0);
     EXPECT_EQ(checked.tolerance, 0);
@@ -167,7 +100,7 @@ TEST(HostAllReduce, EveryElementOnEveryRankIsCheckedAndExact) {
   }
 }
 
-TEST(HostAllReduce, AWrongElementIsCountedAndPlaced) {
+TEST(HostCollective, AWrongElementIsCountedAndPlaced) {
   const Script script = {.spoil = [](int rank, std::vector<float>& sums) {
     if (rank == 1) sums[600] += 1, sums[601] -= 2;
   }};
@@ -177,7 +110,7 @@ TEST(HostAllReduce, AWrongElementIsCountedAndPlaced) {
   EXPECT_THAT(checked.what.value_or(""), HasSubstr("rank 1, element 600: "));
 }
 
-TEST(HostAllReduce, NotANumberIsWrong) {
+TEST(HostCollective, NotANumberIsWrong) {
   const Script script = {.spoil = [](int rank, std::vector<float>& sums) {
     if (rank == 0) sums[0] = std::numeric_limits<float>::quiet_NaN();
   }};
@@ -186,12 +119,12 @@ TEST(HostAllReduce, NotANumberIsWrong) {
   EXPECT_THAT(checked.what.value_or(""), HasSubstr("nan instead of"));
 }
 
-TEST(HostAllReduce, AContributionCountedTwiceInPlaceOfAnotherIsFound) {
+TEST(HostCollective, AContributionCountedTwiceInPlaceOfAnotherIsFound) {
   EXPECT_GT(CheckedOn(2, {.bytes = 4096}, {.adds_rank_0_twice = true}).wrong, 2000);
 }
 
-TEST(HostAllReduce, AnOutputLeftOverFromTheIterationBeforeIsFound) {
-  for (const char* placement : {"out_of_place", "in_place"}) {
+TEST(HostCollective, AnOutputLeftOverFromTheIterationBeforeIsFound) {
+  for (const bool in_place : {false, true}) {
     World world(2);
     Script once;
     // The third iteration, which is the one that is checked, gives the second one's sums again.
@@ -202,12 +135,12 @@ TEST(HostAllReduce, AnOutputLeftOverFromTheIterationBeforeIsFound) {
       if (++calls[i] == 3) sums = before[i];
       before[i] = sums;
     };
-    EXPECT_GT(CheckedOn(2, {.bytes = 4096, .placement = placement}, once).wrong, 2000);
+    EXPECT_GT(CheckedOn(2, {.bytes = 4096, .in_place = in_place}, once).wrong, 2000);
   }
   EXPECT_GT(CheckedOn(2, {.bytes = 4096}, {.does_nothing = true}).wrong, 2000);
 }
 
-TEST(HostAllReduce, AnOperationIsOverWhenItsSlowestRankIs) {
+TEST(HostCollective, AnOperationIsOverWhenItsSlowestRankIs) {
   // Rank 0 is slow in the second operation, rank 1 in the first.
   const double seconds[2][3] = {{1, 5, 1}, {4, 1, 1}};
   Batch batch;
@@ -221,12 +154,12 @@ TEST(HostAllReduce, AnOperationIsOverWhenItsSlowestRankIs) {
   EXPECT_THAT(batch.per_unit, ElementsAre(Seconds(7), Seconds(6)));
 }
 
-TEST(HostAllReduce, RatherSkipsThanMislabelsBackToBackOperations) {
+TEST(HostCollective, BackToBackLeavesNoTimeToRewriteInputs) {
   Ranks alone;
   const Prepared prepared =
-      PrepareHostAllReduce({.bytes = 64, .mode = "throughput"}, alone, nullptr, 0);
+      PrepareHostCollective({.bytes = 64, .mode = "throughput"}, alone, nullptr, 0);
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
-  EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("throughput"));
+  EXPECT_THAT(std::get<Skipped>(prepared).remedy, HasSubstr("rotated"));
 }
 
 // A library whose ranks are threads, or which says no on one of them.
@@ -234,7 +167,7 @@ class ThreadLibrary : public Library {
  public:
   explicit ThreadLibrary(std::function<std::optional<Skipped>(int rank)> no = {}) : no_(no) {}
   std::string Name() const override { return "threads"; }
-  Prepared Prepare(const AllReduce& op, Ranks& ranks, std::uint64_t) override {
+  Prepared Prepare(const Collective& op, Ranks& ranks, std::uint64_t) override {
     if (no_) {
       if (std::optional<Skipped> skipped = no_(ranks.Rank())) return *skipped;
     }
@@ -337,11 +270,11 @@ class WrittenWorkload : public Workload {
 class WrittenLibrary : public Library {
  public:
   std::string Name() const override { return "written"; }
-  Prepared Prepare(const AllReduce& op, Ranks&, std::uint64_t seed) override {
+  Prepared Prepare(const Collective& op, Ranks&, std::uint64_t seed) override {
     EXPECT_EQ(seed, 18446744073709551615u);
     EXPECT_EQ(op.bytes, 64);
     EXPECT_EQ(op.dtype, "f64");
-    EXPECT_EQ(op.placement, "in_place");
+    EXPECT_TRUE(op.in_place);
     return std::make_unique<WrittenWorkload>();
   }
 };
@@ -354,7 +287,8 @@ TEST(Worker, AnswersOneLineToEachCommandUntilTheEndOfItsInput) {
   const std::string text =
       "hello\n"
       "run 3\n"
-      "prepare written 18446744073709551615 f64 sum 64 in_place latency\n"
+      "prepare written 18446744073709551615 all_reduce f64 sum 64 1 0 latency rewritten plain auto "
+      "100\n"
       "run 3\n"
       "run 0\n"
       "verify\n"
@@ -512,8 +446,8 @@ TEST(AllReduceProbe, UnfoldsIntoOneCaseWithAUnitForEachRank) {
   const auto cases = probe.unfold(With(probe.defaults, "ranks", std::int64_t{4}));
   ASSERT_EQ(cases.size(), 1u);
   EXPECT_EQ(ToText(cases[0].params),
-            "bytes=1048576,cache=rewritten,dtype=f32,mode=latency,nodes=1,placement=out_of_place,"
-            "ranks=4,redop=sum");
+            "algo=auto,buffers=plain,bytes=1048576,cache=rewritten,dtype=f32,mode=latency,nodes=1,"
+            "placement=out_of_place,ranks=4,redop=sum");
   EXPECT_EQ(cases[0].work.bytes, 1 << 20);
   EXPECT_EQ(cases[0].work.formula, "all_reduce/algbw");
   EXPECT_EQ(cases[0].units.size(), 4u);

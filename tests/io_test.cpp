@@ -27,13 +27,13 @@
 #include <set>
 
 #include "io/file_engine.h"
-#include "io/histogram.h"
 #include "io/stamp.h"
 #include "io/storage.h"
 #include "io/test_file.h"
 #include "io/traffic.h"
 #include "io/volume.h"
 #include "results/error.h"
+#include "results/histogram.h"
 #include "runner/engine.h"
 
 namespace assay::io {
@@ -440,7 +440,7 @@ TEST_P(RealStorage, MovesWhatItSaysAndMovesItRight) {
     // What ends in the same reap as the one before has taken no time that could be told.
     EXPECT_GE(batch.time.count(), 0);
     EXPECT_TRUE(batch.time.count() > 0 || iterations < GetParam().depth);
-    ASSERT_EQ(batch.stable.has_value(), writes);
+    ASSERT_EQ(batch.stable.has_value(), writes && iterations == 1) << "the first is flushed";
     EXPECT_GE(batch.stable.value_or(batch.time), batch.time);
     const Checked checked = workload.Verify();
     EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
@@ -498,17 +498,17 @@ TEST(Storage, TheEngineMakesARecordOfIt) {
   const TemporaryFolder folder;
   const Probe probe = StorageProbe({.storage_path = folder.Path()}, Small());
   Observer observer;
-  const std::vector<Record> records =
-      Measure(probe.unfold(With(probe, Pattern("randwrite"))),
-              {.rounds = 2, .max_case = Seconds(0.2), .min_samples = 3, .min_visit = Seconds(0.02)},
-              observer);
+  const std::vector<Record> records = Measure(
+      probe.unfold(With(probe, Pattern("randwrite"))),
+      {.rounds = 2, .max_case = Seconds(4), .min_samples = 3, .min_visit = Seconds(0.6)}, observer);
   ASSERT_EQ(records.size(), 1u);
   const Record& record = records.front();
   EXPECT_EQ(record.status, Status::kOk) << record.reason;
   ASSERT_EQ(record.rounds.size(), 2u);
   for (const Visit& visit : record.rounds) {
     EXPECT_GE(visit.batch, 4 * 8);
-    EXPECT_EQ(visit.stable_time_s.size(), visit.time_s.size());
+    EXPECT_GE(visit.stable_time_s.size(), 1U) << "one flush for each 0.25 s of writing";
+    EXPECT_LE(visit.stable_time_s.size(), visit.time_s.size());
   }
   EXPECT_EQ(record.storage, 0);
   EXPECT_GT(OperationsOf(record.histograms.at("latency_s")), 0);

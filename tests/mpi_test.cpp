@@ -265,9 +265,17 @@ constexpr const char* kAsRoot =
 TEST_F(Mpi, UnderMpirunRankZeroMeasuresOnAllRanks) {
   int status = 0;
   EXPECT_EQ(OutputOf(kAsRoot + ("mpirun --oversubscribe -np 3 " + kProgram), &status),
-            "bytes=1048576,cache=rewritten,dtype=f32,mode=latency,nodes=1,placement=out_of_place,"
-            "ranks=3,redop=sum\n"
-            "units 3 checked 786432 wrong 0\n");
+            "all_reduce: units 3 checked 786432 wrong 0\n"
+            "all_gather: units 3 checked 786420 wrong 0\n"
+            "reduce_scatter: units 3 checked 262140 wrong 0\n"
+            "broadcast: units 3 checked 786432 wrong 0\n"
+            "reduce: units 3 checked 262144 wrong 0\n"
+            "alltoall: units 3 checked 786420 wrong 0\n"
+            "alltoallv: units 3 checked 786420 wrong 0\n"
+            "gather: units 3 checked 262140 wrong 0\n"
+            "scatter: units 3 checked 262140 wrong 0\n"
+            "sendrecv: units 3 checked 786432 wrong 0\n"
+            "barrier: units 3 checked 0 wrong 0\n");
   EXPECT_EQ(status, 0);
 }
 

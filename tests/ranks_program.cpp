@@ -1,5 +1,5 @@
 // What assay's main does with ranks, and nothing else: a worker under --worker; under a launcher
-// rank 0 measures one all_reduce and prints what came of it, and the others follow.
+// rank 0 measures every collective and prints what came of it, and the others follow.
 #include <fmt/format.h>
 
 #include <string>
@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
     setup.ranks = ranks.get();
     for (const Probe& probe : collectives::Probes(setup)) {
       for (const Case& one : probe.unfold(probe.defaults)) {
-        fmt::print("{}\n", ToText(one.params));
+        fmt::print("{}: ", one.probe);
         const Prepared prepared = one.prepare(/*seed=*/7);
         if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
           fmt::print("skipped: {}; {}\n", skipped->reason, skipped->remedy);

@@ -1,0 +1,118 @@
+// A Collective is what several ranks are asked to do together, as plain data; and a Layout is what
+// that means for each of them: how many elements go in, how many come out, and where each of those
+// comes from. Both are pure, so that every library is held to the same definition.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace assay {
+
+enum class Operation {
+  kAllReduce,
+  kAllGather,
+  kReduceScatter,
+  kBroadcast,
+  kReduce,
+  kAlltoall,
+  kAlltoallv,
+  kGather,
+  kScatter,
+  kSendRecv,
+  kBarrier,
+};
+
+// What is known of an operation whatever its size.
+struct OperationFacts {
+  Operation operation = {};
+  std::string_view name = {};     // of the probe: "all_reduce"
+  std::string_view summary = {};  // one line for `assay list`
+  bool reduces = false;           // takes a redop
+  bool rooted = false;            // takes a root
+  bool in_place = false;          // can be done in place
+};
+
+const std::vector<OperationFacts>& Operations();
+const OperationFacts& FactsOf(Operation operation);
+// Nothing for an unknown name.
+std::optional<Operation> OperationFrom(std::string_view name);
+
+struct Collective {
+  Operation operation = Operation::kAllReduce;
+  std::string dtype = "f32";
+  std::string redop = "sum";  // sum, prod, min, max, avg
+  std::int64_t bytes = 0;     // what nccl-tests calls the size: Layout::SizeBytes rounds it down
+  bool in_place = false;
+  int root = 0;
+  // latency: each operation alone, after a barrier; throughput: many back to back.
+  std::string mode = "latency";
+  // rewritten: inputs are rewritten and outputs read between operations, outside the timed span;
+  // rotated: operations take turns on buffers of at least three times the last-level cache.
+  std::string cache = "rewritten";
+  // plain: memory of the rank's own; shared: memory that all ranks of the node can address
+  // (NCCL's symmetric windows); registered: made known to the library before.
+  std::string buffers = "plain";
+  std::string algorithm = "auto";  // "ring", … : one of the library's own
+  // alltoallv: 0 sends every rank the same, 100 the more the further it is away.
+  int spread_percent = 100;
+
+  bool operator==(const Collective&) const = default;
+};
+
+// One line without line ends, and back. FromText throws Error for what ToText didn't write.
+std::string ToText(const Collective& collective);
+Collective CollectiveFrom(const std::string& text);
+
+// i8 u8 i32 u32 i64 u64 f16 bf16 f32 f64 f8e4m3 f8e5m2. Throws Error for another.
+std::int64_t ElementBytes(std::string_view dtype);
+const std::vector<std::string>& CollectiveDtypes();
+
+// The parts of a collective on `ranks` ranks. Counts and places are in elements.
+class Layout {
+ public:
+  // Sizes are rounded down to whole elements and, where they are shared out, to 16 bytes for each
+  // rank, as nccl-tests does (2.19.6, GetCollByteCount of each operation): so equal arguments give
+  // equal work. Throws Error where ranks < 1 or root isn't one of them.
+  Layout(const Collective& collective, int ranks);
+
+  // Where `count` elements of a rank's output come from.
+  struct Piece {
+    std::int64_t to = 0;
+    std::int64_t count = 0;
+    int rank = 0;           // whose input; kEveryRank: the reduction over all
+    std::int64_t from = 0;  // place in that input
+    bool operator==(const Piece&) const = default;
+  };
+  static constexpr int kEveryRank = -1;
+
+  int Ranks() const { return ranks_; }
+  // Elements that each rank contributes or is given, where they are shared out; all, elsewhere.
+  std::int64_t Base() const { return base_; }
+  // Elements of the input and of the output of one rank; 0 where it has none.
+  std::int64_t Input(int rank) const;
+  std::int64_t Output(int rank) const;
+  // The whole output, in order.
+  std::vector<Piece> Pieces(int rank) const;
+  // In place, input and output are one buffer of max(Input, Output) elements, in which these begin
+  // at these places: one of them is 0.
+  std::int64_t InputPlace(int rank) const;
+  std::int64_t OutputPlace(int rank) const;
+  // alltoallv and alltoall: elements from one rank to another, and where they lie there.
+  std::int64_t Count(int from, int to) const;
+  std::int64_t SendPlace(int from, int to) const;
+  std::int64_t ReceivePlace(int from, int to) const;
+  // S of algbw = S / t, bytes: nccl-tests' size column.
+  std::int64_t SizeBytes() const;
+
+ private:
+  Collective collective_;
+  int ranks_;
+  std::int64_t element_bytes_;
+  std::int64_t base_ = 0;
+  std::vector<std::int64_t> by_distance_ = {};  // alltoallv: elements to the rank d further on
+};
+
+}  // namespace assay

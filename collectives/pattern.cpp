@@ -1,0 +1,227 @@
+#include "collectives/pattern.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "results/error.h"
+#include "runner/random.h"
+
+namespace assay {
+namespace {
+
+// A float of fewer bits than the language has, by the width of its exponent and its mantissa.
+template <class Bits, int exponent, int mantissa>
+struct Small {
+  static constexpr int kMantissa = mantissa;
+  static constexpr int kBias = (1 << (exponent - 1)) - 1;
+  Bits bits;
+
+  // REQUIRES: the value has no more bits than the mantissa holds, as all that Pattern makes do.
+  explicit Small(int value) : bits(0) {
+    if (value == 0) return;
+    const auto f = std::bit_cast<std::uint32_t>(static_cast<float>(value));
+    const std::uint32_t power = (f >> 23U & 0xffU) - 127 + kBias;
+    bits = static_cast<Bits>(f >> 31U << (exponent + mantissa) | power << mantissa |
+                             (f & 0x7fffffU) >> (23 - mantissa));
+  }
+
+  // e4m3 alone has no infinities, and one NaN; as no right value is that large, it reads here as
+  // the number that the bits would be.
+  double Value() const {
+    const double sign = (bits >> (exponent + mantissa)) != 0 ? -1 : 1;
+    const int power = bits >> mantissa & ((1 << exponent) - 1);
+    const int fraction = bits & ((1 << mantissa) - 1);
+    if (power == (1 << exponent) - 1 && mantissa != 3) {
+      return fraction == 0 ? sign * HUGE_VAL : std::nan("");
+    }
+    if (power == 0) return sign * std::ldexp(fraction, 1 - kBias - mantissa);
+    return sign * std::ldexp(fraction + (1 << mantissa), power - kBias - mantissa);
+  }
+};
+using F16 = Small<std::uint16_t, 5, 10>;
+using Bf16 = Small<std::uint16_t, 8, 7>;
+using F8e4m3 = Small<std::uint8_t, 4, 3>;
+using F8e5m2 = Small<std::uint8_t, 5, 2>;
+
+// Calls body with a value of the type that a dtype names.
+template <class Body>
+auto WithType(std::string_view dtype, Body body) {
+  if (dtype == "f32") return body(float{});
+  if (dtype == "f64") return body(double{});
+  if (dtype == "f16") return body(F16(0));
+  if (dtype == "bf16") return body(Bf16(0));
+  if (dtype == "f8e4m3") return body(F8e4m3(0));
+  if (dtype == "f8e5m2") return body(F8e5m2(0));
+  if (dtype == "i8") return body(std::int8_t{});
+  if (dtype == "u8") return body(std::uint8_t{});
+  if (dtype == "i32") return body(std::int32_t{});
+  if (dtype == "u32") return body(std::uint32_t{});
+  if (dtype == "i64") return body(std::int64_t{});
+  if (dtype == "u64") return body(std::uint64_t{});
+  throw Error("no element has the dtype " + std::string(dtype));
+}
+
+template <class T>
+double ValueOf(T value) {
+  if constexpr (requires { value.Value(); }) {
+    return value.Value();
+  } else {
+    return static_cast<double>(value);
+  }
+}
+
+// Integers up to 2^this are exact in the dtype, sums of them too as long as they are no larger.
+int ExactBits(std::string_view dtype) {
+  if (dtype == "f16") return 11;
+  if (dtype == "bf16" || dtype == "u8") return 8;
+  if (dtype == "f8e4m3") return 4;
+  if (dtype == "f8e5m2") return 3;
+  if (dtype == "i8") return 7;
+  return 24;
+}
+
+}  // namespace
+
+Pattern::Pattern(const Collective& collective, int ranks, std::uint64_t seed,
+                 std::uint64_t iteration)
+    : collective_(collective),
+      ranks_(ranks),
+      seed_(RandomAt(seed, iteration)),
+      is_signed_(collective.dtype[0] != 'u'),
+      reduces_(FactsOf(collective.operation).reduces) {
+  const int exact = ExactBits(collective.dtype);
+  const bool sums = reduces_ && (collective.redop == "sum" || collective.redop == "avg");
+  bits_ = std::min(16, exact + (is_signed_ ? 1 : 0));
+  if (!sums) return;
+  // ranks x the largest value must not pass 2^exact. Where that leaves too little, only some of the
+  // ranks add something to an element, others to the next.
+  const int rank_bits = static_cast<int>(std::bit_width(static_cast<unsigned>(ranks - 1)));
+  bits_ = std::min(bits_, exact + (is_signed_ ? 1 : 0) - rank_bits);
+  if (bits_ >= 2) return;
+  bits_ = 2;
+  const int adding = 1 << (exact - 2);
+  stride_ = (ranks + adding - 1) / adding;
+}
+
+// One random number makes four elements.
+template <class Body>
+void Pattern::ForEach(int rank, std::int64_t begin, std::int64_t count, Body body) const {
+  const std::uint64_t key = RandomAt(seed_, static_cast<std::uint64_t>(rank));
+  const std::uint64_t mask = (std::uint64_t{1} << static_cast<unsigned>(bits_)) - 1;
+  const int lowest = is_signed_ ? -(1 << (bits_ - 1)) : 0;
+  const bool multiplies = reduces_ && collective_.redop == "prod";
+  const auto turns = static_cast<std::uint64_t>(multiplies ? ranks_ : stride_);
+  const std::int64_t end = begin + count;
+  for (std::int64_t group = begin / 4; group * 4 < end; ++group) {
+    const auto at = static_cast<std::uint64_t>(group);
+    std::uint64_t random = Mix(key + at);
+    const bool is_our_turn =
+        turns == 1 || (static_cast<std::uint64_t>(rank) + Mix(seed_ + at)) % turns == 0;
+    for (std::int64_t i = group * 4; i < group * 4 + 4; ++i, random >>= 16U) {
+      if (i < begin || i >= end) continue;
+      int value = static_cast<int>(random & mask) + lowest;
+      if (multiplies) {
+        // Signs, and one rank's 2: the product is 1 or 2, whatever the ranks are.
+        value = (is_our_turn ? 2 : 1) * (is_signed_ && (random & 1U) != 0 ? -1 : 1);
+      } else if (!is_our_turn) {
+        value = 0;
+      }
+      body(i - begin, value);
+    }
+  }
+}
+
+void Pattern::Fill(int rank, std::int64_t begin, std::span<std::byte> to) const {
+  WithType(collective_.dtype, [&]<class T>(T) {
+    std::byte* const out = to.data();
+    ForEach(rank, begin, static_cast<std::int64_t>(to.size() / sizeof(T)),
+            [out](std::int64_t i, int integer) {
+              const T value(static_cast<T>(integer));
+              std::memcpy(out + static_cast<std::size_t>(i) * sizeof(T), &value, sizeof(T));
+            });
+  });
+}
+
+void Pattern::FillReduced(std::int64_t begin, std::span<std::byte> to) const {
+  WithType(collective_.dtype, [&]<class T>(T) { Reduce<T>(begin, to); });
+}
+
+template <class T>
+void Pattern::Reduce(std::int64_t begin, std::span<std::byte> to) const {
+  const auto count = static_cast<std::int64_t>(to.size() / sizeof(T));
+  std::vector<int> all(static_cast<std::size_t>(count));
+  const std::string& redop = collective_.redop;
+  for (int rank = 0; rank < ranks_; ++rank) {
+    const auto each = [&](auto combine) {
+      ForEach(rank, begin, count, [&](std::int64_t i, int value) {
+        int& sofar = all[static_cast<std::size_t>(i)];
+        sofar = rank == 0 ? value : combine(sofar, value);
+      });
+    };
+    if (redop == "prod") {
+      each([](int a, int b) { return a * b; });
+    } else if (redop == "min") {
+      each([](int a, int b) { return std::min(a, b); });
+    } else if (redop == "max") {
+      each([](int a, int b) { return std::max(a, b); });
+    } else {
+      each([](int a, int b) { return a + b; });
+    }
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    T value(static_cast<T>(all[i]));
+    if (redop == "avg") {
+      if constexpr (std::is_floating_point_v<T>) {
+        value = static_cast<T>(all[i]) / static_cast<T>(ranks_);
+      } else if constexpr (std::is_integral_v<T>) {
+        value = static_cast<T>(all[i] / ranks_);
+      } else {
+        throw Error("an average of " + collective_.dtype + " has no exact reference; use f32");
+      }
+    }
+    std::memcpy(to.data() + i * sizeof(T), &value, sizeof(T));
+  }
+}
+
+double ElementValue(std::string_view dtype, const std::byte* element) {
+  return WithType(dtype, [element]<class T>(T value) {
+    std::memcpy(&value, element, sizeof(T));
+    return ValueOf(value);
+  });
+}
+
+Mismatch Compare(std::string_view dtype, std::span<const std::byte> got,
+                 std::span<const std::byte> expected, double tolerance) {
+  Mismatch mismatch;
+  if (std::memcmp(got.data(), expected.data(), expected.size()) == 0) return mismatch;
+  const auto size = static_cast<std::size_t>(ElementBytes(dtype));
+  for (std::size_t at = 0; at < expected.size(); at += size) {
+    if (std::memcmp(got.data() + at, expected.data() + at, size) == 0) continue;
+    const double is = ElementValue(dtype, got.data() + at);
+    const double should = ElementValue(dtype, expected.data() + at);
+    const double error = std::abs(is - should);
+    if (error <= tolerance * std::abs(should)) continue;
+    if (std::isfinite(error)) mismatch.max_error = std::max(mismatch.max_error, error);
+    if (mismatch.wrong++ == 0) {
+      mismatch.first = static_cast<std::int64_t>(at / size);
+      mismatch.what = fmt::format("{} instead of {}", is, should);
+    }
+  }
+  return mismatch;
+}
+
+double ToleranceOf(const Collective& collective, int ranks) {
+  const bool rounds = FactsOf(collective.operation).reduces && collective.redop == "avg" &&
+                      !std::has_single_bit(static_cast<unsigned>(ranks));
+  if (!rounds) return 0;
+  if (collective.dtype == "f64") return std::ldexp(2.0, -52);
+  if (collective.dtype == "f32") return std::ldexp(2.0, -23);
+  return 0;
+}
+
+}  // namespace assay

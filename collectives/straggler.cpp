@@ -1,0 +1,80 @@
+#include "collectives/straggler.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace assay {
+namespace {
+
+double MedianOf(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  if (values.size() % 2 == 1) return *middle;
+  return (*middle + *std::max_element(values.begin(), middle)) / 2;
+}
+
+std::vector<double> MediansOf(const std::vector<std::vector<double>>& by_rank) {
+  std::vector<double> medians;
+  for (const auto& values : by_rank) medians.push_back(MedianOf(values));
+  return medians;
+}
+
+}  // namespace
+
+std::optional<std::size_t> OddOneOut(std::span<const double> values) {
+  if (values.size() < 2) return std::nullopt;
+  const auto largest = std::ranges::max_element(values);
+  const auto index = static_cast<std::size_t>(largest - values.begin());
+  std::vector<double> rest(values.begin(), values.end());
+  if (values.size() < 4) {
+    rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(index));
+    const double median = MedianOf(rest);
+    if (*largest > 0 && *largest >= 2 * median) return index;
+    return std::nullopt;
+  }
+  const double median = MedianOf(rest);
+  for (double& value : rest) value = std::abs(value - median);
+  if (0.6745 * (*largest - median) > 3.5 * MedianOf(rest)) return index;
+  return std::nullopt;
+}
+
+void Stragglers::Add(std::size_t rank, double own_s, double wait_s) {
+  batch_own_s_.resize(std::max(batch_own_s_.size(), rank + 1));
+  batch_wait_s_.resize(batch_own_s_.size());
+  batch_own_s_[rank] = own_s;
+  batch_wait_s_[rank] = wait_s;
+}
+
+void Stragglers::EndBatch(std::int64_t operations, double time_s, double whole_s) {
+  if (batch_own_s_.empty()) return;  // not rank 0
+  const auto count = static_cast<double>(operations);
+  const double longest = *std::ranges::max_element(batch_wait_s_);
+  own_s_.resize(batch_own_s_.size());
+  late_s_.resize(batch_own_s_.size());
+  for (std::size_t rank = 0; rank < own_s_.size(); ++rank) {
+    own_s_[rank].push_back(batch_own_s_[rank] / count);
+    late_s_[rank].push_back((longest - batch_wait_s_[rank]) / count);
+  }
+  time_s_.push_back(time_s / count);
+  whole_s_.push_back(whole_s / count);
+}
+
+void Stragglers::Describe(Facts& facts) const {
+  if (time_s_.empty()) return;
+  const std::vector<double> own = MediansOf(own_s_);
+  const std::vector<double> late = MediansOf(late_s_);
+  const auto slowest = static_cast<std::size_t>(std::ranges::max_element(own) - own.begin());
+  const auto last = static_cast<std::size_t>(std::ranges::max_element(late) - late.begin());
+  const double usual = MedianOf(own);
+  facts["slowest_rank"] = static_cast<std::int64_t>(slowest);
+  facts["slowest_excess"] = usual > 0 ? own[slowest] / usual - 1 : 0.0;
+  facts["late_rank"] = static_cast<std::int64_t>(last);
+  facts["late_s"] = late[last];
+  if (OddOneOut(own) == slowest && own[slowest] - usual >= 0.05 * MedianOf(time_s_)) {
+    facts["straggler"] = static_cast<std::int64_t>(slowest);
+  } else if (OddOneOut(late) == last && late[last] >= 0.1 * MedianOf(whole_s_)) {
+    facts["straggler"] = static_cast<std::int64_t>(last);
+  }
+}
+
+}  // namespace assay
