@@ -1,0 +1,76 @@
+// What every command that measures does alike: from cases to the one result file.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "results/price.h"
+#include "results/run.h"
+#include "runner/cli.h"
+#include "runner/console.h"
+#include "runner/engine.h"
+#include "runner/probe.h"
+#include "runner/suite.h"
+
+namespace assay {
+
+// The exit status (design: 2 is an Error that reached main, 3 a watchdog's).
+inline constexpr int kAllWell = 0;
+inline constexpr int kMeasuredButNotWell = 1;
+inline constexpr int kInterrupted = 130;
+
+// "2026-11-22", UTC.
+std::string Today();
+
+std::vector<Probe> AllProbes(const Setup& setup);
+Node ThisNode(const Setup& setup, const IdentityFlags& flags);
+
+// The price behind a run's dollars: typed, or stored in the file, or of this binary's catalog.
+Chosen PriceOf(const Run& run, const PricingFlags& flags);
+
+// The cases that the questions unfold into, each once. Throws Error where there is none.
+std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vector<Probe>& probes,
+                          const RunOptions& options);
+
+struct Plan {
+  std::vector<Case> cases = {};
+  SuiteName suite = {};
+  // `seed`, `stop` and `gbench_out` are MeasureThisMachine's to fill in.
+  EngineOptions engine = {};
+  std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
+  // Told before anything is measured, with all of the run but its records.
+  std::function<void(const Run& run, const Chosen& price)> begins = {};
+  // Told after each visit; rounds count from 1.
+  std::function<void(const Record& record, int round)> visited = {};
+};
+
+struct Measured {
+  Run run = {};      // as measured
+  Run written = {};  // as in the file: without what is private
+  Chosen price = {};
+  std::string path = {};
+  double elapsed_s = 0;
+};
+
+// Measures the plan's cases and writes the result file, its journal while measuring. Catches the
+// signals that end a process: the file is kept. Throws Error for what can be found out to be wrong
+// before a file is made.
+Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const Setup& setup,
+                            Console& console);
+
+// Says what came of it, writes the HTML page where one was asked for, and tells of all files.
+void ReportFiles(const Measured& measured, const RunOptions& options, Console& console);
+
+// A probe asked for by name that could not run at all is a failure; one that merely wasn't possible
+// in a plain `assay run` is not.
+int ExitStatusOf(const Run& run, const std::vector<std::string>& asked);
+
+// A file of several nodes would need the identity and the price of each.
+void RefuseSeveralNodes(const std::vector<Probe>& probes);
+
+// Throws Error where it can't be written.
+void WriteText(const std::string& path, const std::string& text);
+
+}  // namespace assay
