@@ -13,6 +13,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -126,8 +127,13 @@ class HostCollective : public Workload {
   Checked Verify() override {
     assert(iteration_ > 0);
     Checked own = std::exchange(spot_, {});
-    CheckSlot(static_cast<std::size_t>(iteration_ - first_iteration_), own);
     Checked all = {.tolerance = ToleranceOf(collective_, ranks_.Size()), .reference = "exact"};
+    if (collective_.operation == Operation::kBarrier) {
+      all.reference = "nobody passes before the last";
+      CheckBarrier(own);
+    } else {
+      CheckSlot(static_cast<std::size_t>(iteration_ - first_iteration_), own);
+    }
     if (all.tolerance > 0) all.reference = "exact sum, rounded average";
     for (const std::string& text : ranks_.Gather(fmt::format(
              "{} {} {} {}", own.checked, own.wrong, own.max_error, own.what.value_or("")))) {
@@ -266,6 +272,23 @@ class HostCollective : public Workload {
         done += count;
       }
     }
+  }
+
+  // A barrier has no output. In one more of them, a rank comes so late that all others must notice.
+  void CheckBarrier(Checked& checked) const {
+    constexpr auto kLate = std::chrono::milliseconds(50);
+    constexpr auto kNoticed = std::chrono::milliseconds(5);
+    const int late =
+        static_cast<int>(RandomAt(seed_, iteration_) % static_cast<std::uint64_t>(ranks_.Size()));
+    exchange_->Align();
+    const auto begin = std::chrono::steady_clock::now();
+    if (ranks_.Rank() == late) std::this_thread::sleep_for(kLate);
+    exchange_->Run(nullptr, nullptr);
+    ++checked.checked;
+    if (std::chrono::steady_clock::now() - begin >= kNoticed) return;
+    ++checked.wrong;
+    checked.what =
+        fmt::format("rank {} passed the barrier that rank {} had not reached", ranks_.Rank(), late);
   }
 
   Collective collective_;

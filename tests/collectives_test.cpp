@@ -140,6 +140,60 @@ TEST(HostCollective, AnOutputLeftOverFromTheIterationBeforeIsFound) {
   EXPECT_GT(CheckedOn(2, {.bytes = 4096}, {.does_nothing = true}).wrong, 2000);
 }
 
+TEST(HostCollective, AnOperationWithinATimedBatchIsCheckedNowAndThen) {
+  // The second of three operations is wrong in each batch, and never the last one.
+  Checked checked;
+  OnRanks(2, [&](ThreadRanks& own) {
+    int calls = 0;
+    const auto workload =
+        MakeWorkload(own, {.bytes = 64}, {.spoil = [&calls](int, std::vector<float>& sums) {
+                       if (++calls % 3 == 2) sums[5] += 1;
+                     }});
+    for (int batch = 0; batch < 200; ++batch) workload->Run(3);
+    const Checked of_rank = workload->Verify();
+    if (own.Rank() == 0) checked = of_rank;
+  });
+  EXPECT_GE(checked.wrong, 2) << "one batch in eight has one of its operations checked";
+  EXPECT_LT(checked.wrong, 2 * 50);
+  EXPECT_GT(checked.checked, 2 * 16 * 10);
+}
+
+TEST(HostCollective, BuffersInTurnHoldNewInputsEachTime) {
+  for (const bool in_place : {false, true}) {
+    for (const char* mode : {"latency", "throughput"}) {
+      Checked checked;
+      Facts facts;
+      OnRanks(3, [&](ThreadRanks& own) {
+        const auto workload = MakeWorkload(
+            own, {.bytes = 4096, .in_place = in_place, .mode = mode, .cache = "rotated"});
+        workload->Run(1);
+        workload->Run(4'100);  // more than there are buffers
+        const Checked of_rank = workload->Verify();
+        const Facts of_rank_facts = workload->Describe();
+        if (own.Rank() == 0) checked = of_rank, facts = of_rank_facts;
+      });
+      EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
+      EXPECT_GE(checked.checked, 3 * 1024);
+      EXPECT_EQ(facts.at("buffers_in_turn"), Fact(std::int64_t{4096}));
+    }
+  }
+}
+
+TEST(HostCollective, ABarrierThatSomebodyPassesEarlyIsWrong) {
+  for (const bool holds : {true, false}) {
+    Checked checked;
+    OnRanks(3, [&](ThreadRanks& own) {
+      const auto workload =
+          MakeWorkload(own, {.operation = Operation::kBarrier}, {.does_nothing = !holds});
+      workload->Run(1);
+      const Checked of_rank = workload->Verify();
+      if (own.Rank() == 0) checked = of_rank;
+    });
+    EXPECT_EQ(checked.checked, 3);
+    EXPECT_EQ(checked.wrong, holds ? 0 : 2) << "of two ranks that did not wait for the third";
+  }
+}
+
 TEST(HostCollective, AnOperationIsOverWhenItsSlowestRankIs) {
   // Rank 0 is slow in the second operation, rank 1 in the first.
   const double seconds[2][3] = {{1, 5, 1}, {4, 1, 1}};
