@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "collectives/collective.h"
+#include "collectives/fabric.h"
 #include "collectives/job.h"
 #include "collectives/launch.h"
 #include "collectives/library.h"
@@ -147,6 +148,16 @@ class Jobs {
     return nodes_.empty() ? 1 : 1 + *std::max_element(nodes_.begin(), nodes_.end());
   }
 
+  // One unit a rank, on the node that it is known to be on.
+  std::vector<Unit> Units(int ranks) const {
+    std::vector<Unit> units;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const auto at = static_cast<std::size_t>(rank);
+      units.push_back({.rank = rank, .node = at < nodes_.size() ? nodes_[at] : 0, .device = 0});
+    }
+    return units;
+  }
+
   // What no case can do without.
   std::optional<Skipped> Missing() const {
     const Modules::Entry* mpi = EntryOf(setup_.modules, "mpi");
@@ -159,10 +170,10 @@ class Jobs {
     return std::nullopt;
   }
 
-  Prepared Prepare(const std::string& library, const Collective& collective, int ranks, int nodes,
-                   std::uint64_t seed) {
+  // `name` is the probe's, for what is to be typed instead.
+  Prepared Prepare(const std::string& name, const std::string& library,
+                   const Collective& collective, int ranks, int nodes, std::uint64_t seed) {
     if (std::optional<Skipped> missing = Missing()) return *std::move(missing);
-    const std::string_view name = FactsOf(collective.operation).name;
     if (collective.operation != Operation::kBarrier && Layout(collective, ranks).SizeBytes() == 0) {
       return Skipped{.reason = fmt::format("{} bytes are less than 16 for each of {} ranks",
                                            collective.bytes, ranks),
@@ -252,14 +263,40 @@ std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFact
     one.work = {.bytes = Layout(collective, ranks).SizeBytes(),
                 .formula = fmt::format("{}/algbw", facts.name)};
   }
-  for (int rank = 0; rank < ranks; ++rank) {
-    const auto at = static_cast<std::size_t>(rank);
-    one.units.push_back(
-        {.rank = rank, .node = at < jobs->Nodes().size() ? jobs->Nodes()[at] : 0, .device = 0});
-  }
+  one.units = jobs->Units(ranks);
   one.prepare = [=, chosen = Includes(backends, "mpi")](std::uint64_t seed) -> Prepared {
     if (!chosen) return Skipped{.reason = "its only backend is mpi", .remedy = "--backend mpi"};
-    return jobs->Prepare("mpi", collective, ranks, nodes, seed);
+    return jobs->Prepare(std::string(facts.name), "mpi", collective, ranks, nodes, seed);
+  };
+  return {one};
+}
+
+// Point to point over the transports of libraries that show theirs.
+std::vector<Case> FabricCases(const std::shared_ptr<Jobs>& jobs, const Setup& setup,
+                              const Params& params) {
+  OneOf("fabric", params, "pattern", FabricPatterns());
+  const std::string& pattern = StringOf(params, "pattern");
+  const std::int64_t bytes = IntegerOf(params, "bytes");
+  if (bytes < 1 || bytes > std::int64_t{1} << 30) {
+    throw Error(fmt::format("fabric: bytes, of one message, is from 1 to 1 GiB, not {}", bytes));
+  }
+  const std::int64_t nodes = IntegerOf(params, "nodes");
+  if (IntegerOf(params, "ranks") != 2 || nodes < 1 || nodes > 2) {
+    throw Error(
+        fmt::format("fabric: a link has two ends, so ranks is 2 and nodes 1 or 2, not {} "
+                    "and {}",
+                    IntegerOf(params, "ranks"), nodes));
+  }
+  Case one = {.probe = "fabric", .params = params, .backend = "ofi"};
+  one.work = FabricWork(pattern, bytes);
+  one.units = jobs->Units(2);
+  const Modules::Entry* ofi = EntryOf(setup.modules, "ofi");
+  one.prepare = [=, chosen = Includes(setup.backends, "ofi"),
+                 collective = FabricCollective(pattern, bytes)](std::uint64_t seed) -> Prepared {
+    if (!chosen) return Skipped{.reason = "its only backend is ofi", .remedy = "--backend ofi"};
+    if (ofi == nullptr) return Skipped{.reason = "no modules are loaded"};
+    if (ofi->module == nullptr) return Skipped{.reason = ofi->reason, .remedy = ofi->remedy};
+    return jobs->Prepare("fabric", "ofi", collective, 2, static_cast<int>(nodes), seed);
   };
   return {one};
 }
@@ -281,13 +318,25 @@ std::vector<Probe> Probes(const Setup& setup) {
     probe.missing = [jobs] { return jobs->Missing(); };
     probes.push_back(std::move(probe));
   }
+  probes.push_back(
+      {.name = "fabric",
+       .summary = "single messages and streams between two ranks",
+       .defaults = {{"pattern", "pingpong"},
+                    {"bytes", std::int64_t{8}},
+                    {"ranks", std::int64_t{2}},
+                    {"nodes", jobs->NodeCount()}},
+       .unfold = [jobs, setup](const Params& params) { return FabricCases(jobs, setup, params); },
+       .missing = [jobs] { return jobs->Missing(); }});
   return probes;
 }
 
 std::map<std::string, std::string> Software(const Setup& setup) {
-  const Modules::Entry* mpi = EntryOf(setup.modules, "mpi");
-  if (mpi == nullptr || mpi->module == nullptr) return {};
-  return {{"mpi", mpi->module->version()}};
+  std::map<std::string, std::string> software;
+  if (setup.modules == nullptr) return software;
+  for (const Modules::Entry& entry : setup.modules->Entries()) {
+    if (entry.module != nullptr) software[entry.name] = entry.module->version();
+  }
+  return software;
 }
 
 bool UnderLauncher() {

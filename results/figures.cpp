@@ -98,9 +98,9 @@ std::string DeviceKind(const Record& record) {
 }
 
 bool IsNetwork(const std::string& probe) {
-  constexpr std::array<std::string_view, 11> kProbes = {
-      "all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "alltoall",
-      "alltoallv",  "gather",     "scatter",        "sendrecv",  "barrier"};
+  constexpr std::array<std::string_view, 12> kProbes = {
+      "all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce",  "alltoall",
+      "alltoallv",  "gather",     "scatter",        "sendrecv",  "barrier", "fabric"};
   return std::find(kProbes.begin(), kProbes.end(), probe) != kProbes.end();
 }
 
@@ -161,7 +161,8 @@ std::optional<Rate> StableSpeed(const Record& record) {
 
 // docs/collectives.md derives them; nccl-tests, doc/PERFORMANCE.md has the same.
 std::optional<double> BusFactor(std::string_view operation, std::int64_t ranks) {
-  if (ranks < 1 || operation == "barrier" || !IsNetwork(std::string(operation)))
+  if (ranks < 1 || operation == "barrier" || operation == "fabric" ||
+      !IsNetwork(std::string(operation)))
     return std::nullopt;
   if (operation == "broadcast" || operation == "reduce" || operation == "sendrecv") return 1;
   const auto n = static_cast<double>(ranks);

@@ -15,8 +15,8 @@ namespace assay {
 inline constexpr double kSuspiciousAbove = 1.02;
 
 // What a record's speed is counted in, by its work: "FLOP/s" (int8: "OP/s"), "B/s", "IOPS" (storage
-// in blocks under 64 KiB), "op/s" (a barrier). Collectives count algbw in B/s; their busbw is a
-// figure of its own.
+// in blocks under 64 KiB), "op/s" (a barrier, messages of a ping-pong). Collectives count algbw in
+// B/s; their busbw is a figure of its own.
 struct Rate {
   double value = 0;  // per second, base units
   std::string unit = {};
@@ -43,7 +43,7 @@ std::optional<Rate> Speed(const Record& record);
 // The same to stable storage, for writes.
 std::optional<Rate> StableSpeed(const Record& record);
 // busbw = algbw x this, for a collective over `ranks` ranks: what each link must carry if the ranks
-// form a flat ring. Nothing for a barrier, and for what isn't a collective.
+// form a flat ring. Nothing for a barrier, fabric, and what isn't a collective.
 std::optional<double> BusFactor(std::string_view operation, std::int64_t ranks);
 // In B/s; ranks by the param of that name.
 std::optional<double> BusBandwidth(const Record& record);

@@ -257,6 +257,9 @@ std::string CaseLabel(const std::string& probe, const Params& params) {
     label = words.Text("name");
   } else if (probe == "memory") {
     label = fmt::format("{} {}", words.Text("pattern"), words.Size("bytes"));
+  } else if (probe == "fabric") {
+    label = fmt::format("{} {}, {} ranks", words.Text("pattern"), words.Size("bytes"),
+                        words.Text("ranks"));
   } else if (probe == "storage") {
     label = fmt::format("{} {}, {} in flight", words.Text("pattern"), words.Size("block_bytes"),
                         words.Text("depth"));

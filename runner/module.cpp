@@ -28,6 +28,9 @@ constexpr Known kKnown[] = {
     {.name = "mpi",
      .to_build = "apt-get install libopenmpi-dev openmpi-bin, then build again",
      .to_open = "apt-get install openmpi-bin"},
+    {.name = "ofi",
+     .to_build = "apt-get install libfabric-dev, then build again",
+     .to_open = "apt-get install libfabric1"},
 };
 
 // Why `path` can't be trusted, or nothing.

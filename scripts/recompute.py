@@ -24,7 +24,7 @@ GPU_BACKENDS = {"cuda", "cublaslt", "cudnn", "nccl", "hip", "hipblaslt", "rccl"}
 # busbw of algbw: a factor, or None for (n - 1) / n.
 BUS_FACTORS = {"all_gather": None, "reduce_scatter": None, "alltoall": None, "alltoallv": None,
                "gather": None, "scatter": None, "broadcast": 1, "reduce": 1, "sendrecv": 1}
-COLLECTIVES = {"all_reduce", "barrier", *BUS_FACTORS}
+COLLECTIVES = {"all_reduce", "barrier", "fabric", *BUS_FACTORS}
 MANY_RUNS = 1000
 
 
@@ -93,7 +93,7 @@ def of_here(record):
 
 def bus_bandwidth(record):
     probe = record["probe"]
-    if probe not in COLLECTIVES or probe == "barrier" or speed(record) is None or "ranks" not in record["params"]:
+    if probe not in COLLECTIVES or probe in ("barrier", "fabric") or speed(record) is None or "ranks" not in record["params"]:
         return None
     n = record["params"]["ranks"]
     if probe == "all_reduce":

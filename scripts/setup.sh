@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config git ca-certificates
   libbenchmark-dev libcli11-dev libcurl4-openssl-dev libdnnl-dev libfmt-dev libgmock-dev libgtest-dev
-  libhwloc-dev libhwy-dev libopenmpi-dev libssl-dev liburing-dev nlohmann-json3-dev node-d3
+  libfabric-dev libhwloc-dev libhwy-dev libopenmpi-dev libssl-dev liburing-dev nlohmann-json3-dev node-d3
   ocl-icd-opencl-dev openmpi-bin  # OpenCL: what Debian 12's oneDNN asks CMake for
   python3 python3-jsonschema
 )

@@ -59,6 +59,7 @@ const std::map<std::string, std::string> kLibraries = {
     {"hwy/", "kernels/cpu_peak_f32.cpp"},
     {"liburing", "io/uring.cpp"},
     {"mpi.h", "collectives/mpi.cpp"},
+    {"rdma/", "collectives/ofi.cpp"},
 };
 
 // Folders of headers that belong to the system.

@@ -1,0 +1,567 @@
+// The ofi module: messages over libfabric (providers efa, verbs, shm, tcp). Sole includer of
+// <rdma/*.h>.
+#include "collectives/ofi.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <netinet/in.h>
+#include <rdma/fabric.h>
+#include <rdma/fi_cm.h>
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+#include <rdma/fi_errno.h>
+#include <rdma/fi_tagged.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <filesystem>
+#include <optional>
+#include <sstream>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "collectives/fabric.h"
+#include "collectives/library.h"
+#include "results/error.h"
+#include "results/text.h"
+#include "runner/module.h"
+#include "version.h"
+
+namespace assay {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// What is asked of libfabric; what it lets us get away with depends on the version that runs.
+constexpr std::uint32_t kApi = FI_VERSION(1, 14);
+
+struct Freed {
+  void operator()(fi_info* info) const { fi_freeinfo(info); }
+};
+using Info = std::unique_ptr<fi_info, Freed>;
+
+struct Closed {
+  template <class Object>
+  void operator()(Object* object) const {
+    fi_close(&object->fid);
+  }
+};
+template <class Object>
+using Handle = std::unique_ptr<Object, Closed>;
+
+std::string Sentence(const char* what, long status) {
+  return fmt::format("libfabric's {} failed: {}", what,
+                     Clean(fi_strerror(static_cast<int>(-status))));
+}
+
+void Check(long status, const char* what) {
+  if (status < 0) throw Error(Sentence(what, status));
+}
+
+// libfabric's own words for one of its values. For its version, any value will do but none.
+std::string Described(const void* value, fi_type type) {
+  char text[1024] = {};
+  fi_tostr_r(text, sizeof(text), value, type);
+  return Clean(text);
+}
+
+// A provider that we know how to use, by the names that it goes by: a library without message
+// matching of its own has it from the utility provider rxm, and 1.17 has the newer tcp as "net".
+struct Provider {
+  const char* name;
+  std::vector<std::string_view> names;
+  // Messages of this size are sent at once, without the receiver's leave, or cost none of the other
+  // direction's time where they need it.
+  std::size_t segment_bytes;
+};
+const std::vector<Provider>& Providers() {
+  static const std::vector<Provider> all = {
+      {.name = "efa", .names = {"efa"}, .segment_bytes = std::size_t{64} << 10},
+      {.name = "verbs", .names = {"verbs;ofi_rxm"}, .segment_bytes = std::size_t{64} << 10},
+      {.name = "shm", .names = {"shm"}, .segment_bytes = std::size_t{64} << 10},
+      {.name = "tcp",
+       .names = {"tcp", "net", "tcp;ofi_rxm"},
+       .segment_bytes = std::size_t{128} << 10},
+  };
+  return all;
+}
+
+// One way out of this rank: an endpoint that could be opened.
+struct Candidate {
+  const Provider* provider = nullptr;
+  std::size_t name = 0;  // which of the provider's
+  std::string fabric = {};
+  const fi_info* info = nullptr;
+
+  std::string_view Name() const { return provider->names[name]; }
+};
+
+bool LeadsNowhere(const fi_info& info, bool several_nodes) {
+  if (info.src_addr == nullptr) return false;
+  if (info.addr_format == FI_SOCKADDR_IN) {
+    const auto* address = static_cast<const sockaddr_in*>(info.src_addr);
+    return several_nodes && (ntohl(address->sin_addr.s_addr) >> 24U) == IN_LOOPBACKNET;
+  }
+  if (info.addr_format == FI_SOCKADDR_IN6) {
+    // A link-local address means another link on each host.
+    const in6_addr& address = static_cast<const sockaddr_in6*>(info.src_addr)->sin6_addr;
+    return IN6_IS_ADDR_LINKLOCAL(&address) || (several_nodes && IN6_IS_ADDR_LOOPBACK(&address));
+  }
+  return false;
+}
+
+Info Offers() {
+  const Info hints(fi_allocinfo());
+  if (!hints) throw Error("libfabric has no memory for its hints");
+  hints->caps = FI_TAGGED;
+  hints->mode = FI_CONTEXT;
+  hints->ep_attr->type = FI_EP_RDM;
+  hints->tx_attr->msg_order = FI_ORDER_SAS;
+  hints->rx_attr->msg_order = FI_ORDER_SAS;
+  hints->domain_attr->av_type = FI_AV_TABLE;
+  hints->domain_attr->threading = FI_THREAD_DOMAIN;
+  hints->domain_attr->control_progress = FI_PROGRESS_MANUAL;
+  hints->domain_attr->data_progress = FI_PROGRESS_MANUAL;
+  hints->domain_attr->resource_mgmt = FI_RM_ENABLED;
+  hints->domain_attr->mr_mode = FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY;
+  fi_info* list = nullptr;
+  const int status = fi_getinfo(kApi, nullptr, nullptr, 0, hints.get(), &list);
+  if (status != -FI_ENODATA) Check(status, "fi_getinfo");
+  return Info(list);
+}
+
+// In the order in which we like them.
+std::vector<Candidate> CandidatesOf(const fi_info* list, const std::string& chosen, bool several) {
+  std::vector<Candidate> all;
+  for (const Provider& provider : Providers()) {
+    if (!chosen.empty() && chosen != provider.name) continue;
+    if (several && std::string_view(provider.name) == "shm") continue;
+    for (std::size_t name = 0; name < provider.names.size(); ++name) {
+      for (const fi_info* info = list; info != nullptr; info = info->next) {
+        if (provider.names[name] != info->fabric_attr->prov_name) continue;
+        if (LeadsNowhere(*info, several)) continue;
+        all.push_back({.provider = &provider,
+                       .name = name,
+                       .fabric = Clean(info->fabric_attr->name),
+                       .info = info});
+      }
+    }
+  }
+  return all;
+}
+
+// Why each provider that isn't there is not there, as far as can be told from here.
+std::string Absences(const std::vector<Candidate>& candidates, bool several) {
+  std::vector<std::string> all;
+  for (const Provider& provider : Providers()) {
+    const std::string_view name = provider.name;
+    if (std::any_of(candidates.begin(), candidates.end(),
+                    [&](const Candidate& one) { return one.provider == &provider; })) {
+      continue;
+    }
+    std::error_code missing;
+    const bool no_adapter = std::filesystem::is_empty("/sys/class/infiniband", missing) || missing;
+    std::string reason = "libfabric offers none here";
+    if (no_adapter && (name == "efa" || name == "verbs")) {
+      reason = "this node has no RDMA device";
+    } else if (name == "shm" && several) {
+      reason = "the ranks are on several nodes";
+    } else if (const char* only = std::getenv("FI_PROVIDER")) {
+      reason = "FI_PROVIDER=" + Clean(only, 64);
+    }
+    all.push_back(fmt::format("{}: {}", name, reason));
+  }
+  return fmt::format("{}", fmt::join(all, ", "));
+}
+
+// Begins what a rank says instead of its part when it has none.
+constexpr std::string_view kError = "error ";
+constexpr char kDigits[] = "0123456789abcdef";
+
+std::string ToHex(const std::vector<unsigned char>& bytes) {
+  std::string text;
+  for (const unsigned char byte : bytes) {
+    text += kDigits[byte >> 4U];
+    text += kDigits[byte & 15U];
+  }
+  return text;
+}
+
+std::vector<unsigned char> FromHex(const std::string& text) {
+  std::vector<unsigned char> bytes(text.size() / 2);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const char* at = text.data() + 2 * i;
+    const auto [end, error] = std::from_chars(at, at + 2, bytes[i], 16);
+    if (error != std::errc() || end != at + 2) throw Error("a rank's libfabric address is garbled");
+  }
+  return bytes;
+}
+
+class OfiTransport : public Transport {
+ public:
+  OfiTransport(const Ranks& ranks, const Candidate& candidate, std::string absent, Seconds patience)
+      : rank_(ranks.Rank()),
+        size_(ranks.Size()),
+        info_(fi_dupinfo(candidate.info)),
+        provider_(*candidate.provider),
+        absent_(std::move(absent)),
+        patience_(std::chrono::duration_cast<SteadyClock::duration>(patience)) {
+    fid_fabric* fabric = nullptr;
+    Check(fi_fabric(info_->fabric_attr, &fabric, nullptr), "fi_fabric");
+    fabric_.reset(fabric);
+    fid_domain* domain = nullptr;
+    Check(fi_domain(fabric, info_.get(), &domain, nullptr), "fi_domain");
+    domain_.reset(domain);
+    fi_av_attr peers = {};
+    peers.type = FI_AV_TABLE;
+    peers.count = static_cast<std::size_t>(size_);
+    fid_av* av = nullptr;
+    Check(fi_av_open(domain, &peers, &av, nullptr), "fi_av_open");
+    peers_.reset(av);
+    fi_cq_attr completions = {};
+    completions.format = FI_CQ_FORMAT_TAGGED;
+    completions.wait_obj = FI_WAIT_NONE;
+    fid_cq* cq = nullptr;
+    Check(fi_cq_open(domain, &completions, &cq, nullptr), "fi_cq_open");
+    completions_.reset(cq);
+    fid_ep* endpoint = nullptr;
+    Check(fi_endpoint(domain, info_.get(), &endpoint, nullptr), "fi_endpoint");
+    endpoint_.reset(endpoint);
+    Check(fi_ep_bind(endpoint, &av->fid, 0), "fi_ep_bind");
+    Check(fi_ep_bind(endpoint, &cq->fid, FI_TRANSMIT | FI_RECV), "fi_ep_bind");
+    Check(fi_enable(endpoint), "fi_enable");
+  }
+  OfiTransport(const OfiTransport&) = delete;
+  OfiTransport& operator=(const OfiTransport&) = delete;
+
+  std::vector<unsigned char> Address() const {
+    std::vector<unsigned char> address(512);
+    std::size_t bytes = address.size();
+    Check(fi_getname(&endpoint_->fid, address.data(), &bytes), "fi_getname");
+    address.resize(bytes);
+    return address;
+  }
+
+  void Connect(const std::vector<std::vector<unsigned char>>& addresses) {
+    for (const std::vector<unsigned char>& address : addresses) {
+      fi_addr_t peer = FI_ADDR_UNSPEC;
+      if (fi_av_insert(peers_.get(), address.data(), 1, &peer, 0, nullptr) != 1) {
+        throw Error(fmt::format("libfabric's provider {} takes no address of rank {}",
+                                provider_.name, addresses_.size()));
+      }
+      addresses_.push_back(peer);
+    }
+  }
+
+  int Rank() const override { return rank_; }
+  int Size() const override { return size_; }
+
+  Ticket Send(int to, const void* data, std::size_t bytes, int tag) override {
+    Request& request = Begin(bytes, /*receives=*/false);
+    iovec part = {.iov_base = const_cast<void*>(data), .iov_len = bytes};
+    fi_msg_tagged message = {};
+    message.msg_iov = &part;
+    message.iov_count = 1;
+    message.addr = addresses_.at(static_cast<std::size_t>(to));
+    message.tag = TagOf(rank_, tag);
+    message.context = &request.context;
+    // Small messages are copied at once, but have a completion too: what is merely queued moves on
+    // only while its sender looks, and after the last Wait nobody does.
+    const std::uint64_t flags =
+        FI_COMPLETION | (bytes <= info_->tx_attr->inject_size ? FI_INJECT : 0);
+    Post("fi_tsendmsg", [&] { return fi_tsendmsg(endpoint_.get(), &message, flags); });
+    return request.number;
+  }
+
+  Ticket Receive(int from, void* data, std::size_t bytes, int tag) override {
+    Request& request = Begin(bytes, /*receives=*/true);
+    // The tag tells the sender, so that a provider needn't match by address.
+    Post("fi_trecv", [&] {
+      return fi_trecv(endpoint_.get(), data, bytes, nullptr, FI_ADDR_UNSPEC, TagOf(from, tag), 0,
+                      &request.context);
+    });
+    return request.number;
+  }
+
+  void Wait(Ticket ticket) override {
+    Request& request = requests_.at(ticket);
+    idle_ = 0;
+    while (!request.over) Progress();
+    free_.push_back(ticket);
+  }
+
+  std::size_t SegmentBytes() const override { return provider_.segment_bytes; }
+
+  Facts Describe() const override {
+    Facts facts;
+    facts["libfabric"] = Described(&kApi, FI_TYPE_VERSION);
+    facts["provider"] = Clean(info_->fabric_attr->prov_name);
+    facts["protocol"] = Described(&info_->ep_attr->protocol, FI_TYPE_PROTOCOL);
+    facts["domain"] = Clean(info_->domain_attr->name);
+    facts["inject_bytes"] = static_cast<std::int64_t>(info_->tx_attr->inject_size);
+    facts["mr_mode"] = Described(&info_->domain_attr->mr_mode, FI_TYPE_MR_MODE);
+    if (!absent_.empty()) facts["providers_absent"] = absent_;
+    return facts;
+  }
+
+ private:
+  // A message under way. libfabric keeps its own notes in `context`, and names the message by it.
+  struct Request {
+    fi_context2 context = {};
+    Ticket number = 0;
+    std::size_t bytes = 0;
+    bool receives = false;
+    bool over = true;
+  };
+
+  static std::uint64_t TagOf(int rank, int tag) {
+    return static_cast<std::uint64_t>(rank) << 16U | static_cast<std::uint64_t>(tag);
+  }
+
+  Request& Begin(std::size_t bytes, bool receives) {
+    if (free_.empty()) {
+      free_.push_back(requests_.size());
+      requests_.emplace_back().number = free_.back();
+    }
+    Request& request = requests_[free_.back()];
+    free_.pop_back();
+    request.bytes = bytes;
+    request.receives = receives;
+    request.over = false;
+    return request;
+  }
+
+  template <class Call>
+  void Post(const char* what, Call call) {
+    idle_ = 0;
+    for (long status = 0; (status = call()) != 0;) {
+      // Its queues are full until some of what is in them is done.
+      if (status != -FI_EAGAIN) throw Error(Sentence(what, status));
+      Progress();
+    }
+  }
+
+  // Every provider that we use moves data only while somebody looks for completions.
+  void Progress() {
+    fi_cq_tagged_entry entries[16];
+    const ssize_t count = fi_cq_read(completions_.get(), entries, std::size(entries));
+    if (count > 0) {
+      idle_ = 0;
+      for (ssize_t i = 0; i < count; ++i) Finish(entries[i]);
+      return;
+    }
+    if (count == -FI_EAVAIL) FailByQueue();
+    if (count != -FI_EAGAIN) Check(count, "fi_cq_read");
+    if (++idle_ % 1024 != 0) return;
+    sched_yield();
+    const SteadyClock::time_point now = SteadyClock::now();
+    if (idle_ == 1024) idle_since_ = now;
+    if (now - idle_since_ > patience_) {
+      throw Error(
+          fmt::format("rank {} of {} waited {} in vain for any message over {}: a rank is gone, "
+                      "stopped or cut off",
+                      rank_, size_, Duration(Seconds(patience_).count()), provider_.name));
+    }
+  }
+
+  void Finish(const fi_cq_tagged_entry& entry) {
+    auto& request = *static_cast<Request*>(entry.op_context);
+    if (request.receives && entry.len != request.bytes) {
+      throw Error(fmt::format("rank {} received {} bytes over {} where {} were to come", rank_,
+                              entry.len, provider_.name, request.bytes));
+    }
+    request.over = true;
+  }
+
+  [[noreturn]] void FailByQueue() {
+    fi_cq_err_entry entry = {};
+    Check(fi_cq_readerr(completions_.get(), &entry, 0), "fi_cq_readerr");
+    throw Error(fmt::format(
+        "rank {} of {} can't move a message over {}: {} ({})", rank_, size_, provider_.name,
+        Clean(fi_strerror(entry.err)),
+        Clean(fi_cq_strerror(completions_.get(), entry.prov_errno, entry.err_data, nullptr, 0))));
+  }
+
+  int rank_;
+  int size_;
+  Info info_;
+  const Provider& provider_;
+  std::string absent_;
+  SteadyClock::duration patience_;
+  Handle<fid_fabric> fabric_ = {};
+  Handle<fid_domain> domain_ = {};
+  Handle<fid_av> peers_ = {};
+  Handle<fid_cq> completions_ = {};
+  Handle<fid_ep> endpoint_ = {};  // closed first
+  std::vector<fi_addr_t> addresses_ = {};
+  std::deque<Request> requests_ = {};  // stay where they are
+  std::vector<Ticket> free_ = {};
+  std::uint64_t idle_ = 0;  // looks since anything was done
+  SteadyClock::time_point idle_since_ = {};
+};
+
+// What rank 0 makes of every rank's text, on every rank.
+template <class Decide>
+std::string Agree(Ranks& ranks, const std::string& own, Decide decide) {
+  const std::vector<std::string> all = ranks.Gather(own);
+  std::string decision;
+  if (ranks.Rank() == 0) {
+    for (std::size_t rank = 0; rank < all.size() && decision.empty(); ++rank) {
+      if (all[rank].starts_with(kError)) decision = fmt::format("{} (rank {})", all[rank], rank);
+    }
+    if (decision.empty()) decision = decide(all);
+  }
+  decision = ranks.Broadcast(decision);
+  if (decision.starts_with(kError)) throw Error(decision.substr(kError.size()));
+  return decision;
+}
+
+// "NAME FABRIC" lines, each once: what ranks tell each other of their candidates. Fabrics that have
+// one name are one network.
+std::string ToText(const std::vector<Candidate>& candidates) {
+  std::string text;
+  for (const Candidate& one : candidates) {
+    const std::string line = fmt::format("{} {}\n", one.Name(), one.fabric);
+    if (text.find(line) == std::string::npos) text += line;
+  }
+  return text;
+}
+
+// The first of rank 0's lines that all ranks have; else the first provider that all have, whose
+// networks then have to lead to each other; "" without one.
+std::string Choose(const std::vector<std::string>& all) {
+  const auto in_all = [&](const std::string& text) {
+    return std::all_of(all.begin(), all.end(), [&](const std::string& lines) {
+      return ("\n" + lines).find("\n" + text) != std::string::npos;
+    });
+  };
+  std::string name;
+  std::istringstream lines(all.front());
+  for (std::string line; std::getline(lines, line);) {
+    const std::string own_name = line.substr(0, line.find(' '));
+    // Another provider is liked less than this one on several networks.
+    if (!name.empty() && name != own_name) break;
+    if (in_all(line + "\n")) return line;
+    if (in_all(own_name + " ")) name = own_name;
+  }
+  return name;
+}
+
+// This rank's own way that fits what was chosen. Ranks of one node take its adapters in turn.
+const Candidate& Pick(const std::vector<Candidate>& candidates, const std::string& chosen,
+                      int local_rank) {
+  std::vector<const Candidate*> fitting;
+  for (const Candidate& one : candidates) {
+    const std::string line = fmt::format("{} {}", one.Name(), one.fabric);
+    if (line == chosen || one.Name() == chosen) fitting.push_back(&one);
+  }
+  const std::string_view provider = fitting.at(0)->provider->name;
+  const bool has_adapters = provider == "efa" || provider == "verbs";
+  return *fitting[has_adapters ? static_cast<std::size_t>(local_rank) % fitting.size() : 0];
+}
+
+}  // namespace
+
+std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks, const OfiOptions& options) {
+  double last_node[] = {static_cast<double>(ranks.Node())};
+  ranks.Max(last_node);
+  const bool several = last_node[0] > 0;
+
+  Info offers;
+  std::vector<Candidate> candidates;
+  std::string own;
+  try {
+    offers = Offers();
+    candidates = CandidatesOf(offers.get(), options.provider, several);
+    own = ToText(candidates);
+  } catch (const Error& error) {
+    own = std::string(kError) + error.what();
+  }
+  const std::string chosen = Agree(ranks, own, Choose);
+  std::string absent = Absences(candidates, several);
+  if (chosen.empty()) {
+    return Skipped{.reason = "the ranks have no libfabric provider in common" +
+                             (absent.empty() ? "" : " (" + absent + ")"),
+                   .remedy =
+                       "see what `fi_info -l` lists on each node (apt-get install "
+                       "libfabric-bin)"};
+  }
+
+  std::unique_ptr<OfiTransport> transport;
+  try {
+    transport = std::make_unique<OfiTransport>(ranks, Pick(candidates, chosen, ranks.LocalRank()),
+                                               std::move(absent), options.patience);
+    own = ToHex(transport->Address());
+  } catch (const Error& error) {
+    own = std::string(kError) + error.what();
+  }
+  std::istringstream addresses(Agree(ranks, own, [](const std::vector<std::string>& all) {
+    return fmt::format("{}", fmt::join(all, " "));
+  }));
+  own.clear();
+  try {
+    std::vector<std::vector<unsigned char>> all;
+    for (std::string word; addresses >> word;) all.push_back(FromHex(word));
+    if (all.size() != static_cast<std::size_t>(ranks.Size())) {
+      throw Error("the ranks' libfabric addresses got lost on their way");
+    }
+    transport->Connect(all);
+  } catch (const Error& error) {
+    own = std::string(kError) + error.what();
+  }
+  Agree(ranks, own, [](const std::vector<std::string>&) { return std::string(); });
+  return transport;
+}
+
+namespace {
+
+class OfiLibrary : public Library {
+ public:
+  std::string Name() const override { return "ofi"; }
+  Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
+    if (collective.buffers != "plain") {
+      return Skipped{.reason = "ofi knows plain buffers alone", .remedy = "--set buffers=plain"};
+    }
+    if (!IsFabric(collective)) {
+      return Skipped{.reason = "ofi runs the probe fabric alone", .remedy = "--backend mpi"};
+    }
+    // Once for all cases: opening an adapter and connecting take longer than most of them.
+    if (!transport_) {
+      auto joined = JoinOfi(ranks);
+      if (const Skipped* skipped = std::get_if<Skipped>(&joined)) return *skipped;
+      transport_ = std::get<std::unique_ptr<Transport>>(std::move(joined));
+    }
+    std::unique_ptr<Exchange> exchange = MakeFabricExchange(collective, transport_);
+    return PrepareHostCollective(collective, ranks, std::move(exchange), seed);
+  }
+
+ private:
+  std::shared_ptr<Transport> transport_ = {};
+};
+
+std::vector<std::unique_ptr<Library>> Libraries() {
+  std::vector<std::unique_ptr<Library>> libraries;
+  libraries.push_back(std::make_unique<OfiLibrary>());
+  return libraries;
+}
+
+std::string Version() { return "libfabric " + Described(&kApi, FI_TYPE_VERSION); }
+
+constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
+                            .name = "ofi",
+                            .backends = nullptr,
+                            .libraries = Libraries,
+                            .ranks = nullptr,
+                            .version = Version};
+
+}  // namespace
+}  // namespace assay
+
+extern "C" const assay::Module* assay_module() { return &assay::kModule; }

@@ -1,0 +1,28 @@
+// A Transport over libfabric: reliable datagrams with tags, by whichever provider all ranks have.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "collectives/transport.h"
+#include "runner/probe.h"
+#include "runner/ranks.h"
+
+namespace assay {
+
+struct OfiOptions {
+  // The provider to use, by libfabric's name; "": the first that all ranks have of efa, verbs, shm
+  // (where all are on one node), tcp. $FI_PROVIDER narrows both, as libfabric itself has it.
+  std::string provider = {};
+  // A rank that waits this long while nothing at all arrives or leaves gives up.
+  Seconds patience = Seconds(120);
+};
+
+// Called on all ranks together, which tell each other their addresses through `ranks`. Skipped, on
+// all of them, where they have no provider in common. Throws Error, on all of them, where one can't
+// open it.
+std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks,
+                                                          const OfiOptions& options = {});
+
+}  // namespace assay

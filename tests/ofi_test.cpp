@@ -1,0 +1,233 @@
+// Messages over the real libfabric: ranks are threads with an endpoint each, by every provider that
+// works without special hardware.
+#include "collectives/ofi.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <random>
+#include <thread>
+
+#include "collectives/fabric.h"
+#include "collectives/host_collective.h"
+#include "results/error.h"
+#include "tests/thread_ranks.h"
+
+namespace assay {
+namespace {
+
+using testing::HasSubstr;
+
+std::unique_ptr<Transport> Joined(Ranks& ranks, const OfiOptions& options) {
+  auto joined = JoinOfi(ranks, options);
+  if (const Skipped* skipped = std::get_if<Skipped>(&joined)) throw Error(skipped->reason);
+  return std::get<std::unique_ptr<Transport>>(std::move(joined));
+}
+
+class Ofi : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Providers, Ofi, testing::Values("tcp", "shm"),
+                         [](const auto& one) { return std::string(one.param); });
+
+// One message of a plan that all ranks know.
+struct Message {
+  int from = 0;
+  int to = 0;
+  int tag = 0;
+  std::size_t bytes = 0;
+  unsigned first = 0;  // of its bytes, which go on from there
+};
+
+std::byte ByteAt(const Message& message, std::size_t i) {
+  return static_cast<std::byte>((message.first + i * 7U + i / 251U) & 255U);
+}
+
+// Seeded sizes, tags, pairs and orders of waiting; every message has bytes of its own, so that one
+// that is lost, doubled, overtaken or torn shows.
+TEST_P(Ofi, RandomMessagesArriveWholeAndInOrder) {
+  constexpr std::size_t kSizes[] = {0, 1, 7, 64, 65, 4095, 4097, 16384, 65536, 300'000};
+  for (const int size : {1, 2, 3, 5}) {
+    OnRanks(size, [&](ThreadRanks& ranks) {
+      const auto transport = Joined(ranks, {.provider = GetParam(), .patience = Seconds(20)});
+      EXPECT_EQ(transport->Size(), size);
+      EXPECT_EQ(transport->Rank(), ranks.Rank());
+      for (unsigned seed = 1; seed <= 12; ++seed) {
+        std::mt19937 plan_random(seed);
+        std::vector<Message> plan(40);
+        for (Message& message : plan) {
+          message.from = static_cast<int>(plan_random() % static_cast<unsigned>(size));
+          message.to = static_cast<int>(plan_random() % static_cast<unsigned>(size));
+          message.tag = static_cast<int>(plan_random() % 3 * 16383);
+          message.bytes = kSizes[plan_random() % std::size(kSizes)];
+          message.first = static_cast<unsigned>(plan_random());
+        }
+        std::mt19937 own_random(seed * 100 + static_cast<unsigned>(ranks.Rank()));
+        std::vector<std::vector<std::byte>> memory(plan.size());
+        std::vector<Transport::Ticket> tickets;
+        // In the order of the plan, but receives and sends are started in stretches of their own.
+        const bool receives_first = own_random() % 2 == 0;
+        for (const bool receiving : {receives_first, !receives_first}) {
+          for (std::size_t i = 0; i < plan.size(); ++i) {
+            const Message& message = plan[i];
+            std::vector<std::byte>& bytes = memory[i];
+            if (receiving && message.to == ranks.Rank() && message.from != ranks.Rank()) {
+              bytes.assign(message.bytes, std::byte{0x5a});
+              tickets.push_back(
+                  transport->Receive(message.from, bytes.data(), message.bytes, message.tag));
+            } else if (!receiving && message.from == ranks.Rank() && message.to != ranks.Rank()) {
+              bytes.resize(message.bytes);
+              for (std::size_t at = 0; at < bytes.size(); ++at) bytes[at] = ByteAt(message, at);
+              tickets.push_back(
+                  transport->Send(message.to, bytes.data(), message.bytes, message.tag));
+            }
+          }
+        }
+        std::shuffle(tickets.begin(), tickets.end(), own_random);
+        for (const Transport::Ticket ticket : tickets) transport->Wait(ticket);
+        for (std::size_t i = 0; i < plan.size(); ++i) {
+          if (plan[i].to != ranks.Rank() || plan[i].from == ranks.Rank()) continue;
+          for (std::size_t at = 0; at < plan[i].bytes; ++at) {
+            ASSERT_EQ(memory[i][at], ByteAt(plan[i], at))
+                << "seed " << seed << ", message " << i << ", byte " << at;
+          }
+        }
+      }
+      ranks.Barrier();
+    });
+  }
+}
+
+TEST_P(Ofi, SaysWhatItRunsOn) {
+  OnRanks(2, [&](ThreadRanks& ranks) {
+    const auto transport = Joined(ranks, {.provider = GetParam()});
+    const Facts facts = transport->Describe();
+    EXPECT_THAT(std::get<std::string>(facts.at("libfabric")), testing::MatchesRegex("[0-9.]+"));
+    EXPECT_THAT(std::get<std::string>(facts.at("protocol")), HasSubstr("FI_PROTO_"));
+    EXPECT_GT(std::get<std::int64_t>(facts.at("inject_bytes")), 0);
+    EXPECT_GE(transport->SegmentBytes(), 4096u);
+    ranks.Barrier();
+  });
+}
+
+TEST_P(Ofi, ARankThatIsGoneEndsTheOthersInTime) {
+  OnRanks(2, [&](ThreadRanks& ranks) {
+    auto transport = Joined(ranks, {.provider = GetParam(), .patience = Seconds(1)});
+    int word = ranks.Rank();
+    int other = -1;
+    if (ranks.Rank() == 0) {
+      transport->Wait(transport->Send(1, &word, sizeof(word), 1));
+    } else {
+      transport->Wait(transport->Receive(0, &other, sizeof(other), 1));
+    }
+    if (ranks.Rank() == 1) {
+      transport.reset();
+      return;
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    try {
+      transport->Wait(transport->Receive(1, &other, sizeof(other), 2));
+      ADD_FAILURE() << "a message came from nowhere";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("rank 0 of 2"));
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  });
+}
+
+TEST_P(Ofi, AMessageOfAnotherSizeThanItsReceiveIsAnError) {
+  OnRanks(2, [&](ThreadRanks& ranks) {
+    const auto transport = Joined(ranks, {.provider = GetParam(), .patience = Seconds(1)});
+    char bytes[100] = {};
+    if (ranks.Rank() == 0) {
+      transport->Wait(transport->Send(1, bytes, 50, 1));
+    } else {
+      EXPECT_THROW(transport->Wait(transport->Receive(0, bytes, 100, 1)), Error);
+    }
+    ranks.Barrier();
+  });
+}
+
+TEST_P(Ofi, FabricPatternsBringEveryByte) {
+  for (const std::string& pattern : FabricPatterns()) {
+    for (const std::int64_t bytes : {1, 13, 5000, 1 << 20}) {
+      OnRanks(2, [&](ThreadRanks& ranks) {
+        const Collective collective = FabricCollective(pattern, bytes);
+        ASSERT_TRUE(IsFabric(collective));
+        Prepared prepared = PrepareHostCollective(
+            CollectiveFrom(ToText(collective)), ranks,
+            MakeFabricExchange(collective, Joined(ranks, {.provider = GetParam()})), /*seed=*/5,
+            {.rotate_bytes = 1 << 20});
+        Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+        for (int batch = 0; batch < 3; ++batch) {
+          const Batch done = workload.Run(7);
+          const Checked checked = workload.Verify();
+          if (ranks.Rank() != 0) continue;
+          EXPECT_GT(done.time, Seconds(0));
+          EXPECT_EQ(checked.wrong, 0) << pattern << " " << bytes << *checked.what;
+          EXPECT_GE(checked.checked, 2 * bytes);
+        }
+        if (ranks.Rank() == 0) {
+          EXPECT_EQ(std::get<std::int64_t>(workload.Describe().at("in_flight")),
+                    pattern == "pingpong" ? 1 : FabricWindow(bytes));
+        }
+        ranks.Barrier();
+      });
+    }
+  }
+}
+
+TEST(Fabric, CountsMessagesOrBytesOfAllWindows) {
+  EXPECT_EQ(FabricWork("pingpong", 8).ops, 2);
+  EXPECT_EQ(FabricWork("pingpong", 8).bytes, std::nullopt);
+  EXPECT_EQ(FabricWork("stream", 4096).bytes, 64 * 4096);
+  EXPECT_EQ(FabricWork("bidirectional", 4096).bytes, 2 * 64 * 4096);
+  // At most 16 MiB in flight, and at least one message.
+  EXPECT_EQ(FabricWork("stream", 1 << 20).bytes, 16 << 20);
+  EXPECT_EQ(FabricWork("stream", 64 << 20).bytes, 64 << 20);
+}
+
+TEST(Fabric, OtherAlgorithmsArentItsOwn) {
+  for (const char* algorithm : {"auto", "ring", "stream", "stream:", "stream:0", "stream:-1",
+                                "stream:8x", "streams:8", "pingpong:99999999999999999999"}) {
+    EXPECT_FALSE(IsFabric({.algorithm = algorithm})) << algorithm;
+  }
+}
+
+TEST(OfiJoin, WithoutACommonProviderEveryRankSaysWhy) {
+  OnRanks(2, [](ThreadRanks& ranks) {
+    const auto joined = JoinOfi(ranks, {.provider = ranks.Rank() == 0 ? "tcp" : "shm"});
+    ASSERT_TRUE(std::holds_alternative<Skipped>(joined));
+    EXPECT_THAT(std::get<Skipped>(joined).reason, HasSubstr("no libfabric provider in common"));
+    EXPECT_THAT(std::get<Skipped>(joined).reason, HasSubstr("verbs: this node has no RDMA device"));
+  });
+}
+
+// Ranks of which some are on another node, as far as they say.
+class SpreadRanks : public Ranks {
+ public:
+  explicit SpreadRanks(Ranks& ranks) : ranks_(ranks) {}
+  int Rank() const override { return ranks_.Rank(); }
+  int Size() const override { return ranks_.Size(); }
+  int Node() const override { return ranks_.Rank(); }
+  void Barrier() override { ranks_.Barrier(); }
+  std::string Broadcast(const std::string& text) override { return ranks_.Broadcast(text); }
+  std::vector<std::string> Gather(const std::string& text) override { return ranks_.Gather(text); }
+  void Max(std::span<double> values) override { ranks_.Max(values); }
+
+ private:
+  Ranks& ranks_;
+};
+
+TEST(OfiJoin, RanksOnSeveralNodesShareNoMemory) {
+  OnRanks(2, [](ThreadRanks& ranks) {
+    SpreadRanks spread(ranks);
+    const auto joined = JoinOfi(spread, {.provider = "shm"});
+    ASSERT_TRUE(std::holds_alternative<Skipped>(joined));
+    EXPECT_THAT(std::get<Skipped>(joined).reason, HasSubstr("shm: the ranks are on several nodes"));
+  });
+}
+
+}  // namespace
+}  // namespace assay
