@@ -31,6 +31,8 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 // A rank's buffers that take turns are at most this many bytes together.
 constexpr std::int64_t kMostRotated = std::int64_t{1} << 30;
 constexpr std::int64_t kMostSlots = 4096;
+// What is copied to and from a device at once.
+constexpr std::size_t kStaging = std::size_t{8} << 20;
 
 std::size_t RoundedUp(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
@@ -53,12 +55,6 @@ class Pages {
  private:
   std::size_t bytes_;
   void* memory_;
-};
-
-// One input and one output, which are parts of one buffer in place.
-struct Slot {
-  std::span<std::byte> input = {};
-  std::span<std::byte> output = {};
 };
 
 class HostCollective : public Workload {
@@ -152,9 +148,10 @@ class HostCollective : public Workload {
 
   Facts Describe() const override {
     Facts facts = exchange_->Describe();
-    facts["timed"] =
-        aligns_each_ ? "each operation alone after a barrier, maximum over ranks of local clocks"
-                     : "operations back to back, maximum over ranks of local clocks";
+    facts["timed"] = fmt::format(
+        "{}, maximum over ranks of {}",
+        aligns_each_ ? "each operation alone after a barrier" : "operations back to back",
+        exchange_->IsOnDevice() ? "device events" : "local clocks");
     facts["buffers_in_turn"] = static_cast<std::int64_t>(slots_.size());
     stragglers_.Describe(facts);
     return facts;
@@ -189,7 +186,7 @@ class HostCollective : public Workload {
     std::span<std::byte> memory = exchange_->Window(total);
     if (memory.empty()) memory = own_memory_.emplace(total).Bytes();
     // The rank that uses a page touches it first, and so decides on which NUMA node it lies.
-    std::memset(memory.data(), 0, total);
+    if (!exchange_->IsOnDevice()) std::memset(memory.data(), 0, total);
 
     const int self = ranks_.Rank();
     const std::size_t own_input = static_cast<std::size_t>(layout_.Input(self)) * element;
@@ -210,9 +207,23 @@ class HostCollective : public Workload {
     return {collective_, ranks_.Size(), seed_, first_iteration_ + slot};
   }
 
-  void Refresh(std::size_t i) { PatternOf(i).Fill(ranks_.Rank(), 0, slots_[i].input); }
+  void Refresh(std::size_t i) {
+    const std::span<std::byte> input = slots_[i].input;
+    if (!exchange_->IsOnDevice()) return PatternOf(i).Fill(ranks_.Rank(), 0, input);
+    const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));
+    staging_.resize(std::min(input.size(), kStaging));
+    for (std::size_t done = 0; done < input.size(); done += staging_.size()) {
+      const std::span<std::byte> part(staging_.data(),
+                                      std::min(staging_.size(), input.size() - done));
+      PatternOf(i).Fill(ranks_.Rank(), static_cast<std::int64_t>(done / element), part);
+      exchange_->Write(part, input.data() + done);
+    }
+  }
 
   void RunSegment(std::span<double> times) {
+    if (exchange_->IsOnDevice()) {
+      return exchange_->RunTimed(std::span(slots_).first(times.size()), aligns_each_, times);
+    }
     Seconds before = {};
     if (!aligns_each_) before = AlignAndCount();
     for (std::size_t i = 0; i < times.size(); ++i) {
@@ -245,10 +256,12 @@ class HostCollective : public Workload {
     const Pattern pattern = PatternOf(i);
     const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));
     const double tolerance = ToleranceOf(collective_, ranks_.Size());
-    std::vector<std::byte> expected(std::size_t{1024} * element);
+    const std::int64_t at_once = exchange_->IsOnDevice() ? std::int64_t{kStaging} / 8 : 1024;
+    std::vector<std::byte> expected(static_cast<std::size_t>(at_once) * element);
+    std::vector<std::byte> read_back;
     for (const Layout::Piece& piece : pieces_) {
       for (std::int64_t done = 0; done < piece.count;) {
-        const std::int64_t count = std::min<std::int64_t>(1024, piece.count - done);
+        const std::int64_t count = std::min(at_once, piece.count - done);
         const std::span<std::byte> part(expected.data(), static_cast<std::size_t>(count) * element);
         if (piece.rank == Layout::kEveryRank) {
           pattern.FillReduced(piece.from + done, part);
@@ -256,10 +269,14 @@ class HostCollective : public Workload {
           pattern.Fill(piece.rank, piece.from + done, part);
         }
         const std::int64_t at = piece.to + done;
-        const Mismatch mismatch =
-            Compare(collective_.dtype,
-                    slots_[i].output.subspan(static_cast<std::size_t>(at) * element, part.size()),
-                    part, tolerance);
+        std::span<std::byte> got =
+            slots_[i].output.subspan(static_cast<std::size_t>(at) * element, part.size());
+        if (exchange_->IsOnDevice()) {
+          read_back.resize(got.size());
+          exchange_->Read(got.data(), read_back);
+          got = read_back;
+        }
+        const Mismatch mismatch = Compare(collective_.dtype, got, part, tolerance);
         checked.checked += count;
         checked.max_error = std::max(checked.max_error, mismatch.max_error);
         if (mismatch.wrong > 0 && checked.wrong == 0) {
@@ -306,6 +323,7 @@ class HostCollective : public Workload {
   std::uint64_t first_iteration_ = 0;  // of the operation that slot 0 was last used by
   std::uint64_t batches_ = 0;
   double waits_s_ = 0;
+  std::vector<std::byte> staging_ = {};
   Checked spot_ = {};  // of operations chosen at random, not yet told
   LatencyHistogram latency_ = {};
   Stragglers stragglers_ = {};
@@ -318,7 +336,11 @@ Seconds SteadyNow() { return std::chrono::steady_clock::now().time_since_epoch()
 Prepared PrepareHostCollective(const Collective& collective, Ranks& ranks,
                                std::unique_ptr<Exchange> exchange, std::uint64_t seed,
                                const HostOptions& options) {
-  if (collective.mode == "throughput" && collective.cache == "rewritten") {
+  if (collective.mode == "graph" && !exchange->IsOnDevice()) {
+    return Skipped{.reason = "operations in host memory can't be launched as a graph",
+                   .remedy = "--set mode=throughput"};
+  }
+  if (collective.mode != "latency" && collective.cache == "rewritten") {
     return Skipped{
         .reason = "operations back to back leave no time to rewrite their inputs in between",
         .remedy = "--set cache=rotated"};

@@ -1,6 +1,6 @@
-// A collective over buffers in host memory, by whatever library moves the data. Here is what is the
-// same for all of them: buffers, inputs whose outcome is exact, the clock, the check, and who was
-// late.
+// A collective over buffers, by whatever library moves the data. Here is what is the same for all
+// of them: buffers, inputs whose outcome is exact, the clock, the check, and who was late. Buffers
+// lie in host memory, unless a library's Window lies elsewhere.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,12 @@
 #include "runner/ranks.h"
 
 namespace assay {
+
+// One input and one output, which are parts of one buffer in place.
+struct Slot {
+  std::span<std::byte> input = {};
+  std::span<std::byte> output = {};
+};
 
 // What differs between libraries: one rank's end of one collective.
 class Exchange {
@@ -33,6 +39,17 @@ class Exchange {
   }
   // Called on all ranks together; what counts is rank 0's.
   virtual Facts Describe() const { return {}; }
+
+  // For a library whose Window lies in a device's memory, which the host can't touch. All three are
+  // then its own: the first two copy, and the third does the collective once on each slot and gives
+  // the time of each by the device's clock, aligned before each or before the first alone. Where
+  // that is not so, Align and Run are called and the host's clock is read.
+  virtual bool IsOnDevice() const { return false; }
+  virtual void Write(std::span<const std::byte> from, std::byte* to) { (void)from, (void)to; }
+  virtual void Read(const std::byte* from, std::span<std::byte> to) const { (void)from, (void)to; }
+  virtual void RunTimed(std::span<const Slot> slots, bool aligns_each, std::span<double> times) {
+    (void)slots, (void)aligns_each, (void)times;
+  }
 };
 
 using Clock = std::function<Seconds()>;
@@ -46,7 +63,8 @@ struct HostOptions {
 
 // mode latency: each operation alone, after a barrier; its time is the maximum over the ranks of
 // their own clocks. mode throughput: operations back to back, on buffers in turn, between two
-// barriers; an operation's time is the time from its start or the end of the one before.
+// barriers; an operation's time is the time from its start or the end of the one before. mode
+// graph: the same, launched as one graph, which only devices can.
 //
 // cache rewritten: between operations each rank rewrites its inputs and reads its outputs, outside
 // the timed span: otherwise caches would keep copies that no real use leaves there, and small sizes

@@ -31,6 +31,9 @@ constexpr Known kKnown[] = {
     {.name = "ofi",
      .to_build = "apt-get install libfabric-dev, then build again",
      .to_open = "apt-get install libfabric1"},
+    {.name = "nccl",
+     .to_build = "install the CUDA toolkit (12 or newer) and NCCL, then build again",
+     .to_open = "install libcudart and libnccl of the CUDA version that this was built with"},
 };
 
 // Why `path` can't be trusted, or nothing.

@@ -1,0 +1,71 @@
+#include "collectives/nccl_log.h"
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+namespace assay {
+namespace {
+
+// The word that follows `mark`, up to a blank; at most 32 plain characters of it.
+std::string WordAfter(std::string_view line, std::string_view mark) {
+  const std::size_t at = line.find(mark);
+  if (at == std::string_view::npos) return "";
+  std::string word;
+  for (const char c : line.substr(at + mark.size())) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '/' || c == '_' || c == '-' || c == '.';
+    if (!plain || word.size() == 32) break;
+    word += c;
+  }
+  return word;
+}
+
+// "NET/Socket/0" and "NET/IB/3/GDRDMA" tell the number of a device, which is left out.
+std::string WithoutNumbers(const std::string& path) {
+  std::istringstream parts(path);
+  std::string kept;
+  for (std::string part; std::getline(parts, part, '/');) {
+    if (part.empty() || std::all_of(part.begin(), part.end(),
+                                    [](unsigned char c) { return std::isdigit(c) != 0; })) {
+      continue;
+    }
+    kept += (kept.empty() ? "" : "/") + part;
+  }
+  return kept;
+}
+
+}  // namespace
+
+// The lines that are looked for, as NCCL 2.28 writes them:
+//   … NCCL INFO Using network IB
+//   … NCCL INFO NET/OFI Selected provider is efa, fabric is efa-direct (found 4 nics)
+//   … NCCL INFO Channel 00/0 : 0[0] -> 8[0] [send] via NET/IB/0/GDRDMA
+//   … NCCL INFO Channel 01/0 : 0[0] -> 1[1] via P2P/CUMEM/read
+std::string TransportFrom(std::string_view log) {
+  std::string network;
+  std::string provider;
+  std::set<std::string> paths;
+  std::istringstream lines{std::string(log)};
+  for (std::string line; std::getline(lines, line);) {
+    if (std::string word = WordAfter(line, "NCCL INFO Using network "); !word.empty()) {
+      network = word;
+    }
+    if (std::string word = WordAfter(line, "Selected provider is "); !word.empty()) provider = word;
+    if (line.find("NCCL INFO Channel ") == std::string::npos) continue;
+    if (std::string word = WithoutNumbers(WordAfter(line, " via ")); !word.empty()) {
+      paths.insert(word);
+    }
+  }
+  std::string text = network;
+  if (!provider.empty()) text += (text.empty() ? "" : " ") + ("(" + provider + ")");
+  char before = ';';
+  for (const std::string& path : paths) {
+    if (!text.empty()) text += std::string(1, before) + " ";
+    text += path;
+    before = ',';
+  }
+  return text;
+}
+
+}  // namespace assay

@@ -1,0 +1,235 @@
+// The nccl module's own source over a strict stand-in for CUDA and NCCL: what can be known of it
+// without a GPU. No time here is anything but the stand-in's arithmetic.
+#include "collectives/nccl.cpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <mutex>
+
+#include "collectives/nccl_log.h"
+#include "standin/standin.h"
+#include "tests/thread_ranks.h"
+
+namespace assay {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// What came of one case on all ranks: rank 0's account, or the first error in rank order.
+struct Outcome {
+  Batch batch = {};
+  Checked checked = {};
+  Facts facts = {};
+  std::optional<Skipped> skipped = {};
+  std::string error = {};
+};
+
+Outcome RunOn(int ranks, const Collective& collective, std::int64_t iterations = 3,
+              Seconds timeout = Seconds(20)) {
+  Outcome outcome;
+  std::mutex mutex;
+  OnRanks(ranks, [&](ThreadRanks& own) {
+    NcclLibrary library(timeout);
+    try {
+      Prepared prepared = library.Prepare(collective, own, /*seed=*/5);
+      if (const Skipped* no = std::get_if<Skipped>(&prepared)) {
+        const std::scoped_lock lock(mutex);
+        outcome.skipped = *no;
+        return;
+      }
+      Workload& workload = *std::get<0>(prepared);
+      const Batch batch = workload.Run(iterations);
+      const Checked checked = workload.Verify();
+      const Facts facts = workload.Describe();
+      const std::scoped_lock lock(mutex);
+      if (own.Rank() == 0) {
+        outcome.batch = batch;
+        outcome.checked = checked;
+        outcome.facts = facts;
+      }
+    } catch (const Error& error) {
+      const std::scoped_lock lock(mutex);
+      if (outcome.error.empty()) outcome.error = error.what();
+      own.world().meeting.arrive_and_drop();  // who is left must not wait for this one
+    }
+  });
+  return outcome;
+}
+
+class Nccl : public testing::Test {
+ protected:
+  void SetUp() override { standin::Reset(); }
+  void TearDown() override {
+    EXPECT_THAT(standin::Violations(), IsEmpty());
+    EXPECT_THAT(standin::Leaks(), IsEmpty());
+  }
+};
+
+TEST_F(Nccl, DoesEveryOperationExactlyInEveryPlaceAndMode) {
+  for (const OperationFacts& facts : Operations()) {
+    for (const int ranks : {1, 2, 5}) {
+      for (const char* mode : {"latency", "throughput", "graph"}) {
+        for (const bool in_place : {false, true}) {
+          if (in_place && !facts.in_place) continue;
+          const Collective collective = {.operation = facts.operation,
+                                         .bytes = 1200,
+                                         .in_place = in_place,
+                                         .root = facts.rooted ? ranks - 1 : 0,
+                                         .mode = mode,
+                                         .cache = "rotated"};
+          const Outcome outcome = RunOn(ranks, collective, 25);
+          ASSERT_EQ(outcome.error, "") << ToText(collective);
+          EXPECT_EQ(outcome.checked.wrong, 0)
+              << ToText(collective) << " on " << ranks << ": " << outcome.checked.what.value_or("");
+          EXPECT_GT(outcome.checked.checked, 0) << ToText(collective);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Nccl, ReducesEveryDtypeExactly) {
+  for (const std::string& dtype : CollectiveDtypes()) {
+    for (const char* redop : {"sum", "prod", "min", "max"}) {
+      const Collective collective = {.dtype = dtype, .redop = redop, .bytes = 640};
+      const Outcome outcome = RunOn(4, collective);
+      EXPECT_EQ(outcome.checked.wrong, 0)
+          << dtype << " " << redop << " " << outcome.checked.what.value_or(outcome.error);
+    }
+  }
+  EXPECT_EQ(RunOn(3, {.redop = "avg", .bytes = 640}).checked.wrong, 0);
+}
+
+TEST_F(Nccl, TimesByTheDevicesClockAndNothingElse) {
+  using standin::kBytesPerSecond, standin::kLaunch_s;
+  const double each = kLaunch_s + 1e6 / kBytesPerSecond;
+  for (const char* mode : {"latency", "throughput", "graph"}) {
+    const Outcome outcome = RunOn(2, {.bytes = 1'000'000, .mode = mode, .cache = "rotated"}, 40);
+    EXPECT_NEAR(outcome.batch.time.count(), 40 * each, 40 * each * 1e-4) << mode;
+    ASSERT_EQ(outcome.batch.per_unit.size(), 2U);
+  }
+  // The slowest GPU sets the pace of all.
+  standin::Reset({.slowness = {{1, 3.0}}});
+  const Outcome slow = RunOn(2, {.bytes = 1'000'000}, 4);
+  EXPECT_NEAR(slow.batch.time.count(), 4 * 3 * each, 4 * 3 * each * 1e-4);
+}
+
+TEST_F(Nccl, RegistersBuffersAndGivesThemBack) {
+  EXPECT_EQ(RunOn(2, {.bytes = 5000, .buffers = "registered"}).checked.wrong, 0);
+  EXPECT_EQ(standin::Calls("ncclCommRegister"), 2);
+  EXPECT_EQ(standin::Calls("ncclCommDeregister"), 2);
+  EXPECT_EQ(RunOn(2, {.bytes = 5000, .buffers = "shared"}).checked.wrong, 0);
+  EXPECT_EQ(standin::Calls("ncclCommWindowRegister"), 2);
+  EXPECT_EQ(standin::Calls("ncclCommWindowDeregister"), 2);
+}
+
+TEST_F(Nccl, OneCommunicatorServesAllCases) {
+  OnRanks(2, [&](ThreadRanks& own) {
+    NcclLibrary library;
+    for (const std::int64_t bytes : {64, 4096}) {
+      const Prepared prepared = library.Prepare({.bytes = bytes}, own, 1);
+      const Facts facts = std::get<0>(prepared)->Describe();
+      EXPECT_GT(std::get<double>(facts.at("comm_init_s")), 0);
+      EXPECT_GT(std::get<double>(facts.at("first_op_s")), 0);
+      EXPECT_THAT(std::get<std::string>(facts.at("nccl")), HasSubstr("NCCL 2."));
+    }
+  });
+  EXPECT_EQ(standin::Calls("ncclCommInitRankConfig"), 2);
+}
+
+TEST_F(Nccl, AWrongElementIsFound) {
+  standin::Reset({.spoil_operation = 5});  // two to begin with; then a barrier before each
+  const Outcome outcome = RunOn(2, {.bytes = 4000}, 2);
+  EXPECT_EQ(outcome.checked.wrong, 1);
+  EXPECT_THAT(outcome.checked.what.value_or(""), HasSubstr("rank 0, element 0: "));
+}
+
+TEST_F(Nccl, AnAsynchronousErrorEndsInASentenceAndTheCommunicatorIsAborted) {
+  standin::Reset({.fail_after = 4});
+  const Outcome outcome = RunOn(2, {.bytes = 4000}, 10);
+  EXPECT_THAT(outcome.error, HasSubstr("failed in all_reduce: remote process exited"));
+  EXPECT_EQ(standin::Calls("ncclCommAbort"), 2) << "each rank gives up its own";
+}
+
+TEST_F(Nccl, WhatHangsIsAbortedAfterItsTime) {
+  standin::Reset({.hang_after = 4});
+  const auto begin = SteadyClock::now();
+  const Outcome outcome = RunOn(2, {.bytes = 4000}, 10, Seconds(0.2));
+  EXPECT_THAT(outcome.error, HasSubstr("all_reduce"));
+  EXPECT_LT(SteadyClock::now() - begin, std::chrono::seconds(5));
+  EXPECT_EQ(standin::Calls("ncclCommAbort"), 2);
+}
+
+TEST_F(Nccl, WithoutADriverItSaysSoAndAsksForNothingElse) {
+  standin::Reset({.devices = 0, .no_driver = true});
+  Outcome outcome = RunOn(2, {.bytes = 64});
+  ASSERT_TRUE(outcome.skipped);
+  EXPECT_THAT(outcome.skipped->reason, HasSubstr("no NVIDIA driver"));
+  standin::Reset({.devices = 0});
+  outcome = RunOn(2, {.bytes = 64});
+  ASSERT_TRUE(outcome.skipped);
+  EXPECT_THAT(outcome.skipped->reason, HasSubstr("no CUDA-capable device"));
+  EXPECT_EQ(standin::Calls("ncclGetUniqueId"), 0);
+}
+
+TEST_F(Nccl, RefusesAlgorithmsOfOthers) {
+  const Outcome outcome = RunOn(2, {.bytes = 64, .algorithm = "ring"});
+  ASSERT_TRUE(outcome.skipped);
+  EXPECT_THAT(outcome.skipped->remedy, HasSubstr("NCCL_ALGO"));
+}
+
+// The stand-in is strict: what our code must never do is seen.
+TEST(StandIn, SeesCallsThatDifferFromRankToRank) {
+  standin::Reset();
+  OnRanks(2, [&](ThreadRanks& own) {
+    Communicator comm(own, 2, Seconds(10));
+    void* memory = nullptr;
+    ncclMemAlloc(&memory, 64);
+    ncclAllReduce(memory, memory, own.Rank() == 0 ? 4 : 8, ncclFloat32, ncclSum, comm.Get(),
+                  comm.GetStream());
+    EXPECT_THROW(comm.Synchronize("the test"), Error);
+    ncclMemFree(memory);
+  });
+  ASSERT_FALSE(standin::Violations().empty());
+  EXPECT_THAT(standin::Violations()[0], HasSubstr("the ranks' calls differ"));
+  standin::Reset();
+}
+
+TEST(StandIn, SeesMemoryThatIsNoneAndHandlesThatAreNoMore) {
+  standin::Reset();
+  OnRanks(1, [&](ThreadRanks& own) {
+    const Communicator comm(own, 1, Seconds(10));
+    float host = 0;
+    ncclAllReduce(&host, &host, 1, ncclFloat32, ncclSum, comm.Get(), comm.GetStream());
+    while (cudaStreamQuery(comm.GetStream()) != cudaSuccess) continue;
+  });
+  cudaEvent_t event = nullptr;
+  cudaEventCreate(&event);
+  EXPECT_EQ(standin::Leaks().at("event"), 1);
+  cudaEventDestroy(event);
+  cudaEventDestroy(event);
+  ASSERT_EQ(standin::Violations().size(), 3U);
+  EXPECT_THAT(standin::Violations()[0], HasSubstr("is no device memory"));
+  EXPECT_THAT(standin::Violations()[2], HasSubstr("is no more"));
+  standin::Reset();
+}
+
+TEST(NcclLog, TellsTheNetworkAndTheKindsOfConnection) {
+  EXPECT_EQ(TransportFrom("h:1:2 [0] NCCL INFO NET/OFI Selected provider is efa, fabric is efa\n"
+                          "h:1:2 [0] NCCL INFO Using network Libfabric\n"
+                          "h:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM/read\n"
+                          "h:1:2 [0] NCCL INFO Channel 01/0 : 0[0] -> 1[1] via P2P/CUMEM/read\n"
+                          "h:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 8[0] [send] via "
+                          "NET/Libfabric/3/GDRDMA\n"),
+            "Libfabric (efa); NET/Libfabric/GDRDMA, P2P/CUMEM/read");
+  EXPECT_EQ(TransportFrom("NCCL INFO Using network Socket\n"), "Socket");
+  EXPECT_EQ(TransportFrom("NCCL INFO Channel 00 : 0 -> 1 via SHM/direct/direct"),
+            "SHM/direct/direct");
+  EXPECT_EQ(TransportFrom(""), "");
+  EXPECT_EQ(TransportFrom("NCCL INFO Using network <script>\n"), "") << "a log is from outside";
+}
+
+}  // namespace
+}  // namespace assay

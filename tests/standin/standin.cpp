@@ -1,0 +1,706 @@
+#include "standin/standin.h"
+
+#include <cuda_runtime_api.h>
+#include <nccl.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <unordered_map>
+
+#include "collectives/pattern.h"
+
+namespace {
+
+using standin::Faults;
+
+std::recursive_mutex mutex;
+Faults faults;
+std::vector<std::string> violations;
+std::map<std::string, int> calls;
+std::map<const void*, std::string> alive;         // handle or memory -> kind
+std::map<const void*, std::size_t> memory_bytes;  // of device memory
+thread_local int current_device = 0;
+
+void Violate(const std::string& what) { violations.push_back(what); }
+
+template <class T>
+T* Born(T* thing, const std::string& kind) {
+  alive[thing] = kind;
+  return thing;
+}
+bool Dies(const void* thing, const std::string& kind) {
+  const auto found = alive.find(thing);
+  if (found == alive.end() || found->second != kind) {
+    Violate("a " + kind + " was destroyed that is none, or is no more");
+    return false;
+  }
+  alive.erase(found);
+  return true;
+}
+bool IsDevice(const void* begin, std::size_t bytes) {
+  if (bytes == 0) return true;
+  const auto after = memory_bytes.upper_bound(begin);
+  if (after == memory_bytes.begin()) return false;
+  const auto& [start, size] = *std::prev(after);
+  return static_cast<const char*>(begin) + bytes <= static_cast<const char*>(start) + size;
+}
+void RequireDevice(const void* begin, std::size_t bytes, const char* what) {
+  if (!IsDevice(begin, bytes)) Violate(std::string(what) + " is no device memory");
+}
+
+// ---- element types
+
+struct Type {
+  std::string name;
+  std::size_t bytes;
+};
+Type TypeOf(ncclDataType_t type) {
+  static const char* const names[] = {"i8",  "u8",  "i32", "u32",  "i64",    "u64",
+                                      "f16", "f32", "f64", "bf16", "f8e4m3", "f8e5m2"};
+  const std::string name = names[type];
+  return {name, static_cast<std::size_t>(assay::ElementBytes(name))};
+}
+
+// The bits of a value, found among all bits that there are for the narrow types.
+void Encode(const Type& type, double value, std::byte* to) {
+  const auto as = [&]<class T>(T) {
+    const T cast = static_cast<T>(value);
+    std::memcpy(to, &cast, sizeof(T));
+  };
+  if (type.name == "f32") return as(float{});
+  if (type.name == "f64") return as(double{});
+  if (type.name == "i32") return as(std::int32_t{});
+  if (type.name == "u32") return as(std::uint32_t{});
+  if (type.name == "i64") return as(std::int64_t{});
+  if (type.name == "u64") return as(std::uint64_t{});
+  static std::map<std::string, std::unordered_map<double, std::uint16_t>> tables;
+  auto& table = tables[type.name];
+  if (table.empty()) {
+    for (unsigned bits = 0; bits < (type.bytes == 2 ? 65536U : 256U); ++bits) {
+      const auto narrow = static_cast<std::uint16_t>(bits);
+      table.emplace(assay::ElementValue(type.name, reinterpret_cast<const std::byte*>(&narrow)),
+                    narrow);
+    }
+  }
+  const auto found = table.find(value);
+  if (found == table.end()) return Violate("a value of " + type.name + " had to be rounded");
+  std::memcpy(to, &found->second, type.bytes);
+}
+
+// ---- streams
+
+struct StreamState;
+// One thing on a stream. False: it can't go on yet.
+using Command = std::function<bool(StreamState&)>;
+
+struct StreamState {
+  int device = 0;
+  double time_s = 0;
+  std::deque<Command> commands = {};
+  bool capturing = false;
+  std::vector<Command> captured = {};
+  cudaError_t error = cudaSuccess;
+
+  void Put(Command command) {
+    capturing ? captured.push_back(std::move(command)) : commands.push_back(std::move(command));
+  }
+  bool Progress() {
+    while (!commands.empty() && commands.front()(*this)) commands.pop_front();
+    return commands.empty();
+  }
+};
+std::vector<std::unique_ptr<StreamState>> ended_streams;
+StreamState& Of(cudaStream_t stream) { return *reinterpret_cast<StreamState*>(stream); }
+
+struct EventState {
+  bool recorded = false;
+  double at_s = 0;
+};
+struct GraphState {
+  std::vector<Command> commands = {};
+  bool uploaded = false;
+};
+
+// ---- communicators
+
+struct Message {
+  int peer;
+  const std::byte* from;
+  std::byte* to;
+  std::size_t count;
+  ncclDataType_t type;
+};
+// What one rank asks for; all ranks' calls at one place must be of one signature.
+struct Call {
+  std::string signature = {};
+  std::string operation = {};
+  const std::byte* input = nullptr;
+  std::byte* output = nullptr;
+  std::size_t count = 0;
+  ncclDataType_t type = ncclFloat32;
+  ncclRedOp_t redop = ncclSum;
+  int root = 0;
+  std::vector<Message> sends = {};
+  std::vector<Message> receives = {};
+};
+
+struct Clique {
+  explicit Clique(int ranks) : size(ranks), posted(static_cast<std::size_t>(ranks)) {}
+  int size;
+  int joined = 0;
+  ncclResult_t error = ncclSuccess;
+  std::vector<std::deque<std::pair<Call, StreamState*>>> posted;  // by rank
+  std::vector<std::uint64_t> done = std::vector<std::uint64_t>(posted.size());
+  int collectives = 0;
+};
+struct Comm {
+  std::shared_ptr<Clique> clique;
+  int rank;
+  int device;
+  std::uint64_t next = 0;  // calls made by this rank
+  std::set<void*> registrations = {};
+};
+Comm& Of(ncclComm_t comm) { return *reinterpret_cast<Comm*>(comm); }
+std::map<std::string, std::shared_ptr<Clique>> cliques;
+int ids = 0;
+
+double Reduce(ncclRedOp_t redop, double a, double b) {
+  switch (redop) {
+    case ncclProd:
+      return a * b;
+    case ncclMin:
+      return std::min(a, b);
+    case ncclMax:
+      return std::max(a, b);
+    default:
+      return a + b;
+  }
+}
+
+// The reduction over ranks of elements [begin, begin + count) to every one of `outputs`.
+void ReduceTo(const std::vector<Call>& all, std::size_t begin, std::size_t count,
+              const std::vector<std::byte*>& outputs) {
+  const Type type = TypeOf(all[0].type);
+  std::vector<std::byte> result(count * type.bytes);
+  for (std::size_t i = 0; i < count; ++i) {
+    double value = 0;
+    for (std::size_t rank = 0; rank < all.size(); ++rank) {
+      const double of_rank =
+          assay::ElementValue(type.name, all[rank].input + (begin + i) * type.bytes);
+      value = rank == 0 ? of_rank : Reduce(all[0].redop, value, of_rank);
+    }
+    if (all[0].redop == ncclAvg) value /= static_cast<double>(all.size());
+    Encode(type, value, result.data() + i * type.bytes);
+  }
+  for (std::byte* output : outputs) std::memcpy(output, result.data(), result.size());
+}
+
+// All ranks are there with the same call. Inputs are taken before any output is written.
+std::size_t Execute(const std::vector<Call>& all) {
+  const Call& first = all[0];
+  const std::size_t ranks = all.size();
+  const std::size_t bytes = first.count * TypeOf(first.type).bytes;
+  if (first.operation == "group") {
+    std::size_t moved = 0;
+    std::vector<std::pair<std::byte*, std::vector<std::byte>>> arrivals;
+    std::size_t sends = 0;
+    std::size_t matched = 0;
+    for (const Call& call : all) sends += call.sends.size();
+    for (std::size_t to = 0; to < ranks; ++to) {
+      for (const Message& receive : all[to].receives) {
+        const auto from = static_cast<std::size_t>(receive.peer);
+        const auto send = std::ranges::find_if(all[from].sends, [&](const Message& message) {
+          return message.peer == static_cast<int>(to);
+        });
+        if (send == all[from].sends.end() || send->count != receive.count ||
+            send->type != receive.type) {
+          Violate("a receive has no send that matches it");
+          continue;
+        }
+        ++matched;
+        const std::size_t size = send->count * TypeOf(send->type).bytes;
+        moved = std::max(moved, size);
+        arrivals.emplace_back(receive.to, std::vector<std::byte>(send->from, send->from + size));
+      }
+    }
+    if (matched != sends) Violate("a send has no receive that matches it");
+    for (const auto& [to, data] : arrivals) std::memcpy(to, data.data(), data.size());
+    return moved;
+  }
+  std::vector<std::byte*> outputs;
+  for (const Call& call : all) outputs.push_back(call.output);
+  if (first.operation == "all_reduce") {
+    ReduceTo(all, 0, first.count, outputs);
+  } else if (first.operation == "reduce") {
+    ReduceTo(all, 0, first.count, {all[static_cast<std::size_t>(first.root)].output});
+  } else if (first.operation == "reduce_scatter") {
+    std::vector<std::vector<std::byte>> results(ranks, std::vector<std::byte>(bytes));
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      ReduceTo(all, rank * first.count, first.count, {results[rank].data()});
+    }
+    for (std::size_t rank = 0; rank < ranks; ++rank) {
+      std::memcpy(outputs[rank], results[rank].data(), bytes);
+    }
+  } else if (first.operation == "all_gather") {
+    std::vector<std::byte> whole;
+    for (const Call& call : all) whole.insert(whole.end(), call.input, call.input + bytes);
+    for (std::byte* output : outputs) std::memcpy(output, whole.data(), whole.size());
+  } else if (first.operation == "broadcast") {
+    const std::byte* from = all[static_cast<std::size_t>(first.root)].input;
+    const std::vector<std::byte> copy(from, from + bytes);
+    for (std::byte* output : outputs) std::memcpy(output, copy.data(), bytes);
+  }
+  return bytes;
+}
+
+ncclResult_t Enqueue(ncclComm_t handle, cudaStream_t stream, Call call) {
+  Comm& comm = Of(handle);
+  const std::shared_ptr<Clique> clique = comm.clique;
+  if (Of(stream).device != comm.device) Violate("a stream of another device than its communicator");
+  call.signature += call.operation + " " + std::to_string(call.count) + " " +
+                    std::to_string(call.type) + " " + std::to_string(call.redop) + " " +
+                    std::to_string(call.root);
+  const auto rank = static_cast<std::size_t>(comm.rank);
+  const auto posted = std::make_shared<std::uint64_t>(0);
+  const auto run = [clique, rank, call, posted](StreamState& own) {
+    if (*posted == 0) {
+      clique->posted[rank].emplace_back(call, &own);
+      *posted = clique->done[rank] + clique->posted[rank].size();
+    }
+    const bool all_there =
+        std::ranges::all_of(clique->posted, [](const auto& q) { return !q.empty(); });
+    const bool hangs = faults.hang_after >= 0 && clique->collectives >= faults.hang_after;
+    if (faults.fail_after >= 0 && clique->collectives >= faults.fail_after) {
+      clique->error = ncclRemoteError;
+    }
+    if (clique->done[rank] >= *posted) {
+      *posted = 0;  // a graph may run this again
+      return true;
+    }
+    if (!all_there || hangs || clique->error != ncclSuccess) return false;
+    std::vector<Call> all;
+    double latest = 0;
+    double slowness = 1;
+    for (auto& queue : clique->posted) {
+      all.push_back(queue.front().first);
+      latest = std::max(latest, queue.front().second->time_s);
+      const auto slow = faults.slowness.find(queue.front().second->device);
+      if (slow != faults.slowness.end()) slowness = std::max(slowness, slow->second);
+    }
+    for (const Call& other : all) {
+      if (other.signature != all[0].signature) {
+        Violate("the ranks' calls differ: " + all[0].signature + " and " + other.signature);
+        clique->error = ncclInvalidUsage;
+        return false;
+      }
+    }
+    const std::size_t bytes = Execute(all);
+    if (static_cast<std::size_t>(++clique->collectives) == faults.spoil_operation) {
+      all[0].output[0] ^= std::byte{0x40};
+    }
+    const double end = latest + slowness * (standin::kLaunch_s +
+                                            static_cast<double>(bytes) / standin::kBytesPerSecond);
+    for (std::size_t i = 0; i < clique->posted.size(); ++i) {
+      clique->posted[i].front().second->time_s = end;
+      clique->posted[i].pop_front();
+      ++clique->done[i];
+    }
+    *posted = 0;
+    return true;
+  };
+  Of(stream).Put(run);
+  return ncclSuccess;
+}
+
+struct Group {
+  int depth = 0;
+  ncclComm_t comm = nullptr;
+  cudaStream_t stream = nullptr;
+  Call call = {};
+};
+thread_local Group group;
+
+ncclResult_t Collective(const char* operation, const void* input, void* output, std::size_t in,
+                        std::size_t out, std::size_t count, ncclDataType_t type, ncclRedOp_t redop,
+                        int root, ncclComm_t comm, cudaStream_t stream) {
+  const std::size_t size = TypeOf(type).bytes;
+  RequireDevice(input, in * size, operation);
+  RequireDevice(output, out * size, operation);
+  if (group.depth > 0)
+    Violate(std::string(operation) + " within a group, which our code never does");
+  Call call;
+  call.operation = operation;
+  call.input = static_cast<const std::byte*>(input);
+  call.output = static_cast<std::byte*>(output);
+  call.count = count;
+  call.type = type;
+  call.redop = redop;
+  call.root = root;
+  return Enqueue(comm, stream, std::move(call));
+}
+
+#define STANDIN_CALL            \
+  std::scoped_lock lock(mutex); \
+  ++calls[__func__]
+
+}  // namespace
+
+namespace standin {
+
+void Reset(const Faults& new_faults) {
+  std::scoped_lock lock(mutex);
+  faults = new_faults;
+  violations.clear();
+  calls.clear();
+  alive.clear();
+  memory_bytes.clear();
+  cliques.clear();
+  ended_streams.clear();
+}
+std::vector<std::string> Violations() {
+  std::scoped_lock lock(mutex);
+  return violations;
+}
+std::map<std::string, int> Leaks() {
+  std::scoped_lock lock(mutex);
+  std::map<std::string, int> kinds;
+  for (const auto& [thing, kind] : alive) ++kinds[kind];
+  return kinds;
+}
+int Calls(const std::string& function) {
+  std::scoped_lock lock(mutex);
+  return calls[function];
+}
+
+}  // namespace standin
+
+extern "C" {
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  STANDIN_CALL;
+  *count = faults.devices;
+  if (faults.no_driver) return cudaErrorInsufficientDriver;
+  return faults.devices == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  STANDIN_CALL;
+  if (device < 0 || device >= faults.devices) return cudaErrorInvalidDevice;
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  STANDIN_CALL;
+  *device = current_device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  STANDIN_CALL;
+  *properties = {};
+  std::strcpy(properties->name, "stand-in");
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  STANDIN_CALL;
+  if (attribute != cudaDevAttrL2CacheSize) Violate("an attribute that the stand-in doesn't know");
+  *value = 1 << 16;
+  return cudaSuccess;
+}
+cudaError_t cudaGetLastError() {
+  STANDIN_CALL;
+  return cudaSuccess;
+}
+const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaErrorNoDevice ? "no CUDA-capable device is detected" : "some CUDA error";
+}
+const char* cudaGetErrorName(cudaError_t) { return "cudaErrorOfTheStandIn"; }
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  STANDIN_CALL;
+  if (flags != cudaStreamNonBlocking) Violate("a stream that waits for the default stream");
+  auto* state = Born(new StreamState, "stream");
+  state->device = current_device;
+  *stream = reinterpret_cast<cudaStream_t>(state);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  STANDIN_CALL;
+  // Where a communicator was aborted, other ranks may still look at what is left on it.
+  if (Dies(stream, "stream")) ended_streams.emplace_back(&Of(stream));
+  return cudaSuccess;
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  STANDIN_CALL;
+  if (Of(stream).capturing) Violate("a stream was waited for while it is captured");
+  return Of(stream).Progress() ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  STANDIN_CALL;
+  if (!Of(stream).commands.empty()) Violate("a stream was captured with work on it");
+  Of(stream).capturing = true;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  STANDIN_CALL;
+  auto* state = Born(new GraphState, "graph");
+  state->commands = std::exchange(Of(stream).captured, {});
+  Of(stream).capturing = false;
+  *graph = reinterpret_cast<cudaGraph_t>(state);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long) {
+  STANDIN_CALL;
+  auto* state = Born(new GraphState(*reinterpret_cast<GraphState*>(graph)), "executable graph");
+  *executable = reinterpret_cast<cudaGraphExec_t>(state);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t) {
+  STANDIN_CALL;
+  reinterpret_cast<GraphState*>(executable)->uploaded = true;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  STANDIN_CALL;
+  const auto* state = reinterpret_cast<GraphState*>(executable);
+  if (!state->uploaded) Violate("a graph is uploaded within a timed span");
+  for (const Command& command : state->commands) Of(stream).Put(command);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  STANDIN_CALL;
+  if (Dies(graph, "graph")) delete reinterpret_cast<GraphState*>(graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  STANDIN_CALL;
+  if (Dies(executable, "executable graph")) delete reinterpret_cast<GraphState*>(executable);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  STANDIN_CALL;
+  *event = reinterpret_cast<cudaEvent_t>(Born(new EventState, "event"));
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  STANDIN_CALL;
+  if (Dies(event, "event")) delete reinterpret_cast<EventState*>(event);
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  STANDIN_CALL;
+  auto* state = reinterpret_cast<EventState*>(event);
+  state->recorded = false;
+  Of(stream).Put([state](StreamState& own) {
+    state->recorded = true;
+    state->at_s = own.time_s;
+    return true;
+  });
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
+  STANDIN_CALL;
+  const auto* first = reinterpret_cast<EventState*>(begin);
+  const auto* second = reinterpret_cast<EventState*>(end);
+  if (!first->recorded || !second->recorded) return cudaErrorNotReady;
+  *ms = static_cast<float>((second->at_s - first->at_s) * 1e3);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  STANDIN_CALL;
+  RequireDevice(kind == cudaMemcpyHostToDevice ? to : from, bytes, "one end of a copy");
+  if (IsDevice(kind == cudaMemcpyHostToDevice ? from : to, bytes) && bytes > 0) {
+    Violate("the host's end of a copy lies on a device");
+  }
+  Of(stream).Put([=](StreamState&) {
+    std::memcpy(to, from, bytes);
+    return true;
+  });
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
+  STANDIN_CALL;
+  RequireDevice(memory, bytes, "what is set");
+  Of(stream).Put([=](StreamState&) {
+    std::memset(memory, value, bytes);
+    return true;
+  });
+  return cudaSuccess;
+}
+
+ncclResult_t ncclGetVersion(int* version) {
+  *version = NCCL_VERSION_CODE;
+  return ncclSuccess;
+}
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  STANDIN_CALL;
+  std::memset(id->internal, 0, sizeof(id->internal));
+  std::strcpy(id->internal, ("clique " + std::to_string(++ids)).c_str());
+  return ncclSuccess;
+}
+ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank,
+                                    ncclConfig_t* config) {
+  STANDIN_CALL;
+  if (config->magic != 0xcafebeef || config->blocking != 0) Violate("a configuration of no use");
+  std::shared_ptr<Clique>& clique = cliques[id.internal];
+  if (!clique) clique = std::make_shared<Clique>(ranks);
+  if (clique->size != ranks || rank >= ranks) return ncclInvalidArgument;
+  ++clique->joined;
+  *comm = reinterpret_cast<ncclComm_t>(
+      Born(new Comm{.clique = clique, .rank = rank, .device = current_device}, "communicator"));
+  return ncclInProgress;
+}
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
+  STANDIN_CALL;
+  const Clique& clique = *Of(comm).clique;
+  *error = clique.joined < clique.size ? ncclInProgress : clique.error;
+  return ncclSuccess;
+}
+ncclResult_t ncclCommFinalize(ncclComm_t) {
+  STANDIN_CALL;
+  return ncclSuccess;
+}
+ncclResult_t ncclCommDestroy(ncclComm_t comm) {
+  STANDIN_CALL;
+  if (!Of(comm).registrations.empty()) Violate("a communicator ended before its registrations");
+  if (Dies(comm, "communicator")) delete &Of(comm);
+  return ncclSuccess;
+}
+ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  STANDIN_CALL;
+  Of(comm).clique->error = ncclRemoteError;  // the other ranks hear of it
+  for (void* registration : Of(comm).registrations) {
+    alive.erase(registration);
+    delete static_cast<char*>(registration);
+  }
+  if (Dies(comm, "communicator")) delete &Of(comm);
+  return ncclSuccess;
+}
+const char* ncclGetErrorString(ncclResult_t result) {
+  return result == ncclRemoteError ? "remote process exited or there was a network error"
+                                   : "some NCCL error";
+}
+const char* ncclGetLastError(ncclComm_t) { return ""; }
+
+ncclResult_t ncclMemAlloc(void** memory, std::size_t bytes) {
+  STANDIN_CALL;
+  *memory = Born(new char[bytes], "memory");
+  std::memset(*memory, 0x5a, bytes);
+  memory_bytes[*memory] = bytes;
+  return ncclSuccess;
+}
+ncclResult_t ncclMemFree(void* memory) {
+  STANDIN_CALL;
+  if (!Dies(memory, "memory")) return ncclInvalidArgument;
+  memory_bytes.erase(memory);
+  delete[] static_cast<char*>(memory);
+  return ncclSuccess;
+}
+ncclResult_t ncclCommRegister(const ncclComm_t comm, void* memory, std::size_t bytes,
+                              void** handle) {
+  STANDIN_CALL;
+  RequireDevice(memory, bytes, "what is registered");
+  *handle = Born(new char, "registration");
+  Of(comm).registrations.insert(*handle);
+  return ncclSuccess;
+}
+ncclResult_t ncclCommDeregister(const ncclComm_t comm, void* handle) {
+  STANDIN_CALL;
+  if (Dies(handle, "registration")) delete static_cast<char*>(handle);
+  Of(comm).registrations.erase(handle);
+  return ncclSuccess;
+}
+ncclResult_t ncclCommWindowRegister(ncclComm_t comm, void* memory, std::size_t bytes,
+                                    ncclWindow_t* window, int flags) {
+  STANDIN_CALL;
+  RequireDevice(memory, bytes, "a window");
+  if (flags != NCCL_WIN_COLL_SYMMETRIC) Violate("a window that isn't symmetric");
+  if (bytes % NCCL_WIN_REQUIRED_ALIGNMENT != 0) Violate("a window off its grain");
+  char* handle = Born(new char, "window");
+  Of(comm).registrations.insert(handle);
+  *window = reinterpret_cast<ncclWindow_t>(handle);
+  return ncclSuccess;
+}
+ncclResult_t ncclCommWindowDeregister(ncclComm_t comm, ncclWindow_t window) {
+  STANDIN_CALL;
+  if (Dies(window, "window")) delete reinterpret_cast<char*>(window);
+  Of(comm).registrations.erase(window);
+  return ncclSuccess;
+}
+
+ncclResult_t ncclGroupStart() {
+  STANDIN_CALL;
+  ++group.depth;
+  return ncclSuccess;
+}
+ncclResult_t ncclGroupEnd() {
+  STANDIN_CALL;
+  if (group.depth == 0) Violate("the end of a group that never began");
+  if (--group.depth > 0) return ncclSuccess;
+  Group ended = std::exchange(group, {});
+  if (ended.comm == nullptr) return ncclSuccess;
+  ended.call.operation = "group";
+  return Enqueue(ended.comm, ended.stream, std::move(ended.call));
+}
+ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, int peer,
+                      ncclComm_t comm, cudaStream_t stream) {
+  STANDIN_CALL;
+  RequireDevice(from, count * TypeOf(type).bytes, "what is sent");
+  if (group.depth == 0) Violate("a send outside a group waits for ever");
+  group.comm = comm;
+  group.stream = stream;
+  group.call.sends.push_back({peer, static_cast<const std::byte*>(from), nullptr, count, type});
+  return ncclSuccess;
+}
+ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
+  STANDIN_CALL;
+  RequireDevice(to, count * TypeOf(type).bytes, "where something is received");
+  if (group.depth == 0) Violate("a receive outside a group waits for ever");
+  group.comm = comm;
+  group.stream = stream;
+  group.call.receives.push_back({peer, nullptr, static_cast<std::byte*>(to), count, type});
+  return ncclSuccess;
+}
+ncclResult_t ncclAllReduce(const void* input, void* output, std::size_t count, ncclDataType_t type,
+                           ncclRedOp_t redop, ncclComm_t comm, cudaStream_t stream) {
+  STANDIN_CALL;
+  return Collective("all_reduce", input, output, count, count, count, type, redop, 0, comm, stream);
+}
+ncclResult_t ncclReduce(const void* input, void* output, std::size_t count, ncclDataType_t type,
+                        ncclRedOp_t redop, int root, ncclComm_t comm, cudaStream_t stream) {
+  STANDIN_CALL;
+  return Collective("reduce", input, output, count, Of(comm).rank == root ? count : 0, count, type,
+                    redop, root, comm, stream);
+}
+ncclResult_t ncclBroadcast(const void* input, void* output, std::size_t count, ncclDataType_t type,
+                           int root, ncclComm_t comm, cudaStream_t stream) {
+  STANDIN_CALL;
+  return Collective("broadcast", input, output, Of(comm).rank == root ? count : 0, count, count,
+                    type, ncclSum, root, comm, stream);
+}
+ncclResult_t ncclAllGather(const void* input, void* output, std::size_t count, ncclDataType_t type,
+                           ncclComm_t comm, cudaStream_t stream) {
+  STANDIN_CALL;
+  return Collective("all_gather", input, output, count,
+                    count * static_cast<std::size_t>(Of(comm).clique->size), count, type, ncclSum,
+                    0, comm, stream);
+}
+ncclResult_t ncclReduceScatter(const void* input, void* output, std::size_t count,
+                               ncclDataType_t type, ncclRedOp_t redop, ncclComm_t comm,
+                               cudaStream_t stream) {
+  STANDIN_CALL;
+  return Collective("reduce_scatter", input, output,
+                    count * static_cast<std::size_t>(Of(comm).clique->size), count, count, type,
+                    redop, 0, comm, stream);
+}
+
+}  // extern "C"
