@@ -170,6 +170,14 @@ class Jobs {
     return std::nullopt;
   }
 
+  std::vector<Whereabouts> WhereaboutsOf(int ranks) {
+    if (own_) return assay::WhereaboutsOf(*own_);
+    if (const std::optional<Skipped> missing = Missing()) {
+      throw Error(fmt::format("{}; try: {}", missing->reason, missing->remedy));
+    }
+    return assay::WhereaboutsOf(*Launched(*FindProgram("mpirun"), ranks));
+  }
+
   // `name` is the probe's, for what is to be typed instead.
   Prepared Prepare(const std::string& name, const std::string& library,
                    const Collective& collective, int ranks, int nodes, std::uint64_t seed) {
@@ -303,7 +311,9 @@ std::vector<Case> FabricCases(const std::shared_ptr<Jobs>& jobs, const Setup& se
 
 }  // namespace
 
-std::vector<Probe> Probes(const Setup& setup) {
+std::vector<Probe> Probes(const Setup& setup) { return Open(setup).probes; }
+
+Door Open(const Setup& setup) {
   const auto jobs = std::make_shared<Jobs>(setup);
   const auto there = static_cast<std::int64_t>(jobs->Nodes().size());
   std::vector<Probe> probes;
@@ -327,7 +337,8 @@ std::vector<Probe> Probes(const Setup& setup) {
                     {"nodes", jobs->NodeCount()}},
        .unfold = [jobs, setup](const Params& params) { return FabricCases(jobs, setup, params); },
        .missing = [jobs] { return jobs->Missing(); }});
-  return probes;
+  return {.probes = std::move(probes),
+          .whereabouts = [jobs](int ranks) { return jobs->WhereaboutsOf(ranks); }};
 }
 
 std::map<std::string, std::string> Software(const Setup& setup) {

@@ -1,6 +1,8 @@
 // All that the rest of the program sees of several ranks together.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,9 +14,27 @@
 
 namespace assay::collectives {
 
-// all_reduce. Where setup.ranks has several, these run it; otherwise ranks are launched when the
-// first case needs them, serve all cases with as many ranks, and end with the last copy of the
-// probe. setup.modules and setup.ranks must outlive it.
+// Where a rank is.
+struct Whereabouts {
+  int node = 0;
+  std::int64_t pid = 0;
+  int processor = 0;      // that it ran on when asked
+  std::string host = {};  // the node's name, for the terminal alone
+};
+
+// What is measured, and by whom.
+struct Door {
+  std::vector<Probe> probes = {};
+  // Of the ranks that run cases with that many ranks, which are launched if none are there yet.
+  // Throws Error where none can be.
+  std::function<std::vector<Whereabouts>(int ranks)> whereabouts = {};
+};
+
+// One probe an operation. Where setup.ranks has several, these run it; otherwise ranks are launched
+// when the first case needs them, serve all cases with as many ranks, and end with the last copy of
+// the door. setup.modules and setup.ranks must outlive it.
+Door Open(const Setup& setup);
+// The probes alone.
 std::vector<Probe> Probes(const Setup& setup);
 
 std::map<std::string, std::string> Software(const Setup& setup);

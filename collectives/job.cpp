@@ -1,6 +1,8 @@
 #include "collectives/job.h"
 
 #include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <exception>
@@ -152,6 +154,13 @@ class JobWorkload : public Workload {
   Facts facts_;
 };
 
+// Of this process: "PID PROCESSOR HOST".
+std::string Whereabouts() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  return fmt::format("{} {} {}", getpid(), sched_getcpu(), OneField(host));
+}
+
 class OwnJob : public Job {
  public:
   OwnJob(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries)
@@ -182,6 +191,21 @@ std::vector<int> NodesOf(Job& job) {
   return nodes;
 }
 
+std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job) {
+  const std::vector<int> nodes = NodesOf(job);
+  std::vector<collectives::Whereabouts> all;
+  std::istringstream fields(job.Ask("who"));
+  for (std::string field; std::getline(fields, field, '\t');) {
+    std::istringstream words(field);
+    collectives::Whereabouts& one = all.emplace_back();
+    words >> one.pid >> one.processor >> std::ws;
+    std::getline(words, one.host);
+  }
+  if (all.size() != nodes.size()) throw Error("the ranks did not say where they are");
+  for (std::size_t rank = 0; rank < all.size(); ++rank) all[rank].node = nodes[rank];
+  return all;
+}
+
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
                    const Collective& collective, std::uint64_t seed, const Facts& facts) {
   std::string answer = job->Ask(fmt::format("prepare {} {} {}", library, seed, ToText(collective)));
@@ -203,6 +227,15 @@ std::string Worker::Obey(const std::string& command) {
     std::string answer = "ok";
     for (const std::string& node : ranks_.Gather(std::to_string(ranks_.Node()))) {
       answer += " " + node;
+    }
+    return answer;
+  }
+  if (verb == "who") {
+    std::string answer = "ok";
+    char before = ' ';
+    for (const std::string& one : ranks_.Gather(Whereabouts())) {
+      answer += before + one;
+      before = '\t';
     }
     return answer;
   }

@@ -4,6 +4,7 @@
 // rank 0 of a job that a launcher started.
 //
 //   hello                                              ok NODE_OF_RANK_0 NODE_OF_RANK_1 …
+//   who                                                ok PID PROCESSOR HOST<tab>PID … by rank
 //   prepare LIBRARY SEED COLLECTIVE (by ToText)        ok | skipped REASON<tab>REMEDY
 //   run ITERATIONS                                     ok SECONDS SECONDS_OF_RANK_0 …
 //   verify                                             ok CHECKED WRONG MAX_ERROR TOLERANCE
@@ -20,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "collectives/collectives.h"
 #include "collectives/library.h"
 #include "runner/probe.h"
 #include "runner/ranks.h"
@@ -40,6 +42,8 @@ std::string TakeAnswer(std::string answer);
 
 // The node of each rank.
 std::vector<int> NodesOf(Job& job);
+// Where each rank is.
+std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job);
 
 // A Workload of which every call is a command to the job. `facts` are added to what the ranks say.
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,

@@ -177,6 +177,23 @@ std::optional<double> BusBandwidth(const Record& record) {
   return algorithm->value * *factor;
 }
 
+std::optional<Wire> WireRate(const Record& record) {
+  const std::optional<double> bus = BusBandwidth(record);
+  const auto nodes = static_cast<double>(Integer(record.params, "nodes").value_or(1));
+  const auto ranks = static_cast<double>(Integer(record.params, "ranks").value_or(0));
+  if (!bus) return std::nullopt;
+  if (nodes < 2 || ranks < 2) return Wire{.bytes_per_s = *bus, .model = "ring"};
+  const double per_node = ranks / nodes;
+  double share = (nodes - 1) / (ranks - 1);  // all_reduce, all_gather, reduce_scatter
+  if (record.probe == "broadcast" || record.probe == "reduce") share = 1 / per_node;
+  if (record.probe == "sendrecv") share = 1;
+  if (record.probe == "alltoall" || record.probe == "alltoallv" || record.probe == "gather" ||
+      record.probe == "scatter") {
+    share = (ranks - per_node) / (ranks - 1);
+  }
+  return Wire{.bytes_per_s = *bus * share, .model = "hierarchical"};
+}
+
 std::vector<double> LogRoundTimes(const Record& record) {
   std::vector<double> logs;
   for (const Visit& visit : record.rounds) {

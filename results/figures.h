@@ -47,6 +47,15 @@ std::optional<Rate> StableSpeed(const Record& record);
 std::optional<double> BusFactor(std::string_view operation, std::int64_t ranks);
 // In B/s; ranks by the param of that name.
 std::optional<double> BusBandwidth(const Record& record);
+// What the busiest link of a rank carries, B/s, if the operation moves as few bytes over it as the
+// model's algorithm: "ring", a flat ring of all ranks, on one node; "hierarchical" on several,
+// first within each node and then between nodes, each rank over its own share of the node's network
+// (docs/collectives.md derives both). Nothing where there is no bus bandwidth.
+struct Wire {
+  double bytes_per_s = 0;
+  std::string model = {};
+};
+std::optional<Wire> WireRate(const Record& record);
 // One value a round: log of the median batch time of that round. The units of inference of one run.
 std::vector<double> LogRoundTimes(const Record& record);
 // The interval of the speed, relative: what stands behind "±1.2 % (5 rounds, this run)".

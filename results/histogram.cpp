@@ -1,9 +1,32 @@
 #include "results/histogram.h"
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 
 namespace assay {
+
+namespace {
+
+// The highest bucket there is: results/run.h keeps nanoseconds in 63 bits.
+constexpr std::int64_t kMostBucket = 64 * (62 - 5) + 127 - 64;
+
+// Files are from outside: counts and buckets that no histogram has make it none of ours.
+bool IsOurs(const Histogram& histogram) {
+  return histogram.scheme == "loglin64" && !histogram.counts.empty() &&
+         std::all_of(histogram.counts.begin(), histogram.counts.end(), [](const auto& entry) {
+           return entry.first >= 0 && entry.first <= kMostBucket && entry.second > 0;
+         });
+}
+
+double MiddleSeconds(std::int64_t bucket) {
+  const auto low = static_cast<double>(LatencyBucketFloor(bucket));
+  const double width = bucket < 128 ? 1 : static_cast<double>(std::int64_t{1} << (bucket / 64 - 1));
+  return (low + (width - 1) / 2) * 1e-9;
+}
+
+}  // namespace
 
 std::int64_t LatencyBucket(std::int64_t ns) {
   if (ns < 64) return ns;
@@ -15,6 +38,40 @@ std::int64_t LatencyBucketFloor(std::int64_t bucket) {
   if (bucket < 64) return bucket;
   const std::int64_t octave = bucket / 64 + 5;
   return (64 + bucket % 64) << (octave - 6);
+}
+
+std::optional<LatencySummary> SummaryOf(const Histogram& histogram) {
+  LatencySummary summary;
+  double sum = 0;
+  double squares = 0;
+  if (!IsOurs(histogram)) return std::nullopt;
+  for (const auto& [bucket, count] : histogram.counts) {
+    const double seconds = MiddleSeconds(bucket);
+    const auto times = static_cast<double>(count);
+    if (summary.count == 0) summary.min_s = seconds;
+    summary.max_s = seconds;
+    summary.count += count;
+    sum += times * seconds;
+    squares += times * seconds * seconds;
+  }
+  const auto count = static_cast<double>(summary.count);
+  summary.mean_s = sum / count;
+  summary.deviation_s = std::sqrt(std::max(0.0, squares / count - summary.mean_s * summary.mean_s));
+  return summary;
+}
+
+std::optional<double> LatencyPercentile(const Histogram& histogram, double p) {
+  if (!IsOurs(histogram)) return std::nullopt;
+  std::int64_t total = 0;
+  for (const auto& [bucket, count] : histogram.counts) total += count;
+  const auto rank =
+      std::max<std::int64_t>(1, std::llround(std::ceil(p * static_cast<double>(total))));
+  std::int64_t seen = 0;
+  for (const auto& [bucket, count] : histogram.counts) {
+    seen += count;
+    if (seen >= rank) return MiddleSeconds(bucket);
+  }
+  return MiddleSeconds(histogram.counts.back().first);
 }
 
 LatencyHistogram::LatencyHistogram()

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "results/run.h"
@@ -14,6 +15,19 @@ namespace assay {
 std::int64_t LatencyBucket(std::int64_t ns);
 // The least value of a bucket.
 std::int64_t LatencyBucketFloor(std::int64_t bucket);
+
+// What a histogram tells of its values, each taken as the middle of its bucket. Nothing where it is
+// empty or of another scheme.
+struct LatencySummary {
+  std::int64_t count = 0;
+  double min_s = 0;
+  double max_s = 0;
+  double mean_s = 0;
+  double deviation_s = 0;  // of the population
+};
+std::optional<LatencySummary> SummaryOf(const Histogram& histogram);
+// Nearest rank, p in [0, 1].
+std::optional<double> LatencyPercentile(const Histogram& histogram, double p);
 
 class LatencyHistogram {
  public:

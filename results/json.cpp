@@ -695,6 +695,7 @@ std::vector<double> RoundSpeeds(const Record& record) {
 Json FiguresOf(const Run& run, const Record& record, const std::optional<double>& usd_per_hour) {
   const std::optional<Rate> speed = Speed(record);
   const std::optional<Rate> stable = StableSpeed(record);
+  const std::optional<Wire> wire = WireRate(record);
   return {{"probe", record.probe},
           {"case", CaseLabel(record.probe, record.params)},
           {"key", MatchKey(record)},
@@ -713,6 +714,8 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"interval", ToJson(SpeedInterval(record))},
           {"of_here", Writer::ToJson(OfHere(record))},
           {"busbw", Writer::ToJson(BusBandwidth(record))},
+          {"wire_gbs", wire ? Json(wire->bytes_per_s / 1e9) : Json(nullptr)},
+          {"wire_model", wire ? Json(wire->model) : Json(nullptr)},
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
           {"node", ToJson(NodeFigureOf(run, record))},
           {"used", Writer::ToJson(PartUsed(run, DeviceKind(record)))},
@@ -754,6 +757,8 @@ Record RecordFromJson(std::string_view text, const std::string& source) {
   Reader(json, "", source).Get(record, {});
   return record;
 }
+
+std::string JsonText(std::string_view text) { return Dump(Json(text)); }
 
 std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
                           const std::string& name) {

@@ -22,6 +22,9 @@ Run RunFromJson(std::string_view text, const std::string& source);
 std::string RecordToJson(const Record& record);
 Record RecordFromJson(std::string_view text, const std::string& source);
 
+// A text as JSON has it, quotes included.
+std::string JsonText(std::string_view text);
+
 // What is printed, at full precision: every figure of results/METRICS.md by the name it has there.
 // `name` is what the run is called in a page; empty elsewhere.
 std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "results/error.h"
+#include "results/figures.h"
 #include "results/text.h"
 
 namespace assay {
@@ -21,6 +22,7 @@ usage: assay COMMAND [OPTIONS]
 
 commands:
   run      measure this machine and write one result file
+  coll     measure a collective, with the flags and columns of nccl-tests
   list     show the probes, backends and modules, and what can run here
   env      show this machine, its identity, and what may make it noisy
   compare  compare results, case by case, in speed and in work per dollar
@@ -31,6 +33,7 @@ examples:
   assay run                              all that can run here, two minutes
   assay run gemm memory --rounds 5       two probes, five rounds
   assay run gemm --set m=1,16 --dtype bf16   your own shapes
+  assay coll all_reduce -b 8 -e 64M -f 2     as nccl-tests would
   assay compare aws.json gcp.json        what differs, and what it costs
   assay compare --a old*.json --b new*.json --fail-slower 3%   for CI
   assay report *.json --out report.html
@@ -41,6 +44,40 @@ examples:
 exit status: 0 all well; 1 measured, but something failed, was wrong, or is
 slower than allowed; 2 could not do what was asked; 3 a watchdog expired;
 130 interrupted (what was measured until then is in the file)
+)";
+
+constexpr const char* kCollHelp =
+    R"(Measures a collective with the flags and columns of nccl-tests 2.19.6, and ours to the right.
+Usage: assay coll OP [OPTIONS]     OP: all_reduce all_gather reduce_scatter broadcast reduce alltoall
+                                       alltoallv gather scatter sendrecv barrier
+       mpirun -np N assay coll OP [OPTIONS]     without a launcher, assay starts the ranks itself
+A link to assay named OP_perf takes the same arguments. Under that name, or with -n, -w or -N, each
+size is run exactly that often, in order; otherwise in rounds of random order, as 'assay run' does.
+
+Sizes (K, M and G are binary):
+  -b, --minbytes N [32M]     -e, --maxbytes N [32M]     -i, --stepbytes N [1M]    -f, --stepfactor N
+      --sizes latency|train|peak|N,N,...     8 to 64K; 1M to 1G; 1G to 16G; or a list
+                                             [with none of these: 8 to 128M by 4; OP_perf: 32M]
+What is done:
+  -d, --datatype T|all [float]   -o, --op sum|prod|min|max|avg|all [sum]   -r, --root N|all|-1 [0]
+  -n, --iters N [20]   -w, --warmup_iters N [1]   -m, --agg_iters N [1]   -N, --run_cycles N [1; 0: on]
+  -c, --check N [1]    -z, --blocking 0|1|2|3 [0]   -a, --average 0|1|2|3 [1: mean of the ranks]
+      --mode latency|throughput|both         each operation alone, or back to back [latency; -z]
+      --cold                                 buffers take turns over three times the cache
+      --backend mpi,...  --algo NAME [auto]  library and its algorithm
+      --ranks N [2]                          where no launcher started any
+      --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
+What is told:
+      --format table|nccl|csv|json   nccl: nccl-tests' columns alone [table]
+  -C, --report_cputime 0|1   -S, --report_timestamps 0|1   -I, --per_iter_timing 0|1   -M, --memory 0|1
+  -J, --output_file FILE     nccl-tests' JSON      --out FILE   our result file [PROVIDER-INSTANCE-UTC.json]
+      --report FILE   --json   -q, --quiet   --keep-ids   --keep-price      as of 'assay run'
+      --price USD  --max-cost USD  --provider  --instance  --region  --purchase  --no-metadata
+Taken as they are, and answered with a '#' line where they mean nothing here:
+  -t, --nthreads  -g, --ngpus  -p, --parallel_init  -y, --stream_null  -T, --timeout  -G, --cudagraph
+  -R, --local_register  -x, --cta_policy  -D, --device_implementation  -V, --device_cta_count
+  -u, --unalign  -K, --per_iter_skip
+Environment: NCCL_TESTS_MIN_BW GB/s, exit status 1 where the average busbw is 10 % under it.
 )";
 
 // One column for all help texts.
@@ -66,6 +103,94 @@ void AddPricing(CLI::App& app, PricingFlags& flags) {
   app.add_option("--price", flags.price_usd_per_hour, "USD per node-hour, for every file")
       ->option_text("USD")
       ->check(CLI::PositiveNumber);
+}
+
+// What `run` and `coll` have in common.
+void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
+  app.add_option("--backend", run.backends, "onednn, native, …")
+      ->option_text("B[,B...]")
+      ->delimiter(',');
+  app.add_option("--rounds", run.rounds, "visits of each case [the suite's]")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--seed", run.seed, "of inputs and order [random]")->option_text("N");
+  app.add_option("--ci", ci, "go on until intervals are this narrow")->option_text("PCT");
+  app.add_option("--max-seconds", run.max_seconds, "per case, over all rounds [the suite's]")
+      ->option_text("S")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-cost", run.max_cost_usd, "stop when the run has cost this much")
+      ->option_text("USD")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--out", run.out, "result file [PROVIDER-INSTANCE-UTC.json]")->option_text("FILE");
+  app.add_option("--gbench-out", run.gbench_out, "also Google Benchmark's JSON")
+      ->option_text("FILE");
+  app.add_option("--report", run.report, "also write the HTML page")->option_text("FILE");
+  app.add_flag("--json", run.json, "figures as JSON on stdout instead of the table");
+  app.add_flag("-q,--quiet", run.quiet, "results and errors only");
+  app.add_flag("--keep-ids", run.keep_ids, "keep host and instance ids in the file");
+  app.add_flag("--keep-price", run.keep_price, "keep a typed price in the file");
+  AddIdentity(app, run.identity);
+  app.add_option("--price", run.price_usd_per_hour, "USD per node-hour, over any listed one")
+      ->option_text("USD")
+      ->check(CLI::PositiveNumber);
+}
+
+// Options of `coll` whose text is turned into numbers once parsing is over.
+struct CollTexts {
+  std::string minbytes = {};
+  std::string maxbytes = {};
+  std::string stepbytes = {};
+};
+
+// The help text is kCollHelp, where it fits a screen.
+void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci) {
+  constexpr std::int64_t kMost = 1'000'000'000;
+  app.add_option("OP", coll.operation)->required();
+  app.add_option("--program", coll.program)->group("");
+  app.add_option("-b,--minbytes", texts.minbytes);
+  app.add_option("-e,--maxbytes", texts.maxbytes);
+  app.add_option("-i,--stepbytes", texts.stepbytes);
+  app.add_option("-f,--stepfactor", coll.stepfactor)->check(CLI::Range(std::int64_t{0}, kMost));
+  app.add_option("-n,--iters", coll.iters)->check(CLI::Range(std::int64_t{1}, kMost));
+  app.add_option("-w,--warmup_iters", coll.warmup_iters)->check(CLI::Range(std::int64_t{0}, kMost));
+  app.add_option("-m,--agg_iters", coll.agg_iters)->check(CLI::Range(std::int64_t{1}, kMost));
+  app.add_option("-N,--run_cycles", coll.run_cycles)->check(CLI::Range(std::int64_t{0}, kMost));
+  app.add_option("-a,--average", coll.average)->check(CLI::Range(0, 3));
+  app.add_option("-c,--check", coll.check)->check(CLI::Range(0, 1000000));
+  app.add_option("-o,--op", coll.op);
+  app.add_option("-d,--datatype", coll.datatype);
+  app.add_option("-r,--root", coll.root);
+  app.add_option("-z,--blocking", coll.blocking)->check(CLI::Range(0, 3));
+  app.add_option("-t,--nthreads", coll.nthreads)->check(CLI::Range(1, 4096));
+  app.add_option("-g,--ngpus", coll.ngpus)->check(CLI::Range(1, 4096));
+  app.add_option("-p,--parallel_init", coll.parallel_init);
+  app.add_option("-y,--stream_null", coll.stream_null);
+  app.add_option("-T,--timeout", coll.timeout)->check(CLI::Range(0, 1000000));
+  app.add_option("-G,--cudagraph", coll.cudagraph);
+  app.add_option("-C,--report_cputime", coll.report_cputime)->check(CLI::Range(0, 1));
+  app.add_option("-S,--report_timestamps", coll.report_timestamps)->check(CLI::Range(0, 1));
+  app.add_option("-J,--output_file", coll.output_file);
+  app.add_option("-R,--local_register", coll.local_register)->check(CLI::Range(0, 2));
+  app.add_option("-x,--cta_policy", coll.cta_policy);
+  app.add_option("-D,--device_implementation", coll.device_implementation);
+  app.add_option("-V,--device_cta_count", coll.device_cta_count);
+  app.add_option("-M,--memory", coll.memory);
+  app.add_option("-u,--unalign", coll.unalign);
+  app.add_option("-I,--per_iter_timing", coll.per_iter_timing)->check(CLI::Range(0, 1));
+  app.add_option("-K,--per_iter_skip", coll.per_iter_skip);
+  app.add_option("--sizes", coll.sizes);
+  app.add_option("--mode", coll.mode)->check(CLI::IsMember({"latency", "throughput", "both"}));
+  app.add_option("--algo", coll.algo);
+  app.add_option("--ranks", coll.ranks)->check(CLI::Range(1, 65536));
+  app.add_flag("--cold", coll.cold);
+  app.add_option("--format", coll.format)->check(CLI::IsMember({"table", "nccl", "csv", "json"}));
+  AddMeasuring(app, coll.run, ci);
+}
+
+void TakeTexts(const CollTexts& texts, CollOptions& coll) {
+  if (!texts.minbytes.empty()) coll.minbytes = ParseSize(texts.minbytes, "-b");
+  if (!texts.maxbytes.empty()) coll.maxbytes = ParseSize(texts.maxbytes, "-e");
+  if (!texts.stepbytes.empty()) coll.stepbytes = ParseSize(texts.stepbytes, "-i");
 }
 
 // Options whose text is a percentage, kept as text until parsing is over.
@@ -109,8 +234,37 @@ double ParsePercent(const std::string& text, const std::string& option) {
   return value / 100;
 }
 
-Command ParseArguments(const std::vector<std::string>& arguments) {
+std::int64_t ParseSize(const std::string& text, const std::string& option) {
+  double size = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, size);
+  const std::string unit(end, last);
+  if (unit == "K" || unit == "k") size *= 1024;
+  if (unit == "M" || unit == "m") size *= 1024 * 1024;
+  if (unit == "G" || unit == "g") size *= 1024 * 1024 * 1024;
+  constexpr double kMost = double{1LL << 50};
+  if (error != std::errc() || !(size >= 0 && size <= kMost) || unit.size() > 1 ||
+      unit.find_first_not_of("KkMmGg") != std::string::npos) {
+    throw Error(fmt::format("{} wants a size such as 8, 64K, 32M or 1G; got '{}'", option,
+                            Clean(text, 32)));
+  }
+  return static_cast<std::int64_t>(size);
+}
+
+Command ParseArguments(const std::vector<std::string>& given, const std::string& program) {
+  std::vector<std::string> arguments = given;
+  // nccl-tests' name of an operation's program: "all_reduce_perf".
+  const std::string called = program.substr(program.rfind('/') + 1);
+  constexpr std::string_view kSuffix = "_perf";
+  if (called.ends_with(kSuffix)) {
+    const std::string operation = called.substr(0, called.size() - kSuffix.size());
+    if (IsNetwork(operation)) {
+      arguments.insert(arguments.begin(), {"coll", operation, "--program", called});
+    }
+  }
   RunOptions run;
+  CollOptions coll;
+  CollTexts coll_texts;
   EnvOptions env;
   CompareCommand compare;
   ReportCommand report;
@@ -144,39 +298,15 @@ Command ParseArguments(const std::vector<std::string>& arguments) {
   run_app.add_option("--device", run.devices, "cpu, cuda:0, …")
       ->option_text("D[,D...]")
       ->delimiter(',');
-  run_app.add_option("--backend", run.backends, "onednn, native, …")
-      ->option_text("B[,B...]")
-      ->delimiter(',');
   run_app.add_option("--threads", run.threads, "of CPU cases [one per core]")
       ->option_text("N")
       ->check(CLI::Range(1, 4096));
-  run_app.add_option("--rounds", run.rounds, "visits of each case [the suite's]")
-      ->option_text("N")
-      ->check(CLI::Range(1, 1000));
-  run_app.add_option("--seed", run.seed, "of inputs and order [random]")->option_text("N");
-  run_app.add_option("--ci", percent.ci, "go on until intervals are this narrow")
-      ->option_text("PCT");
-  run_app.add_option("--max-seconds", run.max_seconds, "per case, over all rounds [the suite's]")
-      ->option_text("S")
-      ->check(CLI::PositiveNumber);
-  run_app.add_option("--max-cost", run.max_cost_usd, "stop when the run has cost this much")
-      ->option_text("USD")
-      ->check(CLI::PositiveNumber);
-  run_app.add_option("--out", run.out, "result file [PROVIDER-INSTANCE-UTC.json]")
-      ->option_text("FILE");
-  run_app.add_option("--gbench-out", run.gbench_out, "also Google Benchmark's JSON")
-      ->option_text("FILE");
-  run_app.add_option("--report", run.report, "also write the HTML page")->option_text("FILE");
-  run_app.add_flag("--json", run.json, "figures as JSON on stdout instead of the table");
-  run_app.add_flag("-q,--quiet", run.quiet, "results and errors only");
-  run_app.add_flag("--keep-ids", run.keep_ids, "keep host and instance ids in the file");
-  run_app.add_flag("--keep-price", run.keep_price, "keep a typed price in the file");
-  AddIdentity(run_app, run.identity);
-  run_app.add_option("--price", run.price_usd_per_hour, "USD per node-hour, over any listed one")
-      ->option_text("USD")
-      ->check(CLI::PositiveNumber);
+  AddMeasuring(run_app, run, percent.ci);
   run_app.add_option("--storage-path", run.storage_path, "folder for the storage probe's file")
       ->option_text("DIR [.]");
+
+  CLI::App& coll_app = add_command(app, "coll", "measure a collective as nccl-tests does");
+  AddColl(coll_app, coll, coll_texts, percent.ci);
 
   add_command(app, "list", "show the probes, backends and modules, and what can run here");
 
@@ -237,6 +367,7 @@ Command ParseArguments(const std::vector<std::string>& arguments) {
     app.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {
     const CLI::App* sub = app.get_subcommands().front();
+    if (sub == &coll_app) return PrintOnly{kCollHelp};
     std::string parents = "assay";
     if (!sub->get_subcommands().empty()) {
       parents += " " + sub->get_name();
@@ -255,6 +386,11 @@ Command ParseArguments(const std::vector<std::string>& arguments) {
   if (first == "run") {
     if (!percent.ci.empty()) run.ci = ParsePercent(percent.ci, "--ci");
     return run;
+  }
+  if (first == "coll") {
+    if (!percent.ci.empty()) coll.run.ci = ParsePercent(percent.ci, "--ci");
+    TakeTexts(coll_texts, coll);
+    return coll;
   }
   if (first == "list") return ListOptions{};
   if (first == "env") return env;

@@ -45,6 +45,55 @@ struct RunOptions {
   IdentityFlags identity = {};
 };
 
+// `assay coll`: a collective in the words of nccl-tests 2.19.6. What is absent wasn't given.
+struct CollOptions {
+  std::string operation = {};  // "all_reduce"
+  // The name that the program was started by, where that is nccl-tests' ("all_reduce_perf"): then
+  // it does as much as nccl-tests would.
+  std::string program = {};
+  // The flags of nccl-tests, by their long names; sizes in bytes.
+  std::optional<std::int64_t> minbytes = {};
+  std::optional<std::int64_t> maxbytes = {};
+  std::optional<std::int64_t> stepbytes = {};
+  std::optional<std::int64_t> stepfactor = {};
+  std::optional<std::int64_t> iters = {};
+  std::optional<std::int64_t> warmup_iters = {};
+  std::int64_t agg_iters = 1;
+  std::optional<std::int64_t> run_cycles = {};  // 0: until interrupted
+  std::optional<int> average = {};              // 0 rank 0, 1 mean, 2 least, 3 most of the ranks
+  int check = 1;
+  std::string op = "sum";
+  std::string datatype = "float";
+  std::string root = "0";
+  std::optional<int> blocking = {};
+  int nthreads = 1;
+  int ngpus = 1;
+  int parallel_init = 0;
+  int stream_null = 0;
+  int timeout = 0;  // s
+  int cudagraph = 0;
+  int report_cputime = 0;
+  int report_timestamps = 0;
+  std::string output_file = {};
+  int local_register = 0;
+  std::optional<int> cta_policy = {};
+  int device_implementation = 0;
+  std::optional<int> device_cta_count = {};
+  int memory = 0;
+  int unalign = 0;
+  int per_iter_timing = 0;
+  int per_iter_skip = 0;
+  // Ours.
+  std::string sizes = {};  // latency, train, peak, or sizes with commas between
+  std::string mode = {};   // latency, throughput, both
+  std::string algo = "auto";
+  std::optional<int> ranks = {};
+  bool cold = false;
+  std::string format = "table";  // table, nccl, csv, json
+  // Those that `assay run` has too.
+  RunOptions run = {};
+};
+
 struct ListOptions {};
 
 struct EnvOptions {
@@ -88,11 +137,18 @@ struct PrintOnly {
   std::string text = {};
 };
 
-using Command = std::variant<PrintOnly, RunOptions, ListOptions, EnvOptions, CompareCommand,
-                             ReportCommand, PriceCommand>;
+using Command = std::variant<PrintOnly, RunOptions, CollOptions, ListOptions, EnvOptions,
+                             CompareCommand, ReportCommand, PriceCommand>;
 
 // Throws Error for anything that isn't understood, with the nearest right word where there is one.
-Command ParseArguments(const std::vector<std::string>& arguments);
+// `program` is how the program was called: under nccl-tests' names (a link all_reduce_perf) it
+// takes nccl-tests' arguments.
+Command ParseArguments(const std::vector<std::string>& arguments,
+                       const std::string& program = "assay");
+
+// "8", "1.5K", "32M", "1G": binary, as nccl-tests reads them. Throws Error naming `option` for
+// anything else.
+std::int64_t ParseSize(const std::string& text, const std::string& option);
 
 // "1%" and "1" are both 0.01. Throws Error naming `option` unless 0 < value <= 100.
 double ParsePercent(const std::string& text, const std::string& option);

@@ -22,6 +22,7 @@
 #include "results/run_file.h"
 #include "results/tables.h"
 #include "results/text.h"
+#include "runner/coll.h"
 #include "runner/console.h"
 #include "runner/machine.h"
 #include "runner/measure.h"
@@ -218,6 +219,7 @@ int Execute(const Command& command) {
       return kAllWell;
     }
     int operator()(const RunOptions& options) const { return RunThisMachine(options); }
+    int operator()(const CollOptions& options) const { return RunColl(options); }
     int operator()(const ListOptions&) const { return List(); }
     int operator()(const EnvOptions& options) const { return Env(options); }
     int operator()(const CompareCommand& options) const { return CompareFiles(options); }

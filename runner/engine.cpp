@@ -392,7 +392,9 @@ class Engine {
     const auto round_number = static_cast<std::uint64_t>(round);
     const int total = static_cast<int>(cases_.size()) * options_.rounds;
     int order = 0;
-    for (const std::size_t index : ShuffledOrder(active, RandomAt(options_.seed, round_number))) {
+    const std::vector<std::size_t> ordered =
+        options_.fixed ? active : ShuffledOrder(active, RandomAt(options_.seed, round_number));
+    for (const std::size_t index : ordered) {
       if (options_.stop) stopped_ = options_.stop();
       if (stopped_) return;
       observer_.VisitBegins(cases_[index], round, done_, std::max(total, done_ + 1));
@@ -429,6 +431,7 @@ class Engine {
             .least_batch = cases_[index].least_batch,
             .min_time = options_.min_visit,
             .budget = left / (MostRounds(options_) - round + 1),
+            .fixed = options_.fixed,
             .stop = options_.stop,
             .now = options_.now};
   }
@@ -484,6 +487,7 @@ double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& opti
   const double visits =
       static_cast<double>(Matching(cases, options.filter).size()) * options.rounds;
   // Warm-up takes up to a quarter beside the samples.
+  if (options.fixed) return visits * kVisitOverhead.count();
   const Seconds share = options.max_case / std::max(options.rounds, 1);
   return visits * (std::min(share, options.min_visit * 1.25) + kVisitOverhead).count();
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runner/probe.h"
+#include "runner/sampler.h"
 
 namespace assay {
 
@@ -26,6 +27,8 @@ struct EngineOptions {
   // How long the samples of a visit last, at least, unless its share runs out: several periods of
   // what takes time away in slices (a container's CPU quota and a block-device cap: 0.1 s).
   Seconds min_visit = Seconds(0.5);
+  // Each visit is that many iterations instead, and each round goes through the cases in order.
+  std::optional<FixedCount> fixed = {};
   std::string filter = {};      // POSIX extended regular expression on case names; empty: all
   std::string gbench_out = {};  // file for Google Benchmark's own JSON; empty: none
   // Asked between batches: a reason to end now ("interrupted", "cost"), or nothing.

@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
       std::fputs(assay::VersionText().c_str(), stdout);
       return 0;
     }
-    return assay::Execute(assay::ParseArguments(arguments));
+    return assay::Execute(assay::ParseArguments(arguments, argv[0]));
   } catch (const assay::Error& error) {
     std::fprintf(stderr, "assay: %s\n", error.what());
   } catch (const std::exception& error) {

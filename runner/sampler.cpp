@@ -58,7 +58,7 @@ class Sampler {
       : workload_(workload), options_(options) {}
 
   Sampled Run(const Batch& first) {
-    const std::int64_t iterations = WarmUp(first);
+    const std::int64_t iterations = options_.fixed ? WarmUpFixed() : WarmUp(first);
     const std::map<std::string, Histogram> before = workload_.Histograms();
     if (!sampled_.stopped) TakeSamples(iterations);
     sampled_.histograms = workload_.Histograms();
@@ -112,6 +112,11 @@ class Sampler {
     return NextIterations(last, options_);
   }
 
+  std::int64_t WarmUpFixed() {
+    if (!Stopped() && options_.fixed->warm_up > 0) Pay(options_.fixed->warm_up);
+    return options_.fixed->iterations;
+  }
+
   void TakeSamples(std::int64_t iterations) {
     sampled_.visit.batch = iterations;
     Seconds timed = {};
@@ -119,6 +124,7 @@ class Sampler {
       const Paid paid = Pay(iterations);
       Keep(paid);
       timed += paid.batch.time;
+      if (options_.fixed) break;
       const int samples = static_cast<int>(sampled_.visit.time_s.size());
       if (samples >= options_.min_samples && timed >= options_.min_time) break;
       const int least = paid.IterationCost() > options_.budget.count() ? 1 : 3;

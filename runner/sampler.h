@@ -12,11 +12,18 @@
 
 namespace assay {
 
+// So many iterations and no others: what is asked for where figures must be like another tool's.
+struct FixedCount {
+  std::int64_t warm_up = 1;      // not timed
+  std::int64_t iterations = 20;  // one batch, the only sample
+};
+
 struct SamplerOptions {
   int min_samples = 10;
   std::int64_t least_batch = 1;  // iterations
   Seconds min_time = {};         // the samples together last at least this long …
   Seconds budget = Seconds(1e9);  // … unless this runs out: first run, warm-up and samples together
+  std::optional<FixedCount> fixed = {};  // then nothing above counts
   // Asked before each batch: a reason to end now, or nothing.
   std::function<std::optional<std::string>()> stop = {};
   std::function<Seconds()> now = {};  // the host's clock; empty: a steady one

@@ -101,6 +101,23 @@ def bus_bandwidth(record):
     return speed(record) * (BUS_FACTORS[probe] or (n - 1) / n)
 
 
+def wire(record):
+    """GB/s on the busiest link of a rank, and by which model."""
+    bus, params = bus_bandwidth(record), record["params"]
+    if bus is None:
+        return None, None
+    n, k = params["ranks"], params.get("nodes", 1)
+    if k < 2 or n < 2:
+        return bus / 1e9, "ring"
+    g = n / k
+    share = {"broadcast": 1 / g, "reduce": 1 / g, "sendrecv": 1}.get(record["probe"])
+    if record["probe"] in ("alltoall", "alltoallv", "gather", "scatter"):
+        share = (n - g) / (n - 1)
+    elif share is None:
+        share = (k - 1) / (n - 1)
+    return bus * share / 1e9, "hierarchical"
+
+
 def costs(record, usd_per_hour):
     """(name, usd) in the order of the page's table."""
     seconds = mean_s(record)
@@ -657,6 +674,8 @@ def check_figures(check, printed, run):
             "mean_to_median": mean / median if median else None, "speed": speed(record),
             "unit": work(record)[1] if speed(record) else None, "of_here": of_here(record),
             "busbw": bus_bandwidth(record),
+            "wire_gbs": wire(record)[0],
+            "wire_model": wire(record)[1],
             "stable_speed": rate(record, statistics.median(stable)) if stable else None})
         if interval is None:
             check(f"{where} interval", case["interval"], None)

@@ -63,6 +63,103 @@ TEST(Cli, ABadValueNamesItsOption) {
   EXPECT_THAT(ErrorOf({"run", "--ci", "0"}), HasSubstr("--ci"));
 }
 
+TEST(Cli, CollTakesNcclTestsFlagsLongAndShort) {
+  const auto flags = std::get<CollOptions>(ParseArguments(
+      {"coll", "all_reduce", "-t", "1",    "-g", "2",      "-b", "8",  "-e", "128M", "-f",
+       "2",    "-n",         "50", "-w",   "5",  "-m",     "2",  "-p", "1",  "-c",   "0",
+       "-o",   "max",        "-d", "half", "-r", "-1",     "-z", "3",  "-y", "0",    "-T",
+       "30",   "-G",         "0",  "-C",   "0",  "-a",     "3",  "-R", "2",  "-x",   "1",
+       "-D",   "0",          "-V", "16",   "-J", "o.json", "-S", "1",  "-M", "1",    "-u",
+       "0",    "-I",         "1",  "-K",   "2",  "-N",     "3"}));
+  EXPECT_EQ(flags.operation, "all_reduce");
+  EXPECT_EQ(flags.ngpus, 2);
+  EXPECT_EQ(flags.maxbytes, 128 << 20);
+  EXPECT_EQ(flags.stepfactor, 2);
+  EXPECT_EQ(flags.iters, 50);
+  EXPECT_EQ(flags.root, "-1");
+  EXPECT_EQ(flags.average, 3);
+  EXPECT_EQ(flags.output_file, "o.json");
+  const auto longs = std::get<CollOptions>(ParseArguments({"coll",
+                                                           "reduce",
+                                                           "--nthreads",
+                                                           "1",
+                                                           "--ngpus",
+                                                           "1",
+                                                           "--minbytes",
+                                                           "1K",
+                                                           "--maxbytes",
+                                                           "2K",
+                                                           "--stepbytes",
+                                                           "512",
+                                                           "--stepfactor",
+                                                           "1",
+                                                           "--iters",
+                                                           "9",
+                                                           "--agg_iters",
+                                                           "1",
+                                                           "--warmup_iters",
+                                                           "2",
+                                                           "--run_cycles",
+                                                           "1",
+                                                           "--parallel_init",
+                                                           "0",
+                                                           "--check",
+                                                           "1",
+                                                           "--op",
+                                                           "sum",
+                                                           "--datatype",
+                                                           "float",
+                                                           "--root",
+                                                           "0",
+                                                           "--blocking",
+                                                           "0",
+                                                           "--stream_null",
+                                                           "0",
+                                                           "--timeout",
+                                                           "0",
+                                                           "--cudagraph",
+                                                           "0",
+                                                           "--report_cputime",
+                                                           "0",
+                                                           "--report_timestamps",
+                                                           "0",
+                                                           "--output_file",
+                                                           "x",
+                                                           "--average",
+                                                           "1",
+                                                           "--local_register",
+                                                           "0",
+                                                           "--cta_policy",
+                                                           "0",
+                                                           "--device_implementation",
+                                                           "0",
+                                                           "--device_cta_count",
+                                                           "16",
+                                                           "--memory",
+                                                           "0",
+                                                           "--unalign",
+                                                           "0",
+                                                           "--per_iter_timing",
+                                                           "0",
+                                                           "--per_iter_skip",
+                                                           "0"}));
+  EXPECT_EQ(longs.stepbytes, 512);
+  EXPECT_EQ(longs.iters, 9);
+  EXPECT_EQ(longs.program, "");
+}
+
+TEST(Cli, ALinkWithNcclTestsNameTakesItsArguments) {
+  const auto flags = std::get<CollOptions>(ParseArguments(
+      {"-b", "8", "-e", "1G", "-f", "2", "-g", "8"}, "/opt/bin/reduce_scatter_perf"));
+  EXPECT_EQ(flags.operation, "reduce_scatter");
+  EXPECT_EQ(flags.program, "reduce_scatter_perf");
+  EXPECT_EQ(flags.ngpus, 8);
+  EXPECT_THROW(ParseArguments({"-b", "8"}, "/opt/bin/hypercube_perf"), Error);
+  EXPECT_THAT(ErrorOf({"coll", "all_reduce", "--minbyte", "8"}),
+              HasSubstr("did you mean '--minbytes'?"));
+  EXPECT_THAT(ErrorOf({"coll"}), HasSubstr("OP"));
+}
+
 TEST(Cli, CompareWantsTwoFilesOrTwoSides) {
   EXPECT_THAT(ErrorOf({"compare", "a.json"}), HasSubstr("two files"));
   EXPECT_THAT(ErrorOf({"compare", "--a", "x.json"}), HasSubstr("two files"));
@@ -80,6 +177,7 @@ TEST(Cli, EveryHelpFitsAScreen) {
   const std::vector<std::vector<std::string>> helps = {{},
                                                        {"--help"},
                                                        {"run", "--help"},
+                                                       {"coll", "--help"},
                                                        {"compare", "-h"},
                                                        {"report", "-h"},
                                                        {"env", "-h"},

@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,42 @@ class EndToEnd(unittest.TestCase):
 
     def read(self, name):
         return json.loads((self.folder / name).read_text())
+
+    @unittest.skipUnless(shutil.which("mpirun"), "there is no mpirun")
+    def test_a_link_with_the_name_of_nccl_tests_does_as_nccl_tests(self):
+        link = self.folder / "all_gather_perf"
+        link.symlink_to(BINARY)
+        flags = ["-b", "64", "-e", "4K", "-f", "8", "-n", "5", "-w", "2", "-d", "double", "-S", "1"]
+        done = self.assay(*flags, "-G", "1", "-J", "n.json", "--out", "a.json", "--no-metadata", binary=link)
+        rows = [line.split() for line in done.stdout.splitlines() if line and not line.startswith("#")]
+        self.assertEqual([row[:5] for row in rows],
+                         [[str(size), str(size // 16), "double", "none", "-1"] for size in (64, 512, 4096)])
+        self.assertIn("# Collective test starting: all_gather_perf\n", done.stdout)
+        self.assertIn("# -G is about GPUs: not used\n", done.stdout)
+        self.assertRegex(done.stdout, r"#  Rank  1 Group  0 Pid +[0-9]+ on +\S+ device +[0-9]+ \[cpu\] ")
+        run = self.read("a.json")
+        jsonschema.validate(run, json.loads((SOURCE / "results/run.schema.json").read_text()))
+        self.assertEqual(len(run["records"]), 6)
+        for record in run["records"]:
+            self.assertEqual([visit["batch"] for visit in record["rounds"]], [5])
+            self.assertEqual(sum(count for _, count in record["histograms"]["latency_s"]["counts"]), 5)
+        nccl = self.read("n.json")
+        self.assertEqual([row["out_of_place"]["nwrong"] for row in nccl["results"]], [0, 0, 0])
+        mean = sum(run["records"][0]["rounds"][0]["unit_time_s"]["p50"]) / 2 * 1e6
+        self.assertAlmostEqual(nccl["results"][0]["out_of_place"]["time"], mean, places=6)
+
+    @unittest.skipUnless(shutil.which("mpirun"), "there is no mpirun")
+    def test_coll_says_by_its_exit_status_what_came_of_it(self):
+        little = ["coll", "all_reduce", "--sizes", "64", "-n", "3", "--no-metadata"]
+        self.assay(*little, NCCL_TESTS_MIN_BW="0")
+        done = self.assay(*little, status=1, NCCL_TESTS_MIN_BW="100000")
+        self.assertRegex(done.stdout, r"# Avg bus bandwidth    : \S+ FAILED\n")
+        self.assertIn("nobody to exchange with", self.assay(*little, "--ranks", "1", status=2).stderr)
+        self.assertIn("did you mean all_reduce?", self.assay("coll", "all_reduse", status=2).stderr)
+        done = self.assay("coll", "reduce", "--sizes", "64,1K", "-r", "all", "--rounds", "2", "--max-seconds",
+                          "0.02", "--format", "csv", "--no-metadata")
+        self.assertEqual([line.split(",")[4:6] for line in done.stdout.splitlines()[1:]],
+                         [[root, place] for root in "01" for _ in "ab" for place in ("out_of_place", "in_place")])
 
     def test_a_run_writes_a_file_that_the_schema_accepts(self):
         self.assay("run", "peak", "memory", *QUICK, *SMALL, "--out", "a.json", "--gbench-out", "g.json")

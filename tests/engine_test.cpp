@@ -177,6 +177,28 @@ TEST(Engine, EachRoundVisitsTheCasesInAFreshOrderOfItsSeed) {
   EXPECT_NE(orders_of(8), orders);
 }
 
+TEST(Engine, AFixedCountGoesThroughTheCasesInTheirOrder) {
+  FakeLog log;
+  std::vector<Case> cases;
+  for (int i = 0; i < 12; ++i) cases.push_back(FakeCase(std::string(1, char('a' + i)), {{}}, log));
+  struct Order : Observer {
+    void VisitBegins(const Case& which, int, int, int) override {
+      names += StringOf(which.params, "name");
+    }
+    std::string names;
+  } order;
+  EngineOptions options = Brief(log);
+  options.fixed = FixedCount{.warm_up = 1, .iterations = 5};
+  const std::vector<Record> records = Measure(cases, options, order);
+  EXPECT_EQ(order.names, "abcdefghijklabcdefghijkl");
+  for (const Record& record : records) {
+    ASSERT_THAT(record.rounds, SizeIs(2));
+    EXPECT_EQ(record.rounds[0].batch, 5);
+    EXPECT_THAT(record.rounds[0].time_s, SizeIs(1));
+    EXPECT_TRUE(record.complete);
+  }
+}
+
 TEST(Engine, EachVisitHasASeedOfItsOwnThatOtherCasesDoNotChange) {
   const auto seeds_of = [](const std::string& name, bool with_other) {
     FakeLog log;

@@ -134,6 +134,28 @@ TEST(Figures, BusBandwidthIsWhatTheSlowestLinkCarries) {
   EXPECT_DOUBLE_EQ(costs[0].usd, 0.1);  // 10 s at 0.01 USD/s
   record.probe = "memory";
   EXPECT_FALSE(BusBandwidth(record).has_value());
+  EXPECT_FALSE(WireRate(record).has_value());
+}
+
+TEST(Figures, TheWireCarriesLessWhereNodesReduceFirst) {
+  Record record = {.probe = "all_reduce",
+                   .params = {{"ranks", std::int64_t{16}}, {"nodes", std::int64_t{1}}},
+                   .work = {.bytes = 1'600'000'000},
+                   .rounds = {VisitOf({0.01})}};
+  const auto wire = [&](const char* probe) {
+    record.probe = probe;
+    return WireRate(record)->bytes_per_s;
+  };
+  EXPECT_DOUBLE_EQ(wire("all_reduce"), 3e11);
+  EXPECT_EQ(WireRate(record)->model, "ring");
+  // 2 nodes of 8: each rank sends S/8 over its link and takes as much: 2 (k - 1)/k S/g.
+  record.params["nodes"] = std::int64_t{2};
+  EXPECT_DOUBLE_EQ(wire("all_reduce"), 1.6e11 / 8);
+  EXPECT_EQ(WireRate(record)->model, "hierarchical");
+  EXPECT_DOUBLE_EQ(wire("all_gather"), 1.6e11 / 16);
+  EXPECT_DOUBLE_EQ(wire("broadcast"), 1.6e11 / 8);
+  EXPECT_DOUBLE_EQ(wire("alltoall"), 1.6e11 / 2);  // half of all goes to the other node
+  EXPECT_DOUBLE_EQ(wire("sendrecv"), 1.6e11);
 }
 
 TEST(Figures, MemoryCostsByBandwidth) {

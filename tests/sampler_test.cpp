@@ -20,6 +20,8 @@ using ::testing::IsEmpty;
 using ::testing::Pointwise;
 using ::testing::SizeIs;
 
+using Counts = std::vector<std::pair<std::int64_t, std::int64_t>>;
+
 // The first run and the sampler, as the engine calls them.
 Sampled Take(const Script& script, FakeLog& log, SamplerOptions options) {
   options.now = log.Clock();
@@ -115,6 +117,23 @@ TEST(Sampler, UntimedPartsArePaidFromTheBudgetToo) {
   EXPECT_LE(log.now.count(), 0.15);
   EXPECT_THAT(sampled.visit.time_s, SizeIs(Ge(3U)));
   EXPECT_GT(sampled.visit.batch, 10);
+}
+
+TEST(Sampler, AFixedCountIsRunAsAskedHoweverLongItTakes) {
+  FakeLog log;
+  const Sampled sampled =
+      Take({.iteration_s = {0.010, 0.030, 0.020}}, log,
+           {.budget = Seconds(0.001), .fixed = FixedCount{.warm_up = 3, .iterations = 7}});
+  EXPECT_THAT(sampled.visit.time_s, ElementsAre(0.020));
+  EXPECT_EQ(sampled.visit.batch, 7);
+  EXPECT_THAT(log.events, ElementsAre("prepare", "run 1", "run 3", "run 7", "release"));
+  EXPECT_EQ(sampled.histograms.at("latency_s").counts, (Counts{{7, 7}}));
+}
+
+TEST(Sampler, NoWarmUpMeansNone) {
+  FakeLog log;
+  Take({}, log, {.fixed = FixedCount{.warm_up = 0, .iterations = 2}});
+  EXPECT_THAT(log.events, ElementsAre("prepare", "run 1", "run 2", "release"));
 }
 
 TEST(Sampler, EachUnitHasItsMedianAndItsMaximum) {

@@ -1,0 +1,507 @@
+#include "runner/coll.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <utility>
+
+#include "collectives/collectives.h"
+#include "results/error.h"
+#include "results/figures.h"
+#include "results/json.h"
+#include "results/price.h"
+#include "results/text.h"
+#include "runner/console.h"
+#include "runner/measure.h"
+#include "runner/module.h"
+#include "runner/nccl_table.h"
+#include "version.h"
+
+namespace assay {
+namespace {
+
+constexpr std::int64_t kKib = 1024;
+constexpr std::int64_t kMib = 1024 * kKib;
+constexpr std::int64_t kGib = 1024 * kMib;
+// Of `-N 0`, which goes on until it is interrupted.
+constexpr std::int64_t kEndless = 100'000;
+constexpr std::size_t kMostSizes = 10'000;
+
+// Variables of nccl-tests that ask for something.
+constexpr const char* kVariables[] = {"NCCL_TESTS_SPLIT", "NCCL_TESTS_SPLIT_MASK",
+                                      "NCCL_TESTS_DEVICE", "NCCL_TESTS_MIN_BW"};
+
+std::map<std::string, std::string> NcclTestsEnvironment() {
+  std::map<std::string, std::string> environment;
+  for (const char* name : kVariables) {
+    if (const char* value = std::getenv(name)) environment[name] = value;
+  }
+  return environment;
+}
+
+// Local time, as nccl-tests writes it.
+std::string Now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts = {};
+  localtime_r(&now, &parts);
+  char text[32];
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts)};
+}
+
+// As nccl-tests does it: under its name, or where a count is given.
+bool IsExact(const CollOptions& options) {
+  return !options.program.empty() || options.iters || options.warmup_iters || options.run_cycles;
+}
+
+bool IsLadder(const CollOptions& options) {
+  return options.minbytes || options.maxbytes || options.stepbytes || options.stepfactor ||
+         !options.program.empty();
+}
+
+std::vector<std::int64_t> Doubling(std::int64_t from, std::int64_t to, std::int64_t factor = 2) {
+  std::vector<std::int64_t> sizes;
+  for (std::int64_t size = from; size <= to; size *= factor) sizes.push_back(size);
+  return sizes;
+}
+
+std::string NameOf(const CollOptions& options) {
+  return options.program.empty() ? options.operation + "_perf" : options.program;
+}
+
+std::vector<std::string> Split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+bool Has(const Probe& probe, const char* param) { return probe.defaults.contains(param); }
+
+// Ours for each of nccl-tests' names that the flag gives.
+std::vector<std::string> DtypesOf(const CollOptions& options) {
+  std::vector<std::string> ours;
+  std::vector<std::string> names;
+  for (const NcclType& type : NcclTypes()) {
+    names.insert(names.end(), {std::string(type.name), std::string(type.ours)});
+    if (options.datatype == "all" || options.datatype == type.name ||
+        options.datatype == type.ours) {
+      ours.emplace_back(type.ours);
+    }
+  }
+  if (ours.empty()) {
+    const std::string nearest = Nearest(options.datatype, names);
+    throw Error(fmt::format("-d has no type {}{}; it is one of {}, or all",
+                            Clean(options.datatype, 32),
+                            nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest),
+                            fmt::join(names, ", ")));
+  }
+  return ours;
+}
+
+std::vector<std::string> RedopsOf(const CollOptions& options) {
+  const std::vector<std::string> known = {"sum", "prod", "max", "min", "avg"};
+  if (options.op == "all") return known;
+  if (std::find(known.begin(), known.end(), options.op) != known.end()) return {options.op};
+  throw Error(fmt::format("-o has no reduction {}; it is one of {}, or all", Clean(options.op, 32),
+                          fmt::join(known, ", ")));
+}
+
+std::vector<std::int64_t> RootsOf(const CollOptions& options, std::int64_t ranks) {
+  std::int64_t root = 0;
+  const std::string& text = options.root;
+  if (text != "all" && text != "-1") {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), root);
+    if (error != std::errc() || end != text.data() + text.size() || root < 0 || root >= ranks) {
+      throw Error(
+          fmt::format("-r is a rank, from 0 to {}, or all; got '{}'", ranks - 1, Clean(text, 32)));
+    }
+    return {root};
+  }
+  std::vector<std::int64_t> roots;
+  for (root = 0; root < ranks; ++root) roots.push_back(root);
+  return roots;
+}
+
+std::vector<std::string> ModesOf(const CollOptions& options) {
+  if (options.mode == "both") return {"throughput", "latency"};
+  if (!options.mode.empty()) return {options.mode};
+  if (options.blocking) return {*options.blocking % 2 == 1 ? "latency" : "throughput"};
+  return {IsExact(options) ? "throughput" : "latency"};
+}
+
+// What is said of flags that can't be done as asked. Calls of the libraries return when the
+// operation is done, and buffers lie in host memory.
+std::vector<std::string> NotesOf(const CollOptions& o,
+                                 const std::map<std::string, std::string>& environment) {
+  std::vector<std::string> notes;
+  const auto say = [&](bool given, const std::string& note) {
+    if (given) notes.push_back(note);
+  };
+  say(o.agg_iters > 1,
+      "-m: MPI has no groups of operations: each iteration is that many of them, "
+      "one after the other");
+  say(o.check == 0, "-c 0: results are checked all the same, outside the timed spans");
+  say(o.check > 1, "-c: the last operation is checked, and a random one in one batch of eight");
+  say(o.blocking == 1, "-z 1: the time is without the barrier after each operation, as with -z 3");
+  say(o.blocking == 2, "-z 2: an operation's call returns when it is done, as with -z 0");
+  say(o.parallel_init != 0, "-p is about GPUs: not used");
+  say(o.stream_null != 0, "-y is about GPUs: not used");
+  say(o.timeout != 0, "-T is not used");
+  say(o.cudagraph != 0, "-G is about GPUs: not used");
+  say(o.local_register != 0, "-R is about GPUs: not used");
+  say(o.cta_policy.has_value(), "-x is about GPUs: not used");
+  say(o.device_implementation != 0, "-D is about GPUs: not used");
+  say(o.device_cta_count.has_value(), "-V is about GPUs: not used");
+  say(o.memory != 0, "-M is about GPUs: not used");
+  say(o.unalign != 0, "-u: buffers are aligned to a page all the same");
+  say(o.report_cputime != 0,
+      "-C: an operation's call returns when it is done: its time is the same");
+  say(o.per_iter_timing != 0,
+      "-I: by the clock of the host, the slowest rank of each operation, to 1/64");
+  say(o.per_iter_skip != 0, "-K is not used: nothing is left out of -I");
+  for (const char* name : {"NCCL_TESTS_SPLIT", "NCCL_TESTS_SPLIT_MASK"}) {
+    say(environment.contains(name), fmt::format("{} is not used: all ranks are one group", name));
+  }
+  say(environment.contains("NCCL_TESTS_DEVICE"), "NCCL_TESTS_DEVICE is about GPUs: not used");
+  return notes;
+}
+
+std::map<std::string, std::vector<std::string>> CommandOf(const CollOptions& options,
+                                                          const CollPlan& plan) {
+  std::map<std::string, std::vector<std::string>> command = {{"coll", {options.operation}},
+                                                             {"datatype", {options.datatype}},
+                                                             {"op", {options.op}},
+                                                             {"root", {options.root}},
+                                                             {"backend", options.run.backends}};
+  if (plan.engine.fixed) {
+    command["iters"] = {std::to_string(plan.engine.fixed->iterations)};
+    command["warmup_iters"] = {std::to_string(plan.engine.fixed->warm_up)};
+  }
+  if (options.run.ci) command["ci"] = {fmt::format("{}", *options.run.ci)};
+  if (options.run.max_seconds)
+    command["max_seconds"] = {fmt::format("{}", *options.run.max_seconds)};
+  std::erase_if(command, [](const auto& entry) { return entry.second.empty(); });
+  return command;
+}
+
+bool IsInPlace(const Params& params) {
+  const auto found = params.find("placement");
+  return found != params.end() && ToText(found->second) == "in_place";
+}
+
+bool AreOneRow(const Record& a, const Record& b) {
+  Params of_a = a.params;
+  Params of_b = b.params;
+  of_a.erase("placement");
+  of_b.erase("placement");
+  return a.backend == b.backend && of_a == of_b;
+}
+
+// Brings the records of a row together, of which the one in place comes last.
+class Printer {
+ public:
+  Printer(NcclTable& table, Console& console, bool prints)
+      : table_(table), console_(console), prints_(prints) {}
+
+  void Add(const Record& record) {
+    const Record* held = out_of_place_ ? &*out_of_place_ : in_place_ ? &*in_place_ : nullptr;
+    if (held != nullptr && (in_place_ || !IsInPlace(record.params) || !AreOneRow(*held, record))) {
+      Flush();
+    }
+    (IsInPlace(record.params) ? in_place_ : out_of_place_) = record;
+    if (IsInPlace(record.params)) Flush();
+  }
+
+  // Prints what waits for a record in place that won't come.
+  void Flush() {
+    if (!out_of_place_ && !in_place_) return;
+    const std::string row = table_.Row(out_of_place_ ? &*out_of_place_ : nullptr,
+                                       in_place_ ? &*in_place_ : nullptr, Now());
+    if (prints_) console_.Result(row);
+    out_of_place_.reset();
+    in_place_.reset();
+  }
+
+ private:
+  NcclTable& table_;
+  Console& console_;
+  bool prints_;
+  std::optional<Record> out_of_place_ = {};
+  std::optional<Record> in_place_ = {};
+};
+
+// The name that nccl-tests would take: it never writes over a file.
+std::string FreeName(const std::string& path) {
+  for (int attempt = -1;; ++attempt) {
+    const std::string name = attempt < 0 ? path : fmt::format("{}.{}", path, attempt);
+    if (!std::ifstream(name)) return name;
+  }
+}
+
+// What a rank's share of its node's network carries, GB/s, where the instance's facts tell.
+std::optional<double> LinkGbs(const Identity& identity, double ranks_per_node) {
+  for (const InstanceFacts& facts : Catalog::BuiltIn().instances) {
+    if (facts.provider == identity.provider.value && facts.instance == identity.instance.value &&
+        facts.network_gbps) {
+      return *facts.network_gbps / 8 / ranks_per_node;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> SizesOf(const CollOptions& options) {
+  if (!options.sizes.empty()) {
+    if (IsLadder(options) && options.program.empty()) {
+      throw Error("--sizes takes the place of -b, -e, -i and -f: give one or the other");
+    }
+    if (options.sizes == "latency") return Doubling(8, 64 * kKib);
+    if (options.sizes == "train") return Doubling(kMib, kGib);
+    if (options.sizes == "peak") return Doubling(kGib, 16 * kGib);
+    std::vector<std::int64_t> sizes;
+    for (const std::string& size : Split(options.sizes)) {
+      sizes.push_back(ParseSize(size, "--sizes"));
+    }
+    return sizes;
+  }
+  if (!IsLadder(options)) return Doubling(8, 128 * kMib, 4);
+  const std::int64_t least = options.minbytes.value_or(32 * kMib);
+  const std::int64_t most = options.maxbytes.value_or(32 * kMib);
+  if (least > most) {
+    throw Error(fmt::format("-b {} is more than -e {}: nothing lies between", least, most));
+  }
+  const std::int64_t factor = options.stepfactor.value_or(1);
+  if (factor > 1) {
+    if (least == 0) throw Error("-b 0 with -f stays at 0: begin at 1 or more");
+    return Doubling(least, most, factor);
+  }
+  const std::int64_t step = options.stepbytes.value_or(kMib);
+  if (step <= 0) throw Error("-i wants a step of at least a byte");
+  if ((most - least) / step >= static_cast<std::int64_t>(kMostSizes)) {
+    throw Error(
+        fmt::format("from -b {} to -e {} by -i {} are more than {} sizes; -f 2 doubles them", least,
+                    most, step, kMostSizes));
+  }
+  std::vector<std::int64_t> sizes;
+  for (std::int64_t size = least; size <= most; size += step) sizes.push_back(size);
+  return sizes;
+}
+
+CollPlan PlanColl(const CollOptions& options, const Probe& probe,
+                  const std::map<std::string, std::string>& environment) {
+  CollPlan plan = {.exact = IsExact(options), .notes = NotesOf(options, environment)};
+  Params base = probe.defaults;
+  const int threads = options.nthreads * options.ngpus;
+  const std::int64_t there = IntegerOf(base, "ranks");
+  if (!collectives::UnderLauncher()) {
+    base["ranks"] = std::int64_t{options.ranks.value_or(threads > 1 ? threads : int(there))};
+  } else if (options.ranks && *options.ranks != there) {
+    throw Error(fmt::format("--ranks {}, but the launcher started {}: leave it out", *options.ranks,
+                            there));
+  }
+  const std::int64_t ranks = IntegerOf(base, "ranks");
+  if (threads > 1) {
+    plan.notes.push_back(collectives::UnderLauncher()
+                             ? "-t and -g: a rank is a process, and the launcher started them"
+                             : "-t and -g: a rank is a process, which assay started on this host");
+  }
+  if (base.contains("algo")) base["algo"] = options.algo;
+
+  const auto choose = [](bool has, auto values, auto nothing) {
+    return has ? values : decltype(values){nothing};
+  };
+  for (const std::string& mode : ModesOf(options)) {
+    base["mode"] = mode;
+    if (Has(probe, "cache")) {
+      base["cache"] = std::string(options.cold || mode == "throughput" ? "rotated" : "rewritten");
+    }
+    for (const std::string& dtype : choose(Has(probe, "dtype"), DtypesOf(options), std::string())) {
+      if (!dtype.empty()) base["dtype"] = dtype;
+      for (const std::string& redop :
+           choose(Has(probe, "redop"), RedopsOf(options), std::string())) {
+        if (!redop.empty()) base["redop"] = redop;
+        for (const std::int64_t root :
+             choose(Has(probe, "root"), RootsOf(options, ranks), std::int64_t{-1})) {
+          if (root >= 0) base["root"] = root;
+          for (std::int64_t size : choose(Has(probe, "bytes"), SizesOf(options), std::int64_t{0})) {
+            if (Has(probe, "bytes")) {
+              // nccl-tests rounds down to whole elements; one is the least that can be sent.
+              for (const NcclType& type : NcclTypes()) {
+                if (type.ours == dtype)
+                  size = std::max(size / type.bytes, std::int64_t{1}) * type.bytes;
+              }
+              base["bytes"] = size;
+            }
+            for (const char* placement : {"out_of_place", "in_place"}) {
+              if (Has(probe, "placement")) base["placement"] = std::string(placement);
+              const auto same = [&](const Question& other) { return other.params == base; };
+              if (std::none_of(plan.questions.begin(), plan.questions.end(), same)) {
+                plan.questions.push_back({.probe = probe.name, .params = base});
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  const std::int64_t cycles = options.run_cycles.value_or(1);
+  plan.engine = {.rounds = options.run.rounds.value_or(5),
+                 .ci = options.run.ci.value_or(0.01),
+                 .until_ci = options.run.ci.has_value(),
+                 .max_case = Seconds(options.run.max_seconds.value_or(4))};
+  if (plan.exact) {
+    plan.engine.rounds = static_cast<int>(cycles == 0 ? kEndless : std::min(cycles, kEndless));
+    plan.engine.until_ci = false;
+    plan.engine.fixed = FixedCount{.warm_up = options.warmup_iters.value_or(1),
+                                   .iterations = options.iters.value_or(20) * options.agg_iters};
+  }
+  return plan;
+}
+
+int RunColl(const CollOptions& options) {
+  const Modules modules = Modules::Load();
+  const collectives::JoinedRanks ranks = collectives::JoinRanks(modules);
+  if (ranks->Rank() != 0) {
+    collectives::Follow(*ranks, modules);
+    return kAllWell;
+  }
+  Console console(options.run.quiet || !options.program.empty());
+  const Setup setup = {.backends = options.run.backends, .modules = &modules, .ranks = ranks.get()};
+  const collectives::Door door = collectives::Open(setup);
+  RefuseSeveralNodes(door.probes);
+  std::vector<std::string> names;
+  const Probe* probe = nullptr;
+  for (const Probe& each : door.probes) {
+    if (!Has(each, "mode")) continue;  // messages between two ranks are no collective
+    names.push_back(each.name);
+    if (each.name == options.operation) probe = &each;
+  }
+  if (probe == nullptr) {
+    const std::string nearest = Nearest(options.operation, names);
+    throw Error(fmt::format(
+        "there is no collective {}{}; it is one of {}", Clean(options.operation, 64),
+        nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest), fmt::join(names, ", ")));
+  }
+  const std::map<std::string, std::string> environment = NcclTestsEnvironment();
+  const CollPlan coll = PlanColl(options, *probe, environment);
+  const Params& first = coll.questions.front().params;
+  const std::int64_t rank_count = IntegerOf(first, "ranks");
+  if (rank_count < 2 || (collectives::UnderLauncher() && ranks->Size() < 2)) {
+    throw Error(
+        "one rank has nobody to exchange with, and would show a bus bandwidth of 0; start at least "
+        "two (mpirun -np 2), or without a launcher --ranks 2");
+  }
+
+  Plan plan = {.cases = CasesOf(coll.questions, door.probes, options.run),
+               .engine = coll.engine,
+               .command = CommandOf(options, coll)};
+  // A library after the other, so that the rows of one stand together.
+  std::stable_sort(plan.cases.begin(), plan.cases.end(),
+                   [](const Case& a, const Case& b) { return a.backend < b.backend; });
+  const bool prints = options.format == "table" || options.format == "nccl";
+  const std::vector<std::int64_t> sizes =
+      Has(*probe, "bytes") ? SizesOf(options) : std::vector<std::int64_t>{0};
+  NcclOptions look = {
+      .program = NameOf(options),
+      .version = fmt::format("assay {} (columns of nccl-tests 2.19.6)", ASSAY_VERSION),
+      .threads = options.nthreads,
+      .gpus = options.ngpus,
+      .min_bytes = sizes.front(),
+      .max_bytes = IsLadder(options) ? options.maxbytes.value_or(32 * kMib) : sizes.back(),
+      .step = options.stepfactor.value_or(options.stepbytes.value_or(kMib)),
+      .step_kind = options.stepfactor.value_or(1) > 1 ? "factor" : "bytes",
+      .aggregated = options.agg_iters,
+      .check = options.check,
+      .blocking = options.blocking == 3 ? 3 : 0,
+      .average = options.average,
+      .cpu_time = options.report_cputime != 0,
+      .timestamps = options.report_timestamps != 0,
+      .per_iteration = options.per_iter_timing != 0,
+      .keep_ids = options.run.keep_ids,
+      .own_columns = options.format != "nccl",
+      .notes = coll.notes,
+      .started = Now()};
+  if (!IsLadder(options)) {
+    look.step = options.sizes.empty() ? 4 : static_cast<std::int64_t>(sizes.size());
+    look.step_kind = options.sizes.empty() ? "factor" : "list";
+  }
+  if (coll.exact) {
+    look.warm_up = coll.engine.fixed->warm_up;
+    look.iterations = options.iters.value_or(20);
+    look.average = options.average.value_or(1);
+  }
+  const std::string timed =
+      coll.exact     ? fmt::format("{} of all ranks' own times", look.average == 0   ? "rank 0"
+                                                                 : look.average == 1 ? "mean"
+                                                                 : look.average == 2 ? "least"
+                                                                                     : "most")
+      : look.average ? "-a of all ranks' own times, medians"
+                     : "median over rounds of the slowest rank's time";
+  look.notes.push_back(fmt::format(
+      "mode {}, cache {}; time: {}; p50, p99, cv%: of single operations, the slowest rank of each",
+      options.mode == "both" ? "throughput, then latency" : ToText(first.at("mode")),
+      first.contains("cache") ? ToText(first.at("cache")) : "none", timed));
+  if (const auto minimum = environment.find("NCCL_TESTS_MIN_BW"); minimum != environment.end()) {
+    look.min_bus_gbs = std::strtod(minimum->second.c_str(), nullptr);
+  }
+
+  std::optional<NcclTable> table;
+  std::optional<Printer> printer;
+  plan.begins = [&](const Run& run, const Chosen& price) {
+    look.usd_per_hour = UsdPerHour(run, price.offer);
+    const double nodes = static_cast<double>(IntegerOf(first, "nodes"));
+    look.link_gbs =
+        LinkGbs(run.nodes[0].identity, static_cast<double>(rank_count) / std::max(1.0, nodes));
+    try {
+      for (const collectives::Whereabouts& one : door.whereabouts(static_cast<int>(rank_count))) {
+        look.ranks.push_back({.pid = one.pid,
+                              .host = one.host,
+                              .node = one.node,
+                              .device = one.processor,
+                              .device_id = "cpu",
+                              .device_name = run.nodes[0].cpu.model});
+      }
+    } catch (const Error& error) {
+      look.notes.push_back(error.what());  // the rows will say so too
+    }
+    table.emplace(look);
+    printer.emplace(*table, console, prints);
+    if (prints) console.Result(table->Head());
+  };
+  if (coll.exact) {
+    plan.visited = [&](const Record& record, int) {
+      Record last = record;  // this cycle alone
+      if (last.rounds.size() > 1) last.rounds.erase(last.rounds.begin(), last.rounds.end() - 1);
+      printer->Add(last);
+    };
+  }
+  const Measured measured = MeasureThisMachine(plan, options.run, setup, console);
+  if (!coll.exact) {
+    for (const Record& record : measured.run.records) printer->Add(record);
+  }
+  printer->Flush();
+  if (prints) console.Result(table->Foot());
+  if (options.format == "csv") console.Result(table->Csv());
+  if (options.format == "json" || options.run.json) {
+    console.Result(FiguresToJson(measured.run, measured.price.offer) + "\n");
+  }
+  if (!options.output_file.empty()) {
+    const std::string name = FreeName(options.output_file);
+    WriteText(name, table->Json(Now()));
+    console.Note(fmt::format("wrote {}\n", name));
+  }
+  ReportFiles(measured, options.run, console);
+  const int status = ExitStatusOf(measured.run, {options.operation});
+  return status == kAllWell && !table->MeetsMinimum() ? kMeasuredButNotWell : status;
+}
+
+}  // namespace assay

@@ -1,0 +1,35 @@
+// `assay coll`: a collective in nccl-tests' words, measured by the same engine into the same file.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runner/cli.h"
+#include "runner/engine.h"
+#include "runner/probe.h"
+#include "runner/suite.h"
+
+namespace assay {
+
+// What the flags ask for on so many ranks of so many nodes.
+struct CollPlan {
+  std::vector<Question> questions = {};  // in the order of the table, a row's two side by side
+  bool exact = false;                    // as many iterations as nccl-tests would do
+  EngineOptions engine = {};
+  // What of the flags and of nccl-tests' environment is not done as asked, a sentence each.
+  std::vector<std::string> notes = {};
+};
+
+// `probe` is the operation's; `environment` by name. Throws Error for flags that contradict each
+// other or name what there isn't.
+CollPlan PlanColl(const CollOptions& options, const Probe& probe,
+                  const std::map<std::string, std::string>& environment);
+
+// The sizes that the flags ask for, bytes.
+std::vector<std::int64_t> SizesOf(const CollOptions& options);
+
+// The whole command. Returns the exit status.
+int RunColl(const CollOptions& options);
+
+}  // namespace assay

@@ -1,0 +1,106 @@
+// What nccl-tests 2.19.6 prints of a collective, byte for byte where it is the same fact, with ours
+// to the right; and the JSON that it writes. A pure function of records: scripts that read
+// nccl-tests' output read ours (tests/nccl_table_test.cpp holds it to their expressions).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/run.h"
+
+namespace assay {
+
+// nccl-tests' name of a dtype and ours ("float", "f32"), in the order of its `-d all`.
+struct NcclType {
+  std::string_view name = {};
+  std::string_view ours = {};
+  std::int64_t bytes = 0;
+};
+const std::vector<NcclType>& NcclTypes();
+
+// Where a rank is, as its line says.
+struct NcclRank {
+  std::int64_t pid = 0;
+  std::string host = {};  // on the terminal; in files only where ids are kept
+  int node = 0;
+  int device = 0;              // a processor, where it is one of a CPU
+  std::string device_id = {};  // in brackets: a PCI id, "cpu"
+  std::string device_name = {};
+};
+
+struct NcclOptions {
+  std::string program = {};  // "all_reduce_perf"
+  std::string version = {};  // of assay and of the libraries, one line
+  int threads = 1;
+  int gpus = 1;
+  std::int64_t min_bytes = 0;
+  std::int64_t max_bytes = 0;
+  std::int64_t step = 0;
+  std::string step_kind = {};                // "factor", "bytes", "list"
+  std::optional<std::int64_t> warm_up = {};  // nothing where assay decides
+  std::optional<std::int64_t> iterations = {};
+  std::int64_t aggregated = 1;
+  int check = 1;
+  int graph = 0;
+  int unalign = 0;
+  int blocking = 0;
+  std::optional<int> average = {};  // over the ranks; nothing: our median of the slowest rank
+  bool cpu_time = false;
+  bool timestamps = false;
+  bool per_iteration = false;
+  bool keep_ids = false;
+  bool own_columns = true;
+  std::vector<std::string> notes = {};  // each a `#` line of the head
+  std::vector<NcclRank> ranks = {};
+  std::optional<double> usd_per_hour = {};
+  std::optional<double> link_gbs = {};     // what a rank's share of the network can carry
+  std::optional<double> min_bus_gbs = {};  // NCCL_TESTS_MIN_BW
+  std::string started = {};                // "2026-11-22 04:38:10"
+};
+
+class NcclTable {
+ public:
+  explicit NcclTable(NcclOptions options) : options_(std::move(options)) {}
+
+  std::string Head() const;
+  // One size: its records out of place and in place; null for what the operation doesn't have.
+  // `timestamp` is printed where these were asked for.
+  std::string Row(const Record* out_of_place, const Record* in_place, const std::string& timestamp);
+  std::string Foot() const;
+  // The same as CSV, a line for each record, and as nccl-tests' JSON file, version 3.
+  std::string Csv() const;
+  std::string Json(const std::string& ended) const;
+
+  int WrongRows() const { return wrong_; }
+  // False where the average bus bandwidth is more than 10 % under NCCL_TESTS_MIN_BW.
+  bool MeetsMinimum() const;
+
+ private:
+  // What is told of one record. Absent: it wasn't measured.
+  struct Half {
+    std::optional<double> time_s = {};
+    std::optional<double> algbw = {};  // B/s
+    std::optional<double> busbw = {};
+    std::optional<std::int64_t> wrong = {};
+  };
+  struct Line {
+    std::optional<Record> out_of_place = {};
+    std::optional<Record> in_place = {};
+  };
+
+  Half HalfOf(const Record* record) const;
+  std::string HalfText(const Record* record) const;
+  std::string OwnText(const Record& record) const;
+  std::string HalfJson(const Record& record) const;
+  std::optional<double> AverageBus() const;
+
+  NcclOptions options_;
+  std::vector<Line> lines_ = {};
+  std::string backend_ = {};  // of the last row
+  int wrong_ = 0;
+};
+
+}  // namespace assay

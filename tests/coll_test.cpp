@@ -1,0 +1,172 @@
+#include "runner/coll.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::Ge;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+CollOptions Parsed(const std::vector<std::string>& flags, const std::string& program = "assay") {
+  std::vector<std::string> arguments = flags;
+  if (program == "assay") arguments.insert(arguments.begin(), {"coll", "all_reduce"});
+  return std::get<CollOptions>(ParseArguments(arguments, program));
+}
+
+Probe AllReduceProbe() {
+  return {.name = "all_reduce",
+          .defaults = {{"dtype", "f32"},
+                       {"redop", "sum"},
+                       {"bytes", std::int64_t{1} << 20},
+                       {"ranks", std::int64_t{2}},
+                       {"nodes", std::int64_t{1}},
+                       {"mode", "latency"},
+                       {"cache", "rewritten"},
+                       {"algo", "auto"},
+                       {"buffers", "plain"},
+                       {"placement", "out_of_place"}}};
+}
+
+Probe BroadcastProbe() {
+  Probe probe = AllReduceProbe();
+  probe.name = "broadcast";
+  probe.defaults.erase("redop");
+  probe.defaults["root"] = std::int64_t{0};
+  return probe;
+}
+
+CollPlan PlanOf(const std::vector<std::string>& flags, const Probe& probe = AllReduceProbe(),
+                const std::string& program = "assay") {
+  return PlanColl(Parsed(flags, program), probe, {});
+}
+
+std::string ErrorOf(const std::vector<std::string>& flags, const Probe& probe = AllReduceProbe()) {
+  try {
+    PlanOf(flags, probe);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(CollSizes, AreNcclTestsLadders) {
+  EXPECT_THAT(SizesOf(Parsed({"-b", "8", "-e", "64", "-f", "2"})), ElementsAre(8, 16, 32, 64));
+  EXPECT_THAT(SizesOf(Parsed({"-b8", "-e", "65", "-f3"})), ElementsAre(8, 24));
+  EXPECT_THAT(SizesOf(Parsed({"--minbytes=1M", "--maxbytes", "3M"})),
+              ElementsAre(1 << 20, 2 << 20, 3 << 20));
+  EXPECT_THAT(SizesOf(Parsed({"-b", "0", "-e", "1K", "-i", "512"})), ElementsAre(0, 512, 1024));
+  EXPECT_THAT(SizesOf(Parsed({"-e", "32M"})), ElementsAre(32 << 20));
+  EXPECT_THAT(SizesOf(Parsed({}, "/usr/bin/all_reduce_perf")), ElementsAre(32 << 20));
+  EXPECT_THAT(SizesOf(Parsed({})), AllOf(Contains(8), Contains(128 << 20), SizeIs(13)));
+  EXPECT_THAT(SizesOf(Parsed({"--sizes", "8,1.5K,1g"})), ElementsAre(8, 1536, 1 << 30));
+  EXPECT_THAT(SizesOf(Parsed({"--sizes", "latency"})), SizeIs(14));
+  EXPECT_THAT(SizesOf(Parsed({"--sizes", "train"})), SizeIs(11));
+  EXPECT_THAT(SizesOf(Parsed({"--sizes", "peak"})), SizeIs(5));
+}
+
+TEST(CollSizes, ThatMakeNoSenseAreRefused) {
+  EXPECT_THROW(Parsed({"-b", "8T"}), Error);
+  EXPECT_THROW(Parsed({"-b", "-8"}), Error);
+  EXPECT_THROW(Parsed({"-b", "nan"}), Error);
+  EXPECT_THROW(Parsed({"-b", "8 "}), Error);
+  EXPECT_THAT(ErrorOf({"-b", "2M", "-e", "1M"}), HasSubstr("nothing lies between"));
+  EXPECT_THAT(ErrorOf({"-b", "0", "-e", "1M", "-f", "2"}), HasSubstr("stays at 0"));
+  EXPECT_THAT(ErrorOf({"-b", "0", "-e", "1G", "-i", "1"}), HasSubstr("-f 2 doubles"));
+  EXPECT_THAT(ErrorOf({"-b", "0", "-e", "1G", "-i", "0"}), HasSubstr("-i wants"));
+  EXPECT_THAT(ErrorOf({"--sizes", "8,x"}), HasSubstr("--sizes wants"));
+  EXPECT_THAT(ErrorOf({"--sizes", "8", "-b", "8"}), HasSubstr("one or the other"));
+}
+
+TEST(CollPlan, UnderNcclTestsNameItDoesAsNcclTests) {
+  const CollPlan plan =
+      PlanOf({"-b", "8", "-e", "16", "-f", "2"}, AllReduceProbe(), "./all_reduce_perf");
+  EXPECT_TRUE(plan.exact);
+  EXPECT_EQ(plan.engine.rounds, 1);
+  EXPECT_EQ(plan.engine.fixed->iterations, 20);
+  EXPECT_EQ(plan.engine.fixed->warm_up, 1);
+  ASSERT_THAT(plan.questions, SizeIs(4));
+  std::vector<std::string> order;
+  for (const Question& question : plan.questions) {
+    order.push_back(ToText(question.params.at("bytes")) + ToText(question.params.at("placement")));
+    EXPECT_EQ(ToText(question.params.at("mode")), "throughput");
+    EXPECT_EQ(ToText(question.params.at("cache")), "rotated");
+  }
+  EXPECT_THAT(order, ElementsAre("8out_of_place", "8in_place", "16out_of_place", "16in_place"));
+}
+
+TEST(CollPlan, ACountMakesItExactAndAggregationMultipliesIt) {
+  EXPECT_FALSE(PlanOf({}).exact);
+  EXPECT_EQ(PlanOf({}).engine.rounds, 5);
+  EXPECT_EQ(PlanOf({"-n", "7"}).engine.fixed->iterations, 7);
+  EXPECT_EQ(PlanOf({"-w", "0"}).engine.fixed->warm_up, 0);
+  EXPECT_EQ(PlanOf({"-n", "7", "-m", "3"}).engine.fixed->iterations, 21);
+  EXPECT_EQ(PlanOf({"-N", "4"}).engine.rounds, 4);
+  EXPECT_THAT(PlanOf({"-N", "0"}).engine.rounds, Ge(10000));
+}
+
+TEST(CollPlan, BlockingAndModeChooseWhatIsTimed) {
+  const auto mode = [](const std::vector<std::string>& flags) {
+    return ToText(PlanOf(flags).questions[0].params.at("mode"));
+  };
+  EXPECT_EQ(mode({}), "latency");
+  EXPECT_EQ(mode({"-n", "20"}), "throughput");
+  EXPECT_EQ(mode({"-z", "0"}), "throughput");
+  EXPECT_EQ(mode({"-z", "1"}), "latency");
+  EXPECT_EQ(mode({"-z", "2"}), "throughput");
+  EXPECT_EQ(mode({"-z", "3"}), "latency");
+  EXPECT_EQ(mode({"-n", "20", "--mode", "latency"}), "latency");
+  EXPECT_THAT(PlanOf({"--mode", "both", "--sizes", "8"}).questions, SizeIs(4));
+  EXPECT_EQ(ToText(PlanOf({"--cold"}).questions[0].params.at("cache")), "rotated");
+}
+
+TEST(CollPlan, AllMeansEveryTypeReductionAndRoot) {
+  EXPECT_THAT(PlanOf({"-d", "all", "-o", "all", "--sizes", "8"}).questions, SizeIs(12 * 5 * 2));
+  EXPECT_THAT(PlanOf({"-r", "-1", "--sizes", "8"}, BroadcastProbe()).questions, SizeIs(4));
+  EXPECT_THAT(PlanOf({"-r", "all", "--sizes", "8"}, BroadcastProbe()).questions, SizeIs(4));
+  EXPECT_THAT(PlanOf({"-r", "1", "--sizes", "8"}, BroadcastProbe()).questions, SizeIs(2));
+  EXPECT_EQ(ToText(PlanOf({"-d", "bfloat16"}).questions[0].params.at("dtype")), "bf16");
+  EXPECT_EQ(ToText(PlanOf({"-d", "f64"}).questions[0].params.at("dtype")), "f64");
+  EXPECT_THAT(ErrorOf({"-d", "flaot"}), HasSubstr("did you mean float?"));
+  EXPECT_THAT(ErrorOf({"-o", "mulsum"}), HasSubstr("sum, prod, max, min, avg"));
+  EXPECT_THAT(ErrorOf({"-r", "2"}, BroadcastProbe()), HasSubstr("from 0 to 1"));
+}
+
+TEST(CollPlan, SizesAreWholeElements) {
+  const CollPlan plan = PlanOf({"-b", "1", "-e", "16", "-f", "2", "-d", "double"});
+  EXPECT_THAT(plan.questions, SizeIs(4)) << "8 and 16: none is asked twice";
+  EXPECT_EQ(IntegerOf(plan.questions[0].params, "bytes"), 8);
+}
+
+TEST(CollPlan, AFlagThatMeansNothingHereIsAnswered) {
+  const std::vector<std::vector<std::string>> flags = {
+      {"-p", "1"}, {"-y", "1"}, {"-T", "9"}, {"-G", "1"}, {"-R", "1"}, {"-x", "1"}, {"-D", "1"},
+      {"-V", "8"}, {"-M", "1"}, {"-u", "1"}, {"-C", "1"}, {"-I", "1"}, {"-K", "1"}, {"-c", "0"},
+      {"-m", "2"}, {"-z", "1"}, {"-z", "2"}, {"-g", "2"}, {"-t", "2"}};
+  for (const auto& flag : flags) EXPECT_THAT(PlanOf(flag).notes, SizeIs(1)) << flag[0];
+  EXPECT_THAT(PlanOf({"-p", "0", "-G", "0", "-R", "0", "-D", "0", "-z", "0", "-c", "1", "-C", "0",
+                      "-g", "1", "-t", "1", "-u", "0", "-M", "0", "-I", "0", "-K", "0", "-T", "0"})
+                  .notes,
+              IsEmpty());
+  const CollPlan plan = PlanColl(Parsed({}), AllReduceProbe(),
+                                 {{"NCCL_TESTS_SPLIT", "MOD 8"}, {"NCCL_TESTS_DEVICE", "1"}});
+  EXPECT_THAT(plan.notes, SizeIs(2));
+}
+
+TEST(CollPlan, ThreadsAndGpusAreRanks) {
+  EXPECT_EQ(IntegerOf(PlanOf({"-g", "4"}).questions[0].params, "ranks"), 4);
+  EXPECT_EQ(IntegerOf(PlanOf({"-g", "4", "-t", "2"}).questions[0].params, "ranks"), 8);
+  EXPECT_EQ(IntegerOf(PlanOf({"--ranks", "3"}).questions[0].params, "ranks"), 3);
+  EXPECT_EQ(IntegerOf(PlanOf({}).questions[0].params, "ranks"), 2);
+}
+
+}  // namespace
+}  // namespace assay
