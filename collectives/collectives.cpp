@@ -29,6 +29,19 @@ constexpr const char* kLauncherVariables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"
 constexpr const char* kSizeVariables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
                                           "SLURM_STEP_NUM_TASKS"};
 
+// Each can be asked for by name; what nobody names are the usual ones of one node, or of several.
+struct KnownLibrary {
+  std::string name;
+  bool on_one_node;
+  bool on_several;
+};
+const std::vector<KnownLibrary>& KnownLibraries() {
+  static const std::vector<KnownLibrary> all = {
+      {.name = "mpi", .on_one_node = true, .on_several = true},
+      {.name = "native-mpi", .on_one_node = false, .on_several = true}};
+  return all;
+}
+
 // 0 where the launcher doesn't say.
 int LaunchedSize() {
   for (const char* name : kSizeVariables) {
@@ -263,7 +276,7 @@ std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFact
   const Collective collective = CollectiveOf(facts, params);
   const auto ranks = static_cast<int>(IntegerOf(params, "ranks"));
   const auto nodes = static_cast<int>(IntegerOf(params, "nodes"));
-  Case one = {.probe = std::string(facts.name), .method = 2, .params = params, .backend = "mpi"};
+  Case one = {.probe = std::string(facts.name), .method = 2, .params = params};
   // S of nccl-tests' algorithm bandwidth S / t; bus bandwidth is derived from it on reading.
   if (facts.operation == Operation::kBarrier) {
     one.work = {.ops = 1, .formula = "barrier/op"};
@@ -272,9 +285,22 @@ std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFact
                 .formula = fmt::format("{}/algbw", facts.name)};
   }
   one.units = jobs->Units(ranks);
-  one.prepare = [=, chosen = Includes(backends, "mpi")](std::uint64_t seed) -> Prepared {
-    if (!chosen) return Skipped{.reason = "its only backend is mpi", .remedy = "--backend mpi"};
-    return jobs->Prepare(std::string(facts.name), "mpi", collective, ranks, nodes, seed);
+  std::vector<Case> cases;
+  std::string names;
+  for (const KnownLibrary& library : KnownLibraries()) {
+    names += (names.empty() ? "" : ", ") + library.name;
+    const bool is_usual = nodes > 1 ? library.on_several : library.on_one_node;
+    if (backends.empty() ? !is_usual : !Includes(backends, library.name)) continue;
+    one.backend = library.name;
+    one.prepare = [=, name = library.name](std::uint64_t seed) {
+      return jobs->Prepare(std::string(facts.name), name, collective, ranks, nodes, seed);
+    };
+    cases.push_back(one);
+  }
+  if (!cases.empty()) return cases;
+  one.backend = KnownLibraries()[0].name;
+  one.prepare = [names](std::uint64_t) -> Prepared {
+    return Skipped{.reason = "its backends are " + names, .remedy = "--backend, with one of these"};
   };
   return {one};
 }

@@ -1,6 +1,6 @@
-// The mpi module: the processes that an MPI launcher started, and MPI's own collectives in host
-// memory. Sole includer of <mpi.h>. An error within MPI ends the whole job (MPI_ERRORS_ARE_FATAL,
-// its default), since the other ranks could not be told of it.
+// The mpi module: the processes that an MPI launcher started, MPI's own collectives in host memory,
+// and our algorithms over MPI's messages. Sole includer of <mpi.h>. An error within MPI ends the
+// whole job (MPI_ERRORS_ARE_FATAL, its default), since the other ranks could not be told of it.
 #include <mpi.h>
 #include <sched.h>
 
@@ -14,8 +14,11 @@
 #include <thread>
 #include <vector>
 
+#include "collectives/algorithms.h"
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
+#include "collectives/transport.h"
+#include "collectives/transport_exchange.h"
 #include "results/error.h"
 #include "runner/module.h"
 #include "version.h"
@@ -199,6 +202,22 @@ std::string Processors() {
   return text;
 }
 
+// Called on all ranks together.
+Facts FactsOfMpi(Ranks& ranks) {
+  Facts facts = {{"mpi", Version()}};
+  std::string processors;
+  for (const std::string& of_rank : ranks.Gather(Processors())) {
+    processors += (processors.empty() ? "" : " | ") + of_rank;
+  }
+  facts["processors_by_rank"] = processors;
+  // How Open MPI 4 copies between processes of a node: "cma" is cross-memory attach, which a
+  // container's profile may forbid.
+  if (std::string copy = ControlVariable("btl_vader_single_copy_mechanism"); !copy.empty()) {
+    facts["single_copy"] = copy;
+  }
+  return facts;
+}
+
 // Where MPI moves elements without looking into them, any type of their size will do.
 MPI_Datatype TypeOf(const std::string& dtype) {
   if (dtype == "f32") return MPI_FLOAT;
@@ -296,20 +315,7 @@ class MpiExchange : public Exchange {
     }
   }
 
-  Facts Describe() const override {
-    Facts facts = {{"mpi", Version()}};
-    std::string processors;
-    for (const std::string& of_rank : ranks_.Gather(Processors())) {
-      processors += (processors.empty() ? "" : " | ") + of_rank;
-    }
-    facts["processors_by_rank"] = processors;
-    // How Open MPI 4 copies between processes of a node: "cma" is cross-memory attach, which a
-    // container's profile may forbid.
-    if (std::string copy = ControlVariable("btl_vader_single_copy_mechanism"); !copy.empty()) {
-      facts["single_copy"] = copy;
-    }
-    return facts;
-  }
+  Facts Describe() const override { return FactsOfMpi(ranks_); }
 
  private:
   std::size_t Bytes() const {
@@ -362,14 +368,79 @@ class MpiLibrary : public Library {
                          "in place means its own part of it",
                      .remedy = "--set placement=out_of_place"};
     }
-    Layout(collective, ranks);  // throws for what no ranks could do
+    [[maybe_unused]] const Layout layout(collective, ranks);  // throws for what no ranks can do
     return std::nullopt;
+  }
+};
+
+// Point to point, on a communicator of its own.
+class MpiTransport : public Transport {
+ public:
+  explicit MpiTransport(Ranks& ranks) : ranks_(ranks) {
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
+    std::vector<double> nodes = {static_cast<double>(ranks.Node())};
+    ranks.Max(nodes);
+    // Between hosts, what Open MPI sends over TCP at once, its header included: beyond 64 KiB the
+    // receiver's leave queues behind the data that the receiver sends, and the two directions of a
+    // link take turns. Within a host a message costs a system call or two, for which 128 KiB pay,
+    // and the few that are under way fit the L2 cache still.
+    segment_bytes_ = nodes[0] > 0 ? 60 << 10 : 128 << 10;
+  }
+  ~MpiTransport() override { MPI_Comm_free(&comm_); }
+  MpiTransport(const MpiTransport&) = delete;
+  MpiTransport& operator=(const MpiTransport&) = delete;
+
+  int Rank() const override { return ranks_.Rank(); }
+  int Size() const override { return ranks_.Size(); }
+  Ticket Send(int to, const void* data, std::size_t bytes, int tag) override {
+    const Ticket ticket = Free();
+    MPI_Isend(data, static_cast<int>(bytes), MPI_BYTE, to, tag, comm_, &requests_[ticket]);
+    return ticket;
+  }
+  Ticket Receive(int from, void* data, std::size_t bytes, int tag) override {
+    const Ticket ticket = Free();
+    MPI_Irecv(data, static_cast<int>(bytes), MPI_BYTE, from, tag, comm_, &requests_[ticket]);
+    return ticket;
+  }
+  void Wait(Ticket ticket) override {
+    MPI_Wait(&requests_[ticket], MPI_STATUS_IGNORE);
+    free_.push_back(ticket);
+  }
+  std::size_t SegmentBytes() const override { return segment_bytes_; }
+  Facts Describe() const override { return FactsOfMpi(ranks_); }
+
+ private:
+  Ticket Free() {
+    if (free_.empty()) {
+      requests_.push_back(MPI_REQUEST_NULL);
+      return requests_.size() - 1;
+    }
+    const Ticket ticket = free_.back();
+    free_.pop_back();
+    return ticket;
+  }
+
+  Ranks& ranks_;
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  std::size_t segment_bytes_ = 0;
+  std::vector<MPI_Request> requests_ = {};  // [ticket]; few, since few are under way at once
+  std::vector<Ticket> free_ = {};
+};
+
+class NativeMpiLibrary : public Library {
+ public:
+  std::string Name() const override { return "native-mpi"; }
+  Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
+    if (std::optional<Skipped> no = AlgorithmRefusal(collective, ranks.Size())) return *no;
+    return PrepareHostCollective(
+        collective, ranks, ExchangeOver(std::make_unique<MpiTransport>(ranks), collective), seed);
   }
 };
 
 std::vector<std::unique_ptr<Library>> Libraries() {
   std::vector<std::unique_ptr<Library>> libraries;
   libraries.push_back(std::make_unique<MpiLibrary>());
+  libraries.push_back(std::make_unique<NativeMpiLibrary>());
   return libraries;
 }
 

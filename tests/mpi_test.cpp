@@ -16,6 +16,7 @@
 #include <sstream>
 #include <thread>
 
+#include "collectives/collective.h"
 #include "collectives/collectives.h"
 #include "collectives/launch.h"
 #include "results/error.h"
@@ -104,6 +105,41 @@ TEST_F(Mpi, SumsExactlyInEveryTypePlacementAndSize) {
       }
     }
   }
+}
+
+TEST_F(Mpi, OurAlgorithmsOverItsMessagesAreExact) {
+  setup_.backends = {"native-mpi"};
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  for (const std::int64_t ranks : {2, 4}) {
+    for (const Probe& probe : probes) {
+      if (!OperationFrom(probe.name)) continue;
+      for (const std::int64_t bytes : {256, 100'000, 3'000'000}) {
+        Params params = {{"ranks", ranks}};
+        if (probe.name != "barrier") params["bytes"] = bytes;
+        const auto workload = Ready(CaseWith(probe, params));
+        workload->Run(3);
+        EXPECT_EQ(workload->Verify().wrong, 0) << probe.name << " of " << bytes << " on " << ranks;
+      }
+    }
+  }
+  const Facts facts = Ready(CaseWith(probes[0], {{"bytes", std::int64_t{64} << 20}}))->Describe();
+  EXPECT_EQ(facts.at("algorithm"), Fact(std::string("ring")));
+  EXPECT_EQ(facts.at("segment_bytes"), Fact(std::int64_t{128} << 10));
+  EXPECT_EQ(facts.at("sent_bytes_by_rank_0"), Fact(std::int64_t{64} << 20));
+}
+
+TEST_F(Mpi, EachNamedAlgorithmRunsAndAnUnknownOneSaysWhichThereAre) {
+  setup_.backends = {"native-mpi"};
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  for (const char* algorithm : {"ring", "recursive_doubling", "rabenseifner"}) {
+    const auto workload = Ready(CaseWith(probes[0], {{"algo", std::string(algorithm)}}));
+    workload->Run(2);
+    EXPECT_EQ(workload->Verify().wrong, 0) << algorithm;
+    EXPECT_EQ(workload->Describe().at("algorithm"), Fact(std::string(algorithm)));
+  }
+  const Prepared prepared = CaseWith(probes[0], {{"algo", std::string("magic")}}).prepare(1);
+  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+  EXPECT_THAT(std::get<Skipped>(prepared).remedy, HasSubstr("rabenseifner"));
 }
 
 TEST_F(Mpi, SaysWhichLibraryAndProcessorsItRanOn) {

@@ -1,0 +1,29 @@
+// The algorithms of collectives over messages, each written once as the Schedule that a rank
+// follows. What carries the messages (collectives/transport.h) they never see; they are told only
+// into what segments it wants data cut.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "collectives/collective.h"
+#include "collectives/schedule.h"
+#include "runner/probe.h"
+
+namespace assay {
+
+// The names that Collective::algorithm may have beside "auto".
+std::vector<std::string> AlgorithmsOf(Operation operation);
+
+// What "auto" stands for; any other name is given back.
+std::string AlgorithmFor(const Collective& collective, int ranks, std::size_t segment_bytes);
+
+// Why no algorithm can do that: its name, its dtype, its buffers, or the number of ranks.
+std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks);
+
+// REQUIRES: AlgorithmRefusal says nothing.
+Schedule ScheduleOf(const Collective& collective, int rank, int ranks, std::size_t segment_bytes);
+
+}  // namespace assay

@@ -1,0 +1,102 @@
+#include "collectives/transport_exchange.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "collectives/algorithms.h"
+#include "collectives/reduction.h"
+#include "collectives/schedule.h"
+
+namespace assay {
+namespace {
+
+// One tag is enough: messages of two ranks arrive in order.
+constexpr int kTag = 0;
+
+class TransportExchange : public Exchange {
+ public:
+  TransportExchange(std::unique_ptr<Transport> transport, const Collective& collective)
+      : transport_(std::move(transport)),
+        algorithm_(AlgorithmFor(collective, transport_->Size(), transport_->SegmentBytes())),
+        schedule_(ScheduleOf(collective, transport_->Rank(), transport_->Size(),
+                             transport_->SegmentBytes())),
+        barrier_(ScheduleOf({.operation = Operation::kBarrier}, transport_->Rank(),
+                            transport_->Size(), transport_->SegmentBytes())),
+        scratch_(std::max(schedule_.ScratchBytes(), barrier_.ScratchBytes())),
+        tickets_(std::max(schedule_.Messages(), barrier_.Messages())) {
+    if (FactsOf(collective.operation).reduces) {
+      reduction_.emplace(collective.dtype, collective.redop, transport_->Size());
+    }
+  }
+
+  void Align() override { Follow(barrier_, nullptr, nullptr); }
+  void Run(const std::byte* input, std::byte* output) override { Follow(schedule_, input, output); }
+  Facts Describe() const override {
+    Facts facts = transport_->Describe();
+    facts["algorithm"] = algorithm_;
+    facts["segment_bytes"] = static_cast<std::int64_t>(transport_->SegmentBytes());
+    facts["sent_bytes_by_rank_0"] = static_cast<std::int64_t>(schedule_.SentBytes());
+    return facts;
+  }
+
+ private:
+  void Follow(const Schedule& schedule, const std::byte* input, std::byte* output) {
+    using Place = Schedule::Place;
+    const auto at = [&](const Place& place) -> const std::byte* {
+      if (place.buffer == Place::Buffer::kInput) return input + place.at;
+      return (place.buffer == Place::Buffer::kOutput ? output : scratch_.data()) + place.at;
+    };
+    const auto into = [&](const Place& place) {
+      return (place.buffer == Place::Buffer::kOutput ? output : scratch_.data()) + place.at;
+    };
+    for (const Schedule::Step& step : schedule.Steps()) {
+      const auto message = static_cast<std::size_t>(step.message);
+      switch (step.kind) {
+        case Schedule::Kind::kSend:
+          tickets_[message] = transport_->Send(step.peer, at(step.a), step.bytes, kTag);
+          break;
+        case Schedule::Kind::kReceive:
+          tickets_[message] = transport_->Receive(step.peer, into(step.a), step.bytes, kTag);
+          break;
+        case Schedule::Kind::kWait:
+          transport_->Wait(tickets_[message]);
+          break;
+        case Schedule::Kind::kReduce:
+        case Schedule::Kind::kReduceLast: {
+          const std::byte* const from[] = {at(step.a), at(step.b)};
+          std::byte* const to = into(step.to);
+          (*reduction_)(from, {&to, 1}, step.bytes,
+                        {.last = step.kind == Schedule::Kind::kReduceLast});
+          break;
+        }
+        case Schedule::Kind::kCopy: {
+          std::byte* const to = into(step.to);
+          CopyTo(at(step.a), {&to, 1}, step.bytes);
+          break;
+        }
+      }
+    }
+  }
+
+  std::unique_ptr<Transport> transport_;
+  std::string algorithm_;
+  Schedule schedule_;
+  Schedule barrier_;
+  std::optional<Reduction> reduction_ = {};
+  std::vector<std::byte> scratch_;  // they are never followed at once
+  std::vector<Transport::Ticket> tickets_;
+};
+
+}  // namespace
+
+std::unique_ptr<Exchange> ExchangeOver(std::unique_ptr<Transport> transport,
+                                       const Collective& collective) {
+  return std::make_unique<TransportExchange>(std::move(transport), collective);
+}
+
+}  // namespace assay
