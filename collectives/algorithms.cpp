@@ -18,10 +18,6 @@ using Place = Schedule::Place;
 using Message = Schedule::Message;
 
 constexpr std::size_t kLine = 64;
-// Segments under way at once, each way: one is reduced or passed on while others move. On a shaped
-// or long link two leave it idle whenever a rank is late; eight no longer fit the L2 cache.
-constexpr std::size_t kWindow = 4;
-
 // Up to here a message costs its latency, not its bytes, so that the fewest rounds win.
 constexpr std::int64_t kLatencyBoundBytes = 16 << 10;
 // A ring has ranks - 1 steps each way where halving and doubling have log2(ranks); once a rank's
@@ -38,15 +34,18 @@ struct Plan {
   int ranks;
   std::size_t element;
   std::size_t segment;
+  std::size_t window;  // segments under way at once, each way
   Schedule schedule = {};
 
-  Plan(const Collective& of, int own_rank, int all_ranks, std::size_t segment_bytes)
+  Plan(const Collective& of, int own_rank, int all_ranks, std::size_t segment_bytes,
+       std::size_t segments_in_flight)
       : collective(of),
         layout(of, all_ranks),
         rank(own_rank),
         ranks(all_ranks),
         element(static_cast<std::size_t>(ElementBytes(of.dtype))),
-        segment(std::max(kLine, segment_bytes / kLine * kLine)) {}
+        segment(std::max(kLine, segment_bytes / kLine * kLine)),
+        window(segments_in_flight) {}
 
   std::size_t Bytes(std::int64_t elements) const {
     return static_cast<std::size_t>(elements) * element;
@@ -101,10 +100,11 @@ struct Train {
 
 class TrainWriter {
  public:
-  TrainWriter(Schedule& schedule, const Train& train) : schedule_(schedule), train_(train) {}
+  TrainWriter(Plan& plan, const Train& train)
+      : schedule_(plan.schedule), train_(train), window_(plan.window) {}
 
   void Write() {
-    const std::size_t window = kWindow * train_.receives_a_segment;
+    const std::size_t window = window_ * train_.receives_a_segment;
     for (std::size_t i = 0; i < train_.receives; ++i) {
       while (received_.size() < std::min(train_.receives, i + window)) {
         const std::size_t clears = train_.clears ? train_.clears(received_.size()) : 0;
@@ -113,7 +113,7 @@ class TrainWriter {
         const Car car = train_.incoming(received_.size());
         received_.push_back(schedule_.Receive(car.peer, car.place, car.bytes));
       }
-      Send(i, (i + kWindow) * train_.sends_a_receive);
+      Send(i, (i + window_) * train_.sends_a_receive);
       schedule_.Wait(received_[i]);
       if (train_.arrived) train_.arrived(i);
     }
@@ -127,7 +127,7 @@ class TrainWriter {
 
  private:
   void Send(std::size_t arrived, std::size_t limit) {
-    const std::size_t window = kWindow * train_.sends_a_receive;
+    const std::size_t window = window_ * train_.sends_a_receive;
     while (sent_.size() < std::min(train_.sends, limit)) {
       const std::size_t next = sent_.size();
       if (train_.needs && train_.needs(next) > arrived) return;
@@ -139,12 +139,13 @@ class TrainWriter {
 
   Schedule& schedule_;
   const Train& train_;
+  std::size_t window_;
   std::vector<Message> received_ = {};
   std::vector<Message> sent_ = {};
   std::size_t over_ = 0;  // sends waited for
 };
 
-void Write(Plan& plan, const Train& train) { TrainWriter(plan.schedule, train).Write(); }
+void Write(Plan& plan, const Train& train) { TrainWriter(plan, train).Write(); }
 
 // --- Rings. In step s a rank gives its right neighbour the block that it took from its left one in
 // step s - 1: 2 (n - 1) / n S bytes each way for an all-reduce, which nothing undercuts.
@@ -153,7 +154,7 @@ void RingAllReduce(Plan& plan) {
   const Blocks blocks(plan.Base(), plan.ranks);
   const std::size_t segments = std::max<std::size_t>(1, plan.Segments(blocks.block));
   const auto reduce_steps = static_cast<std::size_t>(plan.ranks - 1);
-  const Place slots = plan.schedule.Scratch(kWindow * plan.segment);
+  const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
   // The block that goes out in a step; the one that comes in goes out in the next.
   const auto part = [&](std::size_t step, std::size_t index, Place::Buffer buffer) {
     const int block = plan.After(-static_cast<int>(step));
@@ -171,14 +172,14 @@ void RingAllReduce(Plan& plan) {
   train.incoming = [&](std::size_t i) {
     Car car = part(i / segments + 1, i % segments, Place::Buffer::kOutput);
     car.peer = plan.After(-1);
-    if (i < reduce_steps * segments) car.place = slots + i % kWindow * plan.segment;
+    if (i < reduce_steps * segments) car.place = slots + i % plan.window * plan.segment;
     return car;
   };
   train.arrived = [&](std::size_t i) {
     const std::size_t step = i / segments;
     if (step >= reduce_steps) return;
     const Car own = part(step + 1, i % segments, Place::Buffer::kInput);
-    plan.schedule.Reduce(own.place, slots + i % kWindow * plan.segment,
+    plan.schedule.Reduce(own.place, slots + i % plan.window * plan.segment,
                          Schedule::Output(own.place.at), own.bytes, step + 1 == reduce_steps);
   };
   train.needs = [&](std::size_t i) { return i < segments ? 0 : i - segments + 1; };
@@ -193,7 +194,7 @@ void RingReduceScatter(Plan& plan) {
   const std::size_t block_bytes = plan.Base();
   const std::size_t segments = plan.Segments(block_bytes);
   const auto steps = static_cast<std::size_t>(plan.ranks - 1);
-  const Place slots = plan.schedule.Scratch(kWindow * plan.segment);
+  const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
   // What one step makes goes out in the next, while that makes its own.
   const std::size_t sum_bytes = segments * plan.segment;
   const Place sums = plan.schedule.Scratch(steps > 1 ? 2 * sum_bytes : 0);
@@ -207,7 +208,7 @@ void RingReduceScatter(Plan& plan) {
   };
   Train train;
   train.receives = train.sends = steps * segments;
-  TrainWriter writer(plan.schedule, train);
+  TrainWriter writer(plan, train);
   train.outgoing = [&](std::size_t i) {
     const std::size_t step = i / segments;
     const std::size_t index = i % segments;
@@ -217,7 +218,7 @@ void RingReduceScatter(Plan& plan) {
   };
   train.incoming = [&](std::size_t i) {
     return Car{.peer = plan.After(-1),
-               .place = slots + i % kWindow * plan.segment,
+               .place = slots + i % plan.window * plan.segment,
                .bytes = plan.SegmentOf(block_bytes, i % segments)};
   };
   train.arrived = [&](std::size_t i) {
@@ -225,7 +226,7 @@ void RingReduceScatter(Plan& plan) {
     const std::size_t index = i % segments;
     // The sum of two steps ago lay there, and went out a step ago.
     if (step >= 2) writer.WaitForSends(i - segments + 1);
-    plan.schedule.Reduce(input(step + 1, index), slots + i % kWindow * plan.segment,
+    plan.schedule.Reduce(input(step + 1, index), slots + i % plan.window * plan.segment,
                          sum(step, index), plan.SegmentOf(block_bytes, index), step + 1 == steps);
   };
   train.needs = [&](std::size_t i) { return i < segments ? 0 : i - segments + 1; };
@@ -265,9 +266,9 @@ void Swap(Plan& plan, int peer, Place out, std::size_t out_bytes, std::optional<
           std::size_t in_bytes, Place slots,
           const std::function<void(std::size_t, std::size_t, Place, TrainWriter&)>& arrived) {
   Train train;
-  TrainWriter writer(plan.schedule, train);
+  TrainWriter writer(plan, train);
   const auto place = [&](std::size_t i) {
-    return in ? *in + i * plan.segment : slots + i % kWindow * plan.segment;
+    return in ? *in + i * plan.segment : slots + i % plan.window * plan.segment;
   };
   train.receives = plan.Segments(in_bytes);
   train.sends = plan.Segments(out_bytes);
@@ -326,7 +327,7 @@ void Folded(Plan& plan, const Fold& fold, Place slots, const std::function<void(
 // All of it in every round: the fewest messages, for what is small.
 void RecursiveDoublingAllReduce(Plan& plan) {
   const Fold fold(plan);
-  const Place slots = plan.schedule.Scratch(kWindow * plan.segment);
+  const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
   Folded(plan, fold, slots, [&](Place own) {
     for (int bit = 1; bit < fold.Size(); bit *= 2) {
       Swap(plan, fold.RankOf(fold.Number() ^ bit), own, plan.Base(), {}, plan.Base(), slots,
@@ -346,7 +347,7 @@ void RecursiveDoublingAllReduce(Plan& plan) {
 void RabenseifnerAllReduce(Plan& plan) {
   const Fold fold(plan);
   const Blocks blocks(plan.Base(), fold.Size());
-  const Place slots = plan.schedule.Scratch(kWindow * plan.segment);
+  const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
   Folded(plan, fold, slots, [&](Place own) {
     const auto bytes = [&](int begin, int end) { return blocks.Begin(end) - blocks.Begin(begin); };
     int begin = 0;  // of the blocks that are this rank's concern
@@ -378,7 +379,7 @@ void RabenseifnerAllReduce(Plan& plan) {
 void RecursiveHalvingReduceScatter(Plan& plan) {
   const std::size_t block_bytes = plan.Base();
   const auto bytes = [&](int blocks) { return static_cast<std::size_t>(blocks) * block_bytes; };
-  const Place slots = plan.schedule.Scratch(kWindow * plan.segment);
+  const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
   // The sums so far of half the blocks; the last round's go to the output.
   const Place sums = plan.schedule.Scratch(plan.ranks > 2 ? bytes(plan.ranks / 2) : 0);
   Place own = Schedule::Input(0);
@@ -462,17 +463,19 @@ void TreeReduce(Plan& plan, const Tree& tree) {
   const std::size_t bytes = plan.Base();
   const std::size_t segments = plan.Segments(bytes);
   const std::size_t children = tree.children.size();
-  const Place slots = plan.schedule.Scratch(kWindow * children * plan.segment);
+  const Place slots = plan.schedule.Scratch(plan.window * children * plan.segment);
   const Place sums =
-      plan.schedule.Scratch(tree.parent && children > 0 ? kWindow * plan.segment : 0);
-  const auto slot = [&](std::size_t i) { return slots + i % (kWindow * children) * plan.segment; };
+      plan.schedule.Scratch(tree.parent && children > 0 ? plan.window * plan.segment : 0);
+  const auto slot = [&](std::size_t i) {
+    return slots + i % (plan.window * children) * plan.segment;
+  };
   const auto sum = [&](std::size_t segment) {
     if (!tree.parent) return Schedule::Output(segment * plan.segment);
     if (children == 0) return Schedule::Input(segment * plan.segment);
-    return sums + segment % kWindow * plan.segment;
+    return sums + segment % plan.window * plan.segment;
   };
   Train train;
-  TrainWriter writer(plan.schedule, train);
+  TrainWriter writer(plan, train);
   train.receives = children * segments;
   train.receives_a_segment = std::max<std::size_t>(1, children);
   train.sends = tree.parent ? segments : 0;
@@ -487,7 +490,8 @@ void TreeReduce(Plan& plan, const Tree& tree) {
     const std::size_t segment = i / children;
     const bool first = i % children == 0;
     // The sum that lay there before must have gone out.
-    if (first && tree.parent && segment >= kWindow) writer.WaitForSends(segment - kWindow + 1);
+    if (first && tree.parent && segment >= plan.window)
+      writer.WaitForSends(segment - plan.window + 1);
     plan.schedule.Reduce(first ? Schedule::Input(segment * plan.segment) : sum(segment), slot(i),
                          sum(segment), plan.SegmentOf(bytes, segment),
                          !tree.parent && (i + 1) % children == 0);
@@ -685,8 +689,9 @@ std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks)
   return std::nullopt;
 }
 
-Schedule ScheduleOf(const Collective& collective, int rank, int ranks, std::size_t segment_bytes) {
-  Plan plan(collective, rank, ranks, segment_bytes);
+Schedule ScheduleOf(const Collective& collective, int rank, int ranks, std::size_t segment_bytes,
+                    std::size_t segments_in_flight) {
+  Plan plan(collective, rank, ranks, segment_bytes, segments_in_flight);
   const std::string name = AlgorithmFor(collective, ranks, segment_bytes);
   const Algorithm* algorithm = Find(collective.operation, name);
   if (algorithm == nullptr) {

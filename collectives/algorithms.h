@@ -24,6 +24,7 @@ std::string AlgorithmFor(const Collective& collective, int ranks, std::size_t se
 std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks);
 
 // REQUIRES: AlgorithmRefusal says nothing.
-Schedule ScheduleOf(const Collective& collective, int rank, int ranks, std::size_t segment_bytes);
+Schedule ScheduleOf(const Collective& collective, int rank, int ranks, std::size_t segment_bytes,
+                    std::size_t segments_in_flight);
 
 }  // namespace assay

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <utility>
 
@@ -34,11 +35,13 @@ struct KnownLibrary {
   std::string name;
   bool on_one_node;
   bool on_several;
+  bool has_transport;  // of which the probe fabric can ask
 };
 const std::vector<KnownLibrary>& KnownLibraries() {
   static const std::vector<KnownLibrary> all = {
-      {.name = "mpi", .on_one_node = true, .on_several = true},
-      {.name = "native-mpi", .on_one_node = false, .on_several = true}};
+      {.name = "mpi", .on_one_node = true, .on_several = true, .has_transport = false},
+      {.name = "native-mpi", .on_one_node = false, .on_several = true, .has_transport = true},
+      {.name = "ofi", .on_one_node = false, .on_several = true, .has_transport = true}};
   return all;
 }
 
@@ -271,6 +274,30 @@ bool Includes(const std::vector<std::string>& chosen, const std::string& name) {
   return chosen.empty() || std::find(chosen.begin(), chosen.end(), name) != chosen.end();
 }
 
+// The case over each library that was asked for by name, or each usual one where none was.
+std::vector<Case> ForLibraries(
+    Case one, const std::vector<std::string>& backends,
+    const std::function<bool(const KnownLibrary&)>& is_usual,
+    const std::function<Prepared(const std::string& library, std::uint64_t seed)>& prepare) {
+  std::vector<Case> cases;
+  std::string names;
+  for (const KnownLibrary& library : KnownLibraries()) {
+    names += (names.empty() ? "" : ", ") + library.name;
+    if (backends.empty() ? !is_usual(library) : !Includes(backends, library.name)) continue;
+    one.backend = library.name;
+    one.prepare = [prepare, name = library.name](std::uint64_t seed) {
+      return prepare(name, seed);
+    };
+    cases.push_back(one);
+  }
+  if (!cases.empty()) return cases;
+  one.backend = KnownLibraries()[0].name;
+  one.prepare = [names](std::uint64_t) -> Prepared {
+    return Skipped{.reason = "its backends are " + names, .remedy = "--backend, with one of these"};
+  };
+  return {one};
+}
+
 std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFacts& facts,
                           const std::vector<std::string>& backends, const Params& params) {
   const Collective collective = CollectiveOf(facts, params);
@@ -285,24 +312,14 @@ std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFact
                 .formula = fmt::format("{}/algbw", facts.name)};
   }
   one.units = jobs->Units(ranks);
-  std::vector<Case> cases;
-  std::string names;
-  for (const KnownLibrary& library : KnownLibraries()) {
-    names += (names.empty() ? "" : ", ") + library.name;
-    const bool is_usual = nodes > 1 ? library.on_several : library.on_one_node;
-    if (backends.empty() ? !is_usual : !Includes(backends, library.name)) continue;
-    one.backend = library.name;
-    one.prepare = [=, name = library.name](std::uint64_t seed) {
-      return jobs->Prepare(std::string(facts.name), name, collective, ranks, nodes, seed);
-    };
-    cases.push_back(one);
-  }
-  if (!cases.empty()) return cases;
-  one.backend = KnownLibraries()[0].name;
-  one.prepare = [names](std::uint64_t) -> Prepared {
-    return Skipped{.reason = "its backends are " + names, .remedy = "--backend, with one of these"};
-  };
-  return {one};
+  return ForLibraries(
+      one, backends,
+      [nodes](const KnownLibrary& library) {
+        return nodes > 1 ? library.on_several : library.on_one_node;
+      },
+      [=, name = std::string(facts.name)](const std::string& library, std::uint64_t seed) {
+        return jobs->Prepare(name, library, collective, ranks, nodes, seed);
+      });
 }
 
 // Point to point over the transports of libraries that show theirs.
@@ -321,18 +338,15 @@ std::vector<Case> FabricCases(const std::shared_ptr<Jobs>& jobs, const Setup& se
                     "and {}",
                     IntegerOf(params, "ranks"), nodes));
   }
-  Case one = {.probe = "fabric", .params = params, .backend = "ofi"};
+  Case one = {.probe = "fabric", .params = params};
   one.work = FabricWork(pattern, bytes);
   one.units = jobs->Units(2);
-  const Modules::Entry* ofi = EntryOf(setup.modules, "ofi");
-  one.prepare = [=, chosen = Includes(setup.backends, "ofi"),
-                 collective = FabricCollective(pattern, bytes)](std::uint64_t seed) -> Prepared {
-    if (!chosen) return Skipped{.reason = "its only backend is ofi", .remedy = "--backend ofi"};
-    if (ofi == nullptr) return Skipped{.reason = "no modules are loaded"};
-    if (ofi->module == nullptr) return Skipped{.reason = ofi->reason, .remedy = ofi->remedy};
-    return jobs->Prepare("fabric", "ofi", collective, 2, static_cast<int>(nodes), seed);
-  };
-  return {one};
+  const Collective collective = FabricCollective(pattern, bytes);
+  return ForLibraries(
+      one, setup.backends, [](const KnownLibrary& library) { return library.has_transport; },
+      [=](const std::string& library, std::uint64_t seed) {
+        return jobs->Prepare("fabric", library, collective, 2, static_cast<int>(nodes), seed);
+      });
 }
 
 }  // namespace
@@ -371,7 +385,8 @@ std::map<std::string, std::string> Software(const Setup& setup) {
   std::map<std::string, std::string> software;
   if (setup.modules == nullptr) return software;
   for (const Modules::Entry& entry : setup.modules->Entries()) {
-    if (entry.module != nullptr) software[entry.name] = entry.module->version();
+    if (entry.module == nullptr) continue;
+    software[entry.name == "ofi" ? "libfabric" : entry.name] = entry.module->version();
   }
   return software;
 }

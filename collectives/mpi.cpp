@@ -14,7 +14,6 @@
 #include <thread>
 #include <vector>
 
-#include "collectives/algorithms.h"
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
 #include "collectives/transport.h"
@@ -384,7 +383,7 @@ class MpiTransport : public Transport {
     // receiver's leave queues behind the data that the receiver sends, and the two directions of a
     // link take turns. Within a host a message costs a system call or two, for which 128 KiB pay,
     // and the few that are under way fit the L2 cache still.
-    segment_bytes_ = nodes[0] > 0 ? 60 << 10 : 128 << 10;
+    several_nodes_ = nodes[0] > 0;
   }
   ~MpiTransport() override { MPI_Comm_free(&comm_); }
   MpiTransport(const MpiTransport&) = delete;
@@ -403,10 +402,16 @@ class MpiTransport : public Transport {
     return ticket;
   }
   void Wait(Ticket ticket) override {
-    MPI_Wait(&requests_[ticket], MPI_STATUS_IGNORE);
+    // Now and then another process may run: on a busy machine it may be the one that we wait for.
+    for (int done = 0, looks = 0;; ++looks) {
+      MPI_Test(&requests_[ticket], &done, MPI_STATUS_IGNORE);
+      if (done != 0) break;
+      if (looks % 64 == 63) sched_yield();
+    }
     free_.push_back(ticket);
   }
-  std::size_t SegmentBytes() const override { return segment_bytes_; }
+  std::size_t SegmentBytes() const override { return several_nodes_ ? 60 << 10 : 128 << 10; }
+  std::size_t SegmentsInFlight() const override { return several_nodes_ ? 16 : 4; }
   Facts Describe() const override { return FactsOfMpi(ranks_); }
 
  private:
@@ -422,7 +427,7 @@ class MpiTransport : public Transport {
 
   Ranks& ranks_;
   MPI_Comm comm_ = MPI_COMM_NULL;
-  std::size_t segment_bytes_ = 0;
+  bool several_nodes_ = false;
   std::vector<MPI_Request> requests_ = {};  // [ticket]; few, since few are under way at once
   std::vector<Ticket> free_ = {};
 };
@@ -431,7 +436,7 @@ class NativeMpiLibrary : public Library {
  public:
   std::string Name() const override { return "native-mpi"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
-    if (std::optional<Skipped> no = AlgorithmRefusal(collective, ranks.Size())) return *no;
+    if (std::optional<Skipped> no = RefusalOver(collective, ranks.Size())) return *no;
     return PrepareHostCollective(
         collective, ranks, ExchangeOver(std::make_unique<MpiTransport>(ranks), collective), seed);
   }

@@ -27,8 +27,8 @@
 #include <utility>
 #include <vector>
 
-#include "collectives/fabric.h"
 #include "collectives/library.h"
+#include "collectives/transport_exchange.h"
 #include "results/error.h"
 #include "results/text.h"
 #include "runner/module.h"
@@ -80,15 +80,17 @@ struct Provider {
   // Messages of this size are sent at once, without the receiver's leave, or cost none of the other
   // direction's time where they need it.
   std::size_t segment_bytes;
+  std::size_t in_flight;
 };
 const std::vector<Provider>& Providers() {
   static const std::vector<Provider> all = {
-      {.name = "efa", .names = {"efa"}, .segment_bytes = std::size_t{64} << 10},
-      {.name = "verbs", .names = {"verbs;ofi_rxm"}, .segment_bytes = std::size_t{64} << 10},
-      {.name = "shm", .names = {"shm"}, .segment_bytes = std::size_t{64} << 10},
+      {.name = "efa", .names = {"efa"}, .segment_bytes = 64 << 10, .in_flight = 16},
+      {.name = "verbs", .names = {"verbs;ofi_rxm"}, .segment_bytes = 64 << 10, .in_flight = 16},
+      {.name = "shm", .names = {"shm"}, .segment_bytes = 64 << 10, .in_flight = 4},
       {.name = "tcp",
        .names = {"tcp", "net", "tcp;ofi_rxm"},
-       .segment_bytes = std::size_t{128} << 10},
+       .segment_bytes = 128 << 10,
+       .in_flight = 8},
   };
   return all;
 }
@@ -298,6 +300,7 @@ class OfiTransport : public Transport {
   }
 
   std::size_t SegmentBytes() const override { return provider_.segment_bytes; }
+  std::size_t SegmentsInFlight() const override { return provider_.in_flight; }
 
   Facts Describe() const override {
     Facts facts;
@@ -526,20 +529,14 @@ class OfiLibrary : public Library {
  public:
   std::string Name() const override { return "ofi"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
-    if (collective.buffers != "plain") {
-      return Skipped{.reason = "ofi knows plain buffers alone", .remedy = "--set buffers=plain"};
-    }
-    if (!IsFabric(collective)) {
-      return Skipped{.reason = "ofi runs the probe fabric alone", .remedy = "--backend mpi"};
-    }
+    if (std::optional<Skipped> no = RefusalOver(collective, ranks.Size())) return *no;
     // Once for all cases: opening an adapter and connecting take longer than most of them.
     if (!transport_) {
       auto joined = JoinOfi(ranks);
       if (const Skipped* skipped = std::get_if<Skipped>(&joined)) return *skipped;
       transport_ = std::get<std::unique_ptr<Transport>>(std::move(joined));
     }
-    std::unique_ptr<Exchange> exchange = MakeFabricExchange(collective, transport_);
-    return PrepareHostCollective(collective, ranks, std::move(exchange), seed);
+    return PrepareHostCollective(collective, ranks, ExchangeOver(transport_, collective), seed);
   }
 
  private:
@@ -552,7 +549,7 @@ std::vector<std::unique_ptr<Library>> Libraries() {
   return libraries;
 }
 
-std::string Version() { return "libfabric " + Described(&kApi, FI_TYPE_VERSION); }
+std::string Version() { return Described(&kApi, FI_TYPE_VERSION); }
 
 constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
                             .name = "ofi",

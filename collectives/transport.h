@@ -27,6 +27,10 @@ class Transport {
   // The largest message that this transport sends without waiting for the receiver's leave, in
   // which the two directions of a link can be in use at once: what algorithms cut their data into.
   virtual std::size_t SegmentBytes() const { return std::size_t{64} << 10; }
+  // How many of these algorithms keep under way at once, each way. In fours one is reduced or
+  // passed on while others move, and all fit the L2 cache; a link between hosts idles unless there
+  // are more, whenever a rank is late.
+  virtual std::size_t SegmentsInFlight() const { return 4; }
   virtual Facts Describe() const { return {}; }
 };
 

@@ -1,5 +1,7 @@
 #include "collectives/transport_exchange.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +11,7 @@
 #include <vector>
 
 #include "collectives/algorithms.h"
+#include "collectives/fabric.h"
 #include "collectives/reduction.h"
 #include "collectives/schedule.h"
 
@@ -20,13 +23,14 @@ constexpr int kTag = 0;
 
 class TransportExchange : public Exchange {
  public:
-  TransportExchange(std::unique_ptr<Transport> transport, const Collective& collective)
+  TransportExchange(std::shared_ptr<Transport> transport, const Collective& collective)
       : transport_(std::move(transport)),
         algorithm_(AlgorithmFor(collective, transport_->Size(), transport_->SegmentBytes())),
         schedule_(ScheduleOf(collective, transport_->Rank(), transport_->Size(),
-                             transport_->SegmentBytes())),
+                             transport_->SegmentBytes(), transport_->SegmentsInFlight())),
         barrier_(ScheduleOf({.operation = Operation::kBarrier}, transport_->Rank(),
-                            transport_->Size(), transport_->SegmentBytes())),
+                            transport_->Size(), transport_->SegmentBytes(),
+                            transport_->SegmentsInFlight())),
         scratch_(std::max(schedule_.ScratchBytes(), barrier_.ScratchBytes())),
         tickets_(std::max(schedule_.Messages(), barrier_.Messages())) {
     if (FactsOf(collective.operation).reduces) {
@@ -40,6 +44,7 @@ class TransportExchange : public Exchange {
     Facts facts = transport_->Describe();
     facts["algorithm"] = algorithm_;
     facts["segment_bytes"] = static_cast<std::int64_t>(transport_->SegmentBytes());
+    facts["segments_in_flight"] = static_cast<std::int64_t>(transport_->SegmentsInFlight());
     facts["sent_bytes_by_rank_0"] = static_cast<std::int64_t>(schedule_.SentBytes());
     return facts;
   }
@@ -83,7 +88,7 @@ class TransportExchange : public Exchange {
     }
   }
 
-  std::unique_ptr<Transport> transport_;
+  std::shared_ptr<Transport> transport_;
   std::string algorithm_;
   Schedule schedule_;
   Schedule barrier_;
@@ -94,8 +99,16 @@ class TransportExchange : public Exchange {
 
 }  // namespace
 
-std::unique_ptr<Exchange> ExchangeOver(std::unique_ptr<Transport> transport,
+std::optional<Skipped> RefusalOver(const Collective& collective, int ranks) {
+  if (!IsFabric(collective)) return AlgorithmRefusal(collective, ranks);
+  if (ranks == 2) return std::nullopt;
+  return Skipped{.reason = fmt::format("a link has two ends, not {}", ranks),
+                 .remedy = "--set ranks=2"};
+}
+
+std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport,
                                        const Collective& collective) {
+  if (IsFabric(collective)) return MakeFabricExchange(collective, std::move(transport));
   return std::make_unique<TransportExchange>(std::move(transport), collective);
 }
 

@@ -1,16 +1,22 @@
-// An Exchange over any Transport, by the algorithms of collectives/algorithms.h.
+// An Exchange over any Transport, by the algorithms of collectives/algorithms.h or, point to point,
+// the patterns of collectives/fabric.h.
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "collectives/collective.h"
 #include "collectives/host_collective.h"
 #include "collectives/transport.h"
+#include "runner/probe.h"
 
 namespace assay {
 
-// REQUIRES: AlgorithmRefusal(collective, transport->Size()) says nothing.
-std::unique_ptr<Exchange> ExchangeOver(std::unique_ptr<Transport> transport,
+// Why none of them can do that.
+std::optional<Skipped> RefusalOver(const Collective& collective, int ranks);
+
+// REQUIRES: RefusalOver(collective, transport->Size()) says nothing.
+std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport,
                                        const Collective& collective);
 
 }  // namespace assay

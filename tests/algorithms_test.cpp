@@ -24,12 +24,15 @@ using testing::HasSubstr;
 
 void ExpectRight(const Collective& collective, int ranks, std::uint64_t seed) {
   constexpr std::size_t kSegment = 256;
+  constexpr std::size_t kInFlight[] = {4, 1, 16, 3};
   MemoryNetwork network(seed);
   std::mutex mutex;
   std::string wrong;
   OnRanks(ranks, [&](ThreadRanks& own) {
-    const auto exchange = ExchangeOver(
-        std::make_unique<MemoryTransport>(network, own.Rank(), ranks, kSegment), collective);
+    const auto exchange =
+        ExchangeOver(std::make_unique<MemoryTransport>(network, own.Rank(), ranks, kSegment,
+                                                       kInFlight[seed % 4]),
+                     collective);
     const std::string what = WhatIsWrong(collective, own.Rank(), ranks, *exchange, 2);
     const std::lock_guard lock(mutex);
     if (!what.empty()) wrong = what;
@@ -104,7 +107,7 @@ TEST(Algorithms, SendWhatTheirFormulasSay) {
   // a power of two; recursive doubling log2(n) S.
   constexpr std::int64_t kBytes = 1 << 20;
   const auto sent = [](const char* algorithm, int rank, int ranks) {
-    return ScheduleOf({.bytes = kBytes, .algorithm = algorithm}, rank, ranks, 4096).SentBytes();
+    return ScheduleOf({.bytes = kBytes, .algorithm = algorithm}, rank, ranks, 4096, 4).SentBytes();
   };
   for (const int ranks : {2, 4, 8}) {
     const auto n = static_cast<std::size_t>(ranks);

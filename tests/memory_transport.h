@@ -102,8 +102,13 @@ class MemoryNetwork {
 
 class MemoryTransport : public Transport {
  public:
-  MemoryTransport(MemoryNetwork& network, int rank, int size, std::size_t segment_bytes)
-      : network_(network), rank_(rank), size_(size), segment_bytes_(segment_bytes) {}
+  MemoryTransport(MemoryNetwork& network, int rank, int size, std::size_t segment_bytes,
+                  std::size_t segments_in_flight)
+      : network_(network),
+        rank_(rank),
+        size_(size),
+        segment_bytes_(segment_bytes),
+        segments_in_flight_(segments_in_flight) {}
   int Rank() const override { return rank_; }
   int Size() const override { return size_; }
   Ticket Send(int to, const void* data, std::size_t bytes, int tag) override {
@@ -119,12 +124,14 @@ class MemoryTransport : public Transport {
     network_.Wait(ticket);
   }
   std::size_t SegmentBytes() const override { return segment_bytes_; }
+  std::size_t SegmentsInFlight() const override { return segments_in_flight_; }
 
  private:
   MemoryNetwork& network_;
   int rank_;
   int size_;
   std::size_t segment_bytes_;
+  std::size_t segments_in_flight_;
 };
 
 }  // namespace assay

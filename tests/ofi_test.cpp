@@ -8,12 +8,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <mutex>
 #include <random>
 #include <thread>
 
+#include "collectives/algorithms.h"
 #include "collectives/fabric.h"
 #include "collectives/host_collective.h"
+#include "collectives/transport_exchange.h"
 #include "results/error.h"
+#include "tests/layout_check.h"
 #include "tests/thread_ranks.h"
 
 namespace assay {
@@ -175,6 +179,34 @@ TEST_P(Ofi, FabricPatternsBringEveryByte) {
         ranks.Barrier();
       });
     }
+  }
+}
+
+TEST_P(Ofi, EveryOperationIsRightByEveryAlgorithm) {
+  for (const int ranks : {2, 3}) {
+    std::mutex mutex;
+    std::vector<std::string> wrong;
+    OnRanks(ranks, [&](ThreadRanks& own) {
+      const std::shared_ptr<Transport> transport = Joined(own, {.provider = GetParam()});
+      for (const OperationFacts& facts : Operations()) {
+        for (const std::string& algorithm : AlgorithmsOf(facts.operation)) {
+          for (const std::int64_t bytes : {4, 5004, 1'500'000}) {
+            const Collective collective = {.operation = facts.operation,
+                                           .bytes = bytes,
+                                           .in_place = facts.in_place && bytes == 5004,
+                                           .root = facts.rooted ? ranks - 1 : 0,
+                                           .algorithm = algorithm};
+            if (RefusalOver(collective, ranks)) continue;
+            const auto exchange = ExchangeOver(transport, collective);
+            const std::string what = WhatIsWrong(collective, own.Rank(), ranks, *exchange, 2);
+            const std::lock_guard lock(mutex);
+            if (!what.empty()) wrong.push_back(NameOf(collective, ranks) + ": " + what);
+          }
+        }
+      }
+      own.Barrier();
+    });
+    EXPECT_THAT(wrong, testing::IsEmpty());
   }
 }
 
