@@ -4,6 +4,7 @@
 
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <set>
 
 #include "results/error.h"
@@ -109,6 +110,60 @@ std::vector<std::map<std::string, std::string>> ParseCsv(std::string_view text,
     for (std::size_t i = 0; i < cells.size(); ++i) row.emplace(header[i], std::move(cells[i]));
   }
   return rows;
+}
+
+CsvRow::CsvRow(const std::map<std::string, std::string>& cells, const std::string& source,
+               std::size_t index)
+    : cells_(cells), where_(fmt::format("{}, row {}", source, index + 1)) {}
+
+void CsvRow::Fail(const std::string& what) const {
+  throw Error(fmt::format("{}: {}", where_, what));
+}
+
+const std::string& CsvRow::Text(const std::string& column) const {
+  const auto found = cells_.find(column);
+  if (found == cells_.end()) Fail(fmt::format("the header lacks the column {}", column));
+  return found->second;
+}
+
+const std::string& CsvRow::Required(const std::string& column) const {
+  const std::string& text = Text(column);
+  if (text.empty()) Fail(fmt::format("{} is empty", column));
+  return text;
+}
+
+std::optional<double> CsvRow::Number(const std::string& column) const {
+  const std::string& text = Text(column);
+  if (text.empty()) return std::nullopt;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) ||
+      value <= 0) {
+    Fail(fmt::format("{} is '{}' and must be a number above 0", column, text));
+  }
+  return value;
+}
+
+std::optional<int> CsvRow::Integer(const std::string& column) const {
+  const std::optional<double> value = Number(column);
+  if (!value) return std::nullopt;
+  if (*value > 1e6 || std::floor(*value) != *value) {
+    Fail(fmt::format("{} is '{}' and must be a whole number", column, Text(column)));
+  }
+  return static_cast<int>(*value);
+}
+
+bool CsvRow::Boolean(const std::string& column) const {
+  const std::string& text = Text(column);
+  if (text != "true" && text != "false") {
+    Fail(fmt::format("{} is '{}' and must be true or false", column, text));
+  }
+  return text == "true";
+}
+
+std::optional<std::string> CsvRow::Optional(const std::string& column) const {
+  const std::string& text = Text(column);
+  return text.empty() ? std::nullopt : std::optional(text);
 }
 
 std::string CsvCell(std::string_view text) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "results/error.h"
+#include "results/expected.h"
 #include "results/figures.h"
 #include "results/text.h"
 
@@ -696,6 +697,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
   const std::optional<Rate> speed = Speed(record);
   const std::optional<Rate> stable = StableSpeed(record);
   const std::optional<Wire> wire = WireRate(record);
+  const std::optional<Judged> judged = Judge(run, record);
   return {{"probe", record.probe},
           {"case", CaseLabel(record.probe, record.params)},
           {"key", MatchKey(record)},
@@ -716,6 +718,8 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"busbw", Writer::ToJson(BusBandwidth(record))},
           {"wire_gbs", wire ? Json(wire->bytes_per_s / 1e9) : Json(nullptr)},
           {"wire_model", wire ? Json(wire->model) : Json(nullptr)},
+          {"expected_gbs", judged ? Writer::ToJson(judged->expected_gbs) : Json(nullptr)},
+          {"standing", judged ? Json(ToText(judged->standing)) : Json(nullptr)},
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
           {"node", ToJson(NodeFigureOf(run, record))},
           {"used", Writer::ToJson(PartUsed(run, DeviceKind(record)))},

@@ -32,73 +32,11 @@ constexpr double kMostUsdPerHour = 1e6;
 constexpr std::string_view kEverywhere = "all";
 constexpr std::string_view kUndated = "undated";
 
-// One row of a CSV file, whose cells are asked for by column and checked.
-class Row {
- public:
-  Row(const std::map<std::string, std::string>& cells, const std::string& source, std::size_t index)
-      : cells_(cells), where_(fmt::format("{}, row {}", source, index + 1)) {}
-
-  [[noreturn]] void Fail(const std::string& what) const {
-    throw Error(fmt::format("{}: {}", where_, what));
-  }
-
-  const std::string& Text(const std::string& column) const {
-    const auto found = cells_.find(column);
-    if (found == cells_.end()) Fail(fmt::format("the header lacks the column {}", column));
-    return found->second;
-  }
-
-  const std::string& Required(const std::string& column) const {
-    const std::string& text = Text(column);
-    if (text.empty()) Fail(fmt::format("{} is empty", column));
-    return text;
-  }
-
-  // Nothing for an empty cell; no number here may be 0 or below.
-  std::optional<double> Number(const std::string& column) const {
-    const std::string& text = Text(column);
-    if (text.empty()) return std::nullopt;
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) ||
-        value <= 0) {
-      Fail(fmt::format("{} is '{}' and must be a number above 0", column, text));
-    }
-    return value;
-  }
-
-  std::optional<int> Integer(const std::string& column) const {
-    const std::optional<double> value = Number(column);
-    if (!value) return std::nullopt;
-    if (*value > 1e6 || std::floor(*value) != *value) {
-      Fail(fmt::format("{} is '{}' and must be a whole number", column, Text(column)));
-    }
-    return static_cast<int>(*value);
-  }
-
-  bool Boolean(const std::string& column) const {
-    const std::string& text = Text(column);
-    if (text != "true" && text != "false") {
-      Fail(fmt::format("{} is '{}' and must be true or false", column, text));
-    }
-    return text == "true";
-  }
-
-  std::optional<std::string> Optional(const std::string& column) const {
-    const std::string& text = Text(column);
-    return text.empty() ? std::nullopt : std::optional(text);
-  }
-
- private:
-  const std::map<std::string, std::string>& cells_;
-  std::string where_;
-};
-
 template <class Item, class Read>
 std::vector<Item> ReadRows(std::string_view csv, const std::string& source, const Read& read) {
   std::vector<Item> items;
   const std::vector<std::map<std::string, std::string>> rows = ParseCsv(csv, source);
-  for (std::size_t i = 0; i < rows.size(); ++i) items.push_back(read(Row(rows[i], source, i)));
+  for (std::size_t i = 0; i < rows.size(); ++i) items.push_back(read(CsvRow(rows[i], source, i)));
   return items;
 }
 
@@ -132,7 +70,7 @@ bool IsAsPreciseAsItSays(const std::string& date, const std::string& precision) 
   return precision == "not_before";
 }
 
-void CheckPrice(const Row& row, const Offer& offer) {
+void CheckPrice(const CsvRow& row, const Offer& offer) {
   const bool any = offer.usd_per_hour || offer.usd_low || offer.usd_high || offer.upfront_usd;
   if (!offer.offered && any) row.Fail("what is not offered has no price");
   if (offer.offered && !offer.usd_per_hour && !(offer.usd_low && offer.usd_high)) {
@@ -147,7 +85,7 @@ void CheckPrice(const Row& row, const Offer& offer) {
   }
 }
 
-Offer ReadOffer(const Row& row) {
+Offer ReadOffer(const CsvRow& row) {
   Offer offer = {.provider = row.Required("provider"),
                  .seller = row.Required("seller"),
                  .instance = row.Required("instance"),
@@ -187,7 +125,7 @@ auto KeyOf(const Offer& offer) {
                   offer.resource, offer.purchase, offer.term_months, offer.price_date);
 }
 
-InstanceFacts ReadInstance(const Row& row) {
+InstanceFacts ReadInstance(const CsvRow& row) {
   return {.provider = row.Required("provider"),
           .instance = row.Required("instance"),
           .accelerator = row.Required("accelerator"),
@@ -201,7 +139,7 @@ InstanceFacts ReadInstance(const Row& row) {
           .source = row.Required("source")};
 }
 
-DeviceFacts ReadDevice(const Row& row) {
+DeviceFacts ReadDevice(const CsvRow& row) {
   // The column of each dtype; the two fp8 formats run at one rate.
   constexpr std::array<std::pair<const char*, const char*>, 9> kPeaks = {{
       {"f64", "f64_tflops"},

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "results/csv.h"
+#include "results/expected.h"
 #include "results/figures.h"
 #include "results/price.h"
 #include "results/text.h"
@@ -151,6 +152,9 @@ std::string OnText(const Record& record) {
 std::string NotesOf(const Run& run, const Record& record) {
   std::string note;
   if (const auto bus = BusBandwidth(record)) AddTo(note, "bus " + WithPrefix(*bus, "B/s"));
+  if (const auto judged = Judge(run, record); judged && judged->standing != Standing::kOk) {
+    AddTo(note, fmt::format("{}: {}", ToText(judged->standing), judged->why));
+  }
   if (const auto stable = StableSpeed(record)) {
     AddTo(note, "stable " + WithPrefix(stable->value, stable->unit));
   }

@@ -68,6 +68,8 @@ What is done:
       --ranks N [2]                          where no launcher started any
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
 What is told:
+      --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
+      --project N                    times that the sweep's cost model foretells of up to N ranks
       --format table|nccl|csv|json   nccl: nccl-tests' columns alone [table]
   -C, --report_cputime 0|1   -S, --report_timestamps 0|1   -I, --per_iter_timing 0|1   -M, --memory 0|1
   -J, --output_file FILE     nccl-tests' JSON      --out FILE   our result file [PROVIDER-INSTANCE-UTC.json]
@@ -183,6 +185,8 @@ void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci
   app.add_option("--algo", coll.algo);
   app.add_option("--ranks", coll.ranks)->check(CLI::Range(1, 65536));
   app.add_flag("--cold", coll.cold);
+  app.add_option("--expect", coll.expect);
+  app.add_option("--project", coll.project)->check(CLI::Range(16, 1 << 20));
   app.add_option("--format", coll.format)->check(CLI::IsMember({"table", "nccl", "csv", "json"}));
   AddMeasuring(app, coll.run, ci);
 }

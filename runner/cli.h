@@ -89,7 +89,9 @@ struct CollOptions {
   std::string algo = "auto";
   std::optional<int> ranks = {};
   bool cold = false;
-  std::string format = "table";  // table, nccl, csv, json
+  std::string expect = {};  // auto, or floors of busbw by size: "1M:9.5,64M:20" (GB/s)
+  std::optional<std::int64_t> project = {};  // to so many ranks
+  std::string format = "table";              // table, nccl, csv, json
   // Those that `assay run` has too.
   RunOptions run = {};
 };

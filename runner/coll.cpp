@@ -14,8 +14,10 @@
 
 #include "collectives/collectives.h"
 #include "results/error.h"
+#include "results/expected.h"
 #include "results/figures.h"
 #include "results/json.h"
+#include "results/model.h"
 #include "results/price.h"
 #include "results/text.h"
 #include "runner/console.h"
@@ -155,7 +157,8 @@ std::vector<std::string> NotesOf(const CollOptions& o,
   say(o.stream_null != 0, "-y is about GPUs: not used");
   say(o.timeout != 0, "-T is not used");
   say(o.cudagraph != 0, "-G is about GPUs: not used");
-  say(o.local_register != 0, "-R is about GPUs: not used");
+  say(o.local_register != 0 && o.run.backends.empty(),
+      "-R: MPI knows no registered buffers: not used; --backend native or nccl do");
   say(o.cta_policy.has_value(), "-x is about GPUs: not used");
   say(o.device_implementation != 0, "-D is about GPUs: not used");
   say(o.device_cta_count.has_value(), "-V is about GPUs: not used");
@@ -207,8 +210,8 @@ bool AreOneRow(const Record& a, const Record& b) {
 // Brings the records of a row together, of which the one in place comes last.
 class Printer {
  public:
-  Printer(NcclTable& table, Console& console, bool prints)
-      : table_(table), console_(console), prints_(prints) {}
+  Printer(NcclTable& table, Console& console, const Run& run, bool prints)
+      : table_(table), console_(console), run_(run), prints_(prints) {}
 
   void Add(const Record& record) {
     const Record* held = out_of_place_ ? &*out_of_place_ : in_place_ ? &*in_place_ : nullptr;
@@ -224,14 +227,27 @@ class Printer {
     if (!out_of_place_ && !in_place_) return;
     const std::string row = table_.Row(out_of_place_ ? &*out_of_place_ : nullptr,
                                        in_place_ ? &*in_place_ : nullptr, Now());
-    if (prints_) console_.Result(row);
+    if (prints_) console_.Result(row + StandingText());
     out_of_place_.reset();
     in_place_.reset();
   }
 
  private:
+  // What is to be said of figures that aren't as they should be.
+  std::string StandingText() const {
+    std::string text;
+    for (const std::optional<Record>* record : {&out_of_place_, &in_place_}) {
+      if (!*record) continue;
+      const std::optional<Judged> judged = Judge(run_, **record);
+      if (!judged || judged->standing == Standing::kOk) continue;
+      text += fmt::format("# {}: {}\n", ToText(judged->standing), Clean(judged->why, 1024));
+    }
+    return text;
+  }
+
   NcclTable& table_;
   Console& console_;
+  const Run& run_;  // but its records
   bool prints_;
   std::optional<Record> out_of_place_ = {};
   std::optional<Record> in_place_ = {};
@@ -295,6 +311,45 @@ std::vector<std::int64_t> SizesOf(const CollOptions& options) {
   return sizes;
 }
 
+std::map<std::int64_t, double> FloorsOf(const std::string& expect) {
+  std::map<std::int64_t, double> floors;
+  if (expect == "auto") return floors;
+  for (const std::string& part : Split(expect)) {
+    const std::size_t colon = part.find(':');
+    double gbs = 0;
+    const std::string_view digits =
+        colon == std::string::npos ? std::string_view() : std::string_view(part).substr(colon + 1);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), gbs);
+    if (error != std::errc() || end != digits.data() + digits.size() || !(gbs > 0 && gbs < 1e9)) {
+      throw Error(fmt::format("--expect wants auto, or a size and GB/s such as 64M:20; got '{}'",
+                              Clean(part, 32)));
+    }
+    floors[ParseSize(part.substr(0, colon), "--expect")] = gbs;
+  }
+  return floors;
+}
+
+std::vector<std::string> Shortfalls(const Run& run, const std::string& expect) {
+  std::vector<std::string> shortfalls;
+  const std::map<std::int64_t, double> floors = FloorsOf(expect);
+  for (const Record& record : run.records) {
+    const std::optional<double> bus = BusBandwidth(record);
+    if (!bus || expect.empty()) continue;
+    const std::string which =
+        fmt::format("{} {}", record.probe, CaseLabel(record.probe, record.params));
+    const auto floor = floors.find(record.work.bytes.value_or(-1));
+    if (floor != floors.end() && *bus / 1e9 < floor->second) {
+      shortfalls.push_back(fmt::format("{} has a busbw of {:.4g} GB/s, under the {} of --expect",
+                                       which, *bus / 1e9, floor->second));
+    }
+    const std::optional<Judged> judged = Judge(run, record);
+    if (expect == "auto" && judged && judged->standing == Standing::kLow) {
+      shortfalls.push_back(fmt::format("{} is low: {}", which, judged->why));
+    }
+  }
+  return shortfalls;
+}
+
 CollPlan PlanColl(const CollOptions& options, const Probe& probe,
                   const std::map<std::string, std::string>& environment) {
   CollPlan plan = {.exact = IsExact(options), .notes = NotesOf(options, environment)};
@@ -314,6 +369,12 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
                              : "-t and -g: a rank is a process, which assay started on this host");
   }
   if (base.contains("algo")) base["algo"] = options.algo;
+  if (base.contains("buffers") && !options.run.backends.empty()) {
+    base["buffers"] = std::string(options.local_register == 0   ? "plain"
+                                  : options.local_register == 1 ? "registered"
+                                                                : "shared");
+  }
+  FloorsOf(options.expect);  // bad ones are told before anything is measured
 
   const auto choose = [](bool has, auto values, auto nothing) {
     return has ? values : decltype(values){nothing};
@@ -456,6 +517,7 @@ int RunColl(const CollOptions& options) {
 
   std::optional<NcclTable> table;
   std::optional<Printer> printer;
+  Run header;
   plan.begins = [&](const Run& run, const Chosen& price) {
     look.usd_per_hour = UsdPerHour(run, price.offer);
     const double nodes = static_cast<double>(IntegerOf(first, "nodes"));
@@ -474,7 +536,8 @@ int RunColl(const CollOptions& options) {
       look.notes.push_back(error.what());  // the rows will say so too
     }
     table.emplace(look);
-    printer.emplace(*table, console, prints);
+    header = run;
+    printer.emplace(*table, console, header, prints);
     if (prints) console.Result(table->Head());
   };
   if (coll.exact) {
@@ -489,7 +552,13 @@ int RunColl(const CollOptions& options) {
     for (const Record& record : measured.run.records) printer->Add(record);
   }
   printer->Flush();
-  if (prints) console.Result(table->Foot());
+  if (prints) {
+    const std::string models = CostModelText(measured.run.records, options.project);
+    console.Result(models + table->Foot());
+    if (options.project && models.empty()) {
+      console.Error("assay: --project needs a sweep of at least three sizes to fit\n");
+    }
+  }
   if (options.format == "csv") console.Result(table->Csv());
   if (options.format == "json" || options.run.json) {
     console.Result(FiguresToJson(measured.run, measured.price.offer) + "\n");
@@ -500,8 +569,13 @@ int RunColl(const CollOptions& options) {
     console.Note(fmt::format("wrote {}\n", name));
   }
   ReportFiles(measured, options.run, console);
+  const std::vector<std::string> shortfalls = Shortfalls(measured.run, options.expect);
+  for (const std::string& shortfall : shortfalls) {
+    console.Error(fmt::format("assay: {}\n", shortfall));
+  }
   const int status = ExitStatusOf(measured.run, {options.operation});
-  return status == kAllWell && !table->MeetsMinimum() ? kMeasuredButNotWell : status;
+  const bool well = table->MeetsMinimum() && shortfalls.empty();
+  return status == kAllWell && !well ? kMeasuredButNotWell : status;
 }
 
 }  // namespace assay

@@ -29,6 +29,14 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
 // The sizes that the flags ask for, bytes.
 std::vector<std::int64_t> SizesOf(const CollOptions& options);
 
+// `--expect SIZE:GBS,…`: the least bus bandwidth, GB/s, by size in bytes. Empty for "" and "auto".
+// Throws Error for anything else.
+std::map<std::int64_t, double> FloorsOf(const std::string& expect);
+
+// What falls short of --expect, a sentence each: under a floor, or `low` beside what others
+// measured.
+std::vector<std::string> Shortfalls(const Run& run, const std::string& expect);
+
 // The whole command. Returns the exit status.
 int RunColl(const CollOptions& options);
 

@@ -118,6 +118,35 @@ def wire(record):
     return bus * share / 1e9, "hierarchical"
 
 
+@functools.lru_cache(maxsize=None)
+def data_rows(name):
+    path = pathlib.Path(__file__).resolve().parent.parent / "results" / name
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def standing(run, record):
+    """What others measured, GB/s, and how this stands beside it."""
+    bus, params = bus_bandwidth(record), record["params"]
+    if bus is None or record["backend"] not in GPU_BACKENDS or not run["nodes"]:
+        return None, None
+    identity, nodes = run["nodes"][0]["identity"], params.get("nodes", 1)
+    here = (identity["provider"]["value"], identity["instance"]["value"])
+    facts = [r for r in data_rows("instances.csv") if (r["provider"], r["instance"]) == here]
+    if not facts or not facts[0]["accelerator_count"] or params["ranks"] != nodes * int(facts[0]["accelerator_count"]):
+        return None, None
+    rows = [float(r["busbw_gbs"]) for r in data_rows("expected.csv")
+            if (r["provider"], r["instance"], int(r["nodes"]), r["operation"], int(r["bytes"])) ==
+            (*here, nodes, record["probe"], record["work"]["bytes"])]
+    expected = rows[0] if rows else None
+    if rows and bus / 1e9 < 0.9 * expected:
+        return expected, "low"
+    network = facts[0]["network_gbps"]
+    if nodes > 1 and network and bus / 1e9 > 1.02 * float(network) / 8:
+        return expected, "above the bound"
+    return expected, "ok" if rows else None
+
+
 def costs(record, usd_per_hour):
     """(name, usd) in the order of the page's table."""
     seconds = mean_s(record)
@@ -676,6 +705,8 @@ def check_figures(check, printed, run):
             "busbw": bus_bandwidth(record),
             "wire_gbs": wire(record)[0],
             "wire_model": wire(record)[1],
+            "expected_gbs": standing(run, record)[0],
+            "standing": standing(run, record)[1],
             "stable_speed": rate(record, statistics.median(stable)) if stable else None})
         if interval is None:
             check(f"{where} interval", case["interval"], None)

@@ -161,6 +161,30 @@ TEST(CollPlan, AFlagThatMeansNothingHereIsAnswered) {
   EXPECT_THAT(plan.notes, SizeIs(2));
 }
 
+TEST(CollExpect, FloorsAreBySize) {
+  EXPECT_THAT(FloorsOf("1M:9.5,64:0.25"),
+              ElementsAre(std::pair(64, 0.25), std::pair(1 << 20, 9.5)));
+  EXPECT_THAT(FloorsOf("auto"), IsEmpty());
+  EXPECT_THAT(FloorsOf(""), IsEmpty());
+  for (const char* bad : {"9", "1M:", "1M:x", ":3", "1M:-1", "1M:0", "1M:nan", "1M:2GB"}) {
+    EXPECT_THROW(FloorsOf(bad), Error) << bad;
+  }
+}
+
+TEST(CollExpect, WhatIsUnderItsFloorIsNamed) {
+  assay::Run run;
+  for (const std::int64_t bytes : {1024, 2048}) {
+    run.records.push_back({.probe = "all_reduce",
+                           .params = {{"ranks", std::int64_t{2}}, {"bytes", bytes}},
+                           .backend = "mpi",
+                           .work = {.bytes = bytes},
+                           .rounds = {{.batch = 1, .time_s = {1e-6}}}});
+  }
+  EXPECT_THAT(Shortfalls(run, "1K:1.0,2K:2.0"), IsEmpty());
+  EXPECT_THAT(Shortfalls(run, "1K:1.0,2K:2.1"), ElementsAre(HasSubstr("2.048 GB/s")));
+  EXPECT_THAT(Shortfalls(run, "auto"), IsEmpty());
+}
+
 TEST(CollPlan, ThreadsAndGpusAreRanks) {
   EXPECT_EQ(IntegerOf(PlanOf({"-g", "4"}).questions[0].params, "ranks"), 4);
   EXPECT_EQ(IntegerOf(PlanOf({"-g", "4", "-t", "2"}).questions[0].params, "ranks"), 8);

@@ -133,6 +133,34 @@ Offer OfferAt(double usd_per_hour) {
   return {.provider = "aws", .purchase = "spot", .usd_per_hour = usd_per_hour};
 }
 
+TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
+  OneRun run = Everything(1, "n1", 5);
+  run.nodes[0].identity.provider.value = "aws";
+  run.nodes[0].identity.instance.value = "p5.48xlarge";
+  run.records.clear();
+  // 487 GB/s is above the network of two nodes, 300 below what others measured, 480 of one has no
+  // row.
+  for (const auto& [nodes, gbs] : {std::pair(2, 487), std::pair(2, 300), std::pair(1, 480)}) {
+    const std::int64_t ranks = 8 * nodes;
+    const double seconds =
+        2.0 * static_cast<double>(ranks - 1) / static_cast<double>(ranks) * (1 << 30) / (gbs * 1e9);
+    run.records.push_back({.probe = "all_reduce",
+                           .params = {{"ranks", ranks}, {"nodes", std::int64_t{nodes}}},
+                           .backend = "nccl",
+                           .work = {.bytes = 1 << 30},
+                           .rounds = Visits(5, seconds)});
+  }
+  const std::string file = Write("run.json", RunToJson(run));
+  const std::string figures = FiguresToJson(run, OfferAt(0.1));
+  EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
+  EXPECT_NE(figures.find("\"standing\":\"above the bound\""), std::string::npos);
+  EXPECT_NE(figures.find("\"standing\":\"low\""), std::string::npos);
+  EXPECT_NE(figures.find("\"wire_model\":\"hierarchical\""), std::string::npos);
+  std::string changed = figures;
+  changed.replace(changed.find("above the bound"), 15, "ok");
+  EXPECT_EQ(Script(Write("changed.json", changed) + " " + file), 1);
+}
+
 TEST_F(Recompute, AgreesOnEveryFigureOfARun) {
   const OneRun run = Everything(1, "n1", 5);
   const std::string file = Write("run.json", RunToJson(run));

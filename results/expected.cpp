@@ -1,0 +1,151 @@
+#include "results/expected.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "results/csv.h"
+#include "results/embedded.h"
+#include "results/figures.h"
+
+ASSAY_DECLARE_EMBEDDED(expected_csv);
+
+namespace assay {
+namespace {
+
+// nccl-tests' own tolerance of NCCL_TESTS_MIN_BW.
+constexpr double kLowBelow = 0.9;
+
+auto KeyOf(const Expected& one) {
+  return std::tie(one.provider, one.instance, one.nodes, one.operation, one.bytes);
+}
+
+Expected ReadExpected(const CsvRow& row) {
+  Expected one = {.provider = row.Required("provider"),
+                  .instance = row.Required("instance"),
+                  .nodes = row.Integer("nodes").value_or(0),
+                  .operation = row.Required("operation"),
+                  .bytes = static_cast<std::int64_t>(row.Number("bytes").value_or(0)),
+                  .busbw_gbs = row.Number("busbw_gbs").value_or(0),
+                  .setting = row.Required("setting"),
+                  .source = row.Required("source")};
+  for (const char* column : {"nodes", "bytes", "busbw_gbs"}) row.Required(column);
+  if (!BusFactor(one.operation, 2)) {
+    row.Fail(fmt::format("operation '{}' has no bus bandwidth", one.operation));
+  }
+  constexpr std::int64_t kMostBytes = std::int64_t{1} << 50;
+  if (one.bytes > kMostBytes || row.Text("bytes").find('.') != std::string::npos) {
+    row.Fail(fmt::format("bytes is '{}' and must be a whole number", row.Text("bytes")));
+  }
+  if (one.source.find_first_of(".:") == std::string::npos) {
+    row.Fail(fmt::format("source '{}' is neither a URL nor repository:path", one.source));
+  }
+  return one;
+}
+
+std::optional<std::int64_t> Integer(const Params& params, const std::string& name) {
+  const auto found = params.find(name);
+  if (found == params.end()) return std::nullopt;
+  const auto* value = std::get_if<std::int64_t>(&found->second);
+  return value == nullptr ? std::nullopt : std::optional(*value);
+}
+
+// What a node's network carries one way, GB/s.
+std::optional<double> NetworkGbs(const InstanceFacts& facts) {
+  if (!facts.network_gbps) return std::nullopt;
+  return *facts.network_gbps / 8;
+}
+
+std::string BoundWhy(double busbw, double bound, std::int64_t nodes) {
+  std::string why = fmt::format(
+      "{:.4g} GB/s is more than the {:.4g} GB/s of a node's network, which a flat ring would have "
+      "to "
+      "carry",
+      busbw, bound);
+  if (nodes == 2) {
+    why +=
+        "; on two nodes NCCL takes trees, which send half as much between nodes: measure three or "
+        "more, or with NCCL_ALGO=Ring, before this is taken for what larger jobs get";
+  } else {
+    why += ": the switches reduce (SHARP), or fewer bytes moved than were counted";
+  }
+  return why;
+}
+
+}  // namespace
+
+std::vector<Expected> ParseExpected(std::string_view csv, const std::string& source) {
+  std::vector<Expected> all;
+  const std::vector<std::map<std::string, std::string>> rows = ParseCsv(csv, source);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const CsvRow row(rows[i], source, i);
+    Expected one = ReadExpected(row);
+    if (std::any_of(all.begin(), all.end(),
+                    [&](const Expected& other) { return KeyOf(other) == KeyOf(one); })) {
+      row.Fail("the same instance, nodes, operation and size stand in an earlier row");
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+const std::vector<Expected>& BuiltInExpected() {
+  static const std::vector<Expected> all =
+      ParseExpected(ASSAY_EMBEDDED(expected_csv), "expected.csv");
+  return all;
+}
+
+std::string_view ToText(Standing standing) {
+  switch (standing) {
+    case Standing::kOk:
+      return "ok";
+    case Standing::kLow:
+      return "low";
+    case Standing::kAboveBound:
+      return "above the bound";
+  }
+  return "";
+}
+
+std::optional<Judged> Judge(const Run& run, const Record& record,
+                            std::span<const Expected> expected,
+                            std::span<const InstanceFacts> instances) {
+  const std::optional<double> bus = BusBandwidth(record);
+  if (!bus || run.nodes.empty() || DeviceKind(record) != "gpu") return std::nullopt;
+  const Identity& identity = run.nodes[0].identity;
+  const auto facts = std::find_if(instances.begin(), instances.end(), [&](const auto& one) {
+    return one.provider == identity.provider.value && one.instance == identity.instance.value;
+  });
+  const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
+  if (facts == instances.end() || facts->accelerator_count < 1 ||
+      Integer(record.params, "ranks") != nodes * facts->accelerator_count) {
+    return std::nullopt;
+  }
+  const double gbs = *bus / 1e9;
+  const auto known = std::find_if(expected.begin(), expected.end(), [&](const Expected& one) {
+    return one.provider == facts->provider && one.instance == facts->instance &&
+           one.nodes == nodes && one.operation == record.probe && one.bytes == record.work.bytes;
+  });
+  Judged judged;
+  if (known != expected.end()) {
+    judged.expected_gbs = known->busbw_gbs;
+    judged.why =
+        fmt::format("{:.4g} GB/s, where {:.4g} GB/s was measured on {} {} ({}; {})", gbs,
+                    known->busbw_gbs, known->nodes, known->instance, known->setting, known->source);
+    if (gbs < kLowBelow * known->busbw_gbs) {
+      judged.standing = Standing::kLow;
+      return judged;
+    }
+  }
+  const std::optional<double> bound = NetworkGbs(*facts);
+  if (nodes > 1 && bound && gbs > kSuspiciousAbove * *bound) {
+    judged.standing = Standing::kAboveBound;
+    judged.why = BoundWhy(gbs, *bound, nodes);
+    return judged;
+  }
+  if (known == expected.end()) return std::nullopt;
+  return judged;
+}
+
+}  // namespace assay

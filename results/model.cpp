@@ -1,0 +1,150 @@
+#include "results/model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "results/figures.h"
+#include "results/text.h"
+
+namespace assay {
+namespace {
+
+// Relative residuals: each point is divided by its time, and the model is fitted to 1.
+CostModel Fitted(std::span<const SizeTime> sweep, bool with_start, bool with_rate) {
+  double aa = 0, ab = 0, bb = 0, a1 = 0, b1 = 0;
+  for (const SizeTime& point : sweep) {
+    const double a = 1 / point.seconds;
+    const double b = point.bytes / point.seconds;
+    aa += a * a, ab += a * b, bb += b * b, a1 += a, b1 += b;
+  }
+  CostModel model = {.points = sweep.size()};
+  if (with_start && with_rate) {
+    const double determinant = aa * bb - ab * ab;
+    model.start_s = (a1 * bb - b1 * ab) / determinant;
+    model.per_byte_s = (aa * b1 - ab * a1) / determinant;
+  } else if (with_start) {
+    model.start_s = a1 / aa;
+  } else {
+    model.per_byte_s = b1 / bb;
+  }
+  double squares = 0;
+  for (const SizeTime& point : sweep) {
+    const double residual = model.At(point.bytes) / point.seconds - 1;
+    squares += residual * residual;
+  }
+  model.residual = std::sqrt(squares / static_cast<double>(sweep.size()));
+  return model;
+}
+
+// What tells one sweep from another: everything but the size.
+std::string SweepOf(const Record& record) {
+  Params params = record.params;
+  params.erase("bytes");
+  return fmt::format("{}/{}/{}", record.probe, record.backend, ToText(params));
+}
+
+std::string ParamText(const Record& record, const std::string& name) {
+  const auto found = record.params.find(name);
+  return found == record.params.end() ? "" : " " + ToText(found->second);
+}
+
+std::string ProjectionText(const CostModel& model, const Record& any, double measured,
+                           std::span<const SizeTime> sweep, std::int64_t project_to) {
+  const double sizes[] = {sweep.front().bytes, sweep[sweep.size() / 2].bytes, sweep.back().bytes};
+  std::string text =
+      "#   projection, not measured: as if a step's latency and a link's rate stayed the same with "
+      "more ranks\n#   us  ";
+  for (const double size : sizes) text += fmt::format("{:>14.0f} B: ring {:>11}", size, "tree");
+  text += "\n";
+  for (std::int64_t ranks = 16; ranks <= project_to; ranks *= 2) {
+    text += fmt::format("#{:6}", ranks);
+    for (const double size : sizes) {
+      for (const Steps steps : {Steps::kRing, Steps::kTree}) {
+        const double seconds =
+            Project(model, any.probe, steps, measured, static_cast<double>(ranks), size);
+        text += fmt::format("{:>{}.2f}", seconds * 1e6, steps == Steps::kRing ? 22 : 12);
+      }
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::optional<CostModel> FitCost(std::span<const SizeTime> sweep) {
+  if (sweep.size() < 3) return std::nullopt;
+  for (const SizeTime& point : sweep) {
+    if (!(point.seconds > 0) || !(point.bytes >= 0) || !std::isfinite(point.seconds)) {
+      return std::nullopt;
+    }
+  }
+  const auto [least, most] =
+      std::ranges::minmax_element(sweep, {}, [](const SizeTime& point) { return point.bytes; });
+  if (least->bytes == most->bytes) return std::nullopt;
+  const CostModel both = Fitted(sweep, true, true);
+  if (both.start_s < 0) return Fitted(sweep, false, true);
+  if (both.per_byte_s < 0) return Fitted(sweep, true, false);
+  return both;
+}
+
+double StepsOf(std::string_view operation, Steps steps, double ranks) {
+  if (operation == "sendrecv") return 1;
+  // In fewer steps, parts would have to be passed on, and more bytes move than busbw counts.
+  if (operation == "alltoall" || operation == "alltoallv") return ranks - 1;
+  const double passes = operation == "all_reduce" ? 2 : 1;
+  return passes * (steps == Steps::kRing ? ranks - 1 : std::ceil(std::log2(ranks)));
+}
+
+double Project(const CostModel& model, std::string_view operation, Steps steps, double measured,
+               double ranks, double bytes) {
+  const auto moved = [&](double n) {
+    return BusFactor(operation, static_cast<std::int64_t>(n)).value_or(1);
+  };
+  return model.start_s * StepsOf(operation, steps, ranks) / StepsOf(operation, steps, measured) +
+         model.per_byte_s * moved(ranks) / moved(measured) * bytes;
+}
+
+std::string CostModelText(std::span<const Record> records, std::optional<std::int64_t> project_to) {
+  std::vector<std::string> order;
+  std::map<std::string, std::vector<const Record*>> sweeps;
+  for (const Record& record : records) {
+    if (!BusBandwidth(record)) continue;
+    std::vector<const Record*>& sweep = sweeps[SweepOf(record)];
+    if (sweep.empty()) order.push_back(SweepOf(record));
+    sweep.push_back(&record);
+  }
+  std::string text;
+  for (const std::string& name : order) {
+    const Record& any = *sweeps[name].front();
+    std::vector<SizeTime> sweep;
+    for (const Record* record : sweeps[name]) {
+      sweep.push_back({.bytes = static_cast<double>(record->work.bytes.value_or(0)),
+                       .seconds = MedianTime(*record).value_or(0)});
+    }
+    std::ranges::sort(sweep, {}, [](const SizeTime& point) { return point.bytes; });
+    const std::optional<CostModel> model = FitCost(sweep);
+    if (!model) continue;
+    text += fmt::format("# fit {}{}{}{}: T = {:.3g} us", any.backend, ParamText(any, "algo"),
+                        ParamText(any, "mode"), ParamText(any, "placement"), model->start_s * 1e6);
+    if (model->per_byte_s > 0) {
+      text += fmt::format(" + S / {:.4g} GB/s; half of it at {:.0f} B", 1e-9 / model->per_byte_s,
+                          model->start_s / model->per_byte_s);
+    }
+    text += fmt::format("; residual {} over {} sizes\n", Percent(model->residual), model->points);
+    const auto ranks = any.params.find("ranks");
+    const auto* measured =
+        ranks == any.params.end() ? nullptr : std::get_if<std::int64_t>(&ranks->second);
+    if (project_to && measured != nullptr && *measured > 1) {
+      text += ProjectionText(*model, any, static_cast<double>(*measured), sweep, *project_to);
+    }
+  }
+  return text;
+}
+
+}  // namespace assay
