@@ -64,7 +64,7 @@ What is done:
   -c, --check N [1]    -z, --blocking 0|1|2|3 [0]   -a, --average 0|1|2|3 [1: mean of the ranks]
       --mode latency|throughput|both         each operation alone, or back to back [latency; -z]
       --cold                                 buffers take turns over three times the cache
-      --backend mpi,...  --algo NAME [auto]  library and its algorithm
+      --backend mpi,native-mpi,...  --algo ring,... [auto]   libraries, and their algorithm
       --ranks N [2]                          where no launcher started any
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
 What is told:

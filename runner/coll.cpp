@@ -73,10 +73,6 @@ std::vector<std::int64_t> Doubling(std::int64_t from, std::int64_t to, std::int6
   return sizes;
 }
 
-std::string NameOf(const CollOptions& options) {
-  return options.program.empty() ? options.operation + "_perf" : options.program;
-}
-
 std::vector<std::string> Split(const std::string& text) {
   std::vector<std::string> parts;
   std::istringstream stream(text);
@@ -84,7 +80,7 @@ std::vector<std::string> Split(const std::string& text) {
   return parts;
 }
 
-bool Has(const Probe& probe, const char* param) { return probe.defaults.contains(param); }
+bool Has(const Probe& probe, const std::string& param) { return probe.defaults.contains(param); }
 
 // Ours for each of nccl-tests' names that the flag gives.
 std::vector<std::string> DtypesOf(const CollOptions& options) {
@@ -174,6 +170,43 @@ std::vector<std::string> NotesOf(const CollOptions& o,
   }
   say(environment.contains("NCCL_TESTS_DEVICE"), "NCCL_TESTS_DEVICE is about GPUs: not used");
   return notes;
+}
+
+// Without a launcher as many ranks as are asked for, on this host.
+std::int64_t RankCount(const CollOptions& options, const Probe& probe,
+                       std::vector<std::string>& notes) {
+  const std::int64_t usual = IntegerOf(probe.defaults, "ranks");
+  const int threads = options.nthreads * options.ngpus;
+  const bool launched = collectives::UnderLauncher();
+  if (threads > 1) {
+    notes.push_back(fmt::format("-t and -g: a rank is a process, which {} started",
+                                launched ? "the launcher" : "assay"));
+  }
+  if (!launched) return options.ranks.value_or(threads > 1 ? threads : static_cast<int>(usual));
+  if (options.ranks && *options.ranks != usual) {
+    throw Error(fmt::format("--ranks {}, but the launcher started {}: leave it out", *options.ranks,
+                            usual));
+  }
+  return usual;
+}
+
+std::string BuffersOf(int local_register) {
+  return local_register == 0 ? "plain" : local_register == 1 ? "registered" : "shared";
+}
+
+// Sizes in bytes as text, rounded down to whole elements as nccl-tests does; one is the least that
+// can be sent.
+std::vector<std::string> WholeElements(const std::vector<std::int64_t>& sizes,
+                                       const std::string& dtype) {
+  std::int64_t element = 1;
+  for (const NcclType& type : NcclTypes()) {
+    if (type.ours == dtype) element = type.bytes;
+  }
+  std::vector<std::string> texts;
+  for (const std::int64_t size : sizes) {
+    texts.push_back(std::to_string(std::max<std::int64_t>(size / element, 1) * element));
+  }
+  return texts;
 }
 
 std::map<std::string, std::vector<std::string>> CommandOf(const CollOptions& options,
@@ -272,6 +305,115 @@ std::optional<double> LinkGbs(const Identity& identity, double ranks_per_node) {
   return std::nullopt;
 }
 
+// What stands over the table, but for what is known only once the run begins.
+NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe& probe,
+                   const std::map<std::string, std::string>& environment) {
+  const std::vector<std::int64_t> sizes =
+      Has(probe, "bytes") ? SizesOf(options) : std::vector<std::int64_t>{0};
+  const Params& first = plan.questions.front().params;
+  NcclOptions look = {
+      .program = options.program.empty() ? options.operation + "_perf" : options.program,
+      .version = fmt::format("assay {} (columns of nccl-tests 2.19.6)", ASSAY_VERSION),
+      .threads = options.nthreads,
+      .gpus = options.ngpus,
+      .min_bytes = sizes.front(),
+      .max_bytes = IsLadder(options) ? options.maxbytes.value_or(32 * kMib) : sizes.back(),
+      .step = options.stepfactor.value_or(options.stepbytes.value_or(kMib)),
+      .step_kind = options.stepfactor.value_or(1) > 1 ? "factor" : "bytes",
+      .aggregated = options.agg_iters,
+      .check = options.check,
+      .blocking = options.blocking == 3 ? 3 : 0,
+      .average = options.average,
+      .cpu_time = options.report_cputime != 0,
+      .timestamps = options.report_timestamps != 0,
+      .per_iteration = options.per_iter_timing != 0,
+      .keep_ids = options.run.keep_ids,
+      .own_columns = options.format != "nccl",
+      .notes = plan.notes,
+      .started = Now()};
+  if (!IsLadder(options)) {
+    look.step = options.sizes.empty() ? 4 : static_cast<std::int64_t>(sizes.size());
+    look.step_kind = options.sizes.empty() ? "factor" : "list";
+  }
+  std::string time = "median over rounds of the slowest rank's time";
+  if (look.average) time = "-a of all ranks' own medians";
+  if (plan.exact) {
+    look.warm_up = plan.engine.fixed->warm_up;
+    look.iterations = options.iters.value_or(20);
+    look.average = options.average.value_or(1);
+    constexpr const char* kOf[] = {"rank 0's", "the mean of all ranks'", "the least of all ranks'",
+                                   "the most of all ranks'"};
+    time = fmt::format("{} mean time", kOf[*look.average]);
+  }
+  look.notes.push_back(fmt::format(
+      "mode {}, cache {}; time: {}; p50, p99, cv%: of single operations, the slowest rank of each",
+      options.mode == "both" ? "throughput, then latency" : ToText(first.at("mode")),
+      first.contains("cache") ? ToText(first.at("cache")) : "none", time));
+  if (const auto minimum = environment.find("NCCL_TESTS_MIN_BW"); minimum != environment.end()) {
+    look.min_bus_gbs = std::strtod(minimum->second.c_str(), nullptr);
+  }
+  return look;
+}
+
+// What the run knows of its ranks and their price.
+void Complete(NcclOptions& look, const Run& run, const Chosen& price, const collectives::Door& door,
+              const Params& params) {
+  const std::int64_t ranks = IntegerOf(params, "ranks");
+  look.usd_per_hour = UsdPerHour(run, price.offer);
+  look.link_gbs =
+      LinkGbs(run.nodes[0].identity,
+              static_cast<double>(ranks) / static_cast<double>(IntegerOf(params, "nodes")));
+  try {
+    for (const collectives::Whereabouts& one : door.whereabouts(static_cast<int>(ranks))) {
+      look.ranks.push_back({.pid = one.pid,
+                            .host = one.host,
+                            .node = one.node,
+                            .device = one.processor,
+                            .device_id = "cpu",
+                            .device_name = run.nodes[0].cpu.model});
+    }
+  } catch (const Error& error) {
+    look.notes.push_back(error.what());  // each row will say so too
+  }
+}
+
+const Probe& ProbeOf(const std::vector<Probe>& probes, const std::string& operation) {
+  std::vector<std::string> names;
+  for (const Probe& probe : probes) {
+    if (!Has(probe, "mode")) continue;  // messages between two ranks are no collective
+    if (probe.name == operation) return probe;
+    names.push_back(probe.name);
+  }
+  const std::string nearest = Nearest(operation, names);
+  throw Error(fmt::format("there is no collective {}{}; it is one of {}", Clean(operation, 64),
+                          nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest),
+                          fmt::join(names, ", ")));
+}
+
+// One library after the other, so that the rows of each stand together: those that were asked for,
+// else nccl where there is one to run on, else mpi.
+void ChooseBackends(std::vector<Case>& cases, std::vector<std::string> chosen) {
+  const auto has = [&](const std::string& name) {
+    return std::any_of(cases.begin(), cases.end(),
+                       [&](const Case& one) { return one.backend == name; });
+  };
+  if (chosen.empty()) chosen = {has("nccl") ? "nccl" : "mpi"};
+  for (const std::string& name : chosen) {
+    if (!has(name)) {
+      throw Error(fmt::format(
+          "no collective runs by --backend {} here; 'assay list' shows which do", Clean(name, 32)));
+    }
+  }
+  const auto place = [&](const Case& one) {
+    return std::find(chosen.begin(), chosen.end(), one.backend) - chosen.begin();
+  };
+  std::erase_if(cases, [&](const Case& one) {
+    return static_cast<std::size_t>(place(one)) == chosen.size();
+  });
+  std::stable_sort(cases.begin(), cases.end(),
+                   [&](const Case& a, const Case& b) { return place(a) < place(b); });
+}
+
 }  // namespace
 
 std::vector<std::int64_t> SizesOf(const CollOptions& options) {
@@ -353,66 +495,35 @@ std::vector<std::string> Shortfalls(const Run& run, const std::string& expect) {
 CollPlan PlanColl(const CollOptions& options, const Probe& probe,
                   const std::map<std::string, std::string>& environment) {
   CollPlan plan = {.exact = IsExact(options), .notes = NotesOf(options, environment)};
-  Params base = probe.defaults;
-  const int threads = options.nthreads * options.ngpus;
-  const std::int64_t there = IntegerOf(base, "ranks");
-  if (!collectives::UnderLauncher()) {
-    base["ranks"] = std::int64_t{options.ranks.value_or(threads > 1 ? threads : int(there))};
-  } else if (options.ranks && *options.ranks != there) {
-    throw Error(fmt::format("--ranks {}, but the launcher started {}: leave it out", *options.ranks,
-                            there));
-  }
-  const std::int64_t ranks = IntegerOf(base, "ranks");
-  if (threads > 1) {
-    plan.notes.push_back(collectives::UnderLauncher()
-                             ? "-t and -g: a rank is a process, and the launcher started them"
-                             : "-t and -g: a rank is a process, which assay started on this host");
-  }
-  if (base.contains("algo")) base["algo"] = options.algo;
-  if (base.contains("buffers") && !options.run.backends.empty()) {
-    base["buffers"] = std::string(options.local_register == 0   ? "plain"
-                                  : options.local_register == 1 ? "registered"
-                                                                : "shared");
-  }
+  const std::int64_t ranks = RankCount(options, probe, plan.notes);
   FloorsOf(options.expect);  // bad ones are told before anything is measured
+  std::vector<std::string> roots;
+  for (const std::int64_t root : RootsOf(options, ranks)) roots.push_back(std::to_string(root));
+  const bool has_buffers = !options.run.backends.empty();
 
-  const auto choose = [](bool has, auto values, auto nothing) {
-    return has ? values : decltype(values){nothing};
-  };
+  Suite suite;
   for (const std::string& mode : ModesOf(options)) {
-    base["mode"] = mode;
-    if (Has(probe, "cache")) {
-      base["cache"] = std::string(options.cold || mode == "throughput" ? "rotated" : "rewritten");
-    }
-    for (const std::string& dtype : choose(Has(probe, "dtype"), DtypesOf(options), std::string())) {
-      if (!dtype.empty()) base["dtype"] = dtype;
-      for (const std::string& redop :
-           choose(Has(probe, "redop"), RedopsOf(options), std::string())) {
-        if (!redop.empty()) base["redop"] = redop;
-        for (const std::int64_t root :
-             choose(Has(probe, "root"), RootsOf(options, ranks), std::int64_t{-1})) {
-          if (root >= 0) base["root"] = root;
-          for (std::int64_t size : choose(Has(probe, "bytes"), SizesOf(options), std::int64_t{0})) {
-            if (Has(probe, "bytes")) {
-              // nccl-tests rounds down to whole elements; one is the least that can be sent.
-              for (const NcclType& type : NcclTypes()) {
-                if (type.ours == dtype)
-                  size = std::max(size / type.bytes, std::int64_t{1}) * type.bytes;
-              }
-              base["bytes"] = size;
-            }
-            for (const char* placement : {"out_of_place", "in_place"}) {
-              if (Has(probe, "placement")) base["placement"] = std::string(placement);
-              const auto same = [&](const Question& other) { return other.params == base; };
-              if (std::none_of(plan.questions.begin(), plan.questions.end(), same)) {
-                plan.questions.push_back({.probe = probe.name, .params = base});
-              }
-            }
-          }
-        }
-      }
+    const bool rotates = options.cold || mode == "throughput";
+    for (const std::string& dtype : DtypesOf(options)) {
+      SuiteEntry entry = {.probe = probe.name};
+      // Of these the last takes turns the fastest: the two placements of a size stand together.
+      const std::vector<Choice> choices = {
+          {"ranks", {std::to_string(ranks)}},
+          {"mode", {mode}},
+          {"cache", {rotates ? "rotated" : "rewritten"}},
+          {"algo", {options.algo}},
+          {"buffers", {has_buffers ? BuffersOf(options.local_register) : "plain"}},
+          {"dtype", {dtype}},
+          {"redop", RedopsOf(options)},
+          {"root", roots},
+          {"bytes", WholeElements(SizesOf(options), dtype)},
+          {"placement", {"out_of_place", "in_place"}}};
+      std::copy_if(choices.begin(), choices.end(), std::back_inserter(entry.choices),
+                   [&](const Choice& choice) { return Has(probe, choice.name); });
+      suite.entries.push_back(std::move(entry));
     }
   }
+  plan.questions = Unfold(suite, {probe}, {});
 
   const std::int64_t cycles = options.run_cycles.value_or(1);
   plan.engine = {.rounds = options.run.rounds.value_or(5),
@@ -439,24 +550,11 @@ int RunColl(const CollOptions& options) {
   const Setup setup = {.backends = options.run.backends, .modules = &modules, .ranks = ranks.get()};
   const collectives::Door door = collectives::Open(setup);
   RefuseSeveralNodes(door.probes);
-  std::vector<std::string> names;
-  const Probe* probe = nullptr;
-  for (const Probe& each : door.probes) {
-    if (!Has(each, "mode")) continue;  // messages between two ranks are no collective
-    names.push_back(each.name);
-    if (each.name == options.operation) probe = &each;
-  }
-  if (probe == nullptr) {
-    const std::string nearest = Nearest(options.operation, names);
-    throw Error(fmt::format(
-        "there is no collective {}{}; it is one of {}", Clean(options.operation, 64),
-        nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest), fmt::join(names, ", ")));
-  }
+  const Probe& probe = ProbeOf(door.probes, options.operation);
   const std::map<std::string, std::string> environment = NcclTestsEnvironment();
-  const CollPlan coll = PlanColl(options, *probe, environment);
-  const Params& first = coll.questions.front().params;
-  const std::int64_t rank_count = IntegerOf(first, "ranks");
-  if (rank_count < 2 || (collectives::UnderLauncher() && ranks->Size() < 2)) {
+  const CollPlan coll = PlanColl(options, probe, environment);
+  const Params first = coll.questions.front().params;
+  if (IntegerOf(first, "ranks") < 2 || (collectives::UnderLauncher() && ranks->Size() < 2)) {
     throw Error(
         "one rank has nobody to exchange with, and would show a bus bandwidth of 0; start at least "
         "two (mpirun -np 2), or without a launcher --ranks 2");
@@ -465,78 +563,16 @@ int RunColl(const CollOptions& options) {
   Plan plan = {.cases = CasesOf(coll.questions, door.probes, options.run),
                .engine = coll.engine,
                .command = CommandOf(options, coll)};
-  // A library after the other, so that the rows of one stand together.
-  std::stable_sort(plan.cases.begin(), plan.cases.end(),
-                   [](const Case& a, const Case& b) { return a.backend < b.backend; });
-  const bool prints = options.format == "table" || options.format == "nccl";
-  const std::vector<std::int64_t> sizes =
-      Has(*probe, "bytes") ? SizesOf(options) : std::vector<std::int64_t>{0};
-  NcclOptions look = {
-      .program = NameOf(options),
-      .version = fmt::format("assay {} (columns of nccl-tests 2.19.6)", ASSAY_VERSION),
-      .threads = options.nthreads,
-      .gpus = options.ngpus,
-      .min_bytes = sizes.front(),
-      .max_bytes = IsLadder(options) ? options.maxbytes.value_or(32 * kMib) : sizes.back(),
-      .step = options.stepfactor.value_or(options.stepbytes.value_or(kMib)),
-      .step_kind = options.stepfactor.value_or(1) > 1 ? "factor" : "bytes",
-      .aggregated = options.agg_iters,
-      .check = options.check,
-      .blocking = options.blocking == 3 ? 3 : 0,
-      .average = options.average,
-      .cpu_time = options.report_cputime != 0,
-      .timestamps = options.report_timestamps != 0,
-      .per_iteration = options.per_iter_timing != 0,
-      .keep_ids = options.run.keep_ids,
-      .own_columns = options.format != "nccl",
-      .notes = coll.notes,
-      .started = Now()};
-  if (!IsLadder(options)) {
-    look.step = options.sizes.empty() ? 4 : static_cast<std::int64_t>(sizes.size());
-    look.step_kind = options.sizes.empty() ? "factor" : "list";
-  }
-  if (coll.exact) {
-    look.warm_up = coll.engine.fixed->warm_up;
-    look.iterations = options.iters.value_or(20);
-    look.average = options.average.value_or(1);
-  }
-  const std::string timed =
-      coll.exact     ? fmt::format("{} of all ranks' own times", look.average == 0   ? "rank 0"
-                                                                 : look.average == 1 ? "mean"
-                                                                 : look.average == 2 ? "least"
-                                                                                     : "most")
-      : look.average ? "-a of all ranks' own times, medians"
-                     : "median over rounds of the slowest rank's time";
-  look.notes.push_back(fmt::format(
-      "mode {}, cache {}; time: {}; p50, p99, cv%: of single operations, the slowest rank of each",
-      options.mode == "both" ? "throughput, then latency" : ToText(first.at("mode")),
-      first.contains("cache") ? ToText(first.at("cache")) : "none", timed));
-  if (const auto minimum = environment.find("NCCL_TESTS_MIN_BW"); minimum != environment.end()) {
-    look.min_bus_gbs = std::strtod(minimum->second.c_str(), nullptr);
-  }
-
+  ChooseBackends(plan.cases, options.run.backends);
+  const bool prints = !options.run.json && (options.format == "table" || options.format == "nccl");
+  NcclOptions look = LookOf(options, coll, probe, environment);
+  Run header;
   std::optional<NcclTable> table;
   std::optional<Printer> printer;
-  Run header;
   plan.begins = [&](const Run& run, const Chosen& price) {
-    look.usd_per_hour = UsdPerHour(run, price.offer);
-    const double nodes = static_cast<double>(IntegerOf(first, "nodes"));
-    look.link_gbs =
-        LinkGbs(run.nodes[0].identity, static_cast<double>(rank_count) / std::max(1.0, nodes));
-    try {
-      for (const collectives::Whereabouts& one : door.whereabouts(static_cast<int>(rank_count))) {
-        look.ranks.push_back({.pid = one.pid,
-                              .host = one.host,
-                              .node = one.node,
-                              .device = one.processor,
-                              .device_id = "cpu",
-                              .device_name = run.nodes[0].cpu.model});
-      }
-    } catch (const Error& error) {
-      look.notes.push_back(error.what());  // the rows will say so too
-    }
-    table.emplace(look);
     header = run;
+    Complete(look, run, price, door, first);
+    table.emplace(look);
     printer.emplace(*table, console, header, prints);
     if (prints) console.Result(table->Head());
   };

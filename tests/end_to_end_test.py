@@ -76,6 +76,10 @@ class EndToEnd(unittest.TestCase):
         done = self.assay(*little, status=1, NCCL_TESTS_MIN_BW="100000")
         self.assertRegex(done.stdout, r"# Avg bus bandwidth    : \S+ FAILED\n")
         self.assertIn("nobody to exchange with", self.assay(*little, "--ranks", "1", status=2).stderr)
+        self.assertIn("--backend nothing", self.assay(*little, "--backend", "nothing", status=2).stderr)
+        done = self.assay(*little, "--backend", "native-mpi,mpi", "--expect", "64:0.000001")
+        self.assertEqual(re.findall(r"# backend (\S+)", done.stdout), ["native-mpi", "mpi"])
+        self.assertIn("under the 100000 of --expect", self.assay(*little, "--expect", "64:1e5", status=1).stderr)
         self.assertIn("did you mean all_reduce?", self.assay("coll", "all_reduse", status=2).stderr)
         done = self.assay("coll", "reduce", "--sizes", "64,1K", "-r", "all", "--rounds", "2", "--max-seconds",
                           "0.02", "--format", "csv", "--no-metadata")
