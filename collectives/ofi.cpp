@@ -457,6 +457,14 @@ std::string Choose(const std::vector<std::string>& all) {
   return name;
 }
 
+// Of texts "WAYS_OUT ABSENCES", those of the rank that has the fewest ways out.
+std::string WhatIsLacking(const std::vector<std::string>& all) {
+  const auto ways = [](const std::string& text) { return std::atoi(text.c_str()); };
+  const auto least = std::min_element(
+      all.begin(), all.end(), [&](const auto& a, const auto& b) { return ways(a) < ways(b); });
+  return fmt::format("rank {} has no {}", least - all.begin(), least->substr(least->find(' ') + 1));
+}
+
 // This rank's own way that fits what was chosen. Ranks of one node take its adapters in turn.
 const Candidate& Pick(const std::vector<Candidate>& candidates, const std::string& chosen,
                       int local_rank) {
@@ -490,8 +498,10 @@ std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks, const Of
   const std::string chosen = Agree(ranks, own, Choose);
   std::string absent = Absences(candidates, several);
   if (chosen.empty()) {
-    return Skipped{.reason = "the ranks have no libfabric provider in common" +
-                             (absent.empty() ? "" : " (" + absent + ")"),
+    const std::string lacks =
+        Agree(ranks, fmt::format("{} {}", std::count(own.begin(), own.end(), '\n'), absent),
+              WhatIsLacking);
+    return Skipped{.reason = "the ranks have no libfabric provider in common (" + lacks + ")",
                    .remedy =
                        "see what `fi_info -l` lists on each node (apt-get install "
                        "libfabric-bin)"};

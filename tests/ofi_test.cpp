@@ -261,5 +261,14 @@ TEST(OfiJoin, RanksOnSeveralNodesShareNoMemory) {
   });
 }
 
+TEST(OfiJoin, TheRankThatLacksAWayOutIsNamedOnAll) {
+  OnRanks(3, [](ThreadRanks& ranks) {
+    const auto joined = JoinOfi(ranks, {.provider = ranks.Rank() == 2 ? "gone" : "tcp"});
+    ASSERT_TRUE(std::holds_alternative<Skipped>(joined));
+    EXPECT_THAT(std::get<Skipped>(joined).reason, HasSubstr("rank 2 has no efa"));
+    EXPECT_THAT(std::get<Skipped>(joined).reason, HasSubstr("tcp: "));
+  });
+}
+
 }  // namespace
 }  // namespace assay
