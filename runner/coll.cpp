@@ -67,9 +67,10 @@ bool IsLadder(const CollOptions& options) {
          !options.program.empty();
 }
 
-std::vector<std::int64_t> Doubling(std::int64_t from, std::int64_t to, std::int64_t factor = 2) {
-  std::vector<std::int64_t> sizes;
-  for (std::int64_t size = from; size <= to; size *= factor) sizes.push_back(size);
+// from, from x factor, … up to `to`.
+std::vector<std::int64_t> Ladder(std::int64_t from, std::int64_t to, std::int64_t factor = 2) {
+  std::vector<std::int64_t> sizes = {from};
+  while (sizes.back() <= to / factor) sizes.push_back(sizes.back() * factor);
   return sizes;
 }
 
@@ -87,7 +88,8 @@ std::vector<std::string> DtypesOf(const CollOptions& options) {
   std::vector<std::string> ours;
   std::vector<std::string> names;
   for (const NcclType& type : NcclTypes()) {
-    names.insert(names.end(), {std::string(type.name), std::string(type.ours)});
+    names.emplace_back(type.name);
+    if (type.ours != type.name) names.emplace_back(type.ours);
     if (options.datatype == "all" || options.datatype == type.name ||
         options.datatype == type.ours) {
       ours.emplace_back(type.ours);
@@ -127,7 +129,9 @@ std::vector<std::int64_t> RootsOf(const CollOptions& options, std::int64_t ranks
   return roots;
 }
 
-std::vector<std::string> ModesOf(const CollOptions& options) {
+// Barriers have no buffers to take turns on, and are timed one at a time.
+std::vector<std::string> ModesOf(const CollOptions& options, const Probe& probe) {
+  if (!Has(probe, "cache")) return {"latency"};
   if (options.mode == "both") return {"throughput", "latency"};
   if (!options.mode.empty()) return {options.mode};
   if (options.blocking) return {*options.blocking % 2 == 1 ? "latency" : "throughput"};
@@ -145,6 +149,7 @@ std::vector<std::string> NotesOf(const CollOptions& o,
   say(o.agg_iters > 1,
       "-m: MPI has no groups of operations: each iteration is that many of them, "
       "one after the other");
+  say(o.op == "all", "-o all: but mulsum, which no library here has");
   say(o.check == 0, "-c 0: results are checked all the same, outside the timed spans");
   say(o.check > 1, "-c: the last operation is checked, and a random one in one batch of eight");
   say(o.blocking == 1, "-z 1: the time is without the barrier after each operation, as with -z 3");
@@ -252,7 +257,7 @@ class Printer {
       Flush();
     }
     (IsInPlace(record.params) ? in_place_ : out_of_place_) = record;
-    if (IsInPlace(record.params)) Flush();
+    if (IsInPlace(record.params) || !record.params.contains("placement")) Flush();
   }
 
   // Prints what waits for a record in place that won't come.
@@ -311,6 +316,7 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
   const std::vector<std::int64_t> sizes =
       Has(probe, "bytes") ? SizesOf(options) : std::vector<std::int64_t>{0};
   const Params& first = plan.questions.front().params;
+  const bool multiplies = options.stepfactor.value_or(1) > 1;
   NcclOptions look = {
       .program = options.program.empty() ? options.operation + "_perf" : options.program,
       .version = fmt::format("assay {} (columns of nccl-tests 2.19.6)", ASSAY_VERSION),
@@ -318,8 +324,8 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
       .gpus = options.ngpus,
       .min_bytes = sizes.front(),
       .max_bytes = IsLadder(options) ? options.maxbytes.value_or(32 * kMib) : sizes.back(),
-      .step = options.stepfactor.value_or(options.stepbytes.value_or(kMib)),
-      .step_kind = options.stepfactor.value_or(1) > 1 ? "factor" : "bytes",
+      .step = multiplies ? *options.stepfactor : options.stepbytes.value_or(kMib),
+      .step_kind = multiplies ? "factor" : "bytes",
       .aggregated = options.agg_iters,
       .check = options.check,
       .blocking = options.blocking == 3 ? 3 : 0,
@@ -334,6 +340,10 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
   if (!IsLadder(options)) {
     look.step = options.sizes.empty() ? 4 : static_cast<std::int64_t>(sizes.size());
     look.step_kind = options.sizes.empty() ? "factor" : "list";
+  }
+  if (!collectives::UnderLauncher()) {
+    look.notes.push_back(fmt::format("no launcher: assay starts {} ranks on this host (--ranks)",
+                                     ToText(first.at("ranks"))));
   }
   std::string time = "median over rounds of the slowest rank's time";
   if (look.average) time = "-a of all ranks' own medians";
@@ -421,16 +431,16 @@ std::vector<std::int64_t> SizesOf(const CollOptions& options) {
     if (IsLadder(options) && options.program.empty()) {
       throw Error("--sizes takes the place of -b, -e, -i and -f: give one or the other");
     }
-    if (options.sizes == "latency") return Doubling(8, 64 * kKib);
-    if (options.sizes == "train") return Doubling(kMib, kGib);
-    if (options.sizes == "peak") return Doubling(kGib, 16 * kGib);
+    if (options.sizes == "latency") return Ladder(8, 64 * kKib);
+    if (options.sizes == "train") return Ladder(kMib, kGib);
+    if (options.sizes == "peak") return Ladder(kGib, 16 * kGib);
     std::vector<std::int64_t> sizes;
     for (const std::string& size : Split(options.sizes)) {
       sizes.push_back(ParseSize(size, "--sizes"));
     }
     return sizes;
   }
-  if (!IsLadder(options)) return Doubling(8, 128 * kMib, 4);
+  if (!IsLadder(options)) return Ladder(8, 128 * kMib, 4);
   const std::int64_t least = options.minbytes.value_or(32 * kMib);
   const std::int64_t most = options.maxbytes.value_or(32 * kMib);
   if (least > most) {
@@ -439,7 +449,7 @@ std::vector<std::int64_t> SizesOf(const CollOptions& options) {
   const std::int64_t factor = options.stepfactor.value_or(1);
   if (factor > 1) {
     if (least == 0) throw Error("-b 0 with -f stays at 0: begin at 1 or more");
-    return Doubling(least, most, factor);
+    return Ladder(least, most, factor);
   }
   const std::int64_t step = options.stepbytes.value_or(kMib);
   if (step <= 0) throw Error("-i wants a step of at least a byte");
@@ -502,7 +512,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   const bool has_buffers = !options.run.backends.empty();
 
   Suite suite;
-  for (const std::string& mode : ModesOf(options)) {
+  for (const std::string& mode : ModesOf(options, probe)) {
     const bool rotates = options.cold || mode == "throughput";
     for (const std::string& dtype : DtypesOf(options)) {
       SuiteEntry entry = {.probe = probe.name};

@@ -68,10 +68,16 @@ IdentityOptions IdentityOptionsFrom(const IdentityFlags& flags) {
           .instances = Catalog::BuiltIn().instances};
 }
 
+// Two runs may begin in one second.
 std::string DefaultFileName(const Identity& identity) {
-  return fmt::format("{}-{}-{}.json", FileNamePart(identity.provider.value),
-                     FileNamePart(identity.instance.value),
-                     Utc(std::time(nullptr), "%Y%m%dT%H%M%SZ"));
+  const std::string stem =
+      fmt::format("{}-{}-{}", FileNamePart(identity.provider.value),
+                  FileNamePart(identity.instance.value), Utc(std::time(nullptr), "%Y%m%dT%H%M%SZ"));
+  std::string name = stem + ".json";
+  for (int again = 2; access(name.c_str(), F_OK) == 0; ++again) {
+    name = fmt::format("{}-{}.json", stem, again);
+  }
+  return name;
 }
 
 Build ThisBuild() {

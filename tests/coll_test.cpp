@@ -60,6 +60,8 @@ std::string ErrorOf(const std::vector<std::string>& flags, const Probe& probe = 
 
 TEST(CollSizes, AreNcclTestsLadders) {
   EXPECT_THAT(SizesOf(Parsed({"-b", "8", "-e", "64", "-f", "2"})), ElementsAre(8, 16, 32, 64));
+  EXPECT_THAT(SizesOf(Parsed({"-b", "1G", "-e", "1048576G", "-f", "1000000000"})),
+              ElementsAre(1 << 30));
   EXPECT_THAT(SizesOf(Parsed({"-b8", "-e", "65", "-f3"})), ElementsAre(8, 24));
   EXPECT_THAT(SizesOf(Parsed({"--minbytes=1M", "--maxbytes", "3M"})),
               ElementsAre(1 << 20, 2 << 20, 3 << 20));
@@ -125,6 +127,9 @@ TEST(CollPlan, BlockingAndModeChooseWhatIsTimed) {
   EXPECT_EQ(mode({"-z", "3"}), "latency");
   EXPECT_EQ(mode({"-n", "20", "--mode", "latency"}), "latency");
   EXPECT_THAT(PlanOf({"--mode", "both", "--sizes", "8"}).questions, SizeIs(4));
+  Probe barrier = AllReduceProbe();
+  barrier.defaults = {{"ranks", std::int64_t{2}}, {"mode", "latency"}};
+  EXPECT_EQ(ToText(PlanOf({"-n", "9"}, barrier).questions[0].params.at("mode")), "latency");
   EXPECT_EQ(ToText(PlanOf({"--cold"}).questions[0].params.at("cache")), "rotated");
 }
 
@@ -138,6 +143,16 @@ TEST(CollPlan, AllMeansEveryTypeReductionAndRoot) {
   EXPECT_THAT(ErrorOf({"-d", "flaot"}), HasSubstr("did you mean float?"));
   EXPECT_THAT(ErrorOf({"-o", "mulsum"}), HasSubstr("sum, prod, max, min, avg"));
   EXPECT_THAT(ErrorOf({"-r", "2"}, BroadcastProbe()), HasSubstr("from 0 to 1"));
+}
+
+TEST(CollPlan, RegisteredAndSymmetricBuffersAreTheLibrarysToHave) {
+  const auto buffers = [](const std::vector<std::string>& flags) {
+    return ToText(PlanOf(flags).questions[0].params.at("buffers"));
+  };
+  EXPECT_EQ(buffers({"-R", "2"}), "plain") << "mpi, which is the usual one, has none";
+  EXPECT_EQ(buffers({"-R", "2", "--backend", "native"}), "shared");
+  EXPECT_EQ(buffers({"-R", "1", "--backend", "nccl"}), "registered");
+  EXPECT_EQ(buffers({"--backend", "native"}), "plain");
 }
 
 TEST(CollPlan, SizesAreWholeElements) {

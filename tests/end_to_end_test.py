@@ -76,6 +76,8 @@ class EndToEnd(unittest.TestCase):
         done = self.assay(*little, status=1, NCCL_TESTS_MIN_BW="100000")
         self.assertRegex(done.stdout, r"# Avg bus bandwidth    : \S+ FAILED\n")
         self.assertIn("nobody to exchange with", self.assay(*little, "--ranks", "1", status=2).stderr)
+        done = self.assay("coll", "barrier", "-n", "5", "--format", "nccl", "--no-metadata")
+        self.assertRegex(done.stdout, r"\n +0 +0 +none +none +-1 +[0-9.]+ +N/A +N/A +0 ")
         self.assertIn("--backend nothing", self.assay(*little, "--backend", "nothing", status=2).stderr)
         done = self.assay(*little, "--backend", "native-mpi,mpi", "--expect", "64:0.000001")
         self.assertEqual(re.findall(r"# backend (\S+)", done.stdout), ["native-mpi", "mpi"])
