@@ -19,6 +19,7 @@
 #include <thread>
 #include <utility>
 
+#include "collectives/descriptor.h"
 #include "results/error.h"
 #include "results/privacy.h"
 #include "results/text.h"
@@ -32,26 +33,6 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr std::string_view kAnswer = "assay: ";
 constexpr std::size_t kMaxLine = 1 << 20;
 constexpr std::size_t kMaxErrors = 1 << 14;
-
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() { Close(); }
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(number_, other.number_);
-    return *this;
-  }
-  int Number() const { return number_; }
-  void Close() {
-    if (number_ >= 0) close(number_);
-    number_ = -1;
-  }
-
- private:
-  int number_ = -1;
-};
 
 // Two connected ends, so that a write to a dead child is an error and never a SIGPIPE.
 std::pair<Descriptor, Descriptor> Connection() {

@@ -1,6 +1,7 @@
 #include "results/hash.h"
 
 #include <fmt/format.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
@@ -40,6 +41,10 @@ std::string HmacSha256Hex(std::string_view key, std::string_view data) {
     throw Error("OpenSSL can't compute HMAC-SHA-256; check the installation of libcrypto");
   }
   return Hex(digest.data(), size);
+}
+
+bool SameProof(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
 std::string RandomHex(int bytes) {

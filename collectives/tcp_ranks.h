@@ -1,0 +1,44 @@
+// Ranks without any MPI: processes that find each other over TCP, by the variables that PyTorch's
+// launchers, Kubernetes' training operators and `assay run --ranks` set. Rank 0 listens on the one
+// interface that MASTER_ADDR names, and each other rank has one connection to it. Only small texts
+// travel here, between measurements; libraries bring connections of their own.
+//
+// A rank proves that it holds the key, and rank 0 that it does too, by an HMAC-SHA256 over numbers
+// that the other side has just drawn; the key itself never travels. That keeps strangers out who
+// can reach the port. It doesn't hide or seal what is said afterwards, which is commands, times and
+// descriptions of machines. Without a key only ranks of this machine are let in.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "results/run.h"
+#include "runner/ranks.h"
+
+namespace assay {
+
+struct TcpOptions {
+  int rank = 0;
+  int size = 1;
+  std::string address = "127.0.0.1";  // where rank 0 listens: a name or number
+  int port = 29500;
+  std::string key = {};                // 64 hex digits; empty: loopback addresses only
+  std::optional<int> local_rank = {};  // empty: counted among the ranks with the same `host`
+  std::string host = {};               // tells nodes apart; empty: of the boot id and host name
+  int listener = -1;                   // rank 0's, where somebody else has opened it
+  Seconds patience = Seconds(30);      // for all ranks to come
+};
+
+// MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE, LOCAL_RANK, ASSAY_BOOTSTRAP_KEY and
+// ASSAY_BOOTSTRAP_LISTENER. Throws Error for one that is missing or makes no sense.
+TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variable);
+
+// Returns once all ranks are there. Throws Error, within about the time of its patience, where they
+// don't come, come twice, come of another build or job, or don't hold the key. Who merely knocks
+// and says something else is sent away, and told of if a rank is missing in the end. The calls of
+// what is returned throw Error when a rank is gone; they sleep while they wait.
+std::unique_ptr<Ranks> JoinTcp(const TcpOptions& options);
+
+}  // namespace assay

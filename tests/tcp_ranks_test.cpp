@@ -1,0 +1,411 @@
+// Ranks as threads, over real connections of this machine's loopback interface.
+#include "collectives/tcp_ranks.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const std::string kKey(64, 'a');
+
+// A listening socket on a free port of the loopback interface, as a launcher hands it to rank 0.
+struct Listener {
+  Listener() {
+    descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(bind(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(listen(descriptor, 256), 0);
+    socklen_t size = sizeof(address);
+    getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size);
+    port = ntohs(address.sin_port);
+  }
+  int descriptor = -1;
+  int port = 0;
+};
+
+TcpOptions OptionsOf(const Listener& listener, int rank, int size) {
+  return {.rank = rank,
+          .size = size,
+          .port = listener.port,
+          .key = kKey,
+          .listener = rank == 0 ? listener.descriptor : -1,
+          .patience = Seconds(20)};
+}
+
+// Joins `size` ranks and runs `body` on each; gives each rank's error, or "".
+std::vector<std::string> OnTcpRanks(
+    int size, const std::function<void(Ranks&)>& body,
+    const std::function<void(TcpOptions&)>& change = [](TcpOptions&) {}) {
+  const Listener listener;
+  std::vector<std::string> errors(static_cast<std::size_t>(size));
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank) {
+    TcpOptions options = OptionsOf(listener, rank, size);
+    change(options);
+    threads.emplace_back([options, &body, &error = errors[static_cast<std::size_t>(rank)]] {
+      try {
+        const std::unique_ptr<Ranks> ranks = JoinTcp(options);
+        body(*ranks);
+      } catch (const Error& thrown) {
+        error = thrown.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return errors;
+}
+
+// A connection to the listener by something that isn't assay.
+int Knock(const Listener& listener) {
+  const int knocking = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(listener.port));
+  EXPECT_EQ(connect(knocking, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  return knocking;
+}
+
+TEST(TcpRanks, TextsAndMaximaReachEveryRankInOrder) {
+  for (const int size : {1, 2, 5}) {
+    const auto errors = OnTcpRanks(size, [size](Ranks& ranks) {
+      EXPECT_EQ(ranks.Size(), size);
+      for (const std::size_t bytes : {0, 1, 65535, 65536, 65537, 1 << 20}) {
+        const std::string text(bytes, 'x');
+        EXPECT_EQ(ranks.Broadcast(ranks.Rank() == 0 ? text : "ignored"), text);
+        std::vector<std::string> wanted;
+        for (int rank = 0; rank < size; ++rank) wanted.push_back(text + std::to_string(rank));
+        const auto all = ranks.Gather(text + std::to_string(ranks.Rank()));
+        if (ranks.Rank() == 0) {
+          EXPECT_EQ(all, wanted);
+        } else {
+          EXPECT_THAT(all, IsEmpty());
+        }
+      }
+      std::array values = {static_cast<double>(ranks.Rank()), -1.0 - ranks.Rank(), 0.25};
+      ranks.Max(values);
+      EXPECT_THAT(values, ElementsAre(size - 1.0, -1.0, 0.25));
+      ranks.Max({});
+      ranks.Barrier();
+    });
+    EXPECT_THAT(errors, testing::Each(""));
+  }
+}
+
+TEST(TcpRanks, ABarrierHoldsUntilTheLastIsThere) {
+  std::atomic<int> arrived = 0;
+  OnTcpRanks(3, [&](Ranks& ranks) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20 * ranks.Rank()));
+    ++arrived;
+    ranks.Barrier();
+    EXPECT_EQ(arrived, 3);
+  });
+}
+
+TEST(TcpRanks, NodesAreToldByTheirHosts) {
+  std::array<int, 4> places = {};
+  const auto errors = OnTcpRanks(
+      4,
+      [&](Ranks& ranks) {
+        places[static_cast<std::size_t>(ranks.Rank())] = 10 * ranks.Node() + ranks.LocalRank();
+      },
+      [](TcpOptions& options) { options.host = options.rank % 2 == 0 ? "even" : "odd"; });
+  EXPECT_THAT(errors, testing::Each(""));
+  EXPECT_THAT(places, ElementsAre(0, 10, 1, 11));
+}
+
+TEST(TcpRanks, ALauncherKnowsTheLocalRankBetter) {
+  OnTcpRanks(
+      2, [](Ranks& ranks) { EXPECT_EQ(ranks.LocalRank(), 1 - ranks.Rank()); },
+      [](TcpOptions& options) { options.local_rank = 1 - options.rank; });
+}
+
+TEST(TcpRanks, RanksThatWaitLeaveTheirCoresToOthers) {
+  OnTcpRanks(2, [](Ranks& ranks) {
+    const auto used_s = [] {
+      rusage usage = {};
+      getrusage(RUSAGE_THREAD, &usage);
+      return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+             1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    };
+    const double before = used_s();
+    if (ranks.Rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    ranks.Barrier();
+    EXPECT_LT(used_s() - before, 0.1);
+  });
+}
+
+TEST(TcpRanks, AWrongKeyIsTurnedAwayAndNamed) {
+  const auto errors = OnTcpRanks(
+      3, [](Ranks& ranks) { ranks.Barrier(); },
+      [](TcpOptions& options) {
+        if (options.rank == 2) options.key = std::string(64, 'b');
+        options.patience = Seconds(1);
+      });
+  EXPECT_THAT(errors[0], HasSubstr("rank 2 of 3 did not come"));
+  EXPECT_THAT(errors[0], HasSubstr("did not hold this job's key"));
+  EXPECT_THAT(errors[1], HasSubstr("rank 0 is gone"));
+  EXPECT_THAT(errors[2], HasSubstr("don't hold the same key"));
+}
+
+TEST(TcpRanks, ARankDoesNotObeyARankZeroThatHasNoKey) {
+  const Listener listener;
+  std::thread impostor([&] {
+    const int connection = accept(listener.descriptor, nullptr, nullptr);
+    const auto say = [&](char kind, const std::string& text) {
+      std::string frame = {kind, 0, 0, 0, static_cast<char>(text.size())};
+      frame += text;
+      send(connection, frame.data(), frame.size(), MSG_NOSIGNAL);
+    };
+    say('c', "assay-ranks/1 " + std::string(64, '0'));
+    say('a', std::string(64, '0') + " yes");
+    say('p', "0 1");
+    std::array<char, 1024> ignored;
+    while (recv(connection, ignored.data(), ignored.size(), 0) > 0) continue;
+    close(connection);
+  });
+  try {
+    JoinTcp(OptionsOf(listener, 1, 2));
+    ADD_FAILURE() << "an impostor was believed";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("don't hold the same key"));
+  }
+  impostor.join();
+  close(listener.descriptor);
+}
+
+TEST(TcpRanks, TwoRanksThatClaimOneNumberEndTheJob) {
+  const auto errors = OnTcpRanks(
+      3, [](Ranks& ranks) { ranks.Barrier(); },
+      [](TcpOptions& options) {
+        if (options.rank == 2) options.rank = 1;
+      });
+  EXPECT_THAT(errors[0], HasSubstr("two processes came as rank 1"));
+  EXPECT_THAT(errors[1] + errors[2], HasSubstr("two processes came as rank 1"));
+}
+
+TEST(TcpRanks, RanksThatWereToldOtherSizesEndTheJob) {
+  const auto errors = OnTcpRanks(
+      2, [](Ranks& ranks) { ranks.Barrier(); },
+      [](TcpOptions& options) {
+        if (options.rank == 1) options.size = 3;
+      });
+  EXPECT_THAT(errors[0], HasSubstr("rank 1 was told of 3 ranks and rank 0 of 2"));
+  EXPECT_EQ(errors[1], errors[0]);
+}
+
+TEST(TcpRanks, AMissingRankIsNamedInTime) {
+  const Listener listener;
+  TcpOptions options = OptionsOf(listener, 0, 3);
+  options.patience = Seconds(0.3);
+  const auto begin = std::chrono::steady_clock::now();
+  try {
+    JoinTcp(options);
+    ADD_FAILURE() << "ranks came from nowhere";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("ranks 1, 2 of 3 did not come within 300.0 ms"));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+}
+
+TEST(TcpRanks, WithoutRankZeroTheOthersGiveUpInTime) {
+  const Listener listener;
+  close(listener.descriptor);
+  TcpOptions options = OptionsOf(listener, 1, 2);
+  options.patience = Seconds(0.3);
+  try {
+    JoinTcp(options);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("rank 1 can't reach rank 0 at 127.0.0.1"));
+  }
+}
+
+TEST(TcpRanks, StrangersAndSlowOnesDoNotKeepRanksOut) {
+  const Listener listener;
+  std::vector<int> strangers;
+  // More than may be halfway through a greeting at once; they stay, and say nothing or nonsense.
+  for (int i = 0; i < 100; ++i) {
+    strangers.push_back(Knock(listener));
+    const std::string says[] = {"", "GET / HTTP/1.1\r\n\r\n", std::string("h\0\0", 3),
+                                std::string("h\xff\xff\xff\xff", 5), std::string(100000, 'h')};
+    const std::string& text = says[i % 5];
+    send(strangers.back(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+  std::vector<std::thread> threads;
+  std::array<std::string, 3> errors;
+  for (int rank = 0; rank < 3; ++rank) {
+    threads.emplace_back([&, rank] {
+      try {
+        JoinTcp(OptionsOf(listener, rank, 3))->Barrier();
+      } catch (const Error& error) {
+        errors[static_cast<std::size_t>(rank)] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(errors, testing::Each(""));
+  for (const int stranger : strangers) close(stranger);
+}
+
+TEST(TcpRanks, WhoeverDripsBytesIsCutOffAndTheMissingRankIsNamed) {
+  const Listener listener;
+  std::atomic<bool> over = false;
+  std::thread slow([&] {
+    const int knocking = Knock(listener);
+    send(knocking, "h\0\0\1\0", 5, MSG_NOSIGNAL);  // a greeting of 256 bytes
+    while (!over) {
+      send(knocking, "1", 1, MSG_NOSIGNAL);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    close(knocking);
+  });
+  TcpOptions options = OptionsOf(listener, 0, 2);
+  options.patience = Seconds(6.5);
+  try {
+    JoinTcp(options);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("rank 1 of 2 did not come"));
+    EXPECT_THAT(error.what(), HasSubstr("1 connection was turned away, the last of which said too "
+                                        "little in 5.0 s"));
+  }
+  over = true;
+  slow.join();
+}
+
+TEST(TcpRanks, RandomBytesNeverGetInNorBreakAnything) {
+  std::mt19937 random(7);
+  const Listener listener;
+  std::atomic<bool> over = false;
+  std::thread noise([&] {
+    while (!over) {
+      const int knocking = Knock(listener);
+      std::string bytes(random() % 700, '\0');
+      for (char& c : bytes) c = static_cast<char>(random());
+      // Half of them begin like a greeting.
+      if (bytes.size() > 5 && random() % 2 == 0) bytes.replace(0, 4, std::string("h\0\0\0", 4));
+      send(knocking, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      close(knocking);
+    }
+  });
+  TcpOptions options = OptionsOf(listener, 0, 2);
+  options.patience = Seconds(1);
+  try {
+    JoinTcp(options);
+    ADD_FAILURE() << "noise was taken for a rank";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("rank 1 of 2 did not come"));
+  }
+  over = true;
+  noise.join();
+}
+
+TEST(TcpRanks, ARankThatEndsIsNamedToThoseThatWaitForIt) {
+  const auto errors = OnTcpRanks(3, [](Ranks& ranks) {
+    if (ranks.Rank() == 2) return;
+    ranks.Gather("here");
+    ranks.Barrier();
+  });
+  EXPECT_THAT(errors[0], HasSubstr("rank 2 is gone"));
+  EXPECT_THAT(errors[1], HasSubstr("rank 0 is gone"));
+}
+
+TEST(TcpRanks, RanksOutOfStepNoticeIt) {
+  const auto errors = OnTcpRanks(2, [](Ranks& ranks) {
+    if (ranks.Rank() == 0) {
+      ranks.Gather("");
+    } else {
+      ranks.Barrier();
+    }
+  });
+  EXPECT_THAT(errors[0], HasSubstr("rank 1 is out of step"));
+}
+
+TEST(TcpRanks, WithoutAKeyOnlyThisMachineIsServed) {
+  try {
+    JoinTcp({.rank = 0, .size = 2, .address = "0.0.0.0", .patience = Seconds(0.1)});
+    ADD_FAILURE() << "listened to the world without a key";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("ASSAY_BOOTSTRAP_KEY"));
+  }
+  EXPECT_THROW(JoinTcp({.rank = 1, .size = 2, .address = "192.0.2.1", .patience = Seconds(0.1)}),
+               Error);
+  EXPECT_THAT(OnTcpRanks(
+                  2, [](Ranks& ranks) { ranks.Barrier(); },
+                  [](TcpOptions& options) { options.key.clear(); }),
+              testing::Each(""));
+}
+
+TEST(TcpRanks, RankZeroMustRunWhereMasterAddrIs) {
+  try {
+    JoinTcp({.rank = 0, .size = 2, .address = "192.0.2.1", .key = kKey, .patience = Seconds(0.1)});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("must be an address of the machine that rank 0 runs on"));
+  }
+}
+
+TEST(TcpRanks, ReadsTheVariablesThatLaunchersSet) {
+  const std::map<std::string, std::string> good = {
+      {"MASTER_ADDR", "10.0.0.1"}, {"RANK", "3"},        {"WORLD_SIZE", "16"},
+      {"LOCAL_RANK", "1"},         {"MASTER_PORT", "4"}, {"ASSAY_BOOTSTRAP_KEY", kKey}};
+  const auto from = [](const std::map<std::string, std::string>& variables) {
+    return TcpOptionsFrom([&](const char* name) {
+      const auto found = variables.find(name);
+      return found == variables.end() ? nullptr : found->second.c_str();
+    });
+  };
+  const TcpOptions options = from(good);
+  EXPECT_EQ(options.address, "10.0.0.1");
+  EXPECT_EQ(options.port, 4);
+  EXPECT_EQ(options.rank, 3);
+  EXPECT_EQ(options.size, 16);
+  EXPECT_EQ(options.local_rank, 1);
+  EXPECT_EQ(options.key, kKey);
+  const auto complaint = [&](const std::string& name, const std::string& value) -> std::string {
+    auto bad = good;
+    bad[name] = value;
+    try {
+      from(bad);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(complaint("RANK", "16"), HasSubstr("RANK is a whole number from 0 to 15, not '16'"));
+  EXPECT_THAT(complaint("RANK", "1x"), HasSubstr("RANK is a whole number"));
+  EXPECT_THAT(complaint("WORLD_SIZE", "99999999999"), HasSubstr("WORLD_SIZE"));
+  EXPECT_THAT(complaint("MASTER_PORT", "70000"), HasSubstr("MASTER_PORT"));
+  EXPECT_THAT(complaint("MASTER_ADDR", ""), HasSubstr("needs MASTER_ADDR"));
+  EXPECT_THAT(complaint("ASSAY_BOOTSTRAP_KEY", "secret"), HasSubstr("64 hex digits"));
+  EXPECT_THAT(complaint("ASSAY_BOOTSTRAP_KEY", "secret"), testing::Not(HasSubstr("secret")));
+  auto portless = good;
+  portless.erase("MASTER_PORT");
+  EXPECT_EQ(from(portless).port, 29500);
+}
+
+}  // namespace
+}  // namespace assay
