@@ -16,6 +16,7 @@
 #include "collectives/job.h"
 #include "collectives/launch.h"
 #include "collectives/library.h"
+#include "collectives/tcp_ranks.h"
 #include "results/error.h"
 #include "results/text.h"
 #include "runner/threads.h"
@@ -53,14 +54,18 @@ int LaunchedSize() {
   return 0;
 }
 
-std::vector<std::unique_ptr<Library>> Libraries(const Modules& modules) {
+// Those that ranks joined in this way can run: a module that joins ranks runs on no others.
+std::vector<std::unique_ptr<Library>> Libraries(const Modules& modules, const Ranks& ranks) {
   std::vector<std::unique_ptr<Library>> all;
   for (const Modules::Entry& entry : modules.Entries()) {
     if (entry.module == nullptr || entry.module->libraries == nullptr) continue;
+    if (entry.module->ranks != nullptr && ranks.JoinedBy() != entry.name) continue;
     for (auto& library : entry.module->libraries()) all.push_back(std::move(library));
   }
   return all;
 }
+
+bool NeedsMpi(const std::string& library) { return library == "mpi" || library.ends_with("-mpi"); }
 
 const Modules::Entry* EntryOf(const Modules* modules, const std::string& name) {
   if (modules == nullptr) return nullptr;
@@ -154,7 +159,7 @@ class Jobs {
  public:
   explicit Jobs(const Setup& setup) : setup_(setup) {
     if (setup.ranks == nullptr || setup.ranks->Size() < 2 || setup.modules == nullptr) return;
-    own_ = JobOf(*setup.ranks, Libraries(*setup.modules));
+    own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks));
     nodes_ = NodesOf(*own_);
   }
 
@@ -174,11 +179,19 @@ class Jobs {
     return units;
   }
 
-  // What no case can do without.
-  std::optional<Skipped> Missing() const {
-    const Modules::Entry* mpi = EntryOf(setup_.modules, "mpi");
-    if (mpi == nullptr) return Skipped{.reason = "no modules are loaded"};
-    if (mpi->module == nullptr) return Skipped{.reason = mpi->reason, .remedy = mpi->remedy};
+  // What no case of this library can do without.
+  std::optional<Skipped> Missing(const std::string& library) const {
+    if (setup_.modules == nullptr) return Skipped{.reason = "no modules are loaded"};
+    const bool needs_mpi = NeedsMpi(library);
+    const Modules::Entry* entry = EntryOf(setup_.modules, needs_mpi ? "mpi" : library);
+    if (entry != nullptr && entry->module == nullptr) {
+      return Skipped{.reason = entry->reason, .remedy = entry->remedy};
+    }
+    if (!needs_mpi) return std::nullopt;
+    if (own_ && setup_.ranks->JoinedBy() != "mpi") {
+      return Skipped{.reason = "its ranks were joined over TCP, without MPI",
+                     .remedy = "mpirun, without --bootstrap"};
+    }
     if (!own_ && !UnderLauncher() && !FindProgram("mpirun")) {
       return Skipped{.reason = "there is no mpirun in PATH",
                      .remedy = "apt-get install openmpi-bin"};
@@ -188,16 +201,16 @@ class Jobs {
 
   std::vector<Whereabouts> WhereaboutsOf(int ranks) {
     if (own_) return assay::WhereaboutsOf(*own_);
-    if (const std::optional<Skipped> missing = Missing()) {
-      throw Error(fmt::format("{}; try: {}", missing->reason, missing->remedy));
-    }
-    return assay::WhereaboutsOf(*Launched(*FindProgram("mpirun"), ranks));
+    const bool by_mpirun =
+        !Missing("mpi") && (setup_.backends.empty() ||
+                            std::any_of(setup_.backends.begin(), setup_.backends.end(), NeedsMpi));
+    return assay::WhereaboutsOf(*Launched(by_mpirun ? *FindProgram("mpirun") : "", ranks));
   }
 
   // `name` is the probe's, for what is to be typed instead.
   Prepared Prepare(const std::string& name, const std::string& library,
                    const Collective& collective, int ranks, int nodes, std::uint64_t seed) {
-    if (std::optional<Skipped> missing = Missing()) return *std::move(missing);
+    if (std::optional<Skipped> missing = Missing(library)) return *std::move(missing);
     if (collective.operation != Operation::kBarrier && Layout(collective, ranks).SizeBytes() == 0) {
       return Skipped{.reason = fmt::format("{} bytes are less than 16 for each of {} ranks",
                                            collective.bytes, ranks),
@@ -227,8 +240,8 @@ class Jobs {
                                                : fmt::format("it asks for {} nodes", nodes),
                      .remedy = fmt::format("mpirun -np {} assay run {}", ranks, name)};
     }
-    return PrepareOn(Launched(*FindProgram("mpirun"), ranks), library, collective, seed,
-                     {{"oversubscribed", Oversubscribed(ranks)}});
+    return PrepareOn(Launched(NeedsMpi(library) ? *FindProgram("mpirun") : "", ranks), library,
+                     collective, seed, {{"oversubscribed", Oversubscribed(ranks)}});
   }
 
  private:
@@ -236,10 +249,12 @@ class Jobs {
     return static_cast<std::size_t>(ranks) > UsableCores().size();
   }
 
+  // An empty launcher: ranks without MPI.
   std::shared_ptr<Job> Launched(const std::string& launcher, int ranks) {
+    const auto key = std::pair(launcher, ranks);
     // What did not start once would not the next time either, and may take the whole time-out.
-    if (failed_.contains(ranks)) throw Error(failed_[ranks]);
-    std::shared_ptr<Job>& job = launched_[ranks];
+    if (failed_.contains(key)) throw Error(failed_[key]);
+    std::shared_ptr<Job>& job = launched_[key];
     if (job && job->Alive()) return job;
     // The link itself would name mpirun by the time that mpirun follows it.
     std::error_code no_link;
@@ -250,7 +265,7 @@ class Jobs {
                     .launcher = launcher,
                     .self = no_link ? setup_.self : self});
     } catch (const Error& error) {
-      failed_[ranks] = error.what();
+      failed_[key] = error.what();
       throw;
     }
     return job;
@@ -259,8 +274,8 @@ class Jobs {
   Setup setup_;
   std::shared_ptr<Job> own_ = {};
   std::vector<int> nodes_ = {};
-  std::map<int, std::shared_ptr<Job>> launched_ = {};  // by number of ranks
-  std::map<int, std::string> failed_ = {};
+  std::map<std::pair<std::string, int>, std::shared_ptr<Job>> launched_ = {};
+  std::map<std::pair<std::string, int>, std::string> failed_ = {};
 };
 
 // Ends a rank that is out of step, at once: to take leave of the others it would have to wait for
@@ -356,16 +371,17 @@ std::vector<Probe> Probes(const Setup& setup) { return Open(setup).probes; }
 Door Open(const Setup& setup) {
   const auto jobs = std::make_shared<Jobs>(setup);
   const auto there = static_cast<std::int64_t>(jobs->Nodes().size());
+  const std::int64_t usual = there > 0 ? there : setup.launched_ranks;
   std::vector<Probe> probes;
   for (const OperationFacts& facts : Operations()) {
     Probe probe;
     probe.name = facts.name;
     probe.summary = facts.summary;
-    probe.defaults = DefaultsOf(facts, std::max<std::int64_t>(there, 2), jobs->NodeCount());
+    probe.defaults = DefaultsOf(facts, usual, jobs->NodeCount());
     probe.unfold = [jobs, facts, backends = setup.backends](const Params& params) {
       return CasesOf(jobs, facts, backends, params);
     };
-    probe.missing = [jobs] { return jobs->Missing(); };
+    probe.missing = [jobs] { return jobs->Missing("mpi"); };
     probes.push_back(std::move(probe));
   }
   probes.push_back(
@@ -376,7 +392,7 @@ Door Open(const Setup& setup) {
                     {"ranks", std::int64_t{2}},
                     {"nodes", jobs->NodeCount()}},
        .unfold = [jobs, setup](const Params& params) { return FabricCases(jobs, setup, params); },
-       .missing = [jobs] { return jobs->Missing(); }});
+       .missing = [jobs] { return jobs->Missing("ofi"); }});
   return {.probes = std::move(probes),
           .whereabouts = [jobs](int ranks) { return jobs->WhereaboutsOf(ranks); }};
 }
@@ -401,7 +417,8 @@ void Dismiss::operator()(Ranks* ranks) const {
   delete ranks;
 }
 
-JoinedRanks JoinRanks(const Modules& modules) {
+JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap) {
+  if (bootstrap == "tcp") return JoinedRanks(JoinTcp(TcpOptionsFrom(std::getenv)).release());
   const int launched = LaunchedSize();
   if (!UnderLauncher() || launched == 1) return JoinedRanks(new Ranks);
   const Modules::Entry* mpi = EntryOf(&modules, "mpi");
@@ -423,7 +440,7 @@ JoinedRanks JoinRanks(const Modules& modules) {
 
 void Follow(Ranks& ranks, const Modules& modules) {
   try {
-    Worker worker(ranks, Libraries(modules));
+    Worker worker(ranks, Libraries(modules, ranks));
     assay::Follow(ranks, worker);
   } catch (const std::exception& error) {
     Abandon(error);
@@ -438,9 +455,10 @@ int WorkerMain() {
   JoinedRanks ranks;
   try {
     modules = Modules::Load();
-    ranks = JoinRanks(modules);
+    const char* bootstrap = std::getenv("ASSAY_BOOTSTRAP");
+    ranks = JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap);
     if (ranks->Rank() == 0) {
-      Worker worker(*ranks, Libraries(modules));
+      Worker worker(*ranks, Libraries(modules, *ranks));
       Serve(STDIN_FILENO, answers, *ranks, worker);
     } else {
       Follow(*ranks, modules);

@@ -48,9 +48,10 @@ struct Dismiss {
 };
 using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;
 
-// The processes that the launcher started; without one, this process alone. Throws Error where
-// they can't find each other, since each would then write the one result file.
-JoinedRanks JoinRanks(const Modules& modules);
+// The processes that the launcher started; without one, this process alone. `bootstrap` "tcp" joins
+// those that the environment tells of (collectives/tcp_ranks.h), without any MPI. Throws Error
+// where they can't find each other, since each would then write the one result file.
+JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {});
 
 // What every rank but 0 does, in place of the program: its part of the collectives that rank 0 asks
 // for, waiting politely in between, until rank 0 lets go of its ranks.

@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,14 +18,17 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <sstream>
 #include <thread>
 #include <utility>
 
 #include "collectives/descriptor.h"
 #include "results/error.h"
+#include "results/hash.h"
 #include "results/privacy.h"
 #include "results/text.h"
+#include "runner/threads.h"
 
 namespace assay {
 namespace {
@@ -43,18 +49,58 @@ std::pair<Descriptor, Descriptor> Connection() {
   return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
-// The environment of the launcher: ours, and the leave to run as root where we are root anyway,
-// under the names of Open MPI 4 and of 5's PRRTE.
-std::vector<std::string> Environment() {
-  std::vector<std::string> variables;
-  for (char** each = environ; *each != nullptr; ++each) variables.emplace_back(*each);
+using Variables = std::map<std::string, std::string>;
+
+Variables OwnEnvironment() {
+  Variables variables;
+  for (char** each = environ; *each != nullptr; ++each) {
+    const std::string text = *each;
+    const std::size_t equals = text.find('=');
+    if (equals != std::string::npos) variables[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return variables;
+}
+
+// The leave to run as root where we are root anyway, under the names of Open MPI 4 and of 5's
+// PRRTE.
+Variables EnvironmentOfMpirun() {
+  Variables variables = OwnEnvironment();
   if (geteuid() == 0) {
     for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
                              "PRTE_ALLOW_RUN_AS_ROOT", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"}) {
-      if (std::getenv(name) == nullptr) variables.push_back(std::string(name) + "=1");
+      variables.emplace(name, "1");
     }
   }
   return variables;
+}
+
+// Where rank 0 will listen: opened here, so that its port is known before any rank starts.
+struct Listener {
+  Descriptor socket = {};
+  int port = 0;
+};
+
+Listener ListenOnLoopback() {
+  Listener listener = {.socket = Descriptor(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0))};
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  auto* const plain = reinterpret_cast<sockaddr*>(&address);
+  const int number = listener.socket.Number();
+  if (bind(number, plain, size) != 0 || listen(number, SOMAXCONN) != 0 ||
+      getsockname(number, plain, &size) != 0) {
+    throw Error(fmt::format("ranks can't meet on this machine's loopback interface: {}",
+                            std::strerror(errno)));
+  }
+  listener.port = ntohs(address.sin_port);
+  return listener;
+}
+
+std::vector<std::string> Texts(const Variables& variables) {
+  std::vector<std::string> texts;
+  for (const auto& [name, value] : variables) texts.push_back(name + "=" + value);
+  return texts;
 }
 
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
@@ -73,7 +119,7 @@ class LaunchedJob : public Job {
     Reap(/*patience=*/std::chrono::seconds(5));
   }
 
-  bool Alive() const override { return pid_ > 0; }
+  bool Alive() const override { return !children_.empty(); }
 
   std::string Ask(const std::string& command) override {
     if (!Alive()) throw Error("the ranks have ended already; run again");
@@ -90,6 +136,19 @@ class LaunchedJob : public Job {
 
  private:
   void Start() {
+    Descriptor commands, answers, errors;
+    std::tie(commands_, commands) = Connection();
+    std::tie(answers_, answers) = Connection();
+    std::tie(errors_, errors) = Connection();
+    if (IsPlain()) {
+      StartRanks(commands, answers, errors);
+    } else {
+      StartMpirun(commands, answers, errors);
+    }
+  }
+
+  void StartMpirun(const Descriptor& commands, const Descriptor& answers,
+                   const Descriptor& errors) {
     std::vector<std::string> words = {options_.launcher, "-np", std::to_string(options_.ranks)};
     for (const char* word : {"--bind-to", options_.oversubscribe ? "none" : "core"}) {
       words.emplace_back(word);
@@ -97,33 +156,90 @@ class LaunchedJob : public Job {
     if (options_.oversubscribe) words.emplace_back("--oversubscribe");
     words.push_back(options_.self);
     words.emplace_back("--worker");
-    std::vector<std::string> environment = Environment();
-    const std::vector<char*> argv = Pointers(words);
-    const std::vector<char*> envp = Pointers(environment);
+    // mpirun that is asked to end takes its ranks along.
+    Spawn({.words = words,
+           .variables = EnvironmentOfMpirun(),
+           .when_orphaned = SIGTERM,
+           .input = commands.Number(),
+           .output = answers.Number(),
+           .errors = errors.Number()});
+  }
 
-    Descriptor commands, answers, errors;
-    std::tie(commands_, commands) = Connection();
-    std::tie(answers_, answers) = Connection();
-    std::tie(errors_, errors) = Connection();
-    pid_ = fork();
-    if (pid_ < 0) {
-      throw Error(fmt::format("{} could not be started: {}", words[0], std::strerror(errno)));
+  void StartRanks(const Descriptor& commands, const Descriptor& answers, const Descriptor& errors) {
+    const Listener listener = ListenOnLoopback();
+    const Descriptor nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const std::string key = RandomHex(32);
+    for (int rank = 0; rank < options_.ranks; ++rank) {
+      Variables variables = OwnEnvironment();
+      variables["ASSAY_BOOTSTRAP"] = "tcp";
+      variables["ASSAY_BOOTSTRAP_KEY"] = key;
+      variables["ASSAY_BOOTSTRAP_LISTENER"] = std::to_string(listener.socket.Number());
+      variables["MASTER_ADDR"] = "127.0.0.1";
+      variables["MASTER_PORT"] = std::to_string(listener.port);
+      variables["WORLD_SIZE"] = std::to_string(options_.ranks);
+      variables["RANK"] = std::to_string(rank);
+      variables["LOCAL_RANK"] = std::to_string(rank);
+      Spawn(
+          {.words = {options_.self, "--worker"},
+           .variables = variables,
+           .when_orphaned = SIGKILL,
+           .input = rank == 0 ? commands.Number() : nothing.Number(),
+           .output = rank == 0 ? answers.Number() : errors.Number(),
+           .errors = errors.Number(),
+           .kept = rank == 0 ? listener.socket.Number() : -1,
+           .core = options_.oversubscribe ? -1 : UsableCores().at(static_cast<std::size_t>(rank))});
     }
-    if (pid_ == 0) {
+  }
+
+  // glibc 2.36 declares pidfd_open for C alone.
+  static Descriptor HandleOf(pid_t pid) {
+    return Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  }
+
+  struct Program {
+    std::vector<std::string> words = {};
+    Variables variables = {};
+    int when_orphaned = SIGKILL;
+    int input = -1;
+    int output = -1;
+    int errors = -1;
+    int kept = -1;  // a descriptor that it is to have too
+    int core = -1;  // that it is pinned to
+  };
+
+  void Spawn(Program program) {
+    std::vector<std::string> environment = Texts(program.variables);
+    const std::vector<char*> argv = Pointers(program.words);
+    const std::vector<char*> envp = Pointers(environment);
+    cpu_set_t core;
+    CPU_ZERO(&core);
+    if (program.core >= 0) CPU_SET(static_cast<std::size_t>(program.core), &core);
+    const pid_t parent = getpid();
+    const pid_t pid = fork();
+    if (pid < 0) {
+      Reap(std::chrono::seconds(0));
+      throw Error(
+          fmt::format("{} could not be started: {}", program.words[0], std::strerror(errno)));
+    }
+    if (pid == 0) {
       // Only what is safe between fork and exec. A group of its own keeps the terminal's ^C from
-      // the ranks, which end when we do; and should we be killed, so is the launcher.
+      // the ranks, which end when we do; and should we be killed, so are they or their launcher.
       setpgid(0, 0);
-      prctl(PR_SET_PDEATHSIG, SIGTERM);
+      prctl(PR_SET_PDEATHSIG, program.when_orphaned);
+      if (getppid() != parent) _exit(127);  // killed already
       sigset_t none;
       sigemptyset(&none);
       sigprocmask(SIG_SETMASK, &none, nullptr);
-      dup2(commands.Number(), STDIN_FILENO);
-      dup2(answers.Number(), STDOUT_FILENO);
-      dup2(errors.Number(), STDERR_FILENO);
+      if (program.core >= 0) sched_setaffinity(0, sizeof(core), &core);
+      dup2(program.input, STDIN_FILENO);
+      dup2(program.output, STDOUT_FILENO);
+      dup2(program.errors, STDERR_FILENO);
+      if (program.kept >= 0) fcntl(program.kept, F_SETFD, 0);
       execve(argv[0], argv.data(), envp.data());
       _exit(127);
     }
-    setpgid(pid_, pid_);  // here too, whichever comes first
+    setpgid(pid, pid);  // here too, whichever comes first
+    children_.push_back({.pid = pid, .handle = HandleOf(pid)});
   }
 
   void Send(const std::string& text) {
@@ -152,11 +268,22 @@ class LaunchedJob : public Job {
       Fail(fmt::format("did not answer \"{}\" within {} and were stopped", command,
                        Duration(options_.timeout.count())));
     }
-    pollfd ready[] = {{.fd = answers_.Number(), .events = POLLIN, .revents = 0},
-                      {.fd = errors_.Number(), .events = POLLIN, .revents = 0}};
-    if (poll(ready, 2, static_cast<int>(std::min<long>(left, 60000))) < 0) return;  // EINTR
+    std::vector<pollfd> ready = {{.fd = answers_.Number(), .events = POLLIN, .revents = 0},
+                                 {.fd = errors_.Number(), .events = POLLIN, .revents = 0}};
+    for (const Child& child : children_) {
+      ready.push_back({.fd = child.handle.Number(), .events = POLLIN, .revents = 0});
+    }
+    // EINTR
+    if (poll(ready.data(), ready.size(), static_cast<int>(std::min<long>(left, 60000))) < 0) return;
     if (ready[1].revents != 0 && !Read(errors_, words_, kMaxErrors)) errors_.Close();
-    if (ready[0].revents != 0 && !Read(answers_, received_, kMaxLine)) Fail("ended early");
+    if (ready[0].revents != 0) {
+      if (!Read(answers_, received_, kMaxLine)) Fail("ended early");
+      return;
+    }
+    // One that is gone can't be waited for by the others.
+    if (std::any_of(ready.begin() + 2, ready.end(), [](auto& each) { return each.revents != 0; })) {
+      Fail("ended early");
+    }
   }
 
   // False at the end. Keeps the last `most` bytes.
@@ -170,13 +297,37 @@ class LaunchedJob : public Job {
   }
 
   [[noreturn]] void Fail(const std::string& what) {
+    const std::string fates = IsPlain() ? Fates() : "";
     Reap(/*patience=*/std::chrono::seconds(0));
     pollfd more = {.fd = errors_.Number(), .events = POLLIN, .revents = 0};
     while (poll(&more, 1, 0) > 0 && Read(errors_, words_, kMaxErrors)) continue;
     const std::string last = LastWords();
+    const std::string quoted = last.empty() ? "" : " (\"" + last + "\")";
+    if (IsPlain()) {
+      throw Error(
+          fmt::format("the {} ranks that assay started {}{}{}; run it again, and see in "
+                      "the system's log whether they were killed",
+                      options_.ranks, what, fates, quoted));
+    }
     throw Error(fmt::format("the {} ranks of {} {}{}; see whether `mpirun -np {} true` works here",
-                            options_.ranks, options_.launcher, what,
-                            last.empty() ? "" : " (\"" + last + "\")", options_.ranks));
+                            options_.ranks, options_.launcher, what, quoted, options_.ranks));
+  }
+
+  // Which ranks were killed, or are stopped: the others only followed them. A rank that follows
+  // another does so within moments.
+  std::string Fates() const {
+    std::string fates;
+    for (std::size_t rank = 0; rank < children_.size(); ++rank) {
+      siginfo_t info = {};
+      const auto id = static_cast<id_t>(children_[rank].pid);
+      // Left to be waited for again: a child is reaped in one place alone.
+      if (waitid(P_PID, id, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) != 0) continue;
+      if (info.si_pid == 0 || info.si_code == CLD_EXITED) continue;
+      fates += fmt::format("{} rank {} {} by signal {} ({})", fates.empty() ? ":" : ",", rank,
+                           info.si_code == CLD_STOPPED ? "was stopped" : "was killed",
+                           info.si_status, strsignal(info.si_status));
+    }
+    return fates;
   }
 
   // The worker's own complaint if there is one, else the last line that has a word in it. Launchers
@@ -196,31 +347,44 @@ class LaunchedJob : public Job {
     return ScrubText(last);
   }
 
-  // Returns when the launcher is gone. One that is asked to end takes its ranks with it; one that
-  // does not listen is killed, with its group, and ranks that lose their launcher end themselves.
+  // Returns when all that was started is gone. A launcher that is asked to end takes its ranks with
+  // it; what does not listen is killed, with its group, and ranks that lose their launcher end
+  // themselves.
   void Reap(SteadyClock::duration patience) {
-    if (pid_ <= 0) return;
-    const auto ends_within = [this](SteadyClock::duration time) {
-      const auto until = SteadyClock::now() + time;
-      do {
-        if (waitpid(pid_, nullptr, WNOHANG) != 0) return true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      } while (SteadyClock::now() < until);
-      return false;
-    };
-    if (!ends_within(patience)) {
-      kill(pid_, SIGTERM);
-      if (!ends_within(std::chrono::seconds(3))) {
-        kill(-pid_, SIGKILL);
-        waitpid(pid_, nullptr, 0);
+    if (!EndWithin(patience)) {
+      for (const Child& child : children_) kill(child.pid, IsPlain() ? SIGKILL : SIGTERM);
+      EndWithin(std::chrono::seconds(3));
+      for (const Child& child : children_) {
+        kill(-child.pid, SIGKILL);
+        waitpid(child.pid, nullptr, 0);
       }
+      children_.clear();
     }
-    kill(-pid_, SIGKILL);  // what is left of its group
-    pid_ = -1;
   }
 
+  bool EndWithin(SteadyClock::duration time) {
+    const auto until = SteadyClock::now() + time;
+    for (;;) {
+      std::erase_if(children_, [](const Child& child) {
+        if (waitpid(child.pid, nullptr, WNOHANG) == 0) return false;
+        kill(-child.pid, SIGKILL);  // what is left of its group
+        return true;
+      });
+      if (children_.empty() || SteadyClock::now() >= until) return children_.empty();
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+
+  bool IsPlain() const { return options_.launcher.empty(); }
+
+  // What was started: mpirun alone, or every rank in order.
+  struct Child {
+    pid_t pid = -1;
+    Descriptor handle = {};  // becomes readable when it ends; none on an old kernel
+  };
+
   LaunchOptions options_;
-  pid_t pid_ = -1;
+  std::vector<Child> children_ = {};
   Descriptor commands_, answers_, errors_;
   SteadyClock::time_point deadline_ = {};
   std::string received_ = {};

@@ -1,6 +1,7 @@
 // Ranks that assay launches for itself, so that a plain `assay run` needs no launcher around it and
-// never calls MPI_Init: mpirun starts `assay --worker` that many times, and rank 0 of these is
-// spoken to over mpirun's standard input and output (collectives/job.h says how).
+// never calls MPI_Init: mpirun starts `assay --worker` that many times, or, for libraries that need
+// no MPI, assay does so itself and the workers join over TCP (collectives/tcp_ranks.h). Rank 0 of
+// these is spoken to over its standard input and output (collectives/job.h says how).
 #pragma once
 
 #include <memory>
@@ -16,7 +17,7 @@ namespace assay {
 struct LaunchOptions {
   int ranks = 2;
   bool oversubscribe = false;     // more ranks than cores: these aren't pinned
-  std::string launcher = {};      // the path of mpirun
+  std::string launcher = {};      // the path of mpirun; empty: none, and no MPI
   std::string self = {};          // the program that is a worker when called with --worker
   Seconds timeout = Seconds(60);  // for the start, and for each answer
 };
@@ -24,8 +25,9 @@ struct LaunchOptions {
 // The path of a program in $PATH.
 std::optional<std::string> FindProgram(const std::string& name);
 
-// Starts the ranks. Throws Error, with the launcher's last words, when they don't come up. Where
-// they die or don't answer in time later, Ask throws the same; in any case no process is left.
+// Starts the ranks, each on a core of its own where there are enough. Throws Error, with the last
+// words of who was started, when they don't come up. Where they die or don't answer in time later,
+// Ask throws the same; in any case no process is left.
 std::unique_ptr<Job> Launch(const LaunchOptions& options);
 
 // Rank 0's end of the pipe: reads commands from `commands`, broadcasts each to the ranks that

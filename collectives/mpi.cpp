@@ -78,6 +78,7 @@ class MpiRanks : public Ranks {
   int Size() const override { return size_; }
   int LocalRank() const override { return local_rank_; }
   int Node() const override { return node_; }
+  std::string JoinedBy() const override { return "mpi"; }
 
   void Barrier() override {
     MPI_Request request = MPI_REQUEST_NULL;

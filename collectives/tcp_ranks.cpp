@@ -561,6 +561,7 @@ class TcpRanks : public Ranks {
   int Size() const override { return size_; }
   int LocalRank() const override { return local_rank_; }
   int Node() const override { return node_; }
+  std::string JoinedBy() const override { return "tcp"; }
 
   void Barrier() override {
     Collect(kBarrier, "");

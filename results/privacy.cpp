@@ -345,9 +345,10 @@ std::string ScrubText(std::string_view text, bool keep_ids) {
 
 void ScrubCommand(std::map<std::string, std::vector<std::string>>& command) {
   static const std::set<std::string> kept = {
-      "backend",  "ci",         "device",      "dtype",       "filter", "instance", "json",
-      "keep_ids", "keep_price", "max_seconds", "no_metadata", "probes", "provider", "purchase",
-      "quiet",    "region",     "rounds",      "seed",        "set",    "suite",    "threads"};
+      "backend",     "bootstrap", "ranks",    "ci",       "device",     "dtype",
+      "filter",      "instance",  "json",     "keep_ids", "keep_price", "max_seconds",
+      "no_metadata", "probes",    "provider", "purchase", "quiet",      "region",
+      "rounds",      "seed",      "set",      "suite",    "threads"};
   std::erase_if(command, [](const auto& option) { return !kept.count(option.first); });
   const auto is_path = [](const std::string& value) {
     return value.starts_with('/') || value.starts_with('.') || value.starts_with('~');

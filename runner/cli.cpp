@@ -66,6 +66,7 @@ What is done:
       --cold                                 buffers take turns over three times the cache
       --backend mpi,native-mpi,...  --algo ring,... [auto]   libraries, and their algorithm
       --ranks N [2]                          where no launcher started any
+      --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
 What is told:
       --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
@@ -112,6 +113,9 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_option("--backend", run.backends, "onednn, native, …")
       ->option_text("B[,B...]")
       ->delimiter(',');
+  app.add_option("--bootstrap", run.bootstrap, "join ranks by MASTER_ADDR, RANK and WORLD_SIZE")
+      ->option_text("tcp")
+      ->check(CLI::IsMember({"tcp"}));
   app.add_option("--rounds", run.rounds, "visits of each case [the suite's]")
       ->option_text("N")
       ->check(CLI::Range(1, 1000));
@@ -305,6 +309,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   run_app.add_option("--threads", run.threads, "of CPU cases [one per core]")
       ->option_text("N")
       ->check(CLI::Range(1, 4096));
+  run_app.add_option("--ranks", run.ranks, "of collectives, started on this host [2]")
+      ->option_text("N")
+      ->check(CLI::Range(2, 65536));
   AddMeasuring(run_app, run, percent.ci);
   run_app.add_option("--storage-path", run.storage_path, "folder for the storage probe's file")
       ->option_text("DIR [.]");

@@ -28,6 +28,8 @@ struct RunOptions {
   std::vector<std::string> devices = {};
   std::vector<std::string> backends = {};
   int threads = 0;
+  int ranks = 0;               // of collectives, started on this host; 0: two
+  std::string bootstrap = {};  // how ranks that were started already join: "" (MPI) or "tcp"
   std::optional<int> rounds = {};
   std::optional<std::uint64_t> seed = {};
   std::optional<double> ci = {};  // a ratio: 1% is 0.01

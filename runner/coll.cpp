@@ -551,7 +551,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
 
 int RunColl(const CollOptions& options) {
   const Modules modules = Modules::Load();
-  const collectives::JoinedRanks ranks = collectives::JoinRanks(modules);
+  const collectives::JoinedRanks ranks = collectives::JoinRanks(modules, options.run.bootstrap);
   if (ranks->Rank() != 0) {
     collectives::Follow(*ranks, modules);
     return kAllWell;

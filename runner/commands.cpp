@@ -39,6 +39,8 @@ std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& opti
       {"dtype", options.dtypes},    {"device", options.devices}, {"backend", options.backends},
       {"filter", {options.filter}},
   };
+  if (options.ranks != 0) command["ranks"] = {std::to_string(options.ranks)};
+  if (!options.bootstrap.empty()) command["bootstrap"] = {options.bootstrap};
   if (options.threads != 0) command["threads"] = {std::to_string(options.threads)};
   if (options.rounds) command["rounds"] = {std::to_string(*options.rounds)};
   if (options.ci) command["ci"] = {fmt::format("{}", *options.ci)};
@@ -51,7 +53,10 @@ std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& opti
 
 int RunThisMachine(const RunOptions& options) {
   const Modules modules = Modules::Load();
-  const collectives::JoinedRanks ranks = collectives::JoinRanks(modules);
+  const collectives::JoinedRanks ranks = collectives::JoinRanks(modules, options.bootstrap);
+  if (options.ranks > 0 && ranks->Size() > 1) {
+    throw Error("--ranks starts ranks, and a launcher has started this one: leave --ranks out");
+  }
   if (ranks->Rank() != 0) {
     collectives::Follow(*ranks, modules);
     return kAllWell;
@@ -62,7 +67,8 @@ int RunThisMachine(const RunOptions& options) {
                        .backends = options.backends,
                        .devices = options.devices,
                        .modules = &modules,
-                       .ranks = ranks.get()};
+                       .ranks = ranks.get(),
+                       .launched_ranks = options.ranks > 0 ? options.ranks : 2};
   const std::vector<Probe> probes = AllProbes(setup);
   RefuseSeveralNodes(probes);
   const Suite suite = LoadSuite(options.suite);

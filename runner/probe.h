@@ -84,6 +84,7 @@ struct Setup {
   std::vector<std::string> devices = {};   // only these ("cpu", "cuda:0"); empty: all
   const Modules* modules = nullptr;        // loaded vendor modules; may be null
   Ranks* ranks = nullptr;                  // of the launcher that started us; null: none did
+  int launched_ranks = 2;                  // of collectives, where ranks is null
   std::string self = "/proc/self/exe";     // the program that is a worker under --worker
 };
 

@@ -1,6 +1,6 @@
 // Ranks are the processes taking part. The base class is the usual case of one process; the mpi
-// module gives another. Waiting in any of these calls must not burn a core for long: other ranks of
-// this node may be measuring.
+// module and collectives/tcp_ranks.h give others. Waiting in any of these calls must not burn a
+// core for long: other ranks of this node may be measuring.
 #pragma once
 
 #include <span>
@@ -14,8 +14,9 @@ class Ranks {
   virtual ~Ranks() = default;
   virtual int Rank() const { return 0; }
   virtual int Size() const { return 1; }
-  virtual int LocalRank() const { return 0; }  // among the ranks of this node
-  virtual int Node() const { return 0; }       // 0 … nodes - 1, by lowest rank
+  virtual int LocalRank() const { return 0; }          // among the ranks of this node
+  virtual int Node() const { return 0; }               // 0 … nodes - 1, by lowest rank
+  virtual std::string JoinedBy() const { return ""; }  // "mpi", "tcp"
   virtual void Barrier() {}
   // Rank 0's text, on every rank.
   virtual std::string Broadcast(const std::string& text) { return text; }

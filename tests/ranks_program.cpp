@@ -2,6 +2,7 @@
 // rank 0 measures every collective and prints what came of it, and the others follow.
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <string>
 
 #include "collectives/collectives.h"
@@ -12,7 +13,9 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::string(argv[1]) == "--worker") return collectives::WorkerMain();
   try {
     const Modules modules = Modules::Load();
-    const collectives::JoinedRanks ranks = collectives::JoinRanks(modules);
+    const char* bootstrap = std::getenv("ASSAY_BOOTSTRAP");
+    const collectives::JoinedRanks ranks =
+        collectives::JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap);
     if (ranks->Rank() != 0) {
       collectives::Follow(*ranks, modules);
       return 0;

@@ -1,0 +1,141 @@
+// The real thing: ranks as processes that assay starts itself, without MPI, joined over TCP.
+#include "collectives/launch.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <thread>
+
+#include "results/error.h"
+
+namespace assay {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+namespace fs = std::filesystem;
+
+const std::string kProgram = RANKS_PROGRAM;
+
+std::string ReadAll(const fs::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The processes that run the worker, by rank.
+std::vector<pid_t> Workers() {
+  std::vector<std::pair<int, pid_t>> workers;
+  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
+    if (ReadAll(entry.path() / "cmdline") != kProgram + '\0' + "--worker" + '\0') continue;
+    const std::string environment = ReadAll(entry.path() / "environ");
+    const std::size_t at = environment.find(std::string("\0RANK=", 6));
+    const int rank = at == std::string::npos ? -1 : std::stoi(environment.substr(at + 6));
+    workers.emplace_back(rank, std::stoi(entry.path().filename().string()));
+  }
+  std::sort(workers.begin(), workers.end());
+  std::vector<pid_t> pids;
+  for (const auto& [rank, pid] : workers) pids.push_back(pid);
+  return pids;
+}
+
+bool NobodyIsLeft() {
+  for (int tries = 0; tries < 300 && !Workers().empty(); ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return Workers().empty() && waitpid(-1, nullptr, WNOHANG) == -1;
+}
+
+std::string ComplaintOf(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Launch, StartsRanksWithoutAnyMpi) {
+  {
+    const auto job = Launch({.ranks = 4, .oversubscribe = true, .self = kProgram});
+    EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 0, 0));
+    EXPECT_EQ(Workers().size(), 4u);
+    EXPECT_THAT(ComplaintOf([&] { job->Ask("run 1"); }), HasSubstr("nothing is prepared"));
+    EXPECT_THAT(ComplaintOf([&] { job->Ask("prepare unknown 7 x"); }),
+                HasSubstr("no library unknown could be opened"));
+  }
+  EXPECT_TRUE(NobodyIsLeft());
+}
+
+TEST(Launch, TheKeyOfTheRanksIsFreshAndOnNoCommandLine) {
+  const auto key = [] {
+    const auto job = Launch({.ranks = 2, .oversubscribe = true, .self = kProgram});
+    const std::string environment =
+        ReadAll("/proc/" + std::to_string(Workers().at(1)) + "/environ");
+    return environment.substr(environment.find("ASSAY_BOOTSTRAP_KEY="), 84);
+  };
+  const std::string first = key();
+  EXPECT_EQ(first.size(), 84u);
+  EXPECT_NE(first, key());
+}
+
+TEST(Launch, ARankThatIsKilledIsNamed) {
+  const auto job = Launch({.ranks = 3, .oversubscribe = true, .self = kProgram});
+  kill(Workers().at(2), SIGKILL);
+  const std::string complaint = ComplaintOf([&] {
+    for (int i = 0; i < 1000; ++i) job->Ask("hello");
+  });
+  EXPECT_THAT(complaint, HasSubstr("the 3 ranks that assay started ended early: rank 2 was killed "
+                                   "by signal 9 (Killed)"));
+  EXPECT_THAT(complaint, testing::Not(HasSubstr("\n")));
+  EXPECT_FALSE(job->Alive());
+  EXPECT_TRUE(NobodyIsLeft());
+}
+
+TEST(Launch, ARankThatIsStoppedIsNamedWithinTheTime) {
+  for (const std::size_t stopped : {0U, 1U}) {
+    const auto job =
+        Launch({.ranks = 2, .oversubscribe = true, .self = kProgram, .timeout = Seconds(1.5)});
+    kill(Workers().at(stopped), SIGSTOP);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_THAT(ComplaintOf([&] { job->Ask("hello"); }),
+                HasSubstr("rank " + std::to_string(stopped) + " was stopped by signal 19"));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+    EXPECT_TRUE(NobodyIsLeft());
+  }
+}
+
+TEST(Launch, KilledItselfItLeavesNoRankBehind) {
+  const pid_t launching = fork();
+  if (launching == 0) {
+    const auto job = Launch({.ranks = 2, .oversubscribe = true, .self = kProgram});
+    for (;;) job->Ask("hello");
+  }
+  for (int tries = 0; tries < 1000 && Workers().size() < 2; ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(Workers().size(), 2u);
+  kill(launching, SIGKILL);
+  waitpid(launching, nullptr, 0);
+  EXPECT_TRUE(NobodyIsLeft());
+}
+
+TEST(Launch, AProgramThatIsNoWorkerIsOneSentence) {
+  const auto launch = [] {
+    Launch({.ranks = 2, .oversubscribe = true, .self = "/bin/false", .timeout = Seconds(5)});
+  };
+  EXPECT_THAT(ComplaintOf(launch), HasSubstr("the 2 ranks that assay started ended early"));
+  EXPECT_THAT(Workers(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace assay
