@@ -159,7 +159,11 @@ class Jobs {
  public:
   explicit Jobs(const Setup& setup) : setup_(setup) {
     if (setup.ranks == nullptr || setup.ranks->Size() < 2 || setup.modules == nullptr) return;
-    own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks));
+    WatchOptions watch = {.limit = setup.watchdog, .ending = setup.ending};
+    if (setup.hung) {
+      watch.expired = [hung = setup.hung](const std::string& diagnosis) { hung(diagnosis, true); };
+    }
+    own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks), watch);
     nodes_ = NodesOf(*own_);
   }
 
@@ -263,7 +267,11 @@ class Jobs {
       job = Launch({.ranks = ranks,
                     .oversubscribe = Oversubscribed(ranks),
                     .launcher = launcher,
-                    .self = no_link ? setup_.self : self});
+                    .self = no_link ? setup_.self : self,
+                    .timeout = setup_.watchdog,
+                    .expired = [hung = setup_.hung] {
+                      if (hung) hung("", false);
+                    }});
     } catch (const Error& error) {
       failed_[key] = error.what();
       throw;
@@ -438,9 +446,9 @@ JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap) {
   return ranks;
 }
 
-void Follow(Ranks& ranks, const Modules& modules) {
+void Follow(Ranks& ranks, const Modules& modules, Seconds watchdog) {
   try {
-    Worker worker(ranks, Libraries(modules, ranks));
+    Worker worker(ranks, Libraries(modules, ranks), {.limit = watchdog});
     assay::Follow(ranks, worker);
   } catch (const std::exception& error) {
     Abandon(error);
@@ -451,6 +459,10 @@ int WorkerMain() {
   // Answers keep standard output for themselves; whatever else prints there goes to the errors.
   const int answers = dup(STDOUT_FILENO);
   dup2(STDERR_FILENO, STDOUT_FILENO);
+  WatchOptions watch = {.alive = [answers] {
+    if (write(answers, "\n", 1) < 0) _exit(2);  // whom it was for is gone
+  }};
+  if (const char* limit = std::getenv("ASSAY_WATCHDOG")) watch.limit = Seconds(std::atof(limit));
   Modules modules;
   JoinedRanks ranks;
   try {
@@ -458,10 +470,10 @@ int WorkerMain() {
     const char* bootstrap = std::getenv("ASSAY_BOOTSTRAP");
     ranks = JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap);
     if (ranks->Rank() == 0) {
-      Worker worker(*ranks, Libraries(modules, *ranks));
+      Worker worker(*ranks, Libraries(modules, *ranks), watch);
       Serve(STDIN_FILENO, answers, *ranks, worker);
     } else {
-      Follow(*ranks, modules);
+      Follow(*ranks, modules, watch.limit);
     }
   } catch (const std::exception& error) {
     Abandon(error);

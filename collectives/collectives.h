@@ -55,7 +55,7 @@ JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {})
 
 // What every rank but 0 does, in place of the program: its part of the collectives that rank 0 asks
 // for, waiting politely in between, until rank 0 lets go of its ranks.
-void Follow(Ranks& ranks, const Modules& modules);
+void Follow(Ranks& ranks, const Modules& modules, Seconds watchdog = Seconds(60));
 
 // The whole of `assay --worker`, which only assay itself starts. Returns the exit status.
 int WorkerMain();

@@ -5,9 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <istream>
 #include <sstream>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <variant>
 
@@ -163,8 +168,8 @@ std::string Whereabouts() {
 
 class OwnJob : public Job {
  public:
-  OwnJob(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries)
-      : ranks_(ranks), worker_(ranks, std::move(libraries)) {}
+  OwnJob(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries, const WatchOptions& watch)
+      : ranks_(ranks), worker_(ranks, std::move(libraries), watch) {}
   std::string Ask(const std::string& command) override {
     ranks_.Broadcast(command);
     return TakeAnswer(worker_.Obey(command));
@@ -216,20 +221,26 @@ Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
   return std::make_unique<JobWorkload>(std::move(job), facts);
 }
 
-Worker::Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries)
-    : ranks_(ranks), libraries_(std::move(libraries)) {}
+Worker::Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
+               const WatchOptions& watch)
+    : ranks_(ranks), libraries_(std::move(libraries)), watchdog_([&] {
+        WatchOptions options = watch;
+        options.expired = [this, told = watch.expired](const std::string& what) {
+          Expire(what, told);
+        };
+        return options;
+      }()) {}
 
 std::string Worker::Obey(const std::string& command) {
   std::istringstream words(command);
   std::string verb;
   words >> verb;
-  if (verb == "hello") {
-    std::string answer = "ok";
-    for (const std::string& node : ranks_.Gather(std::to_string(ranks_.Node()))) {
-      answer += " " + node;
-    }
-    return answer;
-  }
+  const Watchdog::Guard guard = Watch(verb, command);
+  return Do(verb, words);
+}
+
+std::string Worker::Do(const std::string& verb, std::istream& words) {
+  if (verb == "hello") return Hello();
   if (verb == "who") {
     std::string answer = "ok";
     char before = ' ';
@@ -245,12 +256,82 @@ std::string Worker::Obey(const std::string& command) {
     std::int64_t iterations = 0;
     words >> iterations;
     if (iterations < 1) return "error a run needs at least one iteration";
-    return Encode(workload_->Run(iterations));
+    const Batch batch = workload_->Run(iterations);
+    iteration_s_ = batch.time.count() / static_cast<double>(iterations);
+    return Encode(batch);
   }
   if (verb == "verify") return Encode(workload_->Verify());
   if (verb == "describe") return Encode(workload_->Describe());
   if (verb == "histograms") return Encode(workload_->Histograms());
   return "error no such command: " + verb;
+}
+
+std::string Worker::Hello() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  std::error_code ignored;
+  const std::string pids = std::filesystem::read_symlink("/proc/self/ns/pid", ignored).string();
+  const std::string where = OneField(fmt::format("{}/{}", host, pids));
+  std::string answer = "ok";
+  peers_.clear();
+  for (const std::string& text :
+       ranks_.Gather(fmt::format("{} {} {}", ranks_.Node(), getpid(), where))) {
+    std::istringstream fields(text);
+    std::string node;
+    Peer peer;
+    fields >> node >> peer.pid >> std::ws;
+    std::getline(fields, peer.where);
+    peers_.push_back(peer);
+    answer += " " + node;
+  }
+  return answer;
+}
+
+// What a rank does with 10 MB/s may still be right; what once took a second won't take ten.
+Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& command) {
+  double iterations = 1;
+  if (verb == "run") iterations = std::strtod(command.c_str() + verb.size(), nullptr);
+  if (verb == "prepare") {
+    try {
+      const std::size_t at = command.find(' ', command.find(' ', verb.size() + 1) + 1);
+      const Collective collective = CollectiveFrom(command.substr(at + 1));
+      bytes_ = static_cast<double>(collective.bytes);
+      what_ = fmt::format("{} of {} bytes", FactsOf(collective.operation).name, collective.bytes);
+      iteration_s_ = 0;
+    } catch (const Error&) {
+      what_ = "something unknown";  // Prepare answers with what is wrong
+    }
+  }
+  const double one = iteration_s_ > 0 ? 10 * iteration_s_ : 3 * bytes_ / 1e7;
+  return watchdog_.Watch(what_.empty() ? verb : verb + " of " + what_,
+                         Seconds(std::max(1.0, iterations) * one));
+}
+
+void Worker::Expire(const std::string& what, const std::function<void(const std::string&)>& told) {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  std::string others;
+  for (std::size_t rank = 0; rank < peers_.size(); ++rank) {
+    // Processes are numbered alike on one host alone.
+    if (peers_[rank].where != peers_[static_cast<std::size_t>(ranks_.Rank())].where) continue;
+    const std::string fate = FateOf(peers_[rank].pid);
+    if (!fate.empty()) others += fmt::format("; rank {} {}", rank, fate);
+  }
+  const auto sentence = [&](const std::string& on) {
+    return fmt::format("rank {} of {} on {}: {} is not over in time{}", ranks_.Rank(),
+                       ranks_.Size(), on, what, others);
+  };
+  const std::string line = fmt::format("assay: watchdog: {}\n", sentence(host));
+  if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
+    // There is nobody left to tell.
+  }
+  if (ranks_.Rank() == 0) {
+    if (told) told(sentence(fmt::format("node {}", ranks_.Node())));
+  } else {
+    // Rank 0 keeps the file meanwhile.
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+  }
+  ranks_.Abort(3);
 }
 
 // The ranks agree: if one of them can't, none does.
@@ -284,8 +365,9 @@ void Follow(Ranks& ranks, Worker& worker) {
   for (std::string command; (command = ranks.Broadcast("")) != "quit";) worker.Obey(command);
 }
 
-std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries) {
-  return std::make_unique<OwnJob>(ranks, std::move(libraries));
+std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
+                           const WatchOptions& watch) {
+  return std::make_unique<OwnJob>(ranks, std::move(libraries), watch);
 }
 
 }  // namespace assay

@@ -23,6 +23,7 @@
 
 #include "collectives/collectives.h"
 #include "collectives/library.h"
+#include "collectives/watchdog.h"
 #include "runner/probe.h"
 #include "runner/ranks.h"
 
@@ -52,23 +53,42 @@ Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
 // One rank's end: does its part of each command.
 class Worker {
  public:
-  Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries);
+  // What is not over in time ends this rank: with its line on standard error, after `watch.expired`
+  // was called with the diagnosis, and with exit status 3.
+  Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
+         const WatchOptions& watch = {});
   // All ranks are given the same commands; the answer counts on rank 0. What is thrown leaves the
   // ranks out of step, and must end this one.
   std::string Obey(const std::string& command);
 
  private:
+  // One of the other ranks, as rank 0 knows it.
+  struct Peer {
+    int pid = 0;
+    std::string where = {};  // host and process numbering
+  };
+
+  std::string Hello();
   std::string Prepare(std::istream& words);
+  std::string Do(const std::string& verb, std::istream& words);
+  Watchdog::Guard Watch(const std::string& verb, const std::string& command);
+  void Expire(const std::string& what, const std::function<void(const std::string&)>& told);
 
   Ranks& ranks_;
   std::vector<std::unique_ptr<Library>> libraries_;
   std::unique_ptr<Workload> workload_;
+  std::vector<Peer> peers_ = {};
+  std::string what_ = {};   // is prepared: "all_reduce, 64 MiB"
+  double bytes_ = 0;        // of one iteration
+  double iteration_s_ = 0;  // what one has taken; 0: not known yet
+  Watchdog watchdog_;       // last: its thread uses the others
 };
 
 // What the ranks other than 0 do: obeys rank 0's broadcasts until "quit".
 void Follow(Ranks& ranks, Worker& worker);
 
 // The job whose rank 0 is this process.
-std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries);
+std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
+                           const WatchOptions& watch = {});
 
 }  // namespace assay

@@ -63,8 +63,8 @@ Variables OwnEnvironment() {
 
 // The leave to run as root where we are root anyway, under the names of Open MPI 4 and of 5's
 // PRRTE.
-Variables EnvironmentOfMpirun() {
-  Variables variables = OwnEnvironment();
+Variables EnvironmentOfMpirun(const Variables& workers) {
+  Variables variables = workers;
   if (geteuid() == 0) {
     for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
                              "PRTE_ALLOW_RUN_AS_ROOT", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"}) {
@@ -123,11 +123,13 @@ class LaunchedJob : public Job {
 
   std::string Ask(const std::string& command) override {
     if (!Alive()) throw Error("the ranks have ended already; run again");
-    deadline_ =
-        SteadyClock::now() + std::chrono::duration_cast<SteadyClock::duration>(options_.timeout);
+    const Seconds timeout = std::exchange(started_, true) ? options_.timeout : options_.start;
+    const auto allowed = std::chrono::duration_cast<SteadyClock::duration>(timeout);
+    deadline_ = SteadyClock::now() + allowed;
     Send(command + "\n");
     for (std::string line;;) {
       while (!TakeLine(line)) ReadMore(command);
+      deadline_ = SteadyClock::now() + allowed;  // whatever it says, it lives
       if (line.compare(0, kAnswer.size(), kAnswer) == 0) {
         return TakeAnswer(line.substr(kAnswer.size()));
       }
@@ -158,7 +160,7 @@ class LaunchedJob : public Job {
     words.emplace_back("--worker");
     // mpirun that is asked to end takes its ranks along.
     Spawn({.words = words,
-           .variables = EnvironmentOfMpirun(),
+           .variables = EnvironmentOfMpirun(EnvironmentOfWorkers()),
            .when_orphaned = SIGTERM,
            .input = commands.Number(),
            .output = answers.Number(),
@@ -170,7 +172,7 @@ class LaunchedJob : public Job {
     const Descriptor nothing(open("/dev/null", O_RDONLY | O_CLOEXEC));
     const std::string key = RandomHex(32);
     for (int rank = 0; rank < options_.ranks; ++rank) {
-      Variables variables = OwnEnvironment();
+      Variables variables = EnvironmentOfWorkers();
       variables["ASSAY_BOOTSTRAP"] = "tcp";
       variables["ASSAY_BOOTSTRAP_KEY"] = key;
       variables["ASSAY_BOOTSTRAP_LISTENER"] = std::to_string(listener.socket.Number());
@@ -194,6 +196,12 @@ class LaunchedJob : public Job {
   // glibc 2.36 declares pidfd_open for C alone.
   static Descriptor HandleOf(pid_t pid) {
     return Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  }
+
+  Variables EnvironmentOfWorkers() const {
+    Variables variables = OwnEnvironment();
+    variables["ASSAY_WATCHDOG"] = fmt::format("{}", options_.timeout.count());
+    return variables;
   }
 
   struct Program {
@@ -265,6 +273,7 @@ class LaunchedJob : public Job {
     using std::chrono::duration_cast, std::chrono::milliseconds;
     const auto left = duration_cast<milliseconds>(deadline_ - SteadyClock::now()).count();
     if (left <= 0) {
+      if (options_.expired) options_.expired();
       Fail(fmt::format("did not answer \"{}\" within {} and were stopped", command,
                        Duration(options_.timeout.count())));
     }
@@ -302,6 +311,9 @@ class LaunchedJob : public Job {
     pollfd more = {.fd = errors_.Number(), .events = POLLIN, .revents = 0};
     while (poll(&more, 1, 0) > 0 && Read(errors_, words_, kMaxErrors)) continue;
     const std::string last = LastWords();
+    if (options_.expired && words_.find("assay: watchdog: ") != std::string::npos) {
+      options_.expired();
+    }
     const std::string quoted = last.empty() ? "" : " (\"" + last + "\")";
     if (IsPlain()) {
       throw Error(
@@ -341,6 +353,8 @@ class LaunchedJob : public Job {
       const bool has_word = std::any_of(line.begin(), line.end(),
                                         [](unsigned char c) { return std::isalpha(c) != 0; });
       if (!has_word || (is_own && !own)) continue;
+      // Who names another rank knows more than who was late itself.
+      if (last.find("; rank ") != std::string::npos) continue;
       last = own ? line.substr(kAnswer.size()) : line;
       is_own = own;
     }
@@ -387,6 +401,7 @@ class LaunchedJob : public Job {
   std::vector<Child> children_ = {};
   Descriptor commands_, answers_, errors_;
   SteadyClock::time_point deadline_ = {};
+  bool started_ = false;
   std::string received_ = {};
   std::string words_ = {};
 };

@@ -4,6 +4,7 @@
 // these is spoken to over its standard input and output (collectives/job.h says how).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,10 +17,15 @@ namespace assay {
 
 struct LaunchOptions {
   int ranks = 2;
-  bool oversubscribe = false;     // more ranks than cores: these aren't pinned
-  std::string launcher = {};      // the path of mpirun; empty: none, and no MPI
-  std::string self = {};          // the program that is a worker when called with --worker
-  Seconds timeout = Seconds(60);  // for the start, and for each answer
+  bool oversubscribe = false;  // more ranks than cores: these aren't pinned
+  std::string launcher = {};   // the path of mpirun; empty: none, and no MPI
+  std::string self = {};       // the program that is a worker when called with --worker
+  // For all ranks to come up; those that look for each other say themselves, earlier, whom they
+  // miss.
+  Seconds start = Seconds(60);
+  // For rank 0's next sign of life, and of its watchdog beside what the work may take.
+  Seconds timeout = Seconds(60);
+  std::function<void()> expired = {};  // told where one of the two is over
 };
 
 // The path of a program in $PATH.

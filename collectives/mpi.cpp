@@ -3,6 +3,7 @@
 // whole job (MPI_ERRORS_ARE_FATAL, its default), since the other ranks could not be told of it.
 #include <mpi.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -79,6 +80,16 @@ class MpiRanks : public Ranks {
   int LocalRank() const override { return local_rank_; }
   int Node() const override { return node_; }
   std::string JoinedBy() const override { return "mpi"; }
+
+  // Where MPI itself is what hangs, its own way to end the job may hang too.
+  void Abort(int status) override {
+    std::thread([status] {
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+      _exit(status);
+    }).detach();
+    MPI_Abort(MPI_COMM_WORLD, status);
+    _exit(status);
+  }
 
   void Barrier() override {
     MPI_Request request = MPI_REQUEST_NULL;

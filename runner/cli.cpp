@@ -67,6 +67,7 @@ What is done:
       --backend mpi,native-mpi,...  --algo ring,... [auto]   libraries, and their algorithm
       --ranks N [2]                          where no launcher started any
       --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
+      --watchdog S [60]                      for ranks that wait for each other, beside the work
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
 What is told:
       --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
@@ -116,6 +117,10 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_option("--bootstrap", run.bootstrap, "join ranks by MASTER_ADDR, RANK and WORLD_SIZE")
       ->option_text("tcp")
       ->check(CLI::IsMember({"tcp"}));
+  app.add_option("--watchdog", run.watchdog_s,
+                 "for ranks that wait for each other, beside the work")
+      ->option_text("S [60]")
+      ->check(CLI::Range(1.0, 1e6));
   app.add_option("--rounds", run.rounds, "visits of each case [the suite's]")
       ->option_text("N")
       ->check(CLI::Range(1, 1000));

@@ -553,11 +553,16 @@ int RunColl(const CollOptions& options) {
   const Modules modules = Modules::Load();
   const collectives::JoinedRanks ranks = collectives::JoinRanks(modules, options.run.bootstrap);
   if (ranks->Rank() != 0) {
-    collectives::Follow(*ranks, modules);
+    collectives::Follow(*ranks, modules, Seconds(options.run.watchdog_s));
     return kAllWell;
   }
   Console console(options.run.quiet || !options.program.empty());
-  const Setup setup = {.backends = options.run.backends, .modules = &modules, .ranks = ranks.get()};
+  const Setup setup = {.backends = options.run.backends,
+                       .modules = &modules,
+                       .ranks = ranks.get(),
+                       .watchdog = Seconds(options.run.watchdog_s),
+                       .hung = Hung,
+                       .ending = IsEnding};
   const collectives::Door door = collectives::Open(setup);
   RefuseSeveralNodes(door.probes);
   const Probe& probe = ProbeOf(door.probes, options.operation);

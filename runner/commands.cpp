@@ -58,7 +58,7 @@ int RunThisMachine(const RunOptions& options) {
     throw Error("--ranks starts ranks, and a launcher has started this one: leave --ranks out");
   }
   if (ranks->Rank() != 0) {
-    collectives::Follow(*ranks, modules);
+    collectives::Follow(*ranks, modules, Seconds(options.watchdog_s));
     return kAllWell;
   }
   Console console(options.quiet);
@@ -68,6 +68,9 @@ int RunThisMachine(const RunOptions& options) {
                        .devices = options.devices,
                        .modules = &modules,
                        .ranks = ranks.get(),
+                       .watchdog = Seconds(options.watchdog_s),
+                       .hung = Hung,
+                       .ending = IsEnding,
                        .launched_ranks = options.ranks > 0 ? options.ranks : 2};
   const std::vector<Probe> probes = AllProbes(setup);
   RefuseSeveralNodes(probes);

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
@@ -116,6 +118,15 @@ class Recorder : public Observer {
         hold_for_storage_(hold_for_storage) {}
 
   void VisitBegins(const Case& which, int round, int done, int total) override {
+    {
+      const std::lock_guard lock(mutex_);
+      current_ = {.probe = which.probe,
+                  .method = which.method,
+                  .params = which.params,
+                  .backend = which.backend,
+                  .work = which.work,
+                  .units = which.units};
+    }
     if (which.probe == "storage" && hold_for_storage_) journal_.HoldBack(true);
     const double elapsed_s = Elapsed();
     const double left_s =
@@ -133,12 +144,44 @@ class Recorder : public Observer {
   }
 
   void VisitEnds(const Record& record, int round) override {
+    const std::lock_guard lock(mutex_);
     journal_.HoldBack(false);
+    current_.reset();
+    const auto same = std::find_if(records_.begin(), records_.end(), [&](const Record& other) {
+      return RecordKey(other) == RecordKey(record);
+    });
+    if (same == records_.end()) {
+      records_.push_back(record);
+    } else {
+      *same = record;
+    }
     if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
     Record scrubbed = record;
     ApplyPrivacy(scrubbed, options_.keep_ids);
     journal_.Append(scrubbed, round);
     if (plan_.visited) plan_.visited(record, round);
+  }
+
+  // Writes the file, in any thread, while the one that measures hangs.
+  void Keep(Run run, const std::string& diagnosis) {
+    const std::lock_guard lock(mutex_);
+    run.records = records_;
+    for (Record& record : run.records) record.complete = false;
+    if (current_) {
+      const auto same = std::find_if(
+          run.records.begin(), run.records.end(),
+          [&](const Record& other) { return RecordKey(other) == RecordKey(*current_); });
+      Record& hanging = same == run.records.end() ? run.records.emplace_back(*current_) : *same;
+      hanging.status = hanging.rounds.empty() ? Status::kFailed : Status::kPartial;
+      hanging.complete = false;
+      hanging.reason = diagnosis;
+      hanging.remedy = "look at the rank that is named, its host and its link; then run it again";
+    }
+    run.status = "failed";
+    run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");
+    run.division = DivisionOf(run);
+    ApplyPrivacy(run, options_.keep_ids, options_.keep_price);
+    journal_.Finish(run);
   }
 
   double Elapsed() const { return Seconds(std::chrono::steady_clock::now() - begin_).count(); }
@@ -153,8 +196,31 @@ class Recorder : public Observer {
   const RunOptions& options_;
   bool hold_for_storage_;
   int round_ = 0;
+  std::mutex mutex_ = {};               // holds what follows
+  std::vector<Record> records_ = {};    // as of their last visits
+  std::optional<Record> current_ = {};  // is being visited
   std::optional<double> first_result_s_ = {};
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+// ---- Ranks that hang ----
+
+std::atomic<bool> hung = false;
+std::mutex keeping_mutex;
+std::function<void(const std::string& diagnosis)> keep;  // null while there is no file to keep
+
+class Keeping {
+ public:
+  explicit Keeping(std::function<void(const std::string&)> how) { Set(std::move(how)); }
+  ~Keeping() { Set({}); }
+  Keeping(const Keeping&) = delete;
+  Keeping& operator=(const Keeping&) = delete;
+
+ private:
+  static void Set(std::function<void(const std::string&)> how) {
+    const std::lock_guard lock(keeping_mutex);
+    keep = std::move(how);
+  }
 };
 
 // "7 measured, 2 skipped, 0 failed in 1 min 48 s".
@@ -180,6 +246,19 @@ std::string Summary(const Measured& measured) {
 }
 
 }  // namespace
+
+void Hung(const std::string& diagnosis, bool last) {
+  hung = true;
+  if (!last) return;
+  const std::lock_guard lock(keeping_mutex);
+  try {
+    if (keep) keep(diagnosis);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "assay: %s\n", error.what());
+  }
+}
+
+bool IsEnding() { return interrupted != 0; }
 
 std::string Today() { return Utc(std::time(nullptr), "%Y-%m-%d"); }
 
@@ -298,6 +377,10 @@ Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const S
   CatchSignals();
   Recorder recorder(journal, console, plan, estimate_s, usd_per_hour, options,
                     OnOneFileSystem(options.storage_path, path + ".part"));
+  const Keeping keeping([&](const std::string& diagnosis) {
+    recorder.Keep(run, diagnosis);
+    console.Error(fmt::format("assay: a watchdog expired; wrote {}\n", path));
+  });
   engine.stop = [&]() -> std::optional<std::string> {
     if (interrupted != 0) return "interrupted";
     if (options.max_cost_usd && *usd_per_hour * recorder.Elapsed() / 3600 > *options.max_cost_usd) {
@@ -309,7 +392,7 @@ Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const S
   console.EndProgress();
 
   run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");
-  run.status = interrupted != 0 ? "interrupted" : "complete";
+  run.status = hung ? "failed" : interrupted != 0 ? "interrupted" : "complete";
   run.complete = std::all_of(run.records.begin(), run.records.end(),
                              [](const Record& record) { return record.complete; });
   if (recorder.FirstResult()) run.timeline_s["first_result"] = *recorder.FirstResult();
@@ -326,10 +409,13 @@ Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const S
 
 int ExitStatusOf(const Run& run, const std::vector<std::string>& asked) {
   if (run.status == "interrupted") return kInterrupted;
+  if (run.status == "failed") return kWatchdog;
   std::set<std::string> measured;
   for (const Record& record : run.records) {
-    if (record.status == Status::kFailed || record.status == Status::kWrong)
+    if (record.status == Status::kFailed || record.status == Status::kWrong ||
+        record.status == Status::kPartial) {
       return kMeasuredButNotWell;
+    }
     if (record.status != Status::kSkipped) measured.insert(record.probe);
   }
   for (const std::string& probe : asked) {

@@ -16,9 +16,10 @@
 
 namespace assay {
 
-// The exit status (design: 2 is an Error that reached main, 3 a watchdog's).
+// The exit status (design: 2 is an Error that reached main).
 inline constexpr int kAllWell = 0;
 inline constexpr int kMeasuredButNotWell = 1;
+inline constexpr int kWatchdog = 3;
 inline constexpr int kInterrupted = 130;
 
 // "2026-11-22", UTC.
@@ -62,6 +63,11 @@ Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const S
 
 // Says what came of it, writes the HTML page where one was asked for, and tells of all files.
 void ReportFiles(const Measured& measured, const RunOptions& options, Console& console);
+
+// What Setup::hung and Setup::ending are for: where ranks hang, the file says so and is kept, at
+// once where this process is about to end.
+void Hung(const std::string& diagnosis, bool last);
+bool IsEnding();
 
 // A probe asked for by name that could not run at all is a failure; one that merely wasn't possible
 // in a plain `assay run` is not.

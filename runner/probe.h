@@ -84,8 +84,12 @@ struct Setup {
   std::vector<std::string> devices = {};   // only these ("cpu", "cuda:0"); empty: all
   const Modules* modules = nullptr;        // loaded vendor modules; may be null
   Ranks* ranks = nullptr;                  // of the launcher that started us; null: none did
-  int launched_ranks = 2;                  // of collectives, where ranks is null
-  std::string self = "/proc/self/exe";     // the program that is a worker under --worker
+  Seconds watchdog = Seconds(60);  // for what ranks do together, beside what the work may take
+  // Told, in any thread, of what ranks did not end in time. `last`: this process ends right after.
+  std::function<void(const std::string& diagnosis, bool last)> hung = {};
+  std::function<bool()> ending = {};    // true once this process was told to end; null: never
+  int launched_ranks = 2;               // of collectives, where ranks is null
+  std::string self = "/proc/self/exe";  // the program that is a worker under --worker
 };
 
 struct Probe {

@@ -3,6 +3,8 @@
 // core for long: other ranks of this node may be measuring.
 #pragma once
 
+#include <unistd.h>
+
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +19,9 @@ class Ranks {
   virtual int LocalRank() const { return 0; }          // among the ranks of this node
   virtual int Node() const { return 0; }               // 0 … nodes - 1, by lowest rank
   virtual std::string JoinedBy() const { return ""; }  // "mpi", "tcp"
+  // Ends this process, and all others where that can be done, with this status. May be called in
+  // any thread, whatever the others do.
+  virtual void Abort(int status) { _exit(status); }
   virtual void Barrier() {}
   // Rank 0's text, on every rank.
   virtual std::string Broadcast(const std::string& text) { return text; }

@@ -384,7 +384,7 @@ class Launcher : public testing::Test {
     const std::string path = folder_ + "/mpirun";
     std::ofstream(path) << "#!/bin/sh\n" << lines;
     chmod(path.c_str(), 0700);
-    return {.launcher = path, .self = "/usr/bin/assay", .timeout = timeout};
+    return {.launcher = path, .self = "/usr/bin/assay", .start = timeout, .timeout = timeout};
   }
   static std::string WhatOf(const std::function<void()>& body) {
     try {

@@ -1,0 +1,108 @@
+#include "collectives/watchdog.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace assay {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kLook(50);
+constexpr std::chrono::milliseconds kGrace(250);
+constexpr std::chrono::seconds kSignOfLife(1);
+
+}  // namespace
+
+struct Watchdog::State {
+  explicit State(WatchOptions chosen) : options(std::move(chosen)) {
+    if (options.expired) thread = std::thread([this] { Live(); });
+  }
+
+  void Live() {
+    std::unique_lock lock(mutex);
+    auto hopeless_at = SteadyClock::time_point::max();
+    for (;;) {
+      if (over) return;
+      if (!watched) {
+        hopeless_at = SteadyClock::time_point::max();
+        changed.wait(lock);
+        continue;
+      }
+      const auto now = SteadyClock::now();
+      if (options.ending && options.ending()) hopeless_at = std::min(hopeless_at, now + kGrace);
+      if (now >= std::min(deadline, hopeless_at)) {
+        // Under the lock, so that the work that is watched doesn't go on meanwhile.
+        options.expired(what);
+        return;
+      }
+      if (options.alive && now >= next_sign) {
+        options.alive();
+        next_sign = now + kSignOfLife;
+      }
+      auto next = deadline;
+      if (options.alive) next = std::min(next, next_sign);
+      if (options.ending) next = std::min(next, now + kLook);
+      changed.wait_until(lock, next);
+    }
+  }
+
+  WatchOptions options;
+  std::mutex mutex = {};
+  std::condition_variable changed = {};
+  bool over = false;
+  bool watched = false;
+  std::string what = {};
+  SteadyClock::time_point deadline = {};
+  SteadyClock::time_point next_sign = {};
+  std::thread thread = {};  // last: it uses the others
+};
+
+Watchdog::Watchdog(WatchOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+
+Watchdog::~Watchdog() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->over = true;
+  }
+  state_->changed.notify_one();
+  if (state_->thread.joinable()) state_->thread.join();
+}
+
+Watchdog::Guard Watchdog::Watch(std::string what, Seconds more) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->watched = true;
+    state_->what = std::move(what);
+    const auto now = SteadyClock::now();
+    state_->deadline =
+        now + std::chrono::duration_cast<SteadyClock::duration>(state_->options.limit + more);
+    state_->next_sign = now + kSignOfLife;
+  }
+  state_->changed.notify_one();
+  return Guard(*this);
+}
+
+void Watchdog::Release() {
+  const std::lock_guard lock(state_->mutex);
+  state_->watched = false;
+}
+
+std::string FateOf(int pid) {
+  std::string stat;
+  if (!std::getline(std::ifstream(fmt::format("/proc/{}/stat", pid)), stat)) return "is gone";
+  // "PID (NAME) STATE …", where the name may hold anything.
+  const std::size_t at = stat.rfind(") ");
+  const char state = at == std::string::npos || at + 2 >= stat.size() ? '?' : stat[at + 2];
+  if (state == 'T' || state == 't') return "is stopped";
+  return state == 'Z' || state == 'X' ? "is gone" : "";
+}
+
+}  // namespace assay

@@ -1,0 +1,53 @@
+// A Watchdog notices, in a thread of its own, that something that several ranks do together is not
+// over in time: a rank that died, was stopped or lost its link leaves the others waiting for ever,
+// most of them within a library that can't be interrupted. What then ends the rank is a function
+// that is called in that thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "results/run.h"
+
+namespace assay {
+
+struct WatchOptions {
+  Seconds limit = Seconds(60);  // beside what the work itself may take
+  // Called once, with what is not over: "run of all_reduce, 64 MiB". Empty: nothing is watched.
+  std::function<void(const std::string& what)> expired = {};
+  // Asked many times a second while something is watched: true where this process has been told to
+  // end, which what hangs can't notice. Expires a quarter of a second later.
+  std::function<bool()> ending = {};
+  // Called about once a second while something is watched, as a sign of life.
+  std::function<void()> alive = {};
+};
+
+class Watchdog {
+ public:
+  explicit Watchdog(WatchOptions options);
+  ~Watchdog();
+
+  // Watches until the guard is gone; `more` is what the work may take. One at a time.
+  class [[nodiscard]] Guard {
+   public:
+    explicit Guard(Watchdog& dog) : dog_(dog) {}
+    ~Guard() { dog_.Release(); }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+
+   private:
+    Watchdog& dog_;
+  };
+  Guard Watch(std::string what, Seconds more = {});
+
+ private:
+  void Release();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// What this machine's system tells of a process: "is stopped", "is gone", or "" where it runs.
+std::string FateOf(int pid);
+
+}  // namespace assay

@@ -1,0 +1,117 @@
+"""A rank that is killed or stopped while ranks work together, however they were started: each run
+ends in time with a diagnosis that names it, keeps its file, and leaves no process behind."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ASSAY = os.path.abspath(sys.argv[1])
+WATCHDOG_S = 4
+failures = []
+
+
+def ranks_of(marker):
+    """The processes of this run that are ranks, by rank."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            variables = open(f"/proc/{pid}/environ", "rb").read().decode(errors="replace").split("\0")
+            program = os.readlink(f"/proc/{pid}/exe")
+        except OSError:
+            continue
+        if f"ASSAY_FAULTS_TEST={marker}" not in variables or program != ASSAY:
+            continue
+        for name in ("OMPI_COMM_WORLD_RANK=", "RANK="):
+            for variable in variables:
+                if variable.startswith(name):
+                    found[int(variable[len(name):])] = int(pid)
+    return found
+
+
+def left_over(marker):
+    pids = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if f"ASSAY_FAULTS_TEST={marker}".encode() in open(f"/proc/{pid}/environ", "rb").read():
+                pids.append(int(pid))
+        except OSError:
+            pass
+    return pids
+
+
+def check(name, ok, detail):
+    print(("ok    " if ok else "WRONG ") + name + ("" if ok else f": {detail}"), flush=True)
+    if not ok:
+        failures.append(name)
+
+
+def run(name, launcher, question, fault, statuses, words):
+    folder = tempfile.mkdtemp()
+    marker = f"{os.getpid()}-{name.replace(' ', '-')}"
+    out = os.path.join(folder, "run.json")
+    environment = dict(os.environ, ASSAY_FAULTS_TEST=marker, OMPI_ALLOW_RUN_AS_ROOT="1",
+                       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    # Ranks that end with the run leave a case of which some visits are there already; those that the
+    # run started itself end alone, and it goes on with other cases.
+    command = launcher + [ASSAY, "run", *question, "--set", "bytes=16M", "--rounds", "1000",
+                          "--max-seconds", "1000", "--no-metadata", "--watchdog", str(WATCHDOG_S),
+                          "--out", out]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    try:
+        begin = time.monotonic()
+        # At least one visit is over before the fault.
+        while time.monotonic() - begin < 40:
+            try:
+                if len(ranks_of(marker)) == 2 and open(out + ".part").read().count("\n") >= 2:
+                    break
+            except OSError:
+                pass
+            time.sleep(0.05)
+        os.kill(ranks_of(marker)[1], fault)
+        begin = time.monotonic()
+        text, _ = process.communicate(timeout=60)
+        took = time.monotonic() - begin
+        # 16 MiB at 10 MB/s, three times, is what the work itself may take.
+        check(f"{name}: in time ({took:.1f} s)", took < WATCHDOG_S + 10, text)
+        check(f"{name}: exit status {process.returncode}", process.returncode in statuses, text)
+        kept = json.load(open(out)) if os.path.exists(out) else {}
+        broken = [r for r in kept.get("records", []) if r["status"] in ("failed", "partial")]
+        reasons = " ".join(r.get("reason", "") for r in broken)
+        check(f"{name}: the file is kept", len(kept.get("records", [])) > 0, text)
+        check(f"{name}: named in the file", any(w in reasons for w in words), reasons + text)
+        check(f"{name}: visits are kept", any(r.get("rounds") for r in kept.get("records", [])), text)
+        for _ in range(50):
+            if not left_over(marker):
+                break
+            time.sleep(0.1)
+        check(f"{name}: no process is left", not left_over(marker), left_over(marker))
+    finally:
+        for pid in left_over(marker):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(folder)
+
+
+mpirun = shutil.which("mpirun.openmpi")
+outer = [mpirun, "--oversubscribe", "-np", "2"] if mpirun else None
+if mpirun:
+    run("mpirun killed", outer, ["all_reduce"], signal.SIGKILL, (1, 3, 130, 137), ["rank 1 is gone"])
+    run("mpirun stopped", outer, ["all_reduce"], signal.SIGSTOP, (3,), ["rank 1 is stopped"])
+    run("launched by mpirun killed", [], ["all_reduce"], signal.SIGKILL, (1,), ["ended early"])
+    run("launched by mpirun stopped", [], ["all_reduce"], signal.SIGSTOP, (3,), ["rank 1 is stopped"])
+else:
+    print("skipped: there is no mpirun.openmpi")
+if os.path.exists(os.path.join(os.path.dirname(ASSAY), "libassay-ofi.so")):
+    reduce = ["all_reduce", "--backend", "ofi"]
+    run("without MPI killed", [], reduce, signal.SIGKILL, (1, 3), ["rank 1 was killed by signal 9"])
+    run("without MPI stopped", [], reduce, signal.SIGSTOP, (3,),
+        ["rank 1 is stopped", "rank 1 was stopped"])
+else:
+    print("skipped: there is no library here that runs without MPI")
+sys.exit(1 if failures else 0)
