@@ -16,6 +16,7 @@
 #include "collectives/job.h"
 #include "collectives/launch.h"
 #include "collectives/library.h"
+#include "collectives/native.h"
 #include "collectives/tcp_ranks.h"
 #include "results/error.h"
 #include "results/text.h"
@@ -41,6 +42,7 @@ struct KnownLibrary {
 const std::vector<KnownLibrary>& KnownLibraries() {
   static const std::vector<KnownLibrary> all = {
       {.name = "mpi", .on_one_node = true, .on_several = true, .has_transport = false},
+      {.name = "native", .on_one_node = true, .on_several = false, .has_transport = false},
       {.name = "native-mpi", .on_one_node = false, .on_several = true, .has_transport = true},
       {.name = "ofi", .on_one_node = false, .on_several = true, .has_transport = true}};
   return all;
@@ -57,6 +59,7 @@ int LaunchedSize() {
 // Those that ranks joined in this way can run: a module that joins ranks runs on no others.
 std::vector<std::unique_ptr<Library>> Libraries(const Modules& modules, const Ranks& ranks) {
   std::vector<std::unique_ptr<Library>> all;
+  all.push_back(NativeLibrary());
   for (const Modules::Entry& entry : modules.Entries()) {
     if (entry.module == nullptr || entry.module->libraries == nullptr) continue;
     if (entry.module->ranks != nullptr && ranks.JoinedBy() != entry.name) continue;

@@ -495,16 +495,32 @@ Params With(Params params, const std::string& name, Value value) {
   return params;
 }
 
-TEST(AllReduceProbe, UnfoldsIntoOneCaseWithAUnitForEachRank) {
+TEST(AllReduceProbe, UnfoldsIntoACaseForEachUsualLibraryWithAUnitForEachRank) {
   const Probe probe = collectives::Probes({}).at(0);
   const auto cases = probe.unfold(With(probe.defaults, "ranks", std::int64_t{4}));
-  ASSERT_EQ(cases.size(), 1u);
+  ASSERT_EQ(cases.size(), 2u);
+  EXPECT_EQ(cases[0].backend, "mpi");
+  EXPECT_EQ(cases[1].backend, "native");
   EXPECT_EQ(ToText(cases[0].params),
             "algo=auto,buffers=plain,bytes=1048576,cache=rewritten,dtype=f32,mode=latency,nodes=1,"
             "placement=out_of_place,ranks=4,redop=sum");
   EXPECT_EQ(cases[0].work.bytes, 1 << 20);
   EXPECT_EQ(cases[0].work.formula, "all_reduce/algbw");
   EXPECT_EQ(cases[0].units.size(), 4u);
+}
+
+TEST(AllReduceProbe, TakesTheLibrariesThatAreAskedForOrSaysWhichThereAre) {
+  assay::Setup setup;
+  setup.backends = {"native-mpi", "onednn"};
+  const Probe probe = collectives::Probes(setup).at(0);
+  const auto cases = probe.unfold(probe.defaults);
+  ASSERT_EQ(cases.size(), 1u);
+  EXPECT_EQ(cases[0].backend, "native-mpi");
+  setup.backends = {"onednn"};
+  const Probe none = collectives::Probes(setup).at(0);
+  const Prepared prepared = none.unfold(none.defaults).at(0).prepare(1);
+  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+  EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("mpi, native, native-mpi"));
 }
 
 TEST(AllReduceProbe, RefusesWhatMakesNoSenseByTheNameOfTheParam) {

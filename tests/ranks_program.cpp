@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
     setup.ranks = ranks.get();
     for (const Probe& probe : collectives::Probes(setup)) {
       for (const Case& one : probe.unfold(probe.defaults)) {
-        fmt::print("{}: ", one.probe);
+        fmt::print("{} {}: ", one.probe, one.backend);
         const Prepared prepared = one.prepare(/*seed=*/7);
         if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
           fmt::print("skipped: {}; {}\n", skipped->reason, skipped->remedy);

@@ -1,0 +1,73 @@
+// Memory that all ranks of one host map, and how they wait for each other in it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "runner/ranks.h"
+
+namespace assay {
+
+// It has no name in any file system, so that no kind of death leaves it behind.
+class SharedMemory {
+ public:
+  // Zeroes. Called on all ranks together; throws Error on all of them where one can't map it.
+  SharedMemory(Ranks& ranks, std::size_t bytes);
+  ~SharedMemory();
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+
+  std::span<std::byte> Bytes() const { return {static_cast<std::byte*>(memory_), bytes_}; }
+
+ private:
+  std::size_t bytes_;
+  void* memory_ = nullptr;
+};
+
+// A counter that one rank raises and others wait for, on a cache line of its own.
+struct alignas(64) SharedCounter {
+  std::atomic<std::uint64_t> value;
+};
+
+// Waits for what other ranks write into shared memory: spins for about 10 us, then offers its core
+// to others, since there may be more ranks than cores.
+class SharedWait {
+ public:
+  // Called on all ranks together.
+  explicit SharedWait(Ranks& ranks);
+  ~SharedWait();
+  SharedWait(const SharedWait&) = delete;
+  SharedWait& operator=(const SharedWait&) = delete;
+
+  // Returns when the counter is `value` or more, and sees all that was written before. Throws Error
+  // when a rank has ended meanwhile.
+  void For(const std::atomic<std::uint64_t>& counter, std::uint64_t value) const {
+    for (int spins = 0; spins < kSpins; ++spins) {
+      if (counter.load(std::memory_order_acquire) >= value) return;
+      Pause();
+    }
+    Patiently(counter, value);
+  }
+
+ private:
+  static constexpr int kSpins = 500;
+  static void Pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb" ::: "memory");
+#endif
+  }
+  void Patiently(const std::atomic<std::uint64_t>& counter, std::uint64_t value) const;
+
+  int rank_;
+  std::vector<int> processes_ = {};  // [rank]: pidfd; -1 for this process, or where there is none
+};
+
+}  // namespace assay
