@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets assay beside its peers on this machine and writes the outcome into docs/peers.md, one section
 # a part. A quiet machine and minutes of time are needed.
-# usage: scripts/compare-peers.sh PART…      parts: memory peak gemm storage
+# usage: scripts/compare-peers.sh PART…      parts: memory peak gemm storage collectives
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -70,10 +70,30 @@ gemm() {
   rm -r "$(dirname "$file")"
 }
 
+# Against MPI's own all-reduce, the rounds of one run in turn, and against the memory they share.
+collectives() {
+  build assay assay-mpi
+  local folder first=() how="ordinary priority"
+  local options=(--rounds 15 --max-seconds 2 --no-metadata --quiet)
+  if chrt -f 1 true 2>/dev/null; then first=(chrt -f 1) how="real-time priority"; fi
+  folder=$(mktemp -d)
+  "${first[@]}" build/release/assay run all_reduce --backend mpi,native --set bytes=8,1M,64M \
+    --set buffers=plain,shared "${options[@]}" --out "$folder/collectives.json" >&2
+  "${first[@]}" build/release/assay run memory --set pattern=copy "${options[@]}" --out "$folder/memory.json" >&2
+  {
+    echo "Peer: MPI_Allreduce, plain buffers. Inputs rewritten and outputs read between operations. At $how, load average $(cut -d' ' -f1 /proc/loadavg)."
+    echo
+    echo "| what | assay | peer | ratio | 95 % interval | bar | |"
+    echo "|---|---|---|---|---|---|---|"
+    /usr/bin/python3 tests/peers/collectives.py "$folder/collectives.json" "$folder/memory.json"
+  } | section collectives
+  rm -r "$folder"
+}
+
 [ $# -gt 0 ] || { sed -n '2,4s/^# //p' "$0"; exit 2; }
 for part in "$@"; do
   case "$part" in
-    memory | peak | gemm | storage) "$part" ;;
-    *) echo "compare-peers.sh: there is no part \"$part\"; parts: memory peak gemm storage" >&2; exit 2 ;;
+    memory | peak | gemm | storage | collectives) "$part" ;;
+    *) echo "compare-peers.sh: there is no part \"$part\"; parts: memory peak gemm storage collectives" >&2; exit 2 ;;
   esac
 done
