@@ -32,6 +32,11 @@ constexpr const char* kLauncherVariables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"
 constexpr const char* kSizeVariables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
                                           "SLURM_STEP_NUM_TASKS"};
 
+bool HasNvidiaDriver() {
+  std::error_code unknown;
+  return std::filesystem::exists("/proc/driver/nvidia/version", unknown);
+}
+
 // Each can be asked for by name; what nobody names are the usual ones of one node, or of several.
 struct KnownLibrary {
   std::string name;
@@ -44,7 +49,11 @@ const std::vector<KnownLibrary>& KnownLibraries() {
       {.name = "mpi", .on_one_node = true, .on_several = true, .has_transport = false},
       {.name = "native", .on_one_node = true, .on_several = false, .has_transport = false},
       {.name = "native-mpi", .on_one_node = false, .on_several = true, .has_transport = true},
-      {.name = "ofi", .on_one_node = false, .on_several = true, .has_transport = true}};
+      {.name = "ofi", .on_one_node = false, .on_several = true, .has_transport = true},
+      {.name = "nccl",
+       .on_one_node = HasNvidiaDriver(),
+       .on_several = HasNvidiaDriver(),
+       .has_transport = false}};
   return all;
 }
 
