@@ -103,15 +103,17 @@ outer = [mpirun, "--oversubscribe", "-np", "2"] if mpirun else None
 if mpirun:
     run("mpirun killed", outer, ["all_reduce"], signal.SIGKILL, (1, 3, 130, 137), ["rank 1 is gone"])
     run("mpirun stopped", outer, ["all_reduce"], signal.SIGSTOP, (3,), ["rank 1 is stopped"])
-    run("launched by mpirun killed", [], ["all_reduce"], signal.SIGKILL, (1,), ["ended early"])
-    run("launched by mpirun stopped", [], ["all_reduce"], signal.SIGSTOP, (3,), ["rank 1 is stopped"])
+    by_mpi = ["all_reduce", "--backend", "mpi"]
+    run("launched by mpirun killed", [], by_mpi, signal.SIGKILL, (1,), ["ended early"])
+    run("launched by mpirun stopped", [], by_mpi, signal.SIGSTOP, (3,), ["rank 1 is stopped"])
 else:
     print("skipped: there is no mpirun.openmpi")
+without_mpi = ["native"]
 if os.path.exists(os.path.join(os.path.dirname(ASSAY), "libassay-ofi.so")):
-    reduce = ["all_reduce", "--backend", "ofi"]
-    run("without MPI killed", [], reduce, signal.SIGKILL, (1, 3), ["rank 1 was killed by signal 9"])
-    run("without MPI stopped", [], reduce, signal.SIGSTOP, (3,),
+    without_mpi.append("ofi")
+for backend in without_mpi:
+    reduce = ["all_reduce", "--backend", backend]
+    run(backend + " killed", [], reduce, signal.SIGKILL, (1, 3), ["rank 1 was killed by signal 9"])
+    run(backend + " stopped", [], reduce, signal.SIGSTOP, (3,),
         ["rank 1 is stopped", "rank 1 was stopped"])
-else:
-    print("skipped: there is no library here that runs without MPI")
 sys.exit(1 if failures else 0)
