@@ -692,6 +692,7 @@ TEST(TestFile, NothingIsLeftByInterruptOrKill) {
       ASSERT_EQ(pipe(ready), 0);
       const pid_t child = fork();
       if (child == 0) {
+        std::signal(signal, SIG_DFL);  // a shell's background jobs are started with SIGINT ignored
         StorageOptions options = Small();
         options.file.may_be_nameless = may_be_nameless;
         const auto workload =
