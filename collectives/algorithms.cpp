@@ -24,8 +24,6 @@ constexpr std::int64_t kLatencyBoundBytes = 16 << 10;
 // share is this many segments, the steps follow each other without a gap and cost nothing.
 constexpr std::int64_t kSegmentsThatHideSteps = 8;
 
-std::size_t RoundedUp(std::size_t value, std::size_t to) { return (value + to - 1) / to * to; }
-
 // What all algorithms of one rank need to know, and the schedule that they write.
 struct Plan {
   Collective collective;

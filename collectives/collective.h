@@ -3,6 +3,7 @@
 // comes from. Both are pure, so that every library is held to the same definition.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -69,6 +70,11 @@ Collective CollectiveFrom(const std::string& text);
 // i8 u8 i32 u32 i64 u64 f16 bf16 f32 f64 f8e4m3 f8e5m2. Throws Error for another.
 std::int64_t ElementBytes(std::string_view dtype);
 const std::vector<std::string>& CollectiveDtypes();
+
+// The least multiple of `to` that is not less.
+constexpr std::size_t RoundedUp(std::size_t bytes, std::size_t to) {
+  return (bytes + to - 1) / to * to;
+}
 
 // The parts of a collective on `ranks` ranks. Counts and places are in elements.
 class Layout {

@@ -34,8 +34,6 @@ constexpr std::int64_t kMostSlots = 4096;
 // What is copied to and from a device at once.
 constexpr std::size_t kStaging = std::size_t{8} << 20;
 
-std::size_t RoundedUp(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
-
 // Pages of this process alone, in huge pages where that is allowed.
 class Pages {
  public:

@@ -27,8 +27,6 @@ constexpr std::size_t kSegmentBytes = 64 << 10;
 // Segments in turn: one is filled, one reduced, one copied out, and one makes up for a late rank.
 constexpr std::uint64_t kTurns = 4;
 
-std::size_t RoundedUp(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
-
 // Half of it, when all inputs and outputs are more than that: what is stored would push out what
 // is read next, and be pushed out before it is read.
 bool Overflows(std::size_t bytes) {

@@ -3,19 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "results/stats.h"
+
 namespace assay {
 namespace {
 
-double MedianOf(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  if (values.size() % 2 == 1) return *middle;
-  return (*middle + *std::max_element(values.begin(), middle)) / 2;
-}
-
 std::vector<double> MediansOf(const std::vector<std::vector<double>>& by_rank) {
   std::vector<double> medians;
-  for (const auto& values : by_rank) medians.push_back(MedianOf(values));
+  for (const auto& values : by_rank) medians.push_back(Median(values));
   return medians;
 }
 
@@ -28,13 +23,13 @@ std::optional<std::size_t> OddOneOut(std::span<const double> values) {
   std::vector<double> rest(values.begin(), values.end());
   if (values.size() < 4) {
     rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(index));
-    const double median = MedianOf(rest);
+    const double median = Median(rest);
     if (*largest > 0 && *largest >= 2 * median) return index;
     return std::nullopt;
   }
-  const double median = MedianOf(rest);
+  const double median = Median(rest);
   for (double& value : rest) value = std::abs(value - median);
-  if (0.6745 * (*largest - median) > 3.5 * MedianOf(rest)) return index;
+  if (0.6745 * (*largest - median) > 3.5 * Median(rest)) return index;
   return std::nullopt;
 }
 
@@ -65,14 +60,14 @@ void Stragglers::Describe(Facts& facts) const {
   const std::vector<double> late = MediansOf(late_s_);
   const auto slowest = static_cast<std::size_t>(std::ranges::max_element(own) - own.begin());
   const auto last = static_cast<std::size_t>(std::ranges::max_element(late) - late.begin());
-  const double usual = MedianOf(own);
+  const double usual = Median(own);
   facts["slowest_rank"] = static_cast<std::int64_t>(slowest);
   facts["slowest_excess"] = usual > 0 ? own[slowest] / usual - 1 : 0.0;
   facts["late_rank"] = static_cast<std::int64_t>(last);
   facts["late_s"] = late[last];
-  if (OddOneOut(own) == slowest && own[slowest] - usual >= 0.05 * MedianOf(time_s_)) {
+  if (OddOneOut(own) == slowest && own[slowest] - usual >= 0.05 * Median(time_s_)) {
     facts["straggler"] = static_cast<std::int64_t>(slowest);
-  } else if (OddOneOut(late) == last && late[last] >= 0.1 * MedianOf(whole_s_)) {
+  } else if (OddOneOut(late) == last && late[last] >= 0.1 * Median(whole_s_)) {
     facts["straggler"] = static_cast<std::int64_t>(last);
   }
 }

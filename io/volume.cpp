@@ -8,7 +8,6 @@
 #include <fstream>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <string_view>
 #include <vector>
 
@@ -36,13 +35,6 @@ std::string FirstLine(const fs::path& path) {
   line.erase(line.find_last_not_of(" \t\r\n") + 1);
   line.erase(0, line.find_first_not_of(" \t"));
   return line;
-}
-
-std::vector<std::string> Split(const std::string& text, char separator) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
-  return parts;
 }
 
 // mountinfo writes blanks as \040 (proc(5)).
@@ -73,14 +65,14 @@ std::optional<Mount> MountOf(const std::string& folder, const fs::path& mountinf
   std::optional<Mount> found;
   for (std::string line; std::getline(file, line);) {
     // id parent major:minor root point options [optional …] - type source super-options
-    const std::vector<std::string> words = Split(line, ' ');
+    const std::vector<std::string> words = SplitFields(line, ' ');
     const auto dash = std::find(words.begin(), words.end(), "-");
     if (words.size() < 6 || words.end() - dash < 4) continue;
     Mount mount = {.device = words[2],
                    .point = Unescape(words[4]),
                    .type = dash[1],
                    .source = Unescape(dash[2]),
-                   .options = Split(words[5] + "," + dash[3], ',')};
+                   .options = SplitFields(words[5] + "," + dash[3], ',')};
     if (Holds(mount.point, folder) && (!found || mount.point.size() >= found->point.size())) {
       found = std::move(mount);
     }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 #include <optional>
+#include <sstream>
 
 #include "results/figures.h"
 
@@ -188,6 +189,13 @@ std::string FileNamePart(std::string_view text) {
   const std::size_t first = part.find_first_not_of(".-");
   if (first == std::string::npos) return "unknown";
   return part.substr(first, part.find_last_not_of(".-") - first + 1);
+}
+
+std::vector<std::string> SplitFields(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  return parts;
 }
 
 std::string WithPrefix(double value, std::string_view unit) {

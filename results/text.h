@@ -18,6 +18,9 @@ std::string Html(std::string_view text);
 // Limited to [a-z0-9._-], for parts of file names; never empty ("unknown").
 std::string FileNamePart(std::string_view text);
 
+// "a,,b," -> "a", "", "b": what a last separator would begin is left out where it is empty.
+std::vector<std::string> SplitFields(const std::string& text, char separator);
+
 // 7.124e14, "FLOP/s" -> "712.4 TFLOP/s": four significant digits, decimal prefix.
 std::string WithPrefix(double value, std::string_view unit);
 // 1073741824 -> "1 GiB"; 4096 -> "4 KiB"; 1000 -> "1000 B": binary, exact sizes only.

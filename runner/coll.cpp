@@ -9,7 +9,6 @@
 #include <ctime>
 #include <fstream>
 #include <optional>
-#include <sstream>
 #include <utility>
 
 #include "collectives/collectives.h"
@@ -72,13 +71,6 @@ std::vector<std::int64_t> Ladder(std::int64_t from, std::int64_t to, std::int64_
   std::vector<std::int64_t> sizes = {from};
   while (sizes.back() <= to / factor) sizes.push_back(sizes.back() * factor);
   return sizes;
-}
-
-std::vector<std::string> Split(const std::string& text) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
-  return parts;
 }
 
 bool Has(const Probe& probe, const std::string& param) { return probe.defaults.contains(param); }
@@ -435,7 +427,7 @@ std::vector<std::int64_t> SizesOf(const CollOptions& options) {
     if (options.sizes == "train") return Ladder(kMib, kGib);
     if (options.sizes == "peak") return Ladder(kGib, 16 * kGib);
     std::vector<std::int64_t> sizes;
-    for (const std::string& size : Split(options.sizes)) {
+    for (const std::string& size : SplitFields(options.sizes, ',')) {
       sizes.push_back(ParseSize(size, "--sizes"));
     }
     return sizes;
@@ -466,7 +458,7 @@ std::vector<std::int64_t> SizesOf(const CollOptions& options) {
 std::map<std::int64_t, double> FloorsOf(const std::string& expect) {
   std::map<std::int64_t, double> floors;
   if (expect == "auto") return floors;
-  for (const std::string& part : Split(expect)) {
+  for (const std::string& part : SplitFields(expect, ',')) {
     const std::size_t colon = part.find(':');
     double gbs = 0;
     const std::string_view digits =

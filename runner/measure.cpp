@@ -104,6 +104,14 @@ bool OnOneFileSystem(const std::string& a, const std::string& b) {
          first.st_dev == second.st_dev;
 }
 
+// The record of the same case among `records`; a copy is added where there is none.
+Record& RecordLike(const Record& record, std::vector<Record>& records) {
+  const auto same = std::find_if(records.begin(), records.end(), [&](const Record& other) {
+    return RecordKey(other) == RecordKey(record);
+  });
+  return same == records.end() ? records.emplace_back(record) : *same;
+}
+
 // Keeps the journal and the progress line while the engine measures.
 class Recorder : public Observer {
  public:
@@ -147,14 +155,7 @@ class Recorder : public Observer {
     const std::lock_guard lock(mutex_);
     journal_.HoldBack(false);
     current_.reset();
-    const auto same = std::find_if(records_.begin(), records_.end(), [&](const Record& other) {
-      return RecordKey(other) == RecordKey(record);
-    });
-    if (same == records_.end()) {
-      records_.push_back(record);
-    } else {
-      *same = record;
-    }
+    RecordLike(record, records_) = record;
     if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
     Record scrubbed = record;
     ApplyPrivacy(scrubbed, options_.keep_ids);
@@ -168,10 +169,7 @@ class Recorder : public Observer {
     run.records = records_;
     for (Record& record : run.records) record.complete = false;
     if (current_) {
-      const auto same = std::find_if(
-          run.records.begin(), run.records.end(),
-          [&](const Record& other) { return RecordKey(other) == RecordKey(*current_); });
-      Record& hanging = same == run.records.end() ? run.records.emplace_back(*current_) : *same;
+      Record& hanging = RecordLike(*current_, run.records);
       hanging.status = hanging.rounds.empty() ? Status::kFailed : Status::kPartial;
       hanging.complete = false;
       hanging.reason = diagnosis;

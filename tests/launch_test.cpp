@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "results/error.h"
+#include "tests/workers.h"
 
 namespace assay {
 namespace {
@@ -24,29 +25,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 namespace fs = std::filesystem;
-
-const std::string kProgram = RANKS_PROGRAM;
-
-std::string ReadAll(const fs::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// The processes that run the worker, by rank.
-std::vector<pid_t> Workers() {
-  std::vector<std::pair<int, pid_t>> workers;
-  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
-    if (ReadAll(entry.path() / "cmdline") != kProgram + '\0' + "--worker" + '\0') continue;
-    const std::string environment = ReadAll(entry.path() / "environ");
-    const std::size_t at = environment.find(std::string("\0RANK=", 6));
-    const int rank = at == std::string::npos ? -1 : std::stoi(environment.substr(at + 6));
-    workers.emplace_back(rank, std::stoi(entry.path().filename().string()));
-  }
-  std::sort(workers.begin(), workers.end());
-  std::vector<pid_t> pids;
-  for (const auto& [rank, pid] : workers) pids.push_back(pid);
-  return pids;
-}
 
 bool NobodyIsLeft() {
   for (int tries = 0; tries < 300 && !Workers().empty(); ++tries) {

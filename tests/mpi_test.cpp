@@ -21,6 +21,7 @@
 #include "collectives/fabric.h"
 #include "collectives/launch.h"
 #include "results/error.h"
+#include "tests/workers.h"
 
 namespace assay {
 namespace {
@@ -28,26 +29,6 @@ namespace {
 using testing::HasSubstr;
 
 namespace fs = std::filesystem;
-
-const std::string kProgram = RANKS_PROGRAM;
-
-std::string ReadAll(const fs::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// The processes that run the worker, in order of their ids.
-std::vector<pid_t> Workers() {
-  std::vector<pid_t> workers;
-  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
-    const std::string command = ReadAll(entry.path() / "cmdline");
-    if (command == kProgram + '\0' + "--worker" + '\0') {
-      workers.push_back(std::stoi(entry.path().filename().string()));
-    }
-  }
-  std::sort(workers.begin(), workers.end());
-  return workers;
-}
 
 // Clock ticks of processor time that a process has used.
 long Ticks(pid_t pid) {
