@@ -119,8 +119,8 @@ ncclRedOp_t ReductionOf(const std::string& redop) {
   return redop == "avg" ? ncclAvg : ncclSum;
 }
 
-// NCCL's own account of what it does goes to a file of this process, read once and removed; unless
-// the user wants it for himself. Made before the first call of NCCL, which reads the environment.
+// NCCL's own account of what it does goes to a file of this process, unless the user wants it for
+// himself. Made before the first communicator, since NCCL reads the environment then.
 class DebugFile {
  public:
   DebugFile() {
@@ -130,23 +130,31 @@ class DebugFile {
     if (file < 0) return;
     close(file);
     path_ = path;
+    file_.open(path);
     setenv("NCCL_DEBUG", "INFO", 1);
     setenv("NCCL_DEBUG_SUBSYS", "INIT,NET", 1);
     setenv("NCCL_DEBUG_FILE", path.c_str(), 1);
   }
-  ~DebugFile() {
-    if (!path_.empty()) unlink(path_.c_str());
-  }
+  ~DebugFile() { Unname(); }
   DebugFile(const DebugFile&) = delete;
   DebugFile& operator=(const DebugFile&) = delete;
 
-  std::string Transport() const {
-    std::ifstream file(path_);
-    return TransportFrom(std::string(std::istreambuf_iterator<char>(file), {}));
+  // Called once NCCL has it open: it goes on being written and read, and no kind of death leaves
+  // it.
+  void Unname() {
+    if (!path_.empty()) unlink(path_.c_str());
+    path_.clear();
+  }
+
+  std::string Transport() {
+    file_.clear();
+    file_.seekg(0);
+    return TransportFrom(std::string(std::istreambuf_iterator<char>(file_), {}));
   }
 
  private:
-  std::string path_ = {};
+  std::string path_ = {};  // "" once it has no name
+  std::ifstream file_ = {};
 };
 
 std::string HexOf(const ncclUniqueId& id) {
@@ -277,7 +285,7 @@ class Communicator {
 class NcclExchange : public Exchange {
  public:
   NcclExchange(const Collective& collective, Ranks& ranks, std::shared_ptr<Communicator> comm,
-               const DebugFile& debug)
+               DebugFile& debug)
       : collective_(collective),
         layout_(collective, ranks.Size()),
         type_(*TypeOf(collective.dtype)),
@@ -298,8 +306,7 @@ class NcclExchange : public Exchange {
 
   std::span<std::byte> Window(std::size_t bytes) override {
     // NCCL wants the ends of a window on its own grain.
-    const std::size_t room = (bytes + NCCL_WIN_REQUIRED_ALIGNMENT - 1) /
-                             NCCL_WIN_REQUIRED_ALIGNMENT * NCCL_WIN_REQUIRED_ALIGNMENT;
+    const std::size_t room = RoundedUp(bytes, NCCL_WIN_REQUIRED_ALIGNMENT);
     void* memory = nullptr;
     comm_->Settle(ncclMemAlloc(&memory, room), "memory for buffers");
     memory_.reset(memory);
@@ -494,7 +501,7 @@ class NcclExchange : public Exchange {
   std::size_t element_bytes_;
   Ranks& ranks_;
   std::shared_ptr<Communicator> comm_;
-  const DebugFile& debug_;
+  DebugFile& debug_;
   DeviceMemory memory_ = {};
   void* registration_ = nullptr;
   ncclWindow_t window_ = nullptr;
@@ -524,22 +531,23 @@ class NcclLibrary : public Library {
       return Skipped{.reason = "NCCL is told its algorithm by its environment",
                      .remedy = "NCCL_ALGO=Ring and the like, with --set algo=auto"};
     }
-    const Layout possible(collective, ranks.Size());  // throws for what no ranks could do
-    (void)possible;
-    if (!comm_ || comm_->IsAborted())
+    if (!debug_) debug_.emplace();
+    if (!comm_ || comm_->IsAborted()) {
       comm_ = std::make_shared<Communicator>(ranks, devices, timeout_);
+      debug_->Unname();
+    }
     int device = 0;
     int cache_bytes = 0;
     Check(cudaGetDevice(&device));
     Check(cudaDeviceGetAttribute(&cache_bytes, cudaDevAttrL2CacheSize, device));
     return PrepareHostCollective(collective, ranks,
-                                 std::make_unique<NcclExchange>(collective, ranks, comm_, debug_),
+                                 std::make_unique<NcclExchange>(collective, ranks, comm_, *debug_),
                                  seed, {.rotate_bytes = std::int64_t{3} * cache_bytes});
   }
 
  private:
   Seconds timeout_;
-  DebugFile debug_ = {};
+  std::optional<DebugFile> debug_ = {};
   std::shared_ptr<Communicator> comm_ = {};
 };
 
