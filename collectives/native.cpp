@@ -339,8 +339,10 @@ class Direct : public Form {
 
 // Private buffers, in steps of a segment. In each step a rank fills a segment of its own with what
 // others need; takes what it needs from theirs, reduced where that is asked for; and, where ranks
-// share the work of reducing, copies out what all have made of their shares. Three steps are under
-// way at once, one in each of these phases, and a counter a phase tells the others how far it is.
+// share the work of reducing, puts the outcome of its share back in place of what it took, from
+// where each copies out what the others have made of it: those cache lines are in its hands
+// already. Three steps are under way at once, one in each of these phases, and a counter a phase
+// tells the others how far it is.
 class Staged : public Form {
  public:
   Staged(const Shape& shape, const Reduction* reduction, Ranks& ranks, const SharedWait& wait)
@@ -350,10 +352,9 @@ class Staged : public Form {
         others_(static_cast<std::size_t>(std::max(1, shape.Ranks() - 1))),
         cell_bytes_(shape.IsForAll() ? kSegmentBytes
                                      : std::max(kLine, kSegmentBytes / others_ / kLine * kLine)),
-        // Two don't: with half of it each they would hand over as much, and what came of it.
-        shares_work_(shape.IsWhole() && shape.Ranks() > 2),
+        shares_work_(shape.IsWhole()),
         streams_(Overflows(shape.Traffic())),
-        stages_(ranks, kCounters * kLine + kTurns * (kSegmentBytes + cell_bytes_)),
+        stages_(ranks, kCounters * kLine + kTurns * kSegmentBytes),
         from_(static_cast<std::size_t>(shape.Ranks())) {
     std::size_t most = 0;
     for (int rank = 0; rank < shape.Ranks(); ++rank) {
@@ -370,8 +371,9 @@ class Staged : public Form {
     if (shape.IsForAll() && gives_.size() > 1) gives_.resize(1);
     steps_ = (most + cell_bytes_ - 1) / cell_bytes_;
     if (!shares_work_) return;
-    if (shape.Output(shape.Rank()) == 0) return;
-    for (int rank = 0; rank < shape.Ranks(); ++rank) shares_.push_back(shape.Share(rank));
+    for (int rank = 0; rank < shape.Ranks(); ++rank) {
+      if (shape.Output(rank) > 0) readers_.push_back(rank);
+    }
   }
 
   void Run(const std::byte* input, std::byte* output) override {
@@ -383,7 +385,7 @@ class Staged : public Form {
     for (std::uint64_t step = 0; step < steps_ + 2; ++step) {
       if (step < steps_) Fill(step, input);
       if (step >= 1 && step - 1 < steps_) Consume(step - 1, input, output);
-      if (step >= 2) Spread(step - 2, output);
+      if (step >= 2 && shares_work_) Spread(step - 2, output);
     }
     done_ += steps_;
   }
@@ -394,7 +396,7 @@ class Staged : public Form {
   }
 
  private:
-  enum Counter : std::size_t { kFilled, kConsumed, kSpread, kCounters };
+  enum Counter : std::size_t { kFilled, kConsumed, kCounters };
   struct Give {
     int rank = 0;
     std::size_t at = 0;
@@ -417,24 +419,18 @@ class Staged : public Form {
     }
   }
   // A segment's turn comes again when all are done with its last content.
-  void WaitForTurn(Counter counter, std::uint64_t step) const {
-    if (done_ + step >= kTurns) WaitForAll(counter, done_ + step + 1 - kTurns);
+  void WaitForTurn(std::uint64_t step) const {
+    if (done_ + step >= kTurns) WaitForAll(kConsumed, done_ + step + 1 - kTurns);
   }
 
-  // Where a rank leaves what another takes, and the outcome of its share.
+  // Where a rank leaves what another takes.
   std::byte* Cell(int rank, int taker, std::uint64_t step) const {
     std::size_t index = 0;
     if (!shape_.IsForAll()) {
       index = static_cast<std::size_t>((taker - rank - 1 + shape_.Ranks()) % shape_.Ranks());
     }
-    return Turn(rank, step) + index * cell_bytes_;
-  }
-  std::byte* Outcome(int rank, std::uint64_t step) const {
-    return Turn(rank, step) + kSegmentBytes;
-  }
-  std::byte* Turn(int rank, std::uint64_t step) const {
-    return stages_.Of(rank) + kCounters * kLine +
-           (done_ + step) % kTurns * (kSegmentBytes + cell_bytes_);
+    return stages_.Of(rank) + kCounters * kLine + (done_ + step) % kTurns * kSegmentBytes +
+           index * cell_bytes_;
   }
   // Of so many bytes, those that are moved in a step.
   std::size_t InStep(std::size_t bytes, std::uint64_t step) const {
@@ -443,7 +439,7 @@ class Staged : public Form {
   }
 
   void Fill(std::uint64_t step, const std::byte* input) {
-    WaitForTurn(kConsumed, step);
+    WaitForTurn(step);
     for (const Give& give : gives_) {
       std::byte* const to = Cell(shape_.Rank(), give.rank, step);
       CopyTo(input + give.at + step * cell_bytes_, {&to, 1}, InStep(give.bytes, step));
@@ -454,35 +450,40 @@ class Staged : public Form {
   void Consume(std::uint64_t step, const std::byte* input, std::byte* output) {
     const int self = shape_.Rank();
     WaitForAll(kFilled, done_ + step + 1);
-    if (shares_work_) WaitForTurn(kSpread, step);
     for (const Take& take : takes_) {
       const std::size_t bytes = InStep(take.bytes, step);
-      std::byte* const to =
-          shares_work_ ? Outcome(self, step) : output + take.to + step * cell_bytes_;
-      const bool stream = streams_ && !shares_work_;
       if (bytes == 0 || take.from == self) continue;
+      std::byte* const own = output + take.to + step * cell_bytes_;
       if (take.from != Layout::kEveryRank) {
-        CopyTo(Cell(take.from, self, step), {&to, 1}, bytes, stream);
+        CopyTo(Cell(take.from, self, step), {&own, 1}, bytes, streams_);
         continue;
       }
       for (int rank = 0; rank < shape_.Ranks(); ++rank) {
         from_[static_cast<std::size_t>(rank)] =
             rank == self ? input + take.at + step * cell_bytes_ : Cell(rank, self, step);
       }
-      (*reduction_)(from_, {&to, 1}, bytes, {.last = true, .stream = stream});
+      to_.clear();
+      for (const int rank : readers_) {
+        if (rank != self) to_.push_back(Cell(rank, self, step));
+      }
+      // Cells are read again soon, and so stay in the caches even where outputs don't.
+      const bool has_cells = !to_.empty();
+      const bool has_output = shape_.Output(self) > 0;
+      if (has_output && !(has_cells && streams_)) to_.push_back(own);
+      (*reduction_)(from_, to_, bytes, {.last = true, .stream = streams_ && !has_cells});
+      if (has_output && has_cells && streams_) CopyTo(to_[0], {&own, 1}, bytes, true);
     }
     Tell(kConsumed, step);
   }
 
   void Spread(std::uint64_t step, std::byte* output) {
-    if (!shares_work_) return;
+    const int self = shape_.Rank();
+    if (shape_.Output(self) == 0) return;
     WaitForAll(kConsumed, done_ + step + 1);
-    for (std::size_t rank = 0; rank < shares_.size(); ++rank) {
-      const std::size_t bytes = InStep(shares_[rank].bytes, step);
-      std::byte* const to = output + shares_[rank].to + step * cell_bytes_;
-      if (bytes > 0) CopyTo(Outcome(static_cast<int>(rank), step), {&to, 1}, bytes, streams_);
+    for (const Give& give : gives_) {
+      std::byte* const to = output + give.at + step * cell_bytes_;
+      CopyTo(Cell(self, give.rank, step), {&to, 1}, InStep(give.bytes, step), streams_);
     }
-    Tell(kSpread, step);
   }
 
   const Shape& shape_;
@@ -495,8 +496,9 @@ class Staged : public Form {
   Regions stages_;
   std::vector<Give> gives_ = {};
   std::vector<Take> takes_ = {};
-  std::vector<Take> shares_ = {};  // of all ranks, where this one is to have them
+  std::vector<int> readers_ = {};  // ranks that get what comes of shared work
   std::vector<const std::byte*> from_;
+  std::vector<std::byte*> to_ = {};
   std::uint64_t steps_ = 0;
   std::uint64_t done_ = 0;
 };
