@@ -269,9 +269,9 @@ class Direct : public Form {
     } else {
       takes_ = shape.Takes(self);
     }
-    for (int rank = 0; rank < shape.Ranks(); ++rank) {
-      const bool gets_it = shape.IsWhole() ? shape.Output(rank) > 0 : rank == self;
-      if (gets_it) to_ranks_.push_back(rank);
+    if (shape.Output(self) > 0) to_ranks_.push_back(self);
+    for (int rank = 0; shape.IsWhole() && rank < shape.Ranks(); ++rank) {
+      if (rank != self && shape.Output(rank) > 0) to_ranks_.push_back(rank);
     }
   }
 
@@ -279,22 +279,22 @@ class Direct : public Form {
     barrier_.Pass();
     const int self = shape_.Rank();
     for (const Take& take : takes_) {
+      const auto source = [&](int rank) {
+        return OfRank(rank, input - shape_.InputPlace(self)) + shape_.InputPlace(rank) + take.at;
+      };
       to_.clear();
       for (const int rank : to_ranks_) {
         to_.push_back(OfRank(rank, output - shape_.OutputPlace(self)) + shape_.OutputPlace(rank) +
                       take.to);
       }
-      const auto source = [&](int rank) {
-        return OfRank(rank, input - shape_.InputPlace(self)) + shape_.InputPlace(rank) + take.at;
-      };
-      if (take.from == Layout::kEveryRank) {
-        for (int rank = 0; rank < shape_.Ranks(); ++rank) {
-          from_[static_cast<std::size_t>(rank)] = source(rank);
-        }
-        (*reduction_)(from_, to_, take.bytes, {.last = true, .stream = streams_});
-      } else {
+      if (take.from != Layout::kEveryRank) {
         CopyTo(source(take.from), to_, take.bytes, streams_);
+        continue;
       }
+      for (int rank = 0; rank < shape_.Ranks(); ++rank) {
+        from_[static_cast<std::size_t>(rank)] = source(rank);
+      }
+      Reduce(take.bytes);
     }
     barrier_.Pass();
   }
@@ -309,6 +309,21 @@ class Direct : public Form {
   }
 
  private:
+  // Into one output, and from there into the others, a segment at a time: a copy writes whole cache
+  // lines of another core without fetching them first, which single stores to them don't.
+  void Reduce(std::size_t bytes) {
+    if (streams_) return (*reduction_)(from_, to_, bytes, {.last = true, .stream = true});
+    for (std::size_t left = bytes; left > 0;) {
+      const std::size_t part = std::min(left, kSegmentBytes);
+      const std::span<std::byte* const> to = to_;
+      (*reduction_)(from_, to.first(1), part, {.last = true});
+      CopyTo(to_[0], to.subspan(1), part);
+      for (const std::byte*& from : from_) from += part;
+      for (std::byte*& each : to_) each += part;
+      left -= part;
+    }
+  }
+
   // All input goes to one rank, which `taker` becomes.
   bool IsGathered(int& taker) const {
     int takers = 0;
@@ -331,7 +346,7 @@ class Direct : public Form {
   Barrier& barrier_;
   bool streams_;
   std::vector<Take> takes_ = {};
-  std::vector<int> to_ranks_ = {};
+  std::vector<int> to_ranks_ = {};  // this one first
   std::vector<const std::byte*> from_;
   std::vector<std::byte*> to_ = {};
   std::optional<Regions> window_ = {};
