@@ -250,15 +250,37 @@ std::optional<MPI_Op> ReductionOf(const std::string& redop) {
   return std::nullopt;
 }
 
+// A communicator of just these ranks, in their order.
+class Comm {
+ public:
+  explicit Comm(const Ranks& ranks) {
+    const std::vector<int> members = ranks.Members();
+    MPI_Group world = MPI_GROUP_NULL;
+    MPI_Group group = MPI_GROUP_NULL;
+    MPI_Comm_group(MPI_COMM_WORLD, &world);
+    MPI_Group_incl(world, static_cast<int>(members.size()), members.data(), &group);
+    MPI_Comm_create_group(MPI_COMM_WORLD, group, /*tag=*/0, &comm_);
+    MPI_Group_free(&group);
+    MPI_Group_free(&world);
+  }
+  ~Comm() { MPI_Comm_free(&comm_); }
+  Comm(const Comm&) = delete;
+  Comm& operator=(const Comm&) = delete;
+  operator MPI_Comm() const { return comm_; }
+
+ private:
+  MPI_Comm comm_ = MPI_COMM_NULL;
+};
+
 class MpiExchange : public Exchange {
  public:
-  MpiExchange(const Collective& collective, MPI_Comm comm, Ranks& ranks)
+  MpiExchange(const Collective& collective, Ranks& ranks)
       : collective_(collective),
         layout_(collective, ranks.Size()),
         base_(static_cast<int>(layout_.Base())),
         type_(TypeOf(collective.dtype)),
         reduction_(ReductionOf(collective.redop).value_or(MPI_SUM)),
-        comm_(comm),
+        comm_(ranks),
         ranks_(ranks) {
     if (collective.operation != Operation::kAlltoallv) return;
     for (int rank = 0; rank < ranks.Size(); ++rank) {
@@ -338,7 +360,7 @@ class MpiExchange : public Exchange {
   int base_;
   MPI_Datatype type_;
   MPI_Op reduction_;
-  MPI_Comm comm_;
+  Comm comm_;
   Ranks& ranks_;
   std::vector<int> send_counts_ = {}, send_places_ = {};  // alltoallv
   std::vector<int> receive_counts_ = {}, receive_places_ = {};
@@ -349,8 +371,8 @@ class MpiLibrary : public Library {
   std::string Name() const override { return "mpi"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     if (std::optional<Skipped> no = Refusal(collective, ranks.Size())) return *no;
-    return PrepareHostCollective(
-        collective, ranks, std::make_unique<MpiExchange>(collective, MPI_COMM_WORLD, ranks), seed);
+    return PrepareHostCollective(collective, ranks,
+                                 std::make_unique<MpiExchange>(collective, ranks), seed);
   }
 
  private:
@@ -387,8 +409,7 @@ class MpiLibrary : public Library {
 // Point to point, on a communicator of its own.
 class MpiTransport : public Transport {
  public:
-  explicit MpiTransport(Ranks& ranks) : ranks_(ranks) {
-    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
+  explicit MpiTransport(Ranks& ranks) : ranks_(ranks), comm_(ranks) {
     std::vector<double> nodes = {static_cast<double>(ranks.Node())};
     ranks.Max(nodes);
     // Between hosts, what Open MPI sends over TCP at once, its header included: beyond 64 KiB the
@@ -397,9 +418,6 @@ class MpiTransport : public Transport {
     // and the few that are under way fit the L2 cache still.
     several_nodes_ = nodes[0] > 0;
   }
-  ~MpiTransport() override { MPI_Comm_free(&comm_); }
-  MpiTransport(const MpiTransport&) = delete;
-  MpiTransport& operator=(const MpiTransport&) = delete;
 
   int Rank() const override { return ranks_.Rank(); }
   int Size() const override { return ranks_.Size(); }
@@ -438,7 +456,7 @@ class MpiTransport : public Transport {
   }
 
   Ranks& ranks_;
-  MPI_Comm comm_ = MPI_COMM_NULL;
+  Comm comm_;
   bool several_nodes_ = false;
   std::vector<MPI_Request> requests_ = {};  // [ticket]; few, since few are under way at once
   std::vector<Ticket> free_ = {};

@@ -532,7 +532,9 @@ class NcclLibrary : public Library {
                      .remedy = "NCCL_ALGO=Ring and the like, with --set algo=auto"};
     }
     if (!debug_) debug_.emplace();
-    if (!comm_ || comm_->IsAborted()) {
+    if (!comm_ || comm_->IsAborted() || members_ != ranks.Members()) {
+      comm_.reset();
+      members_ = ranks.Members();
       comm_ = std::make_shared<Communicator>(ranks, devices, timeout_);
       debug_->Unname();
     }
@@ -549,6 +551,7 @@ class NcclLibrary : public Library {
   Seconds timeout_;
   std::optional<DebugFile> debug_ = {};
   std::shared_ptr<Communicator> comm_ = {};
+  std::vector<int> members_ = {};  // that it connects
 };
 
 std::vector<std::unique_ptr<Library>> Libraries() {

@@ -541,7 +541,9 @@ class OfiLibrary : public Library {
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     if (std::optional<Skipped> no = RefusalOver(collective, ranks.Size())) return *no;
     // Once for all cases: opening an adapter and connecting take longer than most of them.
-    if (!transport_) {
+    if (!transport_ || members_ != ranks.Members()) {
+      transport_.reset();
+      members_ = ranks.Members();
       auto joined = JoinOfi(ranks);
       if (const Skipped* skipped = std::get_if<Skipped>(&joined)) return *skipped;
       transport_ = std::get<std::unique_ptr<Transport>>(std::move(joined));
@@ -551,6 +553,7 @@ class OfiLibrary : public Library {
 
  private:
   std::shared_ptr<Transport> transport_ = {};
+  std::vector<int> members_ = {};  // that it connects
 };
 
 std::vector<std::unique_ptr<Library>> Libraries() {

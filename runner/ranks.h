@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,12 @@ class Ranks {
   virtual int LocalRank() const { return 0; }          // among the ranks of this node
   virtual int Node() const { return 0; }               // 0 … nodes - 1, by lowest rank
   virtual std::string JoinedBy() const { return ""; }  // "mpi", "tcp"
+  // Of all that were joined: which ones these are, by rank. Fewer than all in a group.
+  virtual std::vector<int> Members() const {
+    std::vector<int> all(static_cast<std::size_t>(Size()));
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+  }
   // Ends this process, and all others where that can be done, with this status. May be called in
   // any thread, whatever the others do.
   virtual void Abort(int status) { _exit(status); }

@@ -340,6 +340,17 @@ TEST_F(Mpi, UnderMpirunRankZeroMeasuresOnAllRanks) {
   EXPECT_EQ(status, 0);
 }
 
+TEST_F(Mpi, GroupsOfRanksEachDoTheirOwn) {
+  int status = 0;
+  // 100,000 bytes are 25,000 elements on each of two ranks, and twice as many come to one root.
+  EXPECT_EQ(OutputOf(kAsRoot + ("mpirun --oversubscribe -np 4 " + kProgram + " --groups"), &status),
+            "mpi group 0 units 2 checked 50000 wrong 0\n"
+            "mpi group 1 units 2 checked 50000 wrong 0\n"
+            "native-mpi group 0 units 2 checked 50000 wrong 0\n"
+            "native-mpi group 1 units 2 checked 50000 wrong 0\n");
+  EXPECT_EQ(status, 0);
+}
+
 TEST_F(Mpi, WithoutALauncherTheProgramIsItsOwnWorker) {
   int status = 0;
   EXPECT_THAT(OutputOf(kProgram, &status), HasSubstr("units 2 checked 524288 wrong 0\n"));

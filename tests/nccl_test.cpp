@@ -5,8 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <mutex>
 
+#include "collectives/group.h"
 #include "collectives/nccl_log.h"
 #include "standin/standin.h"
 #include "tests/thread_ranks.h"
@@ -137,6 +139,21 @@ TEST_F(Nccl, OneCommunicatorServesAllCases) {
     }
   });
   EXPECT_EQ(standin::Calls("ncclCommInitRankConfig"), 2);
+}
+
+TEST_F(Nccl, EachGroupOfRanksHasACommunicator) {
+  OnRanks(4, [&](ThreadRanks& own) {
+    NcclLibrary library;
+    for (const bool even : {true, false}) {  // two ranks each, then one and three
+      Group group(own, even ? own.Rank() % 2 : std::min(own.Rank(), 1));
+      const Prepared prepared = library.Prepare({.bytes = 4096}, group, 1);
+      EXPECT_EQ(std::get<0>(prepared)->Run(2).per_unit.size(),
+                group.Rank() == 0 ? static_cast<std::size_t>(group.Size()) : 0);
+      EXPECT_EQ(std::get<0>(prepared)->Verify().wrong, 0);
+      group.Rest();
+    }
+  });
+  EXPECT_EQ(standin::Calls("ncclCommInitRankConfig"), 8);
 }
 
 TEST_F(Nccl, AWrongElementIsFound) {

@@ -14,11 +14,16 @@
 
 #include "collectives/algorithms.h"
 #include "collectives/fabric.h"
+#include "collectives/group.h"
 #include "collectives/host_collective.h"
+#include "collectives/library.h"
 #include "collectives/transport_exchange.h"
 #include "results/error.h"
+#include "runner/module.h"
 #include "tests/layout_check.h"
 #include "tests/thread_ranks.h"
+
+extern "C" const assay::Module* assay_module();
 
 namespace assay {
 namespace {
@@ -268,6 +273,22 @@ TEST(OfiJoin, TheRankThatLacksAWayOutIsNamedOnAll) {
     EXPECT_THAT(std::get<Skipped>(joined).reason, HasSubstr("rank 2 has no efa"));
     EXPECT_THAT(std::get<Skipped>(joined).reason, HasSubstr("tcp: "));
   });
+}
+
+TEST(OfiJoin, EachGroupOfRanksIsConnectedAndAgainWhenItChanges) {
+  setenv("FI_PROVIDER", "tcp", 1);
+  OnRanks(4, [](ThreadRanks& ranks) {
+    const auto libraries = assay_module()->libraries();
+    for (const bool even : {true, false}) {  // two ranks each, then one and three
+      Group group(ranks, even ? ranks.Rank() % 2 : std::min(ranks.Rank(), 1));
+      const Prepared prepared = libraries[0]->Prepare({.bytes = 5000}, group, /*seed=*/1);
+      ASSERT_EQ(prepared.index(), 0u);
+      std::get<0>(prepared)->Run(2);
+      EXPECT_EQ(std::get<0>(prepared)->Verify().wrong, 0);
+      group.Rest();
+    }
+  });
+  unsetenv("FI_PROVIDER");
 }
 
 }  // namespace

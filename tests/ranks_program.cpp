@@ -1,12 +1,42 @@
 // What assay's main does with ranks, and nothing else: a worker under --worker; under a launcher
-// rank 0 measures every collective and prints what came of it, and the others follow.
+// rank 0 measures every collective and prints what came of it, and the others follow. With
+// --groups, every second rank is one group and the rest another, each of which does an all-reduce
+// by every library of the module mpi.
 #include <fmt/format.h>
 
 #include <cstdlib>
 #include <string>
 
 #include "collectives/collectives.h"
+#include "collectives/group.h"
+#include "collectives/library.h"
 #include "results/error.h"
+
+namespace {
+
+void RunGroups(assay::Ranks& ranks, const assay::Modules& modules) {
+  using namespace assay;
+  const int number = ranks.Rank() % 2;
+  Group group(ranks, number);
+  for (const auto& library : modules.Find("mpi")->libraries()) {
+    // Each group has a size of its own, and one of them a root.
+    const Collective collective = {
+        .operation = number == 0 ? Operation::kAllReduce : Operation::kReduce,
+        .bytes = (number + 1) * std::int64_t{100'000}};
+    const Prepared prepared = library->Prepare(collective, group, /*seed=*/7);
+    Workload& workload = *std::get<0>(prepared);
+    const Batch batch = workload.Run(3);
+    const Checked checked = workload.Verify();
+    group.Rest();
+    std::string outcome =
+        fmt::format("{} group {} units {} checked {} wrong {}\n", library->Name(), number,
+                    batch.per_unit.size(), checked.checked, checked.wrong);
+    if (group.Rank() != 0) outcome.clear();  // which alone is told the whole outcome
+    for (const std::string& text : ranks.Gather(outcome)) fmt::print("{}", text);
+  }
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace assay;
@@ -16,6 +46,11 @@ int main(int argc, char** argv) {
     const char* bootstrap = std::getenv("ASSAY_BOOTSTRAP");
     const collectives::JoinedRanks ranks =
         collectives::JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap);
+    if (argc > 1 && std::string(argv[1]) == "--groups") {
+      RunGroups(*ranks, modules);
+      if (ranks->Rank() != 0) ranks->Broadcast("");  // rank 0's leave
+      return 0;
+    }
     if (ranks->Rank() != 0) {
       collectives::Follow(*ranks, modules);
       return 0;
