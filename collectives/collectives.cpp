@@ -1,6 +1,8 @@
 #include "collectives/collectives.h"
 
 #include <fmt/format.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -203,14 +205,24 @@ class Jobs {
     if (entry != nullptr && entry->module == nullptr) {
       return Skipped{.reason = entry->reason, .remedy = entry->remedy};
     }
-    if (!needs_mpi) return std::nullopt;
+    if (!needs_mpi || entry == nullptr) return std::nullopt;
     if (own_ && setup_.ranks->JoinedBy() != "mpi") {
       return Skipped{.reason = "its ranks were joined over TCP, without MPI",
                      .remedy = "mpirun, without --bootstrap"};
     }
-    if (!own_ && !UnderLauncher() && !FindProgram("mpirun")) {
+    if (own_ || UnderLauncher()) return std::nullopt;
+    const std::optional<Mpirun> mpirun = FindMpirun();
+    if (!mpirun) {
       return Skipped{.reason = "there is no mpirun in PATH",
-                     .remedy = "apt-get install openmpi-bin"};
+                     .remedy = "apt-get install openmpi-bin, or mpich"};
+    }
+    if (mpirun->family != entry->module->name) {
+      return Skipped{.reason = fmt::format("{} is of the family of {}, and this build of assay is "
+                                           "for {} alone",
+                                           mpirun->path, mpirun->family, entry->module->version()),
+                     .remedy = fmt::format("put its mpirun first in PATH, or apt-get install "
+                                           "lib{}-dev and build again",
+                                           mpirun->family)};
     }
     return std::nullopt;
   }
@@ -220,7 +232,7 @@ class Jobs {
     const bool by_mpirun =
         !Missing("mpi") && (setup_.backends.empty() ||
                             std::any_of(setup_.backends.begin(), setup_.backends.end(), NeedsMpi));
-    return assay::WhereaboutsOf(*Launched(by_mpirun ? *FindProgram("mpirun") : "", ranks));
+    return assay::WhereaboutsOf(*Launched(by_mpirun ? FindMpirun() : std::nullopt, ranks));
   }
 
   // `name` is the probe's, for what is to be typed instead.
@@ -256,7 +268,7 @@ class Jobs {
                                                : fmt::format("it asks for {} nodes", nodes),
                      .remedy = fmt::format("mpirun -np {} assay run {}", ranks, name)};
     }
-    return PrepareOn(Launched(NeedsMpi(library) ? *FindProgram("mpirun") : "", ranks), library,
+    return PrepareOn(Launched(NeedsMpi(library) ? FindMpirun() : std::nullopt, ranks), library,
                      collective, seed, {{"oversubscribed", Oversubscribed(ranks)}});
   }
 
@@ -265,9 +277,9 @@ class Jobs {
     return static_cast<std::size_t>(ranks) > UsableCores().size();
   }
 
-  // An empty launcher: ranks without MPI.
-  std::shared_ptr<Job> Launched(const std::string& launcher, int ranks) {
-    const auto key = std::pair(launcher, ranks);
+  // No launcher: ranks without MPI.
+  std::shared_ptr<Job> Launched(const std::optional<Mpirun>& launcher, int ranks) {
+    const auto key = std::pair(launcher ? launcher->path : "", ranks);
     // What did not start once would not the next time either, and may take the whole time-out.
     if (failed_.contains(key)) throw Error(failed_[key]);
     std::shared_ptr<Job>& job = launched_[key];
@@ -468,6 +480,8 @@ void Follow(Ranks& ranks, const Modules& modules, Seconds watchdog) {
 }
 
 int WorkerMain() {
+  // Whoever started it may be killed, and a rank that is busy with others doesn't notice.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   // Answers keep standard output for themselves; whatever else prints there goes to the errors.
   const int answers = dup(STDOUT_FILENO);
   dup2(STDERR_FILENO, STDOUT_FILENO);

@@ -151,13 +151,12 @@ class LaunchedJob : public Job {
 
   void StartMpirun(const Descriptor& commands, const Descriptor& answers,
                    const Descriptor& errors) {
-    std::vector<std::string> words = {options_.launcher, "-np", std::to_string(options_.ranks)};
-    for (const char* word : {"--bind-to", options_.oversubscribe ? "none" : "core"}) {
-      words.emplace_back(word);
-    }
-    if (options_.oversubscribe) words.emplace_back("--oversubscribe");
-    words.push_back(options_.self);
-    words.emplace_back("--worker");
+    const bool is_hydra = options_.launcher->family == "mpich";
+    std::vector<std::string> words = {
+        options_.launcher->path, "-np", std::to_string(options_.ranks),
+        is_hydra ? "-bind-to" : "--bind-to", options_.oversubscribe ? "none" : "core"};
+    if (options_.oversubscribe && !is_hydra) words.emplace_back("--oversubscribe");
+    words.insert(words.end(), {options_.self, "--worker"});
     // mpirun that is asked to end takes its ranks along.
     Spawn({.words = words,
            .variables = EnvironmentOfMpirun(EnvironmentOfWorkers()),
@@ -322,7 +321,7 @@ class LaunchedJob : public Job {
                       options_.ranks, what, fates, quoted));
     }
     throw Error(fmt::format("the {} ranks of {} {}{}; see whether `mpirun -np {} true` works here",
-                            options_.ranks, options_.launcher, what, quoted, options_.ranks));
+                            options_.ranks, options_.launcher->path, what, quoted, options_.ranks));
   }
 
   // Which ranks were killed, or are stopped: the others only followed them. A rank that follows
@@ -389,7 +388,7 @@ class LaunchedJob : public Job {
     }
   }
 
-  bool IsPlain() const { return options_.launcher.empty(); }
+  bool IsPlain() const { return !options_.launcher; }
 
   // What was started: mpirun alone, or every rank in order.
   struct Child {
@@ -408,25 +407,14 @@ class LaunchedJob : public Job {
 
 }  // namespace
 
-std::optional<std::string> FindProgram(const std::string& name) {
-  const char* path = std::getenv("PATH");
-  std::istringstream folders(path == nullptr ? "" : path);
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    if (folder.empty() || folder[0] != '/') continue;
-    const std::string file = folder + "/" + name;
-    if (access(file.c_str(), X_OK) == 0) return file;
-  }
-  return std::nullopt;
-}
-
 std::unique_ptr<Job> Launch(const LaunchOptions& options) {
   auto job = std::make_unique<LaunchedJob>(options);
   const std::size_t size = NodesOf(*job).size();
   if (size != static_cast<std::size_t>(options.ranks)) {
     throw Error(fmt::format(
         "{} started {} ranks, but they see {}: it belongs to another MPI than the one that assay "
-        "was built with; put Open MPI's mpirun first in PATH",
-        options.launcher, options.ranks, size));
+        "was built with; put that one's mpirun first in PATH",
+        options.launcher ? options.launcher->path : "assay", options.ranks, size));
   }
   return job;
 }

@@ -11,15 +11,16 @@
 #include <vector>
 
 #include "collectives/job.h"
+#include "runner/module.h"
 #include "runner/probe.h"
 
 namespace assay {
 
 struct LaunchOptions {
   int ranks = 2;
-  bool oversubscribe = false;  // more ranks than cores: these aren't pinned
-  std::string launcher = {};   // the path of mpirun; empty: none, and no MPI
-  std::string self = {};       // the program that is a worker when called with --worker
+  bool oversubscribe = false;           // more ranks than cores: these aren't pinned
+  std::optional<Mpirun> launcher = {};  // none: no MPI
+  std::string self = {};                // the program that is a worker when called with --worker
   // For all ranks to come up; those that look for each other say themselves, earlier, whom they
   // miss.
   Seconds start = Seconds(60);
@@ -27,9 +28,6 @@ struct LaunchOptions {
   Seconds timeout = Seconds(60);
   std::function<void()> expired = {};  // told where one of the two is over
 };
-
-// The path of a program in $PATH.
-std::optional<std::string> FindProgram(const std::string& name);
 
 // Starts the ranks, each on a core of its own where there are enough. Throws Error, with the last
 // words of who was started, when they don't come up. Where they die or don't answer in time later,

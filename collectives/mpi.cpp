@@ -11,6 +11,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -158,9 +159,15 @@ std::string Version() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
   int length = 0;
   MPI_Get_library_version(text, &length);
-  // "Open MPI v4.1.4, package: …": what follows names who built it, and on which host.
+  // "Open MPI v4.1.4, package: …", "MPICH Version:      4.0.2\n…": what follows names who built it,
+  // and on which host.
   const std::string all(text, static_cast<std::size_t>(length));
-  return all.substr(0, all.find_first_of(",\n"));
+  std::istringstream words(all.substr(0, all.find_first_of(",\n")));
+  std::string version;
+  for (std::string word; words >> word;) {
+    if (word != "Version:") version += (version.empty() ? "" : " ") + word;
+  }
+  return version;
 }
 
 // The value of one of the library's own parameters (a control variable of MPI's tool interface),
@@ -481,8 +488,15 @@ std::vector<std::unique_ptr<Library>> Libraries() {
 
 std::unique_ptr<Ranks> Join() { return std::make_unique<MpiRanks>(); }
 
+// One source, built with each MPI that there is.
+#ifdef OPEN_MPI
+constexpr const char* kName = "openmpi";
+#else
+constexpr const char* kName = "mpich";
+#endif
+
 constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
-                            .name = "mpi",
+                            .name = kName,
                             .backends = nullptr,
                             .libraries = Libraries,
                             .ranks = Join,

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 #include <system_error>
 
 #include "results/text.h"
@@ -21,17 +22,26 @@ namespace fs = std::filesystem;
 // To add a module: one line here, one source file and its target in CMakeLists.txt.
 struct Known {
   const char* name;
+  const char* file;      // libassay-FILE.so
   const char* to_build;  // what to do where this build has no such module
   const char* to_open;   // what to do where the vendor's library is missing or unfit
 };
-constexpr Known kKnown[] = {
-    {.name = "mpi",
-     .to_build = "apt-get install libopenmpi-dev openmpi-bin, then build again",
-     .to_open = "apt-get install openmpi-bin"},
+constexpr Known kOpenMpi = {
+    .name = "mpi",
+    .file = "openmpi",
+    .to_build = "apt-get install libopenmpi-dev openmpi-bin, then build again",
+    .to_open = "apt-get install openmpi-bin"};
+constexpr Known kMpich = {.name = "mpi",
+                          .file = "mpich",
+                          .to_build = "apt-get install libmpich-dev mpich, then build again",
+                          .to_open = "apt-get install mpich"};
+constexpr Known kOthers[] = {
     {.name = "ofi",
+     .file = "ofi",
      .to_build = "apt-get install libfabric-dev, then build again",
      .to_open = "apt-get install libfabric1"},
     {.name = "nccl",
+     .file = "nccl",
      .to_build = "install the CUDA toolkit (12 or newer) and NCCL, then build again",
      .to_open = "install libcudart and libnccl of the CUDA version that this was built with"},
 };
@@ -72,7 +82,7 @@ void Open(const Known& known, Modules::Entry& entry) {
 
 Modules::Entry Find(const Known& known, const ModuleSearch& search) {
   Modules::Entry entry = {.name = known.name};
-  const std::string file = std::string("libassay-") + known.name + ".so";
+  const std::string file = std::string("libassay-") + known.file + ".so";
   const auto is_in = [&](const std::string& folder) {
     std::error_code ignored;
     // By its real path, so that what is checked is what is opened.
@@ -104,7 +114,48 @@ Modules::Entry Find(const Known& known, const ModuleSearch& search) {
   return entry;
 }
 
+// Set by Open MPI's mpirun and by Slurm's PMIx, which Open MPI speaks; then by hydra and by Slurm's
+// PMI-2, which MPICH speaks.
+std::string FamilyAtHand() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK"}) {
+    if (std::getenv(name) != nullptr) return kOpenMpi.file;
+  }
+  for (const char* name : {"PMI_RANK", "PMI_SIZE"}) {
+    if (std::getenv(name) != nullptr) return kMpich.file;
+  }
+  const std::optional<Mpirun> mpirun = FindMpirun();
+  return mpirun ? mpirun->family : kOpenMpi.file;
+}
+
+// Of a build that has a module for one MPI alone, that one whatever the launcher is: some speak to
+// both, and where it doesn't the ranks notice that they are too few.
+Modules::Entry FindMpi(const ModuleSearch& search) {
+  const bool is_mpich = FamilyAtHand() == kMpich.file;
+  const Modules::Entry fitting = Find(is_mpich ? kMpich : kOpenMpi, search);
+  if (!fitting.path.empty()) return fitting;
+  const Modules::Entry other = Find(is_mpich ? kOpenMpi : kMpich, search);
+  return other.module == nullptr ? fitting : other;
+}
+
 }  // namespace
+
+std::optional<Mpirun> FindMpirun() {
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::string file = folder + "/mpirun";
+    if (folder.empty() || folder[0] != '/' || access(file.c_str(), X_OK) != 0) continue;
+    // By its real name, or as Intel's script, whose name tells nothing, by what lies beside it.
+    std::error_code ignored;
+    const fs::path real = fs::canonical(file, ignored);
+    const std::string name = real.filename().string();
+    const bool is_hydra =
+        name.find("hydra") != std::string::npos || name.find("mpich") != std::string::npos ||
+        (name == "mpirun" && fs::exists(real.parent_path() / "mpiexec.hydra", ignored));
+    return Mpirun{.path = file, .family = is_hydra ? kMpich.file : kOpenMpi.file};
+  }
+  return std::nullopt;
+}
 
 const char* BuildId() { return ASSAY_BUILD_ID; }
 
@@ -121,7 +172,8 @@ ModuleSearch ModuleSearch::Usual() {
 
 Modules Modules::Load(const ModuleSearch& search) {
   Modules modules;
-  for (const Known& known : kKnown) modules.entries_.push_back(assay::Find(known, search));
+  modules.entries_.push_back(FindMpi(search));
+  for (const Known& known : kOthers) modules.entries_.push_back(assay::Find(known, search));
   return modules;
 }
 

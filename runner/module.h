@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,13 +19,22 @@ class Library;  // collectives/library.h
 // to.
 struct Module {
   const char* build_id = nullptr;  // must equal this binary's; another one is a skip
-  const char* name = nullptr;      // "mpi"
+  const char* name = nullptr;      // of its file, libassay-NAME.so
   std::vector<std::unique_ptr<Backend>> (*backends)() = nullptr;   // null: none
   std::vector<std::unique_ptr<Library>> (*libraries)() = nullptr;  // null: none
   // Joins the processes that a launcher started; null where the module has no such thing.
   std::unique_ptr<Ranks> (*ranks)() = nullptr;
-  std::string (*version)() = nullptr;  // of the vendor's library: "Open MPI 4.1.4"
+  std::string (*version)() = nullptr;  // of the vendor's library: "Open MPI v4.1.4"
 };
+
+// What starts the ranks of an MPI. A build has a module for each of the two families of MPI that it
+// found: "openmpi", and "mpich" with its descendants (Intel MPI, MVAPICH), which hydra starts.
+struct Mpirun {
+  std::string path = {};
+  std::string family = {};  // which is the fitting module's name
+};
+// The first mpirun in PATH.
+std::optional<Mpirun> FindMpirun();
 
 // The build id that modules must carry.
 const char* BuildId();
@@ -45,14 +55,16 @@ struct ModuleSearch {
 class Modules {
  public:
   struct Entry {
-    std::string name = {};
+    std::string name = {};           // "mpi", whichever of its two modules it is
     const Module* module = nullptr;  // null: not loaded, for this reason
     std::string path = {};
     std::string reason = {};
     std::string remedy = {};
   };
   // Opens the known modules, RTLD_NOW | RTLD_LOCAL, and never closes them. Never throws for an
-  // absent or unfit module: that is an Entry with its reason.
+  // absent or unfit module: that is an Entry with its reason. Of the modules for MPI one is opened:
+  // that of the launcher which started this process, as its variables tell, else of the mpirun in
+  // PATH; where that one was not built, the other.
   static Modules Load(const ModuleSearch& search = ModuleSearch::Usual());
 
   const std::vector<Entry>& Entries() const { return entries_; }

@@ -72,7 +72,7 @@ gemm() {
 
 # Against MPI's own all-reduce, the rounds of one run in turn, and against the memory they share.
 collectives() {
-  build assay assay-mpi
+  build assay
   local folder first=() how="ordinary priority"
   local options=(--rounds 15 --max-seconds 2 --no-metadata --quiet)
   if chrt -f 1 true 2>/dev/null; then first=(chrt -f 1) how="real-time priority"; fi

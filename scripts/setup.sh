@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing: those to build and run assay, and with "check" those
-# of scripts/check.sh and scripts/fuzz.sh too. Says what it installs; does nothing when all is there.
+# Installs the Debian packages that are missing: those to build and run assay, with "test" those that
+# its tests need too, with "check" those of scripts/check.sh and scripts/fuzz.sh. Says what it
+# installs; does nothing when all is there.
 set -euo pipefail
 
 packages=(
@@ -10,9 +11,10 @@ packages=(
   ocl-icd-opencl-dev openmpi-bin  # OpenCL: what Debian 12's oneDNN asks CMake for
   python3 python3-jsonschema
 )
-if [[ "${1:-}" == check ]]; then
-  packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev libomp-19-dev)
-fi
+case "${1:-}" in
+  test) packages+=(libmpich-dev mpich) ;;  # beside Open MPI, whose mpirun stays the usual one
+  check) packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev libomp-19-dev) ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do

@@ -5,7 +5,7 @@
 namespace {
 std::string Version() { return "fake"; }
 constexpr assay::Module kModule = {.build_id = BUILD_ID,
-                                   .name = "mpi",
+                                   .name = "fake",
                                    .backends = nullptr,
                                    .libraries = nullptr,
                                    .ranks = nullptr,

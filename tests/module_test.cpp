@@ -24,14 +24,30 @@ class ModuleFolder : public testing::Test {
     ASSERT_NE(mkdtemp(name.data()), nullptr);
     folder_ = name;
   }
-  void TearDown() override { fs::remove_all(folder_); }
+  void TearDown() override {
+    setenv("PATH", path_.c_str(), 1);
+    fs::remove_all(folder_);
+  }
 
   // FAKE_MODULES holds fit.so, of this build, and unfit.so, of another.
-  void Lay(const std::string& fake) const {
-    fs::copy_file(fs::path(FAKE_MODULES) / fake, File(), fs::copy_options::overwrite_existing);
-    chmod(File().c_str(), 0755);
+  void Lay(const std::string& fake, const std::string& mpi = "openmpi") const {
+    fs::copy_file(fs::path(FAKE_MODULES) / fake, File(mpi), fs::copy_options::overwrite_existing);
+    chmod(File(mpi).c_str(), 0755);
   }
-  std::string File() const { return folder_ + "/libassay-mpi.so"; }
+  std::string File(const std::string& mpi = "openmpi") const {
+    return folder_ + "/libassay-" + mpi + ".so";
+  }
+  // The mpirun that is found first, by its real name.
+  void LayMpirun(const std::string& name) const {
+    const fs::path real = fs::path(folder_) / name;
+    std::ofstream(real) << "#!/bin/sh\n";
+    chmod(real.c_str(), 0755);
+    if (name != "mpirun") {
+      fs::remove(folder_ + "/mpirun");
+      fs::create_symlink(real, folder_ + "/mpirun");
+    }
+    setenv("PATH", (folder_ + ":" + path_).c_str(), 1);
+  }
   static Modules::Entry Mpi(const ModuleSearch& search) {
     const Modules modules = Modules::Load(search);
     for (const Modules::Entry& entry : modules.Entries()) {
@@ -40,6 +56,7 @@ class ModuleFolder : public testing::Test {
     return {};
   }
 
+  const std::string path_ = std::getenv("PATH");
   std::string folder_;
 };
 
@@ -61,17 +78,65 @@ TEST_F(ModuleFolder, AModuleOfAnotherBuildIsAReasonNotACrash) {
 }
 
 TEST_F(ModuleFolder, AnAbsentModuleSaysHowToGetIt) {
+  LayMpirun("mpirun.openmpi");
   const Modules::Entry entry = Mpi({.folders = {folder_}});
   EXPECT_EQ(entry.module, nullptr);
-  EXPECT_THAT(entry.reason, HasSubstr("there is no libassay-mpi.so"));
+  EXPECT_THAT(entry.reason, HasSubstr("there is no libassay-openmpi.so"));
   EXPECT_THAT(entry.remedy, HasSubstr("libopenmpi-dev"));
+}
+
+TEST_F(ModuleFolder, TheLaunchersVariablesTellWhichMpiIsOpened) {
+  Lay("fit.so", "openmpi");
+  Lay("fit.so", "mpich");
+  const std::vector<std::pair<const char*, const char*>> told = {
+      {"OMPI_COMM_WORLD_SIZE", "openmpi"},
+      {"PMIX_RANK", "openmpi"},
+      {"PMI_RANK", "mpich"},
+      {"PMI_SIZE", "mpich"}};
+  for (const auto& [variable, mpi] : told) {
+    // Whatever there is in PATH.
+    LayMpirun(mpi == std::string("mpich") ? "mpirun.openmpi" : "mpiexec.hydra");
+    setenv(variable, "2", 1);
+    const std::string path = Mpi({.folders = {folder_}}).path;
+    unsetenv(variable);
+    EXPECT_EQ(path, fs::canonical(File(mpi)).string()) << variable;
+  }
+}
+
+TEST_F(ModuleFolder, WithoutALauncherTheMpirunInThePathTellsWhichMpiIsOpened) {
+  Lay("fit.so", "openmpi");
+  Lay("fit.so", "mpich");
+  for (const char* name : {"orterun", "mpirun.openmpi", "mpirun"}) {
+    LayMpirun(name);
+    EXPECT_EQ(FindMpirun()->path, folder_ + "/mpirun");
+    EXPECT_EQ(Mpi({.folders = {folder_}}).path, fs::canonical(File("openmpi")).string()) << name;
+  }
+  fs::remove(folder_ + "/mpirun");
+  // A script named mpirun beside hydra, as Intel MPI's, too.
+  for (const char* name : {"mpiexec.hydra", "mpirun.mpich", "mpirun"}) {
+    LayMpirun(name);
+    EXPECT_EQ(Mpi({.folders = {folder_}}).path, fs::canonical(File("mpich")).string()) << name;
+    fs::remove(folder_ + "/mpirun");
+  }
+}
+
+TEST_F(ModuleFolder, ABuildWithOneMpiTriesThatUnderAnyLauncher) {
+  LayMpirun("mpirun.openmpi");
+  Lay("fit.so", "mpich");
+  EXPECT_EQ(Mpi({.folders = {folder_}}).path, fs::canonical(File("mpich")).string());
+}
+
+TEST_F(ModuleFolder, OfTwoMpisThatCantBeOpenedTheReasonIsThatOfTheFittingOne) {
+  LayMpirun("mpirun.openmpi");
+  Lay("unfit.so", "mpich");
+  EXPECT_THAT(Mpi({.folders = {folder_}}).reason, HasSubstr("there is no libassay-openmpi.so"));
 }
 
 TEST_F(ModuleFolder, AFileThatIsNoLibraryIsAReason) {
   std::ofstream(File()) << "not a library";
   const Modules::Entry entry = Mpi({.folders = {folder_}});
   EXPECT_EQ(entry.module, nullptr);
-  EXPECT_THAT(entry.reason, HasSubstr("libassay-mpi.so"));
+  EXPECT_THAT(entry.reason, HasSubstr("libassay-openmpi.so"));
   EXPECT_NE(entry.remedy, "");
 }
 
@@ -103,7 +168,8 @@ TEST_F(ModuleFolder, AChosenFolderThatOthersMayWriteIsRefused) {
 TEST_F(ModuleFolder, AModuleInAChosenFolderThatOthersMayWriteIsRefused) {
   Lay("fit.so");
   chmod(File().c_str(), 0666);
-  EXPECT_THAT(Mpi({.chosen = folder_}).reason, HasSubstr("libassay-mpi.so is writable by others"));
+  EXPECT_THAT(Mpi({.chosen = folder_}).reason,
+              HasSubstr("libassay-openmpi.so is writable by others"));
 }
 
 TEST_F(ModuleFolder, AChosenFolderOfAnotherUserIsRefused) {

@@ -1,4 +1,5 @@
-// The real thing: Open MPI's mpirun, its library through the mpi module, and real processes.
+// The real thing: the mpirun of Open MPI and of MPICH, each with its library through its module,
+// and real processes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -12,7 +13,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -42,15 +43,47 @@ long Ticks(pid_t pid) {
   return user + system;
 }
 
-class Mpi : public testing::Test {
+constexpr const char* kAsRoot =
+    "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PRTE_ALLOW_RUN_AS_ROOT=1 "
+    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1 ";
+
+// With the mpirun of one family first in PATH, as Debian's alternatives would put it there.
+class Mpi : public testing::TestWithParam<std::string> {
  public:
-  void SetUp() override {
-    if (modules_.Find("mpi") == nullptr) {
-      GTEST_SKIP() << modules_.Entries().at(0).reason << ": " << modules_.Entries().at(0).remedy;
+  void SetUp() override { UseMpirunOf(GetParam()); }
+  void TearDown() override {
+    setenv("PATH", path_.c_str(), 1);
+    fs::remove_all(folder_);
+  }
+
+  void UseMpirunOf(const std::string& family) {
+    fs::create_directory(folder_);
+    // hydra wants its proxy beside it.
+    for (const char* name : {"mpirun", "hydra_pmi_proxy"}) {
+      std::istringstream folders(path_);
+      for (std::string from; std::getline(folders, from, ':');) {
+        const std::string suffix = name == std::string("mpirun") ? "." + family : "";
+        if (!fs::exists(from + "/" + name + suffix)) continue;
+        fs::create_symlink(from + "/" + name + suffix, folder_ + "/" + name);
+        break;
+      }
     }
-    if (!FindProgram("mpirun")) GTEST_SKIP() << "no mpirun in PATH: apt-get install openmpi-bin";
+    setenv("PATH", (folder_ + ":" + path_).c_str(), 1);
+    const std::optional<Mpirun> mpirun = FindMpirun();
+    if (!mpirun || mpirun->family != family) GTEST_SKIP() << "there is no mpirun." << family;
+    modules_ = Modules::Load({.folders = {MODULE_FOLDER}});
+    const Module* module = modules_.Find("mpi");
+    if (module == nullptr || module->name != family) {
+      GTEST_SKIP() << "this build has no module for " << family;
+    }
     setup_.modules = &modules_;
     setup_.self = kProgram;
+  }
+
+  // What starts that many ranks, be the cores as few as they may.
+  static std::string MpirunOf(int ranks) {
+    return std::string(kAsRoot) + (GetParam() == "openmpi" ? "mpirun --oversubscribe" : "mpirun") +
+           " -np " + std::to_string(ranks) + " ";
   }
 
   static Case CaseWith(const Probe& probe, const Params& values) {
@@ -65,11 +98,20 @@ class Mpi : public testing::Test {
   }
 
  protected:
-  Modules modules_ = Modules::Load({.folders = {MODULE_FOLDER}});
+  const std::string path_ = getenv("PATH");
+  const std::string folder_ = testing::TempDir() + "assay-mpirun-" + std::to_string(getpid());
+  Modules modules_ = {};
   assay::Setup setup_ = {};
 };
+INSTANTIATE_TEST_SUITE_P(Each, Mpi, testing::Values("openmpi", "mpich"),
+                         [](const auto& one) { return one.param; });
 
-TEST_F(Mpi, SumsExactlyInEveryTypePlacementAndSize) {
+// What concerns how ranks are started and not which MPI they speak is tried once.
+class OpenMpi : public Mpi {};
+INSTANTIATE_TEST_SUITE_P(Once, OpenMpi, testing::Values("openmpi"),
+                         [](const auto& one) { return one.param; });
+
+TEST_P(Mpi, SumsExactlyInEveryTypePlacementAndSize) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   for (const char* dtype : {"f32", "f64", "i32"}) {
     for (const char* placement : {"out_of_place", "in_place"}) {
@@ -114,7 +156,7 @@ void ExpectExact(const std::vector<Probe>& probes) {
   }
 }
 
-TEST_F(Mpi, OurAlgorithmsOverItsMessagesAreExact) {
+TEST_P(Mpi, OurAlgorithmsOverItsMessagesAreExact) {
   setup_.backends = {"native-mpi"};
   const std::vector<Probe> probes = collectives::Probes(setup_);
   ExpectExact(probes);
@@ -124,7 +166,7 @@ TEST_F(Mpi, OurAlgorithmsOverItsMessagesAreExact) {
   EXPECT_EQ(facts.at("sent_bytes_by_rank_0"), Fact(std::int64_t{64} << 20));
 }
 
-TEST_F(Mpi, EachNamedAlgorithmRunsAndAnUnknownOneSaysWhichThereAre) {
+TEST_P(Mpi, EachNamedAlgorithmRunsAndAnUnknownOneSaysWhichThereAre) {
   setup_.backends = {"native-mpi"};
   const std::vector<Probe> probes = collectives::Probes(setup_);
   for (const char* algorithm : {"ring", "recursive_doubling", "rabenseifner"}) {
@@ -138,16 +180,18 @@ TEST_F(Mpi, EachNamedAlgorithmRunsAndAnUnknownOneSaysWhichThereAre) {
   EXPECT_THAT(std::get<Skipped>(prepared).remedy, HasSubstr("rabenseifner"));
 }
 
-TEST_F(Mpi, SaysWhichLibraryAndProcessorsItRanOn) {
+TEST_P(Mpi, SaysWhichLibraryAndProcessorsItRanOn) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   const Facts facts = Ready(CaseWith(probes[0], {}))->Describe();
-  EXPECT_THAT(std::get<std::string>(facts.at("mpi")), HasSubstr("MPI"));
+  EXPECT_THAT(
+      std::get<std::string>(facts.at("mpi")),
+      testing::MatchesRegex(GetParam() == "openmpi" ? "Open MPI v[0-9.]+" : "MPICH [0-9.]+"));
   EXPECT_THAT(std::get<std::string>(facts.at("processors_by_rank")), HasSubstr(" | "));
   EXPECT_TRUE(std::holds_alternative<bool>(facts.at("oversubscribed")));
   EXPECT_EQ(collectives::Software(setup_).at("mpi"), std::get<std::string>(facts.at("mpi")));
 }
 
-TEST_F(Mpi, OurAlgorithmsOverLibfabricAreExact) {
+TEST_P(OpenMpi, OurAlgorithmsOverLibfabricAreExact) {
   if (modules_.Find("ofi") == nullptr) GTEST_SKIP() << "this build has no module ofi";
   setup_.backends = {"ofi"};
   for (const char* provider : {"shm", "tcp"}) {
@@ -160,7 +204,7 @@ TEST_F(Mpi, OurAlgorithmsOverLibfabricAreExact) {
   unsetenv("FI_PROVIDER");
 }
 
-TEST_F(Mpi, MoreRanksThanCoresStillSum) {
+TEST_P(Mpi, MoreRanksThanCoresStillSum) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   const auto ranks = std::int64_t{std::thread::hardware_concurrency()} + 1;
   const auto workload = Ready(CaseWith(probes[0], {{"ranks", ranks}, {"bytes", std::int64_t{64}}}));
@@ -169,7 +213,7 @@ TEST_F(Mpi, MoreRanksThanCoresStillSum) {
   EXPECT_EQ(workload->Describe().at("oversubscribed"), Fact(true));
 }
 
-TEST_F(Mpi, OneLaunchServesAllCasesAndEndsWithTheProbe) {
+TEST_P(Mpi, OneLaunchServesAllCasesAndEndsWithTheProbe) {
   {
     const std::vector<Probe> probes = collectives::Probes(setup_);
     Ready(CaseWith(probes[0], {{"dtype", "f32"}}))->Run(1);
@@ -182,7 +226,7 @@ TEST_F(Mpi, OneLaunchServesAllCasesAndEndsWithTheProbe) {
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "a child was not waited for";
 }
 
-TEST_F(Mpi, RanksThatWaitLeaveTheirCoresToOthers) {
+TEST_P(Mpi, RanksThatWaitLeaveTheirCoresToOthers) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   const auto workload = Ready(CaseWith(probes[0], {}));
   workload->Run(1);
@@ -195,7 +239,7 @@ TEST_F(Mpi, RanksThatWaitLeaveTheirCoresToOthers) {
   EXPECT_LT(static_cast<double>(after - before) / static_cast<double>(sysconf(_SC_CLK_TCK)), 0.1);
 }
 
-TEST_F(Mpi, ARankThatDiesIsOneSentenceAndTheNextCaseLaunchesAgain) {
+TEST_P(Mpi, ARankThatDiesIsOneSentenceAndTheNextCaseLaunchesAgain) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   const Case one = CaseWith(probes[0], {});
   const auto workload = Ready(one);
@@ -215,7 +259,7 @@ TEST_F(Mpi, ARankThatDiesIsOneSentenceAndTheNextCaseLaunchesAgain) {
   EXPECT_EQ(Ready(one)->Run(1).per_unit.size(), 2u);
 }
 
-TEST_F(Mpi, ALauncherThatIsKilledTakesBusyRanksAlong) {
+TEST_P(Mpi, ALauncherThatIsKilledTakesBusyRanksAlong) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   const auto workload = Ready(CaseWith(probes[0], {}));
   const std::vector<pid_t> workers = Workers();
@@ -236,7 +280,7 @@ TEST_F(Mpi, ALauncherThatIsKilledTakesBusyRanksAlong) {
   EXPECT_TRUE(Workers().empty());
 }
 
-TEST_F(Mpi, KilledWhileMeasuringItLeavesNoRankBehind) {
+TEST_P(Mpi, KilledWhileMeasuringItLeavesNoRankBehind) {
   const pid_t measuring = fork();
   if (measuring == 0) {
     const std::vector<Probe> probes = collectives::Probes(setup_);
@@ -256,17 +300,33 @@ TEST_F(Mpi, KilledWhileMeasuringItLeavesNoRankBehind) {
   EXPECT_TRUE(Workers().empty());
 }
 
-TEST_F(Mpi, WithoutMpirunSaysHowToGetIt) {
-  const std::string path = getenv("PATH");
+TEST_P(OpenMpi, WithoutMpirunSaysHowToGetIt) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   setenv("PATH", "/nonexistent", 1);
   const Prepared prepared = CaseWith(probes[0], {}).prepare(1);
-  setenv("PATH", path.c_str(), 1);
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
-  EXPECT_EQ(std::get<Skipped>(prepared).remedy, "apt-get install openmpi-bin");
+  EXPECT_EQ(std::get<Skipped>(prepared).remedy, "apt-get install openmpi-bin, or mpich");
 }
 
-TEST_F(Mpi, UnderALauncherNeverLaunches) {
+TEST_P(Mpi, WithTheMpirunOfAnotherMpiIsSkipped) {
+  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const fs::path another = fs::path(folder_) / "another";
+  fs::create_directory(another);
+  std::ofstream(another / "mpirun") << "#!/bin/sh\n";
+  chmod((another / "mpirun").c_str(), 0755);
+  if (GetParam() == "openmpi") std::ofstream(another / "mpiexec.hydra") << "";
+  setenv("PATH", another.c_str(), 1);
+  const Prepared prepared = CaseWith(probes[0], {}).prepare(1);
+  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
+  const auto& [reason, remedy] = std::get<Skipped>(prepared);
+  EXPECT_EQ(reason, another.string() + "/mpirun is of the family of " +
+                        (GetParam() == "openmpi" ? "mpich" : "openmpi") +
+                        ", and this build of assay is for " + modules_.Find("mpi")->version() +
+                        " alone");
+  EXPECT_THAT(remedy, HasSubstr("-dev and build again"));
+}
+
+TEST_P(OpenMpi, UnderALauncherNeverLaunches) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_ID"}) {
     setenv(name, "1", 1);
@@ -278,13 +338,13 @@ TEST_F(Mpi, UnderALauncherNeverLaunches) {
   EXPECT_TRUE(Workers().empty());
 }
 
-TEST_F(Mpi, SeveralNodesNeedALauncherOfTheirOwn) {
+TEST_P(OpenMpi, SeveralNodesNeedALauncherOfTheirOwn) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   const Prepared prepared = CaseWith(probes[0], {{"nodes", std::int64_t{2}}}).prepare(1);
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
 }
 
-TEST_F(Mpi, BuffersThatDontFitAreRefusedBeforeAnythingIsLaunched) {
+TEST_P(OpenMpi, BuffersThatDontFitAreRefusedBeforeAnythingIsLaunched) {
   const std::vector<Probe> probes = collectives::Probes(setup_);
   const Prepared prepared =
       CaseWith(probes[0], {{"bytes", std::int64_t{1} << 40}, {"ranks", std::int64_t{64}}})
@@ -303,14 +363,10 @@ std::string OutputOf(const std::string& command, int* status) {
   return output;
 }
 
-constexpr const char* kAsRoot =
-    "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PRTE_ALLOW_RUN_AS_ROOT=1 "
-    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1 ";
-
-TEST_F(Mpi, UnderMpirunRankZeroMeasuresOnAllRanks) {
+TEST_P(Mpi, UnderMpirunRankZeroMeasuresOnAllRanks) {
   int status = 0;
   EXPECT_EQ(
-      OutputOf(kAsRoot + ("mpirun --oversubscribe -np 3 " + kProgram), &status),
+      OutputOf(MpirunOf(3) + kProgram, &status),
       "all_reduce mpi: units 3 checked 786432 wrong 0\n"
       "all_reduce native: units 3 checked 786432 wrong 0\n"
       "all_gather mpi: units 3 checked 786420 wrong 0\n"
@@ -340,10 +396,10 @@ TEST_F(Mpi, UnderMpirunRankZeroMeasuresOnAllRanks) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(Mpi, GroupsOfRanksEachDoTheirOwn) {
+TEST_P(Mpi, GroupsOfRanksEachDoTheirOwn) {
   int status = 0;
   // 100,000 bytes are 25,000 elements on each of two ranks, and twice as many come to one root.
-  EXPECT_EQ(OutputOf(kAsRoot + ("mpirun --oversubscribe -np 4 " + kProgram + " --groups"), &status),
+  EXPECT_EQ(OutputOf(MpirunOf(4) + kProgram + " --groups", &status),
             "mpi group 0 units 2 checked 50000 wrong 0\n"
             "mpi group 1 units 2 checked 50000 wrong 0\n"
             "native-mpi group 0 units 2 checked 50000 wrong 0\n"
@@ -351,21 +407,24 @@ TEST_F(Mpi, GroupsOfRanksEachDoTheirOwn) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(Mpi, WithoutALauncherTheProgramIsItsOwnWorker) {
+TEST_P(Mpi, WithoutALauncherTheProgramIsItsOwnWorker) {
   int status = 0;
   EXPECT_THAT(OutputOf(kProgram, &status), HasSubstr("units 2 checked 524288 wrong 0\n"));
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(Mpi, RanksThatCantFindEachOtherRefuseToRun) {
-  // As started by the launcher of an MPI that isn't the module's.
+TEST_P(Mpi, RanksThatCantFindEachOtherRefuseToRun) {
+  // As started by a launcher that the module's MPI doesn't understand.
   int status = 0;
-  EXPECT_THAT(OutputOf(kAsRoot + ("PMI_SIZE=4 " + kProgram + " 2>&1"), &status),
-              HasSubstr("the launcher started 4 processes, but Open MPI"));
+  const std::string launcher = GetParam() == "openmpi" ? "OMPI_COMM_WORLD_SIZE=4 "
+                                                       : "SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=4 ";
+  EXPECT_THAT(OutputOf(kAsRoot + (launcher + kProgram + " 2>&1"), &status),
+              HasSubstr("the launcher started 4 processes, but " + modules_.Find("mpi")->version() +
+                        " sees 1"));
   EXPECT_EQ(status, 2);
 }
 
-TEST_F(Mpi, AnInstalledProgramFindsItsModule) {
+TEST_P(OpenMpi, AnInstalledProgramFindsItsModule) {
   const std::string prefix = testing::TempDir() + "assay-installed-" + std::to_string(getpid());
   int status = 0;
   const std::string log = OutputOf(
@@ -373,7 +432,8 @@ TEST_F(Mpi, AnInstalledProgramFindsItsModule) {
       &status);
   ASSERT_EQ(status, 0) << log;
   fs::copy_file(kProgram, prefix + "/bin/ranks_program");
-  const std::string output = OutputOf("PMI_SIZE=4 " + prefix + "/bin/ranks_program 2>&1", &status);
+  const std::string output =
+      OutputOf("OMPI_COMM_WORLD_SIZE=4 " + prefix + "/bin/ranks_program 2>&1", &status);
   fs::remove_all(prefix);
   // It got as far as asking the module's library.
   EXPECT_THAT(output, HasSubstr("4 processes, but Open MPI"));
