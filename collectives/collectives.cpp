@@ -177,7 +177,7 @@ class Jobs {
     if (setup.hung) {
       watch.expired = [hung = setup.hung](const std::string& diagnosis) { hung(diagnosis, true); };
     }
-    own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks), watch);
+    own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks), watch, setup.this_node);
     nodes_ = NodesOf(*own_);
   }
 
@@ -195,6 +195,18 @@ class Jobs {
       units.push_back({.rank = rank, .node = at < nodes_.size() ? nodes_[at] : 0, .device = 0});
     }
     return units;
+  }
+
+  Held AskWhatIsHeld() {
+    if (!own_) return {.nodes = {setup_.this_node()}, .ranks = {{}}};
+    Held held = {.nodes = DescribedBy(*own_)};
+    for (const Whereabouts& one : assay::WhereaboutsOf(*own_)) {
+      const int rank = static_cast<int>(held.ranks.size());
+      held.ranks.push_back({.rank = rank, .node = one.node, .numa = one.numa});
+      // Nodes are numbered by their lowest rank.
+      if (one.node == static_cast<int>(held.hosts.size())) held.hosts.push_back(one.host);
+    }
+    return held;
   }
 
   // What no case of this library can do without.
@@ -426,6 +438,8 @@ Door Open(const Setup& setup) {
        .unfold = [jobs, setup](const Params& params) { return FabricCases(jobs, setup, params); },
        .missing = [jobs] { return jobs->Missing("ofi"); }});
   return {.probes = std::move(probes),
+          .nodes = jobs->NodeCount(),
+          .held = [jobs] { return jobs->AskWhatIsHeld(); },
           .whereabouts = [jobs](int ranks) { return jobs->WhereaboutsOf(ranks); }};
 }
 
@@ -470,9 +484,11 @@ JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap) {
   return ranks;
 }
 
-void Follow(Ranks& ranks, const Modules& modules, Seconds watchdog) {
+void Follow(const Setup& setup) {
+  Ranks& ranks = *setup.ranks;
   try {
-    Worker worker(ranks, Libraries(modules, ranks), {.limit = watchdog});
+    Worker worker(ranks, Libraries(*setup.modules, ranks), {.limit = setup.watchdog},
+                  setup.this_node);
     assay::Follow(ranks, worker);
   } catch (const std::exception& error) {
     Abandon(error);
@@ -499,7 +515,7 @@ int WorkerMain() {
       Worker worker(*ranks, Libraries(modules, *ranks), watch);
       Serve(STDIN_FILENO, answers, *ranks, worker);
     } else {
-      Follow(*ranks, modules, watch.limit);
+      Follow({.modules = &modules, .ranks = ranks.get(), .watchdog = watch.limit});
     }
   } catch (const std::exception& error) {
     Abandon(error);

@@ -19,12 +19,24 @@ struct Whereabouts {
   int node = 0;
   std::int64_t pid = 0;
   int processor = 0;      // that it ran on when asked
+  int numa = -1;          // the NUMA node of all its processors; -1: not of one
   std::string host = {};  // the node's name, for the terminal alone
+};
+
+// What a run holds.
+struct Held {
+  std::vector<Node> nodes = {};  // each as it describes itself by its own Setup::this_node
+  std::vector<RankPlace> ranks = {};
+  std::vector<std::string> hosts = {};  // the nodes' names, which stay out of the file
 };
 
 // What is measured, and by whom.
 struct Door {
   std::vector<Probe> probes = {};
+  int nodes = 1;  // of the ranks that a launcher started
+  // Asks all of these nodes at once; without a launcher this one alone. Throws Error where one
+  // can't tell.
+  std::function<Held()> held = {};
   // Of the ranks that run cases with that many ranks, which are launched if none are there yet.
   // Throws Error where none can be.
   std::function<std::vector<Whereabouts>(int ranks)> whereabouts = {};
@@ -54,8 +66,9 @@ using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;
 JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {});
 
 // What every rank but 0 does, in place of the program: its part of the collectives that rank 0 asks
-// for, waiting politely in between, until rank 0 lets go of its ranks.
-void Follow(Ranks& ranks, const Modules& modules, Seconds watchdog = Seconds(60));
+// for, waiting politely in between, until rank 0 lets go of its ranks. Of `setup` it needs modules,
+// ranks, watchdog and this_node.
+void Follow(const Setup& setup);
 
 // The whole of `assay --worker`, which only assay itself starts. Returns the exit status.
 int WorkerMain();

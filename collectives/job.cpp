@@ -10,6 +10,8 @@
 #include <exception>
 #include <filesystem>
 #include <istream>
+#include <map>
+#include <optional>
 #include <sstream>
 #include <system_error>
 #include <thread>
@@ -17,6 +19,7 @@
 #include <variant>
 
 #include "results/error.h"
+#include "results/json.h"
 
 namespace assay {
 namespace {
@@ -159,17 +162,44 @@ class JobWorkload : public Workload {
   Facts facts_;
 };
 
-// Of this process: "PID PROCESSOR HOST".
+// The NUMA node of a processor, which its folder has a link to; -1 where the system has none.
+int NumaNodeOf(int processor) {
+  std::error_code unknown;
+  const std::string folder = fmt::format("/sys/devices/system/cpu/cpu{}", processor);
+  for (const auto& entry : std::filesystem::directory_iterator(folder, unknown)) {
+    std::string name = entry.path().filename();
+    if (TakePrefix(name, "node")) return std::atoi(name.c_str());
+  }
+  return -1;
+}
+
+// The one that all processors of this process belong to; -1 where they don't.
+int NumaNode() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return -1;
+  std::optional<int> common;
+  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
+    if (!CPU_ISSET(processor, &set)) continue;
+    const int node = NumaNodeOf(processor);
+    if (common.value_or(node) != node) return -1;
+    common = node;
+  }
+  return common.value_or(-1);
+}
+
+// Of this process: "PID PROCESSOR NUMA HOST".
 std::string Whereabouts() {
   char host[256] = {};
   gethostname(host, sizeof host - 1);
-  return fmt::format("{} {} {}", getpid(), sched_getcpu(), OneField(host));
+  return fmt::format("{} {} {} {}", getpid(), sched_getcpu(), NumaNode(), OneField(host));
 }
 
 class OwnJob : public Job {
  public:
-  OwnJob(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries, const WatchOptions& watch)
-      : ranks_(ranks), worker_(ranks, std::move(libraries), watch) {}
+  OwnJob(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries, const WatchOptions& watch,
+         std::function<Node()> this_node)
+      : ranks_(ranks), worker_(ranks, std::move(libraries), watch, std::move(this_node)) {}
   std::string Ask(const std::string& command) override {
     ranks_.Broadcast(command);
     return TakeAnswer(worker_.Obey(command));
@@ -203,12 +233,21 @@ std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job) {
   for (std::string field; std::getline(fields, field, '\t');) {
     std::istringstream words(field);
     collectives::Whereabouts& one = all.emplace_back();
-    words >> one.pid >> one.processor >> std::ws;
+    words >> one.pid >> one.processor >> one.numa >> std::ws;
     std::getline(words, one.host);
   }
   if (all.size() != nodes.size()) throw Error("the ranks did not say where they are");
   for (std::size_t rank = 0; rank < all.size(); ++rank) all[rank].node = nodes[rank];
   return all;
+}
+
+std::vector<Node> DescribedBy(Job& job) {
+  std::vector<Node> nodes;
+  std::istringstream fields(job.Ask("nodes"));
+  for (std::string field; std::getline(fields, field, '\t');) {
+    nodes.push_back(NodeFromJson(field, fmt::format("what node {} says of itself", nodes.size())));
+  }
+  return nodes;
 }
 
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
@@ -222,8 +261,11 @@ Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
 }
 
 Worker::Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
-               const WatchOptions& watch)
-    : ranks_(ranks), libraries_(std::move(libraries)), watchdog_([&] {
+               const WatchOptions& watch, std::function<Node()> this_node)
+    : ranks_(ranks),
+      libraries_(std::move(libraries)),
+      this_node_(std::move(this_node)),
+      watchdog_([&] {
         WatchOptions options = watch;
         options.expired = [this, told = watch.expired](const std::string& what) {
           Expire(what, told);
@@ -250,6 +292,7 @@ std::string Worker::Do(const std::string& verb, std::istream& words) {
     }
     return answer;
   }
+  if (verb == "nodes") return Nodes();
   if (verb == "prepare") return Prepare(words);
   if (!workload_) return "error nothing is prepared that could " + verb;
   if (verb == "run") {
@@ -287,6 +330,31 @@ std::string Worker::Hello() {
   return answer;
 }
 
+// Each node's first rank describes it, all at once: services that are asked may take seconds.
+std::string Worker::Nodes() {
+  std::string own = fmt::format("{} ", ranks_.Node());
+  if (ranks_.LocalRank() == 0) {
+    try {
+      own += "ok " + NodeToJson(this_node_ ? this_node_() : Node());
+    } catch (const std::exception& error) {
+      own += "error " + OneField(error.what());
+    }
+  }
+  std::map<int, std::string> by_node;
+  for (const std::string& text : ranks_.Gather(own)) {
+    std::string says = text.substr(text.find(' ') + 1);
+    std::string& known = by_node[std::atoi(text.c_str())];
+    if (known.empty()) known = std::move(says);
+  }
+  std::string answer = "ok";
+  for (auto& [node, says] : by_node) {
+    if (says.empty()) return fmt::format("error no rank of node {} has the LOCAL_RANK 0", node);
+    if (!TakePrefix(says, "ok ")) return says;
+    answer += (node == 0 ? ' ' : '\t') + says;
+  }
+  return answer;
+}
+
 // What a rank does with 10 MB/s may still be right; what once took a second won't take ten.
 Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& command) {
   double iterations = 1;
@@ -302,6 +370,7 @@ Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& comman
       what_ = "something unknown";  // Prepare answers with what is wrong
     }
   }
+  if (verb == "nodes") return watchdog_.Watch("asking each node what it is", Seconds(30));
   const double one = iteration_s_ > 0 ? 10 * iteration_s_ : 3 * bytes_ / 1e7;
   return watchdog_.Watch(what_.empty() ? verb : verb + " of " + what_,
                          Seconds(std::max(1.0, iterations) * one));
@@ -366,8 +435,8 @@ void Follow(Ranks& ranks, Worker& worker) {
 }
 
 std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
-                           const WatchOptions& watch) {
-  return std::make_unique<OwnJob>(ranks, std::move(libraries), watch);
+                           const WatchOptions& watch, std::function<Node()> this_node) {
+  return std::make_unique<OwnJob>(ranks, std::move(libraries), watch, std::move(this_node));
 }
 
 }  // namespace assay

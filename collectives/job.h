@@ -4,7 +4,8 @@
 // rank 0 of a job that a launcher started.
 //
 //   hello                                              ok NODE_OF_RANK_0 NODE_OF_RANK_1 …
-//   who                                                ok PID PROCESSOR HOST<tab>PID … by rank
+//   who                                                ok PID PROCESSOR NUMA HOST<tab>PID … by rank
+//   nodes                                              ok NODE_0 (its JSON)<tab>NODE_1 …
 //   prepare LIBRARY SEED COLLECTIVE (by ToText)        ok | skipped REASON<tab>REMEDY
 //   run ITERATIONS                                     ok SECONDS SECONDS_OF_RANK_0 …
 //   verify                                             ok CHECKED WRONG MAX_ERROR TOLERANCE
@@ -17,6 +18,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +47,8 @@ std::string TakeAnswer(std::string answer);
 std::vector<int> NodesOf(Job& job);
 // Where each rank is.
 std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job);
+// The nodes of the ranks, each as it describes itself.
+std::vector<Node> DescribedBy(Job& job);
 
 // A Workload of which every call is a command to the job. `facts` are added to what the ranks say.
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
@@ -54,9 +58,9 @@ Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
 class Worker {
  public:
   // What is not over in time ends this rank: with its line on standard error, after `watch.expired`
-  // was called with the diagnosis, and with exit status 3.
+  // was called with the diagnosis, and with exit status 3. `this_node` describes this node.
   Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
-         const WatchOptions& watch = {});
+         const WatchOptions& watch = {}, std::function<Node()> this_node = {});
   // All ranks are given the same commands; the answer counts on rank 0. What is thrown leaves the
   // ranks out of step, and must end this one.
   std::string Obey(const std::string& command);
@@ -69,6 +73,7 @@ class Worker {
   };
 
   std::string Hello();
+  std::string Nodes();
   std::string Prepare(std::istream& words);
   std::string Do(const std::string& verb, std::istream& words);
   Watchdog::Guard Watch(const std::string& verb, const std::string& command);
@@ -76,6 +81,7 @@ class Worker {
 
   Ranks& ranks_;
   std::vector<std::unique_ptr<Library>> libraries_;
+  std::function<Node()> this_node_;
   std::unique_ptr<Workload> workload_;
   std::vector<Peer> peers_ = {};
   std::string what_ = {};   // is prepared: "all_reduce, 64 MiB"
@@ -89,6 +95,6 @@ void Follow(Ranks& ranks, Worker& worker);
 
 // The job whose rank 0 is this process.
 std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
-                           const WatchOptions& watch = {});
+                           const WatchOptions& watch = {}, std::function<Node()> this_node = {});
 
 }  // namespace assay

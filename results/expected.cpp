@@ -8,6 +8,7 @@
 #include "results/csv.h"
 #include "results/embedded.h"
 #include "results/figures.h"
+#include "results/nodes.h"
 
 ASSAY_DECLARE_EMBEDDED(expected_csv);
 
@@ -112,7 +113,9 @@ std::optional<Judged> Judge(const Run& run, const Record& record,
                             std::span<const Expected> expected,
                             std::span<const InstanceFacts> instances) {
   const std::optional<double> bus = BusBandwidth(record);
-  if (!bus || run.nodes.empty() || DeviceKind(record) != "gpu") return std::nullopt;
+  if (!bus || run.nodes.empty() || !AreOfOneType(run.nodes) || DeviceKind(record) != "gpu") {
+    return std::nullopt;
+  }
   const Identity& identity = run.nodes[0].identity;
   const auto facts = std::find_if(instances.begin(), instances.end(), [&](const auto& one) {
     return one.provider == identity.provider.value && one.instance == identity.instance.value;

@@ -530,8 +530,8 @@ class Reader {
   [[noreturn]] void Fail(const std::string& what) const {
     const std::string place = path_.empty() ? "the document" : "'" + Clean(path_) + "'";
     throw assay::Error(fmt::format(
-        "{}: {} {}; the file is damaged or wasn't written by assay, so measure again or "
-        "take a sound copy",
+        "{}: {} {}; it is damaged or wasn't written by assay, so measure again or take a sound "
+        "copy",
         source_, place, what));
   }
 
@@ -760,6 +760,15 @@ Record RecordFromJson(std::string_view text, const std::string& source) {
   Record record;
   Reader(json, "", source).Get(record, {});
   return record;
+}
+
+std::string NodeToJson(const Node& node) { return Dump(Writer::ToJson(node)); }
+
+Node NodeFromJson(std::string_view text, const std::string& source) {
+  const Input json = Parse(text, source);
+  Node node;
+  Reader(json, "", source).Get(node, {});
+  return node;
 }
 
 std::string JsonText(std::string_view text) { return Dump(Json(text)); }

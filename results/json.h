@@ -22,6 +22,10 @@ Run RunFromJson(std::string_view text, const std::string& source);
 std::string RecordToJson(const Record& record);
 Record RecordFromJson(std::string_view text, const std::string& source);
 
+// What a node says of itself to the rank that writes the file.
+std::string NodeToJson(const Node& node);
+Node NodeFromJson(std::string_view text, const std::string& source);
+
 // A text as JSON has it, quotes included.
 std::string JsonText(std::string_view text);
 

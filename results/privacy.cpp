@@ -132,26 +132,28 @@ void RedactWord(std::string& text, const std::string& word) {
   }
 }
 
-// The names of this host, long and short; none that are also plain words.
-std::vector<std::string> HostNames() {
+// The names of this host and the others, long and short; none that are also plain words.
+std::vector<std::string> HostNames(const std::vector<std::string>& others) {
   std::array<char, 256> name = {};
-  if (gethostname(name.data(), name.size() - 1) != 0) return {};
-  const std::string full = name.data();
-  std::vector<std::string> names = {full, full.substr(0, full.find('.'))};
+  std::vector<std::string> names = others;
+  if (gethostname(name.data(), name.size() - 1) == 0) names.emplace_back(name.data());
+  for (std::size_t i = names.size(); i-- > 0;) {
+    names.push_back(names[i].substr(0, names[i].find('.')));
+  }
   const std::set<std::string> plain = {"localhost", "debian", "ubuntu", "linux", "host", "node"};
   std::erase_if(names,
                 [&](const std::string& each) { return each.size() < 4 || plain.count(each) != 0; });
   return names;
 }
 
-std::string ScrubOnce(std::string text, bool keep_ids) {
+std::string ScrubOnce(std::string text, const Privacy& privacy) {
   for (const Rule& rule : Rules()) {
-    if (rule.is_host && keep_ids) continue;
+    if (rule.is_host && privacy.keep_ids) continue;
     text = std::regex_replace(text, rule.pattern, "$1" + kRedacted);
   }
   RedactIpv6(text);
-  if (!keep_ids) {
-    for (const std::string& host : HostNames()) RedactWord(text, host);
+  if (!privacy.keep_ids) {
+    for (const std::string& host : HostNames(privacy.hosts)) RedactWord(text, host);
   }
   return text;
 }
@@ -197,9 +199,9 @@ bool IsVersion(std::string_view text) {
 
 class Scrubber {
  public:
-  explicit Scrubber(bool keep_ids) : keep_ids_(keep_ids) {}
+  explicit Scrubber(const Privacy& privacy) : privacy_(privacy) {}
 
-  void operator()(std::string& text) const { text = ScrubText(text, keep_ids_); }
+  void operator()(std::string& text) const { text = ScrubText(text, privacy_); }
   void operator()(std::optional<std::string>& text) const {
     if (text) (*this)(*text);
   }
@@ -265,7 +267,7 @@ class Scrubber {
   }
 
  private:
-  bool keep_ids_;
+  const Privacy& privacy_;
 };
 
 bool WriteKey(const std::string& path, const std::string& key) {
@@ -303,13 +305,14 @@ std::string ConfigurationFolder() {
 
 }  // namespace
 
-void ApplyPrivacy(Run& run, bool keep_ids, bool keep_price) {
-  const Scrubber scrub(keep_ids);
+void ApplyPrivacy(Run& run, const Privacy& privacy) {
+  const Scrubber scrub(privacy);
   scrub(run.campaign);
   scrub(run.division);
   scrub(run.suite.name);
   ScrubCommand(run.command);
-  if (!keep_price) std::erase_if(run.offers, [](const Offer& offer) { return offer.is_private; });
+  if (!privacy.keep_price)
+    std::erase_if(run.offers, [](const Offer& offer) { return offer.is_private; });
   for (Offer& offer : run.offers) {
     if (offer.is_private) scrub(offer.source);
   }
@@ -317,7 +320,7 @@ void ApplyPrivacy(Run& run, bool keep_ids, bool keep_price) {
   for (Record& record : run.records) scrub(record);
 }
 
-void ApplyPrivacy(Record& record, bool keep_ids) { Scrubber{keep_ids}(record); }
+void ApplyPrivacy(Record& record, const Privacy& privacy) { Scrubber{privacy}(record); }
 
 std::map<std::string, std::string> AllowedEnvironment(const char* const* environment) {
   std::map<std::string, std::string> allowed;
@@ -332,11 +335,11 @@ std::map<std::string, std::string> AllowedEnvironment(const char* const* environ
   return allowed;
 }
 
-std::string ScrubText(std::string_view text, bool keep_ids) {
+std::string ScrubText(std::string_view text, const Privacy& privacy) {
   std::string scrubbed = Clean(text, kLongestText);
   // What one pass leaves may look like something else to the next; a few passes settle it.
   for (int pass = 0; pass < 4; ++pass) {
-    std::string next = Clean(ScrubOnce(scrubbed, keep_ids), kLongestText);
+    std::string next = Clean(ScrubOnce(scrubbed, privacy), kLongestText);
     if (next == scrubbed) break;
     scrubbed = std::move(next);
   }

@@ -13,10 +13,14 @@
 namespace assay {
 
 // The only way out of this machine: environment, command, offers, and every text that a device, a
-// library, a service or a user had a hand in. Doing it twice changes nothing more. `keep_ids`: host
-// names may stay; `keep_price`: typed and negotiated prices may.
-void ApplyPrivacy(Run& run, bool keep_ids, bool keep_price);
-void ApplyPrivacy(Record& record, bool keep_ids);
+// library, a service or a user had a hand in. Doing it twice changes nothing more.
+struct Privacy {
+  bool keep_ids = false;                // host names may stay
+  bool keep_price = false;              // typed and negotiated prices may
+  std::vector<std::string> hosts = {};  // names of the run's other hosts, as this one's own
+};
+void ApplyPrivacy(Run& run, const Privacy& privacy);
+void ApplyPrivacy(Record& record, const Privacy& privacy);
 
 // The variables of results/env_allowed.txt, by exact name, out of "NAME=value" strings that end
 // with a null pointer (environ). A value is redacted whole where it is over 256 characters or holds
@@ -26,8 +30,8 @@ std::map<std::string, std::string> AllowedEnvironment(const char* const* environ
 // Text for the file: control characters gone, at most 1024 bytes, and "(redacted)" in the place of
 // home folders, addresses (IP, MAC), e-mail addresses, URLs that carry a user or a query, UUIDs,
 // instance and volume ids, accounts, projects, subscriptions, serials, keys, tokens and, unless
-// `keep_ids`, this host's name.
-std::string ScrubText(std::string_view text, bool keep_ids = false);
+// they are to be kept, the names of this host and of `privacy.hosts`.
+std::string ScrubText(std::string_view text, const Privacy& privacy = {});
 
 // The parsed options without paths, URLs, prices and discounts: options that are known to hold none
 // stay, by name, and each value is looked at as one of the environment is.

@@ -10,6 +10,7 @@
 #include "results/embedded.h"
 #include "results/figures.h"
 #include "results/json.h"
+#include "results/nodes.h"
 #include "results/price.h"
 #include "results/text.h"
 
@@ -58,16 +59,25 @@ std::string Header(const std::vector<std::string>& names) {
   return row + "</tr>\n";
 }
 
-// "p5.48xlarge, us-east-1" or the file's name where the machine is not known.
+// "aws p5.48xlarge us-east-1"; empty where that isn't known.
+std::string NodeName(const Node& node) {
+  const Identity& identity = node.identity;
+  if (identity.instance.value == "unknown") return "";
+  return fmt::format("{} {} {}", identity.provider.value, identity.instance.value,
+                     identity.region.value == "unknown" ? "" : identity.region.value);
+}
+
+// "2 x aws p5.48xlarge us-east-1", or the file's name where a machine is not known.
 std::string MachineName(const ReportInput& input) {
-  if (!input.run.nodes.empty()) {
-    const Identity& identity = input.run.nodes[0].identity;
-    if (identity.instance.value != "unknown") {
-      return fmt::format("{} {} {}", identity.provider.value, identity.instance.value,
-                         identity.region.value == "unknown" ? "" : identity.region.value);
-    }
+  std::string name;
+  for (const Saying& kind :
+       Gather(input.run.nodes, [](const Node& node) { return std::vector{NodeName(node)}; })) {
+    if (kind.text.empty()) return input.name;
+    if (!name.empty()) name += " + ";
+    if (input.run.nodes.size() > 1) name += fmt::format("{} x ", kind.nodes.size());
+    name += kind.text;
   }
-  return input.name;
+  return name.empty() ? input.name : name;
 }
 
 std::string PriceText(const ReportInput& input) {
@@ -177,7 +187,7 @@ std::string MachinesSection(std::span<const ReportInput> inputs) {
         notes += fmt::format("{}{} ({})", notes.empty() ? "" : "; ", note.what, note.remedy);
       }
       section +=
-          Row({Cell(input.name), Cell(MachineName(input)),
+          Row({Cell(input.name), Cell(NodeName(node).empty() ? input.name : NodeName(node)),
                Cell(fmt::format("{}, {}", instance.how, instance.confidence)),
                Cell(fmt::format("{}, {} of {} cores", node.cpu.model, node.cpu.cores_used,
                                 node.cpu.cores_present)),

@@ -103,10 +103,15 @@ std::string BrokenReference(const Run& run) {
         return fmt::format("has records[{}] on node {} of {}", i, unit.node, run.nodes.size());
       }
     }
-    for (const Node& node : run.nodes) {
-      if (record.storage && outside(*record.storage, node.storage)) {
+    // A case without units ran on the first node.
+    std::vector<int> nodes = {0};
+    if (!record.units.empty()) nodes.clear();
+    for (const Unit& unit : record.units) nodes.push_back(unit.node);
+    for (const int node : nodes) {
+      const std::vector<Volume>& volumes = run.nodes[static_cast<std::size_t>(node)].storage;
+      if (record.storage && outside(*record.storage, volumes)) {
         return fmt::format("has records[{}] on volume {} of {}", i, *record.storage,
-                           node.storage.size());
+                           volumes.size());
       }
     }
     for (const Visit& visit : record.rounds) {

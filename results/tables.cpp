@@ -12,6 +12,7 @@
 #include "results/csv.h"
 #include "results/expected.h"
 #include "results/figures.h"
+#include "results/nodes.h"
 #include "results/price.h"
 #include "results/text.h"
 
@@ -222,7 +223,11 @@ std::string MachineText(const Side& side) {
   std::string text = Clean(node.identity.instance.value);
   const std::string region = Clean(node.identity.region.value);
   if (region != "unknown") text += "  " + region;
-  if (run.nodes.size() > 1) text = fmt::format("{} nodes of {}", run.nodes.size(), text);
+  if (run.nodes.size() > 1) {
+    text = fmt::format("{} {}nodes{} of {}", run.nodes.size(),
+                       AreOfOneType(run.nodes) ? "" : "unlike ",
+                       AreOfOneType(run.nodes) ? "" : ", the first", text);
+  }
   if (node.accelerators.empty()) {
     text += "  " + Clean(node.cpu.model);
   }

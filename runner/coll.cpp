@@ -17,6 +17,7 @@
 #include "results/figures.h"
 #include "results/json.h"
 #include "results/model.h"
+#include "results/nodes.h"
 #include "results/price.h"
 #include "results/text.h"
 #include "runner/console.h"
@@ -362,17 +363,20 @@ void Complete(NcclOptions& look, const Run& run, const Chosen& price, const coll
               const Params& params) {
   const std::int64_t ranks = IntegerOf(params, "ranks");
   look.usd_per_hour = UsdPerHour(run, price.offer);
-  look.link_gbs =
-      LinkGbs(run.nodes[0].identity,
-              static_cast<double>(ranks) / static_cast<double>(IntegerOf(params, "nodes")));
+  if (AreOfOneType(run.nodes)) {
+    look.link_gbs =
+        LinkGbs(run.nodes[0].identity,
+                static_cast<double>(ranks) / static_cast<double>(IntegerOf(params, "nodes")));
+  }
   try {
     for (const collectives::Whereabouts& one : door.whereabouts(static_cast<int>(ranks))) {
-      look.ranks.push_back({.pid = one.pid,
-                            .host = one.host,
-                            .node = one.node,
-                            .device = one.processor,
-                            .device_id = "cpu",
-                            .device_name = run.nodes[0].cpu.model});
+      look.ranks.push_back(
+          {.pid = one.pid,
+           .host = one.host,
+           .node = one.node,
+           .device = one.processor,
+           .device_id = "cpu",
+           .device_name = run.nodes.at(static_cast<std::size_t>(one.node)).cpu.model});
     }
   } catch (const Error& error) {
     look.notes.push_back(error.what());  // each row will say so too
@@ -544,19 +548,13 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
 int RunColl(const CollOptions& options) {
   const Modules modules = Modules::Load();
   const collectives::JoinedRanks ranks = collectives::JoinRanks(modules, options.run.bootstrap);
+  const Setup setup = SetupOf(options.run, modules, ranks.get());
   if (ranks->Rank() != 0) {
-    collectives::Follow(*ranks, modules, Seconds(options.run.watchdog_s));
+    collectives::Follow(setup);
     return kAllWell;
   }
   Console console(options.run.quiet || !options.program.empty());
-  const Setup setup = {.backends = options.run.backends,
-                       .modules = &modules,
-                       .ranks = ranks.get(),
-                       .watchdog = Seconds(options.run.watchdog_s),
-                       .hung = Hung,
-                       .ending = IsEnding};
   const collectives::Door door = collectives::Open(setup);
-  RefuseSeveralNodes(door.probes);
   const Probe& probe = ProbeOf(door.probes, options.operation);
   const std::map<std::string, std::string> environment = NcclTestsEnvironment();
   const CollPlan coll = PlanColl(options, probe, environment);
@@ -590,7 +588,7 @@ int RunColl(const CollOptions& options) {
       printer->Add(last);
     };
   }
-  const Measured measured = MeasureThisMachine(plan, options.run, setup, console);
+  const Measured measured = MeasureHere(plan, options.run, door, console);
   if (!coll.exact) {
     for (const Record& record : measured.run.records) printer->Add(record);
   }

@@ -51,34 +51,41 @@ std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& opti
   return command;
 }
 
+// The price of all nodes is no price of what one of them did.
+void SkipCasesOfOneNode(std::vector<Case>& cases, const collectives::Door& door) {
+  for (Case& one : cases) {
+    const bool on_all = std::any_of(door.probes.begin(), door.probes.end(),
+                                    [&](const Probe& probe) { return probe.name == one.probe; });
+    if (on_all) continue;
+    one.prepare = [nodes = door.nodes, probe = one.probe](std::uint64_t) -> Prepared {
+      return Skipped{.reason = fmt::format("it runs on one node, and this run holds {}", nodes),
+                     .remedy = fmt::format("assay run {} on each node, without a launcher", probe)};
+    };
+    one.here = nullptr;
+  }
+}
+
 int RunThisMachine(const RunOptions& options) {
   const Modules modules = Modules::Load();
   const collectives::JoinedRanks ranks = collectives::JoinRanks(modules, options.bootstrap);
   if (options.ranks > 0 && ranks->Size() > 1) {
     throw Error("--ranks starts ranks, and a launcher has started this one: leave --ranks out");
   }
+  const Setup setup = SetupOf(options, modules, ranks.get());
   if (ranks->Rank() != 0) {
-    collectives::Follow(*ranks, modules, Seconds(options.watchdog_s));
+    collectives::Follow(setup);
     return kAllWell;
   }
   Console console(options.quiet);
-  const Setup setup = {.threads = options.threads,
-                       .storage_path = options.storage_path,
-                       .backends = options.backends,
-                       .devices = options.devices,
-                       .modules = &modules,
-                       .ranks = ranks.get(),
-                       .watchdog = Seconds(options.watchdog_s),
-                       .hung = Hung,
-                       .ending = IsEnding,
-                       .launched_ranks = options.ranks > 0 ? options.ranks : 2};
-  const std::vector<Probe> probes = AllProbes(setup);
-  RefuseSeveralNodes(probes);
+  const collectives::Door door = collectives::Open(setup);
+  const std::vector<Probe> probes = AllProbes(setup, door);
   const Suite suite = LoadSuite(options.suite);
   const std::vector<Question> questions = Unfold(
       suite, probes, {.probes = options.probes, .set = options.set, .dtypes = options.dtypes});
+  std::vector<Case> cases = CasesOf(questions, probes, options);
+  if (door.nodes > 1) SkipCasesOfOneNode(cases, door);
   const Plan plan = {
-      .cases = CasesOf(questions, probes, options),
+      .cases = std::move(cases),
       .suite = suite.name,
       .engine = {.rounds = options.rounds.value_or(suite.rounds),
                  .ci = options.ci.value_or(0.01),
@@ -86,7 +93,7 @@ int RunThisMachine(const RunOptions& options) {
                  .max_case = Seconds(options.max_seconds.value_or(suite.max_case.count())),
                  .filter = options.filter},
       .command = CommandOf(options)};
-  const Measured measured = MeasureThisMachine(plan, options, setup, console);
+  const Measured measured = MeasureHere(plan, options, door, console);
   console.Result(
       options.json ? FiguresToJson(measured.run, measured.price.offer) + "\n"
                    : "\n" + RunTable(measured.run, measured.price.offer, console.Colour()) + "\n");
@@ -99,7 +106,7 @@ int List() {
   const Setup setup = {.modules = &modules};
   Console console;
   std::string text = "probes:\n";
-  for (const Probe& probe : AllProbes(setup)) {
+  for (const Probe& probe : AllProbes(setup, collectives::Open(setup))) {
     text += fmt::format("  {:<12} {}\n", probe.name, probe.summary);
     std::set<std::string> backends;
     for (const Case& which : probe.unfold(probe.defaults)) backends.insert(which.backend);

@@ -22,6 +22,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "results/nodes.h"
 #include "results/text.h"
 #include "runner/handle.h"
 #include "runner/threads.h"
@@ -418,6 +419,31 @@ std::string Joined(const std::vector<std::string>& parts, const char* separator)
   return fmt::format("{}", fmt::join(parts, separator));
 }
 
+std::string HeaderOf(const Node& node) {
+  std::vector<std::string> names;
+  for (const Finding* finding :
+       {&node.identity.provider, &node.identity.instance, &node.identity.region}) {
+    if (finding->value != "unknown") names.push_back(finding->value);
+  }
+  std::vector<std::string> parts = {names.empty() ? "unknown machine" : Joined(names, " ")};
+  for (const Accelerator& accelerator : node.accelerators) {
+    parts.push_back(fmt::format("{} x {}", accelerator.present, accelerator.name));
+  }
+  if (node.accelerators.empty()) {
+    parts.push_back(node.cpu.model + ", " + Count(node.cpu.cores_present, "core"));
+  }
+  std::vector<std::string> software;
+  const auto add = [&](const char* label, const char* key) {
+    const auto found = node.software.find(key);
+    if (found != node.software.end()) software.push_back(label + (" " + found->second));
+  };
+  add("driver", "driver");
+  add("CUDA", "cuda");
+  if (software.empty()) add("kernel", "kernel");
+  if (!software.empty()) parts.push_back(Joined(software, ", "));
+  return Clean(Joined(parts, "   "), 1024);
+}
+
 }  // namespace
 
 std::map<std::string, std::string> ProcessEnvironment() {
@@ -473,29 +499,32 @@ Node InspectMachine(const MachineOptions& options) {
   return node;
 }
 
-std::string MachineHeader(const Node& node) {
-  std::vector<std::string> names;
-  for (const Finding* finding :
-       {&node.identity.provider, &node.identity.instance, &node.identity.region}) {
-    if (finding->value != "unknown") names.push_back(finding->value);
+std::string MachineHeader(std::span<const Node> nodes) {
+  std::string text;
+  for (const Saying& kind :
+       Gather(nodes, [](const Node& node) { return std::vector{HeaderOf(node)}; })) {
+    if (!text.empty()) text += '\n';
+    if (nodes.size() > 1) text += fmt::format("{} x ", kind.nodes.size());
+    text += kind.text;
   }
-  std::vector<std::string> parts = {names.empty() ? "unknown machine" : Joined(names, " ")};
-  for (const Accelerator& accelerator : node.accelerators) {
-    parts.push_back(fmt::format("{} x {}", accelerator.present, accelerator.name));
-  }
-  if (node.accelerators.empty()) {
-    parts.push_back(node.cpu.model + ", " + Count(node.cpu.cores_present, "core"));
-  }
-  std::vector<std::string> software;
-  const auto add = [&](const char* label, const char* key) {
-    const auto found = node.software.find(key);
-    if (found != node.software.end()) software.push_back(label + (" " + found->second));
+  return text;
+}
+
+std::string NotesText(std::span<const Node> nodes) {
+  const auto says = [](const Node& node) {
+    std::vector<std::string> lines;
+    for (const Note& note : node.notes) {
+      lines.push_back(fmt::format("note: {}; fix: {}", Clean(note.what), Clean(note.remedy)));
+    }
+    return lines;
   };
-  add("driver", "driver");
-  add("CUDA", "cuda");
-  if (software.empty()) add("kernel", "kernel");
-  if (!software.empty()) parts.push_back(Joined(software, ", "));
-  return Clean(Joined(parts, "   "), 1024);
+  std::string text;
+  for (const Saying& note : Gather(nodes, says)) {
+    text += note.text;
+    if (note.nodes.size() < nodes.size()) text += fmt::format(" ({})", note.Who());
+    text += '\n';
+  }
+  return text;
 }
 
 std::string MachineText(const Node& node) {

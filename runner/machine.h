@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,8 +36,12 @@ struct MachineOptions {
 // module that can run them says more. Never throws: what can't be read stays empty.
 Node InspectMachine(const MachineOptions& options = {});
 
-// "aws p5.48xlarge us-east-1   8 x NVIDIA H100 80GB HBM3   driver 580.65, CUDA 13.0": one line.
-std::string MachineHeader(const Node& node);
+// "aws p5.48xlarge us-east-1   8 x NVIDIA H100 80GB HBM3   driver 580.65, CUDA 13.0": one line for
+// each kind of node, with how many there are ("2 x …") where there are several.
+std::string MachineHeader(std::span<const Node> nodes);
+
+// What makes the nodes noisy, a line each, with those that it holds of where that isn't all.
+std::string NotesText(std::span<const Node> nodes);
 
 // What `assay env` prints: the identity with how it was found and how sure that is, the machine,
 // and what makes it noisy.

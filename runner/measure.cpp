@@ -24,6 +24,7 @@
 #include "results/error.h"
 #include "results/figures.h"
 #include "results/hash.h"
+#include "results/nodes.h"
 #include "results/privacy.h"
 #include "results/report.h"
 #include "results/run_file.h"
@@ -116,13 +117,13 @@ Record& RecordLike(const Record& record, std::vector<Record>& records) {
 class Recorder : public Observer {
  public:
   Recorder(Journal& journal, Console& console, const Plan& plan, double estimate_s,
-           std::optional<double> usd_per_hour, const RunOptions& options, bool hold_for_storage)
+           std::optional<double> usd_per_hour, const Privacy& privacy, bool hold_for_storage)
       : journal_(journal),
         console_(console),
         plan_(plan),
         estimate_s_(estimate_s),
         usd_per_hour_(usd_per_hour),
-        options_(options),
+        privacy_(privacy),
         hold_for_storage_(hold_for_storage) {}
 
   void VisitBegins(const Case& which, int round, int done, int total) override {
@@ -158,7 +159,7 @@ class Recorder : public Observer {
     RecordLike(record, records_) = record;
     if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
     Record scrubbed = record;
-    ApplyPrivacy(scrubbed, options_.keep_ids);
+    ApplyPrivacy(scrubbed, privacy_);
     journal_.Append(scrubbed, round);
     if (plan_.visited) plan_.visited(record, round);
   }
@@ -178,7 +179,7 @@ class Recorder : public Observer {
     run.status = "failed";
     run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");
     run.division = DivisionOf(run);
-    ApplyPrivacy(run, options_.keep_ids, options_.keep_price);
+    ApplyPrivacy(run, privacy_);
     journal_.Finish(run);
   }
 
@@ -191,7 +192,7 @@ class Recorder : public Observer {
   const Plan& plan_;
   double estimate_s_;
   std::optional<double> usd_per_hour_;
-  const RunOptions& options_;
+  const Privacy& privacy_;
   bool hold_for_storage_;
   int round_ = 0;
   std::mutex mutex_ = {};               // holds what follows
@@ -221,6 +222,21 @@ class Keeping {
   }
 };
 
+// What Setup::hung and Setup::ending are for: where ranks hang, the file says so and is kept, at
+// once where this process is about to end.
+void Hung(const std::string& diagnosis, bool last) {
+  hung = true;
+  if (!last) return;
+  const std::lock_guard lock(keeping_mutex);
+  try {
+    if (keep) keep(diagnosis);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "assay: %s\n", error.what());
+  }
+}
+
+bool IsEnding() { return interrupted != 0; }
+
 // "7 measured, 2 skipped, 0 failed in 1 min 48 s".
 std::string Summary(const Measured& measured) {
   const std::optional<double> usd_per_hour = UsdPerHour(measured.run, measured.price.offer);
@@ -245,25 +261,27 @@ std::string Summary(const Measured& measured) {
 
 }  // namespace
 
-void Hung(const std::string& diagnosis, bool last) {
-  hung = true;
-  if (!last) return;
-  const std::lock_guard lock(keeping_mutex);
-  try {
-    if (keep) keep(diagnosis);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "assay: %s\n", error.what());
-  }
-}
-
-bool IsEnding() { return interrupted != 0; }
-
 std::string Today() { return Utc(std::time(nullptr), "%Y-%m-%d"); }
 
-std::vector<Probe> AllProbes(const Setup& setup) {
+Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks) {
+  Setup setup = {.threads = options.threads,
+                 .storage_path = options.storage_path,
+                 .backends = options.backends,
+                 .devices = options.devices,
+                 .modules = &modules,
+                 .ranks = ranks,
+                 .watchdog = Seconds(options.watchdog_s),
+                 .hung = Hung,
+                 .ending = IsEnding,
+                 .launched_ranks = options.ranks > 0 ? options.ranks : 2};
+  setup.this_node = [setup, flags = options.identity] { return ThisNode(setup, flags); };
+  return setup;
+}
+
+std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door) {
   std::vector<Probe> probes = kernels::Probes(setup);
   for (Probe& probe : io::Probes(setup)) probes.push_back(std::move(probe));
-  for (Probe& probe : collectives::Probes(setup)) probes.push_back(std::move(probe));
+  probes.insert(probes.end(), door.probes.begin(), door.probes.end());
   return probes;
 }
 
@@ -293,7 +311,14 @@ Chosen PriceOf(const Run& run, const PricingFlags& flags) {
         OffersFor(Catalog::BuiltIn().offers, identity.provider.value, identity.instance.value);
     offers.insert(offers.end(), listed.begin(), listed.end());
   }
-  return ChooseOffer(offers, identity);
+  Chosen chosen = ChooseOffer(offers, identity);
+  const std::string apart = PricedApart(run.nodes);
+  if (chosen.offer && !chosen.offer->is_private && !apart.empty()) {
+    return {.why = fmt::format("no one offer prices nodes that differ in {}; give what one costs "
+                               "on average with --price USD_PER_HOUR",
+                               apart)};
+  }
+  return chosen;
 }
 
 std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vector<Probe>& probes,
@@ -321,8 +346,8 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
   return cases;
 }
 
-Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const Setup& setup,
-                            Console& console) {
+Measured MeasureHere(const Plan& plan, const RunOptions& options, const collectives::Door& door,
+                     Console& console) {
   EngineOptions engine = plan.engine;
   engine.seed = options.seed.value_or(std::stoull(RandomHex(6), nullptr, 16));
   engine.gbench_out = options.gbench_out;
@@ -337,11 +362,17 @@ Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const S
              .command = plan.command,
              .timeline_s = {{"boot", -SinceBoot()}, {"process", 0.0}},
              .catalog_sha256 = Catalog::BuiltIn().sha256};
-  run.nodes = {ThisNode(setup, options.identity)};
+  collectives::Held held = door.held();
+  run.nodes = std::move(held.nodes);
+  run.ranks = std::move(held.ranks);
+  std::vector<Note>& notes = run.nodes[0].notes;
+  for (Note& note : UnlikeNodes(run.nodes)) notes.push_back(std::move(note));
+  const Privacy privacy = {.keep_ids = options.keep_ids,
+                           .keep_price = options.keep_price,
+                           .hosts = std::move(held.hosts)};
   const Identity& identity = run.nodes[0].identity;
   run.offers =
       OffersFor(Catalog::BuiltIn().offers, identity.provider.value, identity.instance.value);
-  for (int rank = 0; rank < setup.ranks->Size(); ++rank) run.ranks.push_back({.rank = rank});
   if (options.price_usd_per_hour) {
     run.offers.insert(run.offers.begin(),
                       TypedOffer(*options.price_usd_per_hour, identity, Today()));
@@ -357,15 +388,13 @@ Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const S
 
   const std::string path = options.out.empty() ? DefaultFileName(identity) : options.out;
   Run header = run;
-  ApplyPrivacy(header, options.keep_ids, options.keep_price);
+  ApplyPrivacy(header, privacy);
   Journal journal(path, header);
   if (!options.report.empty())
     WriteText(options.report, "");  // fails now rather than in two minutes
 
-  console.Note(fmt::format("assay {}   {}\n\n", ASSAY_VERSION, MachineHeader(run.nodes[0])));
-  for (const Note& note : run.nodes[0].notes) {
-    console.Note(fmt::format("note: {}; fix: {}\n", Clean(note.what), Clean(note.remedy)));
-  }
+  console.Note(fmt::format("assay {}   {}\n\n{}", ASSAY_VERSION, MachineHeader(run.nodes),
+                           NotesText(run.nodes)));
   console.Note(fmt::format(
       "{} cases, {} rounds, about {}{}\n", plan.cases.size(), run.rounds, Duration(estimate_s),
       usd_per_hour ? fmt::format(", about {}", Usd(*usd_per_hour * estimate_s / 3600))
@@ -373,7 +402,7 @@ Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const S
   if (plan.begins) plan.begins(run, price);
 
   CatchSignals();
-  Recorder recorder(journal, console, plan, estimate_s, usd_per_hour, options,
+  Recorder recorder(journal, console, plan, estimate_s, usd_per_hour, privacy,
                     OnOneFileSystem(options.storage_path, path + ".part"));
   const Keeping keeping([&](const std::string& diagnosis) {
     recorder.Keep(run, diagnosis);
@@ -396,7 +425,7 @@ Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const S
   if (recorder.FirstResult()) run.timeline_s["first_result"] = *recorder.FirstResult();
   run.division = DivisionOf(run);
   Run written = run;
-  ApplyPrivacy(written, options.keep_ids, options.keep_price);
+  ApplyPrivacy(written, privacy);
   journal.Finish(written);
   return {.run = std::move(run),
           .written = std::move(written),
@@ -434,17 +463,6 @@ void ReportFiles(const Measured& measured, const RunOptions& options, Console& c
     console.Note(fmt::format("wrote {}\n", options.report));
   }
   console.Note(fmt::format("next: assay compare OTHER.json {}\n", measured.path));
-}
-
-void RefuseSeveralNodes(const std::vector<Probe>& probes) {
-  for (const Probe& probe : probes) {
-    const auto nodes = probe.defaults.find("nodes");
-    if (nodes == probe.defaults.end() || nodes->second == Value(std::int64_t{1})) continue;
-    throw Error(
-        fmt::format("the launcher started ranks on {} nodes, and a run holds one node so far; "
-                    "start them on one",
-                    ToText(nodes->second)));
-  }
 }
 
 void WriteText(const std::string& path, const std::string& text) {

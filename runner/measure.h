@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "collectives/collectives.h"
 #include "results/price.h"
 #include "results/run.h"
 #include "runner/cli.h"
@@ -25,7 +26,11 @@ inline constexpr int kInterrupted = 130;
 // "2026-11-22", UTC.
 std::string Today();
 
-std::vector<Probe> AllProbes(const Setup& setup);
+// What a command's options say of who measures: `modules` and `ranks` must outlive it.
+Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks);
+
+// All probes, those of `door` among them.
+std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door);
 Node ThisNode(const Setup& setup, const IdentityFlags& flags);
 
 // The price behind a run's dollars: typed, or stored in the file, or of this binary's catalog.
@@ -38,7 +43,7 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
 struct Plan {
   std::vector<Case> cases = {};
   SuiteName suite = {};
-  // `seed`, `stop` and `gbench_out` are MeasureThisMachine's to fill in.
+  // `seed`, `stop` and `gbench_out` are MeasureHere's to fill in.
   EngineOptions engine = {};
   std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
   // Told before anything is measured, with all of the run but its records.
@@ -55,26 +60,18 @@ struct Measured {
   double elapsed_s = 0;
 };
 
-// Measures the plan's cases and writes the result file, its journal while measuring. Catches the
-// signals that end a process: the file is kept. Throws Error for what can be found out to be wrong
-// before a file is made.
-Measured MeasureThisMachine(const Plan& plan, const RunOptions& options, const Setup& setup,
-                            Console& console);
+// Measures the plan's cases on all nodes that the door holds and writes the one result file, its
+// journal while measuring. Catches the signals that end a process: the file is kept. Throws Error
+// for what can be found out to be wrong before a file is made.
+Measured MeasureHere(const Plan& plan, const RunOptions& options, const collectives::Door& door,
+                     Console& console);
 
 // Says what came of it, writes the HTML page where one was asked for, and tells of all files.
 void ReportFiles(const Measured& measured, const RunOptions& options, Console& console);
 
-// What Setup::hung and Setup::ending are for: where ranks hang, the file says so and is kept, at
-// once where this process is about to end.
-void Hung(const std::string& diagnosis, bool last);
-bool IsEnding();
-
 // A probe asked for by name that could not run at all is a failure; one that merely wasn't possible
 // in a plain `assay run` is not.
 int ExitStatusOf(const Run& run, const std::vector<std::string>& asked);
-
-// A file of several nodes would need the identity and the price of each.
-void RefuseSeveralNodes(const std::vector<Probe>& probes);
 
 // Throws Error where it can't be written.
 void WriteText(const std::string& path, const std::string& text);

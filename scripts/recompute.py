@@ -132,6 +132,8 @@ def standing(run, record):
         return None, None
     identity, nodes = run["nodes"][0]["identity"], params.get("nodes", 1)
     here = (identity["provider"]["value"], identity["instance"]["value"])
+    if any((n["identity"]["provider"]["value"], n["identity"]["instance"]["value"]) != here for n in run["nodes"]):
+        return None, None
     facts = [r for r in data_rows("instances.csv") if (r["provider"], r["instance"]) == here]
     if not facts or not facts[0]["accelerator_count"] or params["ranks"] != nodes * int(facts[0]["accelerator_count"]):
         return None, None

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -28,6 +29,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
+using testing::ThrowsMessage;
 
 // f32 through the memory that the threads share; a test may spoil the sums or script the clock.
 struct Script {
@@ -251,6 +253,51 @@ void OnJob(int ranks, const std::function<std::optional<Skipped>(int)>& no,
       Worker worker(own, std::move(libraries));
       Follow(own, worker);
     }
+  });
+}
+
+// Four ranks as if on two nodes, of which `this_node` says what a rank sees.
+void OnTwoNodes(const std::function<Node(int rank)>& this_node,
+                const std::function<void(Job&)>& body) {
+  OnRanks(4, [&](ThreadRanks& own) {
+    own.world().ranks_per_node = 2;
+    own.Barrier();
+    const auto describe = [&] { return this_node(own.Rank()); };
+    if (own.Rank() == 0) {
+      body(*JobOf(own, {}, {}, describe));
+      own.Broadcast("quit");
+    } else {
+      Worker worker(own, {}, {}, describe);
+      Follow(own, worker);
+    }
+  });
+}
+
+TEST(Job, EachNodeDescribesItselfOnce) {
+  std::atomic<int> asked = 0;
+  const auto this_node = [&](int rank) {
+    ++asked;
+    return Node{.memory_bytes = 100 + rank, .notes = {{.what = "one\ttab"}}};
+  };
+  OnTwoNodes(this_node, [](Job& job) {
+    EXPECT_THAT(NodesOf(job), ElementsAre(0, 0, 1, 1));
+    const std::vector<Node> nodes = DescribedBy(job);
+    ASSERT_EQ(nodes.size(), 2U);
+    EXPECT_EQ(nodes[0].memory_bytes, 100);
+    EXPECT_EQ(nodes[1].memory_bytes, 102);
+    EXPECT_EQ(nodes[1].notes.at(0).what, "one\ttab");
+  });
+  EXPECT_EQ(asked, 2);
+}
+
+TEST(Job, ANodeThatCantDescribeItselfIsAnErrorAndTheRanksGoOn) {
+  const auto this_node = [](int rank) -> Node {
+    if (rank == 2) throw Error("rank 2 has no machine");
+    return {};
+  };
+  OnTwoNodes(this_node, [](Job& job) {
+    EXPECT_THAT([&] { DescribedBy(job); }, ThrowsMessage<Error>("rank 2 has no machine"));
+    EXPECT_THAT(NodesOf(job), ElementsAre(0, 0, 1, 1));
   });
 }
 

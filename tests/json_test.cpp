@@ -208,8 +208,35 @@ TEST(Json, EveryRefusalNamesTheKey) {
   EXPECT_THAT(RefusalWithout("", "nodes"), HasSubstr("the document has no 'nodes'"));
 }
 
+TEST(Json, ANodeIsReadFromOtherNodesAsFromAFile) {
+  const Node node = SampleRun().nodes[1];
+  const std::string text = NodeToJson(node);
+  EXPECT_EQ(NodeToJson(NodeFromJson(text, "node 1")), text);
+  // Parts of messages are told apart by these.
+  EXPECT_EQ(NodeToJson({.virtualization = "a\tb\nc"}).find_first_of("\t\n"), std::string::npos);
+
+  const auto refusal = [](const std::string& hostile) -> std::string {
+    try {
+      NodeFromJson(hostile, "node 1");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(refusal(""), HasSubstr("node 1: this isn't JSON"));
+  EXPECT_THAT(refusal("[]"), HasSubstr("node 1: the document must be an object"));
+  EXPECT_THAT(refusal(std::string(100, '[')), HasSubstr("nested deeper than 32 levels"));
+  Json json = Json::parse(text);
+  json["cpu"]["cores_used"] = "many";
+  EXPECT_THAT(refusal(json.dump()), HasSubstr("node 1: 'cpu.cores_used' must be an integer"));
+  json.erase("cpu");
+  EXPECT_THAT(refusal(json.dump()), HasSubstr("node 1: the document has no 'cpu'"));
+}
+
 TEST(Json, IndicesPointAtSomething) {
   EXPECT_THAT(Refusal("/records/1/storage", 1), HasSubstr("records[1] on volume 1 of 1"));
+  // A node that took no part in it may have fewer volumes.
+  EXPECT_EQ(Refusal("/nodes/1/storage", Json::array()), "no error");
   EXPECT_THAT(Refusal("/records/0/units/1/node", 2), HasSubstr("records[0] on node 2 of 2"));
   EXPECT_THAT(Refusal("/ranks/1/node", 7), HasSubstr("rank 1 on node 7 of 2"));
   EXPECT_THAT(Refusal("/records/0/rounds/0/telemetry/0/unit", 5), HasSubstr("unit 5 of 2"));

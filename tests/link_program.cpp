@@ -55,7 +55,7 @@ int main(int argc, char** argv) {
     const Modules modules = Modules::Load();
     const collectives::JoinedRanks ranks = collectives::JoinRanks(modules);
     if (ranks->Rank() != 0) {
-      collectives::Follow(*ranks, modules);
+      collectives::Follow({.modules = &modules, .ranks = ranks.get()});
       return 0;
     }
     Setup setup;

@@ -291,7 +291,7 @@ TEST(Machine, HostileFilesStayHarmless) {
   root.Write("proc/driver/nvidia/gpus/0000:17:00.0/information", "Model: \x1b[31mNVIDIA\n");
   const Node node = InspectMachine(Options(root));
   EXPECT_EQ(node.memory_bytes, 0);
-  EXPECT_THAT(MachineText(node) + MachineHeader(node), Not(HasSubstr("\x1b")));
+  EXPECT_THAT(MachineText(node) + MachineHeader({&node, 1}), Not(HasSubstr("\x1b")));
 }
 
 TEST(Machine, TheHeaderIsOneLine) {
@@ -304,14 +304,29 @@ TEST(Machine, TheHeaderIsOneLine) {
   accelerator.present = 8;
   node.accelerators = {accelerator};
   node.software = {{"driver", "580.65"}, {"cuda", "13.0"}, {"kernel", "6.8"}};
-  EXPECT_EQ(MachineHeader(node),
+  EXPECT_EQ(MachineHeader({&node, 1}),
             "aws p5.48xlarge us-east-1   8 x NVIDIA H100 80GB HBM3   driver 580.65, CUDA 13.0");
 
   Node laptop;
   laptop.cpu.model = "AMD EPYC";
   laptop.cpu.cores_present = 2;
   laptop.software = {{"kernel", "6.18"}};
-  EXPECT_EQ(MachineHeader(laptop), "unknown machine   AMD EPYC, 2 cores   kernel 6.18");
+  EXPECT_EQ(MachineHeader({&laptop, 1}), "unknown machine   AMD EPYC, 2 cores   kernel 6.18");
+
+  // A line for each kind of node.
+  EXPECT_EQ(MachineHeader(std::vector{laptop, node, laptop}),
+            "2 x unknown machine   AMD EPYC, 2 cores   kernel 6.18\n"
+            "1 x aws p5.48xlarge us-east-1   8 x NVIDIA H100 80GB HBM3   driver 580.65, CUDA 13.0");
+}
+
+TEST(Machine, ANoteOfSomeNodesSaysOfWhich) {
+  std::vector<Node> nodes(3);
+  for (Node& node : nodes) node.notes = {{.what = "swap is on", .remedy = "swapoff -a"}};
+  nodes[2].notes.push_back({.what = "it is busy", .remedy = "wait"});
+  EXPECT_EQ(NotesText(nodes),
+            "note: swap is on; fix: swapoff -a\nnote: it is busy; fix: wait (node 2)\n");
+  EXPECT_EQ(NotesText({&nodes[2], 1}),
+            "note: swap is on; fix: swapoff -a\nnote: it is busy; fix: wait\n");
 }
 
 TEST(Machine, TheTextSaysHowAndHowSurely) {

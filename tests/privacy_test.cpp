@@ -107,14 +107,14 @@ TEST(Privacy, ThereAreFortyCanariesAndEachIsPlanted) {
 
 TEST(Privacy, NoCanaryReachesTheFileOrTheJournal) {
   assay::Run run = PlantedRun();
-  ApplyPrivacy(run, false, false);
+  ApplyPrivacy(run, {});
   EXPECT_THAT(Found(RunToJson(run)), ElementsAre());
 
   std::string folder = ::testing::TempDir() + "privacy_XXXXXX";
   ASSERT_NE(mkdtemp(folder.data()), nullptr);
   Journal journal(folder + "/run.json", run);
   for (Record& record : PlantedRun().records) {
-    ApplyPrivacy(record, false);
+    ApplyPrivacy(record, {});
     journal.Append(record, 1);
   }
   std::ifstream part(folder + "/run.json.part");
@@ -137,9 +137,9 @@ TEST(Privacy, NoCanaryReachesTheEnvironmentThatIsKept) {
 
 TEST(Privacy, DoingItTwiceChangesNothingMore) {
   assay::Run once = PlantedRun();
-  ApplyPrivacy(once, false, false);
+  ApplyPrivacy(once, {});
   assay::Run twice = once;
-  ApplyPrivacy(twice, false, false);
+  ApplyPrivacy(twice, {});
   EXPECT_EQ(RunToJson(twice), RunToJson(once));
 }
 
@@ -147,7 +147,7 @@ TEST(Privacy, WhatMattersStays) {
   assay::Run run = SampleRun();
   run.offers.pop_back();  // the private one
   const std::string before = RunToJson(run);
-  ApplyPrivacy(run, false, false);
+  ApplyPrivacy(run, {});
   EXPECT_EQ(RunToJson(run), before);
 }
 
@@ -199,14 +199,15 @@ TEST(Privacy, OnlyTheTellingPartOfATextGoes) {
 
 TEST(Privacy, ThisHostsNameIsKeptOnlyWhereAskedFor) {
   EXPECT_EQ(ScrubText("gpu-7.cluster.local is down"), "(redacted) is down");
-  EXPECT_EQ(ScrubText("gpu-7.cluster.local is down", true), "gpu-7.cluster.local is down");
+  EXPECT_EQ(ScrubText("gpu-7.cluster.local is down", {.keep_ids = true}),
+            "gpu-7.cluster.local is down");
   // A child of another name stands in for this host.
   const std::string text = "rank 0 on canary-42: started, canary-421 not";
   const pid_t child = fork();
   if (child == 0) {
     if (unshare(CLONE_NEWUTS) != 0 || sethostname("canary-42.example", 17) != 0) _exit(77);
     const bool gone = ScrubText(text) == "rank 0 on (redacted): started, canary-421 not";
-    _exit(gone && ScrubText(text, true) == text ? 0 : 1);
+    _exit(gone && ScrubText(text, {.keep_ids = true}) == text ? 0 : 1);
   }
   int status = 0;
   waitpid(child, &status, 0);
@@ -269,9 +270,9 @@ TEST(Privacy, TheCommandKeepsOptionsThatTellNothing) {
 
 TEST(Privacy, PrivateOffersLeaveOnlyWhereAskedFor) {
   assay::Run run = SampleRun();
-  ApplyPrivacy(run, false, true);
+  ApplyPrivacy(run, {.keep_price = true});
   EXPECT_EQ(run.offers.size(), 2U);
-  ApplyPrivacy(run, false, false);
+  ApplyPrivacy(run, {});
   ASSERT_EQ(run.offers.size(), 1U);
   EXPECT_FALSE(run.offers[0].is_private);
 }

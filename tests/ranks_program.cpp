@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (ranks->Rank() != 0) {
-      collectives::Follow(*ranks, modules);
+      collectives::Follow({.modules = &modules, .ranks = ranks.get()});
       return 0;
     }
     Setup setup;

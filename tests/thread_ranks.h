@@ -16,12 +16,14 @@ namespace assay {
 struct World {
   explicit World(int ranks)
       : size(ranks),
+        ranks_per_node(ranks),
         meeting(ranks),
         texts(static_cast<std::size_t>(ranks)),
         values(static_cast<std::size_t>(ranks)),
         arrays(static_cast<std::size_t>(ranks)),
         now(static_cast<std::size_t>(ranks)) {}
   int size;
+  int ranks_per_node;  // as a test pretends
   std::barrier<> meeting;
   std::vector<std::string> texts;
   std::vector<std::vector<double>> values;
@@ -34,7 +36,8 @@ class ThreadRanks : public Ranks {
   ThreadRanks(World& world, int rank) : world_(world), rank_(rank) {}
   int Rank() const override { return rank_; }
   int Size() const override { return world_.size; }
-  int LocalRank() const override { return rank_; }
+  int LocalRank() const override { return rank_ % world_.ranks_per_node; }
+  int Node() const override { return rank_ / world_.ranks_per_node; }
   void Barrier() override { world_.meeting.arrive_and_wait(); }
   std::string Broadcast(const std::string& text) override {
     if (rank_ == 0) world_.texts[0] = text;

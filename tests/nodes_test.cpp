@@ -1,0 +1,109 @@
+#include "results/nodes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "results/figures.h"
+#include "results/json.h"
+#include "results/privacy.h"
+#include "runner/measure.h"
+
+namespace assay {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Node Instance(const std::string& instance, const std::string& zone = "use1-az4") {
+  Node node;
+  node.identity = {.provider = {.value = "aws"},
+                   .instance = {.value = instance},
+                   .region = {.value = "us-east-1"},
+                   .zone_id = {.value = zone},
+                   .purchase = {.value = "on_demand"}};
+  node.cpu.model = "Xeon";
+  node.software = {{"kernel", "6.8"}, {"mpi", "Open MPI v4.1.4"}};
+  return node;
+}
+
+std::vector<std::string> WhatSetsApart(const std::vector<Node>& nodes) {
+  std::vector<std::string> whats;
+  for (const Note& note : UnlikeNodes(nodes)) {
+    EXPECT_FALSE(note.remedy.empty());
+    whats.push_back(note.what);
+  }
+  return whats;
+}
+
+TEST(Nodes, NothingIsSaidOfNodesThatAreAlike) {
+  EXPECT_THAT(WhatSetsApart({Instance("p5.48xlarge")}), ElementsAre());
+  EXPECT_THAT(WhatSetsApart({Instance("p5.48xlarge"), Instance("p5.48xlarge")}), ElementsAre());
+  // Kernels may differ: nothing of theirs travels.
+  std::vector<Node> nodes = {Instance("p5.48xlarge"), Instance("p5.48xlarge")};
+  nodes[1].software["kernel"] = "6.9";
+  EXPECT_THAT(WhatSetsApart(nodes), ElementsAre());
+}
+
+TEST(Nodes, EachDifferenceIsNamedWithItsNodes) {
+  std::vector<Node> nodes = {Instance("p5.48xlarge"), Instance("p4d.24xlarge", "use1-az6"),
+                             Instance("p5.48xlarge")};
+  nodes[0].identity.purchase.value = "spot";
+  nodes[2].cpu.model = "EPYC";
+  nodes[1].accelerators.push_back({.name = "A100", .present = 8});
+  nodes[2].software["mpi"] = "Open MPI v5.0.1";
+  nodes[2].software["nccl"] = "2.28";
+  EXPECT_THAT(
+      WhatSetsApart(nodes),
+      ElementsAre("the nodes differ in instance: p5.48xlarge (2 nodes), p4d.24xlarge (node 1)",
+                  "the nodes differ in zone: use1-az4 (2 nodes), use1-az6 (node 1)",
+                  "the nodes differ in purchase: spot (node 0), on_demand (2 nodes)",
+                  "the nodes differ in processor: Xeon (2 nodes), EPYC (node 2)",
+                  "the nodes differ in accelerators: none (2 nodes), 8 x A100 (node 1)",
+                  "the nodes differ in mpi: Open MPI v4.1.4 (2 nodes), Open MPI v5.0.1 (node 2)",
+                  "the nodes differ in nccl: none (2 nodes), 2.28 (node 2)"));
+}
+
+TEST(Nodes, AHundredKindsAreNotAllListed) {
+  std::vector<Node> nodes;
+  for (int i = 0; i < 100; ++i) nodes.push_back(Instance("p5." + std::to_string(i)));
+  EXPECT_THAT(WhatSetsApart(nodes),
+              ElementsAre("the nodes differ in instance: p5.0 (node 0), p5.1 (node 1), p5.2 (node "
+                          "2), p5.3 (node 3) and 96 more"));
+}
+
+TEST(Nodes, TheListedPriceOfOneIsNotThatOfAnother) {
+  assay::Run run = {.nodes = {Instance("p5.48xlarge"), Instance("p5.48xlarge", "use1-az6")}};
+  const Chosen alike = PriceOf(run, {});
+  ASSERT_TRUE(alike.offer);
+  EXPECT_EQ(UsdPerHour(run, alike.offer), 2 * *alike.offer->usd_per_hour);
+
+  for (const auto part : {&Identity::instance, &Identity::region, &Identity::purchase}) {
+    assay::Run unlike = run;
+    (unlike.nodes[1].identity.*part).value = "other";
+    const Chosen none = PriceOf(unlike, {});
+    EXPECT_FALSE(none.offer);
+    EXPECT_THAT(none.why, HasSubstr("other (node 1)"));
+    EXPECT_THAT(none.why, HasSubstr("--price"));
+    // What is typed is what a node costs on average.
+    EXPECT_EQ(UsdPerHour(unlike, PriceOf(unlike, {.price_usd_per_hour = 3}).offer), 6);
+  }
+}
+
+TEST(Nodes, NoNameOfAnyHostStaysInTheFile) {
+  assay::Run run = {.nodes = {Instance("p5.48xlarge"), Instance("p5.48xlarge")}};
+  run.nodes[1].notes = {{.what = "worker-b7 is busy, worker-b77 not", .remedy = "look at it"}};
+  Record record = {.probe = "all_reduce", .reason = "no route to worker-b7.example.org"};
+  run.records = {record};
+  const Privacy privacy = {.hosts = {"worker-a1", "worker-b7.example.org"}};
+  ApplyPrivacy(run, privacy);
+  ApplyPrivacy(record, privacy);
+  EXPECT_EQ(run.nodes[1].notes[0].what, "(redacted) is busy, worker-b77 not");
+  EXPECT_EQ(run.records[0].reason, "no route to (redacted)");
+  EXPECT_EQ(record.reason, "no route to (redacted)");
+
+  ApplyPrivacy(record = {.reason = "worker-a1"}, {.keep_ids = true, .hosts = privacy.hosts});
+  EXPECT_EQ(record.reason, "worker-a1");
+}
+
+}  // namespace
+}  // namespace assay

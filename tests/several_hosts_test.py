@@ -1,0 +1,182 @@
+"""Ranks of the real binary on several hosts, with MPI and without: one file of all nodes, and runs
+that end in time with a diagnosis when a link is cut. Argument: the program."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import hosts  # noqa: E402
+
+ASSAY = os.path.abspath(sys.argv[1])
+WATCHDOG_S = 3
+USUAL = ["--no-metadata", "--provider", "aws", "--region", "us-east-1", "--rounds", "2",
+         "--max-seconds", "0.2"]
+ALIKE = ["--instance", "c7i.large", "--price", "0.5", "--keep-price"]
+failures = []
+
+
+def check(name, ok, detail=""):
+    print(("ok    " if ok else "WRONG ") + name + ("" if ok else f": {detail}"), flush=True)
+    if not ok:
+        failures.append(name)
+
+
+def environment(net, **more):
+    return dict(os.environ, TMPDIR=net.scratch, XDG_CONFIG_HOME=net.scratch, OMPI_ALLOW_RUN_AS_ROOT="1",
+                OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", ASSAY_HOSTS_TEST=str(os.getpid()),
+                **{name: str(value) for name, value in more.items()})
+
+
+def by_mpirun(net, ranks, arguments):
+    """One process, which starts the others."""
+    slots = ranks // len(net.names)
+    command = [MPIRUN, "-np", str(ranks), "--host", ",".join(f"{a}:{slots}" for a in net.addresses),
+               "--bind-to", "none", "--mca", "plm_rsh_agent", net.agent, ASSAY, *arguments]
+    return [subprocess.Popen(net.on(0, command), env=environment(net), stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)]
+
+
+def by_tcp(net, ranks, arguments, of_host=None):
+    """A process each, the hosts taking turns; `of_host`: what each host's are told besides."""
+    told = of_host or [[]] * len(net.names)
+    key = os.urandom(32).hex()
+    return [subprocess.Popen(net.on(rank % len(net.names), [ASSAY, *arguments, *told[rank % len(net.names)],
+                                                         "--bootstrap", "tcp"]),
+                             env=environment(net, MASTER_ADDR=net.addresses[0], MASTER_PORT=29555,
+                                             RANK=rank, WORLD_SIZE=ranks, ASSAY_BOOTSTRAP_KEY=key,
+                                             FI_PROVIDER="tcp"),
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for rank in range(ranks)]
+
+
+def outcome(processes, timeout=60):
+    """The exit statuses and all that was printed."""
+    deadline = time.monotonic() + timeout
+    texts = []
+    for process in processes:
+        try:
+            texts.append(process.communicate(timeout=max(0.1, deadline - time.monotonic()))[0])
+        except subprocess.TimeoutExpired:
+            process.kill()
+            texts.append("killed: it hung; " + process.communicate()[0])
+    return [process.returncode for process in processes], "".join(texts)
+
+
+def left_over():
+    pids = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if f"ASSAY_HOSTS_TEST={os.getpid()}".encode() in open(f"/proc/{pid}/environ", "rb").read():
+                pids.append(int(pid))
+        except OSError:
+            pass
+    return pids
+
+
+def check_file(name, net, path, processes, ranks, order):
+    """`order`: the node of each rank."""
+    nodes = len(net.names)
+    statuses, text = outcome(processes)
+    check(f"{name}: exit status", set(statuses) == {0}, text)
+    if not os.path.exists(path):
+        check(f"{name}: a file", False, text)
+        return
+    file = open(path).read()
+    run = json.loads(file)
+    check(f"{name}: all nodes in one file", len(run["nodes"]) == nodes, len(run["nodes"]))
+    check(f"{name}: each node says what it is",
+          all(n["identity"]["instance"]["value"] == "c7i.large" and n["cpu"]["model"] and n["software"]
+              for n in run["nodes"]), run["nodes"])
+    check(f"{name}: each rank's node", [r["node"] for r in run["ranks"]] == order, run["ranks"])
+    records = [r for r in run["records"] if r["status"] == "ok"]
+    check(f"{name}: measured on all ranks", len(records) > 0 and all(
+        [u["node"] for u in r["units"]] == order for r in records if len(r["units"]) == ranks), text)
+    check(f"{name}: verified", all(r["verify"]["wrong"] == 0 for r in records), text)
+    check(f"{name}: no host's name", not any(h in file for h in net.names), file)
+    figures = json.loads(subprocess.run([ASSAY, "report", "--as-run", "--json", path], check=True,
+                                        capture_output=True, text=True).stdout)
+    check(f"{name}: every node is paid", figures["usd_per_hour"] == 0.5 * nodes, figures["usd_per_hour"])
+
+
+def check_unlike(name, net, arguments):
+    path = os.path.join(net.scratch, "unlike.json")
+    statuses, text = outcome(by_tcp(net, 2, [*arguments, "--out", path],
+                                    [["--instance", "c7i.large"], ["--instance", "c7i.xlarge"]]))
+    check(f"{name}: exit status", statuses == [0, 0], text)
+    what = "the nodes differ in instance: c7i.large (node 0), c7i.xlarge (node 1)"
+    check(f"{name}: a note on the terminal", what in text, text)
+    check(f"{name}: a note in the file", what in open(path).read())
+    report = subprocess.run([ASSAY, "report", "--json", path], check=True, capture_output=True, text=True)
+    check(f"{name}: no price of one for both", json.loads(report.stdout)["usd_per_hour"] is None)
+
+
+def check_cut(name, net, start, ranks, arguments):
+    path = os.path.join(net.scratch, f"{name.replace(' ', '-')}.json")
+    processes = start(net, ranks, [*arguments, "--set", "bytes=4M", "--rounds", "1000", "--max-seconds",
+                                   "1000", "--no-metadata", "--watchdog", str(WATCHDOG_S), "--out", path])
+    begin = time.monotonic()
+    while time.monotonic() - begin < 30:  # until a visit is over
+        if os.path.exists(path + ".part") and open(path + ".part").read().count("\n") >= 2:
+            break
+        time.sleep(0.05)
+    net.cut(1)
+    begin = time.monotonic()
+    statuses, text = outcome(processes)
+    took = time.monotonic() - begin
+    # 4 MiB at 10 MB/s, three times, is what the work itself may take.
+    check(f"{name}: in time ({took:.1f} s)", took < WATCHDOG_S + 8, text)
+    check(f"{name}: exit status {statuses}", all(s == 3 for s in statuses), text)
+    check(f"{name}: a diagnosis of each side",
+          all(f"rank {r} of {ranks}" in text for r in range(ranks)), text)
+    kept = json.load(open(path)) if os.path.exists(path) else {}
+    reasons = " ".join(r.get("reason", "") for r in kept.get("records", []))
+    check(f"{name}: the file is kept, with the reason", "is not over in time" in reasons, reasons + text)
+    check(f"{name}: visits are kept", any(r.get("rounds") for r in kept.get("records", [])), text)
+    for _ in range(30):
+        if not left_over():
+            break
+        time.sleep(0.1)
+    check(f"{name}: no process is left", not left_over(), left_over())
+
+
+def module(name):
+    return os.path.exists(os.path.join(os.path.dirname(ASSAY), f"libassay-{name}.so"))
+
+
+MPIRUN = shutil.which("mpirun.openmpi") if module("openmpi") else None
+
+
+def main():
+    if reason := hosts.why_not():
+        print(f"skipped: {reason}")
+        return 77
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    coll = ["coll", "all_reduce", "-b", "1M", "-e", "1M", *USUAL]
+    with hosts.Hosts(2) as net:
+        if MPIRUN:
+            path = os.path.join(net.scratch, "run.json")
+            processes = by_mpirun(net, 2, ["run", "all_reduce", "fabric", "--set", "bytes=64K", *ALIKE,
+                                           *USUAL, "--out", path])
+            check_file("mpirun run", net, path, processes, 2, [0, 1])
+        if module("ofi"):
+            path = os.path.join(net.scratch, "coll.json")
+            processes = by_tcp(net, 4, [*coll, *ALIKE, "--backend", "ofi", "--out", path])
+            check_file("tcp coll", net, path, processes, 4, [0, 1, 0, 1])
+            check_unlike("tcp unlike", net, [*coll, "--backend", "ofi"])
+            check_cut("tcp cut", net, by_tcp, 2, ["run", "all_reduce", "--backend", "ofi"])
+    if MPIRUN:
+        with hosts.Hosts(4) as net:
+            path = os.path.join(net.scratch, "coll.json")
+            processes = by_mpirun(net, 4, [*coll, *ALIKE, "--out", path])
+            check_file("mpirun coll", net, path, processes, 4, [0, 1, 2, 3])
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
