@@ -1,7 +1,6 @@
 #include "collectives/host_collective.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cassert>
@@ -21,39 +20,18 @@
 #include "collectives/straggler.h"
 #include "results/error.h"
 #include "results/histogram.h"
+#include "runner/memory.h"
 #include "runner/random.h"
 
 namespace assay {
 namespace {
 
 constexpr std::size_t kCacheLine = 64;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 // A rank's buffers that take turns are at most this many bytes together.
 constexpr std::int64_t kMostRotated = std::int64_t{1} << 30;
 constexpr std::int64_t kMostSlots = 4096;
 // What is copied to and from a device at once.
 constexpr std::size_t kStaging = std::size_t{8} << 20;
-
-// Pages of this process alone, in huge pages where that is allowed.
-class Pages {
- public:
-  explicit Pages(std::size_t bytes) : bytes_(RoundedUp(bytes, kHugePage)) {
-    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory_ == MAP_FAILED) {
-      throw Error(
-          fmt::format("a rank has no room for buffers of {} bytes: choose a smaller size", bytes_));
-    }
-    madvise(memory_, bytes_, MADV_HUGEPAGE);
-  }
-  ~Pages() { munmap(memory_, bytes_); }
-  Pages(const Pages&) = delete;
-  Pages& operator=(const Pages&) = delete;
-  std::span<std::byte> Bytes() { return {static_cast<std::byte*>(memory_), bytes_}; }
-
- private:
-  std::size_t bytes_;
-  void* memory_;
-};
 
 class HostCollective : public Workload {
  public:
@@ -182,7 +160,10 @@ class HostCollective : public Workload {
     }
     const std::size_t total = std::max<std::size_t>(1, room * static_cast<std::size_t>(slots));
     std::span<std::byte> memory = exchange_->Window(total);
-    if (memory.empty()) memory = own_memory_.emplace(total).Bytes();
+    if (memory.empty()) {
+      own_memory_ = Pages(total);
+      memory = {own_memory_.Begin(), total};
+    }
     // The rank that uses a page touches it first, and so decides on which NUMA node it lies.
     if (!exchange_->IsOnDevice()) std::memset(memory.data(), 0, total);
 
@@ -315,7 +296,7 @@ class HostCollective : public Workload {
   bool rewrites_;
   bool aligns_each_;
   std::vector<Layout::Piece> pieces_;
-  std::optional<Pages> own_memory_ = {};
+  Pages own_memory_ = {};
   std::vector<Slot> slots_ = {};
   std::uint64_t iteration_ = 0;        // of the last operation, counted from 1
   std::uint64_t first_iteration_ = 0;  // of the operation that slot 0 was last used by

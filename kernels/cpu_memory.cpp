@@ -7,8 +7,8 @@
 #include <bit>
 
 #include "kernels/cpu_streams.h"
-#include "kernels/host_memory.h"
 #include "results/error.h"
+#include "runner/memory.h"
 #include "runner/random.h"
 #include "runner/threads.h"
 

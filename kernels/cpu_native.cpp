@@ -8,7 +8,7 @@
 
 #include "kernels/cpu_memory.h"
 #include "kernels/cpu_peak.h"
-#include "kernels/host_memory.h"
+#include "runner/memory.h"
 #include "runner/threads.h"
 
 namespace assay {

@@ -17,10 +17,10 @@
 #include <unordered_map>
 #include <utility>
 
-#include "kernels/host_memory.h"
 #include "kernels/inputs.h"
 #include "kernels/reference.h"
 #include "results/error.h"
+#include "runner/memory.h"
 #include "runner/random.h"
 #include "runner/threads.h"
 

@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/host_memory.h"
 #include "results/error.h"
+#include "runner/memory.h"
 
 namespace assay {
 namespace {

@@ -13,9 +13,9 @@
 #include "kernels/cpu_native.h"
 #include "kernels/cpu_peak.h"
 #include "kernels/cpu_streams.h"
-#include "kernels/host_memory.h"
 #include "kernels/op.h"
 #include "results/error.h"
+#include "runner/memory.h"
 #include "runner/random.h"
 
 namespace assay {

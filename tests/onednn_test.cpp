@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu_onednn.h"
-#include "kernels/host_memory.h"
+#include "runner/memory.h"
 #include "runner/threads.h"
 
 namespace assay {

@@ -1,4 +1,4 @@
-#include "kernels/host_memory.h"
+#include "runner/memory.h"
 
 #include <fmt/format.h>
 #include <sys/mman.h>

@@ -1,4 +1,4 @@
-// Host memory as CPU workloads want it, and how much of it and of the caches before it there is.
+// Host memory as workloads want it, and how much of the caches before it there is.
 #pragma once
 
 #include <cstddef>
