@@ -662,10 +662,6 @@ std::string AlgorithmFor(const Collective& collective, int ranks, std::size_t se
 
 std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks) {
   const OperationFacts& facts = FactsOf(collective.operation);
-  if (collective.buffers != "plain") {
-    return Skipped{.reason = "messages move plain buffers alone",
-                   .remedy = "--set buffers=plain, or --backend native"};
-  }
   if (facts.reduces && !Reduction::Knows(collective.dtype, collective.redop)) {
     return Skipped{
         .reason = fmt::format("there is no {} of {} here", collective.redop, collective.dtype),

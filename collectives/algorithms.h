@@ -20,7 +20,7 @@ std::vector<std::string> AlgorithmsOf(Operation operation);
 // What "auto" stands for; any other name is given back.
 std::string AlgorithmFor(const Collective& collective, int ranks, std::size_t segment_bytes);
 
-// Why no algorithm can do that: its name, its dtype, its buffers, or the number of ranks.
+// Why no algorithm can do that: its name, its dtype, or the number of ranks.
 std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks);
 
 // REQUIRES: AlgorithmRefusal says nothing.

@@ -475,7 +475,8 @@ class NativeMpiLibrary : public Library {
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     if (std::optional<Skipped> no = RefusalOver(collective, ranks.Size())) return *no;
     return PrepareHostCollective(
-        collective, ranks, ExchangeOver(std::make_unique<MpiTransport>(ranks), collective), seed);
+        collective, ranks, ExchangeOver(std::make_unique<MpiTransport>(ranks), ranks, collective),
+        seed);
   }
 };
 

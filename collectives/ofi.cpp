@@ -10,6 +10,7 @@
 #include <rdma/fi_domain.h>
 #include <rdma/fi_endpoint.h>
 #include <rdma/fi_errno.h>
+#include <rdma/fi_rma.h>
 #include <rdma/fi_tagged.h>
 #include <sched.h>
 
@@ -21,6 +22,7 @@
 #include <deque>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <string_view>
 #include <system_error>
@@ -28,6 +30,7 @@
 #include <vector>
 
 #include "collectives/library.h"
+#include "collectives/puts.h"
 #include "collectives/transport_exchange.h"
 #include "results/error.h"
 #include "results/text.h"
@@ -119,20 +122,23 @@ bool LeadsNowhere(const fi_info& info, bool several_nodes) {
   return false;
 }
 
-Info Offers() {
+Info Offers(bool puts) {
   const Info hints(fi_allocinfo());
   if (!hints) throw Error("libfabric has no memory for its hints");
-  hints->caps = FI_TAGGED;
+  hints->caps = puts ? FI_RMA | FI_WRITE | FI_REMOTE_WRITE : FI_TAGGED;
   hints->mode = FI_CONTEXT;
   hints->ep_attr->type = FI_EP_RDM;
-  hints->tx_attr->msg_order = FI_ORDER_SAS;
-  hints->rx_attr->msg_order = FI_ORDER_SAS;
+  if (!puts) hints->tx_attr->msg_order = hints->rx_attr->msg_order = FI_ORDER_SAS;
   hints->domain_attr->av_type = FI_AV_TABLE;
   hints->domain_attr->threading = FI_THREAD_DOMAIN;
   hints->domain_attr->control_progress = FI_PROGRESS_MANUAL;
   hints->domain_attr->data_progress = FI_PROGRESS_MANUAL;
   hints->domain_attr->resource_mgmt = FI_RM_ENABLED;
   hints->domain_attr->mr_mode = FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY;
+  if (puts) {
+    hints->domain_attr->mr_mode |= FI_MR_LOCAL | FI_MR_ENDPOINT;
+    hints->domain_attr->cq_data_size = sizeof(std::uint32_t);
+  }
   fi_info* list = nullptr;
   const int status = fi_getinfo(kApi, nullptr, nullptr, 0, hints.get(), &list);
   if (status != -FI_ENODATA) Check(status, "fi_getinfo");
@@ -206,9 +212,10 @@ std::vector<unsigned char> FromHex(const std::string& text) {
   return bytes;
 }
 
-class OfiTransport : public Transport {
+// One rank's end of the network: opened, connected to all others, and looked at for completions.
+class OfiEndpoint {
  public:
-  OfiTransport(const Ranks& ranks, const Candidate& candidate, std::string absent, Seconds patience)
+  OfiEndpoint(const Ranks& ranks, const Candidate& candidate, std::string absent, Seconds patience)
       : rank_(ranks.Rank()),
         size_(ranks.Size()),
         info_(fi_dupinfo(candidate.info)),
@@ -240,8 +247,8 @@ class OfiTransport : public Transport {
     Check(fi_ep_bind(endpoint, &cq->fid, FI_TRANSMIT | FI_RECV), "fi_ep_bind");
     Check(fi_enable(endpoint), "fi_enable");
   }
-  OfiTransport(const OfiTransport&) = delete;
-  OfiTransport& operator=(const OfiTransport&) = delete;
+  OfiEndpoint(const OfiEndpoint&) = delete;
+  OfiEndpoint& operator=(const OfiEndpoint&) = delete;
 
   std::vector<unsigned char> Address() const {
     std::vector<unsigned char> address(512);
@@ -262,47 +269,15 @@ class OfiTransport : public Transport {
     }
   }
 
-  int Rank() const override { return rank_; }
-  int Size() const override { return size_; }
+  int Rank() const { return rank_; }
+  int Size() const { return size_; }
+  const fi_info& Offer() const { return *info_; }
+  const Provider& Via() const { return provider_; }
+  fid_domain* Domain() const { return domain_.get(); }
+  fid_ep* Get() const { return endpoint_.get(); }
+  fi_addr_t AddressOf(int rank) const { return addresses_.at(static_cast<std::size_t>(rank)); }
 
-  Ticket Send(int to, const void* data, std::size_t bytes, int tag) override {
-    Request& request = Begin(bytes, /*receives=*/false);
-    iovec part = {.iov_base = const_cast<void*>(data), .iov_len = bytes};
-    fi_msg_tagged message = {};
-    message.msg_iov = &part;
-    message.iov_count = 1;
-    message.addr = addresses_.at(static_cast<std::size_t>(to));
-    message.tag = TagOf(rank_, tag);
-    message.context = &request.context;
-    // Small messages are copied at once, but have a completion too: what is merely queued moves on
-    // only while its sender looks, and after the last Wait nobody does.
-    const std::uint64_t flags =
-        FI_COMPLETION | (bytes <= info_->tx_attr->inject_size ? FI_INJECT : 0);
-    Post("fi_tsendmsg", [&] { return fi_tsendmsg(endpoint_.get(), &message, flags); });
-    return request.number;
-  }
-
-  Ticket Receive(int from, void* data, std::size_t bytes, int tag) override {
-    Request& request = Begin(bytes, /*receives=*/true);
-    // The tag tells the sender, so that a provider needn't match by address.
-    Post("fi_trecv", [&] {
-      return fi_trecv(endpoint_.get(), data, bytes, nullptr, FI_ADDR_UNSPEC, TagOf(from, tag), 0,
-                      &request.context);
-    });
-    return request.number;
-  }
-
-  void Wait(Ticket ticket) override {
-    Request& request = requests_.at(ticket);
-    idle_ = 0;
-    while (!request.over) Progress();
-    free_.push_back(ticket);
-  }
-
-  std::size_t SegmentBytes() const override { return provider_.segment_bytes; }
-  std::size_t SegmentsInFlight() const override { return provider_.in_flight; }
-
-  Facts Describe() const override {
+  Facts Describe() const {
     Facts facts;
     facts["libfabric"] = Described(&kApi, FI_TYPE_VERSION);
     facts["provider"] = Clean(info_->fabric_attr->prov_name);
@@ -311,6 +286,121 @@ class OfiTransport : public Transport {
     facts["inject_bytes"] = static_cast<std::int64_t>(info_->tx_attr->inject_size);
     facts["mr_mode"] = Described(&info_->domain_attr->mr_mode, FI_TYPE_MR_MODE);
     if (!absent_.empty()) facts["providers_absent"] = absent_;
+    return facts;
+  }
+
+  // Calls until there is room for what is called for: queues are full until some of what is in
+  // them is done, which is given to `take`.
+  template <class Call, class Take>
+  void Post(const char* what, Call call, Take take) {
+    Hope();
+    for (long status = 0; (status = call()) != 0;) {
+      if (status != -FI_EAGAIN) throw Error(Sentence(what, status));
+      Look(take);
+    }
+  }
+
+  // Begins a wait, of which Look counts how long nothing at all has happened.
+  void Hope() { idle_ = 0; }
+
+  // Every provider that we use moves data only while somebody looks for completions.
+  template <class Take>
+  void Look(Take take) {
+    fi_cq_tagged_entry entries[16];
+    const ssize_t count = fi_cq_read(completions_.get(), entries, std::size(entries));
+    if (count > 0) {
+      idle_ = 0;
+      for (ssize_t i = 0; i < count; ++i) take(entries[i]);
+      return;
+    }
+    if (count == -FI_EAVAIL) FailByQueue();
+    if (count != -FI_EAGAIN) Check(count, "fi_cq_read");
+    if (++idle_ % 1024 != 0) return;
+    sched_yield();
+    const SteadyClock::time_point now = SteadyClock::now();
+    if (idle_ == 1024) idle_since_ = now;
+    if (now - idle_since_ > patience_) {
+      throw Error(
+          fmt::format("rank {} of {} waited {} in vain for any message over {}: a rank is gone, "
+                      "stopped or cut off",
+                      rank_, size_, Duration(Seconds(patience_).count()), provider_.name));
+    }
+  }
+
+ private:
+  [[noreturn]] void FailByQueue() {
+    fi_cq_err_entry entry = {};
+    Check(fi_cq_readerr(completions_.get(), &entry, 0), "fi_cq_readerr");
+    throw Error(fmt::format(
+        "rank {} of {} can't move a message over {}: {} ({})", rank_, size_, provider_.name,
+        Clean(fi_strerror(entry.err)),
+        Clean(fi_cq_strerror(completions_.get(), entry.prov_errno, entry.err_data, nullptr, 0))));
+  }
+
+  int rank_;
+  int size_;
+  Info info_;
+  const Provider& provider_;
+  std::string absent_;
+  SteadyClock::duration patience_;
+  Handle<fid_fabric> fabric_ = {};
+  Handle<fid_domain> domain_ = {};
+  Handle<fid_av> peers_ = {};
+  Handle<fid_cq> completions_ = {};
+  Handle<fid_ep> endpoint_ = {};  // closed first
+  std::vector<fi_addr_t> addresses_ = {};
+  std::uint64_t idle_ = 0;  // looks since anything was done
+  SteadyClock::time_point idle_since_ = {};
+};
+
+// Messages with tags, which the receiver matches.
+class OfiTransport : public Transport {
+ public:
+  explicit OfiTransport(std::unique_ptr<OfiEndpoint> endpoint) : endpoint_(std::move(endpoint)) {}
+
+  int Rank() const override { return endpoint_->Rank(); }
+  int Size() const override { return endpoint_->Size(); }
+
+  Ticket Send(int to, const void* data, std::size_t bytes, int tag) override {
+    Request& request = Begin(bytes, /*receives=*/false);
+    iovec part = {.iov_base = const_cast<void*>(data), .iov_len = bytes};
+    fi_msg_tagged message = {};
+    message.msg_iov = &part;
+    message.iov_count = 1;
+    message.addr = endpoint_->AddressOf(to);
+    message.tag = TagOf(Rank(), tag);
+    message.context = &request.context;
+    // Small messages are copied at once, but have a completion too: what is merely queued moves on
+    // only while its sender looks, and after the last Wait nobody does.
+    const std::uint64_t flags =
+        FI_COMPLETION | (bytes <= endpoint_->Offer().tx_attr->inject_size ? FI_INJECT : 0);
+    Post("fi_tsendmsg", [&] { return fi_tsendmsg(endpoint_->Get(), &message, flags); });
+    return request.number;
+  }
+
+  Ticket Receive(int from, void* data, std::size_t bytes, int tag) override {
+    Request& request = Begin(bytes, /*receives=*/true);
+    // The tag tells the sender, so that a provider needn't match by address.
+    Post("fi_trecv", [&] {
+      return fi_trecv(endpoint_->Get(), data, bytes, nullptr, FI_ADDR_UNSPEC, TagOf(from, tag), 0,
+                      &request.context);
+    });
+    return request.number;
+  }
+
+  void Wait(Ticket ticket) override {
+    Request& request = requests_.at(ticket);
+    endpoint_->Hope();
+    while (!request.over) endpoint_->Look([&](const auto& entry) { Finish(entry); });
+    free_.push_back(ticket);
+  }
+
+  std::size_t SegmentBytes() const override { return endpoint_->Via().segment_bytes; }
+  std::size_t SegmentsInFlight() const override { return endpoint_->Via().in_flight; }
+
+  Facts Describe() const override {
+    Facts facts = endpoint_->Describe();
+    facts["messages"] = "tagged";
     return facts;
   }
 
@@ -343,71 +433,21 @@ class OfiTransport : public Transport {
 
   template <class Call>
   void Post(const char* what, Call call) {
-    idle_ = 0;
-    for (long status = 0; (status = call()) != 0;) {
-      // Its queues are full until some of what is in them is done.
-      if (status != -FI_EAGAIN) throw Error(Sentence(what, status));
-      Progress();
-    }
-  }
-
-  // Every provider that we use moves data only while somebody looks for completions.
-  void Progress() {
-    fi_cq_tagged_entry entries[16];
-    const ssize_t count = fi_cq_read(completions_.get(), entries, std::size(entries));
-    if (count > 0) {
-      idle_ = 0;
-      for (ssize_t i = 0; i < count; ++i) Finish(entries[i]);
-      return;
-    }
-    if (count == -FI_EAVAIL) FailByQueue();
-    if (count != -FI_EAGAIN) Check(count, "fi_cq_read");
-    if (++idle_ % 1024 != 0) return;
-    sched_yield();
-    const SteadyClock::time_point now = SteadyClock::now();
-    if (idle_ == 1024) idle_since_ = now;
-    if (now - idle_since_ > patience_) {
-      throw Error(
-          fmt::format("rank {} of {} waited {} in vain for any message over {}: a rank is gone, "
-                      "stopped or cut off",
-                      rank_, size_, Duration(Seconds(patience_).count()), provider_.name));
-    }
+    endpoint_->Post(what, call, [&](const auto& entry) { Finish(entry); });
   }
 
   void Finish(const fi_cq_tagged_entry& entry) {
     auto& request = *static_cast<Request*>(entry.op_context);
     if (request.receives && entry.len != request.bytes) {
-      throw Error(fmt::format("rank {} received {} bytes over {} where {} were to come", rank_,
-                              entry.len, provider_.name, request.bytes));
+      throw Error(fmt::format("rank {} received {} bytes over {} where {} were to come", Rank(),
+                              entry.len, endpoint_->Via().name, request.bytes));
     }
     request.over = true;
   }
 
-  [[noreturn]] void FailByQueue() {
-    fi_cq_err_entry entry = {};
-    Check(fi_cq_readerr(completions_.get(), &entry, 0), "fi_cq_readerr");
-    throw Error(fmt::format(
-        "rank {} of {} can't move a message over {}: {} ({})", rank_, size_, provider_.name,
-        Clean(fi_strerror(entry.err)),
-        Clean(fi_cq_strerror(completions_.get(), entry.prov_errno, entry.err_data, nullptr, 0))));
-  }
-
-  int rank_;
-  int size_;
-  Info info_;
-  const Provider& provider_;
-  std::string absent_;
-  SteadyClock::duration patience_;
-  Handle<fid_fabric> fabric_ = {};
-  Handle<fid_domain> domain_ = {};
-  Handle<fid_av> peers_ = {};
-  Handle<fid_cq> completions_ = {};
-  Handle<fid_ep> endpoint_ = {};  // closed first
-  std::vector<fi_addr_t> addresses_ = {};
+  std::unique_ptr<OfiEndpoint> endpoint_;
   std::deque<Request> requests_ = {};  // stay where they are
   std::vector<Ticket> free_ = {};
-  std::uint64_t idle_ = 0;  // looks since anything was done
-  SteadyClock::time_point idle_since_ = {};
 };
 
 // What rank 0 makes of every rank's text, on every rank.
@@ -425,6 +465,125 @@ std::string Agree(Ranks& ranks, const std::string& own, Decide decide) {
   if (decision.starts_with(kError)) throw Error(decision.substr(kError.size()));
   return decision;
 }
+
+// Writes into each other's registered memory, each with 32 bits that come to its target as a
+// completion. Nothing is taken for granted of the order in which they arrive.
+class OfiPuts : public PutNetwork {
+ public:
+  explicit OfiPuts(std::unique_ptr<OfiEndpoint> endpoint) : endpoint_(std::move(endpoint)) {}
+
+  int Rank() const override { return endpoint_->Rank(); }
+  int Size() const override { return endpoint_->Size(); }
+
+  void Expose(Ranks& ranks, std::span<std::byte> memory) override {
+    while (under_way_ > 0) Look();
+    region_.reset();
+    std::string own;
+    try {
+      Register(memory);
+      // Where no virtual addresses are asked for, places count from the region's begin.
+      const bool by_address = (Mode() & FI_MR_VIRT_ADDR) != 0;
+      own = fmt::format("{} {}", by_address ? reinterpret_cast<std::uintptr_t>(memory.data()) : 0,
+                        fi_mr_key(region_.get()));
+    } catch (const Error& error) {
+      own = std::string(kError) + error.what();
+    }
+    std::istringstream all(Agree(ranks, own, [](const std::vector<std::string>& texts) {
+      return fmt::format("{}", fmt::join(texts, " "));
+    }));
+    targets_.assign(static_cast<std::size_t>(Size()), {});
+    for (Target& target : targets_) all >> target.address >> target.key;
+    if (!all) throw Error("the keys of the ranks' memory got lost on their way");
+  }
+
+  void Put(int to, const std::byte* from, std::size_t at, std::size_t bytes, std::uint32_t notice,
+           std::uint64_t done) override {
+    if (free_.empty()) free_.push_back(&writes_.emplace_back());
+    Write& write = *free_.back();
+    free_.pop_back();
+    write.done = done;
+    const Target& target = targets_.at(static_cast<std::size_t>(to));
+    endpoint_->Post(
+        "fi_writedata",
+        [&] {
+          return fi_writedata(endpoint_->Get(), from, bytes, fi_mr_desc(region_.get()), notice,
+                              endpoint_->AddressOf(to), target.address + at, target.key,
+                              &write.context);
+        },
+        [&](const auto& entry) { Keep(entry); });
+    ++under_way_;
+  }
+
+  std::optional<Event> Next(bool waits) override {
+    endpoint_->Hope();
+    if (events_.empty()) Look();
+    while (waits && events_.empty()) Look();
+    if (events_.empty()) return std::nullopt;
+    const Event event = events_.front();
+    events_.pop_front();
+    return event;
+  }
+
+  std::size_t SegmentBytes() const override { return endpoint_->Via().segment_bytes; }
+  std::size_t SegmentsInFlight() const override { return endpoint_->Via().in_flight; }
+
+  Facts Describe() const override {
+    Facts facts = endpoint_->Describe();
+    facts["messages"] = "writes with an immediate";
+    return facts;
+  }
+
+ private:
+  // A write under way; see OfiTransport::Request.
+  struct Write {
+    fi_context2 context = {};
+    std::uint64_t done = 0;
+  };
+  // Another rank's memory.
+  struct Target {
+    std::uint64_t address = 0;
+    std::uint64_t key = 0;
+  };
+
+  int Mode() const { return endpoint_->Offer().domain_attr->mr_mode; }
+
+  void Register(std::span<std::byte> memory) {
+    // A domain's keys are its own, or ours to choose.
+    const std::uint64_t key = (Mode() & FI_MR_PROV_KEY) != 0 ? 0 : ++last_key_;
+    fid_mr* region = nullptr;
+    Check(fi_mr_reg(endpoint_->Domain(), memory.data(), memory.size(), FI_WRITE | FI_REMOTE_WRITE,
+                    0, key, 0, &region, nullptr),
+          "fi_mr_reg");
+    region_.reset(region);
+    if ((Mode() & FI_MR_ENDPOINT) == 0) return;
+    Check(fi_mr_bind(region, &endpoint_->Get()->fid, 0), "fi_mr_bind");
+    Check(fi_mr_enable(region), "fi_mr_enable");
+  }
+
+  void Look() {
+    endpoint_->Look([&](const auto& entry) { Keep(entry); });
+  }
+
+  void Keep(const fi_cq_tagged_entry& entry) {
+    if ((entry.flags & FI_REMOTE_CQ_DATA) != 0) {
+      events_.push_back({.kind = Event::Kind::kNotice, .value = entry.data});
+      return;
+    }
+    auto* write = static_cast<Write*>(entry.op_context);
+    events_.push_back({.kind = Event::Kind::kDone, .value = write->done});
+    free_.push_back(write);
+    --under_way_;
+  }
+
+  std::unique_ptr<OfiEndpoint> endpoint_;
+  Handle<fid_mr> region_ = {};  // closed before it
+  std::uint64_t last_key_ = 0;
+  std::vector<Target> targets_ = {};  // [rank]
+  std::deque<Write> writes_ = {};     // stay where they are
+  std::vector<Write*> free_ = {};
+  std::size_t under_way_ = 0;
+  std::deque<Event> events_ = {};
+};
 
 // "NAME FABRIC" lines, each once: what ranks tell each other of their candidates. Fabrics that have
 // one name are one network.
@@ -489,7 +648,7 @@ std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks, const Of
   std::vector<Candidate> candidates;
   std::string own;
   try {
-    offers = Offers();
+    offers = Offers(options.puts);
     candidates = CandidatesOf(offers.get(), options.provider, several);
     own = ToText(candidates);
   } catch (const Error& error) {
@@ -507,11 +666,11 @@ std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks, const Of
                        "libfabric-bin)"};
   }
 
-  std::unique_ptr<OfiTransport> transport;
+  std::unique_ptr<OfiEndpoint> endpoint;
   try {
-    transport = std::make_unique<OfiTransport>(ranks, Pick(candidates, chosen, ranks.LocalRank()),
-                                               std::move(absent), options.patience);
-    own = ToHex(transport->Address());
+    endpoint = std::make_unique<OfiEndpoint>(ranks, Pick(candidates, chosen, ranks.LocalRank()),
+                                             std::move(absent), options.patience);
+    own = ToHex(endpoint->Address());
   } catch (const Error& error) {
     own = std::string(kError) + error.what();
   }
@@ -525,12 +684,13 @@ std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks, const Of
     if (all.size() != static_cast<std::size_t>(ranks.Size())) {
       throw Error("the ranks' libfabric addresses got lost on their way");
     }
-    transport->Connect(all);
+    endpoint->Connect(all);
   } catch (const Error& error) {
     own = std::string(kError) + error.what();
   }
   Agree(ranks, own, [](const std::vector<std::string>&) { return std::string(); });
-  return transport;
+  if (options.puts) return MessagesByPuts(std::make_unique<OfiPuts>(std::move(endpoint)));
+  return std::make_unique<OfiTransport>(std::move(endpoint));
 }
 
 namespace {
@@ -539,21 +699,30 @@ class OfiLibrary : public Library {
  public:
   std::string Name() const override { return "ofi"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
-    if (std::optional<Skipped> no = RefusalOver(collective, ranks.Size())) return *no;
-    // Once for all cases: opening an adapter and connecting take longer than most of them.
-    if (!transport_ || members_ != ranks.Members()) {
-      transport_.reset();
-      members_ = ranks.Members();
-      auto joined = JoinOfi(ranks);
-      if (const Skipped* skipped = std::get_if<Skipped>(&joined)) return *skipped;
-      transport_ = std::get<std::unique_ptr<Transport>>(std::move(joined));
+    if (std::optional<Skipped> no = RefusalOver(collective, ranks.Size(), /*registers=*/true)) {
+      return *no;
     }
-    return PrepareHostCollective(collective, ranks, ExchangeOver(transport_, collective), seed);
+    // Once for all cases: opening an adapter and connecting take longer than most of them.
+    if (members_ != ranks.Members()) {
+      tagged_.reset();
+      putting_.reset();
+      members_ = ranks.Members();
+    }
+    const bool puts = collective.buffers == "registered";
+    std::shared_ptr<Transport>& transport = puts ? putting_ : tagged_;
+    if (!transport) {
+      auto joined = JoinOfi(ranks, {.puts = puts});
+      if (const Skipped* skipped = std::get_if<Skipped>(&joined)) return *skipped;
+      transport = std::get<std::unique_ptr<Transport>>(std::move(joined));
+    }
+    return PrepareHostCollective(collective, ranks, ExchangeOver(transport, ranks, collective),
+                                 seed);
   }
 
  private:
-  std::shared_ptr<Transport> transport_ = {};
-  std::vector<int> members_ = {};  // that it connects
+  std::vector<int> members_ = {};  // that these connect
+  std::shared_ptr<Transport> tagged_ = {};
+  std::shared_ptr<Transport> putting_ = {};
 };
 
 std::vector<std::unique_ptr<Library>> Libraries() {

@@ -1,4 +1,5 @@
-// A Transport over libfabric: reliable datagrams with tags, by whichever provider all ranks have.
+// A Transport over libfabric: reliable datagrams with tags, or writes into each other's memory, by
+// whichever provider all ranks have.
 #pragma once
 
 #include <memory>
@@ -15,6 +16,9 @@ struct OfiOptions {
   // The provider to use, by libfabric's name; "": the first that all ranks have of efa, verbs, shm
   // (where all are on one node), tcp. $FI_PROVIDER narrows both, as libfabric itself has it.
   std::string provider = {};
+  // Whether messages are written straight into registered memory, their transport's Window, instead
+  // of being matched by tags.
+  bool puts = false;
   // A rank that waits this long while nothing at all arrives or leaves gives up.
   Seconds patience = Seconds(120);
 };

@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "results/run.h"
+#include "runner/ranks.h"
 
 namespace assay {
 
@@ -24,6 +26,13 @@ class Transport {
   // Returns when the message is over: each ticket is waited for once. All that has been started
   // moves on meanwhile. Spins. Throws Error when the message can't be moved any more.
   virtual void Wait(Ticket ticket) = 0;
+  // Memory that messages of one byte or more have to lie in, zeroed, from the begin of a page on
+  // and until this is called again. Empty: they may lie anywhere. Called on all ranks together,
+  // when no message is under way; throws Error on all of them where it can't be had.
+  virtual std::span<std::byte> Window(Ranks& ranks, std::size_t bytes) {
+    (void)ranks, (void)bytes;
+    return {};
+  }
   // The largest message that this transport sends without waiting for the receiver's leave, in
   // which the two directions of a link can be in use at once: what algorithms cut their data into.
   virtual std::size_t SegmentBytes() const { return std::size_t{64} << 10; }

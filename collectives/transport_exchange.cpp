@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,20 +19,24 @@
 namespace assay {
 namespace {
 
+constexpr std::size_t kLine = 64;
 // One tag is enough: messages of two ranks arrive in order.
 constexpr int kTag = 0;
 
 class TransportExchange : public Exchange {
  public:
-  TransportExchange(std::shared_ptr<Transport> transport, const Collective& collective)
+  TransportExchange(std::shared_ptr<Transport> transport, Ranks& ranks,
+                    const Collective& collective)
       : transport_(std::move(transport)),
+        ranks_(ranks),
         algorithm_(AlgorithmFor(collective, transport_->Size(), transport_->SegmentBytes())),
         schedule_(ScheduleOf(collective, transport_->Rank(), transport_->Size(),
                              transport_->SegmentBytes(), transport_->SegmentsInFlight())),
         barrier_(ScheduleOf({.operation = Operation::kBarrier}, transport_->Rank(),
                             transport_->Size(), transport_->SegmentBytes(),
                             transport_->SegmentsInFlight())),
-        scratch_(std::max(schedule_.ScratchBytes(), barrier_.ScratchBytes())),
+        own_scratch_(std::max(schedule_.ScratchBytes(), barrier_.ScratchBytes())),
+        scratch_(own_scratch_),
         tickets_(std::max(schedule_.Messages(), barrier_.Messages())) {
     if (FactsOf(collective.operation).reduces) {
       reduction_.emplace(collective.dtype, collective.redop, transport_->Size());
@@ -40,6 +45,14 @@ class TransportExchange : public Exchange {
 
   void Align() override { Follow(barrier_, nullptr, nullptr); }
   void Run(const std::byte* input, std::byte* output) override { Follow(schedule_, input, output); }
+  // What is received into scratch memory has to lie there too.
+  std::span<std::byte> Window(std::size_t bytes) override {
+    const std::size_t begin = RoundedUp(bytes, kLine);
+    const std::span<std::byte> window = transport_->Window(ranks_, begin + own_scratch_.size());
+    if (window.empty()) return {};
+    scratch_ = window.subspan(begin);
+    return window.first(bytes);
+  }
   Facts Describe() const override {
     Facts facts = transport_->Describe();
     facts["algorithm"] = algorithm_;
@@ -89,27 +102,34 @@ class TransportExchange : public Exchange {
   }
 
   std::shared_ptr<Transport> transport_;
+  Ranks& ranks_;
   std::string algorithm_;
   Schedule schedule_;
   Schedule barrier_;
   std::optional<Reduction> reduction_ = {};
-  std::vector<std::byte> scratch_;  // they are never followed at once
+  std::vector<std::byte> own_scratch_;
+  std::span<std::byte> scratch_;  // of both: they are never followed at once
   std::vector<Transport::Ticket> tickets_;
 };
 
 }  // namespace
 
-std::optional<Skipped> RefusalOver(const Collective& collective, int ranks) {
+std::optional<Skipped> RefusalOver(const Collective& collective, int ranks, bool registers) {
+  if (collective.buffers != "plain" && !(registers && collective.buffers == "registered")) {
+    return Skipped{
+        .reason = fmt::format("these messages don't move {} buffers", collective.buffers),
+        .remedy = "--set buffers=plain, or --backend native"};
+  }
   if (!IsFabric(collective)) return AlgorithmRefusal(collective, ranks);
   if (ranks == 2) return std::nullopt;
   return Skipped{.reason = fmt::format("a link has two ends, not {}", ranks),
                  .remedy = "--set ranks=2"};
 }
 
-std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport,
+std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Collective& collective) {
   if (IsFabric(collective)) return MakeFabricExchange(collective, std::move(transport));
-  return std::make_unique<TransportExchange>(std::move(transport), collective);
+  return std::make_unique<TransportExchange>(std::move(transport), ranks, collective);
 }
 
 }  // namespace assay

@@ -9,14 +9,16 @@
 #include "collectives/host_collective.h"
 #include "collectives/transport.h"
 #include "runner/probe.h"
+#include "runner/ranks.h"
 
 namespace assay {
 
-// Why none of them can do that.
-std::optional<Skipped> RefusalOver(const Collective& collective, int ranks);
+// Why none of them can do that; `registers`: over a transport with a Window for buffers.
+std::optional<Skipped> RefusalOver(const Collective& collective, int ranks, bool registers = false);
 
-// REQUIRES: RefusalOver(collective, transport->Size()) says nothing.
-std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport,
+// REQUIRES: RefusalOver(collective, transport->Size(), …) says nothing; `ranks` are those that the
+// transport connects.
+std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Collective& collective);
 
 }  // namespace assay

@@ -152,7 +152,8 @@ std::vector<std::string> NotesOf(const CollOptions& o,
   say(o.timeout != 0, "-T is not used");
   say(o.cudagraph != 0, "-G is about GPUs: not used");
   say(o.local_register != 0 && o.run.backends.empty(),
-      "-R: MPI knows no registered buffers: not used; --backend native or nccl do");
+      "-R: MPI knows no registered buffers: not used; --backend ofi or nccl (1), native or nccl "
+      "(2) do");
   say(o.cta_policy.has_value(), "-x is about GPUs: not used");
   say(o.device_implementation != 0, "-D is about GPUs: not used");
   say(o.device_cta_count.has_value(), "-V is about GPUs: not used");

@@ -14,6 +14,7 @@
 #include "kernels/cpu_peak.h"
 #include "runner/random.h"
 #include "tests/layout_check.h"
+#include "tests/memory_puts.h"
 #include "tests/memory_transport.h"
 #include "tests/thread_ranks.h"
 
@@ -22,23 +23,35 @@ namespace {
 
 using testing::HasSubstr;
 
+constexpr std::size_t kSegment = 256;
+constexpr std::size_t kInFlight[] = {4, 1, 16, 3};
+
 void ExpectRight(const Collective& collective, int ranks, std::uint64_t seed) {
-  constexpr std::size_t kSegment = 256;
-  constexpr std::size_t kInFlight[] = {4, 1, 16, 3};
+  // Over messages, and over messages that are put straight into each other's memory.
   MemoryNetwork network(seed);
+  PutWorld puts(seed, ranks);
   std::mutex mutex;
   std::string wrong;
   OnRanks(ranks, [&](ThreadRanks& own) {
-    const auto exchange =
-        ExchangeOver(std::make_unique<MemoryTransport>(network, own.Rank(), ranks, kSegment,
-                                                       kInFlight[seed % 4]),
-                     collective);
-    const std::string what = WhatIsWrong(collective, own.Rank(), ranks, *exchange, 2);
-    const std::lock_guard lock(mutex);
-    if (!what.empty()) wrong = what;
+    const std::size_t in_flight = kInFlight[seed % 4];
+    for (const bool by_puts : {false, true}) {
+      std::unique_ptr<Transport> transport;
+      if (by_puts) {
+        transport = MessagesByPuts(
+            std::make_unique<MemoryPuts>(puts, own.Rank(), ranks, kSegment, in_flight));
+      } else {
+        transport =
+            std::make_unique<MemoryTransport>(network, own.Rank(), ranks, kSegment, in_flight);
+      }
+      const auto exchange = ExchangeOver(std::move(transport), own, collective);
+      const std::string what = WhatIsWrong(collective, own.Rank(), ranks, *exchange, 2);
+      const std::lock_guard lock(mutex);
+      if (!what.empty()) wrong = what + (by_puts ? ", by puts" : ", by messages");
+    }
   });
   EXPECT_EQ(wrong, "") << NameOf(collective, ranks);
   EXPECT_EQ(network.Complaint(), "") << NameOf(collective, ranks);
+  EXPECT_EQ(puts.Complaint(), "") << NameOf(collective, ranks);
 }
 
 // Sizes of none, one and several segments, and with odd ends.
@@ -137,7 +150,9 @@ TEST(Algorithms, AnUnknownNameIsRefusedWithThoseThatThereAre) {
   EXPECT_EQ(no->reason, "all_reduce has no algorithm butterfly");
   EXPECT_THAT(no->remedy, HasSubstr("ring, recursive_doubling, rabenseifner"));
   EXPECT_TRUE(AlgorithmRefusal({.dtype = "f8e4m3"}, 2));
-  EXPECT_TRUE(AlgorithmRefusal({.buffers = "shared"}, 2));
+  EXPECT_TRUE(RefusalOver({.buffers = "shared"}, 2, /*registers=*/true));
+  EXPECT_TRUE(RefusalOver({.buffers = "registered"}, 2));
+  EXPECT_FALSE(RefusalOver({.buffers = "registered"}, 2, /*registers=*/true));
   const Collective gather = {.operation = Operation::kAllGather, .algorithm = "recursive_doubling"};
   EXPECT_FALSE(AlgorithmRefusal(gather, 4));
   EXPECT_THAT(AlgorithmRefusal(gather, 6)->reason, HasSubstr("a power of two of ranks, not 6"));

@@ -6,10 +6,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <mutex>
 #include <random>
+#include <span>
 #include <thread>
 
 #include "collectives/algorithms.h"
@@ -36,9 +38,23 @@ std::unique_ptr<Transport> Joined(Ranks& ranks, const OfiOptions& options) {
   return std::get<std::unique_ptr<Transport>>(std::move(joined));
 }
 
-class Ofi : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(Providers, Ofi, testing::Values("tcp", "shm"),
-                         [](const auto& one) { return std::string(one.param); });
+// Both ways of moving messages, by each provider.
+struct Way {
+  const char* provider = "";
+  bool puts = false;
+};
+class Ofi : public testing::TestWithParam<Way> {
+ protected:
+  static OfiOptions Options(Seconds patience = Seconds(20)) {
+    return {.provider = GetParam().provider, .puts = GetParam().puts, .patience = patience};
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Providers, Ofi,
+                         testing::Values(Way{"tcp"}, Way{"shm"}, Way{"tcp", true},
+                                         Way{"shm", true}),
+                         [](const auto& one) {
+                           return std::string(one.param.provider) + (one.param.puts ? "_puts" : "");
+                         });
 
 // One message of a plan that all ranks know.
 struct Message {
@@ -59,7 +75,7 @@ TEST_P(Ofi, RandomMessagesArriveWholeAndInOrder) {
   constexpr std::size_t kSizes[] = {0, 1, 7, 64, 65, 4095, 4097, 16384, 65536, 300'000};
   for (const int size : {1, 2, 3, 5}) {
     OnRanks(size, [&](ThreadRanks& ranks) {
-      const auto transport = Joined(ranks, {.provider = GetParam(), .patience = Seconds(20)});
+      const auto transport = Joined(ranks, Options());
       EXPECT_EQ(transport->Size(), size);
       EXPECT_EQ(transport->Rank(), ranks.Rank());
       for (unsigned seed = 1; seed <= 12; ++seed) {
@@ -73,20 +89,32 @@ TEST_P(Ofi, RandomMessagesArriveWholeAndInOrder) {
           message.first = static_cast<unsigned>(plan_random());
         }
         std::mt19937 own_random(seed * 100 + static_cast<unsigned>(ranks.Rank()));
-        std::vector<std::vector<std::byte>> memory(plan.size());
+        std::size_t all_bytes = 1;
+        for (Message& message : plan) {
+          if (GetParam().puts) message.bytes = std::max<std::size_t>(1, message.bytes);
+          all_bytes += message.bytes;
+        }
+        std::vector<std::byte> anywhere(GetParam().puts ? 0 : all_bytes);
+        const std::span<std::byte> window = transport->Window(ranks, all_bytes);
+        EXPECT_EQ(window.empty(), !GetParam().puts);
+        std::byte* free = window.empty() ? anywhere.data() : window.data();
+        std::vector<std::span<std::byte>> memory;
+        for (const Message& message : plan) {
+          memory.emplace_back(free, message.bytes);
+          free += message.bytes;
+        }
         std::vector<Transport::Ticket> tickets;
         // In the order of the plan, but receives and sends are started in stretches of their own.
         const bool receives_first = own_random() % 2 == 0;
         for (const bool receiving : {receives_first, !receives_first}) {
           for (std::size_t i = 0; i < plan.size(); ++i) {
             const Message& message = plan[i];
-            std::vector<std::byte>& bytes = memory[i];
+            const std::span<std::byte> bytes = memory[i];
             if (receiving && message.to == ranks.Rank() && message.from != ranks.Rank()) {
-              bytes.assign(message.bytes, std::byte{0x5a});
+              std::fill(bytes.begin(), bytes.end(), std::byte{0x5a});
               tickets.push_back(
                   transport->Receive(message.from, bytes.data(), message.bytes, message.tag));
             } else if (!receiving && message.from == ranks.Rank() && message.to != ranks.Rank()) {
-              bytes.resize(message.bytes);
               for (std::size_t at = 0; at < bytes.size(); ++at) bytes[at] = ByteAt(message, at);
               tickets.push_back(
                   transport->Send(message.to, bytes.data(), message.bytes, message.tag));
@@ -110,25 +138,35 @@ TEST_P(Ofi, RandomMessagesArriveWholeAndInOrder) {
 
 TEST_P(Ofi, SaysWhatItRunsOn) {
   OnRanks(2, [&](ThreadRanks& ranks) {
-    const auto transport = Joined(ranks, {.provider = GetParam()});
+    const auto transport = Joined(ranks, Options());
     const Facts facts = transport->Describe();
     EXPECT_THAT(std::get<std::string>(facts.at("libfabric")), testing::MatchesRegex("[0-9.]+"));
     EXPECT_THAT(std::get<std::string>(facts.at("protocol")), HasSubstr("FI_PROTO_"));
     EXPECT_GT(std::get<std::int64_t>(facts.at("inject_bytes")), 0);
+    EXPECT_EQ(facts.at("messages"), Fact(GetParam().puts ? "writes with an immediate" : "tagged"));
     EXPECT_GE(transport->SegmentBytes(), 4096u);
     ranks.Barrier();
   });
 }
 
+// Memory for a message or two, where the transport wants it.
+struct Room {
+  Room(Transport& transport, Ranks& ranks) : window(transport.Window(ranks, anywhere.size())) {}
+  std::byte* At(std::size_t place) {
+    return (window.empty() ? anywhere.data() : window.data()) + place;
+  }
+  std::array<std::byte, 200> anywhere = {};
+  std::span<std::byte> window;
+};
+
 TEST_P(Ofi, ARankThatIsGoneEndsTheOthersInTime) {
   OnRanks(2, [&](ThreadRanks& ranks) {
-    auto transport = Joined(ranks, {.provider = GetParam(), .patience = Seconds(1)});
-    int word = ranks.Rank();
-    int other = -1;
+    auto transport = Joined(ranks, Options(Seconds(1)));
+    Room room(*transport, ranks);
     if (ranks.Rank() == 0) {
-      transport->Wait(transport->Send(1, &word, sizeof(word), 1));
+      transport->Wait(transport->Send(1, room.At(0), 4, 1));
     } else {
-      transport->Wait(transport->Receive(0, &other, sizeof(other), 1));
+      transport->Wait(transport->Receive(0, room.At(0), 4, 1));
     }
     if (ranks.Rank() == 1) {
       transport.reset();
@@ -136,7 +174,7 @@ TEST_P(Ofi, ARankThatIsGoneEndsTheOthersInTime) {
     }
     const auto begin = std::chrono::steady_clock::now();
     try {
-      transport->Wait(transport->Receive(1, &other, sizeof(other), 2));
+      transport->Wait(transport->Receive(1, room.At(100), 4, 2));
       ADD_FAILURE() << "a message came from nowhere";
     } catch (const Error& error) {
       EXPECT_THAT(error.what(), HasSubstr("rank 0 of 2"));
@@ -147,27 +185,35 @@ TEST_P(Ofi, ARankThatIsGoneEndsTheOthersInTime) {
 
 TEST_P(Ofi, AMessageOfAnotherSizeThanItsReceiveIsAnError) {
   OnRanks(2, [&](ThreadRanks& ranks) {
-    const auto transport = Joined(ranks, {.provider = GetParam(), .patience = Seconds(1)});
-    char bytes[100] = {};
-    if (ranks.Rank() == 0) {
-      transport->Wait(transport->Send(1, bytes, 50, 1));
+    const auto transport = Joined(ranks, Options(Seconds(1)));
+    Room room(*transport, ranks);
+    if (ranks.Rank() == 1) {
+      EXPECT_THROW(transport->Wait(transport->Receive(0, room.At(0), 100, 1)), Error);
+    } else if (GetParam().puts) {
+      // The sender knows first.
+      EXPECT_THROW(transport->Wait(transport->Send(1, room.At(0), 50, 1)), Error);
     } else {
-      EXPECT_THROW(transport->Wait(transport->Receive(0, bytes, 100, 1)), Error);
+      transport->Wait(transport->Send(1, room.At(0), 50, 1));
     }
     ranks.Barrier();
   });
 }
 
-TEST_P(Ofi, FabricPatternsBringEveryByte) {
+// Fabric patterns have tags, and memory of their own.
+class OfiTagged : public Ofi {};
+INSTANTIATE_TEST_SUITE_P(Providers, OfiTagged, testing::Values(Way{"tcp"}, Way{"shm"}),
+                         [](const auto& one) { return std::string(one.param.provider); });
+
+TEST_P(OfiTagged, FabricPatternsBringEveryByte) {
   for (const std::string& pattern : FabricPatterns()) {
     for (const std::int64_t bytes : {1, 13, 5000, 1 << 20}) {
       OnRanks(2, [&](ThreadRanks& ranks) {
         const Collective collective = FabricCollective(pattern, bytes);
         ASSERT_TRUE(IsFabric(collective));
-        Prepared prepared = PrepareHostCollective(
-            CollectiveFrom(ToText(collective)), ranks,
-            MakeFabricExchange(collective, Joined(ranks, {.provider = GetParam()})), /*seed=*/5,
-            {.rotate_bytes = 1 << 20});
+        Prepared prepared =
+            PrepareHostCollective(CollectiveFrom(ToText(collective)), ranks,
+                                  MakeFabricExchange(collective, Joined(ranks, Options())),
+                                  /*seed=*/5, {.rotate_bytes = 1 << 20});
         Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
         for (int batch = 0; batch < 3; ++batch) {
           const Batch done = workload.Run(7);
@@ -192,7 +238,7 @@ TEST_P(Ofi, EveryOperationIsRightByEveryAlgorithm) {
     std::mutex mutex;
     std::vector<std::string> wrong;
     OnRanks(ranks, [&](ThreadRanks& own) {
-      const std::shared_ptr<Transport> transport = Joined(own, {.provider = GetParam()});
+      const std::shared_ptr<Transport> transport = Joined(own, Options());
       for (const OperationFacts& facts : Operations()) {
         for (const std::string& algorithm : AlgorithmsOf(facts.operation)) {
           for (const std::int64_t bytes : {4, 5004, 1'500'000}) {
@@ -201,13 +247,33 @@ TEST_P(Ofi, EveryOperationIsRightByEveryAlgorithm) {
                                            .in_place = facts.in_place && bytes == 5004,
                                            .root = facts.rooted ? ranks - 1 : 0,
                                            .algorithm = algorithm};
-            if (RefusalOver(collective, ranks)) continue;
-            const auto exchange = ExchangeOver(transport, collective);
+            if (RefusalOver(collective, ranks, /*registers=*/true)) continue;
+            const auto exchange = ExchangeOver(transport, own, collective);
             const std::string what = WhatIsWrong(collective, own.Rank(), ranks, *exchange, 2);
             const std::lock_guard lock(mutex);
             if (!what.empty()) wrong.push_back(NameOf(collective, ranks) + ": " + what);
           }
         }
+      }
+      own.Barrier();
+    });
+    EXPECT_THAT(wrong, testing::IsEmpty());
+  }
+}
+
+TEST_P(Ofi, OneToNineRanksAreRight) {
+  for (int ranks = 1; ranks <= 9; ++ranks) {
+    std::mutex mutex;
+    std::vector<std::string> wrong;
+    OnRanks(ranks, [&](ThreadRanks& own) {
+      const std::shared_ptr<Transport> transport = Joined(own, Options());
+      for (const OperationFacts& facts : Operations()) {
+        const Collective collective = {
+            .operation = facts.operation, .dtype = "i8", .bytes = 70'001};
+        const auto exchange = ExchangeOver(transport, own, collective);
+        const std::string what = WhatIsWrong(collective, own.Rank(), ranks, *exchange, 1);
+        const std::lock_guard lock(mutex);
+        if (!what.empty()) wrong.push_back(NameOf(collective, ranks) + ": " + what);
       }
       own.Barrier();
     });
