@@ -38,18 +38,19 @@ struct Matched {
 };
 
 // Cases that only `here` has figures of. `there_name` names the other side where that one tried.
-void ListOnly(const std::map<std::string, Group>& here, const std::map<std::string, Group>& there,
-              std::string_view there_name, std::vector<std::string>& only) {
+void ListOnly(const std::map<std::string, Holding>& here,
+              const std::map<std::string, Holding>& there, std::string_view there_name,
+              std::vector<std::string>& only) {
   std::set<std::string> there_methodless;
-  for (const auto& [key, group] : there) there_methodless.insert(MethodlessKey(*group.any));
-  for (const auto& [key, group] : here) {
-    if (group.backends.empty()) continue;
+  for (const auto& [key, holding] : there) there_methodless.insert(MethodlessKey(*holding.any));
+  for (const auto& [key, holding] : here) {
+    if (holding.backends.empty()) continue;
     const auto other = there.find(key);
     if (other == there.end()) {
-      if (there_methodless.count(MethodlessKey(*group.any)) != 0) continue;  // refused, and said
-      only.push_back(CaseWords(*group.any));
+      if (there_methodless.count(MethodlessKey(*holding.any)) != 0) continue;  // refused, and said
+      only.push_back(CaseWords(*holding.any));
     } else if (other->second.backends.empty()) {
-      only.push_back(fmt::format("{} ({} in the {})", CaseWords(*group.any),
+      only.push_back(fmt::format("{} ({} in the {})", CaseWords(*holding.any),
                                  other->second.unmeasured, there_name));
     }
   }
@@ -57,7 +58,7 @@ void ListOnly(const std::map<std::string, Group>& here, const std::map<std::stri
 
 // The pairs of one case: if each side has one backend these two, whatever their names; otherwise
 // those of equal name.
-void PairBackends(const Group& a, const Group& b, Matched& matched) {
+void PairBackends(const Holding& a, const Holding& b, Matched& matched) {
   const auto pair = [&](const std::string& backend_a, const std::string& backend_b) {
     const std::vector<InRun>& runs_a = a.backends.at(backend_a);
     const std::vector<InRun>& runs_b = b.backends.at(backend_b);
@@ -104,24 +105,25 @@ void PairBackends(const Group& a, const Group& b, Matched& matched) {
 }
 
 Matched Match(const Side& a, const Side& b, bool force) {
-  const std::map<std::string, Group> groups_a = GroupsOf(a, force);
-  const std::map<std::string, Group> groups_b = GroupsOf(b, force);
+  const std::map<std::string, Holding> of_a = HoldingsOf(a, force);
+  const std::map<std::string, Holding> of_b = HoldingsOf(b, force);
   Matched matched;
-  ListOnly(groups_a, groups_b, "candidate", matched.only_a);
-  ListOnly(groups_b, groups_a, "baseline", matched.only_b);
-  std::multimap<std::string, const Group*> b_methodless;
-  for (const auto& [key, group] : groups_b) b_methodless.emplace(MethodlessKey(*group.any), &group);
-  for (const auto& [key, group_a] : groups_a) {
-    const auto same = groups_b.find(key);
-    if (same != groups_b.end()) {
-      PairBackends(group_a, same->second, matched);
+  ListOnly(of_a, of_b, "candidate", matched.only_a);
+  ListOnly(of_b, of_a, "baseline", matched.only_b);
+  std::multimap<std::string, const Holding*> b_methodless;
+  for (const auto& [key, holding] : of_b)
+    b_methodless.emplace(MethodlessKey(*holding.any), &holding);
+  for (const auto& [key, holding_a] : of_a) {
+    const auto same = of_b.find(key);
+    if (same != of_b.end()) {
+      PairBackends(holding_a, same->second, matched);
       continue;
     }
-    const auto [begin, end] = b_methodless.equal_range(MethodlessKey(*group_a.any));
+    const auto [begin, end] = b_methodless.equal_range(MethodlessKey(*holding_a.any));
     for (auto unlike = begin; unlike != end; ++unlike) {
-      matched.refused.push_back(
-          fmt::format("{} is not compared: method {} against {} (--force does)",
-                      CaseWords(*group_a.any), group_a.any->method, unlike->second->any->method));
+      matched.refused.push_back(fmt::format(
+          "{} is not compared: method {} against {} (--force does)", CaseWords(*holding_a.any),
+          holding_a.any->method, unlike->second->any->method));
     }
   }
   return matched;

@@ -45,16 +45,16 @@ std::vector<int> RanksOf(std::size_t count,
 std::vector<Field> FieldsOf(const Ranking& ranking, bool force, std::vector<std::string>& notes) {
   std::map<std::string, Field> by_key;
   for (std::size_t side = 0; side < ranking.sides.size(); ++side) {
-    for (const auto& [key, group] : GroupsOf(ranking.sides[side], force)) {
-      for (const auto& [backend, runs] : group.backends) {
+    for (const auto& [key, holding] : HoldingsOf(ranking.sides[side], force)) {
+      for (const auto& [backend, runs] : holding.backends) {
         Field& field = by_key[key];
-        field.any = group.any;
+        field.any = holding.any;
         field.entrants.push_back({.side = side,
                                   .backend = backend,
                                   .runs = runs,
-                                  .sample = SampleOf(runs, group.any->probe),
+                                  .sample = SampleOf(runs, holding.any->probe),
                                   .cost = CostOf(runs, ranking.sides[side].offer),
-                                  .not_priced = NotPriced(runs, group.kind)});
+                                  .not_priced = NotPriced(runs, holding.kind)});
       }
     }
   }

@@ -159,24 +159,24 @@ std::string MethodlessKey(const Record& record) {
   return record.probe + '/' + ToText(record.params) + ' ' + DeviceKind(record);
 }
 
-std::map<std::string, Group> GroupsOf(const Side& side, bool unlike_methods) {
-  std::map<std::string, Group> groups;
+std::map<std::string, Holding> HoldingsOf(const Side& side, bool unlike_methods) {
+  std::map<std::string, Holding> holdings;
   for (const Run& run : side.runs) {
     for (const Record& record : run.records) {
       const std::string key = MethodlessKey(record);
-      Group& group = groups[unlike_methods ? key : fmt::format("{} {}", key, record.method)];
-      if (group.any == nullptr) group.any = &record;
-      group.kind = DeviceKind(record);
+      Holding& holding = holdings[unlike_methods ? key : fmt::format("{} {}", key, record.method)];
+      if (holding.any == nullptr) holding.any = &record;
+      holding.kind = DeviceKind(record);
       if (!Speed(record) || LogRoundTimes(record).empty()) {
-        group.unmeasured = fmt::format("{}: {}", ToText(record.status), record.reason);
+        holding.unmeasured = fmt::format("{}: {}", ToText(record.status), record.reason);
         continue;
       }
-      std::vector<InRun>& runs = group.backends[record.backend];
+      std::vector<InRun>& runs = holding.backends[record.backend];
       if (runs.empty() || runs.back().run != &run) runs.push_back({.run = &run});
       runs.back().records.push_back(&record);
     }
   }
-  return groups;
+  return holdings;
 }
 
 Sample SampleOf(const std::vector<InRun>& runs, const std::string& probe) {

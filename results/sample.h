@@ -20,7 +20,7 @@ struct InRun {
 };
 
 // What one side holds of one case on one kind of device.
-struct Group {
+struct Holding {
   std::string kind = {};
   const Record* any = nullptr;                              // for probe and params
   std::map<std::string, std::vector<InRun>> backends = {};  // with figures, by backend
@@ -29,7 +29,7 @@ struct Group {
 
 // By match key and device kind; where unlike methods are to be matched too, without the method.
 // Everything points into `side`.
-std::map<std::string, Group> GroupsOf(const Side& side, bool unlike_methods);
+std::map<std::string, Holding> HoldingsOf(const Side& side, bool unlike_methods);
 // The key without the method, whatever the grouping.
 std::string MethodlessKey(const Record& record);
 
