@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
@@ -20,6 +21,7 @@
 #include "collectives/library.h"
 #include "collectives/native.h"
 #include "collectives/tcp_ranks.h"
+#include "collectives/watchdog.h"
 #include "results/error.h"
 #include "results/text.h"
 #include "runner/threads.h"
@@ -65,6 +67,26 @@ int LaunchedSize() {
     if (const char* value = std::getenv(name)) return std::atoi(value);
   }
   return 0;
+}
+
+// The rank that the launcher gave this process, which knows it before it has met the others.
+std::string LaunchedRank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (const char* value = std::getenv(name)) return value;
+  }
+  return "unknown";
+}
+
+// Over what ranks do together while none of them can tell another what to do: this one ends, and
+// whoever launched them ends the others. What has been printed until then is not lost.
+WatchOptions EndAfter(Seconds limit, const std::string& rank,
+                      const std::function<std::string()>& fates) {
+  return {.limit = limit, .expired = [=](const std::string& what) {
+            fmt::print(stderr, "assay: watchdog: rank {} on {}: {} is not over in time{}\n", rank,
+                       HostName(), what, fates ? fates() : "");
+            std::fflush(stdout);
+            _exit(3);
+          }};
 }
 
 // Those that ranks joined in this way can run: a module that joins ranks runs on no others.
@@ -425,7 +447,6 @@ Door Open(const Setup& setup) {
     probe.unfold = [jobs, facts, backends = setup.backends](const Params& params) {
       return CasesOf(jobs, facts, backends, params);
     };
-    probe.missing = [jobs] { return jobs->Missing("mpi"); };
     probes.push_back(std::move(probe));
   }
   probes.push_back(
@@ -436,7 +457,10 @@ Door Open(const Setup& setup) {
                     {"ranks", std::int64_t{2}},
                     {"nodes", jobs->NodeCount()}},
        .unfold = [jobs, setup](const Params& params) { return FabricCases(jobs, setup, params); },
-       .missing = [jobs] { return jobs->Missing("ofi"); }});
+       .missing = [jobs]() -> std::optional<Skipped> {
+         std::optional<Skipped> no = jobs->Missing("ofi");
+         return no && jobs->Missing("native-mpi") ? no : std::nullopt;
+       }});
   return {.probes = std::move(probes),
           .nodes = jobs->NodeCount(),
           .held = [jobs] { return jobs->AskWhatIsHeld(); },
@@ -459,12 +483,18 @@ bool UnderLauncher() {
 }
 
 void Dismiss::operator()(Ranks* ranks) const {
+  Watchdog dog(EndAfter(watchdog, fmt::format("{} of {}", ranks->Rank(), ranks->Size()), fates));
+  const Watchdog::Guard guard =
+      dog.Watch(ranks->JoinedBy() == "mpi" ? "MPI_Finalize, in which ranks wait for each other,"
+                                           : "the end of the ranks");
   if (ranks->Rank() == 0) ranks->Broadcast("quit");
   delete ranks;
 }
 
-JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap) {
-  if (bootstrap == "tcp") return JoinedRanks(JoinTcp(TcpOptionsFrom(std::getenv)).release());
+JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap, Seconds watchdog) {
+  if (bootstrap == "tcp") {
+    return JoinedRanks(JoinTcp(TcpOptionsFrom(std::getenv)).release(), {.watchdog = watchdog});
+  }
   const int launched = LaunchedSize();
   if (!UnderLauncher() || launched == 1) return JoinedRanks(new Ranks);
   const Modules::Entry* mpi = EntryOf(&modules, "mpi");
@@ -474,11 +504,15 @@ JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap) {
                     "without the mpi module ({}): {}, or start one process alone",
                     mpi == nullptr ? "unknown" : mpi->reason, mpi == nullptr ? "" : mpi->remedy));
   }
-  JoinedRanks ranks(mpi->module->ranks().release());
+  const std::string rank = LaunchedRank() + (launched > 0 ? fmt::format(" of {}", launched) : "");
+  Watchdog dog(EndAfter(watchdog, rank, {}));
+  const Watchdog::Guard guard = dog.Watch("MPI_Init, in which ranks wait for each other,");
+  JoinedRanks ranks(mpi->module->ranks().release(), {.watchdog = watchdog});
+  ranks.get_deleter().fates = [processes = RankProcesses(*ranks)] { return processes.Fates(); };
   if (launched > 1 && ranks->Size() != launched) {
     throw Error(
         fmt::format("the launcher started {} processes, but {} sees {}: use its own "
-                    "mpirun, or srun --mpi=pmix",
+                    "mpirun, or srun --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH)",
                     launched, mpi->module->version(), ranks->Size()));
   }
   return ranks;
@@ -510,7 +544,7 @@ int WorkerMain() {
   try {
     modules = Modules::Load();
     const char* bootstrap = std::getenv("ASSAY_BOOTSTRAP");
-    ranks = JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap);
+    ranks = JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap, watch.limit);
     if (ranks->Rank() == 0) {
       Worker worker(*ranks, Libraries(modules, *ranks), watch);
       Serve(STDIN_FILENO, answers, *ranks, worker);

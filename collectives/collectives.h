@@ -54,16 +54,23 @@ std::map<std::string, std::string> Software(const Setup& setup);
 // True if this process was started by mpirun, srun or the like: then it never launches any itself.
 bool UnderLauncher();
 
-// Sends the other ranks home when rank 0 lets go, in whatever way it ends.
+// Sends the other ranks home when rank 0 lets go, in whatever way it ends. Where they don't all
+// take leave in time this rank ends with status 3, after a line that names those that are stopped
+// or gone.
 struct Dismiss {
+  Seconds watchdog = Seconds(60);
+  std::function<std::string()> fates = {};  // of the other ranks
   void operator()(Ranks* ranks) const;
 };
 using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;
 
 // The processes that the launcher started; without one, this process alone. `bootstrap` "tcp" joins
 // those that the environment tells of (collectives/tcp_ranks.h), without any MPI. Throws Error
-// where they can't find each other, since each would then write the one result file.
-JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {});
+// where they can't find each other, since each would then write the one result file. Where one of
+// them never comes, this one ends with status 3 after `watchdog`, as MPI itself would wait for
+// ever.
+JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {},
+                      Seconds watchdog = Seconds(60));
 
 // What every rank but 0 does, in place of the program: its part of the collectives that rank 0 asks
 // for, waiting politely in between, until rank 0 lets go of its ranks. Of `setup` it needs modules,

@@ -190,9 +190,7 @@ int NumaNode() {
 
 // Of this process: "PID PROCESSOR NUMA HOST".
 std::string Whereabouts() {
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  return fmt::format("{} {} {} {}", getpid(), sched_getcpu(), NumaNode(), OneField(host));
+  return fmt::format("{} {} {} {}", getpid(), sched_getcpu(), NumaNode(), OneField(HostName()));
 }
 
 class OwnJob : public Job {
@@ -310,23 +308,9 @@ std::string Worker::Do(const std::string& verb, std::istream& words) {
 }
 
 std::string Worker::Hello() {
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  std::error_code ignored;
-  const std::string pids = std::filesystem::read_symlink("/proc/self/ns/pid", ignored).string();
-  const std::string where = OneField(fmt::format("{}/{}", host, pids));
+  processes_ = RankProcesses(ranks_);
   std::string answer = "ok";
-  peers_.clear();
-  for (const std::string& text :
-       ranks_.Gather(fmt::format("{} {} {}", ranks_.Node(), getpid(), where))) {
-    std::istringstream fields(text);
-    std::string node;
-    Peer peer;
-    fields >> node >> peer.pid >> std::ws;
-    std::getline(fields, peer.where);
-    peers_.push_back(peer);
-    answer += " " + node;
-  }
+  for (const std::string& node : ranks_.Gather(std::to_string(ranks_.Node()))) answer += " " + node;
   return answer;
 }
 
@@ -377,20 +361,11 @@ Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& comman
 }
 
 void Worker::Expire(const std::string& what, const std::function<void(const std::string&)>& told) {
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  std::string others;
-  for (std::size_t rank = 0; rank < peers_.size(); ++rank) {
-    // Processes are numbered alike on one host alone.
-    if (peers_[rank].where != peers_[static_cast<std::size_t>(ranks_.Rank())].where) continue;
-    const std::string fate = FateOf(peers_[rank].pid);
-    if (!fate.empty()) others += fmt::format("; rank {} {}", rank, fate);
-  }
   const auto sentence = [&](const std::string& on) {
     return fmt::format("rank {} of {} on {}: {} is not over in time{}", ranks_.Rank(),
-                       ranks_.Size(), on, what, others);
+                       ranks_.Size(), on, what, processes_.Fates());
   };
-  const std::string line = fmt::format("assay: watchdog: {}\n", sentence(host));
+  const std::string line = fmt::format("assay: watchdog: {}\n", sentence(HostName()));
   if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
     // There is nobody left to tell.
   }

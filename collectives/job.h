@@ -66,12 +66,6 @@ class Worker {
   std::string Obey(const std::string& command);
 
  private:
-  // One of the other ranks, as rank 0 knows it.
-  struct Peer {
-    int pid = 0;
-    std::string where = {};  // host and process numbering
-  };
-
   std::string Hello();
   std::string Nodes();
   std::string Prepare(std::istream& words);
@@ -83,7 +77,7 @@ class Worker {
   std::vector<std::unique_ptr<Library>> libraries_;
   std::function<Node()> this_node_;
   std::unique_ptr<Workload> workload_;
-  std::vector<Peer> peers_ = {};
+  RankProcesses processes_ = {};
   std::string what_ = {};   // is prepared: "all_reduce, 64 MiB"
   double bytes_ = 0;        // of one iteration
   double iteration_s_ = 0;  // what one has taken; 0: not known yet

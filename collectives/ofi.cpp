@@ -731,7 +731,7 @@ std::vector<std::unique_ptr<Library>> Libraries() {
   return libraries;
 }
 
-std::string Version() { return Described(&kApi, FI_TYPE_VERSION); }
+std::string Version() { return "libfabric " + Described(&kApi, FI_TYPE_VERSION); }
 
 constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
                             .name = "ofi",

@@ -681,8 +681,10 @@ int IntegerOf(const char* name, const char* text, int least, int most) {
 }  // namespace
 
 TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variable) {
-  const auto needed = [&](const char* name) {
+  // In a step of Slurm its own variables serve where these aren't set.
+  const auto needed = [&](const char* name, const char* slurms) {
     const char* value = variable(name);
+    if ((value == nullptr || *value == '\0') && slurms != nullptr) value = variable(slurms);
     if (value == nullptr || *value == '\0') {
       throw Error(
           fmt::format("--bootstrap tcp needs {}: set MASTER_ADDR, RANK and WORLD_SIZE on "
@@ -692,9 +694,10 @@ TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variabl
     return value;
   };
   TcpOptions options;
-  options.address = needed("MASTER_ADDR");
-  options.size = IntegerOf("WORLD_SIZE", needed("WORLD_SIZE"), 1, kMostRanks);
-  options.rank = IntegerOf("RANK", needed("RANK"), 0, options.size - 1);
+  options.address = needed("MASTER_ADDR", nullptr);
+  options.size =
+      IntegerOf("WORLD_SIZE", needed("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"), 1, kMostRanks);
+  options.rank = IntegerOf("RANK", needed("RANK", "SLURM_PROCID"), 0, options.size - 1);
   if (const char* port = variable("MASTER_PORT")) {
     options.port = IntegerOf("MASTER_PORT", port, 1, 65535);
   }

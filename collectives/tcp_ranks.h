@@ -32,7 +32,8 @@ struct TcpOptions {
 };
 
 // MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE, LOCAL_RANK, ASSAY_BOOTSTRAP_KEY and
-// ASSAY_BOOTSTRAP_LISTENER. Throws Error for one that is missing or makes no sense.
+// ASSAY_BOOTSTRAP_LISTENER; for RANK and WORLD_SIZE what srun tells each task of its step. Throws
+// Error for one that is missing or makes no sense.
 TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variable);
 
 // Returns once all ranks are there. Throws Error, within about the time of its patience, where they

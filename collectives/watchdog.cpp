@@ -1,12 +1,16 @@
 #include "collectives/watchdog.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <sstream>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -103,6 +107,34 @@ std::string FateOf(int pid) {
   const char state = at == std::string::npos || at + 2 >= stat.size() ? '?' : stat[at + 2];
   if (state == 'T' || state == 't') return "is stopped";
   return state == 'Z' || state == 'X' ? "is gone" : "";
+}
+
+RankProcesses::RankProcesses(Ranks& ranks) {
+  std::error_code ignored;
+  const std::string pids = std::filesystem::read_symlink("/proc/self/ns/pid", ignored).string();
+  for (const std::string& text :
+       ranks.Gather(fmt::format("{} {}/{}", getpid(), HostName(), pids))) {
+    Process& process = all_.emplace_back();
+    std::istringstream words(text);
+    words >> process.pid >> process.where;
+  }
+}
+
+std::string RankProcesses::Fates() const {
+  std::string fates;
+  for (std::size_t rank = 0; rank < all_.size(); ++rank) {
+    // Processes are numbered alike on one host alone.
+    if (all_[rank].where != all_[0].where) continue;
+    const std::string fate = FateOf(all_[rank].pid);
+    if (!fate.empty()) fates += fmt::format("; rank {} {}", rank, fate);
+  }
+  return fates;
+}
+
+std::string HostName() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  return host;
 }
 
 }  // namespace assay

@@ -7,8 +7,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "results/run.h"
+#include "runner/ranks.h"
 
 namespace assay {
 
@@ -49,5 +51,25 @@ class Watchdog {
 
 // What this machine's system tells of a process: "is stopped", "is gone", or "" where it runs.
 std::string FateOf(int pid);
+
+// Which process each rank is, for rank 0 to tell what became of one that others wait for.
+class RankProcesses {
+ public:
+  RankProcesses() = default;
+  // Called on all ranks together.
+  explicit RankProcesses(Ranks& ranks);
+  // "; rank 1 is stopped; rank 3 is gone", of the ranks on rank 0's host; "" on other ranks.
+  std::string Fates() const;
+
+ private:
+  struct Process {
+    int pid = 0;
+    std::string where = {};  // host and process numbering
+  };
+  std::vector<Process> all_ = {};
+};
+
+// Of this machine, for the terminal alone.
+std::string HostName();
 
 }  // namespace assay

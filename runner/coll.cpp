@@ -548,7 +548,8 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
 
 int RunColl(const CollOptions& options) {
   const Modules modules = Modules::Load();
-  const collectives::JoinedRanks ranks = collectives::JoinRanks(modules, options.run.bootstrap);
+  const collectives::JoinedRanks ranks =
+      collectives::JoinRanks(modules, options.run.bootstrap, Seconds(options.run.watchdog_s));
   const Setup setup = SetupOf(options.run, modules, ranks.get());
   if (ranks->Rank() != 0) {
     collectives::Follow(setup);

@@ -67,7 +67,8 @@ void SkipCasesOfOneNode(std::vector<Case>& cases, const collectives::Door& door)
 
 int RunThisMachine(const RunOptions& options) {
   const Modules modules = Modules::Load();
-  const collectives::JoinedRanks ranks = collectives::JoinRanks(modules, options.bootstrap);
+  const collectives::JoinedRanks ranks =
+      collectives::JoinRanks(modules, options.bootstrap, Seconds(options.watchdog_s));
   if (options.ranks > 0 && ranks->Size() > 1) {
     throw Error("--ranks starts ranks, and a launcher has started this one: leave --ranks out");
   }
@@ -107,30 +108,30 @@ int List() {
   Console console;
   std::string text = "probes:\n";
   for (const Probe& probe : AllProbes(setup, collectives::Open(setup))) {
-    text += fmt::format("  {:<12} {}\n", probe.name, probe.summary);
+    text += fmt::format("  {:<14} {}\n", probe.name, probe.summary);
     std::set<std::string> backends;
     for (const Case& which : probe.unfold(probe.defaults)) backends.insert(which.backend);
-    text += fmt::format("  {:<12} backends: {}\n", "", fmt::join(backends, ", "));
-    text += fmt::format("  {:<12} params: {}\n", "", ToText(probe.defaults));
+    text += fmt::format("  {:<14} backends: {}\n", "", fmt::join(backends, ", "));
+    text += fmt::format("  {:<14} params: {}\n", "", ToText(probe.defaults));
     const std::optional<Skipped> missing = probe.missing ? probe.missing() : std::nullopt;
     if (missing) {
-      text += fmt::format("  {:<12} can't run here: {}; try: {}\n", "", Clean(missing->reason),
+      text += fmt::format("  {:<14} can't run here: {}; try: {}\n", "", Clean(missing->reason),
                           Clean(missing->remedy));
     }
   }
   text += "\nmodules:\n";
   for (const Modules::Entry& entry : modules.Entries()) {
     if (entry.module != nullptr) {
-      text += fmt::format("  {:<12} {}\n", entry.name, Clean(entry.module->version()));
+      text += fmt::format("  {:<14} {}\n", entry.name, Clean(entry.module->version()));
     } else {
-      text += fmt::format("  {:<12} not loaded: {}; try: {}\n", entry.name, Clean(entry.reason),
+      text += fmt::format("  {:<14} not loaded: {}; try: {}\n", entry.name, Clean(entry.reason),
                           Clean(entry.remedy));
     }
   }
   text += "\nlibraries:\n";
   for (const auto& software : {kernels::Software(), io::Software()}) {
     for (const auto& [name, version] : software) {
-      text += fmt::format("  {:<12} {}\n", name, Clean(version));
+      text += fmt::format("  {:<14} {}\n", name, Clean(version));
     }
   }
   console.Result(text);

@@ -12,7 +12,9 @@ packages=(
   python3 python3-jsonschema
 )
 case "${1:-}" in
-  test) packages+=(libmpich-dev mpich) ;;  # beside Open MPI, whose mpirun stays the usual one
+  test)  # MPICH beside Open MPI, whose mpirun stays the usual one
+    packages+=(libmpich-dev mpich munge slurm-client slurmctld slurmd)
+    ;;
   check) packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev libomp-19-dev) ;;
 esac
 
@@ -33,5 +35,20 @@ if [[ $EUID -ne 0 ]]; then
 fi
 echo "setup: installing ${missing[*]}" >&2
 "${as_root[@]}" apt-get update -qq
+
+# Tests start daemons of their own from these packages: none is started now, nor at the next boot.
+daemons=()
+for package in munge slurmctld slurmd; do
+  [[ " ${missing[*]} " != *" $package "* ]] || daemons+=("$package")
+done
+policy=/usr/sbin/policy-rc.d
+if [[ ${#daemons[@]} -gt 0 && ! -e $policy ]]; then
+  trap '"${as_root[@]}" rm -f $policy' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+  "${as_root[@]}" chmod 755 $policy
+fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+if [[ ${#daemons[@]} -gt 0 ]] && command -v systemctl >/dev/null; then
+  "${as_root[@]}" systemctl disable --quiet "${daemons[@]}" >/dev/null 2>&1 || true
+fi

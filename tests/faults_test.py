@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ def ranks_of(marker):
             continue
         if f"ASSAY_FAULTS_TEST={marker}" not in variables or program != ASSAY:
             continue
-        for name in ("OMPI_COMM_WORLD_RANK=", "RANK="):
+        for name in ("OMPI_COMM_WORLD_RANK=", "PMI_RANK=", "RANK="):
             for variable in variables:
                 if variable.startswith(name):
                     found[int(variable[len(name):])] = int(pid)
@@ -42,6 +43,14 @@ def left_over(marker):
         except OSError:
             pass
     return pids
+
+
+def nobody_is_left(marker):
+    for _ in range(50):
+        if not left_over(marker):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def check(name, ok, detail):
@@ -86,11 +95,7 @@ def run(name, launcher, question, fault, statuses, words):
         check(f"{name}: the file is kept", len(kept.get("records", [])) > 0, text)
         check(f"{name}: named in the file", any(w in reasons for w in words), reasons + text)
         check(f"{name}: visits are kept", any(r.get("rounds") for r in kept.get("records", [])), text)
-        for _ in range(50):
-            if not left_over(marker):
-                break
-            time.sleep(0.1)
-        check(f"{name}: no process is left", not left_over(marker), left_over(marker))
+        check(f"{name}: no process is left", nobody_is_left(marker), left_over(marker))
     finally:
         for pid in left_over(marker):
             os.kill(pid, signal.SIGKILL)
@@ -98,18 +103,80 @@ def run(name, launcher, question, fault, statuses, words):
         shutil.rmtree(folder)
 
 
+def never_comes(name, launcher, statuses):
+    """One rank is replaced by a program that never joins; MPI_Init would wait for it for ever."""
+    marker = f"{os.getpid()}-{name.replace(' ', '-')}"
+    environment = dict(os.environ, ASSAY_FAULTS_TEST=marker, OMPI_ALLOW_RUN_AS_ROOT="1",
+                       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    late = '[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 1 ] && exec sleep 100; exec "$@"'
+    begin = time.monotonic()
+    done = subprocess.run(launcher + ["sh", "-c", late, "sh", ASSAY, "coll", "all_reduce",
+                                      "--watchdog", "2"], env=environment, capture_output=True,
+                          text=True, timeout=60)
+    took = time.monotonic() - begin
+    check(f"{name}: in time ({took:.1f} s)", 2 < took < 12, done.stderr)
+    check(f"{name}: exit status {done.returncode}", done.returncode in statuses, done.stderr)
+    check(f"{name}: named", f"rank 0 of 2 on {socket.gethostname()}: MPI_Init" in done.stderr,
+          done.stderr)
+    check(f"{name}: no process is left", nobody_is_left(marker), left_over(marker))
+
+
+def stopped_at_the_end(name, launcher):
+    """A rank is stopped while rank 0 measures alone: it is missed when they take leave."""
+    folder = tempfile.mkdtemp()
+    marker = f"{os.getpid()}-{name.replace(' ', '-')}"
+    out = os.path.join(folder, "run.json")
+    environment = dict(os.environ, ASSAY_FAULTS_TEST=marker, OMPI_ALLOW_RUN_AS_ROOT="1",
+                       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    process = subprocess.Popen(
+        launcher + [ASSAY, "run", "memory", "--set", "pattern=read", "--rounds", "2",
+                    "--max-seconds", "1", "--no-metadata", "--watchdog", "2", "--out", out],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        for _ in range(400):
+            if len(ranks_of(marker)) == 2 and os.path.exists(out + ".part"):
+                break
+            time.sleep(0.05)
+        os.kill(ranks_of(marker)[1], signal.SIGSTOP)
+        text, _ = process.communicate(timeout=60)
+        check(f"{name}: exit status {process.returncode}", process.returncode == 3, text)
+        check(f"{name}: named", "MPI_Finalize" in text and "; rank 1 is stopped" in text, text)
+        kept = json.load(open(out)) if os.path.exists(out) else {}
+        check(f"{name}: the file is whole", kept.get("complete") is True, text)
+        check(f"{name}: no process is left", nobody_is_left(marker), left_over(marker))
+    finally:
+        for pid in left_over(marker):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def has_module(name):
+    return os.path.exists(os.path.join(os.path.dirname(ASSAY), f"libassay-{name}.so"))
+
+
+for family, options in (("openmpi", ["--oversubscribe"]), ("mpich", [])):
+    mpirun = shutil.which("mpirun." + family)
+    if not mpirun or not has_module(family):
+        print(f"skipped: there is no mpirun.{family}, or no module for it")
+        continue
+    outer = [mpirun, *options, "-np", "2"]
+    # hydra makes one status of that of the rank and that of the program that it killed.
+    never_comes(f"{family} never comes", outer, (3,) if family == "openmpi" else range(1, 256))
+    stopped_at_the_end(f"{family} stopped at the end", outer)
+    run(f"{family} stopped", outer, ["all_reduce"], signal.SIGSTOP, (3,), ["rank 1 is stopped"])
+
 mpirun = shutil.which("mpirun.openmpi")
 outer = [mpirun, "--oversubscribe", "-np", "2"] if mpirun else None
 if mpirun:
     run("mpirun killed", outer, ["all_reduce"], signal.SIGKILL, (1, 3, 130, 137), ["rank 1 is gone"])
-    run("mpirun stopped", outer, ["all_reduce"], signal.SIGSTOP, (3,), ["rank 1 is stopped"])
     by_mpi = ["all_reduce", "--backend", "mpi"]
     run("launched by mpirun killed", [], by_mpi, signal.SIGKILL, (1,), ["ended early"])
     run("launched by mpirun stopped", [], by_mpi, signal.SIGSTOP, (3,), ["rank 1 is stopped"])
 else:
     print("skipped: there is no mpirun.openmpi")
 without_mpi = ["native"]
-if os.path.exists(os.path.join(os.path.dirname(ASSAY), "libassay-ofi.so")):
+if has_module("ofi"):
     without_mpi.append("ofi")
 for backend in without_mpi:
     reduce = ["all_reduce", "--backend", backend]

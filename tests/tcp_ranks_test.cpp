@@ -405,6 +405,14 @@ TEST(TcpRanks, ReadsTheVariablesThatLaunchersSet) {
   EXPECT_THAT(complaint("MASTER_ADDR", ""), HasSubstr("needs MASTER_ADDR"));
   EXPECT_THAT(complaint("ASSAY_BOOTSTRAP_KEY", "secret"), HasSubstr("64 hex digits"));
   EXPECT_THAT(complaint("ASSAY_BOOTSTRAP_KEY", "secret"), testing::Not(HasSubstr("secret")));
+  // What srun tells each task, where nobody said otherwise.
+  const std::map<std::string, std::string> step = {
+      {"MASTER_ADDR", "node0"}, {"SLURM_PROCID", "2"}, {"SLURM_STEP_NUM_TASKS", "4"}};
+  EXPECT_EQ(from(step).rank, 2);
+  EXPECT_EQ(from(step).size, 4);
+  auto both = good;
+  both.insert(step.begin(), step.end());
+  EXPECT_EQ(from(both).rank, 3);
   auto portless = good;
   portless.erase("MASTER_PORT");
   EXPECT_EQ(from(portless).port, 29500);
