@@ -473,7 +473,7 @@ class NativeMpiLibrary : public Library {
  public:
   std::string Name() const override { return "native-mpi"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
-    if (std::optional<Skipped> no = RefusalOver(collective, ranks.Size())) return *no;
+    if (std::optional<Skipped> no = RefusalOver(collective, ranks)) return *no;
     return PrepareHostCollective(
         collective, ranks, ExchangeOver(std::make_unique<MpiTransport>(ranks), ranks, collective),
         seed);

@@ -699,7 +699,7 @@ class OfiLibrary : public Library {
  public:
   std::string Name() const override { return "ofi"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
-    if (std::optional<Skipped> no = RefusalOver(collective, ranks.Size(), /*registers=*/true)) {
+    if (std::optional<Skipped> no = RefusalOver(collective, ranks, /*registers=*/true)) {
       return *no;
     }
     // Once for all cases: opening an adapter and connecting take longer than most of them.

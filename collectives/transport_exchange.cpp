@@ -8,11 +8,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "collectives/algorithms.h"
 #include "collectives/fabric.h"
+#include "collectives/hier.h"
 #include "collectives/reduction.h"
 #include "collectives/schedule.h"
 
@@ -20,6 +22,7 @@ namespace assay {
 namespace {
 
 constexpr std::size_t kLine = 64;
+constexpr std::string_view kHier = "hier";
 // One tag is enough: messages of two ranks arrive in order.
 constexpr int kTag = 0;
 
@@ -114,21 +117,39 @@ class TransportExchange : public Exchange {
 
 }  // namespace
 
-std::optional<Skipped> RefusalOver(const Collective& collective, int ranks, bool registers) {
+std::optional<Skipped> RefusalOver(const Collective& collective, Ranks& ranks, bool registers) {
   if (collective.buffers != "plain" && !(registers && collective.buffers == "registered")) {
     return Skipped{
         .reason = fmt::format("these messages don't move {} buffers", collective.buffers),
         .remedy = "--set buffers=plain, or --backend native"};
   }
-  if (!IsFabric(collective)) return AlgorithmRefusal(collective, ranks);
-  if (ranks == 2) return std::nullopt;
-  return Skipped{.reason = fmt::format("a link has two ends, not {}", ranks),
-                 .remedy = "--set ranks=2"};
+  if (IsFabric(collective)) {
+    if (ranks.Size() == 2) return std::nullopt;
+    return Skipped{.reason = fmt::format("a link has two ends, not {}", ranks.Size()),
+                   .remedy = "--set ranks=2"};
+  }
+  if (collective.algorithm != kHier) return AlgorithmRefusal(collective, ranks.Size());
+  Collective flat = collective;
+  flat.algorithm = "auto";
+  if (auto no = AlgorithmRefusal(flat, ranks.Size())) return no;
+  return HierRefusal(collective, NodesOf(ranks));
 }
 
 std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Collective& collective) {
   if (IsFabric(collective)) return MakeFabricExchange(collective, std::move(transport));
+  if (collective.algorithm == kHier || collective.algorithm == "auto") {
+    const Nodes nodes = NodesOf(ranks);
+    const bool is_better = HasTwoLevels(nodes) && !HierRefusal(collective, nodes);
+    if (collective.algorithm == kHier || is_better) {
+      return HierExchange(std::move(transport), ranks, nodes, collective);
+    }
+  }
+  return FlatExchangeOver(std::move(transport), ranks, collective);
+}
+
+std::unique_ptr<Exchange> FlatExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
+                                           const Collective& collective) {
   return std::make_unique<TransportExchange>(std::move(transport), ranks, collective);
 }
 

@@ -150,9 +150,10 @@ TEST(Algorithms, AnUnknownNameIsRefusedWithThoseThatThereAre) {
   EXPECT_EQ(no->reason, "all_reduce has no algorithm butterfly");
   EXPECT_THAT(no->remedy, HasSubstr("ring, recursive_doubling, rabenseifner"));
   EXPECT_TRUE(AlgorithmRefusal({.dtype = "f8e4m3"}, 2));
-  EXPECT_TRUE(RefusalOver({.buffers = "shared"}, 2, /*registers=*/true));
-  EXPECT_TRUE(RefusalOver({.buffers = "registered"}, 2));
-  EXPECT_FALSE(RefusalOver({.buffers = "registered"}, 2, /*registers=*/true));
+  Ranks alone;
+  EXPECT_TRUE(RefusalOver({.buffers = "shared"}, alone, /*registers=*/true));
+  EXPECT_TRUE(RefusalOver({.buffers = "registered"}, alone));
+  EXPECT_FALSE(RefusalOver({.buffers = "registered"}, alone, /*registers=*/true));
   const Collective gather = {.operation = Operation::kAllGather, .algorithm = "recursive_doubling"};
   EXPECT_FALSE(AlgorithmRefusal(gather, 4));
   EXPECT_THAT(AlgorithmRefusal(gather, 6)->reason, HasSubstr("a power of two of ranks, not 6"));

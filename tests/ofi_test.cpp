@@ -247,7 +247,7 @@ TEST_P(Ofi, EveryOperationIsRightByEveryAlgorithm) {
                                            .in_place = facts.in_place && bytes == 5004,
                                            .root = facts.rooted ? ranks - 1 : 0,
                                            .algorithm = algorithm};
-            if (RefusalOver(collective, ranks, /*registers=*/true)) continue;
+            if (RefusalOver(collective, own, /*registers=*/true)) continue;
             const auto exchange = ExchangeOver(transport, own, collective);
             const std::string what = WhatIsWrong(collective, own.Rank(), ranks, *exchange, 2);
             const std::lock_guard lock(mutex);

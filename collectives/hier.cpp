@@ -1,0 +1,301 @@
+#include "collectives/hier.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "collectives/group.h"
+#include "collectives/native.h"
+#include "collectives/reduction.h"
+#include "collectives/transport_exchange.h"
+#include "results/error.h"
+#include "runner/memory.h"
+
+namespace assay {
+namespace {
+
+// Shares on a node are cut to so many bytes, as Layout does.
+constexpr std::size_t kGrain = 16;
+constexpr std::size_t kLine = 64;
+
+// Some of the ranks of a transport, which count as if they were all.
+class Column : public Transport {
+ public:
+  Column(std::shared_ptr<Transport> all, std::vector<int> members)
+      : all_(std::move(all)), members_(std::move(members)) {}
+  int Rank() const override {
+    return static_cast<int>(std::find(members_.begin(), members_.end(), all_->Rank()) -
+                            members_.begin());
+  }
+  int Size() const override { return static_cast<int>(members_.size()); }
+  Ticket Send(int to, const void* data, std::size_t bytes, int tag) override {
+    return all_->Send(members_.at(static_cast<std::size_t>(to)), data, bytes, tag);
+  }
+  Ticket Receive(int from, void* data, std::size_t bytes, int tag) override {
+    return all_->Receive(members_.at(static_cast<std::size_t>(from)), data, bytes, tag);
+  }
+  void Wait(Ticket ticket) override { all_->Wait(ticket); }
+  std::span<std::byte> Window(Ranks& ranks, std::size_t bytes) override {
+    return all_->Window(ranks, bytes);
+  }
+  std::size_t SegmentBytes() const override { return all_->SegmentBytes(); }
+  std::size_t SegmentsInFlight() const override { return all_->SegmentsInFlight(); }
+  Facts Describe() const override { return all_->Describe(); }
+
+ private:
+  std::shared_ptr<Transport> all_;
+  std::vector<int> members_;
+};
+
+// Where a rank is: on which node, and which of its ranks.
+struct Seat {
+  std::size_t node = 0;
+  std::size_t place = 0;
+};
+Seat SeatOf(const Nodes& nodes, int rank) {
+  for (std::size_t node = 0; node < nodes.size(); ++node) {
+    const auto at = std::find(nodes[node].begin(), nodes[node].end(), rank);
+    if (at == nodes[node].end()) continue;
+    return {.node = node, .place = static_cast<std::size_t>(at - nodes[node].begin())};
+  }
+  throw Error(fmt::format("rank {} is on no node", rank));
+}
+
+// Each node's ranks follow each other, so that what belongs to a node lies together.
+bool AreInOrder(const Nodes& nodes) {
+  int next = 0;
+  for (const std::vector<int>& members : nodes) {
+    for (const int rank : members) {
+      if (rank != next++) return false;
+    }
+  }
+  return true;
+}
+
+// The steps of a collective, each of them one of the whole array's or of a rank's share:
+//   all_reduce      node: reduce_scatter | between: all_reduce     | node: all_gather
+//   broadcast       node: scatter        | between: broadcast      | node: all_gather
+//   reduce          node: reduce_scatter | between: reduce         | node: gather
+//   all_gather                             between: all_gather     | node: all_gather
+//   reduce_scatter  node: reduce_scatter | between: reduce_scatter
+class TwoLevels : public Exchange {
+ public:
+  TwoLevels(std::shared_ptr<Transport> transport, Ranks& ranks, const Nodes& nodes,
+            const Collective& collective)
+      : collective_(collective),
+        nodes_(nodes.size()),
+        places_(nodes[0].size()),
+        seat_(SeatOf(nodes, ranks.Rank())),
+        root_(SeatOf(nodes, collective.root)),
+        all_(Bytes(Layout(collective, ranks.Size()).Base())) {
+    if (collective.redop == "avg") scale_.emplace(collective.dtype, "avg", ranks.Size());
+    // A part that is equal shares of the node's ranks, and a rest that each of them has whole.
+    if (!IsOfShares()) {
+      share_ = all_ / places_ / kGrain * kGrain;
+      rest_ = all_ - share_ * places_;
+    }
+    MakeOnNode(ranks);
+    std::vector<int> column;
+    for (const std::vector<int>& members : nodes) column.push_back(members[seat_.place]);
+    between_ =
+        FlatExchangeOver(std::make_shared<Column>(std::move(transport), column), ranks, Between());
+    const std::size_t room = RoundedUp(IsOfShares() ? nodes_ * all_ : share_ + rest_, kLine);
+    std::span<std::byte> memory = between_->Window(2 * room + kLine);
+    if (memory.empty()) {
+      own_memory_ = Pages(2 * room + kLine);
+      memory = {own_memory_.Begin(), 2 * room + kLine};
+    }
+    from_ = memory.data();
+    to_ = from_ + room;
+  }
+
+  void Align() override {
+    gate_->Align();
+    between_->Align();
+    gate_->Align();
+  }
+
+  void Run(const std::byte* input, std::byte* output) override {
+    if (collective_.operation == Operation::kAllGather) return AllGather(input, output);
+    if (collective_.operation == Operation::kReduceScatter) return ReduceScatter(input, output);
+    if (collective_.operation != Operation::kBroadcast || seat_.node == root_.node) {
+      if (before_) before_->Run(input, from_);
+      if (rest_before_) rest_before_->Run(input + share_ * places_, from_ + share_);
+    }
+    between_->Run(from_, to_);
+    const bool reduces_to_root = collective_.operation == Operation::kReduce;
+    if (reduces_to_root && seat_.node != root_.node) return;
+    Scale(share_ + rest_);
+    if (after_) after_->Run(to_, output);
+    if (rest_ == 0 || (reduces_to_root && seat_.place != root_.place)) return;
+    std::memcpy(output + share_ * places_, to_ + share_, rest_);
+  }
+
+  Facts Describe() const override {
+    Facts facts = between_->Describe();
+    facts["between_nodes"] = std::exchange(facts["algorithm"], "hier");
+    facts["ranks_on_each_node"] = static_cast<std::int64_t>(places_);
+    return facts;
+  }
+
+ private:
+  std::size_t Bytes(std::int64_t elements) const {
+    return static_cast<std::size_t>(elements * ElementBytes(collective_.dtype));
+  }
+  // Shared out among all ranks already.
+  bool IsOfShares() const {
+    return collective_.operation == Operation::kAllGather ||
+           collective_.operation == Operation::kReduceScatter;
+  }
+
+  // One step. An average is a sum until the last.
+  Collective Step(Operation operation, std::size_t bytes, std::size_t root = 0) const {
+    return {.operation = operation,
+            .dtype = collective_.dtype,
+            .redop = collective_.redop == "avg" ? "sum" : collective_.redop,
+            .bytes = static_cast<std::int64_t>(bytes),
+            .root = static_cast<int>(root)};
+  }
+  Collective Between() const {
+    return Step(collective_.operation, IsOfShares() ? nodes_ * all_ : share_ + rest_, root_.node);
+  }
+
+  // On all nodes alike, so that their groups make as many calls.
+  void MakeOnNode(Ranks& ranks) {
+    Group node(ranks, ranks.Node());
+    const auto make = [&](Operation operation, std::size_t bytes, std::size_t root = 0) {
+      if (bytes == 0) return std::unique_ptr<Exchange>();
+      return NativeExchange(Step(operation, bytes, root), node);
+    };
+    std::string failure;
+    try {
+      gate_ = NativeExchange({.operation = Operation::kBarrier}, node);
+      const bool broadcasts = collective_.operation == Operation::kBroadcast;
+      const std::size_t shares = places_ * (IsOfShares() ? all_ : share_);
+      if (collective_.operation != Operation::kAllGather) {
+        before_ = make(broadcasts ? Operation::kScatter : Operation::kReduceScatter, shares,
+                       broadcasts ? root_.place : 0);
+        rest_before_ = make(broadcasts ? Operation::kBroadcast : Operation::kAllReduce, rest_,
+                            broadcasts ? root_.place : 0);
+      }
+      if (collective_.operation != Operation::kReduceScatter) {
+        const bool gathers = collective_.operation == Operation::kReduce;
+        after_ = make(gathers ? Operation::kGather : Operation::kAllGather, shares,
+                      gathers ? root_.place : 0);
+      }
+    } catch (const Error& error) {
+      failure = error.what();
+    }
+    node.Rest();
+    for (const std::string& text : ranks.Gather(failure)) {
+      if (failure.empty()) failure = text;
+    }
+    failure = ranks.Broadcast(failure);
+    if (!failure.empty()) throw Error(failure);
+  }
+
+  void AllGather(const std::byte* input, std::byte* output) {
+    std::memcpy(from_, input, all_);
+    between_->Run(from_, to_);
+    for (std::size_t node = 0; after_ && node < nodes_; ++node) {
+      after_->Run(to_ + node * all_, output + node * places_ * all_);
+    }
+  }
+
+  void ReduceScatter(const std::byte* input, std::byte* output) {
+    for (std::size_t node = 0; before_ && node < nodes_; ++node) {
+      before_->Run(input + node * places_ * all_, from_ + node * all_);
+    }
+    between_->Run(from_, to_);
+    Scale(all_);
+    std::memcpy(output, to_, all_);
+  }
+
+  void Scale(std::size_t bytes) {
+    const std::byte* const sums = to_;
+    if (scale_) (*scale_)({&sums, 1}, {&to_, 1}, bytes, {.last = true});
+  }
+
+  Collective collective_;
+  std::size_t nodes_;
+  std::size_t places_;  // ranks on each of them
+  Seat seat_;
+  Seat root_;
+  std::size_t all_;  // bytes of the whole array, or of a rank's share of it where it has one
+  std::size_t share_ = 0;
+  std::size_t rest_ = 0;
+  std::optional<Reduction> scale_ = {};
+  std::unique_ptr<Exchange> gate_ = {};
+  std::unique_ptr<Exchange> before_ = {};
+  std::unique_ptr<Exchange> rest_before_ = {};
+  std::unique_ptr<Exchange> between_ = {};
+  std::unique_ptr<Exchange> after_ = {};
+  Pages own_memory_ = {};
+  std::byte* from_ = nullptr;  // what goes between nodes, and what comes of it
+  std::byte* to_ = nullptr;
+};
+
+}  // namespace
+
+Nodes NodesOf(Ranks& ranks) {
+  const std::vector<std::string> all = ranks.Gather(fmt::format("{}", ranks.Node()));
+  std::istringstream words(ranks.Broadcast(fmt::format("{}", fmt::join(all, " "))));
+  Nodes nodes;
+  std::size_t node = 0;
+  for (int rank = 0; words >> node; ++rank) {
+    if (node >= static_cast<std::size_t>(ranks.Size())) throw Error("ranks are on unknown nodes");
+    nodes.resize(std::max(nodes.size(), node + 1));
+    nodes[node].push_back(rank);
+  }
+  return nodes;
+}
+
+bool HasTwoLevels(const Nodes& nodes) { return nodes.size() > 1 && nodes[0].size() > 1; }
+
+std::optional<Skipped> HierRefusal(const Collective& collective, const Nodes& nodes) {
+  const std::string remedy = "--set algo=auto";
+  const std::string_view name = FactsOf(collective.operation).name;
+  switch (collective.operation) {
+    case Operation::kAllReduce:
+    case Operation::kReduce:
+    case Operation::kBroadcast:
+      break;
+    case Operation::kAllGather:
+    case Operation::kReduceScatter:
+      if (AreInOrder(nodes)) break;
+      return Skipped{.reason = fmt::format("{} on two levels wants the ranks of a node to have "
+                                           "numbers that follow each other",
+                                           name),
+                     .remedy = "start the ranks node by node (mpirun --map-by slot), or " + remedy};
+    case Operation::kAlltoall:
+    case Operation::kAlltoallv:
+    case Operation::kGather:
+    case Operation::kScatter:
+    case Operation::kSendRecv:
+    case Operation::kBarrier:
+      return Skipped{.reason = fmt::format("{} is not done on two levels", name), .remedy = remedy};
+  }
+  for (std::size_t node = 1; node < nodes.size(); ++node) {
+    if (nodes[node].size() == nodes[0].size()) continue;
+    return Skipped{.reason = fmt::format("two levels want as many ranks on each node: node 0 has "
+                                         "{}, node {} has {}",
+                                         nodes[0].size(), node, nodes[node].size()),
+                   .remedy = remedy};
+  }
+  return std::nullopt;
+}
+
+std::unique_ptr<Exchange> HierExchange(std::shared_ptr<Transport> transport, Ranks& ranks,
+                                       const Nodes& nodes, const Collective& collective) {
+  return std::make_unique<TwoLevels>(std::move(transport), ranks, nodes, collective);
+}
+
+}  // namespace assay
