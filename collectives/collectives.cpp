@@ -199,7 +199,8 @@ class Jobs {
     if (setup.hung) {
       watch.expired = [hung = setup.hung](const std::string& diagnosis) { hung(diagnosis, true); };
     }
-    own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks), watch, setup.this_node);
+    own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks), watch,
+                 {.describe = setup.this_node, .prepare = setup.prepare});
     nodes_ = NodesOf(*own_);
   }
 
@@ -229,6 +230,25 @@ class Jobs {
       if (one.node == static_cast<int>(held.hosts.size())) held.hosts.push_back(one.host);
     }
     return held;
+  }
+
+  Case OnEachNode(Case one) {
+    if (NodeCount() == 1) return one;
+    for (std::size_t rank = 0; rank < nodes_.size(); ++rank) {
+      // Nodes are numbered by their lowest rank.
+      if (nodes_[rank] != static_cast<int>(one.units.size())) continue;
+      one.units.push_back({.rank = static_cast<int>(rank), .node = nodes_[rank], .device = 0});
+    }
+    for (std::optional<std::int64_t>* amount :
+         {&one.work.flops, &one.work.bytes, &one.work.bytes_min, &one.work.ops}) {
+      if (*amount) **amount *= NodeCount();
+    }
+    one.here = nullptr;
+    const Record asked = {.probe = one.probe, .params = one.params, .backend = one.backend};
+    one.prepare = [job = own_, asked](std::uint64_t seed) {
+      return PrepareOnEachNode(job, asked, seed);
+    };
+    return one;
   }
 
   // What no case of this library can do without.
@@ -464,6 +484,7 @@ Door Open(const Setup& setup) {
   return {.probes = std::move(probes),
           .nodes = jobs->NodeCount(),
           .held = [jobs] { return jobs->AskWhatIsHeld(); },
+          .on_each_node = [jobs](Case one) { return jobs->OnEachNode(std::move(one)); },
           .whereabouts = [jobs](int ranks) { return jobs->WhereaboutsOf(ranks); }};
 }
 
@@ -522,8 +543,8 @@ void Follow(const Setup& setup) {
   Ranks& ranks = *setup.ranks;
   try {
     Worker worker(ranks, Libraries(*setup.modules, ranks), {.limit = setup.watchdog},
-                  setup.this_node);
-    assay::Follow(ranks, worker);
+                  {.describe = setup.this_node, .prepare = setup.prepare});
+    assay::Follow(worker);
   } catch (const std::exception& error) {
     Abandon(error);
   }

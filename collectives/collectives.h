@@ -37,6 +37,9 @@ struct Door {
   // Asks all of these nodes at once; without a launcher this one alone. Throws Error where one
   // can't tell.
   std::function<Held()> held = {};
+  // A case of one node, on all of `nodes` at once by the first rank of each: its work is that of
+  // all of them. On every node Setup::prepare makes it ready.
+  std::function<Case(Case one)> on_each_node = {};
   // Of the ranks that run cases with that many ranks, which are launched if none are there yet.
   // Throws Error where none can be.
   std::function<std::vector<Whereabouts>(int ranks)> whereabouts = {};

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <istream>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <sstream>
 #include <system_error>
@@ -18,6 +20,7 @@
 #include <utility>
 #include <variant>
 
+#include "collectives/each_node.h"
 #include "results/error.h"
 #include "results/json.h"
 
@@ -74,6 +77,8 @@ Fact Decode(const std::string& text) {
 std::string Encode(const Batch& batch) {
   std::string text = fmt::format("ok {}", batch.time.count());
   for (const Seconds& time : batch.per_unit) text += fmt::format(" {}", time.count());
+  if (batch.host.count() > 0) text += fmt::format("\thost {}", batch.host.count());
+  if (batch.stable) text += fmt::format("\tstable {}", batch.stable->count());
   return text;
 }
 
@@ -117,6 +122,11 @@ class JobWorkload : public Workload {
     if (!(words >> seconds)) throw Error("the ranks gave no time for their run");
     batch.time = Seconds(seconds);
     while (words >> seconds) batch.per_unit.emplace_back(seconds);
+    words.clear();
+    for (std::string name; words >> name >> seconds;) {
+      if (name == "host") batch.host = Seconds(seconds);
+      if (name == "stable") batch.stable = Seconds(seconds);
+    }
     return batch;
   }
 
@@ -193,20 +203,59 @@ std::string Whereabouts() {
   return fmt::format("{} {} {} {}", getpid(), sched_getcpu(), NumaNode(), OneField(HostName()));
 }
 
+// Others can't tell a rank 0 that has nothing for them to do from one that they lost, so that it
+// says now and then, in a thread of its own, that it is there.
 class OwnJob : public Job {
  public:
   OwnJob(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries, const WatchOptions& watch,
-         std::function<Node()> this_node)
-      : ranks_(ranks), worker_(ranks, std::move(libraries), watch, std::move(this_node)) {}
+         OwnNode own_node)
+      : ranks_(ranks), worker_(ranks, std::move(libraries), watch, std::move(own_node)) {
+    if (!ranks.AnyThread()) return;
+    const Seconds interval = std::min(watch.limit / 4, Seconds(5));
+    heart_ = std::thread([this, interval] { Beat(interval); });
+  }
+  ~OwnJob() override {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    changed_.notify_one();
+    if (heart_.joinable()) heart_.join();
+  }
+
   std::string Ask(const std::string& command) override {
+    const std::lock_guard lock(mutex_);
     ranks_.Broadcast(command);
     return TakeAnswer(worker_.Obey(command));
   }
 
  private:
+  void Beat(Seconds interval) {
+    std::unique_lock lock(mutex_);
+    try {
+      do {
+        ranks_.Broadcast("beat");
+      } while (!changed_.wait_for(lock, interval, [this] { return over_; }));
+    } catch (const Error&) {
+      // The next command meets the same, and tells of it.
+    }
+  }
+
   Ranks& ranks_;
   Worker worker_;
+  std::mutex mutex_ = {};  // ranks are spoken to by one thread at a time
+  std::condition_variable changed_ = {};
+  bool over_ = false;
+  std::thread heart_ = {};
 };
+
+Prepared PreparedBy(std::shared_ptr<Job> job, std::string answer, const Facts& facts) {
+  if (TakePrefix(answer, "skipped ")) {
+    const auto [reason, remedy] = Cut(answer, '\t');
+    return Skipped{.reason = reason, .remedy = remedy};
+  }
+  return std::make_unique<JobWorkload>(std::move(job), facts);
+}
 
 }  // namespace
 
@@ -250,19 +299,19 @@ std::vector<Node> DescribedBy(Job& job) {
 
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
                    const Collective& collective, std::uint64_t seed, const Facts& facts) {
-  std::string answer = job->Ask(fmt::format("prepare {} {} {}", library, seed, ToText(collective)));
-  if (TakePrefix(answer, "skipped ")) {
-    const auto [reason, remedy] = Cut(answer, '\t');
-    return Skipped{.reason = reason, .remedy = remedy};
-  }
-  return std::make_unique<JobWorkload>(std::move(job), facts);
+  return PreparedBy(
+      job, job->Ask(fmt::format("prepare {} {} {}", library, seed, ToText(collective))), facts);
+}
+
+Prepared PrepareOnEachNode(std::shared_ptr<Job> job, const Record& asked, std::uint64_t seed) {
+  return PreparedBy(job, job->Ask(fmt::format("each_node {} {}", seed, RecordToJson(asked))), {});
 }
 
 Worker::Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
-               const WatchOptions& watch, std::function<Node()> this_node)
+               const WatchOptions& watch, OwnNode own_node)
     : ranks_(ranks),
       libraries_(std::move(libraries)),
-      this_node_(std::move(this_node)),
+      own_node_(std::move(own_node)),
       watchdog_([&] {
         WatchOptions options = watch;
         options.expired = [this, told = watch.expired](const std::string& what) {
@@ -279,6 +328,17 @@ std::string Worker::Obey(const std::string& command) {
   return Do(verb, words);
 }
 
+std::string Worker::NextCommand() {
+  for (;;) {
+    constexpr Seconds kForEver(1e9);
+    const Watchdog::Guard guard =
+        watchdog_.Watch("waiting for rank 0", beats_ ? Seconds(0) : kForEver);
+    std::string command = ranks_.Broadcast("");
+    if (command != "beat") return command;
+    beats_ = true;
+  }
+}
+
 std::string Worker::Do(const std::string& verb, std::istream& words) {
   if (verb == "hello") return Hello();
   if (verb == "who") {
@@ -292,6 +352,7 @@ std::string Worker::Do(const std::string& verb, std::istream& words) {
   }
   if (verb == "nodes") return Nodes();
   if (verb == "prepare") return Prepare(words);
+  if (verb == "each_node") return PrepareOnEachNode(words);
   if (!workload_) return "error nothing is prepared that could " + verb;
   if (verb == "run") {
     std::int64_t iterations = 0;
@@ -319,7 +380,7 @@ std::string Worker::Nodes() {
   std::string own = fmt::format("{} ", ranks_.Node());
   if (ranks_.LocalRank() == 0) {
     try {
-      own += "ok " + NodeToJson(this_node_ ? this_node_() : Node());
+      own += "ok " + NodeToJson(own_node_.describe ? own_node_.describe() : Node());
     } catch (const std::exception& error) {
       own += "error " + OneField(error.what());
     }
@@ -328,6 +389,10 @@ std::string Worker::Nodes() {
   for (const std::string& text : ranks_.Gather(own)) {
     std::string says = text.substr(text.find(' ') + 1);
     std::string& known = by_node[std::atoi(text.c_str())];
+    if (!known.empty() && !says.empty()) {
+      return fmt::format("error two ranks of node {} have the LOCAL_RANK 0",
+                         std::atoi(text.c_str()));
+    }
     if (known.empty()) known = std::move(says);
   }
   std::string answer = "ok";
@@ -354,6 +419,11 @@ Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& comman
       what_ = "something unknown";  // Prepare answers with what is wrong
     }
   }
+  if (verb == "each_node") what_ = "a case of one node";
+  if (on_each_node_ || verb == "each_node") {
+    // What it takes on one node, none of the others knows.
+    return watchdog_.Watch(verb + " of " + what_, Seconds(600));
+  }
   if (verb == "nodes") return watchdog_.Watch("asking each node what it is", Seconds(30));
   const double one = iteration_s_ > 0 ? 10 * iteration_s_ : 3 * bytes_ / 1e7;
   return watchdog_.Watch(what_.empty() ? verb : verb + " of " + what_,
@@ -378,24 +448,41 @@ void Worker::Expire(const std::string& what, const std::function<void(const std:
   ranks_.Abort(3);
 }
 
-// The ranks agree: if one of them can't, none does.
 std::string Worker::Prepare(std::istream& words) {
   std::string library;
   std::uint64_t seed = 0;
   std::string collective;
   std::getline(words >> library >> seed >> std::ws, collective);
-  workload_.reset();  // first, so that its memory can serve again
-  std::string own = "error no library " + library + " could be opened";
-  try {
+  on_each_node_ = false;
+  return Agree([&]() -> Prepared {
     for (const auto& each : libraries_) {
-      if (each->Name() != library) continue;
-      Prepared prepared = each->Prepare(CollectiveFrom(collective), ranks_, seed);
-      if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
-        own = "skipped " + OneField(skipped->reason) + "\t" + OneField(skipped->remedy);
-      } else {
-        workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
-        own = "ok";
-      }
+      if (each->Name() == library) return each->Prepare(CollectiveFrom(collective), ranks_, seed);
+    }
+    throw Error(fmt::format("no library {} could be opened", library));
+  });
+}
+
+std::string Worker::PrepareOnEachNode(std::istream& words) {
+  std::uint64_t seed = 0;
+  std::string record;
+  std::getline(words >> seed >> std::ws, record);
+  on_each_node_ = true;
+  return Agree([&]() -> Prepared {
+    if (ranks_.LocalRank() != 0) return OnEachNode({}, ranks_);
+    return OnEachNode(own_node_.prepare(RecordFromJson(record, "rank 0"), seed), ranks_);
+  });
+}
+
+// If one of the ranks can't, none does.
+std::string Worker::Agree(const std::function<Prepared()>& prepare) {
+  workload_.reset();  // first, so that its memory can serve again
+  std::string own = "ok";
+  try {
+    Prepared prepared = prepare();
+    if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
+      own = "skipped " + OneField(skipped->reason) + "\t" + OneField(skipped->remedy);
+    } else {
+      workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
     }
   } catch (const std::exception& error) {
     own = "error " + OneField(error.what());
@@ -405,13 +492,13 @@ std::string Worker::Prepare(std::istream& words) {
   return no == all.end() ? "ok" : *no;
 }
 
-void Follow(Ranks& ranks, Worker& worker) {
-  for (std::string command; (command = ranks.Broadcast("")) != "quit";) worker.Obey(command);
+void Follow(Worker& worker) {
+  for (std::string command; (command = worker.NextCommand()) != "quit";) worker.Obey(command);
 }
 
 std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
-                           const WatchOptions& watch, std::function<Node()> this_node) {
-  return std::make_unique<OwnJob>(ranks, std::move(libraries), watch, std::move(this_node));
+                           const WatchOptions& watch, OwnNode own_node) {
+  return std::make_unique<OwnJob>(ranks, std::move(libraries), watch, std::move(own_node));
 }
 
 }  // namespace assay

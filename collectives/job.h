@@ -7,11 +7,15 @@
 //   who                                                ok PID PROCESSOR NUMA HOST<tab>PID … by rank
 //   nodes                                              ok NODE_0 (its JSON)<tab>NODE_1 …
 //   prepare LIBRARY SEED COLLECTIVE (by ToText)        ok | skipped REASON<tab>REMEDY
+//   each_node SEED RECORD (its JSON)                   the same, for a case of one node on each
 //   run ITERATIONS                                     ok SECONDS SECONDS_OF_RANK_0 …
+//                                                         <tab>host SECONDS<tab>stable SECONDS
 //   verify                                             ok CHECKED WRONG MAX_ERROR TOLERANCE
 //                                                         REFERENCE<tab>FIRST_WRONG_ELEMENT
 //   describe                                           ok NAME=VALUE<tab>NAME=VALUE …
 //   histograms                                         ok NAME SCHEME BUCKET COUNT …<tab>NAME …
+//   beat                                               no answer: rank 0 is there, and will say
+//                                                         so again before the watchdog expires
 //   quit                                               no answer; rank 0 never obeys it itself
 //
 // Any of them may be answered by "error SENTENCE", which Ask throws.
@@ -54,41 +58,59 @@ std::vector<Node> DescribedBy(Job& job);
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
                    const Collective& collective, std::uint64_t seed, const Facts& facts);
 
+// The same for a case of one node on every one of them (collectives/each_node.h); `asked` has its
+// probe, params and backend.
+Prepared PrepareOnEachNode(std::shared_ptr<Job> job, const Record& asked, std::uint64_t seed);
+
+// What a rank knows of its own node.
+struct OwnNode {
+  std::function<Node()> describe = {};
+  // Prepares the case with the probe, params and backend of `asked`, here.
+  std::function<Prepared(const Record& asked, std::uint64_t seed)> prepare = {};
+};
+
 // One rank's end: does its part of each command.
 class Worker {
  public:
   // What is not over in time ends this rank: with its line on standard error, after `watch.expired`
-  // was called with the diagnosis, and with exit status 3. `this_node` describes this node.
+  // was called with the diagnosis, and with exit status 3.
   Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
-         const WatchOptions& watch = {}, std::function<Node()> this_node = {});
+         const WatchOptions& watch = {}, OwnNode own_node = {});
   // All ranks are given the same commands; the answer counts on rank 0. What is thrown leaves the
   // ranks out of step, and must end this one.
   std::string Obey(const std::string& command);
+  // Rank 0's next command, for the other ranks. Once rank 0's heart has begun to beat, one that it
+  // doesn't hear of in time is over.
+  std::string NextCommand();
 
  private:
   std::string Hello();
   std::string Nodes();
   std::string Prepare(std::istream& words);
+  std::string PrepareOnEachNode(std::istream& words);
+  std::string Agree(const std::function<Prepared()>& prepare);
   std::string Do(const std::string& verb, std::istream& words);
   Watchdog::Guard Watch(const std::string& verb, const std::string& command);
   void Expire(const std::string& what, const std::function<void(const std::string&)>& told);
 
   Ranks& ranks_;
   std::vector<std::unique_ptr<Library>> libraries_;
-  std::function<Node()> this_node_;
+  OwnNode own_node_;
   std::unique_ptr<Workload> workload_;
   RankProcesses processes_ = {};
   std::string what_ = {};   // is prepared: "all_reduce, 64 MiB"
   double bytes_ = 0;        // of one iteration
   double iteration_s_ = 0;  // what one has taken; 0: not known yet
-  Watchdog watchdog_;       // last: its thread uses the others
+  bool on_each_node_ = false;
+  bool beats_ = false;  // rank 0 says now and then that it is there
+  Watchdog watchdog_;   // last: its thread uses the others
 };
 
 // What the ranks other than 0 do: obeys rank 0's broadcasts until "quit".
-void Follow(Ranks& ranks, Worker& worker);
+void Follow(Worker& worker);
 
 // The job whose rank 0 is this process.
 std::unique_ptr<Job> JobOf(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
-                           const WatchOptions& watch = {}, std::function<Node()> this_node = {});
+                           const WatchOptions& watch = {}, OwnNode own_node = {});
 
 }  // namespace assay

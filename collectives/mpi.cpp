@@ -2,13 +2,18 @@
 // and our algorithms over MPI's messages. Sole includer of <mpi.h>. An error within MPI ends the
 // whole job (MPI_ERRORS_ARE_FATAL, its default), since the other ranks could not be told of it.
 #include <mpi.h>
+#include <poll.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <climits>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -47,11 +52,51 @@ int Length(const std::string& text) {
   return static_cast<int>(text.size());
 }
 
+// The mpirun that started this process, if it runs on this machine; -1 else. The daemons that it
+// has elsewhere may serve other jobs.
+int LauncherOf(int pid) {
+  for (int depth = 0; depth < 8 && pid > 1; ++depth) {
+    std::string stat;
+    std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat);
+    // "PID (NAME) STATE PARENT …", where the name may hold anything.
+    const std::size_t begin = stat.find('(');
+    const std::size_t end = stat.rfind(") ");
+    if (begin == std::string::npos || end == std::string::npos) return -1;
+    const std::string name = stat.substr(begin + 1, end - begin - 1);
+    for (const char* launcher : {"mpirun", "mpiexec", "orterun", "prterun"}) {
+      if (name.starts_with(launcher)) return pid;
+    }
+    pid = std::atoi(stat.c_str() + end + 4);
+  }
+  return -1;
+}
+
+// An mpirun that lost its daemon on another machine waits for a quarter of an hour, until TCP gives
+// up, for its word that all ranks are gone. A process of its own, which outlives this one, ends it
+// if it is still there in five seconds.
+void EndLauncher() {
+  const int launcher = LauncherOf(getppid());
+  if (launcher < 0) return;
+  const auto handle = static_cast<int>(syscall(SYS_pidfd_open, launcher, 0));
+  if (handle < 0 || fork() != 0) return;
+  // Nothing that mpirun waits for the end of, such as its pipes, may stay open here.
+  setsid();
+  dup2(handle, 0);
+  close_range(1, ~0U, 0);
+  pollfd end = {.fd = 0, .events = POLLIN, .revents = 0};
+  for (const int signal : {SIGTERM, SIGKILL}) {
+    if (poll(&end, 1, signal == SIGTERM ? 5000 : 2000) != 0) break;
+    syscall(SYS_pidfd_send_signal, 0, signal, nullptr, 0);
+  }
+  _exit(0);
+}
+
 class MpiRanks : public Ranks {
  public:
   MpiRanks() {
     int provided = 0;
-    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided);
+    any_thread_ = provided >= MPI_THREAD_SERIALIZED;
     MPI_Comm_dup(MPI_COMM_WORLD, &world_);
     MPI_Comm_rank(world_, &rank_);
     MPI_Comm_size(world_, &size_);
@@ -81,9 +126,11 @@ class MpiRanks : public Ranks {
   int LocalRank() const override { return local_rank_; }
   int Node() const override { return node_; }
   std::string JoinedBy() const override { return "mpi"; }
+  bool AnyThread() const override { return any_thread_; }
 
   // Where MPI itself is what hangs, its own way to end the job may hang too.
   void Abort(int status) override {
+    EndLauncher();
     std::thread([status] {
       std::this_thread::sleep_for(std::chrono::seconds(2));
       _exit(status);
@@ -153,6 +200,7 @@ class MpiRanks : public Ranks {
   int size_ = 1;
   int local_rank_ = 0;
   int node_ = 0;
+  bool any_thread_ = false;
 };
 
 std::string Version() {

@@ -51,20 +51,6 @@ std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& opti
   return command;
 }
 
-// The price of all nodes is no price of what one of them did.
-void SkipCasesOfOneNode(std::vector<Case>& cases, const collectives::Door& door) {
-  for (Case& one : cases) {
-    const bool on_all = std::any_of(door.probes.begin(), door.probes.end(),
-                                    [&](const Probe& probe) { return probe.name == one.probe; });
-    if (on_all) continue;
-    one.prepare = [nodes = door.nodes, probe = one.probe](std::uint64_t) -> Prepared {
-      return Skipped{.reason = fmt::format("it runs on one node, and this run holds {}", nodes),
-                     .remedy = fmt::format("assay run {} on each node, without a launcher", probe)};
-    };
-    one.here = nullptr;
-  }
-}
-
 int RunThisMachine(const RunOptions& options) {
   const Modules modules = Modules::Load();
   const collectives::JoinedRanks ranks =
@@ -84,7 +70,11 @@ int RunThisMachine(const RunOptions& options) {
   const std::vector<Question> questions = Unfold(
       suite, probes, {.probes = options.probes, .set = options.set, .dtypes = options.dtypes});
   std::vector<Case> cases = CasesOf(questions, probes, options);
-  if (door.nodes > 1) SkipCasesOfOneNode(cases, door);
+  for (Case& one : cases) {
+    const bool of_ranks = std::any_of(door.probes.begin(), door.probes.end(),
+                                      [&](const Probe& probe) { return probe.name == one.probe; });
+    if (!of_ranks) one = door.on_each_node(std::move(one));
+  }
   const Plan plan = {
       .cases = std::move(cases),
       .suite = suite.name,

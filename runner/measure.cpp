@@ -237,6 +237,26 @@ void Hung(const std::string& diagnosis, bool last) {
 
 bool IsEnding() { return interrupted != 0; }
 
+// The probes of one node.
+std::vector<Probe> OwnProbes(const Setup& setup) {
+  std::vector<Probe> probes = kernels::Probes(setup);
+  for (Probe& probe : io::Probes(setup)) probes.push_back(std::move(probe));
+  return probes;
+}
+
+// The case that `asked` has the probe, params and backend of.
+Prepared PrepareOneOf(const std::vector<Probe>& probes, const Record& asked, std::uint64_t seed) {
+  for (const Probe& probe : probes) {
+    if (probe.name != asked.probe) continue;
+    for (const Case& one : probe.unfold(asked.params)) {
+      if (one.backend == asked.backend && one.params == asked.params) return one.prepare(seed);
+    }
+  }
+  return Skipped{.reason = fmt::format("this node has no {} by {} as the first one has it",
+                                       Clean(asked.probe), Clean(asked.backend)),
+                 .remedy = "hold nodes of one type"};
+}
+
 // "7 measured, 2 skipped, 0 failed in 1 min 48 s".
 std::string Summary(const Measured& measured) {
   const std::optional<double> usd_per_hour = UsdPerHour(measured.run, measured.price.offer);
@@ -275,12 +295,16 @@ Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks) {
                  .ending = IsEnding,
                  .launched_ranks = options.ranks > 0 ? options.ranks : 2};
   setup.this_node = [setup, flags = options.identity] { return ThisNode(setup, flags); };
+  setup.prepare = [setup, probes = std::make_shared<std::vector<Probe>>()](const Record& asked,
+                                                                           std::uint64_t seed) {
+    if (probes->empty()) *probes = OwnProbes(setup);
+    return PrepareOneOf(*probes, asked, seed);
+  };
   return setup;
 }
 
 std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door) {
-  std::vector<Probe> probes = kernels::Probes(setup);
-  for (Probe& probe : io::Probes(setup)) probes.push_back(std::move(probe));
+  std::vector<Probe> probes = OwnProbes(setup);
   probes.insert(probes.end(), door.probes.begin(), door.probes.end());
   return probes;
 }

@@ -85,6 +85,8 @@ struct Setup {
   const Modules* modules = nullptr;        // loaded vendor modules; may be null
   Ranks* ranks = nullptr;                  // of the launcher that started us; null: none did
   std::function<Node()> this_node = {};    // describes the node that this process runs on
+  // Prepares the case of one node with the probe, params and backend of `asked`.
+  std::function<Prepared(const Record& asked, std::uint64_t seed)> prepare = {};
   Seconds watchdog = Seconds(60);  // for what ranks do together, beside what the work may take
   // Told, in any thread, of what ranks did not end in time. `last`: this process ends right after.
   std::function<void(const std::string& diagnosis, bool last)> hung = {};

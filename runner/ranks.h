@@ -20,6 +20,8 @@ class Ranks {
   virtual int LocalRank() const { return 0; }          // among the ranks of this node
   virtual int Node() const { return 0; }               // 0 … nodes - 1, by lowest rank
   virtual std::string JoinedBy() const { return ""; }  // "mpi", "tcp"
+  // Whether any thread may make the calls below, one at a time.
+  virtual bool AnyThread() const { return true; }
   // Of all that were joined: which ones these are, by rank. Fewer than all in a group.
   virtual std::vector<int> Members() const {
     std::vector<int> all(static_cast<std::size_t>(Size()));

@@ -2,6 +2,7 @@
 #include "collectives/collectives.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -29,6 +30,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
+using testing::Pair;
 using testing::ThrowsMessage;
 
 // f32 through the memory that the threads share; a test may spoil the sums or script the clock.
@@ -251,24 +253,27 @@ void OnJob(int ranks, const std::function<std::optional<Skipped>(int)>& no,
       own.Broadcast("quit");
     } else {
       Worker worker(own, std::move(libraries));
-      Follow(own, worker);
+      Follow(worker);
     }
   });
 }
 
 // Four ranks as if on two nodes, of which `this_node` says what a rank sees.
 void OnTwoNodes(const std::function<Node(int rank)>& this_node,
-                const std::function<void(Job&)>& body) {
+                const std::function<Prepared(int rank, const Record& asked)>& prepare,
+                const std::function<void(const std::shared_ptr<Job>&)>& body) {
   OnRanks(4, [&](ThreadRanks& own) {
     own.world().ranks_per_node = 2;
     own.Barrier();
-    const auto describe = [&] { return this_node(own.Rank()); };
+    const OwnNode own_node = {
+        .describe = [&] { return this_node(own.Rank()); },
+        .prepare = [&](const Record& asked, std::uint64_t) { return prepare(own.Rank(), asked); }};
     if (own.Rank() == 0) {
-      body(*JobOf(own, {}, {}, describe));
+      body(JobOf(own, {}, {}, own_node));
       own.Broadcast("quit");
     } else {
-      Worker worker(own, {}, {}, describe);
-      Follow(own, worker);
+      Worker worker(own, {}, {}, own_node);
+      Follow(worker);
     }
   });
 }
@@ -279,9 +284,9 @@ TEST(Job, EachNodeDescribesItselfOnce) {
     ++asked;
     return Node{.memory_bytes = 100 + rank, .notes = {{.what = "one\ttab"}}};
   };
-  OnTwoNodes(this_node, [](Job& job) {
-    EXPECT_THAT(NodesOf(job), ElementsAre(0, 0, 1, 1));
-    const std::vector<Node> nodes = DescribedBy(job);
+  OnTwoNodes(this_node, {}, [](const std::shared_ptr<Job>& job) {
+    EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 1, 1));
+    const std::vector<Node> nodes = DescribedBy(*job);
     ASSERT_EQ(nodes.size(), 2U);
     EXPECT_EQ(nodes[0].memory_bytes, 100);
     EXPECT_EQ(nodes[1].memory_bytes, 102);
@@ -295,10 +300,111 @@ TEST(Job, ANodeThatCantDescribeItselfIsAnErrorAndTheRanksGoOn) {
     if (rank == 2) throw Error("rank 2 has no machine");
     return {};
   };
-  OnTwoNodes(this_node, [](Job& job) {
-    EXPECT_THAT([&] { DescribedBy(job); }, ThrowsMessage<Error>("rank 2 has no machine"));
-    EXPECT_THAT(NodesOf(job), ElementsAre(0, 0, 1, 1));
+  OnTwoNodes(this_node, {}, [](const std::shared_ptr<Job>& job) {
+    EXPECT_THAT([&] { DescribedBy(*job); }, ThrowsMessage<Error>("rank 2 has no machine"));
+    EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 1, 1));
   });
+}
+
+// A case of one node; `rank` tells nodes apart.
+class OwnWorkload : public Workload {
+ public:
+  explicit OwnWorkload(int rank) : rank_(rank) {}
+  Batch Run(std::int64_t iterations) override {
+    if (iterations == 13) throw Error(fmt::format("rank {} is out of luck", rank_));
+    return {.time = Seconds(static_cast<double>(iterations) * (rank_ + 1)),
+            .stable = Seconds(10.0 + rank_)};
+  }
+  Checked Verify() override {
+    Checked checked = {.checked = 5, .wrong = rank_, .tolerance = 0.5, .reference = "exact"};
+    if (rank_ > 0) checked.what = "element 7";
+    return checked;
+  }
+  Facts Describe() const override { return {{"rank", std::int64_t{rank_}}}; }
+  std::map<std::string, Histogram> Histograms() const override {
+    return {{"latency_s", {.counts = {{1, 10}, {rank_ + 2, 1}}}}};
+  }
+
+ private:
+  int rank_;
+};
+
+TEST(Job, ACaseOfOneNodeRunsOnTheFirstRankOfEach) {
+  std::atomic<int> prepared_on = 0;
+  const auto prepare = [&](int rank, const Record& asked) -> Prepared {
+    prepared_on += 1 << rank;
+    EXPECT_EQ(asked.probe + "/" + asked.backend + "/" + ToText(asked.params), "gemm/onednn/m=4");
+    return std::make_unique<OwnWorkload>(rank);
+  };
+  OnTwoNodes({}, prepare, [](const std::shared_ptr<Job>& job) {
+    const Record asked = {.probe = "gemm", .params = {{"m", std::int64_t{4}}}, .backend = "onednn"};
+    const Prepared prepared = PrepareOnEachNode(job, asked, /*seed=*/7);
+    Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+    const Batch batch = workload.Run(2);
+    EXPECT_EQ(batch.time, Seconds(6));  // the slower node's: rank 2 takes 3 s an iteration
+    EXPECT_THAT(batch.per_unit, ElementsAre(Seconds(2), Seconds(6)));
+    EXPECT_EQ(batch.stable, Seconds(12));
+    const Checked checked = workload.Verify();
+    EXPECT_EQ(checked.checked, 10);
+    EXPECT_EQ(checked.wrong, 2);
+    EXPECT_EQ(checked.what, "node 1: element 7");
+    EXPECT_EQ(workload.Describe(), (Facts{{"rank", std::int64_t{0}}}));
+    EXPECT_THAT(workload.Histograms().at("latency_s").counts,
+                ElementsAre(Pair(1, 20), Pair(2, 1), Pair(4, 1)));
+    EXPECT_THAT([&] { workload.Run(13); }, ThrowsMessage<Error>("node 0: rank 0 is out of luck"));
+    EXPECT_EQ(workload.Run(1).time, Seconds(3));  // all are still in step
+  });
+  EXPECT_EQ(prepared_on, 1 + 4);
+}
+
+TEST(Job, ACaseThatOneNodeCantRunRunsOnNone) {
+  const auto prepare = [](int rank, const Record&) -> Prepared {
+    if (rank == 2) return Skipped{.reason = "it has too little memory", .remedy = "ask for less"};
+    return std::make_unique<OwnWorkload>(rank);
+  };
+  OnTwoNodes({}, prepare, [](const std::shared_ptr<Job>& job) {
+    const Prepared prepared = PrepareOnEachNode(job, {.probe = "gemm"}, /*seed=*/7);
+    EXPECT_EQ(std::get<Skipped>(prepared).reason, "it has too little memory");
+  });
+}
+
+TEST(Job, RanksHearOfARank0ThatHasNothingForThem) {
+  // Longer than the watchdog's time passes between commands.
+  OnRanks(3, [&](ThreadRanks& own) {
+    if (own.Rank() == 0) {
+      const auto job = JobOf(own, {}, {.limit = Seconds(0.4)});
+      std::this_thread::sleep_for(std::chrono::seconds(1));
+      EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 0));
+    } else {
+      Worker worker(own, {}, {.limit = Seconds(0.4)});
+      Follow(worker);
+    }
+    if (own.Rank() == 0) own.Broadcast("quit");
+  });
+}
+
+// Of which rank 0 falls silent after its first beat.
+class Deserted : public Ranks {
+ public:
+  int Rank() const override { return 1; }
+  int Size() const override { return 2; }
+  std::string Broadcast(const std::string&) override {
+    if (std::exchange(first_, false)) return "beat";
+    for (;;) pause();
+  }
+
+ private:
+  bool first_ = true;
+};
+
+TEST(JobDeathTest, ARankThatRank0FellSilentToEnds) {
+  EXPECT_EXIT(
+      {
+        Deserted ranks;
+        Worker worker(ranks, {}, {.limit = Seconds(0.1)});
+        Follow(worker);
+      },
+      testing::ExitedWithCode(3), "rank 1 of 2 on .*: waiting for rank 0 is not over in time");
 }
 
 TEST(Job, RunsVerifiesAndDescribesOnAllRanks) {

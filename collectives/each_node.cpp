@@ -1,0 +1,131 @@
+#include "collectives/each_node.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "results/error.h"
+#include "results/json.h"
+
+namespace assay {
+namespace {
+
+// What a node has to tell travels as a record of its own.
+class EachNodeWorkload : public Workload {
+ public:
+  EachNodeWorkload(std::unique_ptr<Workload> own, Ranks& ranks)
+      : own_(std::move(own)), ranks_(ranks) {}
+
+  Batch Run(std::int64_t iterations) override {
+    ranks_.Barrier();
+    const std::vector<Record> nodes = Collect([&](Record& told) {
+      const Batch batch = own_->Run(iterations);
+      Visit& visit = told.rounds.emplace_back();
+      visit.batch = iterations;
+      visit.time_s = {batch.time.count()};
+      if (batch.host.count() > 0) visit.host_time_s = {batch.host.count()};
+      if (batch.stable) visit.stable_time_s = {batch.stable->count()};
+    });
+    Batch slowest;
+    for (const Record& node : nodes) {
+      const Visit& visit = node.rounds.at(0);
+      slowest.per_unit.emplace_back(visit.time_s.at(0));
+      slowest.time = std::max(slowest.time, slowest.per_unit.back());
+      for (const double host_s : visit.host_time_s) {
+        slowest.host = std::max(slowest.host, Seconds(host_s));
+      }
+      for (const double stable_s : visit.stable_time_s) {
+        slowest.stable = std::max(slowest.stable.value_or(Seconds(0)), Seconds(stable_s));
+      }
+    }
+    return slowest;
+  }
+
+  Checked Verify() override {
+    const std::vector<Record> nodes = Collect([&](Record& told) {
+      const Checked checked = own_->Verify();
+      told.verify = Verification{.checked = checked.checked,
+                                 .wrong = checked.wrong,
+                                 .max_error = checked.max_error,
+                                 .tolerance = checked.tolerance,
+                                 .reference = checked.reference,
+                                 .what = checked.what};
+    });
+    Checked all;
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const Verification& one = nodes[i].verify.value();
+      all.checked += one.checked;
+      all.wrong += one.wrong;
+      all.max_error = std::max(all.max_error, one.max_error);
+      all.tolerance = std::max(all.tolerance, one.tolerance);
+      all.reference = one.reference;
+      if (one.what && !all.what) all.what = fmt::format("node {}: {}", i, *one.what);
+    }
+    return all;
+  }
+
+  Facts Describe() const override { return own_ ? own_->Describe() : Facts(); }
+
+  std::map<std::string, Histogram> Histograms() const override {
+    std::map<std::string, std::map<std::int64_t, std::int64_t>> sums;
+    const std::vector<Record> nodes =
+        Collect([&](Record& told) { told.histograms = own_->Histograms(); });
+    std::map<std::string, Histogram> all;
+    for (const Record& node : nodes) {
+      for (const auto& [name, histogram] : node.histograms) {
+        all[name].scheme = histogram.scheme;
+        for (const auto& [bucket, count] : histogram.counts) sums[name][bucket] += count;
+      }
+    }
+    for (auto& [name, histogram] : all)
+      histogram.counts.assign(sums[name].begin(), sums[name].end());
+    return all;
+  }
+
+ private:
+  // By node, on rank 0; empty elsewhere.
+  std::vector<Record> Collect(const auto& tell) const {
+    std::string text = fmt::format("{}\t", ranks_.Node());
+    if (own_) {
+      Record told = {.probe = "each node"};
+      try {
+        tell(told);
+      } catch (const std::exception& error) {
+        told = {.probe = "each node", .status = Status::kFailed, .reason = error.what()};
+      }
+      text += RecordToJson(told);
+    }
+    std::vector<Record> all;
+    for (const std::string& one : ranks_.Gather(text)) {
+      const std::size_t tab = one.find('\t');
+      if (tab + 1 >= one.size()) continue;
+      const std::string node = "node " + one.substr(0, tab);
+      all.push_back(RecordFromJson(one.substr(tab + 1), node));
+      if (all.back().status == Status::kFailed) {
+        throw Error(fmt::format("{}: {}", node, all.back().reason));
+      }
+    }
+    return all;
+  }
+
+  std::unique_ptr<Workload> own_;  // null but on the first rank of a node
+  Ranks& ranks_;
+};
+
+}  // namespace
+
+Prepared OnEachNode(Prepared own, Ranks& ranks) {
+  if (std::holds_alternative<Skipped>(own)) return own;
+  auto& workload = std::get<std::unique_ptr<Workload>>(own);
+  if (ranks.LocalRank() != 0) workload.reset();
+  return std::make_unique<EachNodeWorkload>(std::move(workload), ranks);
+}
+
+}  // namespace assay
