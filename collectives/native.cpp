@@ -1,7 +1,6 @@
 #include "collectives/native.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -12,6 +11,7 @@
 
 #include "collectives/reduction.h"
 #include "collectives/shared_memory.h"
+#include "runner/memory.h"
 
 namespace assay {
 namespace {
@@ -30,10 +30,9 @@ constexpr std::uint64_t kTurns = 4;
 // Half of it, when all inputs and outputs are more than that: what is stored would push out what
 // is read next, and be pushed out before it is read.
 bool Overflows(std::size_t bytes) {
-  const long reported = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  const std::size_t cache =
-      reported > 0 ? static_cast<std::size_t>(reported) : std::size_t{32} << 20;
-  return bytes > cache / 2;
+  const std::int64_t reported = LastLevelCacheBytes();
+  const std::int64_t cache = reported > 0 ? reported : std::int64_t{32} << 20;
+  return static_cast<std::int64_t>(bytes) > cache / 2;
 }
 
 // Bytes that one rank's output takes from another's input, or from the reduction over all.
