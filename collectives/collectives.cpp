@@ -6,12 +6,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <set>
 #include <utility>
 
 #include "collectives/collective.h"
@@ -119,6 +122,24 @@ void OneOf(const std::string& probe, const Params& params, const std::string& na
       fmt::format("{}: {} is one of {}, not {}", probe, name, fmt::join(values, ", "), value));
 }
 
+// A whole number as nccl-tests reads it; nothing for anything else.
+std::optional<int> NumberFrom(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(' ');
+  if (begin == std::string_view::npos) return std::nullopt;
+  text.remove_prefix(begin);
+  int base = 10;
+  const auto has = [&](std::string_view a, std::string_view b) {
+    return text.starts_with(a) || text.starts_with(b);
+  };
+  if (has("0x", "0X")) base = 16;
+  if (has("0b", "0B")) base = 2;
+  if (base != 10) text.remove_prefix(2);
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
+  if (error != std::errc() || end != text.data() + text.size() || number < 0) return std::nullopt;
+  return number;
+}
+
 // The params that every collective has; those of one alone come on top.
 Params DefaultsOf(const OperationFacts& facts, std::int64_t ranks, std::int64_t nodes) {
   Params params = {{"dtype", "f32"},    {"bytes", std::int64_t{1} << 20},
@@ -188,6 +209,16 @@ Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
     collective.spread_percent = static_cast<int>(spread);
   }
   return collective;
+}
+
+// The ranks of each group by its number; all of them as one, where there are no groups.
+std::map<int, std::vector<int>> MembersOf(const std::vector<int>& groups, int ranks) {
+  std::map<int, std::vector<int>> members;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const int number = groups.empty() ? 0 : groups[static_cast<std::size_t>(rank)];
+    if (number >= 0) members[number].push_back(rank);
+  }
+  return members;
 }
 
 // The jobs that the cases of one run share.
@@ -289,14 +320,20 @@ class Jobs {
     return assay::WhereaboutsOf(*Launched(by_mpirun ? FindMpirun() : std::nullopt, ranks));
   }
 
-  // `name` is the probe's, for what is to be typed instead.
+  // `name` is the probe's, for what is to be typed instead. `groups`: Case::parts, where there are
+  // some.
   Prepared Prepare(const std::string& name, const std::string& library,
-                   const Collective& collective, int ranks, int nodes, std::uint64_t seed) {
+                   const Collective& collective, int ranks, int nodes, std::uint64_t seed,
+                   const std::vector<int>& groups = {}) {
     if (std::optional<Skipped> missing = Missing(library)) return *std::move(missing);
-    if (collective.operation != Operation::kBarrier && Layout(collective, ranks).SizeBytes() == 0) {
+    for (const auto& [number, members] : MembersOf(groups, ranks)) {
+      const auto size = static_cast<int>(members.size());
+      if (collective.operation == Operation::kBarrier || Layout(collective, size).SizeBytes() > 0) {
+        continue;
+      }
       return Skipped{.reason = fmt::format("{} bytes are less than 16 for each of {} ranks",
-                                           collective.bytes, ranks),
-                     .remedy = fmt::format("--set bytes={}", 16 * ranks)};
+                                           collective.bytes, size),
+                     .remedy = fmt::format("--set bytes={}", 16 * size)};
     }
     // Input, output, and the copy that libraries make of it, for each rank of this node.
     const std::int64_t bytes = 3 * collective.bytes * ((ranks + nodes - 1) / nodes);
@@ -310,7 +347,7 @@ class Jobs {
     if (own_) {
       const int there = static_cast<int>(nodes_.size());
       if (there == ranks && NodeCount() == nodes)
-        return PrepareOn(own_, library, collective, seed, {});
+        return PrepareOn(own_, library, collective, seed, {}, groups);
       return Skipped{
           .reason = fmt::format("it asks for {} ranks on {} nodes, and the launcher started {} on "
                                 "{}",
@@ -323,7 +360,7 @@ class Jobs {
                      .remedy = fmt::format("mpirun -np {} assay run {}", ranks, name)};
     }
     return PrepareOn(Launched(NeedsMpi(library) ? FindMpirun() : std::nullopt, ranks), library,
-                     collective, seed, {{"oversubscribed", Oversubscribed(ranks)}});
+                     collective, seed, {{"oversubscribed", Oversubscribed(ranks)}}, groups);
   }
 
  private:
@@ -399,27 +436,59 @@ std::vector<Case> ForLibraries(
   return {one};
 }
 
+// S of nccl-tests' algorithm bandwidth S / t; bus bandwidth is derived from it on reading.
+Work WorkOf(const OperationFacts& facts, const Collective& collective, int ranks) {
+  if (facts.operation == Operation::kBarrier) return {.ops = 1, .formula = "barrier/op"};
+  return {.bytes = Layout(collective, ranks).SizeBytes(),
+          .formula = fmt::format("{}/algbw", facts.name)};
+}
+
+std::vector<Case::Part> PartsOf(const OperationFacts& facts, const Params& params,
+                                const std::vector<int>& groups, const std::vector<Unit>& units) {
+  std::vector<Case::Part> parts;
+  for (const auto& [number, members] : MembersOf(groups, static_cast<int>(groups.size()))) {
+    Case::Part& part = parts.emplace_back();
+    std::set<int> nodes;
+    for (const int rank : members) {
+      part.units.push_back(units[static_cast<std::size_t>(rank)]);
+      nodes.insert(part.units.back().node);
+    }
+    part.params = params;
+    part.params["group"] = std::int64_t{number};
+    part.params["ranks"] = static_cast<std::int64_t>(members.size());
+    part.params["nodes"] = static_cast<std::int64_t>(nodes.size());
+    try {
+      part.work = WorkOf(facts, CollectiveOf(facts, part.params), static_cast<int>(members.size()));
+    } catch (const Error& error) {
+      throw Error(fmt::format("group {} of {} ranks: {}", number, members.size(), error.what()));
+    }
+  }
+  std::sort(parts.begin(), parts.end(), [](const Case::Part& a, const Case::Part& b) {
+    return a.units.front().rank < b.units.front().rank;
+  });
+  return parts;
+}
+
 std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFacts& facts,
                           const std::vector<std::string>& backends, const Params& params) {
   const Collective collective = CollectiveOf(facts, params);
   const auto ranks = static_cast<int>(IntegerOf(params, "ranks"));
   const auto nodes = static_cast<int>(IntegerOf(params, "nodes"));
   Case one = {.probe = std::string(facts.name), .method = 2, .params = params};
-  // S of nccl-tests' algorithm bandwidth S / t; bus bandwidth is derived from it on reading.
-  if (facts.operation == Operation::kBarrier) {
-    one.work = {.ops = 1, .formula = "barrier/op"};
-  } else {
-    one.work = {.bytes = Layout(collective, ranks).SizeBytes(),
-                .formula = fmt::format("{}/algbw", facts.name)};
-  }
+  one.work = WorkOf(facts, collective, ranks);
   one.units = jobs->Units(ranks);
+  std::vector<int> groups;
+  if (params.contains("split")) {
+    groups = GroupsFrom(StringOf(params, "split"), ranks);
+    one.parts = PartsOf(facts, params, groups, one.units);
+  }
   return ForLibraries(
       one, backends,
       [nodes](const KnownLibrary& library) {
         return nodes > 1 ? library.on_several : library.on_one_node;
       },
       [=, name = std::string(facts.name)](const std::string& library, std::uint64_t seed) {
-        return jobs->Prepare(name, library, collective, ranks, nodes, seed);
+        return jobs->Prepare(name, library, collective, ranks, nodes, seed, groups);
       });
 }
 
@@ -451,6 +520,46 @@ std::vector<Case> FabricCases(const std::shared_ptr<Jobs>& jobs, const Setup& se
 }
 
 }  // namespace
+
+std::vector<int> GroupsFrom(const std::string& expression, int ranks) {
+  const auto refuse = [&]() -> Error {
+    return Error(fmt::format(
+        "--split wants AND, OR, MOD or DIV and a number, such as 'MOD 8', or the group (or -) of "
+        "each of {} ranks with commas between; got '{}'",
+        ranks, Clean(expression, 64)));
+  };
+  std::vector<int> groups;
+  if (expression.find(',') != std::string::npos) {
+    for (const std::string& word : SplitFields(expression, ',')) {
+      const std::optional<int> number = word == "-" ? -1 : NumberFrom(word);
+      if (!number) throw refuse();
+      groups.push_back(*number);
+    }
+    const bool any =
+        std::any_of(groups.begin(), groups.end(), [](int group) { return group >= 0; });
+    if (static_cast<int>(groups.size()) != ranks || !any) throw refuse();
+    return groups;
+  }
+  std::string upper = expression;
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  for (const auto& [name, sign] :
+       {std::pair("AND", '&'), {"OR", '|'}, {"MOD", '%'}, {"DIV", '/'}}) {
+    const bool is_named = upper.starts_with(name);
+    if (!is_named && !upper.starts_with(sign)) continue;
+    const std::optional<int> number =
+        NumberFrom(std::string_view(upper).substr(is_named ? std::string_view(name).size() : 1));
+    if (!number || (*number == 0 && (sign == '%' || sign == '/'))) break;
+    for (int rank = 0; rank < ranks; ++rank) {
+      groups.push_back(sign == '&'   ? rank & *number
+                       : sign == '|' ? rank | *number
+                       : sign == '%' ? rank % *number
+                                     : rank / *number);
+    }
+    return groups;
+  }
+  throw refuse();
+}
 
 std::vector<Probe> Probes(const Setup& setup) { return Open(setup).probes; }
 

@@ -23,6 +23,11 @@ struct Whereabouts {
   std::string host = {};  // the node's name, for the terminal alone
 };
 
+// The group of each rank, or -1 for one that takes no part: by nccl-tests' expression, an operation
+// on the rank and a number (AND or &, OR or |, MOD or %, DIV or /, and 8, 0x7 or 0b111), or by a
+// list of a number or - for each rank ("0,0,1,1,-"). Throws Error for anything else.
+std::vector<int> GroupsFrom(const std::string& expression, int ranks);
+
 // What a run holds.
 struct Held {
   std::vector<Node> nodes = {};  // each as it describes itself by its own Setup::this_node
@@ -30,7 +35,9 @@ struct Held {
   std::vector<std::string> hosts = {};  // the nodes' names, which stay out of the file
 };
 
-// What is measured, and by whom.
+// What is measured, and by whom. A collective's params may have one more than its probe knows:
+// `split`, an expression for GroupsFrom. Its case then has a part for each group, in the order of
+// their lowest ranks, whose `ranks` and `nodes` are the group's, and with a param `group`.
 struct Door {
   std::vector<Probe> probes = {};
   int nodes = 1;  // of the ranks that a launcher started

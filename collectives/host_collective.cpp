@@ -40,6 +40,7 @@ class HostCollective : public Workload {
       : collective_(collective),
         layout_(collective, ranks.Size()),
         ranks_(ranks),
+        members_(ranks.Members()),
         exchange_(std::move(exchange)),
         seed_(seed),
         clock_(options.clock),
@@ -130,6 +131,11 @@ class HostCollective : public Workload {
         exchange_->IsOnDevice() ? "device events" : "local clocks");
     facts["buffers_in_turn"] = static_cast<std::int64_t>(slots_.size());
     stragglers_.Describe(facts);
+    for (const char* name : {"slowest_rank", "late_rank", "straggler"}) {
+      if (!facts.contains(name)) continue;
+      std::int64_t& rank = std::get<std::int64_t>(facts[name]);
+      rank = NameOf(static_cast<int>(rank));
+    }
     return facts;
   }
 
@@ -260,8 +266,9 @@ class HostCollective : public Workload {
         checked.max_error = std::max(checked.max_error, mismatch.max_error);
         if (mismatch.wrong > 0 && checked.wrong == 0) {
           checked.what = fmt::format(
-              "rank {}, element {}{}: {}", ranks_.Rank(), at + mismatch.first,
-              piece.rank == Layout::kEveryRank ? "" : fmt::format(" (from rank {})", piece.rank),
+              "rank {}, element {}{}: {}", NameOf(ranks_.Rank()), at + mismatch.first,
+              piece.rank == Layout::kEveryRank ? ""
+                                               : fmt::format(" (from rank {})", NameOf(piece.rank)),
               mismatch.what);
         }
         checked.wrong += mismatch.wrong;
@@ -283,13 +290,17 @@ class HostCollective : public Workload {
     ++checked.checked;
     if (std::chrono::steady_clock::now() - begin >= kNoticed) return;
     ++checked.wrong;
-    checked.what =
-        fmt::format("rank {} passed the barrier that rank {} had not reached", ranks_.Rank(), late);
+    checked.what = fmt::format("rank {} passed the barrier that rank {} had not reached",
+                               NameOf(ranks_.Rank()), NameOf(late));
   }
+
+  // What a rank is called by all, whatever group it is in here.
+  int NameOf(int rank) const { return members_[static_cast<std::size_t>(rank)]; }
 
   Collective collective_;
   Layout layout_;
   Ranks& ranks_;
+  std::vector<int> members_;
   std::unique_ptr<Exchange> exchange_;
   std::uint64_t seed_;
   Clock clock_;

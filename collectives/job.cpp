@@ -14,9 +14,12 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <sstream>
+#include <string_view>
 #include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -26,6 +29,8 @@
 
 namespace assay {
 namespace {
+
+constexpr std::string_view kGroups = "groups=";
 
 // Fields are parted by tabs and commands by line ends, so a text from outside may hold neither.
 std::string OneField(std::string text) {
@@ -110,66 +115,139 @@ std::string Encode(const std::map<std::string, Histogram>& histograms) {
   return text;
 }
 
+Batch BatchFrom(const std::string& text) {
+  std::istringstream words(text);
+  Batch batch;
+  double seconds = 0;
+  if (!(words >> seconds)) throw Error("the ranks gave no time for their run");
+  batch.time = Seconds(seconds);
+  while (words >> seconds) batch.per_unit.emplace_back(seconds);
+  words.clear();
+  for (std::string name; words >> name >> seconds;) {
+    if (name == "host") batch.host = Seconds(seconds);
+    if (name == "stable") batch.stable = Seconds(seconds);
+  }
+  return batch;
+}
+
+Checked CheckedFrom(const std::string& text) {
+  const auto [numbers, what] = Cut(text, '\t');
+  std::istringstream words(numbers);
+  Checked checked;
+  words >> checked.checked >> checked.wrong >> checked.max_error >> checked.tolerance;
+  if (!words) throw Error("the ranks did not say what they checked");
+  std::getline(words >> std::ws, checked.reference);
+  if (!what.empty()) checked.what = what;
+  return checked;
+}
+
+Facts FactsFrom(const std::string& text) {
+  Facts facts;
+  std::istringstream fields(text);
+  for (std::string field; std::getline(fields, field, '\t');) {
+    const auto [name, value] = Cut(field, '=');
+    facts[name] = Decode(value);
+  }
+  return facts;
+}
+
+std::map<std::string, Histogram> HistogramsFrom(const std::string& text) {
+  std::map<std::string, Histogram> histograms;
+  std::istringstream fields(text);
+  for (std::string field; std::getline(fields, field, '\t');) {
+    std::istringstream words(field);
+    std::string name;
+    words >> name;
+    Histogram& histogram = histograms[name];
+    words >> histogram.scheme;
+    std::int64_t bucket = 0;
+    std::int64_t count = 0;
+    while (words >> bucket >> count) histogram.counts.emplace_back(bucket, count);
+  }
+  return histograms;
+}
+
+// How many there are, without the ranks that are in none.
+std::size_t CountOf(const std::vector<int>& groups) {
+  std::set<int> numbers(groups.begin(), groups.end());
+  numbers.erase(-1);
+  return numbers.size();
+}
+
 class JobWorkload : public Workload {
  public:
-  JobWorkload(std::shared_ptr<Job> job, Facts facts)
-      : job_(std::move(job)), facts_(std::move(facts)) {}
+  JobWorkload(std::shared_ptr<Job> job, Facts facts, std::size_t groups)
+      : job_(std::move(job)), facts_(std::move(facts)), groups_(groups) {}
 
   Batch Run(std::int64_t iterations) override {
-    std::istringstream words(job_->Ask(fmt::format("run {}", iterations)));
-    Batch batch;
-    double seconds = 0;
-    if (!(words >> seconds)) throw Error("the ranks gave no time for their run");
-    batch.time = Seconds(seconds);
-    while (words >> seconds) batch.per_unit.emplace_back(seconds);
-    words.clear();
-    for (std::string name; words >> name >> seconds;) {
-      if (name == "host") batch.host = Seconds(seconds);
-      if (name == "stable") batch.stable = Seconds(seconds);
+    const std::vector<std::string> answers = Ask(fmt::format("run {}", iterations));
+    if (groups_ == 0) return BatchFrom(answers[0]);
+    Batch all;
+    for (const std::string& answer : answers) {
+      all.parts.push_back(BatchFrom(answer));
+      all.time = std::max(all.time, all.parts.back().time);
     }
-    return batch;
+    return all;
   }
 
   Checked Verify() override {
-    const auto [numbers, what] = Cut(job_->Ask("verify"), '\t');
-    std::istringstream words(numbers);
-    Checked checked;
-    words >> checked.checked >> checked.wrong >> checked.max_error >> checked.tolerance;
-    if (!words) throw Error("the ranks did not say what they checked");
-    std::getline(words >> std::ws, checked.reference);
-    if (!what.empty()) checked.what = what;
-    return checked;
+    const std::vector<std::string> answers = Ask("verify");
+    Checked all = CheckedFrom(answers[0]);
+    for (std::size_t i = 1; i < answers.size(); ++i) {
+      Checked checked = CheckedFrom(answers[i]);
+      all.checked += checked.checked;
+      all.wrong += checked.wrong;
+      all.max_error = std::max(all.max_error, checked.max_error);
+      if (!all.what) all.what = std::move(checked.what);
+    }
+    return all;
   }
 
   Facts Describe() const override {
-    Facts facts = facts_;
-    std::istringstream fields(job_->Ask("describe"));
-    for (std::string field; std::getline(fields, field, '\t');) {
-      const auto [name, value] = Cut(field, '=');
-      facts[name] = Decode(value);
-    }
-    return facts;
+    Facts all;
+    ForEach(Ask("describe"), [&](const std::string& prefix, const std::string& answer) {
+      Facts facts = FactsFrom(answer);
+      facts.insert(facts_.begin(), facts_.end());
+      for (const auto& [name, fact] : facts) all[prefix + name] = fact;
+    });
+    return all;
   }
 
   std::map<std::string, Histogram> Histograms() const override {
-    std::map<std::string, Histogram> histograms;
-    std::istringstream fields(job_->Ask("histograms"));
-    for (std::string field; std::getline(fields, field, '\t');) {
-      std::istringstream words(field);
-      std::string name;
-      words >> name;
-      Histogram& histogram = histograms[name];
-      words >> histogram.scheme;
-      std::int64_t bucket = 0;
-      std::int64_t count = 0;
-      while (words >> bucket >> count) histogram.counts.emplace_back(bucket, count);
-    }
-    return histograms;
+    std::map<std::string, Histogram> all;
+    ForEach(Ask("histograms"), [&](const std::string& prefix, const std::string& answer) {
+      for (auto& [name, histogram] : HistogramsFrom(answer)) all[prefix + name] = histogram;
+    });
+    return all;
   }
 
  private:
+  // Of each group, or of all ranks.
+  std::vector<std::string> Ask(const std::string& command) const {
+    std::string answer = job_->Ask(command);
+    std::vector<std::string> answers;
+    for (;;) {
+      const std::size_t end = answer.find(kNextGroup);
+      answers.push_back(answer.substr(0, end));
+      if (end == std::string::npos) break;
+      answer.erase(0, end + 1);
+    }
+    if (answers.size() != std::max<std::size_t>(1, groups_)) {
+      throw Error(fmt::format("{} groups of ranks gave {} answers", groups_, answers.size()));
+    }
+    return answers;
+  }
+
+  template <class Body>
+  void ForEach(const std::vector<std::string>& answers, const Body& body) const {
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      body(groups_ == 0 ? "" : fmt::format("{}/", i), answers[i]);
+    }
+  }
+
   std::shared_ptr<Job> job_;
   Facts facts_;
+  std::size_t groups_;  // 0: all ranks together
 };
 
 // The NUMA node of a processor, which its folder has a link to; -1 where the system has none.
@@ -249,12 +327,13 @@ class OwnJob : public Job {
   std::thread heart_ = {};
 };
 
-Prepared PreparedBy(std::shared_ptr<Job> job, std::string answer, const Facts& facts) {
+Prepared PreparedBy(std::shared_ptr<Job> job, std::string answer, const Facts& facts,
+                    std::size_t groups = 0) {
   if (TakePrefix(answer, "skipped ")) {
     const auto [reason, remedy] = Cut(answer, '\t');
     return Skipped{.reason = reason, .remedy = remedy};
   }
-  return std::make_unique<JobWorkload>(std::move(job), facts);
+  return std::make_unique<JobWorkload>(std::move(job), facts, groups);
 }
 
 }  // namespace
@@ -298,9 +377,14 @@ std::vector<Node> DescribedBy(Job& job) {
 }
 
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
-                   const Collective& collective, std::uint64_t seed, const Facts& facts) {
+                   const Collective& collective, std::uint64_t seed, const Facts& facts,
+                   const std::vector<int>& groups) {
+  const std::string in_groups =
+      groups.empty() ? "" : fmt::format("groups={} ", fmt::join(groups, ","));
   return PreparedBy(
-      job, job->Ask(fmt::format("prepare {} {} {}", library, seed, ToText(collective))), facts);
+      job,
+      job->Ask(fmt::format("prepare {} {} {}{}", library, seed, in_groups, ToText(collective))),
+      facts, CountOf(groups));
 }
 
 Prepared PrepareOnEachNode(std::shared_ptr<Job> job, const Record& asked, std::uint64_t seed) {
@@ -353,6 +437,22 @@ std::string Worker::Do(const std::string& verb, std::istream& words) {
   if (verb == "nodes") return Nodes();
   if (verb == "prepare") return Prepare(words);
   if (verb == "each_node") return PrepareOnEachNode(words);
+  if (!group_) return DoPrepared(verb, words);
+  std::string own = takes_part_ ? DoPrepared(verb, words) : "";
+  group_->Rest();
+  if (group_->Rank() != 0) own.clear();
+  std::string answer = "ok";
+  char before = ' ';
+  for (const std::string& one : ranks_.Gather(own)) {
+    if (one.empty()) continue;
+    if (one.compare(0, 2, "ok") != 0) return one;
+    answer += before + (one == "ok" ? "" : one.substr(3));
+    before = kNextGroup;
+  }
+  return answer;
+}
+
+std::string Worker::DoPrepared(const std::string& verb, std::istream& words) {
   if (!workload_) return "error nothing is prepared that could " + verb;
   if (verb == "run") {
     std::int64_t iterations = 0;
@@ -410,7 +510,8 @@ Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& comman
   if (verb == "run") iterations = std::strtod(command.c_str() + verb.size(), nullptr);
   if (verb == "prepare") {
     try {
-      const std::size_t at = command.find(' ', command.find(' ', verb.size() + 1) + 1);
+      std::size_t at = command.find(' ', command.find(' ', verb.size() + 1) + 1);
+      if (command.compare(at + 1, kGroups.size(), kGroups) == 0) at = command.find(' ', at + 1);
       const Collective collective = CollectiveFrom(command.substr(at + 1));
       bytes_ = static_cast<double>(collective.bytes);
       what_ = fmt::format("{} of {} bytes", FactsOf(collective.operation).name, collective.bytes);
@@ -453,10 +554,17 @@ std::string Worker::Prepare(std::istream& words) {
   std::uint64_t seed = 0;
   std::string collective;
   std::getline(words >> library >> seed >> std::ws, collective);
+  std::string groups;
+  if (TakePrefix(collective, std::string(kGroups)))
+    std::tie(groups, collective) = Cut(collective, ' ');
   on_each_node_ = false;
+  Regroup(groups);
+  Ranks& together = group_ ? static_cast<Ranks&>(*group_) : ranks_;
   return Agree([&]() -> Prepared {
     for (const auto& each : libraries_) {
-      if (each->Name() == library) return each->Prepare(CollectiveFrom(collective), ranks_, seed);
+      if (each->Name() != library) continue;
+      if (!takes_part_) return nullptr;
+      return each->Prepare(CollectiveFrom(collective), together, seed);
     }
     throw Error(fmt::format("no library {} could be opened", library));
   });
@@ -467,6 +575,7 @@ std::string Worker::PrepareOnEachNode(std::istream& words) {
   std::string record;
   std::getline(words >> seed >> std::ws, record);
   on_each_node_ = true;
+  Regroup("");
   return Agree([&]() -> Prepared {
     if (ranks_.LocalRank() != 0) return OnEachNode({}, ranks_);
     return OnEachNode(own_node_.prepare(RecordFromJson(record, "rank 0"), seed), ranks_);
@@ -475,7 +584,6 @@ std::string Worker::PrepareOnEachNode(std::istream& words) {
 
 // If one of the ranks can't, none does.
 std::string Worker::Agree(const std::function<Prepared()>& prepare) {
-  workload_.reset();  // first, so that its memory can serve again
   std::string own = "ok";
   try {
     Prepared prepared = prepare();
@@ -487,9 +595,24 @@ std::string Worker::Agree(const std::function<Prepared()>& prepare) {
   } catch (const std::exception& error) {
     own = "error " + OneField(error.what());
   }
+  if (group_) group_->Rest();
   const std::vector<std::string> all = ranks_.Gather(own);
   const auto no = std::find_if(all.begin(), all.end(), [](const auto& one) { return one != "ok"; });
   return no == all.end() ? "ok" : *no;
+}
+
+void Worker::Regroup(const std::string& groups) {
+  workload_.reset();  // before its group, and so that its memory can serve again
+  if (groups == groups_) return;
+  groups_ = groups;
+  group_.reset();
+  takes_part_ = true;
+  if (groups.empty()) return;
+  std::istringstream numbers(groups);
+  std::string number;
+  for (int rank = 0; rank <= ranks_.Rank(); ++rank) std::getline(numbers, number, ',');
+  group_ = std::make_unique<Group>(ranks_, std::stoi(number));
+  takes_part_ = std::stoi(number) >= 0;
 }
 
 void Follow(Worker& worker) {

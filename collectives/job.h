@@ -6,7 +6,8 @@
 //   hello                                              ok NODE_OF_RANK_0 NODE_OF_RANK_1 …
 //   who                                                ok PID PROCESSOR NUMA HOST<tab>PID … by rank
 //   nodes                                              ok NODE_0 (its JSON)<tab>NODE_1 …
-//   prepare LIBRARY SEED COLLECTIVE (by ToText)        ok | skipped REASON<tab>REMEDY
+//   prepare LIBRARY SEED [groups=N,N,…] COLLECTIVE     ok | skipped REASON<tab>REMEDY
+//                                     (by ToText)
 //   each_node SEED RECORD (its JSON)                   the same, for a case of one node on each
 //   run ITERATIONS                                     ok SECONDS SECONDS_OF_RANK_0 …
 //                                                         <tab>host SECONDS<tab>stable SECONDS
@@ -18,7 +19,9 @@
 //                                                         so again before the watchdog expires
 //   quit                                               no answer; rank 0 never obeys it itself
 //
-// Any of them may be answered by "error SENTENCE", which Ask throws.
+// With `groups` each rank has the number of its group, or -1 for none, and what follows is done by
+// all groups at once; an answer is then each group's, in the order of their lowest ranks, with
+// kNextGroup between. Any of them may be answered by "error SENTENCE", which Ask throws.
 #pragma once
 
 #include <cstdint>
@@ -28,12 +31,15 @@
 #include <vector>
 
 #include "collectives/collectives.h"
+#include "collectives/group.h"
 #include "collectives/library.h"
 #include "collectives/watchdog.h"
 #include "runner/probe.h"
 #include "runner/ranks.h"
 
 namespace assay {
+
+inline constexpr char kNextGroup = '\x1e';
 
 class Job {
  public:
@@ -55,8 +61,10 @@ std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job);
 std::vector<Node> DescribedBy(Job& job);
 
 // A Workload of which every call is a command to the job. `facts` are added to what the ranks say.
+// With `groups`, the number of each rank's or -1, it has a part for each (Case::parts).
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
-                   const Collective& collective, std::uint64_t seed, const Facts& facts);
+                   const Collective& collective, std::uint64_t seed, const Facts& facts,
+                   const std::vector<int>& groups = {});
 
 // The same for a case of one node on every one of them (collectives/each_node.h); `asked` has its
 // probe, params and backend.
@@ -89,6 +97,8 @@ class Worker {
   std::string Prepare(std::istream& words);
   std::string PrepareOnEachNode(std::istream& words);
   std::string Agree(const std::function<Prepared()>& prepare);
+  void Regroup(const std::string& groups);
+  std::string DoPrepared(const std::string& verb, std::istream& words);
   std::string Do(const std::string& verb, std::istream& words);
   Watchdog::Guard Watch(const std::string& verb, const std::string& command);
   void Expire(const std::string& what, const std::function<void(const std::string&)>& told);
@@ -96,7 +106,10 @@ class Worker {
   Ranks& ranks_;
   std::vector<std::unique_ptr<Library>> libraries_;
   OwnNode own_node_;
-  std::unique_ptr<Workload> workload_;
+  std::string groups_ = {};  // as told last; empty: all ranks together
+  bool takes_part_ = true;
+  std::unique_ptr<Group> group_ = {};
+  std::unique_ptr<Workload> workload_;  // uses the group
   RankProcesses processes_ = {};
   std::string what_ = {};   // is prepared: "all_reduce, 64 MiB"
   double bytes_ = 0;        // of one iteration

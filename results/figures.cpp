@@ -255,6 +255,8 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
   if (!record.work.bytes || *record.work.bytes <= 0) return {};
   const auto bytes = static_cast<double>(*record.work.bytes);
   if (IsNetwork(record.probe)) {
+    // The hour pays for what all groups do at once, which no record of one of them tells.
+    if (record.params.contains("group")) return {};
     const bool reduces = record.probe.find("reduce") != std::string::npos;
     return {{.name = reduces ? "usd_per_tb_reduced" : "usd_per_tb_moved",
              .label = fmt::format("$ per TB {} ({} ranks, {} nodes)", reduces ? "reduced" : "moved",

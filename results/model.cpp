@@ -130,8 +130,10 @@ std::string CostModelText(std::span<const Record> records, std::optional<std::in
     std::ranges::sort(sweep, {}, [](const SizeTime& point) { return point.bytes; });
     const std::optional<CostModel> model = FitCost(sweep);
     if (!model) continue;
-    text += fmt::format("# fit {}{}{}{}: T = {:.3g} us", any.backend, ParamText(any, "algo"),
-                        ParamText(any, "mode"), ParamText(any, "placement"), model->start_s * 1e6);
+    const std::string group = ParamText(any, "group");
+    text += fmt::format("# fit {}{}{}{}{}: T = {:.3g} us", any.backend, ParamText(any, "algo"),
+                        ParamText(any, "mode"), ParamText(any, "placement"),
+                        group.empty() ? "" : " group" + group, model->start_s * 1e6);
     if (model->per_byte_s > 0) {
       text += fmt::format(" + S / {:.4g} GB/s; half of it at {:.0f} B", 1e-9 / model->per_byte_s,
                           model->start_s / model->per_byte_s);

@@ -66,6 +66,8 @@ What is done:
       --cold                                 buffers take turns over three times the cache
       --backend mpi,native-mpi,...  --algo ring,... [auto]   libraries, and their algorithm
       --ranks N [2]                          where no launcher started any
+      --split EXPR                           groups of ranks at once: 'MOD 8', 'DIV 8', 'AND 0x7',
+                                             'OR 0x7', or the group of each rank: 0,0,1,1
       --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
       --watchdog S [60]                      for ranks that wait for each other, beside the work
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
@@ -82,6 +84,7 @@ Taken as they are, and answered with a '#' line where they mean nothing here:
   -R, --local_register  -x, --cta_policy  -D, --device_implementation  -V, --device_cta_count
   -u, --unalign  -K, --per_iter_skip
 Environment: NCCL_TESTS_MIN_BW GB/s, exit status 1 where the average busbw is 10 % under it.
+  NCCL_TESTS_SPLIT and NCCL_TESTS_SPLIT_MASK, as --split.
 )";
 
 // One column for all help texts.
@@ -193,6 +196,7 @@ void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci
   app.add_option("--mode", coll.mode)->check(CLI::IsMember({"latency", "throughput", "both"}));
   app.add_option("--algo", coll.algo);
   app.add_option("--ranks", coll.ranks)->check(CLI::Range(1, 65536));
+  app.add_option("--split", coll.split);
   app.add_flag("--cold", coll.cold);
   app.add_option("--expect", coll.expect);
   app.add_option("--project", coll.project)->check(CLI::Range(16, 1 << 20));

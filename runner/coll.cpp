@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <strings.h>
 
 #include <algorithm>
 #include <charconv>
@@ -9,12 +10,14 @@
 #include <ctime>
 #include <fstream>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "collectives/collectives.h"
 #include "results/error.h"
 #include "results/expected.h"
 #include "results/figures.h"
+#include "results/groups.h"
 #include "results/json.h"
 #include "results/model.h"
 #include "results/nodes.h"
@@ -164,9 +167,6 @@ std::vector<std::string> NotesOf(const CollOptions& o,
   say(o.per_iter_timing != 0,
       "-I: by the clock of the host, the slowest rank of each operation, to 1/64");
   say(o.per_iter_skip != 0, "-K is not used: nothing is left out of -I");
-  for (const char* name : {"NCCL_TESTS_SPLIT", "NCCL_TESTS_SPLIT_MASK"}) {
-    say(environment.contains(name), fmt::format("{} is not used: all ranks are one group", name));
-  }
   say(environment.contains("NCCL_TESTS_DEVICE"), "NCCL_TESTS_DEVICE is about GPUs: not used");
   return notes;
 }
@@ -187,6 +187,29 @@ std::int64_t RankCount(const CollOptions& options, const Probe& probe,
                             usual));
   }
   return usual;
+}
+
+// What asks for groups of ranks, as its records name it: "MOD 8". Empty where nothing does.
+std::string SplitOf(const CollOptions& options,
+                    const std::map<std::string, std::string>& environment) {
+  std::string split = options.split;
+  const auto mask = environment.find("NCCL_TESTS_SPLIT_MASK");
+  if (split.empty() && mask != environment.end()) {
+    const bool is_prefixed = mask->second.starts_with("0x") || mask->second.starts_with("0X");
+    split = fmt::format("AND {}{}", is_prefixed ? "" : "0x", mask->second);
+  } else if (const auto named = environment.find("NCCL_TESTS_SPLIT");
+             split.empty() && named != environment.end()) {
+    split = named->second;
+  }
+  for (const auto& [sign, name] :
+       {std::pair('&', "AND"), {'|', "OR"}, {'%', "MOD"}, {'/', "DIV"}}) {
+    if (split.starts_with(sign)) split.replace(0, 1, name);
+    const std::string_view word = name;
+    if (strncasecmp(split.c_str(), name, word.size()) != 0) continue;
+    const std::size_t number = split.find_first_not_of(' ', word.size());
+    split = fmt::format("{} {}", name, split.substr(std::min(number, split.size())));
+  }
+  return split;
 }
 
 std::string BuffersOf(int local_register) {
@@ -239,36 +262,59 @@ bool AreOneRow(const Record& a, const Record& b) {
   return a.backend == b.backend && of_a == of_b;
 }
 
-// Brings the records of a row together, of which the one in place comes last.
+// Brings the records of a row together, of which the one in place comes last. The rows of the first
+// group are printed as they come, those of others are kept until all are there.
 class Printer {
  public:
   Printer(NcclTable& table, Console& console, const Run& run, bool prints)
       : table_(table), console_(console), run_(run), prints_(prints) {}
 
   void Add(const Record& record) {
-    const Record* held = out_of_place_ ? &*out_of_place_ : in_place_ ? &*in_place_ : nullptr;
-    if (held != nullptr && (in_place_ || !IsInPlace(record.params) || !AreOneRow(*held, record))) {
-      Flush();
+    Pending& row = rows_[GroupOf(record)];
+    const Record* held = row.out_of_place ? &*row.out_of_place
+                         : row.in_place   ? &*row.in_place
+                                          : nullptr;
+    if (held != nullptr &&
+        (row.in_place || !IsInPlace(record.params) || !AreOneRow(*held, record))) {
+      Flush(row);
     }
-    (IsInPlace(record.params) ? in_place_ : out_of_place_) = record;
-    if (IsInPlace(record.params) || !record.params.contains("placement")) Flush();
+    (IsInPlace(record.params) ? row.in_place : row.out_of_place) = record;
+    if (IsInPlace(record.params) || !record.params.contains("placement")) Flush(row);
   }
 
-  // Prints what waits for a record in place that won't come.
-  void Flush() {
-    if (!out_of_place_ && !in_place_) return;
-    const std::string row = table_.Row(out_of_place_ ? &*out_of_place_ : nullptr,
-                                       in_place_ ? &*in_place_ : nullptr, Now());
-    if (prints_) console_.Result(row + StandingText());
-    out_of_place_.reset();
-    in_place_.reset();
+  // Prints what waits for a record in place that won't come, and the rows of the other groups.
+  void Finish() {
+    for (auto& [group, row] : rows_) Flush(row);
+    for (const auto& [group, text] : others_) {
+      if (prints_) console_.Result(table_.GroupHead(group) + text);
+    }
   }
 
  private:
+  struct Pending {
+    std::optional<Record> out_of_place = {};
+    std::optional<Record> in_place = {};
+  };
+
+  void Flush(Pending& row) {
+    if (!row.out_of_place && !row.in_place) return;
+    const std::int64_t group = GroupOf(row.out_of_place ? *row.out_of_place : *row.in_place);
+    const std::string text = table_.Row(row.out_of_place ? &*row.out_of_place : nullptr,
+                                        row.in_place ? &*row.in_place : nullptr, Now()) +
+                             StandingText(row);
+    if (!first_group_) first_group_ = group;
+    if (group != *first_group_) {
+      others_[group] += text;
+    } else if (prints_) {
+      console_.Result(text);
+    }
+    row = {};
+  }
+
   // What is to be said of figures that aren't as they should be.
-  std::string StandingText() const {
+  std::string StandingText(const Pending& row) const {
     std::string text;
-    for (const std::optional<Record>* record : {&out_of_place_, &in_place_}) {
+    for (const std::optional<Record>* record : {&row.out_of_place, &row.in_place}) {
       if (!*record) continue;
       const std::optional<Judged> judged = Judge(run_, **record);
       if (!judged || judged->standing == Standing::kOk) continue;
@@ -281,8 +327,9 @@ class Printer {
   Console& console_;
   const Run& run_;  // but its records
   bool prints_;
-  std::optional<Record> out_of_place_ = {};
-  std::optional<Record> in_place_ = {};
+  std::map<std::int64_t, Pending> rows_ = {};  // by group
+  std::optional<std::int64_t> first_group_ = {};
+  std::map<std::int64_t, std::string> others_ = {};
 };
 
 // The name that nccl-tests would take: it never writes over a file.
@@ -361,7 +408,7 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
 
 // What the run knows of its ranks and their price.
 void Complete(NcclOptions& look, const Run& run, const Chosen& price, const collectives::Door& door,
-              const Params& params) {
+              const Params& params, const std::vector<int>& groups) {
   const std::int64_t ranks = IntegerOf(params, "ranks");
   look.usd_per_hour = UsdPerHour(run, price.offer);
   if (AreOfOneType(run.nodes)) {
@@ -375,6 +422,7 @@ void Complete(NcclOptions& look, const Run& run, const Chosen& price, const coll
           {.pid = one.pid,
            .host = one.host,
            .node = one.node,
+           .group = groups.empty() ? 0 : groups[look.ranks.size()],
            .device = one.processor,
            .device_id = "cpu",
            .device_name = run.nodes.at(static_cast<std::size_t>(one.node)).cpu.model});
@@ -531,6 +579,14 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
     }
   }
   plan.questions = Unfold(suite, {probe}, {});
+  if (const std::string split = SplitOf(options, environment); !split.empty()) {
+    std::vector<int> groups = collectives::GroupsFrom(split, static_cast<int>(ranks));
+    const bool is_one = std::count(groups.begin(), groups.end(), groups[0]) == ranks;
+    for (Question& question : plan.questions) {
+      if (!is_one) question.params["split"] = split;
+    }
+    if (!is_one) plan.groups = std::move(groups);
+  }
 
   const std::int64_t cycles = options.run_cycles.value_or(1);
   plan.engine = {.rounds = options.run.rounds.value_or(5),
@@ -578,7 +634,7 @@ int RunColl(const CollOptions& options) {
   std::optional<Printer> printer;
   plan.begins = [&](const Run& run, const Chosen& price) {
     header = run;
-    Complete(look, run, price, door, first);
+    Complete(look, run, price, door, first, coll.groups);
     table.emplace(look);
     printer.emplace(*table, console, header, prints);
     if (prints) console.Result(table->Head());
@@ -594,10 +650,10 @@ int RunColl(const CollOptions& options) {
   if (!coll.exact) {
     for (const Record& record : measured.run.records) printer->Add(record);
   }
-  printer->Flush();
+  printer->Finish();
   if (prints) {
     const std::string models = CostModelText(measured.run.records, options.project);
-    console.Result(models + table->Foot());
+    console.Result(SlowestGroupText(measured.run.records) + models + table->Foot());
     if (options.project && models.empty()) {
       console.Error("assay: --project needs a sweep of at least three sizes to fit\n");
     }

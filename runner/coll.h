@@ -17,6 +17,7 @@ struct CollPlan {
   std::vector<Question> questions = {};  // in the order of the table, a row's two side by side
   bool exact = false;                    // as many iterations as nccl-tests would do
   EngineOptions engine = {};
+  std::vector<int> groups = {};  // of each rank; empty: all are one
   // What of the flags and of nccl-tests' environment is not done as asked, a sentence each.
   std::vector<std::string> notes = {};
 };

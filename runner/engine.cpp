@@ -32,6 +32,7 @@ constexpr int kMostRounds = 20;  // as results/stats.h StopAfter
 // What came of one visit.
 struct Outcome {
   std::optional<Visit> visit = {};  // nothing: the status says why
+  std::vector<Visit> parts = {};    // of a case with parts
   Status status = Status::kOk;
   std::string reason = {};
   std::string remedy = {};
@@ -249,6 +250,10 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   outcome.histograms = std::move(sampled.histograms);
   outcome.visit = std::move(sampled.visit);
   outcome.visit->here_time_s = std::move(here_time_s);
+  outcome.parts = std::move(sampled.parts);
+  if (outcome.parts.size() != which.parts.size()) {
+    throw Error("the parts of a case were not all measured; report this as a bug");
+  }
   return outcome;
 }
 
@@ -293,6 +298,32 @@ void Keep(Outcome outcome, Record& record) {
   record.status = partial ? Status::kPartial : outcome.status;
 }
 
+// The entries that are of one part, by the name that they have in its record.
+template <class Named>
+Named OfPart(const Named& all, std::size_t part) {
+  const std::string prefix = fmt::format("{}/", part);
+  Named own;
+  for (const auto& [name, value] : all) {
+    if (name.starts_with(prefix)) own[name.substr(prefix.size())] = value;
+  }
+  return own;
+}
+
+// One record, or one a part.
+void Keep(const Outcome& outcome, std::vector<Record>& records) {
+  if (outcome.parts.empty()) {
+    for (Record& record : records) Keep(outcome, record);
+    return;
+  }
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    Outcome own = outcome;
+    own.visit = outcome.parts[i];
+    own.facts = OfPart(outcome.facts, i);
+    own.histograms = OfPart(outcome.histograms, i);
+    Keep(std::move(own), records[i]);
+  }
+}
+
 Record Blank(const Case& which) {
   Record record = {.probe = which.probe,
                    .method = which.method,
@@ -306,6 +337,16 @@ Record Blank(const Case& which) {
         Here{.probe = which.here->probe, .params = which.here->params, .work = which.here->work};
   }
   return record;
+}
+
+std::vector<Record> Blanks(const Case& which) {
+  std::vector<Record> records(std::max<std::size_t>(1, which.parts.size()), Blank(which));
+  for (std::size_t i = 0; i < which.parts.size(); ++i) {
+    records[i].params = which.parts[i].params;
+    records[i].work = which.parts[i].work;
+    records[i].units = which.parts[i].units;
+  }
+  return records;
 }
 
 std::vector<Case> Matching(const std::vector<Case>& cases, const std::string& filter) {
@@ -371,7 +412,7 @@ class Engine {
       options_.now = [] { return Seconds(std::chrono::steady_clock::now().time_since_epoch()); };
     }
     start_ = options_.now();
-    for (const Case& each : cases_) records_.push_back(Blank(each));
+    for (const Case& each : cases_) records_.push_back(Blanks(each));
     spent_.resize(cases_.size());
   }
 
@@ -383,8 +424,14 @@ class Engine {
       std::erase_if(active, [&](std::size_t index) { return IsDone(index); });
     }
     reporter_.Close();
-    for (Record& record : records_) Settle(record);
-    return std::move(records_);
+    std::vector<Record> all;
+    for (std::vector<Record>& of_case : records_) {
+      for (Record& record : of_case) {
+        Settle(record);
+        all.push_back(std::move(record));
+      }
+    }
+    return all;
   }
 
  private:
@@ -401,7 +448,7 @@ class Engine {
       VisitCase(index, round, ++order);
       if (stopped_) return;
       ++done_;
-      observer_.VisitEnds(records_[index], round);
+      for (const Record& record : records_[index]) observer_.VisitEnds(record, round);
     }
   }
 
@@ -421,7 +468,11 @@ class Engine {
       outcome.visit->start_s = start_s;
       outcome.visit->order = order;
     }
-    Keep(std::move(outcome), records_[index]);
+    for (Visit& visit : outcome.parts) {
+      visit.start_s = start_s;
+      visit.order = order;
+    }
+    Keep(outcome, records_[index]);
   }
 
   // A visit's share is what is left, divided by the rounds that are left.
@@ -437,11 +488,14 @@ class Engine {
   }
 
   bool IsDone(std::size_t index) {
-    Record& record = records_[index];
-    if (record.status != Status::kOk) return true;
-    const std::optional<std::string> why = WhyDone(record, spent_[index], options_);
-    record.stopped = why.value_or("");
-    return why.has_value();
+    bool is_done = true;
+    for (Record& record : records_[index]) {
+      if (record.status != Status::kOk) continue;
+      const std::optional<std::string> why = WhyDone(record, spent_[index], options_);
+      record.stopped = why.value_or("");
+      is_done = is_done && why.has_value();
+    }
+    return is_done;
   }
 
   void Settle(Record& record) const {
@@ -463,8 +517,8 @@ class Engine {
   std::vector<Case> cases_;
   Reporter reporter_;
   Seconds start_ = {};
-  std::vector<Record> records_ = {};
-  std::vector<Seconds> spent_ = {};  // by case
+  std::vector<std::vector<Record>> records_ = {};  // by case
+  std::vector<Seconds> spent_ = {};                // by case
   int done_ = 0;
   std::optional<std::string> stopped_ = {};
 };

@@ -8,6 +8,7 @@
 
 #include "results/csv.h"
 #include "results/figures.h"
+#include "results/groups.h"
 #include "results/histogram.h"
 #include "results/json.h"
 #include "results/stats.h"
@@ -148,9 +149,9 @@ std::string NcclTable::Head() const {
   text += "#\n# Using devices\n";
   for (std::size_t rank = 0; rank < o.ranks.size(); ++rank) {
     const NcclRank& one = o.ranks[rank];
-    text +=
-        fmt::format("#  Rank {:2} Group {:2} Pid {:6} on {:>10} device {:2} [{}] {}\n", rank, 0,
-                    one.pid, Clean(one.host), one.device, one.device_id, Clean(one.device_name));
+    text += fmt::format("#  Rank {:2} Group {:2} Pid {:6} on {:>10} device {:2} [{}] {}\n", rank,
+                        one.group, one.pid, Clean(one.host), one.device, one.device_id,
+                        Clean(one.device_name));
   }
   text += "#\n";
 
@@ -288,18 +289,21 @@ std::string NcclTable::OwnText(const Record& record) const {
 
 std::string NcclTable::Row(const Record* out_of_place, const Record* in_place,
                            const std::string& timestamp) {
+  const Record& any = out_of_place != nullptr ? *out_of_place : *in_place;
+  if (lines_.empty()) main_group_ = GroupOf(any);
+  const bool is_main = GroupOf(any) == main_group_;
   Line line;
   if (out_of_place != nullptr) line.out_of_place = *out_of_place;
   if (in_place != nullptr) line.in_place = *in_place;
   lines_.push_back(std::move(line));
-  const Record& any = out_of_place != nullptr ? *out_of_place : *in_place;
   const Preamble p = PreambleOf(any);
   std::string text;
-  if (any.backend != std::exchange(backend_, any.backend)) {
+  if (is_main && any.backend != std::exchange(backend_, any.backend)) {
     text = fmt::format("# backend {}\n", Clean(any.backend));
   }
-  text +=
-      fmt::format("{:12}  {:12}  {:>8}  {:>6}  {:6}", p.bytes, p.count, p.type, p.redop, p.root);
+  // The comment's sign takes the place of a blank, so that columns stand under each other.
+  text += fmt::format("{}{:{}}  {:12}  {:>8}  {:>6}  {:6}", is_main ? "" : "#", p.bytes,
+                      is_main ? 12 : 11, p.count, p.type, p.redop, p.root);
   text += HalfText(out_of_place) + HalfText(in_place);
   if (options_.timestamps) text += fmt::format("{:>21}", timestamp);
   if (options_.own_columns) {
@@ -322,12 +326,21 @@ std::optional<double> NcclTable::AverageBus() const {
   std::vector<double> all;
   for (const Line& line : lines_) {
     for (const std::optional<Record>* record : {&line.out_of_place, &line.in_place}) {
+      if (*record && GroupOf(**record) != main_group_) continue;
       const Half half = HalfOf(*record ? &**record : nullptr);
       if (half.busbw) all.push_back(*half.busbw / 1e9);
     }
   }
   if (all.empty()) return std::nullopt;
   return Mean(all);
+}
+
+std::string NcclTable::GroupHead(std::int64_t group) const {
+  std::string ranks;
+  for (std::size_t rank = 0; rank < options_.ranks.size(); ++rank) {
+    if (options_.ranks[rank].group == group) ranks += fmt::format(" {}", rank);
+  }
+  return fmt::format("#\n# Group {:2}, at the same time: ranks{}\n", group, ranks);
 }
 
 bool NcclTable::MeetsMinimum() const {
@@ -347,7 +360,7 @@ std::string NcclTable::Foot() const {
 std::string NcclTable::Csv() const {
   std::string text =
       "size_bytes,count,type,redop,root,placement,backend,mode,status,time_us,algbw_gbs,busbw_gbs,"
-      "wrong,p50_us,p99_us,cv_pct,slowest_rank,wire_gbs,wire_model,usd_per_tb\r\n";
+      "wrong,p50_us,p99_us,cv_pct,slowest_rank,wire_gbs,wire_model,usd_per_tb,group\r\n";
   const auto cell = [](const std::optional<double>& value, double scale) {
     return value ? fmt::format("{}", *value * scale) : std::string();
   };
@@ -365,7 +378,7 @@ std::string NcclTable::Csv() const {
       const std::vector<Cost> costs =
           options_.usd_per_hour ? Costs(record, *options_.usd_per_hour) : std::vector<Cost>{};
       text += fmt::format(
-          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", p.bytes, p.count,
+          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", p.bytes, p.count,
           p.type, CsvCell(p.redop), p.root, CsvCell(TextParam(record, "placement", "")),
           CsvCell(record.backend), CsvCell(TextParam(record, "mode", "")), ToText(record.status),
           cell(half.time_s, 1e6), cell(half.algbw, 1e-9), cell(half.busbw, 1e-9),
@@ -376,7 +389,7 @@ std::string NcclTable::Csv() const {
               : "",
           rank == nullptr ? "" : std::to_string(*rank),
           wire ? fmt::format("{}", wire->bytes_per_s / 1e9) : "", wire ? wire->model : "",
-          costs.empty() ? "" : fmt::format("{}", costs.front().usd));
+          costs.empty() ? "" : fmt::format("{}", costs.front().usd), GroupOf(record));
     }
   }
   return text;
@@ -412,20 +425,21 @@ std::string NcclTable::Json(const std::string& ended) const {
   for (std::size_t rank = 0; rank < o.ranks.size(); ++rank) {
     const NcclRank& one = o.ranks[rank];
     text += fmt::format(
-        R"({}{{"rank":{},"group":0,"pid":{},"hostname":{},"device":{},"device_hex":{},"device_info":{}}})",
-        rank == 0 ? "" : ",", rank, one.pid,
+        R"({}{{"rank":{},"group":{},"pid":{},"hostname":{},"device":{},"device_hex":{},"device_info":{}}})",
+        rank == 0 ? "" : ",", rank, one.group, one.pid,
         JsonText(o.keep_ids ? one.host : fmt::format("node{}", one.node)), one.device,
         JsonText(one.device_id), JsonText(one.device_name));
   }
   text += "]},\"results\":[";
   std::vector<std::string> errors;
-  for (std::size_t i = 0; i < lines_.size(); ++i) {
-    const Line& line = lines_[i];
+  bool is_first = true;
+  for (const Line& line : lines_) {
     const Record& any = line.out_of_place ? *line.out_of_place : *line.in_place;
+    if (GroupOf(any) != main_group_) continue;
     const Preamble p = PreambleOf(any);
     text += fmt::format(R"({}{{"size":{},"count":{},"type":{},"redop":{},"root":"{:6}")",
-                        i == 0 ? "" : ",", p.bytes, p.count, JsonText(p.type), JsonText(p.redop),
-                        p.root);
+                        std::exchange(is_first, false) ? "" : ",", p.bytes, p.count,
+                        JsonText(p.type), JsonText(p.redop), p.root);
     for (const auto& [name, held] :
          {std::pair("out_of_place", &line.out_of_place), std::pair("in_place", &line.in_place)}) {
       text += fmt::format(",\"{}\":{}", name, *held ? HalfJson(**held) : "null");

@@ -26,6 +26,7 @@ struct NcclRank {
   std::int64_t pid = 0;
   std::string host = {};  // on the terminal; in files only where ids are kept
   int node = 0;
+  int group = 0;
   int device = 0;              // a processor, where it is one of a CPU
   std::string device_id = {};  // in brackets: a PCI id, "cpu"
   std::string device_name = {};
@@ -67,8 +68,11 @@ class NcclTable {
 
   std::string Head() const;
   // One size: its records out of place and in place; null for what the operation doesn't have.
-  // `timestamp` is printed where these were asked for.
+  // `timestamp` is printed where these were asked for. The first row's group is the one that
+  // nccl-tests would print; rows of others are comments, which scripts pass over.
   std::string Row(const Record* out_of_place, const Record* in_place, const std::string& timestamp);
+  // What stands over the rows of another group.
+  std::string GroupHead(std::int64_t group) const;
   std::string Foot() const;
   // The same as CSV, a line for each record, and as nccl-tests' JSON file, version 3.
   std::string Csv() const;
@@ -99,7 +103,8 @@ class NcclTable {
 
   NcclOptions options_;
   std::vector<Line> lines_ = {};
-  std::string backend_ = {};  // of the last row
+  std::string backend_ = {};     // of the last row
+  std::int64_t main_group_ = 0;  // the first row's
   int wrong_ = 0;
 };
 

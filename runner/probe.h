@@ -24,6 +24,7 @@ struct Batch {
   std::vector<Seconds> per_unit = {};  // each device or rank, where there are several
   Seconds host = {};                   // the same work by the host's clock, where that differs
   std::optional<Seconds> stable = {};  // storage writes: until on stable storage; >= time
+  std::vector<Batch> parts = {};       // of a Case with parts: of each; `time` is the longest
 };
 
 struct Checked {
@@ -56,6 +57,13 @@ struct Skipped {
 using Prepared = std::variant<std::unique_ptr<Workload>, Skipped>;
 
 struct Case {
+  // What some of its ranks do, beside others that do the same.
+  struct Part {
+    Params params = {};
+    Work work = {};
+    std::vector<Unit> units = {};
+  };
+
   std::string probe = {};
   int method = 1;  // rises with any change that could move the figure
   Params params = {};
@@ -63,6 +71,9 @@ struct Case {
   Work work = {};
   std::vector<Unit> units = {};
   std::optional<int> storage = {};  // index into Node::storage
+  // Where there are some, each has a Record of its own, with its params, work and units in place of
+  // the case's; names of the workload's facts and histograms begin with the part's index: "0/form".
+  std::vector<Part> parts = {};
   // Fewer iterations don't make a batch. More than 1 where several are in flight at once: else a
   // short batch would never have as many in flight as were asked for.
   std::int64_t least_batch = 1;

@@ -52,6 +52,41 @@ Histogram Minus(const Histogram& after, const Histogram& before) {
   return {.scheme = after.scheme, .counts = {counts.begin(), counts.end()}};
 }
 
+// The samples of one unit of work: of all, or of a part.
+class Series {
+ public:
+  void Add(const Batch& batch, std::int64_t iterations) {
+    if (batch.time == Seconds(0)) {
+      throw Error("the workload's clock does not advance; report this as a bug of its backend");
+    }
+    const auto per_iteration = [&](Seconds time) {
+      return time.count() / static_cast<double>(iterations);
+    };
+    visit_.batch = iterations;
+    visit_.time_s.push_back(per_iteration(batch.time));
+    if (batch.host > Seconds(0)) visit_.host_time_s.push_back(per_iteration(batch.host));
+    if (batch.stable) visit_.stable_time_s.push_back(per_iteration(*batch.stable));
+    unit_times_.resize(batch.per_unit.size());
+    for (std::size_t unit = 0; unit < unit_times_.size(); ++unit) {
+      unit_times_[unit].push_back(per_iteration(batch.per_unit[unit]));
+    }
+  }
+
+  int Size() const { return static_cast<int>(visit_.time_s.size()); }
+
+  Visit TakeVisit() {
+    for (const std::vector<double>& times : unit_times_) {
+      visit_.unit_p50_s.push_back(Median(times));
+      visit_.unit_max_s.push_back(*std::max_element(times.begin(), times.end()));
+    }
+    return std::move(visit_);
+  }
+
+ private:
+  Visit visit_ = {};
+  std::vector<std::vector<double>> unit_times_ = {};
+};
+
 class Sampler {
  public:
   Sampler(Workload& workload, const SamplerOptions& options)
@@ -65,10 +100,8 @@ class Sampler {
     for (const auto& [name, histogram] : before) {
       sampled_.histograms[name] = Minus(sampled_.histograms[name], histogram);
     }
-    for (const std::vector<double>& times : unit_times_) {
-      sampled_.visit.unit_p50_s.push_back(Median(times));
-      sampled_.visit.unit_max_s.push_back(*std::max_element(times.begin(), times.end()));
-    }
+    sampled_.visit = all_.TakeVisit();
+    for (Series& part : parts_) sampled_.parts.push_back(part.TakeVisit());
     return std::move(sampled_);
   }
 
@@ -118,41 +151,28 @@ class Sampler {
   }
 
   void TakeSamples(std::int64_t iterations) {
-    sampled_.visit.batch = iterations;
     Seconds timed = {};
     while (!Stopped()) {
       const Paid paid = Pay(iterations);
-      Keep(paid);
+      all_.Add(paid.batch, iterations);
+      parts_.resize(paid.batch.parts.size());
+      for (std::size_t i = 0; i < parts_.size(); ++i) {
+        parts_[i].Add(paid.batch.parts[i], iterations);
+      }
       timed += paid.batch.time;
       if (options_.fixed) break;
-      const int samples = static_cast<int>(sampled_.visit.time_s.size());
+      const int samples = all_.Size();
       if (samples >= options_.min_samples && timed >= options_.min_time) break;
       const int least = paid.IterationCost() > options_.budget.count() ? 1 : 3;
       if (samples >= least && sampled_.spent + paid.cost > options_.budget) break;
     }
   }
 
-  void Keep(const Paid& paid) {
-    if (paid.batch.time == Seconds(0)) {
-      throw Error("the workload's clock does not advance; report this as a bug of its backend");
-    }
-    const auto per_iteration = [&](Seconds time) {
-      return time.count() / static_cast<double>(paid.iterations);
-    };
-    Visit& visit = sampled_.visit;
-    visit.time_s.push_back(per_iteration(paid.batch.time));
-    if (paid.batch.host > Seconds(0)) visit.host_time_s.push_back(per_iteration(paid.batch.host));
-    if (paid.batch.stable) visit.stable_time_s.push_back(per_iteration(*paid.batch.stable));
-    unit_times_.resize(paid.batch.per_unit.size());
-    for (std::size_t unit = 0; unit < unit_times_.size(); ++unit) {
-      unit_times_[unit].push_back(per_iteration(paid.batch.per_unit[unit]));
-    }
-  }
-
   Workload& workload_;
   const SamplerOptions& options_;
   Sampled sampled_ = {};
-  std::vector<std::vector<double>> unit_times_ = {};
+  Series all_ = {};
+  std::vector<Series> parts_ = {};
 };
 
 }  // namespace

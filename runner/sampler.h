@@ -31,6 +31,7 @@ struct SamplerOptions {
 
 struct Sampled {
   Visit visit = {};                                  // all but start_s, order and here_time_s
+  std::vector<Visit> parts = {};                     // of Batch::parts, where there are some
   std::map<std::string, Histogram> histograms = {};  // of the timed batches alone
   Seconds spent = {};                                // of the budget
   std::optional<std::string> stopped = {};           // set: the samples are not to be used

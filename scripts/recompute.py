@@ -165,6 +165,8 @@ def costs(record, usd_per_hour):
         return []
     per_byte = usd_per_hour / 3600 * seconds / amounts["bytes"]
     if record["probe"] in COLLECTIVES:
+        if "group" in record["params"]:
+            return []
         done = "reduced" if "reduce" in record["probe"] else "moved"
         return [(f"usd_per_tb_{done}", per_byte * 1e12)]
     if record["probe"] == "storage":

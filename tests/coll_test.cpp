@@ -171,9 +171,28 @@ TEST(CollPlan, AFlagThatMeansNothingHereIsAnswered) {
                       "-g", "1", "-t", "1", "-u", "0", "-M", "0", "-I", "0", "-K", "0", "-T", "0"})
                   .notes,
               IsEmpty());
-  const CollPlan plan = PlanColl(Parsed({}), AllReduceProbe(),
-                                 {{"NCCL_TESTS_SPLIT", "MOD 8"}, {"NCCL_TESTS_DEVICE", "1"}});
-  EXPECT_THAT(plan.notes, SizeIs(2));
+  const CollPlan plan = PlanColl(Parsed({}), AllReduceProbe(), {{"NCCL_TESTS_DEVICE", "1"}});
+  EXPECT_THAT(plan.notes, SizeIs(1));
+}
+
+TEST(CollSplit, IsNcclTestsVariablesOrTheFlagWhichGoesFirst) {
+  const auto split = [](const std::map<std::string, std::string>& environment,
+                        const std::vector<std::string>& flags = {"--ranks", "4"}) {
+    const CollPlan plan = PlanColl(Parsed(flags), AllReduceProbe(), environment);
+    const Params& params = plan.questions[0].params;
+    EXPECT_EQ(plan.groups.empty(), !params.contains("split"));
+    return params.contains("split") ? ToText(params.at("split")) : "none";
+  };
+  EXPECT_EQ(split({}), "none");
+  EXPECT_EQ(split({{"NCCL_TESTS_SPLIT", "%2"}}), "MOD 2");
+  EXPECT_EQ(split({{"NCCL_TESTS_SPLIT", "mod  2"}}), "MOD 2");
+  EXPECT_EQ(split({{"NCCL_TESTS_SPLIT_MASK", "1"}}), "AND 0x1");
+  EXPECT_EQ(split({{"NCCL_TESTS_SPLIT_MASK", "0x1"}, {"NCCL_TESTS_SPLIT", "DIV 2"}}), "AND 0x1");
+  EXPECT_EQ(split({{"NCCL_TESTS_SPLIT_MASK", "0x0"}}), "none") << "all ranks are one group";
+  EXPECT_EQ(split({{"NCCL_TESTS_SPLIT_MASK", "0x1"}}, {"--ranks", "4", "--split", "0,0,1,1"}),
+            "0,0,1,1");
+  EXPECT_THROW(split({{"NCCL_TESTS_SPLIT", "SPLIT 2"}}), Error);
+  EXPECT_THROW(split({{"NCCL_TESTS_SPLIT_MASK", "7q"}}), Error);
 }
 
 TEST(CollExpect, FloorsAreBySize) {

@@ -21,12 +21,14 @@
 #include "collectives/host_collective.h"
 #include "collectives/job.h"
 #include "collectives/launch.h"
+#include "collectives/native.h"
 #include "results/error.h"
 #include "tests/thread_ranks.h"
 
 namespace assay {
 namespace {
 
+using testing::AnyOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -453,6 +455,108 @@ TEST(Job, AFailureOfOneRankIsThrownAndTheJobGoesOn) {
     const Prepared prepared = PrepareOn(job, "threads", {.bytes = 400}, 1, {});
     EXPECT_EQ(std::get<0>(prepared)->Run(1).per_unit.size(), 2u);
   });
+}
+
+TEST(Job, GroupsDoTheSameAtOnceEachWithItsOwnAnswer) {
+  OnRanks(6, [](ThreadRanks& own) {
+    auto libraries = Only(NativeLibrary());
+    if (own.Rank() != 0) {
+      Worker worker(own, std::move(libraries));
+      return Follow(own, worker);
+    }
+    const std::shared_ptr<Job> job = JobOf(own, std::move(libraries));
+    {
+      // 0 1 | 2 4 5, and 3 takes no part.
+      const Prepared prepared = PrepareOn(job, "native", {.bytes = 1200}, /*seed=*/1,
+                                          {{"told", true}}, {7, 7, 1, -1, 1, 1});
+      Workload& workload = *std::get<0>(prepared);
+      const Batch batch = workload.Run(2);
+      ASSERT_EQ(batch.parts.size(), 2u);
+      EXPECT_EQ(batch.parts[0].per_unit.size(), 2u);
+      EXPECT_EQ(batch.parts[1].per_unit.size(), 3u);
+      EXPECT_EQ(batch.time, std::max(batch.parts[0].time, batch.parts[1].time));
+      const Checked checked = workload.Verify();
+      EXPECT_EQ(checked.checked, 5 * 300);
+      EXPECT_EQ(checked.wrong, 0);
+      const Facts facts = workload.Describe();
+      EXPECT_EQ(facts.at("0/told"), Fact(true));
+      EXPECT_EQ(facts.at("1/told"), Fact(true));
+      EXPECT_THAT(std::get<std::int64_t>(facts.at("1/slowest_rank")), AnyOf(2, 4, 5));
+      EXPECT_EQ(workload.Histograms().count("1/latency_s"), 1u);
+    }
+    {
+      const Prepared prepared = PrepareOn(job, "native", {.bytes = 1200}, 1, {});
+      EXPECT_EQ(std::get<0>(prepared)->Run(1).per_unit.size(), 6u) << "all are one again";
+    }
+    own.Broadcast("quit");
+  });
+}
+
+TEST(Job, AGroupThatCantIsANoOfTheJobAndTheNextCaseRuns) {
+  OnRanks(5, [](ThreadRanks& own) {
+    // Refuses in one group alone, before it makes any call that the other group makes.
+    class Choosy : public Library {
+     public:
+      std::string Name() const override { return "choosy"; }
+      Prepared Prepare(const Collective& op, Ranks& ranks, std::uint64_t seed) override {
+        if (ranks.Size() == 3) return Skipped{.reason = "not with three"};
+        return NativeLibrary()->Prepare(op, ranks, seed);
+      }
+    };
+    auto libraries = Only(std::make_unique<Choosy>());
+    if (own.Rank() != 0) {
+      Worker worker(own, std::move(libraries));
+      return Follow(own, worker);
+    }
+    const std::shared_ptr<Job> job = JobOf(own, std::move(libraries));
+    const Prepared no = PrepareOn(job, "choosy", {.bytes = 1200}, 1, {}, {0, 1, 0, 1, 0});
+    ASSERT_TRUE(std::holds_alternative<Skipped>(no));
+    EXPECT_EQ(std::get<Skipped>(no).reason, "not with three");
+    {
+      const Prepared prepared = PrepareOn(job, "choosy", {.bytes = 1200}, 1, {}, {0, 1, 0, 1, -1});
+      EXPECT_EQ(std::get<0>(prepared)->Run(1).parts.size(), 2u);
+    }
+    own.Broadcast("quit");
+  });
+}
+
+TEST(Groups, AreNcclTestsExpressionsOrAList) {
+  const auto groups = [](const char* expression) { return collectives::GroupsFrom(expression, 6); };
+  EXPECT_THAT(groups("MOD 2"), ElementsAre(0, 1, 0, 1, 0, 1));
+  EXPECT_THAT(groups("%2"), ElementsAre(0, 1, 0, 1, 0, 1));
+  EXPECT_THAT(groups("div 0x4"), ElementsAre(0, 0, 0, 0, 1, 1));
+  EXPECT_THAT(groups("/ 4"), ElementsAre(0, 0, 0, 0, 1, 1));
+  EXPECT_THAT(groups("AND 0b11"), ElementsAre(0, 1, 2, 3, 0, 1));
+  EXPECT_THAT(groups("&0x0"), ElementsAre(0, 0, 0, 0, 0, 0));
+  EXPECT_THAT(groups("OR 0x3"), ElementsAre(3, 3, 3, 3, 7, 7));
+  EXPECT_THAT(groups("|3"), ElementsAre(3, 3, 3, 3, 7, 7));
+  EXPECT_THAT(groups("0,0,5,-,5,0x1"), ElementsAre(0, 0, 5, -1, 5, 1));
+  for (const char* bad : {"", "MOD", "MOD 0", "DIV 0", "MOD x", "MOD 2x", "XOR 2", "AND -1", "2",
+                          "0,1", "0,1,2,3,4,5,6", "-,-,-,-,-,-", "0,1,2,3,4,x"}) {
+    EXPECT_THROW(groups(bad), Error) << bad;
+  }
+}
+
+TEST(Groups, BecomePartsOfACaseEachWithItsRanksAndWork) {
+  const Probe probe = collectives::Probes({}).at(0);
+  Params params = probe.defaults;
+  params["ranks"] = std::int64_t{6};
+  params["split"] = "0,1,1,0,1,-";
+  const Case one = probe.unfold(params).at(0);
+  ASSERT_EQ(one.parts.size(), 2u);
+  EXPECT_EQ(one.parts[1].params.at("group"), Value(std::int64_t{1}));
+  EXPECT_EQ(one.parts[1].params.at("ranks"), Value(std::int64_t{3}));
+  EXPECT_EQ(one.parts[1].params.at("split"), Value(std::string("0,1,1,0,1,-")));
+  EXPECT_EQ(one.parts[1].units.size(), 3u);
+  EXPECT_EQ(one.parts[1].units[2].rank, 4);
+  EXPECT_EQ(one.parts[0].work.bytes, one.work.bytes);
+  params["split"] = "MOD 5";
+  try {
+    probe.unfold(params);
+    ADD_FAILURE() << "a group of one rank was taken";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("group 1 of 1 ranks"));
+  }
 }
 
 // Answers with what a test wrote down.

@@ -72,6 +72,55 @@ TEST(Engine, TheScriptedSamplesComeBackExactly) {
   EXPECT_DOUBLE_EQ(record.rounds[1].start_s, 0.010 + 0.010 + 0.011 + 0.012);
 }
 
+// Two groups, of which the second takes twice as long.
+class PartsWorkload : public Workload {
+ public:
+  explicit PartsWorkload(bool forgets = false) : forgets_(forgets) {}
+  Batch Run(std::int64_t iterations) override {
+    Batch batch = {.time = Seconds(0.02) * iterations};
+    batch.parts = {{.time = batch.time / 2, .per_unit = {batch.time / 4, batch.time / 2}},
+                   {.time = batch.time, .per_unit = {batch.time, batch.time}}};
+    if (forgets_) batch.parts.clear();
+    return batch;
+  }
+  Checked Verify() override { return {.checked = 1}; }
+  Facts Describe() const override {
+    return {{"0/form", "fast"}, {"1/form", "slow"}, {"1/more", true}};
+  }
+  std::map<std::string, Histogram> Histograms() const override {
+    return {{"0/latency_s", {.counts = {{7, 1}}}}, {"1/latency_s", {.counts = {{9, 1}}}}};
+  }
+
+ private:
+  bool forgets_;
+};
+
+TEST(Engine, ACaseWithPartsGivesARecordForEach) {
+  FakeLog log;
+  Case one = FakeCase("a", {Script{}}, log);
+  one.parts = {{.params = {{"group", std::int64_t{0}}}, .work = {.bytes = 8}, .units = {{}, {}}},
+               {.params = {{"group", std::int64_t{1}}}, .work = {.bytes = 16}, .units = {{}, {}}}};
+  one.prepare = [](std::uint64_t) { return std::make_unique<PartsWorkload>(); };
+  EngineOptions options = Brief(log);
+  options.rounds = 2;
+  const std::vector<Record> records = MeasureQuietly({one}, options);
+  ASSERT_THAT(records, SizeIs(2));
+  EXPECT_EQ(records[1].params.at("group"), Value(std::int64_t{1}));
+  EXPECT_EQ(records[1].work.bytes, 16);
+  ASSERT_THAT(records[0].rounds, SizeIs(2));
+  ASSERT_THAT(records[1].rounds, SizeIs(2));
+  EXPECT_DOUBLE_EQ(records[0].rounds[1].time_s[0], 0.01);
+  EXPECT_DOUBLE_EQ(records[1].rounds[1].time_s[0], 0.02);
+  EXPECT_DOUBLE_EQ(records[0].rounds[1].unit_p50_s[0], 0.005);
+  EXPECT_EQ(records[0].rounds[1].order, records[1].rounds[1].order);
+  EXPECT_EQ(records[0].facts, (Facts{{"form", "fast"}}));
+  EXPECT_EQ(records[1].facts, (Facts{{"form", "slow"}, {"more", true}}));
+  EXPECT_TRUE(records[1].complete);
+
+  one.prepare = [](std::uint64_t) { return std::make_unique<PartsWorkload>(/*forgets=*/true); };
+  EXPECT_EQ(MeasureQuietly({one}, options)[1].status, Status::kFailed);
+}
+
 TEST(Engine, AVisitPreparesVerifiesWarmsUpTimesVerifiesAndReleases) {
   FakeLog log;
   EngineOptions options = Brief(log);

@@ -407,6 +407,23 @@ TEST_P(Mpi, GroupsOfRanksEachDoTheirOwn) {
   EXPECT_EQ(status, 0);
 }
 
+TEST_P(Mpi, ASplitCaseRunsAllGroupsAtOnceExactly) {
+  for (const char* backend : {"mpi", "native", "native-mpi"}) {
+    setup_.backends = {backend};
+    const std::vector<Probe> probes = collectives::Probes(setup_);
+    Params params = probes[0].defaults;
+    params["ranks"] = std::int64_t{4};
+    params["split"] = "MOD 2";
+    const auto workload = Ready(probes[0].unfold(params).at(0));
+    const Batch batch = workload->Run(2);
+    ASSERT_EQ(batch.parts.size(), 2u) << backend;
+    EXPECT_EQ(batch.parts[1].per_unit.size(), 2u);
+    const Checked checked = workload->Verify();
+    EXPECT_EQ(checked.checked, 4 * (1 << 18));
+    EXPECT_EQ(checked.wrong, 0) << backend << ": " << checked.what.value_or("");
+  }
+}
+
 TEST_P(Mpi, WithoutALauncherTheProgramIsItsOwnWorker) {
   int status = 0;
   EXPECT_THAT(OutputOf(kProgram, &status), HasSubstr("units 2 checked 524288 wrong 0\n"));

@@ -97,6 +97,30 @@ std::vector<std::string> WordsOf(const std::string& line) {
   return {std::istream_iterator<std::string>(stream), {}};
 }
 
+TEST(NcclTable, RowsOfOtherGroupsAreCommentsInTheSameColumns) {
+  NcclOptions look = Look();
+  look.ranks[1].group = 3;
+  look.usd_per_hour.reset();
+  NcclTable alone(look);
+  NcclTable table(look);
+  Record first = AllReduce(8, 1e-6, "out_of_place");
+  const std::string row = alone.Row(&first, nullptr, kStamp);
+  first.params["group"] = std::int64_t{0};
+  Record second = AllReduce(8, 1e-6, "out_of_place");
+  second.params["group"] = std::int64_t{3};
+  second.verify->wrong = 1;
+  EXPECT_THAT(table.Head(), HasSubstr("#  Rank  1 Group  3 Pid   4712"));
+  EXPECT_EQ(table.Row(&first, nullptr, kStamp), row);
+  const std::string other = table.Row(&second, nullptr, kStamp);
+  EXPECT_EQ(other[0], '#');
+  EXPECT_EQ(other.size() + std::string("# backend mpi\n").size(), row.size());
+  EXPECT_EQ(table.GroupHead(3), "#\n# Group  3, at the same time: ranks 1\n");
+  // nccl-tests adds up what is wrong in all groups, and averages over its own.
+  EXPECT_THAT(table.Foot(), HasSubstr("Out of bounds values : 1 FAILED"));
+  EXPECT_THAT(table.Foot(), HasSubstr("Avg bus bandwidth    : 0.008 "));
+  EXPECT_THAT(table.Csv(), HasSubstr(",3\r\n"));
+}
+
 TEST(NcclTable, IsTheGoldenTranscript) {
   const std::string path = std::string(ASSAY_SOURCE_DIR) + "/tests/data/nccl_table.txt";
   std::string actual;
