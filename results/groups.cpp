@@ -14,10 +14,6 @@
 namespace assay {
 namespace {
 
-// Less is what links, cores and neighbours of one machine differ by anyway; NCCL_TESTS_MIN_BW
-// grants as much.
-constexpr double kSlowBy = 1.1;
-
 // What must be equal for times to be held against each other: all but the group.
 std::string CaseOf(const Record& record) {
   Record any = record;

@@ -15,6 +15,10 @@ namespace assay {
 // The number of the group whose record this is; 0 where all ranks were one.
 std::int64_t GroupOf(const Record& record);
 
+// A group is slow where it takes longer than others by this factor. Less is what links, cores and
+// neighbours of one machine differ by anyway; NCCL_TESTS_MIN_BW grants as much.
+inline constexpr double kSlowBy = 1.1;
+
 // One group beside those of equal size.
 struct GroupStanding {
   std::int64_t group = 0;
@@ -23,7 +27,7 @@ struct GroupStanding {
   double ratio = 1;
   // Around the ratio: 95 % for all groups together (Bonferroni). Nothing with a single round.
   std::optional<Interval> interval = {};
-  bool IsSlow() const;  // by at least 10 %, and the interval says so too
+  bool IsSlow() const;  // by kSlowBy, and the interval leaves no other reading
 };
 
 // The slowest first. Only groups that have another of as many ranks, in the cases that both have.

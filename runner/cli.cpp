@@ -68,6 +68,8 @@ What is done:
       --ranks N [2]                          where no launcher started any
       --split EXPR                           groups of ranks at once: 'MOD 8', 'DIV 8', 'AND 0x7',
                                              'OR 0x7', or the group of each rank: 0,0,1,1
+      --bisect                               which rank or node is slow? halves, pairs, and suspects
+                                             with good partners, at one size [32M]; exit status 1
       --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
       --watchdog S [60]                      for ranks that wait for each other, beside the work
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
@@ -197,6 +199,7 @@ void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci
   app.add_option("--algo", coll.algo);
   app.add_option("--ranks", coll.ranks)->check(CLI::Range(1, 65536));
   app.add_option("--split", coll.split);
+  app.add_flag("--bisect", coll.bisect);
   app.add_flag("--cold", coll.cold);
   app.add_option("--expect", coll.expect);
   app.add_option("--project", coll.project)->check(CLI::Range(16, 1 << 20));

@@ -92,6 +92,7 @@ struct CollOptions {
   std::string algo = "auto";
   std::optional<int> ranks = {};
   std::string split = {};  // an expression for collectives::GroupsFrom
+  bool bisect = false;
   bool cold = false;
   std::string expect = {};  // auto, or floors of busbw by size: "1M:9.5,64M:20" (GB/s)
   std::optional<std::int64_t> project = {};  // to so many ranks

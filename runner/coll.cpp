@@ -23,6 +23,7 @@
 #include "results/nodes.h"
 #include "results/price.h"
 #include "results/text.h"
+#include "runner/bisect.h"
 #include "runner/console.h"
 #include "runner/measure.h"
 #include "runner/module.h"
@@ -445,6 +446,28 @@ const Probe& ProbeOf(const std::vector<Probe>& probes, const std::string& operat
                           fmt::join(names, ", ")));
 }
 
+// What was measured of groups, a line each.
+std::string GroupsText(const std::string& what, const std::vector<Record>& records) {
+  std::string text = fmt::format("# {}, at once:\n", what);
+  for (const Record& record : records) {
+    std::vector<int> ranks;
+    for (const Unit& unit : record.units) ranks.push_back(unit.rank);
+    const std::optional<double> time = MedianTime(record);
+    const std::optional<double> bus = BusBandwidth(record);
+    const std::optional<Interval> interval = SpeedInterval(record);
+    std::string outcome = fmt::format("{}: {}", ToText(record.status), Clean(record.reason, 400));
+    if (time) {
+      outcome = fmt::format(
+          "{:.4g} us{}{}", *time * 1e6, bus ? fmt::format(", busbw {:.4g} GB/s", *bus / 1e9) : "",
+          interval ? fmt::format(" ±{} ({})", Percent(interval->HalfWidth()), interval->level)
+                   : "");
+    }
+    text += fmt::format("#  group {:2}, ranks {}: {}\n", GroupOf(record), fmt::join(ranks, " "),
+                        outcome);
+  }
+  return text + "#\n";
+}
+
 // One library after the other, so that the rows of each stand together: those that were asked for,
 // else nccl where there is one to run on, else mpi.
 void ChooseBackends(std::vector<Case>& cases, std::vector<std::string> chosen) {
@@ -485,6 +508,7 @@ std::vector<std::int64_t> SizesOf(const CollOptions& options) {
     }
     return sizes;
   }
+  if (!IsLadder(options) && options.bisect) return {32 * kMib};
   if (!IsLadder(options)) return Ladder(8, 128 * kMib, 4);
   const std::int64_t least = options.minbytes.value_or(32 * kMib);
   const std::int64_t most = options.maxbytes.value_or(32 * kMib);
@@ -552,9 +576,18 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   CollPlan plan = {.exact = IsExact(options), .notes = NotesOf(options, environment)};
   const std::int64_t ranks = RankCount(options, probe, plan.notes);
   FloorsOf(options.expect);  // bad ones are told before anything is measured
+  if (options.bisect && plan.exact) {
+    throw Error("--bisect measures in rounds, which tell what is chance: leave -n, -w and -N out");
+  }
+  if (options.bisect && !options.split.empty()) {
+    throw Error("--bisect makes groups of its own: leave --split out");
+  }
   std::vector<std::string> roots;
   for (const std::int64_t root : RootsOf(options, ranks)) roots.push_back(std::to_string(root));
   const bool has_buffers = !options.run.backends.empty();
+
+  std::vector<std::string> placements = {"out_of_place"};
+  if (!options.bisect) placements.emplace_back("in_place");
 
   Suite suite;
   for (const std::string& mode : ModesOf(options, probe)) {
@@ -572,14 +605,20 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
           {"redop", RedopsOf(options)},
           {"root", roots},
           {"bytes", WholeElements(SizesOf(options), dtype)},
-          {"placement", {"out_of_place", "in_place"}}};
+          {"placement", placements}};
       std::copy_if(choices.begin(), choices.end(), std::back_inserter(entry.choices),
                    [&](const Choice& choice) { return Has(probe, choice.name); });
       suite.entries.push_back(std::move(entry));
     }
   }
   plan.questions = Unfold(suite, {probe}, {});
-  if (const std::string split = SplitOf(options, environment); !split.empty()) {
+  if (options.bisect && plan.questions.size() != 1) {
+    throw Error(fmt::format(
+        "--bisect compares groups doing one and the same, not {} cases: one size (--sizes 32M), "
+        "type, reduction and mode",
+        plan.questions.size()));
+  }
+  if (const std::string split = SplitOf(options, environment); !split.empty() && !options.bisect) {
     std::vector<int> groups = collectives::GroupsFrom(split, static_cast<int>(ranks));
     const bool is_one = std::count(groups.begin(), groups.end(), groups[0]) == ranks;
     for (Question& question : plan.questions) {
@@ -627,6 +666,7 @@ int RunColl(const CollOptions& options) {
                .engine = coll.engine,
                .command = CommandOf(options, coll)};
   ChooseBackends(plan.cases, options.run.backends);
+  std::optional<Bisection> bisection;
   const bool prints = !options.run.json && (options.format == "table" || options.format == "nccl");
   NcclOptions look = LookOf(options, coll, probe, environment);
   Run header;
@@ -646,12 +686,40 @@ int RunColl(const CollOptions& options) {
       printer->Add(last);
     };
   }
+  if (options.bisect) {
+    std::vector<int> nodes;
+    std::vector<std::string> hosts;
+    for (const collectives::Whereabouts& one :
+         door.whereabouts(static_cast<int>(IntegerOf(first, "ranks")))) {
+      nodes.push_back(one.node);
+      hosts.push_back(one.host);
+    }
+    bisection.emplace(nodes, hosts);
+    const auto in_groups = [&](const std::string& split) {
+      if (split.empty()) return std::vector<Case>();
+      Question question = coll.questions.front();
+      question.params["split"] = split;
+      std::vector<Case> cases = CasesOf({question}, door.probes, options.run);
+      ChooseBackends(cases, options.run.backends);
+      if (cases.size() != 1) throw Error("--bisect runs over one --backend at a time");
+      return cases;
+    };
+    plan.cases = in_groups(bisection->Next({}));
+    plan.more = [&bisection, &table, &console, prints,
+                 in_groups](const std::vector<Record>& records) {
+      if (prints) console.Result(GroupsText(bisection->Asked(), records));
+      for (const Record& record : records) table->Row(&record, nullptr, "");
+      return in_groups(bisection->Next(records));
+    };
+  }
   const Measured measured = MeasureHere(plan, options.run, door, console);
-  if (!coll.exact) {
+  if (!coll.exact && !bisection) {
     for (const Record& record : measured.run.records) printer->Add(record);
   }
   printer->Finish();
-  if (prints) {
+  if (prints && bisection) {
+    console.Result(bisection->Verdict());
+  } else if (prints) {
     const std::string models = CostModelText(measured.run.records, options.project);
     console.Result(SlowestGroupText(measured.run.records) + models + table->Foot());
     if (options.project && models.empty()) {
@@ -673,7 +741,8 @@ int RunColl(const CollOptions& options) {
     console.Error(fmt::format("assay: {}\n", shortfall));
   }
   const int status = ExitStatusOf(measured.run, {options.operation});
-  const bool well = table->MeetsMinimum() && shortfalls.empty();
+  const bool well =
+      table->MeetsMinimum() && shortfalls.empty() && !(bisection && bisection->FoundSlow());
   return status == kAllWell && !well ? kMeasuredButNotWell : status;
 }
 

@@ -411,7 +411,7 @@ class Engine {
     if (!options_.now) {
       options_.now = [] { return Seconds(std::chrono::steady_clock::now().time_since_epoch()); };
     }
-    start_ = options_.now();
+    start_ = options_.now() - options_.elapsed;
     for (const Case& each : cases_) records_.push_back(Blanks(each));
     spent_.resize(cases_.size());
   }

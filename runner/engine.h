@@ -34,6 +34,7 @@ struct EngineOptions {
   // Asked between batches: a reason to end now ("interrupted", "cost"), or nothing.
   std::function<std::optional<std::string>()> stop = {};
   std::function<Seconds()> now = {};  // the host's clock; empty: a steady one
+  Seconds elapsed = {};               // since the run began
 };
 
 // What is told while measuring; called outside timed spans, in the engine's thread.

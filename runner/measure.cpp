@@ -439,7 +439,14 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
     }
     return std::nullopt;
   };
-  run.records = Measure(plan.cases, engine, recorder);
+  std::vector<Case> cases = plan.cases;
+  while (!cases.empty()) {
+    engine.elapsed = Seconds(recorder.Elapsed());
+    std::vector<Record> records = Measure(cases, engine, recorder);
+    run.records.insert(run.records.end(), records.begin(), records.end());
+    cases.clear();
+    if (plan.more && !engine.stop()) cases = plan.more(records);
+  }
   console.EndProgress();
 
   run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");

@@ -48,6 +48,9 @@ struct Plan {
   std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
   // Told before anything is measured, with all of the run but its records.
   std::function<void(const Run& run, const Chosen& price)> begins = {};
+  // Asked when all cases are measured: those that follow from what came of them, until there are
+  // none; may be null.
+  std::function<std::vector<Case>(const std::vector<Record>& records)> more = {};
   // Told after each visit; rounds count from 1.
   std::function<void(const Record& record, int round)> visited = {};
 };

@@ -175,6 +175,17 @@ TEST(CollPlan, AFlagThatMeansNothingHereIsAnswered) {
   EXPECT_THAT(plan.notes, SizeIs(1));
 }
 
+TEST(CollBisect, MeasuresOneThingInRounds) {
+  const CollPlan plan = PlanOf({"--bisect", "--ranks", "4"});
+  ASSERT_THAT(plan.questions, SizeIs(1));
+  EXPECT_EQ(IntegerOf(plan.questions[0].params, "bytes"), 32 << 20);
+  EXPECT_FALSE(plan.questions[0].params.contains("split"));
+  EXPECT_THAT(PlanOf({"--bisect", "-b", "1M", "-e", "1M"}).questions, SizeIs(1));
+  EXPECT_THAT(ErrorOf({"--bisect", "--sizes", "1M,2M"}), HasSubstr("not 2 cases"));
+  EXPECT_THAT(ErrorOf({"--bisect", "-n", "20"}), HasSubstr("leave -n, -w and -N out"));
+  EXPECT_THAT(ErrorOf({"--bisect", "--split", "MOD 2"}), HasSubstr("leave --split out"));
+}
+
 TEST(CollSplit, IsNcclTestsVariablesOrTheFlagWhichGoesFirst) {
   const auto split = [](const std::map<std::string, std::string>& environment,
                         const std::vector<std::string>& flags = {"--ranks", "4"}) {
