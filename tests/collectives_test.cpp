@@ -462,9 +462,9 @@ TEST(Job, GroupsDoTheSameAtOnceEachWithItsOwnAnswer) {
     auto libraries = Only(NativeLibrary());
     if (own.Rank() != 0) {
       Worker worker(own, std::move(libraries));
-      return Follow(own, worker);
+      return Follow(worker);
     }
-    const std::shared_ptr<Job> job = JobOf(own, std::move(libraries));
+    std::shared_ptr<Job> job = JobOf(own, std::move(libraries));
     {
       // 0 1 | 2 4 5, and 3 takes no part.
       const Prepared prepared = PrepareOn(job, "native", {.bytes = 1200}, /*seed=*/1,
@@ -488,6 +488,7 @@ TEST(Job, GroupsDoTheSameAtOnceEachWithItsOwnAnswer) {
       const Prepared prepared = PrepareOn(job, "native", {.bytes = 1200}, 1, {});
       EXPECT_EQ(std::get<0>(prepared)->Run(1).per_unit.size(), 6u) << "all are one again";
     }
+    job.reset();  // its heart beats no more
     own.Broadcast("quit");
   });
 }
@@ -506,9 +507,9 @@ TEST(Job, AGroupThatCantIsANoOfTheJobAndTheNextCaseRuns) {
     auto libraries = Only(std::make_unique<Choosy>());
     if (own.Rank() != 0) {
       Worker worker(own, std::move(libraries));
-      return Follow(own, worker);
+      return Follow(worker);
     }
-    const std::shared_ptr<Job> job = JobOf(own, std::move(libraries));
+    std::shared_ptr<Job> job = JobOf(own, std::move(libraries));
     const Prepared no = PrepareOn(job, "choosy", {.bytes = 1200}, 1, {}, {0, 1, 0, 1, 0});
     ASSERT_TRUE(std::holds_alternative<Skipped>(no));
     EXPECT_EQ(std::get<Skipped>(no).reason, "not with three");
@@ -516,6 +517,7 @@ TEST(Job, AGroupThatCantIsANoOfTheJobAndTheNextCaseRuns) {
       const Prepared prepared = PrepareOn(job, "choosy", {.bytes = 1200}, 1, {}, {0, 1, 0, 1, -1});
       EXPECT_EQ(std::get<0>(prepared)->Run(1).parts.size(), 2u);
     }
+    job.reset();  // its heart beats no more
     own.Broadcast("quit");
   });
 }
