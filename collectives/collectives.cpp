@@ -15,6 +15,7 @@
 #include <functional>
 #include <iostream>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "collectives/collective.h"
@@ -23,6 +24,7 @@
 #include "collectives/launch.h"
 #include "collectives/library.h"
 #include "collectives/native.h"
+#include "collectives/overlap.h"
 #include "collectives/tcp_ranks.h"
 #include "collectives/watchdog.h"
 #include "results/error.h"
@@ -231,7 +233,7 @@ class Jobs {
       watch.expired = [hung = setup.hung](const std::string& diagnosis) { hung(diagnosis, true); };
     }
     own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks), watch,
-                 {.describe = setup.this_node, .prepare = setup.prepare});
+                 {.describe = setup.this_node, .prepare = setup.prepare, .gemm = setup.gemm});
     nodes_ = NodesOf(*own_);
   }
 
@@ -320,11 +322,17 @@ class Jobs {
     return assay::WhereaboutsOf(*Launched(by_mpirun ? FindMpirun() : std::nullopt, ranks));
   }
 
+  // The cores that each of so many ranks will have, at least.
+  int CoresOfARank(int ranks) const {
+    if (own_) return FewestCores(*own_);
+    return static_cast<int>(UsableCores().size()) / ranks;
+  }
+
   // `name` is the probe's, for what is to be typed instead. `groups`: Case::parts, where there are
-  // some.
+  // some. With a step, beside its GEMMs.
   Prepared Prepare(const std::string& name, const std::string& library,
                    const Collective& collective, int ranks, int nodes, std::uint64_t seed,
-                   const std::vector<int>& groups = {}) {
+                   const std::vector<int>& groups = {}, TrainingStep* step = nullptr) {
     if (std::optional<Skipped> missing = Missing(library)) return *std::move(missing);
     for (const auto& [number, members] : MembersOf(groups, ranks)) {
       const auto size = static_cast<int>(members.size());
@@ -346,8 +354,10 @@ class Jobs {
     }
     if (own_) {
       const int there = static_cast<int>(nodes_.size());
-      if (there == ranks && NodeCount() == nodes)
+      if (there == ranks && NodeCount() == nodes) {
+        if (step != nullptr) return PrepareOn(own_, library, collective, seed, {}, *step);
         return PrepareOn(own_, library, collective, seed, {}, groups);
+      }
       return Skipped{
           .reason = fmt::format("it asks for {} ranks on {} nodes, and the launcher started {} on "
                                 "{}",
@@ -359,8 +369,13 @@ class Jobs {
                                                : fmt::format("it asks for {} nodes", nodes),
                      .remedy = fmt::format("mpirun -np {} assay run {}", ranks, name)};
     }
-    return PrepareOn(Launched(NeedsMpi(library) ? FindMpirun() : std::nullopt, ranks), library,
-                     collective, seed, {{"oversubscribed", Oversubscribed(ranks)}}, groups);
+    const std::optional<Mpirun> launcher = NeedsMpi(library) ? FindMpirun() : std::nullopt;
+    const Facts facts = {{"oversubscribed", Oversubscribed(ranks)}};
+    if (step != nullptr) {
+      return PrepareOn(Launched(launcher, ranks, /*pinned=*/false), library, collective, seed,
+                       facts, *step);
+    }
+    return PrepareOn(Launched(launcher, ranks), library, collective, seed, facts, groups);
   }
 
  private:
@@ -369,8 +384,9 @@ class Jobs {
   }
 
   // No launcher: ranks without MPI.
-  std::shared_ptr<Job> Launched(const std::optional<Mpirun>& launcher, int ranks) {
-    const auto key = std::pair(launcher ? launcher->path : "", ranks);
+  std::shared_ptr<Job> Launched(const std::optional<Mpirun>& launcher, int ranks,
+                                bool pinned = true) {
+    const auto key = std::tuple(launcher ? launcher->path : "", ranks, pinned);
     // What did not start once would not the next time either, and may take the whole time-out.
     if (failed_.contains(key)) throw Error(failed_[key]);
     std::shared_ptr<Job>& job = launched_[key];
@@ -381,6 +397,7 @@ class Jobs {
     try {
       job = Launch({.ranks = ranks,
                     .oversubscribe = Oversubscribed(ranks),
+                    .pinned = pinned,
                     .launcher = launcher,
                     .self = no_link ? setup_.self : self,
                     .timeout = setup_.watchdog,
@@ -397,8 +414,9 @@ class Jobs {
   Setup setup_;
   std::shared_ptr<Job> own_ = {};
   std::vector<int> nodes_ = {};
-  std::map<std::pair<std::string, int>, std::shared_ptr<Job>> launched_ = {};
-  std::map<std::pair<std::string, int>, std::string> failed_ = {};
+  using Key = std::tuple<std::string, int, bool>;
+  std::map<Key, std::shared_ptr<Job>> launched_ = {};
+  std::map<Key, std::string> failed_ = {};
 };
 
 // Ends a rank that is out of step, at once: to take leave of the others it would have to wait for
@@ -489,6 +507,57 @@ std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFact
       },
       [=, name = std::string(facts.name)](const std::string& library, std::uint64_t seed) {
         return jobs->Prepare(name, library, collective, ranks, nodes, seed, groups);
+      });
+}
+
+// A step of training: the gradients of a bucket are summed over the ranks, in place, while each of
+// them multiplies matrices of the layers before.
+std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& setup,
+                               const Params& params) {
+  OneOf("overlap", params, "dtype", {"f32", "bf16", "f16"});
+  const OperationFacts& facts = FactsOf(Operation::kAllReduce);
+  const std::int64_t ranks = IntegerOf(params, "ranks");
+  const std::int64_t nodes = IntegerOf(params, "nodes");
+  Params communicate = DefaultsOf(facts, ranks, nodes);
+  for (const char* name : {"dtype", "bytes", "algo", "buffers"}) {
+    communicate[name] = params.at(name);
+  }
+  communicate["placement"] = "in_place";
+  const Collective collective = CollectiveOf(facts, communicate);
+  const auto in_range = [&](const char* name, std::int64_t least, std::int64_t most) {
+    const std::int64_t value = IntegerOf(params, name);
+    if (value >= least && value <= most) return value;
+    throw Error(fmt::format("overlap: {} is from {} to {}, not {}", name, least, most, value));
+  };
+  TrainingStep step = {.gemms = in_range("gemms", 0, 1'000'000),
+                       .compute_percent = in_range("compute_percent", 1, 1000),
+                       .comm_cores = in_range("comm_cores", 0, 4096)};
+  for (const char* name : {"dtype", "m", "n", "k"}) step.gemm[name] = params.at(name);
+  const std::optional<std::int64_t> flops = setup.gemm(step.gemm, {}).work.flops;
+  std::int64_t of_all = 0;
+  if (!flops || __builtin_mul_overflow(*flops, ranks, &of_all)) {
+    throw Error("overlap: m, n and k of all ranks are too much work to count; give less");
+  }
+  step.work = {.flops = of_all,
+               .bytes = Layout(collective, static_cast<int>(ranks)).SizeBytes(),
+               .formula = "overlap/2mnk"};
+  // What is found in the first round holds for all, so that they do the same work.
+  std::map<std::string, std::shared_ptr<TrainingStep>> by_library;
+  for (const KnownLibrary& library : KnownLibraries()) {
+    by_library[library.name] = std::make_shared<TrainingStep>(step);
+  }
+  return ForLibraries(
+      {.probe = "overlap",
+       .params = params,
+       .work = step.work,
+       .units = jobs->Units(static_cast<int>(ranks))},
+      setup.backends,
+      [nodes](const KnownLibrary& library) {
+        return nodes > 1 ? library.on_several : library.on_one_node;
+      },
+      [=](const std::string& library, std::uint64_t seed) {
+        return jobs->Prepare("overlap", library, collective, static_cast<int>(ranks),
+                             static_cast<int>(nodes), seed, {}, by_library.at(library).get());
       });
 }
 
@@ -590,6 +659,26 @@ Door Open(const Setup& setup) {
          std::optional<Skipped> no = jobs->Missing("ofi");
          return no && jobs->Missing("native-mpi") ? no : std::nullopt;
        }});
+  if (setup.gemm) {
+    const bool has_two = jobs->CoresOfARank(static_cast<int>(usual)) >= 2;
+    probes.push_back({.name = "overlap",
+                      .summary = "GEMMs and an all-reduce at once, as in a step of training",
+                      .defaults = {{"dtype", "f32"},
+                                   {"bytes", std::int64_t{25} << 20},
+                                   {"m", std::int64_t{256}},
+                                   {"n", std::int64_t{1024}},
+                                   {"k", std::int64_t{1024}},
+                                   {"gemms", std::int64_t{0}},
+                                   {"compute_percent", std::int64_t{100}},
+                                   {"comm_cores", std::int64_t{has_two ? 1 : 0}},
+                                   {"algo", "auto"},
+                                   {"buffers", "plain"},
+                                   {"ranks", usual},
+                                   {"nodes", jobs->NodeCount()}},
+                      .unfold = [jobs, setup](const Params& params) {
+                        return OverlapCases(jobs, setup, params);
+                      }});
+  }
   return {.probes = std::move(probes),
           .nodes = jobs->NodeCount(),
           .held = [jobs] { return jobs->AskWhatIsHeld(); },
@@ -652,14 +741,14 @@ void Follow(const Setup& setup) {
   Ranks& ranks = *setup.ranks;
   try {
     Worker worker(ranks, Libraries(*setup.modules, ranks), {.limit = setup.watchdog},
-                  {.describe = setup.this_node, .prepare = setup.prepare});
+                  {.describe = setup.this_node, .prepare = setup.prepare, .gemm = setup.gemm});
     assay::Follow(worker);
   } catch (const std::exception& error) {
     Abandon(error);
   }
 }
 
-int WorkerMain() {
+int WorkerMain(const GemmOnCores& gemm) {
   // Whoever started it may be killed, and a rank that is busy with others doesn't notice.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   // Answers keep standard output for themselves; whatever else prints there goes to the errors.
@@ -676,10 +765,10 @@ int WorkerMain() {
     const char* bootstrap = std::getenv("ASSAY_BOOTSTRAP");
     ranks = JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap, watch.limit);
     if (ranks->Rank() == 0) {
-      Worker worker(*ranks, Libraries(modules, *ranks), watch);
+      Worker worker(*ranks, Libraries(modules, *ranks), watch, {.gemm = gemm});
       Serve(STDIN_FILENO, answers, *ranks, worker);
     } else {
-      Follow({.modules = &modules, .ranks = ranks.get(), .watchdog = watch.limit});
+      Follow({.modules = &modules, .ranks = ranks.get(), .watchdog = watch.limit, .gemm = gemm});
     }
   } catch (const std::exception& error) {
     Abandon(error);

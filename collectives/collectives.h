@@ -84,10 +84,10 @@ JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {},
 
 // What every rank but 0 does, in place of the program: its part of the collectives that rank 0 asks
 // for, waiting politely in between, until rank 0 lets go of its ranks. Of `setup` it needs modules,
-// ranks, watchdog and this_node.
+// ranks, watchdog, this_node and gemm.
 void Follow(const Setup& setup);
 
 // The whole of `assay --worker`, which only assay itself starts. Returns the exit status.
-int WorkerMain();
+int WorkerMain(const GemmOnCores& gemm = {});
 
 }  // namespace assay::collectives

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/companion.h"
 #include "collectives/pattern.h"
 #include "collectives/straggler.h"
 #include "results/error.h"
@@ -33,7 +34,7 @@ constexpr std::int64_t kMostSlots = 4096;
 // What is copied to and from a device at once.
 constexpr std::size_t kStaging = std::size_t{8} << 20;
 
-class HostCollective : public Workload {
+class HostCollective : public Accompanied {
  public:
   HostCollective(const Collective& collective, Ranks& ranks, std::unique_ptr<Exchange> exchange,
                  std::uint64_t seed, const HostOptions& options)
@@ -139,6 +140,14 @@ class HostCollective : public Workload {
     return facts;
   }
 
+  void Align() override { exchange_->Align(); }
+
+  bool Accompany(Companion* companion) override {
+    if (exchange_->IsOnDevice()) return false;
+    companion_ = companion;
+    return true;
+  }
+
   std::map<std::string, Histogram> Histograms() const override {
     return {{"latency_s", latency_.ToHistogram()}};
   }
@@ -213,8 +222,11 @@ class HostCollective : public Workload {
     if (!aligns_each_) before = AlignAndCount();
     for (std::size_t i = 0; i < times.size(); ++i) {
       if (aligns_each_) before = AlignAndCount();
+      if (companion_ != nullptr) companion_->Begin();
       exchange_->Run(slots_[i].input.data(), slots_[i].output.data());
       const Seconds now = clock_();
+      // Before anything that isn't timed takes its core or its memory from it.
+      if (companion_ != nullptr) companion_->End();
       times[i] = (now - before).count();
       before = now;
       if (rewrites_) ReadOutput(slots_[i]);
@@ -314,6 +326,7 @@ class HostCollective : public Workload {
   std::uint64_t batches_ = 0;
   double waits_s_ = 0;
   std::vector<std::byte> staging_ = {};
+  Companion* companion_ = nullptr;
   Checked spot_ = {};  // of operations chosen at random, not yet told
   LatencyHistogram latency_ = {};
   Stragglers stragglers_ = {};

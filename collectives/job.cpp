@@ -84,6 +84,7 @@ std::string Encode(const Batch& batch) {
   for (const Seconds& time : batch.per_unit) text += fmt::format(" {}", time.count());
   if (batch.host.count() > 0) text += fmt::format("\thost {}", batch.host.count());
   if (batch.stable) text += fmt::format("\tstable {}", batch.stable->count());
+  for (const auto& [name, time] : batch.phases) text += fmt::format("\t{} {}", name, time.count());
   return text;
 }
 
@@ -124,8 +125,13 @@ Batch BatchFrom(const std::string& text) {
   while (words >> seconds) batch.per_unit.emplace_back(seconds);
   words.clear();
   for (std::string name; words >> name >> seconds;) {
-    if (name == "host") batch.host = Seconds(seconds);
-    if (name == "stable") batch.stable = Seconds(seconds);
+    if (name == "host") {
+      batch.host = Seconds(seconds);
+    } else if (name == "stable") {
+      batch.stable = Seconds(seconds);
+    } else {
+      batch.phases[name] = Seconds(seconds);
+    }
   }
   return batch;
 }
@@ -176,8 +182,9 @@ std::size_t CountOf(const std::vector<int>& groups) {
 
 class JobWorkload : public Workload {
  public:
-  JobWorkload(std::shared_ptr<Job> job, Facts facts, std::size_t groups)
-      : job_(std::move(job)), facts_(std::move(facts)), groups_(groups) {}
+  JobWorkload(std::shared_ptr<Job> job, Facts facts, std::size_t groups,
+              std::optional<Work> work = {})
+      : job_(std::move(job)), facts_(std::move(facts)), groups_(groups), work_(std::move(work)) {}
 
   Batch Run(std::int64_t iterations) override {
     const std::vector<std::string> answers = Ask(fmt::format("run {}", iterations));
@@ -212,6 +219,8 @@ class JobWorkload : public Workload {
     });
     return all;
   }
+
+  std::optional<Work> OneIteration() const override { return work_; }
 
   std::map<std::string, Histogram> Histograms() const override {
     std::map<std::string, Histogram> all;
@@ -248,6 +257,7 @@ class JobWorkload : public Workload {
   std::shared_ptr<Job> job_;
   Facts facts_;
   std::size_t groups_;  // 0: all ranks together
+  std::optional<Work> work_;
 };
 
 // The NUMA node of a processor, which its folder has a link to; -1 where the system has none.
@@ -274,6 +284,35 @@ int NumaNode() {
     common = node;
   }
   return common.value_or(-1);
+}
+
+// The work of all ranks with so many GEMMs each.
+Work WorkOf(const TrainingStep& step) {
+  Work work = step.work;
+  std::int64_t flops = 0;
+  if (!work.flops || __builtin_mul_overflow(*work.flops, step.gemms, &flops)) {
+    throw Error(
+        fmt::format("{} GEMMs of each rank are too much work to count: ask for fewer with "
+                    "--set gemms",
+                    step.gemms));
+  }
+  work.flops = flops;
+  return work;
+}
+
+// What follows the collective: COMM_CORES DTYPE M N K.
+TrainingStep StepFrom(const std::string& text) {
+  std::istringstream words(text);
+  TrainingStep step;
+  std::string dtype;
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+  if (!(words >> step.comm_cores >> dtype >> m >> n >> k)) {
+    throw Error("no GEMM can be read from: " + text);
+  }
+  step.gemm = {{"dtype", dtype}, {"m", m}, {"n", n}, {"k", k}};
+  return step;
 }
 
 // Of this process: "PID PROCESSOR NUMA HOST".
@@ -376,6 +415,29 @@ std::vector<Node> DescribedBy(Job& job) {
   return nodes;
 }
 
+int FewestCores(Job& job) {
+  std::istringstream words(job.Ask("cores"));
+  std::optional<int> fewest;
+  for (int cores = 0; words >> cores;) fewest = std::min(cores, fewest.value_or(cores));
+  return fewest.value_or(1);
+}
+
+Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
+                   const Collective& collective, std::uint64_t seed, const Facts& facts,
+                   TrainingStep& step) {
+  std::string answer =
+      job->Ask(fmt::format("prepare {} {} {}\t{} {} {} {} {}", library, seed, ToText(collective),
+                           step.comm_cores, StringOf(step.gemm, "dtype"), IntegerOf(step.gemm, "m"),
+                           IntegerOf(step.gemm, "n"), IntegerOf(step.gemm, "k")));
+  if (TakePrefix(answer, "skipped ")) {
+    const auto [reason, remedy] = Cut(answer, '\t');
+    return Skipped{.reason = reason, .remedy = remedy};
+  }
+  std::istringstream words(job->Ask(fmt::format("settle {} {}", step.gemms, step.compute_percent)));
+  if (!(words >> step.gemms)) throw Error("the ranks gave no number of GEMMs");
+  return std::make_unique<JobWorkload>(std::move(job), facts, /*groups=*/0, WorkOf(step));
+}
+
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
                    const Collective& collective, std::uint64_t seed, const Facts& facts,
                    const std::vector<int>& groups) {
@@ -435,6 +497,11 @@ std::string Worker::Do(const std::string& verb, std::istream& words) {
     return answer;
   }
   if (verb == "nodes") return Nodes();
+  if (verb == "cores") {
+    std::string answer = "ok";
+    for (const auto& cores : CoresByRank(ranks_)) answer += fmt::format(" {}", cores.size());
+    return answer;
+  }
   if (verb == "prepare") return Prepare(words);
   if (verb == "each_node") return PrepareOnEachNode(words);
   if (!group_) return DoPrepared(verb, words);
@@ -454,6 +521,7 @@ std::string Worker::Do(const std::string& verb, std::istream& words) {
 
 std::string Worker::DoPrepared(const std::string& verb, std::istream& words) {
   if (!workload_) return "error nothing is prepared that could " + verb;
+  if (verb == "settle") return Settle(words);
   if (verb == "run") {
     std::int64_t iterations = 0;
     words >> iterations;
@@ -553,7 +621,9 @@ std::string Worker::Prepare(std::istream& words) {
   std::string library;
   std::uint64_t seed = 0;
   std::string collective;
+  std::string step;  // of training, beside the GEMMs of which it is
   std::getline(words >> library >> seed >> std::ws, collective);
+  std::tie(collective, step) = Cut(collective, '\t');
   std::string groups;
   if (TakePrefix(collective, std::string(kGroups)))
     std::tie(groups, collective) = Cut(collective, ' ');
@@ -564,7 +634,9 @@ std::string Worker::Prepare(std::istream& words) {
     for (const auto& each : libraries_) {
       if (each->Name() != library) continue;
       if (!takes_part_) return nullptr;
-      return each->Prepare(CollectiveFrom(collective), together, seed);
+      const auto alone = [&] { return each->Prepare(CollectiveFrom(collective), together, seed); };
+      if (step.empty()) return alone();
+      return PrepareOverlap(StepFrom(step), together, own_node_.gemm, alone, seed);
     }
     throw Error(fmt::format("no library {} could be opened", library));
   });
@@ -613,6 +685,16 @@ void Worker::Regroup(const std::string& groups) {
   for (int rank = 0; rank <= ranks_.Rank(); ++rank) std::getline(numbers, number, ',');
   group_ = std::make_unique<Group>(ranks_, std::stoi(number));
   takes_part_ = std::stoi(number) >= 0;
+}
+
+std::string Worker::Settle(std::istream& words) {
+  std::int64_t gemms = 0;
+  std::int64_t percent = 0;
+  auto* const overlap = dynamic_cast<Overlap*>(workload_.get());
+  if (overlap == nullptr || !(words >> gemms >> percent)) return "error nothing is to be settled";
+  const Overlap::Balance balance = overlap->Settle(gemms, percent);
+  iteration_s_ = balance.step.count();
+  return fmt::format("ok {}", balance.gemms);
 }
 
 void Follow(Worker& worker) {

@@ -8,9 +8,13 @@
 //   nodes                                              ok NODE_0 (its JSON)<tab>NODE_1 …
 //   prepare LIBRARY SEED [groups=N,N,…] COLLECTIVE     ok | skipped REASON<tab>REMEDY
 //                                     (by ToText)
+//   prepare … COLLECTIVE<tab>COMM_CORES DTYPE M N K    the same beside GEMMs
+//   settle GEMMS PERCENT                               ok GEMMS; the first thing then
+//   cores                                              ok CORES_OF_RANK_0 … as GEMMs would have
 //   each_node SEED RECORD (its JSON)                   the same, for a case of one node on each
 //   run ITERATIONS                                     ok SECONDS SECONDS_OF_RANK_0 …
 //                                                         <tab>host SECONDS<tab>stable SECONDS
+//                                                         <tab>NAME_OF_A_PHASE SECONDS …
 //   verify                                             ok CHECKED WRONG MAX_ERROR TOLERANCE
 //                                                         REFERENCE<tab>FIRST_WRONG_ELEMENT
 //   describe                                           ok NAME=VALUE<tab>NAME=VALUE …
@@ -33,6 +37,7 @@
 #include "collectives/collectives.h"
 #include "collectives/group.h"
 #include "collectives/library.h"
+#include "collectives/overlap.h"
 #include "collectives/watchdog.h"
 #include "runner/probe.h"
 #include "runner/ranks.h"
@@ -59,12 +64,18 @@ std::vector<int> NodesOf(Job& job);
 std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job);
 // The nodes of the ranks, each as it describes itself.
 std::vector<Node> DescribedBy(Job& job);
+// How many cores the rank has that has fewest.
+int FewestCores(Job& job);
 
 // A Workload of which every call is a command to the job. `facts` are added to what the ranks say.
 // With `groups`, the number of each rank's or -1, it has a part for each (Case::parts).
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
                    const Collective& collective, std::uint64_t seed, const Facts& facts,
                    const std::vector<int>& groups = {});
+// The same beside GEMMs (collectives/overlap.h). `step.gemms` becomes their number.
+Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
+                   const Collective& collective, std::uint64_t seed, const Facts& facts,
+                   TrainingStep& step);
 
 // The same for a case of one node on every one of them (collectives/each_node.h); `asked` has its
 // probe, params and backend.
@@ -75,6 +86,7 @@ struct OwnNode {
   std::function<Node()> describe = {};
   // Prepares the case with the probe, params and backend of `asked`, here.
   std::function<Prepared(const Record& asked, std::uint64_t seed)> prepare = {};
+  GemmOnCores gemm = {};  // Setup::gemm
 };
 
 // One rank's end: does its part of each command.
@@ -99,6 +111,7 @@ class Worker {
   std::string Agree(const std::function<Prepared()>& prepare);
   void Regroup(const std::string& groups);
   std::string DoPrepared(const std::string& verb, std::istream& words);
+  std::string Settle(std::istream& words);
   std::string Do(const std::string& verb, std::istream& words);
   Watchdog::Guard Watch(const std::string& verb, const std::string& command);
   void Expire(const std::string& what, const std::function<void(const std::string&)>& told);

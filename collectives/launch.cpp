@@ -149,12 +149,14 @@ class LaunchedJob : public Job {
     }
   }
 
+  bool Pins() const { return options_.pinned && !options_.oversubscribe; }
+
   void StartMpirun(const Descriptor& commands, const Descriptor& answers,
                    const Descriptor& errors) {
     const bool is_hydra = options_.launcher->family == "mpich";
     std::vector<std::string> words = {
         options_.launcher->path, "-np", std::to_string(options_.ranks),
-        is_hydra ? "-bind-to" : "--bind-to", options_.oversubscribe ? "none" : "core"};
+        is_hydra ? "-bind-to" : "--bind-to", Pins() ? "core" : "none"};
     if (options_.oversubscribe && !is_hydra) words.emplace_back("--oversubscribe");
     words.insert(words.end(), {options_.self, "--worker"});
     // mpirun that is asked to end takes its ranks along.
@@ -180,15 +182,14 @@ class LaunchedJob : public Job {
       variables["WORLD_SIZE"] = std::to_string(options_.ranks);
       variables["RANK"] = std::to_string(rank);
       variables["LOCAL_RANK"] = std::to_string(rank);
-      Spawn(
-          {.words = {options_.self, "--worker"},
-           .variables = variables,
-           .when_orphaned = SIGKILL,
-           .input = rank == 0 ? commands.Number() : nothing.Number(),
-           .output = rank == 0 ? answers.Number() : errors.Number(),
-           .errors = errors.Number(),
-           .kept = rank == 0 ? listener.socket.Number() : -1,
-           .core = options_.oversubscribe ? -1 : UsableCores().at(static_cast<std::size_t>(rank))});
+      Spawn({.words = {options_.self, "--worker"},
+             .variables = variables,
+             .when_orphaned = SIGKILL,
+             .input = rank == 0 ? commands.Number() : nothing.Number(),
+             .output = rank == 0 ? answers.Number() : errors.Number(),
+             .errors = errors.Number(),
+             .kept = rank == 0 ? listener.socket.Number() : -1,
+             .core = Pins() ? UsableCores().at(static_cast<std::size_t>(rank)) : -1});
     }
   }
 

@@ -19,6 +19,7 @@ namespace assay {
 struct LaunchOptions {
   int ranks = 2;
   bool oversubscribe = false;           // more ranks than cores: these aren't pinned
+  bool pinned = true;                   // else ranks share out the cores themselves
   std::optional<Mpirun> launcher = {};  // none: no MPI
   std::string self = {};                // the program that is a worker when called with --worker
   // For all ranks to come up; those that look for each other say themselves, earlier, whom they

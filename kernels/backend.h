@@ -9,6 +9,7 @@
 
 #include "kernels/op.h"
 #include "runner/probe.h"
+#include "runner/threads.h"
 
 namespace assay {
 
@@ -41,6 +42,11 @@ class Backend {
   // The op, ready to be timed on that device, or why it can't be. Inputs come from `seed`.
   virtual Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) = 0;
 };
+
+// Those that CPU kernels may use.
+inline const std::vector<int>& CoresOf(const Setup& setup) {
+  return setup.cores.empty() ? UsableCores() : setup.cores;
+}
 
 using Backends = std::vector<std::shared_ptr<Backend>>;
 

@@ -34,11 +34,11 @@ constexpr std::size_t kStagger = 4096 + 256;
 
 class MemoryWorkload : public Workload {
  public:
-  MemoryWorkload(const Memory& op, int threads, std::uint64_t seed)
+  MemoryWorkload(const Memory& op, int threads, const std::vector<int>& cores, std::uint64_t seed)
       : pattern_(PatternFrom(op.pattern)),
         words_(static_cast<std::size_t>(op.bytes) / sizeof(std::uint64_t)),
         seed_(seed),
-        team_(threads),
+        team_(threads, cores),
         pages_(static_cast<std::size_t>(ArraysOf(pattern_)) *
                (static_cast<std::size_t>(op.bytes) + kStagger)),
         sums_(static_cast<std::size_t>(team_.Size())) {
@@ -229,7 +229,8 @@ std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes) {
   return bytes;
 }
 
-Prepared PrepareMemory(const Memory& op, int threads, std::uint64_t seed) {
+Prepared PrepareMemory(const Memory& op, int threads, const std::vector<int>& cores,
+                       std::uint64_t seed) {
   const int arrays = ArraysOf(PatternFrom(op.pattern));
   const std::int64_t limit = MemoryLimit();
   if (limit > 0 && op.bytes > limit / 2 / arrays) {
@@ -237,7 +238,7 @@ Prepared PrepareMemory(const Memory& op, int threads, std::uint64_t seed) {
                                          arrays, op.bytes, limit),
                    .remedy = "give smaller bytes, or 0 to have them chosen"};
   }
-  return std::make_unique<MemoryWorkload>(op, threads, seed);
+  return std::make_unique<MemoryWorkload>(op, threads, cores, seed);
 }
 
 }  // namespace assay

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/op.h"
 #include "runner/probe.h"
@@ -14,6 +15,7 @@ namespace assay {
 std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes);
 
 // REQUIRES: op is complete (bytes > 0).
-Prepared PrepareMemory(const Memory& op, int threads, std::uint64_t seed);
+Prepared PrepareMemory(const Memory& op, int threads, const std::vector<int>& cores,
+                       std::uint64_t seed);
 
 }  // namespace assay

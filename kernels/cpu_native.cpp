@@ -43,8 +43,8 @@ double EffectiveHertz() {
 
 class PeakWorkload : public Workload {
  public:
-  PeakWorkload(const PeakLoop& loop, int threads, std::uint64_t seed)
-      : loop_(loop), team_(threads), sums_(static_cast<std::size_t>(team_.Size())) {
+  PeakWorkload(const PeakLoop& loop, int threads, const std::vector<int>& cores, std::uint64_t seed)
+      : loop_(loop), team_(threads, cores), sums_(static_cast<std::size_t>(team_.Size())) {
     loop_.fill(seed, values_.data(), operands_.data());
   }
 
@@ -121,8 +121,8 @@ PeakLoopOr LoopFor(Dtype dtype) {
 
 class NativeBackend : public Backend {
  public:
-  explicit NativeBackend(int threads)
-      : threads_(threads == 0 ? static_cast<int>(UsableCores().size()) : threads) {}
+  NativeBackend(int threads, const std::vector<int>& cores)
+      : cores_(cores), threads_(threads == 0 ? static_cast<int>(cores.size()) : threads) {}
 
   std::string Name() const override { return "native"; }
 
@@ -154,23 +154,24 @@ class NativeBackend : public Backend {
     if (const Peak* peak = std::get_if<Peak>(&op)) {
       PeakLoopOr loop = LoopFor(peak->dtype);
       if (Skipped* no = std::get_if<Skipped>(&loop)) return std::move(*no);
-      return std::make_unique<PeakWorkload>(std::get<PeakLoop>(loop), threads_, seed);
+      return std::make_unique<PeakWorkload>(std::get<PeakLoop>(loop), threads_, cores_, seed);
     }
     if (const Memory* memory = std::get_if<Memory>(&op)) {
-      return PrepareMemory(*memory, threads_, seed);
+      return PrepareMemory(*memory, threads_, cores_, seed);
     }
     return Skipped{.reason = "the native backend has peak and memory only",
                    .remedy = "choose another backend"};
   }
 
  private:
+  std::vector<int> cores_;
   int threads_;
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> MakeNativeBackend(const Setup& setup) {
-  return std::make_unique<NativeBackend>(setup.threads);
+  return std::make_unique<NativeBackend>(setup.threads, CoresOf(setup));
 }
 
 std::map<std::string, std::string> NativeSoftware() { return {{"highway", HighwayVersion()}}; }

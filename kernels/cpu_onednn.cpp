@@ -137,8 +137,8 @@ class Roaming {
 // are told.
 class Crew {
  public:
-  explicit Crew(int threads)
-      : cores_(UsableCores()), threads_(threads > 0 ? threads : static_cast<int>(cores_.size())) {}
+  Crew(int threads, const std::vector<int>& cores)
+      : cores_(cores), threads_(threads > 0 ? threads : static_cast<int>(cores_.size())) {}
 
   int Size() const { return threads_; }
   // Whether each thread has a core to itself, as seen by the last Shift.
@@ -878,7 +878,7 @@ class AttentionWorkload : public Workload {
 
 class OneDnn : public Backend {
  public:
-  explicit OneDnn(int threads) : crew_(threads) {}
+  OneDnn(int threads, const std::vector<int>& cores) : crew_(threads, cores) {}
 
   std::string Name() const override { return "onednn"; }
 
@@ -912,7 +912,7 @@ class OneDnn : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> MakeOneDnnBackend(const Setup& setup) {
-  return std::make_unique<OneDnn>(setup.threads);
+  return std::make_unique<OneDnn>(setup.threads, CoresOf(setup));
 }
 
 std::map<std::string, std::string> OneDnnSoftware() {

@@ -98,9 +98,9 @@ std::string DeviceKind(const Record& record) {
 }
 
 bool IsNetwork(const std::string& probe) {
-  constexpr std::array<std::string_view, 12> kProbes = {
-      "all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce",  "alltoall",
-      "alltoallv",  "gather",     "scatter",        "sendrecv",  "barrier", "fabric"};
+  constexpr std::array<std::string_view, 13> kProbes = {
+      "all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "alltoall", "alltoallv",
+      "gather",     "scatter",    "sendrecv",       "barrier",   "fabric", "overlap"};
   return std::find(kProbes.begin(), kProbes.end(), probe) != kProbes.end();
 }
 
@@ -161,7 +161,7 @@ std::optional<Rate> StableSpeed(const Record& record) {
 
 // docs/collectives.md derives them; nccl-tests, doc/PERFORMANCE.md has the same.
 std::optional<double> BusFactor(std::string_view operation, std::int64_t ranks) {
-  if (ranks < 1 || operation == "barrier" || operation == "fabric" ||
+  if (ranks < 1 || operation == "barrier" || operation == "fabric" || operation == "overlap" ||
       !IsNetwork(std::string(operation)))
     return std::nullopt;
   if (operation == "broadcast" || operation == "reduce" || operation == "sendrecv") return 1;
@@ -229,6 +229,66 @@ std::optional<double> OfHere(const Record& record) {
   }
   if (ratios.empty()) return std::nullopt;
   return Mean(ratios);
+}
+
+std::optional<OverlapFigure> OverlapOf(const Record& record) {
+  const std::optional<double> factor =
+      BusFactor("all_reduce", Integer(record.params, "ranks").value_or(0));
+  if (record.probe != "overlap" || !IsMeasured(record) || !record.work.flops ||
+      !record.work.bytes || !factor) {
+    return std::nullopt;
+  }
+  constexpr std::array<const char*, 4> kPhases = {"compute_alone", "compute", "communicate_alone",
+                                                  "communicate"};
+  std::array<std::vector<double>, kPhases.size()> all;
+  std::vector<double> exposed;
+  std::vector<double> hidden;
+  for (const Visit& visit : record.rounds) {
+    std::array<const std::vector<double>*, kPhases.size()> phases = {};
+    for (std::size_t i = 0; i < kPhases.size(); ++i) {
+      const auto found = visit.phase_time_s.find(kPhases[i]);
+      if (found != visit.phase_time_s.end()) phases[i] = &found->second;
+    }
+    // Each sample of the step has its phases, measured back to back.
+    const bool whole = std::all_of(phases.begin(), phases.end(), [&](const auto* phase) {
+      return phase != nullptr && phase->size() == visit.time_s.size();
+    });
+    if (!whole || visit.time_s.empty()) continue;
+    for (std::size_t i = 0; i < phases.size(); ++i) {
+      all[i].insert(all[i].end(), phases[i]->begin(), phases[i]->end());
+    }
+    std::vector<double> differences;
+    for (std::size_t i = 0; i < visit.time_s.size(); ++i) {
+      differences.push_back(visit.time_s[i] - (*phases[0])[i]);
+    }
+    exposed.push_back(Median(differences));
+    const double compute = Median(*phases[0]);
+    const double communicate = Median(*phases[2]);
+    hidden.push_back((compute + communicate - Median(visit.time_s)) /
+                     std::min(compute, communicate));
+  }
+  if (exposed.empty()) return std::nullopt;
+  const double compute_alone = Median(all[0]);
+  const double compute = Median(all[1]);
+  const double communicate_alone = Median(all[2]);
+  const double communicate = Median(all[3]);
+  const auto flops = static_cast<double>(*record.work.flops);
+  const double bytes = static_cast<double>(*record.work.bytes) * *factor;
+  OverlapFigure overlap = {.compute_alone = flops / compute_alone,
+                           .compute_together = flops / compute,
+                           .communicate_alone = bytes / communicate_alone,
+                           .communicate_together = bytes / communicate,
+                           .compute_slowdown = compute / compute_alone,
+                           .communicate_slowdown = communicate / communicate_alone,
+                           .exposed_s = Mean(exposed),
+                           .hidden = Mean(hidden)};
+  if (exposed.size() > 1) {
+    const auto rounds = static_cast<double>(exposed.size());
+    const double half = StudentT(0.95, rounds - 1) * StandardDeviation(exposed) / std::sqrt(rounds);
+    overlap.exposed_low_s = overlap.exposed_s - half;
+    overlap.exposed_high_s = overlap.exposed_s + half;
+  }
+  return overlap;
 }
 
 std::vector<Cost> Costs(const Record& record, double usd_per_hour,

@@ -64,6 +64,25 @@ std::optional<Interval> SpeedInterval(const Record& record, double confidence = 
 // kSuspiciousAbove either of the two was measured wrongly.
 std::optional<double> OfHere(const Record& record);
 
+// What a step of GEMMs pays for an all-reduce that runs beside them, of a record of `overlap`.
+// Rates are over all rounds; the all-reduce's are bus bandwidths.
+struct OverlapFigure {
+  double compute_alone = 0;         // FLOP/s
+  double compute_together = 0;      // until the GEMMs are over
+  double communicate_alone = 0;     // B/s
+  double communicate_together = 0;  // until the all-reduce is over
+  double compute_slowdown = 0;      // time together / alone
+  double communicate_slowdown = 0;
+  // The step's time less that of its GEMMs alone, by rounds. Below 0 where noise makes it so.
+  double exposed_s = 0;
+  std::optional<double> exposed_low_s = {};  // 95 %; nothing of one round
+  std::optional<double> exposed_high_s = {};
+  // (a + b - c) / min(a, b): of the shorter of the two the share that the other hides. 1: together
+  // they take as long as the longer alone; 0: as one after the other; below 0: longer than that.
+  double hidden = 0;
+};
+std::optional<OverlapFigure> OverlapOf(const Record& record);
+
 // A dollar figure with the name that METRICS.md gives it.
 struct Cost {
   std::string name = {};   // "usd_per_tflops_hour", …

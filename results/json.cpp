@@ -80,6 +80,7 @@ void Fields(Archive& a, typename Archive::template Ref<Visit> visit) {
   a.Maybe("host_time_s", visit.host_time_s, Sign::kPositive);
   a.Maybe("stable_time_s", visit.stable_time_s, Sign::kPositive);
   a.Maybe("here_time_s", visit.here_time_s, Sign::kPositive);
+  a.Maybe("phase_time_s", visit.phase_time_s, Sign::kPositive);
   a.Object("unit_time_s", !visit.unit_p50_s.empty() || !visit.unit_max_s.empty(), [&](auto& unit) {
     unit("p50", visit.unit_p50_s, Sign::kPositive);
     unit("max", visit.unit_max_s, Sign::kPositive);
@@ -681,6 +682,20 @@ Json ToJson(const std::optional<NodeFigure>& node) {
           {"sum_alone", Writer::ToJson(node->sum_alone)}};
 }
 
+Json ToJson(const std::optional<OverlapFigure>& overlap) {
+  if (!overlap) return nullptr;
+  return {{"compute_alone", overlap->compute_alone},
+          {"compute_together", overlap->compute_together},
+          {"communicate_alone", overlap->communicate_alone},
+          {"communicate_together", overlap->communicate_together},
+          {"compute_slowdown", overlap->compute_slowdown},
+          {"communicate_slowdown", overlap->communicate_slowdown},
+          {"exposed_s", overlap->exposed_s},
+          {"exposed_low_s", Writer::ToJson(overlap->exposed_low_s)},
+          {"exposed_high_s", Writer::ToJson(overlap->exposed_high_s)},
+          {"hidden", overlap->hidden}};
+}
+
 // One value a round, in the unit of the record's speed.
 std::vector<double> RoundSpeeds(const Record& record) {
   const std::optional<Rate> speed = Speed(record);
@@ -722,6 +737,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"standing", judged ? Json(ToText(judged->standing)) : Json(nullptr)},
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
           {"node", ToJson(NodeFigureOf(run, record))},
+          {"overlap", ToJson(OverlapOf(record))},
           {"used", Writer::ToJson(PartUsed(run, DeviceKind(record)))},
           {"costs", usd_per_hour ? ToJson(Costs(record, *usd_per_hour)) : Json::array()}};
 }

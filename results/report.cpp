@@ -165,6 +165,9 @@ std::string ProbeSection(const std::string& probe, std::span<const ReportInput> 
           cells.push_back(Cell(StatusText(record), " colspan=4"));
         }
         section += Row(cells);
+        if (const std::string overlap = OverlapText(record); !overlap.empty()) {
+          section += Row({Cell(""), Cell(overlap, " colspan=6")});
+        }
       }
     }
   }

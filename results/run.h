@@ -79,6 +79,8 @@ struct Visit {
   std::vector<double> unit_p50_s = {};  // each unit's median and maximum, where there are several
   std::vector<double> unit_max_s = {};
   std::vector<double> here_time_s = {};  // the companion case (Record::here), back to back
+  // Of iterations with phases: seconds per iteration of each by its name, beside time_s.
+  std::map<std::string, std::vector<double>> phase_time_s = {};
   std::vector<Telemetry> telemetry = {};
 };
 

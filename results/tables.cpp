@@ -153,6 +153,7 @@ std::string OnText(const Record& record) {
 std::string NotesOf(const Run& run, const Record& record) {
   std::string note;
   if (const auto bus = BusBandwidth(record)) AddTo(note, "bus " + WithPrefix(*bus, "B/s"));
+  if (const std::string overlap = OverlapText(record); !overlap.empty()) AddTo(note, overlap);
   if (const auto judged = Judge(run, record); judged && judged->standing != Standing::kOk) {
     AddTo(note, fmt::format("{}: {}", ToText(judged->standing), judged->why));
   }

@@ -111,6 +111,12 @@ Params Usual(const std::string& probe, const std::string& dtype) {
   } else if (probe == "storage") {
     usual["jobs"] = std::int64_t{1};
     usual["direct"] = true;
+  } else if (probe == "overlap") {
+    usual["algo"] = "auto";
+    usual["buffers"] = "plain";
+    usual["nodes"] = std::int64_t{1};
+    usual["gemms"] = std::int64_t{0};
+    usual["compute_percent"] = std::int64_t{100};
   } else if (IsNetwork(probe)) {
     usual["algo"] = "auto";
     usual["buffers"] = "plain";
@@ -271,6 +277,10 @@ std::string CaseLabel(const std::string& probe, const Params& params) {
   } else if (probe == "storage") {
     label = fmt::format("{} {}, {} in flight", words.Text("pattern"), words.Size("block_bytes"),
                         words.Text("depth"));
+  } else if (probe == "overlap") {
+    label =
+        fmt::format("{} {} beside {} x {} x {}, {} ranks", words.Text("dtype"), words.Size("bytes"),
+                    words.Text("m"), words.Text("n"), words.Text("k"), words.Text("ranks"));
   } else if (probe == "barrier") {
     label = fmt::format("{} ranks", words.Text("ranks"));
   } else if (IsNetwork(probe)) {
@@ -296,6 +306,26 @@ std::string CaseLabel(const std::string& probe, const Params& params) {
     }
   }
   return label;
+}
+
+std::string OverlapText(const Record& record) {
+  const std::optional<OverlapFigure> overlap = OverlapOf(record);
+  if (!overlap) return "";
+  std::string text = "exposed " + Duration(overlap->exposed_s);
+  if (overlap->exposed_high_s) {
+    text += " ± " + Duration(*overlap->exposed_high_s - overlap->exposed_s);
+  }
+  text += fmt::format(" of {}, {} hidden; GEMM {} alone, {} together; bus {} alone, {} together",
+                      Duration(MedianTime(record).value_or(0)), Percent(overlap->hidden),
+                      WithPrefix(overlap->compute_alone, "FLOP/s"),
+                      WithPrefix(overlap->compute_together, "FLOP/s"),
+                      WithPrefix(overlap->communicate_alone, "B/s"),
+                      WithPrefix(overlap->communicate_together, "B/s"));
+  const auto shared = record.facts.find("shared_cores");
+  if (shared != record.facts.end() && shared->second == Fact(true)) {
+    text += "; both on the same cores";
+  }
+  return text;
 }
 
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {

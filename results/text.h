@@ -37,6 +37,10 @@ std::string Usd(double usd);
 // A probe that is not known here gives its canonical params.
 std::string CaseLabel(const std::string& probe, const Params& params);
 
+// What the step of a record of `overlap` pays for its all-reduce, and how the two get on: "exposed
+// 3.2 ms ± 0.4 ms of 14.1 ms, 71.0 % hidden; …". Empty of any other record.
+std::string OverlapText(const Record& record);
+
 // The word most like `word` by edit distance (at most 3, and less than its length), or "".
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 

@@ -94,7 +94,7 @@ int RunThisMachine(const RunOptions& options) {
 
 int List() {
   const Modules modules = Modules::Load();
-  const Setup setup = {.modules = &modules};
+  const Setup setup = {.modules = &modules, .gemm = GemmBeside};
   Console console;
   std::string text = "probes:\n";
   for (const Probe& probe : AllProbes(setup, collectives::Open(setup))) {

@@ -38,6 +38,7 @@ struct Outcome {
   std::string remedy = {};
   std::optional<std::string> stopped = {};  // cut short
   std::optional<Verification> verify = {};
+  std::optional<Work> work = {};  // where only the workload knows it
   Facts facts = {};
   std::map<std::string, Histogram> histograms = {};
   Seconds spent = {};
@@ -144,9 +145,10 @@ Outcome RunAsBenchmark(const std::string& name, const Case& which, Reporter& rep
           const auto rate = [&](const char* counter, const std::optional<std::int64_t>& work) {
             if (work) state.counters[counter] = static_cast<double>(*work) / median;
           };
-          rate("flops_per_second", which.work.flops);
-          rate("bytes_per_second", which.work.bytes);
-          rate("items_per_second", which.work.ops);
+          const Work work = outcome->work.value_or(which.work);
+          rate("flops_per_second", work.flops);
+          rate("bytes_per_second", work.bytes);
+          rate("items_per_second", work.ops);
         }
         state.SetLabel(which.backend);
         if (!outcome->visit) {
@@ -246,6 +248,7 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   }
   companion.Sample(here_time_s, sampler.now);
   if (!verify("timed")) return outcome;
+  outcome.work = workload.OneIteration();
   outcome.facts = workload.Describe();
   outcome.histograms = std::move(sampled.histograms);
   outcome.visit = std::move(sampled.visit);
@@ -284,6 +287,7 @@ void Keep(Outcome outcome, Record& record) {
   if (outcome.verify) record.verify = std::move(outcome.verify);
   if (outcome.visit) {
     record.rounds.push_back(*std::move(outcome.visit));
+    if (outcome.work) record.work = *outcome.work;
     record.facts = std::move(outcome.facts);
     Merge(record.histograms, outcome.histograms);
     return;

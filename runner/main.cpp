@@ -8,12 +8,15 @@
 #include "results/error.h"
 #include "runner/cli.h"
 #include "runner/commands.h"
+#include "runner/measure.h"
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away is not an error
   try {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
-    if (!arguments.empty() && arguments[0] == "--worker") return assay::collectives::WorkerMain();
+    if (!arguments.empty() && arguments[0] == "--worker") {
+      return assay::collectives::WorkerMain(assay::GemmBeside);
+    }
     if (!arguments.empty() && arguments[0] == "--version") {
       std::fputs(assay::VersionText().c_str(), stdout);
       return 0;

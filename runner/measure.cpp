@@ -293,6 +293,7 @@ Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks) {
                  .watchdog = Seconds(options.watchdog_s),
                  .hung = Hung,
                  .ending = IsEnding,
+                 .gemm = GemmBeside,
                  .launched_ranks = options.ranks > 0 ? options.ranks : 2};
   setup.this_node = [setup, flags = options.identity] { return ThisNode(setup, flags); };
   setup.prepare = [setup, probes = std::make_shared<std::vector<Probe>>()](const Record& asked,
@@ -307,6 +308,14 @@ std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door) 
   std::vector<Probe> probes = OwnProbes(setup);
   probes.insert(probes.end(), door.probes.begin(), door.probes.end());
   return probes;
+}
+
+Case GemmBeside(const Params& params, const std::vector<int>& cores) {
+  const Setup setup = {.cores = cores, .devices = {"cpu"}};
+  const std::vector<Probe> probes = kernels::Probes(setup);
+  const auto gemm = std::find_if(probes.begin(), probes.end(),
+                                 [](const Probe& probe) { return probe.name == "gemm"; });
+  return gemm->unfold(params).front();
 }
 
 Node ThisNode(const Setup& setup, const IdentityFlags& flags) {

@@ -31,6 +31,10 @@ Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks);
 
 // All probes, those of `door` among them.
 std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door);
+
+// What Setup::gemm is in this program.
+Case GemmBeside(const Params& params, const std::vector<int>& cores);
+
 Node ThisNode(const Setup& setup, const IdentityFlags& flags);
 
 // The price behind a run's dollars: typed, or stored in the file, or of this binary's catalog.

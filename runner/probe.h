@@ -25,6 +25,7 @@ struct Batch {
   Seconds host = {};                   // the same work by the host's clock, where that differs
   std::optional<Seconds> stable = {};  // storage writes: until on stable storage; >= time
   std::vector<Batch> parts = {};       // of a Case with parts: of each; `time` is the longest
+  std::map<std::string, Seconds> phases = {};  // by name, where an iteration has phases
 };
 
 struct Checked {
@@ -45,6 +46,8 @@ class Workload {
   virtual Checked Verify() = 0;
   // Algorithm, threads, layout, direct, transport used … as known by now.
   virtual Facts Describe() const { return {}; }
+  // The work of one iteration, where it is known only once the workload is made; else the case's.
+  virtual std::optional<Work> OneIteration() const { return std::nullopt; }
   // Histograms of single operations since the workload was made, by name ("latency_s").
   virtual std::map<std::string, Histogram> Histograms() const { return {}; }
 };
@@ -87,9 +90,13 @@ struct Case {
 class Modules;  // runner/module.h
 class Ranks;    // runner/ranks.h
 
+// The case `gemm` with these params on these cores of this machine, for what is measured beside it.
+using GemmOnCores = std::function<Case(const Params& params, const std::vector<int>& cores)>;
+
 // What a probe may need to know to unfold into cases.
 struct Setup {
-  int threads = 0;  // worker threads for CPU cases; 0: one per core that this process may use
+  int threads = 0;              // worker threads for CPU cases; 0: one per core that they may use
+  std::vector<int> cores = {};  // that CPU kernels may use; empty: all that this process may use
   std::string storage_path = ".";
   std::vector<std::string> backends = {};  // only these; empty: all
   std::vector<std::string> devices = {};   // only these ("cpu", "cuda:0"); empty: all
@@ -102,6 +109,7 @@ struct Setup {
   // Told, in any thread, of what ranks did not end in time. `last`: this process ends right after.
   std::function<void(const std::string& diagnosis, bool last)> hung = {};
   std::function<bool()> ending = {};    // true once this process was told to end; null: never
+  GemmOnCores gemm = {};                // empty: nothing is measured beside a GEMM
   int launched_ranks = 2;               // of collectives, where ranks is null
   std::string self = "/proc/self/exe";  // the program that is a worker under --worker
 };

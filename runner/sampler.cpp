@@ -66,6 +66,9 @@ class Series {
     visit_.time_s.push_back(per_iteration(batch.time));
     if (batch.host > Seconds(0)) visit_.host_time_s.push_back(per_iteration(batch.host));
     if (batch.stable) visit_.stable_time_s.push_back(per_iteration(*batch.stable));
+    for (const auto& [name, time] : batch.phases) {
+      visit_.phase_time_s[name].push_back(per_iteration(time));
+    }
     unit_times_.resize(batch.per_unit.size());
     for (std::size_t unit = 0; unit < unit_times_.size(); ++unit) {
       unit_times_[unit].push_back(per_iteration(batch.per_unit[unit]));

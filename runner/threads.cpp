@@ -115,11 +115,11 @@ std::vector<int> AllowedCpus() {
   return cpus;
 }
 
-bool Pin(std::thread& thread, int cpu) {
+bool Pin(pthread_t thread, const std::vector<int>& cpus) {
   std::vector<cpu_set_t> sets(8);
   const std::size_t bytes = sets.size() * sizeof(cpu_set_t);
-  CPU_SET_S(static_cast<std::size_t>(cpu), bytes, sets.data());
-  return pthread_setaffinity_np(thread.native_handle(), bytes, sets.data()) == 0;
+  for (const int cpu : cpus) CPU_SET_S(static_cast<std::size_t>(cpu), bytes, sets.data());
+  return pthread_setaffinity_np(thread, bytes, sets.data()) == 0;
 }
 
 // How long a thread that is awake spins for the others to wake up, before it sleeps again.
@@ -265,8 +265,11 @@ struct Team::State {
   std::vector<std::thread> threads = {};
 };
 
-Team::Team(int threads) : state_(std::make_unique<State>()) {
-  const std::vector<int>& cores = UsableCores();
+Pinned::Pinned(const std::vector<int>& cpus) : before_(AllowedCpus()) { Pin(pthread_self(), cpus); }
+
+Pinned::~Pinned() { Pin(pthread_self(), before_); }
+
+Team::Team(int threads, const std::vector<int>& cores) : state_(std::make_unique<State>()) {
   if (threads < 0) throw Error(fmt::format("threads is {}; give 1 or more", threads));
   State& state = *state_;
   state.size = threads == 0 ? static_cast<int>(cores.size()) : threads;
@@ -280,7 +283,9 @@ Team::Team(int threads) : state_(std::make_unique<State>()) {
       throw Error(fmt::format("only {} of {} threads could be started ({}); give --threads {}", i,
                               size, error.what(), std::max<std::size_t>(i, 1)));
     }
-    if (!Pin(state.threads.back(), cores[i % cores.size()])) state.pinned = false;
+    if (!Pin(state.threads.back().native_handle(), {cores[i % cores.size()]})) {
+      state.pinned = false;
+    }
   }
 }
 

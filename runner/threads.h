@@ -32,10 +32,23 @@ std::int64_t MemoryLimit(const std::string& root = "/");
 // What of it can be had now without swapping; nothing where it can't be told.
 std::optional<std::int64_t> AvailableMemory(const std::string& root = "/");
 
+// While one lives, the calling thread runs on these CPUs alone, as far as the system allows, and
+// threads that it starts begin there.
+class Pinned {
+ public:
+  explicit Pinned(const std::vector<int>& cpus);
+  ~Pinned();
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+
+ private:
+  std::vector<int> before_;
+};
+
 class Team {
  public:
-  // `threads` 0: one per usable core. Throws Error where they can't be started.
-  explicit Team(int threads = 0);
+  // `threads` 0: one to each of `cores`. Throws Error where they can't be started.
+  explicit Team(int threads = 0, const std::vector<int>& cores = UsableCores());
   ~Team();
   int Size() const;
   // Whether each thread has a core to itself; false where there are more threads than cores or the

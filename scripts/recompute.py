@@ -24,7 +24,7 @@ GPU_BACKENDS = {"cuda", "cublaslt", "cudnn", "nccl", "hip", "hipblaslt", "rccl"}
 # busbw of algbw: a factor, or None for (n - 1) / n.
 BUS_FACTORS = {"all_gather": None, "reduce_scatter": None, "alltoall": None, "alltoallv": None,
                "gather": None, "scatter": None, "broadcast": 1, "reduce": 1, "sendrecv": 1}
-COLLECTIVES = {"all_reduce", "barrier", "fabric", *BUS_FACTORS}
+COLLECTIVES = {"all_reduce", "barrier", "fabric", "overlap", *BUS_FACTORS}
 MANY_RUNS = 1000
 
 
@@ -93,7 +93,7 @@ def of_here(record):
 
 def bus_bandwidth(record):
     probe = record["probe"]
-    if probe not in COLLECTIVES or probe in ("barrier", "fabric") or speed(record) is None or "ranks" not in record["params"]:
+    if probe not in COLLECTIVES or probe in ("barrier", "fabric", "overlap") or speed(record) is None or "ranks" not in record["params"]:
         return None
     n = record["params"]["ranks"]
     if probe == "all_reduce":
@@ -147,6 +147,35 @@ def standing(run, record):
     if nodes > 1 and network and bus / 1e9 > 1.02 * float(network) / 8:
         return expected, "above the bound"
     return expected, "ok" if rows else None
+
+
+def overlap(record):
+    """What GEMMs pay for an all-reduce beside them."""
+    amounts, n = record.get("work", {}), record["params"].get("ranks")
+    if record["probe"] != "overlap" or not measured(record) or "flops" not in amounts or "bytes" not in amounts or not n:
+        return None
+    names = ("compute_alone", "compute", "communicate_alone", "communicate")
+    visits = [v for v in record["rounds"] if v["time_s"] and all(
+        len(v.get("phase_time_s", {}).get(name, [])) == len(v["time_s"]) for name in names)]
+    if not visits:
+        return None
+    a, compute, b, communicate = (
+        statistics.median(t for v in visits for t in v["phase_time_s"][name]) for name in names)
+    moved = amounts["bytes"] * 2 * (n - 1) / n
+    exposed, hidden = [], []
+    for v in visits:
+        phases = v["phase_time_s"]
+        exposed.append(statistics.median(c - alone for c, alone in zip(v["time_s"], phases["compute_alone"])))
+        a_round, b_round = (statistics.median(phases[name]) for name in ("compute_alone", "communicate_alone"))
+        hidden.append((a_round + b_round - statistics.median(v["time_s"])) / min(a_round, b_round))
+    mean, k = statistics.fmean(exposed), len(exposed)
+    half = student_t(0.95, k - 1) * statistics.stdev(exposed) / math.sqrt(k) if k > 1 else None
+    return {"compute_alone": amounts["flops"] / a, "compute_together": amounts["flops"] / compute,
+            "communicate_alone": moved / b, "communicate_together": moved / communicate,
+            "compute_slowdown": compute / a, "communicate_slowdown": communicate / b,
+            "exposed_s": mean, "exposed_low_s": None if half is None else mean - half,
+            "exposed_high_s": None if half is None else mean + half,
+            "hidden": statistics.fmean(hidden)}
 
 
 def costs(record, usd_per_hour):
@@ -720,6 +749,9 @@ def check_figures(check, printed, run):
                                        "interval.level": f"{len(values)} rounds, this run"})
         check.all_of(where, case, {"node": None} if node is None else
                      {f"node.{name}": value for name, value in node.items()})
+        of_overlap = overlap(record)
+        check.all_of(where, case, {"overlap": None} if of_overlap is None else
+                     {f"overlap.{name}": value for name, value in of_overlap.items()})
         recomputed = costs(record, price)
         check(f"{where} costs", [c["name"] for c in case["costs"]], [c[0] for c in recomputed])
         for cost, (name, usd) in zip(case["costs"], recomputed):

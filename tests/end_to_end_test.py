@@ -103,6 +103,29 @@ class EndToEnd(unittest.TestCase):
         self.assertTrue(any(name.startswith("memory/") and "/round:2" in name for name in names), names)
         self.assertFalse((self.folder / "a.json.part").exists())
 
+    def test_an_all_reduce_beside_gemms_is_verified_and_its_figures_can_be_recomputed(self):
+        step = ["--set", "comm_cores=0", "--set", "bytes=1M", "--set", "m=32,64", "--set", "n=64", "--set", "k=64"]
+        backends = ["native"] + (["mpi"] if shutil.which("mpirun") else [])
+        done = self.assay("run", "overlap", *QUICK, *step, "--backend", ",".join(backends), "--out", "a.json", "--json")
+        run = self.read("a.json")
+        jsonschema.validate(run, json.loads((SOURCE / "results/run.schema.json").read_text()))
+        self.assertEqual([record["status"] for record in run["records"]], ["ok"] * 2 * len(backends))
+        for record in run["records"]:
+            m, gemms = record["params"]["m"], record["facts"]["gemms"]
+            self.assertGreaterEqual(gemms, 1)
+            self.assertEqual(record["work"]["flops"], 2 * gemms * 2 * m * 64 * 64)
+            # The sums of both ranks, and something of each one's products.
+            self.assertGreater(record["verify"]["checked"], 2 * (1 << 20) // 4)
+            self.assertEqual(record["verify"]["wrong"], 0)
+            self.assertTrue(record["facts"]["shared_cores"])
+            for visit in record["rounds"]:
+                for i, both in enumerate(visit["time_s"]):
+                    parts = visit["phase_time_s"]
+                    self.assertEqual(both, max(parts["compute"][i], parts["communicate"][i]))
+        (self.folder / "figures.json").write_text(done.stdout)
+        subprocess.run(["/usr/bin/python3", SOURCE / "scripts/recompute.py", "figures.json", "a.json"],
+                       cwd=self.folder, check=True, timeout=60)
+
     def test_the_default_name_is_provider_instance_and_time(self):
         self.assay("run", "peak", *QUICK, "--provider", "AWS/..", "--instance", "p5.48xlarge")
         names = [path.name for path in self.folder.glob("*.json")]

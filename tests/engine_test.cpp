@@ -407,6 +407,17 @@ TEST(Engine, FactsAreTheLastVisitsAndHistogramsAddUp) {
   EXPECT_THAT(records[0].histograms.at("latency_s").counts, ElementsAre(std::pair(7, 4)));
 }
 
+TEST(Engine, WorkThatOnlyTheWorkloadKnowsTakesThePlaceOfTheCases) {
+  FakeLog log;
+  const std::vector<Record> records = MeasureQuietly(
+      {FakeCase("a", {{.work = Work{.flops = 7}}}, log), FakeCase("b", {Script{}}, log),
+       FakeCase("c", {{.skipped = {"no", "x"}, .work = Work{.flops = 7}}}, log)},
+      Brief(log));
+  EXPECT_EQ(records[0].work.flops, 7);
+  EXPECT_EQ(records[1].work.flops, 1'000'000'000);
+  EXPECT_EQ(records[2].work.flops, 1'000'000'000);
+}
+
 TEST(Engine, ObserversHearOfEachVisitWithItsRoundLast) {
   FakeLog log;
   struct Heard : Observer {

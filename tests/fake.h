@@ -6,7 +6,9 @@
 #include <barrier>
 #include <cstddef>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -25,11 +27,13 @@ struct Script {
   double untimed_s = 0;                      // what each iteration costs the host beside its time
   double host_share = 0;                     // Batch::host as a multiple of the time
   double stable_share = 0;                   // Batch::stable likewise
+  std::map<std::string, double> phase_share = {};  // Batch::phases likewise
   int throws_at_run = 0;
   std::string error = "the device is lost; restart the driver";
   int wrong_at_verify = 0;
   Skipped skipped = {};  // with a reason: prepare answers this
   Facts facts = {};
+  std::optional<Work> work = {};  // known only once it is made
 };
 
 // What happened, shared by all workloads of a test: "prepare", "run 16", "verify", "release".
@@ -59,6 +63,7 @@ class FakeWorkload : public Workload {
     for (const double share : script_.unit_share) batch.per_unit.push_back(batch.time * share);
     batch.host = batch.time * script_.host_share;
     if (script_.stable_share > 0) batch.stable = batch.time * script_.stable_share;
+    for (const auto& [phase, share] : script_.phase_share) batch.phases[phase] = batch.time * share;
     log_.now += batch.time + Seconds(script_.untimed_s * static_cast<double>(iterations));
     counted_ += iterations;
     return batch;
@@ -75,6 +80,7 @@ class FakeWorkload : public Workload {
   }
 
   Facts Describe() const override { return script_.facts; }
+  std::optional<Work> OneIteration() const override { return script_.work; }
 
   // Every iteration so far, in bucket 7.
   std::map<std::string, Histogram> Histograms() const override {

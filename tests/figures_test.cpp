@@ -38,6 +38,70 @@ const Cost& Named(const std::vector<Cost>& costs, const std::string& name) {
   return none;
 }
 
+// Of 4 ranks, 12 MB of bucket and 6 GFLOP of GEMMs.
+Record Step(std::vector<Visit> rounds) {
+  return {.probe = "overlap",
+          .params = {{"ranks", std::int64_t{4}}, {"bytes", std::int64_t{12'000'000}}},
+          .backend = "mpi",
+          .work = {.flops = 6'000'000'000, .bytes = 12'000'000},
+          .rounds = std::move(rounds)};
+}
+
+Visit StepVisit(std::vector<double> both, std::vector<double> compute_alone,
+                std::vector<double> communicate_alone) {
+  Visit visit = VisitOf(std::move(both));
+  visit.phase_time_s = {{"compute", std::vector<double>(visit.time_s.size(), 4.0)},
+                        {"communicate", std::vector<double>(visit.time_s.size(), 3.0)},
+                        {"compute_alone", std::move(compute_alone)},
+                        {"communicate_alone", std::move(communicate_alone)}};
+  return visit;
+}
+
+TEST(Figures, WhatAStepPaysForItsAllReduce) {
+  // Medians: 3 s of GEMMs and 2 s of all-reduce take 4 s at once, 2 s and 2 s take 3 s.
+  const Record record =
+      Step({StepVisit({4, 4.5, 3.5}, {3, 3, 2}, {2, 2, 9}), StepVisit({3}, {2}, {2})});
+  const OverlapFigure overlap = OverlapOf(record).value();
+  EXPECT_DOUBLE_EQ(overlap.compute_alone, 6e9 / 2.5);  // of 2, 2, 3, 3
+  EXPECT_DOUBLE_EQ(overlap.compute_together, 6e9 / 4);
+  EXPECT_DOUBLE_EQ(overlap.communicate_alone, 12e6 * 1.5 / 2);  // bus: 2 (4 - 1) / 4
+  EXPECT_DOUBLE_EQ(overlap.communicate_together, 12e6 * 1.5 / 3);
+  EXPECT_DOUBLE_EQ(overlap.compute_slowdown, 4 / 2.5);
+  EXPECT_DOUBLE_EQ(overlap.communicate_slowdown, 1.5);
+  // Sample by sample 1, 1.5 and 1.5 s; and 1 s. t is 12.706, s = 0.5 / sqrt(2) over sqrt(2) rounds.
+  EXPECT_DOUBLE_EQ(overlap.exposed_s, 1.25);
+  EXPECT_NEAR(overlap.exposed_low_s.value(), 1.25 - 12.7062 * 0.25, 1e-4);
+  EXPECT_NEAR(overlap.exposed_high_s.value(), 1.25 + 12.7062 * 0.25, 1e-4);
+  // (3 + 2 - 4) / 2 and (2 + 2 - 3) / 2.
+  EXPECT_DOUBLE_EQ(overlap.hidden, 0.5);
+  EXPECT_DOUBLE_EQ(Speed(record)->value, 6e9 / 3.75);
+  EXPECT_EQ(BusBandwidth(record), std::nullopt);
+  EXPECT_EQ(Costs(record, 1).at(0).name, "usd_per_tflops_hour");
+}
+
+TEST(Figures, AnExposedTimeBelowZeroAndAnOverlapThatCostsAreShownAsMeasured) {
+  const OverlapFigure faster = OverlapOf(Step({StepVisit({2.5}, {3}, {2})})).value();
+  EXPECT_DOUBLE_EQ(faster.exposed_s, -0.5);
+  EXPECT_EQ(faster.exposed_low_s, std::nullopt) << "one round has no interval";
+  EXPECT_DOUBLE_EQ(faster.hidden, 1.25);
+  const OverlapFigure slower = OverlapOf(Step({StepVisit({6}, {3}, {2})})).value();
+  EXPECT_DOUBLE_EQ(slower.hidden, -0.5);
+}
+
+TEST(Figures, NoOverlapIsToldOfWhatHasNotAllItsParts) {
+  Record record = Step({StepVisit({4}, {3}, {2})});
+  record.rounds[0].phase_time_s.erase("communicate");
+  EXPECT_EQ(OverlapOf(record), std::nullopt);
+  record = Step({StepVisit({4}, {3, 3}, {2})});
+  EXPECT_EQ(OverlapOf(record), std::nullopt);
+  record = Step({StepVisit({4}, {3}, {2})});
+  record.status = Status::kWrong;
+  EXPECT_EQ(OverlapOf(record), std::nullopt);
+  record.status = Status::kOk;
+  record.probe = "all_reduce";
+  EXPECT_EQ(OverlapOf(record), std::nullopt);
+}
+
 TEST(Figures, TheGoldenPriceOfAnExaflop) {
   // 55.04 USD/h at 7,912 TFLOP/s: one iteration of 7,912 Tflop takes a second.
   const Record record = Gemm(7'912'000'000'000'000, {VisitOf({1.0})});

@@ -51,6 +51,22 @@ TEST(Report, ReadsWithoutScript) {
   EXPECT_THAT(before_script, HasSubstr("3 rounds, this run"));
 }
 
+TEST(Report, SaysUnderAStepWhatItPaysForItsAllReduce) {
+  ReportInput input = Input("m7i.large", 0.1);
+  input.run.records.push_back({.probe = "overlap",
+                               .params = {{"ranks", std::int64_t{2}}},
+                               .backend = "mpi",
+                               .work = {.flops = 1'000'000'000, .bytes = 8'000'000},
+                               .rounds = {{.batch = 1,
+                                           .time_s = {0.013},
+                                           .phase_time_s = {{"compute_alone", {0.010}},
+                                                            {"communicate_alone", {0.008}},
+                                                            {"compute", {0.0125}},
+                                                            {"communicate", {0.013}}}}}});
+  const std::string page = ReportPage({&input, 1}, "2026-11-22");
+  EXPECT_THAT(page.substr(0, page.find("<script")), HasSubstr("exposed 3.0 ms of 13.0 ms"));
+}
+
 TEST(Report, LoadsNothing) {
   const ReportInput inputs[] = {Input("m7i.large", 0.1)};
   const std::string page = ReportPage(inputs, "2026-11-22");

@@ -42,6 +42,7 @@ inline Record SampleGemm() {
                   .unit_p50_s = {0.00154, 0.00153},
                   .unit_max_s = {0.00155, 0.00156},
                   .here_time_s = {0.0009},
+                  .phase_time_s = {{"compute", {0.0011, 0.0012}}, {"communicate", {0.0013}}},
                   .telemetry = {{.unit = 1,
                                  .at_s = {12.4},
                                  .sm_mhz = {1620},

@@ -153,6 +153,15 @@ TEST(Sampler, HostAndStableTimesAreKeptPerIteration) {
   EXPECT_THAT(sampled.visit.stable_time_s, Pointwise(DoubleEq(), {3e-4, 3e-4}));
 }
 
+TEST(Sampler, PhasesAreKeptPerIterationBesideEachSample) {
+  FakeLog log;
+  const Sampled sampled =
+      Take({.iteration_s = {1e-4}, .phase_share = {{"a", 0.5}, {"b", 2}}}, log, {.min_samples = 2});
+  EXPECT_EQ(sampled.visit.batch, 10);
+  EXPECT_THAT(sampled.visit.phase_time_s.at("a"), Pointwise(DoubleEq(), {5e-5, 5e-5}));
+  EXPECT_THAT(sampled.visit.phase_time_s.at("b"), Pointwise(DoubleEq(), {2e-4, 2e-4}));
+}
+
 TEST(Sampler, HistogramsHoldTheTimedIterationsAlone) {
   FakeLog log;
   const Sampled sampled = Take({.iteration_s = {1e-4}}, log, {.min_samples = 3});

@@ -7,11 +7,9 @@
 #include <functional>
 #include <set>
 
-#include "collectives/collectives.h"
-#include "io/io.h"
-#include "kernels/kernels.h"
 #include "results/error.h"
 #include "results/figures.h"
+#include "runner/measure.h"
 
 namespace assay {
 namespace {
@@ -150,18 +148,14 @@ TEST(Suite, ItsHashIsOfItsQuestionsAlone) {
 }
 
 // The probes of the program itself, so that suites and probes can't drift apart.
-std::vector<Probe> AllProbes() {
-  const Setup setup;
-  std::vector<Probe> probes = kernels::Probes(setup);
-  for (const auto& more : {collectives::Probes(setup), io::Probes(setup)}) {
-    probes.insert(probes.end(), more.begin(), more.end());
-  }
-  return probes;
+std::vector<Probe> Everything() {
+  const Setup setup = {.gemm = GemmBeside};
+  return AllProbes(setup, collectives::Open(setup));
 }
 
 TEST(Suite, QuickIsSmall) {
   const Suite quick = LoadSuite("quick");
-  EXPECT_LE(Unfold(quick, AllProbes(), {}).size(), 24U);
+  EXPECT_LE(Unfold(quick, Everything(), {}).size(), 24U);
   EXPECT_EQ(quick.rounds, 3);
   EXPECT_EQ(quick.max_case, Seconds(4));
 }
@@ -171,7 +165,7 @@ TEST(Suite, EachBuiltInSuiteAsksEveryQuestionOfASmallerOne) {
   for (const char* name : {"quick", "standard", "full"}) {
     const Suite suite = LoadSuite(name);
     EXPECT_GE(suite.name.version, 1);
-    const std::vector<std::string> questions = Texts(Unfold(suite, AllProbes(), {}));
+    const std::vector<std::string> questions = Texts(Unfold(suite, Everything(), {}));
     EXPECT_THAT(questions, ::testing::IsSupersetOf(smaller)) << name;
     EXPECT_GT(questions.size(), smaller.size());
     smaller = questions;
@@ -179,7 +173,7 @@ TEST(Suite, EachBuiltInSuiteAsksEveryQuestionOfASmallerOne) {
 }
 
 TEST(Suite, EveryQuestionIsUnderstoodByItsProbe) {
-  const std::vector<Probe> probes = AllProbes();
+  const std::vector<Probe> probes = Everything();
   for (const char* name : {"quick", "standard", "full"}) {
     std::set<std::string> asked;
     for (const Question& question : Unfold(LoadSuite(name), probes, {})) {
@@ -201,7 +195,7 @@ TEST(Suite, EveryQuestionIsUnderstoodByItsProbe) {
 }
 
 TEST(Suite, OnlyInt8AccumulatesInS32) {
-  for (const Question& question : Unfold(LoadSuite("full"), AllProbes(), {.probes = {"gemm"}})) {
+  for (const Question& question : Unfold(LoadSuite("full"), Everything(), {.probes = {"gemm"}})) {
     EXPECT_EQ(StringOf(question.params, "dtype") == "int8",
               StringOf(question.params, "acc") == "s32")
         << ToText(question.params);

@@ -173,6 +173,48 @@ TEST(Text, TheOtherProbesSayWhatMakesThemDiffer) {
   EXPECT_EQ(CaseLabel("all_reduce", all_reduce), "f32 1 MiB, 8 ranks");
   EXPECT_EQ(CaseLabel("all_reduce", With(all_reduce, "nodes", std::int64_t{2})),
             "f32 1 MiB, 8 ranks, nodes 2");
+  const Params overlap = {{"dtype", "bf16"},
+                          {"bytes", std::int64_t{25} << 20},
+                          {"m", std::int64_t{256}},
+                          {"n", std::int64_t{1024}},
+                          {"k", std::int64_t{512}},
+                          {"gemms", std::int64_t{0}},
+                          {"compute_percent", std::int64_t{100}},
+                          {"comm_cores", std::int64_t{1}},
+                          {"algo", "auto"},
+                          {"buffers", "plain"},
+                          {"ranks", std::int64_t{8}},
+                          {"nodes", std::int64_t{1}}};
+  EXPECT_EQ(CaseLabel("overlap", overlap),
+            "bf16 25 MiB beside 256 x 1024 x 512, 8 ranks, comm_cores 1");
+  EXPECT_EQ(CaseLabel("overlap", With(overlap, "gemms", std::int64_t{12})),
+            "bf16 25 MiB beside 256 x 1024 x 512, 8 ranks, comm_cores 1, gemms 12");
+}
+
+TEST(Text, AStepSaysWhatItPaysForItsAllReduce) {
+  Record step = {.probe = "overlap",
+                 .params = {{"ranks", std::int64_t{2}}},
+                 .work = {.flops = 1'000'000'000, .bytes = 8'000'000},
+                 .facts = {{"shared_cores", true}}};
+  for (const double both : {0.013, 0.015}) {
+    step.rounds.push_back({.batch = 1,
+                           .time_s = {both},
+                           .phase_time_s = {{"compute_alone", {0.010}},
+                                            {"communicate_alone", {0.008}},
+                                            {"compute", {0.0125}},
+                                            {"communicate", {both}}}});
+  }
+  // 3 and 5 ms; t of one degree of freedom is 12.706, the standard error 1 ms. 5/8 and 3/8.
+  EXPECT_EQ(OverlapText(step),
+            "exposed 4.0 ms ± 12.7 ms of 14.0 ms, 50.0 % hidden; GEMM 100.0 GFLOP/s alone, 80.00 "
+            "GFLOP/s together; bus 1.000 GB/s alone, 571.4 MB/s together; both on the same cores");
+  step.facts["shared_cores"] = false;
+  step.rounds.pop_back();
+  EXPECT_EQ(OverlapText(step),
+            "exposed 3.0 ms of 13.0 ms, 62.5 % hidden; GEMM 100.0 GFLOP/s alone, 80.00 GFLOP/s "
+            "together; bus 1.000 GB/s alone, 615.4 MB/s together");
+  step.probe = "gemm";
+  EXPECT_EQ(OverlapText(step), "");
 }
 
 TEST(Text, AHeadlineIsItsName) {

@@ -1,0 +1,353 @@
+#include "collectives/overlap.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <condition_variable>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "collectives/companion.h"
+#include "results/error.h"
+#include "results/stats.h"
+#include "runner/random.h"
+#include "runner/threads.h"
+
+namespace assay {
+namespace {
+
+constexpr std::int64_t kMostGemms = 1'000'000;
+
+// Rank 0's view of every rank, on every rank.
+std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own) {
+  const std::vector<std::string> all = ranks.Gather(own);
+  std::istringstream lines(ranks.Broadcast(fmt::format("{}", fmt::join(all, "\n"))));
+  std::vector<std::string> texts;
+  for (std::string line; std::getline(lines, line);) texts.push_back(line);
+  return texts;
+}
+
+// The GEMMs, in a thread that does nothing else: what prepares them runs them, so that threads that
+// they start for themselves are those of all their runs.
+class GemmThread : public Companion {
+ public:
+  GemmThread(const std::vector<int>& cores, Clock clock)
+      : clock_(std::move(clock)), thread_([this, cores] {
+          const Pinned pinned(cores);
+          Obey();
+        }) {}
+  ~GemmThread() override {
+    Give([this] { workload_.reset(); });
+    Give({});
+    thread_.join();
+  }
+
+  // Nothing where it can be run.
+  std::optional<Skipped> Prepare(Case gemm, std::uint64_t seed) {
+    std::optional<Skipped> no;
+    gemm_ = std::move(gemm);
+    Give([&] {
+      Prepared prepared = gemm_.prepare(seed);
+      if (Skipped* skipped = std::get_if<Skipped>(&prepared)) {
+        no = std::move(*skipped);
+      } else {
+        workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
+      }
+    });
+    Take();
+    return no;
+  }
+
+  void Begin() override {
+    begin_ = clock_();
+    Give([this] {
+      workload_->Run(gemms);
+      end_ = clock_();
+    });
+  }
+  void End() override { Take(); }
+  // From Begin until the last of the GEMMs was over.
+  double Time() const { return (end_ - begin_).count(); }
+
+  Checked Verify() {
+    Checked checked;
+    Give([&] { checked = workload_->Verify(); });
+    Take();
+    return checked;
+  }
+  Facts Describe() const { return workload_->Describe(); }
+
+  std::int64_t gemms = 1;  // that the next Begin begins
+
+ private:
+  // Hands over a task, once the one before is done; an empty one is the last.
+  void Give(std::function<void()> task) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !busy_; });
+    task_ = std::move(task);
+    busy_ = true;
+    changed_.notify_all();
+  }
+
+  // Returns when the task is done. Throws what it threw.
+  void Take() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !busy_; });
+    if (failure_) std::rethrow_exception(std::exchange(failure_, {}));
+  }
+
+  void Obey() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return busy_; });
+      const std::function<void()> task = std::move(task_);
+      if (!task) return;
+      lock.unlock();
+      std::exception_ptr failure;
+      try {
+        task();
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      lock.lock();
+      failure_ = failure;
+      busy_ = false;
+      changed_.notify_all();
+    }
+  }
+
+  Clock clock_;
+  Case gemm_ = {};  // outlives the workload, which may need what its case holds
+  std::unique_ptr<Workload> workload_ = {};
+  Seconds begin_ = {};
+  Seconds end_ = {};
+  std::mutex mutex_ = {};
+  std::condition_variable changed_ = {};
+  std::function<void()> task_ = {};
+  bool busy_ = false;  // a task was handed over and is not done
+  std::exception_ptr failure_ = {};
+  std::thread thread_;  // last: it uses the others
+};
+
+// The cores of one rank, by use.
+struct Split {
+  std::vector<int> communicate = {};
+  std::vector<int> compute = {};
+};
+
+Split SplitOf(const std::vector<int>& cores, std::int64_t comm_cores) {
+  if (comm_cores == 0) return {.communicate = cores, .compute = cores};
+  const auto at = cores.begin() + static_cast<std::ptrdiff_t>(comm_cores);
+  return {.communicate = {cores.begin(), at}, .compute = {at, cores.end()}};
+}
+
+class StepWorkload : public Overlap {
+ public:
+  StepWorkload(Ranks& ranks, Split cores, std::uint64_t seed, const Clock& clock)
+      : ranks_(ranks),
+        cores_(std::move(cores)),
+        seed_(seed),
+        pinned_(cores_.communicate),
+        gemms_(cores_.compute, clock) {}
+
+  std::optional<Skipped> Prepare(const TrainingStep& step, const GemmOnCores& gemm,
+                                 const std::function<Prepared()>& collective) {
+    Prepared prepared = collective();
+    if (Skipped* skipped = std::get_if<Skipped>(&prepared)) return std::move(*skipped);
+    workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
+    collective_ = dynamic_cast<Accompanied*>(workload_.get());
+    if (collective_ == nullptr || !collective_->Accompany(nullptr)) {
+      return Skipped{.reason =
+                         "its operations run on a device, where nothing can be put beside "
+                         "them yet",
+                     .remedy = "--backend, with a library for host memory"};
+    }
+    return gemms_.Prepare(gemm(step.gemm, cores_.compute), RandomAt(seed_, 0));
+  }
+
+  Balance Settle(std::int64_t gemms, std::int64_t compute_percent) override {
+    collective_->Run(1);  // the first of anything takes longer
+    ComputeAlone();
+    const double communicate = std::min(Communicate(), Communicate());
+    double compute = ComputeAlone();
+    if (gemms == 0) {
+      const double wanted = communicate * static_cast<double>(compute_percent) / 100;
+      const auto settle = [&](double time) {
+        const double found = std::round(static_cast<double>(gemms_.gemms) * wanted / time);
+        gemms_.gemms =
+            static_cast<std::int64_t>(std::clamp(found, 1.0, static_cast<double>(kMostGemms)));
+      };
+      settle(compute);
+      compute = ComputeAlone();  // many take less than as many times one
+      settle(compute);
+    } else {
+      compute *= static_cast<double>(gemms);
+      gemms_.gemms = gemms;
+    }
+    return {.gemms = gemms_.gemms, .step = Seconds(2 * (communicate + compute))};
+  }
+
+  Batch Run(std::int64_t iterations) override {
+    Batch sum;
+    for (std::int64_t i = 0; i < iterations; ++i) Add(sum, RunStep());
+    return sum;
+  }
+
+  Checked Verify() override {
+    Checked all = workload_->Verify();
+    const Checked own = gemms_.Verify();
+    const std::vector<std::string> texts =
+        ranks_.Gather(fmt::format("{} {} {} {} {}", own.checked, own.wrong, own.max_error,
+                                  own.tolerance, own.what.value_or("")));
+    for (std::size_t rank = 0; rank < texts.size(); ++rank) {
+      std::istringstream words(texts[rank]);
+      std::int64_t checked = 0;
+      std::int64_t wrong = 0;
+      std::string max_error;  // may be "inf" or "nan", which no stream reads
+      double tolerance = 0;
+      words >> checked >> wrong >> max_error >> tolerance >> std::ws;
+      all.checked += checked;
+      all.wrong += wrong;
+      all.max_error = std::max(all.max_error, std::strtod(max_error.c_str(), nullptr));
+      all.tolerance = std::max(all.tolerance, tolerance);
+      std::string what;
+      std::getline(words, what);
+      if (wrong > 0 && !all.what) all.what = fmt::format("GEMM of rank {}: {}", rank, what);
+    }
+    all.reference = fmt::format("all-reduce {}, GEMM {}", all.reference, own.reference);
+    return all;
+  }
+
+  Facts Describe() const override {
+    Facts facts = workload_->Describe();
+    for (const auto& [name, fact] : gemms_.Describe()) facts["gemm." + name] = fact;
+    facts["gemms"] = gemms_.gemms;
+    facts["shared_cores"] = cores_.communicate == cores_.compute;
+    facts["communication_cores_by_rank"] = ByRank(cores_.communicate);
+    facts["compute_cores_by_rank"] = ByRank(cores_.compute);
+    return facts;
+  }
+
+ private:
+  static void Add(Batch& sum, const Batch& step) {
+    sum.time += step.time;
+    sum.per_unit.resize(step.per_unit.size());
+    for (std::size_t i = 0; i < step.per_unit.size(); ++i) sum.per_unit[i] += step.per_unit[i];
+    for (const auto& [name, time] : step.phases) sum.phases[name] += time;
+  }
+
+  std::string ByRank(const std::vector<int>& cores) const {
+    return fmt::format("{}",
+                       fmt::join(ranks_.Gather(fmt::format("{}", fmt::join(cores, ","))), " | "));
+  }
+
+  // Of the slowest rank, as all times here.
+  double Communicate() { return collective_->Run(1).time.count(); }
+
+  double ComputeAlone() {
+    collective_->Align();
+    gemms_.Begin();
+    gemms_.End();
+    double time = gemms_.Time();
+    ranks_.Max({&time, 1});
+    return time;
+  }
+
+  // Which of the two comes first alone is chosen at random; both at once come last, so that the
+  // outcomes that Verify finds are theirs.
+  Batch RunStep() {
+    const bool computes_first = RandomAt(seed_, ++steps_) % 2 == 0;
+    double compute_alone = 0;
+    if (computes_first) compute_alone = ComputeAlone();
+    const double communicate_alone = Communicate();
+    if (!computes_first) compute_alone = ComputeAlone();
+
+    collective_->Accompany(&gemms_);
+    const Batch together = collective_->Run(1);
+    collective_->Accompany(nullptr);
+    double compute = gemms_.Time();
+    Batch step;
+    for (const std::string& text : ranks_.Gather(fmt::format("{}", compute))) {
+      const Seconds communicate = together.per_unit.at(step.per_unit.size());
+      step.per_unit.push_back(std::max(communicate, Seconds(std::stod(text))));
+    }
+    ranks_.Max({&compute, 1});
+    step.time = std::max(together.time, Seconds(compute));
+    step.phases = {{"compute_alone", Seconds(compute_alone)},
+                   {"communicate_alone", Seconds(communicate_alone)},
+                   {"compute", Seconds(compute)},
+                   {"communicate", together.time}};
+    return step;
+  }
+
+  Ranks& ranks_;
+  Split cores_;
+  std::uint64_t seed_;
+  std::uint64_t steps_ = 0;
+  Pinned pinned_;  // this thread, which communicates
+  std::unique_ptr<Workload> workload_ = {};
+  Accompanied* collective_ = nullptr;  // the same
+  GemmThread gemms_;                   // last: ends before what it stands beside
+};
+
+}  // namespace
+
+std::vector<std::vector<int>> CoresByRank(Ranks& ranks) {
+  const std::string own = fmt::format("{} {}", ranks.Node(), fmt::join(UsableCores(), " "));
+  const std::vector<std::string> texts = GatherToAll(ranks, own);
+  std::map<std::string, std::size_t> sharing;  // how many ranks may use the same
+  for (const std::string& text : texts) ++sharing[text];
+  std::map<std::string, std::size_t> before;
+  std::vector<std::vector<int>> all;
+  for (const std::string& text : texts) {
+    std::istringstream words(text);
+    int node = 0;
+    words >> node;
+    std::vector<int> cores;
+    for (int core = 0; words >> core;) cores.push_back(core);
+    const std::size_t place = before[text]++;
+    const std::size_t count = sharing[text];
+    const auto at = [&](std::size_t share) {
+      return cores.begin() + static_cast<std::ptrdiff_t>(cores.size() * share / count);
+    };
+    if (cores.size() >= count) {
+      all.emplace_back(at(place), at(place + 1));
+    } else {
+      all.push_back({cores[place % cores.size()]});
+    }
+  }
+  return all;
+}
+
+Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmOnCores& gemm,
+                        const std::function<Prepared()>& collective, std::uint64_t seed,
+                        const Clock& clock) {
+  if (!gemm) throw Error("this program has no GEMM to put beside a collective; report this bug");
+  const std::vector<std::vector<int>> cores = CoresByRank(ranks);
+  // The same on every rank, which therefore all say no or none does.
+  std::size_t fewest = cores.front().size();
+  for (const std::vector<int>& of_rank : cores) fewest = std::min(fewest, of_rank.size());
+  if (step.comm_cores > 0 && static_cast<std::size_t>(step.comm_cores) >= fewest) {
+    return Skipped{
+        .reason = fmt::format("a rank has {} {}, of which {} for communication leaves none for its "
+                              "GEMMs",
+                              fewest, fewest == 1 ? "core" : "cores", step.comm_cores),
+        .remedy = fmt::format("--set comm_cores={} (0: both on the same cores), or fewer ranks on "
+                              "a node",
+                              fewest - 1)};
+  }
+  auto workload = std::make_unique<StepWorkload>(
+      ranks, SplitOf(cores[static_cast<std::size_t>(ranks.Rank())], step.comm_cores), seed, clock);
+  if (std::optional<Skipped> no = workload->Prepare(step, gemm, collective)) return *std::move(no);
+  return workload;
+}
+
+}  // namespace assay
