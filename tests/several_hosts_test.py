@@ -158,7 +158,7 @@ def check_cut(name, net, by, arguments):
     reasons = " ".join(r.get("reason", "") for r in kept.get("records", []))
     check(f"{name}: the file is kept, with the reason", "is not over in time" in reasons, reasons + text)
     check(f"{name}: visits are kept", any(r.get("rounds") for r in kept.get("records", [])), text)
-    # But Open MPI's daemon on the host that is cut off: it notices in eight minutes.
+    # But Open MPI's daemon on the host that is cut off: it takes its time to notice.
     for _ in range(50):
         if not left_over("assay", "mpirun"):
             break
