@@ -145,6 +145,7 @@ void Bisection::TakePairs(std::span<const Record> records) {
       slow_pairs_.emplace_back(one, other);
     } else {
       good_pairs_.push_back(record);
+      if (interval) unseen_ = std::max(unseen_, ratio * interval->high);
     }
   }
   if (Count() % 2 == 1) suspects_.push_back(Count() - 1);  // was in no pair yet
@@ -246,6 +247,10 @@ std::string Bisection::Verdict() const {
   }
   if (slow_pairs_.empty() && !slow_half_.empty()) {
     but = fmt::format("; but {}, which no pair explains: look at what its ranks share", slow_half_);
+  }
+  if (unseen_ > kSlowBy) {
+    but += fmt::format("; one that takes up to {:.3g} times as long would look like chance here",
+                       unseen_);
   }
   return fmt::format("# verdict: no slow {} found{}\n", what, but);
 }

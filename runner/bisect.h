@@ -63,6 +63,7 @@ class Bisection {
   std::vector<int> good_ = {};           // two by two, as they were paired
   std::vector<Record> good_pairs_ = {};  // what suspects are held against where nothing else is
   std::vector<Slow> slow_ = {};
+  double unseen_ = 1;         // a pair may be slower by this and not stand out
   std::string unknown_ = {};  // why there is no verdict
   bool is_over_ = false;
 };

@@ -112,6 +112,14 @@ TEST(Bisect, FindsNobodyWhereNobodyIs) {
   EXPECT_FALSE(Bisect(8, SlowRanks({3}, 1.04)).found) << "4 % are not slow";
 }
 
+TEST(Bisect, SaysHowSlowOneMayBeUnseen) {
+  int call = 0;
+  const Outcome outcome =
+      Bisect(4, [&](const std::vector<int>& ranks) { return ranks[0] == 0 ? 1 : 1 + call++ % 2; });
+  EXPECT_FALSE(outcome.found);
+  EXPECT_THAT(outcome.verdict, HasSubstr("times as long would look like chance here"));
+}
+
 TEST(Bisect, TellsALinkFromARank) {
   // 1 and 5 are slow together alone.
   const Outcome outcome = Bisect(8, [](const std::vector<int>& ranks) {
