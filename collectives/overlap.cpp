@@ -340,9 +340,8 @@ Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmOnCore
         .reason = fmt::format("a rank has {} {}, of which {} for communication leaves none for its "
                               "GEMMs",
                               fewest, fewest == 1 ? "core" : "cores", step.comm_cores),
-        .remedy = fmt::format("--set comm_cores={} (0: both on the same cores), or fewer ranks on "
-                              "a node",
-                              fewest - 1)};
+        .remedy = fewest > 1 ? fmt::format("--set comm_cores={}", fewest - 1)
+                             : "--set comm_cores=0, for both on the same core, or fewer ranks"};
   }
   auto workload = std::make_unique<StepWorkload>(
       ranks, SplitOf(cores[static_cast<std::size_t>(ranks.Rank())], step.comm_cores), seed, clock);

@@ -379,33 +379,36 @@ TEST(Job, AStepGoesThroughTheLinesOfAJobWithItsPartsAndItsWork) {
       Follow(worker);
       return;
     }
-    const std::shared_ptr<Job> job = JobOf(own, std::move(libraries), {}, {.gemm = gemm});
-    const Params shape = {
-        {"dtype", "f32"}, {"m", std::int64_t{2}}, {"n", std::int64_t{3}}, {"k", std::int64_t{5}}};
-    TrainingStep step = {.gemm = shape, .comm_cores = 0, .work = {.flops = 120, .bytes = kBytes}};
-    EXPECT_GE(FewestCores(*job), 1);
-    const Prepared prepared = PrepareOn(job, "threads", kAllReduce, 1, {}, step);
-    ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Workload>>(prepared));
-    Workload& workload = *std::get<0>(prepared);
-    EXPECT_EQ(asked, shape);
-    EXPECT_GE(step.gemms, 1);
-    EXPECT_EQ(workload.OneIteration()->flops, 120 * step.gemms);
-    EXPECT_EQ(workload.OneIteration()->bytes, kBytes);
-    const Batch batch = workload.Run(1);
-    EXPECT_EQ(batch.phases.size(), 4u);
-    EXPECT_EQ(batch.phases.at("communicate_alone"), Seconds(5));
-    EXPECT_EQ(batch.per_unit.size(), 2u);
-    EXPECT_EQ(workload.Verify().wrong, 0);
-    EXPECT_EQ(workload.Describe().at("gemms"), Fact(step.gemms));
-    EXPECT_EQ(workload.Describe().at("gemm.library"), Fact(std::string("none")));
-    EXPECT_EQ(workload.Describe().at("shared_cores"), Fact(true));
+    // The job ends, and its heart beats no more, before its ranks do.
+    {
+      const std::shared_ptr<Job> job = JobOf(own, std::move(libraries), {}, {.gemm = gemm});
+      const Params shape = {
+          {"dtype", "f32"}, {"m", std::int64_t{2}}, {"n", std::int64_t{3}}, {"k", std::int64_t{5}}};
+      TrainingStep step = {.gemm = shape, .comm_cores = 0, .work = {.flops = 120, .bytes = kBytes}};
+      EXPECT_GE(FewestCores(*job), 1);
+      const Prepared prepared = PrepareOn(job, "threads", kAllReduce, 1, {}, step);
+      ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Workload>>(prepared));
+      Workload& workload = *std::get<0>(prepared);
+      EXPECT_EQ(asked, shape);
+      EXPECT_GE(step.gemms, 1);
+      EXPECT_EQ(workload.OneIteration()->flops, 120 * step.gemms);
+      EXPECT_EQ(workload.OneIteration()->bytes, kBytes);
+      const Batch batch = workload.Run(1);
+      EXPECT_EQ(batch.phases.size(), 4u);
+      EXPECT_EQ(batch.phases.at("communicate_alone"), Seconds(5));
+      EXPECT_EQ(batch.per_unit.size(), 2u);
+      EXPECT_EQ(workload.Verify().wrong, 0);
+      EXPECT_EQ(workload.Describe().at("gemms"), Fact(step.gemms));
+      EXPECT_EQ(workload.Describe().at("gemm.library"), Fact(std::string("none")));
+      EXPECT_EQ(workload.Describe().at("shared_cores"), Fact(true));
 
-    // A number that is given is taken, and what isn't a step has nothing to settle.
-    step.gemms = 9;
-    const Prepared again = PrepareOn(job, "threads", kAllReduce, 2, {}, step);
-    EXPECT_EQ(std::get<0>(again)->OneIteration()->flops, 120 * 9);
-    PrepareOn(job, "threads", kAllReduce, 3, {});
-    EXPECT_THROW(job->Ask("settle 1 100"), Error);
+      // A number that is given is taken, and what isn't a step has nothing to settle.
+      step.gemms = 9;
+      const Prepared again = PrepareOn(job, "threads", kAllReduce, 2, {}, step);
+      EXPECT_EQ(std::get<0>(again)->OneIteration()->flops, 120 * 9);
+      PrepareOn(job, "threads", kAllReduce, 3, {});
+      EXPECT_THROW(job->Ask("settle 1 100"), Error);
+    }
     own.Broadcast("quit");
   });
 }
