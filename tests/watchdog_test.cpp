@@ -89,7 +89,8 @@ TEST(Watchdog, TellsAStoppedProcessFromOneThatRunsOrIsGone) {
   waitpid(child, nullptr, WUNTRACED);
   EXPECT_EQ(FateOf(child), "is stopped");
   kill(child, SIGKILL);
-  Sleep(50);
+  siginfo_t unreaped;
+  waitid(P_PID, child, &unreaped, WEXITED | WNOWAIT);
   EXPECT_EQ(FateOf(child), "is gone") << "a zombie still has an entry";
   waitpid(child, nullptr, 0);
   EXPECT_EQ(FateOf(child), "is gone");
