@@ -1,6 +1,7 @@
 """A rank that is killed or stopped while ranks work together, however they were started: each run
 ends in time with a diagnosis that names it, keeps its file, and leaves no process behind."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,153 +12,121 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from checks import check, failures, has_module, marked, nobody_is_left  # noqa: E402
+
 ASSAY = os.path.abspath(sys.argv[1])
 WATCHDOG_S = 4
-failures = []
 
 
-def ranks_of(marker):
-    """The processes of this run that are ranks, by rank."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            variables = open(f"/proc/{pid}/environ", "rb").read().decode(errors="replace").split("\0")
-            program = os.readlink(f"/proc/{pid}/exe")
-        except OSError:
-            continue
-        if f"ASSAY_FAULTS_TEST={marker}" not in variables or program != ASSAY:
-            continue
-        for name in ("OMPI_COMM_WORLD_RANK=", "PMI_RANK=", "RANK="):
-            for variable in variables:
-                if variable.startswith(name):
-                    found[int(variable[len(name):])] = int(pid)
-    return found
+class Trial:
+    """A folder for its file, and an environment by which its processes are known."""
+
+    def __init__(self, name, folder):
+        self.out = os.path.join(folder, "run.json")
+        self.marker = f"ASSAY_FAULTS_TEST={os.getpid()}-{name.replace(' ', '-')}"
+        variable, value = self.marker.split("=")
+        self.environment = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1",
+                                OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", **{variable: value})
+
+    def ranks(self):
+        """The processes that are ranks, by rank."""
+        return {int(variable.split("=")[1]): pid
+                for pid, variables, program in marked(self.marker) if program == ASSAY
+                for variable in variables
+                if variable.startswith(("OMPI_COMM_WORLD_RANK=", "PMI_RANK=", "RANK="))}
+
+    def left_over(self):
+        return [pid for pid, _, _ in marked(self.marker)]
+
+    def start(self, command):
+        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True)
+
+    def kept(self):
+        return json.load(open(self.out)) if os.path.exists(self.out) else {}
 
 
-def left_over(marker):
-    pids = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if f"ASSAY_FAULTS_TEST={marker}".encode() in open(f"/proc/{pid}/environ", "rb").read():
-                pids.append(int(pid))
-        except OSError:
-            pass
-    return pids
-
-
-def nobody_is_left(marker):
-    for _ in range(50):
-        if not left_over(marker):
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def check(name, ok, detail):
-    print(("ok    " if ok else "WRONG ") + name + ("" if ok else f": {detail}"), flush=True)
-    if not ok:
-        failures.append(name)
+@contextlib.contextmanager
+def trial(name):
+    """Leaves no process and no file behind, however it ends."""
+    folder = tempfile.mkdtemp()
+    one = Trial(name, folder)
+    try:
+        yield one
+        check(f"{name}: no process is left", nobody_is_left(one.left_over), one.left_over())
+    finally:
+        for pid in one.left_over():
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder)
 
 
 def run(name, launcher, question, fault, statuses, words):
-    folder = tempfile.mkdtemp()
-    marker = f"{os.getpid()}-{name.replace(' ', '-')}"
-    out = os.path.join(folder, "run.json")
-    environment = dict(os.environ, ASSAY_FAULTS_TEST=marker, OMPI_ALLOW_RUN_AS_ROOT="1",
-                       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
-    # Ranks that end with the run leave a case of which some visits are there already; those that the
-    # run started itself end alone, and it goes on with other cases.
-    command = launcher + [ASSAY, "run", *question, "--set", "bytes=16M", "--rounds", "1000",
-                          "--max-seconds", "1000", "--no-metadata", "--watchdog", str(WATCHDOG_S),
-                          "--out", out]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True)
-    try:
+    with trial(name) as one:
+        # Ranks that end with the run leave a case of which some visits are there already; those that
+        # the run started itself end alone, and it goes on with other cases.
+        process = one.start(launcher + [
+            ASSAY, "run", *question, "--set", "bytes=16M", "--rounds", "1000", "--max-seconds", "1000",
+            "--no-metadata", "--watchdog", str(WATCHDOG_S), "--out", one.out])
         begin = time.monotonic()
         # At least one visit is over before the fault.
         while time.monotonic() - begin < 40:
             try:
-                if len(ranks_of(marker)) == 2 and open(out + ".part").read().count("\n") >= 2:
+                if len(one.ranks()) == 2 and open(one.out + ".part").read().count("\n") >= 2:
                     break
             except OSError:
                 pass
             time.sleep(0.05)
-        os.kill(ranks_of(marker)[1], fault)
+        os.kill(one.ranks()[1], fault)
         begin = time.monotonic()
         text, _ = process.communicate(timeout=60)
         took = time.monotonic() - begin
         # 16 MiB at 10 MB/s, three times, is what the work itself may take.
         check(f"{name}: in time ({took:.1f} s)", took < WATCHDOG_S + 10, text)
         check(f"{name}: exit status {process.returncode}", process.returncode in statuses, text)
-        kept = json.load(open(out)) if os.path.exists(out) else {}
-        broken = [r for r in kept.get("records", []) if r["status"] in ("failed", "partial")]
-        reasons = " ".join(r.get("reason", "") for r in broken)
-        check(f"{name}: the file is kept", len(kept.get("records", [])) > 0, text)
+        records = one.kept().get("records", [])
+        reasons = " ".join(r.get("reason", "") for r in records if r["status"] in ("failed", "partial"))
+        check(f"{name}: the file is kept", len(records) > 0, text)
         check(f"{name}: named in the file", any(w in reasons for w in words), reasons + text)
-        check(f"{name}: visits are kept", any(r.get("rounds") for r in kept.get("records", [])), text)
-        check(f"{name}: no process is left", nobody_is_left(marker), left_over(marker))
-    finally:
-        for pid in left_over(marker):
-            os.kill(pid, signal.SIGKILL)
-        process.wait()
-        shutil.rmtree(folder)
+        check(f"{name}: visits are kept", any(r.get("rounds") for r in records), text)
 
 
 def never_comes(name, launcher, statuses):
     """One rank is replaced by a program that never joins; MPI_Init would wait for it for ever."""
-    marker = f"{os.getpid()}-{name.replace(' ', '-')}"
-    environment = dict(os.environ, ASSAY_FAULTS_TEST=marker, OMPI_ALLOW_RUN_AS_ROOT="1",
-                       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     late = '[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 1 ] && exec sleep 100; exec "$@"'
-    begin = time.monotonic()
-    done = subprocess.run(launcher + ["sh", "-c", late, "sh", ASSAY, "coll", "all_reduce",
-                                      "--watchdog", "2"], env=environment, capture_output=True,
-                          text=True, timeout=60)
-    took = time.monotonic() - begin
-    check(f"{name}: in time ({took:.1f} s)", 2 < took < 12, done.stderr)
-    check(f"{name}: exit status {done.returncode}", done.returncode in statuses, done.stderr)
-    check(f"{name}: named", f"rank 0 of 2 on {socket.gethostname()}: MPI_Init" in done.stderr,
-          done.stderr)
-    check(f"{name}: no process is left", nobody_is_left(marker), left_over(marker))
+    with trial(name) as one:
+        begin = time.monotonic()
+        done = subprocess.run(launcher + ["sh", "-c", late, "sh", ASSAY, "coll", "all_reduce",
+                                          "--watchdog", "2"], env=one.environment,
+                              capture_output=True, text=True, timeout=60)
+        took = time.monotonic() - begin
+        check(f"{name}: in time ({took:.1f} s)", 2 < took < 12, done.stderr)
+        check(f"{name}: exit status {done.returncode}", done.returncode in statuses, done.stderr)
+        check(f"{name}: named", f"rank 0 of 2 on {socket.gethostname()}: MPI_Init" in done.stderr,
+              done.stderr)
 
 
 def stopped_at_the_end(name, launcher):
     """A rank is stopped while rank 0 measures alone: it is missed when they take leave."""
-    folder = tempfile.mkdtemp()
-    marker = f"{os.getpid()}-{name.replace(' ', '-')}"
-    out = os.path.join(folder, "run.json")
-    environment = dict(os.environ, ASSAY_FAULTS_TEST=marker, OMPI_ALLOW_RUN_AS_ROOT="1",
-                       OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
-    process = subprocess.Popen(
-        launcher + [ASSAY, "run", "memory", "--set", "pattern=read", "--rounds", "2",
-                    "--max-seconds", "1", "--no-metadata", "--watchdog", "2", "--out", out],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
+    with trial(name) as one:
+        process = one.start(launcher + [
+            ASSAY, "run", "memory", "--set", "pattern=read", "--rounds", "2", "--max-seconds", "1",
+            "--no-metadata", "--watchdog", "2", "--out", one.out])
         for _ in range(400):
-            if len(ranks_of(marker)) == 2 and os.path.exists(out + ".part"):
+            if len(one.ranks()) == 2 and os.path.exists(one.out + ".part"):
                 break
             time.sleep(0.05)
-        os.kill(ranks_of(marker)[1], signal.SIGSTOP)
+        os.kill(one.ranks()[1], signal.SIGSTOP)
         text, _ = process.communicate(timeout=60)
         check(f"{name}: exit status {process.returncode}", process.returncode == 3, text)
         check(f"{name}: named", "MPI_Finalize" in text and "; rank 1 is stopped" in text, text)
-        kept = json.load(open(out)) if os.path.exists(out) else {}
-        check(f"{name}: the file is whole", kept.get("complete") is True, text)
-        check(f"{name}: no process is left", nobody_is_left(marker), left_over(marker))
-    finally:
-        for pid in left_over(marker):
-            os.kill(pid, signal.SIGKILL)
-        process.wait()
-        shutil.rmtree(folder)
-
-
-def has_module(name):
-    return os.path.exists(os.path.join(os.path.dirname(ASSAY), f"libassay-{name}.so"))
+        check(f"{name}: the file is whole", one.kept().get("complete") is True, text)
 
 
 for family, options in (("openmpi", ["--oversubscribe"]), ("mpich", [])):
     mpirun = shutil.which("mpirun." + family)
-    if not mpirun or not has_module(family):
+    if not mpirun or not has_module(ASSAY, family):
         print(f"skipped: there is no mpirun.{family}, or no module for it")
         continue
     outer = [mpirun, *options, "-np", "2"]
@@ -176,7 +145,7 @@ if mpirun:
 else:
     print("skipped: there is no mpirun.openmpi")
 without_mpi = ["native"]
-if has_module("ofi"):
+if has_module(ASSAY, "ofi"):
     without_mpi.append("ofi")
 for backend in without_mpi:
     reduce = ["all_reduce", "--backend", backend]

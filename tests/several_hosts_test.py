@@ -13,19 +13,13 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import hosts  # noqa: E402
+from checks import check, failures, has_module, marked, nobody_is_left  # noqa: E402
 
 ASSAY = os.path.abspath(sys.argv[1])
 WATCHDOG_S = 3
 USUAL = ["--no-metadata", "--provider", "aws", "--region", "us-east-1", "--rounds", "2",
          "--max-seconds", "0.2"]
 ALIKE = ["--instance", "c7i.large", "--price", "0.5", "--keep-price"]
-failures = []
-
-
-def check(name, ok, detail=""):
-    print(("ok    " if ok else "WRONG ") + name + ("" if ok else f": {detail}"), flush=True)
-    if not ok:
-        failures.append(name)
 
 
 def environment(net, **more):
@@ -76,17 +70,10 @@ def outcome(started, timeout=60):
     return [process.returncode for process, _ in started], "".join(texts)
 
 
-def left_over(*names):
-    """Processes of this test of such names, on any host."""
-    pids = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            ours = f"ASSAY_HOSTS_TEST={os.getpid()}".encode() in open(f"/proc/{pid}/environ", "rb").read()
-            if ours and open(f"/proc/{pid}/comm").read().startswith(names):
-                pids.append(int(pid))
-        except OSError:
-            pass
-    return pids
+def left_over():
+    """Processes of assay and mpirun that this test started, on any host."""
+    return [pid for pid, _, where in marked(f"ASSAY_HOSTS_TEST={os.getpid()}")
+            if os.path.basename(where).startswith(("assay", "mpirun", "orterun"))]
 
 
 def check_file(name, net, path, processes, ranks, order):
@@ -159,18 +146,10 @@ def check_cut(name, net, by, arguments):
     check(f"{name}: the file is kept, with the reason", "is not over in time" in reasons, reasons + text)
     check(f"{name}: visits are kept", any(r.get("rounds") for r in kept.get("records", [])), text)
     # But Open MPI's daemon on the host that is cut off: it takes its time to notice.
-    for _ in range(50):
-        if not left_over("assay", "mpirun"):
-            break
-        time.sleep(0.1)
-    check(f"{name}: no process is left", not left_over("assay", "mpirun"), left_over("assay", "mpirun"))
+    check(f"{name}: no process is left", nobody_is_left(left_over), left_over())
 
 
-def module(name):
-    return os.path.exists(os.path.join(os.path.dirname(ASSAY), f"libassay-{name}.so"))
-
-
-MPIRUN = shutil.which("mpirun.openmpi") if module("openmpi") else None
+MPIRUN = shutil.which("mpirun.openmpi") if has_module(ASSAY, "openmpi") else None
 
 
 def main():
@@ -185,7 +164,7 @@ def main():
             processes = by_mpirun(net, 2, ["run", "all_reduce", "fabric", "memory", "--set", "bytes=64K", *ALIKE,
                                            *USUAL, "--out", path])
             check_file("mpirun run", net, path, processes, 2, [0, 1])
-        if module("ofi"):
+        if has_module(ASSAY, "ofi"):
             path = os.path.join(net.scratch, "coll.json")
             processes = by_tcp(net, 4, [*coll, *ALIKE, "--backend", "ofi", "--out", path])
             check_file("tcp coll", net, path, processes, 4, [0, 1, 0, 1])

@@ -12,11 +12,14 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from checks import check, failures, has_module, marked, nobody_is_left  # noqa: E402
+
 SKIPPED = 77
 ASSAY = os.path.abspath(sys.argv[1])
 WATCHDOG_S = 3
 MARKER = f"ASSAY_SLURM_TEST={os.getpid()}"
-failures = []
 
 DAEMONS = ["munged", "slurmctld", "slurmd"]
 CONFIGURATION = """
@@ -43,18 +46,8 @@ PartitionName=all Nodes=ALL Default=YES State=UP
 """
 
 
-def check(name, ok, detail):
-    print(("ok    " if ok else "WRONG ") + name + ("" if ok else f": {detail}"), flush=True)
-    if not ok:
-        failures.append(name)
-
-
 def program(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-
-
-def has_module(name):
-    return os.path.exists(os.path.join(os.path.dirname(ASSAY), f"libassay-{name}.so"))
 
 
 def free_ports(count):
@@ -99,31 +92,10 @@ def start_cluster(folder, environment, running):
     raise RuntimeError(f"the node is {state.stdout.strip() or state.stderr.strip()}\n{logs}")
 
 
-def processes():
-    """Those that were started in this test, also by the daemons: pid, by program and rank."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            variables = open(f"/proc/{pid}/environ", "rb").read().decode(errors="replace").split("\0")
-            where = os.readlink(f"/proc/{pid}/exe")
-        except OSError:
-            continue
-        if MARKER in variables and int(pid) != os.getpid():
-            ranks = [int(each[13:]) for each in variables if each.startswith("SLURM_PROCID=")]
-            found.append((int(pid), where, ranks[0] if ranks else None))
-    return found
-
-
 def ranks():
-    return {rank: pid for pid, where, rank in processes() if where == ASSAY and rank is not None}
-
-
-def nobody_is_left():
-    for _ in range(50):
-        if not ranks():
-            return True
-        time.sleep(0.1)
-    return False
+    """The processes of this test that are ranks, also those that the daemons started."""
+    return {int(each[13:]): pid for pid, variables, where in marked(MARKER) if where == ASSAY
+            for each in variables if each.startswith("SLURM_PROCID=")}
 
 
 def ladder(name, environment, srun, options, library):
@@ -148,7 +120,7 @@ def ladder(name, environment, srun, options, library):
         check(f"{name}: by {library}",
               all(each["backend"] == library or each["facts"].get("mpi", "").startswith(library)
                   for each in records), records)
-    check(f"{name}: no rank is left", nobody_is_left(), ranks())
+    check(f"{name}: no rank is left", nobody_is_left(ranks), ranks())
     shutil.rmtree(folder)
 
 
@@ -178,7 +150,7 @@ def fault(name, environment, srun, options, which, statuses, words, whole_step):
     check(f"{name}: visits are kept", '"all_reduce"' in report.stdout, report.stdout + report.stderr)
     if not whole_step:
         check(f"{name}: the file names it too", words in open(out).read(), text)
-    check(f"{name}: no rank is left", nobody_is_left(), ranks())
+    check(f"{name}: no rank is left", nobody_is_left(ranks), ranks())
     shutil.rmtree(folder)
 
 
@@ -199,7 +171,7 @@ try:
     protocols = subprocess.run(["srun", "--mpi=list"], env=own, capture_output=True, text=True)
     known = protocols.stdout + protocols.stderr
     for module, protocol, library in (("openmpi", "pmix", "Open MPI"), ("mpich", "pmi2", "MPICH")):
-        if not has_module(module):
+        if not has_module(ASSAY, module):
             print(f"skipped: this build has no module for {library}")
         elif protocol not in known:
             print(f"skipped: this srun has no --mpi={protocol}")
@@ -209,7 +181,7 @@ try:
             ends_it = protocol == "pmix"
             fault(f"{protocol} killed", own, [f"--mpi={protocol}"], ["--backend", "mpi"],
                   signal.SIGKILL, (3, 137), "task 1: Killed" if ends_it else "rank 1 is gone", ends_it)
-    if has_module("openmpi") and "pmix" in known:
+    if has_module(ASSAY, "openmpi") and "pmix" in known:
         fault("pmix stopped", own, ["--mpi=pmix"], ["--backend", "mpi"], signal.SIGSTOP, (3, 137),
               "rank 1 is stopped", False)
     by_tcp = dict(own, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_ports(1)[0]))
@@ -223,7 +195,7 @@ finally:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
-    for pid, _, _ in processes():
+    for pid, _, _ in marked(MARKER):
         try:
             os.kill(pid, signal.SIGKILL)
         except OSError:
