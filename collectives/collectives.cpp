@@ -223,6 +223,10 @@ std::map<int, std::vector<int>> MembersOf(const std::vector<int>& groups, int ra
   return members;
 }
 
+OwnNode OwnNodeOf(const Setup& setup) {
+  return {.describe = setup.this_node, .prepare = setup.prepare, .gemm = setup.gemm};
+}
+
 // The jobs that the cases of one run share.
 class Jobs {
  public:
@@ -232,8 +236,7 @@ class Jobs {
     if (setup.hung) {
       watch.expired = [hung = setup.hung](const std::string& diagnosis) { hung(diagnosis, true); };
     }
-    own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks), watch,
-                 {.describe = setup.this_node, .prepare = setup.prepare, .gemm = setup.gemm});
+    own_ = JobOf(*setup.ranks, Libraries(*setup.modules, *setup.ranks), watch, OwnNodeOf(setup));
     nodes_ = NodesOf(*own_);
   }
 
@@ -741,7 +744,7 @@ void Follow(const Setup& setup) {
   Ranks& ranks = *setup.ranks;
   try {
     Worker worker(ranks, Libraries(*setup.modules, ranks), {.limit = setup.watchdog},
-                  {.describe = setup.this_node, .prepare = setup.prepare, .gemm = setup.gemm});
+                  OwnNodeOf(setup));
     assay::Follow(worker);
   } catch (const std::exception& error) {
     Abandon(error);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
 #include <set>
 #include <sstream>
@@ -18,6 +17,19 @@ namespace {
 constexpr std::size_t kMostBytes = std::size_t{16} << 20;
 
 }  // namespace
+
+std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own) {
+  std::string joined;  // each behind its length
+  for (const std::string& one : ranks.Gather(own)) joined += fmt::format("{} {}", one.size(), one);
+  joined = ranks.Broadcast(joined);
+  std::vector<std::string> all;
+  for (std::size_t at = 0; at < joined.size();) {
+    const std::size_t text = joined.find(' ', at) + 1;
+    all.push_back(joined.substr(text, std::stoul(joined.substr(at, text - at))));
+    at = text + all.back().size();
+  }
+  return all;
+}
 
 Group::Group(Ranks& parent, int number) : parent_(parent) {
   const std::string own = fmt::format("{} {}", number, parent.Node());
@@ -91,21 +103,7 @@ void Group::Rest() {
 }
 
 std::vector<std::string> Group::ExchangeAll(Kind kind, const std::string& text) {
-  std::string joined;
-  for (const std::string& one : parent_.Gather(std::string(1, kind) + text)) {
-    const std::uint64_t length = one.size();
-    joined.append(reinterpret_cast<const char*>(&length), sizeof length);
-    joined += one;
-  }
-  joined = parent_.Broadcast(joined);
-  std::vector<std::string> all;
-  for (std::size_t at = 0; at < joined.size();) {
-    std::uint64_t length = 0;
-    std::memcpy(&length, joined.data() + at, sizeof length);
-    all.push_back(joined.substr(at + sizeof length, length));
-    at += sizeof length + length;
-  }
-  return all;
+  return GatherToAll(parent_, std::string(1, kind) + text);
 }
 
 std::vector<std::string> Group::Exchange(Kind kind, const std::string& text) {

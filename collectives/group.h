@@ -11,6 +11,10 @@
 
 namespace assay {
 
+// Every rank's text in rank order, on every rank: what Gather gives to rank 0 alone. Called on all
+// ranks together; one exchange, of two calls.
+std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own);
+
 class Group : public Ranks {
  public:
   // Called on all ranks of the parent together, which must outlive it: those that give the same

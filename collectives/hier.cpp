@@ -1,14 +1,12 @@
 #include "collectives/hier.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <sstream>
 #include <string>
 #include <utility>
 
@@ -195,11 +193,9 @@ class TwoLevels : public Exchange {
       failure = error.what();
     }
     node.Rest();
-    for (const std::string& text : ranks.Gather(failure)) {
-      if (failure.empty()) failure = text;
+    for (const std::string& text : GatherToAll(ranks, failure)) {
+      if (!text.empty()) throw Error(text);
     }
-    failure = ranks.Broadcast(failure);
-    if (!failure.empty()) throw Error(failure);
   }
 
   void AllGather(const std::byte* input, std::byte* output) {
@@ -246,14 +242,13 @@ class TwoLevels : public Exchange {
 }  // namespace
 
 Nodes NodesOf(Ranks& ranks) {
-  const std::vector<std::string> all = ranks.Gather(fmt::format("{}", ranks.Node()));
-  std::istringstream words(ranks.Broadcast(fmt::format("{}", fmt::join(all, " "))));
   Nodes nodes;
-  std::size_t node = 0;
-  for (int rank = 0; words >> node; ++rank) {
+  int rank = 0;
+  for (const std::string& text : GatherToAll(ranks, std::to_string(ranks.Node()))) {
+    const std::size_t node = std::stoul(text);
     if (node >= static_cast<std::size_t>(ranks.Size())) throw Error("ranks are on unknown nodes");
     nodes.resize(std::max(nodes.size(), node + 1));
-    nodes[node].push_back(rank);
+    nodes[node].push_back(rank++);
   }
   return nodes;
 }

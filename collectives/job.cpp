@@ -1,6 +1,7 @@
 #include "collectives/job.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -366,12 +367,15 @@ class OwnJob : public Job {
   std::thread heart_ = {};
 };
 
-Prepared PreparedBy(std::shared_ptr<Job> job, std::string answer, const Facts& facts,
+std::optional<Skipped> SkippedBy(std::string answer) {
+  if (!TakePrefix(answer, "skipped ")) return std::nullopt;
+  const auto [reason, remedy] = Cut(answer, '\t');
+  return Skipped{.reason = reason, .remedy = remedy};
+}
+
+Prepared PreparedBy(std::shared_ptr<Job> job, const std::string& answer, const Facts& facts,
                     std::size_t groups = 0) {
-  if (TakePrefix(answer, "skipped ")) {
-    const auto [reason, remedy] = Cut(answer, '\t');
-    return Skipped{.reason = reason, .remedy = remedy};
-  }
+  if (std::optional<Skipped> no = SkippedBy(answer)) return *std::move(no);
   return std::make_unique<JobWorkload>(std::move(job), facts, groups);
 }
 
@@ -425,14 +429,11 @@ int FewestCores(Job& job) {
 Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
                    const Collective& collective, std::uint64_t seed, const Facts& facts,
                    TrainingStep& step) {
-  std::string answer =
+  std::optional<Skipped> no = SkippedBy(
       job->Ask(fmt::format("prepare {} {} {}\t{} {} {} {} {}", library, seed, ToText(collective),
                            step.comm_cores, StringOf(step.gemm, "dtype"), IntegerOf(step.gemm, "m"),
-                           IntegerOf(step.gemm, "n"), IntegerOf(step.gemm, "k")));
-  if (TakePrefix(answer, "skipped ")) {
-    const auto [reason, remedy] = Cut(answer, '\t');
-    return Skipped{.reason = reason, .remedy = remedy};
-  }
+                           IntegerOf(step.gemm, "n"), IntegerOf(step.gemm, "k"))));
+  if (no) return *std::move(no);
   std::istringstream words(job->Ask(fmt::format("settle {} {}", step.gemms, step.compute_percent)));
   if (!(words >> step.gemms)) throw Error("the ranks gave no number of GEMMs");
   return std::make_unique<JobWorkload>(std::move(job), facts, /*groups=*/0, WorkOf(step));
@@ -488,13 +489,7 @@ std::string Worker::NextCommand() {
 std::string Worker::Do(const std::string& verb, std::istream& words) {
   if (verb == "hello") return Hello();
   if (verb == "who") {
-    std::string answer = "ok";
-    char before = ' ';
-    for (const std::string& one : ranks_.Gather(Whereabouts())) {
-      answer += before + one;
-      before = '\t';
-    }
-    return answer;
+    return fmt::format("ok {}", fmt::join(ranks_.Gather(Whereabouts()), "\t"));
   }
   if (verb == "nodes") return Nodes();
   if (verb == "cores") {
@@ -538,9 +533,7 @@ std::string Worker::DoPrepared(const std::string& verb, std::istream& words) {
 
 std::string Worker::Hello() {
   processes_ = RankProcesses(ranks_);
-  std::string answer = "ok";
-  for (const std::string& node : ranks_.Gather(std::to_string(ranks_.Node()))) answer += " " + node;
-  return answer;
+  return fmt::format("ok {}", fmt::join(ranks_.Gather(std::to_string(ranks_.Node())), " "));
 }
 
 // Each node's first rank describes it, all at once: services that are asked may take seconds.

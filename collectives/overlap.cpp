@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "collectives/companion.h"
+#include "collectives/group.h"
 #include "results/error.h"
 #include "results/stats.h"
 #include "runner/random.h"
@@ -25,15 +26,6 @@ namespace assay {
 namespace {
 
 constexpr std::int64_t kMostGemms = 1'000'000;
-
-// Rank 0's view of every rank, on every rank.
-std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own) {
-  const std::vector<std::string> all = ranks.Gather(own);
-  std::istringstream lines(ranks.Broadcast(fmt::format("{}", fmt::join(all, "\n"))));
-  std::vector<std::string> texts;
-  for (std::string line; std::getline(lines, line);) texts.push_back(line);
-  return texts;
-}
 
 // The GEMMs, in a thread that does nothing else: what prepares them runs them, so that threads that
 // they start for themselves are those of all their runs.

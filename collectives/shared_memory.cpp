@@ -15,6 +15,7 @@
 #include <sstream>
 #include <string>
 
+#include "collectives/group.h"
 #include "results/error.h"
 
 namespace assay {
@@ -86,10 +87,8 @@ SharedMemory::SharedMemory(Ranks& ranks, std::size_t bytes) : bytes_(bytes) {
 SharedMemory::~SharedMemory() { munmap(memory_, bytes_); }
 
 SharedWait::SharedWait(Ranks& ranks) : rank_(ranks.Rank()) {
-  std::string all;
-  for (const std::string& pid : ranks.Gather(std::to_string(getpid()))) all += pid + " ";
-  std::istringstream words(ranks.Broadcast(all));
-  for (pid_t pid = 0; words >> pid;) {
+  for (const std::string& text : GatherToAll(ranks, std::to_string(getpid()))) {
+    const pid_t pid = std::stoi(text);
     const bool is_other = pid != getpid();
     processes_.push_back(is_other ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0)) : -1);
   }

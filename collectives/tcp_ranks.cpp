@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "collectives/descriptor.h"
+#include "collectives/watchdog.h"
 #include "results/error.h"
 #include "results/hash.h"
 #include "results/text.h"
@@ -349,9 +350,7 @@ std::string RootProof(const std::string& key, const std::string& root_nonce,
 std::string ThisHost() {
   std::string boot;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
-  char name[256] = {};
-  gethostname(name, sizeof(name) - 1);
-  return boot + "\n" + name;
+  return boot + "\n" + HostName();
 }
 
 std::string SaysOf(const TcpOptions& options) {

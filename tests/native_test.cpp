@@ -166,7 +166,9 @@ class ProcessRanks : public Ranks {
   }
 
  private:
-  void Write(int rank, const std::string& text) { text.copy(board_.texts[rank], 255); }
+  void Write(int rank, const std::string& text) {
+    board_.texts[rank][text.copy(board_.texts[rank], 255)] = '\0';
+  }
 
   Board& board_;
   int rank_;
