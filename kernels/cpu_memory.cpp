@@ -221,14 +221,6 @@ class MemoryWorkload : public Workload {
 
 }  // namespace
 
-std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes) {
-  constexpr std::int64_t kLeast = std::int64_t{64} << 20;
-  std::int64_t bytes = kLeast;
-  while (bytes < 4 * cache_bytes) bytes *= 2;
-  while (memory_bytes > 0 && bytes > 4096 && 3 * bytes > memory_bytes / 2) bytes /= 2;
-  return bytes;
-}
-
 Prepared PrepareMemory(const Memory& op, int threads, const std::vector<int>& cores,
                        std::uint64_t seed) {
   const int arrays = ArraysOf(PatternFrom(op.pattern));

@@ -10,10 +10,6 @@
 
 namespace assay {
 
-// The bytes of one array where the user leaves them open: at least four times `cache_bytes`, as a
-// power of two so that like machines agree, but three arrays in at most half of `memory_bytes`.
-std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes);
-
 // REQUIRES: op is complete (bytes > 0).
 Prepared PrepareMemory(const Memory& op, int threads, const std::vector<int>& cores,
                        std::uint64_t seed);

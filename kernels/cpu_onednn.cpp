@@ -328,6 +328,8 @@ memory::data_type TypeOf(Format format) {
     case Format::kU8:
       return memory::data_type::u8;
     case Format::kF64:
+    case Format::kTf32:
+    case Format::kF8E4m3:
       break;
   }
   return memory::data_type::undef;
@@ -404,6 +406,10 @@ class GemmWorkload : public Workload {
     const std::optional<Formats> formats = FormatsOf(gemm.dtype);
     const std::string what = fmt::format("{} matmul", ToText(gemm.dtype));
     if (!formats) return NotOffered(what, "");
+    if (gemm.algo != "default") {
+      return Skipped{.reason = "oneDNN has one algorithm for each shape, and chooses by itself",
+                     .remedy = "use algo=default, or another backend"};
+    }
     const Crew::Shift shift(crew);
     dnnl::matmul::primitive_desc plan;
     try {

@@ -47,10 +47,14 @@ T Stored(Format format, double z) {
     case Format::kF64:
     case Format::kF32:
       return static_cast<T>(z);
+    case Format::kTf32:
+      return static_cast<T>(Tf32FromF32(static_cast<float>(z)));
     case Format::kBf16:
       return static_cast<T>(Bf16FromF32(static_cast<float>(z)));
     case Format::kF16:
       return static_cast<T>(F16FromF32(static_cast<float>(z)));
+    case Format::kF8E4m3:
+      return static_cast<T>(F8E4m3FromF32(static_cast<float>(64 * z)));
     case Format::kU8:
       return static_cast<T>(std::clamp(std::nearbyint(128 + 32 * z), 0.0, 255.0));
     case Format::kS8:
@@ -61,12 +65,42 @@ T Stored(Format format, double z) {
   return {};
 }
 
-template <class T>
-std::vector<T> Table(Format format) {
-  std::vector<T> table;
-  table.reserve(kQuantiles);
-  for (const double z : NormalQuantiles()) table.push_back(Stored<T>(format, z));
+// Made once.
+template <Format kFormat, class T>
+const std::vector<T>& Table() {
+  static const std::vector<T> table = [] {
+    std::vector<T> values;
+    values.reserve(kQuantiles);
+    for (const double z : NormalQuantiles()) values.push_back(Stored<T>(kFormat, z));
+    return values;
+  }();
   return table;
+}
+
+// What `use` makes of the format's table.
+template <class Use>
+auto WithTable(Format format, const Use& use) {
+  switch (format) {
+    case Format::kF64:
+      break;
+    case Format::kF32:
+      return use(Table<Format::kF32, float>());
+    case Format::kTf32:
+      return use(Table<Format::kTf32, float>());
+    case Format::kBf16:
+      return use(Table<Format::kBf16, std::uint16_t>());
+    case Format::kF16:
+      return use(Table<Format::kF16, std::uint16_t>());
+    case Format::kF8E4m3:
+      return use(Table<Format::kF8E4m3, std::uint8_t>());
+    case Format::kS32:
+      return use(Table<Format::kS32, std::int32_t>());
+    case Format::kS8:
+      return use(Table<Format::kS8, std::int8_t>());
+    case Format::kU8:
+      return use(Table<Format::kU8, std::uint8_t>());
+  }
+  return use(Table<Format::kF64, double>());
 }
 
 template <class T>
@@ -90,14 +124,6 @@ void FillNormal(const std::vector<T>& table, std::uint64_t seed, std::int64_t be
   while (i < end) one();
 }
 
-template <Format kFormat, class T>
-void FillNormal(std::uint64_t seed, std::int64_t count, void* out, const ParallelFor& parallel) {
-  static const std::vector<T> table = Table<T>(kFormat);
-  parallel(count, [&](std::int64_t begin, std::int64_t end) {
-    FillNormal(table, seed, begin, end, static_cast<T*>(out));
-  });
-}
-
 template <class T, class Convert>
 void ReadAs(const void* data, std::int64_t first, std::int64_t count, double* out,
             const Convert& convert) {
@@ -113,10 +139,14 @@ std::string_view ToText(Format format) {
       return "f64";
     case Format::kF32:
       return "f32";
+    case Format::kTf32:
+      return "tf32";
     case Format::kBf16:
       return "bf16";
     case Format::kF16:
       return "f16";
+    case Format::kF8E4m3:
+      return "fp8_e4m3";
     case Format::kS32:
       return "s32";
     case Format::kS8:
@@ -132,11 +162,13 @@ std::int64_t BytesOf(Format format) {
     case Format::kF64:
       return 8;
     case Format::kF32:
+    case Format::kTf32:
     case Format::kS32:
       return 4;
     case Format::kBf16:
     case Format::kF16:
       return 2;
+    case Format::kF8E4m3:
     case Format::kS8:
     case Format::kU8:
       return 1;
@@ -185,6 +217,40 @@ float F32FromF16(std::uint16_t bits) {
   return (bits & 0x8000U) != 0 ? -magnitude : magnitude;
 }
 
+float Tf32FromF32(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if (std::isnan(value)) return value;
+  return std::bit_cast<float>((bits + 0xfffU + ((bits >> 13U) & 1U)) & ~0x1fffU);  // as above
+}
+
+std::uint8_t F8E4m3FromF32(float value) {
+  const unsigned sign = std::signbit(value) ? 0x80U : 0U;
+  if (std::isnan(value)) return static_cast<std::uint8_t>(sign | 0x7fU);
+  const float magnitude = std::fabs(value);
+  if (magnitude >= 448) return static_cast<std::uint8_t>(sign | 0x7eU);
+  if (magnitude == 0) return static_cast<std::uint8_t>(sign);
+  int exponent = 0;
+  std::frexp(magnitude, &exponent);
+  // As in f16, in units of the last place of this binade; the smallest is 2^-9 (subnormals).
+  const int place = std::max(exponent - 4, -9);
+  const auto units = static_cast<unsigned>(std::nearbyint(std::ldexp(magnitude, -place)));
+  return static_cast<std::uint8_t>(sign + (static_cast<unsigned>(place + 9) << 3U) + units);
+}
+
+float F32FromF8E4m3(std::uint8_t bits) {
+  const unsigned exponent = (bits >> 3U) & 0xfU;
+  const unsigned mantissa = bits & 7U;
+  float magnitude = 0;
+  if (exponent == 0xfU && mantissa == 7) {
+    magnitude = NAN;
+  } else if (exponent == 0) {
+    magnitude = std::ldexp(static_cast<float>(mantissa), -9);
+  } else {
+    magnitude = std::ldexp(static_cast<float>(mantissa | 8U), static_cast<int>(exponent) - 10);
+  }
+  return (bits & 0x80U) != 0 ? -magnitude : magnitude;
+}
+
 double Tensor::operator[](std::int64_t index) const {
   double value = 0;
   Read(index, 1, &value);
@@ -197,11 +263,14 @@ void Tensor::Read(std::int64_t first, std::int64_t count, double* out) const {
     case Format::kF64:
       return ReadAs<double>(data, first, count, out, same);
     case Format::kF32:
+    case Format::kTf32:
       return ReadAs<float>(data, first, count, out, same);
     case Format::kBf16:
       return ReadAs<std::uint16_t>(data, first, count, out, F32FromBf16);
     case Format::kF16:
       return ReadAs<std::uint16_t>(data, first, count, out, F32FromF16);
+    case Format::kF8E4m3:
+      return ReadAs<std::uint8_t>(data, first, count, out, F32FromF8E4m3);
     case Format::kS32:
       return ReadAs<std::int32_t>(data, first, count, out, same);
     case Format::kS8:
@@ -228,22 +297,15 @@ void Fill(Format format, const std::string& inputs, std::uint64_t seed, std::int
   if (inputs != "normal") {
     throw Error(fmt::format("There are no inputs '{}'; choose normal or zeros.", inputs));
   }
-  switch (format) {
-    case Format::kF64:
-      return FillNormal<Format::kF64, double>(seed, count, out, parallel);
-    case Format::kF32:
-      return FillNormal<Format::kF32, float>(seed, count, out, parallel);
-    case Format::kBf16:
-      return FillNormal<Format::kBf16, std::uint16_t>(seed, count, out, parallel);
-    case Format::kF16:
-      return FillNormal<Format::kF16, std::uint16_t>(seed, count, out, parallel);
-    case Format::kS32:
-      return FillNormal<Format::kS32, std::int32_t>(seed, count, out, parallel);
-    case Format::kS8:
-      return FillNormal<Format::kS8, std::int8_t>(seed, count, out, parallel);
-    case Format::kU8:
-      return FillNormal<Format::kU8, std::uint8_t>(seed, count, out, parallel);
-  }
+  WithTable(format, [&]<class T>(const std::vector<T>& table) {
+    parallel(count, [&](std::int64_t begin, std::int64_t end) {
+      FillNormal(table, seed, begin, end, static_cast<T*>(out));
+    });
+  });
+}
+
+std::span<const std::byte> NormalValues(Format format) {
+  return WithTable(format, [](const auto& table) { return std::as_bytes(std::span(table)); });
 }
 
 }  // namespace assay

@@ -118,6 +118,14 @@ std::optional<Dtype> DtypeFrom(std::string_view text) {
 
 std::int64_t BytesOf(Dtype dtype) { return NameOf(dtype).bytes; }
 
+std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes) {
+  constexpr std::int64_t kLeast = std::int64_t{64} << 20;
+  std::int64_t bytes = kLeast;
+  while (bytes < 4 * cache_bytes) bytes *= 2;
+  while (memory_bytes > 0 && bytes > 4096 && 3 * bytes > memory_bytes / 2) bytes /= 2;
+  return bytes;
+}
+
 KeyRange KeysSeen(const Attention& op, std::int64_t query) {
   if (op.mask == "full") return {.first = 0, .last = op.seq_kv};
   const std::int64_t ahead = op.mask == "causal_top_left" ? 0 : op.seq_kv - op.seq_q;

@@ -26,6 +26,7 @@ struct Gemm {
   std::int64_t batch = 1;
   std::string cache = "cold";     // cold, warm, weights-cold
   std::string inputs = "normal";  // normal, zeros
+  std::string algo = "default";   // default: what the library would take; tuned: the fastest it has
 };
 
 // softmax(Q Kᵀ / sqrt(head_dim_qk) + mask) V, per batch and query head.
@@ -51,6 +52,11 @@ struct Memory {
 struct Peak {
   Dtype dtype = Dtype::kF32;
 };
+
+// The bytes of one array of Memory where the user leaves them open: at least four times
+// `cache_bytes`, as a power of two so that like machines agree, but three arrays in at most half of
+// `memory_bytes`.
+std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes);
 
 using Op = std::variant<Gemm, Attention, Memory, Peak>;
 

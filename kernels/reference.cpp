@@ -80,6 +80,10 @@ double Roundoff(Format format) {
       return std::ldexp(1.0, -11);
     case Format::kF32:
       return std::ldexp(1.0, -24);
+    case Format::kTf32:
+      return std::ldexp(1.0, -11);
+    case Format::kF8E4m3:
+      return std::ldexp(1.0, -4);
     case Format::kF64:
     case Format::kS32:
     case Format::kS8:
@@ -87,6 +91,12 @@ double Roundoff(Format format) {
       return 0;
   }
   return 0;
+}
+
+// The rounding of a sum, relative to it. In f64 the reference is no more precise than the answer,
+// and its sums of sums less so by a few roundings.
+double SumRoundoff(Dtype accumulate) {
+  return std::ldexp(1.0, accumulate == Dtype::kF64 ? -50 : -24);
 }
 
 std::string Element(const Gemm& gemm, std::int64_t batch, std::int64_t row, std::int64_t column) {
@@ -173,7 +183,8 @@ Checked GemmCheck::Check(Tensor a, Tensor c, const ParallelFor& parallel) const 
   const double expected = std::sqrt(static_cast<double>(k)) * a_rms * b_rms_;
   const double tolerance =
       exact_ ? 0
-             : 4 * std::sqrt(static_cast<double>(k)) * std::ldexp(1.0, -24) + Roundoff(c.format);
+             : 4 * std::sqrt(static_cast<double>(k)) * SumRoundoff(gemm_.accumulate) +
+                   Roundoff(c.format);
   const auto unit_of = [&](double value) {
     return exact_ ? 0 : std::max(std::fabs(value), expected);
   };

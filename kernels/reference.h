@@ -25,12 +25,12 @@ std::vector<double> ReferenceGemm(const Gemm& gemm, Tensor a, Tensor b);
 // all elements where there are few.
 //
 // An error is relative to the larger of the element and its expected size √K · rms(a) · rms(b), and
-// may be 4 √K 2⁻²⁴ for accumulation in f32 plus half a unit in the last place of C's format. Why: a
-// running sum of K products with random signs grows as √k, and so its rounding errors random-walk
-// to about 0.2 √K 2⁻²⁴ of the result; the factor 4 leaves room of twenty. A weighted sum may be off
-// by 3 √Σ(r_j · what element j may be off)²; errors that are independent, of zero mean and within
-// their bounds pass that less than once in 10¹⁵ (rounding has a standard deviation of 0.4 bounds).
-// Integers are exact: nothing may be off at all.
+// may be 4 √K 2⁻²⁴ for accumulation in f32 (2⁻⁵⁰ in f64, as is the reference) plus half a unit in
+// the last place of C's format. Why: a running sum of K products with random signs grows as √k, and
+// so its rounding errors random-walk to about 0.2 √K 2⁻²⁴ of the result; the factor 4 leaves room
+// of twenty. A weighted sum may be off by 3 √Σ(r_j · what element j may be off)²; errors that are
+// independent, of zero mean and within their bounds pass that less than once in 10¹⁵ (rounding has
+// a standard deviation of 0.4 bounds). Integers are exact: nothing may be off at all.
 class GemmCheck {
  public:
   // Reads B (plain, row major), which need not outlive this. `seed` picks weights and samples.

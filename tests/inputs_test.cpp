@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <thread>
@@ -12,6 +13,7 @@
 
 #include "results/error.h"
 #include "runner/memory.h"
+#include "runner/random.h"
 
 namespace assay {
 namespace {
@@ -70,6 +72,34 @@ TEST(Inputs, F16RoundsToNearestTiesToEven) {
   EXPECT_TRUE(std::isnan(F32FromF16(F16FromF32(NAN))));
 }
 
+TEST(Inputs, Tf32RoundsToNearestTiesToEven) {
+  const float unit = std::ldexp(1.0F, -10);  // of the last place beside 1
+  EXPECT_EQ(Tf32FromF32(1), 1);
+  EXPECT_EQ(Tf32FromF32(1 + 0.5F * unit), 1);
+  EXPECT_EQ(Tf32FromF32(1 + 1.5F * unit), 1 + 2 * unit);
+  EXPECT_EQ(Tf32FromF32(-1 - 0.51F * unit), -1 - unit);
+  EXPECT_TRUE(std::isnan(Tf32FromF32(NAN)));
+}
+
+// Figure 1 of the paper: the ends of the format, and what lies between.
+TEST(Inputs, F8E4m3HoldsWhatItsPaperSays) {
+  EXPECT_EQ(F32FromF8E4m3(0x7e), 448);
+  EXPECT_TRUE(std::isnan(F32FromF8E4m3(0x7f)));
+  EXPECT_EQ(F32FromF8E4m3(0x08), std::ldexp(1.0F, -6));
+  EXPECT_EQ(F32FromF8E4m3(0x01), std::ldexp(1.0F, -9));
+  EXPECT_EQ(F32FromF8E4m3(0xb8), -1);
+  for (unsigned bits = 0; bits < 256; ++bits) {
+    const auto narrow = static_cast<std::uint8_t>(bits);
+    if ((bits & 0x7fU) != 0x7fU) {
+      EXPECT_EQ(F8E4m3FromF32(F32FromF8E4m3(narrow)), narrow);
+    }
+  }
+  EXPECT_EQ(F32FromF8E4m3(F8E4m3FromF32(1.0625F)), 1) << "a tie goes to the even one";
+  EXPECT_EQ(F32FromF8E4m3(F8E4m3FromF32(1.1875F)), 1.25F);
+  EXPECT_EQ(F32FromF8E4m3(F8E4m3FromF32(-1e9F)), -448) << "there is no infinity";
+  EXPECT_TRUE(std::isnan(F32FromF8E4m3(F8E4m3FromF32(NAN))));
+}
+
 TEST(Inputs, NormalHasTheMomentsAndTailsOfTheNormalDistribution) {
   const std::vector<float> values = Normal(7, 1 << 20);
   double sum = 0;
@@ -101,8 +131,9 @@ TEST(Inputs, NeighboursAreUncorrelated) {
 }
 
 TEST(Inputs, TheSameSeedGivesTheSameNumbersHoweverTheyAreFilled) {
-  for (const Format format : {Format::kF64, Format::kF32, Format::kBf16, Format::kF16, Format::kS8,
-                              Format::kU8, Format::kS32}) {
+  for (const Format format :
+       {Format::kF64, Format::kF32, Format::kTf32, Format::kBf16, Format::kF16, Format::kF8E4m3,
+        Format::kS8, Format::kU8, Format::kS32}) {
     const std::int64_t count = 1001;
     std::vector<std::byte> one(static_cast<std::size_t>(count * BytesOf(format)));
     std::vector<std::byte> other = one;
@@ -128,6 +159,19 @@ TEST(Inputs, EachFormatHoldsTheSameDrawsOnItsOwnGrid) {
     ASSERT_EQ(bf16[i], Bf16FromF32(static_cast<float>(exact[i])));
     ASSERT_NEAR(s8[i], std::fmin(63, std::fmax(-63, 16 * exact[i])), 0.5001);
     ASSERT_NEAR(u8[i], std::fmin(255, std::fmax(0, 128 + 32 * exact[i])), 0.5001);
+  }
+}
+
+TEST(Inputs, TheTableOfValuesIsWhatAFillTakesFrom) {
+  const std::span<const std::byte> table = NormalValues(Format::kBf16);
+  ASSERT_EQ(table.size(), 65536 * sizeof(std::uint16_t));
+  std::vector<std::uint16_t> values(10);
+  Fill(Format::kBf16, "normal", 9, 10, values.data(), Serially);
+  for (unsigned i = 0; i < 10; ++i) {
+    const std::uint64_t place = RandomAt(9, i / 4) >> (16U * (i % 4)) & 0xffffU;
+    std::uint16_t value = 0;
+    std::memcpy(&value, &table[place * sizeof(value)], sizeof(value));
+    EXPECT_EQ(values[i], value) << i;
   }
 }
 

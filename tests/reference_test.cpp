@@ -90,6 +90,26 @@ TEST(GemmCheck, ARightAnswerPassesFarBelowItsTolerance) {
   }
 }
 
+TEST(GemmCheck, F64IsHeldToItsOwnRounding) {
+  const Gemm gemm = {.dtype = Dtype::kF64, .accumulate = Dtype::kF64, .m = 40, .n = 300, .k = 500};
+  std::vector<double> a(static_cast<std::size_t>(gemm.m * gemm.k));
+  std::vector<double> b(static_cast<std::size_t>(gemm.k * gemm.n));
+  Fill(Format::kF64, "normal", 1, gemm.m * gemm.k, a.data(), Serially);
+  Fill(Format::kF64, "normal", 2, gemm.k * gemm.n, b.data(), Serially);
+  const Tensor a_tensor = {.format = Format::kF64, .data = a.data()};
+  const Tensor b_tensor = {.format = Format::kF64, .data = b.data()};
+  std::vector<double> c = ReferenceGemm(gemm, a_tensor, b_tensor);
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const GemmCheck check(gemm, b_tensor, seed, Serially);
+    const Tensor answer = {.format = Format::kF64, .data = c.data()};
+    EXPECT_EQ(check.Check(a_tensor, answer, Serially).wrong, 0) << seed;
+  }
+  for (double& value : c) value = static_cast<double>(static_cast<float>(value));
+  const GemmCheck check(gemm, b_tensor, 1, Serially);
+  const Tensor rounded = {.format = Format::kF64, .data = c.data()};
+  EXPECT_GT(check.Check(a_tensor, rounded, Serially).wrong, 100) << "f32 is not f64";
+}
+
 TEST(GemmCheck, NoSeedMakesARightAnswerWrong) {
   const Problem f32({.m = 40, .n = 600, .k = 900});
   const Problem bf16({.m = 40, .n = 600, .k = 900}, Format::kBf16);
