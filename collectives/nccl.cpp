@@ -1,7 +1,6 @@
 // The nccl module: collectives between NVIDIA GPUs, one GPU for each rank. Sole includer of
 // <nccl.h>. Communicators are non-blocking, so that every wait can look at the clock and at NCCL's
 // own asynchronous errors: what hangs is aborted, and ends in a sentence.
-#include <cuda_runtime_api.h>
 #include <fmt/format.h>
 #include <nccl.h>
 #include <unistd.h>
@@ -16,12 +15,10 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <source_location>
 #include <span>
 #include <sstream>
 #include <string>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,12 +26,15 @@
 #include "collectives/library.h"
 #include "collectives/nccl_log.h"
 #include "results/error.h"
+#include "runner/cuda.h"
 #include "runner/module.h"
 #include "version.h"
 
 namespace assay {
 namespace {
 
+using cuda::Capture, cuda::Check, cuda::Event, cuda::GraphExec, cuda::MakeEvent;
+using cuda::MakeStream, cuda::NoDevice, cuda::Stream;
 using SteadyClock = std::chrono::steady_clock;
 
 // How long a rank waits for the others, and so much longer for a communicator of thousands.
@@ -43,52 +43,12 @@ constexpr int kInitFactor = 5;
 // Operations that are timed alone are put on the stream in groups, each with two events.
 constexpr std::size_t kEventsAtOnce = 64;
 
-void Check(cudaError_t error, std::source_location where = std::source_location::current()) {
-  if (error == cudaSuccess) return;
-  throw Error(fmt::format("CUDA: {} ({}, line {}); see nvidia-smi and dmesg",
-                          cudaGetErrorString(error), cudaGetErrorName(error), where.line()));
-}
-
-template <auto Destroy>
-struct Deleter {
-  template <class T>
-  void operator()(T* handle) const noexcept {
-    Destroy(handle);
-  }
-};
-template <class Handle, auto Destroy>
-using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, Deleter<Destroy>>;
-using Stream = Owned<cudaStream_t, cudaStreamDestroy>;
-using Event = Owned<cudaEvent_t, cudaEventDestroy>;
-using Graph = Owned<cudaGraph_t, cudaGraphDestroy>;
-using GraphExec = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
-using DeviceMemory = std::unique_ptr<void, Deleter<ncclMemFree>>;
-
-Event MakeEvent() {
-  cudaEvent_t event = nullptr;
-  Check(cudaEventCreate(&event));
-  return Event(event);
-}
+using NcclMemory = Handle<void, ncclMemFree>;
 
 std::string Version() {
   int version = 0;
   if (ncclGetVersion(&version) != ncclSuccess) return "NCCL";
   return fmt::format("NCCL {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
-}
-
-// Why nothing can run on this machine, or nothing. The runtime finds the driver by itself.
-std::optional<Skipped> NoDevice(int* devices) {
-  const cudaError_t error = cudaGetDeviceCount(devices);
-  if (error == cudaSuccess && *devices > 0) return std::nullopt;
-  cudaGetLastError();  // what is known now must not be taken for a later call's
-  if (error == cudaErrorInsufficientDriver) {
-    return Skipped{.reason = "there is no NVIDIA driver, or it is older than this CUDA runtime",
-                   .remedy =
-                       "a machine with NVIDIA GPUs and a driver for CUDA 13 (nvidia-smi); in "
-                       "a container: --gpus all"};
-  }
-  return Skipped{.reason = fmt::format("CUDA sees no device: {}", cudaGetErrorString(error)),
-                 .remedy = "a machine with NVIDIA GPUs; CUDA_VISIBLE_DEVICES may hide them"};
 }
 
 std::optional<ncclDataType_t> TypeOf(const std::string& dtype) {
@@ -187,13 +147,11 @@ class Communicator {
     config.blocking = 0;
     Settle(ncclCommInitRankConfig(&comm_, ranks.Size(), id, rank_, &config), "its start",
            kInitFactor);
-    cudaStream_t stream = nullptr;
-    Check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    stream_.reset(stream);
+    stream_ = MakeStream();
     void* scratch = nullptr;
     Settle(ncclMemAlloc(&scratch, sizeof(float)), "memory");
     scratch_.reset(scratch);
-    Check(cudaMemsetAsync(scratch, 0, sizeof(float), stream));
+    Check(cudaMemsetAsync(scratch, 0, sizeof(float), stream_.get()));
     Synchronize("its start");
     init_ = SteadyClock::now() - begin;
     const auto first = SteadyClock::now();
@@ -277,7 +235,7 @@ class Communicator {
   Seconds timeout_;
   ncclComm_t comm_ = nullptr;
   Stream stream_ = {};
-  DeviceMemory scratch_ = {};
+  NcclMemory scratch_ = {};
   Seconds init_ = {};
   Seconds first_ = {};
 };
@@ -342,7 +300,7 @@ class NcclExchange : public Exchange {
   }
 
   void RunTimed(std::span<const Slot> slots, bool aligns_each, std::span<double> times) override {
-    if (collective_.mode == "graph") Capture(slots);
+    if (collective_.mode == "graph") CaptureOnce(slots);
     const std::size_t most = aligns_each ? kEventsAtOnce : slots.size();
     for (std::size_t done = 0; done < slots.size(); done += most) {
       const std::size_t count = std::min(most, slots.size() - done);
@@ -473,24 +431,12 @@ class NcclExchange : public Exchange {
     std::ranges::fill(times, Between(0, 1) / static_cast<double>(times.size()));
   }
 
-  // One graph for each number of operations; uploaded, so that its first launch is like the others.
-  void Capture(std::span<const Slot> slots) {
+  // One graph for each number of operations.
+  void CaptureOnce(std::span<const Slot> slots) {
     if (graphs_.contains(slots.size())) return;
-    const cudaStream_t stream = comm_->GetStream();
-    Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    cudaGraph_t graph = nullptr;
-    try {
+    graphs_[slots.size()] = Capture(comm_->GetStream(), [&] {
       for (const Slot& slot : slots) Enqueue(slot.input.data(), slot.output.data());
-    } catch (const Error&) {
-      cudaStreamEndCapture(stream, &graph);  // the stream is of use again, the graph isn't
-      throw;
-    }
-    Check(cudaStreamEndCapture(stream, &graph));
-    const Graph owned(graph);
-    cudaGraphExec_t executable = nullptr;
-    Check(cudaGraphInstantiate(&executable, graph, 0));
-    graphs_[slots.size()].reset(executable);
-    Check(cudaGraphUpload(executable, stream));
+    });
     comm_->Synchronize("uploading a graph");
   }
 
@@ -502,7 +448,7 @@ class NcclExchange : public Exchange {
   Ranks& ranks_;
   std::shared_ptr<Communicator> comm_;
   DebugFile& debug_;
-  DeviceMemory memory_ = {};
+  NcclMemory memory_ = {};
   void* registration_ = nullptr;
   ncclWindow_t window_ = nullptr;
   std::vector<Event> events_ = {};

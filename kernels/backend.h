@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ class Backend {
   virtual std::string Name() const = 0;
   // Empty where there are none. Never throws.
   virtual std::vector<Device> Devices() = 0;
+  // Why there are none; nothing where there are some.
+  virtual std::optional<Skipped> Missing() { return std::nullopt; }
   // Whether it has this kind of op at all. That it lacks a dtype or a size, or that this machine
   // does, is for Prepare to say.
   virtual bool Has(const Op& op) const = 0;

@@ -82,7 +82,6 @@ Steps GemmFrom(Params& params) {
   if (StringOf(params, "acc") == "f32") params["acc"] = std::string(accumulator);
   Word(params, "acc", {accumulator});
   Word(params, "regime", {"burst"});
-  Word(params, "algo", {"default"});
   return One(Gemm{.dtype = dtype,
                   .accumulate = dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
                   .m = Size(params, "m"),
@@ -90,7 +89,8 @@ Steps GemmFrom(Params& params) {
                   .k = Size(params, "k"),
                   .batch = Size(params, "batch"),
                   .cache = Word(params, "cache", {"cold", "warm", "weights-cold"}),
-                  .inputs = Word(params, "inputs", {"normal", "zeros"})});
+                  .inputs = Word(params, "inputs", {"normal", "zeros"}),
+                  .algo = Word(params, "algo", {"default", "tuned"})});
 }
 
 Steps MemoryFrom(Params& params) {
@@ -187,6 +187,27 @@ struct BoundOf {
   std::shared_ptr<const Case> operator()(const Peak&) const { return nullptr; }
 };
 
+// Whether the backend has all of these. Several in turn are timed by the host's clock, which is
+// right for the host alone.
+bool HasAll(Backend& backend, const Steps& steps) {
+  const auto has = [&](const Step& step) { return backend.Has(step.op); };
+  if (!std::all_of(steps.begin(), steps.end(), has)) return false;
+  const std::vector<Device> devices = steps.size() > 1 ? backend.Devices() : std::vector<Device>();
+  return steps.size() == 1 || std::any_of(devices.begin(), devices.end(), [](const Device& device) {
+           return device.kind == "cpu";
+         });
+}
+
+// The backends that have all of these but no device, and why.
+std::map<std::string, Skipped> AbsentFor(const Steps& steps, const Backends& backends) {
+  std::map<std::string, Skipped> absent;
+  for (const std::shared_ptr<Backend>& backend : backends) {
+    if (!HasAll(*backend, steps)) continue;
+    if (const std::optional<Skipped> why = backend->Missing()) absent[backend->Name()] = *why;
+  }
+  return absent;
+}
+
 // A probe of ops: `parse` makes them of checked params, and writes into those what they mean.
 Probe OpProbe(const std::string& name, const std::string& summary, const Params& defaults,
               Steps (*parse)(Params&), const Setup& setup, const Backends& backends) {
@@ -202,12 +223,13 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
     std::vector<Case> cases;
     std::vector<std::string> able;  // backends that have the op, chosen or not
     for (const std::shared_ptr<Backend>& backend : backends) {
-      const auto has = [&](const Step& step) { return backend->Has(step.op); };
-      if (!std::all_of(asked.begin(), asked.end(), has)) continue;
+      if (!HasAll(*backend, asked)) continue;
       able.push_back(backend->Name());
       if (!Chosen(setup.backends, backend->Name())) continue;
       for (const Device& device : backend->Devices()) {
         if (!Chosen(setup.devices, device.name)) continue;
+        // Of several alike the first stands for all, unless they are asked for by name.
+        if (setup.devices.empty() && device.index > 0) continue;
         Steps steps = asked;
         std::vector<Work> works;
         for (Step& step : steps) {
@@ -221,6 +243,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
                  .backend = backend->Name(),
                  .work = TotalOf(works),
                  .units = {{.device = device.index}},
+                 .accelerator = device.kind == "gpu" ? std::optional(device.index) : std::nullopt,
                  .prepare =
                      [backend, steps, device](std::uint64_t seed) {
                        return steps.size() == 1 ? backend->Prepare(steps.front().op, device, seed)
@@ -234,8 +257,13 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
     if (cases.empty()) {
       std::vector<Work> works;
       for (const Step& step : asked) works.push_back(WorkOf(step.op));
+      const std::map<std::string, Skipped> absent = AbsentFor(asked, backends);
+      const auto why = std::find_if(absent.begin(), absent.end(), [&](const auto& entry) {
+        return !setup.backends.empty() && Chosen(setup.backends, entry.first);
+      });
       const Skipped no =
-          able.empty()
+          why != absent.end() ? why->second
+          : able.empty()
               ? Skipped{.reason = fmt::format("no backend here runs {}", name),
                         .remedy = "`assay list` names what is missing"}
               : Skipped{.reason = fmt::format("{} runs on none of the backends and "
@@ -250,7 +278,12 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
     }
     return cases;
   };
-  return {.name = name, .summary = summary, .defaults = defaults, .unfold = unfold};
+  const auto absent = [=] {
+    Params params = defaults;
+    return AbsentFor(parse(params), backends);
+  };
+  return {
+      .name = name, .summary = summary, .defaults = defaults, .unfold = unfold, .absent = absent};
 }
 
 }  // namespace

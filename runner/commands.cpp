@@ -103,6 +103,11 @@ int List() {
     for (const Case& which : probe.unfold(probe.defaults)) backends.insert(which.backend);
     text += fmt::format("  {:<14} backends: {}\n", "", fmt::join(backends, ", "));
     text += fmt::format("  {:<14} params: {}\n", "", ToText(probe.defaults));
+    for (const auto& [backend, why] :
+         probe.absent ? probe.absent() : std::map<std::string, Skipped>()) {
+      text += fmt::format("  {:<14} {} can't run here: {}; try: {}\n", "", backend,
+                          Clean(why.reason), Clean(why.remedy));
+    }
     const std::optional<Skipped> missing = probe.missing ? probe.missing() : std::nullopt;
     if (missing) {
       text += fmt::format("  {:<14} can't run here: {}; try: {}\n", "", Clean(missing->reason),

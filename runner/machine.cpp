@@ -499,6 +499,33 @@ Node InspectMachine(const MachineOptions& options) {
   return node;
 }
 
+void AddVisible(const std::vector<Accelerator>& devices, Node& node) {
+  if (devices.empty()) return;
+  std::vector<Accelerator>& all = node.accelerators;
+  for (const Accelerator& device : devices) {
+    auto same = std::find_if(all.begin(), all.end(),
+                             [&](const Accelerator& other) { return other.name == device.name; });
+    if (same == all.end()) {
+      // Where the driver tells no names outside of itself, the bus's numbers stand for them.
+      same = std::find_if(all.begin(), all.end(), [](const Accelerator& other) {
+        return other.name.starts_with("PCI 10de:") && other.visible == 0;
+      });
+      if (same == all.end()) same = all.insert(all.end(), Accelerator{});
+      same->name = device.name;
+    }
+    ++same->visible;
+    same->present = std::max(same->present, same->visible);
+    same->memory_bytes = device.memory_bytes;
+  }
+  for (const Accelerator& accelerator : all) {
+    if (accelerator.visible == 0 || accelerator.visible == accelerator.present) continue;
+    node.notes.push_back(
+        {.what = fmt::format("{} of {} {} are visible, and the whole node is paid for",
+                             accelerator.visible, accelerator.present, accelerator.name),
+         .remedy = "unset CUDA_VISIBLE_DEVICES; in a container: --gpus all"});
+  }
+}
+
 std::string MachineHeader(std::span<const Node> nodes) {
   std::string text;
   for (const Saying& kind :

@@ -36,6 +36,10 @@ struct MachineOptions {
 // module that can run them says more. Never throws: what can't be read stays empty.
 Node InspectMachine(const MachineOptions& options = {});
 
+// Counts devices that a module can run on, an entry each with `visible` 1, among what is on the
+// bus; where the bus has more, a note says so.
+void AddVisible(const std::vector<Accelerator>& devices, Node& node);
+
 // "aws p5.48xlarge us-east-1   8 x NVIDIA H100 80GB HBM3   driver 580.65, CUDA 13.0": one line for
 // each kind of node, with how many there are ("2 x …") where there are several.
 std::string MachineHeader(std::span<const Node> nodes);

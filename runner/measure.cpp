@@ -31,6 +31,7 @@
 #include "results/text.h"
 #include "runner/identity.h"
 #include "runner/machine.h"
+#include "runner/module.h"
 #include "version.h"
 
 namespace assay {
@@ -111,6 +112,19 @@ Record& RecordLike(const Record& record, std::vector<Record>& records) {
     return RecordKey(other) == RecordKey(record);
   });
   return same == records.end() ? records.emplace_back(record) : *same;
+}
+
+// The accelerators that the cases run on, in the order in which the module counts them.
+void CountUsed(const std::vector<Case>& cases, Node& node) {
+  std::set<int> used;
+  for (const Case& which : cases) {
+    if (which.accelerator) used.insert(*which.accelerator);
+  }
+  int left = static_cast<int>(used.size());
+  for (Accelerator& accelerator : node.accelerators) {
+    accelerator.used = std::min(accelerator.visible, left);
+    left -= accelerator.used;
+  }
 }
 
 // Keeps the journal and the progress line while the engine measures.
@@ -320,6 +334,12 @@ Case GemmBeside(const Params& params, const std::vector<int>& cores) {
 
 Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
   Node node = InspectMachine({.threads = setup.threads});
+  if (setup.modules != nullptr) {
+    for (const Modules::Entry& entry : setup.modules->Entries()) {
+      if (entry.module == nullptr || entry.module->accelerators == nullptr) continue;
+      AddVisible(entry.module->accelerators(), node);
+    }
+  }
   Identified identified = Identify(IdentityOptionsFrom(flags), node);
   node.identity = std::move(identified.identity);
   node.notes.insert(node.notes.end(), identified.notes.begin(), identified.notes.end());
@@ -364,7 +384,7 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
     for (Case& unfolded : probe->unfold(question.params)) {
       const auto same = [&](const Case& other) {
         return other.probe == unfolded.probe && other.backend == unfolded.backend &&
-               other.params == unfolded.params;
+               other.accelerator == unfolded.accelerator && other.params == unfolded.params;
       };
       // Resolved values ("0: automatic") may make two questions one.
       if (std::none_of(cases.begin(), cases.end(), same)) cases.push_back(std::move(unfolded));
@@ -398,6 +418,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
   collectives::Held held = door.held();
   run.nodes = std::move(held.nodes);
   run.ranks = std::move(held.ranks);
+  CountUsed(plan.cases, run.nodes[0]);
   std::vector<Note>& notes = run.nodes[0].notes;
   for (Note& note : UnlikeNodes(run.nodes)) notes.push_back(std::move(note));
   const Privacy privacy = {.keep_ids = options.keep_ids,

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "results/run.h"
 #include "runner/ranks.h"
 
 namespace assay {
@@ -22,6 +23,8 @@ struct Module {
   const char* name = nullptr;      // of its file, libassay-NAME.so
   std::vector<std::unique_ptr<Backend>> (*backends)() = nullptr;   // null: none
   std::vector<std::unique_ptr<Library>> (*libraries)() = nullptr;  // null: none
+  // The devices that its backends can run on, in their order, an entry each. Null: none.
+  std::vector<Accelerator> (*accelerators)() = nullptr;
   // Joins the processes that a launcher started; null where the module has no such thing.
   std::unique_ptr<Ranks> (*ranks)() = nullptr;
   std::string (*version)() = nullptr;  // of the vendor's library: "Open MPI v4.1.4"

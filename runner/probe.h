@@ -73,7 +73,8 @@ struct Case {
   std::string backend = {};
   Work work = {};
   std::vector<Unit> units = {};
-  std::optional<int> storage = {};  // index into Node::storage
+  std::optional<int> storage = {};      // index into Node::storage
+  std::optional<int> accelerator = {};  // which of the module's, where one does it
   // Where there are some, each has a Record of its own, with its params, work and units in place of
   // the case's; names of the workload's facts and histograms begin with the part's index: "0/form".
   std::vector<Part> parts = {};
@@ -125,6 +126,8 @@ struct Probe {
   std::function<std::vector<Case>(const Params& params)> unfold = {};
   // What stands in the way of running here at all, for `assay list`; cheap. Empty: nothing does.
   std::function<std::optional<Skipped>()> missing = {};
+  // The backends that have this but find no device here, by name, and why; for `assay list`.
+  std::function<std::map<std::string, Skipped>()> absent = {};
 };
 
 }  // namespace assay

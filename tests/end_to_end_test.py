@@ -252,6 +252,20 @@ class EndToEnd(unittest.TestCase):
         module = re.compile(r"^  mpi +(.*)$", re.M)
         self.assertEqual(module.search(listed).group(1), module.search(beside).group(1))
 
+    def test_without_a_gpu_every_gpu_case_is_named_with_its_reason(self):
+        listed = self.assay("list").stdout
+        if re.search(r"(?m)^  cuda +not loaded", listed):
+            self.skipTest("this build has no cuda module")
+        if pathlib.Path("/dev/nvidiactl").exists():
+            self.skipTest("there is a driver here")
+        why = "can't run here: there is no NVIDIA driver; try: "
+        self.assertIn(f"cublaslt {why}", listed.split("  gemm ")[1].split("  memory ")[0])
+        self.assertIn(f"cuda {why}", listed.split("  memory ")[1].split("  attention ")[0])
+        self.assertRegex(listed, r"(?m)^  cuda +CUDA 1[23]\.\d+ \(driver: none\), cuBLASLt 1[23]\.")
+        self.assay("run", "gemm", *QUICK, "--backend", "cublaslt", "--out", "g.json", status=1)
+        record = self.read("g.json")["records"][0]
+        self.assertEqual((record["status"], record["reason"]), ("skipped", "there is no NVIDIA driver"))
+
     def test_a_probe_asked_for_by_name_that_cannot_run_is_a_failure(self):
         self.assay("run", "memory", *QUICK, *SMALL, "--backend", "onednn", "--out", "m.json", status=1)
         self.assertEqual(self.read("m.json")["records"][0]["status"], "skipped")

@@ -26,10 +26,10 @@ const std::map<std::string, std::vector<std::string>> kMayInclude = {
     // module carries what it says.)
     {"kernels",
      {"results/", "runner/probe.h", "runner/ranks.h", "runner/module.h", "runner/threads.h",
-      "runner/memory.h", "runner/random.h", "version.h", "kernels/"}},
+      "runner/memory.h", "runner/random.h", "runner/cuda.h", "version.h", "kernels/"}},
     {"collectives",
      {"results/", "runner/probe.h", "runner/ranks.h", "runner/module.h", "runner/threads.h",
-      "runner/memory.h", "runner/random.h", "version.h", "collectives/"}},
+      "runner/memory.h", "runner/random.h", "runner/cuda.h", "version.h", "collectives/"}},
     {"io",
      {"results/", "runner/probe.h", "runner/ranks.h", "runner/module.h", "runner/threads.h",
       "runner/memory.h", "runner/random.h", "version.h", "io/"}},
@@ -63,6 +63,14 @@ const std::multimap<std::string, std::string> kLibraries = {
     {"liburing", "io/uring.cpp"},
     {"mpi.h", "collectives/mpi.cpp"},
     {"rdma/", "collectives/ofi.cpp"},
+    {"cuda_runtime", "runner/cuda.h"},
+    {"cublasLt", "kernels/cuda_gemm.cpp"},
+    {"nccl", "collectives/nccl.cpp"},
+};
+
+// The runtime of a vendor, for the sources of its modules alone, and what else is theirs.
+const std::map<std::string, std::vector<std::string>> kForModules = {
+    {"runner/cuda.h", {"kernels/cuda_", "collectives/nccl"}},
 };
 
 // Folders of headers that belong to the system.
@@ -100,6 +108,9 @@ std::vector<std::string> Violations(const std::string& file, const std::string& 
       } else if (is_core && folder == "runner" && !included.starts_with("results/") &&
                  included != "version.h" && !Allows(kCore, included)) {
         violations.push_back(file + " includes " + included + ", which is above the engine");
+      } else if (const auto module = kForModules.find(included);
+                 module != kForModules.end() && !StartsWithAny(file, module->second)) {
+        violations.push_back(file + " includes " + included + ", which is for modules");
       }
       continue;
     }
@@ -156,6 +167,14 @@ TEST(Layers, AnArrowThatPointsUpIsCaught) {
               ElementsAre(HasSubstr("which is above the engine")));
   EXPECT_THAT(Violations("runner/sampler.cpp", "#include \"runner/console.h\"\n"),
               ElementsAre(HasSubstr("which is above the engine")));
+}
+
+TEST(Layers, AVendorsRuntimeStaysWithinItsModules) {
+  EXPECT_THAT(Violations("kernels/kernels.cpp", "#include \"runner/cuda.h\"\n"),
+              ElementsAre("kernels/kernels.cpp includes runner/cuda.h, which is for modules"));
+  EXPECT_THAT(Violations("kernels/cuda_timer.cpp", "#include <cuda_runtime_api.h>\n"),
+              ElementsAre(HasSubstr("which is for runner/cuda.h")));
+  EXPECT_THAT(Violations("kernels/cuda_timer.h", "#include \"runner/cuda.h\"\n"), IsEmpty());
 }
 
 TEST(Layers, ASecondIncluderOfALibraryIsCaught) {

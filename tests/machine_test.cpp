@@ -384,5 +384,47 @@ TEST(Machine, ThisMachineIsFound) {
   EXPECT_NE(node.virtualization, "");
 }
 
+Accelerator Visible(const std::string& name) {
+  Accelerator accelerator;
+  accelerator.name = name;
+  accelerator.visible = 1;
+  accelerator.memory_bytes = std::int64_t{80} << 30;
+  return accelerator;
+}
+
+TEST(AddVisible, CountsWhatAModuleSeesOfWhatIsOnTheBus) {
+  Node node;
+  node.accelerators.push_back(Visible("NVIDIA H100"));
+  node.accelerators[0].present = 8;
+  node.accelerators[0].visible = 0;
+  AddVisible({Visible("NVIDIA H100"), Visible("NVIDIA H100")}, node);
+  ASSERT_EQ(node.accelerators.size(), 1U);
+  EXPECT_EQ(node.accelerators[0].present, 8);
+  EXPECT_EQ(node.accelerators[0].visible, 2);
+  EXPECT_EQ(node.accelerators[0].memory_bytes, std::int64_t{80} << 30);
+  EXPECT_THAT(Whats(node), ElementsAre(HasSubstr("2 of 8 NVIDIA H100 are visible")));
+}
+
+TEST(AddVisible, GivesTheBussNumbersTheirName) {
+  Node node;
+  node.accelerators.push_back(Visible("PCI 10de:2330"));
+  node.accelerators[0].present = 2;
+  node.accelerators[0].visible = 0;
+  AddVisible({Visible("NVIDIA H100"), Visible("NVIDIA H100")}, node);
+  ASSERT_EQ(node.accelerators.size(), 1U);
+  EXPECT_EQ(node.accelerators[0].name, "NVIDIA H100");
+  EXPECT_EQ(node.accelerators[0].visible, 2);
+  EXPECT_THAT(Whats(node), IsEmpty());
+}
+
+TEST(AddVisible, WhatTheBusDoesNotShowIsThereAllTheSame) {
+  Node node;
+  AddVisible({Visible("NVIDIA H100")}, node);
+  ASSERT_EQ(node.accelerators.size(), 1U);
+  EXPECT_EQ(node.accelerators[0].present, 1);
+  AddVisible({}, node);
+  EXPECT_EQ(node.accelerators[0].visible, 1);
+}
+
 }  // namespace
 }  // namespace assay

@@ -180,7 +180,7 @@ TEST_F(Nccl, WhatHangsIsAbortedAfterItsTime) {
 }
 
 TEST_F(Nccl, WithoutADriverItSaysSoAndAsksForNothingElse) {
-  standin::Reset({.devices = 0, .no_driver = true});
+  standin::Reset({.driver = standin::Driver::kAbsent});
   Outcome outcome = RunOn(2, {.bytes = 64});
   ASSERT_TRUE(outcome.skipped);
   EXPECT_THAT(outcome.skipped->reason, HasSubstr("no NVIDIA driver"));

@@ -1,11 +1,14 @@
-// A strict stand-in for the CUDA runtime and NCCL, as far as our code uses them: what it doesn't
-// know doesn't link, and what it doesn't allow is a violation that a test sees. Ranks are threads;
-// device memory is host memory; streams run in order, when they are looked at; the calls of a
-// communicator's ranks must match in order, as in life; and time is virtual: an operation takes
-// kLaunch plus its bytes at kBytesPerSecond, times the slowness of its slowest device.
+// A strict stand-in for the CUDA runtime, cuBLASLt and NCCL, as far as our code uses them: what it
+// doesn't know doesn't link or ends the test, and what it doesn't allow is a violation that a test
+// sees. Ranks are threads; device memory is host memory; streams run in order, when they are looked
+// at; the calls of a communicator's ranks must match in order, as in life. A launch of a kernel of
+// ours runs the kernel's body for each index; a matrix product is made from what the descriptors
+// say. Time is virtual: an operation takes kLaunch plus its bytes at kBytesPerSecond or its flops
+// at kFlopsPerSecond, times the slowness of its slowest device.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -14,18 +17,34 @@ namespace standin {
 
 constexpr double kLaunch_s = 5e-6;
 constexpr double kBytesPerSecond = 1e11;
+constexpr double kFlopsPerSecond = 1e12;
+constexpr int kCacheBytes = 1 << 16;
+
+enum class Driver { kFits, kAbsent, kTooOld, kStub };
 
 struct Faults {
   int devices = 8;
-  bool no_driver = false;
-  std::map<int, double> slowness = {};  // of a device: 1.5 takes half as long again
-  int hang_after = -1;                  // the collectives of a communicator after so many hang
-  int fail_after = -1;                  // … or end in an asynchronous error
-  std::size_t spoil_operation = 0;      // this collective (from 1) leaves one element wrong
+  Driver driver = Driver::kFits;
+  int compute_capability = 90;
+  std::size_t memory_bytes = std::size_t{1} << 30;  // of all devices together
+  std::map<int, double> slowness = {};              // of a device: 1.5 takes half as long again
+  std::string spoil_kernel = {};                    // "copy": leaves one index out, words 12 and 13
+  // The collectives of a communicator …
+  int hang_after = -1;              // after so many hang
+  int fail_after = -1;              // … or end in an asynchronous error
+  std::size_t spoil_operation = 0;  // this one (from 1) leaves one element wrong
+  // Matrix products. An algorithm is known by its number, 0 being the heuristic's first.
+  std::vector<double> algorithms = {1.0};  // their times, as multiples of what is said above
+  int failing_algorithm = -1;              // ends at once in an error, in no time
+  int wrong_algorithm = -1;                // leaves one element wrong
+  bool synchronizes = false;               // waits for its own stream
+  bool unsupported = false;                // the heuristic has nothing to offer
 };
 
 // Everything as in the beginning, with these faults.
 void Reset(const Faults& faults = {});
+// From now on kernels of ours don't end, or do again.
+void Hang(bool hangs);
 // What no program may do, in the order in which it was done.
 std::vector<std::string> Violations();
 // Handles and memory that were made and not given back, by kind.

@@ -1,58 +1,22 @@
-#include "standin/standin.h"
-
-#include <cuda_runtime_api.h>
+// NCCL's part of the stand-in.
 #include <nccl.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <deque>
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "collectives/pattern.h"
+#include "standin/state.h"
 
 namespace {
 
-using standin::Faults;
-
-std::recursive_mutex mutex;
-Faults faults;
-std::vector<std::string> violations;
-std::map<std::string, int> calls;
-std::map<const void*, std::string> alive;         // handle or memory -> kind
-std::map<const void*, std::size_t> memory_bytes;  // of device memory
-thread_local int current_device = 0;
-
-void Violate(const std::string& what) { violations.push_back(what); }
-
-template <class T>
-T* Born(T* thing, const std::string& kind) {
-  alive[thing] = kind;
-  return thing;
-}
-bool Dies(const void* thing, const std::string& kind) {
-  const auto found = alive.find(thing);
-  if (found == alive.end() || found->second != kind) {
-    Violate("a " + kind + " was destroyed that is none, or is no more");
-    return false;
-  }
-  alive.erase(found);
-  return true;
-}
-bool IsDevice(const void* begin, std::size_t bytes) {
-  if (bytes == 0) return true;
-  const auto after = memory_bytes.upper_bound(begin);
-  if (after == memory_bytes.begin()) return false;
-  const auto& [start, size] = *std::prev(after);
-  return static_cast<const char*>(begin) + bytes <= static_cast<const char*>(start) + size;
-}
-void RequireDevice(const void* begin, std::size_t bytes, const char* what) {
-  if (!IsDevice(begin, bytes)) Violate(std::string(what) + " is no device memory");
-}
+using namespace standin;
 
 // ---- element types
 
@@ -93,40 +57,6 @@ void Encode(const Type& type, double value, std::byte* to) {
   std::memcpy(to, &found->second, type.bytes);
 }
 
-// ---- streams
-
-struct StreamState;
-// One thing on a stream. False: it can't go on yet.
-using Command = std::function<bool(StreamState&)>;
-
-struct StreamState {
-  int device = 0;
-  double time_s = 0;
-  std::deque<Command> commands = {};
-  bool capturing = false;
-  std::vector<Command> captured = {};
-  cudaError_t error = cudaSuccess;
-
-  void Put(Command command) {
-    capturing ? captured.push_back(std::move(command)) : commands.push_back(std::move(command));
-  }
-  bool Progress() {
-    while (!commands.empty() && commands.front()(*this)) commands.pop_front();
-    return commands.empty();
-  }
-};
-std::vector<std::unique_ptr<StreamState>> ended_streams;
-StreamState& Of(cudaStream_t stream) { return *reinterpret_cast<StreamState*>(stream); }
-
-struct EventState {
-  bool recorded = false;
-  double at_s = 0;
-};
-struct GraphState {
-  std::vector<Command> commands = {};
-  bool uploaded = false;
-};
-
 // ---- communicators
 
 struct Message {
@@ -166,9 +96,11 @@ struct Comm {
   std::uint64_t next = 0;  // calls made by this rank
   std::set<void*> registrations = {};
 };
+using standin::Of;
 Comm& Of(ncclComm_t comm) { return *reinterpret_cast<Comm*>(comm); }
 std::map<std::string, std::shared_ptr<Clique>> cliques;
 int ids = 0;
+[[maybe_unused]] const bool forgets = AtReset([] { cliques.clear(); });
 
 double Reduce(ncclRedOp_t redop, double a, double b) {
   switch (redop) {
@@ -290,8 +222,7 @@ ncclResult_t Enqueue(ncclComm_t handle, cudaStream_t stream, Call call) {
     for (auto& queue : clique->posted) {
       all.push_back(queue.front().first);
       latest = std::max(latest, queue.front().second->time_s);
-      const auto slow = faults.slowness.find(queue.front().second->device);
-      if (slow != faults.slowness.end()) slowness = std::max(slowness, slow->second);
+      slowness = std::max(slowness, SlownessOf(queue.front().second->device));
     }
     for (const Call& other : all) {
       if (other.signature != all[0].signature) {
@@ -345,196 +276,9 @@ ncclResult_t Collective(const char* operation, const void* input, void* output, 
   return Enqueue(comm, stream, std::move(call));
 }
 
-#define STANDIN_CALL            \
-  std::scoped_lock lock(mutex); \
-  ++calls[__func__]
-
 }  // namespace
 
-namespace standin {
-
-void Reset(const Faults& new_faults) {
-  std::scoped_lock lock(mutex);
-  faults = new_faults;
-  violations.clear();
-  calls.clear();
-  alive.clear();
-  memory_bytes.clear();
-  cliques.clear();
-  ended_streams.clear();
-}
-std::vector<std::string> Violations() {
-  std::scoped_lock lock(mutex);
-  return violations;
-}
-std::map<std::string, int> Leaks() {
-  std::scoped_lock lock(mutex);
-  std::map<std::string, int> kinds;
-  for (const auto& [thing, kind] : alive) ++kinds[kind];
-  return kinds;
-}
-int Calls(const std::string& function) {
-  std::scoped_lock lock(mutex);
-  return calls[function];
-}
-
-}  // namespace standin
-
 extern "C" {
-
-cudaError_t cudaGetDeviceCount(int* count) {
-  STANDIN_CALL;
-  *count = faults.devices;
-  if (faults.no_driver) return cudaErrorInsufficientDriver;
-  return faults.devices == 0 ? cudaErrorNoDevice : cudaSuccess;
-}
-cudaError_t cudaSetDevice(int device) {
-  STANDIN_CALL;
-  if (device < 0 || device >= faults.devices) return cudaErrorInvalidDevice;
-  current_device = device;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDevice(int* device) {
-  STANDIN_CALL;
-  *device = current_device;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  STANDIN_CALL;
-  *properties = {};
-  std::strcpy(properties->name, "stand-in");
-  return cudaSuccess;
-}
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  STANDIN_CALL;
-  if (attribute != cudaDevAttrL2CacheSize) Violate("an attribute that the stand-in doesn't know");
-  *value = 1 << 16;
-  return cudaSuccess;
-}
-cudaError_t cudaGetLastError() {
-  STANDIN_CALL;
-  return cudaSuccess;
-}
-const char* cudaGetErrorString(cudaError_t error) {
-  return error == cudaErrorNoDevice ? "no CUDA-capable device is detected" : "some CUDA error";
-}
-const char* cudaGetErrorName(cudaError_t) { return "cudaErrorOfTheStandIn"; }
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
-  STANDIN_CALL;
-  if (flags != cudaStreamNonBlocking) Violate("a stream that waits for the default stream");
-  auto* state = Born(new StreamState, "stream");
-  state->device = current_device;
-  *stream = reinterpret_cast<cudaStream_t>(state);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  STANDIN_CALL;
-  // Where a communicator was aborted, other ranks may still look at what is left on it.
-  if (Dies(stream, "stream")) ended_streams.emplace_back(&Of(stream));
-  return cudaSuccess;
-}
-cudaError_t cudaStreamQuery(cudaStream_t stream) {
-  STANDIN_CALL;
-  if (Of(stream).capturing) Violate("a stream was waited for while it is captured");
-  return Of(stream).Progress() ? cudaSuccess : cudaErrorNotReady;
-}
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
-  STANDIN_CALL;
-  if (!Of(stream).commands.empty()) Violate("a stream was captured with work on it");
-  Of(stream).capturing = true;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  STANDIN_CALL;
-  auto* state = Born(new GraphState, "graph");
-  state->commands = std::exchange(Of(stream).captured, {});
-  Of(stream).capturing = false;
-  *graph = reinterpret_cast<cudaGraph_t>(state);
-  return cudaSuccess;
-}
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
-                                 unsigned long long) {
-  STANDIN_CALL;
-  auto* state = Born(new GraphState(*reinterpret_cast<GraphState*>(graph)), "executable graph");
-  *executable = reinterpret_cast<cudaGraphExec_t>(state);
-  return cudaSuccess;
-}
-cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t) {
-  STANDIN_CALL;
-  reinterpret_cast<GraphState*>(executable)->uploaded = true;
-  return cudaSuccess;
-}
-cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
-  STANDIN_CALL;
-  const auto* state = reinterpret_cast<GraphState*>(executable);
-  if (!state->uploaded) Violate("a graph is uploaded within a timed span");
-  for (const Command& command : state->commands) Of(stream).Put(command);
-  return cudaSuccess;
-}
-cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  STANDIN_CALL;
-  if (Dies(graph, "graph")) delete reinterpret_cast<GraphState*>(graph);
-  return cudaSuccess;
-}
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
-  STANDIN_CALL;
-  if (Dies(executable, "executable graph")) delete reinterpret_cast<GraphState*>(executable);
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  STANDIN_CALL;
-  *event = reinterpret_cast<cudaEvent_t>(Born(new EventState, "event"));
-  return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  STANDIN_CALL;
-  if (Dies(event, "event")) delete reinterpret_cast<EventState*>(event);
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  STANDIN_CALL;
-  auto* state = reinterpret_cast<EventState*>(event);
-  state->recorded = false;
-  Of(stream).Put([state](StreamState& own) {
-    state->recorded = true;
-    state->at_s = own.time_s;
-    return true;
-  });
-  return cudaSuccess;
-}
-cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
-  STANDIN_CALL;
-  const auto* first = reinterpret_cast<EventState*>(begin);
-  const auto* second = reinterpret_cast<EventState*>(end);
-  if (!first->recorded || !second->recorded) return cudaErrorNotReady;
-  *ms = static_cast<float>((second->at_s - first->at_s) * 1e3);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t stream) {
-  STANDIN_CALL;
-  RequireDevice(kind == cudaMemcpyHostToDevice ? to : from, bytes, "one end of a copy");
-  if (IsDevice(kind == cudaMemcpyHostToDevice ? from : to, bytes) && bytes > 0) {
-    Violate("the host's end of a copy lies on a device");
-  }
-  Of(stream).Put([=](StreamState&) {
-    std::memcpy(to, from, bytes);
-    return true;
-  });
-  return cudaSuccess;
-}
-cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
-  STANDIN_CALL;
-  RequireDevice(memory, bytes, "what is set");
-  Of(stream).Put([=](StreamState&) {
-    std::memset(memory, value, bytes);
-    return true;
-  });
-  return cudaSuccess;
-}
 
 ncclResult_t ncclGetVersion(int* version) {
   *version = NCCL_VERSION_CODE;
@@ -555,7 +299,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
   if (clique->size != ranks || rank >= ranks) return ncclInvalidArgument;
   ++clique->joined;
   *comm = reinterpret_cast<ncclComm_t>(
-      Born(new Comm{.clique = clique, .rank = rank, .device = current_device}, "communicator"));
+      Born(new Comm{.clique = clique, .rank = rank, .device = CurrentDevice()}, "communicator"));
   return ncclInProgress;
 }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
@@ -578,7 +322,7 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
   STANDIN_CALL;
   Of(comm).clique->error = ncclRemoteError;  // the other ranks hear of it
   for (void* registration : Of(comm).registrations) {
-    alive.erase(registration);
+    Forget(registration);
     delete static_cast<char*>(registration);
   }
   if (Dies(comm, "communicator")) delete &Of(comm);
@@ -592,17 +336,12 @@ const char* ncclGetLastError(ncclComm_t) { return ""; }
 
 ncclResult_t ncclMemAlloc(void** memory, std::size_t bytes) {
   STANDIN_CALL;
-  *memory = Born(new char[bytes], "memory");
-  std::memset(*memory, 0x5a, bytes);
-  memory_bytes[*memory] = bytes;
+  *memory = Allocate(bytes);
   return ncclSuccess;
 }
 ncclResult_t ncclMemFree(void* memory) {
   STANDIN_CALL;
-  if (!Dies(memory, "memory")) return ncclInvalidArgument;
-  memory_bytes.erase(memory);
-  delete[] static_cast<char*>(memory);
-  return ncclSuccess;
+  return Release(memory) ? ncclSuccess : ncclInvalidArgument;
 }
 ncclResult_t ncclCommRegister(const ncclComm_t comm, void* memory, std::size_t bytes,
                               void** handle) {

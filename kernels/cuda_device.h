@@ -1,0 +1,52 @@
+// The GPUs that CUDA shows this process, and what the workloads on them have in common.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "kernels/cuda_timer.h"
+#include "kernels/inputs.h"
+#include "results/run.h"
+#include "runner/cuda.h"
+
+namespace assay::cuda {
+
+struct Gpu {
+  int index = 0;
+  std::string name = {};
+  int capability = 0;  // 90 for 9.0
+  int processors = 0;  // streaming multiprocessors
+  std::int64_t memory_bytes = 0;
+  std::int64_t cache_bytes = 0;  // L2
+  int clock_khz = 0;             // the highest, of the processors and of the memory
+  int memory_clock_khz = 0;
+  int bus_bits = 0;
+
+  // Throws Error where CUDA can't tell.
+  static Gpu At(int index);
+  Facts Describe() const;
+};
+
+// Why `bytes` more can't be had on the current device, or nothing. A sixteenth of the memory stays
+// free: for the context, the library's own and what fragments.
+std::optional<Skipped> TooLarge(std::int64_t bytes);
+
+// Elements 0 … count - 1 of an input stream (kernels/inputs.h), made on the device.
+class InputMaker {
+ public:
+  InputMaker(const Gpu& gpu, cudaStream_t stream) : gpu_(gpu), stream_(stream) {}
+  // Puts it on the stream. The maker must live until that is done.
+  void Make(Format format, const std::string& inputs, std::uint64_t seed, std::int64_t count,
+            void* out);
+
+ private:
+  const Gpu& gpu_;
+  cudaStream_t stream_;
+  std::map<Format, DeviceMemory> tables_ = {};
+};
+
+// Equal parts for each core that this process may use.
+void OnAllCores(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);
+
+}  // namespace assay::cuda

@@ -1,0 +1,129 @@
+#include "kernels/cuda_kernels.h"
+
+namespace assay::cuda {
+namespace {
+
+__device__ std::size_t First() { return std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; }
+__device__ std::size_t Step() { return std::size_t{gridDim.x} * blockDim.x; }
+
+__device__ std::uint64_t Nanoseconds() {
+  std::uint64_t now;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+  return now;
+}
+
+__global__ void GateKernel(const volatile int* open, volatile int* expired,
+                           std::uint64_t timeout_ns) {
+  const std::uint64_t begin = Nanoseconds();
+  while (*open == 0) {
+    if (Nanoseconds() - begin > timeout_ns) {
+      *expired = 1;
+      return;
+    }
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    FillKernel(T* out, std::size_t count, const T* table, std::uint64_t seed) {
+  for (std::size_t draw = First(); 4 * draw < count; draw += Step()) {
+    FillAt(out, count, table, seed, draw);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    FillWordsKernel(Words* out, std::size_t count, std::uint64_t seed) {
+  for (std::size_t i = First(); i < count; i += Step()) FillWordsAt(out, seed, i);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    FillNumbersKernel(Numbers* out, std::size_t count, std::uint64_t seed) {
+  for (std::size_t i = First(); i < count; i += Step()) FillNumbersAt(out, seed, i);
+}
+
+// Several accesses in flight for each thread: that is what the unrolling is for.
+__global__ void __launch_bounds__(kThreads)
+    ReadKernel(const Words* __restrict__ from, std::size_t count, std::uint64_t* sums) {
+  std::uint64_t sum = 0;
+#pragma unroll 4
+  for (std::size_t i = First(); i < count; i += Step()) sum += ReadAt(from, i);
+  for (int lanes = warpSize / 2; lanes > 0; lanes /= 2) {
+    sum += __shfl_down_sync(0xffffffffU, sum, lanes);
+  }
+  if (threadIdx.x % warpSize == 0) {
+    atomicAdd(reinterpret_cast<unsigned long long*>(sums + blockIdx.x), sum);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    WriteKernel(Words* to, std::size_t count, std::uint64_t value) {
+#pragma unroll 4
+  for (std::size_t i = First(); i < count; i += Step()) WriteAt(to, value, i);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    CopyKernel(Words* __restrict__ to, const Words* __restrict__ from, std::size_t count) {
+#pragma unroll 4
+  for (std::size_t i = First(); i < count; i += Step()) CopyAt(to, from, i);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    TriadKernel(Numbers* __restrict__ to, const Numbers* __restrict__ b,
+                const Numbers* __restrict__ c, std::size_t count, double scale) {
+#pragma unroll 4
+  for (std::size_t i = First(); i < count; i += Step()) TriadAt(to, b, c, scale, i);
+}
+
+template <class T>
+void Fill(void* out, std::size_t count, const void* table, std::uint64_t seed, unsigned blocks,
+          cudaStream_t stream) {
+  FillKernel<<<blocks, kThreads, 0, stream>>>(static_cast<T*>(out), count,
+                                              static_cast<const T*>(table), seed);
+}
+
+}  // namespace
+
+void LaunchGate(const volatile int* open, volatile int* expired, std::uint64_t timeout_ns,
+                cudaStream_t stream) {
+  GateKernel<<<1, 1, 0, stream>>>(open, expired, timeout_ns);
+}
+
+void LaunchFill(void* out, std::size_t count, int element_bytes, const void* table,
+                std::uint64_t seed, unsigned blocks, cudaStream_t stream) {
+  if (element_bytes == 1) Fill<std::uint8_t>(out, count, table, seed, blocks, stream);
+  if (element_bytes == 2) Fill<std::uint16_t>(out, count, table, seed, blocks, stream);
+  if (element_bytes == 4) Fill<std::uint32_t>(out, count, table, seed, blocks, stream);
+  if (element_bytes == 8) Fill<std::uint64_t>(out, count, table, seed, blocks, stream);
+}
+
+void LaunchFillWords(Words* out, std::size_t count, std::uint64_t seed, unsigned blocks,
+                     cudaStream_t stream) {
+  FillWordsKernel<<<blocks, kThreads, 0, stream>>>(out, count, seed);
+}
+
+void LaunchFillNumbers(Numbers* out, std::size_t count, std::uint64_t seed, unsigned blocks,
+                       cudaStream_t stream) {
+  FillNumbersKernel<<<blocks, kThreads, 0, stream>>>(out, count, seed);
+}
+
+void LaunchRead(const Words* from, std::size_t count, std::uint64_t* sums, unsigned blocks,
+                cudaStream_t stream) {
+  ReadKernel<<<blocks, kThreads, 0, stream>>>(from, count, sums);
+}
+
+void LaunchWrite(Words* to, std::size_t count, std::uint64_t value, unsigned blocks,
+                 cudaStream_t stream) {
+  WriteKernel<<<blocks, kThreads, 0, stream>>>(to, count, value);
+}
+
+void LaunchCopy(Words* to, const Words* from, std::size_t count, unsigned blocks,
+                cudaStream_t stream) {
+  CopyKernel<<<blocks, kThreads, 0, stream>>>(to, from, count);
+}
+
+void LaunchTriad(Numbers* to, const Numbers* b, const Numbers* c, std::size_t count, double scale,
+                 unsigned blocks, cudaStream_t stream) {
+  TriadKernel<<<blocks, kThreads, 0, stream>>>(to, b, c, count, scale);
+}
+
+}  // namespace assay::cuda

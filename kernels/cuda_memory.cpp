@@ -1,0 +1,185 @@
+#include "kernels/cuda_memory.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <vector>
+
+#include "kernels/cuda_kernels.h"
+#include "runner/random.h"
+
+namespace assay::cuda {
+namespace {
+
+// What is written differs from one iteration to the next, and so tells which one it is from.
+constexpr std::int64_t kPeriod = 8;
+// Outputs up to this are read back whole; of larger ones this much, in pieces spread evenly.
+constexpr std::size_t kReadBack = std::size_t{256} << 20;
+constexpr std::size_t kPiece = std::size_t{4} << 20;
+
+// Arrays whose distance is a power of two fall on the same cache sets and memory channels.
+constexpr std::size_t kStagger = 4096 + 256;
+
+class MemoryWorkload : public Workload {
+ public:
+  MemoryWorkload(const Memory& op, const Gpu& gpu, std::uint64_t seed)
+      : pattern_(op.pattern),
+        bytes_(static_cast<std::size_t>(op.bytes)),
+        gpu_(gpu),
+        seed_(seed),
+        blocks_(BlocksOn(gpu.processors)),
+        arrays_(MakeDeviceMemory(ArraysOf(pattern_) * (bytes_ + kStagger))),
+        sums_(MakeDeviceMemory(blocks_ * sizeof(std::uint64_t))) {
+    if (pattern_ == "read") LaunchFillWords(Array<Words>(0), Count(), seed_, blocks_, Stream());
+    if (pattern_ == "copy") LaunchFillWords(Array<Words>(1), Count(), seed_, blocks_, Stream());
+    if (pattern_ == "triad") {
+      LaunchFillNumbers(Array<Numbers>(1), Count(), seed_, blocks_, Stream());
+      LaunchFillNumbers(Array<Numbers>(2), Count(), seed_ + 1, blocks_, Stream());
+    }
+    Check(cudaGetLastError());
+    Spoil();
+    timer_.Wait("filling arrays");
+  }
+
+  static std::size_t ArraysOf(const std::string& pattern) {
+    return pattern == "triad" ? 3 : pattern == "copy" ? 2 : 1;
+  }
+
+  Batch Run(std::int64_t iterations) override {
+    Check(cudaMemsetAsync(sums_.get(), 0, blocks_ * sizeof(std::uint64_t), Stream()));
+    cleared_ = timer_.Calls();
+    return timer_.Time(iterations, kPeriod, [this](std::int64_t i) { Enqueue(i); });
+  }
+
+  Checked Verify() override { return pattern_ == "read" ? VerifySum() : VerifyOutput(); }
+
+  Facts Describe() const override {
+    Facts facts = gpu_.Describe();
+    facts["timing"] = timer_.Method();
+    facts["arrays"] = static_cast<std::int64_t>(ArraysOf(pattern_));
+    facts["blocks"] = std::int64_t{blocks_};
+    facts["threads_per_block"] = std::int64_t{kThreads};
+    return facts;
+  }
+
+ private:
+  cudaStream_t Stream() const { return timer_.Stream(); }
+  // Array 0 is what is written, or read where nothing is; 1 and 2 are sources.
+  template <class T>
+  T* Array(std::size_t index) const {
+    std::byte* begin = static_cast<std::byte*>(arrays_.get()) + index * (bytes_ + kStagger);
+    return reinterpret_cast<T*>(begin);
+  }
+  std::size_t Count() const { return bytes_ / sizeof(Words); }
+
+  double ScaleOf(std::int64_t i) const { return static_cast<double>(i + 1); }
+  std::uint64_t ValueOf(std::int64_t i) const {
+    return RandomAt(seed_ + 2, static_cast<std::uint64_t>(i));
+  }
+
+  void Enqueue(std::int64_t i) {
+    if (pattern_ == "read") {
+      LaunchRead(Array<Words>(0), Count(), static_cast<std::uint64_t*>(sums_.get()), blocks_,
+                 Stream());
+    } else if (pattern_ == "write") {
+      LaunchWrite(Array<Words>(0), Count(), ValueOf(i), blocks_, Stream());
+    } else if (pattern_ == "copy") {
+      LaunchCopy(Array<Words>(0), Array<Words>(1), Count(), blocks_, Stream());
+    } else {
+      LaunchTriad(Array<Numbers>(0), Array<Numbers>(1), Array<Numbers>(2), Count(), ScaleOf(i),
+                  blocks_, Stream());
+    }
+    Check(cudaGetLastError());
+  }
+
+  // So that the next Verify sees what the next Run wrote, and nothing older.
+  void Spoil() {
+    if (pattern_ == "read") return;
+    Check(cudaMemsetAsync(Array<std::byte>(0), 0xff, bytes_, Stream()));
+  }
+
+  // What word `i` of the output holds after the last iteration.
+  std::uint64_t Expected(std::size_t i) const {
+    if (pattern_ == "write") return ValueOf(timer_.Last());
+    if (pattern_ == "copy") return WordAt(seed_, i);
+    return std::bit_cast<std::uint64_t>(NumberAt(seed_, i) +
+                                        ScaleOf(timer_.Last()) * NumberAt(seed_ + 1, i));
+  }
+
+  Checked VerifySum() {
+    std::vector<std::uint64_t> sums(blocks_);
+    Check(cudaMemcpyAsync(sums.data(), sums_.get(), blocks_ * sizeof(std::uint64_t),
+                          cudaMemcpyDeviceToHost, Stream()));
+    timer_.Wait("reading sums back");
+    std::uint64_t sum = 0;
+    for (const std::uint64_t of_block : sums) sum += of_block;
+    std::atomic<std::uint64_t> right = 0;
+    const auto words = static_cast<std::int64_t>(bytes_ / sizeof(std::uint64_t));
+    OnAllCores(words, [&](std::int64_t begin, std::int64_t end) {
+      std::uint64_t own = 0;
+      for (std::int64_t i = begin; i < end; ++i) own += WordAt(seed_, static_cast<std::size_t>(i));
+      right += own;
+    });
+    const std::uint64_t expected = right * static_cast<std::uint64_t>(timer_.Calls() - cleared_);
+    Checked checked = {.checked = words, .reference = "exact sum of all words"};
+    if (sum == expected) return checked;
+    checked.wrong = 1;
+    checked.what =
+        fmt::format("the sum of all that was read is {:#x}, but should be {:#x}", sum, expected);
+    return checked;
+  }
+
+  Checked VerifyOutput() {
+    const std::size_t pieces = std::max<std::size_t>(1, std::min(bytes_, kReadBack) / kPiece);
+    const std::size_t piece = bytes_ <= kReadBack ? bytes_ : kPiece;
+    const std::size_t count = bytes_ <= kReadBack ? 1 : pieces;
+    Checked checked = {.reference = count == 1 ? "exact" : fmt::format("exact, {} pieces", count)};
+    std::vector<std::uint64_t> words(piece / sizeof(std::uint64_t));
+    for (std::size_t p = 0; p < count; ++p) {
+      // The first piece begins the array and the last one ends it.
+      const std::size_t first =
+          count == 1 ? 0 : (bytes_ - piece) / sizeof(std::uint64_t) * p / (count - 1);
+      Check(cudaMemcpyAsync(words.data(), Array<std::uint64_t>(0) + first, piece,
+                            cudaMemcpyDeviceToHost, Stream()));
+      timer_.Wait("reading the output back");
+      std::atomic<std::int64_t> wrong = 0;
+      std::atomic<std::size_t> worst = words.size();
+      OnAllCores(
+          static_cast<std::int64_t>(words.size()), [&](std::int64_t begin, std::int64_t end) {
+            for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+              if (words[i] == Expected(first + i)) continue;
+              ++wrong;
+              for (std::size_t seen = worst; i < seen && !worst.compare_exchange_weak(seen, i);) {
+              }
+            }
+          });
+      checked.checked += static_cast<std::int64_t>(words.size());
+      checked.wrong += wrong;
+      if (wrong > 0 && !checked.what) {
+        checked.what = fmt::format("word {} of the output", first + worst);
+      }
+    }
+    Spoil();
+    return checked;
+  }
+
+  std::string pattern_;
+  std::size_t bytes_;
+  Gpu gpu_;
+  std::uint64_t seed_;
+  unsigned blocks_;
+  Timer timer_ = Timer();
+  DeviceMemory arrays_;
+  DeviceMemory sums_;
+  std::int64_t cleared_ = 0;  // the calls made when the sums were cleared
+};
+
+}  // namespace
+
+Prepared PrepareMemory(const Memory& op, const Gpu& gpu, std::uint64_t seed) {
+  const auto arrays = static_cast<std::int64_t>(MemoryWorkload::ArraysOf(op.pattern));
+  if (auto no = TooLarge(arrays * op.bytes)) return *no;
+  return std::make_unique<MemoryWorkload>(op, gpu, seed);
+}
+
+}  // namespace assay::cuda

@@ -1,0 +1,162 @@
+// The cuda module: what GPUs do alone, by kernels of our own (backend cuda) and by cuBLASLt.
+#include <fmt/format.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cuda_device.h"
+#include "kernels/cuda_gemm.h"
+#include "kernels/cuda_memory.h"
+#include "results/error.h"
+#include "runner/cuda.h"
+#include "runner/module.h"
+#include "version.h"
+
+namespace assay {
+namespace {
+
+using cuda::Gpu;
+
+// The GPUs that CUDA shows this process; none, and why, where it can't.
+struct Gpus {
+  std::vector<Gpu> all = {};
+  std::optional<Skipped> missing = {};
+};
+
+Gpus VisibleGpus() {
+  Gpus gpus;
+  int count = 0;
+  gpus.missing = cuda::NoDevice(&count);
+  if (gpus.missing) return gpus;
+  try {
+    for (int i = 0; i < count; ++i) gpus.all.push_back(Gpu::At(i));
+  } catch (const Error& error) {
+    gpus.all.clear();
+    gpus.missing = Skipped{.reason = error.what(), .remedy = "see nvidia-smi and dmesg"};
+  }
+  return gpus;
+}
+
+// Looks when it is first asked: who measures storage alone need not wait for the driver.
+class Sight {
+ public:
+  const Gpus& Seen() {
+    if (!gpus_) gpus_ = VisibleGpus();
+    return *gpus_;
+  }
+
+ private:
+  std::optional<Gpus> gpus_ = {};
+};
+
+// A backend on every visible GPU.
+class GpuBackend : public Backend {
+ public:
+  explicit GpuBackend(std::shared_ptr<Sight> sight) : sight_(std::move(sight)) {}
+  std::vector<Device> Devices() override {
+    std::vector<Device> devices;
+    for (const Gpu& gpu : sight_->Seen().all) {
+      devices.push_back(
+          {.name = fmt::format("cuda:{}", gpu.index), .kind = "gpu", .index = gpu.index});
+    }
+    return devices;
+  }
+  std::optional<Skipped> Missing() override { return sight_->Seen().missing; }
+
+ protected:
+  const Gpu& GpuOf(const Device& device) const {
+    return sight_->Seen().all.at(static_cast<std::size_t>(device.index));
+  }
+  // The same, made CUDA's current one.
+  const Gpu& Select(const Device& device) const {
+    cuda::Check(cudaSetDevice(device.index));
+    return GpuOf(device);
+  }
+
+ private:
+  std::shared_ptr<Sight> sight_;
+};
+
+class CudaBackend : public GpuBackend {
+ public:
+  using GpuBackend::GpuBackend;
+  std::string Name() const override { return "cuda"; }
+  bool Has(const Op& op) const override { return std::holds_alternative<Memory>(op); }
+  Op Complete(const Op& op, const Device& device) const override {
+    const Memory* memory = std::get_if<Memory>(&op);
+    if (memory == nullptr || memory->bytes != 0) return op;
+    const Gpu& gpu = GpuOf(device);
+    return Memory{.pattern = memory->pattern,
+                  .bytes = ArrayBytes(gpu.cache_bytes, gpu.memory_bytes)};
+  }
+  Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    if (const Memory* memory = std::get_if<Memory>(&op)) {
+      return cuda::PrepareMemory(*memory, Select(device), seed);
+    }
+    return Skipped{.reason = "the cuda backend has memory only",
+                   .remedy = "choose another backend"};
+  }
+};
+
+class CublasLtBackend : public GpuBackend {
+ public:
+  using GpuBackend::GpuBackend;
+  std::string Name() const override { return "cublaslt"; }
+  bool Has(const Op& op) const override { return std::holds_alternative<Gemm>(op); }
+  Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    if (const Gemm* gemm = std::get_if<Gemm>(&op)) {
+      return cuda::PrepareGemm(*gemm, Select(device), tunings_, seed);
+    }
+    return Skipped{.reason = "the cublaslt backend has gemm only",
+                   .remedy = "choose another backend"};
+  }
+
+ private:
+  cuda::Tunings tunings_ = {};
+};
+
+std::vector<std::unique_ptr<Backend>> Backends() {
+  const auto sight = std::make_shared<Sight>();
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(std::make_unique<CudaBackend>(sight));
+  backends.push_back(std::make_unique<CublasLtBackend>(sight));
+  return backends;
+}
+
+std::vector<Accelerator> Accelerators() {
+  std::vector<Accelerator> accelerators;
+  for (const Gpu& gpu : VisibleGpus().all) {
+    Accelerator& accelerator = accelerators.emplace_back();
+    accelerator.name = gpu.name;
+    accelerator.visible = 1;
+    accelerator.memory_bytes = gpu.memory_bytes;
+  }
+  return accelerators;
+}
+
+std::string Version() {
+  int runtime = 0;
+  int driver = 0;
+  cudaRuntimeGetVersion(&runtime);
+  cudaDriverGetVersion(&driver);
+  const auto version = [](int number) {
+    return fmt::format("{}.{}", number / 1000, number / 10 % 100);
+  };
+  return fmt::format("CUDA {} (driver: {}), cuBLASLt {}", version(runtime),
+                     driver == 0 ? "none" : version(driver), cuda::CublasLtVersion());
+}
+
+constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
+                            .name = "cuda",
+                            .backends = Backends,
+                            .accelerators = Accelerators,
+                            .version = Version};
+
+}  // namespace
+}  // namespace assay
+
+extern "C" const assay::Module* assay_module() { return &assay::kModule; }

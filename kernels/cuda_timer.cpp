@@ -1,0 +1,151 @@
+#include "kernels/cuda_timer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "kernels/cuda_kernels.h"
+
+namespace assay::cuda {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// So many calls are queued before the gate opens: enough of a lead, and far from the about 1024
+// launches at which the driver's queue is full and a launch waits for the device.
+constexpr std::int64_t kLead = 64;
+// Of one graph. Longer ones take long to make.
+constexpr std::int64_t kMostInGraph = 4096;
+constexpr Seconds kGraphBelow(10e-6);
+// What the host's time is taken of.
+constexpr std::int64_t kHostCalls = 64;
+
+}  // namespace
+
+// Closed while one lives, until Open.
+class Timer::Gate {
+ public:
+  explicit Gate(const Timer& timer)
+      : open_(static_cast<volatile int*>(timer.flags_.get())), expired_(open_ + 1) {
+    *open_ = 0;
+    *expired_ = 0;
+    LaunchGate(open_, expired_, static_cast<std::uint64_t>(timer.limits_.gate.count() * 1e9),
+               timer.Stream());
+    Check(cudaGetLastError());
+  }
+  ~Gate() { Open(); }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+
+  void Open() { *open_ = 1; }
+  bool Expired() const { return *expired_ != 0; }
+
+ private:
+  volatile int* open_;
+  volatile int* expired_;
+};
+
+Timer::Timer(const Limits& limits)
+    : limits_(limits),
+      stream_(MakeStream()),
+      begin_(MakeEvent()),
+      end_(MakeEvent()),
+      flags_(MakeMappedMemory(2 * sizeof(int))) {}
+
+void Timer::Wait(const std::string& what) const {
+  const auto deadline = SteadyClock::now() + limits_.hung;
+  for (;;) {
+    const cudaError_t state = cudaStreamQuery(Stream());
+    if (state == cudaSuccess) return;
+    if (state != cudaErrorNotReady) {
+      throw Error(fmt::format("CUDA: {} in {} ({}); see nvidia-smi and dmesg",
+                              cudaGetErrorString(state), what, cudaGetErrorName(state)));
+    }
+    if (SteadyClock::now() > deadline) {
+      throw Error(
+          fmt::format("CUDA: {} did not come to an end in {:g} s; see nvidia-smi and "
+                      "dmesg for the GPU's state",
+                      what, limits_.hung.count()));
+    }
+    std::this_thread::yield();
+  }
+}
+
+Seconds Timer::Finish(const Gate& gate) {
+  Wait("the timed work");
+  if (gate.Expired()) {
+    throw Error(
+        fmt::format("the operation waits for the device within itself, and so for the {:g} s that "
+                    "its own start was held up: it can't be timed by the device's clock",
+                    limits_.gate.count()));
+  }
+  float ms = 0;
+  Check(cudaEventElapsedTime(&ms, begin_.get(), end_.get()));
+  return Seconds(static_cast<double>(ms) * 1e-3);
+}
+
+Seconds Timer::TimeCalls(std::int64_t iterations, const Enqueue& enqueue) {
+  Gate gate(*this);
+  Check(cudaEventRecord(begin_.get(), Stream()));
+  for (std::int64_t i = 0; i < iterations; ++i) {
+    if (i == kLead) gate.Open();
+    enqueue(calls_++ % period_);
+  }
+  Check(cudaEventRecord(end_.get(), Stream()));
+  gate.Open();
+  return Finish(gate);
+}
+
+Seconds Timer::TimeGraphs(std::int64_t iterations, const Enqueue& enqueue) {
+  // Whole periods as far as possible, so that few graphs serve.
+  const std::int64_t longest =
+      period_ < kMostInGraph ? kMostInGraph / period_ * period_ : kMostInGraph;
+  std::map<std::pair<std::int64_t, std::int64_t>, GraphExec> graphs;  // by first call and calls
+  std::vector<cudaGraphExec_t> launches;
+  while (iterations > 0) {
+    const std::int64_t calls = std::min(iterations, longest);
+    GraphExec& graph = graphs[{calls_ % period_, calls}];
+    if (graph) {
+      calls_ += calls;
+    } else {
+      graph = Capture(Stream(), [&] {
+        for (std::int64_t i = 0; i < calls; ++i) enqueue(calls_++ % period_);
+      });
+    }
+    launches.push_back(graph.get());
+    iterations -= calls;
+  }
+  Wait("uploading a graph");
+
+  Gate gate(*this);
+  Check(cudaEventRecord(begin_.get(), Stream()));
+  for (const cudaGraphExec_t graph : launches) {
+    Check(cudaGraphLaunch(graph, Stream()));
+    gate.Open();
+  }
+  Check(cudaEventRecord(end_.get(), Stream()));
+  return Finish(gate);
+}
+
+Seconds Timer::HostTime(std::int64_t iterations, const Enqueue& enqueue) {
+  const auto begin = SteadyClock::now();
+  for (std::int64_t i = 0; i < iterations; ++i) enqueue(calls_++ % period_);
+  Wait("the work");
+  return SteadyClock::now() - begin;
+}
+
+Batch Timer::Time(std::int64_t iterations, std::int64_t period, const Enqueue& enqueue) {
+  period_ = period;
+  const std::int64_t of_host = std::min(iterations, kHostCalls);
+  const Seconds host = HostTime(of_host, enqueue);
+  method_ = graph_ ? "graph" : "events";
+  const Seconds time = graph_ ? TimeGraphs(iterations, enqueue) : TimeCalls(iterations, enqueue);
+  graph_ = graph_ || time < kGraphBelow * static_cast<double>(iterations);
+  return {.time = time,
+          .host = host * static_cast<double>(iterations) / static_cast<double>(of_host)};
+}
+
+}  // namespace assay::cuda

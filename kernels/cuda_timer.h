@@ -1,0 +1,72 @@
+// Time of work on a GPU, by the GPU's own clock.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "runner/cuda.h"
+
+namespace assay::cuda {
+
+// One stream, and the clock of what is put on it. Two events are recorded around the calls of a
+// batch, all behind a gate: a kernel of one thread that spins on a flag of the host and holds up
+// the stream until a number of calls is queued. So the host's launching is not in the time. Calls
+// that last under 10 us, which the host could not launch fast enough, are captured in a CUDA graph
+// and launched together. CUDA's events resolve about 0.5 us (cudaEventElapsedTime): a batch should
+// last 200 us or more.
+//
+// What waits for the stream within a call would wait for its own gate. The gate gives up after a
+// while, which ends in an Error; so does a device that doesn't come to an end.
+class Timer {
+ public:
+  struct Limits {
+    Seconds gate = Seconds(5);   // for the gate
+    Seconds hung = Seconds(60);  // for all that is on the stream
+  };
+  // On the current device.
+  Timer() : Timer(Limits{}) {}
+  explicit Timer(const Limits& limits);
+
+  cudaStream_t Stream() const { return stream_.get(); }
+
+  // `iterations` calls of enqueue(i), each of which puts one iteration on the stream; i goes from 0
+  // to period - 1 and round again, from batch to batch. The period is the same in all batches.
+  // Batch::host is what launching and waiting take without a gate, of up to 64 calls that come
+  // first: so every kernel is there before a gate is, since CUDA loads a kernel at its first launch
+  // and may wait for the device to do so.
+  Batch Time(std::int64_t iterations, std::int64_t period,
+             const std::function<void(std::int64_t)>& enqueue);
+  // All calls that were made, those for the host's time and those of graphs among them; and the i
+  // of the last one.
+  std::int64_t Calls() const { return calls_; }
+  std::int64_t Last() const { return (calls_ - 1) % period_; }
+
+  // Returns once all that is on the stream is done. Throws Error, with `what`, if it failed or did
+  // not come to an end.
+  void Wait(const std::string& what) const;
+
+  // How the last batch was launched: "events" or "graph".
+  const std::string& Method() const { return method_; }
+
+ private:
+  class Gate;
+  using Enqueue = std::function<void(std::int64_t)>;
+
+  Seconds TimeCalls(std::int64_t iterations, const Enqueue& enqueue);
+  Seconds TimeGraphs(std::int64_t iterations, const Enqueue& enqueue);
+  Seconds HostTime(std::int64_t iterations, const Enqueue& enqueue);
+  Seconds Finish(const Gate& gate);
+
+  Limits limits_;
+  cuda::Stream stream_;
+  Event begin_;
+  Event end_;
+  MappedMemory flags_;  // two ints: open, expired
+  std::int64_t calls_ = 0;
+  std::int64_t period_ = 1;
+  bool graph_ = false;  // for the next batch
+  std::string method_ = "events";
+};
+
+}  // namespace assay::cuda

@@ -1,0 +1,116 @@
+// Ownership and errors of the CUDA runtime, for the sources of modules alone. Sole includer of its
+// header.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <type_traits>
+
+#include "results/error.h"
+#include "runner/handle.h"
+#include "runner/probe.h"
+
+namespace assay::cuda {
+
+// Throws Error for anything but success.
+inline void Check(cudaError_t error, std::source_location where = std::source_location::current()) {
+  if (error == cudaSuccess) return;
+  throw Error(fmt::format("CUDA: {} ({}, line {}); see nvidia-smi and dmesg",
+                          cudaGetErrorString(error), cudaGetErrorName(error), where.line()));
+}
+
+template <class Pointer, auto Destroy>
+using Owned = Handle<std::remove_pointer_t<Pointer>, Destroy>;
+using Stream = Owned<cudaStream_t, cudaStreamDestroy>;
+using Event = Owned<cudaEvent_t, cudaEventDestroy>;
+using Graph = Owned<cudaGraph_t, cudaGraphDestroy>;
+using GraphExec = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
+using DeviceMemory = Handle<void, cudaFree>;
+using MappedMemory = Handle<void, cudaFreeHost>;
+
+// On the current device; waits for no other stream.
+inline Stream MakeStream() {
+  cudaStream_t stream = nullptr;
+  Check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return Stream(stream);
+}
+
+inline Event MakeEvent() {
+  cudaEvent_t event = nullptr;
+  Check(cudaEventCreate(&event));
+  return Event(event);
+}
+
+// On the current device, aligned for every use.
+inline DeviceMemory MakeDeviceMemory(std::size_t bytes) {
+  void* memory = nullptr;
+  Check(cudaMalloc(&memory, bytes));
+  return DeviceMemory(memory);
+}
+
+// Host memory that the device sees at the same address.
+inline MappedMemory MakeMappedMemory(std::size_t bytes) {
+  void* memory = nullptr;
+  Check(cudaHostAlloc(&memory, bytes, cudaHostAllocMapped | cudaHostAllocPortable));
+  return MappedMemory(memory);
+}
+
+// What was put on the stream between the two, as a graph that can be launched.
+template <class Enqueue>
+GraphExec Capture(cudaStream_t stream, const Enqueue& enqueue) {
+  Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  cudaGraph_t graph = nullptr;
+  try {
+    enqueue();
+  } catch (const Error&) {
+    cudaStreamEndCapture(stream, &graph);  // the stream is of use again, the graph isn't
+    const Graph discarded(graph);
+    throw;
+  }
+  Check(cudaStreamEndCapture(stream, &graph));
+  const Graph owned(graph);
+  cudaGraphExec_t executable = nullptr;
+  Check(cudaGraphInstantiate(&executable, graph, 0));
+  GraphExec result(executable);
+  Check(cudaGraphUpload(executable, stream));  // so that its first launch is like the others
+  return result;
+}
+
+// Why nothing can run on this machine, or nothing. The runtime finds the driver by itself.
+inline std::optional<Skipped> NoDevice(int* devices) {
+  const cudaError_t error = cudaGetDeviceCount(devices);
+  if (error == cudaSuccess && *devices > 0) return std::nullopt;
+  cudaGetLastError();  // what is known now must not be taken for a later call's
+  const auto version = [](int number) {
+    return fmt::format("CUDA {}.{}", number / 1000, number / 10 % 100);
+  };
+  int runtime = 0;
+  int driver = 0;
+  cudaRuntimeGetVersion(&runtime);
+  cudaDriverGetVersion(&driver);
+  if (error == cudaErrorInsufficientDriver && driver > 0) {
+    return Skipped{
+        .reason = fmt::format("the NVIDIA driver is for {}, older than {}", version(driver),
+                              version(runtime)),
+        .remedy = fmt::format("a newer driver, or assay built with {}", version(driver))};
+  }
+  if (error == cudaErrorInsufficientDriver) {
+    return Skipped{.reason = "there is no NVIDIA driver",
+                   .remedy = fmt::format("a machine with NVIDIA GPUs and a driver for {} "
+                                         "(nvidia-smi); in a container: --gpus all",
+                                         version(runtime))};
+  }
+  if (error == cudaErrorStubLibrary) {
+    return Skipped{.reason = "libcuda.so.1 is the toolkit's stub, which is only for linking",
+                   .remedy = "take the toolkit's stubs folder out of LD_LIBRARY_PATH"};
+  }
+  return Skipped{.reason = fmt::format("CUDA sees no device: {}", cudaGetErrorString(error)),
+                 .remedy = "a machine with NVIDIA GPUs; CUDA_VISIBLE_DEVICES may hide them"};
+}
+
+}  // namespace assay::cuda

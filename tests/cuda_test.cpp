@@ -1,0 +1,486 @@
+// The cuda module's own sources over a strict stand-in for CUDA and cuBLASLt, with the launches
+// that nvcc makes of our kernels: what can be known of it without a GPU. No time here is anything
+// but the stand-in's arithmetic.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+
+#include "kernels/backend.h"
+#include "kernels/cuda_gemm.cpp"
+#include "kernels/cuda_kernels.h"
+#include "kernels/cuda_memory.h"
+#include "runner/module.h"
+#include "standin/standin.h"
+
+extern "C" const assay::Module* assay_module();
+
+namespace assay::cuda {
+namespace {
+
+using standin::kBytesPerSecond, standin::kFlopsPerSecond, standin::kLaunch_s;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class Cuda : public testing::Test {
+ protected:
+  void SetUp() override { standin::Reset(); }
+  void TearDown() override {
+    EXPECT_THAT(standin::Violations(), IsEmpty());
+    EXPECT_THAT(standin::Leaks(), IsEmpty());
+  }
+};
+
+// The backend of that name, and its device of that number.
+std::unique_ptr<Backend> BackendNamed(const std::string& name) {
+  for (std::unique_ptr<Backend>& backend : assay_module()->backends()) {
+    if (backend->Name() == name) return std::move(backend);
+  }
+  throw Error("no such backend");
+}
+
+std::unique_ptr<Workload> Ready(Prepared prepared) {
+  if (const Skipped* no = std::get_if<Skipped>(&prepared)) throw Error("skipped: " + no->reason);
+  return std::move(std::get<0>(prepared));
+}
+std::unique_ptr<Workload> Ready(const Op& op, int device = 0) {
+  const bool is_gemm = std::holds_alternative<Gemm>(op);
+  const auto backend = BackendNamed(is_gemm ? "cublaslt" : "cuda");
+  return Ready(backend->Prepare(op, backend->Devices().at(static_cast<std::size_t>(device)), 7));
+}
+Skipped Refused(const Op& op) {
+  const bool is_gemm = std::holds_alternative<Gemm>(op);
+  const auto backend = BackendNamed(is_gemm ? "cublaslt" : "cuda");
+  const Prepared prepared = backend->Prepare(op, backend->Devices().at(0), 7);
+  return std::get<Skipped>(prepared);
+}
+
+// ---- Devices
+
+TEST_F(Cuda, EveryVisibleGpuIsADeviceOfBothBackends) {
+  standin::Reset({.devices = 2});
+  for (const char* name : {"cuda", "cublaslt"}) {
+    const auto backend = BackendNamed(name);
+    const std::vector<Device> devices = backend->Devices();
+    ASSERT_EQ(devices.size(), 2U) << name;
+    EXPECT_EQ(devices[1].name, "cuda:1");
+    EXPECT_EQ(devices[1].kind, "gpu");
+    EXPECT_FALSE(backend->Missing());
+  }
+  const std::vector<Accelerator> accelerators = assay_module()->accelerators();
+  ASSERT_EQ(accelerators.size(), 2U);
+  EXPECT_EQ(accelerators[0].name, "stand-in");
+  EXPECT_EQ(accelerators[0].visible, 1);
+  EXPECT_EQ(accelerators[0].used, 0);
+}
+
+TEST_F(Cuda, WithoutADeviceEachReasonHasItsSentence) {
+  const auto why = [](const standin::Faults& faults) {
+    standin::Reset(faults);
+    const auto backend = BackendNamed("cublaslt");
+    EXPECT_THAT(backend->Devices(), IsEmpty());
+    EXPECT_THAT(assay_module()->accelerators(), IsEmpty());
+    const std::optional<Skipped> missing = backend->Missing();
+    return missing ? missing->reason + "; " + missing->remedy : "";
+  };
+  using standin::Driver;
+  EXPECT_THAT(why({.driver = Driver::kAbsent}), HasSubstr("there is no NVIDIA driver"));
+  EXPECT_THAT(why({.driver = Driver::kTooOld}), HasSubstr("driver is for CUDA 11.8, older than"));
+  EXPECT_THAT(why({.driver = Driver::kStub}), HasSubstr("stub"));
+  EXPECT_THAT(why({.devices = 0}), HasSubstr("CUDA_VISIBLE_DEVICES"));
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "later calls must not be blamed for it";
+}
+
+TEST_F(Cuda, NothingAsksTheDriverBeforeADeviceIsNeeded) {
+  const auto backends = assay_module()->backends();
+  EXPECT_TRUE(backends[0]->Has(Memory{}));
+  EXPECT_EQ(standin::Calls("cudaGetDeviceCount"), 0);
+}
+
+// ---- Inputs
+
+TEST_F(Cuda, TheDeviceMakesTheSameInputsAsTheHost) {
+  const Gpu gpu = Gpu::At(0);
+  const Timer timer;
+  for (const Format format : {Format::kF64, Format::kF32, Format::kTf32, Format::kBf16,
+                              Format::kF16, Format::kF8E4m3, Format::kS8, Format::kS32}) {
+    for (const std::int64_t count : {1, 6, 4099}) {
+      const auto bytes = static_cast<std::size_t>(count * BytesOf(format));
+      std::vector<std::byte> host(bytes);
+      Fill(format, "normal", 11, count, host.data(), Serially);
+      const DeviceMemory device = MakeDeviceMemory(bytes);
+      InputMaker maker(gpu, timer.Stream());
+      maker.Make(format, "normal", 11, count, device.get());
+      std::vector<std::byte> back(bytes);
+      Check(cudaMemcpyAsync(back.data(), device.get(), bytes, cudaMemcpyDeviceToHost,
+                            timer.Stream()));
+      timer.Wait("the test");
+      EXPECT_EQ(host, back) << assay::ToText(format) << " " << count;
+      maker.Make(format, "zeros", 11, count, device.get());
+      Check(cudaMemcpyAsync(back.data(), device.get(), bytes, cudaMemcpyDeviceToHost,
+                            timer.Stream()));
+      timer.Wait("the test");
+      EXPECT_EQ(back, std::vector<std::byte>(bytes)) << assay::ToText(format);
+    }
+  }
+}
+
+// ---- Time
+
+// What an enqueued write of so many words takes here.
+double WriteSeconds(std::size_t words) {
+  return kLaunch_s + static_cast<double>(words * sizeof(Words)) / kBytesPerSecond;
+}
+
+class CudaTimer : public Cuda {
+ protected:
+  static constexpr std::size_t kWords = 4096;
+  // Times writes of `words`, each with its own i as the value.
+  Batch Time(Timer& timer, std::int64_t iterations, std::int64_t period, std::size_t words) {
+    return timer.Time(iterations, period, [&, words](std::int64_t i) {
+      seen_.push_back(i);
+      LaunchWrite(static_cast<Words*>(memory_.get()), words, static_cast<std::uint64_t>(i), 1,
+                  timer.Stream());
+    });
+  }
+  std::uint64_t Value(const Timer& timer) const {
+    std::uint64_t value = 0;
+    Check(cudaMemcpyAsync(&value, memory_.get(), sizeof(value), cudaMemcpyDeviceToHost,
+                          timer.Stream()));
+    timer.Wait("the test");
+    return value;
+  }
+  void TearDown() override {
+    memory_.reset();
+    Cuda::TearDown();
+  }
+
+  DeviceMemory memory_ = {};
+  std::vector<std::int64_t> seen_ = {};
+};
+
+TEST_F(CudaTimer, TimesByTheDevicesClockAndNotTheHosts) {
+  memory_ = MakeDeviceMemory(1 << 20);
+  constexpr std::size_t kMany = (1 << 20) / sizeof(Words);  // 15 us each
+  {
+    Timer timer;
+    for (const std::int64_t iterations : {1, 5, 200}) {
+      const Batch batch = Time(timer, iterations, 1, kMany);
+      const double expected = static_cast<double>(iterations) * WriteSeconds(kMany);
+      EXPECT_NEAR(batch.time.count(), expected, 1e-4 * expected) << iterations;
+      EXPECT_GT(batch.host.count(), 0);
+      EXPECT_EQ(timer.Method(), "events");
+    }
+  }
+  // A slow GPU is slow.
+  standin::Reset({.slowness = {{0, 3.0}}});
+  memory_.release();
+  memory_ = MakeDeviceMemory(1 << 20);
+  Timer timer;
+  EXPECT_NEAR(Time(timer, 4, 1, kMany).time.count(), 12 * WriteSeconds(kMany), 1e-9);
+}
+
+TEST_F(CudaTimer, ShortCallsAreLaunchedAsAGraph) {
+  memory_ = MakeDeviceMemory(kWords * sizeof(Words));
+  Timer timer;
+  EXPECT_EQ(Time(timer, 3, 7, kWords).time.count() > 0, true);
+  for (const std::int64_t iterations : {5, 4100, 12345}) {
+    const std::int64_t before = timer.Calls();
+    const Batch batch = Time(timer, iterations, 7, kWords);
+    const double expected = static_cast<double>(iterations) * WriteSeconds(kWords);
+    EXPECT_NEAR(batch.time.count(), expected, 1e-4 * expected) << iterations;
+    EXPECT_EQ(timer.Method(), "graph");
+    EXPECT_EQ(Value(timer), static_cast<std::uint64_t>(timer.Last())) << "the last call was last";
+    EXPECT_EQ(timer.Calls() - before, iterations + std::min<std::int64_t>(iterations, 64));
+  }
+  EXPECT_GT(standin::Calls("cudaGraphLaunch"), 0);
+}
+
+TEST_F(CudaTimer, TheSetsOfAPeriodComeInTurnFromBatchToBatch) {
+  memory_ = MakeDeviceMemory(kWords * sizeof(Words));
+  Timer timer;
+  for (const std::int64_t iterations : {1, 2, 9, 30}) Time(timer, iterations, 5, kWords);
+  for (std::size_t i = 0; i < seen_.size(); ++i) {
+    ASSERT_EQ(seen_[i], static_cast<std::int64_t>(i % 5)) << "call " << i;
+  }
+  EXPECT_EQ(timer.Calls() % 5, (seen_.back() + 1) % 5);
+}
+
+TEST_F(CudaTimer, TheFirstCallIsBehindNoGate) {
+  memory_ = MakeDeviceMemory(kWords * sizeof(Words));
+  Timer timer;
+  int launches_before = -1;
+  timer.Time(1, 1, [&](std::int64_t) {
+    if (launches_before < 0) launches_before = standin::Calls("cudaLaunchKernel");
+    LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 0, 1, timer.Stream());
+  });
+  EXPECT_EQ(launches_before, 0) << "a gate was there before the kernel was loaded";
+}
+
+TEST_F(CudaTimer, WhatWaitsForItsOwnStreamIsFoundOut) {
+  standin::Reset({.synchronizes = true});
+  const auto workload = Ready(Gemm{.dtype = Dtype::kF32, .m = 8, .n = 8, .k = 8, .cache = "warm"});
+  try {
+    workload->Run(2);
+    FAIL() << "a time was made of it";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("waits for the device within itself"));
+  }
+}
+
+TEST_F(CudaTimer, AHungKernelEndsInASentence) {
+  memory_ = MakeDeviceMemory(kWords * sizeof(Words));
+  Timer timer({.gate = Seconds(1), .hung = Seconds(0.05)});
+  LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 0, 1, timer.Stream());
+  standin::Hang(true);
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_THROW(timer.Wait("the test"), Error);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  standin::Hang(false);
+  timer.Wait("the test");
+}
+
+// ---- Memory
+
+TEST_F(Cuda, MemoryStreamsAreRightAndCounted) {
+  for (const char* pattern : {"read", "write", "copy", "triad"}) {
+    const Memory op = {.pattern = pattern, .bytes = 1 << 20};
+    const auto workload = Ready(op);
+    for (const std::int64_t iterations : {1, 3, 10}) {
+      const Batch batch = workload->Run(iterations);
+      const double expected =
+          static_cast<double>(iterations) *
+          (kLaunch_s + static_cast<double>(*WorkOf(op).bytes) / kBytesPerSecond);
+      EXPECT_NEAR(batch.time.count(), expected, 1e-4 * expected) << pattern;
+      const Checked checked = workload->Verify();
+      EXPECT_EQ(checked.wrong, 0) << pattern << ": " << checked.what.value_or("");
+      EXPECT_EQ(checked.checked, (1 << 20) / 8);
+    }
+  }
+}
+
+TEST_F(Cuda, ShortMemoryStreamsAreRightInGraphsToo) {
+  for (const char* pattern : {"read", "write", "copy", "triad"}) {
+    const auto workload = Ready(Memory{.pattern = pattern, .bytes = 8192});
+    for (const std::int64_t iterations : {1, 20, 21}) {
+      workload->Run(iterations);
+      EXPECT_EQ(workload->Verify().wrong, 0) << pattern << " " << iterations;
+    }
+    EXPECT_EQ(std::get<std::string>(workload->Describe().at("timing")), "graph");
+  }
+}
+
+TEST_F(Cuda, AMemoryStreamThatDidNotRunIsWrong) {
+  for (const char* pattern : {"write", "copy", "triad"}) {
+    const auto workload = Ready(Memory{.pattern = pattern, .bytes = 1 << 16});
+    workload->Run(1);
+    EXPECT_EQ(workload->Verify().wrong, 0);
+    EXPECT_EQ(workload->Verify().wrong, (1 << 16) / 8) << pattern << ": it was not run again";
+  }
+}
+
+TEST_F(Cuda, AnAddressThatIsWrongByAWordIsFound) {
+  for (const char* pattern : {"read", "write", "copy", "triad"}) {
+    standin::Reset({.spoil_kernel = pattern});
+    const auto workload = Ready(Memory{.pattern = pattern, .bytes = 1 << 20});
+    workload->Run(3);
+    const Checked checked = workload->Verify();
+    EXPECT_EQ(checked.wrong, *pattern == 'r' ? 1 : 2) << pattern;
+    EXPECT_THAT(checked.what.value_or(""), HasSubstr(*pattern == 'r' ? "sum" : "word 12 "))
+        << pattern;
+  }
+}
+
+TEST_F(Cuda, ArraysAreFourCachesUnlessTheUserSays) {
+  const auto backend = BackendNamed("cuda");
+  const Device device = backend->Devices().at(0);
+  EXPECT_EQ(std::get<Memory>(backend->Complete(Memory{}, device)).bytes,
+            ArrayBytes(standin::kCacheBytes, std::int64_t{1} << 30));
+  EXPECT_EQ(std::get<Memory>(backend->Complete(Memory{.bytes = 4096}, device)).bytes, 4096);
+}
+
+TEST_F(Cuda, WhatDoesNotFitIsSkippedAndNothingIsAllocated) {
+  const Skipped no = Refused(Memory{.pattern = "triad", .bytes = 512 << 20});
+  EXPECT_THAT(no.reason, HasSubstr("needs 1.5 GiB of GPU memory, of which 0.9 can be had"));
+  EXPECT_THAT(Refused(Gemm{.m = 16384, .n = 16384, .k = 16384}).reason, HasSubstr("GiB"));
+  EXPECT_EQ(standin::Calls("cudaMalloc"), 0);
+}
+
+// ---- Products
+
+TEST(Scalar, IsAsWideAsTheScaleTypeSays) {
+  const auto as = []<class T>(const Scalar& scalar, T) {
+    T value = {};
+    std::memcpy(&value, scalar.Get(), sizeof(value));
+    return value;
+  };
+  EXPECT_EQ(as(Scalar(CUDA_R_64F, 1), double{}), 1.0);
+  EXPECT_EQ(as(Scalar(CUDA_R_32F, 1), float{}), 1.0F);
+  EXPECT_EQ(as(Scalar(CUDA_R_32I, 1), std::int32_t{}), 1);
+  EXPECT_THROW(Scalar(CUDA_R_16F, 1), Error);
+}
+
+const std::vector<Dtype> kProducts = {Dtype::kF64, Dtype::kF32,     Dtype::kTf32, Dtype::kBf16,
+                                      Dtype::kF16, Dtype::kFp8E4m3, Dtype::kInt8};
+
+Gemm Small(Dtype dtype, const std::string& cache = "cold") {
+  return {.dtype = dtype,
+          .accumulate = dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
+          .m = 24,
+          .n = 48,
+          .k = 32,
+          .cache = cache};
+}
+
+TEST_F(Cuda, EveryDtypesProductIsRightInEveryCacheState) {
+  for (const Dtype dtype : kProducts) {
+    for (const char* cache : {"cold", "warm", "weights-cold"}) {
+      const auto workload = Ready(Small(dtype, cache));
+      workload->Run(1);
+      const Checked checked = workload->Verify();
+      EXPECT_EQ(checked.wrong, 0) << assay::ToText(dtype) << ": " << checked.what.value_or("");
+      EXPECT_EQ(checked.checked, 24 * 48);
+      workload->Run(11);
+      EXPECT_EQ(workload->Verify().wrong, 0) << assay::ToText(dtype) << " " << cache;
+    }
+  }
+}
+
+TEST_F(Cuda, EachOfABatchHasItsOwnOperands) {
+  for (const Dtype dtype : {Dtype::kF32, Dtype::kInt8}) {
+    Gemm gemm = Small(dtype);
+    gemm.batch = 3;
+    const auto workload = Ready(gemm);
+    workload->Run(2);
+    const Checked checked = workload->Verify();
+    EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
+    EXPECT_EQ(checked.checked, 3 * 24 * 48);
+  }
+}
+
+TEST_F(Cuda, AProductTakesWhatTheDeviceSays) {
+  const Gemm gemm = {.dtype = Dtype::kF32, .m = 40, .n = 40, .k = 40, .cache = "warm"};
+  const auto workload = Ready(gemm);
+  const double each = kLaunch_s + static_cast<double>(*WorkOf(gemm).flops) / kFlopsPerSecond;
+  EXPECT_NEAR(workload->Run(40).time.count(), 40 * each, 40 * each * 1e-4);
+  EXPECT_NEAR(workload->Run(40).time.count(), 40 * each, 40 * each * 1e-4);
+}
+
+TEST_F(Cuda, ColdOperandsRotateOverThreeCaches) {
+  const auto workload = Ready(Small(Dtype::kF32));
+  workload->Run(3);
+  const Facts facts = workload->Describe();
+  const std::int64_t bytes = std::get<std::int64_t>(facts.at("rotation_bytes"));
+  EXPECT_GE(bytes, 3 * standin::kCacheBytes);
+  EXPECT_GT(std::get<std::int64_t>(facts.at("rotation_sets")), 10);
+  const auto warm = Ready(Small(Dtype::kF32, "warm"));
+  EXPECT_EQ(std::get<std::int64_t>(warm->Describe().at("rotation_sets")), 1);
+}
+
+TEST_F(Cuda, TheWorkspaceIsThatOfTheArchitecture) {
+  const auto workspace = [](int capability) {
+    standin::Reset({.compute_capability = capability});
+    const auto workload = Ready(Small(Dtype::kF32));
+    return std::get<std::int64_t>(workload->Describe().at("workspace_bytes"));
+  };
+  EXPECT_EQ(workspace(80), 4 << 20);
+  EXPECT_EQ(workspace(90), 32 << 20);
+  EXPECT_EQ(workspace(100), 32 << 20);
+}
+
+TEST_F(Cuda, WhatTheLibraryDoesNotOfferIsSkippedWithItsReason) {
+  EXPECT_THAT(Refused(Small(Dtype::kFp8E5m2)).reason, HasSubstr("no e5m2 by e5m2"));
+  standin::Reset({.compute_capability = 80});
+  EXPECT_THAT(Refused(Small(Dtype::kFp8E4m3)).reason, HasSubstr("CUBLAS_STATUS_NOT_SUPPORTED"));
+  standin::Reset({.compute_capability = 75});
+  EXPECT_THAT(Refused(Small(Dtype::kBf16)).reason, HasSubstr("CUBLAS_STATUS_NOT_SUPPORTED"));
+}
+
+TEST_F(Cuda, AnEnvironmentThatChangesTheArithmeticIsRefused) {
+  setenv("NVIDIA_TF32_OVERRIDE", "1", 1);
+  const Skipped no = Refused(Small(Dtype::kF32));
+  unsetenv("NVIDIA_TF32_OVERRIDE");
+  EXPECT_THAT(no.reason, HasSubstr("NVIDIA_TF32_OVERRIDE"));
+}
+
+TEST_F(Cuda, AWrongElementIsFoundAndAFailureHasItsStatus) {
+  standin::Reset({.wrong_algorithm = 0});
+  for (const Dtype dtype : kProducts) {
+    const auto workload = Ready(Small(dtype));
+    workload->Run(1);
+    EXPECT_GT(workload->Verify().wrong, 0) << assay::ToText(dtype);
+  }
+  standin::Reset({.failing_algorithm = 0});
+  const auto workload = Ready(Small(Dtype::kF32));
+  try {
+    workload->Run(1);
+    FAIL() << "a failure was timed";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("CUBLAS_STATUS_EXECUTION_FAILED"));
+  }
+}
+
+// ---- Tuning
+
+Gemm SmallTuned() {
+  return {.dtype = Dtype::kF32, .m = 8, .n = 16, .k = 24, .cache = "warm", .algo = "tuned"};
+}
+
+TEST_F(Cuda, TuningTakesTheFastestAndPublishesTheFirstBesideIt) {
+  standin::Reset({.algorithms = {1.0, 1.5, 0.7, 0.9, 3.0}});
+  const auto workload = Ready(SmallTuned());
+  const Facts facts = workload->Describe();
+  const double unit = kLaunch_s + 2 * 8.0 * 16 * 24 / kFlopsPerSecond;
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("tuned_rank")), 2);
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("candidates")), 5);
+  EXPECT_NEAR(std::get<double>(facts.at("tuned_s")), 0.7 * unit, 1e-3 * unit);
+  EXPECT_NEAR(std::get<double>(facts.at("default_s")), unit, 1e-3 * unit);
+  EXPECT_THAT(std::get<std::string>(facts.at("algorithm")), HasSubstr("2, tile"));
+  EXPECT_FALSE(facts.contains("failed"));
+  EXPECT_NEAR(workload->Run(50).time.count(), 50 * 0.7 * unit, 1e-2 * unit);
+  EXPECT_EQ(workload->Verify().wrong, 0);
+}
+
+TEST_F(Cuda, AnAlgorithmThatFailsNeverWins) {
+  standin::Reset({.algorithms = {1.0, 0.8, 0.1}, .failing_algorithm = 2});
+  const Facts facts = Ready(SmallTuned())->Describe();
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("tuned_rank")), 1);
+  EXPECT_THAT(std::get<std::string>(facts.at("failed")), HasSubstr("2: cuBLASLt"));
+  EXPECT_THAT(std::get<std::string>(facts.at("failed")),
+              HasSubstr("CUBLAS_STATUS_EXECUTION_FAILED"));
+}
+
+TEST_F(Cuda, AnAlgorithmThatIsWrongNeverWins) {
+  standin::Reset({.algorithms = {1.0, 0.8, 0.1}, .wrong_algorithm = 2});
+  const Facts facts = Ready(SmallTuned())->Describe();
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("tuned_rank")), 1);
+  EXPECT_THAT(std::get<std::string>(facts.at("failed")), HasSubstr("2: wrong: C[0][0]"));
+}
+
+TEST_F(Cuda, AFirstThatFailsLeavesTheOthers) {
+  standin::Reset({.algorithms = {0.1, 1.0, 2.0}, .failing_algorithm = 0});
+  const Facts facts = Ready(SmallTuned())->Describe();
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("tuned_rank")), 1);
+  EXPECT_FALSE(facts.contains("default_s")) << "a failure has no time";
+  standin::Reset({.algorithms = {0.1}, .failing_algorithm = 0});
+  EXPECT_THROW(Ready(SmallTuned()), Error);
+}
+
+TEST_F(Cuda, ARunTunesEachCaseOnce) {
+  standin::Reset({.algorithms = {1.0, 0.5}});
+  const auto backend = BackendNamed("cublaslt");
+  const Device device = backend->Devices().at(0);
+  const Facts first = Ready(backend->Prepare(SmallTuned(), device, 1))->Describe();
+  const int products = standin::Calls("cublasLtMatmul");
+  const auto workload = Ready(backend->Prepare(SmallTuned(), device, 2));
+  EXPECT_EQ(standin::Calls("cublasLtMatmul"), products) << "nothing was timed again";
+  for (const char* fact : {"algorithm", "tuned_s", "default_s"}) {
+    EXPECT_EQ(workload->Describe().at(fact), first.at(fact)) << fact;
+  }
+  workload->Run(3);
+  EXPECT_EQ(workload->Verify().wrong, 0);
+}
+
+}  // namespace
+}  // namespace assay::cuda

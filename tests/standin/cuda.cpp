@@ -1,0 +1,445 @@
+// The CUDA runtime's part of the stand-in.
+#include <cuda_runtime_api.h>
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "standin/state.h"
+
+namespace standin {
+
+std::recursive_mutex mutex;
+Faults faults;
+
+namespace {
+
+std::vector<std::string> violations;
+std::map<std::string, int> calls;
+std::map<const void*, std::string> alive;         // handle or memory -> kind
+std::map<const void*, std::size_t> memory_bytes;  // of device memory
+std::size_t allocated = 0;
+bool hangs = false;
+std::vector<std::unique_ptr<StreamState>> ended_streams;
+std::vector<StreamState*> streams;
+thread_local int current_device = 0;
+thread_local cudaError_t last_error = cudaSuccess;
+
+std::vector<void (*)()>& Forgetting() {
+  static std::vector<void (*)()> all;
+  return all;
+}
+
+// The kernels that nvcc's code registers before main, by the stub that is its host's name for them.
+std::map<const void*, std::string>& Kernels() {
+  static std::map<const void*, std::string> all;
+  return all;
+}
+
+struct Configuration {
+  dim3 grid;
+  dim3 block;
+  std::size_t shared_bytes;
+  cudaStream_t stream;
+};
+thread_local std::vector<Configuration> configurations;
+
+struct EventState {
+  bool recorded = false;
+  double at_s = 0;
+};
+struct GraphState {
+  std::vector<Command> commands = {};
+  bool uploaded = false;
+};
+
+cudaError_t Fails(cudaError_t error) {
+  last_error = error;
+  return error;
+}
+
+}  // namespace
+
+void Count(const char* function) { ++calls[function]; }
+void Violate(const std::string& what) { violations.push_back(what); }
+bool AtReset(void (*forget)()) {
+  Forgetting().push_back(forget);
+  return true;
+}
+
+void Bear(const void* thing, const std::string& kind) { alive[thing] = kind; }
+bool Dies(const void* thing, const std::string& kind) {
+  const auto found = alive.find(thing);
+  if (found == alive.end() || found->second != kind) {
+    Violate("a " + kind + " was destroyed that is none, or is no more");
+    return false;
+  }
+  alive.erase(found);
+  return true;
+}
+
+void Forget(const void* thing) { alive.erase(thing); }
+
+void* Allocate(std::size_t bytes) {
+  void* memory = ::operator new (bytes, std::align_val_t{256});
+  std::memset(memory, 0x5a, bytes);
+  memory_bytes[memory] = bytes;
+  allocated += bytes;
+  return Born(memory, "memory");
+}
+bool Release(void* memory) {
+  if (!Dies(memory, "memory")) return false;
+  allocated -= memory_bytes[memory];
+  memory_bytes.erase(memory);
+  ::operator delete (memory, std::align_val_t{256});
+  return true;
+}
+bool IsDevice(const void* begin, std::size_t bytes) {
+  if (bytes == 0) return true;
+  const auto after = memory_bytes.upper_bound(begin);
+  if (after == memory_bytes.begin()) return false;
+  const auto& [start, size] = *std::prev(after);
+  return static_cast<const char*>(begin) + bytes <= static_cast<const char*>(start) + size;
+}
+void RequireDevice(const void* begin, std::size_t bytes, const char* what) {
+  if (!IsDevice(begin, bytes)) Violate(std::string(what) + " is no device memory");
+}
+
+int CurrentDevice() { return current_device; }
+double SlownessOf(int device) {
+  const auto found = faults.slowness.find(device);
+  return found == faults.slowness.end() ? 1 : found->second;
+}
+
+StreamState& Of(cudaStream_t stream) { return *reinterpret_cast<StreamState*>(stream); }
+
+void Reset(const Faults& new_faults) {
+  std::scoped_lock lock(mutex);
+  faults = new_faults;
+  violations.clear();
+  calls.clear();
+  alive.clear();
+  memory_bytes.clear();
+  allocated = 0;
+  hangs = false;
+  ended_streams.clear();
+  streams.clear();
+  for (void (*forget)() : Forgetting()) forget();
+}
+void Hang(bool now) {
+  std::scoped_lock lock(mutex);
+  hangs = now;
+}
+std::vector<std::string> Violations() {
+  std::scoped_lock lock(mutex);
+  return violations;
+}
+std::map<std::string, int> Leaks() {
+  std::scoped_lock lock(mutex);
+  std::map<std::string, int> kinds;
+  for (const auto& [thing, kind] : alive) ++kinds[kind];
+  return kinds;
+}
+int Calls(const std::string& function) {
+  std::scoped_lock lock(mutex);
+  return calls[function];
+}
+
+}  // namespace standin
+
+using namespace standin;
+
+extern "C" {
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  STANDIN_CALL;
+  *count = faults.driver == Driver::kFits ? faults.devices : 0;
+  if (faults.driver == Driver::kStub) return Fails(cudaErrorStubLibrary);
+  if (faults.driver != Driver::kFits) return Fails(cudaErrorInsufficientDriver);
+  return faults.devices == 0 ? Fails(cudaErrorNoDevice) : cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  STANDIN_CALL;
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  STANDIN_CALL;
+  *version = faults.driver == Driver::kAbsent   ? 0
+             : faults.driver == Driver::kTooOld ? 11080
+                                                : CUDART_VERSION;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  STANDIN_CALL;
+  if (device < 0 || device >= faults.devices) return cudaErrorInvalidDevice;
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  STANDIN_CALL;
+  *device = current_device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  STANDIN_CALL;
+  *properties = {};
+  std::strcpy(properties->name, "stand-in");
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  STANDIN_CALL;
+  switch (attribute) {
+    case cudaDevAttrL2CacheSize:
+      *value = kCacheBytes;
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = 2;
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = faults.compute_capability / 10;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = faults.compute_capability % 10;
+      break;
+    case cudaDevAttrClockRate:
+      *value = 1'000'000;
+      break;
+    case cudaDevAttrMemoryClockRate:
+      *value = 2'000'000;
+      break;
+    case cudaDevAttrGlobalMemoryBusWidth:
+      *value = 1024;
+      break;
+    default:
+      Violate("an attribute that the stand-in doesn't know");
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  STANDIN_CALL;
+  *total = faults.memory_bytes;
+  *free = faults.memory_bytes - allocated;
+  return cudaSuccess;
+}
+cudaError_t cudaGetLastError() {
+  STANDIN_CALL;
+  return std::exchange(last_error, cudaSuccess);
+}
+cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
+  STANDIN_CALL;
+  if (allocated + bytes > faults.memory_bytes) return Fails(cudaErrorMemoryAllocation);
+  *memory = Allocate(bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaFree(void* memory) {
+  STANDIN_CALL;
+  for (StreamState* stream : streams) stream->Synchronize();
+  return Release(memory) ? cudaSuccess : Fails(cudaErrorInvalidValue);
+}
+cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned flags) {
+  STANDIN_CALL;
+  if (flags != (cudaHostAllocMapped | cudaHostAllocPortable)) Violate("host memory of other flags");
+  *memory = Born(std::calloc(1, bytes), "host memory");
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* memory) {
+  STANDIN_CALL;
+  for (StreamState* stream : streams) stream->Synchronize();
+  if (Dies(memory, "host memory")) std::free(memory);
+  return cudaSuccess;
+}
+const char* cudaGetErrorString(cudaError_t error) {
+  if (error == cudaErrorMemoryAllocation) return "out of memory";
+  return error == cudaErrorNoDevice ? "no CUDA-capable device is detected" : "some CUDA error";
+}
+const char* cudaGetErrorName(cudaError_t) { return "cudaErrorOfTheStandIn"; }
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  STANDIN_CALL;
+  if (flags != cudaStreamNonBlocking) Violate("a stream that waits for the default stream");
+  auto* state = Born(new StreamState, "stream");
+  state->device = current_device;
+  streams.push_back(state);
+  *stream = reinterpret_cast<cudaStream_t>(state);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  STANDIN_CALL;
+  // Where a communicator was aborted, other ranks may still look at what is left on it.
+  if (!Dies(stream, "stream")) return cudaErrorInvalidResourceHandle;
+  std::erase(streams, &Of(stream));
+  ended_streams.emplace_back(&Of(stream));
+  return cudaSuccess;
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  STANDIN_CALL;
+  if (Of(stream).capturing) Violate("a stream was waited for while it is captured");
+  return Of(stream).Progress() ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  STANDIN_CALL;
+  if (!Of(stream).commands.empty()) Violate("a stream was captured with work on it");
+  Of(stream).capturing = true;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  STANDIN_CALL;
+  auto* state = Born(new GraphState, "graph");
+  state->commands = std::exchange(Of(stream).captured, {});
+  Of(stream).capturing = false;
+  *graph = reinterpret_cast<cudaGraph_t>(state);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long) {
+  STANDIN_CALL;
+  auto* state = Born(new GraphState(*reinterpret_cast<GraphState*>(graph)), "executable graph");
+  *executable = reinterpret_cast<cudaGraphExec_t>(state);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t) {
+  STANDIN_CALL;
+  reinterpret_cast<GraphState*>(executable)->uploaded = true;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  STANDIN_CALL;
+  const auto* state = reinterpret_cast<GraphState*>(executable);
+  if (!state->uploaded) Violate("a graph is uploaded within a timed span");
+  for (const Command& command : state->commands) Of(stream).Put(command);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  STANDIN_CALL;
+  if (Dies(graph, "graph")) delete reinterpret_cast<GraphState*>(graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  STANDIN_CALL;
+  if (Dies(executable, "executable graph")) delete reinterpret_cast<GraphState*>(executable);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  STANDIN_CALL;
+  *event = reinterpret_cast<cudaEvent_t>(Born(new EventState, "event"));
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  STANDIN_CALL;
+  if (Dies(event, "event")) delete reinterpret_cast<EventState*>(event);
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  STANDIN_CALL;
+  auto* state = reinterpret_cast<EventState*>(event);
+  state->recorded = false;
+  Of(stream).Put([state](StreamState& own) {
+    state->recorded = true;
+    state->at_s = own.time_s;
+    return true;
+  });
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) {
+  STANDIN_CALL;
+  const auto* first = reinterpret_cast<EventState*>(begin);
+  const auto* second = reinterpret_cast<EventState*>(end);
+  if (!first->recorded || !second->recorded) return cudaErrorNotReady;
+  *ms = static_cast<float>((second->at_s - first->at_s) * 1e3);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  STANDIN_CALL;
+  RequireDevice(kind == cudaMemcpyHostToDevice ? to : from, bytes, "one end of a copy");
+  if (IsDevice(kind == cudaMemcpyHostToDevice ? from : to, bytes) && bytes > 0) {
+    Violate("the host's end of a copy lies on a device");
+  }
+  Of(stream).Put([=](StreamState&) {
+    std::memcpy(to, from, bytes);
+    return true;
+  });
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
+  STANDIN_CALL;
+  RequireDevice(memory, bytes, "what is set");
+  Of(stream).Put([=](StreamState&) {
+    std::memset(memory, value, bytes);
+    return true;
+  });
+  return cudaSuccess;
+}
+
+// What nvcc's code calls: kernels make themselves known before main, and launches end here. CUDA
+// 12 launches by the stub's address, CUDA 13 by way of a handle.
+
+void** __cudaRegisterFatBinary(void*) {
+  static void* handle = nullptr;
+  return &handle;
+}
+void __cudaRegisterFatBinaryEnd(void**) {}
+void __cudaUnregisterFatBinary(void**) {}
+char __cudaInitModule(void**) { return 1; }
+void __cudaRegisterFunction(void**, const char* stub, char*, const char* name, int, uint3*, uint3*,
+                            dim3*, dim3*, int*) {
+  int status = 0;
+  char* plain = abi::__cxa_demangle(name, nullptr, nullptr, &status);
+  Kernels()[stub] = plain != nullptr ? plain : name;
+  std::free(plain);
+}
+unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared_bytes,
+                                     cudaStream_t stream) {
+  configurations.push_back({grid, block, shared_bytes, stream});
+  return 0;
+}
+cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, std::size_t* shared_bytes,
+                                       void* stream) {
+  const Configuration last = configurations.back();
+  configurations.pop_back();
+  *grid = last.grid;
+  *block = last.block;
+  *shared_bytes = last.shared_bytes;
+  *static_cast<cudaStream_t*>(stream) = last.stream;
+  return cudaSuccess;
+}
+cudaError_t cudaLaunchKernel(const void* stub, dim3 grid, dim3 block, void** arguments,
+                             std::size_t shared_bytes, cudaStream_t stream) {
+  STANDIN_CALL;
+  const auto kernel = Kernels().find(stub);
+  Command command;
+  if (kernel != Kernels().end()) {
+    command = KernelCommand(kernel->second, arguments, grid.x, block.x);
+  }
+  if (!command || stream == nullptr || shared_bytes != 0 ||
+      grid.y * grid.z * block.y * block.z != 1) {
+    Violate("a launch that the stand-in doesn't know");
+    return Fails(cudaErrorInvalidDeviceFunction);
+  }
+  if (grid.x == 0 || block.x == 0 || block.x > 1024) return Fails(cudaErrorInvalidConfiguration);
+  Of(stream).Put([command](StreamState& own) {
+    if (hangs && !own.synchronizing) return false;
+    return command(own);
+  });
+  return cudaSuccess;
+}
+#if CUDART_VERSION >= 13000
+cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* stub) {
+  *kernel = reinterpret_cast<cudaKernel_t>(const_cast<void*>(stub));
+  return cudaSuccess;
+}
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments,
+                               std::size_t shared_bytes, cudaStream_t stream) {
+  return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, arguments,
+                          shared_bytes, stream);
+}
+#endif
+
+}  // extern "C"

@@ -1,0 +1,124 @@
+// Our kernels' part of the stand-in: each runs its body once for each index.
+#include <atomic>
+#include <map>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "kernels/cuda_bodies.h"
+#include "standin/state.h"
+
+namespace standin {
+namespace {
+
+using namespace assay::cuda;
+
+template <class... T>
+std::tuple<T...> Unpack(void** arguments) {
+  return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return std::tuple<T...>(*static_cast<T*>(arguments[I])...);
+  }
+  (std::index_sequence_for<T...>());
+}
+
+// Once for each index; it takes as long as its bytes.
+template <class Body>
+Command ForEach(std::size_t count, double bytes, const Body& body, const char* name = "") {
+  const std::size_t left_out = faults.spoil_kernel == name && *name != 0 ? 6 : count;
+  return [=](StreamState& own) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (i != left_out) body(i);
+    }
+    own.Takes(kLaunch_s + bytes / kBytesPerSecond);
+    return true;
+  };
+}
+
+Command Gate(void** arguments) {
+  const auto [open, expired, timeout_ns] =
+      Unpack<const volatile int*, volatile int*, std::uint64_t>(arguments);
+  return [=](StreamState& own) {
+    if (*open != 0) return true;
+    if (!own.synchronizing) return false;
+    *expired = 1;  // who waits for this stream will not open the gate meanwhile
+    own.time_s += static_cast<double>(timeout_ns) * 1e-9;
+    return true;
+  };
+}
+
+template <class T>
+Command Fill(void** arguments) {
+  const auto [out, count, table, seed] =
+      Unpack<T*, std::size_t, const T*, std::uint64_t>(arguments);
+  RequireDevice(out, count * sizeof(T), "what is filled");
+  RequireDevice(table, 65536 * sizeof(T), "a table of values");
+  return ForEach((count + 3) / 4, static_cast<double>(count * sizeof(T)),
+                 [=](std::size_t i) { FillAt(out, count, table, seed, i); });
+}
+
+template <class T, auto kBody>
+Command FillPairs(void** arguments) {
+  const auto [out, count, seed] = Unpack<T*, std::size_t, std::uint64_t>(arguments);
+  RequireDevice(out, count * sizeof(T), "what is filled");
+  return ForEach(count, static_cast<double>(count * sizeof(T)),
+                 [=](std::size_t i) { kBody(out, seed, i); });
+}
+
+// Each block adds what its threads read.
+Command Read(void** arguments, unsigned blocks, unsigned threads) {
+  const auto [from, count, sums] = Unpack<const Words*, std::size_t, std::uint64_t*>(arguments);
+  RequireDevice(from, count * sizeof(Words), "what is read");
+  RequireDevice(sums, blocks * sizeof(std::uint64_t), "where sums are added");
+  return ForEach(
+      count, static_cast<double>(count * sizeof(Words)),
+      [=](std::size_t i) { sums[i / threads % blocks] += ReadAt(from, i); }, "read");
+}
+
+Command Write(void** arguments) {
+  const auto [to, count, value] = Unpack<Words*, std::size_t, std::uint64_t>(arguments);
+  RequireDevice(to, count * sizeof(Words), "what is written");
+  return ForEach(
+      count, static_cast<double>(count * sizeof(Words)),
+      [=](std::size_t i) { WriteAt(to, value, i); }, "write");
+}
+
+Command Copy(void** arguments) {
+  const auto [to, from, count] = Unpack<Words*, const Words*, std::size_t>(arguments);
+  RequireDevice(to, count * sizeof(Words), "what is written");
+  RequireDevice(from, count * sizeof(Words), "what is read");
+  return ForEach(
+      count, static_cast<double>(2 * count * sizeof(Words)),
+      [=](std::size_t i) { CopyAt(to, from, i); }, "copy");
+}
+
+Command Triad(void** arguments) {
+  const auto [to, b, c, count, scale] =
+      Unpack<Numbers*, const Numbers*, const Numbers*, std::size_t, double>(arguments);
+  for (const Numbers* array : {static_cast<const Numbers*>(to), b, c}) {
+    RequireDevice(array, count * sizeof(Numbers), "an array of a triad");
+  }
+  return ForEach(
+      count, static_cast<double>(3 * count * sizeof(Numbers)),
+      [=](std::size_t i) { TriadAt(to, b, c, scale, i); }, "triad");
+}
+
+}  // namespace
+
+Command KernelCommand(const std::string& name, void** arguments, unsigned blocks,
+                      unsigned threads) {
+  const auto is = [&](std::string_view kernel) { return name.find(kernel) != std::string::npos; };
+  if (is("::GateKernel(")) return Gate(arguments);
+  if (is("::FillKernel<unsigned char>(")) return Fill<std::uint8_t>(arguments);
+  if (is("::FillKernel<unsigned short>(")) return Fill<std::uint16_t>(arguments);
+  if (is("::FillKernel<unsigned int>(")) return Fill<std::uint32_t>(arguments);
+  if (is("::FillKernel<unsigned long>(")) return Fill<std::uint64_t>(arguments);
+  if (is("::FillWordsKernel(")) return FillPairs<Words, FillWordsAt>(arguments);
+  if (is("::FillNumbersKernel(")) return FillPairs<Numbers, FillNumbersAt>(arguments);
+  if (is("::ReadKernel(")) return Read(arguments, blocks, threads);
+  if (is("::WriteKernel(")) return Write(arguments);
+  if (is("::CopyKernel(")) return Copy(arguments);
+  if (is("::TriadKernel(")) return Triad(arguments);
+  return nullptr;
+}
+
+}  // namespace standin

@@ -1,0 +1,79 @@
+// What the parts of the stand-in share: streams, what is alive, and what was done wrong. For them
+// alone; tests see standin.h.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "standin/standin.h"
+
+namespace standin {
+
+extern std::recursive_mutex mutex;  // held through each call
+extern Faults faults;
+
+void Count(const char* function);
+void Violate(const std::string& what);
+bool AtReset(void (*forget)());
+
+void Bear(const void* thing, const std::string& kind);
+bool Dies(const void* thing, const std::string& kind);
+void Forget(const void* thing);
+template <class T>
+T* Born(T* thing, const std::string& kind) {
+  Bear(thing, kind);
+  return thing;
+}
+
+// Memory of a device, filled with what is no number.
+void* Allocate(std::size_t bytes);
+bool Release(void* memory);
+bool IsDevice(const void* begin, std::size_t bytes);
+void RequireDevice(const void* begin, std::size_t bytes, const char* what);
+
+int CurrentDevice();
+double SlownessOf(int device);
+
+struct StreamState;
+// One thing on a stream. False: it can't go on yet.
+using Command = std::function<bool(StreamState&)>;
+
+struct StreamState {
+  int device = 0;
+  double time_s = 0;
+  std::deque<Command> commands = {};
+  bool capturing = false;
+  bool synchronizing = false;  // a library waits for it, so that nothing else will happen
+  std::vector<Command> captured = {};
+
+  void Put(Command command) {
+    capturing ? captured.push_back(std::move(command)) : commands.push_back(std::move(command));
+  }
+  bool Progress() {
+    while (!commands.empty() && commands.front()(*this)) commands.pop_front();
+    return commands.empty();
+  }
+  // What a library does that waits for the stream within a call.
+  void Synchronize() {
+    synchronizing = true;
+    Progress();
+    synchronizing = false;
+  }
+  void Takes(double seconds) { time_s += seconds * SlownessOf(device); }
+};
+StreamState& Of(cudaStream_t stream);
+
+// What a launch of this kernel puts on a stream; null: there is no such kernel.
+Command KernelCommand(const std::string& name, void** arguments, unsigned blocks, unsigned threads);
+
+}  // namespace standin
+
+#define STANDIN_CALL                     \
+  std::scoped_lock lock(standin::mutex); \
+  standin::Count(__func__)
