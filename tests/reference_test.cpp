@@ -60,7 +60,7 @@ struct Problem {
 };
 
 // Too large for every element to be a sample.
-constexpr Gemm kLarge = {.m = 200, .n = 700, .k = 300};
+const Gemm kLarge = {.m = 200, .n = 700, .k = 300};
 
 TEST(Reference, GemmIsTheDefinition) {
   const std::vector<float> a = {1, 2, 3, 4, 5, 6};     // 2 x 3
