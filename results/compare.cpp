@@ -70,6 +70,14 @@ void PairBackends(const Holding& a, const Holding& b, Matched& matched) {
                                             CaseWords(*b.any), direct_a, direct_b));
       return;
     }
+    const std::string nodes_a = NodesOf(runs_a);
+    const std::string nodes_b = NodesOf(runs_b);
+    if (nodes_a != nodes_b) {
+      matched.refused.push_back(
+          fmt::format("{} is not compared: the work of {} nodes against that of {}",
+                      CaseWords(*b.any), nodes_a, nodes_b));
+      return;
+    }
     const std::string unit_a = Speed(*runs_a.front().records.front())->unit;
     const std::string unit_b = Speed(*runs_b.front().records.front())->unit;
     if (unit_a != unit_b) {

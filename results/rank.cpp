@@ -62,11 +62,16 @@ std::vector<Field> FieldsOf(const Ranking& ranking, bool force, std::vector<std:
   for (auto& [key, field] : by_key) {
     std::vector<Entrant>& entrants = field.entrants;
     if (entrants.front().side == entrants.back().side) continue;  // of one side only
-    const std::string direct = DirectOf(entrants.front().runs);
-    if (field.any->probe == "storage" &&
-        std::any_of(entrants.begin(), entrants.end(),
-                    [&](const Entrant& entrant) { return DirectOf(entrant.runs) != direct; })) {
-      notes.push_back(CaseWords(*field.any) + " is not ranked: direct differs between the files");
+    const auto differs = [&entrants](const auto& of) {
+      const std::string first = of(entrants.front().runs);
+      return std::any_of(entrants.begin(), entrants.end(),
+                         [&](const Entrant& entrant) { return of(entrant.runs) != first; });
+    };
+    const bool direct_differs = field.any->probe == "storage" && differs(DirectOf);
+    if (direct_differs || differs(NodesOf)) {
+      notes.push_back(
+          fmt::format("{} is not ranked: {} between the files", CaseWords(*field.any),
+                      direct_differs ? "direct differs" : "the number of nodes differs"));
       continue;
     }
     std::stable_sort(entrants.begin(), entrants.end(), [](const Entrant& l, const Entrant& r) {

@@ -288,6 +288,18 @@ std::string DirectOf(const std::vector<InRun>& runs) {
   return fmt::format("{}", fmt::join(found, " or "));
 }
 
+std::string NodesOf(const std::vector<InRun>& runs) {
+  std::set<std::size_t> found;
+  for (const InRun& in_run : runs) {
+    for (const Record* record : in_run.records) {
+      std::set<int> nodes;
+      for (const Unit& unit : record->units) nodes.insert(unit.node);
+      found.insert(std::max<std::size_t>(1, nodes.size()));
+    }
+  }
+  return fmt::format("{}", fmt::join(found, " or "));
+}
+
 double MarginOf(const std::string& probe, const CompareOptions& options) {
   if (options.within) return *options.within;
   if (probe == "storage") return 0.05;

@@ -77,6 +77,9 @@ Interval Widened(const Interval& envelope, const Interval& change);
 // Whether storage was reached past the page cache, in words; "unknown" where not said.
 std::string DirectOf(const std::vector<InRun>& runs);
 
+// On how many nodes a case ran, in words: "2", or "1 or 2" where its records differ.
+std::string NodesOf(const std::vector<InRun>& runs);
+
 double MarginOf(const std::string& probe, const CompareOptions& options);
 // "gemm bf16 4096 x 4096 x 4096".
 std::string CaseWords(const Record& record);

@@ -295,6 +295,26 @@ TEST(Compare, StorageThatWasReachedUnlikeIsNeverCompared) {
   EXPECT_EQ(Compare(a, a, {}).rows.size(), 2u);
 }
 
+TEST(Compare, WorkOfMoreNodesIsNeverCompared) {
+  const auto gemm_on = [](int nodes) {
+    Record record = Gemm(64, {1});
+    record.units.clear();
+    for (int node = 0; node < nodes; ++node) record.units.push_back({.rank = node, .node = node});
+    return record;
+  };
+  const Side one = SideOf({RunOf({gemm_on(1), Gemm(65, {1})})});
+  const Side two = SideOf({RunOf({gemm_on(2), Gemm(65, {1})})});
+  for (const bool force : {false, true}) {
+    const Comparison comparison = Compare(one, two, {.force = force});
+    ASSERT_EQ(comparison.rows.size(), 1u);
+    EXPECT_EQ(ToText(comparison.rows[0].params.at("m")), "65");
+    EXPECT_THAT(comparison.notes, Contains(HasSubstr("the work of 1 nodes against that of 2")));
+    EXPECT_THAT(Rank({one, two, two}, {.force = force}).notes,
+                Contains(HasSubstr("the number of nodes differs between the files")));
+  }
+  EXPECT_EQ(Compare(two, two, {}).rows.size(), 2u);
+}
+
 TEST(Compare, AStandInMeasuresNothing) {
   Record fake = Gemm(64, {1});
   fake.backend = "stand-in";
