@@ -632,6 +632,25 @@ std::vector<std::string> AlgorithmsOf(Operation operation) {
   return names;
 }
 
+bool IsForTwoLevels(Operation operation) {
+  switch (operation) {
+    case Operation::kAllReduce:
+    case Operation::kReduce:
+    case Operation::kBroadcast:
+    case Operation::kAllGather:
+    case Operation::kReduceScatter:
+      return true;
+    case Operation::kAlltoall:
+    case Operation::kAlltoallv:
+    case Operation::kGather:
+    case Operation::kScatter:
+    case Operation::kSendRecv:
+    case Operation::kBarrier:
+      return false;
+  }
+  return false;
+}
+
 std::string AlgorithmFor(const Collective& collective, int ranks, std::size_t segment_bytes) {
   if (collective.algorithm != "auto") return collective.algorithm;
   const bool small = collective.bytes <= kLatencyBoundBytes;
@@ -668,7 +687,9 @@ std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks)
         .remedy = "--set redop=sum, --dtype f32"};
   }
   const Algorithm* algorithm = Find(collective.operation, collective.algorithm);
-  const std::string names = fmt::format("{}", fmt::join(AlgorithmsOf(collective.operation), ", "));
+  const std::string names =
+      fmt::format("{}{}", fmt::join(AlgorithmsOf(collective.operation), ", "),
+                  IsForTwoLevels(collective.operation) ? fmt::format(", {}", kHier) : "");
   if (collective.algorithm != "auto" && algorithm == nullptr) {
     return Skipped{
         .reason = fmt::format("{} has no algorithm {}", facts.name, collective.algorithm),

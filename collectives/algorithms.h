@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "collectives/collective.h"
@@ -14,8 +15,12 @@
 
 namespace assay {
 
-// The names that Collective::algorithm may have beside "auto".
+// The names that Collective::algorithm may have beside "auto" and kHier.
 std::vector<std::string> AlgorithmsOf(Operation operation);
+
+// That of two levels (collectives/hier.h), each of which is one of these; not for every operation.
+inline constexpr std::string_view kHier = "hier";
+bool IsForTwoLevels(Operation operation);
 
 // What "auto" stands for; any other name is given back.
 std::string AlgorithmFor(const Collective& collective, int ranks, std::size_t segment_bytes);

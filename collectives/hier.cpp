@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "collectives/algorithms.h"
 #include "collectives/group.h"
 #include "collectives/native.h"
 #include "collectives/reduction.h"
@@ -258,25 +259,16 @@ bool HasTwoLevels(const Nodes& nodes) { return nodes.size() > 1 && nodes[0].size
 std::optional<Skipped> HierRefusal(const Collective& collective, const Nodes& nodes) {
   const std::string remedy = "--set algo=auto";
   const std::string_view name = FactsOf(collective.operation).name;
-  switch (collective.operation) {
-    case Operation::kAllReduce:
-    case Operation::kReduce:
-    case Operation::kBroadcast:
-      break;
-    case Operation::kAllGather:
-    case Operation::kReduceScatter:
-      if (AreInOrder(nodes)) break;
-      return Skipped{.reason = fmt::format("{} on two levels wants the ranks of a node to have "
-                                           "numbers that follow each other",
-                                           name),
-                     .remedy = "start the ranks node by node (mpirun --map-by slot), or " + remedy};
-    case Operation::kAlltoall:
-    case Operation::kAlltoallv:
-    case Operation::kGather:
-    case Operation::kScatter:
-    case Operation::kSendRecv:
-    case Operation::kBarrier:
-      return Skipped{.reason = fmt::format("{} is not done on two levels", name), .remedy = remedy};
+  if (!IsForTwoLevels(collective.operation)) {
+    return Skipped{.reason = fmt::format("{} is not done on two levels", name), .remedy = remedy};
+  }
+  const bool shares = collective.operation == Operation::kAllGather ||
+                      collective.operation == Operation::kReduceScatter;
+  if (shares && !AreInOrder(nodes)) {
+    return Skipped{.reason = fmt::format("{} on two levels wants the ranks of a node to have "
+                                         "numbers that follow each other",
+                                         name),
+                   .remedy = "start the ranks node by node (mpirun --map-by slot), or " + remedy};
   }
   for (std::size_t node = 1; node < nodes.size(); ++node) {
     if (nodes[node].size() == nodes[0].size()) continue;

@@ -22,7 +22,6 @@ namespace assay {
 namespace {
 
 constexpr std::size_t kLine = 64;
-constexpr std::string_view kHier = "hier";
 // One tag is enough: messages of two ranks arrive in order.
 constexpr int kTag = 0;
 

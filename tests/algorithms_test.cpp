@@ -149,6 +149,9 @@ TEST(Algorithms, AnUnknownNameIsRefusedWithThoseThatThereAre) {
   ASSERT_TRUE(no);
   EXPECT_EQ(no->reason, "all_reduce has no algorithm butterfly");
   EXPECT_THAT(no->remedy, HasSubstr("ring, recursive_doubling, rabenseifner"));
+  EXPECT_THAT(no->remedy, HasSubstr(", hier"));
+  const Collective gather_no = {.operation = Operation::kGather, .algorithm = "butterfly"};
+  EXPECT_EQ(AlgorithmRefusal(gather_no, 2)->remedy, "--set algo= one of auto, linear");
   EXPECT_TRUE(AlgorithmRefusal({.dtype = "f8e4m3"}, 2));
   Ranks alone;
   EXPECT_TRUE(RefusalOver({.buffers = "shared"}, alone, /*registers=*/true));
