@@ -158,13 +158,16 @@ Params DefaultsOf(const OperationFacts& facts, std::int64_t ranks, std::int64_t 
   return params;
 }
 
-Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
+Collective CollectiveOf(const OperationFacts& facts, const Params& params,
+                        bool allow_single = false) {
   const std::string probe(facts.name);
   Collective collective = {.operation = facts.operation};
   const std::int64_t ranks = IntegerOf(params, "ranks");
-  if (ranks < 2 || ranks > 65536) {
-    throw Error(fmt::format("{}: ranks is from 2 to 65536, not {}: {}", probe, ranks,
-                            ranks == 1 ? "one rank has nobody to exchange with" : "check --set"));
+  if (ranks < (allow_single ? 1 : 2) || ranks > 65536) {
+    throw Error(fmt::format(
+        "{}: ranks is from 2 to 65536, not {}: {}", probe, ranks,
+        ranks == 1 ? "one rank has nobody to exchange with (assay coll --allow-single runs it)"
+                   : "check --set"));
   }
   const std::int64_t nodes = IntegerOf(params, "nodes");
   if (nodes < 1 || nodes > ranks) {
@@ -231,7 +234,9 @@ OwnNode OwnNodeOf(const Setup& setup) {
 class Jobs {
  public:
   explicit Jobs(const Setup& setup) : setup_(setup) {
-    if (setup.ranks == nullptr || setup.ranks->Size() < 2 || setup.modules == nullptr) return;
+    if (setup.ranks == nullptr || setup.ranks->JoinedBy().empty() || setup.modules == nullptr) {
+      return;
+    }
     WatchOptions watch = {.limit = setup.watchdog, .ending = setup.ending};
     if (setup.hung) {
       watch.expired = [hung = setup.hung](const std::string& diagnosis) { hung(diagnosis, true); };
@@ -465,7 +470,8 @@ Work WorkOf(const OperationFacts& facts, const Collective& collective, int ranks
 }
 
 std::vector<Case::Part> PartsOf(const OperationFacts& facts, const Params& params,
-                                const std::vector<int>& groups, const std::vector<Unit>& units) {
+                                const std::vector<int>& groups, const std::vector<Unit>& units,
+                                bool allow_single) {
   std::vector<Case::Part> parts;
   for (const auto& [number, members] : MembersOf(groups, static_cast<int>(groups.size()))) {
     Case::Part& part = parts.emplace_back();
@@ -479,7 +485,8 @@ std::vector<Case::Part> PartsOf(const OperationFacts& facts, const Params& param
     part.params["ranks"] = static_cast<std::int64_t>(members.size());
     part.params["nodes"] = static_cast<std::int64_t>(nodes.size());
     try {
-      part.work = WorkOf(facts, CollectiveOf(facts, part.params), static_cast<int>(members.size()));
+      part.work = WorkOf(facts, CollectiveOf(facts, part.params, allow_single),
+                         static_cast<int>(members.size()));
     } catch (const Error& error) {
       throw Error(fmt::format("group {} of {} ranks: {}", number, members.size(), error.what()));
     }
@@ -491,8 +498,9 @@ std::vector<Case::Part> PartsOf(const OperationFacts& facts, const Params& param
 }
 
 std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFacts& facts,
-                          const std::vector<std::string>& backends, const Params& params) {
-  const Collective collective = CollectiveOf(facts, params);
+                          const std::vector<std::string>& backends, Params params) {
+  const bool allow_single = params.erase("allow_single") > 0;
+  const Collective collective = CollectiveOf(facts, params, allow_single);
   const auto ranks = static_cast<int>(IntegerOf(params, "ranks"));
   const auto nodes = static_cast<int>(IntegerOf(params, "nodes"));
   Case one = {.probe = std::string(facts.name), .method = 2, .params = params};
@@ -501,7 +509,7 @@ std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFact
   std::vector<int> groups;
   if (params.contains("split")) {
     groups = GroupsFrom(StringOf(params, "split"), ranks);
-    one.parts = PartsOf(facts, params, groups, one.units);
+    one.parts = PartsOf(facts, params, groups, one.units, allow_single);
   }
   return ForLibraries(
       one, backends,
@@ -589,6 +597,15 @@ std::vector<Case> FabricCases(const std::shared_ptr<Jobs>& jobs, const Setup& se
       [=](const std::string& library, std::uint64_t seed) {
         return jobs->Prepare("fabric", library, collective, 2, static_cast<int>(nodes), seed);
       });
+}
+
+UsualLibrary UsualLibraryOf(const Jobs& jobs) {
+  if (HasNvidiaDriver()) return {.name = "nccl"};
+  const std::optional<Skipped> no_mpi = jobs.Missing("mpi");
+  if (!no_mpi) return {.name = "mpi"};
+  if (jobs.NodeCount() == 1) return {.name = "native", .instead = no_mpi->reason};
+  return jobs.Missing("ofi") ? UsualLibrary{.name = "mpi"}
+                             : UsualLibrary{.name = "ofi", .instead = no_mpi->reason};
 }
 
 }  // namespace
@@ -686,7 +703,8 @@ Door Open(const Setup& setup) {
           .nodes = jobs->NodeCount(),
           .held = [jobs] { return jobs->AskWhatIsHeld(); },
           .on_each_node = [jobs](Case one) { return jobs->OnEachNode(std::move(one)); },
-          .whereabouts = [jobs](int ranks) { return jobs->WhereaboutsOf(ranks); }};
+          .whereabouts = [jobs](int ranks) { return jobs->WhereaboutsOf(ranks); },
+          .usual_library = [jobs] { return UsualLibraryOf(*jobs); }};
 }
 
 std::map<std::string, std::string> Software(const Setup& setup) {
@@ -713,12 +731,15 @@ void Dismiss::operator()(Ranks* ranks) const {
   delete ranks;
 }
 
-JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap, Seconds watchdog) {
+JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap, Seconds watchdog,
+                      bool allow_single) {
   if (bootstrap == "tcp") {
-    return JoinedRanks(JoinTcp(TcpOptionsFrom(std::getenv)).release(), {.watchdog = watchdog});
+    const TcpOptions options = TcpOptionsFrom(std::getenv);
+    if (options.size == 1 && !allow_single) return JoinedRanks(new Ranks);
+    return JoinedRanks(JoinTcp(options).release(), {.watchdog = watchdog});
   }
   const int launched = LaunchedSize();
-  if (!UnderLauncher() || launched == 1) return JoinedRanks(new Ranks);
+  if (!UnderLauncher() || (launched == 1 && !allow_single)) return JoinedRanks(new Ranks);
   const Modules::Entry* mpi = EntryOf(&modules, "mpi");
   if (mpi == nullptr || mpi->module == nullptr) {
     throw Error(
@@ -766,7 +787,8 @@ int WorkerMain(const GemmOnCores& gemm) {
   try {
     modules = Modules::Load();
     const char* bootstrap = std::getenv("ASSAY_BOOTSTRAP");
-    ranks = JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap, watch.limit);
+    ranks = JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap, watch.limit,
+                      /*allow_single=*/true);
     if (ranks->Rank() == 0) {
       Worker worker(*ranks, Libraries(modules, *ranks), watch, {.gemm = gemm});
       Serve(STDIN_FILENO, answers, *ranks, worker);

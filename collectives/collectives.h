@@ -35,9 +35,17 @@ struct Held {
   std::vector<std::string> hosts = {};  // the nodes' names, which stay out of the file
 };
 
-// What is measured, and by whom. A collective's params may have one more than its probe knows:
-// `split`, an expression for GroupsFrom. Its case then has a part for each group, in the order of
-// their lowest ranks, whose `ranks` and `nodes` are the group's, and with a param `group`.
+// The library that runs collectives where none is asked for.
+struct UsualLibrary {
+  std::string name = {};
+  std::string instead = {};  // why it isn't the one that it would be elsewhere; "": it is
+};
+
+// What is measured, and by whom. A collective's params may have more than its probe knows:
+//   split         an expression for GroupsFrom. Its case then has a part for each group, in the
+//                 order of their lowest ranks, whose `ranks` and `nodes` are the group's, and with
+//                 a param `group`
+//   allow_single  true: one rank, which exchanges nothing, is not refused. The case doesn't have it
 struct Door {
   std::vector<Probe> probes = {};
   int nodes = 1;  // of the ranks that a launcher started
@@ -50,6 +58,7 @@ struct Door {
   // Of the ranks that run cases with that many ranks, which are launched if none are there yet.
   // Throws Error where none can be.
   std::function<std::vector<Whereabouts>(int ranks)> whereabouts = {};
+  std::function<UsualLibrary()> usual_library = {};
 };
 
 // One probe an operation. Where setup.ranks has several, these run it; otherwise ranks are launched
@@ -78,9 +87,10 @@ using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;
 // those that the environment tells of (collectives/tcp_ranks.h), without any MPI. Throws Error
 // where they can't find each other, since each would then write the one result file. Where one of
 // them never comes, this one ends with status 3 after `watchdog`, as MPI itself would wait for
-// ever.
+// ever. A process that was started alone has no ranks but itself, and can run no collective, unless
+// `allow_single`.
 JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {},
-                      Seconds watchdog = Seconds(60));
+                      Seconds watchdog = Seconds(60), bool allow_single = false);
 
 // What every rank but 0 does, in place of the program: its part of the collectives that rank 0 asks
 // for, waiting politely in between, until rank 0 lets go of its ranks. Of `setup` it needs modules,

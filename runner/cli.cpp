@@ -65,13 +65,13 @@ What is done:
       --mode latency|throughput|both         each operation alone, or back to back [latency; -z]
       --cold                                 buffers take turns over three times the cache
       --backend mpi,native-mpi,...  --algo ring,... [auto]   libraries, and their algorithm
-      --ranks N [2]                          where no launcher started any
+      --ranks N [2]  --allow-single          where no launcher started any; one alone is refused
       --split EXPR                           groups of ranks at once: 'MOD 8', 'DIV 8', 'AND 0x7',
                                              'OR 0x7', or the group of each rank: 0,0,1,1
       --bisect                               which rank or node is slow? halves, pairs, and suspects
                                              with good partners, at one size [32M]; exit status 1
       --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
-      --watchdog S [60]                      for ranks that wait for each other, beside the work
+      --watchdog S, -T, --timeout S [60]     for ranks that wait for each other, beside the work
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
 What is told:
       --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
@@ -82,7 +82,7 @@ What is told:
       --report FILE   --json   -q, --quiet   --keep-ids   --keep-price      as of 'assay run'
       --price USD  --max-cost USD  --provider  --instance  --region  --purchase  --no-metadata
 Taken as they are, and answered with a '#' line where they mean nothing here:
-  -t, --nthreads  -g, --ngpus  -p, --parallel_init  -y, --stream_null  -T, --timeout  -G, --cudagraph
+  -t, --nthreads  -g, --ngpus  -p, --parallel_init  -y, --stream_null  -G, --cudagraph
   -R, --local_register  -x, --cta_policy  -D, --device_implementation  -V, --device_cta_count
   -u, --unalign  -K, --per_iter_skip
 Environment: NCCL_TESTS_MIN_BW GB/s, exit status 1 where the average busbw is 10 % under it.
@@ -198,6 +198,7 @@ void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci
   app.add_option("--mode", coll.mode)->check(CLI::IsMember({"latency", "throughput", "both"}));
   app.add_option("--algo", coll.algo);
   app.add_option("--ranks", coll.ranks)->check(CLI::Range(1, 65536));
+  app.add_flag("--allow-single", coll.allow_single);
   app.add_option("--split", coll.split);
   app.add_flag("--bisect", coll.bisect);
   app.add_flag("--cold", coll.cold);
@@ -413,6 +414,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   if (first == "coll") {
     if (!percent.ci.empty()) coll.run.ci = ParsePercent(percent.ci, "--ci");
     TakeTexts(coll_texts, coll);
+    if (coll.timeout > 0 && coll_app.count("--watchdog") == 0) coll.run.watchdog_s = coll.timeout;
     return coll;
   }
   if (first == "list") return ListOptions{};

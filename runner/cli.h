@@ -73,7 +73,7 @@ struct CollOptions {
   int ngpus = 1;
   int parallel_init = 0;
   int stream_null = 0;
-  int timeout = 0;  // s
+  int timeout = 0;  // s; sets run.watchdog_s, unless that is given too
   int cudagraph = 0;
   int report_cputime = 0;
   int report_timestamps = 0;
@@ -91,6 +91,7 @@ struct CollOptions {
   std::string mode = {};   // latency, throughput, both
   std::string algo = "auto";
   std::optional<int> ranks = {};
+  bool allow_single = false;
   std::string split = {};  // an expression for collectives::GroupsFrom
   bool bisect = false;
   bool cold = false;

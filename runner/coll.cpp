@@ -71,6 +71,11 @@ bool IsLadder(const CollOptions& options) {
          !options.program.empty();
 }
 
+// By somebody else, so that assay starts no ranks.
+bool WereStarted(const CollOptions& options) {
+  return collectives::UnderLauncher() || !options.run.bootstrap.empty();
+}
+
 // from, from x factor, … up to `to`.
 std::vector<std::int64_t> Ladder(std::int64_t from, std::int64_t to, std::int64_t factor = 2) {
   std::vector<std::int64_t> sizes = {from};
@@ -135,6 +140,11 @@ std::vector<std::string> ModesOf(const CollOptions& options, const Probe& probe)
   return {IsExact(options) ? "throughput" : "latency"};
 }
 
+// MPI, which is the usual one.
+bool KnowsPlainBuffersAlone(const std::vector<std::string>& libraries) {
+  return libraries.empty() || libraries == std::vector<std::string>{"mpi"};
+}
+
 // What is said of flags that can't be done as asked. Calls of the libraries return when the
 // operation is done, and buffers lie in host memory.
 std::vector<std::string> NotesOf(const CollOptions& o,
@@ -153,9 +163,8 @@ std::vector<std::string> NotesOf(const CollOptions& o,
   say(o.blocking == 2, "-z 2: an operation's call returns when it is done, as with -z 0");
   say(o.parallel_init != 0, "-p is about GPUs: not used");
   say(o.stream_null != 0, "-y is about GPUs: not used");
-  say(o.timeout != 0, "-T is not used");
   say(o.cudagraph != 0, "-G is about GPUs: not used");
-  say(o.local_register != 0 && o.run.backends.empty(),
+  say(o.local_register != 0 && KnowsPlainBuffersAlone(o.run.backends),
       "-R: MPI knows no registered buffers: not used; --backend ofi or nccl (1), native or nccl "
       "(2) do");
   say(o.cta_policy.has_value(), "-x is about GPUs: not used");
@@ -177,7 +186,7 @@ std::int64_t RankCount(const CollOptions& options, const Probe& probe,
                        std::vector<std::string>& notes) {
   const std::int64_t usual = IntegerOf(probe.defaults, "ranks");
   const int threads = options.nthreads * options.ngpus;
-  const bool launched = collectives::UnderLauncher();
+  const bool launched = WereStarted(options);
   if (threads > 1) {
     notes.push_back(fmt::format("-t and -g: a rank is a process, which {} started",
                                 launched ? "the launcher" : "assay"));
@@ -383,7 +392,7 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
     look.step = options.sizes.empty() ? 4 : static_cast<std::int64_t>(sizes.size());
     look.step_kind = options.sizes.empty() ? "factor" : "list";
   }
-  if (!collectives::UnderLauncher()) {
+  if (!WereStarted(options)) {
     look.notes.push_back(fmt::format("no launcher: assay starts {} ranks on this host (--ranks)",
                                      ToText(first.at("ranks"))));
   }
@@ -468,14 +477,12 @@ std::string GroupsText(const std::string& what, const std::vector<Record>& recor
   return text + "#\n";
 }
 
-// One library after the other, so that the rows of each stand together: those that were asked for,
-// else nccl where there is one to run on, else mpi.
-void ChooseBackends(std::vector<Case>& cases, std::vector<std::string> chosen) {
+// One library after the other, so that the rows of each stand together.
+void ChooseBackends(std::vector<Case>& cases, const std::vector<std::string>& chosen) {
   const auto has = [&](const std::string& name) {
     return std::any_of(cases.begin(), cases.end(),
                        [&](const Case& one) { return one.backend == name; });
   };
-  if (chosen.empty()) chosen = {has("nccl") ? "nccl" : "mpi"};
   for (const std::string& name : chosen) {
     if (!has(name)) {
       throw Error(fmt::format(
@@ -576,6 +583,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   CollPlan plan = {.exact = IsExact(options), .notes = NotesOf(options, environment)};
   const std::int64_t ranks = RankCount(options, probe, plan.notes);
   FloorsOf(options.expect);  // bad ones are told before anything is measured
+  if (ranks == 1) plan.notes.emplace_back("one rank exchanges nothing: its bus bandwidth is 0");
   if (options.bisect && plan.exact) {
     throw Error("--bisect measures in rounds, which tell what is chance: leave -n, -w and -N out");
   }
@@ -584,7 +592,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   }
   std::vector<std::string> roots;
   for (const std::int64_t root : RootsOf(options, ranks)) roots.push_back(std::to_string(root));
-  const bool has_buffers = !options.run.backends.empty();
+  const bool has_buffers = !KnowsPlainBuffersAlone(options.run.backends);
 
   std::vector<std::string> placements = {"out_of_place"};
   if (!options.bisect) placements.emplace_back("in_place");
@@ -618,6 +626,9 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
         "type, reduction and mode",
         plan.questions.size()));
   }
+  if (options.allow_single) {
+    for (Question& question : plan.questions) question.params["allow_single"] = true;
+  }
   if (const std::string split = SplitOf(options, environment); !split.empty() && !options.bisect) {
     std::vector<int> groups = collectives::GroupsFrom(split, static_cast<int>(ranks));
     const bool is_one = std::count(groups.begin(), groups.end(), groups[0]) == ranks;
@@ -641,10 +652,11 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   return plan;
 }
 
-int RunColl(const CollOptions& options) {
+int RunColl(const CollOptions& asked) {
+  CollOptions options = asked;
   const Modules modules = Modules::Load();
-  const collectives::JoinedRanks ranks =
-      collectives::JoinRanks(modules, options.run.bootstrap, Seconds(options.run.watchdog_s));
+  const collectives::JoinedRanks ranks = collectives::JoinRanks(
+      modules, options.run.bootstrap, Seconds(options.run.watchdog_s), options.allow_single);
   const Setup setup = SetupOf(options.run, modules, ranks.get());
   if (ranks->Rank() != 0) {
     collectives::Follow(setup);
@@ -654,17 +666,25 @@ int RunColl(const CollOptions& options) {
   const collectives::Door door = collectives::Open(setup);
   const Probe& probe = ProbeOf(door.probes, options.operation);
   const std::map<std::string, std::string> environment = NcclTestsEnvironment();
-  const CollPlan coll = PlanColl(options, probe, environment);
+  const collectives::UsualLibrary usual = door.usual_library();
+  if (options.run.backends.empty()) options.run.backends = {usual.name};
+  CollPlan coll = PlanColl(options, probe, environment);
+  if (asked.run.backends.empty() && !usual.instead.empty()) {
+    coll.notes.push_back(
+        fmt::format("backend {}, since mpi can't run here: {}", usual.name, usual.instead));
+  }
   const Params first = coll.questions.front().params;
-  if (IntegerOf(first, "ranks") < 2 || (collectives::UnderLauncher() && ranks->Size() < 2)) {
+  const bool is_alone = WereStarted(options) && ranks->Size() < 2;
+  if ((IntegerOf(first, "ranks") < 2 || is_alone) && !options.allow_single) {
     throw Error(
         "one rank has nobody to exchange with, and would show a bus bandwidth of 0; start at least "
-        "two (mpirun -np 2), or without a launcher --ranks 2");
+        "two (mpirun -np 2), or without a launcher --ranks 2; --allow-single runs one all the "
+        "same");
   }
 
   Plan plan = {.cases = CasesOf(coll.questions, door.probes, options.run),
                .engine = coll.engine,
-               .command = CommandOf(options, coll)};
+               .command = CommandOf(asked, coll)};
   ChooseBackends(plan.cases, options.run.backends);
   std::optional<Bisection> bisection;
   const bool prints = !options.run.json && (options.format == "table" || options.format == "nccl");

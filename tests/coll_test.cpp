@@ -150,6 +150,8 @@ TEST(CollPlan, RegisteredAndSymmetricBuffersAreTheLibrarysToHave) {
     return ToText(PlanOf(flags).questions[0].params.at("buffers"));
   };
   EXPECT_EQ(buffers({"-R", "2"}), "plain") << "mpi, which is the usual one, has none";
+  EXPECT_EQ(buffers({"-R", "2", "--backend", "mpi"}), "plain");
+  EXPECT_THAT(PlanOf({"-R", "2", "--backend", "mpi"}).notes, Contains(HasSubstr("not used")));
   EXPECT_EQ(buffers({"-R", "2", "--backend", "native"}), "shared");
   EXPECT_EQ(buffers({"-R", "1", "--backend", "nccl"}), "registered");
   EXPECT_EQ(buffers({"--backend", "native"}), "plain");
@@ -163,9 +165,9 @@ TEST(CollPlan, SizesAreWholeElements) {
 
 TEST(CollPlan, AFlagThatMeansNothingHereIsAnswered) {
   const std::vector<std::vector<std::string>> flags = {
-      {"-p", "1"}, {"-y", "1"}, {"-T", "9"}, {"-G", "1"}, {"-R", "1"}, {"-x", "1"}, {"-D", "1"},
-      {"-V", "8"}, {"-M", "1"}, {"-u", "1"}, {"-C", "1"}, {"-I", "1"}, {"-K", "1"}, {"-c", "0"},
-      {"-m", "2"}, {"-z", "1"}, {"-z", "2"}, {"-g", "2"}, {"-t", "2"}};
+      {"-p", "1"}, {"-y", "1"}, {"-G", "1"}, {"-R", "1"}, {"-x", "1"}, {"-D", "1"},
+      {"-V", "8"}, {"-M", "1"}, {"-u", "1"}, {"-C", "1"}, {"-I", "1"}, {"-K", "1"},
+      {"-c", "0"}, {"-m", "2"}, {"-z", "1"}, {"-z", "2"}, {"-g", "2"}, {"-t", "2"}};
   for (const auto& flag : flags) EXPECT_THAT(PlanOf(flag).notes, SizeIs(1)) << flag[0];
   EXPECT_THAT(PlanOf({"-p", "0", "-G", "0", "-R", "0", "-D", "0", "-z", "0", "-c", "1", "-C", "0",
                       "-g", "1", "-t", "1", "-u", "0", "-M", "0", "-I", "0", "-K", "0", "-T", "0"})
@@ -173,6 +175,27 @@ TEST(CollPlan, AFlagThatMeansNothingHereIsAnswered) {
               IsEmpty());
   const CollPlan plan = PlanColl(Parsed({}), AllReduceProbe(), {{"NCCL_TESTS_DEVICE", "1"}});
   EXPECT_THAT(plan.notes, SizeIs(1));
+}
+
+TEST(CollPlan, NcclTestsTimeoutIsTheWatchdogsUnlessThatIsGiven) {
+  const auto watchdog_s = [](const std::vector<std::string>& flags) {
+    return Parsed(flags).run.watchdog_s;
+  };
+  EXPECT_EQ(watchdog_s({}), 60);
+  EXPECT_EQ(watchdog_s({"-T", "9"}), 9);
+  EXPECT_EQ(watchdog_s({"--timeout=9"}), 9);
+  EXPECT_EQ(watchdog_s({"-T", "0"}), 60) << "to nccl-tests 0 is what is there without -T";
+  EXPECT_EQ(watchdog_s({"-T", "9", "--watchdog", "5"}), 5);
+  EXPECT_EQ(watchdog_s({"--watchdog", "60", "-T", "9"}), 60);
+  EXPECT_THROW(Parsed({"-T", "-1"}), Error);
+  EXPECT_THAT(PlanOf({"-T", "9"}).notes, IsEmpty());
+}
+
+TEST(CollPlan, OneRankIsAskedForWithItsFlagAndToldOf) {
+  const CollPlan plan = PlanOf({"--ranks", "1", "--allow-single", "--sizes", "8"});
+  EXPECT_EQ(ToText(plan.questions.at(0).params.at("allow_single")), "true");
+  EXPECT_THAT(plan.notes, ElementsAre(HasSubstr("one rank exchanges nothing")));
+  EXPECT_FALSE(PlanOf({"--sizes", "8"}).questions.at(0).params.contains("allow_single"));
 }
 
 TEST(CollBisect, MeasuresOneThingInRounds) {

@@ -14,6 +14,7 @@
 #include <sstream>
 #include <thread>
 
+#include "collectives/collectives.h"
 #include "results/error.h"
 #include "tests/workers.h"
 
@@ -52,6 +53,33 @@ TEST(Launch, StartsRanksWithoutAnyMpi) {
                 HasSubstr("no library unknown could be opened"));
   }
   EXPECT_TRUE(NobodyIsLeft());
+}
+
+// What nccl-tests' users take for a result.
+TEST(Launch, OneRankAloneIsRefusedUnlessItIsAllowed) {
+  const Modules none;
+  const collectives::Door door =
+      collectives::Open({.backends = {"native"}, .modules = &none, .self = kProgram});
+  const auto probe = std::find_if(door.probes.begin(), door.probes.end(),
+                                  [](const Probe& one) { return one.name == "all_reduce"; });
+  Params params = probe->defaults;
+  params["ranks"] = std::int64_t{1};
+  EXPECT_THAT(ComplaintOf([&] { probe->unfold(params); }), HasSubstr("--allow-single"));
+  params["allow_single"] = true;
+  const std::vector<Case> cases = probe->unfold(params);
+  ASSERT_EQ(cases.size(), 1u);
+  EXPECT_FALSE(cases[0].params.contains("allow_single")) << "it moves no figure";
+  const Prepared prepared = cases[0].prepare(1);
+  Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+  EXPECT_EQ(workload.Run(2).per_unit.size(), 1u);
+  EXPECT_EQ(workload.Verify().wrong, 0);
+}
+
+TEST(Launch, WithoutMpiTheUsualLibraryIsNative) {
+  const collectives::UsualLibrary usual = collectives::Open({}).usual_library();
+  if (usual.name == "nccl") GTEST_SKIP() << "there are GPUs";
+  EXPECT_EQ(usual.name, "native");
+  EXPECT_THAT(usual.instead, HasSubstr("no modules"));
 }
 
 TEST(Launch, TheKeyOfTheRanksIsFreshAndOnNoCommandLine) {
