@@ -369,6 +369,11 @@ Skipped NotOffered(const std::string& what, const std::string& why) {
           .remedy = "use another dtype, a newer oneDNN or another backend"};
 }
 
+Skipped OneAlgorithm() {
+  return {.reason = "oneDNN has one algorithm for each shape, and chooses by itself",
+          .remedy = "use algo=default, or another backend"};
+}
+
 dnnl::primitive_attr Attributes() {
   dnnl::primitive_attr attributes;
   // No allocation while timed, and no silent f32 in bf16 by an environment variable.
@@ -406,10 +411,7 @@ class GemmWorkload : public Workload {
     const std::optional<Formats> formats = FormatsOf(gemm.dtype);
     const std::string what = fmt::format("{} matmul", ToText(gemm.dtype));
     if (!formats) return NotOffered(what, "");
-    if (gemm.algo != "default") {
-      return Skipped{.reason = "oneDNN has one algorithm for each shape, and chooses by itself",
-                     .remedy = "use algo=default, or another backend"};
-    }
+    if (gemm.algo != "default") return OneAlgorithm();
     const Crew::Shift shift(crew);
     dnnl::matmul::primitive_desc plan;
     try {
@@ -574,6 +576,7 @@ class AttentionWorkload : public Workload {
                                            attention.direction, attention.phase),
                      .remedy = "use direction=forward and phase=prefill, or another backend"};
     }
+    if (attention.algo != "default") return OneAlgorithm();
     if (attention.cache == "weights-cold") {
       return Skipped{.reason = "attention has no weights",
                      .remedy = "use cache=cold or cache=warm"};

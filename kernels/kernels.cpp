@@ -106,7 +106,6 @@ Steps MemoryFrom(Params& params) {
 
 Steps AttentionFrom(Params& params) {
   Word(params, "regime", {"burst"});
-  Word(params, "algo", {"default"});
   const Attention op = {
       .dtype = DtypeOf(params),
       .batch = Size(params, "batch"),
@@ -118,10 +117,12 @@ Steps AttentionFrom(Params& params) {
       .head_dim_v = Size(params, "head_dim_v"),
       .mask = Word(params, "mask", {"full", "causal_top_left", "causal_bottom_right", "window"}),
       .window = IntegerOf(params, "window"),
-      .direction = Word(params, "direction", {"forward"}),
+      .direction = Word(params, "direction", {"forward", "backward"}),
       .phase = Word(params, "phase", {"prefill", "decode"}),
+      .page_size = IntegerOf(params, "page_size"),
       .cache = Word(params, "cache", {"cold", "warm"}),
-      .inputs = Word(params, "inputs", {"normal", "zeros"})};
+      .inputs = Word(params, "inputs", {"normal", "zeros"}),
+      .algo = Word(params, "algo", {"default", "tuned"})};
   if (op.heads_q % op.heads_kv != 0) {
     throw Error(
         fmt::format("heads_q is {}; give a multiple of heads_kv, {}", op.heads_q, op.heads_kv));
@@ -129,6 +130,14 @@ Steps AttentionFrom(Params& params) {
   if ((op.mask == "window") != (op.window >= 1)) {
     throw Error(fmt::format("window is {} with mask {}; give 1 or more with mask window, else 0",
                             op.window, op.mask));
+  }
+  if (op.phase == "decode" && op.direction != "forward") {
+    throw Error("direction is backward with phase decode; only prefill has a backward");
+  }
+  if (op.page_size < 0 || op.page_size > op.seq_kv || (op.page_size > 0 && op.phase != "decode")) {
+    throw Error(
+        fmt::format("page_size is {} with phase {}; give 1 to seq_kv with phase decode, else 0",
+                    op.page_size, op.phase));
   }
   return One(op);
 }
@@ -312,7 +321,9 @@ std::vector<Probe> Probes(const Setup& setup) {
             GemmFrom),
       probe("memory", "streams through main memory: read, write, copy, triad",
             {{"pattern", "triad"}, {"bytes", 0}, {"scope", "node"}}, MemoryFrom),
-      probe("attention", "scaled dot-product attention",
+      probe("attention",
+            "scaled dot-product attention: forward, backward, and decode over a cache of keys and "
+            "values",
             {{"dtype", "bf16"},
              {"batch", 1},
              {"heads_q", 32},
@@ -325,6 +336,7 @@ std::vector<Probe> Probes(const Setup& setup) {
              {"window", 0},
              {"direction", "forward"},
              {"phase", "prefill"},
+             {"page_size", 0},
              {"cache", "cold"},
              {"inputs", "normal"},
              {"regime", "burst"},

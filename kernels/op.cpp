@@ -87,11 +87,19 @@ Work WorkOfOp(const Attention& op) {
   }
   const std::int64_t bytes = BytesOf(op.dtype);
   const std::int64_t head_dims = Sum({op.head_dim_qk, op.head_dim_v});
+  const std::int64_t queries = Product({op.batch, op.heads_q, op.seq_q});
+  const std::int64_t q_bytes = Product({bytes, queries, op.head_dim_qk});
+  const std::int64_t kv_bytes = Product({bytes, op.batch, op.heads_kv, op.seq_kv, head_dims});
+  const std::int64_t o_bytes = Product({ResultBytes(op.dtype), queries, op.head_dim_v});
+  if (op.direction == "backward") {
+    const std::int64_t deep = Sum({Product({3, op.head_dim_qk}), Product({2, op.head_dim_v})});
+    return {.flops = Product({2, op.batch, op.heads_q, pairs, deep}),
+            .bytes_min = Sum({Product({2, q_bytes}), Product({2, kv_bytes}), Product({2, o_bytes}),
+                              Product({BytesOf(Dtype::kF32), queries})}),
+            .formula = "attention/2pairs(3dqk+2dv)"};
+  }
   return {.flops = Product({2, op.batch, op.heads_q, pairs, head_dims}),
-          .bytes_min = Sum(
-              {Product({bytes, op.batch, op.heads_q, op.seq_q, op.head_dim_qk}),
-               Product({bytes, op.batch, op.heads_kv, op.seq_kv, head_dims}),
-               Product({ResultBytes(op.dtype), op.batch, op.heads_q, op.seq_q, op.head_dim_v})}),
+          .bytes_min = Sum({q_bytes, kv_bytes, o_bytes}),
           .formula = "attention/2pairs(dqk+dv)"};
 }
 

@@ -29,17 +29,22 @@ struct Gemm {
   std::string algo = "default";   // default: what the library would take; tuned: the fastest it has
 };
 
-// softmax(Q Kᵀ / sqrt(head_dim_qk) + mask) V, per batch and query head.
+// O = softmax(Q Kᵀ / sqrt(head_dim_qk) + mask) V, per batch and query head; each key-value head
+// serves heads_q / heads_kv query heads. Backward makes dQ, dK and dV for a given dO, from the
+// forward's O and log-sums. Decode is a few queries over the keys and values of all tokens so far,
+// as in generating text: its time goes into reading those.
 struct Attention {
   Dtype dtype = Dtype::kBf16;
   std::int64_t batch = 1, heads_q = 1, heads_kv = 1;
   std::int64_t seq_q = 0, seq_kv = 0, head_dim_qk = 0, head_dim_v = 0;
-  std::string mask = "full";  // full, causal_top_left, causal_bottom_right, window
-  std::int64_t window = 0;    // keys seen by a query under `window`
-  std::string direction = "forward";
-  std::string phase = "prefill";
+  std::string mask = "full";          // full, causal_top_left, causal_bottom_right, window
+  std::int64_t window = 0;            // keys seen by a query under `window`
+  std::string direction = "forward";  // forward, backward
+  std::string phase = "prefill";      // prefill, decode
+  std::int64_t page_size = 0;         // tokens a page of decode's keys and values; 0: in one piece
   std::string cache = "cold";
   std::string inputs = "normal";
+  std::string algo = "default";  // as of Gemm
 };
 
 // Streams over arrays of `bytes` each.
@@ -71,12 +76,18 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query);
 
 // The useful work of one iteration:
 //   gemm/2mnk             flops = 2 m n k batch
-//   attention/2pairs(d)   flops = 2 batch heads_q pairs (head_dim_qk + head_dim_v), pairs being the
+//   attention/2pairs(dqk+dv)
+//                         flops = 2 batch heads_q pairs (head_dim_qk + head_dim_v), pairs being the
 //                         unmasked (query, key) pairs, counted exactly; softmax isn't counted
+//   attention/2pairs(3dqk+2dv)
+//                         backward: the products Q Kᵀ, dS K and dSᵀ Q are head_dim_qk deep or wide,
+//                         dO Vᵀ and Pᵀ dO head_dim_v (Dao, "FlashAttention-2", 2023, and
+//                         NVIDIA's cudnn-frontend count the same)
 //   memory/read1n …       bytes = N for read and write, 2 N for copy, 3 N for triad, as STREAM
 //                         counts (www.cs.virginia.edu/stream/ref.html)
 //   peak/ops              as many as the backend's loop does (Backend::OneIteration)
-// bytes_min moves each operand once. Throws Error where a count doesn't fit 63 bits.
+// bytes_min moves each operand once, backward's O and log-sums (f32) among them. Throws Error where
+// a count doesn't fit 63 bits.
 Work WorkOf(const Op& op);
 
 }  // namespace assay

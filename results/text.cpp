@@ -101,6 +101,7 @@ Params Usual(const std::string& probe, const std::string& dtype) {
     usual = kernel;
     usual["direction"] = "forward";
     usual["phase"] = "prefill";
+    usual["page_size"] = std::int64_t{0};
     usual["window"] = std::int64_t{0};
   } else if (probe == "headline") {
     usual = kernel;

@@ -107,6 +107,58 @@ TEST(Op, AttentionCountsUnmaskedPairsExactly) {
   EXPECT_EQ(PairsOf("causal_bottom_right", 4096, 4096), 4096 * 4097 / 2);
 }
 
+// Every pair by its own question, where KeysSeen gives ranges.
+TEST(Op, AQuerySeesTheKeysThatItsMaskSays) {
+  const auto sees = [](const Attention& op, std::int64_t query, std::int64_t key) {
+    const std::int64_t diagonal = query + op.seq_kv - op.seq_q;  // the last sees the last
+    if (op.mask == "full") return true;
+    if (op.mask == "causal_top_left") return key <= query;
+    if (op.mask == "causal_bottom_right") return key <= diagonal;
+    return key <= diagonal && key > diagonal - op.window;
+  };
+  for (const char* mask : {"full", "causal_top_left", "causal_bottom_right", "window"}) {
+    for (std::int64_t seq_q = 1; seq_q <= 6; ++seq_q) {
+      for (std::int64_t seq_kv = 1; seq_kv <= 6; ++seq_kv) {
+        for (const std::int64_t window : {1, 2, 5, 9}) {
+          const Attention op = {.seq_q = seq_q, .seq_kv = seq_kv, .mask = mask, .window = window};
+          for (std::int64_t query = 0; query < seq_q; ++query) {
+            const KeyRange keys = KeysSeen(op, query);
+            EXPECT_LE(keys.first, keys.last);
+            for (std::int64_t key = 0; key < seq_kv; ++key) {
+              EXPECT_EQ(key >= keys.first && key < keys.last, sees(op, query, key))
+                  << mask << ' ' << seq_q << 'x' << seq_kv << " window " << window << ": " << query
+                  << " and " << key;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Op, BackwardHasThreeProductsOverTheOneHeadDimensionAndTwoOverTheOther) {
+  Attention op = {.dtype = Dtype::kBf16,
+                  .batch = 2,
+                  .heads_q = 8,
+                  .heads_kv = 2,
+                  .seq_q = 4,
+                  .seq_kv = 16,
+                  .head_dim_qk = 192,
+                  .head_dim_v = 128,
+                  .direction = "backward"};
+  const Work work = WorkOf(op);
+  EXPECT_EQ(work.formula, "attention/2pairs(3dqk+2dv)");
+  EXPECT_EQ(work.flops, 2 * 2 * 8 * (4 * 16) * (3 * 192 + 2 * 128));
+  // Q and dQ, K and dK, V and dV, O and dO, and a log-sum of 4 bytes a query.
+  EXPECT_EQ(work.bytes_min,
+            2 * 2 * (2 * 8 * 4 * 192 + 2 * 2 * 16 * (192 + 128) + 2 * 8 * 4 * 128) + 4 * 2 * 8 * 4);
+  // Of equal head dimensions it is five products against two.
+  op.head_dim_qk = 128;
+  const std::int64_t backward = *WorkOf(op).flops;
+  op.direction = "forward";
+  EXPECT_EQ(2 * backward, 5 * *WorkOf(op).flops);
+}
+
 TEST(Op, AttentionCountsQueryHeadsInWorkAndKeyHeadsInBytes) {
   const Work work = WorkOf(Attention{.dtype = Dtype::kBf16,
                                      .batch = 2,
@@ -149,6 +201,11 @@ TEST(Kernels, AWrongParamIsNamedInTheRefusal) {
   EXPECT_THAT(Refusal("attention", {{"heads_kv", 5}}), HasSubstr("heads_q is 32"));
   EXPECT_THAT(Refusal("attention", {{"mask", "window"}}), HasSubstr("window is 0"));
   EXPECT_THAT(Refusal("attention", {{"window", 8}}), HasSubstr("window is 8"));
+  EXPECT_THAT(Refusal("attention", {{"phase", "decode"}, {"direction", "backward"}}),
+              HasSubstr("only prefill has a backward"));
+  EXPECT_THAT(Refusal("attention", {{"page_size", 16}}), HasSubstr("page_size is 16"));
+  EXPECT_THAT(Refusal("attention", {{"page_size", 1025}, {"phase", "decode"}}),
+              HasSubstr("page_size is 1025"));
 }
 
 TEST(Kernels, TheAccumulatorOfInt8IsWrittenOut) {

@@ -186,6 +186,7 @@ TEST(OneDnn, WhatItLacksIsSkippedWithAReason) {
            Attention{
                .seq_q = 8, .seq_kv = 8, .head_dim_qk = 8, .head_dim_v = 8, .direction = "backward"},
            Attention{.seq_q = 8, .seq_kv = 8, .head_dim_qk = 8, .head_dim_v = 8, .phase = "decode"},
+           Attention{.seq_q = 8, .seq_kv = 8, .head_dim_qk = 8, .head_dim_v = 8, .algo = "tuned"},
            Gemm{.m = 1 << 20, .n = 1 << 20, .k = 1 << 20}}) {
     const Prepared prepared = backend->Prepare(op, backend->Devices().front(), 1);
     const Skipped* skipped = std::get_if<Skipped>(&prepared);

@@ -132,6 +132,7 @@ TEST(Text, AttentionIsNamedByHeadsTokensAndMask) {
                             {"window", std::int64_t{0}},
                             {"direction", "forward"},
                             {"phase", "prefill"},
+                            {"page_size", std::int64_t{0}},
                             {"cache", "cold"},
                             {"inputs", "normal"},
                             {"regime", "burst"},
@@ -147,6 +148,8 @@ TEST(Text, AttentionIsNamedByHeadsTokensAndMask) {
       "bf16 1 x 32/8 heads x 2048, d128, window 512");
   EXPECT_EQ(CaseLabel("attention", With(attention, "phase", "decode")),
             "bf16 1 x 32/8 heads x 2048, d128, causal, phase decode");
+  EXPECT_EQ(CaseLabel("attention", With(attention, "direction", "backward")),
+            "bf16 1 x 32/8 heads x 2048, d128, causal, direction backward");
 }
 
 TEST(Text, TheOtherProbesSayWhatMakesThemDiffer) {
