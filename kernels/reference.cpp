@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <set>
+#include <span>
 #include <string>
+#include <utility>
 
 #include "runner/random.h"
 
@@ -98,6 +101,31 @@ double Roundoff(Format format) {
 double SumRoundoff(Dtype accumulate) {
   return std::ldexp(1.0, accumulate == Dtype::kF64 ? -50 : -24);
 }
+
+double Dot(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+// A row in the making.
+class SumOf {
+ public:
+  explicit SumOf(std::int64_t count) : sums_{.values = Zeros(count), .spread = Zeros(count)} {}
+  void Add(double factor, std::span<const double> row) {
+    for (std::size_t d = 0; d < row.size(); ++d) {
+      const double term = factor * row[d];
+      sums_.values[d] += term;
+      sums_.spread[d] += term * term;
+    }
+  }
+  Sums Done() {
+    for (double& spread : sums_.spread) spread = std::sqrt(spread);
+    return std::move(sums_);
+  }
+
+ private:
+  static std::vector<double> Zeros(std::int64_t count) { return std::vector<double>(At(count)); }
+  Sums sums_;
+};
 
 std::string Element(const Gemm& gemm, std::int64_t batch, std::int64_t row, std::int64_t column) {
   const std::string place = fmt::format("C[{}][{}]", row, column);
@@ -264,9 +292,13 @@ AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, 
   const std::int64_t first_key = (batch * attention.heads_kv + head_kv) * attention.seq_kv;
   const KeyRange keys = KeysSeen(attention, query);
 
-  AttentionRow row = {.values = std::vector<double>(At(d_v)),
-                      .spread = std::vector<double>(At(d_v))};
-  if (keys.first == keys.last) return row;
+  AttentionRow row;
+  SumOf sum(d_v);
+  if (keys.first == keys.last) {
+    static_cast<Sums&>(row) = sum.Done();
+    row.log_sum = -std::numeric_limits<double>::infinity();
+    return row;
+  }
 
   std::vector<double> one_q(At(d_qk));
   std::vector<double> one_k(At(d_qk));
@@ -274,23 +306,19 @@ AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, 
   std::vector<double> weights;
   for (std::int64_t j = keys.first; j < keys.last; ++j) {
     k.Read((first_key + j) * d_qk, d_qk, one_k.data());
-    const double dot = std::inner_product(one_q.begin(), one_q.end(), one_k.begin(), 0.0);
-    weights.push_back(dot / std::sqrt(static_cast<double>(d_qk)));
+    weights.push_back(Dot(one_q, one_k) / std::sqrt(static_cast<double>(d_qk)));
   }
   const double largest = *std::max_element(weights.begin(), weights.end());
   double total = 0;
   for (double& weight : weights) total += weight = std::exp(weight - largest);
+  row.log_sum = largest + std::log(total);
 
   std::vector<double> one_v(At(d_v));
   for (std::int64_t j = keys.first; j < keys.last; ++j) {
     v.Read((first_key + j) * d_v, d_v, one_v.data());
-    for (std::int64_t d = 0; d < d_v; ++d) {
-      const double term = weights[At(j - keys.first)] / total * one_v[At(d)];
-      row.values[At(d)] += term;
-      row.spread[At(d)] += term * term;
-    }
+    sum.Add(weights[At(j - keys.first)] / total, one_v);
   }
-  for (double& spread : row.spread) spread = std::sqrt(spread);
+  static_cast<Sums&>(row) = sum.Done();
   return row;
 }
 
@@ -368,6 +396,231 @@ Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
   checked.reference =
       small ? "f64, every element" : fmt::format("range of all, {} rows in f64", sampled.size());
   return checked;
+}
+
+namespace {
+
+// A query's row of everything that backward reads, and what a key's row makes of it.
+class QueryRow {
+ public:
+  QueryRow(const Attention& attention, const BackwardInputs& in, std::int64_t row)
+      : scale_(1 / std::sqrt(static_cast<double>(attention.head_dim_qk))),
+        q_(Row(in.q, row, attention.head_dim_qk)),
+        d_o_(Row(in.d_o, row, attention.head_dim_v)),
+        log_sum_(in.log_sums[row]),
+        mean_(Dot(d_o_, Row(in.o, row, attention.head_dim_v))) {}
+
+  static std::vector<double> Row(Tensor tensor, std::int64_t row, std::int64_t width) {
+    std::vector<double> values(At(width));
+    tensor.Read(row * width, width, values.data());
+    return values;
+  }
+
+  double P(const std::vector<double>& k) const { return std::exp(scale_ * Dot(q_, k) - log_sum_); }
+  double DS(const std::vector<double>& k, const std::vector<double>& v) const {
+    return scale_ * P(k) * (Dot(d_o_, v) - mean_);
+  }
+  const std::vector<double>& Q() const { return q_; }
+  const std::vector<double>& DO() const { return d_o_; }
+
+ private:
+  double scale_;
+  std::vector<double> q_, d_o_;
+  double log_sum_, mean_;
+};
+
+}  // namespace
+
+Sums ReferenceQueryGradient(const Attention& attention, const BackwardInputs& in,
+                            std::int64_t batch, std::int64_t head, std::int64_t query) {
+  const std::int64_t head_kv = head / (attention.heads_q / attention.heads_kv);
+  const std::int64_t first_key = (batch * attention.heads_kv + head_kv) * attention.seq_kv;
+  const QueryRow row(attention, in, (batch * attention.heads_q + head) * attention.seq_q + query);
+  const KeyRange keys = KeysSeen(attention, query);
+  SumOf dq(attention.head_dim_qk);
+  for (std::int64_t key = first_key + keys.first; key < first_key + keys.last; ++key) {
+    const std::vector<double> k = QueryRow::Row(in.k, key, attention.head_dim_qk);
+    dq.Add(row.DS(k, QueryRow::Row(in.v, key, attention.head_dim_v)), k);
+  }
+  return dq.Done();
+}
+
+KeyGradients ReferenceKeyGradients(const Attention& attention, const BackwardInputs& in,
+                                   std::int64_t batch, std::int64_t head_kv, std::int64_t key) {
+  const std::int64_t group = attention.heads_q / attention.heads_kv;
+  const std::int64_t first_head = batch * attention.heads_q + head_kv * group;
+  const std::int64_t row_kv = (batch * attention.heads_kv + head_kv) * attention.seq_kv + key;
+  const std::vector<double> k = QueryRow::Row(in.k, row_kv, attention.head_dim_qk);
+  const std::vector<double> v = QueryRow::Row(in.v, row_kv, attention.head_dim_v);
+  SumOf dk(attention.head_dim_qk);
+  SumOf dv(attention.head_dim_v);
+  for (std::int64_t head = first_head; head < first_head + group; ++head) {
+    for (std::int64_t query = 0; query < attention.seq_q; ++query) {
+      const KeyRange keys = KeysSeen(attention, query);
+      if (key < keys.first || key >= keys.last) continue;
+      const QueryRow row(attention, in, head * attention.seq_q + query);
+      dk.Add(row.DS(k, v), row.Q());
+      dv.Add(row.P(k), row.DO());
+    }
+  }
+  return {.dk = dk.Done(), .dv = dv.Done()};
+}
+
+Checked CheckAttentionBackward(const Attention& attention, const BackwardInputs& in, Tensor dq,
+                               Tensor dk, Tensor dv, double tolerance, std::uint64_t seed,
+                               const ParallelFor& parallel) {
+  const std::int64_t d_qk = attention.head_dim_qk;
+  const std::int64_t d_v = attention.head_dim_v;
+  const std::int64_t rows_q = attention.batch * attention.heads_q * attention.seq_q;
+  const std::int64_t heads_kv = attention.batch * attention.heads_kv;
+  const std::int64_t rows_kv = heads_kv * attention.seq_kv;
+  const bool small = rows_q * attention.seq_kv * (d_qk + d_v) <= kSmallWork / 16;
+  const std::vector<std::int64_t> queries = Sample(rows_q, small ? rows_q : kAttentionRows, seed);
+  const std::vector<std::int64_t> keys = Sample(rows_kv, small ? rows_kv : kAttentionRows, ~seed);
+
+  // Row `row` of `answer`, which has `heads` heads of `sequence` rows.
+  const auto hold = [&](Found& found, const char* name, Tensor answer, std::int64_t row,
+                        std::int64_t heads, std::int64_t sequence, const Sums& right) {
+    const auto width = static_cast<std::int64_t>(right.values.size());
+    const std::vector<double> values = QueryRow::Row(answer, row, width);
+    for (std::size_t d = 0; d < values.size(); ++d) {
+      const double value = right.values[d];
+      const double unit = std::max(std::fabs(value), right.spread[d]);
+      found.Hold(values[d], value, unit, tolerance * unit, [&] {
+        return fmt::format("{}[{}] of batch {}, head {}, row {}", name, d, row / sequence / heads,
+                           row / sequence % heads, row % sequence);
+      });
+    }
+  };
+
+  std::vector<Found> of_queries(queries.size());
+  parallel(static_cast<std::int64_t>(queries.size()), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t s = begin; s < end; ++s) {
+      Found& found = of_queries[At(s)];
+      const std::int64_t row = queries[At(s)];
+      const std::int64_t head = row / attention.seq_q;
+      const std::int64_t batch = head / attention.heads_q;
+      const std::int64_t query = row % attention.seq_q;
+      const AttentionRow forward =
+          ReferenceAttention(attention, in.q, in.k, in.v, batch, head % attention.heads_q, query);
+      hold(found, "O", in.o, row, attention.heads_q, attention.seq_q, forward);
+      if (std::isfinite(forward.log_sum)) {
+        const double unit = std::max(1.0, std::fabs(forward.log_sum));
+        found.Hold(in.log_sums[row], forward.log_sum, unit, tolerance * unit,
+                   [&] { return fmt::format("the log-sum of head {}, query {}", head, query); });
+      }
+      hold(found, "dQ", dq, row, attention.heads_q, attention.seq_q,
+           ReferenceQueryGradient(attention, in, batch, head % attention.heads_q, query));
+    }
+  });
+
+  std::vector<Found> of_keys(keys.size());
+  parallel(static_cast<std::int64_t>(keys.size()), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t s = begin; s < end; ++s) {
+      const std::int64_t row = keys[At(s)];
+      const std::int64_t head = row / attention.seq_kv;
+      const KeyGradients right =
+          ReferenceKeyGradients(attention, in, head / attention.heads_kv, head % attention.heads_kv,
+                                row % attention.seq_kv);
+      hold(of_keys[At(s)], "dK", dk, row, attention.heads_kv, attention.seq_kv, right.dk);
+      hold(of_keys[At(s)], "dV", dv, row, attention.heads_kv, attention.seq_kv, right.dv);
+    }
+  });
+
+  std::vector<Found> of_heads(At(heads_kv));
+  parallel(heads_kv, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t head = begin; head < end; ++head) {
+      Found& found = of_heads[At(head)];
+      SumOf sum_do(d_v), sum_dv(d_v), sum_dk(d_qk), of_rounding(d_qk);
+      SumOf q_dq(1), k_dk(1);
+      const std::int64_t rows = attention.heads_q / attention.heads_kv * attention.seq_q;
+      for (std::int64_t row = head * rows; row < (head + 1) * rows; ++row) {
+        const std::vector<double> row_dq = QueryRow::Row(dq, row, d_qk);
+        const KeyRange seen = KeysSeen(attention, row % attention.seq_q);
+        if (seen.first == seen.last) {
+          hold(found, "dQ", dq, row, attention.heads_q, attention.seq_q, SumOf(d_qk).Done());
+          continue;
+        }
+        const std::vector<double> q = QueryRow::Row(in.q, row, d_qk);
+        const std::vector<double> o = QueryRow::Row(in.o, row, d_v);
+        const std::vector<double> d_o = QueryRow::Row(in.d_o, row, d_v);
+        sum_do.Add(1, d_o);
+        for (std::int64_t d = 0; d < d_qk; ++d) q_dq.Add(q[At(d)], std::span(&row_dq[At(d)], 1));
+        // dS's row adds up to dO O - dO round(O), divided as the scores are.
+        double off = 0;
+        for (std::int64_t d = 0; d < d_v; ++d) off += std::pow(d_o[At(d)] * o[At(d)], 2);
+        off = Roundoff(in.o.format) * std::sqrt(off / static_cast<double>(d_qk));
+        of_rounding.Add(off, q);
+      }
+      for (std::int64_t row = head * attention.seq_kv; row < (head + 1) * attention.seq_kv; ++row) {
+        const std::vector<double> row_dk = QueryRow::Row(dk, row, d_qk);
+        const std::vector<double> k = QueryRow::Row(in.k, row, d_qk);
+        sum_dk.Add(1, row_dk);
+        sum_dv.Add(1, QueryRow::Row(dv, row, d_v));
+        for (std::int64_t d = 0; d < d_qk; ++d) k_dk.Add(k[At(d)], std::span(&row_dk[At(d)], 1));
+      }
+      const auto whole = [&](const Sums& answer, const Sums& right, double unit_of_rounding,
+                             std::size_t d, const char* name) {
+        const double unit = std::hypot(answer.spread[d], right.spread[d]);
+        found.Hold(answer.values[d], right.values[d], unit, 2 * tolerance * unit + unit_of_rounding,
+                   [&] { return fmt::format("the sum of {}[{}] of head {}", name, d, head); });
+      };
+      const Sums dv_sums = sum_dv.Done();
+      const Sums do_sums = sum_do.Done();
+      for (std::size_t d = 0; d < At(d_v); ++d) whole(dv_sums, do_sums, 0, d, "dV");
+      const Sums dk_sums = sum_dk.Done();
+      const Sums none = SumOf(d_qk).Done();
+      const Sums rounding = of_rounding.Done();
+      for (std::size_t d = 0; d < At(d_qk); ++d) {
+        whole(dk_sums, none, 4 * rounding.spread[d], d, "dK");
+      }
+      whole(q_dq.Done(), k_dk.Done(), 0, 0, "Q dQ");
+    }
+  });
+
+  std::vector<Found> found = of_queries;
+  found.insert(found.end(), of_keys.begin(), of_keys.end());
+  found.insert(found.end(), of_heads.begin(), of_heads.end());
+  Checked checked = Total(found);
+  checked.checked = rows_q * d_qk + rows_kv * (d_qk + d_v);
+  checked.tolerance = tolerance;
+  checked.reference = small ? "f64, every element"
+                            : fmt::format("sums of all, {} rows of each in f64", queries.size());
+  return checked;
+}
+
+std::int64_t PagesOfSequence(const Attention& attention) {
+  return (attention.seq_kv + attention.page_size - 1) / attention.page_size;
+}
+
+std::vector<std::int32_t> PageTable(const Attention& attention, std::uint64_t seed) {
+  std::vector<std::int32_t> table(At(attention.batch * PagesOfSequence(attention)));
+  std::iota(table.begin(), table.end(), 0);
+  Random random(seed);
+  for (std::size_t i = table.size(); i > 1; --i) {  // Fisher and Yates
+    std::swap(table[i - 1], table[random.Below(i)]);
+  }
+  return table;
+}
+
+std::vector<std::byte> FromPages(const Attention& attention,
+                                 const std::vector<std::int32_t>& page_table, Tensor pool,
+                                 std::int64_t head_dim) {
+  const std::int64_t row_bytes = head_dim * BytesOf(pool.format);
+  const std::int64_t rows = attention.batch * attention.heads_kv * attention.seq_kv;
+  std::vector<std::byte> plain(At(rows * row_bytes));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int64_t token = row % attention.seq_kv;
+    const std::int64_t head = row / attention.seq_kv % attention.heads_kv;
+    const std::int64_t batch = row / attention.seq_kv / attention.heads_kv;
+    const std::int64_t page =
+        page_table[At(batch * PagesOfSequence(attention) + token / attention.page_size)];
+    const std::int64_t from =
+        (page * attention.heads_kv + head) * attention.page_size + token % attention.page_size;
+    std::memcpy(&plain[At(row * row_bytes)],
+                static_cast<const std::byte*>(pool.data) + from * row_bytes, At(row_bytes));
+  }
+  return plain;
 }
 
 }  // namespace assay

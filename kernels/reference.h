@@ -2,6 +2,7 @@
 // answer is checked whole, at a cost of an order less than computing it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -56,12 +57,17 @@ class GemmCheck {
   double b_rms_ = 0;
 };
 
-// One row of the output, all zeros where the query sees no key, and for each element the root of
-// the squares of the terms that it is the sum of. Tensors lie batch, head, sequence, element; query
-// head h reads key-value head h / (heads_q / heads_kv).
-struct AttentionRow {
+// Numbers, and for each the root of the squares of the terms that it is the sum of.
+struct Sums {
   std::vector<double> values = {};
   std::vector<double> spread = {};
+};
+
+// One row of the output, all zeros where the query sees no key, and the logarithm of the sum of
+// exp(score / sqrt(head_dim_qk)) that its softmax divides by, then -infinity. Tensors lie batch,
+// head, sequence, element; query head h reads key-value head h / (heads_q / heads_kv).
+struct AttentionRow : Sums {
+  double log_sum = 0;
 };
 AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
                                 std::int64_t batch, std::int64_t head, std::int64_t query);
@@ -72,5 +78,45 @@ AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, 
 // a weighted mean of; queries without keys must give zeros.
 Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v, Tensor o,
                        double tolerance, std::uint64_t seed, const ParallelFor& parallel);
+
+// What backward starts from: the forward's inputs, its output and its log-sums (batch, head,
+// query), and the gradient of the output.
+struct BackwardInputs {
+  Tensor q, k, v, o, log_sums, d_o;
+};
+
+// With P = exp(Q Kᵀ / sqrt(head_dim_qk) - log_sum) where the mask lets it be, and
+// dS = P (dO Vᵀ - rowsum(dO O)) / sqrt(head_dim_qk), element by element (Dao et al.,
+// "FlashAttention", 2022, algorithm 4): one row of dQ = dS K …
+Sums ReferenceQueryGradient(const Attention& attention, const BackwardInputs& in,
+                            std::int64_t batch, std::int64_t head, std::int64_t query);
+// … and of dK = dSᵀ Q and dV = Pᵀ dO, each summed over the query heads that share the head.
+struct KeyGradients {
+  Sums dk, dv;
+};
+KeyGradients ReferenceKeyGradients(const Attention& attention, const BackwardInputs& in,
+                                   std::int64_t batch, std::int64_t head_kv, std::int64_t key);
+
+// Holds 64 random rows of each gradient, or all where there are few, against the reference as
+// CheckAttention does, and for as many queries O and the log-sums that both start from. All of them
+// are held, for each key-value head, to what softmax makes of their sums: its weights add up to
+// one, so that dV's columns have the sums of dO's and those of dK have none; and sum(Q dQ) = sum(K
+// dK) = sum(scores dS). Each may be off by what independent errors within the tolerance add up to,
+// and by what O's own rounding does to dK.
+Checked CheckAttentionBackward(const Attention& attention, const BackwardInputs& in, Tensor dq,
+                               Tensor dk, Tensor dv, double tolerance, std::uint64_t seed,
+                               const ParallelFor& parallel);
+
+// Where decode's keys and values lie in pages: row b of ceil(seq_kv / page_size) numbers has the
+// pages of sequence b in order. A random order of all pages there are, as a cache that has been in
+// use for a while has; keys and values share it.
+std::int64_t PagesOfSequence(const Attention& attention);
+std::vector<std::int32_t> PageTable(const Attention& attention, std::uint64_t seed);
+
+// Keys or values of a pool of such pages (page, head, token, element of head_dim), put in order:
+// batch, head, token, element.
+std::vector<std::byte> FromPages(const Attention& attention,
+                                 const std::vector<std::int32_t>& page_table, Tensor pool,
+                                 std::int64_t head_dim);
 
 }  // namespace assay

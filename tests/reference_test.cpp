@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -363,6 +364,303 @@ TEST(AttentionCheck, AnElementOutsideOfAllValuesIsFoundInAnyRow) {
   for (const float value : {std::numeric_limits<float>::quiet_NaN(), 1.01F, -0.5F}) {
     o[1234] = value;
     EXPECT_GE(check().wrong, 1) << value;
+  }
+}
+
+// ---- Backward
+
+using Numbers = std::vector<double>;
+
+Tensor TensorOf(const Numbers& values) { return {.format = Format::kF64, .data = values.data()}; }
+
+// A small problem, what the forward made of it, and its gradients by the reference.
+struct Backward {
+  Attention attention;
+  Numbers q, k, v, d_o;
+  Numbers o = {}, log_sums = {};
+  Numbers dq = {}, dk = {}, dv = {};
+
+  explicit Backward(const Attention& shape)
+      : attention(shape),
+        q(Normal(1, shape.heads_q * shape.seq_q * shape.head_dim_qk)),
+        k(Normal(2, shape.heads_kv * shape.seq_kv * shape.head_dim_qk)),
+        v(Normal(3, shape.heads_kv * shape.seq_kv * shape.head_dim_v)),
+        d_o(Normal(4, shape.heads_q * shape.seq_q * shape.head_dim_v)) {
+    Forward();
+    const auto append = [](Numbers& to, const Sums& row) {
+      to.insert(to.end(), row.values.begin(), row.values.end());
+    };
+    for (std::int64_t b = 0; b < shape.batch; ++b) {
+      for (std::int64_t h = 0; h < shape.heads_q; ++h) {
+        for (std::int64_t i = 0; i < shape.seq_q; ++i) {
+          append(dq, ReferenceQueryGradient(attention, In(), b, h, i));
+        }
+      }
+      for (std::int64_t h = 0; h < shape.heads_kv; ++h) {
+        for (std::int64_t j = 0; j < shape.seq_kv; ++j) {
+          const KeyGradients row = ReferenceKeyGradients(attention, In(), b, h, j);
+          append(dk, row.dk);
+          append(dv, row.dv);
+        }
+      }
+    }
+  }
+
+  Numbers Normal(std::uint64_t seed, std::int64_t count) const {
+    Numbers values(static_cast<std::size_t>(attention.batch * count));
+    Fill(Format::kF64, "normal", seed, attention.batch * count, values.data(), Serially);
+    return values;
+  }
+
+  void Forward() {
+    o.clear();
+    log_sums.clear();
+    for (std::int64_t row = 0; row < attention.batch * attention.heads_q * attention.seq_q; ++row) {
+      const std::int64_t head = row / attention.seq_q;
+      const AttentionRow out = ReferenceAttention(attention, TensorOf(q), TensorOf(k), TensorOf(v),
+                                                  head / attention.heads_q,
+                                                  head % attention.heads_q, row % attention.seq_q);
+      o.insert(o.end(), out.values.begin(), out.values.end());
+      log_sums.push_back(out.log_sum);
+    }
+  }
+
+  // What the gradients are those of: sum(O dO).
+  double Loss() {
+    Forward();
+    double loss = 0;
+    for (std::size_t i = 0; i < o.size(); ++i) loss += o[i] * d_o[i];
+    return loss;
+  }
+
+  BackwardInputs In() const {
+    return {.q = TensorOf(q),
+            .k = TensorOf(k),
+            .v = TensorOf(v),
+            .o = TensorOf(o),
+            .log_sums = TensorOf(log_sums),
+            .d_o = TensorOf(d_o)};
+  }
+
+  Checked Check(double tolerance) const {
+    return CheckAttentionBackward(attention, In(), TensorOf(dq), TensorOf(dk), TensorOf(dv),
+                                  tolerance, 5, Serially);
+  }
+};
+
+const Attention kShared = {.batch = 2,
+                           .heads_q = 4,
+                           .heads_kv = 2,
+                           .seq_q = 5,
+                           .seq_kv = 7,
+                           .head_dim_qk = 6,
+                           .head_dim_v = 3,
+                           .direction = "backward"};
+
+Attention Masked(Attention attention, const std::string& mask) {
+  attention.mask = mask;
+  attention.window = mask == "window" ? 3 : 0;
+  return attention;
+}
+
+TEST(Reference, GradientsAreTheLimitsOfDifferences) {
+  constexpr double kStep = 1e-5;
+  Attention tall = kShared;  // some queries see no key
+  tall.seq_q = 9;
+  for (const Attention& shape : {kShared, tall}) {
+    for (const char* mask : {"full", "causal_top_left", "causal_bottom_right", "window"}) {
+      Backward problem(Masked(shape, mask));
+      const auto compare = [&](Numbers& inputs, const Numbers& gradient, const char* name) {
+        ASSERT_EQ(inputs.size(), gradient.size());
+        for (std::size_t i = 0; i < inputs.size(); ++i) {
+          const double value = inputs[i];
+          inputs[i] = value + kStep;
+          const double above = problem.Loss();
+          inputs[i] = value - kStep;
+          const double below = problem.Loss();
+          inputs[i] = value;
+          EXPECT_NEAR(gradient[i], (above - below) / (2 * kStep), 1e-8)
+              << mask << ", " << name << '[' << i << ']';
+        }
+      };
+      compare(problem.q, problem.dq, "dQ");
+      compare(problem.k, problem.dk, "dK");
+      compare(problem.v, problem.dv, "dV");
+    }
+  }
+}
+
+TEST(BackwardCheck, TheReferenceIsRightByItsOwnCheckUnderEveryMask) {
+  for (const char* mask : {"full", "causal_top_left", "causal_bottom_right", "window"}) {
+    Attention tall = Masked(kShared, mask);
+    tall.seq_q = 9;
+    const Checked checked = Backward(tall).Check(1e-9);
+    EXPECT_EQ(checked.wrong, 0) << mask << ": " << checked.what.value_or("");
+    EXPECT_EQ(checked.checked, 2 * 4 * 9 * 6 + 2 * 2 * 7 * (6 + 3));
+    EXPECT_EQ(checked.reference, "f64, every element");
+  }
+}
+
+TEST(BackwardCheck, AWrongElementIsFoundWhereItIs) {
+  Backward problem(Masked(kShared, "causal_bottom_right"));
+  const auto what = [&] { return problem.Check(1e-6).what.value_or("nothing"); };
+  const auto spoil = [&](Numbers& numbers, std::size_t i) {
+    const double right = std::exchange(numbers[i], numbers[i] + 0.125);
+    const std::string found = what();
+    numbers[i] = right;
+    return found;
+  };
+  EXPECT_THAT(spoil(problem.dq, (4 + 3) * 5 * 6 + 2 * 6 + 1),
+              HasSubstr("dQ[1] of batch 1, head 3, row 2"));
+  EXPECT_THAT(spoil(problem.dk, 7 * 6 + 5), HasSubstr("dK[5] of batch 0, head 1, row 0"));
+  EXPECT_THAT(spoil(problem.dv, 0), HasSubstr("dV[0] of batch 0, head 0, row 0"));
+  EXPECT_THAT(spoil(problem.o, 4), HasSubstr("O[1] of batch 0, head 0, row 1"));
+  EXPECT_THAT(spoil(problem.log_sums, 2), HasSubstr("the log-sum of head 0, query 2"));
+  EXPECT_EQ(what(), "nothing");
+}
+
+// As a library computes it: in f32, the weights and dS rounded to bf16 before the second products,
+// everything stored as bf16. A large problem, of which few rows are samples.
+struct Bf16Backward {
+  static constexpr std::int64_t kRows = 512;
+  static constexpr std::int64_t kDim = 16;
+  Attention attention = {.heads_q = 2,
+                         .heads_kv = 1,
+                         .seq_q = kRows,
+                         .seq_kv = kRows,
+                         .head_dim_qk = kDim,
+                         .head_dim_v = kDim,
+                         .direction = "backward"};
+  std::vector<std::uint16_t> q, k, v, d_o, o, dq, dk, dv;
+  std::vector<float> log_sums;
+
+  static double Rounded(double value) {
+    return F32FromBf16(Bf16FromF32(static_cast<float>(value)));
+  }
+  static std::vector<std::uint16_t> Normal(std::uint64_t seed, std::int64_t count) {
+    std::vector<std::uint16_t> values(static_cast<std::size_t>(count));
+    Fill(Format::kBf16, "normal", seed, count, values.data(), Serially);
+    return values;
+  }
+  static Tensor Of(const std::vector<std::uint16_t>& values) {
+    return {.format = Format::kBf16, .data = values.data()};
+  }
+
+  explicit Bf16Backward(const std::string& mask)
+      : q(Normal(1, 2 * kRows * kDim)),
+        k(Normal(2, kRows * kDim)),
+        v(Normal(3, kRows * kDim)),
+        d_o(Normal(4, 2 * kRows * kDim)) {
+    attention = Masked(attention, mask);
+    const auto at = [](const std::vector<std::uint16_t>& m, std::int64_t row, std::int64_t d) {
+      return static_cast<double>(F32FromBf16(m[static_cast<std::size_t>(row * kDim + d)]));
+    };
+    Numbers dk_sum(kRows * kDim), dv_sum(kRows * kDim);
+    for (std::int64_t row = 0; row < 2 * kRows; ++row) {
+      const KeyRange keys = KeysSeen(attention, row % kRows);
+      const AttentionRow out =
+          ReferenceAttention(attention, Of(q), Of(k), Of(v), 0, row / kRows, row % kRows);
+      log_sums.push_back(static_cast<float>(out.log_sum));
+      double mean = 0;
+      for (std::int64_t d = 0; d < kDim; ++d) {
+        o.push_back(Bf16FromF32(static_cast<float>(out.values[static_cast<std::size_t>(d)])));
+        mean += at(o, row, d) * at(d_o, row, d);
+      }
+      Numbers dq_row(kDim);
+      for (std::int64_t key = keys.first; key < keys.last; ++key) {
+        double score = 0;
+        double dp = 0;
+        for (std::int64_t d = 0; d < kDim; ++d) {
+          score += at(q, row, d) * at(k, key, d) / 4;
+          dp += at(d_o, row, d) * at(v, key, d);
+        }
+        const double p = std::exp(score - log_sums.back());
+        const double ds = Rounded(p * (dp - mean) / 4);
+        for (std::int64_t d = 0; d < kDim; ++d) {
+          dq_row[static_cast<std::size_t>(d)] += ds * at(k, key, d);
+          dk_sum[static_cast<std::size_t>(key * kDim + d)] += ds * at(q, row, d);
+          dv_sum[static_cast<std::size_t>(key * kDim + d)] += Rounded(p) * at(d_o, row, d);
+        }
+      }
+      for (const double value : dq_row) dq.push_back(Bf16FromF32(static_cast<float>(value)));
+    }
+    for (const double value : dk_sum) dk.push_back(Bf16FromF32(static_cast<float>(value)));
+    for (const double value : dv_sum) dv.push_back(Bf16FromF32(static_cast<float>(value)));
+  }
+
+  Checked Check() const {
+    return CheckAttentionBackward(attention,
+                                  {.q = Of(q),
+                                   .k = Of(k),
+                                   .v = Of(v),
+                                   .o = Of(o),
+                                   .log_sums = {.format = Format::kF32, .data = log_sums.data()},
+                                   .d_o = Of(d_o)},
+                                  Of(dq), Of(dk), Of(dv), std::ldexp(1.0, -6), 5, Serially);
+  }
+};
+
+TEST(BackwardCheck, Bf16ArithmeticPassesAndWhatIsNoSampleIsHeldAsWell) {
+  for (const char* mask : {"full", "causal_bottom_right", "window"}) {
+    Bf16Backward problem(mask);
+    const Checked right = problem.Check();
+    EXPECT_EQ(right.wrong, 0) << mask << ": " << right.what.value_or("");
+    EXPECT_EQ(right.reference, "sums of all, 64 rows of each in f64");
+    for (std::vector<std::uint16_t>* gradient : {&problem.dq, &problem.dk, &problem.dv}) {
+      const std::uint16_t value = std::exchange((*gradient)[100], std::uint16_t{0xffff});
+      EXPECT_GE(problem.Check().wrong, 1) << "a NaN that was never written over";
+      (*gradient)[100] = value;
+      std::vector<std::uint16_t> kept(gradient->begin() + 1600, gradient->begin() + 3200);
+      std::fill(gradient->begin() + 1600, gradient->begin() + 3200, std::uint16_t{0});
+      EXPECT_GE(problem.Check().wrong, 1) << "a tile left out";
+      std::copy(kept.begin(), kept.end(), gradient->begin() + 1600);
+    }
+  }
+}
+
+// ---- Pages
+
+TEST(Pages, ATableIsARandomOrderOfAllPages) {
+  const Attention attention = {.batch = 3, .seq_kv = 50, .phase = "decode", .page_size = 16};
+  EXPECT_EQ(PagesOfSequence(attention), 4);
+  std::vector<std::int32_t> table = PageTable(attention, 1);
+  EXPECT_EQ(table, PageTable(attention, 1));
+  EXPECT_NE(table, PageTable(attention, 2));
+  EXPECT_FALSE(std::is_sorted(table.begin(), table.end()));
+  std::sort(table.begin(), table.end());
+  for (std::int32_t page = 0; page < 12; ++page) {
+    EXPECT_EQ(table.at(static_cast<std::size_t>(page)), page);
+  }
+}
+
+TEST(Pages, PutInOrderEveryTokenIsWhereItsPageSays) {
+  const Attention attention = {.batch = 2,
+                               .heads_q = 4,
+                               .heads_kv = 2,
+                               .seq_q = 1,
+                               .seq_kv = 5,
+                               .phase = "decode",
+                               .page_size = 2};
+  // Each number says where it belongs: batch, head, token, element.
+  const std::vector<std::int32_t> table = {3, 0, 5, 1, 4, 2};
+  std::vector<float> pool(6 * 2 * 2 * 3, -1);
+  for (int b = 0; b < 2; ++b) {
+    for (int h = 0; h < 2; ++h) {
+      for (int t = 0; t < 5; ++t) {
+        for (int d = 0; d < 3; ++d) {
+          const int page = table[static_cast<std::size_t>(b * 3 + t / 2)];
+          pool[static_cast<std::size_t>(((page * 2 + h) * 2 + t % 2) * 3 + d)] =
+              static_cast<float>(1000 * b + 100 * h + 10 * t + d);
+        }
+      }
+    }
+  }
+  const std::vector<std::byte> plain =
+      FromPages(attention, table, {.format = Format::kF32, .data = pool.data()}, 3);
+  const Tensor in_order = {.format = Format::kF32, .data = plain.data()};
+  ASSERT_EQ(plain.size(), 2U * 2 * 5 * 3 * sizeof(float));
+  for (int i = 0; i < 2 * 2 * 5 * 3; ++i) {
+    EXPECT_EQ(in_order[i], 1000 * (i / 30) + 100 * (i / 15 % 2) + 10 * (i / 3 % 5) + i % 3);
   }
 }
 
