@@ -54,4 +54,7 @@ constexpr void TriadAt(Numbers* to, const Numbers* b, const Numbers* c, double s
   to[i] = {x.a + scale * y.a, x.b + scale * y.b};
 }
 
+// What a launch leaves behind, for one thread.
+constexpr void CountAt(std::uint64_t* count) { *count += 1; }
+
 }  // namespace assay::cuda

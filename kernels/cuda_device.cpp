@@ -1,6 +1,11 @@
 #include "kernels/cuda_device.h"
 
+#include <algorithm>
+#include <atomic>
+#include <cctype>
 #include <cmath>
+#include <cstdio>
+#include <fstream>
 
 #include "kernels/cuda_kernels.h"
 #include "results/text.h"
@@ -17,8 +22,11 @@ Gpu Gpu::At(int index) {
     Check(cudaDeviceGetAttribute(&value, which, index));
     return value;
   };
+  char bus_id[32] = {};
+  Check(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), index));
   return {.index = index,
           .name = Clean(properties.name),
+          .bus_id = bus_id,
           .capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
                         attribute(cudaDevAttrComputeCapabilityMinor),
           .processors = attribute(cudaDevAttrMultiProcessorCount),
@@ -39,6 +47,23 @@ Facts Gpu::Describe() const {
           {"memory_bus_bits", std::int64_t{bus_bits}}};
 }
 
+std::vector<int> CpusNear(const std::string& bus_id, const std::string& root) {
+  std::string id = bus_id;  // /sys writes it in small letters
+  std::ranges::transform(id, id.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::ifstream list(root + "sys/bus/pci/devices/" + id + "/local_cpulist");
+  std::vector<int> cpus;
+  for (std::string range; std::getline(list, range, ',');) {  // "0-47,96-143"
+    int first = 0;
+    int last = 0;
+    const int ends = std::sscanf(range.c_str(), "%d-%d", &first, &last);
+    if (ends == 1) last = first;
+    for (int cpu = first; ends >= 1 && cpu <= last; ++cpu) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+double Gib(std::int64_t bytes) { return std::ldexp(static_cast<double>(bytes), -30); }
+
 std::optional<Skipped> TooLarge(std::int64_t bytes) {
   std::size_t free = 0;
   std::size_t total = 0;
@@ -46,8 +71,7 @@ std::optional<Skipped> TooLarge(std::int64_t bytes) {
   const auto available = static_cast<std::int64_t>(free - std::min(free, total / 16));
   if (bytes <= available) return std::nullopt;
   return Skipped{.reason = fmt::format("needs {:.1f} GiB of GPU memory, of which {:.1f} can be had",
-                                       std::ldexp(static_cast<double>(bytes), -30),
-                                       std::ldexp(static_cast<double>(available), -30)),
+                                       Gib(bytes), Gib(available)),
                  .remedy = "choose a smaller size, or end what else uses the GPU (nvidia-smi)"};
 }
 
@@ -68,6 +92,37 @@ void InputMaker::Make(Format format, const std::string& inputs, std::uint64_t se
   LaunchFill(out, elements, static_cast<int>(BytesOf(format)), table.get(), seed,
              BlocksOn(gpu_.processors), stream_);
   Check(cudaGetLastError());
+}
+
+Checked CheckWords(std::size_t count, std::size_t most_bytes,
+                   const std::function<void(std::size_t, std::span<std::uint64_t>)>& read,
+                   const std::function<std::uint64_t(std::size_t)>& expected) {
+  constexpr std::size_t kPiece = std::size_t{4} << 20;
+  const std::size_t bytes = count * sizeof(std::uint64_t);
+  const bool whole = bytes <= std::max(most_bytes, kPiece);
+  const std::size_t pieces = whole ? 1 : std::max<std::size_t>(2, most_bytes / kPiece);
+  std::vector<std::uint64_t> words(whole ? count : kPiece / sizeof(std::uint64_t));
+  Checked checked = {.reference = whole ? "exact" : fmt::format("exact, {} pieces", pieces)};
+  for (std::size_t piece = 0; piece < pieces; ++piece) {
+    const std::size_t first = whole ? 0 : (count - words.size()) * piece / (pieces - 1);
+    read(first, words);
+    std::atomic<std::int64_t> wrong = 0;
+    std::atomic<std::size_t> least = words.size();
+    OnAllCores(static_cast<std::int64_t>(words.size()), [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+        if (words[i] == expected(first + i)) continue;
+        ++wrong;
+        for (std::size_t seen = least; i < seen && !least.compare_exchange_weak(seen, i);) {
+        }
+      }
+    });
+    checked.checked += static_cast<std::int64_t>(words.size());
+    checked.wrong += wrong;
+    if (wrong > 0 && !checked.what) {
+      checked.what = fmt::format("word {} of the output", first + least);
+    }
+  }
+  return checked;
 }
 
 void OnAllCores(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body) {

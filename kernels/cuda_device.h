@@ -3,7 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "kernels/cuda_timer.h"
 #include "kernels/inputs.h"
@@ -15,8 +20,9 @@ namespace assay::cuda {
 struct Gpu {
   int index = 0;
   std::string name = {};
-  int capability = 0;  // 90 for 9.0
-  int processors = 0;  // streaming multiprocessors
+  std::string bus_id = {};  // "0000:18:00.0"
+  int capability = 0;       // 90 for 9.0
+  int processors = 0;       // streaming multiprocessors
   std::int64_t memory_bytes = 0;
   std::int64_t cache_bytes = 0;  // L2
   int clock_khz = 0;             // the highest, of the processors and of the memory
@@ -27,6 +33,12 @@ struct Gpu {
   static Gpu At(int index);
   Facts Describe() const;
 };
+
+// The CPUs of the memory node that is nearest to the GPU, by /sys under `root`; empty where it
+// doesn't say.
+std::vector<int> CpusNear(const std::string& bus_id, const std::string& root = "/");
+
+double Gib(std::int64_t bytes);
 
 // Why `bytes` more can't be had on the current device, or nothing. A sixteenth of the memory stays
 // free: for the context, the library's own and what fragments.
@@ -45,6 +57,14 @@ class InputMaker {
   cudaStream_t stream_;
   std::map<Format, DeviceMemory> tables_ = {};
 };
+
+// Compares `count` words with what they should be: all of them up to `most_bytes`, and of more that
+// much, in pieces spread evenly of which the first begins and the last ends it. `read` fetches
+// words from the index given on.
+Checked CheckWords(
+    std::size_t count, std::size_t most_bytes,
+    const std::function<void(std::size_t first, std::span<std::uint64_t> words)>& read,
+    const std::function<std::uint64_t(std::size_t i)>& expected);
 
 // Equal parts for each core that this process may use.
 void OnAllCores(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);

@@ -23,6 +23,8 @@ __global__ void GateKernel(const volatile int* open, volatile int* expired,
   }
 }
 
+__global__ void CountKernel(std::uint64_t* count) { CountAt(count); }
+
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     FillKernel(T* out, std::size_t count, const T* table, std::uint64_t seed) {
@@ -86,6 +88,10 @@ void Fill(void* out, std::size_t count, const void* table, std::uint64_t seed, u
 void LaunchGate(const volatile int* open, volatile int* expired, std::uint64_t timeout_ns,
                 cudaStream_t stream) {
   GateKernel<<<1, 1, 0, stream>>>(open, expired, timeout_ns);
+}
+
+void LaunchCount(std::uint64_t* count, cudaStream_t stream) {
+  CountKernel<<<1, 1, 0, stream>>>(count);
 }
 
 void LaunchFill(void* out, std::size_t count, int element_bytes, const void* table,

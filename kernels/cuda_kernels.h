@@ -20,6 +20,9 @@ constexpr unsigned BlocksOn(int processors) { return 8U * static_cast<unsigned>(
 void LaunchGate(const volatile int* open, volatile int* expired, std::uint64_t timeout_ns,
                 CUstream_st* stream);
 
+// Adds one to *count: next to nothing, but it can be seen that it was done.
+void LaunchCount(std::uint64_t* count, CUstream_st* stream);
+
 // Elements 0 … count - 1 of an input of `element_bytes` (1, 2, 4 or 8) each.
 void LaunchFill(void* out, std::size_t count, int element_bytes, const void* table,
                 std::uint64_t seed, unsigned blocks, CUstream_st* stream);

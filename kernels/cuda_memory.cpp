@@ -1,6 +1,5 @@
 #include "kernels/cuda_memory.h"
 
-#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <vector>
@@ -13,9 +12,8 @@ namespace {
 
 // What is written differs from one iteration to the next, and so tells which one it is from.
 constexpr std::int64_t kPeriod = 8;
-// Outputs up to this are read back whole; of larger ones this much, in pieces spread evenly.
+// So much of an output is read back.
 constexpr std::size_t kReadBack = std::size_t{256} << 20;
-constexpr std::size_t kPiece = std::size_t{4} << 20;
 
 // Arrays whose distance is a power of two fall on the same cache sets and memory channels.
 constexpr std::size_t kStagger = 4096 + 256;
@@ -130,35 +128,13 @@ class MemoryWorkload : public Workload {
   }
 
   Checked VerifyOutput() {
-    const std::size_t pieces = std::max<std::size_t>(1, std::min(bytes_, kReadBack) / kPiece);
-    const std::size_t piece = bytes_ <= kReadBack ? bytes_ : kPiece;
-    const std::size_t count = bytes_ <= kReadBack ? 1 : pieces;
-    Checked checked = {.reference = count == 1 ? "exact" : fmt::format("exact, {} pieces", count)};
-    std::vector<std::uint64_t> words(piece / sizeof(std::uint64_t));
-    for (std::size_t p = 0; p < count; ++p) {
-      // The first piece begins the array and the last one ends it.
-      const std::size_t first =
-          count == 1 ? 0 : (bytes_ - piece) / sizeof(std::uint64_t) * p / (count - 1);
-      Check(cudaMemcpyAsync(words.data(), Array<std::uint64_t>(0) + first, piece,
+    const auto read = [&](std::size_t first, std::span<std::uint64_t> words) {
+      Check(cudaMemcpyAsync(words.data(), Array<std::uint64_t>(0) + first, words.size_bytes(),
                             cudaMemcpyDeviceToHost, Stream()));
       timer_.Wait("reading the output back");
-      std::atomic<std::int64_t> wrong = 0;
-      std::atomic<std::size_t> worst = words.size();
-      OnAllCores(
-          static_cast<std::int64_t>(words.size()), [&](std::int64_t begin, std::int64_t end) {
-            for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-              if (words[i] == Expected(first + i)) continue;
-              ++wrong;
-              for (std::size_t seen = worst; i < seen && !worst.compare_exchange_weak(seen, i);) {
-              }
-            }
-          });
-      checked.checked += static_cast<std::int64_t>(words.size());
-      checked.wrong += wrong;
-      if (wrong > 0 && !checked.what) {
-        checked.what = fmt::format("word {} of the output", first + worst);
-      }
-    }
+    };
+    Checked checked = CheckWords(bytes_ / sizeof(std::uint64_t), kReadBack, read,
+                                 [this](std::size_t i) { return Expected(i); });
     Spoil();
     return checked;
   }

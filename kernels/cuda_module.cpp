@@ -1,6 +1,7 @@
 // The cuda module: what GPUs do alone, by kernels of our own (backend cuda) and by cuBLASLt.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,8 +9,10 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cuda_copy.h"
 #include "kernels/cuda_device.h"
 #include "kernels/cuda_gemm.h"
+#include "kernels/cuda_launch.h"
 #include "kernels/cuda_memory.h"
 #include "results/error.h"
 #include "runner/cuda.h"
@@ -77,7 +80,6 @@ class GpuBackend : public Backend {
     return GpuOf(device);
   }
 
- private:
   std::shared_ptr<Sight> sight_;
 };
 
@@ -85,8 +87,19 @@ class CudaBackend : public GpuBackend {
  public:
   using GpuBackend::GpuBackend;
   std::string Name() const override { return "cuda"; }
-  bool Has(const Op& op) const override { return std::holds_alternative<Memory>(op); }
+  bool Has(const Op& op) const override {
+    return std::holds_alternative<Memory>(op) || std::holds_alternative<Copy>(op) ||
+           std::holds_alternative<Launch>(op);
+  }
   Op Complete(const Op& op, const Device& device) const override {
+    if (const Copy* copy = std::get_if<Copy>(&op)) {
+      const auto gpus = static_cast<std::int64_t>(sight_->Seen().all.size());
+      Copy complete = *copy;
+      complete.copies = copy->route == "both"  ? 2
+                        : copy->route == "all" ? std::max<std::int64_t>(1, gpus * (gpus - 1))
+                                               : 1;
+      return complete;
+    }
     const Memory* memory = std::get_if<Memory>(&op);
     if (memory == nullptr || memory->bytes != 0) return op;
     const Gpu& gpu = GpuOf(device);
@@ -97,7 +110,13 @@ class CudaBackend : public GpuBackend {
     if (const Memory* memory = std::get_if<Memory>(&op)) {
       return cuda::PrepareMemory(*memory, Select(device), seed);
     }
-    return Skipped{.reason = "the cuda backend has memory only",
+    if (const Copy* copy = std::get_if<Copy>(&op)) {
+      return cuda::PrepareCopy(*copy, device.index, seed);
+    }
+    if (const Launch* launch = std::get_if<Launch>(&op)) {
+      return cuda::PrepareLaunch(*launch, Select(device));
+    }
+    return Skipped{.reason = "the cuda backend has memory, copy and launch only",
                    .remedy = "choose another backend"};
   }
 };

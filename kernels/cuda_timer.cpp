@@ -19,7 +19,6 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr std::int64_t kLead = 64;
 // Of one graph. Longer ones take long to make.
 constexpr std::int64_t kMostInGraph = 4096;
-constexpr Seconds kGraphBelow(10e-6);
 // What the host's time is taken of.
 constexpr std::int64_t kHostCalls = 64;
 
@@ -53,12 +52,13 @@ Timer::Timer(const Limits& limits)
       stream_(MakeStream()),
       begin_(MakeEvent()),
       end_(MakeEvent()),
-      flags_(MakeMappedMemory(2 * sizeof(int))) {}
+      flags_(MakeMappedMemory(2 * sizeof(int))),
+      graph_(limits.graph_below == Seconds::max()) {}
 
-void Timer::Wait(const std::string& what) const {
-  const auto deadline = SteadyClock::now() + limits_.hung;
+void Wait(cudaStream_t stream, const std::string& what, Seconds hung) {
+  const auto deadline = SteadyClock::now() + hung;
   for (;;) {
-    const cudaError_t state = cudaStreamQuery(Stream());
+    const cudaError_t state = cudaStreamQuery(stream);
     if (state == cudaSuccess) return;
     if (state != cudaErrorNotReady) {
       throw Error(fmt::format("CUDA: {} in {} ({}); see nvidia-smi and dmesg",
@@ -68,7 +68,7 @@ void Timer::Wait(const std::string& what) const {
       throw Error(
           fmt::format("CUDA: {} did not come to an end in {:g} s; see nvidia-smi and "
                       "dmesg for the GPU's state",
-                      what, limits_.hung.count()));
+                      what, hung.count()));
     }
     std::this_thread::yield();
   }
@@ -143,7 +143,7 @@ Batch Timer::Time(std::int64_t iterations, std::int64_t period, const Enqueue& e
   const Seconds host = HostTime(of_host, enqueue);
   method_ = graph_ ? "graph" : "events";
   const Seconds time = graph_ ? TimeGraphs(iterations, enqueue) : TimeCalls(iterations, enqueue);
-  graph_ = graph_ || time < kGraphBelow * static_cast<double>(iterations);
+  graph_ = graph_ || time < limits_.graph_below * static_cast<double>(iterations);
   return {.time = time,
           .host = host * static_cast<double>(iterations) / static_cast<double>(of_host)};
 }

@@ -9,6 +9,10 @@
 
 namespace assay::cuda {
 
+// Returns once all that is on the stream is done. Throws Error, with `what`, if it failed or did
+// not come to an end in so long.
+void Wait(cudaStream_t stream, const std::string& what, Seconds hung = Seconds(60));
+
 // One stream, and the clock of what is put on it. Two events are recorded around the calls of a
 // batch, all behind a gate: a kernel of one thread that spins on a flag of the host and holds up
 // the stream until a number of calls is queued. So the host's launching is not in the time. Calls
@@ -21,8 +25,9 @@ namespace assay::cuda {
 class Timer {
  public:
   struct Limits {
-    Seconds gate = Seconds(5);   // for the gate
-    Seconds hung = Seconds(60);  // for all that is on the stream
+    Seconds gate = Seconds(5);             // for the gate
+    Seconds hung = Seconds(60);            // for all that is on the stream
+    Seconds graph_below = Seconds(10e-6);  // of a call; 0: no graph, Seconds::max(): always one
   };
   // On the current device.
   Timer() : Timer(Limits{}) {}
@@ -42,9 +47,7 @@ class Timer {
   std::int64_t Calls() const { return calls_; }
   std::int64_t Last() const { return (calls_ - 1) % period_; }
 
-  // Returns once all that is on the stream is done. Throws Error, with `what`, if it failed or did
-  // not come to an end.
-  void Wait(const std::string& what) const;
+  void Wait(const std::string& what) const { cuda::Wait(Stream(), what, limits_.hung); }
 
   // How the last batch was launched: "events" or "graph".
   const std::string& Method() const { return method_; }
@@ -65,7 +68,7 @@ class Timer {
   MappedMemory flags_;  // two ints: open, expired
   std::int64_t calls_ = 0;
   std::int64_t period_ = 1;
-  bool graph_ = false;  // for the next batch
+  bool graph_;  // for the next batch
   std::string method_ = "events";
 };
 

@@ -104,6 +104,30 @@ Steps MemoryFrom(Params& params) {
                     .bytes = bytes});
 }
 
+Steps CopyFrom(Params& params) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;
+  Copy op = {.route = Word(params, "route", {"h2d", "d2h", "both", "peer", "all"}),
+             .bytes = IntegerOf(params, "bytes")};
+  if (op.bytes < 16 || op.bytes > kMost || op.bytes % 16 != 0) {
+    throw Error(fmt::format("bytes is {}; give a multiple of 16 to 2^40", op.bytes));
+  }
+  for (const auto& [name, end] : {std::pair("from", &op.from), std::pair("to", &op.to)}) {
+    const std::int64_t device = IntegerOf(params, name);
+    if (device < -1 || device > 1023 || (device >= 0 && op.route != "peer")) {
+      throw Error(
+          fmt::format("{} is {} with route {}; give a GPU's number with route peer, or -1 for "
+                      "each, and else -1",
+                      name, device, op.route));
+    }
+    *end = static_cast<int>(device);
+  }
+  return One(op);
+}
+
+Steps LaunchFrom(Params& params) {
+  return One(Launch{.mode = Word(params, "mode", {"sync", "stream", "graph"})});
+}
+
 Steps AttentionFrom(Params& params) {
   Word(params, "regime", {"burst"});
   const Attention op = {
@@ -193,6 +217,8 @@ struct BoundOf {
     return PeakOf(op.dtype, backends, device);
   }
   std::shared_ptr<const Case> operator()(const Memory&) const { return nullptr; }
+  std::shared_ptr<const Case> operator()(const Copy&) const { return nullptr; }
+  std::shared_ptr<const Case> operator()(const Launch&) const { return nullptr; }
   std::shared_ptr<const Case> operator()(const Peak&) const { return nullptr; }
 };
 
@@ -217,6 +243,28 @@ std::map<std::string, Skipped> AbsentFor(const Steps& steps, const Backends& bac
   return absent;
 }
 
+// What is asked for on a device. Of several alike the first stands for all, unless they are asked
+// for by name; but a copy from GPU to GPU is one for each pair that its ends leave open.
+std::vector<Steps> StepsOn(const Device& device, const std::vector<Device>& devices,
+                           const Steps& asked, const Setup& setup) {
+  const Copy* copy = std::get_if<Copy>(&asked.front().op);
+  if (copy == nullptr || copy->route != "peer") {
+    return setup.devices.empty() && device.index > 0 ? std::vector<Steps>()
+                                                     : std::vector<Steps>{asked};
+  }
+  std::vector<Steps> steps;
+  if (copy->from >= 0 && copy->from != device.index) return steps;
+  Copy one = *copy;
+  one.from = device.index;
+  if (one.to >= 0 || devices.size() == 1) return {One(one)};
+  for (const Device& other : devices) {
+    if (other.index == device.index) continue;
+    one.to = other.index;
+    steps.push_back(One(one));
+  }
+  return steps;
+}
+
 // A probe of ops: `parse` makes them of checked params, and writes into those what they mean.
 Probe OpProbe(const std::string& name, const std::string& summary, const Params& defaults,
               Steps (*parse)(Params&), const Setup& setup, const Backends& backends) {
@@ -235,32 +283,37 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
       if (!HasAll(*backend, asked)) continue;
       able.push_back(backend->Name());
       if (!Chosen(setup.backends, backend->Name())) continue;
-      for (const Device& device : backend->Devices()) {
+      const std::vector<Device> devices = backend->Devices();
+      for (const Device& device : devices) {
         if (!Chosen(setup.devices, device.name)) continue;
-        // Of several alike the first stands for all, unless they are asked for by name.
-        if (setup.devices.empty() && device.index > 0) continue;
-        Steps steps = asked;
-        std::vector<Work> works;
-        for (Step& step : steps) {
-          step.op = backend->Complete(step.op, device);
-          works.push_back(backend->OneIteration(step.op, device));
+        for (Steps& steps : StepsOn(device, devices, asked, setup)) {
+          std::vector<Work> works;
+          for (Step& step : steps) {
+            step.op = backend->Complete(step.op, device);
+            works.push_back(backend->OneIteration(step.op, device));
+          }
+          const Op& first = steps.front().op;
+          Case& added = cases.emplace_back(
+              Case{.probe = name,
+                   .params = params,
+                   .backend = backend->Name(),
+                   .work = TotalOf(works),
+                   .units = {{.device = device.index}},
+                   .accelerator = device.kind == "gpu" ? std::optional(device.index) : std::nullopt,
+                   .prepare =
+                       [backend, steps, device](std::uint64_t seed) {
+                         return steps.size() == 1 ? backend->Prepare(steps.front().op, device, seed)
+                                                  : PrepareInTurn(*backend, steps, device, seed);
+                       },
+                   .here = std::visit(BoundOf{backends, device}, first)});
+          if (const Memory* memory = std::get_if<Memory>(&first)) {
+            added.params["bytes"] = memory->bytes;
+          }
+          if (const Copy* copy = std::get_if<Copy>(&first)) {
+            added.params["from"] = copy->from;
+            added.params["to"] = copy->to;
+          }
         }
-        const Op& first = steps.front().op;
-        Case& added = cases.emplace_back(
-            Case{.probe = name,
-                 .params = params,
-                 .backend = backend->Name(),
-                 .work = TotalOf(works),
-                 .units = {{.device = device.index}},
-                 .accelerator = device.kind == "gpu" ? std::optional(device.index) : std::nullopt,
-                 .prepare =
-                     [backend, steps, device](std::uint64_t seed) {
-                       return steps.size() == 1 ? backend->Prepare(steps.front().op, device, seed)
-                                                : PrepareInTurn(*backend, steps, device, seed);
-                     },
-                 .here = std::visit(BoundOf{backends, device}, first)});
-        if (const Memory* memory = std::get_if<Memory>(&first))
-          added.params["bytes"] = memory->bytes;
       }
     }
     if (cases.empty()) {
@@ -321,6 +374,11 @@ std::vector<Probe> Probes(const Setup& setup) {
             GemmFrom),
       probe("memory", "streams through main memory: read, write, copy, triad",
             {{"pattern", "triad"}, {"bytes", 0}, {"scope", "node"}}, MemoryFrom),
+      probe("copy", "between host and GPU memory, and from GPU to GPU, by the copy engines",
+            {{"route", "h2d"}, {"bytes", 512 << 20}, {"from", -1}, {"to", -1}, {"scope", "node"}},
+            CopyFrom),
+      probe("launch", "what it takes to start a kernel that does next to nothing",
+            {{"mode", "sync"}, {"scope", "node"}}, LaunchFrom),
       probe("attention",
             "scaled dot-product attention: forward, backward, and decode over a cache of keys and "
             "values",

@@ -111,6 +111,15 @@ Work WorkOfOp(const Memory& op) {
           .formula = "memory/" + op.pattern + std::to_string(streams) + 'n'};
 }
 
+Work WorkOfOp(const Copy& op) {
+  const std::int64_t bytes = Product({op.copies, op.bytes});
+  return {.bytes = bytes,
+          .bytes_min = bytes,
+          .formula = "copy/" + (op.copies == 1 ? "" : std::to_string(op.copies)) + 'n'};
+}
+
+Work WorkOfOp(const Launch&) { return {.ops = 1, .formula = "launch/1"}; }
+
 Work WorkOfOp(const Peak&) { return {.formula = "peak/ops"}; }
 
 }  // namespace

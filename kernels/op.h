@@ -53,6 +53,21 @@ struct Memory {
   std::int64_t bytes = 0;         // 0: the backend chooses (Backend::Complete)
 };
 
+// Bytes from one memory to another, by the devices' copy engines.
+struct Copy {
+  // h2d, d2h: from page-locked memory of the host to the device, or back; both: these two at once;
+  // peer: from device `from` to device `to`; all: from every device to every other at once.
+  std::string route = "h2d";
+  std::int64_t bytes = 0;   // of each copy
+  int from = -1, to = -1;   // of a peer copy
+  std::int64_t copies = 1;  // at once
+};
+
+// A kernel that does next to nothing, for what it takes to start one.
+struct Launch {
+  std::string mode = "sync";  // sync: the host waits for each; stream, graph: one after the other
+};
+
 // Register-only arithmetic: what the device's units can do at the clock of the moment.
 struct Peak {
   Dtype dtype = Dtype::kF32;
@@ -63,7 +78,7 @@ struct Peak {
 // `memory_bytes`.
 std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes);
 
-using Op = std::variant<Gemm, Attention, Memory, Peak>;
+using Op = std::variant<Gemm, Attention, Memory, Copy, Launch, Peak>;
 
 // The keys [first, last) that a query sees under the mask; empty where it sees none. Top left:
 // query i sees keys 0 … i. Bottom right: the last query sees the last key, so that query i sees 0 …
@@ -85,6 +100,8 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query);
 //                         NVIDIA's cudnn-frontend count the same)
 //   memory/read1n …       bytes = N for read and write, 2 N for copy, 3 N for triad, as STREAM
 //                         counts (www.cs.virginia.edu/stream/ref.html)
+//   copy/n, copy/2n …     bytes = N for each copy, each byte counted once, where it arrives
+//   launch/1              ops = 1
 //   peak/ops              as many as the backend's loop does (Backend::OneIteration)
 // bytes_min moves each operand once, backward's O and log-sums (f32) among them. Throws Error where
 // a count doesn't fit 63 bits.

@@ -69,6 +69,8 @@ class Modules {
   // that of the launcher which started this process, as its variables tell, else of the mpirun in
   // PATH; where that one was not built, the other.
   static Modules Load(const ModuleSearch& search = ModuleSearch::Usual());
+  Modules() = default;
+  explicit Modules(std::vector<Entry> entries) : entries_(std::move(entries)) {}
 
   const std::vector<Entry>& Entries() const { return entries_; }
   // The loaded module of that name, or null.

@@ -6,11 +6,14 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "kernels/backend.h"
 #include "kernels/cuda_gemm.cpp"
 #include "kernels/cuda_kernels.h"
 #include "kernels/cuda_memory.h"
+#include "kernels/kernels.h"
 #include "runner/module.h"
 #include "standin/standin.h"
 
@@ -305,6 +308,152 @@ TEST_F(Cuda, WhatDoesNotFitIsSkippedAndNothingIsAllocated) {
   EXPECT_THAT(no.reason, HasSubstr("needs 1.5 GiB of GPU memory, of which 0.9 can be had"));
   EXPECT_THAT(Refused(Gemm{.m = 16384, .n = 16384, .k = 16384}).reason, HasSubstr("GiB"));
   EXPECT_EQ(standin::Calls("cudaMalloc"), 0);
+}
+
+// ---- Copies and launches
+
+Copy SmallCopy(const std::string& route, int from = -1, int to = -1) {
+  return {.route = route, .bytes = 1 << 16, .from = from, .to = to};
+}
+
+TEST_F(Cuda, EveryCopyBringsEveryByteAndTakesItsTime) {
+  standin::Reset({.devices = 3});
+  const double one = kLaunch_s + (1 << 16) / kBytesPerSecond;
+  for (const auto& [op, copies] : std::vector<std::pair<Copy, int>>{{SmallCopy("h2d"), 1},
+                                                                    {SmallCopy("d2h"), 1},
+                                                                    {SmallCopy("both"), 2},
+                                                                    {SmallCopy("peer", 2, 1), 1},
+                                                                    {SmallCopy("all"), 6}}) {
+    const auto workload = Ready(op, 1);
+    for (const std::int64_t iterations : {1, 7}) {
+      // Those at once are on streams of their own, each of which takes as long as one alone.
+      EXPECT_NEAR(workload->Run(iterations).time.count(), static_cast<double>(iterations) * one,
+                  1e-4 * one)
+          << op.route;
+      const Checked checked = workload->Verify();
+      EXPECT_EQ(checked.wrong, 0) << op.route << ": " << checked.what.value_or("");
+      EXPECT_EQ(checked.checked, copies * (1 << 16) / 8) << op.route;
+    }
+    EXPECT_EQ(workload->Verify().wrong, copies * (1 << 16) / 8) << op.route << ": not run again";
+    EXPECT_EQ(std::get<std::int64_t>(workload->Describe().at("copies_at_once")), copies);
+  }
+}
+
+TEST_F(Cuda, ACopyThatLosesAByteIsFound) {
+  standin::Reset({.devices = 2, .spoil_copy = true});
+  for (const Copy& op : {SmallCopy("d2h"), SmallCopy("peer", 0, 1)}) {
+    const auto workload = Ready(op);
+    workload->Run(1);
+    const Checked checked = workload->Verify();
+    EXPECT_EQ(checked.wrong, 1) << op.route;
+    EXPECT_EQ(checked.what, "copy 0: word 8191 of the output") << op.route;
+  }
+}
+
+TEST_F(Cuda, ShortCopiesAreLaunchedAsAGraphUnlessSeveralStreamsTakePart) {
+  for (const char* route : {"h2d", "both"}) {
+    const auto workload = Ready(SmallCopy(route));
+    for (int i = 0; i < 3; ++i) {
+      workload->Run(40);
+      EXPECT_EQ(workload->Verify().wrong, 0) << route;
+    }
+    EXPECT_EQ(std::get<std::string>(workload->Describe().at("timing")),
+              route == std::string("h2d") ? "graph" : "events");
+  }
+}
+
+TEST_F(Cuda, ACopyBetweenGpusTellsWhichWayItTakes) {
+  for (const bool no_peers : {false, true}) {
+    standin::Reset({.devices = 2, .no_peers = no_peers});
+    for (int again = 0; again < 2; ++again) {
+      const auto workload = Ready(SmallCopy("peer", 0, 1));
+      EXPECT_EQ(std::get<std::string>(workload->Describe().at("path")),
+                no_peers ? "through the host's memory" : "peer to peer");
+      EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "later calls must not be blamed for it";
+    }
+    EXPECT_EQ(standin::Calls("cudaDeviceEnablePeerAccess"), no_peers ? 0 : 4);
+  }
+}
+
+TEST_F(Cuda, CopiesThatCannotBeAreSkipped) {
+  standin::Reset({.devices = 1});
+  EXPECT_THAT(Refused(SmallCopy("peer")).reason, HasSubstr("takes two"));
+  EXPECT_THAT(Refused(SmallCopy("all")).reason, HasSubstr("takes two"));
+  standin::Reset({.devices = 2});
+  EXPECT_THAT(Refused(SmallCopy("peer", 0, 2)).reason, HasSubstr("from GPU 0 to GPU 2"));
+  EXPECT_THAT(Refused(SmallCopy("peer", 1, 1)).remedy, HasSubstr("two different ones of 0 to 1"));
+  EXPECT_THAT(Refused(Copy{.route = "h2d", .bytes = std::int64_t{1} << 33}).reason,
+              HasSubstr("8.0 GiB"));
+  EXPECT_EQ(standin::Calls("cudaMalloc") + standin::Calls("cudaHostAlloc"), 0);
+}
+
+TEST_F(Cuda, APeerCopyIsACaseForEachPairThatIsLeftOpen) {
+  standin::Reset({.devices = 3});
+  const Modules modules({{.name = "cuda", .module = assay_module()}});
+  const auto pairs = [&](const Params& params, const std::vector<std::string>& devices = {}) {
+    std::string text;
+    for (const Probe& probe : kernels::Probes({.devices = devices, .modules = &modules})) {
+      if (probe.name != "copy") continue;
+      for (const Case& which : probe.unfold(params)) {
+        text +=
+            fmt::format("{}-{} ", IntegerOf(which.params, "from"), IntegerOf(which.params, "to"));
+        EXPECT_EQ(which.work.bytes, std::int64_t{512} << 20);
+        EXPECT_EQ(which.units.at(0).device, IntegerOf(which.params, "from"));
+      }
+    }
+    return text;
+  };
+  EXPECT_EQ(pairs({{"route", "peer"}}), "0-1 0-2 1-0 1-2 2-0 2-1 ");
+  EXPECT_EQ(pairs({{"route", "peer"}, {"to", 0}}), "0-0 1-0 2-0 ");
+  EXPECT_EQ(pairs({{"route", "peer"}, {"from", 2}, {"to", 1}}), "2-1 ");
+  EXPECT_EQ(pairs({{"route", "peer"}}, {"cuda:1"}), "1-0 1-2 ");
+  standin::Reset({.devices = 1});
+  EXPECT_EQ(pairs({{"route", "peer"}}), "0--1 ") << "for its reason";
+}
+
+TEST_F(Cuda, AllCopiesAtOnceCountAllBytes) {
+  standin::Reset({.devices = 4});
+  const auto backend = BackendNamed("cuda");
+  const Op op = backend->Complete(SmallCopy("all"), backend->Devices().at(0));
+  EXPECT_EQ(WorkOf(op).bytes, 12 << 16);
+  EXPECT_EQ(WorkOf(op).formula, "copy/12n");
+  EXPECT_EQ(WorkOf(backend->Complete(SmallCopy("both"), backend->Devices().at(0))).bytes, 2 << 16);
+}
+
+TEST_F(Cuda, EveryLaunchIsCounted) {
+  for (const char* mode : {"sync", "stream", "graph"}) {
+    const auto workload = Ready(Launch{.mode = mode});
+    for (const std::int64_t iterations : {1, 30, 200}) {
+      const Batch batch = workload->Run(iterations);
+      EXPECT_EQ(workload->Verify().wrong, 0) << mode;
+      if (mode == std::string("sync")) {
+        EXPECT_GT(batch.time.count(), 0);
+      } else {
+        const double expected = static_cast<double>(iterations) * kLaunch_s;
+        EXPECT_NEAR(batch.time.count(), expected, 1e-4 * expected) << mode;
+      }
+    }
+    EXPECT_EQ(std::get<std::string>(workload->Describe().at("timing")),
+              mode == std::string("sync")     ? "launch and wait"
+              : mode == std::string("stream") ? "events"
+                                              : "graph");
+  }
+  standin::Reset({.spoil_kernel = "count"});
+  const auto workload = Ready(Launch{});
+  workload->Run(3);
+  EXPECT_EQ(workload->Verify().what, "0 kernels ran, but 3 were launched");
+}
+
+TEST(CpusNear, ReadsTheKernelsList) {
+  const std::filesystem::path root = testing::TempDir() + "cpus_near/";
+  const std::filesystem::path folder = root / "sys/bus/pci/devices/0000:18:00.0";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "local_cpulist") << "0-2,8,10-11\n";
+  EXPECT_EQ(CpusNear("0000:18:00.0", root), (std::vector{0, 1, 2, 8, 10, 11}));
+  EXPECT_THAT(CpusNear("0000:19:00.0", root), IsEmpty());
+  std::filesystem::rename(folder, root / "sys/bus/pci/devices/0000:ab:00.0");
+  EXPECT_EQ(CpusNear("0000:AB:00.0", root).size(), 6U) << "CUDA writes capital letters";
+  std::filesystem::remove_all(root);
 }
 
 // ---- Products

@@ -2,11 +2,14 @@
 #include <cuda_runtime_api.h>
 #include <cxxabi.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <new>
+#include <set>
 #include <utility>
 
 #include "standin/state.h"
@@ -20,8 +23,13 @@ namespace {
 
 std::vector<std::string> violations;
 std::map<std::string, int> calls;
-std::map<const void*, std::string> alive;         // handle or memory -> kind
-std::map<const void*, std::size_t> memory_bytes;  // of device memory
+std::map<const void*, std::string> alive;  // handle or memory -> kind
+struct Allocation {
+  std::size_t bytes = 0;
+  int device = 0;
+};
+std::map<const void*, Allocation> device_memory;
+std::set<std::pair<int, int>> peers;  // a device and another that it may reach
 std::size_t allocated = 0;
 bool hangs = false;
 std::vector<std::unique_ptr<StreamState>> ended_streams;
@@ -49,8 +57,8 @@ struct Configuration {
 thread_local std::vector<Configuration> configurations;
 
 struct EventState {
-  bool recorded = false;
-  double at_s = 0;
+  std::size_t asked = 0;             // how often it was put on a stream
+  std::vector<double> times_s = {};  // of those that were reached
 };
 struct GraphState {
   std::vector<Command> commands = {};
@@ -60,6 +68,15 @@ struct GraphState {
 cudaError_t Fails(cudaError_t error) {
   last_error = error;
   return error;
+}
+
+void PutCopy(void* to, const void* from, std::size_t bytes, cudaStream_t stream) {
+  const std::size_t copied = bytes - (faults.spoil_copy && bytes > 0 ? 1 : 0);
+  Of(stream).Put([=](StreamState& own) {
+    std::memcpy(to, from, copied);
+    own.Takes(kLaunch_s + static_cast<double>(bytes) / kBytesPerSecond);
+    return true;
+  });
 }
 
 }  // namespace
@@ -87,23 +104,26 @@ void Forget(const void* thing) { alive.erase(thing); }
 void* Allocate(std::size_t bytes) {
   void* memory = ::operator new (bytes, std::align_val_t{256});
   std::memset(memory, 0x5a, bytes);
-  memory_bytes[memory] = bytes;
+  device_memory[memory] = {.bytes = bytes, .device = current_device};
   allocated += bytes;
   return Born(memory, "memory");
 }
 bool Release(void* memory) {
   if (!Dies(memory, "memory")) return false;
-  allocated -= memory_bytes[memory];
-  memory_bytes.erase(memory);
+  allocated -= device_memory[memory].bytes;
+  device_memory.erase(memory);
   ::operator delete (memory, std::align_val_t{256});
   return true;
 }
 bool IsDevice(const void* begin, std::size_t bytes) {
   if (bytes == 0) return true;
-  const auto after = memory_bytes.upper_bound(begin);
-  if (after == memory_bytes.begin()) return false;
-  const auto& [start, size] = *std::prev(after);
-  return static_cast<const char*>(begin) + bytes <= static_cast<const char*>(start) + size;
+  const auto after = device_memory.upper_bound(begin);
+  if (after == device_memory.begin()) return false;
+  const auto& [start, memory] = *std::prev(after);
+  return static_cast<const char*>(begin) + bytes <= static_cast<const char*>(start) + memory.bytes;
+}
+int DeviceOf(const void* begin) {
+  return IsDevice(begin, 1) ? std::prev(device_memory.upper_bound(begin))->second.device : -1;
 }
 void RequireDevice(const void* begin, std::size_t bytes, const char* what) {
   if (!IsDevice(begin, bytes)) Violate(std::string(what) + " is no device memory");
@@ -115,6 +135,19 @@ double SlownessOf(int device) {
   return found == faults.slowness.end() ? 1 : found->second;
 }
 
+// Streams wait for each other's events, so that all go on until none can.
+void Progress() {
+  std::size_t before = 0;
+  std::size_t left = SIZE_MAX;
+  do {
+    before = std::exchange(left, 0);
+    for (StreamState* stream : streams) {
+      stream->Progress();
+      left += stream->commands.size();
+    }
+  } while (left != before);
+}
+
 StreamState& Of(cudaStream_t stream) { return *reinterpret_cast<StreamState*>(stream); }
 
 void Reset(const Faults& new_faults) {
@@ -123,7 +156,8 @@ void Reset(const Faults& new_faults) {
   violations.clear();
   calls.clear();
   alive.clear();
-  memory_bytes.clear();
+  device_memory.clear();
+  peers.clear();
   allocated = 0;
   hangs = false;
   ended_streams.clear();
@@ -189,6 +223,11 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   STANDIN_CALL;
   *properties = {};
   std::strcpy(properties->name, "stand-in");
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetPCIBusId(char* id, int length, int device) {
+  STANDIN_CALL;
+  std::snprintf(id, static_cast<std::size_t>(length), "00AB:%02X:00.0", device);
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
@@ -279,7 +318,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   STANDIN_CALL;
   if (Of(stream).capturing) Violate("a stream was waited for while it is captured");
-  return Of(stream).Progress() ? cudaSuccess : cudaErrorNotReady;
+  Progress();
+  return Of(stream).commands.empty() ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  STANDIN_CALL;
+  if (Of(stream).capturing) Violate("a stream was waited for while it is captured");
+  Of(stream).Synchronize();
+  return Of(stream).commands.empty() ? cudaSuccess : Fails(cudaErrorLaunchTimeout);
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   STANDIN_CALL;
@@ -338,10 +384,23 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   STANDIN_CALL;
   auto* state = reinterpret_cast<EventState*>(event);
-  state->recorded = false;
+  ++state->asked;
   Of(stream).Put([state](StreamState& own) {
-    state->recorded = true;
-    state->at_s = own.time_s;
+    state->times_s.push_back(own.time_s);
+    return true;
+  });
+  return cudaSuccess;
+}
+// Waits for what was recorded last, whatever is recorded later.
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
+  STANDIN_CALL;
+  const auto* state = reinterpret_cast<EventState*>(event);
+  if (flags != 0 || state->asked == 0) Violate("a stream waits for an event that was not recorded");
+  if (Of(stream).capturing)
+    Violate("a capture of several streams, which the stand-in doesn't know");
+  Of(stream).Put([state, record = state->asked](StreamState& own) {
+    if (state->times_s.size() < record) return false;
+    own.time_s = std::max(own.time_s, state->times_s[record - 1]);
     return true;
   });
   return cudaSuccess;
@@ -350,23 +409,48 @@ cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t begin, cudaEvent_t end) 
   STANDIN_CALL;
   const auto* first = reinterpret_cast<EventState*>(begin);
   const auto* second = reinterpret_cast<EventState*>(end);
-  if (!first->recorded || !second->recorded) return cudaErrorNotReady;
-  *ms = static_cast<float>((second->at_s - first->at_s) * 1e3);
+  for (const EventState* state : {first, second}) {
+    if (state->asked == 0 || state->times_s.size() < state->asked) return cudaErrorNotReady;
+  }
+  *ms = static_cast<float>((second->times_s.back() - first->times_s.back()) * 1e3);
   return cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
   STANDIN_CALL;
-  RequireDevice(kind == cudaMemcpyHostToDevice ? to : from, bytes, "one end of a copy");
-  if (IsDevice(kind == cudaMemcpyHostToDevice ? from : to, bytes) && bytes > 0) {
+  const bool down = kind == cudaMemcpyHostToDevice;
+  RequireDevice(down ? to : from, bytes, "one end of a copy");
+  if (IsDevice(down ? from : to, bytes) && bytes > 0) {
     Violate("the host's end of a copy lies on a device");
   }
-  Of(stream).Put([=](StreamState&) {
-    std::memcpy(to, from, bytes);
-    return true;
-  });
+  if (kind != cudaMemcpyHostToDevice && kind != cudaMemcpyDeviceToHost)
+    Violate("a copy of another kind");
+  PutCopy(to, from, bytes, stream);
   return cudaSuccess;
+}
+cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device,
+                                std::size_t bytes, cudaStream_t stream) {
+  STANDIN_CALL;
+  if (DeviceOf(to) != to_device || DeviceOf(from) != from_device) {
+    Violate("an end of a copy lies on another device than was said");
+  }
+  RequireDevice(to, bytes, "what is copied to");
+  RequireDevice(from, bytes, "what is copied from");
+  PutCopy(to, from, bytes, stream);
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int peer) {
+  STANDIN_CALL;
+  if (std::max(device, peer) >= faults.devices || device == peer)
+    return Fails(cudaErrorInvalidDevice);
+  *can = faults.no_peers ? 0 : 1;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned) {
+  STANDIN_CALL;
+  return peers.insert({current_device, peer}).second ? cudaSuccess
+                                                     : Fails(cudaErrorPeerAccessAlreadyEnabled);
 }
 cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
   STANDIN_CALL;

@@ -37,6 +37,8 @@ struct Faults {
   std::vector<double> algorithms = {1.0};  // their times, as multiples of what is said above
   int failing_algorithm = -1;              // ends at once in an error, in no time
   int wrong_algorithm = -1;                // leaves one element wrong
+  bool spoil_copy = false;                 // every copy leaves its last byte as it was
+  bool no_peers = false;                   // no device reaches another
   bool synchronizes = false;               // waits for its own stream
   bool unsupported = false;                // the heuristic has nothing to offer
 };

@@ -1,0 +1,75 @@
+#include "kernels/cuda_launch.h"
+
+#include <chrono>
+
+#include "kernels/cuda_kernels.h"
+
+namespace assay::cuda {
+namespace {
+
+Timer::Limits LimitsFor(const Launch& op) {
+  return {.graph_below = op.mode == "graph" ? Seconds::max() : Seconds(0)};
+}
+
+class LaunchWorkload : public Workload {
+ public:
+  LaunchWorkload(const Launch& op, const Gpu& gpu)
+      : op_(op), gpu_(gpu), timer_(LimitsFor(op)), count_(MakeDeviceMemory(sizeof(std::uint64_t))) {
+    Check(cudaMemsetAsync(count_.get(), 0, sizeof(std::uint64_t), timer_.Stream()));
+    timer_.Wait("clearing a count");
+  }
+
+  Batch Run(std::int64_t iterations) override {
+    if (op_.mode != "sync") {
+      return timer_.Time(iterations, 1, [this](std::int64_t) { Enqueue(); });
+    }
+    // Waited for as a program would, without the timer's deadline.
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::int64_t i = 0; i < iterations; ++i) {
+      Enqueue();
+      Check(cudaStreamSynchronize(timer_.Stream()));
+    }
+    synced_ += iterations;
+    return {.time = std::chrono::steady_clock::now() - begin};
+  }
+
+  Checked Verify() override {
+    std::uint64_t count = 0;
+    Check(cudaMemcpyAsync(&count, count_.get(), sizeof(count), cudaMemcpyDeviceToHost,
+                          timer_.Stream()));
+    timer_.Wait("reading a count back");
+    const auto expected = static_cast<std::uint64_t>(timer_.Calls() + synced_);
+    Checked checked = {.checked = 1, .reference = "exact count of launches"};
+    if (count == expected) return checked;
+    checked.wrong = 1;
+    checked.what = fmt::format("{} kernels ran, but {} were launched", count, expected);
+    return checked;
+  }
+
+  Facts Describe() const override {
+    Facts facts = gpu_.Describe();
+    facts["clock"] = std::string(op_.mode == "sync" ? "host" : "device");
+    facts["timing"] = op_.mode == "sync" ? "launch and wait" : timer_.Method();
+    return facts;
+  }
+
+ private:
+  void Enqueue() {
+    LaunchCount(static_cast<std::uint64_t*>(count_.get()), timer_.Stream());
+    Check(cudaGetLastError());
+  }
+
+  Launch op_;
+  Gpu gpu_;
+  Timer timer_;
+  DeviceMemory count_;
+  std::int64_t synced_ = 0;
+};
+
+}  // namespace
+
+Prepared PrepareLaunch(const Launch& op, const Gpu& gpu) {
+  return std::make_unique<LaunchWorkload>(op, gpu);
+}
+
+}  // namespace assay::cuda
