@@ -26,6 +26,7 @@
 #include "collectives/native.h"
 #include "collectives/overlap.h"
 #include "collectives/tcp_ranks.h"
+#include "collectives/used_transport.h"
 #include "collectives/watchdog.h"
 #include "results/error.h"
 #include "results/text.h"
@@ -230,10 +231,54 @@ OwnNode OwnNodeOf(const Setup& setup) {
   return {.describe = setup.this_node, .prepare = setup.prepare, .gemm = setup.gemm};
 }
 
+// Fails where its data did not go over the transport that was asked for: after the first operation,
+// which made the connections, and again at the end.
+class DemandingWorkload : public Workload {
+ public:
+  DemandingWorkload(std::unique_ptr<Workload> own, std::string transport, std::string library)
+      : own_(std::move(own)), transport_(std::move(transport)), library_(std::move(library)) {}
+  Batch Run(std::int64_t iterations) override { return own_->Run(iterations); }
+  Checked Verify() override {
+    if (!std::exchange(is_known_, true)) Demand(own_->Describe());
+    return own_->Verify();
+  }
+  Facts Describe() const override {
+    Facts facts = own_->Describe();
+    Demand(facts);
+    return facts;
+  }
+  std::optional<Work> OneIteration() const override { return own_->OneIteration(); }
+  std::map<std::string, Histogram> Histograms() const override { return own_->Histograms(); }
+
+ private:
+  // Those of a group have its number before their name.
+  void Demand(const Facts& facts) const {
+    bool is_told = false;
+    for (const auto& [name, fact] : facts) {
+      if (name.substr(name.find('/') + 1) != kTransportFact) continue;
+      is_told = true;
+      Demand(std::get<std::string>(fact));
+    }
+    if (!is_told) Demand("");
+  }
+  void Demand(const std::string& used) const {
+    if (const auto other = NotOver(used, transport_)) {
+      throw Error(fmt::format("transport {} was asked for (--require-transport), but with {} {}",
+                              transport_, library_, *other));
+    }
+  }
+
+  std::unique_ptr<Workload> own_;
+  std::string transport_;
+  std::string library_;
+  bool is_known_ = false;
+};
+
 // The jobs that the cases of one run share.
 class Jobs {
  public:
-  explicit Jobs(const Setup& setup) : setup_(setup) {
+  Jobs(const Setup& setup, std::string require_transport)
+      : setup_(setup), require_transport_(std::move(require_transport)) {
     if (setup.ranks == nullptr || setup.ranks->JoinedBy().empty() || setup.modules == nullptr) {
       return;
     }
@@ -341,6 +386,17 @@ class Jobs {
   Prepared Prepare(const std::string& name, const std::string& library,
                    const Collective& collective, int ranks, int nodes, std::uint64_t seed,
                    const std::vector<int>& groups = {}, TrainingStep* step = nullptr) {
+    Prepared prepared = PrepareAny(name, library, collective, ranks, nodes, seed, groups, step);
+    auto* workload = std::get_if<std::unique_ptr<Workload>>(&prepared);
+    if (workload == nullptr || require_transport_.empty()) return prepared;
+    return std::make_unique<DemandingWorkload>(std::move(*workload), require_transport_, library);
+  }
+
+ private:
+  // Over whatever transport.
+  Prepared PrepareAny(const std::string& name, const std::string& library,
+                      const Collective& collective, int ranks, int nodes, std::uint64_t seed,
+                      const std::vector<int>& groups, TrainingStep* step) {
     if (std::optional<Skipped> missing = Missing(library)) return *std::move(missing);
     for (const auto& [number, members] : MembersOf(groups, ranks)) {
       const auto size = static_cast<int>(members.size());
@@ -386,7 +442,6 @@ class Jobs {
     return PrepareOn(Launched(launcher, ranks), library, collective, seed, facts, groups);
   }
 
- private:
   static bool Oversubscribed(int ranks) {
     return static_cast<std::size_t>(ranks) > UsableCores().size();
   }
@@ -420,6 +475,7 @@ class Jobs {
   }
 
   Setup setup_;
+  std::string require_transport_;
   std::shared_ptr<Job> own_ = {};
   std::vector<int> nodes_ = {};
   using Key = std::tuple<std::string, int, bool>;
@@ -652,8 +708,8 @@ std::vector<int> GroupsFrom(const std::string& expression, int ranks) {
 
 std::vector<Probe> Probes(const Setup& setup) { return Open(setup).probes; }
 
-Door Open(const Setup& setup) {
-  const auto jobs = std::make_shared<Jobs>(setup);
+Door Open(const Setup& setup, const std::string& require_transport) {
+  const auto jobs = std::make_shared<Jobs>(setup, require_transport);
   const auto there = static_cast<std::int64_t>(jobs->Nodes().size());
   const std::int64_t usual = there > 0 ? there : setup.launched_ranks;
   std::vector<Probe> probes;

@@ -63,8 +63,9 @@ struct Door {
 
 // One probe an operation. Where setup.ranks has several, these run it; otherwise ranks are launched
 // when the first case needs them, serve all cases with as many ranks, and end with the last copy of
-// the door. setup.modules and setup.ranks must outlive it.
-Door Open(const Setup& setup);
+// the door. setup.modules and setup.ranks must outlive it. With `require_transport`, a case whose
+// data any rank moved over something else (its fact `transport`) fails, with a sentence on both.
+Door Open(const Setup& setup, const std::string& require_transport = {});
 // The probes alone.
 std::vector<Probe> Probes(const Setup& setup);
 

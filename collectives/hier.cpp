@@ -15,6 +15,7 @@
 #include "collectives/native.h"
 #include "collectives/reduction.h"
 #include "collectives/transport_exchange.h"
+#include "collectives/used_transport.h"
 #include "results/error.h"
 #include "runner/memory.h"
 
@@ -141,6 +142,9 @@ class TwoLevels : public Exchange {
   Facts Describe() const override {
     Facts facts = between_->Describe();
     facts["between_nodes"] = std::exchange(facts["algorithm"], "hier");
+    if (const auto all = facts.find(kTransportFact); all != facts.end()) {
+      all->second = OnTwoLevels(kSharedMemory, BetweenNodes(std::get<std::string>(all->second)));
+    }
     facts["ranks_on_each_node"] = static_cast<std::int64_t>(places_);
     return facts;
   }

@@ -19,6 +19,7 @@
 #include "collectives/companion.h"
 #include "collectives/pattern.h"
 #include "collectives/straggler.h"
+#include "collectives/used_transport.h"
 #include "results/error.h"
 #include "results/histogram.h"
 #include "runner/memory.h"
@@ -131,6 +132,7 @@ class HostCollective : public Accompanied {
         aligns_each_ ? "each operation alone after a barrier" : "operations back to back",
         exchange_->IsOnDevice() ? "device events" : "local clocks");
     facts["buffers_in_turn"] = static_cast<std::int64_t>(slots_.size());
+    DescribeTransport(facts);
     stragglers_.Describe(facts);
     for (const char* name : {"slowest_rank", "late_rank", "straggler"}) {
       if (!facts.contains(name)) continue;
@@ -153,6 +155,16 @@ class HostCollective : public Accompanied {
   }
 
  private:
+  // What counts is what all ranks say, not rank 0 alone.
+  void DescribeTransport(Facts& facts) const {
+    std::string own;
+    if (const auto told = facts.find(kTransportFact); told != facts.end()) {
+      own = ranks_.Size() > 1 ? std::get<std::string>(told->second) : "none (one rank)";
+    }
+    const std::string all = TransportOfRanks(ranks_.Gather(own), members_);
+    if (!all.empty()) facts[kTransportFact] = all;
+  }
+
   void MakeSlots(std::int64_t rotate_bytes) {
     const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));
     // Windows have the same shape on every rank, so that a rank can find another's slots.

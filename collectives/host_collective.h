@@ -37,7 +37,8 @@ class Exchange {
     (void)bytes;
     return {};
   }
-  // Called on all ranks together; what counts is rank 0's.
+  // Called on all ranks together; what counts is rank 0's, but for each rank's own `transport`
+  // (collectives/used_transport.h).
   virtual Facts Describe() const { return {}; }
 
   // For a library whose Window lies in a device's memory, which the host can't touch. All three are

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <climits>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -18,19 +19,29 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
 #include "collectives/transport.h"
 #include "collectives/transport_exchange.h"
+#include "collectives/used_transport.h"
 #include "results/error.h"
 #include "runner/module.h"
 #include "version.h"
 
 namespace assay {
 namespace {
+
+// One source, built with each MPI that there is.
+#ifdef OPEN_MPI
+constexpr const char* kName = "openmpi";
+#else
+constexpr const char* kName = "mpich";
+#endif
 
 // Waits without burning a core, which MPI_Wait would: the first looks follow each other closely,
 // for partners that are about to make the same call; then it sleeps, an eighth of the time that it
@@ -203,13 +214,17 @@ class MpiRanks : public Ranks {
   bool any_thread_ = false;
 };
 
-std::string Version() {
+std::string LibraryVersion() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
   int length = 0;
   MPI_Get_library_version(text, &length);
+  return {text, static_cast<std::size_t>(length)};
+}
+
+std::string Version() {
   // "Open MPI v4.1.4, package: …", "MPICH Version:      4.0.2\n…": what follows names who built it,
   // and on which host.
-  const std::string all(text, static_cast<std::size_t>(length));
+  const std::string all = LibraryVersion();
   std::istringstream words(all.substr(0, all.find_first_of(",\n")));
   std::string version;
   for (std::string word; words >> word;) {
@@ -218,42 +233,179 @@ std::string Version() {
   return version;
 }
 
-// The value of one of the library's own parameters (a control variable of MPI's tool interface),
-// such as which mechanism copies between processes; "" where this library has none of that name.
-std::string ControlVariable(const char* name) {
-  int provided = 0;
-  if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return "";
-  std::string value;
-  int index = 0;
-  MPI_T_cvar_handle handle = nullptr;
-  int count = 0;
-  if (MPI_T_cvar_get_index(name, &index) == MPI_SUCCESS &&
-      MPI_T_cvar_handle_alloc(index, nullptr, &handle, &count) == MPI_SUCCESS) {
-    char text[256] = {};
-    int length = sizeof(text);
-    int ignored_verbosity = 0;
-    int scope = 0;
-    int binding = 0;
+// The library's own parameters (control variables of MPI's tool interface).
+class ControlVariables {
+ public:
+  ControlVariables() {
+    int provided = 0;
+    has_begun_ = MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) == MPI_SUCCESS;
+  }
+  ~ControlVariables() {
+    if (has_begun_) MPI_T_finalize();
+  }
+  ControlVariables(const ControlVariables&) = delete;
+  ControlVariables& operator=(const ControlVariables&) = delete;
+
+  // Of all that are there now.
+  std::vector<std::string> Names() const {
+    std::vector<std::string> names;
+    int count = 0;
+    if (!has_begun_ || MPI_T_cvar_get_num(&count) != MPI_SUCCESS) return names;
+    for (int i = 0; i < count; ++i) {
+      if (std::string name = InfoOf(i).name; !name.empty()) names.push_back(std::move(name));
+    }
+    return names;
+  }
+
+  // Nothing where this library has no whole number of that name.
+  std::optional<std::int64_t> Number(const std::string& name) const {
+    std::optional<std::int64_t> number;
+    Read(name, [&](const Info& info, MPI_T_cvar_handle handle) {
+      int value = 0;
+      const bool is_int = info.type == MPI_INT || info.type == MPI_UNSIGNED;
+      if (is_int && MPI_T_cvar_read(handle, &value) == MPI_SUCCESS) number = value;
+    });
+    return number;
+  }
+
+  // The name that the value has; "" where this library has no such choice.
+  std::string Choice(const std::string& name) const {
+    std::string choice;
+    Read(name, [&](const Info& info, MPI_T_cvar_handle handle) {
+      int number = 0;
+      if (info.type != MPI_INT || info.names == MPI_T_ENUM_NULL ||
+          MPI_T_cvar_read(handle, &number) != MPI_SUCCESS) {
+        return;
+      }
+      int items = 0;
+      MPI_T_enum_get_info(info.names, &items, nullptr, nullptr);
+      for (int i = 0; i < items; ++i) {
+        char text[256] = {};
+        int length = sizeof(text);
+        int item = 0;
+        MPI_T_enum_get_item(info.names, i, &item, text, &length);
+        if (item == number) choice = text;
+      }
+    });
+    return choice;
+  }
+
+ private:
+  struct Info {
+    std::string name = {};  // "": there is no such variable, or no more
     MPI_Datatype type = MPI_DATATYPE_NULL;
     MPI_T_enum names = MPI_T_ENUM_NULL;
-    MPI_T_cvar_get_info(index, nullptr, nullptr, &ignored_verbosity, &type, &names, text, &length,
-                        &binding, &scope);
-    int number = 0;
-    if (type == MPI_INT && names != MPI_T_ENUM_NULL && count == 1 &&
-        MPI_T_cvar_read(handle, &number) == MPI_SUCCESS) {
-      int items = 0;
-      MPI_T_enum_get_info(names, &items, nullptr, nullptr);
-      for (int i = 0; i < items; ++i) {
-        int item = 0;
-        length = sizeof(text);
-        MPI_T_enum_get_item(names, i, &item, text, &length);
-        if (item == number) value = text;
-      }
+  };
+  static Info InfoOf(int index) {
+    Info info;
+    char text[256] = {};
+    int length = sizeof(text);
+    int verbosity = 0;
+    int binding = 0;
+    int scope = 0;
+    if (MPI_T_cvar_get_info(index, text, &length, &verbosity, &info.type, &info.names, nullptr,
+                            nullptr, &binding, &scope) == MPI_SUCCESS) {
+      info.name = text;
     }
+    return info;
+  }
+
+  void Read(const std::string& name, const auto& read) const {
+    int index = 0;
+    int count = 0;
+    MPI_T_cvar_handle handle = nullptr;
+    if (!has_begun_ || MPI_T_cvar_get_index(name.c_str(), &index) != MPI_SUCCESS ||
+        MPI_T_cvar_handle_alloc(index, nullptr, &handle, &count) != MPI_SUCCESS) {
+      return;
+    }
+    if (count == 1) read(InfoOf(index), handle);
     MPI_T_cvar_handle_free(&handle);
   }
-  MPI_T_finalize();
-  return value;
+
+  bool has_begun_;
+};
+
+// Whom a rank exchanges with.
+struct Peers {
+  bool on_node = false;
+  bool elsewhere = false;
+};
+
+// Open MPI. A component that wasn't selected is closed, and takes its variables along; so those
+// that still have some are the selected ones.
+std::vector<std::string> OpenComponents(const std::vector<std::string>& variables,
+                                        const std::string& framework) {
+  constexpr std::string_view kOfEach = "_major_version";
+  std::vector<std::string> names;
+  for (const std::string& variable : variables) {
+    if (!variable.starts_with(framework + "_") || !variable.ends_with(kOfEach)) continue;
+    const std::size_t begin = framework.size() + 1;
+    names.push_back(variable.substr(begin, variable.size() - kOfEach.size() - begin));
+  }
+  return names;
+}
+
+// ob1 sends to a peer by the BTL (byte transfer layer) of the highest exclusivity that reaches it.
+// Those of shared memory reach every peer of a node; whom others reach is known only where there is
+// no choice.
+std::string BtlFor(bool on_node, const ControlVariables& variables,
+                   const std::vector<std::string>& btls) {
+  std::vector<std::string> candidates;
+  std::string best;  // of shared memory, unless another is as exclusive
+  std::int64_t most = -1;
+  for (const std::string& btl : btls) {
+    const bool shares_memory = btl == "vader" || btl == "sm" || btl == "smcuda";
+    if (btl == "self" || (shares_memory && !on_node)) continue;
+    candidates.push_back(btl);
+    const std::int64_t exclusivity = variables.Number("btl_" + btl + "_exclusivity").value_or(0);
+    if (exclusivity >= most) best = shares_memory && exclusivity > most ? btl : "";
+    most = std::max(most, exclusivity);
+  }
+  if (candidates.size() == 1) best = candidates[0];
+  if (!best.empty()) return "ob1/" + best;
+  std::string all;
+  for (const std::string& btl : candidates) all += (all.empty() ? "" : " or ") + btl;
+  return UnknownTransport("ob1 by " + (all.empty() ? "no BTL" : all));
+}
+
+std::string TransportOfOpenMpi(Peers peers, bool by_its_collectives) {
+  const ControlVariables variables;
+  const std::vector<std::string> names = variables.Names();
+  if (by_its_collectives) {
+    // These may do without the layer for messages (PML), by networks of their own.
+    for (const std::string& component : OpenComponents(names, "coll")) {
+      for (const char* own : {"hcoll", "ucc", "fca", "portals4"}) {
+        if (component == own) return UnknownTransport("its collectives may go by " + component);
+      }
+    }
+  }
+  std::vector<std::string> pml = OpenComponents(names, "pml");
+  std::erase_if(pml, [](const auto& name) { return name == "monitoring" || name == "v"; });
+  if (pml.size() != 1) return UnknownTransport("which PML was selected is not told");
+  if (pml[0] == "ob1") {
+    const std::vector<std::string> btls = OpenComponents(names, "btl");
+    return OnTwoLevels(peers.on_node ? BtlFor(true, variables, btls) : "",
+                       peers.elsewhere ? BtlFor(false, variables, btls) : "");
+  }
+  if (pml[0] != "cm") return pml[0];
+  const std::vector<std::string> mtl = OpenComponents(names, "mtl");
+  return mtl.size() == 1 ? "cm/" + mtl[0] : UnknownTransport("cm by one of several MTLs");
+}
+
+// MPICH tells the device that it was built with: "MPICH Device: ch4:ucx". Between nodes that is the
+// one network module it has; within a node it may go by that as well, or by shared memory.
+std::string TransportOfMpich(Peers peers, const std::string& library) {
+  constexpr std::string_view kDevice = "MPICH Device:";
+  const std::size_t at = library.find(kDevice);
+  std::string device;
+  if (at != std::string::npos) std::istringstream(library.substr(at + kDevice.size())) >> device;
+  if (!device.starts_with("ch4:") || device.find(',') != std::string::npos) {
+    return UnknownTransport(device.empty() ? "this MPI tells no device" : "device " + device);
+  }
+  return OnTwoLevels(
+      peers.on_node ? UnknownTransport("device " + device + ": by its network or shared memory")
+                    : "",
+      peers.elsewhere ? device.substr(device.find(':') + 1) : "");
 }
 
 // The processors that this process may use: "0" where it is pinned to one.
@@ -268,9 +420,15 @@ std::string Processors() {
   return text;
 }
 
-// Called on all ranks together.
-Facts FactsOfMpi(Ranks& ranks) {
-  Facts facts = {{"mpi", Version()}};
+std::string TransportOf(Peers peers, bool by_its_collectives) {
+  const bool is_open_mpi = std::string_view(kName) == "openmpi";
+  return is_open_mpi ? TransportOfOpenMpi(peers, by_its_collectives)
+                     : TransportOfMpich(peers, LibraryVersion());
+}
+
+// Called on all ranks together. `by_its_collectives`: rather than by messages of ours.
+Facts FactsOfMpi(Ranks& ranks, Peers peers, bool by_its_collectives) {
+  Facts facts = {{"mpi", Version()}, {kTransportFact, TransportOf(peers, by_its_collectives)}};
   std::string processors;
   for (const std::string& of_rank : ranks.Gather(Processors())) {
     processors += (processors.empty() ? "" : " | ") + of_rank;
@@ -278,7 +436,8 @@ Facts FactsOfMpi(Ranks& ranks) {
   facts["processors_by_rank"] = processors;
   // How Open MPI 4 copies between processes of a node: "cma" is cross-memory attach, which a
   // container's profile may forbid.
-  if (std::string copy = ControlVariable("btl_vader_single_copy_mechanism"); !copy.empty()) {
+  if (std::string copy = ControlVariables().Choice("btl_vader_single_copy_mechanism");
+      !copy.empty()) {
     facts["single_copy"] = copy;
   }
   return facts;
@@ -317,14 +476,22 @@ class Comm {
     MPI_Comm_create_group(MPI_COMM_WORLD, group, /*tag=*/0, &comm_);
     MPI_Group_free(&group);
     MPI_Group_free(&world);
+    MPI_Comm node = MPI_COMM_NULL;
+    MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+    int on_node = 0;
+    MPI_Comm_size(node, &on_node);
+    MPI_Comm_free(&node);
+    peers_ = {.on_node = on_node > 1, .elsewhere = on_node < ranks.Size()};
   }
   ~Comm() { MPI_Comm_free(&comm_); }
   Comm(const Comm&) = delete;
   Comm& operator=(const Comm&) = delete;
   operator MPI_Comm() const { return comm_; }
+  Peers WhoElse() const { return peers_; }
 
  private:
   MPI_Comm comm_ = MPI_COMM_NULL;
+  Peers peers_ = {};
 };
 
 class MpiExchange : public Exchange {
@@ -403,7 +570,9 @@ class MpiExchange : public Exchange {
     }
   }
 
-  Facts Describe() const override { return FactsOfMpi(ranks_); }
+  Facts Describe() const override {
+    return FactsOfMpi(ranks_, comm_.WhoElse(), /*by_its_collectives=*/true);
+  }
 
  private:
   std::size_t Bytes() const {
@@ -497,7 +666,9 @@ class MpiTransport : public Transport {
   }
   std::size_t SegmentBytes() const override { return several_nodes_ ? 60 << 10 : 128 << 10; }
   std::size_t SegmentsInFlight() const override { return several_nodes_ ? 16 : 4; }
-  Facts Describe() const override { return FactsOfMpi(ranks_); }
+  Facts Describe() const override {
+    return FactsOfMpi(ranks_, comm_.WhoElse(), /*by_its_collectives=*/false);
+  }
 
  private:
   Ticket Free() {
@@ -536,13 +707,6 @@ std::vector<std::unique_ptr<Library>> Libraries() {
 }
 
 std::unique_ptr<Ranks> Join() { return std::make_unique<MpiRanks>(); }
-
-// One source, built with each MPI that there is.
-#ifdef OPEN_MPI
-constexpr const char* kName = "openmpi";
-#else
-constexpr const char* kName = "mpich";
-#endif
 
 constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
                             .name = kName,

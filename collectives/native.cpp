@@ -11,6 +11,7 @@
 
 #include "collectives/reduction.h"
 #include "collectives/shared_memory.h"
+#include "collectives/used_transport.h"
 #include "runner/memory.h"
 
 namespace assay {
@@ -535,7 +536,11 @@ class NativeExchangeImpl : public Exchange {
   void Align() override { barrier_.Pass(); }
   void Run(const std::byte* input, std::byte* output) override { form_->Run(input, output); }
   std::span<std::byte> Window(std::size_t bytes) override { return form_->Window(bytes); }
-  Facts Describe() const override { return form_->Describe(); }
+  Facts Describe() const override {
+    Facts facts = form_->Describe();
+    facts[kTransportFact] = std::string(kSharedMemory);
+    return facts;
+  }
 
  private:
   Shape shape_;

@@ -25,6 +25,7 @@
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
 #include "collectives/nccl_log.h"
+#include "collectives/used_transport.h"
 #include "results/error.h"
 #include "runner/cuda.h"
 #include "runner/module.h"
@@ -313,9 +314,7 @@ class NcclExchange : public Exchange {
     Facts facts = {{"nccl", Version()},
                    {"comm_init_s", comm_->Init().count()},
                    {"first_op_s", comm_->FirstOperation().count()}};
-    if (std::string transport = debug_.Transport(); !transport.empty()) {
-      facts["transport"] = transport;
-    }
+    facts[kTransportFact] = Transport();
     cudaDeviceProp properties = {};
     int device = 0;
     if (cudaGetDevice(&device) == cudaSuccess &&
@@ -326,6 +325,25 @@ class NcclExchange : public Exchange {
   }
 
  private:
+  // Of this rank's node, since ranks share its adapters.
+  std::string Transport() const {
+    std::map<std::string, std::vector<std::string>> by_node;
+    for (const std::string& told :
+         ranks_.Gather(fmt::format("{}\t{}", ranks_.Node(), debug_.Transport()))) {
+      const std::size_t tab = told.find('\t');
+      by_node[told.substr(0, tab)].push_back(told.substr(tab + 1));
+    }
+    std::string all;
+    for (const auto& [node, told] : by_node) all += node + "\t" + TransportOfNode(told) + "\n";
+    std::istringstream lines(ranks_.Broadcast(all));
+    for (std::string line; std::getline(lines, line);) {
+      const std::size_t tab = line.find('\t');
+      if (line.substr(0, tab) != std::to_string(ranks_.Node())) continue;
+      if (tab + 1 < line.size()) return line.substr(tab + 1);
+    }
+    return UnknownTransport("NCCL told of no connection, as it does where NCCL_DEBUG is not set");
+  }
+
   const char* Name() const { return FactsOf(collective_.operation).name.data(); }
 
   // Throws Error where NCCL does not take it.

@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <set>
 #include <sstream>
+#include <string>
+
+#include "collectives/used_transport.h"
 
 namespace assay {
 namespace {
+
+constexpr const char* kNextPath = ", ";
 
 // The word that follows `mark`, up to a blank; at most 32 plain characters of it.
 std::string WordAfter(std::string_view line, std::string_view mark) {
@@ -57,14 +62,28 @@ std::string TransportFrom(std::string_view log) {
       paths.insert(word);
     }
   }
-  std::string text = network;
-  if (!provider.empty()) text += (text.empty() ? "" : " ") + ("(" + provider + ")");
-  char before = ';';
-  for (const std::string& path : paths) {
-    if (!text.empty()) text += std::string(1, before) + " ";
-    text += path;
-    before = ',';
+  if (paths.empty() && !network.empty()) {
+    return UnknownTransport("network " + network + ", and no connection is told of");
   }
+  std::string text;
+  for (const std::string& path : paths) {
+    text += (text.empty() ? "" : kNextPath) + path;
+    if (!provider.empty() && path.starts_with("NET/")) text += " (" + provider + ")";
+  }
+  return text;
+}
+
+std::string TransportOfNode(const std::vector<std::string>& by_rank) {
+  std::set<std::string> paths;
+  for (const std::string& all : by_rank) {
+    for (std::size_t at = 0; at < all.size();) {
+      const std::size_t end = std::min(all.find(kNextPath, at), all.size());
+      paths.insert(all.substr(at, end - at));
+      at = end + std::string_view(kNextPath).size();
+    }
+  }
+  std::string text;
+  for (const std::string& path : paths) text += (text.empty() ? "" : kNextPath) + path;
   return text;
 }
 

@@ -32,6 +32,7 @@
 #include "collectives/library.h"
 #include "collectives/puts.h"
 #include "collectives/transport_exchange.h"
+#include "collectives/used_transport.h"
 #include "results/error.h"
 #include "results/text.h"
 #include "runner/module.h"
@@ -280,7 +281,10 @@ class OfiEndpoint {
   Facts Describe() const {
     Facts facts;
     facts["libfabric"] = Described(&kApi, FI_TYPE_VERSION);
-    facts["provider"] = Clean(info_->fabric_attr->prov_name);
+    facts[kTransportFact] = std::string(provider_.name);
+    // The same may be layered, or have had another name: "tcp;ofi_rxm", "net".
+    const std::string provider = Clean(info_->fabric_attr->prov_name);
+    if (provider != provider_.name) facts["provider"] = provider;
     facts["protocol"] = Described(&info_->ep_attr->protocol, FI_TYPE_PROTOCOL);
     facts["domain"] = Clean(info_->domain_attr->name);
     facts["inject_bytes"] = static_cast<std::int64_t>(info_->tx_attr->inject_size);

@@ -194,6 +194,12 @@ std::optional<Wire> WireRate(const Record& record) {
   return Wire{.bytes_per_s = *bus * share, .model = "hierarchical"};
 }
 
+std::string TransportOf(const Record& record) {
+  const auto fact = record.facts.find("transport");
+  const auto* text = fact == record.facts.end() ? nullptr : std::get_if<std::string>(&fact->second);
+  return text == nullptr ? "" : *text;
+}
+
 std::vector<double> LogRoundTimes(const Record& record) {
   std::vector<double> logs;
   for (const Visit& visit : record.rounds) {

@@ -56,6 +56,8 @@ struct Wire {
   std::string model = {};
 };
 std::optional<Wire> WireRate(const Record& record);
+// What a collective's data went over, as its ranks said ("ob1/vader"); "" where none did.
+std::string TransportOf(const Record& record);
 // One value a round: log of the median batch time of that round. The units of inference of one run.
 std::vector<double> LogRoundTimes(const Record& record);
 // The interval of the speed, relative: what stands behind "±1.2 % (5 rounds, this run)".

@@ -110,6 +110,12 @@ std::string StatusText(const Record& record) {
   return text;
 }
 
+// "ofi over tcp": who did it, and by what its ranks reached each other.
+std::string BackendText(const Record& record) {
+  const std::string transport = TransportOf(record);
+  return record.backend + (transport.empty() ? "" : " over " + transport);
+}
+
 bool Measured(const Record& record) {
   return record.status == Status::kOk || record.status == Status::kPartial;
 }
@@ -153,7 +159,7 @@ std::string ProbeSection(const std::string& probe, std::span<const ReportInput> 
       for (const Record& record : input.run.records) {
         if (record.probe != probe || MatchKey(record) != key) continue;
         std::vector<std::string> cells = {Cell(labels[key]), Cell(MachineName(input)),
-                                          Cell(record.backend)};
+                                          Cell(BackendText(record))};
         if (Measured(record)) {
           const std::optional<double> here = OfHere(record);
           cells.insert(

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <utility>
@@ -74,6 +76,7 @@ What is done:
       --watchdog S, -T, --timeout S [60]     for ranks that wait for each other, beside the work
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
 What is told:
+      --require-transport NAME       exit status 1 where data went over another: efa, tcp, vader, ...
       --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
       --project N                    times that the sweep's cost model foretells of up to N ranks
       --format table|nccl|csv|json   nccl: nccl-tests' columns alone [table]
@@ -126,6 +129,16 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
                  "for ranks that wait for each other, beside the work")
       ->option_text("S [60]")
       ->check(CLI::Range(1.0, 1e6));
+  app.add_option("--require-transport", run.require_transport,
+                 "of collectives: fail where it was another (efa, tcp, …)")
+      ->option_text("NAME")
+      ->check(CLI::Validator(
+          [](const std::string& name) {
+            const bool has_word = std::any_of(name.begin(), name.end(),
+                                              [](unsigned char c) { return std::isalnum(c) != 0; });
+            return has_word && name.size() <= 64 ? "" : "wants a name such as efa, tcp or NET/IB";
+          },
+          ""));
   app.add_option("--rounds", run.rounds, "visits of each case [the suite's]")
       ->option_text("N")
       ->check(CLI::Range(1, 1000));

@@ -28,8 +28,9 @@ struct RunOptions {
   std::vector<std::string> devices = {};
   std::vector<std::string> backends = {};
   int threads = 0;
-  int ranks = 0;               // of collectives, started on this host; 0: two
-  double watchdog_s = 60;      // for what ranks do together, beside what the work may take
+  int ranks = 0;                       // of collectives, started on this host; 0: two
+  double watchdog_s = 60;              // for what ranks do together, beside what the work may take
+  std::string require_transport = {};  // that collectives must really go over; "": any
   std::string bootstrap = {};  // how ranks that were started already join: "" (MPI) or "tcp"
   std::optional<int> rounds = {};
   std::optional<std::uint64_t> seed = {};

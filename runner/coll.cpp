@@ -10,6 +10,7 @@
 #include <ctime>
 #include <fstream>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -342,6 +343,17 @@ class Printer {
   std::map<std::int64_t, std::string> others_ = {};
 };
 
+// Why some of a run could not be measured, each reason once.
+std::set<std::string> ReasonsOf(const Run& run) {
+  std::set<std::string> reasons;
+  for (const Record& record : run.records) {
+    if (record.status == Status::kFailed || record.status == Status::kPartial) {
+      reasons.insert(record.reason);
+    }
+  }
+  return reasons;
+}
+
 // The name that nccl-tests would take: it never writes over a file.
 std::string FreeName(const std::string& path) {
   for (int attempt = -1;; ++attempt) {
@@ -663,7 +675,7 @@ int RunColl(const CollOptions& asked) {
     return kAllWell;
   }
   Console console(options.run.quiet || !options.program.empty());
-  const collectives::Door door = collectives::Open(setup);
+  const collectives::Door door = collectives::Open(setup, options.run.require_transport);
   const Probe& probe = ProbeOf(door.probes, options.operation);
   const std::map<std::string, std::string> environment = NcclTestsEnvironment();
   const collectives::UsualLibrary usual = door.usual_library();
@@ -759,6 +771,11 @@ int RunColl(const CollOptions& asked) {
   const std::vector<std::string> shortfalls = Shortfalls(measured.run, options.expect);
   for (const std::string& shortfall : shortfalls) {
     console.Error(fmt::format("assay: {}\n", shortfall));
+  }
+  if (!options.run.require_transport.empty()) {
+    for (const std::string& reason : ReasonsOf(measured.run)) {
+      console.Error(fmt::format("assay: {}\n", reason));
+    }
   }
   const int status = ExitStatusOf(measured.run, {options.operation});
   const bool well =

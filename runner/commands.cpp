@@ -64,7 +64,7 @@ int RunThisMachine(const RunOptions& options) {
     return kAllWell;
   }
   Console console(options.quiet);
-  const collectives::Door door = collectives::Open(setup);
+  const collectives::Door door = collectives::Open(setup, options.require_transport);
   const std::vector<Probe> probes = AllProbes(setup, door);
   const Suite suite = LoadSuite(options.suite);
   const std::vector<Question> questions = Unfold(

@@ -300,6 +300,12 @@ std::string NcclTable::Row(const Record* out_of_place, const Record* in_place,
   std::string text;
   if (is_main && any.backend != std::exchange(backend_, any.backend)) {
     text = fmt::format("# backend {}\n", Clean(any.backend));
+    transport_.clear();
+  }
+  const std::string transport = TransportOf(any);
+  if (is_main && !transport.empty() && transport != transport_) {
+    text += fmt::format("#  transport {}\n", Clean(transport, 1024));
+    transport_ = transport;
   }
   // The comment's sign takes the place of a blank, so that columns stand under each other.
   text += fmt::format("{}{:{}}  {:12}  {:>8}  {:>6}  {:6}", is_main ? "" : "#", p.bytes,

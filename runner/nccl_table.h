@@ -69,7 +69,8 @@ class NcclTable {
   std::string Head() const;
   // One size: its records out of place and in place; null for what the operation doesn't have.
   // `timestamp` is printed where these were asked for. The first row's group is the one that
-  // nccl-tests would print; rows of others are comments, which scripts pass over.
+  // nccl-tests would print; rows of others are comments, which scripts pass over. Over the first
+  // row of a library stand its name and the transport that it used.
   std::string Row(const Record* out_of_place, const Record* in_place, const std::string& timestamp);
   // What stands over the rows of another group.
   std::string GroupHead(std::int64_t group) const;
@@ -104,6 +105,7 @@ class NcclTable {
   NcclOptions options_;
   std::vector<Line> lines_ = {};
   std::string backend_ = {};     // of the last row
+  std::string transport_ = {};   // as last printed of that backend
   std::int64_t main_group_ = 0;  // the first row's
   int wrong_ = 0;
 };

@@ -41,6 +41,7 @@ struct Script {
   std::function<double(int rank, int iteration)> seconds = {};
   bool adds_rank_0_twice = false;
   bool does_nothing = false;
+  std::function<std::string(int rank)> transport = {};
 };
 
 class ThreadExchange : public Exchange {
@@ -64,7 +65,11 @@ class ThreadExchange : public Exchange {
     ranks_.Barrier();
     std::copy(sums.begin(), sums.end(), reinterpret_cast<float*>(output));
   }
-  Facts Describe() const override { return {{"ranks_are", "threads"}}; }
+  Facts Describe() const override {
+    Facts facts = {{"ranks_are", "threads"}};
+    if (script_.transport) facts["transport"] = script_.transport(ranks_.Rank());
+    return facts;
+  }
 
  private:
   ThreadRanks& ranks_;
@@ -751,6 +756,24 @@ TEST_F(Launcher, EndsAtTheEndOfItsInput) {
   std::ifstream(folder_ + "/pids") >> launcher;
   EXPECT_TRUE(IsGone(launcher));
   EXPECT_TRUE(std::filesystem::exists(folder_ + "/end"));
+}
+
+TEST(HostCollective, TheTransportIsWhatEveryRankSaysAndNotRank0Alone) {
+  const auto transport_of = [](const std::function<std::string(int)>& by_rank) {
+    Facts facts;
+    OnRanks(3, [&](ThreadRanks& own) {
+      const auto workload = MakeWorkload(own, {.bytes = 64}, {.transport = by_rank});
+      workload->Run(1);
+      const Facts told = workload->Describe();
+      if (own.Rank() == 0) facts = told;
+    });
+    const auto found = facts.find("transport");
+    return found == facts.end() ? "none" : std::get<std::string>(found->second);
+  };
+  EXPECT_EQ(transport_of([](int) { return "tcp"; }), "tcp");
+  EXPECT_EQ(transport_of([](int rank) { return rank == 2 ? "shm" : "tcp"; }),
+            "ranks 0,1: tcp; rank 2: shm");
+  EXPECT_EQ(transport_of({}), "none");
 }
 
 Params With(Params params, const std::string& name, Value value) {

@@ -126,6 +126,19 @@ class EndToEnd(unittest.TestCase):
         subprocess.run(["/usr/bin/python3", SOURCE / "scripts/recompute.py", "figures.json", "a.json"],
                        cwd=self.folder, check=True, timeout=60)
 
+    def test_a_transport_that_was_not_used_is_one_sentence_and_no_figure(self):
+        sizes = ["-b", "8", "-e", "64", "-f", "8", "-n", "5", "--backend", "native", "--no-metadata"]
+        done = self.assay("coll", "all_reduce", *sizes, "--require-transport", "efa", "--out", "other.json", status=1)
+        sentence = ("transport efa was asked for (--require-transport), but with native every rank went "
+                    "over shared memory")
+        self.assertEqual(done.stderr.count(sentence), 1, done.stderr)
+        records = self.read("other.json")["records"]
+        self.assertEqual(len(records), 4)
+        for record in records:
+            self.assertEqual((record["status"], record["reason"]), ("failed", sentence))
+            self.assertFalse(record.get("rounds"))
+        self.assay("coll", "all_reduce", *sizes, "--require-transport", "Shared Memory")
+
     def test_the_default_name_is_provider_instance_and_time(self):
         self.assay("run", "peak", *QUICK, "--provider", "AWS/..", "--instance", "p5.48xlarge")
         names = [path.name for path in self.folder.glob("*.json")]

@@ -171,6 +171,7 @@ TEST(Hier, ARankSendsItsShareAloneBetweenNodes) {
               Fact(std::int64_t{2} * (nodes - 1) * kBytes / nodes / each));
     EXPECT_EQ(facts.at("ranks_on_each_node"), Fact(std::int64_t{each}));
     EXPECT_EQ(facts.at("between_nodes"), Fact("ring"));
+    EXPECT_EQ(facts.at("transport"), Fact("shared memory within a node, memory between nodes"));
   }
 }
 

@@ -125,6 +125,7 @@ class MemoryTransport : public Transport {
   }
   std::size_t SegmentBytes() const override { return segment_bytes_; }
   std::size_t SegmentsInFlight() const override { return segments_in_flight_; }
+  Facts Describe() const override { return {{"transport", "memory"}}; }
 
  private:
   MemoryNetwork& network_;

@@ -16,11 +16,13 @@
 #include <optional>
 #include <sstream>
 #include <thread>
+#include <tuple>
 
 #include "collectives/collective.h"
 #include "collectives/collectives.h"
 #include "collectives/fabric.h"
 #include "collectives/launch.h"
+#include "collectives/used_transport.h"
 #include "results/error.h"
 #include "tests/workers.h"
 
@@ -191,6 +193,74 @@ TEST_P(Mpi, SaysWhichLibraryAndProcessorsItRanOn) {
   EXPECT_EQ(collectives::Software(setup_).at("mpi"), std::get<std::string>(facts.at("mpi")));
 }
 
+// A variable of this process and of the ranks that it starts.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+  ~Variable() { unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+};
+
+// By what two ranks of this host reached each other, as they say.
+std::string TransportOf(const assay::Setup& setup) {
+  const auto workload = Mpi::Ready(Mpi::CaseWith(collectives::Probes(setup)[0], {}));
+  workload->Run(1);
+  return std::get<std::string>(workload->Describe().at("transport"));
+}
+
+TEST_P(Mpi, TellsTheTransportThatWasSelectedAndNeverGuesses) {
+  for (const char* library : {"mpi", "native-mpi"}) {
+    setup_.backends = {library};
+    if (GetParam() == "openmpi") {
+      EXPECT_EQ(TransportOf(setup_), "ob1/vader");
+      const Variable without_shared_memory("OMPI_MCA_btl", "tcp,self");
+      EXPECT_EQ(TransportOf(setup_), "ob1/tcp");
+    } else {
+      EXPECT_THAT(TransportOf(setup_), testing::MatchesRegex("unknown \\(device ch4:[a-z]+: .*"));
+      const Variable as_if_on_two_nodes("MPIR_CVAR_NOLOCAL", "1");
+      EXPECT_THAT(TransportOf(setup_), testing::AnyOf("ucx", "ofi"));
+    }
+  }
+}
+
+TEST_P(OpenMpi, AnotherLayerForMessagesIsToldToo) {
+  const Variable pml("OMPI_MCA_pml", "cm");
+  const Variable mtl("OMPI_MCA_mtl", "ofi");
+  setup_.backends = {"mpi"};
+  EXPECT_EQ(TransportOf(setup_), "cm/ofi");
+}
+
+TEST_P(Mpi, ATransportThatWasAskedForIsDemandedOfEveryLibrary) {
+  const Variable provider("FI_PROVIDER", "tcp");
+  const bool is_open_mpi = GetParam() == "openmpi";
+  const std::tuple<const char*, const char*, const char*> cases[] = {
+      {"mpi", is_open_mpi ? "Vader" : "", is_open_mpi ? "ob1/vader" : "unknown (device"},
+      {"native-mpi", is_open_mpi ? "ob1" : "", is_open_mpi ? "ob1/vader" : "unknown (device"},
+      {"native", "shared memory", "shared memory"},
+      {"ofi", "TCP", "tcp"}};
+  for (const auto& [library, used, told] : cases) {
+    if (library == std::string("ofi") && modules_.Find("ofi") == nullptr) continue;
+    setup_.backends = {library};
+    const auto other = Ready(CaseWith(collectives::Open(setup_, "efa").probes[0], {}));
+    other->Run(1);
+    const std::string sentence =
+        std::string("transport efa was asked for (--require-transport), but with ") + library +
+        " every rank went over " + told;
+    EXPECT_THAT([&] { other->Verify(); },
+                testing::ThrowsMessage<Error>(testing::StartsWith(sentence)));
+    EXPECT_THROW(other->Describe(), Error) << "and no figure is kept";
+    if (used[0] == '\0') continue;
+    const auto same = Ready(CaseWith(collectives::Open(setup_, used).probes[0], {}));
+    same->Run(1);
+    EXPECT_EQ(same->Verify().wrong, 0);
+    EXPECT_TRUE(same->Describe().contains("transport"));
+  }
+}
+
 TEST_P(OpenMpi, OurAlgorithmsOverLibfabricAreExact) {
   if (modules_.Find("ofi") == nullptr) GTEST_SKIP() << "this build has no module ofi";
   setup_.backends = {"ofi"};
@@ -199,7 +269,7 @@ TEST_P(OpenMpi, OurAlgorithmsOverLibfabricAreExact) {
     const std::vector<Probe> probes = collectives::Probes(setup_);
     ExpectExact(probes);
     const Facts facts = Ready(CaseWith(probes[0], {}))->Describe();
-    EXPECT_THAT(std::get<std::string>(facts.at("provider")), HasSubstr(provider));
+    EXPECT_EQ(NotOver(std::get<std::string>(facts.at("transport")), provider), std::nullopt);
   }
   unsetenv("FI_PROVIDER");
 }

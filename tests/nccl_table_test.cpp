@@ -121,6 +121,21 @@ TEST(NcclTable, RowsOfOtherGroupsAreCommentsInTheSameColumns) {
   EXPECT_THAT(table.Csv(), HasSubstr(",3\r\n"));
 }
 
+TEST(NcclTable, TheTransportStandsOverTheRowsOfItsLibraryOnceUnlessItChanges) {
+  NcclTable table(Look());
+  Record record = AllReduce(8, 1e-6, "out_of_place");
+  record.facts["transport"] = "ob1/tcp";
+  EXPECT_THAT(table.Row(&record, nullptr, kStamp),
+              ::testing::StartsWith("# backend mpi\n#  transport ob1/tcp\n"));
+  EXPECT_THAT(table.Row(&record, nullptr, kStamp), Not(HasSubstr("#")));
+  record.facts["transport"] = "ob1/vader";
+  EXPECT_THAT(table.Row(&record, nullptr, kStamp),
+              ::testing::StartsWith("#  transport ob1/vader\n"));
+  record.backend = "native-mpi";
+  EXPECT_THAT(table.Row(&record, nullptr, kStamp),
+              ::testing::StartsWith("# backend native-mpi\n#  transport ob1/vader\n"));
+}
+
 TEST(NcclTable, IsTheGoldenTranscript) {
   const std::string path = std::string(ASSAY_SOURCE_DIR) + "/tests/data/nccl_table.txt";
   std::string actual;

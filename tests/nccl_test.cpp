@@ -240,12 +240,44 @@ TEST(NcclLog, TellsTheNetworkAndTheKindsOfConnection) {
                           "h:1:2 [0] NCCL INFO Channel 01/0 : 0[0] -> 1[1] via P2P/CUMEM/read\n"
                           "h:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 8[0] [send] via "
                           "NET/Libfabric/3/GDRDMA\n"),
-            "Libfabric (efa); NET/Libfabric/GDRDMA, P2P/CUMEM/read");
-  EXPECT_EQ(TransportFrom("NCCL INFO Using network Socket\n"), "Socket");
+            "NET/Libfabric/GDRDMA (efa), P2P/CUMEM/read");
+  EXPECT_EQ(TransportFrom("NCCL INFO Using network Socket\n"),
+            "unknown (network Socket, and no connection is told of)");
+  EXPECT_EQ(TransportFrom("NCCL INFO Using network IB\n"
+                          "NCCL INFO Channel 00 : 0 -> 1 via SHM/direct/direct\n"),
+            "SHM/direct/direct")
+      << "a network that nothing goes over";
   EXPECT_EQ(TransportFrom("NCCL INFO Channel 00 : 0 -> 1 via SHM/direct/direct"),
             "SHM/direct/direct");
   EXPECT_EQ(TransportFrom(""), "");
   EXPECT_EQ(TransportFrom("NCCL INFO Using network <script>\n"), "") << "a log is from outside";
+}
+
+TEST(NcclLog, ARankWithoutAnAdapterUsesThoseOfItsNode) {
+  EXPECT_EQ(TransportOfNode({"P2P/CUMEM", "NET/IB/GDRDMA, P2P/CUMEM", ""}),
+            "NET/IB/GDRDMA, P2P/CUMEM");
+  EXPECT_EQ(TransportOfNode({"", ""}), "");
+}
+
+TEST_F(Nccl, TellsTheTransportThatItsLogTellsOfOrThatItDoesNot) {
+  const auto transport = [] {
+    return std::get<std::string>(RunOn(2, {.bytes = 64}).facts.at("transport"));
+  };
+  const auto forget = [] {
+    for (const char* name : {"NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE"}) unsetenv(name);
+  };
+  forget();
+  standin::Reset({.log = "h:1:2 [0] NCCL INFO Using network IB\n"
+                         "h:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 8[0] [send] via NET/IB/0\n"
+                         "h:1:2 [0] NCCL INFO Channel 01/0 : 0[0] -> 1[1] via P2P/CUMEM\n"});
+  const std::string used = transport();
+  EXPECT_EQ(used, "NET/IB, P2P/CUMEM");
+  EXPECT_EQ(NotOver(used, "net/ib"), std::nullopt);
+  EXPECT_EQ(NotOver(used, "NET/OFI"), "every rank went over NET/IB, P2P/CUMEM");
+  forget();
+  standin::Reset();
+  EXPECT_THAT(transport(), testing::StartsWith("unknown (NCCL told of no connection"));
+  forget();
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
 #include "collectives/transport_exchange.h"
+#include "collectives/used_transport.h"
 #include "results/error.h"
 #include "runner/module.h"
 #include "tests/layout_check.h"
@@ -141,6 +142,8 @@ TEST_P(Ofi, SaysWhatItRunsOn) {
     const auto transport = Joined(ranks, Options());
     const Facts facts = transport->Describe();
     EXPECT_THAT(std::get<std::string>(facts.at("libfabric")), testing::MatchesRegex("[0-9.]+"));
+    EXPECT_EQ(NotOver(std::get<std::string>(facts.at("transport")), GetParam().provider),
+              std::nullopt);
     EXPECT_THAT(std::get<std::string>(facts.at("protocol")), HasSubstr("FI_PROTO_"));
     EXPECT_GT(std::get<std::int64_t>(facts.at("inject_bytes")), 0);
     EXPECT_EQ(facts.at("messages"), Fact(GetParam().puts ? "writes with an immediate" : "tagged"));

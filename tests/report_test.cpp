@@ -67,6 +67,17 @@ TEST(Report, SaysUnderAStepWhatItPaysForItsAllReduce) {
   EXPECT_THAT(page.substr(0, page.find("<script")), HasSubstr("exposed 3.0 ms of 13.0 ms"));
 }
 
+TEST(Report, SaysByWhatACollectivesRanksReachedEachOther) {
+  ReportInput input = Input("m7i.large", 0.1);
+  input.run.records.push_back({.probe = "all_reduce",
+                               .params = {{"ranks", std::int64_t{2}}},
+                               .backend = "ofi",
+                               .work = {.bytes = 8},
+                               .facts = {{"transport", "tcp;<b>"}},
+                               .rounds = {{.batch = 1, .time_s = {0.013}}}});
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), HasSubstr("<td>ofi over tcp;&lt;b&gt;</td>"));
+}
+
 TEST(Report, LoadsNothing) {
   const ReportInput inputs[] = {Input("m7i.large", 0.1)};
   const std::string page = ReportPage(inputs, "2026-11-22");

@@ -99,6 +99,10 @@ def check_file(name, net, path, processes, ranks, order):
           (len(each) > 0 or name != "mpirun run"), text)
     check(f"{name}: measured on all ranks", len(records) > 0 and all(
         [u["node"] for u in r["units"]] == order for r in records if len(r["units"]) == ranks), text)
+    check(f"{name}: the transport between hosts",
+          all("tcp" in r["facts"]["transport"] if r["backend"] == "ofi" else
+              r["facts"]["transport"] in ("ob1/tcp", "shared memory within a node, ob1/tcp between nodes")
+              for r in records if r["probe"] in ("all_reduce", "fabric")), records)
     check(f"{name}: verified", all(r["verify"]["wrong"] == 0 for r in records), text)
     check(f"{name}: no host's name", not any(h in file for h in net.names), file)
     figures = json.loads(subprocess.run([ASSAY, "report", "--as-run", "--json", path], check=True,

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <memory>
 #include <set>
 #include <unordered_map>
@@ -298,6 +300,9 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
   if (!clique) clique = std::make_shared<Clique>(ranks);
   if (clique->size != ranks || rank >= ranks) return ncclInvalidArgument;
   ++clique->joined;
+  if (const char* path = std::getenv("NCCL_DEBUG_FILE"); path != nullptr && !faults.log.empty()) {
+    std::ofstream(path, std::ios::app) << faults.log;
+  }
   *comm = reinterpret_cast<ncclComm_t>(
       Born(new Comm{.clique = clique, .rank = rank, .device = CurrentDevice()}, "communicator"));
   return ncclInProgress;

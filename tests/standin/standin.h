@@ -33,6 +33,7 @@ struct Faults {
   int hang_after = -1;              // after so many hang
   int fail_after = -1;              // … or end in an asynchronous error
   std::size_t spoil_operation = 0;  // this one (from 1) leaves one element wrong
+  std::string log = {};             // goes to $NCCL_DEBUG_FILE with each communicator
   // Matrix products. An algorithm is known by its number, 0 being the heuristic's first.
   std::vector<double> algorithms = {1.0};  // their times, as multiples of what is said above
   int failing_algorithm = -1;              // ends at once in an error, in no time
