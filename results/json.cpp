@@ -11,6 +11,7 @@
 #include "results/error.h"
 #include "results/expected.h"
 #include "results/figures.h"
+#include "results/model.h"
 #include "results/text.h"
 
 namespace assay {
@@ -742,6 +743,20 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"costs", usd_per_hour ? ToJson(Costs(record, *usd_per_hour)) : Json::array()}};
 }
 
+// With the indices of its cases, and the sizes that these have.
+Json ToJson(const Fit& fit, const std::vector<Record>& records) {
+  Json cases = Json::array();
+  Json bytes = Json::array();
+  for (const Record* record : fit.sweep) {
+    cases.push_back(record - records.data());
+    bytes.push_back(record->work.bytes.value_or(0));
+  }
+  return {{"probe", fit.sweep.front()->probe}, {"label", FitLabel(fit)},
+          {"start_s", fit.model.start_s},      {"per_byte_s", fit.model.per_byte_s},
+          {"residual", fit.model.residual},    {"cases", std::move(cases)},
+          {"bytes", std::move(bytes)}};
+}
+
 }  // namespace
 
 std::string RunToJson(const Run& run) {
@@ -794,6 +809,8 @@ std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
   const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
   Json cases = Json::array();
   for (const Record& record : run.records) cases.push_back(FiguresOf(run, record, usd_per_hour));
+  Json fits = Json::array();
+  for (const Fit& fit : FitsOf(run.records)) fits.push_back(ToJson(fit, run.records));
   const Headline headline = HeadlineOf(run);
   const Json json = {
       {"format", "assay-figures"},
@@ -808,7 +825,8 @@ std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
        {{"name", headline.name},
         {"case", headline.record == nullptr ? Json(nullptr) : Json(MatchKey(*headline.record))},
         {"absent", headline.absent}}},
-      {"cases", std::move(cases)}};
+      {"cases", std::move(cases)},
+      {"fits", std::move(fits)}};
   return Dump(json);
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "results/figures.h"
@@ -51,6 +52,17 @@ std::string SweepOf(const Record& record) {
 std::string ParamText(const Record& record, const std::string& name) {
   const auto found = record.params.find(name);
   return found == record.params.end() ? "" : " " + ToText(found->second);
+}
+
+std::int64_t BytesOf(const Record* record) { return record->work.bytes.value_or(0); }
+
+std::vector<SizeTime> SizeTimesOf(const Fit& fit) {
+  std::vector<SizeTime> sweep;
+  for (const Record* record : fit.sweep) {
+    sweep.push_back({.bytes = static_cast<double>(BytesOf(record)),
+                     .seconds = MedianTime(*record).value_or(0)});
+  }
+  return sweep;
 }
 
 std::string ProjectionText(const CostModel& model, const Record& any, double measured,
@@ -110,7 +122,7 @@ double Project(const CostModel& model, std::string_view operation, Steps steps, 
          model.per_byte_s * moved(ranks) / moved(measured) * bytes;
 }
 
-std::string CostModelText(std::span<const Record> records, std::optional<std::int64_t> project_to) {
+std::vector<Fit> FitsOf(std::span<const Record> records) {
   std::vector<std::string> order;
   std::map<std::string, std::vector<const Record*>> sweeps;
   for (const Record& record : records) {
@@ -119,31 +131,42 @@ std::string CostModelText(std::span<const Record> records, std::optional<std::in
     if (sweep.empty()) order.push_back(SweepOf(record));
     sweep.push_back(&record);
   }
-  std::string text;
+  std::vector<Fit> fits;
   for (const std::string& name : order) {
-    const Record& any = *sweeps[name].front();
-    std::vector<SizeTime> sweep;
-    for (const Record* record : sweeps[name]) {
-      sweep.push_back({.bytes = static_cast<double>(record->work.bytes.value_or(0)),
-                       .seconds = MedianTime(*record).value_or(0)});
-    }
-    std::ranges::sort(sweep, {}, [](const SizeTime& point) { return point.bytes; });
-    const std::optional<CostModel> model = FitCost(sweep);
+    Fit fit = {.sweep = std::move(sweeps[name])};
+    std::ranges::stable_sort(fit.sweep, {}, BytesOf);
+    const std::optional<CostModel> model = FitCost(SizeTimesOf(fit));
     if (!model) continue;
-    const std::string group = ParamText(any, "group");
-    text += fmt::format("# fit {}{}{}{}{}: T = {:.3g} us", any.backend, ParamText(any, "algo"),
-                        ParamText(any, "mode"), ParamText(any, "placement"),
-                        group.empty() ? "" : " group" + group, model->start_s * 1e6);
-    if (model->per_byte_s > 0) {
-      text += fmt::format(" + S / {:.4g} GB/s; half of it at {:.0f} B", 1e-9 / model->per_byte_s,
-                          model->start_s / model->per_byte_s);
+    fit.model = *model;
+    fits.push_back(std::move(fit));
+  }
+  return fits;
+}
+
+std::string FitLabel(const Fit& fit) {
+  const Record& any = *fit.sweep.front();
+  const std::string group = ParamText(any, "group");
+  return fmt::format("{}{}{}{}{}", any.backend, ParamText(any, "algo"), ParamText(any, "mode"),
+                     ParamText(any, "placement"), group.empty() ? "" : " group" + group);
+}
+
+std::string CostModelText(std::span<const Record> records, std::optional<std::int64_t> project_to) {
+  std::string text;
+  for (const Fit& fit : FitsOf(records)) {
+    const Record& any = *fit.sweep.front();
+    const CostModel& model = fit.model;
+    text += fmt::format("# fit {}: T = {:.3g} us", FitLabel(fit), model.start_s * 1e6);
+    if (model.per_byte_s > 0) {
+      text += fmt::format(" + S / {:.4g} GB/s; half of it at {:.0f} B", 1e-9 / model.per_byte_s,
+                          model.start_s / model.per_byte_s);
     }
-    text += fmt::format("; residual {} over {} sizes\n", Percent(model->residual), model->points);
+    text += fmt::format("; residual {} over {} sizes\n", Percent(model.residual), model.points);
     const auto ranks = any.params.find("ranks");
     const auto* measured =
         ranks == any.params.end() ? nullptr : std::get_if<std::int64_t>(&ranks->second);
     if (project_to && measured != nullptr && *measured > 1) {
-      text += ProjectionText(*model, any, static_cast<double>(*measured), sweep, *project_to);
+      text +=
+          ProjectionText(model, any, static_cast<double>(*measured), SizeTimesOf(fit), *project_to);
     }
   }
   return text;

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "results/run.h"
 
@@ -41,7 +42,19 @@ double StepsOf(std::string_view operation, Steps steps, double ranks);
 double Project(const CostModel& model, std::string_view operation, Steps steps, double measured,
                double ranks, double bytes);
 
-// What the sweeps among these records say (a sweep: alike in all but their size), as lines that
+// A sweep, whose records are alike in all but their size, and what was fitted to their median
+// times.
+struct Fit {
+  std::vector<const Record*> sweep = {};  // by rising size
+  CostModel model = {};
+};
+// Of every sweep among these records that a model can be fitted to, in the order of their first
+// records, into which these point.
+std::vector<Fit> FitsOf(std::span<const Record> records);
+// What tells a sweep from others of its operation: "mpi ring latency out_of_place".
+std::string FitLabel(const Fit& fit);
+
+// What the sweeps among these records say, as lines that
 // begin with `#`: A, B and the residual of each, and the size at which half the time is A. With
 // `project_to`, the times that follow for 16 and more ranks up to so many, which nobody has
 // measured.

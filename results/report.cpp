@@ -10,6 +10,7 @@
 #include "results/embedded.h"
 #include "results/figures.h"
 #include "results/json.h"
+#include "results/model.h"
 #include "results/nodes.h"
 #include "results/price.h"
 #include "results/text.h"
@@ -139,6 +140,35 @@ std::string AnswerTable(std::span<const ReportInput> inputs) {
   return table + "</table>\n";
 }
 
+// A figure for each sweep of the probe, which the script draws: what was fitted to it, in words.
+std::string FitFigures(const std::string& probe, std::span<const ReportInput> inputs) {
+  std::string figures;
+  for (std::size_t run = 0; run < inputs.size(); ++run) {
+    const std::vector<Fit> fits = FitsOf(inputs[run].run.records);
+    for (std::size_t i = 0; i < fits.size(); ++i) {
+      if (fits[i].sweep.front()->probe != probe) continue;
+      const CostModel& model = fits[i].model;
+      const std::string machine = inputs.size() > 1 ? MachineName(inputs[run]) + ", " : "";
+      figures += fmt::format(
+          "<figure class=fit data-run={} data-fit={}><figcaption>{}: α = {:.3g} us, β = {:.3g} "
+          "ns/B{}, "
+          "residual {} over {} sizes</figcaption></figure>\n",
+          run, i, Html(Clean(machine + FitLabel(fits[i]))), model.start_s * 1e6,
+          model.per_byte_s * 1e9,
+          model.per_byte_s > 0 ? fmt::format(" ({})", WithPrefix(1 / model.per_byte_s, "B/s")) : "",
+          Percent(model.residual), model.points);
+    }
+  }
+  if (figures.empty()) return "";
+  return fmt::format(
+      "<h3>Time against size</h3>\n<p>T = α + β S, fitted to the median times: α of all steps of "
+      "an "
+      "operation together, β of all bytes that they move. A bar is the 95 % interval. The dashed "
+      "end of a line is a projection: nobody has measured it. A large residual says that no one "
+      "line fits.</p>\n<div class=fits>\n{}</div>\n",
+      figures);
+}
+
 // All cases of one probe, runs beside each other case by case.
 std::string ProbeSection(const std::string& probe, std::span<const ReportInput> inputs) {
   std::map<std::string, std::string> labels;  // by match key, in a stable order
@@ -177,7 +207,7 @@ std::string ProbeSection(const std::string& probe, std::span<const ReportInput> 
       }
     }
   }
-  return section + "</table>\n</section>\n";
+  return section + "</table>\n" + FitFigures(probe, inputs) + "</section>\n";
 }
 
 std::string MachinesSection(std::span<const ReportInput> inputs) {

@@ -118,6 +118,37 @@ def wire(record):
     return bus * share / 1e9, "hierarchical"
 
 
+def fits(records):
+    """The cost model of each sweep, T = A + B S, by least squares of the relative residuals."""
+    sweeps = {}
+    for i, record in enumerate(records):
+        if bus_bandwidth(record):
+            rest = {name: value for name, value in record["params"].items() if name != "bytes"}
+            sweeps.setdefault((record["probe"], record["backend"], params_text(rest)), []).append(i)
+    found = []
+    for places in sweeps.values():
+        places.sort(key=lambda i: records[i]["work"]["bytes"])
+        sizes = [records[i]["work"]["bytes"] for i in places]
+        times = [median_s(records[i]) for i in places]
+        if len(places) < 3 or sizes[0] == sizes[-1]:
+            continue
+        aa = ab = bb = a1 = b1 = 0.0
+        for size, time in zip(sizes, times):
+            a, b = 1 / time, size / time
+            aa, ab, bb, a1, b1 = aa + a * a, ab + a * b, bb + b * b, a1 + a, b1 + b
+        below = aa * bb - ab * ab
+        start, per_byte = (a1 * bb - b1 * ab) / below, (aa * b1 - ab * a1) / below
+        if start < 0:
+            start, per_byte = 0.0, b1 / bb
+        elif per_byte < 0:
+            start, per_byte = a1 / aa, 0.0
+        residual = math.sqrt(statistics.fmean(((start + per_byte * size) / time - 1) ** 2
+                                              for size, time in zip(sizes, times)))
+        found.append({"start_s": start, "per_byte_s": per_byte, "residual": residual,
+                      "cases": places, "bytes": sizes})
+    return found
+
+
 @functools.lru_cache(maxsize=None)
 def data_rows(name):
     path = pathlib.Path(__file__).resolve().parent.parent / "results" / name
@@ -756,6 +787,10 @@ def check_figures(check, printed, run):
         check(f"{where} costs", [c["name"] for c in case["costs"]], [c[0] for c in recomputed])
         for cost, (name, usd) in zip(case["costs"], recomputed):
             check(f"{where} {name}", cost["usd"], usd)
+    recomputed = fits(run["records"])
+    check("number of fits", len(printed["fits"]), len(recomputed))
+    for fit, again in zip(printed["fits"], recomputed):
+        check.all_of(f"fit {fit['label']}", fit, again)
 
 
 def check_comparison(check, printed, side_a, side_b, force, within):

@@ -192,6 +192,30 @@ TEST_F(Recompute, AgreesOnEveryFigureOfARun) {
   EXPECT_NE(said_.find(" 7 differ"), std::string::npos) << said_;
 }
 
+TEST_F(Recompute, AgreesOnTheFitOfASweep) {
+  OneRun run = Everything(1, "n1", 5);
+  for (const auto& [start_s, per_byte_s] :
+       {std::pair(4e-6, 1e-10), {-4e-8, 1e-8}, {4e-6, -1e-13}}) {
+    run.records.clear();
+    for (const std::int64_t bytes : {1'048'576, 8, 1024, 65536}) {
+      run.records.push_back(
+          {.probe = "all_reduce",
+           .params = {{"ranks", std::int64_t{4}}, {"bytes", bytes}},
+           .backend = "mpi",
+           .work = {.bytes = bytes},
+           .rounds = Visits(5, start_s + per_byte_s * static_cast<double>(bytes))});
+    }
+    const std::string file = Write("run.json", RunToJson(run));
+    const std::string figures = FiguresToJson(run, {});
+    EXPECT_NE(figures.find("\"cases\":[1,2,3,0]"), std::string::npos);
+    EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
+    std::string changed = figures;
+    const std::size_t digit = changed.find_first_of("123456789", changed.find("\"residual\":")) + 5;
+    changed[digit] = changed[digit] == '5' ? '6' : '5';
+    EXPECT_EQ(Script(Write("changed.json", changed) + " " + file), 1);
+  }
+}
+
 TEST_F(Recompute, AgreesOnEveryFigureOfAComparison) {
   struct Sides {
     std::vector<OneRun> a = {};

@@ -78,6 +78,33 @@ TEST(Report, SaysByWhatACollectivesRanksReachedEachOther) {
   EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), HasSubstr("<td>ofi over tcp;&lt;b&gt;</td>"));
 }
 
+TEST(Report, ASweepHasAFigureWithWhatWasFittedToIt) {
+  ReportInput input = Input("m7i.large", 0.1);
+  for (const char* algo : {"ring", "<b>"}) {
+    for (const std::int64_t bytes : {1024, 65536, 1048576}) {
+      input.run.records.push_back(
+          {.probe = "all_reduce",
+           .params = {{"bytes", bytes}, {"ranks", std::int64_t{2}}, {"algo", algo}},
+           .backend = "mpi",
+           .work = {.bytes = bytes},
+           .rounds = {{.batch = 1, .time_s = {4e-6 + static_cast<double>(bytes) / 8e9}}}});
+    }
+  }
+  const std::string page = ReportPage({&input, 1}, "2026-11-22");
+  const std::string before_script = page.substr(0, page.find("<script"));
+  EXPECT_THAT(
+      before_script,
+      HasSubstr("<figure class=fit data-run=0 data-fit=0><figcaption>mpi ring: α = 4 us, β = "
+                "0.125 ns/B (8.000 GB/s), residual 0.0 % over 3 sizes</figcaption></figure>"));
+  EXPECT_GT(page.find("<figure"), page.find("<h2>all_reduce</h2>")) << "in its probe's section";
+  EXPECT_THAT(before_script, HasSubstr("data-fit=1><figcaption>mpi &lt;b&gt;: α = 4 us"));
+  EXPECT_THAT(before_script, HasSubstr("is a projection"));
+  // The line is drawn from what was fitted here; the first case is a gemm.
+  EXPECT_THAT(page, AllOf(HasSubstr("\"label\":\"mpi ring\""), HasSubstr("\"cases\":[1,2,3]")));
+  input.run.records.resize(3);
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), Not(HasSubstr("<figure")));
+}
+
 TEST(Report, LoadsNothing) {
   const ReportInput inputs[] = {Input("m7i.large", 0.1)};
   const std::string page = ReportPage(inputs, "2026-11-22");
