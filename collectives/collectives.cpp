@@ -325,12 +325,14 @@ class Jobs {
       if (nodes_[rank] != static_cast<int>(one.units.size())) continue;
       one.units.push_back({.rank = static_cast<int>(rank), .node = nodes_[rank], .device = 0});
     }
+    // What the work of one node is, the ranks' watchdogs want to know.
+    const Record asked = {
+        .probe = one.probe, .params = one.params, .backend = one.backend, .work = one.work};
     for (std::optional<std::int64_t>* amount :
          {&one.work.flops, &one.work.bytes, &one.work.bytes_min, &one.work.ops}) {
       if (*amount) **amount *= NodeCount();
     }
     one.here = nullptr;
-    const Record asked = {.probe = one.probe, .params = one.params, .backend = one.backend};
     one.prepare = [job = own_, asked](std::uint64_t seed) {
       return PrepareOnEachNode(job, asked, seed);
     };

@@ -6,6 +6,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -25,19 +26,21 @@ class EachNodeWorkload : public Workload {
 
   Batch Run(std::int64_t iterations) override {
     ranks_.Barrier();
-    const std::vector<Record> nodes = Collect([&](Record& told) {
-      const Batch batch = own_->Run(iterations);
-      Visit& visit = told.rounds.emplace_back();
-      visit.batch = iterations;
-      visit.time_s = {batch.time.count()};
-      if (batch.host.count() > 0) visit.host_time_s = {batch.host.count()};
-      if (batch.stable) visit.stable_time_s = {batch.stable->count()};
-    });
-    Batch slowest;
+    double longest_s[] = {0};
+    const std::vector<Record> nodes = Collect(
+        [&](Record& told) {
+          const Batch batch = own_->Run(iterations);
+          Visit& visit = told.rounds.emplace_back();
+          visit.batch = iterations;
+          visit.time_s = {longest_s[0] = batch.time.count()};
+          if (batch.host.count() > 0) visit.host_time_s = {batch.host.count()};
+          if (batch.stable) visit.stable_time_s = {batch.stable->count()};
+        },
+        longest_s);
+    Batch slowest = {.time = Seconds(longest_s[0])};
     for (const Record& node : nodes) {
       const Visit& visit = node.rounds.at(0);
       slowest.per_unit.emplace_back(visit.time_s.at(0));
-      slowest.time = std::max(slowest.time, slowest.per_unit.back());
       for (const double host_s : visit.host_time_s) {
         slowest.host = std::max(slowest.host, Seconds(host_s));
       }
@@ -90,8 +93,9 @@ class EachNodeWorkload : public Workload {
   }
 
  private:
-  // By node, on rank 0; empty elsewhere.
-  std::vector<Record> Collect(const auto& tell) const {
+  // By node, on rank 0; empty elsewhere. The most that any node left in `most` is then on all
+  // ranks.
+  std::vector<Record> Collect(const auto& tell, std::span<double> most = {}) const {
     std::string text = fmt::format("{}\t", ranks_.Node());
     if (own_) {
       Record told = {.probe = "each node"};
@@ -102,6 +106,7 @@ class EachNodeWorkload : public Workload {
       }
       text += RecordToJson(told);
     }
+    if (!most.empty()) ranks_.Max(most);
     std::vector<Record> all;
     for (const std::string& one : ranks_.Gather(text)) {
       const std::size_t tab = one.find('\t');

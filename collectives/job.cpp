@@ -565,7 +565,8 @@ std::string Worker::Nodes() {
   return answer;
 }
 
-// What a rank does with 10 MB/s may still be right; what once took a second won't take ten.
+// What a rank does with 10 MB/s, or 10 GFLOP/s, may still be right at a third of that; what once
+// took a second won't take ten.
 Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& command) {
   double iterations = 1;
   if (verb == "run") iterations = std::strtod(command.c_str() + verb.size(), nullptr);
@@ -574,20 +575,26 @@ Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& comman
       std::size_t at = command.find(' ', command.find(' ', verb.size() + 1) + 1);
       if (command.compare(at + 1, kGroups.size(), kGroups) == 0) at = command.find(' ', at + 1);
       const Collective collective = CollectiveFrom(command.substr(at + 1));
-      bytes_ = static_cast<double>(collective.bytes);
+      first_s_ = 3 * static_cast<double>(collective.bytes) / 1e7;
       what_ = fmt::format("{} of {} bytes", FactsOf(collective.operation).name, collective.bytes);
       iteration_s_ = 0;
     } catch (const Error&) {
       what_ = "something unknown";  // Prepare answers with what is wrong
     }
   }
-  if (verb == "each_node") what_ = "a case of one node";
-  if (on_each_node_ || verb == "each_node") {
-    // What it takes on one node, none of the others knows.
-    return watchdog_.Watch(verb + " of " + what_, Seconds(600));
+  if (verb == "each_node") {
+    try {
+      const Record asked = RecordFromJson(command.substr(command.find('{')), "rank 0");
+      what_ = fmt::format("a case of one node, {},", asked.probe);
+      first_s_ = 3 * (static_cast<double>(asked.work.bytes.value_or(0)) / 1e7 +
+                      static_cast<double>(asked.work.flops.value_or(0)) / 1e10);
+      iteration_s_ = 0;
+    } catch (const std::exception&) {
+      what_ = "something unknown";  // PrepareOnEachNode answers with what is wrong
+    }
   }
   if (verb == "nodes") return watchdog_.Watch("asking each node what it is", Seconds(30));
-  const double one = iteration_s_ > 0 ? 10 * iteration_s_ : 3 * bytes_ / 1e7;
+  const double one = iteration_s_ > 0 ? 10 * iteration_s_ : first_s_;
   return watchdog_.Watch(what_.empty() ? verb : verb + " of " + what_,
                          Seconds(std::max(1.0, iterations) * one));
 }
@@ -620,7 +627,6 @@ std::string Worker::Prepare(std::istream& words) {
   std::string groups;
   if (TakePrefix(collective, std::string(kGroups)))
     std::tie(groups, collective) = Cut(collective, ' ');
-  on_each_node_ = false;
   Regroup(groups);
   Ranks& together = group_ ? static_cast<Ranks&>(*group_) : ranks_;
   return Agree([&]() -> Prepared {
@@ -639,7 +645,6 @@ std::string Worker::PrepareOnEachNode(std::istream& words) {
   std::uint64_t seed = 0;
   std::string record;
   std::getline(words >> seed >> std::ws, record);
-  on_each_node_ = true;
   Regroup("");
   return Agree([&]() -> Prepared {
     if (ranks_.LocalRank() != 0) return OnEachNode({}, ranks_);

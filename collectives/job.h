@@ -125,11 +125,10 @@ class Worker {
   std::unique_ptr<Workload> workload_;  // uses the group
   RankProcesses processes_ = {};
   std::string what_ = {};   // is prepared: "all_reduce, 64 MiB"
-  double bytes_ = 0;        // of one iteration
+  double first_s_ = 0;      // what one iteration may take as long as none is over
   double iteration_s_ = 0;  // what one has taken; 0: not known yet
-  bool on_each_node_ = false;
-  bool beats_ = false;  // rank 0 says now and then that it is there
-  Watchdog watchdog_;   // last: its thread uses the others
+  bool beats_ = false;      // rank 0 says now and then that it is there
+  Watchdog watchdog_;       // last: its thread uses the others
 };
 
 // What the ranks other than 0 do: obeys rank 0's broadcasts until "quit".

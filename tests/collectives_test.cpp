@@ -268,7 +268,8 @@ void OnJob(int ranks, const std::function<std::optional<Skipped>(int)>& no,
 // Four ranks as if on two nodes, of which `this_node` says what a rank sees.
 void OnTwoNodes(const std::function<Node(int rank)>& this_node,
                 const std::function<Prepared(int rank, const Record& asked)>& prepare,
-                const std::function<void(const std::shared_ptr<Job>&)>& body) {
+                const std::function<void(const std::shared_ptr<Job>&)>& body,
+                const WatchOptions& watch = {}) {
   OnRanks(4, [&](ThreadRanks& own) {
     own.world().ranks_per_node = 2;
     own.Barrier();
@@ -276,10 +277,10 @@ void OnTwoNodes(const std::function<Node(int rank)>& this_node,
         .describe = [&] { return this_node(own.Rank()); },
         .prepare = [&](const Record& asked, std::uint64_t) { return prepare(own.Rank(), asked); }};
     if (own.Rank() == 0) {
-      body(JobOf(own, {}, {}, own_node));
+      body(JobOf(own, {}, watch, own_node));
       own.Broadcast("quit");
     } else {
-      Worker worker(own, {}, {}, own_node);
+      Worker worker(own, {}, watch, own_node);
       Follow(worker);
     }
   });
@@ -362,6 +363,40 @@ TEST(Job, ACaseOfOneNodeRunsOnTheFirstRankOfEach) {
     EXPECT_EQ(workload.Run(1).time, Seconds(3));  // all are still in step
   });
   EXPECT_EQ(prepared_on, 1 + 4);
+}
+
+// Takes a millisecond, and on rank 2 hangs from its second batch on.
+class HangingWorkload : public OwnWorkload {
+ public:
+  explicit HangingWorkload(int rank) : OwnWorkload(rank), hangs_(rank == 2) {}
+  Batch Run(std::int64_t iterations) override {
+    if (runs_++ > 0 && hangs_) std::this_thread::sleep_for(std::chrono::seconds(8));
+    return {.time = Seconds(1e-3 * static_cast<double>(iterations))};
+  }
+
+ private:
+  bool hangs_;
+  int runs_ = 0;
+};
+
+TEST(JobDeathTest, ACaseOfOneNodeThatHangsOnOneIsNoticedInTheWatchdogsTime) {
+  const auto prepare = [](int rank, const Record&) -> Prepared {
+    return std::make_unique<HangingWorkload>(rank);
+  };
+  const auto hang = [&] {
+    OnTwoNodes({}, prepare,
+               [](const std::shared_ptr<Job>& job) {
+                 const Record asked = {.probe = "gemm", .work = {.flops = 1000}};
+                 const Prepared prepared = PrepareOnEachNode(job, asked, /*seed=*/7);
+                 Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
+                 workload.Run(1);
+                 workload.Run(1);
+               },
+               {.limit = Seconds(0.3), .expired = [](const std::string&) {}});
+    _exit(0);
+  };
+  EXPECT_EXIT(hang(), testing::ExitedWithCode(3),
+              "run of a case of one node, gemm, is not over in time");
 }
 
 TEST(Job, ACaseThatOneNodeCantRunRunsOnNone) {
