@@ -12,7 +12,6 @@
 
 #include "kernels/inputs.h"
 #include "kernels/reference.h"
-#include "results/stats.h"
 #include "runner/random.h"
 
 namespace assay::cuda {
@@ -281,20 +280,35 @@ class GemmWorkload : public Workload {
                    OnAllCores);
   }
 
-  // Takes the fastest of the offers that give right answers.
-  Tuned Tune(const std::vector<cublasLtMatmulHeuristicResult_t>& offers);
+  // The offers, to choose among.
+  Candidates From(const std::vector<cublasLtMatmulHeuristicResult_t>& offers) {
+    return {.library = "cuBLASLt",
+            .count = static_cast<int>(offers.size()),
+            .use = [this, &offers](int i) { Use(offers.at(At(i))); },
+            .once =
+                [this] {
+                  Spoil();
+                  Enqueue(0);
+                  timer_.Wait("a product");
+                  return CheckOutput(Output(0));
+                },
+            .time = [this](std::int64_t iterations) { return Run(iterations).time; }};
+  }
 
   void Use(const cublasLtMatmulHeuristicResult_t& offer) {
     algorithm_ = offer.algo;
     needed_bytes_ = offer.workspaceSize;
   }
-  void Use(const Tuned& tuned) {
-    std::memcpy(&algorithm_, tuned.algorithm.data(), sizeof(algorithm_));
-    needed_bytes_ = tuned.workspace_bytes;
-    tuning_ = tuned.facts;
+  // That one, once it has been chosen.
+  void Use(const cublasLtMatmulHeuristicResult_t& offer, const Facts& tuning) {
+    Use(offer);
+    tuning_ = tuning;
+    Spoil();
   }
 
-  Batch Run(std::int64_t iterations) override { return Time(iterations); }
+  Batch Run(std::int64_t iterations) override {
+    return timer_.Time(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
+  }
 
   // The sets hold the same inputs, so that all outputs made since the last Verify must be right;
   // one that has the bits of another that was checked is.
@@ -329,8 +343,6 @@ class GemmWorkload : public Workload {
   }
 
  private:
-  struct Candidate;
-
   static void* Set(const DeviceMemory& memory, std::int64_t bytes, std::int64_t index) {
     return static_cast<std::byte*>(memory.get()) + bytes * index;
   }
@@ -345,9 +357,6 @@ class GemmWorkload : public Workload {
                               timer_.Stream()),
             "a product");
     Check(cudaGetLastError());
-  }
-  Batch Time(std::int64_t iterations) {
-    return timer_.Time(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
   }
 
   // All bits set: NaN in every floating-point format, so that what is never written is found.
@@ -406,106 +415,6 @@ class GemmWorkload : public Workload {
   Facts tuning_ = {};
 };
 
-struct GemmWorkload::Candidate {
-  cublasLtMatmulHeuristicResult_t offer = {};
-  int rank = 0;  // in the heuristic's order
-  std::vector<double> times = {};
-  std::string failure = {};
-
-  double Time() const { return Median(times); }
-};
-
-// Every offer is run once and checked; one that fails or is wrong has a reason and never a time.
-// Then the rest are timed in rounds, one after the other and again, so that the GPU's warming up
-// falls on all alike, and the slow ones leave. In the end the winner and the heuristic's first are
-// measured anew, in turn: choosing the least of many times favours luck.
-Tuned GemmWorkload::Tune(const std::vector<cublasLtMatmulHeuristicResult_t>& offers) {
-  constexpr int kRounds = 7;
-  constexpr double kSlack = 1.2;
-  constexpr Seconds kBatch(1e-3);
-
-  std::vector<Candidate> candidates;
-  for (const cublasLtMatmulHeuristicResult_t& offer : offers) {
-    candidates.push_back({.offer = offer, .rank = static_cast<int>(candidates.size())});
-  }
-  const auto attempt = [&](Candidate& candidate, const auto& action) {
-    try {
-      Use(candidate.offer);
-      action();
-    } catch (const Error& error) {
-      candidate.failure = error.what();
-    }
-  };
-  double least = kBatch.count();
-  for (Candidate& candidate : candidates) {
-    attempt(candidate, [&] {
-      Spoil();
-      Enqueue(0);
-      timer_.Wait("a product");
-      const Checked checked = CheckOutput(Output(0));
-      if (checked.wrong > 0) candidate.failure = "wrong: " + checked.what.value_or("");
-    });
-    if (!candidate.failure.empty()) continue;
-    attempt(candidate, [&] { least = std::min(least, Time(4).time.count() / 4); });
-  }
-
-  std::vector<Candidate*> running;
-  for (Candidate& candidate : candidates) {
-    if (candidate.failure.empty()) running.push_back(&candidate);
-  }
-  const auto iterations = static_cast<std::int64_t>(std::ceil(kBatch.count() / least));
-  const auto measure = [&](Candidate& candidate) {
-    attempt(candidate, [&] {
-      candidate.times.push_back(Time(iterations).time.count() / static_cast<double>(iterations));
-    });
-  };
-  const auto faster = [](const Candidate* a, const Candidate* b) { return a->Time() < b->Time(); };
-  for (int round = 0; round < kRounds; ++round) {
-    for (Candidate* candidate : running) measure(*candidate);
-    std::erase_if(running, [](const Candidate* candidate) { return !candidate->failure.empty(); });
-    if (running.empty()) break;
-    std::ranges::stable_sort(running, faster);
-    if (round == 1) {
-      const double limit = kSlack * running.front()->Time();
-      std::erase_if(running, [&](const Candidate* candidate) { return candidate->Time() > limit; });
-    } else if (round > 1 && running.size() > 2) {
-      running.resize(std::max<std::size_t>(2, (running.size() + 1) / 2));
-    }
-    std::ranges::stable_sort(running, {}, &Candidate::rank);
-  }
-
-  std::string failures;
-  for (const Candidate& candidate : candidates) {
-    if (candidate.failure.empty()) continue;
-    failures +=
-        fmt::format("{}{}: {}", failures.empty() ? "" : "; ", candidate.rank, candidate.failure);
-  }
-  if (running.empty()) {
-    throw Error(fmt::format("none of cuBLASLt's {} algorithms gave a right answer ({})",
-                            candidates.size(), failures));
-  }
-  Candidate* winner = *std::ranges::min_element(running, faster);
-  Candidate& first = candidates.front();
-  for (Candidate* again : {winner, &first}) again->times.clear();
-  for (int round = 0; round < kRounds; ++round) {
-    measure(*winner);
-    if (winner != &first && first.failure.empty()) measure(first);
-  }
-  if (!winner->failure.empty()) throw Error(winner->failure);
-  if (first.failure.empty() && first.Time() <= winner->Time()) winner = &first;
-
-  Tuned tuned = {.workspace_bytes = winner->offer.workspaceSize,
-                 .facts = {{"candidates", static_cast<std::int64_t>(candidates.size())},
-                           {"tuned_rank", std::int64_t{winner->rank}},
-                           {"tuned_s", winner->Time()}}};
-  if (first.failure.empty()) tuned.facts["default_s"] = first.Time();
-  if (!failures.empty()) tuned.facts["failed"] = failures;
-  tuned.algorithm.resize(sizeof(winner->offer.algo));
-  std::memcpy(tuned.algorithm.data(), &winner->offer.algo, sizeof(winner->offer.algo));
-  Spoil();
-  return tuned;
-}
-
 }  // namespace
 
 Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint64_t seed) {
@@ -536,8 +445,9 @@ Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint
     const std::string name =
         fmt::format("{} {} {}x{}x{}x{} {} {}", gpu.index, assay::ToText(op.dtype), op.batch, op.m,
                     op.n, op.k, op.cache, op.inputs);
-    if (!tunings.contains(name)) tunings[name] = workload->Tune(offers);
-    workload->Use(tunings[name]);
+    if (!tunings.contains(name)) tunings[name] = Fastest(workload->From(offers));
+    const Tuned& best = tunings[name];
+    workload->Use(offers.at(At(best.candidate)), best.facts);
   }
   return workload;
 }

@@ -1,4 +1,5 @@
-// The cuda module: what GPUs do alone, by kernels of our own (backend cuda) and by cuBLASLt.
+// The cuda module: what GPUs do alone, by kernels of our own (backend cuda), by cuBLASLt and by
+// cuDNN.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,7 +10,9 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cuda_attention.h"
 #include "kernels/cuda_copy.h"
+#include "kernels/cuda_cudnn.h"
 #include "kernels/cuda_device.h"
 #include "kernels/cuda_gemm.h"
 #include "kernels/cuda_launch.h"
@@ -138,11 +141,40 @@ class CublasLtBackend : public GpuBackend {
   cuda::Tunings tunings_ = {};
 };
 
+class CudnnBackend : public GpuBackend {
+ public:
+  using GpuBackend::GpuBackend;
+  std::string Name() const override { return "cudnn"; }
+  bool Has(const Op& op) const override { return std::holds_alternative<Attention>(op); }
+  std::vector<Device> Devices() override {
+    return Missing() ? std::vector<Device>() : GpuBackend::Devices();
+  }
+  std::optional<Skipped> Missing() override {
+    if (auto no = GpuBackend::Missing()) return no;
+    return cuda::NoCudnn();
+  }
+  Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    if (const Attention* attention = std::get_if<Attention>(&op)) {
+      const Gpu& gpu = Select(device);
+      if (!library_) library_ = cuda::MakeCudnn();
+      if (!library_) return *cuda::NoCudnn();
+      return cuda::PrepareAttention(*library_, *attention, gpu, tunings_, seed);
+    }
+    return Skipped{.reason = "the cudnn backend has attention only",
+                   .remedy = "choose another backend"};
+  }
+
+ private:
+  std::unique_ptr<cuda::AttentionLibrary> library_ = {};
+  cuda::Tunings tunings_ = {};
+};
+
 std::vector<std::unique_ptr<Backend>> Backends() {
   const auto sight = std::make_shared<Sight>();
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(std::make_unique<CudaBackend>(sight));
   backends.push_back(std::make_unique<CublasLtBackend>(sight));
+  backends.push_back(std::make_unique<CudnnBackend>(sight));
   return backends;
 }
 
@@ -165,8 +197,9 @@ std::string Version() {
   const auto version = [](int number) {
     return fmt::format("{}.{}", number / 1000, number / 10 % 100);
   };
-  return fmt::format("CUDA {} (driver: {}), cuBLASLt {}", version(runtime),
-                     driver == 0 ? "none" : version(driver), cuda::CublasLtVersion());
+  return fmt::format("CUDA {} (driver: {}), cuBLASLt {}, cuDNN {}", version(runtime),
+                     driver == 0 ? "none" : version(driver), cuda::CublasLtVersion(),
+                     cuda::CudnnVersion());
 }
 
 constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,

@@ -128,43 +128,7 @@ Steps LaunchFrom(Params& params) {
   return One(Launch{.mode = Word(params, "mode", {"sync", "stream", "graph"})});
 }
 
-Steps AttentionFrom(Params& params) {
-  Word(params, "regime", {"burst"});
-  const Attention op = {
-      .dtype = DtypeOf(params),
-      .batch = Size(params, "batch"),
-      .heads_q = Size(params, "heads_q"),
-      .heads_kv = Size(params, "heads_kv"),
-      .seq_q = Size(params, "seq_q"),
-      .seq_kv = Size(params, "seq_kv"),
-      .head_dim_qk = Size(params, "head_dim_qk"),
-      .head_dim_v = Size(params, "head_dim_v"),
-      .mask = Word(params, "mask", {"full", "causal_top_left", "causal_bottom_right", "window"}),
-      .window = IntegerOf(params, "window"),
-      .direction = Word(params, "direction", {"forward", "backward"}),
-      .phase = Word(params, "phase", {"prefill", "decode"}),
-      .page_size = IntegerOf(params, "page_size"),
-      .cache = Word(params, "cache", {"cold", "warm"}),
-      .inputs = Word(params, "inputs", {"normal", "zeros"}),
-      .algo = Word(params, "algo", {"default", "tuned"})};
-  if (op.heads_q % op.heads_kv != 0) {
-    throw Error(
-        fmt::format("heads_q is {}; give a multiple of heads_kv, {}", op.heads_q, op.heads_kv));
-  }
-  if ((op.mask == "window") != (op.window >= 1)) {
-    throw Error(fmt::format("window is {} with mask {}; give 1 or more with mask window, else 0",
-                            op.window, op.mask));
-  }
-  if (op.phase == "decode" && op.direction != "forward") {
-    throw Error("direction is backward with phase decode; only prefill has a backward");
-  }
-  if (op.page_size < 0 || op.page_size > op.seq_kv || (op.page_size > 0 && op.phase != "decode")) {
-    throw Error(
-        fmt::format("page_size is {} with phase {}; give 1 to seq_kv with phase decode, else 0",
-                    op.page_size, op.phase));
-  }
-  return One(op);
-}
+Steps AttentionFrom(Params& params) { return One(AttentionOf(params)); }
 
 const Params kHeadline = {{"name", "bf16-cpu/1"}, {"tokens", 512},      {"dtype", "bf16"},
                           {"cache", "cold"},      {"inputs", "normal"}, {"regime", "burst"},
@@ -349,6 +313,44 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
 }
 
 }  // namespace
+
+Attention AttentionOf(const Params& params) {
+  Word(params, "regime", {"burst"});
+  const Attention op = {
+      .dtype = DtypeOf(params),
+      .batch = Size(params, "batch"),
+      .heads_q = Size(params, "heads_q"),
+      .heads_kv = Size(params, "heads_kv"),
+      .seq_q = Size(params, "seq_q"),
+      .seq_kv = Size(params, "seq_kv"),
+      .head_dim_qk = Size(params, "head_dim_qk"),
+      .head_dim_v = Size(params, "head_dim_v"),
+      .mask = Word(params, "mask", {"full", "causal_top_left", "causal_bottom_right", "window"}),
+      .window = IntegerOf(params, "window"),
+      .direction = Word(params, "direction", {"forward", "backward"}),
+      .phase = Word(params, "phase", {"prefill", "decode"}),
+      .page_size = IntegerOf(params, "page_size"),
+      .cache = Word(params, "cache", {"cold", "warm"}),
+      .inputs = Word(params, "inputs", {"normal", "zeros"}),
+      .algo = Word(params, "algo", {"default", "tuned"})};
+  if (op.heads_q % op.heads_kv != 0) {
+    throw Error(
+        fmt::format("heads_q is {}; give a multiple of heads_kv, {}", op.heads_q, op.heads_kv));
+  }
+  if ((op.mask == "window") != (op.window >= 1)) {
+    throw Error(fmt::format("window is {} with mask {}; give 1 or more with mask window, else 0",
+                            op.window, op.mask));
+  }
+  if (op.phase == "decode" && op.direction != "forward") {
+    throw Error("direction is backward with phase decode; only prefill has a backward");
+  }
+  if (op.page_size < 0 || op.page_size > op.seq_kv || (op.page_size > 0 && op.phase != "decode")) {
+    throw Error(
+        fmt::format("page_size is {} with phase {}; give 1 to seq_kv with phase decode, else 0",
+                    op.page_size, op.phase));
+  }
+  return op;
+}
 
 std::vector<Probe> Probes(const Setup& setup) {
   const Backends backends = AllBackends(setup);

@@ -506,7 +506,7 @@ Checked CheckAttentionBackward(const Attention& attention, const BackwardInputs&
       hold(found, "O", in.o, row, attention.heads_q, attention.seq_q, forward);
       if (std::isfinite(forward.log_sum)) {
         const double unit = std::max(1.0, std::fabs(forward.log_sum));
-        found.Hold(in.log_sums[row], forward.log_sum, unit, tolerance * unit,
+        found.Hold(in.log_sums[row], forward.log_sum, unit, std::min(tolerance, 1e-3) * unit,
                    [&] { return fmt::format("the log-sum of head {}, query {}", head, query); });
       }
       hold(found, "dQ", dq, row, attention.heads_q, attention.seq_q,

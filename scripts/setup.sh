@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing: those to build and run assay, with "test" those that
-# its tests need too, with "check" those of scripts/check.sh and scripts/fuzz.sh. Says what it
-# installs; does nothing when all is there.
+# its tests need too, with "check" those of scripts/check.sh and scripts/fuzz.sh. Beside a CUDA toolkit
+# with cuDNN also the latter's frontend, headers alone, from PyPI. Says what it installs; does nothing
+# when all is there.
 set -euo pipefail
 
 packages=(
@@ -18,37 +19,59 @@ case "${1:-}" in
   check) packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev libomp-19-dev) ;;
 esac
 
+# Where CMakeLists.txt looks for it.
+frontend=nvidia-cudnn-frontend==1.32.0
+frontend_folder=/usr/local/share/cudnn-frontend
+if [[ ! -e /usr/local/cuda/include/cudnn.h || -e $frontend_folder/include/cudnn_frontend.h ]]; then
+  frontend=
+elif ! python3 -m pip --version >/dev/null 2>&1; then
+  packages+=(python3-pip)
+fi
+
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
     missing+=("$package")
 done
-[[ ${#missing[@]} -eq 0 ]] && exit 0
+[[ ${#missing[@]} -eq 0 && -z $frontend ]] && exit 0
+
+install_packages() {
+  echo "setup: installing ${missing[*]}" >&2
+  "${as_root[@]}" apt-get update -qq
+
+  # Tests start daemons of their own from these packages: none is started now, nor at the next boot.
+  daemons=()
+  for package in munge slurmctld slurmd; do
+    [[ " ${missing[*]} " != *" $package "* ]] || daemons+=("$package")
+  done
+  policy=/usr/sbin/policy-rc.d
+  if [[ ${#daemons[@]} -gt 0 && ! -e $policy ]]; then
+    trap '"${as_root[@]}" rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+    "${as_root[@]}" chmod 755 $policy
+  fi
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  if [[ ${#daemons[@]} -gt 0 ]] && command -v systemctl >/dev/null; then
+    "${as_root[@]}" systemctl disable --quiet "${daemons[@]}" >/dev/null 2>&1 || true
+  fi
+}
 
 as_root=()
 if [[ $EUID -ne 0 ]]; then
-  command -v sudo >/dev/null || {
+  if command -v sudo >/dev/null; then
+    as_root=(sudo)
+  elif [[ ${#missing[@]} -gt 0 ]]; then
     echo "setup: missing ${missing[*]}; install them as root, then run this again" >&2
     exit 2
-  }
-  as_root=(sudo)
+  fi
 fi
-echo "setup: installing ${missing[*]}" >&2
-"${as_root[@]}" apt-get update -qq
-
-# Tests start daemons of their own from these packages: none is started now, nor at the next boot.
-daemons=()
-for package in munge slurmctld slurmd; do
-  [[ " ${missing[*]} " != *" $package "* ]] || daemons+=("$package")
-done
-policy=/usr/sbin/policy-rc.d
-if [[ ${#daemons[@]} -gt 0 && ! -e $policy ]]; then
-  trap '"${as_root[@]}" rm -f $policy' EXIT
-  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
-  "${as_root[@]}" chmod 755 $policy
+if [[ ${#missing[@]} -gt 0 ]]; then
+  install_packages
 fi
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-if [[ ${#daemons[@]} -gt 0 ]] && command -v systemctl >/dev/null; then
-  "${as_root[@]}" systemctl disable --quiet "${daemons[@]}" >/dev/null 2>&1 || true
+# It is of use to attention on GPUs alone: without a way to PyPI the rest is as good.
+if [[ -n $frontend ]]; then
+  echo "setup: installing $frontend from PyPI" >&2
+  "${as_root[@]}" python3 -m pip install -q --disable-pip-version-check --root-user-action ignore \
+    --no-deps --no-compile --target $frontend_folder $frontend || echo "setup: no $frontend; attention on GPUs is left out" >&2
 fi

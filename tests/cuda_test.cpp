@@ -95,6 +95,19 @@ TEST_F(Cuda, WithoutADeviceEachReasonHasItsSentence) {
   EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "later calls must not be blamed for it";
 }
 
+TEST_F(Cuda, WithoutCudnnsFrontendAttentionHasNoDeviceAndSaysWhy) {
+  const auto backend = BackendNamed("cudnn");
+  EXPECT_TRUE(backend->Has(Attention{}));
+  EXPECT_THAT(backend->Devices(), IsEmpty());
+  const std::optional<Skipped> missing = backend->Missing();
+  ASSERT_TRUE(missing);
+  EXPECT_THAT(missing->reason, HasSubstr("built without cuDNN's frontend"));
+  EXPECT_THAT(missing->remedy, HasSubstr("ASSAY_CUDNN_FRONTEND"));
+  // Where there is no GPU either, that is what is missing first.
+  standin::Reset({.driver = standin::Driver::kAbsent});
+  EXPECT_THAT(BackendNamed("cudnn")->Missing()->reason, HasSubstr("no NVIDIA driver"));
+}
+
 TEST_F(Cuda, NothingAsksTheDriverBeforeADeviceIsNeeded) {
   const auto backends = assay_module()->backends();
   EXPECT_TRUE(backends[0]->Has(Memory{}));

@@ -1,0 +1,290 @@
+#include "kernels/cuda_cudnn.h"
+
+#ifdef ASSAY_CUDNN
+#include <cudnn_frontend.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "results/text.h"
+
+namespace cudnn_frontend {
+void* cudnn_dlhandle = nullptr;  // from which the frontend takes cuDNN's functions
+}
+
+namespace assay::cuda {
+namespace {
+
+namespace fe = cudnn_frontend;
+using fe::graph::Tensor_attributes;
+
+// Opens cuDNN at the first call; never closes it, since it leaves threads and handlers behind.
+const std::string& OpeningFailure() {
+  static const std::string failure = []() -> std::string {
+    // The frontend would take another CUDA's runtime if it found that first.
+    setenv("CUDNN_FRONTEND_CUDART_LIB_NAME",
+           fmt::format("libcudart.so.{}", CUDART_VERSION / 1000).c_str(), 0);
+    fe::cudnn_dlhandle =
+        dlopen(fmt::format("libcudnn.so.{}", CUDNN_MAJOR).c_str(), RTLD_NOW | RTLD_LOCAL);
+    return fe::cudnn_dlhandle == nullptr ? dlerror() : "";
+  }();
+  return failure;
+}
+
+void CheckFe(fe::error_t error, const char* what) {
+  if (error.is_good()) return;
+  throw Error(fmt::format("cuDNN {} failed in {}: {}; CUDNN_LOGLEVEL_DBG=2 tells more",
+                          CudnnVersion(), what, Clean(error.get_message())));
+}
+
+// Runs f of the frontend's, which may throw what isn't ours.
+template <class F>
+auto Calling(const char* what, const F& f) {
+  try {
+    return f();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(fmt::format("cuDNN {} failed in {}: {}", CudnnVersion(), what, error.what()));
+  }
+}
+
+class CudnnHandle {
+ public:
+  explicit CudnnHandle(cudaStream_t stream) {
+    CheckStatus(fe::detail::create_handle(&handle_), "its start");
+    CheckStatus(fe::detail::set_stream(handle_, stream), "taking a stream");
+  }
+  ~CudnnHandle() { fe::detail::destroy_handle(handle_); }
+  CudnnHandle(const CudnnHandle&) = delete;
+  CudnnHandle& operator=(const CudnnHandle&) = delete;
+  cudnnHandle_t Get() const { return handle_; }
+
+ private:
+  static void CheckStatus(cudnnStatus_t status, const char* what) {
+    if (status == CUDNN_STATUS_SUCCESS) return;
+    throw Error(fmt::format("cuDNN {} failed in {}: status {}", CudnnVersion(), what,
+                            static_cast<int>(status)));
+  }
+  cudnnHandle_t handle_ = nullptr;
+};
+
+// What a graph is for: the current device, with a handle; or one that is only described.
+struct Target {
+  int capability = 0;
+  std::shared_ptr<const CudnnHandle> handle = {};
+  std::shared_ptr<const fe::DeviceProperties> description = {};
+};
+
+// A pass as a graph of cuDNN's.
+class CudnnPlans : public AttentionPlans {
+ public:
+  CudnnPlans(const Attention& op, Pass pass, Target target) : target_(std::move(target)) {
+    if (target_.description) graph_.set_device_properties(target_.description);
+    graph_
+        .set_sm_version(target_.capability)  // which nodes look at when they are made
+        .set_io_data_type(op.dtype == Dtype::kF16 ? fe::DataType_t::HALF : fe::DataType_t::BFLOAT16)
+        .set_intermediate_data_type(fe::DataType_t::FLOAT)
+        .set_compute_data_type(fe::DataType_t::FLOAT);
+    const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(op.head_dim_qk)));
+    const auto q = Input(op, Part::kQ);
+    const auto k = Input(op, Part::kK);
+    const auto v = Input(op, Part::kV);
+    if (pass == Pass::kBackward) {
+      auto options = Masked(op, fe::graph::SDPA_backward_attributes().set_attn_scale(scale));
+      const auto [dq, dk, dv] = graph_.sdpa_backward(
+          q, k, v, Input(op, Part::kO), Input(op, Part::kDO), Input(op, Part::kLogSums), options);
+      Output(op, dq, Part::kDQ);
+      Output(op, dk, Part::kDK);
+      Output(op, dv, Part::kDV);
+      return;
+    }
+    const bool log_sums = pass == Pass::kForwardWithLogSums;
+    auto options =
+        Masked(op, fe::graph::SDPA_attributes().set_attn_scale(scale).set_generate_stats(log_sums));
+    if (op.page_size > 0) {
+      const auto table = Input(op, Part::kPageTable);
+      options.set_padding_mask(true)
+          .set_seq_len_q(Input(op, Part::kSeqQ))
+          .set_seq_len_kv(Input(op, Part::kSeqKv))
+          .set_paged_attention_k_table(table)
+          .set_paged_attention_v_table(table)
+          .set_paged_attention_max_seq_len_kv(static_cast<int>(op.seq_kv));
+    }
+    const auto [o, stats] = graph_.sdpa(q, k, v, options);
+    Output(op, o, Part::kO);
+    if (log_sums) Output(op, stats, Part::kLogSums);
+  }
+
+  // Asks for plans. Nothing where there are any, else why not.
+  std::optional<std::string> Propose() {
+    const std::function<fe::error_t()> steps[] = {
+        [&] { return graph_.validate(); },
+        [&] {
+          return graph_.build_operation_graph(target_.handle ? target_.handle->Get() : nullptr);
+        },
+        [&] { return graph_.create_execution_plans({fe::HeurMode_t::A}); },
+        [&] { return graph_.check_support(); }};
+    for (const auto& step : steps) {
+      fe::error_t error = step();
+      if (error.is_bad()) return Clean(error.get_message());
+    }
+    return std::nullopt;
+  }
+
+  int Count() const override { return static_cast<int>(graph_.get_execution_plan_count()); }
+  void Build(int plan) override { CheckFe(graph_.build_plan_at_index(plan), "building a plan"); }
+  std::int64_t WorkspaceBytes(int plan) const override {
+    return std::max<std::int64_t>(graph_.get_workspace_size_plan_at_index(plan), 0);
+  }
+  // The engine and its knobs: "ENG0_k24=0_k27=2".
+  std::string Name(int plan) const override {
+    std::string name;
+    CheckFe(graph_.get_plan_name_at_index(plan, name), "naming a plan");
+    return name;
+  }
+  void Enqueue(int plan, const Pointers& parts, void* workspace) override {
+    std::unordered_map<std::int64_t, void*> by_uid;
+    for (const auto& [part, pointer] : parts) by_uid[UidOf(part)] = pointer;
+    CheckFe(graph_.execute_plan_at_index(target_.handle->Get(), by_uid, workspace, plan),
+            "attention");
+  }
+
+ private:
+  static std::int64_t UidOf(Part part) { return 1 + static_cast<std::int64_t>(part); }
+
+  // A band around the diagonal, as frontend and KeysSeen both mean it: no key after the diagonal,
+  // and under a window of w the diagonal's and the w - 1 before it.
+  template <class Options>
+  static Options Masked(const Attention& op, Options options) {
+    if (op.mask == "full") return options;
+    options.set_diagonal_alignment(op.mask == "causal_top_left"
+                                       ? fe::DiagonalAlignment_t::TOP_LEFT
+                                       : fe::DiagonalAlignment_t::BOTTOM_RIGHT);
+    options.set_diagonal_band_right_bound(0);
+    if (op.mask == "window") options.set_diagonal_band_left_bound(static_cast<int>(op.window));
+    return options;
+  }
+
+  static fe::DataType_t TypeOf(Format format) {
+    switch (format) {
+      case Format::kF32:
+        return fe::DataType_t::FLOAT;
+      case Format::kS32:
+        return fe::DataType_t::INT32;
+      case Format::kF16:
+        return fe::DataType_t::HALF;
+      default:
+        return fe::DataType_t::BFLOAT16;
+    }
+  }
+  static void Describe(const Attention& op, Part part, Tensor_attributes& tensor) {
+    const Shape s = ShapeOf(op, part);
+    tensor.set_uid(UidOf(part))
+        .set_data_type(TypeOf(s.format))
+        .set_dim({s.batch, s.heads, s.tokens, s.elements})
+        .set_stride({s.heads * s.tokens * s.elements, s.tokens * s.elements, s.elements, 1});
+  }
+  std::shared_ptr<Tensor_attributes> Input(const Attention& op, Part part) {
+    Tensor_attributes tensor;
+    Describe(op, part, tensor);
+    return graph_.tensor(tensor);
+  }
+  static void Output(const Attention& op, const std::shared_ptr<Tensor_attributes>& tensor,
+                     Part part) {
+    Describe(op, part, *tensor);
+    tensor->set_output(true);
+  }
+
+  Target target_;
+  fe::graph::Graph graph_ = {};
+};
+
+class Cudnn : public AttentionLibrary {
+ public:
+  std::string Name() const override {
+    return fmt::format("cuDNN {}, cudnn-frontend {}.{}.{}", CudnnVersion(),
+                       CUDNN_FRONTEND_MAJOR_VERSION, CUDNN_FRONTEND_MINOR_VERSION,
+                       CUDNN_FRONTEND_PATCH_VERSION);
+  }
+  std::variant<std::unique_ptr<AttentionPlans>, std::string> Plan(const Attention& op, Pass pass,
+                                                                  const Gpu& gpu,
+                                                                  cudaStream_t stream) override {
+    using Planned = std::variant<std::unique_ptr<AttentionPlans>, std::string>;
+    return Calling("planning attention", [&]() -> Planned {
+      auto plans = std::make_unique<CudnnPlans>(
+          op, pass,
+          Target{.capability = gpu.capability,
+                 .handle = std::make_shared<const CudnnHandle>(stream)});
+      if (const auto why = plans->Propose()) return *why;
+      return plans;
+    });
+  }
+};
+
+}  // namespace
+
+std::optional<Skipped> NoCudnn() {
+  if (OpeningFailure().empty()) return std::nullopt;
+  return Skipped{.reason = fmt::format("there is no cuDNN: {}", OpeningFailure()),
+                 .remedy = fmt::format("install cuDNN {} where the loader finds it", CUDNN_MAJOR)};
+}
+
+std::unique_ptr<AttentionLibrary> MakeCudnn() {
+  return NoCudnn() ? nullptr : std::make_unique<Cudnn>();
+}
+
+std::string CudnnVersion() {
+  if (NoCudnn()) return "none";
+  const std::size_t version = fe::detail::get_backend_version();
+  return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+std::optional<std::string> WhyNoPlan(const Attention& op, int capability,
+                                     const std::string& device_properties) {
+  if (const auto no = NoCudnn()) throw Error(no->reason);
+  return Calling("a description of a device", [&]() -> std::optional<std::string> {
+    const auto device = std::make_shared<fe::DeviceProperties>();
+    CheckFe(device->deserialize({device_properties.begin(), device_properties.end()}),
+            "a description of a device");
+    std::vector<Pass> passes = {Pass::kForward};
+    if (op.direction == "backward") passes = {Pass::kForwardWithLogSums, Pass::kBackward};
+    for (const Pass pass : passes) {
+      CudnnPlans plans(op, pass, {.capability = capability, .description = device});
+      if (auto why = plans.Propose()) return why;
+    }
+    return std::nullopt;
+  });
+}
+
+}  // namespace assay::cuda
+
+#else
+
+namespace assay::cuda {
+
+std::optional<Skipped> NoCudnn() {
+  return Skipped{.reason = "this assay is built without cuDNN's frontend",
+                 .remedy =
+                     "build it where scripts/setup.sh has been run beside a CUDA toolkit with "
+                     "cuDNN, or with -DASSAY_CUDNN_FRONTEND=DIR"};
+}
+
+std::unique_ptr<AttentionLibrary> MakeCudnn() { return nullptr; }
+
+std::optional<std::string> WhyNoPlan(const Attention&, int, const std::string&) {
+  return NoCudnn()->reason;
+}
+
+std::string CudnnVersion() { return "none"; }
+
+}  // namespace assay::cuda
+
+#endif

@@ -1,0 +1,215 @@
+// What cuDNN itself says of attention on GPUs that are not here: it plans for a device that is only
+// described to it, up to the kernel that it would load. No GPU has run any of it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda_cudnn.h"
+#include "kernels/kernels.h"
+#include "results/text.h"
+#include "runner/suite.h"
+
+namespace assay::cuda {
+namespace {
+
+using testing::HasSubstr;
+
+struct DescribedGpu {
+  std::string name = {};
+  int capability = 0;
+  std::string properties = {};
+
+  std::optional<std::string> WhyNot(const Attention& op) const {
+    return WhyNoPlan(op, capability, properties);
+  }
+};
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(ASSAY_SOURCE_DIR "/" + path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<DescribedGpu> DescribedGpus() {
+  std::vector<DescribedGpu> gpus;
+  const auto described = nlohmann::json::parse(ReadFile("tests/data/cudnn_devices.json"));
+  for (const auto& gpu : described.at("gpus")) {
+    EXPECT_FALSE(gpu.at("source").get<std::string>().empty());
+    gpus.push_back({.name = gpu.at("gpu"),
+                    .capability = gpu.at("capability"),
+                    .properties = gpu.at("properties").dump()});
+    EXPECT_EQ(gpu.at("properties").at("deviceVer"), 10 * gpus.back().capability);
+  }
+  return gpus;
+}
+
+// What the full suite asks of attention.
+std::vector<Params> Questions() {
+  std::vector<Params> questions;
+  for (const Question& question :
+       Unfold(LoadSuite("full"), kernels::Probes({}), {.probes = {"attention"}})) {
+    questions.push_back(question.params);
+  }
+  return questions;
+}
+
+class Deviceless : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto no = NoCudnn()) GTEST_SKIP() << no->reason;
+  }
+};
+
+Attention Heads(std::int64_t d_qk, std::int64_t d_v, const std::string& direction) {
+  return {.heads_q = 32,
+          .heads_kv = 8,
+          .seq_q = 1024,
+          .seq_kv = 1024,
+          .head_dim_qk = d_qk,
+          .head_dim_v = d_v,
+          .direction = direction};
+}
+
+TEST_F(Deviceless, ForwardHasAPlanForEveryMaskDtypeAndHeadDimensionSinceAmpere) {
+  for (const DescribedGpu& gpu : DescribedGpus()) {
+    for (const char* mask : {"full", "causal_top_left", "causal_bottom_right", "window"}) {
+      for (const Dtype dtype : {Dtype::kBf16, Dtype::kF16}) {
+        for (const auto& [d_qk, d_v] : std::vector<std::pair<int, int>>{
+                 {64, 64}, {96, 96}, {128, 128}, {192, 128}, {256, 256}}) {
+          Attention op = Heads(d_qk, d_v, "forward");
+          op.dtype = dtype;
+          op.mask = mask;
+          op.window = op.mask == "window" ? 128 : 0;
+          EXPECT_EQ(gpu.WhyNot(op).value_or("yes"), "yes")
+              << gpu.name << ' ' << mask << ' ' << d_qk;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Deviceless, BackwardIsWideOnHopperAlone) {
+  const std::map<std::string, std::pair<bool, bool>> d192_and_d256 = {
+      {"A100", {false, false}}, {"L40S", {false, false}}, {"H100", {true, true}},
+      {"H200", {true, true}},   {"B200", {true, false}},  {"B300", {true, false}}};
+  if (CudnnVersion() != "9.19.0") GTEST_SKIP() << "this is known of cuDNN 9.19.0";
+  for (const DescribedGpu& gpu : DescribedGpus()) {
+    for (const std::int64_t d : {64, 96, 128}) {
+      EXPECT_EQ(gpu.WhyNot(Heads(d, d, "backward")).value_or("yes"), "yes") << gpu.name;
+    }
+    const auto [d192, d256] = d192_and_d256.at(gpu.name);
+    EXPECT_EQ(!gpu.WhyNot(Heads(192, 128, "backward")), d192) << gpu.name;
+    EXPECT_EQ(!gpu.WhyNot(Heads(256, 256, "backward")), d256) << gpu.name;
+  }
+}
+
+TEST_F(Deviceless, DecodeHasAPlanForSharedHeadsAndPages) {
+  for (const DescribedGpu& gpu : DescribedGpus()) {
+    for (const std::int64_t heads_kv : {32, 8, 1}) {
+      for (const std::int64_t page_size : {0, 1, 16, 64, 256}) {
+        const Attention op = {.batch = 4,
+                              .heads_q = 32,
+                              .heads_kv = heads_kv,
+                              .seq_q = 1,
+                              .seq_kv = 1000,
+                              .head_dim_qk = 128,
+                              .head_dim_v = 128,
+                              .phase = "decode",
+                              .page_size = page_size};
+        EXPECT_EQ(gpu.WhyNot(op).value_or("yes"), "yes")
+            << gpu.name << ", heads " << heads_kv << ", pages of " << page_size;
+      }
+    }
+  }
+}
+
+TEST_F(Deviceless, WhatHasNoPlanSaysWhy) {
+  const DescribedGpu h100 = DescribedGpus().at(2);
+  ASSERT_EQ(h100.name, "H100");
+  EXPECT_THAT(h100.WhyNot(Heads(100, 100, "forward")).value_or(""), HasSubstr("multiple of 8"));
+  Attention op = Heads(128, 128, "forward");
+  op.mask = "causal_bottom_right";
+  op.seq_q = 2048;  // queries without keys
+  EXPECT_THAT(h100.WhyNot(op).value_or(""), HasSubstr("max_s_q > max_s_kv"));
+
+  const Attention pages = {.heads_q = 32,
+                           .heads_kv = 8,
+                           .seq_q = 1,
+                           .seq_kv = 1024,
+                           .head_dim_qk = 128,
+                           .head_dim_v = 128,
+                           .phase = "decode",
+                           .page_size = 48};
+  EXPECT_THAT(h100.WhyNot(pages).value_or(""), HasSubstr("power of 2"));
+
+  auto turing = nlohmann::json::parse(h100.properties);
+  turing["deviceVer"] = 750;
+  EXPECT_THAT(WhyNoPlan(Heads(64, 64, "forward"), 75, turing.dump()).value_or(""),
+              HasSubstr("SM80"));
+  turing.erase("warpSize");
+  EXPECT_THROW(WhyNoPlan(Heads(64, 64, "forward"), 75, turing.dump()), Error);
+}
+
+// The table between these lines of docs/attention.md, as cuDNN has it now.
+constexpr char kBegin[] = "<!-- table: written by cudnn_test -->\n";
+constexpr char kEnd[] = "<!-- end of table -->\n";
+
+std::string Table() {
+  std::string head = "| case |";
+  std::string line = "|---|";
+  for (const DescribedGpu& gpu : DescribedGpus()) {
+    head += ' ' + gpu.name + " |";
+    line += ":-:|";
+  }
+  std::vector<std::string> reasons;
+  std::string rows;
+  for (const Params& params : Questions()) {
+    rows += "| " + CaseLabel("attention", params) + " |";
+    for (const DescribedGpu& gpu : DescribedGpus()) {
+      const std::optional<std::string> why = gpu.WhyNot(kernels::AttentionOf(params));
+      if (!why) {
+        rows += " yes |";
+        continue;
+      }
+      auto at = std::find(reasons.begin(), reasons.end(), *why);
+      if (at == reasons.end()) at = reasons.insert(at, *why);
+      rows += fmt::format(" no ({}) |", at - reasons.begin() + 1);
+    }
+    rows += '\n';
+  }
+  std::string notes;
+  for (std::size_t i = 0; i < reasons.size(); ++i) {
+    notes += fmt::format("{}. \"{}\"\n", i + 1, reasons[i]);
+  }
+  return fmt::format("By cuDNN {}:\n\n{}\n{}\n{}\n{}", CudnnVersion(), head, line, rows, notes);
+}
+
+TEST_F(Deviceless, TheTableOfWhatRunsWhereIsThatOfTheFullSuite) {
+  const std::string path = "docs/attention.md";
+  const std::string page = ReadFile(path);
+  const std::size_t begin = page.find(kBegin);
+  const std::size_t end = page.find(kEnd);
+  ASSERT_NE(begin, std::string::npos);
+  ASSERT_NE(end, std::string::npos);
+  const std::size_t from = begin + sizeof(kBegin) - 1;
+  const std::string written = page.substr(from, end - from);
+  if (std::getenv("ASSAY_UPDATE") != nullptr) {
+    std::ofstream(ASSAY_SOURCE_DIR "/" + path)
+        << page.substr(0, from) << Table() << page.substr(end);
+    return;
+  }
+  if (written.find("By cuDNN " + CudnnVersion() + ":") == std::string::npos) {
+    GTEST_SKIP() << "the table is of another cuDNN than " << CudnnVersion();
+  }
+  EXPECT_EQ(written, Table()) << "ASSAY_UPDATE=1 rewrites it";
+}
+
+}  // namespace
+}  // namespace assay::cuda
