@@ -48,7 +48,8 @@ struct Collective {
   std::int64_t bytes = 0;     // what nccl-tests calls the size: Layout::SizeBytes rounds it down
   bool in_place = false;
   int root = 0;
-  // latency: each operation alone, after a barrier; throughput: many back to back.
+  // latency: each operation alone, after a barrier; throughput: many back to back; blocking: the
+  // same, but that the host waits for each; graph: as one graph.
   std::string mode = "latency";
   // rewritten: inputs are rewritten and outputs read between operations, outside the timed span;
   // rotated: operations take turns on buffers of at least three times the last-level cache.
@@ -59,6 +60,14 @@ struct Collective {
   std::string algorithm = "auto";  // "ring", … : one of the library's own
   // alltoallv: 0 sends every rank the same, 100 the more the further it is away.
   int spread_percent = 100;
+  int aggregate = 1;  // so many operations are given to the library as one group
+  int unalign = 0;    // buffers begin so many elements after where they would
+
+  // What moves no time. Checked are, outside the timed span, none of the operations, the last one
+  // of a batch, that and a random one now and then, or all of them.
+  std::string verify = "random";
+  int skip = 0;              // histograms leave out the first operations of each batch
+  int graph_operations = 0;  // in one graph; 0: one for each of the buffers in turn
 
   bool operator==(const Collective&) const = default;
 };

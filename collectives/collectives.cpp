@@ -159,12 +159,18 @@ Params DefaultsOf(const OperationFacts& facts, std::int64_t ranks, std::int64_t 
   return params;
 }
 
-Collective CollectiveOf(const OperationFacts& facts, const Params& params,
-                        bool allow_single = false) {
+// Params that say how a case is run, and move no figure.
+Params WithoutHow(Params params) {
+  for (const char* name : {"allow_single", "verify", "skip", "graph_operations"})
+    params.erase(name);
+  return params;
+}
+
+Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
   const std::string probe(facts.name);
   Collective collective = {.operation = facts.operation};
   const std::int64_t ranks = IntegerOf(params, "ranks");
-  if (ranks < (allow_single ? 1 : 2) || ranks > 65536) {
+  if (ranks < (params.contains("allow_single") ? 1 : 2) || ranks > 65536) {
     throw Error(fmt::format(
         "{}: ranks is from 2 to 65536, not {}: {}", probe, ranks,
         ranks == 1 ? "one rank has nobody to exchange with (assay coll --allow-single runs it)"
@@ -174,9 +180,19 @@ Collective CollectiveOf(const OperationFacts& facts, const Params& params,
   if (nodes < 1 || nodes > ranks) {
     throw Error(fmt::format("{}: nodes is from 1 to ranks, not {}", probe, nodes));
   }
-  OneOf(probe, params, "mode", {"latency", "throughput"});
+  OneOf(probe, params, "mode", {"latency", "throughput", "blocking", "graph"});
   collective.mode = StringOf(params, "mode");
   collective.algorithm = StringOf(params, "algo");
+  if (params.contains("verify")) {
+    OneOf(probe, params, "verify", {"none", "last", "random", "all"});
+    collective.verify = StringOf(params, "verify");
+  }
+  for (const auto& [name, value] : {std::pair("skip", &Collective::skip),
+                                    {"graph_operations", &Collective::graph_operations},
+                                    {"unalign", &Collective::unalign},
+                                    {"aggregate", &Collective::aggregate}}) {
+    if (params.contains(name)) collective.*value = static_cast<int>(IntegerOf(params, name));
+  }
   if (facts.operation == Operation::kBarrier) return collective;
 
   OneOf(probe, params, "dtype", CollectiveDtypes());
@@ -528,8 +544,7 @@ Work WorkOf(const OperationFacts& facts, const Collective& collective, int ranks
 }
 
 std::vector<Case::Part> PartsOf(const OperationFacts& facts, const Params& params,
-                                const std::vector<int>& groups, const std::vector<Unit>& units,
-                                bool allow_single) {
+                                const std::vector<int>& groups, const std::vector<Unit>& units) {
   std::vector<Case::Part> parts;
   for (const auto& [number, members] : MembersOf(groups, static_cast<int>(groups.size()))) {
     Case::Part& part = parts.emplace_back();
@@ -543,11 +558,11 @@ std::vector<Case::Part> PartsOf(const OperationFacts& facts, const Params& param
     part.params["ranks"] = static_cast<std::int64_t>(members.size());
     part.params["nodes"] = static_cast<std::int64_t>(nodes.size());
     try {
-      part.work = WorkOf(facts, CollectiveOf(facts, part.params, allow_single),
-                         static_cast<int>(members.size()));
+      part.work = WorkOf(facts, CollectiveOf(facts, part.params), static_cast<int>(members.size()));
     } catch (const Error& error) {
       throw Error(fmt::format("group {} of {} ranks: {}", number, members.size(), error.what()));
     }
+    part.params = WithoutHow(std::move(part.params));
   }
   std::sort(parts.begin(), parts.end(), [](const Case::Part& a, const Case::Part& b) {
     return a.units.front().rank < b.units.front().rank;
@@ -556,18 +571,18 @@ std::vector<Case::Part> PartsOf(const OperationFacts& facts, const Params& param
 }
 
 std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFacts& facts,
-                          const std::vector<std::string>& backends, Params params) {
-  const bool allow_single = params.erase("allow_single") > 0;
-  const Collective collective = CollectiveOf(facts, params, allow_single);
+                          const std::vector<std::string>& backends, const Params& params) {
+  const Collective collective = CollectiveOf(facts, params);
   const auto ranks = static_cast<int>(IntegerOf(params, "ranks"));
   const auto nodes = static_cast<int>(IntegerOf(params, "nodes"));
-  Case one = {.probe = std::string(facts.name), .method = 2, .params = params};
+  Case one = {.probe = std::string(facts.name), .method = 2, .params = WithoutHow(params)};
   one.work = WorkOf(facts, collective, ranks);
+  one.least_batch = collective.aggregate;
   one.units = jobs->Units(ranks);
   std::vector<int> groups;
   if (params.contains("split")) {
     groups = GroupsFrom(StringOf(params, "split"), ranks);
-    one.parts = PartsOf(facts, params, groups, one.units, allow_single);
+    one.parts = PartsOf(facts, params, groups, one.units);
   }
   return ForLibraries(
       one, backends,
@@ -791,6 +806,8 @@ void Dismiss::operator()(Ranks* ranks) const {
 
 JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap, Seconds watchdog,
                       bool allow_single) {
+  // Modules that wait for ranks by themselves wait as long (collectives/nccl.cpp).
+  setenv("ASSAY_WATCHDOG", fmt::format("{}", watchdog.count()).c_str(), 1);
   if (bootstrap == "tcp") {
     const TcpOptions options = TcpOptionsFrom(std::getenv);
     if (options.size == 1 && !allow_single) return JoinedRanks(new Ranks);

@@ -45,7 +45,10 @@ struct UsualLibrary {
 //   split         an expression for GroupsFrom. Its case then has a part for each group, in the
 //                 order of their lowest ranks, whose `ranks` and `nodes` are the group's, and with
 //                 a param `group`
-//   allow_single  true: one rank, which exchanges nothing, is not refused. The case doesn't have it
+//   unalign, aggregate   as the Collective's, where they aren't the default
+// and some that say how it is run, which its cases don't have:
+//   allow_single         true: one rank, which exchanges nothing, is not refused
+//   verify, skip, graph_operations   as the Collective's
 struct Door {
   std::vector<Probe> probes = {};
   int nodes = 1;  // of the ranks that a launcher started

@@ -60,20 +60,21 @@ class HostCollective : public Accompanied {
     const Seconds begin = clock_();
     // In one batch of eight, so that small sizes aren't spent on checks.
     const std::uint64_t random = RandomAt(seed_, ~++batches_);
+    const bool checks_all = collective_.verify == "all";
     const std::int64_t spot =
-        random % 8 == 0
+        collective_.verify == "random" && random % 8 == 0
             ? static_cast<std::int64_t>((random >> 8U) % static_cast<std::uint64_t>(count))
             : -1;
     for (std::size_t done = 0; done < count;) {
-      const std::size_t segment = std::min(slots_.size(), count - done);
+      const std::size_t segment = std::min(AtOnce(), count - done);
       const std::span<double> own(times.data() + done, segment);
       first_iteration_ = iteration_ + 1;
       iteration_ += segment;
       for (std::size_t i = 0; i < segment; ++i) Refresh(i);
       RunSegment(own);
       const auto at = static_cast<std::int64_t>(done);
-      if (spot >= at && spot < at + static_cast<std::int64_t>(segment)) {
-        CheckSlot(static_cast<std::size_t>(spot - at), spot_);
+      for (std::size_t i = 0; i < segment; ++i) {
+        if (checks_all || spot == at + static_cast<std::int64_t>(i)) CheckSlot(i, checked_);
       }
       for (const double time : own) own_time += time;
       done += segment;
@@ -82,9 +83,10 @@ class HostCollective : public Accompanied {
     // An operation is over when its last rank is: the maximum is taken of each, not of the sums.
     ranks_.Max(times);
     Batch batch;
-    for (const double time : times) {
-      batch.time += Seconds(time);
-      latency_.Add(static_cast<std::int64_t>(std::llround(time * 1e9)));
+    for (std::size_t i = 0; i < count; ++i) {
+      batch.time += Seconds(times[i]);
+      if (i < static_cast<std::size_t>(collective_.skip)) continue;
+      latency_.Add(static_cast<std::int64_t>(std::llround(times[i] * 1e9)));
     }
     const std::vector<std::string> texts = ranks_.Gather(fmt::format("{} {}", own_time, waits_s_));
     for (std::size_t rank = 0; rank < texts.size(); ++rank) {
@@ -101,12 +103,13 @@ class HostCollective : public Accompanied {
 
   Checked Verify() override {
     assert(iteration_ > 0);
-    Checked own = std::exchange(spot_, {});
+    if (collective_.verify == "none") return {.reference = "not checked"};
+    Checked own = std::exchange(checked_, {});
     Checked all = {.tolerance = ToleranceOf(collective_, ranks_.Size()), .reference = "exact"};
     if (collective_.operation == Operation::kBarrier) {
       all.reference = "nobody passes before the last";
       CheckBarrier(own);
-    } else {
+    } else if (collective_.verify != "all") {
       CheckSlot(static_cast<std::size_t>(iteration_ - first_iteration_), own);
     }
     if (all.tolerance > 0) all.reference = "exact sum, rounded average";
@@ -133,6 +136,10 @@ class HostCollective : public Accompanied {
         exchange_->IsOnDevice() ? "device events" : "local clocks");
     facts["buffers_in_turn"] = static_cast<std::int64_t>(slots_.size());
     DescribeTransport(facts);
+    if (collective_.verify != "random") facts["verify"] = collective_.verify;
+    if (collective_.skip > 0) facts["skipped_operations"] = std::int64_t{collective_.skip};
+    if (collective_.mode == "graph")
+      facts["graph_operations"] = static_cast<std::int64_t>(AtOnce());
     stragglers_.Describe(facts);
     for (const char* name : {"slowest_rank", "late_rank", "straggler"}) {
       if (!facts.contains(name)) continue;
@@ -165,6 +172,12 @@ class HostCollective : public Accompanied {
     if (!all.empty()) facts[kTransportFact] = all;
   }
 
+  // Operations that follow each other without anything in between.
+  std::size_t AtOnce() const {
+    const auto asked = static_cast<std::size_t>(collective_.graph_operations);
+    return asked > 0 ? std::min(asked, slots_.size()) : slots_.size();
+  }
+
   void MakeSlots(std::int64_t rotate_bytes) {
     const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));
     // Windows have the same shape on every rank, so that a rank can find another's slots.
@@ -176,8 +189,10 @@ class HostCollective : public Accompanied {
     }
     const std::size_t input_room = RoundedUp(input, kCacheLine);
     const std::size_t output_room = RoundedUp(output, kCacheLine);
+    const std::size_t shift = static_cast<std::size_t>(collective_.unalign) * element;
     const std::size_t room =
-        collective_.in_place ? std::max(input_room, output_room) : input_room + output_room;
+        RoundedUp(shift, kCacheLine) +
+        (collective_.in_place ? std::max(input_room, output_room) : input_room + output_room);
     std::int64_t slots = 1;
     if (!rewrites_ && room > 0) {
       const auto bytes = static_cast<std::int64_t>(room);
@@ -185,6 +200,9 @@ class HostCollective : public Accompanied {
       slots = std::clamp<std::int64_t>(kMostRotated / bytes, 1, slots);
       slots = std::min(slots, kMostSlots);
     }
+    // No two operations of a group have the same buffers.
+    slots = static_cast<std::int64_t>(RoundedUp(static_cast<std::size_t>(slots),
+                                                static_cast<std::size_t>(collective_.aggregate)));
     const std::size_t total = std::max<std::size_t>(1, room * static_cast<std::size_t>(slots));
     std::span<std::byte> memory = exchange_->Window(total);
     if (memory.empty()) {
@@ -198,10 +216,12 @@ class HostCollective : public Accompanied {
     const std::size_t own_input = static_cast<std::size_t>(layout_.Input(self)) * element;
     const std::size_t own_output = static_cast<std::size_t>(layout_.Output(self)) * element;
     const std::size_t input_at =
-        collective_.in_place ? static_cast<std::size_t>(layout_.InputPlace(self)) * element : 0;
+        shift +
+        (collective_.in_place ? static_cast<std::size_t>(layout_.InputPlace(self)) * element : 0);
     const std::size_t output_at =
-        collective_.in_place ? static_cast<std::size_t>(layout_.OutputPlace(self)) * element
-                             : input_room;
+        shift + (collective_.in_place
+                     ? static_cast<std::size_t>(layout_.OutputPlace(self)) * element
+                     : input_room);
     for (std::int64_t i = 0; i < slots; ++i) {
       const auto slot = memory.subspan(static_cast<std::size_t>(i) * room, room);
       slots_.push_back({.input = slot.subspan(input_at, own_input),
@@ -339,7 +359,7 @@ class HostCollective : public Accompanied {
   double waits_s_ = 0;
   std::vector<std::byte> staging_ = {};
   Companion* companion_ = nullptr;
-  Checked spot_ = {};  // of operations chosen at random, not yet told
+  Checked checked_ = {};  // of operations within batches, not yet told
   LatencyHistogram latency_ = {};
   Stragglers stragglers_ = {};
 };
@@ -351,9 +371,18 @@ Seconds SteadyNow() { return std::chrono::steady_clock::now().time_since_epoch()
 Prepared PrepareHostCollective(const Collective& collective, Ranks& ranks,
                                std::unique_ptr<Exchange> exchange, std::uint64_t seed,
                                const HostOptions& options) {
-  if (collective.mode == "graph" && !exchange->IsOnDevice()) {
+  const bool is_on_host = exchange != nullptr && !exchange->IsOnDevice();
+  if (collective.mode == "graph" && is_on_host) {
     return Skipped{.reason = "operations in host memory can't be launched as a graph",
-                   .remedy = "--set mode=throughput"};
+                   .remedy = "--set mode=throughput; assay coll without -G"};
+  }
+  if (collective.mode == "blocking" && is_on_host) {
+    return Skipped{.reason = "the call of an operation in host memory returns when it is done",
+                   .remedy = "--set mode=throughput, which is the same"};
+  }
+  if (collective.aggregate > 1 && is_on_host) {
+    return Skipped{.reason = "operations in host memory have no groups",
+                   .remedy = "--backend nccl, or without -m"};
   }
   if (collective.mode != "latency" && collective.cache == "rewritten") {
     return Skipped{

@@ -65,15 +65,16 @@ struct HostOptions {
 // mode latency: each operation alone, after a barrier; its time is the maximum over the ranks of
 // their own clocks. mode throughput: operations back to back, on buffers in turn, between two
 // barriers; an operation's time is the time from its start or the end of the one before. mode
-// graph: the same, launched as one graph, which only devices can.
+// graph: the same, launched as one graph, and mode blocking: the same, but that the host waits for
+// each: only devices can, whose calls return before the operation is done.
 //
 // cache rewritten: between operations each rank rewrites its inputs and reads its outputs, outside
 // the timed span: otherwise caches would keep copies that no real use leaves there, and small sizes
 // would look up to four times faster than they are. cache rotated: each operation has the buffers
 // that were used longest ago.
 //
-// What is checked is the last operation of the batch that Verify follows, and in one batch of
-// eight, chosen at random, an operation chosen at random.
+// What is checked, if Collective::verify is `random`, is the last operation of the batch that
+// Verify follows, and in one batch of eight, chosen at random, an operation chosen at random.
 Prepared PrepareHostCollective(const Collective& collective, Ranks& ranks,
                                std::unique_ptr<Exchange> exchange, std::uint64_t seed,
                                const HostOptions& options = {});

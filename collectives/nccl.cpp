@@ -38,8 +38,12 @@ using cuda::Capture, cuda::Check, cuda::Event, cuda::GraphExec, cuda::MakeEvent;
 using cuda::MakeStream, cuda::NoDevice, cuda::Stream;
 using SteadyClock = std::chrono::steady_clock;
 
-// How long a rank waits for the others, and so much longer for a communicator of thousands.
-constexpr Seconds kTimeout(60);
+// How long a rank waits for the others: what the program's watchdog does.
+Seconds Timeout() {
+  const char* watchdog_s = std::getenv("ASSAY_WATCHDOG");
+  return Seconds(watchdog_s == nullptr ? 60 : std::atof(watchdog_s));
+}
+// So much longer for a communicator of thousands.
 constexpr int kInitFactor = 5;
 // Operations that are timed alone are put on the stream in groups, each with two events.
 constexpr std::size_t kEventsAtOnce = 64;
@@ -53,22 +57,18 @@ std::string Version() {
 }
 
 std::optional<ncclDataType_t> TypeOf(const std::string& dtype) {
-  static const std::map<std::string, ncclDataType_t> types = {
-    {"i8", ncclInt8},
-    {"u8", ncclUint8},
-    {"i32", ncclInt32},
-    {"u32", ncclUint32},
-    {"i64", ncclInt64},
-    {"u64", ncclUint64},
-    {"f16", ncclFloat16},
-    {"bf16", ncclBfloat16},
-    {"f32", ncclFloat32},
-    {"f64", ncclFloat64},
+  static const std::map<std::string, ncclDataType_t> types = [] {
+    std::map<std::string, ncclDataType_t> all = {
+        {"i8", ncclInt8},     {"u8", ncclUint8},    {"i32", ncclInt32},   {"u32", ncclUint32},
+        {"i64", ncclInt64},   {"u64", ncclUint64},  {"f16", ncclFloat16}, {"bf16", ncclBfloat16},
+        {"f32", ncclFloat32}, {"f64", ncclFloat64},
+    };
 #if NCCL_VERSION_CODE >= NCCL_VERSION(2, 24, 0)
-    {"f8e4m3", ncclFloat8e4m3},
-    {"f8e5m2", ncclFloat8e5m2},
+    all["f8e4m3"] = ncclFloat8e4m3;
+    all["f8e5m2"] = ncclFloat8e5m2;
 #endif
-  };
+    return all;
+  }();
   const auto found = types.find(dtype);
   return found == types.end() ? std::nullopt : std::optional(found->second);
 }
@@ -302,7 +302,8 @@ class NcclExchange : public Exchange {
 
   void RunTimed(std::span<const Slot> slots, bool aligns_each, std::span<double> times) override {
     if (collective_.mode == "graph") CaptureOnce(slots);
-    const std::size_t most = aligns_each ? kEventsAtOnce : slots.size();
+    if (collective_.mode == "blocking") return TimeWaiting(slots, times);
+    const std::size_t most = aligns_each ? kEventsAtOnce * PerCall() : slots.size();
     for (std::size_t done = 0; done < slots.size(); done += most) {
       const std::size_t count = std::min(most, slots.size() - done);
       aligns_each ? TimeEach(slots.subspan(done, count), times.subspan(done, count))
@@ -345,6 +346,33 @@ class NcclExchange : public Exchange {
   }
 
   const char* Name() const { return FactsOf(collective_.operation).name.data(); }
+  // Operations that are given to NCCL together.
+  std::size_t PerCall() const { return static_cast<std::size_t>(collective_.aggregate); }
+
+  // Calls body with the slots of each call and how many calls were before it.
+  template <class Body>
+  void ForEachCall(std::span<const Slot> slots, Body body) {
+    for (std::size_t call = 0; !slots.empty(); ++call) {
+      const std::size_t count = std::min(PerCall(), slots.size());
+      body(slots.first(count), call);
+      slots = slots.subspan(count);
+    }
+  }
+
+  // One operation, or a group of them.
+  void Enqueue(std::span<const Slot> slots) {
+    if (slots.size() == 1) return Enqueue(slots[0].input.data(), slots[0].output.data());
+    comm_->Settle(ncclGroupStart(), Name());
+    in_group_ = true;
+    for (const Slot& slot : slots) Enqueue(slot.input.data(), slot.output.data());
+    in_group_ = false;
+    comm_->Settle(ncclGroupEnd(), Name());
+  }
+
+  // What NCCL gave back. Nothing is under way before the last group ends.
+  void Settle(ncclResult_t result) {
+    if (!in_group_ || result != ncclInProgress) comm_->Settle(result, Name());
+  }
 
   // Throws Error where NCCL does not take it.
   void Enqueue(const std::byte* input, std::byte* output) {
@@ -367,27 +395,24 @@ class NcclExchange : public Exchange {
     };
     // Sends and receives that are one operation.
     const auto group = [&](auto body) {
-      comm_->Settle(ncclGroupStart(), Name());
+      Settle(ncclGroupStart());
       for (int rank = 0; rank < ranks; ++rank) body(rank);
-      comm_->Settle(ncclGroupEnd(), Name());
+      Settle(ncclGroupEnd());
     };
     const auto take = [&](ncclResult_t result) {
       if (result != ncclInProgress) comm_->Settle(result, Name());
     };
     switch (collective_.operation) {
       case Operation::kAllReduce:
-        return comm_->Settle(ncclAllReduce(input, output, base, type_, reduction_, comm, stream),
-                             Name());
+        return Settle(ncclAllReduce(input, output, base, type_, reduction_, comm, stream));
       case Operation::kAllGather:
-        return comm_->Settle(ncclAllGather(input, output, base, type_, comm, stream), Name());
+        return Settle(ncclAllGather(input, output, base, type_, comm, stream));
       case Operation::kReduceScatter:
-        return comm_->Settle(
-            ncclReduceScatter(input, output, base, type_, reduction_, comm, stream), Name());
+        return Settle(ncclReduceScatter(input, output, base, type_, reduction_, comm, stream));
       case Operation::kBroadcast:
-        return comm_->Settle(ncclBroadcast(input, output, base, type_, root, comm, stream), Name());
+        return Settle(ncclBroadcast(input, output, base, type_, root, comm, stream));
       case Operation::kReduce:
-        return comm_->Settle(ncclReduce(input, output, base, type_, reduction_, root, comm, stream),
-                             Name());
+        return Settle(ncclReduce(input, output, base, type_, reduction_, root, comm, stream));
       case Operation::kAlltoall:
       case Operation::kAlltoallv:
         return group([&](int rank) {
@@ -415,6 +440,10 @@ class NcclExchange : public Exchange {
     }
   }
 
+  void EnqueueAll(std::span<const Slot> slots) {
+    ForEachCall(slots, [&](std::span<const Slot> together, std::size_t) { Enqueue(together); });
+  }
+
   Event& EventAt(std::size_t i) {
     while (events_.size() <= i) events_.push_back(MakeEvent());
     return events_[i];
@@ -426,14 +455,33 @@ class NcclExchange : public Exchange {
   }
 
   void TimeEach(std::span<const Slot> slots, std::span<double> times) {
-    for (std::size_t i = 0; i < slots.size(); ++i) {
+    ForEachCall(slots, [&](std::span<const Slot> together, std::size_t i) {
       comm_->EnqueueAlign();
       Check(cudaEventRecord(EventAt(2 * i).get(), comm_->GetStream()));
-      Enqueue(slots[i].input.data(), slots[i].output.data());
+      Enqueue(together);
       Check(cudaEventRecord(EventAt(2 * i + 1).get(), comm_->GetStream()));
-    }
+    });
     comm_->Synchronize(Name());
-    for (std::size_t i = 0; i < slots.size(); ++i) times[i] = Between(2 * i, 2 * i + 1);
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      const std::size_t call = i / PerCall();
+      const std::size_t together = std::min(PerCall(), slots.size() - call * PerCall());
+      times[i] = Between(2 * call, 2 * call + 1) / static_cast<double>(together);
+    }
+  }
+
+  // The time of a call is that since the one before ended, and so has all that the host did
+  // between.
+  void TimeWaiting(std::span<const Slot> slots, std::span<double> times) {
+    comm_->EnqueueAlign();
+    Check(cudaEventRecord(EventAt(0).get(), comm_->GetStream()));
+    comm_->Synchronize("a barrier");
+    ForEachCall(slots, [&](std::span<const Slot> together, std::size_t i) {
+      Enqueue(together);
+      Check(cudaEventRecord(EventAt(i + 1).get(), comm_->GetStream()));
+      comm_->Synchronize(Name());
+      std::ranges::fill(times.subspan(i * PerCall(), together.size()),
+                        Between(i, i + 1) / static_cast<double>(together.size()));
+    });
   }
 
   void TimeTogether(std::span<const Slot> slots, std::span<double> times) {
@@ -442,7 +490,7 @@ class NcclExchange : public Exchange {
     if (collective_.mode == "graph") {
       Check(cudaGraphLaunch(graphs_.at(slots.size()).get(), comm_->GetStream()));
     } else {
-      for (const Slot& slot : slots) Enqueue(slot.input.data(), slot.output.data());
+      EnqueueAll(slots);
     }
     Check(cudaEventRecord(EventAt(1).get(), comm_->GetStream()));
     comm_->Synchronize(Name());
@@ -452,9 +500,7 @@ class NcclExchange : public Exchange {
   // One graph for each number of operations.
   void CaptureOnce(std::span<const Slot> slots) {
     if (graphs_.contains(slots.size())) return;
-    graphs_[slots.size()] = Capture(comm_->GetStream(), [&] {
-      for (const Slot& slot : slots) Enqueue(slot.input.data(), slot.output.data());
-    });
+    graphs_[slots.size()] = Capture(comm_->GetStream(), [&] { EnqueueAll(slots); });
     comm_->Synchronize("uploading a graph");
   }
 
@@ -469,13 +515,14 @@ class NcclExchange : public Exchange {
   NcclMemory memory_ = {};
   void* registration_ = nullptr;
   ncclWindow_t window_ = nullptr;
+  bool in_group_ = false;
   std::vector<Event> events_ = {};
   std::map<std::size_t, GraphExec> graphs_ = {};  // by number of operations
 };
 
 class NcclLibrary : public Library {
  public:
-  explicit NcclLibrary(Seconds timeout = kTimeout) : timeout_(timeout) {}
+  explicit NcclLibrary(Seconds timeout = Timeout()) : timeout_(timeout) {}
   std::string Name() const override { return "nccl"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     int devices = 0;

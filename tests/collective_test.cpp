@@ -42,11 +42,17 @@ TEST(Collective, TextHoldsAllOfIt) {
                           .cache = "rotated",
                           .buffers = "shared",
                           .algorithm = "ring",
-                          .spread_percent = 40};
+                          .spread_percent = 40,
+                          .aggregate = 4,
+                          .unalign = 3,
+                          .verify = "all",
+                          .skip = 5,
+                          .graph_operations = 6};
   EXPECT_EQ(CollectiveFrom(ToText(all)), all);
-  for (const char* text : {"", "dance f32 sum 4 0 0 latency rewritten plain auto 100",
-                           "all_reduce f32 sum four 0 0 latency rewritten plain auto 100",
-                           "all_reduce f32 sum 4 0 0 latency rewritten plain"}) {
+  for (const char* text :
+       {"", "dance f32 sum 4 0 0 latency rewritten plain auto 100 1 0 all 0 0",
+        "all_reduce f32 sum four 0 0 latency rewritten plain auto 100 1 0 all 0 0",
+        "all_reduce f32 sum 4 0 0 latency rewritten plain"}) {
     EXPECT_THROW(CollectiveFrom(text), Error) << text;
   }
 }

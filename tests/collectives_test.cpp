@@ -169,6 +169,99 @@ TEST(HostCollective, AnOperationWithinATimedBatchIsCheckedNowAndThen) {
   EXPECT_GT(checked.checked, 2 * 16 * 10);
 }
 
+TEST(HostCollective, NoneTheLastOrAllOperationsAreCheckedWhereThatIsAsked) {
+  // Of twelve operations on two ranks all but the last are wrong in one element.
+  const auto checked = [](const std::string& verify, const std::string& cache) {
+    Checked result;
+    Facts facts;
+    OnRanks(2, [&](ThreadRanks& own) {
+      int calls = 0;
+      const auto workload = MakeWorkload(own, {.bytes = 64, .cache = cache, .verify = verify},
+                                         {.spoil = [&calls](int, std::vector<float>& sums) {
+                                           sums[5] += ++calls < 12 ? 1.0F : 0.0F;
+                                         }});
+      for (int batch = 0; batch < 4; ++batch) workload->Run(3);
+      const Checked of_rank = workload->Verify();
+      const Facts of_rank_facts = workload->Describe();
+      if (own.Rank() == 0) result = of_rank, facts = of_rank_facts;
+    });
+    EXPECT_EQ(facts.at("verify"), Fact(verify));
+    return std::pair(result.checked, result.wrong);
+  };
+  for (const char* cache : {"rewritten", "rotated"}) {
+    EXPECT_EQ(checked("none", cache), std::pair(std::int64_t{0}, std::int64_t{0}));
+    EXPECT_EQ(checked("last", cache), std::pair(std::int64_t{2 * 16}, std::int64_t{0}));
+    EXPECT_EQ(checked("all", cache), std::pair(std::int64_t{2 * 16 * 12}, std::int64_t{2 * 11}));
+  }
+}
+
+TEST(HostCollective, HistogramsLeaveOutTheFirstOperationsOfEachBatch) {
+  const auto count = [](int skip) {
+    std::int64_t all = 0;
+    OnRanks(2, [&](ThreadRanks& own) {
+      const auto workload =
+          MakeWorkload(own, {.bytes = 64, .skip = skip},
+                       {.seconds = [](int, int i) { return i % 5 < 2 ? 9.0 : 1.0; }});
+      workload->Run(5);
+      const Batch batch = workload->Run(5);
+      EXPECT_EQ(batch.time, Seconds(2 * 9 + 3)) << "the time is that of all";
+      if (own.Rank() != 0) return;
+      const Histogram latency = workload->Histograms().at("latency_s");
+      for (const auto& [bucket, times] : latency.counts) all += times;
+      EXPECT_EQ(latency.counts.size(), skip == 0 ? 2U : 1U);
+    });
+    return all;
+  };
+  EXPECT_EQ(count(0), 10);
+  EXPECT_EQ(count(2), 6);
+}
+
+TEST(HostCollective, BuffersBeginOffTheirGrainWhereThatIsAsked) {
+  for (const bool in_place : {false, true}) {
+    for (const char* cache : {"rewritten", "rotated"}) {
+      const Checked checked =
+          CheckedOn(3, {.bytes = 4096, .in_place = in_place, .cache = cache, .unalign = 5}, {});
+      EXPECT_EQ(checked.wrong, 0);
+      EXPECT_GE(checked.checked, 3 * 1024);
+    }
+  }
+  class Watched : public Exchange {
+   public:
+    explicit Watched(std::vector<std::uintptr_t>& seen) : seen_(seen) {}
+    void Align() override {}
+    void Run(const std::byte* input, std::byte* output) override {
+      seen_ = {reinterpret_cast<std::uintptr_t>(input) % 64,
+               reinterpret_cast<std::uintptr_t>(output) % 64};
+    }
+
+   private:
+    std::vector<std::uintptr_t>& seen_;
+  };
+  std::vector<std::uintptr_t> seen;
+  Ranks alone;
+  const Prepared prepared = PrepareHostCollective({.bytes = 4096, .unalign = 5}, alone,
+                                                  std::make_unique<Watched>(seen), 0);
+  std::get<std::unique_ptr<Workload>>(prepared)->Run(1);
+  EXPECT_THAT(seen, ElementsAre(20U, 20U));
+}
+
+TEST(HostCollective, WhatOnlyDevicesHaveIsSkippedWithItsReason) {
+  const auto reason = [](const Collective& collective) {
+    Ranks alone;
+    World world(1);
+    ThreadRanks own(world, 0);
+    const Prepared prepared = PrepareHostCollective(
+        collective, alone, std::make_unique<ThreadExchange>(own, 16, Script{}), 0);
+    const Skipped* no = std::get_if<Skipped>(&prepared);
+    return no == nullptr ? "" : no->reason;
+  };
+  EXPECT_EQ(reason({.bytes = 64, .mode = "throughput", .cache = "rotated"}), "");
+  EXPECT_THAT(reason({.bytes = 64, .mode = "graph", .cache = "rotated"}), HasSubstr("as a graph"));
+  EXPECT_THAT(reason({.bytes = 64, .mode = "blocking", .cache = "rotated"}),
+              HasSubstr("returns when it is done"));
+  EXPECT_THAT(reason({.bytes = 64, .aggregate = 2}), HasSubstr("no groups"));
+}
+
 TEST(HostCollective, BuffersInTurnHoldNewInputsEachTime) {
   for (const bool in_place : {false, true}) {
     for (const char* mode : {"latency", "throughput"}) {
@@ -641,7 +734,7 @@ TEST(Worker, AnswersOneLineToEachCommandUntilTheEndOfItsInput) {
       "hello\n"
       "run 3\n"
       "prepare written 18446744073709551615 all_reduce f64 sum 64 1 0 latency rewritten plain auto "
-      "100\n"
+      "100 1 0 random 0 0\n"
       "run 3\n"
       "run 0\n"
       "verify\n"

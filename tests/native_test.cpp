@@ -93,6 +93,24 @@ TEST(Native, WhatOverflowsTheCachesIsStoredPastThemAndIsRightToo) {
   }
 }
 
+TEST(Native, BuffersOffTheirGrainAreRightToo) {
+  for (const OperationFacts& facts : Operations()) {
+    for (const char* buffers : {"plain", "shared"}) {
+      for (const std::int64_t bytes : {240, 70'000, 6 << 20}) {
+        const Collective collective = {
+            .operation = facts.operation, .bytes = bytes, .buffers = buffers, .unalign = 3};
+        OnRanks(2, [&](ThreadRanks& own) {
+          const auto library = NativeLibrary();
+          const Prepared prepared = library->Prepare(collective, own, 1);
+          std::get<std::unique_ptr<Workload>>(prepared)->Run(2);
+          const Checked checked = std::get<std::unique_ptr<Workload>>(prepared)->Verify();
+          EXPECT_EQ(checked.wrong, 0) << NameOf(collective, 2) << checked.what.value_or("");
+        });
+      }
+    }
+  }
+}
+
 TEST(Native, SaysWhichFormItTook) {
   const auto form = [](const Collective& collective) {
     Ranks alone;

@@ -72,7 +72,7 @@ class Nccl : public testing::Test {
 TEST_F(Nccl, DoesEveryOperationExactlyInEveryPlaceAndMode) {
   for (const OperationFacts& facts : Operations()) {
     for (const int ranks : {1, 2, 5}) {
-      for (const char* mode : {"latency", "throughput", "graph"}) {
+      for (const char* mode : {"latency", "throughput", "blocking", "graph"}) {
         for (const bool in_place : {false, true}) {
           if (in_place && !facts.in_place) continue;
           const Collective collective = {.operation = facts.operation,
@@ -116,6 +116,66 @@ TEST_F(Nccl, TimesByTheDevicesClockAndNothingElse) {
   standin::Reset({.slowness = {{1, 3.0}}});
   const Outcome slow = RunOn(2, {.bytes = 1'000'000}, 4);
   EXPECT_NEAR(slow.batch.time.count(), 4 * 3 * each, 4 * 3 * each * 1e-4);
+}
+
+TEST_F(Nccl, AggregatedOperationsAreOneGroupAndEachIsRight) {
+  for (const OperationFacts& facts : Operations()) {
+    if (facts.operation == Operation::kBarrier) continue;  // has no buffers to put in a group
+    for (const char* mode : {"latency", "throughput", "blocking", "graph"}) {
+      const Collective collective = {.operation = facts.operation,
+                                     .bytes = 1200,
+                                     .mode = mode,
+                                     .cache = "rotated",
+                                     .aggregate = 4,
+                                     .verify = "all"};
+      const Outcome outcome = RunOn(3, collective, 25);  // six groups, and one that is left
+      ASSERT_EQ(outcome.error, "") << ToText(collective);
+      EXPECT_EQ(outcome.checked.wrong, 0)
+          << ToText(collective) << outcome.checked.what.value_or("");
+      EXPECT_GT(outcome.checked.checked, 0) << ToText(collective);
+    }
+  }
+}
+
+TEST_F(Nccl, AGroupIsLaunchedOnce) {
+  using standin::kBytesPerSecond, standin::kLaunch_s;
+  for (const char* mode : {"latency", "throughput", "blocking", "graph"}) {
+    standin::Reset();
+    const Outcome outcome =
+        RunOn(2, {.bytes = 1'000'000, .mode = mode, .cache = "rotated", .aggregate = 4}, 40);
+    const double whole = 40 * 1e6 / kBytesPerSecond + 10 * kLaunch_s;
+    EXPECT_NEAR(outcome.batch.time.count(), whole, whole * 1e-4) << mode;
+    // A graph of half of them is captured once and launched twice.
+    const int calls = std::string(mode) == "graph" ? 5 : 10;
+    EXPECT_EQ(standin::Calls("ncclGroupStart"), 2 * calls) << mode;
+  }
+}
+
+TEST_F(Nccl, AGraphHoldsAsManyOperationsAsAreAsked) {
+  const Outcome outcome = RunOn(
+      2,
+      {.bytes = 1200, .mode = "graph", .cache = "rotated", .verify = "all", .graph_operations = 7},
+      21);
+  EXPECT_EQ(outcome.checked.wrong, 0) << outcome.checked.what.value_or(outcome.error);
+  EXPECT_EQ(standin::Calls("cudaGraphLaunch"), 2 * 3);
+  EXPECT_EQ(standin::Calls("cudaGraphInstantiate"), 2);
+  EXPECT_EQ(outcome.facts.at("graph_operations"), Fact(std::int64_t{7}));
+}
+
+TEST_F(Nccl, WaitingForEachOperationIsTheHostsDoing) {
+  RunOn(2, {.bytes = 1200, .mode = "throughput", .cache = "rotated"}, 20);
+  EXPECT_EQ(standin::Calls("cudaEventRecord"), 2 * 2);
+  standin::Reset();
+  RunOn(2, {.bytes = 1200, .mode = "blocking", .cache = "rotated"}, 20);
+  EXPECT_EQ(standin::Calls("cudaEventRecord"), 2 * (1 + 20)) << "each is over before the next";
+  EXPECT_GE(standin::Calls("cudaStreamQuery"), 2 * 20);
+}
+
+TEST_F(Nccl, BuffersOffTheirGrainAreRightToo) {
+  for (const char* buffers : {"plain", "registered", "shared"}) {
+    const Outcome outcome = RunOn(2, {.bytes = 5000, .buffers = buffers, .unalign = 3});
+    EXPECT_EQ(outcome.checked.wrong, 0) << outcome.checked.what.value_or(outcome.error);
+  }
 }
 
 TEST_F(Nccl, RegistersBuffersAndGivesThemBack) {

@@ -80,6 +80,7 @@ struct Call {
   int root = 0;
   std::vector<Message> sends = {};
   std::vector<Message> receives = {};
+  bool launched = false;  // with the one before it
 };
 
 struct Clique {
@@ -145,12 +146,15 @@ std::size_t Execute(const std::vector<Call>& all) {
     std::vector<std::pair<std::byte*, std::vector<std::byte>>> arrivals;
     std::size_t sends = 0;
     std::size_t matched = 0;
+    std::map<std::pair<std::size_t, std::size_t>, std::size_t> taken;
     for (const Call& call : all) sends += call.sends.size();
     for (std::size_t to = 0; to < ranks; ++to) {
       for (const Message& receive : all[to].receives) {
         const auto from = static_cast<std::size_t>(receive.peer);
+        // The first send to a rank is that rank's first receive from here, and so on.
+        std::size_t before = taken[{from, to}]++;
         const auto send = std::ranges::find_if(all[from].sends, [&](const Message& message) {
-          return message.peer == static_cast<int>(to);
+          return message.peer == static_cast<int>(to) && before-- == 0;
         });
         if (send == all[from].sends.end() || send->count != receive.count ||
             send->type != receive.type) {
@@ -237,8 +241,9 @@ ncclResult_t Enqueue(ncclComm_t handle, cudaStream_t stream, Call call) {
     if (static_cast<std::size_t>(++clique->collectives) == faults.spoil_operation) {
       all[0].output[0] ^= std::byte{0x40};
     }
-    const double end = latest + slowness * (standin::kLaunch_s +
-                                            static_cast<double>(bytes) / standin::kBytesPerSecond);
+    const double launch_s = all[0].launched ? 0 : standin::kLaunch_s;
+    const double end =
+        latest + slowness * (launch_s + static_cast<double>(bytes) / standin::kBytesPerSecond);
     for (std::size_t i = 0; i < clique->posted.size(); ++i) {
       clique->posted[i].front().second->time_s = end;
       clique->posted[i].pop_front();
@@ -255,7 +260,8 @@ struct Group {
   int depth = 0;
   ncclComm_t comm = nullptr;
   cudaStream_t stream = nullptr;
-  Call call = {};
+  Call call = {};  // sends and receives
+  std::vector<Call> collectives = {};
 };
 thread_local Group group;
 
@@ -265,8 +271,6 @@ ncclResult_t Collective(const char* operation, const void* input, void* output, 
   const std::size_t size = TypeOf(type).bytes;
   RequireDevice(input, in * size, operation);
   RequireDevice(output, out * size, operation);
-  if (group.depth > 0)
-    Violate(std::string(operation) + " within a group, which our code never does");
   Call call;
   call.operation = operation;
   call.input = static_cast<const std::byte*>(input);
@@ -275,7 +279,12 @@ ncclResult_t Collective(const char* operation, const void* input, void* output, 
   call.type = type;
   call.redop = redop;
   call.root = root;
-  return Enqueue(comm, stream, std::move(call));
+  if (group.depth == 0) return Enqueue(comm, stream, std::move(call));
+  group.comm = comm;
+  group.stream = stream;
+  call.launched = !group.collectives.empty();
+  group.collectives.push_back(std::move(call));
+  return ncclInProgress;
 }
 
 }  // namespace
@@ -391,6 +400,8 @@ ncclResult_t ncclGroupEnd() {
   if (--group.depth > 0) return ncclSuccess;
   Group ended = std::exchange(group, {});
   if (ended.comm == nullptr) return ncclSuccess;
+  for (Call& call : ended.collectives) Enqueue(ended.comm, ended.stream, std::move(call));
+  if (ended.call.sends.empty() && ended.call.receives.empty()) return ncclSuccess;
   ended.call.operation = "group";
   return Enqueue(ended.comm, ended.stream, std::move(ended.call));
 }
