@@ -64,7 +64,10 @@ What is done:
   -d, --datatype T|all [float]   -o, --op sum|prod|min|max|avg|all [sum]   -r, --root N|all|-1 [0]
   -n, --iters N [20]   -w, --warmup_iters N [1]   -m, --agg_iters N [1]   -N, --run_cycles N [1; 0: on]
   -c, --check N [1]    -z, --blocking 0|1|2|3 [0]   -a, --average 0|1|2|3 [1: mean of the ranks]
-      --mode latency|throughput|both         each operation alone, or back to back [latency; -z]
+  -G, --cudagraph N [0]   -u, --unalign N [0]   -R, --local_register 0|1|2 [0]
+      --mode latency|throughput|graph|both   each operation alone, or back to back [latency; -z; -G]
+      --verify none|last|random|all          operations that are checked, outside the timed spans
+                                             [random: the last, and a random one now and then]
       --cold                                 buffers take turns over three times the cache
       --backend mpi,native-mpi,...  --algo ring,... [auto]   libraries, and their algorithm
       --ranks N [2]  --allow-single          where no launcher started any; one alone is refused
@@ -80,14 +83,14 @@ What is told:
       --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
       --project N                    times that the sweep's cost model foretells of up to N ranks
       --format table|nccl|csv|json   nccl: nccl-tests' columns alone [table]
-  -C, --report_cputime 0|1   -S, --report_timestamps 0|1   -I, --per_iter_timing 0|1   -M, --memory 0|1
+  -C, --report_cputime 0|1   -S, --report_timestamps 0|1   -I, --per_iter_timing 0|1
+  -K, --per_iter_skip N      so many operations of each batch are left out of -I, p50, p99 and cv%
   -J, --output_file FILE     nccl-tests' JSON      --out FILE   our result file [PROVIDER-INSTANCE-UTC.json]
       --report FILE   --json   -q, --quiet   --keep-ids   --keep-price      as of 'assay run'
       --price USD  --max-cost USD  --provider  --instance  --region  --purchase  --no-metadata
 Taken as they are, and answered with a '#' line where they mean nothing here:
-  -t, --nthreads  -g, --ngpus  -p, --parallel_init  -y, --stream_null  -G, --cudagraph
-  -R, --local_register  -x, --cta_policy  -D, --device_implementation  -V, --device_cta_count
-  -u, --unalign  -K, --per_iter_skip
+  -t, --nthreads  -g, --ngpus  -p, --parallel_init  -y, --stream_null  -x, --cta_policy  -M, --memory
+  -D, --device_implementation  -V, --device_cta_count
 Environment: NCCL_TESTS_MIN_BW GB/s, exit status 1 where the average busbw is 10 % under it.
   NCCL_TESTS_SPLIT and NCCL_TESTS_SPLIT_MASK, as --split.
 )";
@@ -195,7 +198,7 @@ void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci
   app.add_option("-p,--parallel_init", coll.parallel_init);
   app.add_option("-y,--stream_null", coll.stream_null);
   app.add_option("-T,--timeout", coll.timeout)->check(CLI::Range(0, 1000000));
-  app.add_option("-G,--cudagraph", coll.cudagraph);
+  app.add_option("-G,--cudagraph", coll.cudagraph)->check(CLI::Range(0, 1000000));
   app.add_option("-C,--report_cputime", coll.report_cputime)->check(CLI::Range(0, 1));
   app.add_option("-S,--report_timestamps", coll.report_timestamps)->check(CLI::Range(0, 1));
   app.add_option("-J,--output_file", coll.output_file);
@@ -204,11 +207,13 @@ void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci
   app.add_option("-D,--device_implementation", coll.device_implementation);
   app.add_option("-V,--device_cta_count", coll.device_cta_count);
   app.add_option("-M,--memory", coll.memory);
-  app.add_option("-u,--unalign", coll.unalign);
+  app.add_option("-u,--unalign", coll.unalign)->check(CLI::Range(0, 1000000));
   app.add_option("-I,--per_iter_timing", coll.per_iter_timing)->check(CLI::Range(0, 1));
-  app.add_option("-K,--per_iter_skip", coll.per_iter_skip);
+  app.add_option("-K,--per_iter_skip", coll.per_iter_skip)->check(CLI::Range(0, 1000000000));
   app.add_option("--sizes", coll.sizes);
-  app.add_option("--mode", coll.mode)->check(CLI::IsMember({"latency", "throughput", "both"}));
+  app.add_option("--mode", coll.mode)
+      ->check(CLI::IsMember({"latency", "throughput", "graph", "both"}));
+  app.add_option("--verify", coll.verify)->check(CLI::IsMember({"none", "last", "random", "all"}));
   app.add_option("--algo", coll.algo);
   app.add_option("--ranks", coll.ranks)->check(CLI::Range(1, 65536));
   app.add_flag("--allow-single", coll.allow_single);

@@ -89,14 +89,15 @@ struct CollOptions {
   int per_iter_skip = 0;
   // Ours.
   std::string sizes = {};  // latency, train, peak, or sizes with commas between
-  std::string mode = {};   // latency, throughput, both
+  std::string mode = {};   // latency, throughput, graph, both
   std::string algo = "auto";
   std::optional<int> ranks = {};
   bool allow_single = false;
   std::string split = {};  // an expression for collectives::GroupsFrom
   bool bisect = false;
   bool cold = false;
-  std::string expect = {};  // auto, or floors of busbw by size: "1M:9.5,64M:20" (GB/s)
+  std::string verify = "random";  // none, last, random, all: Collective::verify
+  std::string expect = {};        // auto, or floors of busbw by size: "1M:9.5,64M:20" (GB/s)
   std::optional<std::int64_t> project = {};  // to so many ranks
   std::string format = "table";              // table, nccl, csv, json
   // Those that `assay run` has too.

@@ -132,11 +132,26 @@ std::vector<std::int64_t> RootsOf(const CollOptions& options, std::int64_t ranks
   return roots;
 }
 
+// Whose calls return before an operation is done, and which has groups of operations.
+bool UsesNccl(const CollOptions& options) {
+  const std::vector<std::string>& libraries = options.run.backends;
+  return std::find(libraries.begin(), libraries.end(), "nccl") != libraries.end();
+}
+
+// -K as nccl-tests takes it.
+std::int64_t SkippedOf(const CollOptions& options) {
+  const bool fits = IsExact(options) && options.per_iter_timing != 0 &&
+                    options.per_iter_skip < options.iters.value_or(20);
+  return fits ? options.per_iter_skip : 0;
+}
+
 // Barriers have no buffers to take turns on, and are timed one at a time.
 std::vector<std::string> ModesOf(const CollOptions& options, const Probe& probe) {
   if (!Has(probe, "cache")) return {"latency"};
+  if (options.cudagraph > 0) return {"graph"};
   if (options.mode == "both") return {"throughput", "latency"};
   if (!options.mode.empty()) return {options.mode};
+  if (options.blocking == 2 && UsesNccl(options)) return {"blocking"};
   if (options.blocking) return {*options.blocking % 2 == 1 ? "latency" : "throughput"};
   return {IsExact(options) ? "throughput" : "latency"};
 }
@@ -146,38 +161,48 @@ bool KnowsPlainBuffersAlone(const std::vector<std::string>& libraries) {
   return libraries.empty() || libraries == std::vector<std::string>{"mpi"};
 }
 
-// What is said of flags that can't be done as asked. Calls of the libraries return when the
-// operation is done, and buffers lie in host memory.
+// What is said of flags that can't be done as asked.
 std::vector<std::string> NotesOf(const CollOptions& o,
                                  const std::map<std::string, std::string>& environment) {
   std::vector<std::string> notes;
   const auto say = [&](bool given, const std::string& note) {
     if (given) notes.push_back(note);
   };
-  say(o.agg_iters > 1,
-      "-m: MPI has no groups of operations: each iteration is that many of them, "
-      "one after the other");
+  const bool nccl = UsesNccl(o);
+  const std::string not_used = nccl ? ": not used" : " is about GPUs: not used";
+  say(o.agg_iters > 1 && !nccl,
+      "-m: nccl alone has groups of operations: each iteration is that many of them, one after "
+      "the other");
   say(o.op == "all", "-o all: but mulsum, which no library here has");
-  say(o.check == 0, "-c 0: results are checked all the same, outside the timed spans");
-  say(o.check > 1, "-c: the last operation is checked, and a random one in one batch of eight");
+  say(o.check == 0 && o.verify != "none",
+      "-c 0: results are checked all the same, outside the timed spans (but with --verify none)");
+  say(o.check > 1 && o.verify == "random",
+      "-c: the last operation is checked, and a random one in one batch of eight (--verify all)");
+  say(o.verify == "none", "--verify none: nobody knows whether these results are right");
   say(o.blocking == 1, "-z 1: the time is without the barrier after each operation, as with -z 3");
-  say(o.blocking == 2, "-z 2: an operation's call returns when it is done, as with -z 0");
-  say(o.parallel_init != 0, "-p is about GPUs: not used");
-  say(o.stream_null != 0, "-y is about GPUs: not used");
-  say(o.cudagraph != 0, "-G is about GPUs: not used");
+  say(o.blocking == 2 && !nccl, "-z 2: an operation's call returns when it is done, as with -z 0");
+  say(o.blocking == 3 && o.cudagraph > 0, "-z 3 doesn't go with -G: not used");
+  say(o.cudagraph > 0 && !IsExact(o),
+      "-G: in rounds, as many launches as there is time for; -n makes it as many as asked");
+  say(o.parallel_init != 0, "-p" + not_used);
+  say(o.stream_null != 0, "-y" + not_used);
   say(o.local_register != 0 && KnowsPlainBuffersAlone(o.run.backends),
       "-R: MPI knows no registered buffers: not used; --backend ofi or nccl (1), native or nccl "
       "(2) do");
-  say(o.cta_policy.has_value(), "-x is about GPUs: not used");
-  say(o.device_implementation != 0, "-D is about GPUs: not used");
-  say(o.device_cta_count.has_value(), "-V is about GPUs: not used");
-  say(o.memory != 0, "-M is about GPUs: not used");
-  say(o.unalign != 0, "-u: buffers are aligned to a page all the same");
+  say(o.cta_policy.has_value(), "-x" + not_used);
+  say(o.device_implementation != 0, "-D" + not_used);
+  say(o.device_cta_count.has_value(), "-V" + not_used);
+  say(o.memory != 0, "-M" + not_used);
   say(o.report_cputime != 0,
-      "-C: an operation's call returns when it is done: its time is the same");
-  say(o.per_iter_timing != 0,
-      "-I: by the clock of the host, the slowest rank of each operation, to 1/64");
-  say(o.per_iter_skip != 0, "-K is not used: nothing is left out of -I");
+      nccl ? "-C: the time is that of the operations on the device all the same"
+           : "-C: an operation's call returns when it is done: its time is the same");
+  say(o.per_iter_timing != 0 && o.cudagraph > 0, "-I doesn't go with -G: not used");
+  say(o.per_iter_timing != 0 && o.cudagraph == 0,
+      nccl ? "-I: by the device's clock, to 1/64; of operations back to back the mean alone, so "
+             "--mode latency"
+           : "-I: by the clock of the host, the slowest rank of each operation, to 1/64");
+  say(o.per_iter_skip != SkippedOf(o),
+      "-K leaves out operations of -I 1 with -n, and fewer than -n: not used");
   say(environment.contains("NCCL_TESTS_DEVICE"), "NCCL_TESTS_DEVICE is about GPUs: not used");
   return notes;
 }
@@ -390,12 +415,15 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
       .step = multiplies ? *options.stepfactor : options.stepbytes.value_or(kMib),
       .step_kind = multiplies ? "factor" : "bytes",
       .aggregated = options.agg_iters,
-      .check = options.check,
-      .blocking = options.blocking == 3 ? 3 : 0,
+      .check = options.verify == "none" ? 0 : options.check,
+      .graph = options.cudagraph,
+      .unalign = options.unalign,
+      .blocking = options.blocking == 3 && options.cudagraph > 0 ? 0 : options.blocking.value_or(0),
       .average = options.average,
       .cpu_time = options.report_cputime != 0,
       .timestamps = options.report_timestamps != 0,
-      .per_iteration = options.per_iter_timing != 0,
+      .per_iteration = options.per_iter_timing != 0 && options.cudagraph == 0,
+      .skipped = SkippedOf(options),
       .keep_ids = options.run.keep_ids,
       .own_columns = options.format != "nccl",
       .notes = plan.notes,
@@ -611,7 +639,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
 
   Suite suite;
   for (const std::string& mode : ModesOf(options, probe)) {
-    const bool rotates = options.cold || mode == "throughput";
+    const bool rotates = options.cold || mode != "latency";
     for (const std::string& dtype : DtypesOf(options)) {
       SuiteEntry entry = {.probe = probe.name};
       // Of these the last takes turns the fastest: the two placements of a size stand together.
@@ -638,8 +666,24 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
         "type, reduction and mode",
         plan.questions.size()));
   }
-  if (options.allow_single) {
-    for (Question& question : plan.questions) question.params["allow_single"] = true;
+  const std::int64_t per_call = UsesNccl(options) ? options.agg_iters : 1;
+  constexpr std::int64_t kMostPerCall = 1024;
+  if (per_call > kMostPerCall) {
+    throw Error(fmt::format("-m is at most {} with nccl, each on buffers of its own; got {}",
+                            kMostPerCall, per_call));
+  }
+  const std::int64_t iterations = options.iters.value_or(20) * options.agg_iters;
+  for (Question& question : plan.questions) {
+    Params& params = question.params;
+    if (options.allow_single) params["allow_single"] = true;
+    if (options.verify != "random") params["verify"] = options.verify;
+    if (const std::int64_t skipped = SkippedOf(options); skipped > 0) {
+      params["skip"] = skipped * options.agg_iters;
+    }
+    if (!Has(probe, "cache")) continue;  // no buffers
+    if (options.unalign > 0) params["unalign"] = std::int64_t{options.unalign};
+    if (per_call > 1) params["aggregate"] = per_call;
+    if (options.cudagraph > 0 && plan.exact) params["graph_operations"] = iterations;
   }
   if (const std::string split = SplitOf(options, environment); !split.empty() && !options.bisect) {
     std::vector<int> groups = collectives::GroupsFrom(split, static_cast<int>(ranks));
@@ -658,8 +702,9 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   if (plan.exact) {
     plan.engine.rounds = static_cast<int>(cycles == 0 ? kEndless : std::min(cycles, kEndless));
     plan.engine.until_ci = false;
-    plan.engine.fixed = FixedCount{.warm_up = options.warmup_iters.value_or(1),
-                                   .iterations = options.iters.value_or(20) * options.agg_iters};
+    plan.engine.fixed =
+        FixedCount{.warm_up = options.warmup_iters.value_or(1),
+                   .iterations = iterations * std::max<std::int64_t>(1, options.cudagraph)};
   }
   return plan;
 }

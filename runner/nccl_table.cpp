@@ -140,10 +140,13 @@ std::string NcclTable::Head() const {
       "iters: {} validation: {} graph: {} unalign: {}\n",
       o.threads, o.gpus, o.min_bytes, o.max_bytes, o.step, o.step_kind, number(o.warm_up),
       number(o.iterations), o.aggregated, o.check, o.graph, o.unalign);
-  if (o.blocking == 3) {
-    text +=
-        "# Blocking Enabled: wait and barrier after each outer iteration (-n); time excludes "
-        "barrier \n";
+  constexpr const char* kBlocking[] = {
+      "wait and barrier after each inner iteration (-m)",
+      "wait after each inner iteration (-m), no barrier",
+      "wait and barrier after each outer iteration (-n); time excludes barrier"};
+  if (o.blocking > 0) text += fmt::format("# Blocking Enabled: {} \n", kBlocking[o.blocking - 1]);
+  if (o.skipped > 0) {
+    text += fmt::format("# Per-Iteration Report: summary skips first {} iterations \n", o.skipped);
   }
   for (const std::string& note : o.notes) text += fmt::format("# {}\n", Clean(note, 400));
   text += "#\n# Using devices\n";
@@ -224,7 +227,8 @@ NcclTable::Half NcclTable::HalfOf(const Record* record) const {
     half.algbw = static_cast<double>(*record->work.bytes) / *half.time_s;
     if (factor) half.busbw = *half.algbw * *factor;
   }
-  if (record->verify && (options_.check > 0 || record->verify->wrong > 0)) {
+  const bool was_checked = record->verify && record->verify->checked > 0;
+  if (was_checked && (options_.check > 0 || record->verify->wrong > 0)) {
     half.wrong = record->verify->wrong;
   }
   return half;
@@ -426,7 +430,7 @@ std::string NcclTable::Json(const std::string& ended) const {
       o.threads, o.gpus, o.min_bytes, o.max_bytes, o.step_kind, o.step,
       o.warm_up ? std::to_string(*o.warm_up) : "null",
       o.iterations ? std::to_string(*o.iterations) : "null", o.aggregated, o.check, o.graph,
-      JsonWord(o.blocking != 0), JsonWord(o.per_iteration), 0);
+      JsonWord(o.blocking != 0), JsonWord(o.per_iteration), o.skipped);
   text += "\"devices\":[";
   for (std::size_t rank = 0; rank < o.ranks.size(); ++rank) {
     const NcclRank& one = o.ranks[rank];
@@ -454,9 +458,9 @@ std::string NcclTable::Json(const std::string& ended) const {
       if (!o.per_iteration || !summary) continue;
       const Histogram& latencies = *LatenciesOf(**held);
       text += fmt::format(
-          R"(,"{}_per_iter":{{"skipped_iterations":0,"min_us":{},"max_us":{},"avg_us":{},"p50_us":{},)"
+          R"(,"{}_per_iter":{{"skipped_iterations":{},"min_us":{},"max_us":{},"avg_us":{},"p50_us":{},)"
           R"("p95_us":{},"p99_us":{},"stdev_us":{},"cv_pct":{}}})",
-          name, summary->min_s * 1e6, summary->max_s * 1e6, summary->mean_s * 1e6,
+          name, o.skipped, summary->min_s * 1e6, summary->max_s * 1e6, summary->mean_s * 1e6,
           *LatencyPercentile(latencies, 0.5) * 1e6, *LatencyPercentile(latencies, 0.95) * 1e6,
           *LatencyPercentile(latencies, 0.99) * 1e6, summary->deviation_s * 1e6,
           100 * summary->deviation_s / summary->mean_s);

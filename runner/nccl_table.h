@@ -52,6 +52,7 @@ struct NcclOptions {
   bool cpu_time = false;
   bool timestamps = false;
   bool per_iteration = false;
+  std::int64_t skipped = 0;  // iterations that its columns leave out
   bool keep_ids = false;
   bool own_columns = true;
   std::vector<std::string> notes = {};  // each a `#` line of the head

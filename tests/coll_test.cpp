@@ -14,6 +14,7 @@ using ::testing::ElementsAre;
 using ::testing::Ge;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 CollOptions Parsed(const std::vector<std::string>& flags, const std::string& program = "assay") {
@@ -165,9 +166,10 @@ TEST(CollPlan, SizesAreWholeElements) {
 
 TEST(CollPlan, AFlagThatMeansNothingHereIsAnswered) {
   const std::vector<std::vector<std::string>> flags = {
-      {"-p", "1"}, {"-y", "1"}, {"-G", "1"}, {"-R", "1"}, {"-x", "1"}, {"-D", "1"},
-      {"-V", "8"}, {"-M", "1"}, {"-u", "1"}, {"-C", "1"}, {"-I", "1"}, {"-K", "1"},
-      {"-c", "0"}, {"-m", "2"}, {"-z", "1"}, {"-z", "2"}, {"-g", "2"}, {"-t", "2"}};
+      {"-p", "1"}, {"-y", "1"}, {"-R", "1"}, {"-x", "1"},         {"-D", "1"},
+      {"-V", "8"}, {"-M", "1"}, {"-C", "1"}, {"-I", "1"},         {"-K", "1"},
+      {"-c", "0"}, {"-c", "2"}, {"-m", "2"}, {"-z", "1"},         {"-z", "2"},
+      {"-g", "2"}, {"-t", "2"}, {"-G", "1"}, {"--verify", "none"}};
   for (const auto& flag : flags) EXPECT_THAT(PlanOf(flag).notes, SizeIs(1)) << flag[0];
   EXPECT_THAT(PlanOf({"-p", "0", "-G", "0", "-R", "0", "-D", "0", "-z", "0", "-c", "1", "-C", "0",
                       "-g", "1", "-t", "1", "-u", "0", "-M", "0", "-I", "0", "-K", "0", "-T", "0"})
@@ -196,6 +198,70 @@ TEST(CollPlan, OneRankIsAskedForWithItsFlagAndToldOf) {
   EXPECT_EQ(ToText(plan.questions.at(0).params.at("allow_single")), "true");
   EXPECT_THAT(plan.notes, ElementsAre(HasSubstr("one rank exchanges nothing")));
   EXPECT_FALSE(PlanOf({"--sizes", "8"}).questions.at(0).params.contains("allow_single"));
+}
+
+TEST(CollPlan, WhatIsCheckedIsSaidToTheRanks) {
+  const auto verify = [](const std::vector<std::string>& flags) {
+    const Params params = PlanOf(flags).questions.at(0).params;
+    return params.contains("verify") ? ToText(params.at("verify")) : "";
+  };
+  EXPECT_EQ(verify({}), "");
+  EXPECT_EQ(verify({"--verify", "random"}), "") << "the usual";
+  for (const char* which : {"none", "last", "all"}) EXPECT_EQ(verify({"--verify", which}), which);
+  EXPECT_THROW(Parsed({"--verify", "some"}), Error);
+  EXPECT_THAT(PlanOf({"--verify", "all", "-c", "3"}).notes, IsEmpty());
+  EXPECT_THAT(PlanOf({"--verify", "none", "-c", "0"}).notes, SizeIs(1));
+}
+
+TEST(CollPlan, LeadingOperationsAreLeftOutAsNcclTestsDoes) {
+  const auto skip = [](const std::vector<std::string>& flags) {
+    const Params params = PlanOf(flags).questions.at(0).params;
+    return params.contains("skip") ? IntegerOf(params, "skip") : 0;
+  };
+  EXPECT_EQ(skip({"-n", "9", "-I", "1", "-K", "8"}), 8);
+  EXPECT_EQ(skip({"-n", "9", "-I", "1", "-K", "2", "-m", "3"}), 6);
+  EXPECT_EQ(skip({"-w", "1", "-I", "1", "-K", "19"}), 19);
+  for (const std::vector<std::string>& flags : std::vector<std::vector<std::string>>{
+           {"-n", "9", "-I", "1", "-K", "9"}, {"-n", "9", "-K", "2"}, {"-I", "1", "-K", "2"}}) {
+    EXPECT_EQ(skip(flags), 0);
+    EXPECT_THAT(PlanOf(flags).notes, Contains(HasSubstr("not used")));
+  }
+  EXPECT_THAT(PlanOf({"-n", "9", "-I", "1", "-K", "8"}).notes, Not(Contains(HasSubstr("-K"))));
+}
+
+TEST(CollPlan, GraphsGroupsAndWaitingAreForNccl) {
+  const auto param = [](const std::vector<std::string>& flags, const std::string& name) {
+    const Params params = PlanOf(flags).questions.at(0).params;
+    return params.contains(name) ? ToText(params.at(name)) : "";
+  };
+  EXPECT_EQ(param({"-G", "3"}, "mode"), "graph") << "the library says whether it can";
+  EXPECT_EQ(param({"-G", "3", "-z", "3"}, "mode"), "graph");
+  EXPECT_EQ(param({"--mode", "graph"}, "cache"), "rotated");
+  EXPECT_EQ(param({"-G", "3", "-n", "7", "-m", "2"}, "graph_operations"), "14");
+  EXPECT_EQ(PlanOf({"-G", "3", "-n", "7", "-m", "2"}).engine.fixed->iterations, 3 * 7 * 2);
+  EXPECT_EQ(param({"-G", "3"}, "graph_operations"), "");
+  EXPECT_THAT(
+      PlanOf({"-n", "7", "-G", "3", "-I", "1", "-z", "3"}).notes,
+      ElementsAre(HasSubstr("-z 3 doesn't go with -G"), HasSubstr("-I doesn't go with -G")));
+
+  EXPECT_EQ(param({"-m", "4", "--backend", "nccl"}, "aggregate"), "4");
+  EXPECT_EQ(param({"-m", "4"}, "aggregate"), "");
+  EXPECT_THAT(PlanOf({"-m", "4", "--backend", "nccl"}).notes, IsEmpty());
+  EXPECT_THAT(ErrorOf({"-m", "5000", "--backend", "nccl"}), HasSubstr("at most 1024"));
+
+  EXPECT_EQ(param({"-z", "2", "--backend", "nccl"}, "mode"), "blocking");
+  EXPECT_EQ(param({"-z", "2", "--backend", "nccl"}, "cache"), "rotated");
+  EXPECT_THAT(PlanOf({"-z", "2", "--backend", "nccl"}).notes, IsEmpty());
+}
+
+TEST(CollPlan, BuffersOffTheirGrainAreAnotherCase) {
+  const auto has = [](const std::vector<std::string>& flags) {
+    return PlanOf(flags).questions.at(0).params.contains("unalign");
+  };
+  EXPECT_TRUE(has({"-u", "1"}));
+  EXPECT_FALSE(has({"-u", "0"})) << "it compares with what was measured without -u";
+  EXPECT_THAT(PlanOf({"-u", "1"}).notes, IsEmpty());
+  EXPECT_THROW(Parsed({"-u", "-1"}), Error);
 }
 
 TEST(CollBisect, MeasuresOneThingInRounds) {

@@ -236,6 +236,10 @@ TEST(NcclTable, WrongElementsAreCountedAndFail) {
   EXPECT_THAT(row, HasSubstr("      N/A     N/A     N/A       3"));
   EXPECT_THAT(row, HasSubstr("# 8 out_of_place: wrong: 3 of 2"));
   EXPECT_THAT(table.Foot(), HasSubstr("# Out of bounds values : 1 FAILED\n"));
+  Record unchecked = AllReduce(8, 1e-6, "out_of_place");
+  EXPECT_THAT(table.Row(&unchecked, nullptr, ""), HasSubstr("0.01       0 "));
+  unchecked.verify = Verification{.reference = "not checked"};
+  EXPECT_THAT(table.Row(&unchecked, nullptr, ""), HasSubstr("0.01     N/A "));
 }
 
 TEST(NcclTable, TheLeastBandwidthIsNcclTestsOwnRule) {
