@@ -77,6 +77,7 @@ What is done:
                                              with good partners, at one size [32M]; exit status 1
       --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
       --watchdog S, -T, --timeout S [60]     for ranks that wait for each other, beside the work
+      --duration S                           a soak: rounds go on so long; drift, and all wrong elements
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
 What is told:
       --require-transport NAME       exit status 1 where data went over another: efa, tcp, vader, ...
@@ -220,6 +221,7 @@ void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci
   app.add_option("--split", coll.split);
   app.add_flag("--bisect", coll.bisect);
   app.add_flag("--cold", coll.cold);
+  app.add_option("--duration", coll.duration_s)->check(CLI::Range(1.0, 1e6));
   app.add_option("--expect", coll.expect);
   app.add_option("--project", coll.project)->check(CLI::Range(16, 1 << 20));
   app.add_option("--format", coll.format)->check(CLI::IsMember({"table", "nccl", "csv", "json"}));

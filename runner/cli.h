@@ -96,8 +96,9 @@ struct CollOptions {
   std::string split = {};  // an expression for collectives::GroupsFrom
   bool bisect = false;
   bool cold = false;
-  std::string verify = "random";  // none, last, random, all: Collective::verify
-  std::string expect = {};        // auto, or floors of busbw by size: "1M:9.5,64M:20" (GB/s)
+  std::optional<double> duration_s = {};  // of a soak
+  std::string verify = "random";          // none, last, random, all: Collective::verify
+  std::string expect = {};  // auto, or floors of busbw by size: "1M:9.5,64M:20" (GB/s)
   std::optional<std::int64_t> project = {};  // to so many ranks
   std::string format = "table";              // table, nccl, csv, json
   // Those that `assay run` has too.

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "collectives/collectives.h"
+#include "results/drift.h"
 #include "results/error.h"
 #include "results/expected.h"
 #include "results/figures.h"
@@ -278,6 +279,7 @@ std::map<std::string, std::vector<std::string>> CommandOf(const CollOptions& opt
     command["iters"] = {std::to_string(plan.engine.fixed->iterations)};
     command["warmup_iters"] = {std::to_string(plan.engine.fixed->warm_up)};
   }
+  if (options.duration_s) command["duration_s"] = {fmt::format("{}", *options.duration_s)};
   if (options.run.ci) command["ci"] = {fmt::format("{}", *options.run.ci)};
   if (options.run.max_seconds)
     command["max_seconds"] = {fmt::format("{}", *options.run.max_seconds)};
@@ -630,6 +632,11 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   if (options.bisect && !options.split.empty()) {
     throw Error("--bisect makes groups of its own: leave --split out");
   }
+  if (options.duration_s && (plan.exact || options.bisect || options.run.ci)) {
+    throw Error(
+        "--duration repeats rounds until its time is over: leave -n, -w, -N, --ci, --bisect and "
+        "nccl-tests' name out");
+  }
   std::vector<std::string> roots;
   for (const std::int64_t root : RootsOf(options, ranks)) roots.push_back(std::to_string(root));
   const bool has_buffers = !KnowsPlainBuffersAlone(options.run.backends);
@@ -698,7 +705,8 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   plan.engine = {.rounds = options.run.rounds.value_or(5),
                  .ci = options.run.ci.value_or(0.01),
                  .until_ci = options.run.ci.has_value(),
-                 .max_case = Seconds(options.run.max_seconds.value_or(4))};
+                 .max_case = Seconds(options.run.max_seconds.value_or(4)),
+                 .duration = Seconds(options.duration_s.value_or(0))};
   if (plan.exact) {
     plan.engine.rounds = static_cast<int>(cycles == 0 ? kEndless : std::min(cycles, kEndless));
     plan.engine.until_ci = false;
@@ -798,7 +806,8 @@ int RunColl(const CollOptions& asked) {
     console.Result(bisection->Verdict());
   } else if (prints) {
     const std::string models = CostModelText(measured.run.records, options.project);
-    console.Result(SlowestGroupText(measured.run.records) + models + table->Foot());
+    const std::string drift = options.duration_s ? DriftText(measured.run.records) : "";
+    console.Result(SlowestGroupText(measured.run.records) + models + drift + table->Foot());
     if (options.project && models.empty()) {
       console.Error("assay: --project needs a sweep of at least three sizes to fit\n");
     }

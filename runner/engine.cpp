@@ -163,6 +163,20 @@ Outcome RunAsBenchmark(const std::string& name, const Case& which, Reporter& rep
   return *std::move(outcome);
 }
 
+std::string WrongReason(const Verification& verify) {
+  return fmt::format("{} of {} checked elements are wrong: {}", verify.wrong, verify.checked,
+                     verify.what.value_or("which ones is not known"));
+}
+
+// Of both together; the first wrong element is the first's.
+Verification Sum(const Verification& before, Verification latest) {
+  latest.checked += before.checked;
+  latest.wrong += before.wrong;
+  latest.max_error = std::max(before.max_error, latest.max_error);
+  if (before.what) latest.what = before.what;
+  return latest;
+}
+
 Verification ToVerification(const Checked& checked, const char* when, int round) {
   return {.when = when,
           .round = round,
@@ -229,8 +243,7 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
     outcome.verify = ToVerification(checked, when, round);
     if (checked.wrong == 0) return true;
     outcome.status = Status::kWrong;
-    outcome.reason = fmt::format("{} of {} checked elements are wrong: {}", checked.wrong,
-                                 checked.checked, checked.what.value_or("which ones is not known"));
+    outcome.reason = WrongReason(*outcome.verify);
     outcome.remedy = "no figure of this library or device can be trusted until this is understood";
     return false;
   };
@@ -283,8 +296,16 @@ void Merge(std::map<std::string, Histogram>& into, const std::map<std::string, H
   }
 }
 
-void Keep(Outcome outcome, Record& record) {
-  if (outcome.verify) record.verify = std::move(outcome.verify);
+// `soaks`: EngineOptions::duration.
+void Keep(Outcome outcome, Record& record, bool soaks) {
+  if (outcome.verify) {
+    const bool adds = soaks && record.verify;
+    record.verify = adds ? Sum(*record.verify, *outcome.verify) : *outcome.verify;
+  }
+  if (outcome.visit && record.status == Status::kWrong) {
+    record.reason = WrongReason(*record.verify);
+    return;
+  }
   if (outcome.visit) {
     record.rounds.push_back(*std::move(outcome.visit));
     if (outcome.work) record.work = *outcome.work;
@@ -295,6 +316,7 @@ void Keep(Outcome outcome, Record& record) {
   record.reason = outcome.reason;
   record.remedy = outcome.remedy;
   if (outcome.status == Status::kWrong) {
+    record.reason = WrongReason(*record.verify);
     record.rounds.clear();
     record.histograms.clear();
   }
@@ -314,9 +336,9 @@ Named OfPart(const Named& all, std::size_t part) {
 }
 
 // One record, or one a part.
-void Keep(const Outcome& outcome, std::vector<Record>& records) {
+void Keep(const Outcome& outcome, std::vector<Record>& records, bool soaks) {
   if (outcome.parts.empty()) {
-    for (Record& record : records) Keep(outcome, record);
+    for (Record& record : records) Keep(outcome, record, soaks);
     return;
   }
   for (std::size_t i = 0; i < records.size(); ++i) {
@@ -324,7 +346,7 @@ void Keep(const Outcome& outcome, std::vector<Record>& records) {
     own.visit = outcome.parts[i];
     own.facts = OfPart(outcome.facts, i);
     own.histograms = OfPart(outcome.histograms, i);
-    Keep(std::move(own), records[i]);
+    Keep(std::move(own), records[i], soaks);
   }
 }
 
@@ -415,7 +437,8 @@ class Engine {
     if (!options_.now) {
       options_.now = [] { return Seconds(std::chrono::steady_clock::now().time_since_epoch()); };
     }
-    start_ = options_.now() - options_.elapsed;
+    begin_ = options_.now();
+    start_ = begin_ - options_.elapsed;
     for (const Case& each : cases_) records_.push_back(Blanks(each));
     spent_.resize(cases_.size());
   }
@@ -476,7 +499,7 @@ class Engine {
       visit.start_s = start_s;
       visit.order = order;
     }
-    Keep(outcome, records_[index]);
+    Keep(outcome, records_[index], Soaks());
   }
 
   // A visit's share is what is left, divided by the rounds that are left.
@@ -485,7 +508,8 @@ class Engine {
     return {.min_samples = options_.min_samples,
             .least_batch = cases_[index].least_batch,
             .min_time = options_.min_visit,
-            .budget = left / (MostRounds(options_) - round + 1),
+            .budget = Soaks() ? options_.max_case / options_.rounds
+                              : left / (MostRounds(options_) - round + 1),
             .fixed = options_.fixed,
             .stop = options_.stop,
             .now = options_.now};
@@ -494,13 +518,20 @@ class Engine {
   bool IsDone(std::size_t index) {
     bool is_done = true;
     for (Record& record : records_[index]) {
-      if (record.status != Status::kOk) continue;
-      const std::optional<std::string> why = WhyDone(record, spent_[index], options_);
+      const bool goes_on_wrong = Soaks() && record.status == Status::kWrong;
+      if (record.status != Status::kOk && !goes_on_wrong) continue;
+      std::optional<std::string> why = WhyDone(record, spent_[index], options_);
+      if (Soaks()) {
+        const bool is_over = options_.now() - begin_ >= options_.duration;
+        why = is_over && (why || goes_on_wrong) ? std::optional("time") : std::nullopt;
+      }
       record.stopped = why.value_or("");
       is_done = is_done && why.has_value();
     }
     return is_done;
   }
+
+  bool Soaks() const { return options_.duration > Seconds(0); }
 
   void Settle(Record& record) const {
     record.complete = static_cast<int>(record.rounds.size()) >= options_.rounds;
@@ -520,7 +551,8 @@ class Engine {
   Observer& observer_;
   std::vector<Case> cases_;
   Reporter reporter_;
-  Seconds start_ = {};
+  Seconds begin_ = {};
+  Seconds start_ = {};                             // of the run
   std::vector<std::vector<Record>> records_ = {};  // by case
   std::vector<Seconds> spent_ = {};                // by case
   int done_ = 0;
@@ -547,7 +579,8 @@ double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& opti
   // Warm-up takes up to a quarter beside the samples.
   if (options.fixed) return visits * kVisitOverhead.count();
   const Seconds share = options.max_case / std::max(options.rounds, 1);
-  return visits * (std::min(share, options.min_visit * 1.25) + kVisitOverhead).count();
+  const Seconds visit = std::min(share, options.min_visit * 1.25) + kVisitOverhead;
+  return std::max(visits * visit.count(), options.duration.count());
 }
 
 }  // namespace assay

@@ -27,6 +27,9 @@ struct EngineOptions {
   // How long the samples of a visit last, at least, unless its share runs out: several periods of
   // what takes time away in slices (a container's CPU quota and a block-device cap: 0.1 s).
   Seconds min_visit = Seconds(0.5);
+  // A soak: rounds go on until it is over, and a wrong answer ends no case; Record::verify counts
+  // the elements of all of them. A visit's share of max_case is that of `rounds`. 0: none.
+  Seconds duration = Seconds(0);
   // Each visit is that many iterations instead, and each round goes through the cases in order.
   std::optional<FixedCount> fixed = {};
   std::string filter = {};      // POSIX extended regular expression on case names; empty: all

@@ -152,16 +152,21 @@ class Recorder : public Observer {
     }
     if (which.probe == "storage" && hold_for_storage_) journal_.HoldBack(true);
     const double elapsed_s = Elapsed();
-    const double left_s =
-        done < 5 ? std::max(0.0, estimate_s_ - elapsed_s) : elapsed_s / done * (total - done);
+    const bool soaks = plan_.engine.duration > Seconds(0);
+    const double left_s = done < 5 || soaks ? std::max(0.0, estimate_s_ - elapsed_s)
+                                            : elapsed_s / done * (total - done);
+    const std::string rounds = soaks ? fmt::format("round {}", round)
+                                     : fmt::format("round {} of {}", round, plan_.engine.rounds);
     const std::string times = fmt::format(
         "about {} left{}", Duration(left_s),
         usd_per_hour_ ? fmt::format("   {} so far", Usd(*usd_per_hour_ * elapsed_s / 3600)) : "");
-    console_.Progress(fmt::format("[{}/{}] {} {}   round {} of {}   {}", done + 1, total,
-                                  which.probe, CaseLabel(which.probe, which.params), round,
-                                  plan_.engine.rounds, times));
-    if (round != round_ && !console_.ShowsProgress()) {
-      console_.Note(fmt::format("round {} of {}   {}\n", round, plan_.engine.rounds, times));
+    console_.Progress(fmt::format("[{}/{}] {} {}   {}   {}", done + 1, total, which.probe,
+                                  CaseLabel(which.probe, which.params), rounds, times));
+    // A soak has many rounds, and not all of them are news.
+    const bool is_news = !soaks || round == 1 || elapsed_s - noted_s_ >= 10;
+    if (round != round_ && is_news && !console_.ShowsProgress()) {
+      noted_s_ = elapsed_s;
+      console_.Note(fmt::format("{}   {}\n", rounds, times));
     }
     round_ = round;
   }
@@ -209,6 +214,7 @@ class Recorder : public Observer {
   const Privacy& privacy_;
   bool hold_for_storage_;
   int round_ = 0;
+  double noted_s_ = 0;                  // when a round was told of
   std::mutex mutex_ = {};               // holds what follows
   std::vector<Record> records_ = {};    // as of their last visits
   std::optional<Record> current_ = {};  // is being visited

@@ -254,6 +254,18 @@ TEST(CollPlan, GraphsGroupsAndWaitingAreForNccl) {
   EXPECT_THAT(PlanOf({"-z", "2", "--backend", "nccl"}).notes, IsEmpty());
 }
 
+TEST(CollPlan, ASoakRepeatsRoundsForItsTime) {
+  EXPECT_EQ(PlanOf({}).engine.duration, Seconds(0));
+  EXPECT_EQ(PlanOf({"--duration", "90"}).engine.duration, Seconds(90));
+  EXPECT_THROW(Parsed({"--duration", "0"}), Error);
+  for (const std::vector<std::string>& other :
+       std::vector<std::vector<std::string>>{{"-n", "5"}, {"-N", "0"}, {"--ci", "1"}}) {
+    std::vector<std::string> flags = other;
+    flags.insert(flags.end(), {"--duration", "90"});
+    EXPECT_THAT(ErrorOf(flags), HasSubstr("until its time is over"));
+  }
+}
+
 TEST(CollPlan, BuffersOffTheirGrainAreAnotherCase) {
   const auto has = [](const std::vector<std::string>& flags) {
     return PlanOf(flags).questions.at(0).params.contains("unalign");

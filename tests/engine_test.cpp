@@ -156,6 +156,38 @@ TEST(Engine, AWrongTimedAnswerLosesTheRoundsBeforeItToo) {
   EXPECT_FALSE(records[0].complete);
 }
 
+TEST(Engine, ASoakGoesOnUntilItsTimeIsOver) {
+  FakeLog log;
+  EngineOptions options = Brief(log);
+  options.duration = Seconds(0.99);
+  // A visit takes four iterations of 10 ms.
+  const std::vector<Record> records =
+      MeasureQuietly({FakeCase("a", {{.iteration_s = {0.010}}}, log)}, options);
+  EXPECT_EQ(records[0].status, Status::kOk);
+  EXPECT_TRUE(records[0].complete);
+  EXPECT_EQ(records[0].stopped, "time");
+  EXPECT_THAT(records[0].rounds, SizeIs(25));
+  for (const Visit& visit : records[0].rounds) EXPECT_THAT(visit.time_s, SizeIs(2));
+  EXPECT_EQ(records[0].verify->checked, 25 * 100) << "of all rounds";
+}
+
+TEST(Engine, ASoakCountsEveryWrongElementAndGivesNoRate) {
+  FakeLog log;
+  EngineOptions options = Brief(log);
+  options.duration = Seconds(0.99);
+  const Script wrong = {.iteration_s = {0.010}, .wrong_at_verify = 2};
+  const Script right = {.iteration_s = {0.010}};
+  const std::vector<Record> records =
+      MeasureQuietly({FakeCase("a", {right, wrong, right, wrong, right}, log)}, options);
+  EXPECT_EQ(records[0].status, Status::kWrong);
+  EXPECT_THAT(records[0].rounds, IsEmpty());
+  ASSERT_TRUE(records[0].verify);
+  EXPECT_EQ(records[0].verify->wrong, 2);
+  EXPECT_EQ(records[0].verify->checked, 25 * 100);
+  EXPECT_THAT(records[0].reason, HasSubstr("2 of 2500 checked elements are wrong: element (3, 5)"));
+  EXPECT_EQ(records[0].stopped, "time");
+}
+
 TEST(Engine, ADeviceLostMidwayKeepsTheReason) {
   FakeLog log;
   Script lost = {.throws_at_run = 3};

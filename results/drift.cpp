@@ -1,0 +1,104 @@
+#include "results/drift.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "results/figures.h"
+#include "results/text.h"
+
+namespace assay {
+namespace {
+
+constexpr std::size_t kFewestRounds = 5;
+// Of a change that is one: as `compare` has it for networks.
+constexpr double kMargin = 0.03;
+constexpr double kConfidence = 0.95;
+
+// A line y = a + b x: the slope, and what its estimate may be off by.
+struct Slope {
+  double b = 0;
+  double half_width = 0;
+};
+
+Slope Fit(std::span<const double> x, std::span<const double> y) {
+  const double mean_x = Mean(x);
+  const double mean_y = Mean(y);
+  double xx = 0;
+  double xy = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    xx += (x[i] - mean_x) * (x[i] - mean_x);
+    xy += (x[i] - mean_x) * (y[i] - mean_y);
+  }
+  const double b = xy / xx;
+  std::vector<double> residuals;
+  double squares = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    residuals.push_back(y[i] - mean_y - b * (x[i] - mean_x));
+    squares += residuals.back() * residuals.back();
+  }
+  const double df = static_cast<double>(x.size()) - 2;
+  double variance = squares / df / xx;
+  // Neighbours that are alike tell less than as many that aren't (a first-order process).
+  if (squares > 0) {
+    const double alike = std::clamp(LagOneAutocorrelation(residuals), 0.0, 0.9);
+    variance *= (1 + alike) / (1 - alike);
+  }
+  return {.b = b, .half_width = StudentT(kConfidence, df) * std::sqrt(variance)};
+}
+
+}  // namespace
+
+std::optional<Drift> DriftOf(const Record& record) {
+  if (record.rounds.size() < kFewestRounds) return std::nullopt;
+  std::vector<double> minutes;
+  std::vector<double> logs;
+  for (const Visit& visit : record.rounds) {
+    if (visit.time_s.empty()) continue;
+    minutes.push_back(visit.start_s / 60);
+    logs.push_back(std::log(Median(visit.time_s)));
+  }
+  const double span = minutes.empty() ? 0 : minutes.back() - minutes.front();
+  if (minutes.size() < kFewestRounds || !(span > 0)) return std::nullopt;
+  const Slope slope = Fit(minutes, logs);
+  const auto after = [&](double x) {
+    return Interval{.estimate = std::exp(-slope.b * x),
+                    .low = std::exp(-(slope.b + slope.half_width) * x),
+                    .high = std::exp(-(slope.b - slope.half_width) * x),
+                    .units = static_cast<int>(minutes.size()),
+                    .level = fmt::format("{} rounds, this run", minutes.size())};
+  };
+  return Drift{.per_minute = after(1), .over_all = after(span), .span_s = span * 60};
+}
+
+Verdict VerdictOn(const Drift& drift) { return Judge(drift.over_all, kMargin); }
+
+std::string DriftText(std::span<const Record> records) {
+  const auto percent = [](double factor) { return 100 * (factor - 1); };
+  std::string text;
+  for (const Record& record : records) {
+    std::string says = "too few rounds to tell a drift";
+    if (const std::optional<Drift> drift = DriftOf(record)) {
+      const Interval& all = drift->over_all;
+      const Verdict verdict = VerdictOn(*drift);
+      says = fmt::format(
+          "speed {:+.2f} %/min, {:+.1f} % over {:.0f} s ({:+.1f} to {:+.1f}, 95 %, {}): {}",
+          percent(drift->per_minute.estimate), percent(all.estimate), drift->span_s,
+          percent(all.low), percent(all.high), all.level,
+          verdict == Verdict::kSame     ? fmt::format("steady within {} %", 100 * kMargin)
+          : verdict == Verdict::kSlower ? "it slows down"
+          : verdict == Verdict::kFaster ? "it speeds up"
+                                        : "unclear");
+    } else if (record.rounds.empty()) {
+      says = ToText(record.status);
+    }
+    const Verification verify = record.verify.value_or(Verification{});
+    text += fmt::format("# drift {} {}: {}; {} of {} checked elements wrong\n", record.backend,
+                        CaseLabel(record.probe, record.params), says, verify.wrong, verify.checked);
+  }
+  return text;
+}
+
+}  // namespace assay
