@@ -18,17 +18,25 @@ constexpr std::size_t kMostBytes = std::size_t{16} << 20;
 
 }  // namespace
 
-std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own) {
-  std::string joined;  // each behind its length
-  for (const std::string& one : ranks.Gather(own)) joined += fmt::format("{} {}", one.size(), one);
-  joined = ranks.Broadcast(joined);
-  std::vector<std::string> all;
+// Each behind its length.
+std::string JoinTexts(const std::vector<std::string>& texts) {
+  std::string joined;
+  for (const std::string& one : texts) joined += fmt::format("{} {}", one.size(), one);
+  return joined;
+}
+
+std::vector<std::string> PartTexts(const std::string& joined) {
+  std::vector<std::string> texts;
   for (std::size_t at = 0; at < joined.size();) {
     const std::size_t text = joined.find(' ', at) + 1;
-    all.push_back(joined.substr(text, std::stoul(joined.substr(at, text - at))));
-    at = text + all.back().size();
+    texts.push_back(joined.substr(text, std::stoul(joined.substr(at, text - at))));
+    at = text + texts.back().size();
   }
-  return all;
+  return texts;
+}
+
+std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own) {
+  return PartTexts(ranks.Broadcast(JoinTexts(ranks.Gather(own))));
 }
 
 Group::Group(Ranks& parent, int number) : parent_(parent) {

@@ -11,6 +11,10 @@
 
 namespace assay {
 
+// Texts as one text, and back.
+std::string JoinTexts(const std::vector<std::string>& texts);
+std::vector<std::string> PartTexts(const std::string& joined);
+
 // Every rank's text in rank order, on every rank: what Gather gives to rank 0 alone. Called on all
 // ranks together; one exchange, of two calls.
 std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own);
