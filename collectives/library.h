@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "collectives/collective.h"
@@ -10,10 +11,23 @@
 
 namespace assay {
 
+// The device of a rank, as nccl-tests tells of it.
+struct RankDevice {
+  int index = 0;        // among those that the rank sees
+  std::string id = {};  // on the PCI bus: "0000:0f:00"
+  std::string name = {};
+};
+
 class Library {
  public:
   virtual ~Library() = default;
   virtual std::string Name() const = 0;
+  // Where this rank's buffers will lie; nothing: in the host's memory. Called on all ranks
+  // together; throws Error on each where there are too few devices for them.
+  virtual std::optional<RankDevice> DeviceOf(Ranks& ranks) {
+    (void)ranks;
+    return std::nullopt;
+  }
   // This rank's part of the collective. All ranks call it together, and may talk through `ranks`
   // to make ready; but what a rank can tell alone that it can't do, it says before that, so that
   // its "no" doesn't leave the others waiting. All ranks call all functions of the Workload that it

@@ -1,11 +1,14 @@
 // The nccl module: collectives between NVIDIA GPUs, one GPU for each rank. Sole includer of
 // <nccl.h>. Communicators are non-blocking, so that every wait can look at the clock and at NCCL's
-// own asynchronous errors: what hangs is aborted, and ends in a sentence.
+// own asynchronous errors: what hangs is aborted, and ends in a sentence. Where one thread is to
+// launch for several GPUs (Ranks::Together), one of their ranks makes the calls for all, as one
+// group.
 #include <fmt/format.h>
 #include <nccl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +17,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <sstream>
@@ -22,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/group.h"
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
 #include "collectives/nccl_log.h"
@@ -81,9 +86,18 @@ ncclRedOp_t ReductionOf(const std::string& redop) {
 }
 
 // NCCL's own account of what it does goes to a file of this process, unless the user wants it for
-// himself. Made before the first communicator, since NCCL reads the environment then.
+// himself. Made before the first communicator, since NCCL reads the environment then, and shared by
+// all ranks of the process, as NCCL has but one.
 class DebugFile {
  public:
+  static std::shared_ptr<DebugFile> OfProcess() {
+    static std::mutex mutex;
+    static std::weak_ptr<DebugFile> known;
+    const std::lock_guard lock(mutex);
+    std::shared_ptr<DebugFile> file = known.lock();
+    if (!file) known = file = std::make_shared<DebugFile>();
+    return file;
+  }
   DebugFile() {
     if (std::getenv("NCCL_DEBUG") != nullptr || std::getenv("NCCL_DEBUG_FILE") != nullptr) return;
     std::string path = (std::filesystem::temp_directory_path() / "assay-nccl-XXXXXX").string();
@@ -103,17 +117,20 @@ class DebugFile {
   // Called once NCCL has it open: it goes on being written and read, and no kind of death leaves
   // it.
   void Unname() {
+    const std::lock_guard lock(mutex_);
     if (!path_.empty()) unlink(path_.c_str());
     path_.clear();
   }
 
   std::string Transport() {
+    const std::lock_guard lock(mutex_);
     file_.clear();
     file_.seekg(0);
     return TransportFrom(std::string(std::istreambuf_iterator<char>(file_), {}));
   }
 
  private:
+  std::mutex mutex_ = {};
   std::string path_ = {};  // "" once it has no name
   std::ifstream file_ = {};
 };
@@ -133,34 +150,141 @@ ncclUniqueId IdFrom(const std::string& text) {
   return id;
 }
 
-// One communicator over all ranks, on this rank's device. Once aborted it is of no more use.
+// What connected communicators of one process share: each may wait for ever for one that was given
+// up, which NCCL tells only other processes of.
+class Clique {
+ public:
+  static std::shared_ptr<Clique> Of(const ncclUniqueId& id) {
+    static std::mutex mutex;
+    static std::map<std::string, std::weak_ptr<Clique>> all;
+    const std::lock_guard lock(mutex);
+    std::erase_if(all, [](const auto& one) { return one.second.expired(); });
+    std::weak_ptr<Clique>& known = all[HexOf(id)];
+    std::shared_ptr<Clique> clique = known.lock();
+    if (!clique) known = clique = std::make_shared<Clique>();
+    return clique;
+  }
+
+  bool IsLost() const { return is_lost_; }
+  // Why the first of them was: this, or what was said before.
+  std::string Lose(const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    if (!is_lost_) why_ = why;
+    is_lost_ = true;
+    return why_;
+  }
+
+ private:
+  std::mutex mutex_ = {};
+  std::string why_ = {};
+  std::atomic<bool> is_lost_ = false;
+};
+
+// Each rank's own part, after which all are there; where one throws, all do.
+template <class Body>
+void OnAll(Ranks& ranks, const Body& body) {
+  std::string why;
+  try {
+    body();
+  } catch (const Error& error) {
+    why = error.what();
+  }
+  for (const std::string& of_rank : GatherToAll(ranks, why)) {
+    if (!of_rank.empty()) throw Error(of_rank);
+  }
+}
+
+// The GPU of a rank, as nccl-tests counts: the ranks of a node take those that they see in order.
+// Called on all ranks together: throws Error on each where one has none of its own.
+RankDevice OwnDevice(Ranks& ranks) {
+  int devices = 0;
+  RankDevice own;
+  std::string says;
+  if (const std::optional<Skipped> none = NoDevice(&devices)) {
+    says = fmt::format("{}; try: {}", none->reason, none->remedy);
+  } else {
+    cudaDeviceProp properties = {};
+    own.index = ranks.LocalRank() % devices;
+    if (const cudaError_t error = cudaGetDeviceProperties(&properties, own.index);
+        error != cudaSuccess) {
+      says = fmt::format("device {} can't be asked: {}", own.index, cudaGetErrorString(error));
+    }
+    own.id = fmt::format("{:04x}:{:02x}:{:02x}", properties.pciDomainID, properties.pciBusID,
+                         properties.pciDeviceID);
+    own.name = properties.name;
+  }
+  std::map<std::string, int> taken;  // by node and id: the rank
+  std::map<std::string, int> ranks_of;
+  std::optional<std::string> shared;
+  const std::vector<std::string> all = GatherToAll(
+      ranks, says.empty() ? fmt::format("{} {} {}", devices, ranks.Node(), own.id) : says);
+  for (int rank = 0; rank < ranks.Size(); ++rank) {
+    const std::string& one = all[static_cast<std::size_t>(rank)];
+    std::istringstream words(one);
+    std::string seen;
+    std::string node;
+    std::string id;
+    words >> seen >> node >> id;
+    if (seen.find_first_not_of("0123456789") != std::string::npos) {
+      throw Error(fmt::format("rank {} has no GPU: {}", rank, one));
+    }
+    ++ranks_of[node];
+    const auto [other, is_new] = taken.emplace(node + " " + id, rank);
+    if (is_new || shared) continue;
+    shared = fmt::format("node {} has {} GPUs, too few for its ranks: {} and {} would share {}",
+                         node, seen, other->second, rank, id);
+  }
+  if (shared) {
+    throw Error(*shared +
+                "; ask for fewer with -g, -t or mpirun -np, and see what "
+                "CUDA_VISIBLE_DEVICES hides");
+  }
+  return own;
+}
+
+// One communicator over all ranks, on this rank's device. Once one of this process fails, all are
+// of no more use: who learns of it throws Error, and each rank aborts its own.
 class Communicator {
  public:
-  Communicator(Ranks& ranks, int devices, Seconds timeout)
-      : rank_(ranks.Rank()), timeout_(timeout) {
+  Communicator(Ranks& ranks, int device, Seconds timeout)
+      : rank_(ranks.Rank()), device_(device), timeout_(timeout) {
     const auto begin = SteadyClock::now();
-    Check(cudaSetDevice(ranks.LocalRank() % devices));
+    Check(cudaSetDevice(device));
     // Rank 0 tells the others even if it fails, so that nobody waits for it.
     ncclUniqueId id = {};
     const bool made = rank_ != 0 || ncclGetUniqueId(&id) == ncclSuccess;
     id = IdFrom(ranks.Broadcast(made ? HexOf(id) : ""));
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
-    Settle(ncclCommInitRankConfig(&comm_, ranks.Size(), id, rank_, &config), "its start",
-           kInitFactor);
-    stream_ = MakeStream();
-    void* scratch = nullptr;
-    Settle(ncclMemAlloc(&scratch, sizeof(float)), "memory");
-    scratch_.reset(scratch);
-    Check(cudaMemsetAsync(scratch, 0, sizeof(float), stream_.get()));
-    Synchronize("its start");
-    init_ = SteadyClock::now() - begin;
-    const auto first = SteadyClock::now();
-    EnqueueAlign();
-    Synchronize("the first operation");
-    first_ = SteadyClock::now() - first;
+    clique_ = Clique::Of(id);
+    OrAbort([&] {
+      OnAll(ranks, [&] {
+        ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+        config.blocking = 0;
+        Together<Communicator>(ranks, *this, [&](std::span<Communicator* const> all) {
+          ForEachGpu(
+              all, "its start",
+              [&](Communicator& one) {
+                return ncclCommInitRankConfig(&one.comm_, ranks.Size(), id, one.rank_, &config);
+              },
+              kInitFactor);
+        });
+        stream_ = MakeStream();
+        void* scratch = nullptr;
+        Settle(ncclMemAlloc(&scratch, sizeof(float)), "memory");
+        scratch_.reset(scratch);
+        Check(cudaMemsetAsync(scratch, 0, sizeof(float), stream_.get()));
+        Synchronize("its start");
+      });
+      init_ = SteadyClock::now() - begin;
+      const auto first = SteadyClock::now();
+      Together<Communicator>(ranks, *this, [&](std::span<Communicator* const> all) {
+        EnqueueAlign(all);
+        Synchronize(all, "the first operation");
+      });
+      first_ = SteadyClock::now() - first;
+    });
   }
   ~Communicator() {
+    if (clique_->IsLost()) Abort();
     if (comm_ == nullptr) return;
     stream_.reset();
     scratch_.reset();
@@ -179,61 +303,140 @@ class Communicator {
 
   ncclComm_t Get() const { return comm_; }
   cudaStream_t GetStream() const { return stream_.get(); }
-  bool IsAborted() const { return comm_ == nullptr; }
+  int Device() const { return device_; }
+  bool IsLost() const { return clique_->IsLost(); }
   Seconds Init() const { return init_; }
   Seconds FirstOperation() const { return first_; }
 
-  // Follows each call of NCCL, which may not be over when it returns. Throws Error, and aborts the
-  // communicator, where it failed or is not over in time.
-  void Settle(ncclResult_t result, const char* what, int times_timeout = 1) {
-    const auto deadline = SteadyClock::now() + times_timeout * timeout_;
-    while (result == ncclInProgress) {
-      if (SteadyClock::now() > deadline) Abort(fmt::format("waited too long for {}", what));
-      std::this_thread::yield();
-      if (ncclCommGetAsyncError(comm_, &result) != ncclSuccess) Abort(fmt::format("lost {}", what));
+  // What this rank does in its own thread: where it throws, the communicator is aborted.
+  template <class Body>
+  void OrAbort(const Body& body) {
+    try {
+      body();
+    } catch (const Error& error) {
+      clique_->Lose(error.what());
+      Abort();
+      throw;
     }
+  }
+
+  // The ranks of one thread give `own` each, and `body` is called for all of them on this device.
+  template <class Own, class Body>
+  void Together(Ranks& ranks, Own& own, const Body& body) {
+    ranks.Together(&own, [&](std::span<void* const> things) {
+      std::vector<Own*> all;
+      for (void* const thing : things) all.push_back(static_cast<Own*>(thing));
+      body(std::span<Own* const>(all));
+      Check(cudaSetDevice(device_));
+    });
+  }
+
+  // One thread's call of NCCL for each of its GPUs, which must be a group where there are several,
+  // since any of them may wait for the others. Returns when they have been made; throws Error where
+  // one failed or isn't over in time.
+  template <class Call>
+  static void ForEachGpu(std::span<Communicator* const> all, const char* what, const Call& call,
+                         int times_timeout = 1) {
+    const auto is_bad = [](ncclResult_t one) {
+      return one != ncclSuccess && one != ncclInProgress;
+    };
+    ncclResult_t result = all.size() > 1 ? ncclGroupStart() : ncclSuccess;
+    Communicator* last = all[0];
+    for (Communicator* const one : all) {
+      if (is_bad(result)) break;
+      last = one;
+      result = cudaSetDevice(one->device_) == cudaSuccess ? call(*one) : ncclUnhandledCudaError;
+    }
+    if (all.size() > 1) {
+      const ncclResult_t end = ncclGroupEnd();  // in any case, or it would go on
+      if (!is_bad(result)) result = end;
+    }
+    if (is_bad(result)) last->Settle(result, what);
+    if (result == ncclInProgress) WaitFor(all, what, times_timeout);
+  }
+
+  // Follows each call of NCCL, which may not be over when it returns. Throws Error where it failed
+  // or is not over in time.
+  void Settle(ncclResult_t result, const char* what) {
+    Communicator* const own[] = {this};
+    if (result == ncclInProgress) return WaitFor(own, what, 1);
     if (result == ncclSuccess) return;
     const char* more = comm_ == nullptr ? "" : ncclGetLastError(comm_);
-    Abort(fmt::format("failed in {}: {}{}{}", what, ncclGetErrorString(result),
-                      more == nullptr || *more == '\0' ? "" : "; ", more == nullptr ? "" : more));
+    Fail(fmt::format("failed in {}: {}{}{}", what, ncclGetErrorString(result),
+                     more == nullptr || *more == '\0' ? "" : "; ", more == nullptr ? "" : more));
   }
 
-  // Returns when all that is on the stream is done.
+  // Return when all that is on the stream is done, or on those of all.
   void Synchronize(const char* what) {
-    const auto deadline = SteadyClock::now() + timeout_;
-    for (;;) {
-      const cudaError_t state = cudaStreamQuery(stream_.get());
-      if (state == cudaSuccess) return;
-      if (state != cudaErrorNotReady) {
-        Abort(fmt::format("failed in {}: {}", what, cudaGetErrorString(state)));
+    Communicator* const own[] = {this};
+    Synchronize(own, what);
+  }
+  static void Synchronize(std::span<Communicator* const> all, const char* what) {
+    WaitUntil(all, what, 1, [&](Communicator& one) {
+      const cudaError_t state = cudaStreamQuery(one.stream_.get());
+      if (state != cudaSuccess && state != cudaErrorNotReady) {
+        one.Fail(fmt::format("failed in {}: {}", what, cudaGetErrorString(state)));
       }
-      ncclResult_t asynchronous = ncclSuccess;
-      if (ncclCommGetAsyncError(comm_, &asynchronous) != ncclSuccess ||
-          (asynchronous != ncclSuccess && asynchronous != ncclInProgress)) {
-        Abort(fmt::format("failed in {}: {}", what, ncclGetErrorString(asynchronous)));
-      }
-      if (SteadyClock::now() > deadline) {
-        Abort(fmt::format("waited {} s for {}", timeout_.count(), what));
-      }
-      std::this_thread::yield();
-    }
+      if (state == cudaErrorNotReady) one.IsInProgress(what);
+      return state == cudaSuccess;
+    });
   }
 
-  // After this on the stream, every rank has come: a sum of one element has no other use.
-  void EnqueueAlign() {
-    Settle(ncclAllReduce(scratch_.get(), scratch_.get(), 1, ncclFloat32, ncclSum, comm_,
-                         stream_.get()),
-           "a barrier");
+  // After this on the streams, every rank has come: a sum of one element has no other use.
+  static void EnqueueAlign(std::span<Communicator* const> all) {
+    ForEachGpu(all, "a barrier", [](Communicator& one) { return one.Align(); });
+  }
+  ncclResult_t Align() {
+    return ncclAllReduce(scratch_.get(), scratch_.get(), 1, ncclFloat32, ncclSum, comm_,
+                         stream_.get());
   }
 
  private:
-  [[noreturn]] void Abort(const std::string& why) {
+  // Of a call of NCCL. Throws Error where it failed.
+  bool IsInProgress(const char* what) {
+    ncclResult_t state = ncclSuccess;
+    if (ncclCommGetAsyncError(comm_, &state) != ncclSuccess) Fail(fmt::format("lost {}", what));
+    if (state == ncclInProgress) return true;
+    Settle(state, what);
+    return false;
+  }
+  static void WaitFor(std::span<Communicator* const> all, const char* what, int times_timeout) {
+    WaitUntil(all, what, times_timeout, [&](Communicator& one) { return !one.IsInProgress(what); });
+  }
+
+  // Returns when each is. Throws Error where they aren't in time, or one of this process was lost.
+  template <class IsOver>
+  static void WaitUntil(std::span<Communicator* const> all, const char* what, int times_timeout,
+                        const IsOver& is_over) {
+    const Seconds timeout = times_timeout * all[0]->timeout_;
+    const auto deadline = SteadyClock::now() + timeout;
+    for (;;) {
+      Communicator* busy = nullptr;
+      for (Communicator* const one : all) {
+        if (!is_over(*one)) busy = one;
+      }
+      if (busy == nullptr) return;
+      if (busy->IsLost()) busy->Fail(fmt::format("was left alone in {}", what));
+      if (SteadyClock::now() > deadline) {
+        busy->Fail(fmt::format("waited {} s for {}", timeout.count(), what));
+      }
+      std::this_thread::yield();
+    }
+  }
+
+  // Whoever waits for this process's communicators learns of it.
+  [[noreturn]] void Fail(const std::string& why) {
+    throw Error(
+        clique_->Lose(fmt::format("NCCL: rank {} {}; NCCL_DEBUG=INFO tells more", rank_, why)));
+  }
+  void Abort() {
     if (comm_ != nullptr) ncclCommAbort(std::exchange(comm_, nullptr));
-    throw Error(fmt::format("NCCL: rank {} {}; NCCL_DEBUG=INFO tells more", rank_, why));
   }
 
   int rank_;
+  int device_;
   Seconds timeout_;
+  std::shared_ptr<Clique> clique_ = {};
   ncclComm_t comm_ = nullptr;
   Stream stream_ = {};
   NcclMemory scratch_ = {};
@@ -244,7 +447,7 @@ class Communicator {
 class NcclExchange : public Exchange {
  public:
   NcclExchange(const Collective& collective, Ranks& ranks, std::shared_ptr<Communicator> comm,
-               DebugFile& debug)
+               std::shared_ptr<DebugFile> debug)
       : collective_(collective),
         layout_(collective, ranks.Size()),
         type_(*TypeOf(collective.dtype)),
@@ -252,9 +455,9 @@ class NcclExchange : public Exchange {
         element_bytes_(static_cast<std::size_t>(ElementBytes(collective.dtype))),
         ranks_(ranks),
         comm_(std::move(comm)),
-        debug_(debug) {}
+        debug_(std::move(debug)) {}
   ~NcclExchange() override {
-    if (comm_->IsAborted()) return;
+    if (comm_->IsLost()) return;
     if (registration_ != nullptr) ncclCommDeregister(comm_->Get(), registration_);
     if (window_ != nullptr) ncclCommWindowDeregister(comm_->Get(), window_);
   }
@@ -266,60 +469,86 @@ class NcclExchange : public Exchange {
   std::span<std::byte> Window(std::size_t bytes) override {
     // NCCL wants the ends of a window on its own grain.
     const std::size_t room = RoundedUp(bytes, NCCL_WIN_REQUIRED_ALIGNMENT);
-    void* memory = nullptr;
-    comm_->Settle(ncclMemAlloc(&memory, room), "memory for buffers");
-    memory_.reset(memory);
-    Check(cudaMemsetAsync(memory, 0, room, comm_->GetStream()));
-    comm_->Synchronize("clearing buffers");
-    if (collective_.buffers == "registered") {
-      comm_->Settle(ncclCommRegister(comm_->Get(), memory, room, &registration_), "registration");
-    } else if (collective_.buffers == "shared") {
-      comm_->Settle(
-          ncclCommWindowRegister(comm_->Get(), memory, room, &window_, NCCL_WIN_COLL_SYMMETRIC),
-          "registration of a window");
-    }
-    return {static_cast<std::byte*>(memory), bytes};
+    comm_->OrAbort([&] {
+      OnAll(ranks_, [&] {
+        void* memory = nullptr;
+        comm_->Settle(ncclMemAlloc(&memory, room), "memory for buffers");
+        memory_.reset(memory);
+        Check(cudaMemsetAsync(memory, 0, room, comm_->GetStream()));
+        comm_->Synchronize("clearing buffers");
+        if (collective_.buffers != "registered") return;
+        comm_->Settle(ncclCommRegister(comm_->Get(), memory, room, &registration_), "registration");
+      });
+      if (collective_.buffers != "shared") return;
+      ByOneThread([&](std::span<NcclExchange* const> all) {
+        ForEachGpu(all, "registration of a window", [&](NcclExchange& one) {
+          return ncclCommWindowRegister(one.comm_->Get(), one.memory_.get(), room, &one.window_,
+                                        NCCL_WIN_COLL_SYMMETRIC);
+        });
+      });
+    });
+    return {static_cast<std::byte*>(memory_.get()), bytes};
   }
 
   void Write(std::span<const std::byte> from, std::byte* to) override {
-    Check(
-        cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice, comm_->GetStream()));
-    comm_->Synchronize("copying inputs");
+    comm_->OrAbort([&] {
+      Check(cudaMemcpyAsync(to, from.data(), from.size(), cudaMemcpyHostToDevice,
+                            comm_->GetStream()));
+      comm_->Synchronize("copying inputs");
+    });
   }
   void Read(const std::byte* from, std::span<std::byte> to) const override {
-    Check(cudaMemcpyAsync(to.data(), from, to.size(), cudaMemcpyDeviceToHost, comm_->GetStream()));
-    comm_->Synchronize("copying outputs");
+    comm_->OrAbort([&] {
+      Check(
+          cudaMemcpyAsync(to.data(), from, to.size(), cudaMemcpyDeviceToHost, comm_->GetStream()));
+      comm_->Synchronize("copying outputs");
+    });
   }
 
+  // In this rank's own thread, so that a rank that comes late lets the others wait on their GPUs.
   void Align() override {
-    comm_->EnqueueAlign();
-    comm_->Synchronize("a barrier");
+    NcclExchange* const own[] = {this};
+    comm_->OrAbort([&] {
+      EnqueueAligns(own);
+      comm_->Synchronize("a barrier");
+    });
   }
   void Run(const std::byte* input, std::byte* output) override {
-    Enqueue(input, output);
-    comm_->Synchronize(Name());
+    comm_->OrAbort([&] {
+      comm_->Settle(Enqueue(input, output), Name());
+      comm_->Synchronize(Name());
+    });
   }
 
   void RunTimed(std::span<const Slot> slots, bool aligns_each, std::span<double> times) override {
-    if (collective_.mode == "graph") CaptureOnce(slots);
-    if (collective_.mode == "blocking") return TimeWaiting(slots, times);
-    const std::size_t most = aligns_each ? kEventsAtOnce * PerCall() : slots.size();
-    for (std::size_t done = 0; done < slots.size(); done += most) {
-      const std::size_t count = std::min(most, slots.size() - done);
-      aligns_each ? TimeEach(slots.subspan(done, count), times.subspan(done, count))
-                  : TimeTogether(slots, times);
-    }
+    slots_ = slots;
+    times_ = times;
+    comm_->OrAbort([&] {
+      if (collective_.mode == "graph") {
+        NcclExchange* const own[] = {this};
+        CaptureOnce();
+        // A launch may block, so that each GPU has its own thread for it (NCCL's documentation,
+        // "Using NCCL with CUDA Graphs"), and none begins while another still makes its graph.
+        ranks_.Barrier();
+        return TimeTogether(own);
+      }
+      ByOneThread([&](std::span<NcclExchange* const> all) {
+        if (collective_.mode == "blocking") return TimeWaiting(all);
+        aligns_each ? TimeEach(all) : TimeTogether(all);
+      });
+    });
   }
 
   Facts Describe() const override {
     Facts facts = {{"nccl", Version()},
                    {"comm_init_s", comm_->Init().count()},
                    {"first_op_s", comm_->FirstOperation().count()}};
+    facts["launch"] = launched_together_ > 1
+                          ? fmt::format("one thread for {} GPUs, in groups", launched_together_)
+                          : "one thread for each GPU";
     facts[kTransportFact] = Transport();
     cudaDeviceProp properties = {};
-    int device = 0;
-    if (cudaGetDevice(&device) == cudaSuccess &&
-        cudaGetDeviceProperties(&properties, device) == cudaSuccess) {
+    if (cudaGetDeviceProperties(&properties, comm_->Device()) == cudaSuccess) {
       facts["device"] = std::string(properties.name);
     }
     return facts;
@@ -330,7 +559,7 @@ class NcclExchange : public Exchange {
   std::string Transport() const {
     std::map<std::string, std::vector<std::string>> by_node;
     for (const std::string& told :
-         ranks_.Gather(fmt::format("{}\t{}", ranks_.Node(), debug_.Transport()))) {
+         ranks_.Gather(fmt::format("{}\t{}", ranks_.Node(), debug_->Transport()))) {
       const std::size_t tab = told.find('\t');
       by_node[told.substr(0, tab)].push_back(told.substr(tab + 1));
     }
@@ -346,36 +575,64 @@ class NcclExchange : public Exchange {
   }
 
   const char* Name() const { return FactsOf(collective_.operation).name.data(); }
-  // Operations that are given to NCCL together.
-  std::size_t PerCall() const { return static_cast<std::size_t>(collective_.aggregate); }
+  // The slots from one to another as they are given to NCCL, some together.
+  struct Together {
+    std::size_t begin = 0;
+    std::size_t count = 0;
+  };
+  std::vector<Together> CallsOf(std::size_t begin, std::size_t end) const {
+    const auto most = static_cast<std::size_t>(collective_.aggregate);
+    std::vector<Together> calls;
+    for (; begin < end; begin += most) calls.push_back({begin, std::min(most, end - begin)});
+    return calls;
+  }
 
-  // Calls body with the slots of each call and how many calls were before it.
+  // What the ranks that one thread launches for do together, by one of them.
   template <class Body>
-  void ForEachCall(std::span<const Slot> slots, Body body) {
-    for (std::size_t call = 0; !slots.empty(); ++call) {
-      const std::size_t count = std::min(PerCall(), slots.size());
-      body(slots.first(count), call);
-      slots = slots.subspan(count);
+  void ByOneThread(const Body& body) {
+    comm_->Together(ranks_, *this, [&](std::span<NcclExchange* const> all) {
+      for (NcclExchange* const one : all) one->launched_together_ = all.size();
+      body(all);
+    });
+  }
+  template <class Call>
+  static void ForEachGpu(std::span<NcclExchange* const> all, const char* what, const Call& call) {
+    std::size_t next = 0;
+    Communicator::ForEachGpu(CommsOf(all), what, [&](Communicator&) { return call(*all[next++]); });
+  }
+  static std::vector<Communicator*> CommsOf(std::span<NcclExchange* const> all) {
+    std::vector<Communicator*> comms;
+    for (const NcclExchange* const one : all) comms.push_back(one->comm_.get());
+    return comms;
+  }
+  static void EnqueueAligns(std::span<NcclExchange* const> all) {
+    Communicator::EnqueueAlign(CommsOf(all));
+  }
+  // The collective on these slots of each.
+  static void EnqueueCall(std::span<NcclExchange* const> all, const Together& call) {
+    ForEachGpu(all, all[0]->Name(), [&](NcclExchange& one) {
+      return one.Enqueue(one.slots_.subspan(call.begin, call.count));
+    });
+  }
+  static void Record(std::span<NcclExchange* const> all, std::size_t event) {
+    for (NcclExchange* const one : all) {
+      if (all.size() > 1) Check(cudaSetDevice(one->comm_->Device()));
+      Check(cudaEventRecord(one->EventAt(event).get(), one->comm_->GetStream()));
     }
   }
 
   // One operation, or a group of them.
-  void Enqueue(std::span<const Slot> slots) {
+  ncclResult_t Enqueue(std::span<const Slot> slots) {
     if (slots.size() == 1) return Enqueue(slots[0].input.data(), slots[0].output.data());
-    comm_->Settle(ncclGroupStart(), Name());
-    in_group_ = true;
-    for (const Slot& slot : slots) Enqueue(slot.input.data(), slot.output.data());
-    in_group_ = false;
-    comm_->Settle(ncclGroupEnd(), Name());
+    ncclResult_t failure = ncclGroupStart();
+    for (const Slot& slot : slots) {
+      const ncclResult_t result = Enqueue(slot.input.data(), slot.output.data());
+      if (failure == ncclSuccess && result != ncclInProgress) failure = result;
+    }
+    const ncclResult_t end = ncclGroupEnd();
+    return failure == ncclSuccess ? end : failure;
   }
-
-  // What NCCL gave back. Nothing is under way before the last group ends.
-  void Settle(ncclResult_t result) {
-    if (!in_group_ || result != ncclInProgress) comm_->Settle(result, Name());
-  }
-
-  // Throws Error where NCCL does not take it.
-  void Enqueue(const std::byte* input, std::byte* output) {
+  ncclResult_t Enqueue(const std::byte* input, std::byte* output) {
     const auto base = static_cast<std::size_t>(layout_.Base());
     const int self = ranks_.Rank();
     const int ranks = ranks_.Size();
@@ -385,63 +642,61 @@ class NcclExchange : public Exchange {
     const auto at = [this](auto* begin, std::int64_t place) {
       return begin + static_cast<std::size_t>(place) * element_bytes_;
     };
+    ncclResult_t failure = ncclSuccess;  // the first within a group
+    const auto take = [&](ncclResult_t result) {
+      if (failure == ncclSuccess && result != ncclInProgress) failure = result;
+    };
     const auto send = [&](int to, const std::byte* from, std::int64_t count) {
-      if (count == 0) return ncclSuccess;
-      return ncclSend(from, static_cast<std::size_t>(count), type_, to, comm, stream);
+      if (count == 0) return;
+      take(ncclSend(from, static_cast<std::size_t>(count), type_, to, comm, stream));
     };
     const auto receive = [&](int from, std::byte* to, std::int64_t count) {
-      if (count == 0) return ncclSuccess;
-      return ncclRecv(to, static_cast<std::size_t>(count), type_, from, comm, stream);
+      if (count == 0) return;
+      take(ncclRecv(to, static_cast<std::size_t>(count), type_, from, comm, stream));
     };
     // Sends and receives that are one operation.
     const auto group = [&](auto body) {
-      Settle(ncclGroupStart());
+      take(ncclGroupStart());
       for (int rank = 0; rank < ranks; ++rank) body(rank);
-      Settle(ncclGroupEnd());
-    };
-    const auto take = [&](ncclResult_t result) {
-      if (result != ncclInProgress) comm_->Settle(result, Name());
+      const ncclResult_t end = ncclGroupEnd();
+      return failure == ncclSuccess ? end : failure;
     };
     switch (collective_.operation) {
       case Operation::kAllReduce:
-        return Settle(ncclAllReduce(input, output, base, type_, reduction_, comm, stream));
+        return ncclAllReduce(input, output, base, type_, reduction_, comm, stream);
       case Operation::kAllGather:
-        return Settle(ncclAllGather(input, output, base, type_, comm, stream));
+        return ncclAllGather(input, output, base, type_, comm, stream);
       case Operation::kReduceScatter:
-        return Settle(ncclReduceScatter(input, output, base, type_, reduction_, comm, stream));
+        return ncclReduceScatter(input, output, base, type_, reduction_, comm, stream);
       case Operation::kBroadcast:
-        return Settle(ncclBroadcast(input, output, base, type_, root, comm, stream));
+        return ncclBroadcast(input, output, base, type_, root, comm, stream);
       case Operation::kReduce:
-        return Settle(ncclReduce(input, output, base, type_, reduction_, root, comm, stream));
+        return ncclReduce(input, output, base, type_, reduction_, root, comm, stream);
       case Operation::kAlltoall:
       case Operation::kAlltoallv:
         return group([&](int rank) {
-          take(send(rank, at(input, layout_.SendPlace(self, rank)), layout_.Count(self, rank)));
-          take(receive(rank, at(output, layout_.ReceivePlace(rank, self)),
-                       layout_.Count(rank, self)));
+          send(rank, at(input, layout_.SendPlace(self, rank)), layout_.Count(self, rank));
+          receive(rank, at(output, layout_.ReceivePlace(rank, self)), layout_.Count(rank, self));
         });
       case Operation::kGather:
         return group([&](int rank) {
-          if (rank == root) take(send(root, input, layout_.Base()));
-          if (self == root) take(receive(rank, at(output, rank * layout_.Base()), layout_.Base()));
+          if (rank == root) send(root, input, layout_.Base());
+          if (self == root) receive(rank, at(output, rank * layout_.Base()), layout_.Base());
         });
       case Operation::kScatter:
         return group([&](int rank) {
-          if (self == root) take(send(rank, at(input, rank * layout_.Base()), layout_.Base()));
-          if (rank == root) take(receive(root, output, layout_.Base()));
+          if (self == root) send(rank, at(input, rank * layout_.Base()), layout_.Base());
+          if (rank == root) receive(root, output, layout_.Base());
         });
       case Operation::kSendRecv:
         return group([&](int rank) {
-          if (rank == (self + 1) % ranks) take(send(rank, input, layout_.Base()));
-          if (rank == (self + ranks - 1) % ranks) take(receive(rank, output, layout_.Base()));
+          if (rank == (self + 1) % ranks) send(rank, input, layout_.Base());
+          if (rank == (self + ranks - 1) % ranks) receive(rank, output, layout_.Base());
         });
       case Operation::kBarrier:
-        return comm_->EnqueueAlign();  // NCCL has no other
+        return comm_->Align();  // NCCL has no other
     }
-  }
-
-  void EnqueueAll(std::span<const Slot> slots) {
-    ForEachCall(slots, [&](std::span<const Slot> together, std::size_t) { Enqueue(together); });
+    return ncclInvalidArgument;
   }
 
   Event& EventAt(std::size_t i) {
@@ -454,53 +709,69 @@ class NcclExchange : public Exchange {
     return static_cast<double>(ms) * 1e-3;
   }
 
-  void TimeEach(std::span<const Slot> slots, std::span<double> times) {
-    ForEachCall(slots, [&](std::span<const Slot> together, std::size_t i) {
-      comm_->EnqueueAlign();
-      Check(cudaEventRecord(EventAt(2 * i).get(), comm_->GetStream()));
-      Enqueue(together);
-      Check(cudaEventRecord(EventAt(2 * i + 1).get(), comm_->GetStream()));
-    });
-    comm_->Synchronize(Name());
-    for (std::size_t i = 0; i < slots.size(); ++i) {
-      const std::size_t call = i / PerCall();
-      const std::size_t together = std::min(PerCall(), slots.size() - call * PerCall());
-      times[i] = Between(2 * call, 2 * call + 1) / static_cast<double>(together);
+  static void TimeEach(std::span<NcclExchange* const> all) {
+    const std::vector<Together> calls = all[0]->CallsOf(0, all[0]->slots_.size());
+    for (std::size_t begin = 0; begin < calls.size(); begin += kEventsAtOnce) {
+      const std::size_t count = std::min(kEventsAtOnce, calls.size() - begin);
+      for (std::size_t i = 0; i < count; ++i) {
+        EnqueueAligns(all);
+        Record(all, 2 * i);
+        EnqueueCall(all, calls[begin + i]);
+        Record(all, 2 * i + 1);
+      }
+      Communicator::Synchronize(CommsOf(all), all[0]->Name());
+      for (NcclExchange* const one : all) {
+        for (std::size_t i = 0; i < count; ++i) {
+          one->ShareOut(calls[begin + i], one->Between(2 * i, 2 * i + 1));
+        }
+      }
     }
   }
 
   // The time of a call is that since the one before ended, and so has all that the host did
   // between.
-  void TimeWaiting(std::span<const Slot> slots, std::span<double> times) {
-    comm_->EnqueueAlign();
-    Check(cudaEventRecord(EventAt(0).get(), comm_->GetStream()));
-    comm_->Synchronize("a barrier");
-    ForEachCall(slots, [&](std::span<const Slot> together, std::size_t i) {
-      Enqueue(together);
-      Check(cudaEventRecord(EventAt(i + 1).get(), comm_->GetStream()));
-      comm_->Synchronize(Name());
-      std::ranges::fill(times.subspan(i * PerCall(), together.size()),
-                        Between(i, i + 1) / static_cast<double>(together.size()));
-    });
+  static void TimeWaiting(std::span<NcclExchange* const> all) {
+    const std::vector<Together> calls = all[0]->CallsOf(0, all[0]->slots_.size());
+    EnqueueAligns(all);
+    Record(all, 0);
+    Communicator::Synchronize(CommsOf(all), "a barrier");
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      EnqueueCall(all, calls[i]);
+      Record(all, i + 1);
+      Communicator::Synchronize(CommsOf(all), all[0]->Name());
+    }
+    for (NcclExchange* const one : all) {
+      for (std::size_t i = 0; i < calls.size(); ++i)
+        one->ShareOut(calls[i], one->Between(i, i + 1));
+    }
   }
 
-  void TimeTogether(std::span<const Slot> slots, std::span<double> times) {
-    comm_->EnqueueAlign();
-    Check(cudaEventRecord(EventAt(0).get(), comm_->GetStream()));
-    if (collective_.mode == "graph") {
-      Check(cudaGraphLaunch(graphs_.at(slots.size()).get(), comm_->GetStream()));
+  static void TimeTogether(std::span<NcclExchange* const> all) {
+    const std::size_t slots = all[0]->slots_.size();
+    EnqueueAligns(all);
+    Record(all, 0);
+    if (all[0]->collective_.mode == "graph") {
+      Check(cudaGraphLaunch(all[0]->graphs_.at(slots).get(), all[0]->comm_->GetStream()));
     } else {
-      EnqueueAll(slots);
+      for (const Together& call : all[0]->CallsOf(0, slots)) EnqueueCall(all, call);
     }
-    Check(cudaEventRecord(EventAt(1).get(), comm_->GetStream()));
-    comm_->Synchronize(Name());
-    std::ranges::fill(times, Between(0, 1) / static_cast<double>(times.size()));
+    Record(all, 1);
+    Communicator::Synchronize(CommsOf(all), all[0]->Name());
+    for (NcclExchange* const one : all) one->ShareOut({0, slots}, one->Between(0, 1));
+  }
+
+  void ShareOut(const Together& call, double time_s) {
+    std::ranges::fill(times_.subspan(call.begin, call.count),
+                      time_s / static_cast<double>(call.count));
   }
 
   // One graph for each number of operations.
-  void CaptureOnce(std::span<const Slot> slots) {
-    if (graphs_.contains(slots.size())) return;
-    graphs_[slots.size()] = Capture(comm_->GetStream(), [&] { EnqueueAll(slots); });
+  void CaptureOnce() {
+    if (graphs_.contains(slots_.size())) return;
+    NcclExchange* const own[] = {this};
+    graphs_[slots_.size()] = Capture(comm_->GetStream(), [&] {
+      for (const Together& call : CallsOf(0, slots_.size())) EnqueueCall(own, call);
+    });
     comm_->Synchronize("uploading a graph");
   }
 
@@ -511,27 +782,33 @@ class NcclExchange : public Exchange {
   std::size_t element_bytes_;
   Ranks& ranks_;
   std::shared_ptr<Communicator> comm_;
-  DebugFile& debug_;
+  std::shared_ptr<DebugFile> debug_;
   NcclMemory memory_ = {};
   void* registration_ = nullptr;
   ncclWindow_t window_ = nullptr;
-  bool in_group_ = false;
   std::vector<Event> events_ = {};
   std::map<std::size_t, GraphExec> graphs_ = {};  // by number of operations
+  // Of the call that is being made.
+  std::span<const Slot> slots_ = {};
+  std::span<double> times_ = {};
+  std::size_t launched_together_ = 1;
 };
 
 class NcclLibrary : public Library {
  public:
   explicit NcclLibrary(Seconds timeout = Timeout()) : timeout_(timeout) {}
   std::string Name() const override { return "nccl"; }
+  std::optional<RankDevice> DeviceOf(Ranks& ranks) override { return OwnDevice(ranks); }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     int devices = 0;
     const std::optional<Skipped> no_device = NoDevice(&devices);
-    // Where one rank has none, the others would wait for it while they make a communicator.
-    double somebody_has_none[] = {no_device ? 1.0 : 0.0};
-    ranks.Max(somebody_has_none);
+    // Where one rank has none, the others would wait for it while they make a communicator; and one
+    // that needs a new one makes it with all.
+    const bool is_fit = comm_ && !comm_->IsLost() && members_ == ranks.Members();
+    double of_somebody[] = {no_device ? 1.0 : 0.0, is_fit ? 0.0 : 1.0};
+    ranks.Max(of_somebody);
     if (no_device) return *no_device;
-    if (somebody_has_none[0] > 0) {
+    if (of_somebody[0] > 0) {
       return Skipped{.reason = "another rank has no GPU", .remedy = "start ranks where GPUs are"};
     }
     if (!TypeOf(collective.dtype)) {
@@ -542,25 +819,24 @@ class NcclLibrary : public Library {
       return Skipped{.reason = "NCCL is told its algorithm by its environment",
                      .remedy = "NCCL_ALGO=Ring and the like, with --set algo=auto"};
     }
-    if (!debug_) debug_.emplace();
-    if (!comm_ || comm_->IsAborted() || members_ != ranks.Members()) {
+    if (!debug_) debug_ = DebugFile::OfProcess();
+    if (of_somebody[1] > 0) {
       comm_.reset();
       members_ = ranks.Members();
-      comm_ = std::make_shared<Communicator>(ranks, devices, timeout_);
+      const int device = OwnDevice(ranks).index;
+      comm_ = std::make_shared<Communicator>(ranks, device, timeout_);
       debug_->Unname();
     }
-    int device = 0;
     int cache_bytes = 0;
-    Check(cudaGetDevice(&device));
-    Check(cudaDeviceGetAttribute(&cache_bytes, cudaDevAttrL2CacheSize, device));
+    Check(cudaDeviceGetAttribute(&cache_bytes, cudaDevAttrL2CacheSize, comm_->Device()));
     return PrepareHostCollective(collective, ranks,
-                                 std::make_unique<NcclExchange>(collective, ranks, comm_, *debug_),
+                                 std::make_unique<NcclExchange>(collective, ranks, comm_, debug_),
                                  seed, {.rotate_bytes = std::int64_t{3} * cache_bytes});
   }
 
  private:
   Seconds timeout_;
-  std::optional<DebugFile> debug_ = {};
+  std::shared_ptr<DebugFile> debug_ = {};
   std::shared_ptr<Communicator> comm_ = {};
   std::vector<int> members_ = {};  // that it connects
 };

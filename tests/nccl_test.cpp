@@ -10,6 +10,7 @@
 
 #include "collectives/group.h"
 #include "collectives/nccl_log.h"
+#include "collectives/rank_threads.h"
 #include "standin/standin.h"
 #include "tests/thread_ranks.h"
 
@@ -28,11 +29,37 @@ struct Outcome {
   std::string error = {};
 };
 
-Outcome RunOn(int ranks, const Collective& collective, std::int64_t iterations = 3,
+// So many processes, which are threads here, and what each of them has.
+struct Shape {
+  Shape(int count, const PerProcess& of_each = {}) : processes(count), each(of_each) {}
+  int processes;
+  PerProcess each;
+};
+
+class TestProcess : public ThreadRanks {
+ public:
+  using ThreadRanks::ThreadRanks;
+  // Who is left must not wait for this one.
+  void Abort(int) override { world().meeting.arrive_and_drop(); }
+};
+
+void OnProcesses(const Shape& shape, const std::function<void(Ranks&)>& body) {
+  OnRanks(shape.processes, [&](ThreadRanks& process) {
+    const auto first = JoinThreads(std::make_unique<TestProcess>(process.world(), process.Rank()),
+                                   shape.each, body);
+    try {
+      body(*first);
+    } catch (const Error&) {
+      first->Abort(2);
+    }
+  });
+}
+
+Outcome RunOn(const Shape& shape, const Collective& collective, std::int64_t iterations = 3,
               Seconds timeout = Seconds(20)) {
   Outcome outcome;
   std::mutex mutex;
-  OnRanks(ranks, [&](ThreadRanks& own) {
+  OnProcesses(shape, [&](Ranks& own) {
     NcclLibrary library(timeout);
     try {
       Prepared prepared = library.Prepare(collective, own, /*seed=*/5);
@@ -54,7 +81,7 @@ Outcome RunOn(int ranks, const Collective& collective, std::int64_t iterations =
     } catch (const Error& error) {
       const std::scoped_lock lock(mutex);
       if (outcome.error.empty()) outcome.error = error.what();
-      own.world().meeting.arrive_and_drop();  // who is left must not wait for this one
+      throw;
     }
   });
   return outcome;
@@ -90,6 +117,99 @@ TEST_F(Nccl, DoesEveryOperationExactlyInEveryPlaceAndMode) {
       }
     }
   }
+}
+
+// One process of four GPUs, two threads of two, two processes of two, …
+const Shape kShapes[] = {{1, {.gpus = 4}},
+                         {1, {.threads = 2, .gpus = 2}},
+                         {2, {.gpus = 2}},
+                         {2, {.threads = 2}},
+                         {1, {.threads = 3}}};
+
+TEST_F(Nccl, DoesEveryOperationExactlyOnSeveralGpusInAProcess) {
+  for (const Shape& shape : kShapes) {
+    const int ranks = shape.processes * shape.each.Ranks();
+    for (const OperationFacts& facts : Operations()) {
+      for (const char* mode : {"latency", "throughput", "graph"}) {
+        const Collective collective = {.operation = facts.operation,
+                                       .bytes = 1200,
+                                       .in_place = facts.in_place && *mode == 'l',
+                                       .root = facts.rooted ? ranks - 1 : 0,
+                                       .mode = mode,
+                                       .cache = "rotated"};
+        const Outcome outcome = RunOn(shape, collective, 25);
+        ASSERT_EQ(outcome.error, "") << ToText(collective);
+        EXPECT_EQ(outcome.checked.wrong, 0)
+            << ToText(collective) << " on " << ranks << ": " << outcome.checked.what.value_or("");
+        EXPECT_GT(outcome.checked.checked, 0) << ToText(collective);
+        EXPECT_EQ(outcome.batch.per_unit.size(), static_cast<std::size_t>(ranks));
+      }
+    }
+  }
+}
+
+TEST_F(Nccl, OneThreadLaunchesForAllItsGpusInGroups) {
+  const auto launch = [](const Shape& shape, const char* mode) {
+    return std::get<std::string>(
+        RunOn(shape, {.bytes = 1200, .mode = mode, .cache = "rotated"}).facts.at("launch"));
+  };
+  EXPECT_EQ(launch({1, {.gpus = 4}}, "latency"), "one thread for 4 GPUs, in groups");
+  EXPECT_GT(standin::Calls("ncclGroupEnd"), 6) << "the start, then each barrier and operation";
+  EXPECT_EQ(launch({1, {.gpus = 4}}, "graph"), "one thread for each GPU");
+  standin::Reset();
+  EXPECT_EQ(launch({1, {.threads = 4}}, "latency"), "one thread for each GPU");
+  EXPECT_EQ(launch({2, {}}, "latency"), "one thread for each GPU");
+  EXPECT_EQ(standin::Calls("ncclGroupEnd"), 0);
+}
+
+TEST_F(Nccl, TheSlowestGpuOfAProcessSetsThePace) {
+  standin::Reset({.slowness = {{2, 3.0}}});
+  const Outcome outcome =
+      RunOn({1, {.gpus = 4}}, {.bytes = 1'000'000, .mode = "throughput", .cache = "rotated"}, 4);
+  const double each = standin::kLaunch_s + 1e6 / standin::kBytesPerSecond;
+  EXPECT_NEAR(outcome.batch.time.count(), 4 * 3 * each, 4 * 3 * each * 1e-4);
+}
+
+TEST_F(Nccl, RegistersWindowsOfAllGpusOfAThreadInAGroup) {
+  EXPECT_EQ(RunOn({1, {.gpus = 3}}, {.bytes = 5000, .buffers = "shared"}).checked.wrong, 0);
+  EXPECT_EQ(standin::Calls("ncclCommWindowRegister"), 3);
+  EXPECT_EQ(standin::Calls("ncclCommWindowDeregister"), 3);
+}
+
+TEST_F(Nccl, GroupsOfRanksWithinAProcessHaveACommunicatorEach) {
+  OnProcesses({1, {.gpus = 4}}, [&](Ranks& own) {
+    NcclLibrary library;
+    Group group(own, own.Rank() % 2);
+    const Prepared prepared = library.Prepare({.bytes = 4096}, group, 1);
+    std::get<0>(prepared)->Run(2);
+    EXPECT_EQ(std::get<0>(prepared)->Verify().wrong, 0);
+    EXPECT_EQ(std::get<std::string>(std::get<0>(prepared)->Describe().at("launch")),
+              "one thread for each GPU");
+    group.Rest();
+  });
+}
+
+// As nccl-tests: rank of the process × its GPUs + place.
+TEST_F(Nccl, RanksTakeTheGpusOfTheirNodeInOrder) {
+  std::mutex mutex;
+  std::map<int, std::string> all;
+  OnProcesses({2, {.threads = 2, .gpus = 2}}, [&](Ranks& own) {
+    NcclLibrary library;
+    const RankDevice device = library.DeviceOf(own).value();
+    const std::scoped_lock lock(mutex);
+    all[own.Rank()] = fmt::format("{} [{}] {}", device.index, device.id, device.name);
+  });
+  ASSERT_EQ(all.size(), 8U);
+  EXPECT_EQ(all[0], "0 [0000:10:00] stand-in");
+  EXPECT_EQ(all[5], "5 [0000:15:00] stand-in");
+}
+
+TEST_F(Nccl, TooFewGpusAreToldInASentence) {
+  standin::Reset({.devices = 3});
+  const Outcome outcome = RunOn({1, {.gpus = 4}}, {.bytes = 64});
+  EXPECT_THAT(outcome.error, HasSubstr("node 0 has 3 GPUs, too few for its ranks: 0 and 3 would "
+                                       "share 0000:10:00; ask for fewer with -g"));
+  EXPECT_EQ(standin::Calls("ncclCommInitRankConfig"), 0);
 }
 
 TEST_F(Nccl, ReducesEveryDtypeExactly) {
@@ -239,6 +359,27 @@ TEST_F(Nccl, WhatHangsIsAbortedAfterItsTime) {
   EXPECT_EQ(standin::Calls("ncclCommAbort"), 2);
 }
 
+// NCCL tells one rank alone, and the others of its process would wait for it.
+TEST_F(Nccl, OneCommunicatorThatFailsHasAllOfItsProcessAborted) {
+  for (const Shape& shape :
+       {Shape(1, {.gpus = 4}), Shape(1, {.threads = 4}), Shape(1, {.threads = 2, .gpus = 2})}) {
+    standin::Reset({.fail_after = 4, .fail_rank = 3});
+    const auto begin = SteadyClock::now();
+    const Outcome outcome = RunOn(shape, {.bytes = 4000}, 10);
+    EXPECT_LT(SteadyClock::now() - begin, std::chrono::seconds(5)) << "nobody waits for 20 s";
+    EXPECT_THAT(outcome.error, HasSubstr("rank 3 failed in all_reduce: remote process exited"));
+    EXPECT_EQ(standin::Calls("ncclCommAbort"), 4);
+    EXPECT_EQ(standin::Calls("ncclCommDestroy"), 0);
+  }
+}
+
+TEST_F(Nccl, WhatHangsIsAbortedOnEveryGpuOfTheProcess) {
+  standin::Reset({.hang_after = 4});
+  const Outcome outcome = RunOn({1, {.threads = 2, .gpus = 2}}, {.bytes = 4000}, 10, Seconds(0.2));
+  EXPECT_THAT(outcome.error, HasSubstr("waited 0.2 s for all_reduce"));
+  EXPECT_EQ(standin::Calls("ncclCommAbort"), 4);
+}
+
 TEST_F(Nccl, WithoutADriverItSaysSoAndAsksForNothingElse) {
   standin::Reset({.driver = standin::Driver::kAbsent});
   Outcome outcome = RunOn(2, {.bytes = 64});
@@ -261,7 +402,7 @@ TEST_F(Nccl, RefusesAlgorithmsOfOthers) {
 TEST(StandIn, SeesCallsThatDifferFromRankToRank) {
   standin::Reset();
   OnRanks(2, [&](ThreadRanks& own) {
-    Communicator comm(own, 2, Seconds(10));
+    Communicator comm(own, own.Rank(), Seconds(10));
     void* memory = nullptr;
     ncclMemAlloc(&memory, 64);
     ncclAllReduce(memory, memory, own.Rank() == 0 ? 4 : 8, ncclFloat32, ncclSum, comm.Get(),
@@ -274,10 +415,43 @@ TEST(StandIn, SeesCallsThatDifferFromRankToRank) {
   standin::Reset();
 }
 
+TEST(StandIn, SeesAThreadThatCallsForSeveralGpusWithoutAGroup) {
+  standin::Reset();
+  OnProcesses({1, {.gpus = 2}}, [&](Ranks& own) {
+    std::optional<Communicator> comm;
+    comm.emplace(own, own.Rank(), Seconds(10));
+    own.Together(&*comm, [](std::span<void* const> all) {
+      for (void* const one : all) static_cast<Communicator*>(one)->Align();
+    });
+    EXPECT_THROW(comm->Synchronize("the test"), Error);
+  });
+  ASSERT_FALSE(standin::Violations().empty());
+  EXPECT_THAT(standin::Violations()[0], HasSubstr("for several ranks without a group"));
+  standin::Reset();
+}
+
+TEST(StandIn, HangsWhereAGroupLeavesAGpuOut) {
+  standin::Reset();
+  OnProcesses({1, {.gpus = 2}}, [&](Ranks& own) {
+    Communicator comm(own, own.Rank(), Seconds(0.2));
+    own.Together(&comm, [](std::span<void* const> all) {
+      Communicator* const first[] = {static_cast<Communicator*>(all[0])};
+      Communicator::EnqueueAlign(first);
+    });
+    if (own.Rank() == 0) {
+      EXPECT_THROW(comm.Synchronize("the test"), Error);
+    } else {
+      comm.Synchronize("the test");  // there is nothing to wait for
+    }
+    own.Barrier();
+  });
+  standin::Reset();
+}
+
 TEST(StandIn, SeesMemoryThatIsNoneAndHandlesThatAreNoMore) {
   standin::Reset();
   OnRanks(1, [&](ThreadRanks& own) {
-    const Communicator comm(own, 1, Seconds(10));
+    const Communicator comm(own, 0, Seconds(10));
     float host = 0;
     ncclAllReduce(&host, &host, 1, ncclFloat32, ncclSum, comm.Get(), comm.GetStream());
     while (cudaStreamQuery(comm.GetStream()) != cudaSuccess) continue;

@@ -18,6 +18,7 @@ namespace standin {
 
 std::recursive_mutex mutex;
 Faults faults;
+thread_local int groups_open = 0;
 
 namespace {
 
@@ -57,6 +58,7 @@ struct Configuration {
 thread_local std::vector<Configuration> configurations;
 
 struct EventState {
+  int device = 0;
   std::size_t asked = 0;             // how often it was put on a stream
   std::vector<double> times_s = {};  // of those that were reached
 };
@@ -219,9 +221,10 @@ cudaError_t cudaGetDevice(int* device) {
   *device = current_device;
   return cudaSuccess;
 }
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   STANDIN_CALL;
   *properties = {};
+  properties->pciBusID = 0x10 + device;
   std::strcpy(properties->name, "stand-in");
   return cudaSuccess;
 }
@@ -318,6 +321,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   STANDIN_CALL;
   if (Of(stream).capturing) Violate("a stream was waited for while it is captured");
+  if (groups_open > 0) Violate("a stream was waited for within a group, before its operations");
   Progress();
   return Of(stream).commands.empty() ? cudaSuccess : cudaErrorNotReady;
 }
@@ -373,7 +377,9 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
 
 cudaError_t cudaEventCreate(cudaEvent_t* event) {
   STANDIN_CALL;
-  *event = reinterpret_cast<cudaEvent_t>(Born(new EventState, "event"));
+  auto* state = Born(new EventState, "event");
+  state->device = current_device;
+  *event = reinterpret_cast<cudaEvent_t>(state);
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -384,6 +390,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   STANDIN_CALL;
   auto* state = reinterpret_cast<EventState*>(event);
+  if (state->device != Of(stream).device) Violate("an event of another device than its stream");
+  if (groups_open > 0) Violate("an event was recorded within a group, before its operations");
   ++state->asked;
   Of(stream).Put([state](StreamState& own) {
     state->times_s.push_back(own.time_s);

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <memory>
 #include <set>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -91,12 +92,12 @@ struct Clique {
   std::vector<std::deque<std::pair<Call, StreamState*>>> posted;  // by rank
   std::vector<std::uint64_t> done = std::vector<std::uint64_t>(posted.size());
   int collectives = 0;
+  std::map<std::thread::id, int> callers = {};  // outside groups: the rank that a thread calls for
 };
 struct Comm {
   std::shared_ptr<Clique> clique;
   int rank;
   int device;
-  std::uint64_t next = 0;  // calls made by this rank
   std::set<void*> registrations = {};
 };
 using standin::Of;
@@ -256,14 +257,52 @@ ncclResult_t Enqueue(ncclComm_t handle, cudaStream_t stream, Call call) {
   return ncclSuccess;
 }
 
-struct Group {
-  int depth = 0;
-  ncclComm_t comm = nullptr;
-  cudaStream_t stream = nullptr;
-  Call call = {};  // sends and receives
-  std::vector<Call> collectives = {};
+// What one thread has called for since it began a group.
+struct Pending {
+  ncclComm_t comm;
+  cudaStream_t stream;
+  Call call;
+  bool is_messages;
 };
-thread_local Group group;
+thread_local std::vector<Pending> pending;
+thread_local std::vector<ncclComm_t> starting;
+
+// A thread that calls for several ranks without a group may wait for ever in the first of them.
+void CallOutsideGroup(const Comm& comm) {
+  const auto [caller, is_new] = comm.clique->callers.emplace(std::this_thread::get_id(), comm.rank);
+  if (is_new || caller->second == comm.rank) return;
+  Violate("one thread called for several ranks without a group");
+  comm.clique->error = ncclInvalidUsage;
+}
+
+Pending& Add(const char* operation, ncclComm_t comm, cudaStream_t stream, bool is_messages) {
+  if (is_messages) {
+    for (Pending& one : pending) {
+      if (one.comm == comm && one.is_messages) return one;
+    }
+  }
+  Call call;
+  call.operation = operation;
+  call.launched =
+      std::ranges::any_of(pending, [&](const Pending& one) { return one.comm == comm; });
+  return pending.emplace_back(Pending{comm, stream, std::move(call), is_messages});
+}
+
+ncclResult_t Begin() {
+  if (groups_open > 0) return ncclSuccess;
+  if (!starting.empty() && !pending.empty()) Violate("a group of starts and of operations");
+  std::set<ncclComm_t> comms;
+  for (const Pending& one : pending) comms.insert(one.comm);
+  comms.insert(starting.begin(), starting.end());
+  if (comms.size() == 1) CallOutsideGroup(Of(*comms.begin()));
+  for (const ncclComm_t comm : std::exchange(starting, {})) ++Of(comm).clique->joined;
+  ncclResult_t result = ncclSuccess;
+  for (Pending& one : std::exchange(pending, {})) {
+    const ncclResult_t of_one = Enqueue(one.comm, one.stream, std::move(one.call));
+    if (of_one != ncclSuccess) result = of_one;
+  }
+  return result;
+}
 
 ncclResult_t Collective(const char* operation, const void* input, void* output, std::size_t in,
                         std::size_t out, std::size_t count, ncclDataType_t type, ncclRedOp_t redop,
@@ -271,20 +310,21 @@ ncclResult_t Collective(const char* operation, const void* input, void* output, 
   const std::size_t size = TypeOf(type).bytes;
   RequireDevice(input, in * size, operation);
   RequireDevice(output, out * size, operation);
-  Call call;
-  call.operation = operation;
+  const void* const ends[] = {in > 0 ? input : nullptr, out > 0 ? output : nullptr};
+  for (const void* const end : ends) {
+    if (end != nullptr && DeviceOf(end) >= 0 && DeviceOf(end) != Of(comm).device) {
+      Violate(std::string(operation) + " in the memory of another device");
+    }
+  }
+  Call& call = Add(operation, comm, stream, /*is_messages=*/false).call;
   call.input = static_cast<const std::byte*>(input);
   call.output = static_cast<std::byte*>(output);
   call.count = count;
   call.type = type;
   call.redop = redop;
   call.root = root;
-  if (group.depth == 0) return Enqueue(comm, stream, std::move(call));
-  group.comm = comm;
-  group.stream = stream;
-  call.launched = !group.collectives.empty();
-  group.collectives.push_back(std::move(call));
-  return ncclInProgress;
+  const ncclResult_t begun = Begin();
+  return groups_open > 0 ? ncclInProgress : begun;
 }
 
 }  // namespace
@@ -308,18 +348,20 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
   std::shared_ptr<Clique>& clique = cliques[id.internal];
   if (!clique) clique = std::make_shared<Clique>(ranks);
   if (clique->size != ranks || rank >= ranks) return ncclInvalidArgument;
-  ++clique->joined;
   if (const char* path = std::getenv("NCCL_DEBUG_FILE"); path != nullptr && !faults.log.empty()) {
     std::ofstream(path, std::ios::app) << faults.log;
   }
   *comm = reinterpret_cast<ncclComm_t>(
       Born(new Comm{.clique = clique, .rank = rank, .device = CurrentDevice()}, "communicator"));
-  return ncclInProgress;
+  starting.push_back(*comm);
+  const ncclResult_t begun = Begin();
+  return begun == ncclSuccess ? ncclInProgress : begun;
 }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
   STANDIN_CALL;
   const Clique& clique = *Of(comm).clique;
-  *error = clique.joined < clique.size ? ncclInProgress : clique.error;
+  const bool hears = faults.fail_rank < 0 || faults.fail_rank == Of(comm).rank;
+  *error = clique.joined < clique.size ? ncclInProgress : hears ? clique.error : ncclSuccess;
   return ncclSuccess;
 }
 ncclResult_t ncclCommFinalize(ncclComm_t) {
@@ -334,7 +376,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 }
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
   STANDIN_CALL;
-  Of(comm).clique->error = ncclRemoteError;  // the other ranks hear of it
+  // Ranks of the same process hear nothing of it.
   for (void* registration : Of(comm).registrations) {
     Forget(registration);
     delete static_cast<char*>(registration);
@@ -391,38 +433,33 @@ ncclResult_t ncclCommWindowDeregister(ncclComm_t comm, ncclWindow_t window) {
 
 ncclResult_t ncclGroupStart() {
   STANDIN_CALL;
-  ++group.depth;
+  ++groups_open;
   return ncclSuccess;
 }
 ncclResult_t ncclGroupEnd() {
   STANDIN_CALL;
-  if (group.depth == 0) Violate("the end of a group that never began");
-  if (--group.depth > 0) return ncclSuccess;
-  Group ended = std::exchange(group, {});
-  if (ended.comm == nullptr) return ncclSuccess;
-  for (Call& call : ended.collectives) Enqueue(ended.comm, ended.stream, std::move(call));
-  if (ended.call.sends.empty() && ended.call.receives.empty()) return ncclSuccess;
-  ended.call.operation = "group";
-  return Enqueue(ended.comm, ended.stream, std::move(ended.call));
+  if (groups_open == 0) Violate("the end of a group that never began");
+  --groups_open;
+  const bool starts = !starting.empty();
+  const ncclResult_t begun = Begin();
+  return begun == ncclSuccess && starts ? ncclInProgress : begun;
 }
 ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, int peer,
                       ncclComm_t comm, cudaStream_t stream) {
   STANDIN_CALL;
   RequireDevice(from, count * TypeOf(type).bytes, "what is sent");
-  if (group.depth == 0) Violate("a send outside a group waits for ever");
-  group.comm = comm;
-  group.stream = stream;
-  group.call.sends.push_back({peer, static_cast<const std::byte*>(from), nullptr, count, type});
+  if (groups_open == 0) Violate("a send outside a group waits for ever");
+  Add("group", comm, stream, /*is_messages=*/true)
+      .call.sends.push_back({peer, static_cast<const std::byte*>(from), nullptr, count, type});
   return ncclSuccess;
 }
 ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
                       cudaStream_t stream) {
   STANDIN_CALL;
   RequireDevice(to, count * TypeOf(type).bytes, "where something is received");
-  if (group.depth == 0) Violate("a receive outside a group waits for ever");
-  group.comm = comm;
-  group.stream = stream;
-  group.call.receives.push_back({peer, nullptr, static_cast<std::byte*>(to), count, type});
+  if (groups_open == 0) Violate("a receive outside a group waits for ever");
+  Add("group", comm, stream, /*is_messages=*/true)
+      .call.receives.push_back({peer, nullptr, static_cast<std::byte*>(to), count, type});
   return ncclSuccess;
 }
 ncclResult_t ncclAllReduce(const void* input, void* output, std::size_t count, ncclDataType_t type,

@@ -31,7 +31,8 @@ struct Faults {
   std::string spoil_kernel = {};                    // "copy": leaves one index out, words 12 and 13
   // The collectives of a communicator …
   int hang_after = -1;              // after so many hang
-  int fail_after = -1;              // … or end in an asynchronous error
+  int fail_after = -1;              // … or end in an asynchronous error …
+  int fail_rank = -1;               // … that this rank alone hears of; -1: all do
   std::size_t spoil_operation = 0;  // this one (from 1) leaves one element wrong
   std::string log = {};             // goes to $NCCL_DEBUG_FILE with each communicator
   // Matrix products. An algorithm is known by its number, 0 being the heuristic's first.

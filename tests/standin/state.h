@@ -37,7 +37,10 @@ bool Release(void* memory);
 bool IsDevice(const void* begin, std::size_t bytes);
 void RequireDevice(const void* begin, std::size_t bytes, const char* what);
 
+int DeviceOf(const void* memory);  // -1: of none
+
 int CurrentDevice();
+extern thread_local int groups_open;  // of NCCL's calls, by this thread
 double SlownessOf(int device);
 
 struct StreamState;
