@@ -52,7 +52,8 @@ struct KnownLibrary {
   std::string name;
   bool on_one_node;
   bool on_several;
-  bool has_transport;  // of which the probe fabric can ask
+  bool has_transport;      // of which the probe fabric can ask
+  bool on_device = false;  // buffers lie there, of ranks that may be threads
 };
 const std::vector<KnownLibrary>& KnownLibraries() {
   static const std::vector<KnownLibrary> all = {
@@ -63,8 +64,16 @@ const std::vector<KnownLibrary>& KnownLibraries() {
       {.name = "nccl",
        .on_one_node = HasNvidiaDriver(),
        .on_several = HasNvidiaDriver(),
-       .has_transport = false}};
+       .has_transport = false,
+       .on_device = true}};
   return all;
+}
+
+bool IsOnDevice(const std::string& library) {
+  const auto& all = KnownLibraries();
+  return std::any_of(all.begin(), all.end(), [&](const KnownLibrary& known) {
+    return known.name == library && known.on_device;
+  });
 }
 
 // 0 where the launcher doesn't say.
@@ -385,12 +394,17 @@ class Jobs {
     return std::nullopt;
   }
 
-  std::vector<Whereabouts> WhereaboutsOf(int ranks) {
-    if (own_) return assay::WhereaboutsOf(*own_);
+  std::vector<Whereabouts> WhereaboutsOf(int ranks, const std::string& library) {
+    const std::string on_device = IsOnDevice(library) ? library : "";
+    if (const auto missing = on_device.empty() ? std::nullopt : Missing(library)) {
+      throw Error(fmt::format("{}; try: {}", missing->reason, missing->remedy));
+    }
+    if (own_) return assay::WhereaboutsOf(*own_, on_device);
     const bool by_mpirun =
         !Missing("mpi") && (setup_.backends.empty() ||
                             std::any_of(setup_.backends.begin(), setup_.backends.end(), NeedsMpi));
-    return assay::WhereaboutsOf(*Launched(by_mpirun ? FindMpirun() : std::nullopt, ranks));
+    return assay::WhereaboutsOf(*Launched(by_mpirun ? FindMpirun() : std::nullopt, ranks),
+                                on_device);
   }
 
   // The cores that each of so many ranks will have, at least.
@@ -427,7 +441,8 @@ class Jobs {
     }
     // Input, output, and the copy that libraries make of it, for each rank of this node.
     const std::int64_t bytes = 3 * collective.bytes * ((ranks + nodes - 1) / nodes);
-    if (const auto available = AvailableMemory(); available && bytes > *available) {
+    if (const auto available = AvailableMemory();
+        !IsOnDevice(library) && available && bytes > *available) {
       return Skipped{.reason = fmt::format("its ranks need {} of memory on this node, which has {} "
                                            "available",
                                            WithPrefix(static_cast<double>(bytes), "B"),
@@ -506,6 +521,12 @@ class Jobs {
 [[noreturn]] void Abandon(const std::exception& error) {
   std::cerr << "assay: " << error.what() << std::endl;
   _exit(2);
+}
+
+void FollowOn(Ranks& ranks, const Setup& setup) {
+  Worker worker(ranks, Libraries(*setup.modules, ranks), {.limit = setup.watchdog},
+                OwnNodeOf(setup));
+  assay::Follow(worker);
 }
 
 bool Includes(const std::vector<std::string>& chosen, const std::string& name) {
@@ -776,7 +797,10 @@ Door Open(const Setup& setup, const std::string& require_transport) {
           .nodes = jobs->NodeCount(),
           .held = [jobs] { return jobs->AskWhatIsHeld(); },
           .on_each_node = [jobs](Case one) { return jobs->OnEachNode(std::move(one)); },
-          .whereabouts = [jobs](int ranks) { return jobs->WhereaboutsOf(ranks); },
+          .whereabouts =
+              [jobs](int ranks, const std::string& library) {
+                return jobs->WhereaboutsOf(ranks, library);
+              },
           .usual_library = [jobs] { return UsualLibraryOf(*jobs); }};
 }
 
@@ -800,7 +824,11 @@ void Dismiss::operator()(Ranks* ranks) const {
   const Watchdog::Guard guard =
       dog.Watch(ranks->JoinedBy() == "mpi" ? "MPI_Finalize, in which ranks wait for each other,"
                                            : "the end of the ranks");
-  if (ranks->Rank() == 0) ranks->Broadcast("quit");
+  try {
+    if (ranks->Rank() == 0) ranks->Broadcast("quit");
+  } catch (const Error&) {
+    // Who is lost needs no telling.
+  }
   delete ranks;
 }
 
@@ -836,12 +864,21 @@ JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap, Seco
   return ranks;
 }
 
+bool HasThreads(const std::string& library) {
+  return library.empty() ? HasNvidiaDriver() : IsOnDevice(library);
+}
+
+JoinedRanks InThreads(JoinedRanks processes, const PerProcess& per_process, const Setup& setup) {
+  const Dismiss dismiss = processes.get_deleter();
+  return JoinedRanks(JoinThreads(std::unique_ptr<Ranks>(processes.release()), per_process,
+                                 [setup](Ranks& own) { FollowOn(own, setup); })
+                         .release(),
+                     dismiss);
+}
+
 void Follow(const Setup& setup) {
-  Ranks& ranks = *setup.ranks;
   try {
-    Worker worker(ranks, Libraries(*setup.modules, ranks), {.limit = setup.watchdog},
-                  OwnNodeOf(setup));
-    assay::Follow(worker);
+    FollowOn(*setup.ranks, setup);
   } catch (const std::exception& error) {
     Abandon(error);
   }

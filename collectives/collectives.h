@@ -5,9 +5,12 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "collectives/library.h"
+#include "collectives/rank_threads.h"
 #include "runner/module.h"
 #include "runner/probe.h"
 #include "runner/ranks.h"
@@ -18,9 +21,10 @@ namespace assay::collectives {
 struct Whereabouts {
   int node = 0;
   std::int64_t pid = 0;
-  int processor = 0;      // that it ran on when asked
-  int numa = -1;          // the NUMA node of all its processors; -1: not of one
-  std::string host = {};  // the node's name, for the terminal alone
+  int processor = 0;                      // that it ran on when asked
+  int numa = -1;                          // the NUMA node of all its processors; -1: not of one
+  std::string host = {};                  // the node's name, for the terminal alone
+  std::optional<RankDevice> device = {};  // where the library's buffers lie on one
 };
 
 // The group of each rank, or -1 for one that takes no part: by nccl-tests' expression, an operation
@@ -58,9 +62,10 @@ struct Door {
   // A case of one node, on all of `nodes` at once by the first rank of each: its work is that of
   // all of them. On every node Setup::prepare makes it ready.
   std::function<Case(Case one)> on_each_node = {};
-  // Of the ranks that run cases with that many ranks, which are launched if none are there yet.
-  // Throws Error where none can be.
-  std::function<std::vector<Whereabouts>(int ranks)> whereabouts = {};
+  // Of the ranks that run cases with that many ranks, which are launched if none are there yet, and
+  // the devices that they have there with this library. Throws Error where none can be launched, or
+  // there are too few devices.
+  std::function<std::vector<Whereabouts>(int ranks, const std::string& library)> whereabouts = {};
   std::function<UsualLibrary()> usual_library = {};
 };
 
@@ -95,6 +100,14 @@ using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;
 // `allow_single`.
 JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {},
                       Seconds watchdog = Seconds(60), bool allow_single = false);
+
+// True if collectives run over a library, here its name or "" for the usual one, whose ranks can be
+// threads of one process.
+bool HasThreads(const std::string& library);
+// The first of the ranks that each of the joined processes then has; the others do as Follow says
+// for `setup`, whose own ranks don't count. Called on all processes together; throws Error where
+// they don't ask for as many each.
+JoinedRanks InThreads(JoinedRanks processes, const PerProcess& per_process, const Setup& setup);
 
 // What every rank but 0 does, in place of the program: its part of the collectives that rank 0 asks
 // for, waiting politely in between, until rank 0 lets go of its ranks. Of `setup` it needs modules,

@@ -395,11 +395,12 @@ std::vector<int> NodesOf(Job& job) {
   return nodes;
 }
 
-std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job) {
+std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job, const std::string& library) {
   const std::vector<int> nodes = NodesOf(job);
   std::vector<collectives::Whereabouts> all;
   std::istringstream fields(job.Ask("who"));
-  for (std::string field; std::getline(fields, field, '\t');) {
+  std::string field;
+  while (std::getline(fields, field, '\t')) {
     std::istringstream words(field);
     collectives::Whereabouts& one = all.emplace_back();
     words >> one.pid >> one.processor >> one.numa >> std::ws;
@@ -407,6 +408,14 @@ std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job) {
   }
   if (all.size() != nodes.size()) throw Error("the ranks did not say where they are");
   for (std::size_t rank = 0; rank < all.size(); ++rank) all[rank].node = nodes[rank];
+  if (library.empty()) return all;
+  std::istringstream devices(job.Ask("devices " + library));
+  for (std::size_t rank = 0; std::getline(devices, field, '\t') && rank < all.size(); ++rank) {
+    std::istringstream words(field);
+    RankDevice& device = all[rank].device.emplace();
+    words >> device.index >> device.id >> std::ws;
+    std::getline(words, device.name);
+  }
   return all;
 }
 
@@ -492,6 +501,11 @@ std::string Worker::Do(const std::string& verb, std::istream& words) {
     return fmt::format("ok {}", fmt::join(ranks_.Gather(Whereabouts()), "\t"));
   }
   if (verb == "nodes") return Nodes();
+  if (verb == "devices") {
+    std::string library;
+    words >> library;
+    return Devices(library);
+  }
   if (verb == "cores") {
     std::string answer = "ok";
     for (const auto& cores : CoresByRank(ranks_)) answer += fmt::format(" {}", cores.size());
@@ -561,6 +575,29 @@ std::string Worker::Nodes() {
     if (says.empty()) return fmt::format("error no rank of node {} has the LOCAL_RANK 0", node);
     if (!TakePrefix(says, "ok ")) return says;
     answer += (node == 0 ? ' ' : '\t') + says;
+  }
+  return answer;
+}
+
+std::string Worker::Devices(const std::string& library) {
+  std::string own = fmt::format("error no library {} could be opened", library);
+  for (const auto& each : libraries_) {
+    if (each->Name() != library) continue;
+    try {
+      const std::optional<RankDevice> device = each->DeviceOf(ranks_);
+      own =
+          device ? fmt::format("{} {} {}", device->index, device->id, OneField(device->name)) : "";
+    } catch (const std::exception& error) {
+      own = "error " + OneField(error.what());
+    }
+  }
+  std::string answer = "ok";
+  char before = ' ';
+  for (const std::string& one : ranks_.Gather(own)) {
+    if (one.compare(0, 6, "error ") == 0) return one;
+    if (one.empty()) continue;
+    answer += before + one;
+    before = '\t';
   }
   return answer;
 }

@@ -5,6 +5,8 @@
 //
 //   hello                                              ok NODE_OF_RANK_0 NODE_OF_RANK_1 …
 //   who                                                ok PID PROCESSOR NUMA HOST<tab>PID … by rank
+//   devices LIBRARY                                    ok INDEX ID NAME<tab>INDEX … by rank, or ok
+//                                                         alone where buffers lie on hosts
 //   nodes                                              ok NODE_0 (its JSON)<tab>NODE_1 …
 //   prepare LIBRARY SEED [groups=N,N,…] COLLECTIVE     ok | skipped REASON<tab>REMEDY
 //                                     (by ToText)
@@ -60,8 +62,9 @@ std::string TakeAnswer(std::string answer);
 
 // The node of each rank.
 std::vector<int> NodesOf(Job& job);
-// Where each rank is.
-std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job);
+// Where each rank is; with a library, also the device that it would have there. Throws Error where
+// there are too few.
+std::vector<collectives::Whereabouts> WhereaboutsOf(Job& job, const std::string& library = {});
 // The nodes of the ranks, each as it describes itself.
 std::vector<Node> DescribedBy(Job& job);
 // How many cores the rank has that has fewest.
@@ -106,6 +109,7 @@ class Worker {
  private:
   std::string Hello();
   std::string Nodes();
+  std::string Devices(const std::string& library);
   std::string Prepare(std::istream& words);
   std::string PrepareOnEachNode(std::istream& words);
   std::string Agree(const std::function<Prepared()>& prepare);

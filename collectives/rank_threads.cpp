@@ -215,7 +215,7 @@ class FirstRank : OwnedProcess, public RankThread {
 }  // namespace
 
 std::unique_ptr<Ranks> JoinThreads(std::unique_ptr<Ranks> processes, const PerProcess& per_process,
-                                   std::function<void(Ranks&)> others) {
+                                   const std::function<void(Ranks&)>& others) {
   return std::make_unique<FirstRank>(std::move(processes), per_process, others);
 }
 

@@ -22,6 +22,6 @@ struct PerProcess {
 // process call from then on throws Error with its reason. Called on all processes together; throws
 // Error where they don't have as many ranks each.
 std::unique_ptr<Ranks> JoinThreads(std::unique_ptr<Ranks> processes, const PerProcess& per_process,
-                                   std::function<void(Ranks&)> others);
+                                   const std::function<void(Ranks&)>& others);
 
 }  // namespace assay

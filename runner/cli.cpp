@@ -64,7 +64,7 @@ What is done:
   -d, --datatype T|all [float]   -o, --op sum|prod|min|max|avg|all [sum]   -r, --root N|all|-1 [0]
   -n, --iters N [20]   -w, --warmup_iters N [1]   -m, --agg_iters N [1]   -N, --run_cycles N [1; 0: on]
   -c, --check N [1]    -z, --blocking 0|1|2|3 [0]   -a, --average 0|1|2|3 [1: mean of the ranks]
-  -G, --cudagraph N [0]   -u, --unalign N [0]   -R, --local_register 0|1|2 [0]
+  -G, --cudagraph N [0]  -u, --unalign N [0]  -R, --local_register 0|1|2 [0]  -t, --nthreads N  -g, --ngpus N
       --mode latency|throughput|graph|both   each operation alone, or back to back [latency; -z; -G]
       --verify none|last|random|all          operations that are checked, outside the timed spans
                                              [random: the last, and a random one now and then]
@@ -90,7 +90,7 @@ What is told:
       --report FILE   --json   -q, --quiet   --keep-ids   --keep-price      as of 'assay run'
       --price USD  --max-cost USD  --provider  --instance  --region  --purchase  --no-metadata
 Taken as they are, and answered with a '#' line where they mean nothing here:
-  -t, --nthreads  -g, --ngpus  -p, --parallel_init  -y, --stream_null  -x, --cta_policy  -M, --memory
+  -p, --parallel_init  -y, --stream_null  -x, --cta_policy  -M, --memory
   -D, --device_implementation  -V, --device_cta_count
 Environment: NCCL_TESTS_MIN_BW GB/s, exit status 1 where the average busbw is 10 % under it.
   NCCL_TESTS_SPLIT and NCCL_TESTS_SPLIT_MASK, as --split.

@@ -162,6 +162,16 @@ bool KnowsPlainBuffersAlone(const std::vector<std::string>& libraries) {
   return libraries.empty() || libraries == std::vector<std::string>{"mpi"};
 }
 
+PerProcess PerProcessOf(const CollOptions& options) {
+  return {.threads = options.nthreads, .gpus = options.ngpus};
+}
+
+// The ranks that are threads were made before anything was planned.
+bool AreInThreads(const CollOptions& options) {
+  return PerProcessOf(options).Ranks() > 1 && options.run.backends.size() == 1 &&
+         collectives::HasThreads(options.run.backends[0]);
+}
+
 // What is said of flags that can't be done as asked.
 std::vector<std::string> NotesOf(const CollOptions& o,
                                  const std::map<std::string, std::string>& environment) {
@@ -212,11 +222,18 @@ std::vector<std::string> NotesOf(const CollOptions& o,
 std::int64_t RankCount(const CollOptions& options, const Probe& probe,
                        std::vector<std::string>& notes) {
   const std::int64_t usual = IntegerOf(probe.defaults, "ranks");
-  const int threads = options.nthreads * options.ngpus;
+  const int threads = PerProcessOf(options).Ranks();
+  if (AreInThreads(options)) {
+    if (options.ranks)
+      throw Error("--ranks starts processes, and -t and -g ranks of one: give one");
+    return usual;
+  }
   const bool launched = WereStarted(options);
   if (threads > 1) {
-    notes.push_back(fmt::format("-t and -g: a rank is a process, which {} started",
-                                launched ? "the launcher" : "assay"));
+    notes.push_back(
+        fmt::format("-t and -g are for GPUs: here a rank is a process, which {} "
+                    "started ({})",
+                    launched ? "the launcher" : "assay", launched ? "mpirun -np" : "--ranks"));
   }
   if (!launched) return options.ranks.value_or(threads > 1 ? threads : static_cast<int>(usual));
   if (options.ranks && *options.ranks != usual) {
@@ -280,6 +297,8 @@ std::map<std::string, std::vector<std::string>> CommandOf(const CollOptions& opt
     command["warmup_iters"] = {std::to_string(plan.engine.fixed->warm_up)};
   }
   if (options.duration_s) command["duration_s"] = {fmt::format("{}", *options.duration_s)};
+  if (options.nthreads > 1) command["nthreads"] = {std::to_string(options.nthreads)};
+  if (options.ngpus > 1) command["ngpus"] = {std::to_string(options.ngpus)};
   if (options.run.ci) command["ci"] = {fmt::format("{}", *options.run.ci)};
   if (options.run.max_seconds)
     command["max_seconds"] = {fmt::format("{}", *options.run.max_seconds)};
@@ -434,7 +453,7 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
     look.step = options.sizes.empty() ? 4 : static_cast<std::int64_t>(sizes.size());
     look.step_kind = options.sizes.empty() ? "factor" : "list";
   }
-  if (!WereStarted(options)) {
+  if (!WereStarted(options) && !AreInThreads(options)) {
     look.notes.push_back(fmt::format("no launcher: assay starts {} ranks on this host (--ranks)",
                                      ToText(first.at("ranks"))));
   }
@@ -460,7 +479,7 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
 
 // What the run knows of its ranks and their price.
 void Complete(NcclOptions& look, const Run& run, const Chosen& price, const collectives::Door& door,
-              const Params& params, const std::vector<int>& groups) {
+              const Params& params, const std::string& library, const std::vector<int>& groups) {
   const std::int64_t ranks = IntegerOf(params, "ranks");
   look.usd_per_hour = UsdPerHour(run, price.offer);
   if (AreOfOneType(run.nodes)) {
@@ -469,7 +488,7 @@ void Complete(NcclOptions& look, const Run& run, const Chosen& price, const coll
                 static_cast<double>(ranks) / static_cast<double>(IntegerOf(params, "nodes")));
   }
   try {
-    for (const collectives::Whereabouts& one : door.whereabouts(static_cast<int>(ranks))) {
+    for (const collectives::Whereabouts& one : door.whereabouts(static_cast<int>(ranks), library)) {
       look.ranks.push_back(
           {.pid = one.pid,
            .host = one.host,
@@ -478,6 +497,10 @@ void Complete(NcclOptions& look, const Run& run, const Chosen& price, const coll
            .device = one.processor,
            .device_id = "cpu",
            .device_name = run.nodes.at(static_cast<std::size_t>(one.node)).cpu.model});
+      if (!one.device) continue;
+      look.ranks.back().device = one.device->index;
+      look.ranks.back().device_id = one.device->id;
+      look.ranks.back().device_name = one.device->name;
     }
   } catch (const Error& error) {
     look.notes.push_back(error.what());  // each row will say so too
@@ -517,6 +540,17 @@ std::string GroupsText(const std::string& what, const std::vector<Record>& recor
                         outcome);
   }
   return text + "#\n";
+}
+
+// Whether ranks are to be threads of the processes. Rank 0 says, since a node may have no GPU.
+bool WantsThreads(const CollOptions& options, Ranks& processes) {
+  if (PerProcessOf(options).Ranks() == 1) return false;
+  const std::vector<std::string>& libraries = options.run.backends;
+  const bool all_have = std::all_of(libraries.begin(), libraries.end(), collectives::HasThreads);
+  const bool any_has = std::any_of(libraries.begin(), libraries.end(), collectives::HasThreads);
+  if (any_has && !all_have) throw Error("-t and -g are nccl's: give --backend nccl alone");
+  const bool wants = libraries.empty() ? collectives::HasThreads("") : all_have;
+  return processes.Broadcast(wants ? "threads" : "processes") == "threads";
 }
 
 // One library after the other, so that the rows of each stand together.
@@ -720,8 +754,12 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
 int RunColl(const CollOptions& asked) {
   CollOptions options = asked;
   const Modules modules = Modules::Load();
-  const collectives::JoinedRanks ranks = collectives::JoinRanks(
+  collectives::JoinedRanks ranks = collectives::JoinRanks(
       modules, options.run.bootstrap, Seconds(options.run.watchdog_s), options.allow_single);
+  if (WantsThreads(options, *ranks)) {
+    ranks = collectives::InThreads(std::move(ranks), PerProcessOf(options),
+                                   SetupOf(options.run, modules, nullptr));
+  }
   const Setup setup = SetupOf(options.run, modules, ranks.get());
   if (ranks->Rank() != 0) {
     collectives::Follow(setup);
@@ -751,6 +789,10 @@ int RunColl(const CollOptions& asked) {
                .engine = coll.engine,
                .command = CommandOf(asked, coll)};
   ChooseBackends(plan.cases, options.run.backends);
+  // Too few GPUs are told of before anything is made.
+  if (ranks->Size() > 1 && collectives::HasThreads(options.run.backends[0])) {
+    door.whereabouts(ranks->Size(), options.run.backends[0]);
+  }
   std::optional<Bisection> bisection;
   const bool prints = !options.run.json && (options.format == "table" || options.format == "nccl");
   NcclOptions look = LookOf(options, coll, probe, environment);
@@ -759,7 +801,7 @@ int RunColl(const CollOptions& asked) {
   std::optional<Printer> printer;
   plan.begins = [&](const Run& run, const Chosen& price) {
     header = run;
-    Complete(look, run, price, door, first, coll.groups);
+    Complete(look, run, price, door, first, options.run.backends[0], coll.groups);
     table.emplace(look);
     printer.emplace(*table, console, header, prints);
     if (prints) console.Result(table->Head());
@@ -775,7 +817,7 @@ int RunColl(const CollOptions& asked) {
     std::vector<int> nodes;
     std::vector<std::string> hosts;
     for (const collectives::Whereabouts& one :
-         door.whereabouts(static_cast<int>(IntegerOf(first, "ranks")))) {
+         door.whereabouts(static_cast<int>(IntegerOf(first, "ranks")), "")) {
       nodes.push_back(one.node);
       hosts.push_back(one.host);
     }

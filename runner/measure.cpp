@@ -114,16 +114,25 @@ Record& RecordLike(const Record& record, std::vector<Record>& records) {
   return same == records.end() ? records.emplace_back(record) : *same;
 }
 
-// The accelerators that the cases run on, in the order in which the module counts them.
-void CountUsed(const std::vector<Case>& cases, Node& node) {
-  std::set<int> used;
-  for (const Case& which : cases) {
-    if (which.accelerator) used.insert(*which.accelerator);
-  }
-  int left = static_cast<int>(used.size());
-  for (Accelerator& accelerator : node.accelerators) {
-    accelerator.used = std::min(accelerator.visible, left);
-    left -= accelerator.used;
+// The accelerators that the cases run on, in the order in which the module counts them: those of
+// one device on the first node, and one for each rank where they have them together.
+void CountUsed(const std::vector<Case>& cases, std::vector<Node>& nodes) {
+  for (std::size_t node = 0; node < nodes.size(); ++node) {
+    std::set<int> alone;
+    int together = 0;
+    for (const Case& which : cases) {
+      if (which.accelerator && node == 0) alone.insert(*which.accelerator);
+      if (which.accelerator || DeviceKind({.backend = which.backend}) != "gpu") continue;
+      const auto ranks =
+          std::count_if(which.units.begin(), which.units.end(),
+                        [&](const Unit& unit) { return unit.node == static_cast<int>(node); });
+      together = std::max(together, static_cast<int>(ranks));
+    }
+    int left = std::max(static_cast<int>(alone.size()), together);
+    for (Accelerator& accelerator : nodes[node].accelerators) {
+      accelerator.used = std::min(accelerator.visible, left);
+      left -= accelerator.used;
+    }
   }
 }
 
@@ -424,7 +433,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
   collectives::Held held = door.held();
   run.nodes = std::move(held.nodes);
   run.ranks = std::move(held.ranks);
-  CountUsed(plan.cases, run.nodes[0]);
+  CountUsed(plan.cases, run.nodes);
   std::vector<Note>& notes = run.nodes[0].notes;
   for (Note& note : UnlikeNodes(run.nodes)) notes.push_back(std::move(note));
   const Privacy privacy = {.keep_ids = options.keep_ids,

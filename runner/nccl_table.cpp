@@ -271,6 +271,9 @@ std::string NcclTable::OwnText(const Record& record) const {
           *rank >= 0 && at < options_.ranks.size() ? Clean(options_.ranks[at].host, 24) : "?";
       std::replace(host.begin(), host.end(), ' ', '_');
       slowest = fmt::format("{}@{}", *rank, host);
+      if (host != "?" && options_.ranks[at].device_id != "cpu") {
+        slowest += fmt::format("({})", options_.ranks[at].device);
+      }
     }
   }
   const std::optional<Wire> wire = WireRate(record);

@@ -334,6 +334,12 @@ TEST(CollExpect, WhatIsUnderItsFloorIsNamed) {
 TEST(CollPlan, ThreadsAndGpusAreRanks) {
   EXPECT_EQ(IntegerOf(PlanOf({"-g", "4"}).questions[0].params, "ranks"), 4);
   EXPECT_EQ(IntegerOf(PlanOf({"-g", "4", "-t", "2"}).questions[0].params, "ranks"), 8);
+  // Those of nccl are threads, which were there before: as many as the probe knows of.
+  const CollPlan plan = PlanOf({"-g", "2", "--backend", "nccl"});
+  EXPECT_EQ(IntegerOf(plan.questions[0].params, "ranks"), 2);
+  EXPECT_THAT(plan.notes, IsEmpty());
+  EXPECT_THAT(PlanOf({"-g", "2", "--backend", "native"}).notes, ElementsAre(HasSubstr("--ranks")));
+  EXPECT_THAT(ErrorOf({"-g", "2", "--ranks", "2", "--backend", "nccl"}), HasSubstr("give one"));
   EXPECT_EQ(IntegerOf(PlanOf({"--ranks", "3"}).questions[0].params, "ranks"), 3);
   EXPECT_EQ(IntegerOf(PlanOf({}).questions[0].params, "ranks"), 2);
 }

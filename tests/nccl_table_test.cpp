@@ -225,6 +225,17 @@ TEST(NcclTable, OursAreOneWordEachSoThatColumnsCanBeCountedFromTheEnd) {
               ElementsAre("0.10", "0.12", "8.25", "1@node-a", "0.01", "-", "156.2"));
 }
 
+TEST(NcclTable, TheSlowestRankIsNamedWithItsHostAndItsGpu) {
+  NcclOptions look = Look();
+  look.ranks[1].device = 5;
+  look.ranks[1].device_id = "0000:0f:00";
+  look.ranks[1].device_name = "a GPU";
+  NcclTable table(look);
+  const Record record = AllReduce(8, 1e-6, "out_of_place");
+  EXPECT_THAT(table.Head(), HasSubstr(" device  5 [0000:0f:00] a GPU\n"));
+  EXPECT_THAT(table.Row(&record, nullptr, ""), HasSubstr("  1@node-a(5)  "));
+}
+
 TEST(NcclTable, WrongElementsAreCountedAndFail) {
   NcclTable table(Look());
   Record wrong = AllReduce(8, 1e-6, "out_of_place");

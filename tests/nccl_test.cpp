@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "collectives/group.h"
+#include "collectives/job.h"
 #include "collectives/nccl_log.h"
 #include "collectives/rank_threads.h"
 #include "standin/standin.h"
@@ -40,7 +41,12 @@ class TestProcess : public ThreadRanks {
  public:
   using ThreadRanks::ThreadRanks;
   // Who is left must not wait for this one.
-  void Abort(int) override { world().meeting.arrive_and_drop(); }
+  void Abort(int) override {
+    if (!std::exchange(has_left_, true)) world().meeting.arrive_and_drop();
+  }
+
+ private:
+  bool has_left_ = false;
 };
 
 void OnProcesses(const Shape& shape, const std::function<void(Ranks&)>& body) {
@@ -130,19 +136,21 @@ TEST_F(Nccl, DoesEveryOperationExactlyOnSeveralGpusInAProcess) {
   for (const Shape& shape : kShapes) {
     const int ranks = shape.processes * shape.each.Ranks();
     for (const OperationFacts& facts : Operations()) {
-      for (const char* mode : {"latency", "throughput", "graph"}) {
+      for (const char* mode : {"latency", "throughput", "blocking", "graph"}) {
         const Collective collective = {.operation = facts.operation,
                                        .bytes = 1200,
                                        .in_place = facts.in_place && *mode == 'l',
                                        .root = facts.rooted ? ranks - 1 : 0,
                                        .mode = mode,
-                                       .cache = "rotated"};
+                                       .cache = "rotated",
+                                       .aggregate = *mode == 't' ? 4 : 1};
         const Outcome outcome = RunOn(shape, collective, 25);
         ASSERT_EQ(outcome.error, "") << ToText(collective);
         EXPECT_EQ(outcome.checked.wrong, 0)
             << ToText(collective) << " on " << ranks << ": " << outcome.checked.what.value_or("");
         EXPECT_GT(outcome.checked.checked, 0) << ToText(collective);
-        EXPECT_EQ(outcome.batch.per_unit.size(), static_cast<std::size_t>(ranks));
+        ASSERT_EQ(outcome.batch.per_unit.size(), static_cast<std::size_t>(ranks));
+        for (const Seconds& time : outcome.batch.per_unit) EXPECT_GT(time.count(), 0);
       }
     }
   }
@@ -378,6 +386,27 @@ TEST_F(Nccl, WhatHangsIsAbortedOnEveryGpuOfTheProcess) {
   const Outcome outcome = RunOn({1, {.threads = 2, .gpus = 2}}, {.bytes = 4000}, 10, Seconds(0.2));
   EXPECT_THAT(outcome.error, HasSubstr("waited 0.2 s for all_reduce"));
   EXPECT_EQ(standin::Calls("ncclCommAbort"), 4);
+}
+
+// As the program has it: rank 0 asks, the others follow in threads.
+TEST_F(Nccl, AJobOfThreadsThatLosesARankGoesOnTellingWhy) {
+  standin::Reset({.fail_after = 7, .fail_rank = 3});  // the first; three behind their barriers
+  const auto first = JoinThreads(std::make_unique<Ranks>(), {.gpus = 4}, [](Ranks& own) {
+    Worker worker(own, Libraries());
+    Follow(worker);
+  });
+  const auto job = JobOf(*first, Libraries());
+  EXPECT_THAT(job->Ask("devices nccl"), HasSubstr("\t2 0000:12:00 stand-in\t3 0000:13:00"));
+  EXPECT_EQ(job->Ask("prepare nccl 5 " + ToText(Collective{.bytes = 4000})), "");
+  EXPECT_THAT(job->Ask("run 3"), HasSubstr(" "));
+  for (const char* command : {"run 3", "run 3", "verify"}) {
+    try {
+      job->Ask(command);
+      ADD_FAILURE() << command;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("rank 3 failed in all_reduce"));
+    }
+  }
 }
 
 TEST_F(Nccl, WithoutADriverItSaysSoAndAsksForNothingElse) {
