@@ -42,6 +42,11 @@ class Backend {
     (void)device;
     return WorkOf(op);
   }
+  // What reads the device while it is measured; null where nothing does.
+  virtual std::unique_ptr<Meter> MeterOf(const Device& device) {
+    (void)device;
+    return nullptr;
+  }
   // The op, ready to be timed on that device, or why it can't be. Inputs come from `seed`.
   virtual Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) = 0;
 };

@@ -17,6 +17,7 @@
 #include "kernels/cuda_gemm.h"
 #include "kernels/cuda_launch.h"
 #include "kernels/cuda_memory.h"
+#include "kernels/cuda_nvml.h"
 #include "results/error.h"
 #include "runner/cuda.h"
 #include "runner/module.h"
@@ -30,6 +31,7 @@ using cuda::Gpu;
 // The GPUs that CUDA shows this process; none, and why, where it can't.
 struct Gpus {
   std::vector<Gpu> all = {};
+  std::shared_ptr<cuda::Nvml> nvml = {};  // null where the driver has none
   std::optional<Skipped> missing = {};
 };
 
@@ -40,6 +42,7 @@ Gpus VisibleGpus() {
   if (gpus.missing) return gpus;
   try {
     for (int i = 0; i < count; ++i) gpus.all.push_back(Gpu::At(i));
+    gpus.nvml = cuda::Nvml::Open();
   } catch (const Error& error) {
     gpus.all.clear();
     gpus.missing = Skipped{.reason = error.what(), .remedy = "see nvidia-smi and dmesg"};
@@ -70,6 +73,9 @@ class GpuBackend : public Backend {
           {.name = fmt::format("cuda:{}", gpu.index), .kind = "gpu", .index = gpu.index});
     }
     return devices;
+  }
+  std::unique_ptr<Meter> MeterOf(const Device& device) override {
+    return cuda::MeterOf(sight_->Seen().nvml, GpuOf(device).bus_id);
   }
   std::optional<Skipped> Missing() override { return sight_->Seen().missing; }
 
@@ -180,13 +186,26 @@ std::vector<std::unique_ptr<Backend>> Backends() {
 
 std::vector<Accelerator> Accelerators() {
   std::vector<Accelerator> accelerators;
-  for (const Gpu& gpu : VisibleGpus().all) {
+  const Gpus gpus = VisibleGpus();
+  for (const Gpu& gpu : gpus.all) {
     Accelerator& accelerator = accelerators.emplace_back();
     accelerator.name = gpu.name;
     accelerator.visible = 1;
     accelerator.memory_bytes = gpu.memory_bytes;
+    if (gpus.nvml) gpus.nvml->Describe(gpu.bus_id, accelerator);
   }
   return accelerators;
+}
+
+std::vector<std::string> Uuids() {
+  const Gpus gpus = VisibleGpus();
+  std::vector<std::string> uuids;
+  for (const Gpu& gpu : gpus.all) {
+    const std::optional<std::string> uuid = gpus.nvml ? gpus.nvml->Uuid(gpu.bus_id) : std::nullopt;
+    if (!uuid) return {};  // a part of them would be another node
+    uuids.push_back(*uuid);
+  }
+  return uuids;
 }
 
 std::string Version() {
@@ -206,6 +225,7 @@ constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
                             .name = "cuda",
                             .backends = Backends,
                             .accelerators = Accelerators,
+                            .uuids = Uuids,
                             .version = Version};
 
 }  // namespace

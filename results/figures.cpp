@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <string_view>
 
 namespace assay {
@@ -51,6 +52,14 @@ std::optional<Counted> Count(const Record& record) {
 
 bool IsMeasured(const Record& record) {
   return record.status == Status::kOk || record.status == Status::kPartial;
+}
+
+// How bad it is that this held a device back: 0 not at all, 1 the power limit, 2 heat, 3 the power
+// supply.
+int Severity(const std::string& event) {
+  if (event == "hw_power_brake") return 3;
+  if (event == "hw_thermal" || event == "sw_thermal" || event == "hw_slowdown") return 2;
+  return event == "sw_power_cap" ? 1 : 0;
 }
 
 // The median over all rounds of one of the visits' series.
@@ -151,6 +160,37 @@ std::optional<double> MeanToMedian(const Record& record) {
   const std::optional<double> median = MedianTime(record);
   if (!mean || !median || *median <= 0) return std::nullopt;
   return *mean / *median;
+}
+
+std::optional<PowerFigure> PowerOf(const Record& record) {
+  if (record.units.empty() || !IsMeasured(record)) return std::nullopt;
+  PowerFigure power;
+  int worst = 0;
+  for (std::size_t unit = 0; unit < record.units.size(); ++unit) {
+    double joules = 0;
+    double seconds = 0;
+    std::vector<double> samples;
+    for (const Visit& visit : record.rounds) {
+      for (const Telemetry& seen : visit.telemetry) {
+        if (static_cast<std::size_t>(seen.unit) != unit) continue;
+        samples.insert(samples.end(), seen.power_w.begin(), seen.power_w.end());
+        for (const std::string& event : seen.events) worst = std::max(worst, Severity(event));
+        if (!seen.energy_j || seen.at_s.empty() || seen.at_s.back() <= seen.at_s.front()) continue;
+        joules += *seen.energy_j;
+        seconds += seen.at_s.back() - seen.at_s.front();
+      }
+    }
+    if (seconds <= 0 && samples.empty()) return std::nullopt;
+    power.watts += seconds > 0 ? joules / seconds
+                               : std::accumulate(samples.begin(), samples.end(), 0.0) /
+                                     static_cast<double>(samples.size());
+  }
+  constexpr std::array<const char*, 4> kNames = {"none", "power-capped", "thermal", "power-brake"};
+  power.held_back = kNames[static_cast<std::size_t>(worst)];
+  if (const auto mean = MeanTime(record); mean && record.work.flops && *record.work.flops > 0) {
+    power.joules_per_tflop = power.watts * *mean / (static_cast<double>(*record.work.flops) / 1e12);
+  }
+  return power;
 }
 
 std::optional<Rate> Speed(const Record& record) { return RateAt(record, MedianTime(record)); }

@@ -85,6 +85,15 @@ struct OverlapFigure {
 };
 std::optional<OverlapFigure> OverlapOf(const Record& record);
 
+// What a record's devices drew while they were measured.
+struct PowerFigure {
+  double watts = 0;  // of all of them
+  std::optional<double> joules_per_tflop = {};
+  std::string held_back = {};  // none, power-capped, thermal, power-brake; the worst of all visits
+};
+// Nothing where there is no telemetry of each unit.
+std::optional<PowerFigure> PowerOf(const Record& record);
+
 // A dollar figure with the name that METRICS.md gives it.
 struct Cost {
   std::string name = {};   // "usd_per_tflops_hour", …

@@ -68,6 +68,7 @@ void Fields(Archive& a, typename Archive::template Ref<Telemetry> telemetry) {
   a("at_s", telemetry.at_s);
   a("sm_mhz", telemetry.sm_mhz);
   a("power_w", telemetry.power_w);
+  a.Maybe("temperature_c", telemetry.temperature_c);
   a("energy_j", telemetry.energy_j);
   a("events", telemetry.events);
 }
@@ -697,6 +698,13 @@ Json ToJson(const std::optional<OverlapFigure>& overlap) {
           {"hidden", overlap->hidden}};
 }
 
+Json ToJson(const std::optional<PowerFigure>& power) {
+  if (!power) return nullptr;
+  return {{"watts", power->watts},
+          {"joules_per_tflop", Writer::ToJson(power->joules_per_tflop)},
+          {"held_back", power->held_back}};
+}
+
 // One value a round, in the unit of the record's speed.
 std::vector<double> RoundSpeeds(const Record& record) {
   const std::optional<Rate> speed = Speed(record);
@@ -739,6 +747,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
           {"node", ToJson(NodeFigureOf(run, record))},
           {"overlap", ToJson(OverlapOf(record))},
+          {"power", ToJson(PowerOf(record))},
           {"used", Writer::ToJson(PartUsed(run, DeviceKind(record)))},
           {"costs", usd_per_hour ? ToJson(Costs(record, *usd_per_hour)) : Json::array()}};
 }

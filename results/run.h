@@ -57,13 +57,14 @@ struct Unit {
   int device = 0;
 };
 
-// What a device said of itself while it was measured, sampled beside the timed spans.
+// What a device said of itself while its samples were taken, the warm-up included.
 struct Telemetry {
   int unit = 0;                   // index into Record::units
   std::vector<double> at_s = {};  // since the run began
   std::vector<double> sm_mhz = {};
   std::vector<double> power_w = {};
-  std::optional<double> energy_j = {};   // over the whole visit
+  std::vector<double> temperature_c = {};  // empty where it isn't told
+  std::optional<double> energy_j = {};   // from the first of at_s to the last
   std::vector<std::string> events = {};  // "sw_power_cap"
 };
 

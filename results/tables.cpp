@@ -166,6 +166,15 @@ std::string NotesOf(const Run& run, const Record& record) {
                             WithPrefix(*node->slowest_alone, node->together.unit),
                             WithPrefix(*node->sum_alone, node->together.unit)));
   }
+  if (const auto power = PowerOf(record)) {
+    AddTo(note, fmt::format("{:.0f} W", power->watts));
+    if (power->joules_per_tflop) {
+      AddTo(note, fmt::format("{:.3g} J per TFLOP", *power->joules_per_tflop));
+    }
+    if (power->held_back == "power-capped") AddTo(note, "power-capped (expected at full load)");
+    if (power->held_back == "thermal") AddTo(note, "held back by heat");
+    if (power->held_back == "power-brake") AddTo(note, "held back by the power supply's brake");
+  }
   if (const auto stalls = MeanToMedian(record); stalls && *stalls > kSuspiciousAbove) {
     AddTo(note, "mean time " + Percent(*stalls - 1, true) + " to the median");
   }

@@ -231,6 +231,7 @@ class Companion {
 
 // Prepare, verify, warm up, sample, verify, release. Throws what the workload throws.
 Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const SamplerOptions& sampler) {
+  const Seconds begin = sampler.now();
   Prepared prepared = which.prepare(seed);
   if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
     return {.status = Status::kSkipped, .reason = skipped->reason, .remedy = skipped->remedy};
@@ -253,7 +254,13 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   Companion companion(which.here, seed);
   std::vector<double> here_time_s;
   companion.Sample(here_time_s, sampler.now);
+  const std::unique_ptr<Meter> meter = which.meter ? which.meter() : nullptr;
+  const Seconds metered = sampler.now() - begin;
   Sampled sampled = Sample(workload, first, sampler);
+  if (meter) {
+    sampled.visit.telemetry.push_back(meter->Finish());
+    for (double& at_s : sampled.visit.telemetry[0].at_s) at_s += metered.count();
+  }
   outcome.spent = sampled.spent;
   if (sampled.stopped) {
     outcome.stopped = sampled.stopped;
@@ -493,6 +500,9 @@ class Engine {
     if (stopped_) return;
     if (outcome.visit) {
       outcome.visit->start_s = start_s;
+      for (Telemetry& telemetry : outcome.visit->telemetry) {
+        for (double& at_s : telemetry.at_s) at_s += start_s;
+      }
       outcome.visit->order = order;
     }
     for (Visit& visit : outcome.parts) {

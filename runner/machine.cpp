@@ -516,6 +516,10 @@ void AddVisible(const std::vector<Accelerator>& devices, Node& node) {
     ++same->visible;
     same->present = std::max(same->present, same->visible);
     same->memory_bytes = device.memory_bytes;
+    same->vbios = device.vbios;
+    same->power_limit_w = device.power_limit_w;
+    same->ecc = device.ecc;
+    same->mig = device.mig;
   }
   for (const Accelerator& accelerator : all) {
     if (accelerator.visible == 0 || accelerator.visible == accelerator.present) continue;

@@ -349,16 +349,19 @@ Case GemmBeside(const Params& params, const std::vector<int>& cores) {
 
 Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
   Node node = InspectMachine({.threads = setup.threads});
+  std::vector<std::string> uuids;
   if (setup.modules != nullptr) {
     for (const Modules::Entry& entry : setup.modules->Entries()) {
       if (entry.module == nullptr || entry.module->accelerators == nullptr) continue;
       AddVisible(entry.module->accelerators(), node);
+      if (entry.module->uuids != nullptr)
+        std::ranges::move(entry.module->uuids(), std::back_inserter(uuids));
     }
   }
   Identified identified = Identify(IdentityOptionsFrom(flags), node);
   node.identity = std::move(identified.identity);
   node.notes.insert(node.notes.end(), identified.notes.begin(), identified.notes.end());
-  node.node_id = NodeId({});
+  node.node_id = NodeId(std::move(uuids));
   node.env = AllowedEnvironment(environ);
   node.storage = io::Volumes(setup);
   for (const auto& software : {kernels::Software(), io::Software(), collectives::Software(setup)}) {

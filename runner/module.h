@@ -25,6 +25,8 @@ struct Module {
   std::vector<std::unique_ptr<Library>> (*libraries)() = nullptr;  // null: none
   // The devices that its backends can run on, in their order, an entry each. Null: none.
   std::vector<Accelerator> (*accelerators)() = nullptr;
+  // What tells these devices from all others in the world; empty where it isn't known of each.
+  std::vector<std::string> (*uuids)() = nullptr;
   // Joins the processes that a launcher started; null where the module has no such thing.
   std::unique_ptr<Ranks> (*ranks)() = nullptr;
   std::string (*version)() = nullptr;  // of the vendor's library: "Open MPI v4.1.4"

@@ -52,6 +52,14 @@ class Workload {
   virtual std::map<std::string, Histogram> Histograms() const { return {}; }
 };
 
+// Reads what a device says of itself while its samples are taken.
+class Meter {
+ public:
+  virtual ~Meter() = default;
+  // Ends it. What was read, at_s counting from the meter's making. Called once.
+  virtual Telemetry Finish() = 0;
+};
+
 // An expected "no": why this can't run here, and what would make it run.
 struct Skipped {
   std::string reason = {};
@@ -84,6 +92,8 @@ struct Case {
   // Fills buffers, opens handles. Called once a visit, with a seed of that visit's own, so that
   // each round sees fresh random inputs. Throws Error when it fails.
   std::function<Prepared(std::uint64_t seed)> prepare = {};
+  // A meter that reads from now on; null, or returns null, where there is nothing to read.
+  std::function<std::unique_ptr<Meter>()> meter = {};
   // The bound that this case is held against, sampled briefly before and after each visit.
   std::shared_ptr<const Case> here = {};
 };

@@ -209,6 +209,30 @@ def overlap(record):
             "hidden": statistics.fmean(hidden)}
 
 
+def power(record):
+    """What the devices drew, and what held them back."""
+    if not measured(record) or not record.get("units"):
+        return None
+    watts, events = 0, set()
+    for unit in range(len(record["units"])):
+        seen = [t for v in record["rounds"] for t in v.get("telemetry", []) if t["unit"] == unit]
+        events.update(event for t in seen for event in t["events"])
+        metered = [(t["energy_j"], t["at_s"][-1] - t["at_s"][0]) for t in seen
+                   if t.get("energy_j") is not None and len(t["at_s"]) > 0 and t["at_s"][-1] > t["at_s"][0]]
+        samples = [w for t in seen for w in t["power_w"]]
+        if metered:
+            watts += math.fsum(j for j, _ in metered) / math.fsum(s for _, s in metered)
+        elif samples:
+            watts += statistics.fmean(samples)
+        else:
+            return None
+    flops, mean = record.get("work", {}).get("flops"), mean_s(record)
+    return {"watts": watts, "joules_per_tflop": watts * mean / (flops / 1e12) if flops and mean else None,
+            "held_back": "power-brake" if "hw_power_brake" in events
+                         else "thermal" if events & {"hw_thermal", "sw_thermal", "hw_slowdown"}
+                         else "power-capped" if "sw_power_cap" in events else "none"}
+
+
 def costs(record, usd_per_hour):
     """(name, usd) in the order of the page's table."""
     seconds = mean_s(record)
@@ -783,6 +807,9 @@ def check_figures(check, printed, run):
         of_overlap = overlap(record)
         check.all_of(where, case, {"overlap": None} if of_overlap is None else
                      {f"overlap.{name}": value for name, value in of_overlap.items()})
+        of_power = power(record)
+        check.all_of(where, case, {"power": None} if of_power is None else
+                     {f"power.{name}": value for name, value in of_power.items()})
         recomputed = costs(record, price)
         check(f"{where} costs", [c["name"] for c in case["costs"]], [c[0] for c in recomputed])
         for cost, (name, usd) in zip(case["costs"], recomputed):

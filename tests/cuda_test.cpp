@@ -1,6 +1,7 @@
 // The cuda module's own sources over a strict stand-in for CUDA and cuBLASLt, with the launches
 // that nvcc makes of our kernels: what can be known of it without a GPU. No time here is anything
 // but the stand-in's arithmetic.
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,11 +9,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "kernels/backend.h"
 #include "kernels/cuda_gemm.cpp"
 #include "kernels/cuda_kernels.h"
 #include "kernels/cuda_memory.h"
+#include "kernels/cuda_nvml.h"
 #include "kernels/kernels.h"
 #include "runner/module.h"
 #include "standin/standin.h"
@@ -321,6 +324,78 @@ TEST_F(Cuda, WhatDoesNotFitIsSkippedAndNothingIsAllocated) {
   EXPECT_THAT(no.reason, HasSubstr("needs 1.5 GiB of GPU memory, of which 0.9 can be had"));
   EXPECT_THAT(Refused(Gemm{.m = 16384, .n = 16384, .k = 16384}).reason, HasSubstr("GiB"));
   EXPECT_EQ(standin::Calls("cudaMalloc"), 0);
+}
+
+// ---- What the driver tells
+
+// The mock, from its beginning. Opened once, it is NVML to all who ask the loader for that.
+std::shared_ptr<Nvml> MockNvml() {
+  std::shared_ptr<Nvml> nvml = Nvml::Open(MOCK_NVML);
+  void* mock = dlopen(MOCK_NVML, RTLD_NOW | RTLD_NOLOAD);
+  reinterpret_cast<void (*)()>(dlsym(mock, "mock_nvml_reset"))();
+  return nvml;
+}
+
+TEST(Nvml, IsNothingWhereThereIsNone) {
+  EXPECT_EQ(Nvml::Open("libnvidia-ml-that-is-not-there.so.1"), nullptr);
+  EXPECT_EQ(Nvml::Open("libm.so.6"), nullptr) << "a library of another kind";
+  EXPECT_EQ(MeterOf(nullptr, "00AB:00:00.0"), nullptr);
+}
+
+TEST(Nvml, DescribesAGpuAsFarAsItTells) {
+  const auto nvml = MockNvml();
+  Accelerator gpu;
+  nvml->Describe("00AB:00:00.0", gpu);
+  EXPECT_EQ(gpu.vbios, "96.00.5E.00.01");
+  EXPECT_EQ(gpu.power_limit_w, 700);
+  EXPECT_EQ(gpu.ecc, true);
+  EXPECT_FALSE(gpu.mig);
+  EXPECT_EQ(nvml->Uuid("00AB:00:00.0"), "GPU-00000000-1111-2222-3333-444444444444");
+  Accelerator other;
+  nvml->Describe("00AB:01:00.0", other);
+  EXPECT_EQ(other.vbios, "");
+  EXPECT_EQ(other.ecc, std::nullopt);
+  EXPECT_EQ(nvml->Uuid("00AB:01:00.0"), std::nullopt);
+  EXPECT_EQ(nvml->Read("00AB:01:00.0"), std::nullopt);
+}
+
+TEST(Nvml, AMeterReadsFromItsMakingToItsEnd) {
+  const auto meter = MeterOf(MockNvml(), "00AB:00:00.0");
+  ASSERT_NE(meter, nullptr);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  const Telemetry seen = meter->Finish();
+  const std::size_t readings = seen.at_s.size();
+  ASSERT_GE(readings, 3U);  // one at each end at least
+  EXPECT_LE(static_cast<double>(readings), seen.at_s.back() / 0.1 + 2);
+  EXPECT_TRUE(std::ranges::is_sorted(seen.at_s));
+  EXPECT_GE(seen.at_s.back(), 1);
+  const auto steps = static_cast<double>(readings);
+  EXPECT_EQ(seen.sm_mhz.front(), 1990);
+  EXPECT_EQ(seen.sm_mhz.back(), 2000 - 10 * steps);
+  EXPECT_EQ(seen.power_w.back(), 500 + steps);
+  EXPECT_EQ(seen.temperature_c.back(), 40 + steps);
+  EXPECT_DOUBLE_EQ(seen.energy_j.value(), 60 * (steps - 1));
+  EXPECT_EQ(seen.events, (std::vector<std::string>{"sw_power_cap", "ecc_uncorrected"}));
+}
+
+TEST(Nvml, EveryReasonHasAName) {
+  EXPECT_THAT(ReasonsText(0x1), IsEmpty()) << "idle";
+  EXPECT_EQ(ReasonsText(0x1ff & ~0x1U).size(), 8U);
+  EXPECT_EQ(ReasonsText(0x88), (std::vector<std::string>{"hw_slowdown", "hw_power_brake"}));
+}
+
+TEST_F(Cuda, TheModuleTellsOfItsGpusWhatNvmlSays) {
+  const auto nvml = MockNvml();
+  standin::Reset({.devices = 1});
+  EXPECT_EQ(assay_module()->accelerators().at(0).vbios, "96.00.5E.00.01");
+  EXPECT_THAT(assay_module()->uuids(), testing::SizeIs(1));
+  const auto backend = BackendNamed("cublaslt");
+  const auto meter = backend->MeterOf(backend->Devices().at(0));
+  ASSERT_NE(meter, nullptr);
+  EXPECT_FALSE(meter->Finish().power_w.empty());
+  standin::Reset({.devices = 2});  // of which the mock knows one
+  EXPECT_EQ(assay_module()->accelerators().at(1).vbios, "");
+  EXPECT_THAT(assay_module()->uuids(), IsEmpty()) << "a part of them would be another node";
 }
 
 // ---- Copies and launches

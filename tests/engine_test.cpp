@@ -72,6 +72,27 @@ TEST(Engine, TheScriptedSamplesComeBackExactly) {
   EXPECT_DOUBLE_EQ(record.rounds[1].start_s, 0.010 + 0.010 + 0.011 + 0.012);
 }
 
+class FakeMeter : public Meter {
+ public:
+  Telemetry Finish() override { return {.at_s = {0, 0.5}, .sm_mhz = {2, 3}, .power_w = {4, 5}}; }
+};
+
+TEST(Engine, AMeterReadsBesideTheSamplesAndItsTimesAreTheRuns) {
+  FakeLog log;
+  Case metered = FakeCase("a", {{.iteration_s = {0.010, 0.010, 0.011, 0.012}}}, log);
+  metered.meter = [] { return std::make_unique<FakeMeter>(); };
+  const std::vector<Record> records = MeasureQuietly({metered}, Brief(log));
+  ASSERT_THAT(records[0].rounds, SizeIs(2));
+  const Visit& second = records[0].rounds[1];
+  ASSERT_THAT(second.telemetry, SizeIs(1));
+  EXPECT_THAT(second.telemetry[0].power_w, ElementsAre(4, 5));
+  // After the first iteration, which is verified and not metered.
+  EXPECT_DOUBLE_EQ(second.telemetry[0].at_s[0], second.start_s + 0.010);
+  EXPECT_DOUBLE_EQ(second.telemetry[0].at_s[1], second.start_s + 0.510);
+  metered.meter = []() -> std::unique_ptr<Meter> { return nullptr; };
+  EXPECT_THAT(MeasureQuietly({metered}, Brief(log))[0].rounds[0].telemetry, IsEmpty());
+}
+
 // Two groups, of which the second takes twice as long.
 class PartsWorkload : public Workload {
  public:

@@ -57,6 +57,46 @@ Visit StepVisit(std::vector<double> both, std::vector<double> compute_alone,
   return visit;
 }
 
+Telemetry Seen(int unit, std::vector<double> at_s, std::vector<double> power_w,
+               std::optional<double> energy_j, std::vector<std::string> events = {}) {
+  return {.unit = unit,
+          .at_s = std::move(at_s),
+          .power_w = std::move(power_w),
+          .energy_j = energy_j,
+          .events = std::move(events)};
+}
+
+TEST(Figures, PowerIsEnergyOverTimeWhereItIsCountedAndElseTheMeanOfReadings) {
+  Record record = Gemm(2'000'000'000'000, {VisitOf({0.5}), VisitOf({0.5})});
+  record.units = {Unit{}, Unit{.device = 1}};
+  EXPECT_FALSE(PowerOf(record));
+  record.rounds[0].telemetry = {Seen(0, {1, 3}, {1, 1}, 800), Seen(1, {1, 3}, {200, 220}, {})};
+  record.rounds[1].telemetry = {Seen(0, {5, 6}, {1, 1}, 100), Seen(1, {5}, {240}, {})};
+  const PowerFigure power = PowerOf(record).value();
+  EXPECT_DOUBLE_EQ(power.watts, 900.0 / 3 + 220);
+  EXPECT_DOUBLE_EQ(power.joules_per_tflop.value(), 520 * 0.5 / 2);
+  EXPECT_EQ(power.held_back, "none");
+  record.rounds[1].telemetry.pop_back();
+  record.rounds[0].telemetry.pop_back();
+  EXPECT_FALSE(PowerOf(record)) << "of one unit of two nothing is known";
+}
+
+TEST(Figures, TheWorstOfWhatHeldADeviceBackIsSaid) {
+  const auto held_back = [](const std::vector<std::string>& first,
+                            const std::vector<std::string>& second) {
+    Record record = Gemm(1, {VisitOf({0.5}), VisitOf({0.5})});
+    record.units = {Unit{}};
+    record.rounds[0].telemetry = {Seen(0, {1}, {1}, {}, first)};
+    record.rounds[1].telemetry = {Seen(0, {1}, {1}, {}, second)};
+    return PowerOf(record)->held_back;
+  };
+  EXPECT_EQ(held_back({"app_clocks"}, {"sync_boost"}), "none");
+  EXPECT_EQ(held_back({"sw_power_cap"}, {}), "power-capped");
+  EXPECT_EQ(held_back({"sw_power_cap", "hw_slowdown"}, {"sw_power_cap"}), "thermal");
+  EXPECT_EQ(held_back({}, {"sw_thermal"}), "thermal");
+  EXPECT_EQ(held_back({"hw_power_brake"}, {"hw_thermal"}), "power-brake");
+}
+
 TEST(Figures, WhatAStepPaysForItsAllReduce) {
   // Medians: 3 s of GEMMs and 2 s of all-reduce take 4 s at once, 2 s and 2 s take 3 s.
   const Record record =

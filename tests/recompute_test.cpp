@@ -89,10 +89,16 @@ OneRun Everything(double speed, const std::string& node_id, int rounds) {
   alone.here.reset();
   Record int8 = alone;
   int8.params["dtype"] = std::string("int8");
+  int8.rounds[0].telemetry = {
+      {.at_s = {1}, .power_w = {20.25}, .energy_j = 3, .events = {"hw_thermal"}}};
   Record headline = gemm;
   headline.probe = "headline";
   headline.params = {{"name", std::string("bf16-cpu/1")}, {"algo", std::string("default")}};
   headline.verify = Verification{.checked = 64};
+  for (Visit& visit : headline.rounds) {
+    visit.telemetry = {{.unit = 0, .at_s = {0.5, 0.9, 1.7}, .energy_j = 600 + 7.0 * visit.order},
+                       {.unit = 1, .power_w = {500, 510, 490.5}, .events = {"sw_power_cap"}}};
+  }
   const Record memory = {.probe = "memory",
                          .params = {{"pattern", std::string("triad")}},
                          .backend = "native",

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Every check that needs an NVIDIA GPU, by one command in under eight minutes: the tests that are
+# skipped elsewhere, then a first look at the machine, and beside it what the peers say that are
+# installed (nvbandwidth, nccl-tests). All that was printed and every result file is kept in a folder,
+# to be committed or sent in.
+#
+#   scripts/gpu-check.sh [OUT]            builds what is missing (OUT: gpu-check-UTC)
+#   scripts/gpu-check.sh --pack FOLDER    no GPU needed: puts all that it takes into FOLDER, for a
+#                                         machine with a driver and CUDA's libraries but no compiler;
+#                                         there run FOLDER/gpu-check.sh
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+if [[ ${1:-} == --pack ]]; then
+  folder=${2:?usage: scripts/gpu-check.sh --pack FOLDER}
+  "$here/build.sh" release --target assay assay-cuda assay-nccl assay_gpu_tests
+  mkdir -p "$folder/lib"
+  cp "$here/gpu-check.sh" "$here/../build/release/assay" "$here"/../build/release/libassay-{cuda,nccl}.so \
+    "$here/../build/release/tests/assay_gpu_tests" "$folder/"
+  # The libraries that a bare machine may lack: not the C library's and not CUDA's.
+  for file in "$folder"/assay "$folder"/*.so "$folder/assay_gpu_tests"; do
+    strip --strip-debug "$file"
+    ldd "$file" | awk '$3 ~ /^\// {print $3}'
+  done | sort -u | grep -vE '/(libc|libm|libdl|librt|libpthread|libresolv|ld-linux[^/]*|libcu[^/]*|libnccl|libnv[^/]*)\.so' |
+    xargs -I '{}' cp -L '{}' "$folder/lib/"
+  du -sh "$folder"
+  exit
+fi
+
+build=$here tests=$here
+if [[ ! -x $here/assay_gpu_tests ]]; then  # not packed
+  "$here/build.sh" release --target assay assay-cuda assay_gpu_tests
+  build=$here/../build/release
+  tests=$build/tests
+fi
+[[ ! -d $here/lib ]] || export LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+out=${1:-gpu-check-$(date -u +%Y%m%dT%H%M%SZ)}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+exec > >(tee "$out/log.txt") 2>&1
+
+failed=()
+# step SECONDS NAME COMMAND…: runs it, and remembers that it failed.
+step() {
+  local seconds=$1 name=$2 begin=$SECONDS
+  shift 2
+  echo
+  echo "== $name: ${*/#"$build"/…}"
+  timeout "$seconds" "$@" || failed+=("$name (status $?)")
+  echo "== $name took $((SECONDS - begin)) s"
+}
+measure() {
+  local seconds=$1 name=$2
+  shift 2
+  step "$seconds" "$name" "$build/assay" run "$@" --no-metadata --quiet --out "$out/$name.json"
+}
+
+step 20 machine "$build/assay" env
+command -v nvidia-smi >/dev/null && step 20 driver nvidia-smi
+gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l)
+[[ $gpus -gt 0 ]] || { echo "gpu-check: nvidia-smi lists no GPU here" >&2; exit 2; }
+
+step 150 tests "$tests/assay_gpu_tests" --gtest_brief=1
+measure 60 memory memory --backend cuda --set pattern=read,write,copy,triad --rounds 3 --max-seconds 3
+measure 60 copy copy --set route=h2d,d2h,both --rounds 3 --max-seconds 3
+measure 30 launch launch --set mode=sync,stream,graph --rounds 3 --max-seconds 2
+measure 90 gemm gemm --backend cublaslt --dtype tf32,bf16,f16,fp8_e4m3,int8 \
+  --set m=8192 --set n=8192 --set k=8192 --set algo=tuned --rounds 3 --max-seconds 4
+if [[ $gpus -gt 1 ]]; then
+  measure 60 links copy --set route=peer,all --rounds 3 --max-seconds 1
+  step 60 all_reduce "$build/assay" coll all_reduce -b 1M -e 1G -f 4 -g "$gpus" --no-metadata \
+    --out "$out/all_reduce.json"
+fi
+
+# Peers, in turn with our own, three times each: unlike figures are to be explained.
+if command -v nvbandwidth >/dev/null; then
+  for turn in 1 2 3; do
+    step 20 "nvbandwidth-$turn" nvbandwidth -t host_to_device_memcpy_ce device_to_host_memcpy_ce
+    measure 20 "beside-nvbandwidth-$turn" copy --set route=h2d,d2h --rounds 2 --max-seconds 1
+  done
+fi
+if [[ $gpus -gt 1 ]] && command -v all_reduce_perf >/dev/null; then
+  for turn in 1 2 3; do
+    step 30 "nccl-tests-$turn" all_reduce_perf -b 64M -e 1G -f 4 -g "$gpus"
+    step 30 "beside-nccl-tests-$turn" "$build/assay" coll all_reduce -b 64M -e 1G -f 4 -g "$gpus" --no-metadata
+  done
+fi
+
+echo
+if [[ ${#failed[@]} -gt 0 ]]; then
+  printf 'gpu-check: failed: %s\n' "${failed[@]}"
+  exit 1
+fi
+echo "gpu-check: all of it worked; see $out"

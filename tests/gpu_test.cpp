@@ -1,0 +1,208 @@
+// The cuda module on a real GPU: what the stand-in can't prove. Skipped where there is none.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "kernels/backend.h"
+#include "kernels/cuda_device.h"
+#include "kernels/cuda_nvml.h"
+#include "runner/module.h"
+#include "tests/gpu_kernels.h"
+
+extern "C" const assay::Module* assay_module();
+
+namespace assay::cuda {
+namespace {
+
+using testing::IsEmpty;
+using testing::Not;
+
+class GpuTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    int devices = 0;
+    if (const std::optional<Skipped> no = NoDevice(&devices)) GTEST_SKIP() << no->reason;
+    Check(cudaSetDevice(0));
+  }
+  void TearDown() override {
+    if (!IsSkipped()) EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "left for a later call";
+  }
+
+  // The op on the first GPU; skips the test where it can't run there.
+  void Prepare(const char* backend_name, const Op& op) {
+    workload_ = nullptr;
+    backends_ = assay_module()->backends();
+    for (const std::unique_ptr<Backend>& backend : backends_) {
+      if (backend->Name() != backend_name) continue;
+      const Device device = backend->Devices().at(0);
+      Prepared prepared = backend->Prepare(backend->Complete(op, device), device, 7);
+      if (const Skipped* no = std::get_if<Skipped>(&prepared)) {
+        skipped_ = no->reason;
+        return;
+      }
+      workload_ = std::get<0>(std::move(prepared));
+    }
+    ASSERT_NE(workload_, nullptr) << "no backend " << backend_name;
+  }
+
+  // Every batch size goes another way: one call, some, a graph of many.
+  void RunsRight(const std::string& what) {
+    ASSERT_NE(workload_, nullptr) << what << ": " << skipped_;
+    for (const std::int64_t iterations : {1, 3, 200}) {
+      const Batch batch = workload_->Run(iterations);
+      EXPECT_GT(batch.time.count(), 0) << what;
+      const Checked checked = workload_->Verify();
+      EXPECT_EQ(checked.wrong, 0) << what << ": " << checked.what.value_or("");
+      EXPECT_GT(checked.checked, 0) << what;
+    }
+  }
+
+  std::vector<std::unique_ptr<Backend>> backends_ = {};
+  std::unique_ptr<Workload> workload_ = {};
+  std::string skipped_ = {};
+};
+
+// Both clocks within 0.5 % and what lies between two kernels: a start takes a few microseconds.
+TEST_F(GpuTest, AKernelOfKnownDurationIsTimedRightByBothClocks) {
+  constexpr double kBetween_s = 10e-6;
+  for (const double seconds : {100e-6, 1e-3, 10e-3, 100e-3, 1.0}) {
+    const std::int64_t iterations = seconds < 0.01 ? 20 : 1;
+    Timer timer;
+    const Batch batch = timer.Time(iterations, 1, [&](std::int64_t) {
+      LaunchSpin(static_cast<unsigned long long>(seconds * 1e9), timer.Stream());
+    });
+    const double device = batch.time.count() / static_cast<double>(iterations);
+    const double host = batch.host.count() / static_cast<double>(iterations);
+    RecordProperty(fmt::format("spin_{:g}_s", seconds), fmt::format("{} {}", device, host));
+    std::printf("  spin %g s: %.9f s by events, %.9f s by the host\n", seconds, device, host);
+    EXPECT_NEAR(device, seconds, 0.005 * seconds + kBetween_s);
+    EXPECT_NEAR(host, seconds, 0.005 * seconds + 3 * kBetween_s);
+    EXPECT_GE(device, seconds * 0.995 - 2e-6) << "it can't end before its time";
+  }
+}
+
+TEST_F(GpuTest, ACallLeftHungIsTold) {
+  Timer timer({.gate = Seconds(1), .hung = Seconds(0.2)});
+  LaunchSpin(700'000'000, timer.Stream());
+  EXPECT_THROW(timer.Wait("the test"), Error);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  timer.Wait("the test");
+}
+
+TEST_F(GpuTest, TheGpuMakesTheSameInputsAsTheHost) {
+  const Gpu gpu = Gpu::At(0);
+  const Timer timer;
+  for (const Format format : {Format::kF64, Format::kF32, Format::kTf32, Format::kBf16,
+                              Format::kF16, Format::kF8E4m3, Format::kS8, Format::kS32}) {
+    constexpr std::int64_t kCount = 1'000'003;
+    const auto bytes = static_cast<std::size_t>(kCount * BytesOf(format));
+    std::vector<std::byte> host(bytes);
+    Fill(format, "normal", 11, kCount, host.data(), OnAllCores);
+    const DeviceMemory device = MakeDeviceMemory(bytes);
+    InputMaker maker(gpu, timer.Stream());
+    maker.Make(format, "normal", 11, kCount, device.get());
+    std::vector<std::byte> back(bytes);
+    Check(
+        cudaMemcpyAsync(back.data(), device.get(), bytes, cudaMemcpyDeviceToHost, timer.Stream()));
+    timer.Wait("the test");
+    EXPECT_TRUE(host == back) << assay::ToText(format);
+  }
+}
+
+TEST_F(GpuTest, EveryMemoryStreamIsRight) {
+  for (const char* pattern : {"read", "write", "copy", "triad"}) {
+    for (const std::int64_t bytes : {std::int64_t{64} << 10, std::int64_t{512} << 20}) {
+      Prepare("cuda", Memory{.pattern = pattern, .bytes = bytes});
+      RunsRight(fmt::format("{} of {} bytes", pattern, bytes));
+    }
+  }
+}
+
+TEST_F(GpuTest, EveryCopyIsRight) {
+  for (const char* route : {"h2d", "d2h", "both"}) {
+    for (const std::int64_t bytes : {std::int64_t{64} << 10, std::int64_t{64} << 20}) {
+      Prepare("cuda", Copy{.route = route, .bytes = bytes});
+      RunsRight(fmt::format("{} of {} bytes", route, bytes));
+    }
+  }
+}
+
+TEST_F(GpuTest, CopiesBetweenGpusAreRight) {
+  int devices = 0;
+  Check(cudaGetDeviceCount(&devices));
+  if (devices < 2) GTEST_SKIP() << "one GPU";
+  for (int to = 1; to < devices; ++to) {
+    Prepare("cuda", Copy{.route = "peer", .bytes = 64 << 20, .from = 0, .to = to});
+    RunsRight(fmt::format("0 to {}", to));
+  }
+  Prepare("cuda", Copy{.route = "all", .bytes = 64 << 20});
+  RunsRight("all at once");
+}
+
+TEST_F(GpuTest, EveryLaunchIsCounted) {
+  for (const char* mode : {"sync", "stream", "graph"}) {
+    Prepare("cuda", Launch{.mode = mode});
+    RunsRight(mode);
+  }
+}
+
+// At odd sizes, in batches, cold and warm; a dtype that the GPU hasn't got says so.
+TEST_F(GpuTest, EveryProductIsRight) {
+  for (const Dtype dtype : {Dtype::kF64, Dtype::kF32, Dtype::kTf32, Dtype::kBf16, Dtype::kF16,
+                            Dtype::kFp8E4m3, Dtype::kInt8}) {
+    for (const char* cache : {"cold", "warm", "weights-cold"}) {
+      for (const std::int64_t batch : {1, 3}) {
+        Gemm gemm = {.dtype = dtype,
+                     .accumulate = dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
+                     .m = 272,
+                     .n = 144,
+                     .k = 528,
+                     .batch = batch,
+                     .cache = cache};
+        Prepare("cublaslt", gemm);
+        if (workload_ == nullptr) {
+          std::printf("  %s: %s\n", std::string(assay::ToText(dtype)).c_str(), skipped_.c_str());
+          EXPECT_THAT(skipped_, testing::HasSubstr("offers no"));
+          continue;
+        }
+        RunsRight(fmt::format("{} {} batch {}", assay::ToText(dtype), cache, batch));
+      }
+    }
+  }
+}
+
+TEST_F(GpuTest, ATunedProductIsRightAndNoSlowerThanTheFirst) {
+  Prepare("cublaslt", Gemm{.dtype = Dtype::kBf16,
+                           .accumulate = Dtype::kF32,
+                           .m = 2048,
+                           .n = 2048,
+                           .k = 2048,
+                           .algo = "tuned"});
+  RunsRight("tuned");
+  const Facts facts = workload_->Describe();
+  EXPECT_FALSE(facts.contains("failed")) << std::get<std::string>(facts.at("failed"));
+  EXPECT_LE(std::get<double>(facts.at("tuned_s")), std::get<double>(facts.at("default_s")));
+}
+
+TEST_F(GpuTest, TheDriverTellsOfTheGpu) {
+  const auto nvml = Nvml::Open();
+  if (nvml == nullptr) GTEST_SKIP() << "no NVML here";
+  const Gpu gpu = Gpu::At(0);
+  Accelerator accelerator;
+  nvml->Describe(gpu.bus_id, accelerator);
+  EXPECT_GT(accelerator.power_limit_w.value_or(0), 10);
+  EXPECT_THAT(nvml->Uuid(gpu.bus_id).value_or(""), testing::StartsWith("GPU-"));
+  const auto meter = MeterOf(nvml, gpu.bus_id);
+  ASSERT_NE(meter, nullptr);
+  Timer timer;
+  LaunchSpin(1'000'000'000, timer.Stream());
+  timer.Wait("the test");
+  const Telemetry seen = meter->Finish();
+  EXPECT_GE(seen.at_s.size(), 5U);
+  EXPECT_GT(seen.power_w.back(), 1);
+  EXPECT_GT(seen.sm_mhz.back(), 100);
+}
+
+}  // namespace
+}  // namespace assay::cuda

@@ -1,0 +1,91 @@
+// A library that answers as NVML does, of one GPU whose readings follow a script: each reading of
+// its clock is one step on. Its soname is NVML's, so that who asks the loader for that gets this
+// one, once it is loaded.
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+
+namespace {
+
+constexpr int kSuccess = 0;
+constexpr int kInvalidArgument = 2;
+constexpr int kNotSupported = 3;
+constexpr int kNotFound = 6;
+
+std::mutex mutex;
+int steps = 0;
+int gpu = 0;  // a handle is its address
+
+int Text(void* device, char* text, unsigned length, const char* value) {
+  if (device != &gpu || std::strlen(value) >= length) return kInvalidArgument;
+  std::strcpy(text, value);
+  return kSuccess;
+}
+
+template <class T>
+int Give(void* device, T* to, T value) {
+  const std::scoped_lock lock(mutex);
+  if (device != &gpu) return kInvalidArgument;
+  *to = value;
+  return kSuccess;
+}
+
+}  // namespace
+
+extern "C" {
+
+int nvmlInit_v2() { return kSuccess; }
+int nvmlDeviceGetHandleByPciBusId_v2(const char* bus_id, void** device) {
+  *device = &gpu;
+  return std::strcmp(bus_id, "00AB:00:00.0") == 0 ? kSuccess : kNotFound;
+}
+int nvmlDeviceGetUUID(void* device, char* text, unsigned length) {
+  return Text(device, text, length, "GPU-00000000-1111-2222-3333-444444444444");
+}
+int nvmlDeviceGetVbiosVersion(void* device, char* text, unsigned length) {
+  return Text(device, text, length, "96.00.5E.00.01");
+}
+int nvmlDeviceGetEnforcedPowerLimit(void* device, unsigned* milliwatts) {
+  return Give(device, milliwatts, 700'000U);
+}
+int nvmlDeviceGetEccMode(void* device, unsigned* now, unsigned* pending) {
+  Give(device, pending, 0U);
+  return Give(device, now, 1U);
+}
+int nvmlDeviceGetMigMode(void*, unsigned*, unsigned*) { return kNotSupported; }
+int nvmlDeviceGetClockInfo(void* device, int type, unsigned* mhz) {
+  if (type != 1) return kInvalidArgument;
+  {
+    const std::scoped_lock lock(mutex);
+    ++steps;
+  }
+  return Give(device, mhz, static_cast<unsigned>(2000 - 10 * steps));
+}
+int nvmlDeviceGetPowerUsage(void* device, unsigned* milliwatts) {
+  return Give(device, milliwatts, static_cast<unsigned>(500'000 + 1000 * steps));
+}
+int nvmlDeviceGetTotalEnergyConsumption(void* device, unsigned long long* millijoules) {
+  return Give(device, millijoules, 1'000'000ULL + 60'000ULL * static_cast<unsigned>(steps));
+}
+int nvmlDeviceGetTemperature(void* device, int sensor, unsigned* celsius) {
+  return sensor == 0 ? Give(device, celsius, static_cast<unsigned>(40 + steps)) : kInvalidArgument;
+}
+// The name before CUDA 12.2. Idle at first, then at the power limit.
+int nvmlDeviceGetCurrentClocksThrottleReasons(void* device, unsigned long long* reasons) {
+  return Give(device, reasons, steps < 2 ? 0x1ULL : 0x4ULL);
+}
+int nvmlDeviceGetTotalEccErrors(void* device, int type, int counter, unsigned long long* count) {
+  if (type != 1 || counter != 0) return kInvalidArgument;
+  return Give(device, count, steps < 3 ? 5ULL : 6ULL);
+}
+int nvmlDeviceGetRemappedRows(void*, unsigned*, unsigned*, unsigned*, unsigned*) {
+  return kNotSupported;
+}
+
+// For tests: back to the beginning.
+void mock_nvml_reset() {
+  const std::scoped_lock lock(mutex);
+  steps = 0;
+}
+
+}  // extern "C"
