@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 
 #include "results/csv.h"
 #include "results/embedded.h"
 #include "results/figures.h"
 #include "results/nodes.h"
+#include "results/stats.h"
 
 ASSAY_DECLARE_EMBEDDED(expected_csv);
 
@@ -149,6 +151,45 @@ std::optional<Judged> Judge(const Run& run, const Record& record,
   }
   if (known == expected.end()) return std::nullopt;
   return judged;
+}
+
+std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
+                               std::span<const DeviceFacts> devices) {
+  constexpr std::array<std::string_view, 5> kProbes = {"gemm", "attention", "headline", "peak",
+                                                       "memory"};
+  const std::optional<Rate> speed = Speed(record);
+  if (!speed || DeviceKind(record) != "gpu" || record.units.empty() ||
+      std::ranges::find(kProbes, record.probe) == kProbes.end()) {
+    return std::nullopt;
+  }
+  const Node& node = run.nodes.at(static_cast<std::size_t>(record.units[0].node));
+  if (node.accelerators.size() != 1 || node.accelerators[0].mig) return std::nullopt;
+  const DeviceFacts* device = FindDevice(devices, node.accelerators[0].name);
+  if (device == nullptr) return std::nullopt;
+  const auto units = static_cast<double>(record.units.size());
+  if (record.probe == "memory") {
+    if (!device->memory_bytes_per_s) return std::nullopt;
+    return OfPeak{.device = device->name,
+                  .of_spec = speed->value / (*device->memory_bytes_per_s * units)};
+  }
+  const auto dtype = record.params.find("dtype");
+  const auto* name =
+      dtype == record.params.end() ? nullptr : std::get_if<std::string>(&dtype->second);
+  const auto peak = name == nullptr ? device->peak_flops.end() : device->peak_flops.find(*name);
+  if (peak == device->peak_flops.end()) return std::nullopt;
+  OfPeak of = {.device = device->name, .of_spec = speed->value / (peak->second * units)};
+  std::vector<double> clocks;
+  for (const Visit& visit : record.rounds) {
+    for (const Telemetry& seen : visit.telemetry) {
+      clocks.insert(clocks.end(), seen.sm_mhz.begin(), seen.sm_mhz.end());
+    }
+  }
+  if (clocks.empty()) return of;
+  of.clock_mhz = Median(clocks);
+  if (device->peak_clock_mhz && *of.clock_mhz > 0) {
+    of.of_clock = of.of_spec * *device->peak_clock_mhz / *of.clock_mhz;
+  }
+  return of;
 }
 
 }  // namespace assay

@@ -1,5 +1,6 @@
-// What others measured of collectives on instance types, and the verdict on a figure that it gives:
-// whether a number is normal is the first question that anybody has about it.
+// What is known of a machine from elsewhere, beside what was measured on it: figures of collectives
+// that others measured on its type, and what its vendor says of its accelerator. Whether a number
+// is normal is the first question that anybody has about it.
 #pragma once
 
 #include <cstdint>
@@ -48,5 +49,18 @@ struct Judged {
 std::optional<Judged> Judge(
     const Run& run, const Record& record, std::span<const Expected> expected = BuiltInExpected(),
     std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+
+// What part of its data sheet an accelerator gives: the dense peak of the dtype, or of memory its
+// bandwidth, times the number of units.
+struct OfPeak {
+  std::string device = {};  // as devices.csv calls it
+  double of_spec = 0;       // of the figure as it is printed, at the clock it is meant for
+  std::optional<double> clock_mhz = {};  // the median of what the processors ran at, where known
+  std::optional<double> of_clock = {};   // of the peak scaled to that clock; not of memory's
+};
+// Nothing for what isn't gemm, attention, headline, peak or memory on accelerators of one known
+// kind, nor for a slice of one.
+std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
+                               std::span<const DeviceFacts> devices = Catalog::BuiltIn().devices);
 
 }  // namespace assay

@@ -705,6 +705,14 @@ Json ToJson(const std::optional<PowerFigure>& power) {
           {"held_back", power->held_back}};
 }
 
+Json ToJson(const std::optional<OfPeak>& of) {
+  if (!of) return nullptr;
+  return {{"device", of->device},
+          {"of_spec", of->of_spec},
+          {"clock_mhz", Writer::ToJson(of->clock_mhz)},
+          {"of_clock", Writer::ToJson(of->of_clock)}};
+}
+
 // One value a round, in the unit of the record's speed.
 std::vector<double> RoundSpeeds(const Record& record) {
   const std::optional<Rate> speed = Speed(record);
@@ -748,6 +756,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"node", ToJson(NodeFigureOf(run, record))},
           {"overlap", ToJson(OverlapOf(record))},
           {"power", ToJson(PowerOf(record))},
+          {"of_peak", ToJson(OfPeakOf(run, record))},
           {"used", Writer::ToJson(PartUsed(run, DeviceKind(record)))},
           {"costs", usd_per_hour ? ToJson(Costs(record, *usd_per_hour)) : Json::array()}};
 }

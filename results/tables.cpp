@@ -166,6 +166,16 @@ std::string NotesOf(const Run& run, const Record& record) {
                             WithPrefix(*node->slowest_alone, node->together.unit),
                             WithPrefix(*node->sum_alone, node->together.unit)));
   }
+  if (const auto of = OfPeakOf(run, record)) {
+    AddTo(note, Percent(of->of_spec) + " of the data sheet");
+    if (of->of_clock) {
+      note += fmt::format(", {} at the {:.0f} MHz that it ran at", Percent(*of->of_clock),
+                          *of->clock_mhz);
+    }
+    if (std::max(of->of_spec, of->of_clock.value_or(0)) > kSuspiciousAbove) {
+      AddTo(note, "suspicious: above its peak");
+    }
+  }
   if (const auto power = PowerOf(record)) {
     AddTo(note, fmt::format("{:.0f} W", power->watts));
     if (power->joules_per_tflop) {

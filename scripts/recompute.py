@@ -209,6 +209,29 @@ def overlap(record):
             "hidden": statistics.fmean(hidden)}
 
 
+def of_peak(run, record):
+    """What part of its data sheet an accelerator gives."""
+    fast = speed(record)
+    if fast is None or record["backend"] not in GPU_BACKENDS or not record.get("units") or \
+            record["probe"] not in ("gemm", "attention", "headline", "peak", "memory"):
+        return None
+    accelerators = run["nodes"][record["units"][0]["node"]]["accelerators"]
+    if len(accelerators) != 1 or accelerators[0]["mig"]:
+        return None
+    rows = [r for r in data_rows("devices.csv") if accelerators[0]["name"] in r["match"].split("|")]
+    dtype = record["params"].get("dtype", "")
+    column = "memory_gb_per_s" if record["probe"] == "memory" else \
+        "fp8_tflops" if dtype.startswith("fp8_") else "int8_tops" if dtype == "int8" else f"{dtype}_tflops"
+    if not rows or not rows[0].get(column):
+        return None
+    peak = float(rows[0][column]) * (1e9 if record["probe"] == "memory" else 1e12) * len(record["units"])
+    clocks = [mhz for v in record["rounds"] for t in v.get("telemetry", []) for mhz in t["sm_mhz"]]
+    clock = statistics.median(clocks) if clocks and record["probe"] != "memory" else None
+    nominal = rows[0]["peak_clock_mhz"]
+    return {"device": rows[0]["name"], "of_spec": fast / peak, "clock_mhz": clock,
+            "of_clock": fast / peak * float(nominal) / clock if clock and nominal else None}
+
+
 def power(record):
     """What the devices drew, and what held them back."""
     if not measured(record) or not record.get("units"):
@@ -807,6 +830,9 @@ def check_figures(check, printed, run):
         of_overlap = overlap(record)
         check.all_of(where, case, {"overlap": None} if of_overlap is None else
                      {f"overlap.{name}": value for name, value in of_overlap.items()})
+        share = of_peak(run, record)
+        check.all_of(where, case, {"of_peak": None} if share is None else
+                     {f"of_peak.{name}": value for name, value in share.items()})
         of_power = power(record)
         check.all_of(where, case, {"power": None} if of_power is None else
                      {f"power.{name}": value for name, value in of_power.items()})

@@ -55,6 +55,70 @@ Record AllReduce(double busbw_gbs, std::int64_t nodes, const std::string& backen
           .rounds = {{.batch = 1, .time_s = {seconds}}}};
 }
 
+// A part of 100 TFLOP/s in bf16 at 1800 MHz, and of 2 TB/s.
+const std::vector<DeviceFacts> kDevices = {{.name = "X100",
+                                            .match = {"NVIDIA X100"},
+                                            .peak_flops = {{"bf16", 100e12}},
+                                            .memory_bytes_per_s = 2e12,
+                                            .peak_clock_mhz = 1800}};
+
+Run RunOnX100(int kinds = 1, bool mig = false) {
+  Node node;
+  node.accelerators = {{.name = "NVIDIA X100", .present = 8, .mig = mig}};
+  if (kinds == 2) node.accelerators.push_back({.name = "NVIDIA Y200", .present = 1});
+  return {.nodes = {node}};
+}
+
+// 80 TFLOP/s.
+Record GemmOnGpu(const std::string& dtype = "bf16") {
+  return {.probe = "gemm",
+          .params = {{"dtype", dtype}},
+          .backend = "cublaslt",
+          .work = {.flops = 80'000'000'000},
+          .units = {Unit{}},
+          .rounds = {{.batch = 1, .time_s = {1e-3}}}};
+}
+
+TEST(OfPeak, IsOfTheDataSheetAndOfTheClockThatItRanAt) {
+  Record gemm = GemmOnGpu();
+  OfPeak of = OfPeakOf(RunOnX100(), gemm, kDevices).value();
+  EXPECT_EQ(of.device, "X100");
+  EXPECT_DOUBLE_EQ(of.of_spec, 0.8);
+  EXPECT_FALSE(of.clock_mhz);
+  EXPECT_FALSE(of.of_clock);
+  gemm.rounds[0].telemetry = {{.sm_mhz = {1980, 1600, 1590}}};
+  of = OfPeakOf(RunOnX100(), gemm, kDevices).value();
+  EXPECT_DOUBLE_EQ(of.clock_mhz.value(), 1600);
+  EXPECT_DOUBLE_EQ(of.of_clock.value(), 0.8 * 1800 / 1600);
+  gemm.units = {Unit{}, Unit{.device = 1}};
+  EXPECT_DOUBLE_EQ(OfPeakOf(RunOnX100(), gemm, kDevices)->of_spec, 0.4) << "of both";
+}
+
+TEST(OfPeak, OfMemoryIsOfItsBandwidth) {
+  Record memory = GemmOnGpu();
+  memory.probe = "memory";
+  memory.backend = "cuda";
+  memory.params = {{"pattern", std::string("read")}};
+  memory.work = {.bytes = 1'800'000'000};
+  memory.rounds[0].telemetry = {{.sm_mhz = {1500}}};
+  const OfPeak of = OfPeakOf(RunOnX100(), memory, kDevices).value();
+  EXPECT_DOUBLE_EQ(of.of_spec, 0.9);
+  EXPECT_FALSE(of.of_clock) << "memory has a clock of its own";
+}
+
+TEST(OfPeak, IsNothingWhereThePeakIsNotKnown) {
+  EXPECT_FALSE(OfPeakOf(RunOnX100(), GemmOnGpu("f64"), kDevices));
+  EXPECT_FALSE(OfPeakOf(RunOnX100(2), GemmOnGpu(), kDevices)) << "which of the two kinds?";
+  EXPECT_FALSE(OfPeakOf(RunOnX100(1, true), GemmOnGpu(), kDevices)) << "a slice";
+  EXPECT_FALSE(OfPeakOf(RunOnX100(), GemmOnGpu(), {})) << "no such device";
+  Record other = GemmOnGpu();
+  other.backend = "onednn";
+  EXPECT_FALSE(OfPeakOf(RunOnX100(), other, kDevices)) << "a CPU's";
+  other = GemmOnGpu();
+  other.probe = "copy";
+  EXPECT_FALSE(OfPeakOf(RunOnX100(), other, kDevices));
+}
+
 std::optional<Judged> JudgeIt(const Record& record, const std::string& instance = "p5.48xlarge") {
   return Judge(RunOn(instance), record, kExpected, kInstances);
 }

@@ -181,6 +181,47 @@ TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
   EXPECT_EQ(Script(Write("changed.json", changed) + " " + file), 1);
 }
 
+TEST_F(Recompute, AgreesOnPowerAndPeakOfAGpu) {
+  OneRun run = Everything(1, "n1", 5);
+  run.nodes[0].accelerators = {{.name = "NVIDIA H100 80GB HBM3", .present = 8, .visible = 8}};
+  run.records.clear();
+  for (const char* dtype : {"bf16", "int8", "fp8_e4m3", "fp4"}) {
+    Record gemm = {.probe = "gemm",
+                   .params = {{"dtype", std::string(dtype)}},
+                   .backend = "cublaslt",
+                   .work = {.flops = 1'099'511'627'776},
+                   .units = {Unit{}},
+                   .rounds = Visits(3, 0.0016)};
+    for (Visit& visit : gemm.rounds) {
+      visit.telemetry = {{.at_s = {0.5, 1.75},
+                          .sm_mhz = {1980, 1510.5 + visit.order},
+                          .power_w = {300, 699},
+                          .energy_j = 800.5 + visit.order,
+                          .events = {"sw_power_cap"}}};
+    }
+    run.records.push_back(gemm);
+  }
+  Record memory = run.records[0];
+  memory.probe = "memory";
+  memory.params = {{"pattern", std::string("read")}};
+  memory.backend = "cuda";
+  memory.work = {.bytes = 4'800'000'000};
+  run.records.push_back(memory);
+  const std::string file = Write("run.json", RunToJson(run));
+  const std::string figures = FiguresToJson(run, OfferAt(0.1));
+  EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
+  EXPECT_NE(figures.find("\"of_clock\":0."), std::string::npos) << figures;
+  EXPECT_NE(figures.find("\"held_back\":\"power-capped\""), std::string::npos);
+  std::string changed = figures;
+  for (const char* figure :
+       {"\"of_spec\":", "\"of_clock\":", "\"clock_mhz\":", "\"watts\":", "\"joules_per_tflop\":"}) {
+    const std::size_t digit = changed.find_first_of("123456789", changed.find(figure));
+    changed[digit] = changed[digit] == '5' ? '6' : '5';
+  }
+  EXPECT_EQ(Script(Write("changed.json", changed) + " " + file), 1);
+  EXPECT_NE(said_.find(" 5 differ"), std::string::npos) << said_;
+}
+
 TEST_F(Recompute, AgreesOnEveryFigureOfARun) {
   const OneRun run = Everything(1, "n1", 5);
   const std::string file = Write("run.json", RunToJson(run));
