@@ -66,6 +66,9 @@ measure 60 copy copy --set route=h2d,d2h,both --rounds 3 --max-seconds 3
 measure 30 launch launch --set mode=sync,stream,graph --rounds 3 --max-seconds 2
 measure 90 gemm gemm --backend cublaslt --dtype tf32,bf16,f16,fp8_e4m3,int8 \
   --set m=8192 --set n=8192 --set k=8192 --set algo=tuned --rounds 3 --max-seconds 4
+measure 60 attention attention --backend cudnn --set mask=full,causal_bottom_right \
+  --set direction=forward,backward --set heads_q=64 --set seq_q=4096 --set seq_kv=4096 \
+  --rounds 3 --max-seconds 3
 if [[ $gpus -gt 1 ]]; then
   measure 60 links copy --set route=peer,all --rounds 3 --max-seconds 1
   step 60 all_reduce "$build/assay" coll all_reduce -b 1M -e 1G -f 4 -g "$gpus" --no-metadata \

@@ -26,7 +26,9 @@ class GpuTest : public testing::Test {
     Check(cudaSetDevice(0));
   }
   void TearDown() override {
-    if (!IsSkipped()) EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "left for a later call";
+    if (!IsSkipped()) {
+      EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "left for a later call";
+    }
   }
 
   // The op on the first GPU; skips the test where it can't run there.
@@ -183,6 +185,45 @@ TEST_F(GpuTest, ATunedProductIsRightAndNoSlowerThanTheFirst) {
   const Facts facts = workload_->Describe();
   EXPECT_FALSE(facts.contains("failed")) << std::get<std::string>(facts.at("failed"));
   EXPECT_LE(std::get<double>(facts.at("tuned_s")), std::get<double>(facts.at("default_s")));
+}
+
+// Every mask, forward and backward, grouped heads, and decode from a paged cache; by every plan.
+TEST_F(GpuTest, AttentionIsRight) {
+  const Attention base = {.dtype = Dtype::kBf16,
+                          .batch = 2,
+                          .heads_q = 8,
+                          .heads_kv = 2,
+                          .seq_q = 256,
+                          .seq_kv = 256,
+                          .head_dim_qk = 128,
+                          .head_dim_v = 128};
+  std::vector<Attention> all;
+  for (const char* mask : {"full", "causal_top_left", "causal_bottom_right", "window"}) {
+    for (const char* direction : {"forward", "backward"}) {
+      Attention& op = all.emplace_back(base);
+      op.mask = mask;
+      op.window = op.mask == "window" ? 100 : 0;
+      op.direction = direction;
+      op.algo = "tuned";
+    }
+  }
+  for (const std::int64_t page_size : {0, 16}) {
+    Attention& op = all.emplace_back(base);
+    op.phase = "decode";
+    op.seq_q = 1;
+    op.seq_kv = 1024;
+    op.page_size = page_size;
+  }
+  for (const Attention& op : all) {
+    const std::string what =
+        fmt::format("{} {} {} pages of {}", op.mask, op.direction, op.phase, op.page_size);
+    Prepare("cudnn", op);
+    if (workload_ == nullptr) {
+      std::printf("  %s: %s\n", what.c_str(), skipped_.c_str());
+      continue;
+    }
+    RunsRight(what);
+  }
 }
 
 TEST_F(GpuTest, TheDriverTellsOfTheGpu) {
