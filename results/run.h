@@ -64,8 +64,8 @@ struct Telemetry {
   std::vector<double> sm_mhz = {};
   std::vector<double> power_w = {};
   std::vector<double> temperature_c = {};  // empty where it isn't told
-  std::optional<double> energy_j = {};   // from the first of at_s to the last
-  std::vector<std::string> events = {};  // "sw_power_cap"
+  std::optional<double> energy_j = {};     // from the first of at_s to the last
+  std::vector<std::string> events = {};    // "sw_power_cap"
 };
 
 // One case in one round. `time_s` holds seconds *per iteration*, one value a batch of `batch`
