@@ -1,6 +1,6 @@
 #!/bin/bash
 # usage: scripts/fuzz.sh [SECONDS_EACH]
-# Builds the fuzzers with clang 19 into build/fuzz and runs each for that long (60 s). Exit status 1
+# Builds the fuzzers with clang 19 into build/fuzz and runs all at once for that long (60 s). Exit status 1
 # where one finds something; the input that did it is left in build/fuzz/findings.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,18 +31,23 @@ for file in results/*.csv; do head -20 "$file" >$build/corpus/csv/$(basename "$f
 cat tests/canaries.h | tail -n +18 | split -l 4 - $build/corpus/text/canaries.
 
 mkdir -p $build/findings
-found=0
+declare -A running
 for fuzzer in $fuzzers; do
-  echo "fuzzing $fuzzer for $seconds s"
   # Texts are cut at 1 KiB. A reader that takes 10 s or 2 GiB for its input is a finding too.
   longest=65536
   [ $fuzzer = text ] && longest=1100
   $build/tests/fuzz/${fuzzer}_fuzz -max_total_time=$seconds -max_len=$longest -timeout=10 \
     -rss_limit_mb=2048 -artifact_prefix=$build/findings/$fuzzer- -print_final_stats=1 \
-    $build/corpus/$fuzzer >$build/$fuzzer.log 2>&1 || {
+    $build/corpus/$fuzzer >$build/$fuzzer.log 2>&1 &
+  running[$fuzzer]=$!
+done
+found=0
+for fuzzer in $fuzzers; do
+  wait ${running[$fuzzer]} || {
     found=1
     grep -E 'ERROR|SUMMARY|Test unit written' $build/$fuzzer.log || tail -20 $build/$fuzzer.log
   }
+  echo "fuzzed $fuzzer for $seconds s"
   grep -E 'number_of_executed_units|new_units_added' $build/$fuzzer.log || true
 done
 exit $found

@@ -51,12 +51,12 @@ class EndToEnd(unittest.TestCase):
         link = self.folder / "all_gather_perf"
         link.symlink_to(BINARY)
         flags = ["-b", "64", "-e", "4K", "-f", "8", "-n", "5", "-w", "2", "-d", "double", "-S", "1"]
-        done = self.assay(*flags, "-G", "1", "-J", "n.json", "--out", "a.json", "--no-metadata", binary=link)
+        done = self.assay(*flags, "-M", "1", "-J", "n.json", "--out", "a.json", "--no-metadata", binary=link)
         rows = [line.split() for line in done.stdout.splitlines() if line and not line.startswith("#")]
         self.assertEqual([row[:5] for row in rows],
                          [[str(size), str(size // 16), "double", "none", "-1"] for size in (64, 512, 4096)])
         self.assertIn("# Collective test starting: all_gather_perf\n", done.stdout)
-        self.assertIn("# -G is about GPUs: not used\n", done.stdout)
+        self.assertIn("# -M is about GPUs: not used\n", done.stdout)
         self.assertRegex(done.stdout, r"#  Rank  1 Group  0 Pid +[0-9]+ on +\S+ device +[0-9]+ \[cpu\] ")
         run = self.read("a.json")
         jsonschema.validate(run, json.loads((SOURCE / "results/run.schema.json").read_text()))
