@@ -557,7 +557,7 @@ TEST(Engine, BenchmarkVariablesChangeNothing) {
   const std::string stray = TemporaryPath("assay_stray");
   const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
   const std::string command =
-      "BENCHMARK_LIST_TESTS=1 BENCHMARK_OUT=" + stray +
+      "GTEST_TOTAL_SHARDS=1 GTEST_SHARD_INDEX=0 BENCHMARK_LIST_TESTS=1 BENCHMARK_OUT=" + stray +
       " BENCHMARK_REPORT_AGGREGATES_ONLY=1 BENCHMARK_DISPLAY_AGGREGATES_ONLY=1"
       " BENCHMARK_REPETITIONS=3 BENCHMARK_MIN_WARMUP_TIME=1 BENCHMARK_FILTER=nothing"
       " BENCHMARK_FORMAT=none BENCHMARK_DRY_RUN=1 BENCHMARK_MIN_TIME=5x"
