@@ -43,7 +43,9 @@ bool ReachesDirectly(int from, int to) {
 class Lane {
  public:
   Lane(const Ends& ends, std::size_t bytes, std::uint64_t seed)
-      : ends_(ends), bytes_(bytes), seed_(seed), cpus_(CpusNear(Gpu::At(ends.Device()).bus_id)) {
+      : ends_(ends), bytes_(bytes), seed_(seed) {
+    const Gpu gpu = Gpu::At(ends.Device());
+    if (ends.from == kHost || ends.to == kHost) cpus_ = CpusNear(gpu.bus_id);
     Check(cudaSetDevice(ends.Device()));
     stream_ = MakeStream();
     done_ = MakeEvent();
@@ -59,7 +61,7 @@ class Lane {
       source_ = MakeDeviceMemory(bytes);
       from_ = source_.get();
       LaunchFillWords(static_cast<cuda::Words*>(from_), bytes / sizeof(cuda::Words), seed,
-                      BlocksOn(Gpu::At(ends.from).processors), stream_.get());
+                      BlocksOn(gpu.processors), stream_.get());
       Check(cudaGetLastError());
     }
     if (ends.to == kHost) {
@@ -131,7 +133,7 @@ class Lane {
   Ends ends_;
   std::size_t bytes_;
   std::uint64_t seed_;
-  std::vector<int> cpus_;
+  std::vector<int> cpus_ = {};  // near the device, where an end is the host
   cuda::Stream stream_ = {};
   Event done_ = {};
   cuda::Stream reading_ = {};  // of the device at the end

@@ -125,6 +125,19 @@ Checked CheckWords(std::size_t count, std::size_t most_bytes,
   return checked;
 }
 
+Checked CheckSets(std::int64_t last, std::int64_t made, std::int64_t sets,
+                  const std::function<std::vector<std::byte>(std::int64_t)>& read,
+                  const std::function<Checked(std::int64_t)>& check) {
+  Checked checked = check(last);
+  made = std::min(made, sets);
+  const std::vector<std::byte> output = made > 1 ? read(last) : std::vector<std::byte>();
+  for (std::int64_t back = 1; back < made && checked.wrong == 0; ++back) {
+    const std::int64_t set = (last - back + sets) % sets;
+    if (read(set) != output) checked = check(set);
+  }
+  return checked;
+}
+
 void OnAllCores(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body) {
   Team team;
   team.Run([&](int thread) {

@@ -66,6 +66,12 @@ Checked CheckWords(
     const std::function<void(std::size_t first, std::span<std::uint64_t> words)>& read,
     const std::function<std::uint64_t(std::size_t i)>& expected);
 
+// Checks the last `made` outputs of a rotation over `sets` of the same inputs, of which set `last`
+// was written last: one that has the bits of another that was checked needs no check of its own.
+Checked CheckSets(std::int64_t last, std::int64_t made, std::int64_t sets,
+                  const std::function<std::vector<std::byte>(std::int64_t set)>& read,
+                  const std::function<Checked(std::int64_t set)>& check);
+
 // Equal parts for each core that this process may use.
 void OnAllCores(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);
 

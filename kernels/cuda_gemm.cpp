@@ -310,19 +310,12 @@ class GemmWorkload : public Workload {
     return timer_.Time(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
   }
 
-  // The sets hold the same inputs, so that all outputs made since the last Verify must be right;
-  // one that has the bits of another that was checked is.
+  // Of all outputs made since the last Verify.
   Checked Verify() override {
-    const std::int64_t last = timer_.Last() % sizes_.activations;
-    const std::vector<std::byte> output = Output(last);
-    Checked checked = CheckOutput(output);
-    const std::int64_t made = std::min(timer_.Calls() - spoiled_, sizes_.activations);
-    for (std::int64_t back = 1; back < made && checked.wrong == 0; ++back) {
-      const std::int64_t set = (last - back + sizes_.activations) % sizes_.activations;
-      const std::vector<std::byte> other = Output(set);
-      if (other != output) checked = CheckOutput(other);
-    }
-    return checked;
+    return CheckSets(
+        timer_.Last() % sizes_.activations, timer_.Calls() - spoiled_, sizes_.activations,
+        [this](std::int64_t set) { return Output(set); },
+        [this](std::int64_t set) { return CheckOutput(Output(set)); });
   }
 
   Facts Describe() const override {
