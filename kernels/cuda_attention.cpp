@@ -111,6 +111,11 @@ class AttentionWorkload : public Workload {
     return timer_.Time(iterations, sets_, [this](std::int64_t i) { Enqueue(i); });
   }
 
+  bool BeginTogether(std::function<void()> meet) override {
+    timer_.BeginTogether(std::move(meet));
+    return true;
+  }
+
   // Of all outputs made since the last Verify.
   Checked Verify() override {
     return CheckSets(

@@ -165,6 +165,11 @@ class CopyWorkload : public Workload {
     return timer_->Time(iterations, 1, [this](std::int64_t) { Enqueue(); });
   }
 
+  bool BeginTogether(std::function<void()> meet) override {
+    timer_->BeginTogether(std::move(meet));
+    return true;
+  }
+
   Checked Verify() override {
     // Of all together.
     constexpr std::size_t kMost = std::size_t{256} << 20;

@@ -310,6 +310,11 @@ class GemmWorkload : public Workload {
     return timer_.Time(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
   }
 
+  bool BeginTogether(std::function<void()> meet) override {
+    timer_.BeginTogether(std::move(meet));
+    return true;
+  }
+
   // Of all outputs made since the last Verify.
   Checked Verify() override {
     return CheckSets(

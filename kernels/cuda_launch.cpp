@@ -33,6 +33,12 @@ class LaunchWorkload : public Workload {
     return {.time = std::chrono::steady_clock::now() - begin};
   }
 
+  bool BeginTogether(std::function<void()> meet) override {
+    if (op_.mode == "sync") return false;
+    timer_.BeginTogether(std::move(meet));
+    return true;
+  }
+
   Checked Verify() override {
     std::uint64_t count = 0;
     Check(cudaMemcpyAsync(&count, count_.get(), sizeof(count), cudaMemcpyDeviceToHost,

@@ -49,6 +49,11 @@ class MemoryWorkload : public Workload {
     return timer_.Time(iterations, kPeriod, [this](std::int64_t i) { Enqueue(i); });
   }
 
+  bool BeginTogether(std::function<void()> meet) override {
+    timer_.BeginTogether(std::move(meet));
+    return true;
+  }
+
   Checked Verify() override { return pattern_ == "read" ? VerifySum() : VerifyOutput(); }
 
   Facts Describe() const override {

@@ -88,14 +88,15 @@ Seconds Timer::Finish(const Gate& gate) {
 }
 
 Seconds Timer::TimeCalls(std::int64_t iterations, const Enqueue& enqueue) {
+  const std::int64_t lead = std::min(iterations, kLead);
+  Meet();
   Gate gate(*this);
   Check(cudaEventRecord(begin_.get(), Stream()));
-  for (std::int64_t i = 0; i < iterations; ++i) {
-    if (i == kLead) gate.Open();
-    enqueue(calls_++ % period_);
-  }
-  Check(cudaEventRecord(end_.get(), Stream()));
+  for (std::int64_t i = 0; i < lead; ++i) enqueue(calls_++ % period_);
+  Meet();
   gate.Open();
+  for (std::int64_t i = lead; i < iterations; ++i) enqueue(calls_++ % period_);
+  Check(cudaEventRecord(end_.get(), Stream()));
   return Finish(gate);
 }
 
@@ -120,12 +121,13 @@ Seconds Timer::TimeGraphs(std::int64_t iterations, const Enqueue& enqueue) {
   }
   Wait("uploading a graph");
 
+  Meet();
   Gate gate(*this);
   Check(cudaEventRecord(begin_.get(), Stream()));
-  for (const cudaGraphExec_t graph : launches) {
-    Check(cudaGraphLaunch(graph, Stream()));
-    gate.Open();
-  }
+  Check(cudaGraphLaunch(launches.front(), Stream()));
+  Meet();
+  gate.Open();
+  for (std::size_t i = 1; i < launches.size(); ++i) Check(cudaGraphLaunch(launches[i], Stream()));
   Check(cudaEventRecord(end_.get(), Stream()));
   return Finish(gate);
 }

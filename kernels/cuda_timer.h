@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "runner/cuda.h"
 
@@ -42,6 +43,9 @@ class Timer {
   // and may wait for the device to do so.
   Batch Time(std::int64_t iterations, std::int64_t period,
              const std::function<void(std::int64_t)>& enqueue);
+  // As Workload::BeginTogether: `meet` is called before the gate is made and before it opens.
+  void BeginTogether(std::function<void()> meet) { meet_ = std::move(meet); }
+
   // All calls that were made, those for the host's time and those of graphs among them; and the i
   // of the last one.
   std::int64_t Calls() const { return calls_; }
@@ -60,6 +64,9 @@ class Timer {
   Seconds TimeGraphs(std::int64_t iterations, const Enqueue& enqueue);
   Seconds HostTime(std::int64_t iterations, const Enqueue& enqueue);
   Seconds Finish(const Gate& gate);
+  void Meet() const {
+    if (meet_) meet_();
+  }
 
   Limits limits_;
   cuda::Stream stream_;
@@ -70,6 +77,7 @@ class Timer {
   std::int64_t period_ = 1;
   bool graph_;  // for the next batch
   std::string method_ = "events";
+  std::function<void()> meet_ = {};
 };
 
 }  // namespace assay::cuda

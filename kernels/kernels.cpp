@@ -269,7 +269,12 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
                          return steps.size() == 1 ? backend->Prepare(steps.front().op, device, seed)
                                                   : PrepareInTurn(*backend, steps, device, seed);
                        },
-                   .meter = [backend, device] { return backend->MeterOf(device); },
+                   .meters =
+                       [backend, device] {
+                         std::vector<std::unique_ptr<Meter>> meters;
+                         meters.push_back(backend->MeterOf(device));
+                         return meters;
+                       },
                    .here = std::visit(BoundOf{backends, device}, first)});
           if (const Memory* memory = std::get_if<Memory>(&first)) {
             added.params["bytes"] = memory->bytes;

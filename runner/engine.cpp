@@ -254,12 +254,15 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   Companion companion(which.here, seed);
   std::vector<double> here_time_s;
   companion.Sample(here_time_s, sampler.now);
-  const std::unique_ptr<Meter> meter = which.meter ? which.meter() : nullptr;
+  std::vector<std::unique_ptr<Meter>> meters;
+  if (which.meters) meters = which.meters();
   const Seconds metered = sampler.now() - begin;
   Sampled sampled = Sample(workload, first, sampler);
-  if (meter) {
-    sampled.visit.telemetry.push_back(meter->Finish());
-    for (double& at_s : sampled.visit.telemetry[0].at_s) at_s += metered.count();
+  for (std::size_t unit = 0; unit < meters.size(); ++unit) {
+    if (!meters[unit]) continue;
+    Telemetry& telemetry = sampled.visit.telemetry.emplace_back(meters[unit]->Finish());
+    telemetry.unit = static_cast<int>(unit);
+    for (double& at_s : telemetry.at_s) at_s += metered.count();
   }
   outcome.spent = sampled.spent;
   if (sampled.stopped) {

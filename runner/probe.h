@@ -50,6 +50,13 @@ class Workload {
   virtual std::optional<Work> OneIteration() const { return std::nullopt; }
   // Histograms of single operations since the workload was made, by name ("latency_s").
   virtual std::map<std::string, Histogram> Histograms() const { return {}; }
+  // For several that run at once, each in a thread of its own: Run calls `meet`, which returns in
+  // all of them together, twice in each batch: before it makes the last things ready, and when
+  // nothing is left to do but to begin the timed span. False where it can't, and doesn't.
+  virtual bool BeginTogether(std::function<void()> meet) {
+    (void)meet;
+    return false;
+  }
 };
 
 // Reads what a device says of itself while its samples are taken.
@@ -92,8 +99,9 @@ struct Case {
   // Fills buffers, opens handles. Called once a visit, with a seed of that visit's own, so that
   // each round sees fresh random inputs. Throws Error when it fails.
   std::function<Prepared(std::uint64_t seed)> prepare = {};
-  // A meter that reads from now on; null, or returns null, where there is nothing to read.
-  std::function<std::unique_ptr<Meter>()> meter = {};
+  // Meters that read from now on, one for each of `units`, null for what can't be read; may be
+  // empty.
+  std::function<std::vector<std::unique_ptr<Meter>>()> meters = {};
   // The bound that this case is held against, sampled briefly before and after each visit.
   std::shared_ptr<const Case> here = {};
 };

@@ -237,6 +237,31 @@ TEST_F(CudaTimer, TheFirstCallIsBehindNoGate) {
   EXPECT_EQ(launches_before, 0) << "a gate was there before the kernel was loaded";
 }
 
+TEST_F(CudaTimer, ItMeetsTheOthersBeforeItsGateIsThereAndBeforeItOpens) {
+  for (const Seconds graph_below : {Seconds(0), Seconds::max()}) {
+    standin::Reset();
+    memory_ = MakeDeviceMemory(kWords * sizeof(Words));
+    Timer timer({.graph_below = graph_below});
+    for (const std::int64_t iterations : {1, 3, 200, 9000}) {
+      std::vector<cudaError_t> states;
+      std::vector<std::size_t> calls;
+      timer.BeginTogether([&] {
+        states.push_back(cudaStreamQuery(timer.Stream()));
+        calls.push_back(seen_.size());
+      });
+      Time(timer, iterations, 1, kWords);
+      ASSERT_EQ(states.size(), 2U) << iterations;
+      EXPECT_EQ(states[0], cudaSuccess) << "the gate is there already";
+      EXPECT_EQ(states[1], cudaErrorNotReady) << "the gate is open already";
+      EXPECT_TRUE(graph_below == Seconds::max() || calls[1] > calls[0]) << "nothing is queued";
+      timer.BeginTogether({});
+      Time(timer, iterations, 1, kWords);
+      EXPECT_EQ(states.size(), 2U) << "met again";
+    }
+    memory_.reset();
+  }
+}
+
 TEST_F(CudaTimer, WhatWaitsForItsOwnStreamIsFoundOut) {
   standin::Reset({.synchronizes = true});
   const auto workload = Ready(Gemm{.dtype = Dtype::kF32, .m = 8, .n = 8, .k = 8, .cache = "warm"});

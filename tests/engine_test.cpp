@@ -80,16 +80,24 @@ class FakeMeter : public Meter {
 TEST(Engine, AMeterReadsBesideTheSamplesAndItsTimesAreTheRuns) {
   FakeLog log;
   Case metered = FakeCase("a", {{.iteration_s = {0.010, 0.010, 0.011, 0.012}}}, log);
-  metered.meter = [] { return std::make_unique<FakeMeter>(); };
+  metered.meters = [] {
+    std::vector<std::unique_ptr<Meter>> meters;
+    meters.push_back(std::make_unique<FakeMeter>());
+    meters.push_back(nullptr);
+    meters.push_back(std::make_unique<FakeMeter>());
+    return meters;
+  };
   const std::vector<Record> records = MeasureQuietly({metered}, Brief(log));
   ASSERT_THAT(records[0].rounds, SizeIs(2));
   const Visit& second = records[0].rounds[1];
-  ASSERT_THAT(second.telemetry, SizeIs(1));
+  ASSERT_THAT(second.telemetry, SizeIs(2));
+  EXPECT_EQ(second.telemetry[0].unit, 0);
+  EXPECT_EQ(second.telemetry[1].unit, 2);
   EXPECT_THAT(second.telemetry[0].power_w, ElementsAre(4, 5));
   // After the first iteration, which is verified and not metered.
   EXPECT_DOUBLE_EQ(second.telemetry[0].at_s[0], second.start_s + 0.010);
   EXPECT_DOUBLE_EQ(second.telemetry[0].at_s[1], second.start_s + 0.510);
-  metered.meter = []() -> std::unique_ptr<Meter> { return nullptr; };
+  metered.meters = {};
   EXPECT_THAT(MeasureQuietly({metered}, Brief(log))[0].rounds[0].telemetry, IsEmpty());
 }
 
