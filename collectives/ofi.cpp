@@ -2,6 +2,7 @@
 // <rdma/*.h>.
 #include "collectives/ofi.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <netinet/in.h>
@@ -13,15 +14,21 @@
 #include <rdma/fi_rma.h>
 #include <rdma/fi_tagged.h>
 #include <sched.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <deque>
 #include <filesystem>
 #include <optional>
+#include <random>
 #include <span>
 #include <sstream>
 #include <string_view>
@@ -213,6 +220,57 @@ std::vector<unsigned char> FromHex(const std::string& text) {
   return bytes;
 }
 
+// The memory in which an endpoint of provider shm is found, a file under /dev/shm. By default it
+// has the name of its process's number: what a killed rank left is then in the way of whoever has
+// that number next. So it has a name that no other has, and a lock for as long as this lives, by
+// which other ranks know what was left behind, and remove it.
+class SharedFile {
+ public:
+  SharedFile() {
+    RemoveAbandoned();
+    std::random_device random;
+    name_ = fmt::format("{}{:08x}{:08x}", kPrefix, random(), random());
+  }
+  ~SharedFile() {
+    if (file_ >= 0) close(file_);
+  }
+  SharedFile(const SharedFile&) = delete;
+  SharedFile& operator=(const SharedFile&) = delete;
+
+  // For the endpoint, before it is enabled.
+  const std::string& Name() const { return name_; }
+  // Once it is there.
+  void Lock() {
+    file_ = shm_open(name_.c_str(), O_RDONLY | O_CLOEXEC, 0);
+    if (file_ >= 0) flock(file_, LOCK_SH | LOCK_NB);
+  }
+
+ private:
+  static constexpr std::string_view kPrefix = "assay-ofi-";
+  // One that was just made may have no lock yet.
+  static constexpr std::chrono::seconds kYoung = std::chrono::seconds(60);
+
+  static void RemoveAbandoned() {
+    const std::time_t old = std::time(nullptr) - kYoung.count();
+    std::error_code unknown;
+    for (const auto& entry : std::filesystem::directory_iterator("/dev/shm", unknown)) {
+      const std::string name = entry.path().filename();
+      if (!name.starts_with(kPrefix)) continue;
+      const int file = shm_open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+      if (file < 0) continue;
+      struct stat status = {};
+      if (fstat(file, &status) == 0 && status.st_uid == geteuid() && status.st_mtime < old &&
+          flock(file, LOCK_EX | LOCK_NB) == 0) {
+        shm_unlink(name.c_str());
+      }
+      close(file);
+    }
+  }
+
+  std::string name_ = {};
+  int file_ = -1;
+};
+
 // One rank's end of the network: opened, connected to all others, and looked at for completions.
 class OfiEndpoint {
  public:
@@ -246,7 +304,12 @@ class OfiEndpoint {
     endpoint_.reset(endpoint);
     Check(fi_ep_bind(endpoint, &av->fid, 0), "fi_ep_bind");
     Check(fi_ep_bind(endpoint, &cq->fid, FI_TRANSMIT | FI_RECV), "fi_ep_bind");
+    if (std::string_view(provider_.name) == "shm") {
+      std::string name = file_.emplace().Name();
+      Check(fi_setname(&endpoint->fid, name.data(), name.size() + 1), "fi_setname");
+    }
     Check(fi_enable(endpoint), "fi_enable");
+    if (file_) file_->Lock();
   }
   OfiEndpoint(const OfiEndpoint&) = delete;
   OfiEndpoint& operator=(const OfiEndpoint&) = delete;
@@ -347,6 +410,7 @@ class OfiEndpoint {
   const Provider& provider_;
   std::string absent_;
   SteadyClock::duration patience_;
+  std::optional<SharedFile> file_ = {};  // outlives the endpoint, which removes it
   Handle<fid_fabric> fabric_ = {};
   Handle<fid_domain> domain_ = {};
   Handle<fid_av> peers_ = {};

@@ -63,12 +63,17 @@ def trial(name):
 
 
 def run(name, launcher, question, fault, statuses, words):
+    ask(name, launcher, ["run", *question, "--set", "bytes=16M", "--watchdog", str(WATCHDOG_S)], fault,
+        statuses, words)
+
+
+def ask(name, launcher, question, fault, statuses, words):
     with trial(name) as one:
         # Ranks that end with the run leave a case of which some visits are there already; those that
         # the run started itself end alone, and it goes on with other cases.
         process = one.start(launcher + [
-            ASSAY, "run", *question, "--set", "bytes=16M", "--rounds", "1000", "--max-seconds", "1000",
-            "--no-metadata", "--watchdog", str(WATCHDOG_S), "--out", one.out])
+            ASSAY, *question, "--rounds", "1000", "--max-seconds", "1000", "--no-metadata",
+            "--out", one.out])
         begin = time.monotonic()
         # At least one visit is over before the fault.
         while time.monotonic() - begin < 40:
@@ -142,6 +147,9 @@ if mpirun:
     by_mpi = ["all_reduce", "--backend", "mpi"]
     run("launched by mpirun killed", [], by_mpi, signal.SIGKILL, (1,), ["ended early"])
     run("launched by mpirun stopped", [], by_mpi, signal.SIGSTOP, (3,), ["rank 1 is stopped"])
+    # nccl-tests' flag for the same time.
+    ask("coll -T stopped", outer, ["coll", "all_reduce", "-b", "16M", "-e", "16M", "-T", str(WATCHDOG_S)],
+        signal.SIGSTOP, (3,), ["rank 1 is stopped"])
 else:
     print("skipped: there is no mpirun.openmpi")
 without_mpi = ["native"]

@@ -2,15 +2,22 @@
 // works without special hardware.
 #include "collectives/ofi.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <random>
+#include <set>
 #include <span>
 #include <thread>
 
@@ -309,6 +316,68 @@ TEST(OfiJoin, WithoutACommonProviderEveryRankSaysWhy) {
     EXPECT_THAT(std::get<Skipped>(joined).reason, HasSubstr("no libfabric provider in common"));
     EXPECT_THAT(std::get<Skipped>(joined).reason, HasSubstr("verbs: this node has no RDMA device"));
   });
+}
+
+// Those of endpoints over shared memory.
+std::set<std::filesystem::path> FilesMappedBy(pid_t process) {
+  std::ifstream maps(fmt::format("/proc/{}/maps", process));
+  std::set<std::filesystem::path> files;
+  for (std::string line; std::getline(maps, line);) {
+    const std::size_t at = line.find("/dev/shm/assay-ofi-");
+    if (at != std::string::npos) files.insert(line.substr(at));
+  }
+  return files;
+}
+
+// What a process of its own leaves that has such an endpoint and is killed.
+std::set<std::filesystem::path> LeftByAKilledRank() {
+  int ready[2] = {-1, -1};
+  EXPECT_EQ(pipe(ready), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    Ranks alone;
+    const auto transport = Joined(alone, {.provider = "shm"});
+    if (write(ready[1], "!", 1) == 1) pause();
+    _exit(1);
+  }
+  close(ready[1]);
+  char text = 0;
+  EXPECT_EQ(read(ready[0], &text, 1), 1);
+  close(ready[0]);
+  auto files = FilesMappedBy(child);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  return files;
+}
+
+TEST(OfiSharedMemory, WhatAKilledRankLeftIsRemovedAndWhatIsInUseIsNot) {
+  const auto left = LeftByAKilledRank();
+  ASSERT_EQ(left.size(), 1U);
+  Ranks alone;
+  const auto first = Joined(alone, {.provider = "shm"});
+  const auto used = FilesMappedBy(getpid());
+  ASSERT_EQ(used.size(), 1U);
+  EXPECT_TRUE(std::filesystem::exists(*left.begin())) << "it might have been made just now";
+
+  for (const auto& file : {*left.begin(), *used.begin()}) {
+    std::filesystem::last_write_time(
+        file, std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  }
+  const auto second = Joined(alone, {.provider = "shm"});
+  EXPECT_FALSE(std::filesystem::exists(*left.begin()));
+  EXPECT_TRUE(std::filesystem::exists(*used.begin()));
+}
+
+// libfabric's own name for an endpoint is PID:UID:NUMBER, and it finds whose process lives in use.
+TEST(OfiSharedMemory, AFileWithTheNameOfThisProcessIsNotInTheWay) {
+  const auto name = [](int number) {
+    return std::filesystem::path(fmt::format("/dev/shm/{}:{}:{}", getpid(), getuid(), number));
+  };
+  constexpr int kEndpoints = 500;
+  for (int i = 0; i < kEndpoints; ++i) std::ofstream(name(i)) << std::string(4096, 'x');
+  Ranks alone;
+  EXPECT_NO_THROW(Joined(alone, {.provider = "shm"}));
+  for (int i = 0; i < kEndpoints; ++i) EXPECT_TRUE(std::filesystem::remove(name(i))) << i;
 }
 
 // Ranks of which some are on another node, as far as they say.
