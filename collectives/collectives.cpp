@@ -345,10 +345,15 @@ class Jobs {
 
   Case OnEachNode(Case one) {
     if (NodeCount() == 1) return one;
+    const std::vector<Unit> own = std::exchange(one.units, {});
+    int node = 0;
     for (std::size_t rank = 0; rank < nodes_.size(); ++rank) {
       // Nodes are numbered by their lowest rank.
-      if (nodes_[rank] != static_cast<int>(one.units.size())) continue;
-      one.units.push_back({.rank = static_cast<int>(rank), .node = nodes_[rank], .device = 0});
+      if (nodes_[rank] != node) continue;
+      for (const Unit& unit : own) {
+        one.units.push_back({.rank = static_cast<int>(rank), .node = node, .device = unit.device});
+      }
+      ++node;
     }
     // What the work of one node is, the ranks' watchdogs want to know.
     const Record asked = {

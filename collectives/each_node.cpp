@@ -35,12 +35,21 @@ class EachNodeWorkload : public Workload {
           visit.time_s = {longest_s[0] = batch.time.count()};
           if (batch.host.count() > 0) visit.host_time_s = {batch.host.count()};
           if (batch.stable) visit.stable_time_s = {batch.stable->count()};
+          for (const Seconds& unit : batch.per_unit) visit.unit_p50_s.push_back(unit.count());
+          visit.unit_max_s = visit.unit_p50_s;
         },
         longest_s);
     Batch slowest = {.time = Seconds(longest_s[0])};
     for (const Record& node : nodes) {
       const Visit& visit = node.rounds.at(0);
-      slowest.per_unit.emplace_back(visit.time_s.at(0));
+      if (visit.unit_p50_s.size() != nodes[0].rounds.at(0).unit_p50_s.size()) {
+        throw Error(
+            fmt::format("one node has {} devices for this case, another {}; hold nodes of one "
+                        "type, or choose with --device",
+                        nodes[0].rounds.at(0).unit_p50_s.size(), visit.unit_p50_s.size()));
+      }
+      const std::vector<double>& units = visit.unit_p50_s.empty() ? visit.time_s : visit.unit_p50_s;
+      for (const double unit_s : units) slowest.per_unit.emplace_back(unit_s);
       for (const double host_s : visit.host_time_s) {
         slowest.host = std::max(slowest.host, Seconds(host_s));
       }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/backend.h"
+#include "kernels/compound.h"
 #include "kernels/cpu_native.h"
 #include "kernels/cpu_onednn.h"
 #include "kernels/headline.h"
@@ -207,26 +208,94 @@ std::map<std::string, Skipped> AbsentFor(const Steps& steps, const Backends& bac
   return absent;
 }
 
-// What is asked for on a device. Of several alike the first stands for all, unless they are asked
-// for by name; but a copy from GPU to GPU is one for each pair that its ends leave open.
-std::vector<Steps> StepsOn(const Device& device, const std::vector<Device>& devices,
-                           const Steps& asked, const Setup& setup) {
+// What a case of its own does, on all of these devices at once.
+struct Share {
+  std::vector<Device> devices = {};
+  Steps steps = {};
+};
+
+// What is asked for, of a backend's devices. Where its scope is the node, it is done by all that
+// are chosen at once; where it is the device, by each alone, and the first stands for all unless
+// some are asked for by name. A copy from GPU to GPU is one for each pair that its ends leave open.
+std::vector<Share> SharesOf(const std::vector<Device>& devices, const Steps& asked,
+                            const std::string& scope, const Setup& setup) {
+  std::vector<Device> chosen;
+  for (const Device& device : devices) {
+    if (Chosen(setup.devices, device.name) || Chosen(setup.devices, "all")) {
+      chosen.push_back(device);
+    }
+  }
+  if (chosen.empty()) return {};
   const Copy* copy = std::get_if<Copy>(&asked.front().op);
-  if (copy == nullptr || copy->route != "peer") {
-    return setup.devices.empty() && device.index > 0 ? std::vector<Steps>()
-                                                     : std::vector<Steps>{asked};
+  const bool is_among_gpus = copy != nullptr && (copy->route == "peer" || copy->route == "all");
+  std::vector<Share> shares;
+  if (!is_among_gpus && scope == "node") return {{.devices = chosen, .steps = asked}};
+  if (!is_among_gpus || copy->route == "all") {
+    if (setup.devices.empty() || is_among_gpus) chosen.resize(1);
+    for (const Device& device : chosen) shares.push_back({.devices = {device}, .steps = asked});
+    return shares;
   }
-  std::vector<Steps> steps;
-  if (copy->from >= 0 && copy->from != device.index) return steps;
-  Copy one = *copy;
-  one.from = device.index;
-  if (one.to >= 0 || devices.size() == 1) return {One(one)};
-  for (const Device& other : devices) {
-    if (other.index == device.index) continue;
-    one.to = other.index;
-    steps.push_back(One(one));
+  for (const Device& device : chosen) {
+    if (copy->from >= 0 && copy->from != device.index) continue;
+    Copy one = *copy;
+    one.from = device.index;
+    if (one.to >= 0 || devices.size() == 1) {
+      shares.push_back({.devices = {device}, .steps = One(one)});
+      continue;
+    }
+    for (const Device& other : devices) {
+      if (other.index == device.index) continue;
+      one.to = other.index;
+      shares.push_back({.devices = {device}, .steps = One(one)});
+    }
   }
-  return steps;
+  return shares;
+}
+
+// The case of a share, but for what the probe knows.
+Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends& backends) {
+  std::vector<Work> works;
+  std::vector<Unit> units;
+  for (const Device& device : share.devices) {
+    for (Step& step : share.steps) {
+      step.op = backend->Complete(step.op, device);
+      works.push_back(backend->OneIteration(step.op, device));
+    }
+    units.push_back({.device = device.index});
+  }
+  const Device& first = share.devices.front();
+  const bool is_alone = share.devices.size() == 1;
+  const auto prepare_one = [backend, steps = share.steps](const Device& device,
+                                                          std::uint64_t seed) {
+    return steps.size() == 1 ? backend->Prepare(steps.front().op, device, seed)
+                             : PrepareInTurn(*backend, steps, device, seed);
+  };
+  Case made = {
+      .backend = backend->Name(),
+      .work = TotalOf(works),
+      .units = units,
+      .accelerator = is_alone && first.kind == "gpu" ? std::optional(first.index) : std::nullopt,
+      .prepare =
+          [prepare_one, devices = share.devices](std::uint64_t seed) {
+            return devices.size() == 1 ? prepare_one(devices.front(), seed)
+                                       : PrepareTogether(devices, prepare_one, seed);
+          },
+      .meters =
+          [backend, devices = share.devices] {
+            std::vector<std::unique_ptr<Meter>> meters;
+            for (const Device& device : devices) {
+              meters.push_back(backend->MeterOf(device));
+            }
+            return meters;
+          }};
+  const Op& op = share.steps.front().op;
+  if (is_alone) made.here = std::visit(BoundOf{backends, first}, op);
+  if (const Memory* memory = std::get_if<Memory>(&op)) made.params["bytes"] = memory->bytes;
+  if (const Copy* copy = std::get_if<Copy>(&op)) {
+    made.params["from"] = copy->from;
+    made.params["to"] = copy->to;
+  }
+  return made;
 }
 
 // A probe of ops: `parse` makes them of checked params, and writes into those what they mean.
@@ -238,7 +307,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
       if (!params.contains(param)) throw Error(fmt::format("{} has no param '{}'", name, param));
       params[param] = value;
     }
-    Word(params, "scope", {"node"});
+    const std::string scope = Word(params, "scope", {"node", "device"});
     const Steps asked = parse(params);
 
     std::vector<Case> cases;
@@ -247,43 +316,10 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
       if (!HasAll(*backend, asked)) continue;
       able.push_back(backend->Name());
       if (!Chosen(setup.backends, backend->Name())) continue;
-      const std::vector<Device> devices = backend->Devices();
-      for (const Device& device : devices) {
-        if (!Chosen(setup.devices, device.name)) continue;
-        for (Steps& steps : StepsOn(device, devices, asked, setup)) {
-          std::vector<Work> works;
-          for (Step& step : steps) {
-            step.op = backend->Complete(step.op, device);
-            works.push_back(backend->OneIteration(step.op, device));
-          }
-          const Op& first = steps.front().op;
-          Case& added = cases.emplace_back(
-              Case{.probe = name,
-                   .params = params,
-                   .backend = backend->Name(),
-                   .work = TotalOf(works),
-                   .units = {{.device = device.index}},
-                   .accelerator = device.kind == "gpu" ? std::optional(device.index) : std::nullopt,
-                   .prepare =
-                       [backend, steps, device](std::uint64_t seed) {
-                         return steps.size() == 1 ? backend->Prepare(steps.front().op, device, seed)
-                                                  : PrepareInTurn(*backend, steps, device, seed);
-                       },
-                   .meters =
-                       [backend, device] {
-                         std::vector<std::unique_ptr<Meter>> meters;
-                         meters.push_back(backend->MeterOf(device));
-                         return meters;
-                       },
-                   .here = std::visit(BoundOf{backends, device}, first)});
-          if (const Memory* memory = std::get_if<Memory>(&first)) {
-            added.params["bytes"] = memory->bytes;
-          }
-          if (const Copy* copy = std::get_if<Copy>(&first)) {
-            added.params["from"] = copy->from;
-            added.params["to"] = copy->to;
-          }
-        }
+      for (Share& share : SharesOf(backend->Devices(), asked, scope, setup)) {
+        Case& added = cases.emplace_back(CaseOf(backend, std::move(share), backends));
+        added.probe = name;
+        added.params.insert(params.begin(), params.end());
       }
     }
     if (cases.empty()) {
@@ -386,7 +422,7 @@ std::vector<Probe> Probes(const Setup& setup) {
             {{"route", "h2d"}, {"bytes", 512 << 20}, {"from", -1}, {"to", -1}, {"scope", "node"}},
             CopyFrom),
       probe("launch", "what it takes to start a kernel that does next to nothing",
-            {{"mode", "sync"}, {"scope", "node"}}, LaunchFrom),
+            {{"mode", "sync"}, {"scope", "device"}}, LaunchFrom),
       probe("attention",
             "scaled dot-product attention: forward, backward, and decode over a cache of keys and "
             "values",

@@ -336,7 +336,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   run_app.add_option("--dtype", run.dtypes, "f32, bf16, int8, …")
       ->option_text("T[,T...]")
       ->delimiter(',');
-  run_app.add_option("--device", run.devices, "cpu, cuda:0, …")
+  run_app.add_option("--device", run.devices, "cpu, cuda:0, …; all")
       ->option_text("D[,D...]")
       ->delimiter(',');
   run_app.add_option("--threads", run.threads, "of CPU cases [one per core]")

@@ -410,11 +410,14 @@ TEST(Job, ANodeThatCantDescribeItselfIsAnErrorAndTheRanksGoOn) {
 // A case of one node; `rank` tells nodes apart.
 class OwnWorkload : public Workload {
  public:
-  explicit OwnWorkload(int rank) : rank_(rank) {}
+  // On so many devices at once, where there are several, of which the last is the slowest.
+  explicit OwnWorkload(int rank, int devices = 0) : rank_(rank), devices_(devices) {}
   Batch Run(std::int64_t iterations) override {
     if (iterations == 13) throw Error(fmt::format("rank {} is out of luck", rank_));
-    return {.time = Seconds(static_cast<double>(iterations) * (rank_ + 1)),
-            .stable = Seconds(10.0 + rank_)};
+    Batch batch = {.time = Seconds(static_cast<double>(iterations) * (rank_ + 1)),
+                   .stable = Seconds(10.0 + rank_)};
+    for (int i = 1; i <= devices_; ++i) batch.per_unit.push_back(batch.time * i / devices_);
+    return batch;
   }
   Checked Verify() override {
     Checked checked = {.checked = 5, .wrong = rank_, .tolerance = 0.5, .reference = "exact"};
@@ -428,7 +431,25 @@ class OwnWorkload : public Workload {
 
  private:
   int rank_;
+  int devices_;
 };
+
+TEST(Job, ACaseOfSeveralDevicesOnEachNodeTellsOfAll) {
+  const auto prepare = [](int rank, const Record& asked) -> Prepared {
+    const int fewer = asked.probe == "unlike" && rank == 2 ? 1 : 0;
+    return std::make_unique<OwnWorkload>(rank, 2 - fewer);
+  };
+  OnTwoNodes({}, prepare, [](const std::shared_ptr<Job>& job) {
+    Prepared prepared = PrepareOnEachNode(job, {.probe = "gemm"}, /*seed=*/7);
+    const Batch batch = std::get<std::unique_ptr<Workload>>(prepared)->Run(2);
+    EXPECT_EQ(batch.time, Seconds(6));
+    EXPECT_THAT(batch.per_unit, ElementsAre(Seconds(1), Seconds(2), Seconds(3), Seconds(6)));
+    prepared = PrepareOnEachNode(job, {.probe = "unlike"}, /*seed=*/7);
+    Workload& unlike = *std::get<std::unique_ptr<Workload>>(prepared);
+    EXPECT_THAT([&] { unlike.Run(2); },
+                ThrowsMessage<Error>(HasSubstr("one node has 2 devices for this case, another 1")));
+  });
+}
 
 TEST(Job, ACaseOfOneNodeRunsOnTheFirstRankOfEach) {
   std::atomic<int> prepared_on = 0;

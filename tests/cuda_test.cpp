@@ -500,6 +500,81 @@ TEST_F(Cuda, CopiesThatCannotBeAreSkipped) {
   EXPECT_EQ(standin::Calls("cudaMalloc") + standin::Calls("cudaHostAlloc"), 0);
 }
 
+// The cases that a probe of these devices has.
+std::vector<Case> CasesOf(const std::string& name, const Params& params,
+                          const std::vector<std::string>& devices = {}) {
+  static const Modules modules({{.name = "cuda", .module = assay_module()}});
+  for (const Probe& probe : kernels::Probes(
+           {.backends = {"cuda", "cublaslt"}, .devices = devices, .modules = &modules})) {
+    if (probe.name == name) return probe.unfold(params);
+  }
+  throw Error("no such probe");
+}
+
+const Params kSmallGemm = {
+    {"dtype", "bf16"}, {"m", std::int64_t{64}}, {"n", std::int64_t{128}}, {"k", std::int64_t{32}}};
+
+TEST_F(Cuda, TheGpusOfANodeAreOneCaseThatLastsAsLongAsTheSlowest) {
+  standin::Reset({.devices = 3, .slowness = {{1, 1.5}}});
+  const std::vector<Case> cases = CasesOf("gemm", kSmallGemm);
+  ASSERT_EQ(cases.size(), 1U);
+  const Case& node = cases[0];
+  EXPECT_EQ(StringOf(node.params, "scope"), "node");
+  ASSERT_EQ(node.units.size(), 3U);
+  EXPECT_EQ(node.units[2].device, 2);
+  EXPECT_EQ(node.work.flops, 3 * 2 * 64 * 128 * 32);
+  EXPECT_FALSE(node.accelerator) << "it isn't one GPU's alone";
+  EXPECT_EQ(node.meters().size(), 3U);
+  const auto workload = Ready(node.prepare(7));
+  workload->Run(1);
+  EXPECT_EQ(workload->Verify().wrong, 0);
+  const Batch batch = workload->Run(100);
+  const double one_s = 100 * (kLaunch_s + 2 * 64 * 128 * 32 / kFlopsPerSecond);
+  ASSERT_EQ(batch.per_unit.size(), 3U);
+  EXPECT_NEAR(batch.per_unit[0].count(), one_s, 0.01 * one_s);
+  EXPECT_NEAR(batch.per_unit[1].count(), 1.5 * one_s, 0.01 * one_s);
+  EXPECT_EQ(batch.time, batch.per_unit[1]);
+  const Checked checked = workload->Verify();
+  EXPECT_EQ(checked.wrong, 0);
+  EXPECT_EQ(std::get<std::int64_t>(workload->Describe().at("rotation_sets")) > 1, true);
+}
+
+TEST_F(Cuda, TheDevicesThatAreChosenMakeTheCase) {
+  standin::Reset({.devices = 3});
+  const auto units = [](const std::vector<Case>& cases) {
+    std::string text;
+    for (const Case& which : cases) {
+      for (const Unit& unit : which.units) text += fmt::format("{} ", unit.device);
+      text += "| ";
+    }
+    return text;
+  };
+  Params alone = kSmallGemm;
+  alone["scope"] = "device";
+  EXPECT_EQ(units(CasesOf("gemm", kSmallGemm, {"all"})), "0 1 2 | ");
+  EXPECT_EQ(units(CasesOf("gemm", kSmallGemm, {"cuda:0", "cuda:2"})), "0 2 | ");
+  EXPECT_EQ(units(CasesOf("gemm", alone)), "0 | ");
+  EXPECT_EQ(units(CasesOf("gemm", alone, {"all"})), "0 | 1 | 2 | ");
+  EXPECT_EQ(units(CasesOf("gemm", alone, {"cuda:1"})), "1 | ");
+  EXPECT_EQ(units(CasesOf("memory", {})), "0 1 2 | ");
+  EXPECT_EQ(units(CasesOf("copy", {{"route", "both"}})), "0 1 2 | ");
+  EXPECT_EQ(units(CasesOf("copy", {{"route", "all"}})), "0 | ");
+  EXPECT_EQ(units(CasesOf("launch", {})), "0 | ") << "starting kernels is asked of one GPU";
+}
+
+TEST_F(Cuda, AGpuThatIsWrongOrTooSmallIsNamedAmongTheOthers) {
+  standin::Reset({.devices = 2, .wrong_algorithm = 0});
+  const auto workload = Ready(CasesOf("gemm", kSmallGemm).at(0).prepare(7));
+  workload->Run(1);
+  const Checked checked = workload->Verify();
+  EXPECT_GE(checked.wrong, 2);
+  EXPECT_THAT(checked.what.value_or(""), HasSubstr("cuda:0: "));
+  Params large = kSmallGemm;
+  large["m"] = large["n"] = std::int64_t{1} << 20;
+  EXPECT_THAT(std::get<Skipped>(CasesOf("gemm", large).at(0).prepare(7)).reason,
+              HasSubstr("cuda:0: "));
+}
+
 TEST_F(Cuda, APeerCopyIsACaseForEachPairThatIsLeftOpen) {
   standin::Reset({.devices = 3});
   const Modules modules({{.name = "cuda", .module = assay_module()}});

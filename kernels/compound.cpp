@@ -1,0 +1,296 @@
+#include "kernels/compound.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <barrier>
+#include <condition_variable>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "results/error.h"
+#include "runner/random.h"
+
+namespace assay {
+namespace {
+
+// What one of the parts has said, by the part's name.
+template <class T>
+using Said = std::vector<std::pair<std::string, T>>;
+
+// How much of its tolerance an answer used; where nothing is allowed, any error is beyond all.
+bool NearerToItsTolerance(const Checked& a, const Checked& b) {
+  return a.max_error * b.tolerance > b.max_error * a.tolerance;
+}
+
+// Of all that was checked; the error is that which is nearest to its tolerance.
+Checked AllOf(Said<Checked> parts) {
+  std::optional<Checked> total;
+  for (auto& [name, one] : parts) {
+    if (one.what) one.what = fmt::format("{}: {}", name, *one.what);
+    if (!total) {
+      total = std::move(one);
+      continue;
+    }
+    total->checked += one.checked;
+    total->wrong += one.wrong;
+    if (!total->what) total->what = one.what;
+    if (NearerToItsTolerance(one, *total)) {
+      total->max_error = one.max_error;
+      total->tolerance = one.tolerance;
+    }
+  }
+  return total.value_or(Checked{});
+}
+
+// What all agree on once, the rest by part: "qkv.pack_s".
+Facts AllOf(const Said<Facts>& parts) {
+  Facts facts;
+  for (const auto& [part, own] : parts) {
+    for (const auto& [name, fact] : own) {
+      const bool agreed = std::ranges::all_of(parts, [&](const auto& other) {
+        const auto found = other.second.find(name);
+        return found != other.second.end() && found->second == fact;
+      });
+      facts[agreed ? name : fmt::format("{}.{}", part, name)] = fact;
+    }
+  }
+  return facts;
+}
+
+std::optional<std::int64_t> Sum(std::optional<std::int64_t> a, std::optional<std::int64_t> b) {
+  if (!a || !b) return std::nullopt;
+  return *a + *b;
+}
+
+void Add(Batch& sum, const Batch& more) {
+  sum.time += more.time;
+  sum.host += more.host;
+  sum.per_unit.resize(std::max(sum.per_unit.size(), more.per_unit.size()));
+  for (std::size_t i = 0; i < more.per_unit.size(); ++i) sum.per_unit[i] += more.per_unit[i];
+}
+
+class InTurn : public Workload {
+ public:
+  struct Part {
+    std::string name = {};
+    std::unique_ptr<Workload> workload = {};
+  };
+
+  explicit InTurn(std::vector<Part> parts) : parts_(std::move(parts)) {}
+
+  Batch Run(std::int64_t iterations) override {
+    Batch sum;
+    for (std::int64_t i = 0; i < iterations; ++i) {
+      for (Part& part : parts_) Add(sum, part.workload->Run(1));
+    }
+    return sum;
+  }
+
+  Checked Verify() override {
+    Said<Checked> parts;
+    for (Part& part : parts_) parts.emplace_back(part.name, part.workload->Verify());
+    return AllOf(std::move(parts));
+  }
+
+  Facts Describe() const override {
+    Said<Facts> parts;
+    for (const Part& part : parts_) parts.emplace_back(part.name, part.workload->Describe());
+    return AllOf(parts);
+  }
+
+ private:
+  std::vector<Part> parts_;
+};
+
+// A thread that does one thing at a time. What a library keeps by thread, such as CUDA's current
+// device, is so each device's own.
+class Hand {
+ public:
+  Hand() : thread_([this] { Work(); }) {}
+  ~Hand() {
+    Give({});
+    thread_.join();
+  }
+  Hand(const Hand&) = delete;
+  Hand& operator=(const Hand&) = delete;
+
+  // What it throws, the future does. The one before must have ended.
+  std::future<void> Do(std::function<void()> what) {
+    std::packaged_task<void()> task(std::move(what));
+    std::future<void> done = task.get_future();
+    Give(std::move(task));
+    return done;
+  }
+
+ private:
+  void Give(std::packaged_task<void()> task) {
+    {
+      const std::scoped_lock lock(mutex_);
+      next_ = std::move(task);
+    }
+    given_.notify_one();
+  }
+
+  void Work() {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      given_.wait(lock, [this] { return next_.has_value(); });
+      std::packaged_task<void()> task = *std::exchange(next_, std::nullopt);
+      lock.unlock();
+      if (!task.valid()) return;
+      task();
+    }
+  }
+
+  std::mutex mutex_ = {};
+  std::condition_variable given_ = {};
+  std::optional<std::packaged_task<void()>> next_ = {};  // an empty one ends the thread
+  std::thread thread_;
+};
+
+class Together : public Workload {
+ public:
+  ~Together() override {
+    // Where it was made: a handle may belong to its thread's device.
+    for (Part& part : parts_) part.hand->Do([&] { part.workload = nullptr; }).wait();
+  }
+
+  // Has `prepare` called in that device's thread; why it can't be, or nothing.
+  std::optional<Skipped> Add(const std::string& name, const std::function<Prepared()>& prepare) {
+    Part& part = parts_.emplace_back();
+    part.name = name;
+    Prepared prepared;
+    part.hand->Do([&] { prepared = prepare(); }).get();
+    if (Skipped* no = std::get_if<Skipped>(&prepared)) return std::move(*no);
+    part.workload = std::move(std::get<std::unique_ptr<Workload>>(prepared));
+    const bool meets = part.workload->BeginTogether([this] { meeting_->arrive_and_wait(); });
+    all_meet_ = all_meet_ && meets;
+    return std::nullopt;
+  }
+
+  Batch Run(std::int64_t iterations) override {
+    if (!all_meet_) {
+      for (Part& part : parts_) part.workload->BeginTogether({});
+    }
+    meeting_.emplace(static_cast<std::ptrdiff_t>(parts_.size()));
+    std::vector<Batch> batches(parts_.size());
+    OnAll([&](std::size_t i) {
+      try {
+        if (!all_meet_) meeting_->arrive_and_wait();
+        batches[i] = parts_[i].workload->Run(iterations);
+      } catch (...) {
+        meeting_->arrive_and_drop();  // so that nobody waits for it
+        throw;
+      }
+    });
+    Batch all;
+    for (const Batch& one : batches) {
+      all.time = std::max(all.time, one.time);
+      all.host = std::max(all.host, one.host);
+      all.per_unit.push_back(one.time);
+    }
+    return all;
+  }
+
+  Checked Verify() override {
+    Said<Checked> said;
+    for (Part& part : parts_) {
+      Checked checked;
+      part.hand->Do([&] { checked = part.workload->Verify(); }).get();
+      said.emplace_back(part.name, std::move(checked));
+    }
+    return AllOf(std::move(said));
+  }
+
+  Facts Describe() const override {
+    Said<Facts> said;
+    for (const Part& part : parts_) {
+      Facts facts;
+      part.hand->Do([&] { facts = part.workload->Describe(); }).get();
+      said.emplace_back(part.name, std::move(facts));
+    }
+    return AllOf(said);
+  }
+
+ private:
+  struct Part {
+    std::string name = {};
+    std::unique_ptr<Workload> workload = {};
+    std::unique_ptr<Hand> hand = std::make_unique<Hand>();
+  };
+
+  // Calls `what` in each device's thread, and returns when all have ended.
+  void OnAll(const std::function<void(std::size_t)>& what) {
+    std::vector<std::future<void>> ends;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      ends.push_back(parts_[i].hand->Do([&what, i] { what(i); }));
+    }
+    for (const std::future<void>& end : ends) end.wait();
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      try {
+        ends[i].get();
+      } catch (const Error& error) {
+        throw Error(fmt::format("{}: {}", parts_[i].name, error.what()));
+      }
+    }
+  }
+
+  std::vector<Part> parts_ = {};
+  bool all_meet_ = true;                        // right before they begin, by themselves
+  std::optional<std::barrier<>> meeting_ = {};  // of this batch
+};
+
+}  // namespace
+
+Prepared PrepareInTurn(Backend& backend, const std::vector<Step>& steps, const Device& device,
+                       std::uint64_t seed) {
+  std::vector<InTurn::Part> parts;
+  for (const Step& step : steps) {
+    Prepared prepared = backend.Prepare(step.op, device, RandomAt(seed, parts.size()));
+    if (Skipped* no = std::get_if<Skipped>(&prepared)) {
+      return Skipped{.reason = fmt::format("{}: {}", step.name, no->reason), .remedy = no->remedy};
+    }
+    parts.push_back(
+        {.name = step.name, .workload = std::move(std::get<std::unique_ptr<Workload>>(prepared))});
+  }
+  return std::make_unique<InTurn>(std::move(parts));
+}
+
+Prepared PrepareTogether(
+    const std::vector<Device>& devices,
+    const std::function<Prepared(const Device& device, std::uint64_t seed)>& prepare,
+    std::uint64_t seed) {
+  auto together = std::make_unique<Together>();
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    const Device& device = devices[i];
+    try {
+      const std::optional<Skipped> no =
+          together->Add(device.name, [&] { return prepare(device, RandomAt(seed, i)); });
+      if (no) {
+        return Skipped{.reason = fmt::format("{}: {}", device.name, no->reason),
+                       .remedy = no->remedy};
+      }
+    } catch (const Error& error) {
+      throw Error(fmt::format("{}: {}", device.name, error.what()));
+    }
+  }
+  return together;
+}
+
+Work TotalOf(const std::vector<Work>& works) {
+  Work total = works.front();
+  for (std::size_t i = 1; i < works.size(); ++i) {
+    total.flops = Sum(total.flops, works[i].flops);
+    total.bytes = Sum(total.bytes, works[i].bytes);
+    total.bytes_min = Sum(total.bytes_min, works[i].bytes_min);
+    total.ops = Sum(total.ops, works[i].ops);
+  }
+  return total;
+}
+
+}  // namespace assay
