@@ -207,6 +207,14 @@ TEST_F(Recompute, AgreesOnPowerAndPeakOfAGpu) {
   memory.backend = "cuda";
   memory.work = {.bytes = 4'800'000'000};
   run.records.push_back(memory);
+  memory.facts["in_cache"] = true;
+  run.records.push_back(memory);
+  Record decode = run.records[0];
+  decode.probe = "attention";
+  decode.params["phase"] = std::string("decode");
+  decode.backend = "cudnn";
+  decode.work.bytes = 3'200'000'000;
+  run.records.push_back(decode);
   const std::string file = Write("run.json", RunToJson(run));
   const std::string figures = FiguresToJson(run, OfferAt(0.1));
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
