@@ -330,6 +330,10 @@ memory::data_type TypeOf(Format format) {
     case Format::kF64:
     case Format::kTf32:
     case Format::kF8E4m3:
+    case Format::kF8E5m2:
+    case Format::kF4E2m1:
+    case Format::kUe8m0:
+    case Format::kUe4m3:
       break;
   }
   return memory::data_type::undef;
@@ -358,6 +362,9 @@ std::optional<Formats> FormatsOf(Dtype dtype) {
     case Dtype::kTf32:
     case Dtype::kFp8E4m3:
     case Dtype::kFp8E5m2:
+    case Dtype::kFp8E5m2E4m3:
+    case Dtype::kMxfp8:
+    case Dtype::kNvfp4:
       return std::nullopt;
   }
   return std::nullopt;

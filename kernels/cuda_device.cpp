@@ -77,9 +77,9 @@ std::optional<Skipped> TooLarge(std::int64_t bytes) {
 
 void InputMaker::Make(Format format, const std::string& inputs, std::uint64_t seed,
                       std::int64_t count, void* out) {
-  const auto elements = static_cast<std::size_t>(count);
+  const std::int64_t bytes = BytesOf(format, count);
   if (inputs == "zeros") {
-    Check(cudaMemsetAsync(out, 0, elements * static_cast<std::size_t>(BytesOf(format)), stream_));
+    Check(cudaMemsetAsync(out, 0, static_cast<std::size_t>(bytes), stream_));
     return;
   }
   DeviceMemory& table = tables_[format];
@@ -89,8 +89,9 @@ void InputMaker::Make(Format format, const std::string& inputs, std::uint64_t se
     Check(cudaMemcpyAsync(table.get(), values.data(), values.size(), cudaMemcpyHostToDevice,
                           stream_));
   }
-  LaunchFill(out, elements, static_cast<int>(BytesOf(format)), table.get(), seed,
-             BlocksOn(gpu_.processors), stream_);
+  LaunchFill(out, static_cast<std::size_t>(bytes / BytesOf(format)),
+             static_cast<int>(BytesOf(format)), table.get(), seed, BlocksOn(gpu_.processors),
+             stream_);
   Check(cudaGetLastError());
 }
 

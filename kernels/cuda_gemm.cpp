@@ -30,58 +30,126 @@ void CheckLt(cublasStatus_t status, const char* what) {
                           CublasLtVersion(), what, cublasLtGetStatusName(status)));
 }
 
-// How cuBLASLt does a dtype's product: what A and B are, what C is, and what alpha and beta are
-// (docs.nvidia.com/cuda/cublas, the table of cublasLtMatmul). C is as WorkOf counts it.
+// What scales of blocks take; cuBLASLt has them since CUDA 12.8.
+#if CUBLAS_VER_MAJOR * 100 + CUBLAS_VER_MINOR >= 1208
+constexpr bool kHasBlocks = true;
+constexpr cudaDataType_t kE2m1 = CUDA_R_4F_E2M1;
+constexpr cublasLtMatmulDescAttributes_t kScaleModeA = CUBLASLT_MATMUL_DESC_A_SCALE_MODE;
+constexpr cublasLtMatmulDescAttributes_t kScaleModeB = CUBLASLT_MATMUL_DESC_B_SCALE_MODE;
+constexpr std::int32_t kBlocksOf32 = CUBLASLT_MATMUL_MATRIX_SCALE_VEC32_UE8M0;
+constexpr std::int32_t kBlocksOf16 = CUBLASLT_MATMUL_MATRIX_SCALE_VEC16_UE4M3;
+#else
+constexpr bool kHasBlocks = false;
+constexpr cudaDataType_t kE2m1 = {};
+constexpr cublasLtMatmulDescAttributes_t kScaleModeA = {};
+constexpr cublasLtMatmulDescAttributes_t kScaleModeB = {};
+constexpr std::int32_t kBlocksOf32 = 0;
+constexpr std::int32_t kBlocksOf16 = 0;
+#endif
+
+// How cuBLASLt does a dtype's product: what A, B and C are, in what it is summed, and what alpha
+// and beta are (docs.nvidia.com/cuda/cublas, the table of cublasLtMatmul). C is as WorkOf counts
+// it.
 struct Types {
-  Format in = {};
-  Format out = {};
-  cudaDataType_t ab = {};
-  cudaDataType_t c = {};
-  cublasComputeType_t compute = {};
-  cudaDataType_t scale = {};
+  Format a = {};
+  Format b = {};
+  Format c = {};
+  cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
+  cudaDataType_t scale = CUDA_R_32F;
+  // What A and B are multiplied by: f32, one for each of the two, or one for each block.
+  std::optional<Format> scales = {};
+  // The scale of each of them as a whole where `scales` are of blocks; alpha brings it in.
+  float whole = 1;
 };
 
 std::optional<Types> TypesOf(Dtype dtype) {
+  using enum Format;
   switch (dtype) {
     case Dtype::kF64:
-      return Types{Format::kF64, Format::kF64,       CUDA_R_64F,
-                   CUDA_R_64F,   CUBLAS_COMPUTE_64F, CUDA_R_64F};
+      return Types{
+          .a = kF64, .b = kF64, .c = kF64, .compute = CUBLAS_COMPUTE_64F, .scale = CUDA_R_64F};
     case Dtype::kF32:
-      return Types{Format::kF32, Format::kF32,       CUDA_R_32F,
-                   CUDA_R_32F,   CUBLAS_COMPUTE_32F, CUDA_R_32F};
+      return Types{.a = kF32, .b = kF32, .c = kF32};
     // The inputs lie on tf32's grid already, so that the product is exact but for its sums.
     case Dtype::kTf32:
-      return Types{
-          Format::kTf32, Format::kF32, CUDA_R_32F, CUDA_R_32F, CUBLAS_COMPUTE_32F_FAST_TF32,
-          CUDA_R_32F};
+      return Types{.a = kTf32, .b = kTf32, .c = kF32, .compute = CUBLAS_COMPUTE_32F_FAST_TF32};
     case Dtype::kBf16:
-      return Types{Format::kBf16, Format::kBf16,      CUDA_R_16BF,
-                   CUDA_R_16BF,   CUBLAS_COMPUTE_32F, CUDA_R_32F};
+      return Types{.a = kBf16, .b = kBf16, .c = kBf16};
     case Dtype::kF16:
-      return Types{Format::kF16, Format::kF16,       CUDA_R_16F,
-                   CUDA_R_16F,   CUBLAS_COMPUTE_32F, CUDA_R_32F};
+      return Types{.a = kF16, .b = kF16, .c = kF16};
     case Dtype::kFp8E4m3:
-      return Types{Format::kF8E4m3, Format::kBf16,      CUDA_R_8F_E4M3,
-                   CUDA_R_16BF,     CUBLAS_COMPUTE_32F, CUDA_R_32F};
-    case Dtype::kInt8:
-      return Types{Format::kS8, Format::kS32,       CUDA_R_8I,
-                   CUDA_R_32I,  CUBLAS_COMPUTE_32I, CUDA_R_32I};
-    case Dtype::kFp8E5m2:  // there is no e5m2 times e5m2
+      return Types{.a = kF8E4m3, .b = kF8E4m3, .c = kBf16, .scales = kF32};
+    case Dtype::kFp8E5m2E4m3:
+      return Types{.a = kF8E5m2, .b = kF8E4m3, .c = kBf16, .scales = kF32};
+    case Dtype::kFp8E5m2:
       return std::nullopt;
+    case Dtype::kMxfp8:
+      if (!kHasBlocks) return std::nullopt;
+      return Types{.a = kF8E4m3, .b = kF8E4m3, .c = kBf16, .scales = kUe8m0};
+    case Dtype::kNvfp4:
+      if (!kHasBlocks) return std::nullopt;
+      return Types{.a = kF4E2m1, .b = kF4E2m1, .c = kBf16, .scales = kUe4m3, .whole = 0.25F};
+    case Dtype::kInt8:
+      return Types{
+          .a = kS8, .b = kS8, .c = kS32, .compute = CUBLAS_COMPUTE_32I, .scale = CUDA_R_32I};
   }
   return std::nullopt;
 }
 
-// A whole number as cuBLASLt reads alpha and beta: in the type of the scale, and no other.
+Skipped NoTypes(Dtype dtype) {
+  if (BlockOf(dtype) > 0) {
+    return {.reason = fmt::format("cuBLASLt multiplies {} since CUDA 12.8, and this was built "
+                                  "with an older one",
+                                  assay::ToText(dtype)),
+            .remedy = "build with a newer CUDA, or use dtype=fp8_e4m3"};
+  }
+  return {.reason = "cuBLASLt multiplies no e5m2 by e5m2",
+          .remedy = "use dtype=fp8_e5m2_e4m3 or dtype=fp8_e4m3"};
+}
+
+cudaDataType_t TypeOf(Format format) {
+  switch (format) {
+    case Format::kF64:
+      return CUDA_R_64F;
+    case Format::kF32:
+    case Format::kTf32:
+      return CUDA_R_32F;
+    case Format::kBf16:
+      return CUDA_R_16BF;
+    case Format::kF16:
+      return CUDA_R_16F;
+    case Format::kF8E4m3:
+      return CUDA_R_8F_E4M3;
+    case Format::kF8E5m2:
+      return CUDA_R_8F_E5M2;
+    case Format::kF4E2m1:
+      return kE2m1;
+    case Format::kS8:
+      return CUDA_R_8I;
+    case Format::kS32:
+      return CUDA_R_32I;
+    case Format::kUe8m0:
+    case Format::kUe4m3:
+    case Format::kU8:
+      break;
+  }
+  throw Error("a format that cuBLASLt multiplies in no case of ours; report this as a bug");
+}
+
+// What is in 8 bits was multiplied by 64 to use their range (kernels/inputs.h): the scale that
+// undoes it.
+constexpr float kFp8Scale = 1.0F / 64;
+
+// A number as cuBLASLt reads alpha and beta: in the type of the scale, and no other.
 class Scalar {
  public:
-  Scalar(cudaDataType_t type, int value) {
+  Scalar(cudaDataType_t type, double value) {
     if (type == CUDA_R_64F) {
-      Hold(static_cast<double>(value));
+      Hold(value);
     } else if (type == CUDA_R_32F) {
       Hold(static_cast<float>(value));
     } else if (type == CUDA_R_32I) {
-      Hold(std::int32_t{value});
+      Hold(static_cast<std::int32_t>(value));
     } else {
       throw Error("a scale type of cuBLASLt that has no host type here; report this as a bug");
     }
@@ -128,23 +196,33 @@ LtLayout MakeLayout(cudaDataType_t type, std::int64_t rows, std::int64_t columns
 class Product {
  public:
   Product(const Gemm& gemm, const Types& types)
-      : weights_(MakeLayout(types.ab, gemm.k, gemm.n, gemm.batch)),
-        activations_(MakeLayout(types.ab, gemm.k, gemm.m, gemm.batch)),
-        output_(MakeLayout(types.c, gemm.n, gemm.m, gemm.batch)),
-        one_(types.scale, 1),
+      : weights_(MakeLayout(TypeOf(types.b), gemm.k, gemm.n, gemm.batch)),
+        activations_(MakeLayout(TypeOf(types.a), gemm.k, gemm.m, gemm.batch)),
+        output_(MakeLayout(TypeOf(types.c), gemm.n, gemm.m, gemm.batch)),
+        alpha_(types.scale, types.whole * types.whole),
         zero_(types.scale, 0) {
     cublasLtMatmulDesc_t matmul = nullptr;
     CheckLt(cublasLtMatmulDescCreate(&matmul, types.compute, types.scale), "describing a product");
     matmul_.reset(matmul);
     Set(matmul_, CUBLASLT_MATMUL_DESC_TRANSA, std::int32_t{CUBLAS_OP_T});
     Set(matmul_, CUBLASLT_MATMUL_DESC_TRANSB, std::int32_t{CUBLAS_OP_N});
-    // Faster sums in fewer bits would be another case.
-    if (gemm.dtype == Dtype::kFp8E4m3) {
-      Set(matmul_, CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t{0});
+    if (IsFp8(gemm.dtype)) {
+      Set(matmul_, CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t{gemm.fast_accumulate});
+    }
+    if (BlockOf(gemm.dtype) > 0) {
+      const std::int32_t mode = types.scales == Format::kUe8m0 ? kBlocksOf32 : kBlocksOf16;
+      Set(matmul_, kScaleModeA, mode);
+      Set(matmul_, kScaleModeB, mode);
     }
     cublasLtHandle_t handle = nullptr;
     CheckLt(cublasLtCreate(&handle), "its start");
     handle_.reset(handle);
+  }
+
+  // The scales of our A and B from now on, on the device. The heuristic wants to see them too.
+  void UseScales(const void* of_a, const void* of_b) const {
+    Set(matmul_, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, of_b);
+    Set(matmul_, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, of_a);
   }
 
   // What the heuristic offers within so much workspace, best guess first; none, and why, where it
@@ -174,7 +252,7 @@ class Product {
   cublasStatus_t Enqueue(const cublasLtMatmulAlgo_t& algorithm, const void* a, const void* b,
                          void* c, void* workspace, std::size_t workspace_bytes,
                          cudaStream_t stream) const {
-    return cublasLtMatmul(handle_.get(), matmul_.get(), one_.Get(), b, weights_.get(), a,
+    return cublasLtMatmul(handle_.get(), matmul_.get(), alpha_.Get(), b, weights_.get(), a,
                           activations_.get(), zero_.Get(), c, output_.get(), c, output_.get(),
                           &algorithm, workspace, workspace_bytes, stream);
   }
@@ -185,7 +263,7 @@ class Product {
   LtLayout weights_;
   LtLayout activations_;
   LtLayout output_;
-  Scalar one_;
+  Scalar alpha_;
   Scalar zero_;
 };
 
@@ -207,30 +285,61 @@ std::size_t WorkspaceBytes(const Gpu& gpu) {
   return std::size_t{gpu.capability >= 90 ? 32U : 4U} << 20U;
 }
 
-// How much one set of operands takes, and how many sets there are. Rotating over three caches'
-// worth leaves nothing of a set in the cache when its turn comes again.
-struct Sizes {
-  std::int64_t a = 0, b = 0, c = 0;           // bytes of one, rounded up to what aligns the next
-  std::int64_t activations = 1, weights = 1;  // sets of A and C, and of B
-  std::int64_t Total() const { return activations * (a + c) + weights * b; }
+// One operand's sets on the device: each its numbers, and behind them the scales that they have.
+struct Operand {
+  std::int64_t numbers_bytes = 0, scales_bytes = 0;  // of a set, rounded up to what aligns the next
+  std::int64_t sets = 1;
+  DeviceMemory memory = {};
+
+  std::int64_t Bytes() const { return numbers_bytes + scales_bytes; }
+  std::int64_t AllBytes() const { return sets * Bytes(); }
+  void Allocate() { memory = MakeDeviceMemory(At(AllBytes())); }
+  // Of set i, which come in turn.
+  std::byte* Numbers(std::int64_t i) const {
+    return static_cast<std::byte*>(memory.get()) + Bytes() * (i % sets);
+  }
+  std::byte* Scales(std::int64_t i) const { return Numbers(i) + numbers_bytes; }
 };
 
-Sizes SizesOf(const Gemm& gemm, const Types& types, const Gpu& gpu) {
+struct Operands {
+  Operand a = {}, b = {}, c = {};
+  std::int64_t AllBytes() const { return a.AllBytes() + b.AllBytes() + c.AllBytes(); }
+};
+
+// How the scales of blocks lie of an operand of so many rows of k.
+ScaleLayout LayoutOf(const Gemm& gemm, std::int64_t rows) {
+  return {.rows = rows, .blocks = gemm.k / BlockOf(gemm.dtype)};
+}
+
+// How many scales such an operand has.
+std::int64_t ScalesOf(const Gemm& gemm, const Types& types, std::int64_t rows) {
+  if (!types.scales) return 0;
+  return *types.scales == Format::kF32 ? 1 : LayoutOf(gemm, rows).Count();
+}
+
+// As yet without memory. Rotating over three caches' worth leaves nothing of a set in the cache
+// when its turn comes again.
+Operands OperandsOf(const Gemm& gemm, const Types& types, const Gpu& gpu) {
   // Each set takes part in a graph of a few thousand calls.
   constexpr std::int64_t kMostSets = 4096;
   const auto aligned = [](std::int64_t bytes) { return (bytes + 255) / 256 * 256; };
   const auto cold = [&](std::int64_t bytes) {
     return std::clamp<std::int64_t>((3 * gpu.cache_bytes + bytes - 1) / bytes, 1, kMostSets);
   };
-  Sizes sizes = {.a = aligned(gemm.batch * gemm.m * gemm.k * BytesOf(types.in)),
-                 .b = aligned(gemm.batch * gemm.k * gemm.n * BytesOf(types.in)),
-                 .c = aligned(gemm.batch * gemm.m * gemm.n * BytesOf(types.out))};
+  const auto input = [&](Format format, std::int64_t rows) {
+    const Format scale = types.scales.value_or(format);
+    return Operand{.numbers_bytes = aligned(BytesOf(format, gemm.batch * rows * gemm.k)),
+                   .scales_bytes = aligned(BytesOf(scale, ScalesOf(gemm, types, rows)))};
+  };
+  Operands all = {.a = input(types.a, gemm.m), .b = input(types.b, gemm.n)};
+  all.c.numbers_bytes = aligned(BytesOf(types.c, gemm.batch * gemm.m * gemm.n));
   if (gemm.cache == "cold") {
-    sizes.activations = sizes.weights = cold(sizes.a + sizes.b + sizes.c);
+    all.a.sets = all.b.sets = cold(all.a.Bytes() + all.b.Bytes() + all.c.Bytes());
   } else if (gemm.cache == "weights-cold") {
-    sizes.weights = cold(sizes.b);
+    all.b.sets = cold(all.b.Bytes());
   }
-  return sizes;
+  all.c.sets = all.a.sets;
+  return all;
 }
 
 // An environment variable that would have something else measured than what the case says.
@@ -246,37 +355,28 @@ std::optional<Skipped> ArithmeticByEnvironment() {
 
 class GemmWorkload : public Workload {
  public:
-  GemmWorkload(const Gemm& gemm, const Types& types, const Gpu& gpu, const Sizes& sizes,
+  GemmWorkload(const Gemm& gemm, const Types& types, const Gpu& gpu, Operands operands,
                std::unique_ptr<Product> product, const cublasLtMatmulHeuristicResult_t& first,
                std::uint64_t seed)
       : gemm_(gemm),
         types_(types),
         gpu_(gpu),
-        sizes_(sizes),
+        operands_(std::move(operands)),
         product_(std::move(product)),
         workspace_bytes_(WorkspaceBytes(gpu)),
-        a_(MakeDeviceMemory(At(sizes.activations * sizes.a))),
-        b_(MakeDeviceMemory(At(sizes.weights * sizes.b))),
-        c_(MakeDeviceMemory(At(sizes.activations * sizes.c))),
         workspace_(MakeDeviceMemory(workspace_bytes_)) {
     Use(first);
+    const Stream of_a = {.format = types.a, .rows = gemm.m, .seed = seed, .index = 0};
+    const Stream of_b = {.format = types.b, .rows = gemm.n, .seed = seed, .index = 1};
     InputMaker inputs(gpu_, timer_.Stream());
-    const std::int64_t a_count = gemm.batch * gemm.m * gemm.k;
-    const std::int64_t b_count = gemm.batch * gemm.k * gemm.n;
-    for (std::int64_t i = 0; i < sizes.activations; ++i) {
-      inputs.Make(types.in, gemm.inputs, RandomAt(seed, 0), a_count, A(i));
-    }
-    for (std::int64_t i = 0; i < sizes.weights; ++i) {
-      inputs.Make(types.in, gemm.inputs, RandomAt(seed, 1), b_count, B(i));
-    }
+    MakeInput(inputs, of_a, operands_.a);
+    MakeInput(inputs, of_b, operands_.b);
     Spoil();
     timer_.Wait("making inputs");
 
-    // The same numbers on the host, for the check.
-    host_a_.resize(At(a_count * BytesOf(types.in)));
-    Fill(types.in, gemm.inputs, RandomAt(seed, 0), a_count, host_a_.data(), OnAllCores);
-    const std::vector<std::byte> b = PlainB(RandomAt(seed, 1));
-    check_.emplace(gemm, Tensor{.format = types.in, .data = b.data()}, RandomAt(seed, 2),
+    host_a_ = OnHost(of_a);
+    const std::vector<std::byte> b = Turned(OnHost(of_b));
+    check_.emplace(gemm, Tensor{.format = HostFormat(types.b), .data = b.data()}, RandomAt(seed, 2),
                    OnAllCores);
   }
 
@@ -318,7 +418,7 @@ class GemmWorkload : public Workload {
   // Of all outputs made since the last Verify.
   Checked Verify() override {
     return CheckSets(
-        timer_.Last() % sizes_.activations, timer_.Calls() - spoiled_, sizes_.activations,
+        timer_.Last() % operands_.c.sets, timer_.Calls() - spoiled_, operands_.c.sets,
         [this](std::int64_t set) { return Output(set); },
         [this](std::int64_t set) { return CheckOutput(Output(set)); });
   }
@@ -329,58 +429,78 @@ class GemmWorkload : public Workload {
     facts["algorithm"] = ToText(algorithm_);
     facts["algorithm_workspace_bytes"] = static_cast<std::int64_t>(needed_bytes_);
     facts["workspace_bytes"] = static_cast<std::int64_t>(workspace_bytes_);
-    facts["formats"] = fmt::format("{} x {} -> {}", assay::ToText(types_.in),
-                                   assay::ToText(types_.in), assay::ToText(types_.out));
+    facts["formats"] = fmt::format("{} x {} -> {}", assay::ToText(types_.a),
+                                   assay::ToText(types_.b), assay::ToText(types_.c));
+    if (const std::int64_t block = BlockOf(gemm_.dtype); block > 0) {
+      facts["scales"] = fmt::format("{} for each {}", assay::ToText(*types_.scales), block);
+    } else if (types_.scales) {
+      facts["scales"] = fmt::format("{} for each operand", assay::ToText(*types_.scales));
+    }
     facts["weights_layout"] = "n rows of k (TN)";
     facts["rotation_sets"] = Period();
-    facts["rotation_bytes"] = sizes_.Total();
+    facts["rotation_bytes"] = operands_.AllBytes();
     facts["timing"] = timer_.Method();
-    if (gemm_.dtype == Dtype::kFp8E4m3) facts["fast_accumulate"] = false;
+    if (IsFp8(gemm_.dtype)) facts["fast_accumulate"] = gemm_.fast_accumulate;
     facts.insert(tuning_.begin(), tuning_.end());
     return facts;
   }
 
  private:
-  static void* Set(const DeviceMemory& memory, std::int64_t bytes, std::int64_t index) {
-    return static_cast<std::byte*>(memory.get()) + bytes * index;
-  }
-  void* A(std::int64_t i) const { return Set(a_, sizes_.a, i % sizes_.activations); }
-  void* B(std::int64_t i) const { return Set(b_, sizes_.b, i % sizes_.weights); }
-  void* C(std::int64_t i) const { return Set(c_, sizes_.c, i % sizes_.activations); }
-  std::int64_t Period() const { return std::max(sizes_.activations, sizes_.weights); }
+  // The random numbers of one operand and of its scales.
+  struct Stream {
+    Format format = {};
+    std::int64_t rows = 0;  // of k, in each of a batch
+    std::uint64_t seed = 0;
+    std::uint64_t index = 0;
+    std::uint64_t Numbers() const { return RandomAt(seed, index); }
+    std::uint64_t Scales() const { return RandomAt(seed, 3 + index); }
+  };
 
-  // Throws Error where cuBLASLt refuses; what the device does of it is seen later.
-  void Enqueue(std::int64_t i) {
-    CheckLt(product_->Enqueue(algorithm_, A(i), B(i), C(i), workspace_.get(), workspace_bytes_,
-                              timer_.Stream()),
-            "a product");
-    Check(cudaGetLastError());
-  }
+  std::int64_t Period() const { return std::max(operands_.a.sets, operands_.b.sets); }
 
-  // All bits set: NaN in every floating-point format, so that what is never written is found.
-  void Spoil() {
-    Check(cudaMemsetAsync(c_.get(), 0xff, At(sizes_.activations * sizes_.c), timer_.Stream()));
-    spoiled_ = timer_.Calls();
-  }
-
-  std::vector<std::byte> Output(std::int64_t set) const {
-    std::vector<std::byte> output(At(gemm_.batch * gemm_.m * gemm_.n * BytesOf(types_.out)));
-    Check(cudaMemcpyAsync(output.data(), C(set), output.size(), cudaMemcpyDeviceToHost,
-                          timer_.Stream()));
-    timer_.Wait("reading the output back");
-    return output;
-  }
-  Checked CheckOutput(const std::vector<std::byte>& output) const {
-    return check_->Check({.format = types_.in, .data = host_a_.data()},
-                         {.format = types_.out, .data = output.data()}, OnAllCores);
+  void MakeInput(InputMaker& inputs, const Stream& of, const Operand& operand) const {
+    const std::int64_t count = gemm_.batch * of.rows * gemm_.k;
+    for (std::int64_t i = 0; i < operand.sets; ++i) {
+      inputs.Make(of.format, gemm_.inputs, of.Numbers(), count, operand.Numbers(i));
+      if (!types_.scales) continue;
+      if (*types_.scales == Format::kF32) {
+        Check(cudaMemcpyAsync(operand.Scales(i), &kFp8Scale, sizeof(kFp8Scale),
+                              cudaMemcpyHostToDevice, timer_.Stream()));
+      } else {
+        inputs.Make(*types_.scales, gemm_.inputs, of.Scales(), ScalesOf(gemm_, types_, of.rows),
+                    operand.Scales(i));
+      }
+    }
   }
 
-  // B as the check wants it, k rows of n, of the numbers that lie on the device as n rows of k.
-  std::vector<std::byte> PlainB(std::uint64_t seed) const {
-    const std::size_t size = At(BytesOf(types_.in));
-    const std::int64_t count = gemm_.batch * gemm_.k * gemm_.n;
-    std::vector<std::byte> weights(At(count) * size);
-    Fill(types_.in, gemm_.inputs, seed, count, weights.data(), OnAllCores);
+  // The same on the host, for the check: the numbers themselves, or what they and their scales
+  // stand for.
+  Format HostFormat(Format format) const { return types_.scales ? Format::kF32 : format; }
+  std::vector<std::byte> OnHost(const Stream& of) const {
+    const std::int64_t count = gemm_.batch * of.rows * gemm_.k;
+    std::vector<std::byte> numbers(At(BytesOf(of.format, count)));
+    Fill(of.format, gemm_.inputs, of.Numbers(), count, numbers.data(), OnAllCores);
+    if (!types_.scales) return numbers;
+    Quantised matrix = {.codes = {.format = of.format, .data = numbers.data()},
+                        .scales = {.format = *types_.scales, .data = &kFp8Scale},
+                        .block = BlockOf(gemm_.dtype),
+                        .whole = types_.whole};
+    std::vector<std::byte> scales;
+    if (*types_.scales != Format::kF32) {
+      scales.resize(At(ScalesOf(gemm_, types_, of.rows)));
+      Fill(*types_.scales, gemm_.inputs, of.Scales(), ScalesOf(gemm_, types_, of.rows),
+           scales.data(), OnAllCores);
+      matrix.scales.data = scales.data();
+    }
+    std::vector<std::byte> plain(At(BytesOf(Format::kF32, count)));
+    Dequantise(matrix, gemm_.batch * of.rows, gemm_.k, reinterpret_cast<float*>(plain.data()),
+               OnAllCores);
+    return plain;
+  }
+
+  // B as the check wants it, k rows of n, of what lies on the device as n rows of k.
+  std::vector<std::byte> Turned(const std::vector<std::byte>& weights) const {
+    const std::size_t size = At(BytesOf(HostFormat(types_.b)));
     std::vector<std::byte> plain(weights.size());
     OnAllCores(gemm_.batch * gemm_.k, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
@@ -394,18 +514,44 @@ class GemmWorkload : public Workload {
     return plain;
   }
 
+  // Throws Error where cuBLASLt refuses; what the device does of it is seen later.
+  void Enqueue(std::int64_t i) {
+    const auto& [a, b, c] = operands_;
+    if (types_.scales) product_->UseScales(a.Scales(i), b.Scales(i));
+    CheckLt(product_->Enqueue(algorithm_, a.Numbers(i), b.Numbers(i), c.Numbers(i),
+                              workspace_.get(), workspace_bytes_, timer_.Stream()),
+            "a product");
+    Check(cudaGetLastError());
+  }
+
+  // All bits set: NaN in every floating-point format, so that what is never written is found.
+  void Spoil() {
+    Check(cudaMemsetAsync(operands_.c.memory.get(), 0xff, At(operands_.c.AllBytes()),
+                          timer_.Stream()));
+    spoiled_ = timer_.Calls();
+  }
+
+  std::vector<std::byte> Output(std::int64_t set) const {
+    std::vector<std::byte> output(At(BytesOf(types_.c, gemm_.batch * gemm_.m * gemm_.n)));
+    Check(cudaMemcpyAsync(output.data(), operands_.c.Numbers(set), output.size(),
+                          cudaMemcpyDeviceToHost, timer_.Stream()));
+    timer_.Wait("reading the output back");
+    return output;
+  }
+  Checked CheckOutput(const std::vector<std::byte>& output) const {
+    return check_->Check({.format = HostFormat(types_.a), .data = host_a_.data()},
+                         {.format = types_.c, .data = output.data()}, OnAllCores);
+  }
+
   Gemm gemm_;
   Types types_;
   Gpu gpu_;
-  Sizes sizes_;
+  Operands operands_;
   std::unique_ptr<Product> product_;
   cublasLtMatmulAlgo_t algorithm_ = {};
   std::size_t needed_bytes_ = 0;
   std::size_t workspace_bytes_;
   Timer timer_ = Timer();
-  DeviceMemory a_;
-  DeviceMemory b_;
-  DeviceMemory c_;
   DeviceMemory workspace_;
   std::int64_t spoiled_ = 0;  // the calls made when the outputs were
   std::vector<std::byte> host_a_ = {};
@@ -419,14 +565,22 @@ Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint
   // The heuristic gives up to so many; it has mostly fewer.
   constexpr int kOffers = 32;
   const std::optional<Types> types = TypesOf(op.dtype);
-  if (!types) {
-    return Skipped{.reason = "cuBLASLt multiplies no e5m2 by e5m2", .remedy = "use dtype=fp8_e4m3"};
-  }
+  if (!types) return NoTypes(op.dtype);
   if (auto no = ArithmeticByEnvironment()) return *no;
-  const Sizes sizes = SizesOf(op, *types, gpu);
+  if (BlockOf(op.dtype) > 0 && (op.k % 32 != 0 || op.batch != 1)) {
+    return Skipped{.reason = fmt::format("{} is multiplied here with k in multiples of 32 and "
+                                         "without batches",
+                                         assay::ToText(op.dtype)),
+                   .remedy = "use another k, batch=1, or another dtype"};
+  }
+  Operands operands = OperandsOf(op, *types, gpu);
   const std::size_t workspace_bytes = WorkspaceBytes(gpu);
-  if (auto no = TooLarge(sizes.Total() + static_cast<std::int64_t>(workspace_bytes))) return *no;
+  if (auto no = TooLarge(operands.AllBytes() + static_cast<std::int64_t>(workspace_bytes))) {
+    return *no;
+  }
   auto product = std::make_unique<Product>(op, *types);
+  for (Operand* operand : {&operands.a, &operands.b, &operands.c}) operand->Allocate();
+  if (types->scales) product->UseScales(operands.a.Scales(0), operands.b.Scales(0));
   const bool tuned = op.algo == "tuned";
   std::string why;
   const std::vector<cublasLtMatmulHeuristicResult_t> offers =
@@ -435,14 +589,18 @@ Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint
     return Skipped{
         .reason = fmt::format("cuBLASLt {} offers no {} product of this shape on {} ({})",
                               CublasLtVersion(), assay::ToText(op.dtype), gpu.name, why),
-        .remedy = "use another dtype or shape: fp8 wants multiples of 16, int8 of 4"};
+        .remedy = BlockOf(op.dtype) > 0
+                      ? "use a GPU of compute capability 10.0 (Blackwell) and multiples of 32, or "
+                        "dtype=fp8_e4m3"
+                      : "use another dtype or shape: fp8 wants multiples of 16 and compute "
+                        "capability 8.9, int8 multiples of 4"};
   }
-  auto workload = std::make_unique<GemmWorkload>(op, *types, gpu, sizes, std::move(product),
-                                                 offers.front(), seed);
+  auto workload = std::make_unique<GemmWorkload>(op, *types, gpu, std::move(operands),
+                                                 std::move(product), offers.front(), seed);
   if (tuned) {
-    const std::string name =
-        fmt::format("{} {} {}x{}x{}x{} {} {}", gpu.index, assay::ToText(op.dtype), op.batch, op.m,
-                    op.n, op.k, op.cache, op.inputs);
+    const std::string name = fmt::format("{} {}{} {}x{}x{}x{} {} {}", gpu.index,
+                                         assay::ToText(op.dtype), op.fast_accumulate ? " fast" : "",
+                                         op.batch, op.m, op.n, op.k, op.cache, op.inputs);
     if (!tunings.contains(name)) tunings[name] = Fastest(workload->From(offers));
     const Tuned& best = tunings[name];
     workload->Use(offers.at(At(best.candidate)), best.facts);

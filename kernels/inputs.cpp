@@ -55,6 +55,14 @@ T Stored(Format format, double z) {
       return static_cast<T>(F16FromF32(static_cast<float>(z)));
     case Format::kF8E4m3:
       return static_cast<T>(F8E4m3FromF32(static_cast<float>(64 * z)));
+    case Format::kF8E5m2:
+      return static_cast<T>(F8E5m2FromF32(static_cast<float>(64 * z)));
+    case Format::kF4E2m1:
+      return static_cast<T>(F4E2m1FromF32(static_cast<float>(3 * z)));
+    case Format::kUe8m0:
+      return static_cast<T>(127 + std::nearbyint(z));
+    case Format::kUe4m3:
+      return static_cast<T>(F8E4m3FromF32(static_cast<float>(std::exp2(z))));
     case Format::kU8:
       return static_cast<T>(std::clamp(std::nearbyint(128 + 32 * z), 0.0, 255.0));
     case Format::kS8:
@@ -72,6 +80,15 @@ const std::vector<T>& Table() {
     std::vector<T> values;
     values.reserve(kQuantiles);
     for (const double z : NormalQuantiles()) values.push_back(Stored<T>(kFormat, z));
+    if constexpr (kFormat == Format::kF4E2m1) {
+      // Two numbers take eight bits of the sixteen each: every 256th quantile.
+      const std::vector<T> single = values;
+      for (std::size_t i = 0; i < kQuantiles; ++i) {
+        const unsigned low = single[i % 256 * 256 + 128];
+        const unsigned high = single[i / 256 * 256 + 128];
+        values[i] = static_cast<T>(low | high << 4U);
+      }
+    }
     return values;
   }();
   return table;
@@ -93,6 +110,14 @@ auto WithTable(Format format, const Use& use) {
       return use(Table<Format::kF16, std::uint16_t>());
     case Format::kF8E4m3:
       return use(Table<Format::kF8E4m3, std::uint8_t>());
+    case Format::kF8E5m2:
+      return use(Table<Format::kF8E5m2, std::uint8_t>());
+    case Format::kF4E2m1:
+      return use(Table<Format::kF4E2m1, std::uint8_t>());
+    case Format::kUe8m0:
+      return use(Table<Format::kUe8m0, std::uint8_t>());
+    case Format::kUe4m3:
+      return use(Table<Format::kUe4m3, std::uint8_t>());
     case Format::kS32:
       return use(Table<Format::kS32, std::int32_t>());
     case Format::kS8:
@@ -124,6 +149,36 @@ void FillNormal(const std::vector<T>& table, std::uint64_t seed, std::int64_t be
   while (i < end) one();
 }
 
+// A floating-point format of less than 32 bits: those of its mantissa, and the exponent of its
+// smallest number, which is also the last place of its smallest binades.
+struct Narrow {
+  int mantissa_bits;
+  int least;
+};
+constexpr Narrow kF16 = {.mantissa_bits = 10, .least = -24};
+constexpr Narrow kE4m3 = {.mantissa_bits = 3, .least = -9};
+constexpr Narrow kE5m2 = {.mantissa_bits = 2, .least = -16};
+constexpr Narrow kE2m1 = {.mantissa_bits = 1, .least = -1};
+
+// The code of a finite magnitude that isn't above the format's largest: in units of the last place
+// of its binade the processor rounds it; a carry makes the next exponent by itself.
+unsigned Encoded(float magnitude, const Narrow& format) {
+  if (magnitude == 0) return 0;
+  int exponent = 0;
+  std::frexp(magnitude, &exponent);
+  const int place = std::max(exponent - 1 - format.mantissa_bits, format.least);
+  const auto units = static_cast<unsigned>(std::nearbyint(std::ldexp(magnitude, -place)));
+  return (static_cast<unsigned>(place - format.least) << format.mantissa_bits) + units;
+}
+
+float Decoded(unsigned code, const Narrow& format) {
+  const unsigned one = 1U << format.mantissa_bits;
+  const auto exponent = static_cast<int>(code / one);
+  const unsigned mantissa = code % one;
+  if (exponent == 0) return std::ldexp(static_cast<float>(mantissa), format.least);
+  return std::ldexp(static_cast<float>(mantissa + one), exponent - 1 + format.least);
+}
+
 template <class T, class Convert>
 void ReadAs(const void* data, std::int64_t first, std::int64_t count, double* out,
             const Convert& convert) {
@@ -147,6 +202,14 @@ std::string_view ToText(Format format) {
       return "f16";
     case Format::kF8E4m3:
       return "fp8_e4m3";
+    case Format::kF8E5m2:
+      return "fp8_e5m2";
+    case Format::kF4E2m1:
+      return "fp4_e2m1";
+    case Format::kUe8m0:
+      return "ue8m0";
+    case Format::kUe4m3:
+      return "ue4m3";
     case Format::kS32:
       return "s32";
     case Format::kS8:
@@ -157,21 +220,26 @@ std::string_view ToText(Format format) {
   return "?";
 }
 
-std::int64_t BytesOf(Format format) {
+std::int64_t BytesOf(Format format, std::int64_t count) {
   switch (format) {
     case Format::kF64:
-      return 8;
+      return 8 * count;
     case Format::kF32:
     case Format::kTf32:
     case Format::kS32:
-      return 4;
+      return 4 * count;
     case Format::kBf16:
     case Format::kF16:
-      return 2;
+      return 2 * count;
     case Format::kF8E4m3:
+    case Format::kF8E5m2:
+    case Format::kUe8m0:
+    case Format::kUe4m3:
     case Format::kS8:
     case Format::kU8:
-      return 1;
+      return count;
+    case Format::kF4E2m1:
+      return (count + 1) / 2;
   }
   return 0;
 }
@@ -189,31 +257,17 @@ float F32FromBf16(std::uint16_t bits) {
 }
 
 std::uint16_t F16FromF32(float value) {
-  const auto sign = static_cast<std::uint16_t>(std::signbit(value) ? 0x8000U : 0U);
+  const unsigned sign = std::signbit(value) ? 0x8000U : 0U;
   if (std::isnan(value)) return static_cast<std::uint16_t>(sign | 0x7e00U);
   const float magnitude = std::fabs(value);
-  if (magnitude == 0) return sign;
   if (magnitude >= 65520.0F) return static_cast<std::uint16_t>(sign | 0x7c00U);
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);
-  // In units of the last place of this binade, whose smallest is 2^-24 (subnormals), the magnitude
-  // is rounded by the processor; a carry makes the next exponent by itself.
-  const int place = std::max(exponent - 11, -24);
-  const auto units = static_cast<std::uint32_t>(std::nearbyint(std::ldexp(magnitude, -place)));
-  return static_cast<std::uint16_t>(sign + (static_cast<std::uint32_t>(place + 24) << 10U) + units);
+  return static_cast<std::uint16_t>(sign | Encoded(magnitude, kF16));
 }
 
 float F32FromF16(std::uint16_t bits) {
-  const std::uint32_t exponent = (bits >> 10U) & 0x1fU;
-  const std::uint32_t mantissa = bits & 0x3ffU;
-  float magnitude = 0;
-  if (exponent == 0x1fU) {
-    magnitude = mantissa == 0 ? INFINITY : NAN;
-  } else if (exponent == 0) {
-    magnitude = std::ldexp(static_cast<float>(mantissa), -24);
-  } else {
-    magnitude = std::ldexp(static_cast<float>(mantissa | 0x400U), static_cast<int>(exponent) - 25);
-  }
+  const float magnitude = (bits & 0x7fffU) > 0x7c00U    ? NAN
+                          : (bits & 0x7fffU) == 0x7c00U ? INFINITY
+                                                        : Decoded(bits & 0x7fffU, kF16);
   return (bits & 0x8000U) != 0 ? -magnitude : magnitude;
 }
 
@@ -225,31 +279,41 @@ float Tf32FromF32(float value) {
 
 std::uint8_t F8E4m3FromF32(float value) {
   const unsigned sign = std::signbit(value) ? 0x80U : 0U;
-  if (std::isnan(value)) return static_cast<std::uint8_t>(sign | 0x7fU);
   const float magnitude = std::fabs(value);
-  if (magnitude >= 448) return static_cast<std::uint8_t>(sign | 0x7eU);
-  if (magnitude == 0) return static_cast<std::uint8_t>(sign);
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);
-  // As in f16, in units of the last place of this binade; the smallest is 2^-9 (subnormals).
-  const int place = std::max(exponent - 4, -9);
-  const auto units = static_cast<unsigned>(std::nearbyint(std::ldexp(magnitude, -place)));
-  return static_cast<std::uint8_t>(sign + (static_cast<unsigned>(place + 9) << 3U) + units);
+  return static_cast<std::uint8_t>(sign | (std::isnan(value)  ? 0x7fU
+                                           : magnitude >= 448 ? 0x7eU
+                                                              : Encoded(magnitude, kE4m3)));
 }
 
 float F32FromF8E4m3(std::uint8_t bits) {
-  const unsigned exponent = (bits >> 3U) & 0xfU;
-  const unsigned mantissa = bits & 7U;
-  float magnitude = 0;
-  if (exponent == 0xfU && mantissa == 7) {
-    magnitude = NAN;
-  } else if (exponent == 0) {
-    magnitude = std::ldexp(static_cast<float>(mantissa), -9);
-  } else {
-    magnitude = std::ldexp(static_cast<float>(mantissa | 8U), static_cast<int>(exponent) - 10);
-  }
+  const unsigned code = bits & 0x7fU;
+  const float magnitude = code == 0x7fU ? NAN : Decoded(code, kE4m3);
   return (bits & 0x80U) != 0 ? -magnitude : magnitude;
 }
+
+std::uint8_t F8E5m2FromF32(float value) {
+  const unsigned sign = std::signbit(value) ? 0x80U : 0U;
+  const float magnitude = std::fabs(value);
+  return static_cast<std::uint8_t>(sign | (std::isnan(value)    ? 0x7fU
+                                           : magnitude >= 57344 ? 0x7bU
+                                                                : Encoded(magnitude, kE5m2)));
+}
+
+float F32FromF8E5m2(std::uint8_t bits) {
+  return F32FromF16(static_cast<std::uint16_t>(bits << 8U));  // of which it is the upper half
+}
+
+std::uint8_t F4E2m1FromF32(float value) {
+  const unsigned sign = std::signbit(value) ? 8U : 0U;
+  return static_cast<std::uint8_t>(sign | Encoded(std::fmin(std::fabs(value), 6.0F), kE2m1));
+}
+
+float F32FromF4E2m1(std::uint8_t bits) {
+  const float magnitude = Decoded(bits & 7U, kE2m1);
+  return (bits & 8U) != 0 ? -magnitude : magnitude;
+}
+
+float F32FromUe8m0(std::uint8_t bits) { return bits == 0xffU ? NAN : std::ldexp(1.0F, bits - 127); }
 
 double Tensor::operator[](std::int64_t index) const {
   double value = 0;
@@ -270,7 +334,19 @@ void Tensor::Read(std::int64_t first, std::int64_t count, double* out) const {
     case Format::kF16:
       return ReadAs<std::uint16_t>(data, first, count, out, F32FromF16);
     case Format::kF8E4m3:
+    case Format::kUe4m3:
       return ReadAs<std::uint8_t>(data, first, count, out, F32FromF8E4m3);
+    case Format::kF8E5m2:
+      return ReadAs<std::uint8_t>(data, first, count, out, F32FromF8E5m2);
+    case Format::kF4E2m1:
+      for (std::int64_t i = first; i < first + count; ++i) {
+        const unsigned pair = static_cast<const std::uint8_t*>(data)[i / 2];
+        *out++ = static_cast<double>(
+            F32FromF4E2m1(static_cast<std::uint8_t>(i % 2 == 0 ? pair : pair >> 4U)));
+      }
+      return;
+    case Format::kUe8m0:
+      return ReadAs<std::uint8_t>(data, first, count, out, F32FromUe8m0);
     case Format::kS32:
       return ReadAs<std::int32_t>(data, first, count, out, same);
     case Format::kS8:
@@ -286,11 +362,10 @@ void Serially(std::int64_t count, const std::function<void(std::int64_t, std::in
 
 void Fill(Format format, const std::string& inputs, std::uint64_t seed, std::int64_t count,
           void* out, const ParallelFor& parallel) {
+  const std::int64_t bytes = BytesOf(format, count);
   if (inputs == "zeros") {
-    const std::int64_t size = BytesOf(format);
-    parallel(count, [&](std::int64_t begin, std::int64_t end) {
-      std::memset(static_cast<std::byte*>(out) + begin * size, 0,
-                  static_cast<std::size_t>((end - begin) * size));
+    parallel(bytes, [&](std::int64_t begin, std::int64_t end) {
+      std::memset(static_cast<std::byte*>(out) + begin, 0, static_cast<std::size_t>(end - begin));
     });
     return;
   }
@@ -298,7 +373,7 @@ void Fill(Format format, const std::string& inputs, std::uint64_t seed, std::int
     throw Error(fmt::format("There are no inputs '{}'; choose normal or zeros.", inputs));
   }
   WithTable(format, [&]<class T>(const std::vector<T>& table) {
-    parallel(count, [&](std::int64_t begin, std::int64_t end) {
+    parallel(bytes / BytesOf(format), [&](std::int64_t begin, std::int64_t end) {
       FillNormal(table, seed, begin, end, static_cast<T*>(out));
     });
   });
@@ -306,6 +381,44 @@ void Fill(Format format, const std::string& inputs, std::uint64_t seed, std::int
 
 std::span<const std::byte> NormalValues(Format format) {
   return WithTable(format, [](const auto& table) { return std::as_bytes(std::span(table)); });
+}
+
+namespace {
+
+constexpr std::int64_t kTileRows = 128;
+constexpr std::int64_t kTileBlocks = 4;
+
+std::int64_t Tiles(std::int64_t count, std::int64_t tile) { return (count + tile - 1) / tile; }
+
+}  // namespace
+
+std::int64_t ScaleLayout::Count() const {
+  return Tiles(rows, kTileRows) * kTileRows * Tiles(blocks, kTileBlocks) * kTileBlocks;
+}
+
+std::int64_t ScaleLayout::Place(std::int64_t row, std::int64_t block) const {
+  const std::int64_t tile = row / kTileRows * Tiles(blocks, kTileBlocks) + block / kTileBlocks;
+  const std::int64_t in_tile = row % 32 * 16 + row % kTileRows / 32 * 4 + block % kTileBlocks;
+  return tile * kTileRows * kTileBlocks + in_tile;
+}
+
+void Dequantise(const Quantised& matrix, std::int64_t rows, std::int64_t columns, float* out,
+                const ParallelFor& parallel) {
+  const std::int64_t block = matrix.block == 0 ? columns : matrix.block;
+  const ScaleLayout layout = {.rows = rows, .blocks = Tiles(columns, block)};
+  parallel(rows, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> row(static_cast<std::size_t>(columns));
+    for (std::int64_t i = begin; i < end; ++i) {
+      matrix.codes.Read(i * columns, columns, row.data());
+      double scale = 0;
+      for (std::int64_t j = 0; j < columns; ++j) {
+        if (j % block == 0) {
+          scale = matrix.whole * matrix.scales[matrix.block == 0 ? 0 : layout.Place(i, j / block)];
+        }
+        out[i * columns + j] = static_cast<float>(row[static_cast<std::size_t>(j)] * scale);
+      }
+    }
+  });
 }
 
 }  // namespace assay

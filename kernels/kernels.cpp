@@ -61,7 +61,9 @@ Dtype DtypeOf(const Params& params) {
   const std::string text = StringOf(params, "dtype");
   if (const std::optional<Dtype> dtype = DtypeFrom(text)) return *dtype;
   throw Error(fmt::format(
-      "dtype is '{}'; give one of: f64, f32, tf32, bf16, f16, fp8_e4m3, fp8_e5m2, int8", text));
+      "dtype is '{}'; give one of: f64, f32, tf32, bf16, f16, fp8_e4m3, fp8_e5m2, fp8_e5m2_e4m3, "
+      "mxfp8, nvfp4, int8",
+      text));
 }
 
 // What the products of a dtype are summed in.
@@ -81,10 +83,18 @@ Steps GemmFrom(Params& params) {
   // The default, f32, stands for what the dtype is summed in.
   const std::string_view accumulator = AccumulatorOf(dtype);
   if (StringOf(params, "acc") == "f32") params["acc"] = std::string(accumulator);
-  Word(params, "acc", {accumulator});
+  const bool fast = IsFp8(dtype) && StringOf(params, "acc") == "f32_fast";
+  if (!fast) Word(params, "acc", {accumulator});
+  // A sum of more in 14 bits may be off by as much as it is, so that no check would tell.
+  constexpr std::int64_t kMostFast = 65536;
+  if (fast && Size(params, "k") > kMostFast) {
+    throw Error(fmt::format("k is {} with acc=f32_fast; give at most {}, or acc=f32",
+                            Size(params, "k"), kMostFast));
+  }
   Word(params, "regime", {"burst"});
   return One(Gemm{.dtype = dtype,
                   .accumulate = dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
+                  .fast_accumulate = fast,
                   .m = Size(params, "m"),
                   .n = Size(params, "n"),
                   .k = Size(params, "k"),
@@ -149,44 +159,37 @@ Steps HeadlineFrom(Params& params) {
                         .inputs = Word(params, "inputs", {"normal", "zeros"})});
 }
 
-// What a case of its own does, on all of these devices at once.
-struct Share {
-  std::vector<Device> devices = {};
-  Steps steps = {};
-};
-Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends& backends);
-
-// The case of an op on that device, by the first backend that has it there; null where none has.
-std::shared_ptr<const Case> BoundBy(const std::string& probe, const Op& op, const Params& params,
-                                    const Backends& backends, const Device& device) {
+// What the backend's own loop says the device's units can do in that dtype, if it has such a loop.
+std::shared_ptr<const Case> PeakOf(Dtype dtype, const Backends& backends, const Device& device) {
+  const Op op = Peak{.dtype = dtype};
   for (const std::shared_ptr<Backend>& backend : backends) {
     if (!backend->Has(op)) continue;
     for (const Device& other : backend->Devices()) {
-      if (other.name != device.name) continue;
-      Case bound = CaseOf(backend, {.devices = {other}, .steps = One(op)}, backends);
-      if (!bound.work.flops && !bound.work.bytes) continue;
-      bound.probe = probe;
-      bound.params.insert(params.begin(), params.end());
-      return std::make_shared<const Case>(std::move(bound));
+      const Work work = backend->OneIteration(op, other);
+      if (other.name != device.name || !work.flops) continue;
+      return std::make_shared<const Case>(
+          Case{.probe = "peak",
+               .params = {{"dtype", std::string(ToText(dtype))}, {"scope", "node"}},
+               .backend = backend->Name(),
+               .work = work,
+               .units = {{.device = other.index}},
+               .prepare = [backend, op, other](std::uint64_t seed) {
+                 return backend->Prepare(op, other, seed);
+               }});
     }
   }
   return nullptr;
 }
 
-// The bound that an op is held against: arithmetic against the peak of its dtype, and decode
-// against the reading of memory.
+// The bound that an op is held against: arithmetic against the peak of its dtype.
 struct BoundOf {
   const Backends& backends;
   const Device& device;
-  std::shared_ptr<const Case> PeakOf(Dtype dtype) const {
-    return BoundBy("peak", Peak{.dtype = dtype},
-                   {{"dtype", std::string(ToText(dtype))}, {"scope", "node"}}, backends, device);
+  std::shared_ptr<const Case> operator()(const Gemm& op) const {
+    return PeakOf(op.dtype, backends, device);
   }
-  std::shared_ptr<const Case> operator()(const Gemm& op) const { return PeakOf(op.dtype); }
   std::shared_ptr<const Case> operator()(const Attention& op) const {
-    if (op.phase != "decode") return PeakOf(op.dtype);
-    return BoundBy("memory", Memory{.pattern = "read"}, {{"pattern", "read"}, {"scope", "node"}},
-                   backends, device);
+    return PeakOf(op.dtype, backends, device);
   }
   std::shared_ptr<const Case> operator()(const Memory&) const { return nullptr; }
   std::shared_ptr<const Case> operator()(const Copy&) const { return nullptr; }
@@ -214,6 +217,12 @@ std::map<std::string, Skipped> AbsentFor(const Steps& steps, const Backends& bac
   }
   return absent;
 }
+
+// What a case of its own does, on all of these devices at once.
+struct Share {
+  std::vector<Device> devices = {};
+  Steps steps = {};
+};
 
 // What is asked for, of a backend's devices. Where its scope is the node, it is done by all that
 // are chosen at once; where it is the device, by each alone, and the first stands for all unless
@@ -272,7 +281,6 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
                              : PrepareInTurn(*backend, steps, device, seed);
   };
   Case made = {
-      .method = MethodOf(share.steps.front().op),
       .backend = backend->Name(),
       .work = TotalOf(works),
       .units = units,
@@ -341,7 +349,6 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
                                               name),
                         .remedy = fmt::format("choose among --backend {}", fmt::join(able, ", "))};
       cases.push_back({.probe = name,
-                       .method = MethodOf(asked.front().op),
                        .params = params,
                        .backend = "none",
                        .work = TotalOf(works),

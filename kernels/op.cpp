@@ -13,18 +13,22 @@ namespace {
 struct DtypeName {
   Dtype dtype;
   std::string_view text;
-  std::int64_t bytes;
+  std::int64_t bits;
+  std::int64_t block = 0;
 };
 
-constexpr std::array<DtypeName, 8> kDtypes = {{
-    {Dtype::kF64, "f64", 8},
-    {Dtype::kF32, "f32", 4},
-    {Dtype::kTf32, "tf32", 4},
-    {Dtype::kBf16, "bf16", 2},
-    {Dtype::kF16, "f16", 2},
-    {Dtype::kFp8E4m3, "fp8_e4m3", 1},
-    {Dtype::kFp8E5m2, "fp8_e5m2", 1},
-    {Dtype::kInt8, "int8", 1},
+constexpr std::array<DtypeName, 11> kDtypes = {{
+    {Dtype::kF64, "f64", 64},
+    {Dtype::kF32, "f32", 32},
+    {Dtype::kTf32, "tf32", 32},
+    {Dtype::kBf16, "bf16", 16},
+    {Dtype::kF16, "f16", 16},
+    {Dtype::kFp8E4m3, "fp8_e4m3", 8},
+    {Dtype::kFp8E5m2, "fp8_e5m2", 8},
+    {Dtype::kFp8E5m2E4m3, "fp8_e5m2_e4m3", 8},
+    {Dtype::kMxfp8, "mxfp8", 8, 32},
+    {Dtype::kNvfp4, "nvfp4", 4, 16},
+    {Dtype::kInt8, "int8", 8},
 }};
 
 const DtypeName& NameOf(Dtype dtype) {
@@ -52,30 +56,42 @@ std::int64_t Sum(std::initializer_list<std::int64_t> terms) {
   return sum;
 }
 
-// Of one element of a product's result.
-std::int64_t ResultBytes(Dtype dtype) {
+// Of so many elements without their scales.
+std::int64_t BytesOf(Dtype dtype, std::initializer_list<std::int64_t> factors) {
+  return (Product({NameOf(dtype).bits, Product(factors)}) + 7) / 8;
+}
+
+// What a product's result is stored in.
+Dtype ResultOf(Dtype dtype) {
   switch (dtype) {
     case Dtype::kInt8:
-      return 4;
+      return Dtype::kF32;  // as wide as int32
     case Dtype::kFp8E4m3:
     case Dtype::kFp8E5m2:
-      return 2;
+    case Dtype::kFp8E5m2E4m3:
+    case Dtype::kMxfp8:
+    case Dtype::kNvfp4:
+      return Dtype::kBf16;
     case Dtype::kF64:
     case Dtype::kF32:
     case Dtype::kTf32:
     case Dtype::kBf16:
     case Dtype::kF16:
-      return BytesOf(dtype);
+      return dtype;
   }
-  return 0;
+  return dtype;
 }
 
 Work WorkOfOp(const Gemm& op) {
-  const std::int64_t bytes = BytesOf(op.dtype);
+  // Rows of k elements, with the scales of their blocks.
+  const auto operand = [&](std::int64_t rows) {
+    const std::int64_t block = BlockOf(op.dtype);
+    const std::int64_t scales = block == 0 ? 0 : (op.k + block - 1) / block;
+    return Sum({BytesOf(op.dtype, {rows, op.k, op.batch}), Product({scales, rows, op.batch})});
+  };
   return {.flops = Product({2, op.m, op.n, op.k, op.batch}),
-          .bytes_min =
-              Sum({Product({bytes, op.m, op.k, op.batch}), Product({bytes, op.k, op.n, op.batch}),
-                   Product({ResultBytes(op.dtype), op.m, op.n, op.batch})}),
+          .bytes_min = Sum(
+              {operand(op.m), operand(op.n), BytesOf(ResultOf(op.dtype), {op.m, op.n, op.batch})}),
           .formula = "gemm/2mnk"};
 }
 
@@ -85,39 +101,28 @@ Work WorkOfOp(const Attention& op) {
     const KeyRange keys = KeysSeen(op, query);
     pairs = Sum({pairs, keys.last - keys.first});
   }
-  const std::int64_t bytes = BytesOf(op.dtype);
   const std::int64_t head_dims = Sum({op.head_dim_qk, op.head_dim_v});
   const std::int64_t queries = Product({op.batch, op.heads_q, op.seq_q});
-  const std::int64_t q_bytes = Product({bytes, queries, op.head_dim_qk});
-  const std::int64_t kv_bytes = Product({bytes, op.batch, op.heads_kv, op.seq_kv, head_dims});
-  const std::int64_t o_bytes = Product({ResultBytes(op.dtype), queries, op.head_dim_v});
+  const std::int64_t q_bytes = BytesOf(op.dtype, {queries, op.head_dim_qk});
+  const std::int64_t kv_bytes = BytesOf(op.dtype, {op.batch, op.heads_kv, op.seq_kv, head_dims});
+  const std::int64_t o_bytes = BytesOf(ResultOf(op.dtype), {queries, op.head_dim_v});
   if (op.direction == "backward") {
     const std::int64_t deep = Sum({Product({3, op.head_dim_qk}), Product({2, op.head_dim_v})});
     return {.flops = Product({2, op.batch, op.heads_q, pairs, deep}),
             .bytes_min = Sum({Product({2, q_bytes}), Product({2, kv_bytes}), Product({2, o_bytes}),
-                              Product({BytesOf(Dtype::kF32), queries})}),
+                              BytesOf(Dtype::kF32, {queries})}),
             .formula = "attention/2pairs(3dqk+2dv)"};
   }
-  Work work = {.flops = Product({2, op.batch, op.heads_q, pairs, head_dims}),
-               .bytes_min = Sum({q_bytes, kv_bytes, o_bytes}),
-               .formula = "attention/2pairs(dqk+dv)"};
-  if (op.phase == "decode") {
-    // What the first query sees begins no later, and what the last one sees ends no earlier.
-    const std::int64_t seen = KeysSeen(op, op.seq_q - 1).last - KeysSeen(op, 0).first;
-    work.bytes = Product({bytes, op.batch, op.heads_kv, seen, head_dims});
-    work.formula = "attention/kv+2pairs(dqk+dv)";
-  }
-  return work;
-}
-
-std::int64_t Streams(const Memory& op) {
-  return op.pattern == "triad" ? 3 : op.pattern == "copy" ? 2 : 1;
+  return {.flops = Product({2, op.batch, op.heads_q, pairs, head_dims}),
+          .bytes_min = Sum({q_bytes, kv_bytes, o_bytes}),
+          .formula = "attention/2pairs(dqk+dv)"};
 }
 
 Work WorkOfOp(const Memory& op) {
-  const std::int64_t streams = Product({op.passes, Streams(op)});
-  return {.bytes = Product({streams, op.bytes}),
-          .bytes_min = WorkingSetBytes(op),
+  const std::int64_t streams = op.pattern == "triad" ? 3 : op.pattern == "copy" ? 2 : 1;
+  const std::int64_t bytes = Product({streams, op.bytes});
+  return {.bytes = bytes,
+          .bytes_min = bytes,
           .formula = "memory/" + op.pattern + std::to_string(streams) + 'n'};
 }
 
@@ -143,7 +148,9 @@ std::optional<Dtype> DtypeFrom(std::string_view text) {
   return std::nullopt;
 }
 
-std::int64_t BytesOf(Dtype dtype) { return NameOf(dtype).bytes; }
+std::int64_t BlockOf(Dtype dtype) { return NameOf(dtype).block; }
+
+bool IsFp8(Dtype dtype) { return ToText(dtype).starts_with("fp8"); }
 
 std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes) {
   constexpr std::int64_t kLeast = std::int64_t{64} << 20;
@@ -151,14 +158,6 @@ std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes) {
   while (bytes < 4 * cache_bytes) bytes *= 2;
   while (memory_bytes > 0 && bytes > 4096 && 3 * bytes > memory_bytes / 2) bytes /= 2;
   return bytes;
-}
-
-std::int64_t WorkingSetBytes(const Memory& op) { return Product({Streams(op), op.bytes}); }
-
-std::int64_t PassesOver(const Memory& op) {
-  constexpr std::int64_t kLeast = std::int64_t{1} << 30;
-  const std::int64_t once = std::max<std::int64_t>(1, WorkingSetBytes(op));
-  return once < kLeast ? (kLeast + once - 1) / once : 1;
 }
 
 KeyRange KeysSeen(const Attention& op, std::int64_t query) {
@@ -172,14 +171,6 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query) {
 
 Work WorkOf(const Op& op) {
   return std::visit([](const auto& which) { return WorkOfOp(which); }, op);
-}
-
-int MethodOf(const Op& op) {
-  if (const Attention* attention = std::get_if<Attention>(&op)) {
-    return attention->phase == "decode" ? 2 : 1;
-  }
-  const Memory* memory = std::get_if<Memory>(&op);
-  return memory != nullptr && memory->passes > 1 ? 2 : 1;
 }
 
 }  // namespace assay

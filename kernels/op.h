@@ -12,16 +12,35 @@
 
 namespace assay {
 
-enum class Dtype { kF64, kF32, kTf32, kBf16, kF16, kFp8E4m3, kFp8E5m2, kInt8 };
+// Fp8E5m2E4m3 is A in e5m2 and B in e4m3, as gradients are multiplied by weights in training
+// (Micikevicius et al., "FP8 formats for deep learning", 2022). Mxfp8 is e4m3 with a scale for each
+// 32 elements along k (OCP MX), nvfp4 is e2m1 with one for each 16.
+enum class Dtype {
+  kF64,
+  kF32,
+  kTf32,
+  kBf16,
+  kF16,
+  kFp8E4m3,
+  kFp8E5m2,
+  kFp8E5m2E4m3,
+  kMxfp8,
+  kNvfp4,
+  kInt8
+};
 std::string_view ToText(Dtype dtype);  // as in params: "bf16", "fp8_e4m3"
 std::optional<Dtype> DtypeFrom(std::string_view text);
-std::int64_t BytesOf(Dtype dtype);  // of one element in memory
+// How many elements along k share a scale of one byte; 0: there are no such scales.
+std::int64_t BlockOf(Dtype dtype);
+// Fp8 by a single scale for all of a matrix, or none.
+bool IsFp8(Dtype dtype);
 
 // C (m x n) = A (m x k) · B (k x n), row major, B being the weights. C has the dtype of A and B,
-// but int8 gives int32 and fp8 gives bf16.
+// but int8 gives int32, and fp8 and what is scaled in blocks give bf16.
 struct Gemm {
   Dtype dtype = Dtype::kF32;
   Dtype accumulate = Dtype::kF32;  // int8 accumulates in int32, written "s32" in params
+  bool fast_accumulate = false;    // fp8 in as few bits as the device likes, written "f32_fast"
   std::int64_t m = 0, n = 0, k = 0;
   std::int64_t batch = 1;
   std::string cache = "cold";     // cold, warm, weights-cold
@@ -51,7 +70,6 @@ struct Attention {
 struct Memory {
   std::string pattern = "triad";  // read, write, copy, triad
   std::int64_t bytes = 0;         // 0: the backend chooses (Backend::Complete)
-  std::int64_t passes = 1;        // over the arrays in one iteration
 };
 
 // Bytes from one memory to another, by the devices' copy engines.
@@ -79,13 +97,6 @@ struct Peak {
 // `memory_bytes`.
 std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes);
 
-// How many passes over its arrays move a GiB at least: what is as long as that is long beside the
-// launch of a kernel, also where the arrays fit in a cache.
-std::int64_t PassesOver(const Memory& op);
-
-// Of all its arrays together.
-std::int64_t WorkingSetBytes(const Memory& op);
-
 using Op = std::variant<Gemm, Attention, Memory, Copy, Launch, Peak>;
 
 // The keys [first, last) that a query sees under the mask; empty where it sees none. Top left:
@@ -102,24 +113,17 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query);
 //   attention/2pairs(dqk+dv)
 //                         flops = 2 batch heads_q pairs (head_dim_qk + head_dim_v), pairs being the
 //                         unmasked (query, key) pairs, counted exactly; softmax isn't counted
-//   attention/kv+2pairs(dqk+dv)
-//                         decode: the same flops, and bytes = those of the keys and values that any
-//                         query sees, each once however many heads and queries read it
 //   attention/2pairs(3dqk+2dv)
 //                         backward: the products Q Kᵀ, dS K and dSᵀ Q are head_dim_qk deep or wide,
 //                         dO Vᵀ and Pᵀ dO head_dim_v (Dao, "FlashAttention-2", 2023, and
 //                         NVIDIA's cudnn-frontend count the same)
 //   memory/read1n …       bytes = N for read and write, 2 N for copy, 3 N for triad, as STREAM
-//                         counts (www.cs.virginia.edu/stream/ref.html); times the passes
+//                         counts (www.cs.virginia.edu/stream/ref.html)
 //   copy/n, copy/2n …     bytes = N for each copy, each byte counted once, where it arrives
 //   launch/1              ops = 1
 //   peak/ops              as many as the backend's loop does (Backend::OneIteration)
-// bytes_min moves each operand once, backward's O and log-sums (f32) among them. Throws Error where
-// a count doesn't fit 63 bits.
+// bytes_min moves each operand once, scales of blocks and backward's O and log-sums (f32) among
+// them. Throws Error where a count doesn't fit 63 bits.
 Work WorkOf(const Op& op);
-
-// Rises with any change that could move the op's figure. 2: decode's speed is that of reading keys
-// and values, and a short stream passes over its arrays several times in one launch.
-int MethodOf(const Op& op);
 
 }  // namespace assay

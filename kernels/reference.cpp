@@ -87,6 +87,12 @@ double Roundoff(Format format) {
       return std::ldexp(1.0, -11);
     case Format::kF8E4m3:
       return std::ldexp(1.0, -4);
+    case Format::kF8E5m2:
+      return std::ldexp(1.0, -3);
+    case Format::kF4E2m1:
+      return std::ldexp(1.0, -2);
+    case Format::kUe8m0:
+    case Format::kUe4m3:
     case Format::kF64:
     case Format::kS32:
     case Format::kS8:
@@ -96,10 +102,15 @@ double Roundoff(Format format) {
   return 0;
 }
 
-// The rounding of a sum, relative to it. In f64 the reference is no more precise than the answer,
-// and its sums of sums less so by a few roundings.
-double SumRoundoff(Dtype accumulate) {
-  return std::ldexp(1.0, accumulate == Dtype::kF64 ? -50 : -24);
+// What the roundings of a sum of k products may come to, relative to its expected size. In f64 the
+// reference is no more precise than the answer, and its sums of sums less so by a few roundings.
+double SumRoundoff(const Gemm& gemm) {
+  const auto k = static_cast<double>(gemm.k);
+  const double sums =
+      4 * std::sqrt(k) * std::ldexp(1.0, gemm.accumulate == Dtype::kF64 ? -50 : -24);
+  if (!IsFp8(gemm.dtype)) return sums;
+  const double kept = gemm.fast_accumulate ? k : std::min(k, 128.0);
+  return sums + kept / 32 * std::ldexp(1.0, -12) * std::sqrt(k / kept);
 }
 
 double Dot(const std::vector<double>& a, const std::vector<double>& b) {
@@ -209,10 +220,7 @@ Checked GemmCheck::Check(Tensor a, Tensor c, const ParallelFor& parallel) const 
   }
   const double a_rms = std::sqrt(squares / static_cast<double>(rows_.size() * At(k)));
   const double expected = std::sqrt(static_cast<double>(k)) * a_rms * b_rms_;
-  const double tolerance =
-      exact_ ? 0
-             : 4 * std::sqrt(static_cast<double>(k)) * SumRoundoff(gemm_.accumulate) +
-                   Roundoff(c.format);
+  const double tolerance = exact_ ? 0 : SumRoundoff(gemm_) + Roundoff(c.format);
   const auto unit_of = [&](double value) {
     return exact_ ? 0 : std::max(std::fabs(value), expected);
   };

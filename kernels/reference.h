@@ -29,7 +29,12 @@ std::vector<double> ReferenceGemm(const Gemm& gemm, Tensor a, Tensor b);
 // may be 4 √K 2⁻²⁴ for accumulation in f32 (2⁻⁵⁰ in f64, as is the reference) plus half a unit in
 // the last place of C's format. Why: a running sum of K products with random signs grows as √k, and
 // so its rounding errors random-walk to about 0.2 √K 2⁻²⁴ of the result; the factor 4 leaves room
-// of twenty. A weighted sum may be off by 3 √Σ(r_j · what element j may be off)²; errors that are
+// of twenty. Tensor cores sum fp8 in fewer bits: on Hopper 32 products at a time are added to a sum
+// that is cut to 14 bits, so that each addition may lose 2⁻¹² of it, always in one direction
+// (DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, 3.3.2). Fast accumulation keeps all K in such
+// a sum: K/32 · 2⁻¹² more, 3 % for 4096. Else such sums are taken over into f32, every 128 products
+// in CUTLASS's kernels (their mma_promotion_interval is 4): 4 · 2⁻¹² of each, √(K/128) times that
+// of all. A weighted sum may be off by 3 √Σ(r_j · what element j may be off)²; errors that are
 // independent, of zero mean and within their bounds pass that less than once in 10¹⁵ (rounding has
 // a standard deviation of 0.4 bounds). Integers are exact: nothing may be off at all.
 class GemmCheck {

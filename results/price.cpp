@@ -140,8 +140,9 @@ InstanceFacts ReadInstance(const CsvRow& row) {
 }
 
 DeviceFacts ReadDevice(const CsvRow& row) {
-  // The column of each dtype; the two fp8 formats run at one rate.
-  constexpr std::array<std::pair<const char*, const char*>, 9> kPeaks = {{
+  // The column of each dtype. All products of 8-bit floating point run at one rate, with scales of
+  // blocks too; fp4 is that of blocks, there being no other.
+  constexpr std::array<std::pair<const char*, const char*>, 11> kPeaks = {{
       {"f64", "f64_tflops"},
       {"f32", "f32_tflops"},
       {"tf32", "tf32_tflops"},
@@ -149,8 +150,10 @@ DeviceFacts ReadDevice(const CsvRow& row) {
       {"f16", "f16_tflops"},
       {"fp8_e4m3", "fp8_tflops"},
       {"fp8_e5m2", "fp8_tflops"},
+      {"fp8_e5m2_e4m3", "fp8_tflops"},
+      {"mxfp8", "fp8_tflops"},
       {"int8", "int8_tops"},
-      {"fp4", "fp4_tflops"},
+      {"nvfp4", "fp4_tflops"},
   }};
   DeviceFacts facts = {.name = row.Required("name"),
                        .peak_clock_mhz = row.Number("peak_clock_mhz"),

@@ -166,10 +166,6 @@ std::string NotesOf(const Run& run, const Record& record) {
                             WithPrefix(*node->slowest_alone, node->together.unit),
                             WithPrefix(*node->sum_alone, node->together.unit)));
   }
-  if (const auto in_cache = record.facts.find("in_cache");
-      in_cache != record.facts.end() && in_cache->second == Fact(true)) {
-    AddTo(note, "in cache");
-  }
   if (const auto of = OfPeakOf(run, record)) {
     AddTo(note, Percent(of->of_spec) + " of the data sheet");
     if (of->of_clock) {
@@ -404,6 +400,32 @@ std::size_t DisplayWidth(std::string_view text) {
   return width;
 }
 
+namespace {
+
+// Rows that differ in their case alone become one, which names the first and counts the others.
+std::vector<Row> Folded(const std::vector<Row>& rows) {
+  std::vector<Row> folded;
+  std::vector<int> more;
+  for (const Row& row : rows) {
+    const auto alike = std::ranges::find_if(folded, [&](const Row& other) {
+      return other.cells[0].text == row.cells[0].text && other.cells[2].text == row.cells[2].text &&
+             other.sentence == row.sentence;
+    });
+    if (alike != folded.end()) {
+      ++more[static_cast<std::size_t>(alike - folded.begin())];
+      continue;
+    }
+    folded.push_back(row);
+    more.push_back(0);
+  }
+  for (std::size_t i = 0; i < folded.size(); ++i) {
+    if (more[i] > 0) folded[i].cells[1].text += fmt::format(" and {} more", more[i]);
+  }
+  return folded;
+}
+
+}  // namespace
+
 std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool colour) {
   std::vector<Row> rows;
   std::vector<Row> skipped;
@@ -412,6 +434,7 @@ std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool col
     headline_asked = headline_asked || record.probe == "headline";
     (record.status == Status::kSkipped ? skipped : rows).push_back(RunRow(run, record, offer));
   }
+  skipped = Folded(skipped);
   rows.insert(rows.end(), skipped.begin(), skipped.end());
   std::string text = TextOf(RunColumns(), rows, colour);
   if (!headline_asked) return text;

@@ -128,14 +128,15 @@ std::vector<Params> Multiply(const Probe& probe, const std::vector<Choice>& choi
   return products;
 }
 
-// The entries of one probe with only the dtypes that were asked for. Where no entry has any of
-// them, all entries are asked in these instead; the accumulator then follows the dtype.
+// The entries of one probe with only the dtypes that were asked for. A dtype that no entry has is
+// asked in all of them instead; the accumulator then follows the dtype.
 std::vector<SuiteEntry> WithDtypes(const Probe& probe, std::vector<SuiteEntry> entries,
                                    const std::vector<std::string>& dtypes) {
   const auto dtype = probe.defaults.find("dtype");
   if (dtypes.empty() || dtype == probe.defaults.end()) return entries;
   const Choice usual = {.name = "dtype", .values = {ToText(dtype->second)}};
   std::vector<SuiteEntry> kept;
+  std::vector<std::string> missing = dtypes;
   for (const SuiteEntry& entry : entries) {
     SuiteEntry filtered = entry;
     if (!Find(filtered.choices, "dtype")) Replace(filtered.choices, usual);
@@ -143,11 +144,11 @@ std::vector<SuiteEntry> WithDtypes(const Probe& probe, std::vector<SuiteEntry> e
     std::erase_if(values, [&](const std::string& value) {
       return std::find(dtypes.begin(), dtypes.end(), value) == dtypes.end();
     });
+    for (const std::string& value : values) std::erase(missing, value);
     if (!values.empty()) kept.push_back(filtered);
   }
-  if (!kept.empty()) return kept;
   for (const SuiteEntry& entry : entries) {
-    for (const std::string& asked : dtypes) {
+    for (const std::string& asked : missing) {
       SuiteEntry changed = entry;
       Replace(changed.choices, {.name = "dtype", .values = {asked}});
       if (const auto acc = probe.defaults.find("acc"); acc != probe.defaults.end()) {

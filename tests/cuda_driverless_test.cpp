@@ -35,10 +35,13 @@ TEST_F(Driverless, TheRuntimeSaysThatTheDriverIsInsufficient) {
 }
 
 TEST_F(Driverless, CublasLtTakesEveryDescriptionAndThenHasNoDevice) {
-  for (const Dtype dtype : {Dtype::kF64, Dtype::kF32, Dtype::kTf32, Dtype::kBf16, Dtype::kF16,
-                            Dtype::kFp8E4m3, Dtype::kInt8}) {
+  for (const Dtype dtype :
+       {Dtype::kF64, Dtype::kF32, Dtype::kTf32, Dtype::kBf16, Dtype::kF16, Dtype::kFp8E4m3,
+        Dtype::kFp8E5m2E4m3, Dtype::kMxfp8, Dtype::kNvfp4, Dtype::kInt8}) {
+    const std::optional<Types> types = TypesOf(dtype);
+    if (!types) continue;  // built with a CUDA before 12.8
     try {
-      Product(Gemm{.dtype = dtype, .m = 32, .n = 64, .k = 16, .batch = 3}, *TypesOf(dtype));
+      Product(Gemm{.dtype = dtype, .m = 32, .n = 64, .k = 16, .batch = 3}, *types);
       FAIL() << "a handle without a device";
     } catch (const Error& error) {
       EXPECT_THAT(error.what(), HasSubstr("its start: CUBLAS_STATUS_NOT_INITIALIZED"));
@@ -54,6 +57,10 @@ TEST_F(Driverless, CublasLtRefusesAnAttributeOfAnotherSize) {
   EXPECT_THROW(Set(matmul, CUBLASLT_MATMUL_DESC_TRANSA, std::int64_t{CUBLAS_OP_T}), Error);
   EXPECT_THROW(Set(matmul, CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int32_t{0}), Error);
   EXPECT_NO_THROW(Set(matmul, CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t{0}));
+  const float scale = 1;
+  EXPECT_THROW(Set(matmul, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scale), Error);
+  EXPECT_NO_THROW(
+      Set(matmul, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, static_cast<const void*>(&scale)));
 }
 
 }  // namespace

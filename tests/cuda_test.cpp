@@ -123,9 +123,11 @@ TEST_F(Cuda, TheDeviceMakesTheSameInputsAsTheHost) {
   const Gpu gpu = Gpu::At(0);
   const Timer timer;
   for (const Format format : {Format::kF64, Format::kF32, Format::kTf32, Format::kBf16,
-                              Format::kF16, Format::kF8E4m3, Format::kS8, Format::kS32}) {
-    for (const std::int64_t count : {1, 6, 4099}) {
-      const auto bytes = static_cast<std::size_t>(count * BytesOf(format));
+                              Format::kF16, Format::kF8E4m3, Format::kF8E5m2, Format::kF4E2m1,
+                              Format::kUe8m0, Format::kUe4m3, Format::kS8, Format::kS32}) {
+    for (const std::int64_t elements : {1, 6, 4099}) {
+      const std::int64_t count = format == Format::kF4E2m1 ? 2 * elements : elements;
+      const auto bytes = static_cast<std::size_t>(BytesOf(format, count));
       std::vector<std::byte> host(bytes);
       Fill(format, "normal", 11, count, host.data(), Serially);
       const DeviceMemory device = MakeDeviceMemory(bytes);
@@ -159,7 +161,7 @@ class CudaTimer : public Cuda {
   Batch Time(Timer& timer, std::int64_t iterations, std::int64_t period, std::size_t words) {
     return timer.Time(iterations, period, [&, words](std::int64_t i) {
       seen_.push_back(i);
-      LaunchWrite(static_cast<Words*>(memory_.get()), words, 1, static_cast<std::uint64_t>(i), 1,
+      LaunchWrite(static_cast<Words*>(memory_.get()), words, static_cast<std::uint64_t>(i), 1,
                   timer.Stream());
     });
   }
@@ -232,7 +234,7 @@ TEST_F(CudaTimer, TheFirstCallIsBehindNoGate) {
   int launches_before = -1;
   timer.Time(1, 1, [&](std::int64_t) {
     if (launches_before < 0) launches_before = standin::Calls("cudaLaunchKernel");
-    LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 1, 0, 1, timer.Stream());
+    LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 0, 1, timer.Stream());
   });
   EXPECT_EQ(launches_before, 0) << "a gate was there before the kernel was loaded";
 }
@@ -276,7 +278,7 @@ TEST_F(CudaTimer, WhatWaitsForItsOwnStreamIsFoundOut) {
 TEST_F(CudaTimer, AHungKernelEndsInASentence) {
   memory_ = MakeDeviceMemory(kWords * sizeof(Words));
   Timer timer({.gate = Seconds(1), .hung = Seconds(0.05)});
-  LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 1, 0, 1, timer.Stream());
+  LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 0, 1, timer.Stream());
   standin::Hang(true);
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_THROW(timer.Wait("the test"), Error);
@@ -315,31 +317,6 @@ TEST_F(Cuda, ShortMemoryStreamsAreRightInGraphsToo) {
   }
 }
 
-TEST_F(Cuda, SeveralPassesOverMemoryAreOneLaunchAndAllOfThemAreChecked) {
-  for (const char* pattern : {"read", "write", "copy", "triad"}) {
-    const Memory op = {.pattern = pattern, .bytes = 1 << 14, .passes = 64};
-    const auto workload = Ready(op);
-    const double seconds = workload->Run(20).time.count();
-    EXPECT_NEAR(seconds,
-                20 * (kLaunch_s + static_cast<double>(*WorkOf(op).bytes) / kBytesPerSecond),
-                1e-4 * seconds)
-        << pattern;
-    EXPECT_EQ(workload->Verify().wrong, 0) << pattern;
-    const Facts facts = workload->Describe();
-    EXPECT_EQ(facts.at("passes"), Fact(std::int64_t{64}));
-    EXPECT_EQ(facts.at("in_cache"), Fact(true));
-  }
-  for (const char* pattern : {"read", "write", "triad"}) {
-    standin::Reset({.one_pass = true});
-    const auto workload = Ready(Memory{.pattern = pattern, .bytes = 1 << 14, .passes = 64});
-    workload->Run(1);
-    EXPECT_GT(workload->Verify().wrong, 0) << pattern << ": of 64 passes only one was made";
-  }
-  standin::Reset();
-  const Memory large = {.pattern = "read", .bytes = standin::kCacheBytes + 4096};
-  EXPECT_EQ(Ready(large)->Describe().at("in_cache"), Fact(false));
-}
-
 TEST_F(Cuda, AMemoryStreamThatDidNotRunIsWrong) {
   for (const char* pattern : {"write", "copy", "triad"}) {
     const auto workload = Ready(Memory{.pattern = pattern, .bytes = 1 << 16});
@@ -366,9 +343,7 @@ TEST_F(Cuda, ArraysAreFourCachesUnlessTheUserSays) {
   const Device device = backend->Devices().at(0);
   EXPECT_EQ(std::get<Memory>(backend->Complete(Memory{}, device)).bytes,
             ArrayBytes(standin::kCacheBytes, std::int64_t{1} << 30));
-  const Op small = backend->Complete(Memory{.bytes = 4096}, device);
-  EXPECT_EQ(std::get<Memory>(small).bytes, 4096);
-  EXPECT_EQ(std::get<Memory>(small).passes, PassesOver(Memory{.bytes = 4096}));
+  EXPECT_EQ(std::get<Memory>(backend->Complete(Memory{.bytes = 4096}, device)).bytes, 4096);
 }
 
 TEST_F(Cuda, WhatDoesNotFitIsSkippedAndNothingIsAllocated) {
@@ -682,11 +657,18 @@ TEST(Scalar, IsAsWideAsTheScaleTypeSays) {
   EXPECT_EQ(as(Scalar(CUDA_R_64F, 1), double{}), 1.0);
   EXPECT_EQ(as(Scalar(CUDA_R_32F, 1), float{}), 1.0F);
   EXPECT_EQ(as(Scalar(CUDA_R_32I, 1), std::int32_t{}), 1);
+  EXPECT_EQ(as(Scalar(CUDA_R_32F, 0.25), float{}), 0.25F);
   EXPECT_THROW(Scalar(CUDA_R_16F, 1), Error);
 }
 
-const std::vector<Dtype> kProducts = {Dtype::kF64, Dtype::kF32,     Dtype::kTf32, Dtype::kBf16,
-                                      Dtype::kF16, Dtype::kFp8E4m3, Dtype::kInt8};
+// All that a GPU of compute capability 10.0 multiplies.
+const std::vector<Dtype> kProducts = [] {
+  std::vector<Dtype> products = {Dtype::kF64, Dtype::kF32,     Dtype::kTf32,        Dtype::kBf16,
+                                 Dtype::kF16, Dtype::kFp8E4m3, Dtype::kFp8E5m2E4m3, Dtype::kInt8};
+  if (kHasBlocks) products.insert(products.end(), {Dtype::kMxfp8, Dtype::kNvfp4});
+  return products;
+}();
+const standin::Faults kBlackwell = {.compute_capability = 100};
 
 Gemm Small(Dtype dtype, const std::string& cache = "cold") {
   return {.dtype = dtype,
@@ -698,6 +680,7 @@ Gemm Small(Dtype dtype, const std::string& cache = "cold") {
 }
 
 TEST_F(Cuda, EveryDtypesProductIsRightInEveryCacheState) {
+  standin::Reset(kBlackwell);
   for (const Dtype dtype : kProducts) {
     for (const char* cache : {"cold", "warm", "weights-cold"}) {
       const auto workload = Ready(Small(dtype, cache));
@@ -712,7 +695,7 @@ TEST_F(Cuda, EveryDtypesProductIsRightInEveryCacheState) {
 }
 
 TEST_F(Cuda, EachOfABatchHasItsOwnOperands) {
-  for (const Dtype dtype : {Dtype::kF32, Dtype::kInt8}) {
+  for (const Dtype dtype : {Dtype::kF32, Dtype::kFp8E5m2E4m3, Dtype::kInt8}) {
     Gemm gemm = Small(dtype);
     gemm.batch = 3;
     const auto workload = Ready(gemm);
@@ -721,6 +704,46 @@ TEST_F(Cuda, EachOfABatchHasItsOwnOperands) {
     EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
     EXPECT_EQ(checked.checked, 3 * 24 * 48);
   }
+}
+
+// More rows than one tile of scales has, and blocks that fill no last tile.
+TEST_F(Cuda, EveryBlockHasItsOwnScale) {
+  if (!kHasBlocks) GTEST_SKIP() << "built with a CUDA before 12.8";
+  standin::Reset(kBlackwell);
+  for (const auto& [dtype, scales] :
+       {std::pair(Dtype::kMxfp8, "ue8m0 for each 32"), {Dtype::kNvfp4, "ue4m3 for each 16"}}) {
+    const auto workload =
+        Ready(Gemm{.dtype = dtype, .m = 136, .n = 272, .k = 288, .cache = "warm"});
+    workload->Run(2);
+    const Checked checked = workload->Verify();
+    EXPECT_EQ(checked.wrong, 0) << assay::ToText(dtype) << ": " << checked.what.value_or("");
+    EXPECT_EQ(std::get<std::string>(workload->Describe().at("scales")), scales);
+  }
+}
+
+TEST_F(Cuda, OperandsOfTwoFormatsAreToldApart) {
+  const auto workload = Ready(Small(Dtype::kFp8E5m2E4m3));
+  const Facts facts = workload->Describe();
+  EXPECT_EQ(std::get<std::string>(facts.at("formats")), "fp8_e5m2 x fp8_e4m3 -> bf16");
+  EXPECT_EQ(std::get<std::string>(facts.at("scales")), "f32 for each operand");
+}
+
+// What it gives would be wrong for the plain case, so that neither can be taken for the other.
+TEST_F(Cuda, FastAccumulationIsACaseOfItsOwn) {
+  Gemm gemm = {.dtype = Dtype::kFp8E4m3, .m = 32, .n = 32, .k = 16384, .cache = "warm"};
+  const auto checked = [&](bool fast) {
+    gemm.fast_accumulate = fast;
+    const auto workload = Ready(gemm);
+    EXPECT_EQ(std::get<bool>(workload->Describe().at("fast_accumulate")), fast);
+    workload->Run(1);
+    const Checked outcome = workload->Verify();
+    EXPECT_EQ(outcome.wrong, 0) << fast << outcome.what.value_or("");
+    return outcome;
+  };
+  const Checked plain = checked(false);
+  const Checked fast = checked(true);
+  EXPECT_GT(fast.max_error, plain.tolerance);
+  EXPECT_LT(fast.max_error, fast.tolerance);
 }
 
 TEST_F(Cuda, AProductTakesWhatTheDeviceSays) {
@@ -755,10 +778,27 @@ TEST_F(Cuda, TheWorkspaceIsThatOfTheArchitecture) {
 
 TEST_F(Cuda, WhatTheLibraryDoesNotOfferIsSkippedWithItsReason) {
   EXPECT_THAT(Refused(Small(Dtype::kFp8E5m2)).reason, HasSubstr("no e5m2 by e5m2"));
+  EXPECT_THAT(Refused(Small(Dtype::kFp8E5m2)).remedy, HasSubstr("fp8_e5m2_e4m3"));
   standin::Reset({.compute_capability = 80});
   EXPECT_THAT(Refused(Small(Dtype::kFp8E4m3)).reason, HasSubstr("CUBLAS_STATUS_NOT_SUPPORTED"));
   standin::Reset({.compute_capability = 75});
   EXPECT_THAT(Refused(Small(Dtype::kBf16)).reason, HasSubstr("CUBLAS_STATUS_NOT_SUPPORTED"));
+}
+
+TEST_F(Cuda, ScalesOfBlocksAreForBlackwell) {
+  for (const Dtype dtype : {Dtype::kMxfp8, Dtype::kNvfp4}) {
+    const Skipped no = Refused(Small(dtype));  // on a 9.0
+    if (!kHasBlocks) {
+      EXPECT_THAT(no.reason, HasSubstr("since CUDA 12.8"));
+      continue;
+    }
+    EXPECT_THAT(no.reason, HasSubstr("CUBLAS_STATUS_NOT_SUPPORTED"));
+    EXPECT_THAT(no.remedy, HasSubstr("Blackwell"));
+    for (const auto& [k, batch] : {std::pair(48, 1), {64, 2}}) {
+      EXPECT_THAT(Refused(Gemm{.dtype = dtype, .m = 32, .n = 32, .k = k, .batch = batch}).reason,
+                  HasSubstr("k in multiples of 32 and without batches"));
+    }
+  }
 }
 
 TEST_F(Cuda, AnEnvironmentThatChangesTheArithmeticIsRefused) {
@@ -769,7 +809,7 @@ TEST_F(Cuda, AnEnvironmentThatChangesTheArithmeticIsRefused) {
 }
 
 TEST_F(Cuda, AWrongElementIsFoundAndAFailureHasItsStatus) {
-  standin::Reset({.wrong_algorithm = 0});
+  standin::Reset({.compute_capability = 100, .wrong_algorithm = 0});
   for (const Dtype dtype : kProducts) {
     const auto workload = Ready(Small(dtype));
     workload->Run(1);

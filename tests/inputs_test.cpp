@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -100,6 +102,142 @@ TEST(Inputs, F8E4m3HoldsWhatItsPaperSays) {
   EXPECT_TRUE(std::isnan(F32FromF8E4m3(F8E4m3FromF32(NAN))));
 }
 
+// Table 1 of the paper.
+TEST(Inputs, F8E5m2HoldsWhatItsPaperSays) {
+  EXPECT_EQ(F32FromF8E5m2(0x7b), 57344);
+  EXPECT_TRUE(std::isinf(F32FromF8E5m2(0x7c)));
+  EXPECT_TRUE(std::isnan(F32FromF8E5m2(0x7d)));
+  EXPECT_EQ(F32FromF8E5m2(0x04), std::ldexp(1.0F, -14));
+  EXPECT_EQ(F32FromF8E5m2(0x01), std::ldexp(1.0F, -16));
+  EXPECT_EQ(F32FromF8E5m2(0xbd), -1.25F);
+  for (unsigned bits = 0; bits < 256; ++bits) {
+    const auto narrow = static_cast<std::uint8_t>(bits);
+    if ((bits & 0x7fU) < 0x7cU) {
+      EXPECT_EQ(F8E5m2FromF32(F32FromF8E5m2(narrow)), narrow);
+    }
+  }
+  EXPECT_EQ(F32FromF8E5m2(F8E5m2FromF32(1.125F)), 1) << "a tie goes to the even one";
+  EXPECT_EQ(F32FromF8E5m2(F8E5m2FromF32(1.375F)), 1.5F);
+  EXPECT_EQ(F32FromF8E5m2(F8E5m2FromF32(-1e9F)), -57344) << "as large as a number can be";
+  EXPECT_TRUE(std::isnan(F32FromF8E5m2(F8E5m2FromF32(NAN))));
+}
+
+// All that there is of it (OCP MX, 5.3.3), and every number between goes to the nearest.
+TEST(Inputs, F4E2m1IsOneOfSixteenNumbers) {
+  const std::vector<float> all = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+  for (unsigned bits = 0; bits < 8; ++bits) {
+    EXPECT_EQ(F32FromF4E2m1(static_cast<std::uint8_t>(bits)), all[bits]);
+    EXPECT_EQ(F32FromF4E2m1(static_cast<std::uint8_t>(bits | 8U)), -all[bits]);
+  }
+  for (int i = -800; i <= 800; ++i) {
+    const float value = static_cast<float>(i) / 100;
+    const float stored = F32FromF4E2m1(F4E2m1FromF32(value));
+    for (const float other : all) {
+      EXPECT_LE(std::fabs(stored - value), std::fabs(std::copysign(other, value) - value)) << value;
+    }
+  }
+  EXPECT_EQ(F32FromF4E2m1(F4E2m1FromF32(2.5F)), 2) << "a tie goes to the even one";
+  EXPECT_EQ(F32FromF4E2m1(F4E2m1FromF32(3.5F)), 4);
+  EXPECT_EQ(F32FromF4E2m1(F4E2m1FromF32(-5)), -4);
+}
+
+TEST(Inputs, TwoNumbersOfF4E2m1ShareAByteTheFirstInItsLowHalf) {
+  EXPECT_EQ(BytesOf(Format::kF4E2m1, 4), 2);
+  EXPECT_EQ(BytesOf(Format::kF4E2m1, 5), 3);
+  EXPECT_EQ(BytesOf(Format::kBf16, 5), 10);
+  const std::vector<std::uint8_t> bytes = {0x21, 0x7f};  // 0.5 and 1; -6 and 6
+  const Tensor tensor = {.format = Format::kF4E2m1, .data = bytes.data()};
+  EXPECT_EQ(tensor[0], 0.5);
+  EXPECT_EQ(tensor[1], 1);
+  std::vector<double> values(3);
+  tensor.Read(1, 3, values.data());
+  EXPECT_EQ(values, (std::vector<double>{1, -6, 6}));
+}
+
+TEST(Inputs, F4E2m1UsesItsWholeRangeOnBothSides) {
+  constexpr std::int64_t kCount = 1 << 16;
+  std::vector<std::byte> bytes(kCount / 2);
+  Fill(Format::kF4E2m1, "normal", 3, kCount, bytes.data(), Serially);
+  const Tensor tensor = {.format = Format::kF4E2m1, .data = bytes.data()};
+  std::map<double, int> seen;
+  double sum = 0;
+  for (std::int64_t i = 0; i < kCount; ++i) {
+    ++seen[tensor[i]];
+    sum += tensor[i];
+  }
+  EXPECT_EQ(seen.size(), 15U) << "both zeros are one";
+  for (const auto& [value, times] : seen) EXPECT_GT(times, kCount / 100) << value;
+  EXPECT_NEAR(sum / kCount, 0, 0.06);  // five standard errors
+}
+
+TEST(Inputs, ScalesArePositiveAndDiffer) {
+  EXPECT_EQ(F32FromUe8m0(127), 1);
+  EXPECT_EQ(F32FromUe8m0(0), std::ldexp(1.0F, -127));
+  EXPECT_EQ(F32FromUe8m0(254), std::ldexp(1.0F, 127));
+  EXPECT_TRUE(std::isnan(F32FromUe8m0(255)));
+  for (const Format format : {Format::kUe8m0, Format::kUe4m3}) {
+    std::vector<std::uint8_t> codes(1000);
+    Fill(format, "normal", 3, 1000, codes.data(), Serially);
+    std::set<double> seen;
+    for (std::int64_t i = 0; i < 1000; ++i) {
+      const double scale = Tensor{.format = format, .data = codes.data()}[i];
+      EXPECT_GT(scale, 0.03);
+      EXPECT_LT(scale, 32);
+      seen.insert(scale);
+    }
+    EXPECT_GE(seen.size(), 7U) << ToText(format);
+  }
+}
+
+// The order as the documentation tells it, one after the other.
+TEST(ScaleLayout, EveryScaleHasThePlaceThatTheLayoutGivesIt) {
+  for (const std::int64_t rows : {1, 31, 32, 33, 127, 128, 129, 300}) {
+    for (const std::int64_t blocks : {1, 3, 4, 5, 9}) {
+      const ScaleLayout layout = {.rows = rows, .blocks = blocks};
+      std::int64_t place = 0;
+      std::int64_t seen = 0;
+      for (std::int64_t tile_row = 0; tile_row < rows; tile_row += 128) {
+        for (std::int64_t tile_block = 0; tile_block < blocks; tile_block += 4) {
+          for (std::int64_t lane = 0; lane < 32; ++lane) {
+            for (std::int64_t row = tile_row + lane; row < tile_row + 128; row += 32) {
+              for (std::int64_t block = tile_block; block < tile_block + 4; ++block, ++place) {
+                if (row >= rows || block >= blocks) continue;
+                ASSERT_EQ(layout.Place(row, block), place) << row << ' ' << block;
+                ++seen;
+              }
+            }
+          }
+        }
+      }
+      EXPECT_EQ(seen, rows * blocks);
+      EXPECT_EQ(layout.Count(), place);
+      EXPECT_EQ(layout.Count() % 512, 0);
+    }
+  }
+}
+
+TEST(Dequantise, MultipliesEachCodeByTheScaleOfItsBlock) {
+  const std::vector<std::uint8_t> codes = {0x38, 0xb8, 0x40, 0x44,   // 1 -1 2 3
+                                           0x38, 0x38, 0x38, 0x30};  // 1 1 1 0.5
+  std::vector<std::uint8_t> scales(512, 0xff);                       // what is no number
+  const ScaleLayout layout = {.rows = 2, .blocks = 2};
+  scales[static_cast<std::size_t>(layout.Place(0, 0))] = 127;
+  scales[static_cast<std::size_t>(layout.Place(0, 1))] = 128;
+  scales[static_cast<std::size_t>(layout.Place(1, 0))] = 126;
+  scales[static_cast<std::size_t>(layout.Place(1, 1))] = 130;
+  Quantised matrix = {.codes = {.format = Format::kF8E4m3, .data = codes.data()},
+                      .scales = {.format = Format::kUe8m0, .data = scales.data()},
+                      .block = 2,
+                      .whole = 4};
+  std::vector<float> values(8);
+  Dequantise(matrix, 2, 4, values.data(), InThirds);
+  EXPECT_EQ(values, (std::vector<float>{4, -4, 16, 24, 2, 2, 32, 16}));
+  const float scale = 0.125F;
+  matrix = {.codes = matrix.codes, .scales = {.format = Format::kF32, .data = &scale}};
+  Dequantise(matrix, 2, 4, values.data(), InThirds);
+  EXPECT_EQ(values, (std::vector<float>{0.125, -0.125, 0.25, 0.375, 0.125, 0.125, 0.125, 0.0625}));
+}
+
 TEST(Inputs, NormalHasTheMomentsAndTailsOfTheNormalDistribution) {
   const std::vector<float> values = Normal(7, 1 << 20);
   double sum = 0;
@@ -133,9 +271,10 @@ TEST(Inputs, NeighboursAreUncorrelated) {
 TEST(Inputs, TheSameSeedGivesTheSameNumbersHoweverTheyAreFilled) {
   for (const Format format :
        {Format::kF64, Format::kF32, Format::kTf32, Format::kBf16, Format::kF16, Format::kF8E4m3,
-        Format::kS8, Format::kU8, Format::kS32}) {
-    const std::int64_t count = 1001;
-    std::vector<std::byte> one(static_cast<std::size_t>(count * BytesOf(format)));
+        Format::kF8E5m2, Format::kF4E2m1, Format::kUe8m0, Format::kUe4m3, Format::kS8, Format::kU8,
+        Format::kS32}) {
+    const std::int64_t count = format == Format::kF4E2m1 ? 2002 : 1001;
+    std::vector<std::byte> one(static_cast<std::size_t>(BytesOf(format, count)));
     std::vector<std::byte> other = one;
     Fill(format, "normal", 3, count, one.data(), Serially);
     Fill(format, "normal", 3, count, other.data(), InThirds);

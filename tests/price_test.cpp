@@ -135,10 +135,25 @@ TEST(Catalog, OfFp8AndBf16TheFirstIsTwiceAsFast) {
     if (!known || !device.peak_flops.contains("fp8_e4m3")) continue;
     EXPECT_NEAR(device.peak_flops.at("fp8_e4m3") / device.peak_flops.at("bf16"), 2, 0.06)
         << device.name;
-    EXPECT_EQ(device.peak_flops.at("fp8_e4m3"), device.peak_flops.at("fp8_e5m2"));
+    for (const char* dtype : {"fp8_e5m2", "fp8_e5m2_e4m3", "mxfp8"}) {
+      EXPECT_EQ(device.peak_flops.at("fp8_e4m3"), device.peak_flops.at(dtype)) << dtype;
+    }
     ++compared;
   }
   EXPECT_GE(compared, 14);
+}
+
+// Dense on both sides: a data sheet's sparse figure would be four times.
+TEST(Catalog, OfFp4AndFp8TheFirstIsTwiceOrThreeTimesAsFast) {
+  std::set<std::string> compared;
+  for (const DeviceFacts& device : Catalog::BuiltIn().devices) {
+    const bool nvidia = device.source.starts_with("NVIDIA");
+    if (!nvidia || !device.peak_flops.contains("nvfp4")) continue;
+    const double ratio = device.peak_flops.at("nvfp4") / device.peak_flops.at("mxfp8");
+    EXPECT_DOUBLE_EQ(ratio, device.name.find("B300") == std::string::npos ? 2 : 3) << device.name;
+    compared.insert(device.name);
+  }
+  EXPECT_EQ(compared, (std::set<std::string>{"B200 SXM", "B300 SXM", "GB200", "GB300"}));
 }
 
 TEST(Catalog, FactsAreOnceEachWithTheirSource) {

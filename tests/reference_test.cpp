@@ -111,6 +111,27 @@ TEST(GemmCheck, F64IsHeldToItsOwnRounding) {
   EXPECT_GT(check.Check(a_tensor, rounded, Serially).wrong, 100) << "f32 is not f64";
 }
 
+// What a check allows beside half a unit of bf16: the formulas of METRICS.md by hand.
+TEST(GemmCheck, Fp8MayBeOffByWhatSumsOfFourteenBitsLose) {
+  const auto tolerance = [](Dtype dtype, bool fast) {
+    const Gemm gemm = {.dtype = dtype, .fast_accumulate = fast, .m = 1, .n = 1, .k = 4096};
+    const std::vector<float> ones(4096, 1.0F);
+    const Tensor tensor = {.format = Format::kF32, .data = ones.data()};
+    const std::uint16_t c = Bf16FromF32(4096);
+    return GemmCheck(gemm, tensor, 1, Serially)
+               .Check(tensor, {.format = Format::kBf16, .data = &c}, Serially)
+               .tolerance -
+           1.0 / 256;
+  };
+  const double sums = 4 * 64 * std::ldexp(1.0, -24);
+  EXPECT_DOUBLE_EQ(tolerance(Dtype::kBf16, false), sums);
+  EXPECT_DOUBLE_EQ(tolerance(Dtype::kNvfp4, false), sums);
+  for (const Dtype dtype : {Dtype::kFp8E4m3, Dtype::kFp8E5m2E4m3}) {
+    EXPECT_DOUBLE_EQ(tolerance(dtype, false), sums + 4.0 / 4096 * std::sqrt(32));
+    EXPECT_DOUBLE_EQ(tolerance(dtype, true), sums + 128.0 / 4096);
+  }
+}
+
 TEST(GemmCheck, NoSeedMakesARightAnswerWrong) {
   const Problem f32({.m = 40, .n = 600, .k = 900});
   const Problem bf16({.m = 40, .n = 600, .k = 900}, Format::kBf16);

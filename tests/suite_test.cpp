@@ -101,6 +101,10 @@ TEST(Suite, ADtypeThatNoLineHasTakesTheirPlaceAndTheAccumulatorFollows) {
       ElementsAre("gemm acc=f32,dtype=f16,m=1,n=4096", "gemm acc=f32,dtype=f16,m=2,n=4096"));
   EXPECT_THAT(Texts(Unfold(Parse("tiny gemm m=1\n"), {kGemm}, {.dtypes = {"int8"}})),
               ElementsAre("gemm acc=s32,dtype=int8,m=1,n=4096"));
+  // Beside one that a line has, it isn't forgotten.
+  EXPECT_THAT(
+      Texts(Unfold(Parse("tiny gemm dtype=bf16 m=2\n"), {kGemm}, {.dtypes = {"bf16", "f16"}})),
+      ElementsAre("gemm acc=f32,dtype=bf16,m=2,n=4096", "gemm acc=f32,dtype=f16,m=2,n=4096"));
 }
 
 TEST(Suite, ASelectedProbeThatTheSuiteDoesNotNameIsAskedWithItsDefaults) {

@@ -49,6 +49,25 @@ TEST(Tables, WidthIsWhatATerminalShows) {
   EXPECT_EQ(DisplayWidth(""), 0u);
 }
 
+TEST(Tables, CasesSkippedForOneReasonAreOneRow) {
+  std::vector<Record> records;
+  for (const auto& [dtype, m] :
+       {std::pair("mxfp8", 64), {"mxfp8", 128}, {"nvfp4", 64}, {"mxfp8", 256}}) {
+    Record& record = records.emplace_back(Gemm(dtype, {}));
+    record.params["m"] = std::int64_t{m};
+    record.status = Status::kSkipped;
+    record.reason = std::string("oneDNN has no ") + dtype + " matmul";
+  }
+  records.back().backend = "cublaslt";
+  EXPECT_EQ(
+      RunTable(RunOf(records), std::nullopt, false),
+      R"(  probe  case                               on            median  95 % interval  of here  $ per unit
+  gemm   mxfp8 64 x 4096 x 4096 and 1 more  cpu/onednn    skipped: oneDNN has no mxfp8 matmul
+  gemm   nvfp4 64 x 4096 x 4096             cpu/onednn    skipped: oneDNN has no nvfp4 matmul
+  gemm   mxfp8 256 x 4096 x 4096            gpu/cublaslt  skipped: oneDNN has no mxfp8 matmul
+)");
+}
+
 TEST(Tables, ARunIsARowACaseAndSkippedOnesComeLast) {
   Record skipped = Gemm("int8", {});
   skipped.status = Status::kSkipped;

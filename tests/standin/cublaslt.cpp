@@ -1,6 +1,7 @@
 // cuBLASLt's part of the stand-in: a product of what the descriptors say, attribute by attribute.
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -22,6 +23,10 @@ struct Matmul {
   bool transpose_a = false;
   bool transpose_b = false;
   bool fast_accumulate = false;
+  const void* a_scale = nullptr;  // on the device
+  const void* b_scale = nullptr;
+  std::int32_t a_mode = 0;  // a single f32
+  std::int32_t b_mode = 0;
 };
 struct Layout {
   cudaDataType_t type;
@@ -34,6 +39,13 @@ struct Layout {
 struct Preference {
   std::size_t workspace_bytes = 0;
 };
+
+// Scales of blocks, which are in cuBLASLt's header since CUDA 12.8, by their numbers there.
+constexpr int kE2m1 = 33;
+constexpr int kScaleModeA = 31;
+constexpr int kScaleModeB = 32;
+constexpr std::int32_t kBlocksOf16 = 1;
+constexpr std::int32_t kBlocksOf32 = 2;
 
 // What our code asks for and this doesn't know is no violation to be counted, but the end.
 [[noreturn]] void Unknown(const std::string& what) {
@@ -52,7 +64,9 @@ cublasStatus_t Status(bool good) {
 }
 
 Format FormatOf(cudaDataType_t type) {
-  switch (type) {
+  switch (int{type}) {
+    case kE2m1:
+      return Format::kF4E2m1;
     case CUDA_R_64F:
       return Format::kF64;
     case CUDA_R_32F:
@@ -63,6 +77,8 @@ Format FormatOf(cudaDataType_t type) {
       return Format::kF16;
     case CUDA_R_8F_E4M3:
       return Format::kF8E4m3;
+    case CUDA_R_8F_E5M2:
+      return Format::kF8E5m2;
     case CUDA_R_8I:
       return Format::kS8;
     case CUDA_R_32I:
@@ -103,26 +119,44 @@ double ReadScalar(cudaDataType_t type, const void* scalar) {
   }
 }
 
+bool IsFp8(cudaDataType_t type) { return type == CUDA_R_8F_E4M3 || type == CUDA_R_8F_E5M2; }
+bool IsNarrow(cudaDataType_t type) { return IsFp8(type) || type == kE2m1; }
+
 // Whether cuBLASLt's table of cublasLtMatmul has these together.
-bool IsInTable(const Matmul& matmul, cudaDataType_t ab, cudaDataType_t c) {
+bool IsInTable(const Matmul& matmul, cudaDataType_t ab, cudaDataType_t b, cudaDataType_t c) {
   const auto is = [&](cublasComputeType_t compute, cudaDataType_t scale) {
     return matmul.compute == compute && matmul.scale == scale;
   };
+  if (IsNarrow(ab)) {
+    // Scales, of which ours has always one, and one kind for both.
+    if (matmul.a_scale == nullptr || matmul.b_scale == nullptr || matmul.a_mode != matmul.b_mode ||
+        c != CUDA_R_16BF || !is(CUBLAS_COMPUTE_32F, CUDA_R_32F)) {
+      return false;
+    }
+    if (matmul.a_mode == kBlocksOf16) return ab == kE2m1 && b == kE2m1;
+    if (matmul.a_mode == kBlocksOf32) return IsFp8(ab) && IsFp8(b);
+    return matmul.a_mode == 0 && IsFp8(ab) && IsFp8(b) &&
+           (ab == CUDA_R_8F_E4M3 || b == CUDA_R_8F_E4M3);
+  }
+  if (ab != b || matmul.a_scale != nullptr || matmul.b_scale != nullptr || matmul.a_mode != 0) {
+    return false;
+  }
   if (ab == CUDA_R_64F) return c == CUDA_R_64F && is(CUBLAS_COMPUTE_64F, CUDA_R_64F);
   if (ab == CUDA_R_32F) {
     return c == CUDA_R_32F &&
            (is(CUBLAS_COMPUTE_32F, CUDA_R_32F) || is(CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F));
   }
   if (ab == CUDA_R_8I) return c == CUDA_R_32I && is(CUBLAS_COMPUTE_32I, CUDA_R_32I);
-  if (ab == CUDA_R_8F_E4M3) return c == CUDA_R_16BF && is(CUBLAS_COMPUTE_32F, CUDA_R_32F);
   return c == ab && is(CUBLAS_COMPUTE_32F, CUDA_R_32F);
 }
 
 bool IsSupported(const Matmul& matmul, const Layout& a, const Layout& b, const Layout& c) {
-  if (faults.unsupported || a.type != b.type || !IsInTable(matmul, a.type, c.type)) return false;
-  if (a.type == CUDA_R_8F_E4M3) {
-    return faults.compute_capability >= 89 && matmul.transpose_a && !matmul.transpose_b &&
-           a.rows % 16 == 0 && a.columns % 16 == 0 && b.columns % 8 == 0;
+  if (faults.unsupported || !IsInTable(matmul, a.type, b.type, c.type)) return false;
+  if (IsNarrow(a.type)) {
+    const bool blocks = matmul.a_mode != 0;
+    if (blocks && (a.rows % 32 != 0 || a.batch != 1)) return false;
+    return faults.compute_capability >= (blocks ? 100 : 89) && matmul.transpose_a &&
+           !matmul.transpose_b && a.rows % 16 == 0 && a.columns % 16 == 0 && b.columns % 8 == 0;
   }
   if (a.type == CUDA_R_16BF || matmul.compute == CUBLAS_COMPUTE_32F_FAST_TF32) {
     return faults.compute_capability >= 80;
@@ -130,18 +164,86 @@ bool IsSupported(const Matmul& matmul, const Layout& a, const Layout& b, const L
   return a.type != CUDA_R_8I || a.leading % 4 == 0;
 }
 
-// All of a matrix, one after the other of a batch, as it lies in memory.
-std::vector<double> ValuesOf(const Layout& layout, const void* data) {
+std::int64_t RoundedUp(std::int64_t count, std::int64_t to) { return (count + to - 1) / to * to; }
+
+// The bytes of a matrix's scales, and those of blocks one after the other as documented: tiles of
+// 128 columns of the matrix (as it is stored) by four blocks, within one of them column by column,
+// but of four columns that are 32 apart at once. `visit` is called for each that is in the matrix.
+std::int64_t ScaleBytes(const Layout& layout, std::int32_t mode) {
+  if (mode == 0) return sizeof(float);
+  const std::int64_t block = mode == kBlocksOf16 ? 16 : 32;
+  return RoundedUp(layout.columns, 128) * RoundedUp(layout.rows, 4 * block) / block;
+}
+template <class Visit>
+void ForEachScale(const Layout& layout, std::int64_t block, const Visit& visit) {
+  std::int64_t place = 0;
+  for (std::int64_t column = 0; column < layout.columns; column += 128) {
+    for (std::int64_t row = 0; row < layout.rows; row += 4 * block) {
+      for (std::int64_t in_32 = 0; in_32 < 32; ++in_32) {
+        for (std::int64_t quarter = 0; quarter < 4; ++quarter) {
+          for (std::int64_t of_4 = 0; of_4 < 4; ++of_4, ++place) {
+            const std::int64_t at_column = column + 32 * quarter + in_32;
+            const std::int64_t at_row = row + of_4 * block;
+            if (at_column < layout.columns && at_row < layout.rows) visit(place, at_row, at_column);
+          }
+        }
+      }
+    }
+  }
+}
+
+// All of a matrix, one after the other of a batch, as it lies in memory, times its scales.
+std::vector<double> ValuesOf(const Layout& layout, const void* data, const void* scale,
+                             std::int32_t mode) {
   const std::int64_t count = (layout.batch - 1) * layout.stride + layout.leading * layout.columns;
   std::vector<double> values(static_cast<std::size_t>(count));
   assay::Tensor{.format = FormatOf(layout.type), .data = data}.Read(0, count, values.data());
+  if (scale == nullptr) return values;
+  if (mode == 0) {
+    for (double& value : values) value *= *static_cast<const float*>(scale);
+    return values;
+  }
+  const std::int64_t block = mode == kBlocksOf16 ? 16 : 32;
+  const assay::Tensor scales = {.format = mode == kBlocksOf16 ? Format::kUe4m3 : Format::kUe8m0,
+                                .data = scale};
+  ForEachScale(layout, block, [&](std::int64_t place, std::int64_t row, std::int64_t column) {
+    for (std::int64_t i = row; i < std::min(row + block, layout.rows); ++i) {
+      values[static_cast<std::size_t>(column * layout.leading + i)] *= scales[place];
+    }
+  });
   return values;
+}
+
+// What is left of a sum in 14 bits, the rest being cut off.
+double Cut(double sum) {
+  if (sum == 0) return 0;
+  int exponent = 0;
+  std::frexp(sum, &exponent);
+  return std::ldexp(std::floor(std::ldexp(sum, 14 - exponent)), exponent - 14);
+}
+
+// Products added up. Fp8 as on Hopper: 32 at a time to a sum of 14 bits, which is taken over into
+// another one after 128, or with fast accumulation never (DeepSeek-AI, "DeepSeek-V3 Technical
+// Report", 2024, 3.3.2).
+template <class Term>
+double SumOf(const Matmul& matmul, bool fp8, std::int64_t k, const Term& term) {
+  double total = 0;
+  double kept = 0;
+  for (std::int64_t x = 0; x < k; ++x) {
+    kept += term(x);
+    if (fp8 && x % 32 == 31) kept = Cut(kept);
+    if (!matmul.fast_accumulate && x % 128 == 127) {
+      total += kept;
+      kept = 0;
+    }
+  }
+  return total + kept;
 }
 
 void Multiply(const Matmul& matmul, double alpha, double beta, const Layout& la, const void* a,
               const Layout& lb, const void* b, const Layout& lc, void* c, bool spoil) {
-  std::vector<double> a_values = ValuesOf(la, a);
-  std::vector<double> b_values = ValuesOf(lb, b);
+  std::vector<double> a_values = ValuesOf(la, a, matmul.a_scale, matmul.a_mode);
+  std::vector<double> b_values = ValuesOf(lb, b, matmul.b_scale, matmul.b_mode);
   if (matmul.compute == CUBLAS_COMPUTE_32F_FAST_TF32) {
     for (auto* values : {&a_values, &b_values}) {
       for (double& value : *values) {
@@ -150,6 +252,7 @@ void Multiply(const Matmul& matmul, double alpha, double beta, const Layout& la,
     }
   }
   const Format format = FormatOf(lc.type);
+  const bool fp8 = IsFp8(la.type) && matmul.a_mode == 0;
   const std::int64_t k = matmul.transpose_a ? la.rows : la.columns;
   const std::int64_t a_step = matmul.transpose_a ? 1 : la.leading;
   const std::int64_t b_step = matmul.transpose_b ? lb.leading : 1;
@@ -160,15 +263,18 @@ void Multiply(const Matmul& matmul, double alpha, double beta, const Layout& la,
             &a_values[static_cast<std::size_t>(batch * la.stride + i * (la.leading + 1 - a_step))];
         const double* column =
             &b_values[static_cast<std::size_t>(batch * lb.stride + j * (lb.leading + 1 - b_step))];
-        double sum = 0;
-        for (std::int64_t x = 0; x < k; ++x) sum += row[x * a_step] * column[x * b_step];
+        const double sum = SumOf(
+            matmul, fp8, k, [&](std::int64_t x) { return row[x * a_step] * column[x * b_step]; });
         const std::int64_t at = batch * lc.stride + i + j * lc.leading;
         const double before = beta == 0 ? 0 : beta * assay::Tensor{.format = format, .data = c}[at];
         Store(format, alpha * sum + before, c, at);
       }
     }
   }
-  if (spoil) Store(format, 2 * assay::Tensor{.format = format, .data = c}[0] + 1, c, 0);
+  if (spoil) {  // away from 0, where 2 x + 1 might be x
+    const double right = assay::Tensor{.format = format, .data = c}[0];
+    Store(format, 2 * right + (right < 0 ? -1 : 1), c, 0);
+  }
 }
 
 template <class T>
@@ -224,7 +330,15 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
   auto& matmul = *reinterpret_cast<Matmul*>(desc);
   std::int32_t operation = 0;
   std::int8_t fast = 0;
-  switch (attribute) {
+  switch (int{attribute}) {
+    case kScaleModeA:
+      return Status(Take(value, bytes, &matmul.a_mode));
+    case kScaleModeB:
+      return Status(Take(value, bytes, &matmul.b_mode));
+    case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER:
+      return Status(Take(value, bytes, &matmul.a_scale));
+    case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER:
+      return Status(Take(value, bytes, &matmul.b_scale));
     case CUBLASLT_MATMUL_DESC_TRANSA:
     case CUBLASLT_MATMUL_DESC_TRANSB:
       if (!Take(value, bytes, &operation)) return CUBLAS_STATUS_INVALID_VALUE;
@@ -353,8 +467,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   const auto extent = [](const Layout& layout) {
     const std::int64_t elements =
         (layout.batch - 1) * layout.stride + layout.leading * layout.columns;
-    return static_cast<std::size_t>(elements * assay::BytesOf(FormatOf(layout.type)));
+    return static_cast<std::size_t>(assay::BytesOf(FormatOf(layout.type), elements));
   };
+  if (matmul.a_scale != nullptr) {
+    RequireDevice(matmul.a_scale, static_cast<std::size_t>(ScaleBytes(la, matmul.a_mode)),
+                  "the scales of A");
+    RequireDevice(matmul.b_scale, static_cast<std::size_t>(ScaleBytes(lb, matmul.b_mode)),
+                  "the scales of B");
+  }
   RequireDevice(a, extent(la), "A");
   RequireDevice(b, extent(lb), "B");
   RequireDevice(d, extent(lc), "D");
