@@ -331,6 +331,19 @@ class Jobs {
     return units;
   }
 
+  // On a device a rank's unit is the one that it has with the case's library. Where too few are
+  // seen, the case itself will say so.
+  void TellDevices(std::vector<Case>& cases) {
+    for (Case& one : cases) {
+      if (!IsOnDevice(one.backend) || Missing(one.backend)) continue;
+      const auto tell = [&](std::vector<Unit>& units) {
+        for (Unit& unit : units) unit.device = DeviceOf(unit.rank, one.backend);
+      };
+      tell(one.units);
+      for (Case::Part& part : one.parts) tell(part.units);
+    }
+  }
+
   Held AskWhatIsHeld() {
     if (!own_) return {.nodes = {setup_.this_node()}, .ranks = {{}}};
     Held held = {.nodes = DescribedBy(*own_)};
@@ -430,6 +443,24 @@ class Jobs {
   }
 
  private:
+  int DeviceOf(int rank, const std::string& library) {
+    if (!own_) return rank;  // ranks that are launched here take the GPUs in order
+    std::vector<int>& devices = devices_[library];
+    if (devices.empty()) {
+      devices.resize(nodes_.size());
+      try {
+        std::size_t at = 0;
+        for (const Whereabouts& one : assay::WhereaboutsOf(*own_, library)) {
+          if (one.device) devices[at] = one.device->index;
+          ++at;
+        }
+      } catch (const Error&) {
+        // They are too few, which the library tells of.
+      }
+    }
+    return devices.at(static_cast<std::size_t>(rank));
+  }
+
   // Over whatever transport.
   Prepared PrepareAny(const std::string& name, const std::string& library,
                       const Collective& collective, int ranks, int nodes, std::uint64_t seed,
@@ -516,6 +547,7 @@ class Jobs {
   std::string require_transport_;
   std::shared_ptr<Job> own_ = {};
   std::vector<int> nodes_ = {};
+  std::map<std::string, std::vector<int>> devices_ = {};  // by library and rank
   using Key = std::tuple<std::string, int, bool>;
   std::map<Key, std::shared_ptr<Job>> launched_ = {};
   std::map<Key, std::string> failed_ = {};
@@ -610,7 +642,7 @@ std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFact
     groups = GroupsFrom(StringOf(params, "split"), ranks);
     one.parts = PartsOf(facts, params, groups, one.units);
   }
-  return ForLibraries(
+  std::vector<Case> cases = ForLibraries(
       one, backends,
       [nodes](const KnownLibrary& library) {
         return nodes > 1 ? library.on_several : library.on_one_node;
@@ -618,6 +650,8 @@ std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFact
       [=, name = std::string(facts.name)](const std::string& library, std::uint64_t seed) {
         return jobs->Prepare(name, library, collective, ranks, nodes, seed, groups);
       });
+  jobs->TellDevices(cases);
+  return cases;
 }
 
 // A step of training: the gradients of a bucket are summed over the ranks, in place, while each of
@@ -656,7 +690,7 @@ std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& s
   for (const KnownLibrary& library : KnownLibraries()) {
     by_library[library.name] = std::make_shared<TrainingStep>(step);
   }
-  return ForLibraries(
+  std::vector<Case> cases = ForLibraries(
       {.probe = "overlap",
        .params = params,
        .work = step.work,
@@ -669,6 +703,8 @@ std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& s
         return jobs->Prepare("overlap", library, collective, static_cast<int>(ranks),
                              static_cast<int>(nodes), seed, {}, by_library.at(library).get());
       });
+  jobs->TellDevices(cases);
+  return cases;
 }
 
 // Point to point over the transports of libraries that show theirs.

@@ -6,13 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <condition_variable>
-#include <exception>
 #include <map>
-#include <mutex>
 #include <sstream>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "collectives/companion.h"
@@ -32,21 +28,16 @@ constexpr std::int64_t kMostGemms = 1'000'000;
 class GemmThread : public Companion {
  public:
   GemmThread(const std::vector<int>& cores, Clock clock)
-      : clock_(std::move(clock)), thread_([this, cores] {
-          const Pinned pinned(cores);
-          Obey();
-        }) {}
+      : clock_(std::move(clock)), thread_(cores) {}
   ~GemmThread() override {
-    Give([this] { workload_.reset(); });
-    Give({});
-    thread_.join();
+    thread_.Give([this] { workload_.reset(); });
   }
 
   // Nothing where it can be run.
   std::optional<Skipped> Prepare(Case gemm, std::uint64_t seed) {
     std::optional<Skipped> no;
     gemm_ = std::move(gemm);
-    Give([&] {
+    thread_.Give([&] {
       Prepared prepared = gemm_.prepare(seed);
       if (Skipped* skipped = std::get_if<Skipped>(&prepared)) {
         no = std::move(*skipped);
@@ -54,25 +45,25 @@ class GemmThread : public Companion {
         workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
       }
     });
-    Take();
+    thread_.Wait();
     return no;
   }
 
   void Begin() override {
     begin_ = clock_();
-    Give([this] {
+    thread_.Give([this] {
       workload_->Run(gemms);
       end_ = clock_();
     });
   }
-  void End() override { Take(); }
+  void End() override { thread_.Wait(); }
   // From Begin until the last of the GEMMs was over.
   double Time() const { return (end_ - begin_).count(); }
 
   Checked Verify() {
     Checked checked;
-    Give([&] { checked = workload_->Verify(); });
-    Take();
+    thread_.Give([&] { checked = workload_->Verify(); });
+    thread_.Wait();
     return checked;
   }
   Facts Describe() const { return workload_->Describe(); }
@@ -80,53 +71,12 @@ class GemmThread : public Companion {
   std::int64_t gemms = 1;  // that the next Begin begins
 
  private:
-  // Hands over a task, once the one before is done; an empty one is the last.
-  void Give(std::function<void()> task) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !busy_; });
-    task_ = std::move(task);
-    busy_ = true;
-    changed_.notify_all();
-  }
-
-  // Returns when the task is done. Throws what it threw.
-  void Take() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !busy_; });
-    if (failure_) std::rethrow_exception(std::exchange(failure_, {}));
-  }
-
-  void Obey() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [&] { return busy_; });
-      const std::function<void()> task = std::move(task_);
-      if (!task) return;
-      lock.unlock();
-      std::exception_ptr failure;
-      try {
-        task();
-      } catch (...) {
-        failure = std::current_exception();
-      }
-      lock.lock();
-      failure_ = failure;
-      busy_ = false;
-      changed_.notify_all();
-    }
-  }
-
   Clock clock_;
   Case gemm_ = {};  // outlives the workload, which may need what its case holds
   std::unique_ptr<Workload> workload_ = {};
   Seconds begin_ = {};
   Seconds end_ = {};
-  std::mutex mutex_ = {};
-  std::condition_variable changed_ = {};
-  std::function<void()> task_ = {};
-  bool busy_ = false;  // a task was handed over and is not done
-  std::exception_ptr failure_ = {};
-  std::thread thread_;  // last: it uses the others
+  TaskThread thread_;  // last: its tasks use the others
 };
 
 // The cores of one rank, by use.

@@ -7,11 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
 #include <exception>
 #include <limits>
-#include <mutex>
-#include <thread>
 #include <vector>
 
 #include "io/io.h"
@@ -21,6 +18,7 @@
 #include "results/error.h"
 #include "results/text.h"
 #include "runner/random.h"
+#include "runner/threads.h"
 
 namespace assay::io {
 namespace {
@@ -76,63 +74,6 @@ Access Parse(const Params& params) {
           .direct = BooleanOf(params, "direct")};
 }
 
-// A thread that does what it is given, one thing at a time: an io_uring must be used by the thread
-// that made it.
-class Worker {
- public:
-  Worker() : thread_([this] { Loop(); }) {}
-  ~Worker() {
-    {
-      std::lock_guard lock(mutex_);
-      ending_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-  // REQUIRES: what was given before has been waited for.
-  void Give(std::function<void()> task) {
-    {
-      std::lock_guard lock(mutex_);
-      task_ = std::move(task);
-    }
-    changed_.notify_all();
-  }
-  // Throws what the task threw.
-  void Wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !task_; });
-    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
-  }
-
- private:
-  void Loop() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [this] { return ending_ || task_; });
-      if (ending_) return;
-      const std::function<void()> task = task_;
-      lock.unlock();
-      std::exception_ptr thrown;
-      try {
-        task();
-      } catch (...) {
-        thrown = std::current_exception();
-      }
-      lock.lock();
-      thrown_ = thrown;
-      task_ = nullptr;
-      changed_.notify_all();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::function<void()> task_;
-  std::exception_ptr thrown_;
-  bool ending_ = false;
-  std::thread thread_;  // last: it uses the others
-};
-
 double CpuSeconds() {
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
@@ -151,7 +92,8 @@ struct Job {
   Slab buffers;
   Traffic traffic;
   std::unique_ptr<FileEngine> engine = {};
-  Worker worker;  // last: its task uses the others
+  // An io_uring must be used by the thread that made it.
+  TaskThread worker;  // last: its task uses the others
 };
 
 class StorageWorkload : public Workload {

@@ -36,6 +36,7 @@ class MemoryWorkload : public Workload {
  public:
   MemoryWorkload(const Memory& op, int threads, const std::vector<int>& cores, std::uint64_t seed)
       : pattern_(PatternFrom(op.pattern)),
+        in_cache_(WorkingSetBytes(op) <= LastLevelCacheBytes()),
         words_(static_cast<std::size_t>(op.bytes) / sizeof(std::uint64_t)),
         seed_(seed),
         team_(threads, cores),
@@ -103,6 +104,7 @@ class MemoryWorkload : public Workload {
                    {"threads", std::int64_t{team_.Size()}},
                    {"pinned", team_.Pinned()},
                    {"arrays", std::int64_t{ArraysOf(pattern_)}},
+                   {"in_cache", in_cache_},
                    {"last_level_cache_bytes", LastLevelCacheBytes()}};
     if (huge_page_percent_) facts["huge_pages_percent"] = *huge_page_percent_;
     return facts;
@@ -208,6 +210,7 @@ class MemoryWorkload : public Workload {
   }
 
   Pattern pattern_;
+  bool in_cache_;  // all arrays together, in those of the last level
   std::size_t words_;
   std::uint64_t seed_;
   Team team_;

@@ -41,17 +41,16 @@ constexpr void FillNumbersAt(Numbers* out, std::uint64_t seed, std::size_t i) {
   out[i] = {NumberAt(seed, 2 * i), NumberAt(seed, 2 * i + 1)};
 }
 
-constexpr std::uint64_t ReadAt(const Words* from, std::size_t i) {
-  const Words words = from[i];
-  return words.a + words.b;
-}
+// The streams, which go over their arrays several times; how a source is loaded is the kernel's to
+// choose. A later pass writes something else, so that the output tells whether the last was made.
+constexpr std::uint64_t SumOf(const Words& words) { return words.a + words.b; }
+constexpr std::uint64_t ValueIn(std::uint64_t value, unsigned pass) { return value + pass; }
+constexpr double ScaleIn(double scale, unsigned pass) { return scale + pass; }
 constexpr void WriteAt(Words* to, std::uint64_t value, std::size_t i) { to[i] = {value, value}; }
-constexpr void CopyAt(Words* to, const Words* from, std::size_t i) { to[i] = from[i]; }
-constexpr void TriadAt(Numbers* to, const Numbers* b, const Numbers* c, double scale,
+constexpr void CopyAt(Words* to, const Words& from, std::size_t i) { to[i] = from; }
+constexpr void TriadAt(Numbers* to, const Numbers& b, const Numbers& c, double scale,
                        std::size_t i) {
-  const Numbers x = b[i];
-  const Numbers y = c[i];
-  to[i] = {x.a + scale * y.a, x.b + scale * y.b};
+  to[i] = {b.a + scale * c.a, b.b + scale * c.b};
 }
 
 // What a launch leaves behind, for one thread.

@@ -43,12 +43,26 @@ __global__ void __launch_bounds__(kThreads)
   for (std::size_t i = First(); i < count; i += Step()) FillNumbersAt(out, seed, i);
 }
 
+// From L2 or beyond (ld.global.cg). A thread meets the same elements in each pass, and of an array
+// that is small enough would else find them in its own multiprocessor's cache.
+template <class T>
+__device__ T Load(const T* from) {
+  static_assert(sizeof(T) == sizeof(ulonglong2));
+  const ulonglong2 bits = __ldcg(reinterpret_cast<const ulonglong2*>(from));
+  T loaded;
+  memcpy(&loaded, &bits, sizeof(T));
+  return loaded;
+}
+
 // Several accesses in flight for each thread: that is what the unrolling is for.
 __global__ void __launch_bounds__(kThreads)
-    ReadKernel(const Words* __restrict__ from, std::size_t count, std::uint64_t* sums) {
+    ReadKernel(const Words* __restrict__ from, std::size_t count, unsigned passes,
+               std::uint64_t* sums) {
   std::uint64_t sum = 0;
+  for (unsigned pass = 0; pass < passes; ++pass) {
 #pragma unroll 4
-  for (std::size_t i = First(); i < count; i += Step()) sum += ReadAt(from, i);
+    for (std::size_t i = First(); i < count; i += Step()) sum += SumOf(Load(from + i));
+  }
   for (int lanes = warpSize / 2; lanes > 0; lanes /= 2) {
     sum += __shfl_down_sync(0xffffffffU, sum, lanes);
   }
@@ -58,22 +72,31 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
-    WriteKernel(Words* to, std::size_t count, std::uint64_t value) {
+    WriteKernel(Words* to, std::size_t count, unsigned passes, std::uint64_t value) {
+  for (unsigned pass = 0; pass < passes; ++pass) {
 #pragma unroll 4
-  for (std::size_t i = First(); i < count; i += Step()) WriteAt(to, value, i);
+    for (std::size_t i = First(); i < count; i += Step()) WriteAt(to, ValueIn(value, pass), i);
+  }
 }
 
 __global__ void __launch_bounds__(kThreads)
-    CopyKernel(Words* __restrict__ to, const Words* __restrict__ from, std::size_t count) {
+    CopyKernel(Words* __restrict__ to, const Words* __restrict__ from, std::size_t count,
+               unsigned passes) {
+  for (unsigned pass = 0; pass < passes; ++pass) {
 #pragma unroll 4
-  for (std::size_t i = First(); i < count; i += Step()) CopyAt(to, from, i);
+    for (std::size_t i = First(); i < count; i += Step()) CopyAt(to, Load(from + i), i);
+  }
 }
 
 __global__ void __launch_bounds__(kThreads)
     TriadKernel(Numbers* __restrict__ to, const Numbers* __restrict__ b,
-                const Numbers* __restrict__ c, std::size_t count, double scale) {
+                const Numbers* __restrict__ c, std::size_t count, unsigned passes, double scale) {
+  for (unsigned pass = 0; pass < passes; ++pass) {
 #pragma unroll 4
-  for (std::size_t i = First(); i < count; i += Step()) TriadAt(to, b, c, scale, i);
+    for (std::size_t i = First(); i < count; i += Step()) {
+      TriadAt(to, Load(b + i), Load(c + i), ScaleIn(scale, pass), i);
+    }
+  }
 }
 
 template <class T>
@@ -112,24 +135,24 @@ void LaunchFillNumbers(Numbers* out, std::size_t count, std::uint64_t seed, unsi
   FillNumbersKernel<<<blocks, kThreads, 0, stream>>>(out, count, seed);
 }
 
-void LaunchRead(const Words* from, std::size_t count, std::uint64_t* sums, unsigned blocks,
-                cudaStream_t stream) {
-  ReadKernel<<<blocks, kThreads, 0, stream>>>(from, count, sums);
+void LaunchRead(const Words* from, std::size_t count, unsigned passes, std::uint64_t* sums,
+                unsigned blocks, cudaStream_t stream) {
+  ReadKernel<<<blocks, kThreads, 0, stream>>>(from, count, passes, sums);
 }
 
-void LaunchWrite(Words* to, std::size_t count, std::uint64_t value, unsigned blocks,
-                 cudaStream_t stream) {
-  WriteKernel<<<blocks, kThreads, 0, stream>>>(to, count, value);
-}
-
-void LaunchCopy(Words* to, const Words* from, std::size_t count, unsigned blocks,
-                cudaStream_t stream) {
-  CopyKernel<<<blocks, kThreads, 0, stream>>>(to, from, count);
-}
-
-void LaunchTriad(Numbers* to, const Numbers* b, const Numbers* c, std::size_t count, double scale,
+void LaunchWrite(Words* to, std::size_t count, unsigned passes, std::uint64_t value,
                  unsigned blocks, cudaStream_t stream) {
-  TriadKernel<<<blocks, kThreads, 0, stream>>>(to, b, c, count, scale);
+  WriteKernel<<<blocks, kThreads, 0, stream>>>(to, count, passes, value);
+}
+
+void LaunchCopy(Words* to, const Words* from, std::size_t count, unsigned passes, unsigned blocks,
+                cudaStream_t stream) {
+  CopyKernel<<<blocks, kThreads, 0, stream>>>(to, from, count, passes);
+}
+
+void LaunchTriad(Numbers* to, const Numbers* b, const Numbers* c, std::size_t count,
+                 unsigned passes, double scale, unsigned blocks, cudaStream_t stream) {
+  TriadKernel<<<blocks, kThreads, 0, stream>>>(to, b, c, count, passes, scale);
 }
 
 }  // namespace assay::cuda

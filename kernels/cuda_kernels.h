@@ -32,15 +32,17 @@ void LaunchFillWords(Words* out, std::size_t count, std::uint64_t seed, unsigned
 void LaunchFillNumbers(Numbers* out, std::size_t count, std::uint64_t seed, unsigned blocks,
                        CUstream_st* stream);
 
-// Adds the sum of all words to the `blocks` sums, modulo 2^64.
-void LaunchRead(const Words* from, std::size_t count, std::uint64_t* sums, unsigned blocks,
-                CUstream_st* stream);
-void LaunchWrite(Words* to, std::size_t count, std::uint64_t value, unsigned blocks,
-                 CUstream_st* stream);
-void LaunchCopy(Words* to, const Words* from, std::size_t count, unsigned blocks,
-                CUstream_st* stream);
-// to = b + scale c.
-void LaunchTriad(Numbers* to, const Numbers* b, const Numbers* c, std::size_t count, double scale,
+// Streams over whole arrays, `passes` times in one launch; what is read comes from L2 or beyond.
+// In each pass, adds the sum of all words to the `blocks` sums, modulo 2^64.
+void LaunchRead(const Words* from, std::size_t count, unsigned passes, std::uint64_t* sums,
+                unsigned blocks, CUstream_st* stream);
+// Pass p writes value + p.
+void LaunchWrite(Words* to, std::size_t count, unsigned passes, std::uint64_t value,
                  unsigned blocks, CUstream_st* stream);
+void LaunchCopy(Words* to, const Words* from, std::size_t count, unsigned passes, unsigned blocks,
+                CUstream_st* stream);
+// Pass p writes b + (scale + p) c.
+void LaunchTriad(Numbers* to, const Numbers* b, const Numbers* c, std::size_t count,
+                 unsigned passes, double scale, unsigned blocks, CUstream_st* stream);
 
 }  // namespace assay::cuda

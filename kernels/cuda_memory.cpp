@@ -23,6 +23,8 @@ class MemoryWorkload : public Workload {
   MemoryWorkload(const Memory& op, const Gpu& gpu, std::uint64_t seed)
       : pattern_(op.pattern),
         bytes_(static_cast<std::size_t>(op.bytes)),
+        passes_(static_cast<unsigned>(op.passes)),
+        in_cache_(WorkingSetBytes(op) <= gpu.cache_bytes),
         gpu_(gpu),
         seed_(seed),
         blocks_(BlocksOn(gpu.processors)),
@@ -60,6 +62,8 @@ class MemoryWorkload : public Workload {
     Facts facts = gpu_.Describe();
     facts["timing"] = timer_.Method();
     facts["arrays"] = static_cast<std::int64_t>(ArraysOf(pattern_));
+    facts["passes"] = std::int64_t{passes_};
+    facts["in_cache"] = in_cache_;
     facts["blocks"] = std::int64_t{blocks_};
     facts["threads_per_block"] = std::int64_t{kThreads};
     return facts;
@@ -82,15 +86,15 @@ class MemoryWorkload : public Workload {
 
   void Enqueue(std::int64_t i) {
     if (pattern_ == "read") {
-      LaunchRead(Array<Words>(0), Count(), static_cast<std::uint64_t*>(sums_.get()), blocks_,
-                 Stream());
+      LaunchRead(Array<Words>(0), Count(), passes_, static_cast<std::uint64_t*>(sums_.get()),
+                 blocks_, Stream());
     } else if (pattern_ == "write") {
-      LaunchWrite(Array<Words>(0), Count(), ValueOf(i), blocks_, Stream());
+      LaunchWrite(Array<Words>(0), Count(), passes_, ValueOf(i), blocks_, Stream());
     } else if (pattern_ == "copy") {
-      LaunchCopy(Array<Words>(0), Array<Words>(1), Count(), blocks_, Stream());
+      LaunchCopy(Array<Words>(0), Array<Words>(1), Count(), passes_, blocks_, Stream());
     } else {
-      LaunchTriad(Array<Numbers>(0), Array<Numbers>(1), Array<Numbers>(2), Count(), ScaleOf(i),
-                  blocks_, Stream());
+      LaunchTriad(Array<Numbers>(0), Array<Numbers>(1), Array<Numbers>(2), Count(), passes_,
+                  ScaleOf(i), blocks_, Stream());
     }
     Check(cudaGetLastError());
   }
@@ -103,10 +107,10 @@ class MemoryWorkload : public Workload {
 
   // What word `i` of the output holds after the last iteration.
   std::uint64_t Expected(std::size_t i) const {
-    if (pattern_ == "write") return ValueOf(timer_.Last());
+    if (pattern_ == "write") return ValueIn(ValueOf(timer_.Last()), passes_ - 1);
     if (pattern_ == "copy") return WordAt(seed_, i);
-    return std::bit_cast<std::uint64_t>(NumberAt(seed_, i) +
-                                        ScaleOf(timer_.Last()) * NumberAt(seed_ + 1, i));
+    return std::bit_cast<std::uint64_t>(
+        NumberAt(seed_, i) + ScaleIn(ScaleOf(timer_.Last()), passes_ - 1) * NumberAt(seed_ + 1, i));
   }
 
   Checked VerifySum() {
@@ -123,7 +127,8 @@ class MemoryWorkload : public Workload {
       for (std::int64_t i = begin; i < end; ++i) own += WordAt(seed_, static_cast<std::size_t>(i));
       right += own;
     });
-    const std::uint64_t expected = right * static_cast<std::uint64_t>(timer_.Calls() - cleared_);
+    const std::uint64_t expected =
+        right * passes_ * static_cast<std::uint64_t>(timer_.Calls() - cleared_);
     Checked checked = {.checked = words, .reference = "exact sum of all words"};
     if (sum == expected) return checked;
     checked.wrong = 1;
@@ -146,6 +151,8 @@ class MemoryWorkload : public Workload {
 
   std::string pattern_;
   std::size_t bytes_;
+  unsigned passes_;
+  bool in_cache_;  // all arrays together, in L2
   Gpu gpu_;
   std::uint64_t seed_;
   unsigned blocks_;

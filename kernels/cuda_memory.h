@@ -8,7 +8,7 @@
 
 namespace assay::cuda {
 
-// On the current device. REQUIRES: op is complete (bytes > 0).
+// On the current device. REQUIRES: op is complete (bytes > 0, passes > 0).
 Prepared PrepareMemory(const Memory& op, const Gpu& gpu, std::uint64_t seed);
 
 }  // namespace assay::cuda

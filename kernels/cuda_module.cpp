@@ -110,10 +110,12 @@ class CudaBackend : public GpuBackend {
       return complete;
     }
     const Memory* memory = std::get_if<Memory>(&op);
-    if (memory == nullptr || memory->bytes != 0) return op;
+    if (memory == nullptr) return op;
     const Gpu& gpu = GpuOf(device);
-    return Memory{.pattern = memory->pattern,
-                  .bytes = ArrayBytes(gpu.cache_bytes, gpu.memory_bytes)};
+    Memory complete = *memory;
+    if (complete.bytes == 0) complete.bytes = ArrayBytes(gpu.cache_bytes, gpu.memory_bytes);
+    complete.passes = PassesOver(complete);
+    return complete;
   }
   Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
     if (const Memory* memory = std::get_if<Memory>(&op)) {

@@ -159,37 +159,44 @@ Steps HeadlineFrom(Params& params) {
                         .inputs = Word(params, "inputs", {"normal", "zeros"})});
 }
 
-// What the backend's own loop says the device's units can do in that dtype, if it has such a loop.
-std::shared_ptr<const Case> PeakOf(Dtype dtype, const Backends& backends, const Device& device) {
-  const Op op = Peak{.dtype = dtype};
+// What a case of its own does, on all of these devices at once.
+struct Share {
+  std::vector<Device> devices = {};
+  Steps steps = {};
+};
+Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends& backends);
+
+// The case of an op on that device, by the first backend that has it there; null where none has.
+std::shared_ptr<const Case> BoundBy(const std::string& probe, const Op& op, const Params& params,
+                                    const Backends& backends, const Device& device) {
   for (const std::shared_ptr<Backend>& backend : backends) {
     if (!backend->Has(op)) continue;
     for (const Device& other : backend->Devices()) {
-      const Work work = backend->OneIteration(op, other);
-      if (other.name != device.name || !work.flops) continue;
-      return std::make_shared<const Case>(
-          Case{.probe = "peak",
-               .params = {{"dtype", std::string(ToText(dtype))}, {"scope", "node"}},
-               .backend = backend->Name(),
-               .work = work,
-               .units = {{.device = other.index}},
-               .prepare = [backend, op, other](std::uint64_t seed) {
-                 return backend->Prepare(op, other, seed);
-               }});
+      if (other.name != device.name) continue;
+      Case bound = CaseOf(backend, {.devices = {other}, .steps = One(op)}, backends);
+      if (!bound.work.flops && !bound.work.bytes) continue;
+      bound.probe = probe;
+      bound.params.insert(params.begin(), params.end());
+      return std::make_shared<const Case>(std::move(bound));
     }
   }
   return nullptr;
 }
 
-// The bound that an op is held against: arithmetic against the peak of its dtype.
+// The bound that an op is held against: arithmetic against the peak of its dtype, and decode
+// against the reading of memory.
 struct BoundOf {
   const Backends& backends;
   const Device& device;
-  std::shared_ptr<const Case> operator()(const Gemm& op) const {
-    return PeakOf(op.dtype, backends, device);
+  std::shared_ptr<const Case> PeakOf(Dtype dtype) const {
+    return BoundBy("peak", Peak{.dtype = dtype},
+                   {{"dtype", std::string(ToText(dtype))}, {"scope", "node"}}, backends, device);
   }
+  std::shared_ptr<const Case> operator()(const Gemm& op) const { return PeakOf(op.dtype); }
   std::shared_ptr<const Case> operator()(const Attention& op) const {
-    return PeakOf(op.dtype, backends, device);
+    if (op.phase != "decode") return PeakOf(op.dtype);
+    return BoundBy("memory", Memory{.pattern = "read"}, {{"pattern", "read"}, {"scope", "node"}},
+                   backends, device);
   }
   std::shared_ptr<const Case> operator()(const Memory&) const { return nullptr; }
   std::shared_ptr<const Case> operator()(const Copy&) const { return nullptr; }
@@ -217,12 +224,6 @@ std::map<std::string, Skipped> AbsentFor(const Steps& steps, const Backends& bac
   }
   return absent;
 }
-
-// What a case of its own does, on all of these devices at once.
-struct Share {
-  std::vector<Device> devices = {};
-  Steps steps = {};
-};
 
 // What is asked for, of a backend's devices. Where its scope is the node, it is done by all that
 // are chosen at once; where it is the device, by each alone, and the first stands for all unless
@@ -281,6 +282,7 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
                              : PrepareInTurn(*backend, steps, device, seed);
   };
   Case made = {
+      .method = MethodOf(share.steps.front().op),
       .backend = backend->Name(),
       .work = TotalOf(works),
       .units = units,
@@ -349,6 +351,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
                                               name),
                         .remedy = fmt::format("choose among --backend {}", fmt::join(able, ", "))};
       cases.push_back({.probe = name,
+                       .method = MethodOf(asked.front().op),
                        .params = params,
                        .backend = "none",
                        .work = TotalOf(works),

@@ -113,16 +113,26 @@ Work WorkOfOp(const Attention& op) {
                               BytesOf(Dtype::kF32, {queries})}),
             .formula = "attention/2pairs(3dqk+2dv)"};
   }
-  return {.flops = Product({2, op.batch, op.heads_q, pairs, head_dims}),
-          .bytes_min = Sum({q_bytes, kv_bytes, o_bytes}),
-          .formula = "attention/2pairs(dqk+dv)"};
+  Work work = {.flops = Product({2, op.batch, op.heads_q, pairs, head_dims}),
+               .bytes_min = Sum({q_bytes, kv_bytes, o_bytes}),
+               .formula = "attention/2pairs(dqk+dv)"};
+  if (op.phase == "decode") {
+    // What the first query sees begins no later, and what the last one sees ends no earlier.
+    const std::int64_t seen = KeysSeen(op, op.seq_q - 1).last - KeysSeen(op, 0).first;
+    work.bytes = Product({bytes, op.batch, op.heads_kv, seen, head_dims});
+    work.formula = "attention/kv+2pairs(dqk+dv)";
+  }
+  return work;
+}
+
+std::int64_t Streams(const Memory& op) {
+  return op.pattern == "triad" ? 3 : op.pattern == "copy" ? 2 : 1;
 }
 
 Work WorkOfOp(const Memory& op) {
-  const std::int64_t streams = op.pattern == "triad" ? 3 : op.pattern == "copy" ? 2 : 1;
-  const std::int64_t bytes = Product({streams, op.bytes});
-  return {.bytes = bytes,
-          .bytes_min = bytes,
+  const std::int64_t streams = Product({op.passes, Streams(op)});
+  return {.bytes = Product({streams, op.bytes}),
+          .bytes_min = WorkingSetBytes(op),
           .formula = "memory/" + op.pattern + std::to_string(streams) + 'n'};
 }
 
@@ -160,6 +170,14 @@ std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes) {
   return bytes;
 }
 
+std::int64_t WorkingSetBytes(const Memory& op) { return Product({Streams(op), op.bytes}); }
+
+std::int64_t PassesOver(const Memory& op) {
+  constexpr std::int64_t kLeast = std::int64_t{1} << 30;
+  const std::int64_t once = std::max<std::int64_t>(1, WorkingSetBytes(op));
+  return once < kLeast ? (kLeast + once - 1) / once : 1;
+}
+
 KeyRange KeysSeen(const Attention& op, std::int64_t query) {
   if (op.mask == "full") return {.first = 0, .last = op.seq_kv};
   const std::int64_t ahead = op.mask == "causal_top_left" ? 0 : op.seq_kv - op.seq_q;
@@ -171,6 +189,14 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query) {
 
 Work WorkOf(const Op& op) {
   return std::visit([](const auto& which) { return WorkOfOp(which); }, op);
+}
+
+int MethodOf(const Op& op) {
+  if (const Attention* attention = std::get_if<Attention>(&op)) {
+    return attention->phase == "decode" ? 2 : 1;
+  }
+  const Memory* memory = std::get_if<Memory>(&op);
+  return memory != nullptr && memory->passes > 1 ? 2 : 1;
 }
 
 }  // namespace assay

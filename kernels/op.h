@@ -70,6 +70,7 @@ struct Attention {
 struct Memory {
   std::string pattern = "triad";  // read, write, copy, triad
   std::int64_t bytes = 0;         // 0: the backend chooses (Backend::Complete)
+  std::int64_t passes = 1;        // over the arrays in one iteration
 };
 
 // Bytes from one memory to another, by the devices' copy engines.
@@ -97,6 +98,13 @@ struct Peak {
 // `memory_bytes`.
 std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes);
 
+// How many passes over its arrays move a GiB at least: what is as long as that is long beside the
+// launch of a kernel, also where the arrays fit in a cache.
+std::int64_t PassesOver(const Memory& op);
+
+// Of all its arrays together.
+std::int64_t WorkingSetBytes(const Memory& op);
+
 using Op = std::variant<Gemm, Attention, Memory, Copy, Launch, Peak>;
 
 // The keys [first, last) that a query sees under the mask; empty where it sees none. Top left:
@@ -113,17 +121,24 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query);
 //   attention/2pairs(dqk+dv)
 //                         flops = 2 batch heads_q pairs (head_dim_qk + head_dim_v), pairs being the
 //                         unmasked (query, key) pairs, counted exactly; softmax isn't counted
+//   attention/kv+2pairs(dqk+dv)
+//                         decode: the same flops, and bytes = those of the keys and values that any
+//                         query sees, each once however many heads and queries read it
 //   attention/2pairs(3dqk+2dv)
 //                         backward: the products Q Kᵀ, dS K and dSᵀ Q are head_dim_qk deep or wide,
 //                         dO Vᵀ and Pᵀ dO head_dim_v (Dao, "FlashAttention-2", 2023, and
 //                         NVIDIA's cudnn-frontend count the same)
 //   memory/read1n …       bytes = N for read and write, 2 N for copy, 3 N for triad, as STREAM
-//                         counts (www.cs.virginia.edu/stream/ref.html)
+//                         counts (www.cs.virginia.edu/stream/ref.html); times the passes
 //   copy/n, copy/2n …     bytes = N for each copy, each byte counted once, where it arrives
 //   launch/1              ops = 1
 //   peak/ops              as many as the backend's loop does (Backend::OneIteration)
 // bytes_min moves each operand once, scales of blocks and backward's O and log-sums (f32) among
 // them. Throws Error where a count doesn't fit 63 bits.
 Work WorkOf(const Op& op);
+
+// Rises with any change that could move the op's figure. 2: decode's speed is that of reading keys
+// and values, and a short stream passes over its arrays several times in one launch.
+int MethodOf(const Op& op);
 
 }  // namespace assay

@@ -167,7 +167,9 @@ std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
   const DeviceFacts* device = FindDevice(devices, node.accelerators[0].name);
   if (device == nullptr) return std::nullopt;
   const auto units = static_cast<double>(record.units.size());
-  if (record.probe == "memory") {
+  if (speed->unit == "B/s") {
+    const auto in_cache = record.facts.find("in_cache");
+    if (in_cache != record.facts.end() && in_cache->second == Fact(true)) return std::nullopt;
     if (!device->memory_bytes_per_s) return std::nullopt;
     return OfPeak{.device = device->name,
                   .of_spec = speed->value / (*device->memory_bytes_per_s * units)};

@@ -50,8 +50,8 @@ std::optional<Judged> Judge(
     const Run& run, const Record& record, std::span<const Expected> expected = BuiltInExpected(),
     std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
 
-// What part of its data sheet an accelerator gives: the dense peak of the dtype, or of memory its
-// bandwidth, times the number of units.
+// What part of its data sheet an accelerator gives: the dense peak of the dtype, or of what is
+// counted in bytes the bandwidth of its memory, times the number of units.
 struct OfPeak {
   std::string device = {};  // as devices.csv calls it
   double of_spec = 0;       // of the figure as it is printed, at the clock it is meant for
@@ -59,7 +59,7 @@ struct OfPeak {
   std::optional<double> of_clock = {};   // of the peak scaled to that clock; not of memory's
 };
 // Nothing for what isn't gemm, attention, headline, peak or memory on accelerators of one known
-// kind, nor for a slice of one.
+// kind, nor for a slice of one, nor for memory that is served by a cache.
 std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
                                std::span<const DeviceFacts> devices = Catalog::BuiltIn().devices);
 

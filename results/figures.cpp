@@ -34,7 +34,9 @@ std::optional<std::int64_t> Integer(const Params& params, const std::string& nam
 std::optional<Counted> Count(const Work& work, const std::string& probe, const Params& params) {
   constexpr std::int64_t kBandwidthFrom = 64 * 1024;
   const auto amount = [](std::int64_t count) { return static_cast<double>(count); };
-  if (work.flops) {
+  // Decode's time goes into reading keys and values: its flops are for the file alone.
+  const bool reads = probe == "attention" && HasWord(params, "phase", "decode") && work.bytes;
+  if (work.flops && !reads) {
     return Counted{amount(*work.flops), HasWord(params, "dtype", "int8") ? "OP/s" : "FLOP/s"};
   }
   if (probe == "storage" && work.ops &&
@@ -348,7 +350,8 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
   const auto for_amount = [&](double price, double work, double amount) {
     return price / 3600 * *time / work * amount;
   };
-  if (record.work.flops && *record.work.flops > 0) {
+  const std::optional<Counted> counted = Count(record);
+  if (record.work.flops && *record.work.flops > 0 && std::string_view(counted->unit) != "B/s") {
     const auto work = static_cast<double>(*record.work.flops);
     const bool integers = HasWord(record.params, "dtype", "int8");
     return {{.name = integers ? "usd_per_tops_hour" : "usd_per_tflops_hour",

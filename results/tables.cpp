@@ -166,6 +166,10 @@ std::string NotesOf(const Run& run, const Record& record) {
                             WithPrefix(*node->slowest_alone, node->together.unit),
                             WithPrefix(*node->sum_alone, node->together.unit)));
   }
+  if (const auto in_cache = record.facts.find("in_cache");
+      in_cache != record.facts.end() && in_cache->second == Fact(true)) {
+    AddTo(note, "in cache");
+  }
   if (const auto of = OfPeakOf(run, record)) {
     AddTo(note, Percent(of->of_spec) + " of the data sheet");
     if (of->of_clock) {

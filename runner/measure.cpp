@@ -136,6 +136,21 @@ void CountUsed(const std::vector<Case>& cases, std::vector<Node>& nodes) {
   }
 }
 
+// The devices that ranks run cases on, of those that take part from the beginning.
+void TellDevices(const std::vector<Case>& cases, std::vector<RankPlace>& ranks) {
+  std::vector<std::set<int>> devices(ranks.size());
+  for (const Case& which : cases) {
+    if (DeviceKind({.backend = which.backend}) != "gpu") continue;
+    for (const Unit& unit : which.units) {
+      const auto rank = static_cast<std::size_t>(unit.rank);
+      if (rank < ranks.size()) devices[rank].insert(unit.device);
+    }
+  }
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    ranks[rank].devices.assign(devices[rank].begin(), devices[rank].end());
+  }
+}
+
 // Keeps the journal and the progress line while the engine measures.
 class Recorder : public Observer {
  public:
@@ -437,6 +452,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
   run.nodes = std::move(held.nodes);
   run.ranks = std::move(held.ranks);
   CountUsed(plan.cases, run.nodes);
+  TellDevices(plan.cases, run.ranks);
   std::vector<Note>& notes = run.nodes[0].notes;
   for (Note& note : UnlikeNodes(run.nodes)) notes.push_back(std::move(note));
   const Privacy privacy = {.keep_ids = options.keep_ids,

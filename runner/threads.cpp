@@ -14,6 +14,7 @@
 #include <sstream>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "results/error.h"
 
@@ -312,6 +313,52 @@ Seconds Team::Run(const std::function<void(int)>& body) {
   }
   if (failure) std::rethrow_exception(failure);
   return end - state.start;
+}
+
+TaskThread::TaskThread(const std::vector<int>& cpus)
+    : thread_([this, cpus] {
+        std::optional<Pinned> pinned;
+        if (!cpus.empty()) pinned.emplace(cpus);
+        Loop();
+      }) {}
+
+TaskThread::~TaskThread() {
+  Give({});
+  thread_.join();
+}
+
+void TaskThread::Give(std::function<void()> task) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !busy_; });
+  task_ = std::move(task);
+  busy_ = true;
+  changed_.notify_all();
+}
+
+void TaskThread::Wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !busy_; });
+  if (failure_) std::rethrow_exception(std::exchange(failure_, {}));
+}
+
+void TaskThread::Loop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return busy_; });
+    const std::function<void()> task = std::move(task_);
+    if (!task) return;
+    lock.unlock();
+    std::exception_ptr failure;
+    try {
+      task();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    failure_ = failure;
+    busy_ = false;
+    changed_.notify_all();
+  }
 }
 
 }  // namespace assay

@@ -1,13 +1,17 @@
 // A team of threads, each pinned to a core of its own, that runs one function together and says how
-// long the slowest took from a common start; and what of the machine this process may use, control
-// groups (v1 and v2) included.
+// long the slowest took from a common start; a thread that does one task after the other; and what
+// of the machine this process may use, control groups (v1 and v2) included.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "results/run.h"
@@ -62,6 +66,32 @@ class Team {
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+// A thread that does what it is given, one task after the other: for what only the thread that made
+// it may use.
+class TaskThread {
+ public:
+  // On these CPUs alone; empty: wherever this process may run.
+  explicit TaskThread(const std::vector<int>& cpus = {});
+  // Ends once what it was given is done.
+  ~TaskThread();
+  TaskThread(const TaskThread&) = delete;
+  TaskThread& operator=(const TaskThread&) = delete;
+  // Hands over a task once the one before is done, and doesn't wait for this one.
+  void Give(std::function<void()> task);
+  // Returns when the last task is done. Throws what it threw.
+  void Wait();
+
+ private:
+  void Loop();
+
+  std::mutex mutex_ = {};
+  std::condition_variable changed_ = {};
+  std::function<void()> task_ = {};  // empty: there are no more
+  bool busy_ = false;                // a task was handed over and is not done
+  std::exception_ptr failure_ = {};
+  std::thread thread_;  // last: it uses the others
 };
 
 }  // namespace assay

@@ -54,7 +54,8 @@ def measured(record):
 
 def work_of(probe, params, work):
     """W and its unit."""
-    if "flops" in work:
+    decode = probe == "attention" and params.get("phase") == "decode" and "bytes" in work
+    if "flops" in work and not decode:
         return work["flops"], "OP/s" if params.get("dtype") == "int8" else "FLOP/s"
     if probe == "storage" and "ops" in work and params.get("block_bytes", 65536) < 65536:
         return work["ops"], "IOPS"
@@ -219,15 +220,18 @@ def of_peak(run, record):
     if len(accelerators) != 1 or accelerators[0]["mig"]:
         return None
     rows = [r for r in data_rows("devices.csv") if accelerators[0]["name"] in r["match"].split("|")]
+    of_memory = work(record)[1] == "B/s"
+    if of_memory and record.get("facts", {}).get("in_cache") is True:
+        return None
     dtype = record["params"].get("dtype", "")
-    column = "memory_gb_per_s" if record["probe"] == "memory" else \
+    column = "memory_gb_per_s" if of_memory else \
         "fp8_tflops" if dtype.startswith("fp8_") or dtype == "mxfp8" else \
         {"int8": "int8_tops", "nvfp4": "fp4_tflops"}.get(dtype, f"{dtype}_tflops")
     if not rows or not rows[0].get(column):
         return None
-    peak = float(rows[0][column]) * (1e9 if record["probe"] == "memory" else 1e12) * len(record["units"])
+    peak = float(rows[0][column]) * (1e9 if of_memory else 1e12) * len(record["units"])
     clocks = [mhz for v in record["rounds"] for t in v.get("telemetry", []) for mhz in t["sm_mhz"]]
-    clock = statistics.median(clocks) if clocks and record["probe"] != "memory" else None
+    clock = statistics.median(clocks) if clocks and not of_memory else None
     nominal = rows[0]["peak_clock_mhz"]
     return {"device": rows[0]["name"], "of_spec": fast / peak, "clock_mhz": clock,
             "of_clock": fast / peak * float(nominal) / clock if clock and nominal else None}
@@ -263,7 +267,7 @@ def costs(record, usd_per_hour):
     if usd_per_hour is None or seconds is None or not measured(record):
         return []
     amounts = record.get("work", {})
-    if amounts.get("flops"):
+    if amounts.get("flops") and work(record)[1] != "B/s":
         per_hour = usd_per_hour / (amounts["flops"] / seconds / 1e12)
         per_exa = usd_per_hour / 3600 * seconds / amounts["flops"] * 1e18
         if record["params"].get("dtype") == "int8":

@@ -161,7 +161,7 @@ class CudaTimer : public Cuda {
   Batch Time(Timer& timer, std::int64_t iterations, std::int64_t period, std::size_t words) {
     return timer.Time(iterations, period, [&, words](std::int64_t i) {
       seen_.push_back(i);
-      LaunchWrite(static_cast<Words*>(memory_.get()), words, static_cast<std::uint64_t>(i), 1,
+      LaunchWrite(static_cast<Words*>(memory_.get()), words, 1, static_cast<std::uint64_t>(i), 1,
                   timer.Stream());
     });
   }
@@ -234,7 +234,7 @@ TEST_F(CudaTimer, TheFirstCallIsBehindNoGate) {
   int launches_before = -1;
   timer.Time(1, 1, [&](std::int64_t) {
     if (launches_before < 0) launches_before = standin::Calls("cudaLaunchKernel");
-    LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 0, 1, timer.Stream());
+    LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 1, 0, 1, timer.Stream());
   });
   EXPECT_EQ(launches_before, 0) << "a gate was there before the kernel was loaded";
 }
@@ -278,7 +278,7 @@ TEST_F(CudaTimer, WhatWaitsForItsOwnStreamIsFoundOut) {
 TEST_F(CudaTimer, AHungKernelEndsInASentence) {
   memory_ = MakeDeviceMemory(kWords * sizeof(Words));
   Timer timer({.gate = Seconds(1), .hung = Seconds(0.05)});
-  LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 0, 1, timer.Stream());
+  LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 1, 0, 1, timer.Stream());
   standin::Hang(true);
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_THROW(timer.Wait("the test"), Error);
@@ -317,6 +317,31 @@ TEST_F(Cuda, ShortMemoryStreamsAreRightInGraphsToo) {
   }
 }
 
+TEST_F(Cuda, SeveralPassesOverMemoryAreOneLaunchAndAllOfThemAreChecked) {
+  for (const char* pattern : {"read", "write", "copy", "triad"}) {
+    const Memory op = {.pattern = pattern, .bytes = 1 << 14, .passes = 64};
+    const auto workload = Ready(op);
+    const double seconds = workload->Run(20).time.count();
+    EXPECT_NEAR(seconds,
+                20 * (kLaunch_s + static_cast<double>(*WorkOf(op).bytes) / kBytesPerSecond),
+                1e-4 * seconds)
+        << pattern;
+    EXPECT_EQ(workload->Verify().wrong, 0) << pattern;
+    const Facts facts = workload->Describe();
+    EXPECT_EQ(facts.at("passes"), Fact(std::int64_t{64}));
+    EXPECT_EQ(facts.at("in_cache"), Fact(true));
+  }
+  for (const char* pattern : {"read", "write", "triad"}) {
+    standin::Reset({.one_pass = true});
+    const auto workload = Ready(Memory{.pattern = pattern, .bytes = 1 << 14, .passes = 64});
+    workload->Run(1);
+    EXPECT_GT(workload->Verify().wrong, 0) << pattern << ": of 64 passes only one was made";
+  }
+  standin::Reset();
+  const Memory large = {.pattern = "read", .bytes = standin::kCacheBytes + 4096};
+  EXPECT_EQ(Ready(large)->Describe().at("in_cache"), Fact(false));
+}
+
 TEST_F(Cuda, AMemoryStreamThatDidNotRunIsWrong) {
   for (const char* pattern : {"write", "copy", "triad"}) {
     const auto workload = Ready(Memory{.pattern = pattern, .bytes = 1 << 16});
@@ -343,7 +368,9 @@ TEST_F(Cuda, ArraysAreFourCachesUnlessTheUserSays) {
   const Device device = backend->Devices().at(0);
   EXPECT_EQ(std::get<Memory>(backend->Complete(Memory{}, device)).bytes,
             ArrayBytes(standin::kCacheBytes, std::int64_t{1} << 30));
-  EXPECT_EQ(std::get<Memory>(backend->Complete(Memory{.bytes = 4096}, device)).bytes, 4096);
+  const Op small = backend->Complete(Memory{.bytes = 4096}, device);
+  EXPECT_EQ(std::get<Memory>(small).bytes, 4096);
+  EXPECT_EQ(std::get<Memory>(small).passes, PassesOver(Memory{.bytes = 4096}));
 }
 
 TEST_F(Cuda, WhatDoesNotFitIsSkippedAndNothingIsAllocated) {

@@ -104,6 +104,21 @@ TEST(OfPeak, OfMemoryIsOfItsBandwidth) {
   const OfPeak of = OfPeakOf(RunOnX100(), memory, kDevices).value();
   EXPECT_DOUBLE_EQ(of.of_spec, 0.9);
   EXPECT_FALSE(of.of_clock) << "memory has a clock of its own";
+  memory.facts["in_cache"] = true;
+  EXPECT_FALSE(OfPeakOf(RunOnX100(), memory, kDevices)) << "a cache's bandwidth";
+  memory.facts["in_cache"] = false;
+  EXPECT_TRUE(OfPeakOf(RunOnX100(), memory, kDevices));
+}
+
+TEST(OfPeak, OfDecodeIsOfTheMemoryThatItReads) {
+  Record decode = GemmOnGpu();
+  decode.probe = "attention";
+  decode.backend = "cudnn";
+  decode.params["phase"] = std::string("decode");
+  decode.work.bytes = 1'200'000'000;
+  const OfPeak of = OfPeakOf(RunOnX100(), decode, kDevices).value();
+  EXPECT_DOUBLE_EQ(of.of_spec, 0.6);
+  EXPECT_FALSE(of.of_clock);
 }
 
 TEST(OfPeak, IsNothingWhereThePeakIsNotKnown) {

@@ -273,6 +273,26 @@ TEST(Figures, MemoryCostsByBandwidth) {
   EXPECT_DOUBLE_EQ(costs[0].usd, 2.0);
 }
 
+TEST(Figures, DecodeIsCountedInTheBytesThatItReads) {
+  Record record = {.probe = "attention",
+                   .params = {{"phase", std::string("decode")}, {"dtype", std::string("bf16")}},
+                   .work = {.flops = 9'000'000'000, .bytes = 3'000'000'000},
+                   .here = Here{.probe = "memory", .work = {.bytes = 4'000'000'000}},
+                   .rounds = {VisitOf({0.001})}};
+  record.rounds[0].here_time_s = {0.001};
+  EXPECT_EQ(Speed(record)->unit, "B/s");
+  EXPECT_DOUBLE_EQ(Speed(record)->value, 3e12);
+  EXPECT_DOUBLE_EQ(OfHere(record).value(), 0.75);
+  const std::vector<Cost> costs = Costs(record, 6);
+  ASSERT_EQ(costs.size(), 1u);
+  EXPECT_EQ(costs[0].name, "usd_per_tbps_hour");
+  record.params["phase"] = std::string("prefill");
+  EXPECT_EQ(Speed(record)->unit, "FLOP/s");
+  record.params["phase"] = std::string("decode");
+  record.work.bytes.reset();
+  EXPECT_EQ(Speed(record)->unit, "FLOP/s") << "a file from before decode's bytes were counted";
+}
+
 TEST(Figures, OfHereIsAMeanOfTheRoundsRatios) {
   // The machine slows to a half in the second round, and its peak with it: the ratio stays.
   Record record = Gemm(100, {VisitOf({1.0}), VisitOf({2.0})});

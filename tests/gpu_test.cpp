@@ -119,6 +119,8 @@ TEST_F(GpuTest, EveryMemoryStreamIsRight) {
       Prepare("cuda", Memory{.pattern = pattern, .bytes = bytes});
       RunsRight(fmt::format("{} of {} bytes", pattern, bytes));
     }
+    Prepare("cuda", Memory{.pattern = pattern, .bytes = 4 << 20, .passes = 86});
+    RunsRight(fmt::format("{} of 4 MiB, 86 times", pattern));
   }
 }
 

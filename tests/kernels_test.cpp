@@ -88,6 +88,53 @@ TEST(Op, MemoryCountsStreamsAsStreamDoes) {
   EXPECT_EQ(WorkOf(Memory{.pattern = "copy", .bytes = 4096}).formula, "memory/copy2n");
 }
 
+TEST(Op, PassesOverMemoryMoveAGibibyteAndCountEachTime) {
+  const auto passes = [](const char* pattern, std::int64_t bytes) {
+    return PassesOver(Memory{.pattern = pattern, .bytes = bytes});
+  };
+  EXPECT_EQ(passes("read", 4 << 20), 256);
+  EXPECT_EQ(passes("triad", 4 << 20), 86) << "85 would be a little less";
+  EXPECT_EQ(passes("triad", 512 << 20), 1);
+  EXPECT_EQ(passes("read", std::int64_t{4} << 30), 1);
+  const Memory twice = {.pattern = "copy", .bytes = 4096, .passes = 2};
+  const Work work = WorkOf(twice);
+  EXPECT_EQ(work.bytes, 4 * 4096);
+  EXPECT_EQ(work.bytes_min, 2 * 4096) << "of which the second pass may find all in a cache";
+  EXPECT_EQ(work.formula, "memory/copy4n");
+  EXPECT_EQ(MethodOf(twice), 2);
+  EXPECT_EQ(MethodOf(Memory{.pattern = "copy", .bytes = 4096}), 1);
+}
+
+TEST(Op, DecodeCountsTheKeysAndValuesThatItReadsEachOnce) {
+  Attention op = {.batch = 3,
+                  .heads_q = 8,
+                  .heads_kv = 2,
+                  .seq_q = 2,
+                  .seq_kv = 100,
+                  .head_dim_qk = 16,
+                  .head_dim_v = 8,
+                  .phase = "decode"};
+  const auto bytes = [&](const std::string& mask, std::int64_t window = 0) {
+    op.mask = mask;
+    op.window = window;
+    return *WorkOf(op).bytes;
+  };
+  const std::int64_t of_a_token = 2 * 3 * 2 * (16 + 8);  // bf16; four query heads share one
+  EXPECT_EQ(bytes("full"), 100 * of_a_token);
+  EXPECT_EQ(bytes("causal_bottom_right"), 100 * of_a_token);
+  EXPECT_EQ(bytes("window", 10), 11 * of_a_token) << "two queries, the windows of which are one on";
+  EXPECT_EQ(bytes("causal_top_left"), 2 * of_a_token);
+  const Work work = WorkOf(op);
+  EXPECT_EQ(work.formula, "attention/kv+2pairs(dqk+dv)");
+  EXPECT_EQ(work.flops, 2 * 3 * 8 * (1 + 2) * (16 + 8)) << "they stay in the file";
+  EXPECT_EQ(MethodOf(op), 2);
+  op.dtype = Dtype::kFp8E4m3;
+  EXPECT_EQ(bytes("full"), 100 * of_a_token / 2);
+  op.phase = "prefill";
+  EXPECT_FALSE(WorkOf(op).bytes);
+  EXPECT_EQ(MethodOf(op), 1);
+}
+
 // Each mask by hand: three queries, five keys.
 std::int64_t PairsOf(const std::string& mask, std::int64_t queries, std::int64_t keys,
                      std::int64_t window = 0) {
@@ -260,6 +307,17 @@ TEST(Kernels, ArithmeticIsHeldAgainstThePeakOfItsDtype) {
       EXPECT_EQ(which.here->params, peak.params);
       EXPECT_EQ(which.here->work.flops, peak.work.flops);
     }
+  }
+}
+
+TEST(Kernels, DecodeIsHeldAgainstTheReadingOfMemory) {
+  const Case read = ProbeNamed("memory").unfold({{"pattern", "read"}}).at(0);
+  for (const Case& which : ProbeNamed("attention").unfold({{"phase", "decode"}, {"seq_q", 1}})) {
+    ASSERT_TRUE(which.here) << which.backend;
+    EXPECT_EQ(which.here->probe, "memory");
+    EXPECT_EQ(which.here->params, read.params);
+    EXPECT_EQ(which.here->work.bytes, read.work.bytes);
+    EXPECT_EQ(which.method, 2);
   }
 }
 
@@ -447,6 +505,18 @@ TEST(Memory, TheChosenSizeIsPartOfTheParams) {
     const std::int64_t bytes = IntegerOf(which.params, "bytes");
     EXPECT_GT(bytes, 0);
     EXPECT_EQ(which.work.bytes, 3 * bytes);
+  }
+}
+
+TEST(Memory, WhetherACacheHoldsTheArraysIsSaid) {
+  for (const auto& [bytes, in_cache] : {std::pair(LastLevelCacheBytes() / 2 / 4096 * 4096, true),
+                                        {LastLevelCacheBytes() / 4096 * 4096 + 4096, false}}) {
+    if (bytes < 8192) GTEST_SKIP() << "this machine doesn't tell its caches";
+    const Case which =
+        ProbeNamed("memory", {.threads = 1}).unfold({{"pattern", "read"}, {"bytes", bytes}}).at(0);
+    Prepared prepared = which.prepare(1);
+    ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Workload>>(prepared));
+    EXPECT_EQ(std::get<0>(prepared)->Describe().at("in_cache"), Fact(in_cache)) << bytes;
   }
 }
 

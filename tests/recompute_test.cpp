@@ -207,6 +207,14 @@ TEST_F(Recompute, AgreesOnPowerAndPeakOfAGpu) {
   memory.backend = "cuda";
   memory.work = {.bytes = 4'800'000'000};
   run.records.push_back(memory);
+  memory.facts["in_cache"] = true;
+  run.records.push_back(memory);
+  Record decode = run.records[0];
+  decode.probe = "attention";
+  decode.params["phase"] = std::string("decode");
+  decode.backend = "cudnn";
+  decode.work.bytes = 3'200'000'000;
+  run.records.push_back(decode);
   std::string file;
   std::string figures;
   // The first has a peak in fp4, the second a clock at which its peaks are told.

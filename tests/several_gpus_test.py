@@ -51,7 +51,8 @@ class SeveralGpus(unittest.TestCase):
         self.assertAlmostEqual(float(last[19]), 0.01 * float(last[5]) * 1e-6 / (1 << 20) * 1e12, delta=1e-3)
         run = json.loads((self.folder / "a.json").read_text())
         self.assertEqual(len(run["nodes"]), 1)
-        self.assertEqual(len(run["ranks"]), 8)
+        self.assertEqual([rank["devices"] for rank in run["ranks"]], [[gpu] for gpu in range(8)])
+        self.assertEqual([unit["device"] for unit in run["records"][0]["units"]], list(range(8)))
         self.assertEqual(run["records"][0]["facts"]["launch"], "one thread for 8 GPUs, in groups")
         self.assertEqual(json.loads((self.folder / "n.json").read_text())["config"]["ngpus"], 8)
 

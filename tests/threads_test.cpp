@@ -215,5 +215,47 @@ TEST(Threads, AnExceptionOfAnyThreadReachesTheCallerAndTheTeamGoesOn) {
 
 TEST(Threads, ANegativeNumberIsRefused) { EXPECT_THROW(Team(-1), Error); }
 
+TEST(TaskThread, DoesAllThatItIsGivenInOrderInOneThreadOfItsOwn) {
+  std::vector<int> done;
+  std::set<std::thread::id> threads;
+  {
+    TaskThread thread;
+    for (int i = 0; i < 5; ++i) {
+      thread.Give([&, i] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        done.push_back(i);
+        threads.insert(std::this_thread::get_id());
+      });
+    }
+    thread.Wait();
+    EXPECT_THAT(done, ElementsAre(0, 1, 2, 3, 4));
+    thread.Give([&] { done.push_back(5); });
+  }
+  EXPECT_EQ(done.size(), 6U) << "the last is done before it ends";
+  EXPECT_EQ(threads.size(), 1U);
+  EXPECT_FALSE(threads.contains(std::this_thread::get_id()));
+}
+
+TEST(TaskThread, WhatATaskThrowsIsThrownWhereItIsWaitedForOnce) {
+  TaskThread thread;
+  thread.Give([] { throw Error("no"); });
+  EXPECT_THROW(thread.Wait(), Error);
+  thread.Wait();
+  int done = 0;
+  thread.Give([&] { ++done; });
+  thread.Wait();
+  EXPECT_EQ(done, 1);
+}
+
+TEST(TaskThread, StaysOnItsCores) {
+  const int core = UsableCores().back();
+  TaskThread thread({core});
+  cpu_set_t set;
+  thread.Give([&] { sched_getaffinity(0, sizeof set, &set); });
+  thread.Wait();
+  EXPECT_EQ(CPU_COUNT(&set), 1);
+  EXPECT_TRUE(CPU_ISSET(core, &set));
+}
+
 }  // namespace
 }  // namespace assay

@@ -22,18 +22,28 @@ std::tuple<T...> Unpack(void** arguments) {
   (std::index_sequence_for<T...>());
 }
 
-// Once for each index; it takes as long as its bytes.
+// Once for each index of each pass; it takes as long as its bytes.
 template <class Body>
-Command ForEach(std::size_t count, double bytes, const Body& body, const char* name = "") {
+Command ForEachPass(unsigned passes, std::size_t count, double bytes, const Body& body,
+                    const char* name) {
   const std::size_t left_out =
       faults.spoil_kernel == name && *name != 0 ? std::min<std::size_t>(6, count - 1) : count;
+  const bool one_pass = faults.one_pass;
   return [=](StreamState& own) {
-    for (std::size_t i = 0; i < count; ++i) {
-      if (i != left_out) body(i);
+    for (unsigned pass = 0; pass < (one_pass ? 1 : passes); ++pass) {
+      for (std::size_t i = 0; i < count; ++i) {
+        if (i != left_out) body(i, pass);
+      }
     }
-    own.Takes(kLaunch_s + bytes / kBytesPerSecond);
+    own.Takes(kLaunch_s + passes * bytes / kBytesPerSecond);
     return true;
   };
+}
+
+template <class Body>
+Command ForEach(std::size_t count, double bytes, const Body& body, const char* name = "") {
+  return ForEachPass(
+      1, count, bytes, [=](std::size_t i, unsigned) { body(i); }, name);
 }
 
 Command Gate(void** arguments) {
@@ -75,40 +85,44 @@ Command FillPairs(void** arguments) {
 
 // Each block adds what its threads read.
 Command Read(void** arguments, unsigned blocks, unsigned threads) {
-  const auto [from, count, sums] = Unpack<const Words*, std::size_t, std::uint64_t*>(arguments);
+  const auto [from, count, passes, sums] =
+      Unpack<const Words*, std::size_t, unsigned, std::uint64_t*>(arguments);
   RequireDevice(from, count * sizeof(Words), "what is read");
   RequireDevice(sums, blocks * sizeof(std::uint64_t), "where sums are added");
-  return ForEach(
-      count, static_cast<double>(count * sizeof(Words)),
-      [=](std::size_t i) { sums[i / threads % blocks] += ReadAt(from, i); }, "read");
+  return ForEachPass(
+      passes, count, static_cast<double>(count * sizeof(Words)),
+      [=](std::size_t i, unsigned) { sums[i / threads % blocks] += SumOf(from[i]); }, "read");
 }
 
 Command Write(void** arguments) {
-  const auto [to, count, value] = Unpack<Words*, std::size_t, std::uint64_t>(arguments);
+  const auto [to, count, passes, value] =
+      Unpack<Words*, std::size_t, unsigned, std::uint64_t>(arguments);
   RequireDevice(to, count * sizeof(Words), "what is written");
-  return ForEach(
-      count, static_cast<double>(count * sizeof(Words)),
-      [=](std::size_t i) { WriteAt(to, value, i); }, "write");
+  return ForEachPass(
+      passes, count, static_cast<double>(count * sizeof(Words)),
+      [=](std::size_t i, unsigned pass) { WriteAt(to, ValueIn(value, pass), i); }, "write");
 }
 
 Command Copy(void** arguments) {
-  const auto [to, from, count] = Unpack<Words*, const Words*, std::size_t>(arguments);
+  const auto [to, from, count, passes] =
+      Unpack<Words*, const Words*, std::size_t, unsigned>(arguments);
   RequireDevice(to, count * sizeof(Words), "what is written");
   RequireDevice(from, count * sizeof(Words), "what is read");
-  return ForEach(
-      count, static_cast<double>(2 * count * sizeof(Words)),
-      [=](std::size_t i) { CopyAt(to, from, i); }, "copy");
+  return ForEachPass(
+      passes, count, static_cast<double>(2 * count * sizeof(Words)),
+      [=](std::size_t i, unsigned) { CopyAt(to, from[i], i); }, "copy");
 }
 
 Command Triad(void** arguments) {
-  const auto [to, b, c, count, scale] =
-      Unpack<Numbers*, const Numbers*, const Numbers*, std::size_t, double>(arguments);
+  const auto [to, b, c, count, passes, scale] =
+      Unpack<Numbers*, const Numbers*, const Numbers*, std::size_t, unsigned, double>(arguments);
   for (const Numbers* array : {static_cast<const Numbers*>(to), b, c}) {
     RequireDevice(array, count * sizeof(Numbers), "an array of a triad");
   }
-  return ForEach(
-      count, static_cast<double>(3 * count * sizeof(Numbers)),
-      [=](std::size_t i) { TriadAt(to, b, c, scale, i); }, "triad");
+  return ForEachPass(
+      passes, count, static_cast<double>(3 * count * sizeof(Numbers)),
+      [=](std::size_t i, unsigned pass) { TriadAt(to, b[i], c[i], ScaleIn(scale, pass), i); },
+      "triad");
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ struct Faults {
   std::size_t memory_bytes = std::size_t{1} << 30;  // of all devices together
   std::map<int, double> slowness = {};              // of a device: 1.5 takes half as long again
   std::string spoil_kernel = {};                    // "copy": leaves one index out, words 12 and 13
+  bool one_pass = false;                            // of a kernel, where it was to make several
   // The collectives of a communicator …
   int hang_after = -1;              // after so many hang
   int fail_after = -1;              // … or end in an asynchronous error …
