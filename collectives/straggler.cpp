@@ -20,16 +20,14 @@ std::optional<std::size_t> OddOneOut(std::span<const double> values) {
   if (values.size() < 2) return std::nullopt;
   const auto largest = std::ranges::max_element(values);
   const auto index = static_cast<std::size_t>(largest - values.begin());
-  std::vector<double> rest(values.begin(), values.end());
   if (values.size() < 4) {
+    std::vector<double> rest(values.begin(), values.end());
     rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(index));
     const double median = Median(rest);
     if (*largest > 0 && *largest >= 2 * median) return index;
     return std::nullopt;
   }
-  const double median = Median(rest);
-  for (double& value : rest) value = std::abs(value - median);
-  if (0.6745 * (*largest - median) > 3.5 * Median(rest)) return index;
+  if (ModifiedZScores(values)[index] > 3.5) return index;
   return std::nullopt;
 }
 

@@ -36,8 +36,7 @@ class Stragglers {
   std::vector<double> whole_s_ = {};  // [batch], an operation
 };
 
-// The index of the value that is larger than the others by the modified z-score, 0.6745 (x -
-// median) / MAD > 3.5 (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993). With fewer
+// The index of the value that is larger than the others by a modified z-score of 3.5. With fewer
 // than four values, where that says nothing: the largest if it is at least twice the median of the
 // rest.
 std::optional<std::size_t> OddOneOut(std::span<const double> values);

@@ -105,6 +105,8 @@ std::string_view ToText(Standing standing) {
       return "ok";
     case Standing::kLow:
       return "low";
+    case Standing::kHigh:
+      return "suspiciously high";
     case Standing::kAboveBound:
       return "above the bound";
   }

@@ -34,7 +34,8 @@ const std::vector<Expected>& BuiltInExpected();
 
 enum class Standing {
   kOk,
-  kLow,         // more than 10 % under what was measured elsewhere
+  kLow,         // under what was measured elsewhere, or what its siblings give
+  kHigh,        // above either, so that one of the two is in doubt
   kAboveBound,  // more than a flat ring could carry over the nodes' network
 };
 std::string_view ToText(Standing standing);

@@ -11,6 +11,7 @@
 #include "results/error.h"
 #include "results/expected.h"
 #include "results/figures.h"
+#include "results/health.h"
 #include "results/model.h"
 #include "results/text.h"
 
@@ -684,6 +685,25 @@ Json ToJson(const std::optional<NodeFigure>& node) {
           {"sum_alone", Writer::ToJson(node->sum_alone)}};
 }
 
+Json ToJson(const std::optional<Health>& health) {
+  if (!health) return nullptr;
+  Json devices = Json::array();
+  for (const DeviceHealth& device : health->devices) {
+    // JSON has no infinity.
+    const bool has_z = device.z && std::isfinite(*device.z);
+    devices.push_back({{"node", device.unit.node},
+                       {"device", device.unit.device},
+                       {"speed", device.speed.value},
+                       {"z", has_z ? Json(*device.z) : Json(nullptr)},
+                       {"clock_mhz", Writer::ToJson(device.clock_mhz)},
+                       {"temperature_c", Writer::ToJson(device.temperature_c)},
+                       {"standing", ToText(device.standing)},
+                       {"why", device.why}});
+  }
+  return {
+      {"devices", std::move(devices)}, {"slowest", health->slowest}, {"spread", health->spread}};
+}
+
 Json ToJson(const std::optional<OverlapFigure>& overlap) {
   if (!overlap) return nullptr;
   return {{"compute_alone", overlap->compute_alone},
@@ -754,6 +774,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"standing", judged ? Json(ToText(judged->standing)) : Json(nullptr)},
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
           {"node", ToJson(NodeFigureOf(run, record))},
+          {"health", ToJson(HealthOf(run, record))},
           {"overlap", ToJson(OverlapOf(record))},
           {"power", ToJson(PowerOf(record))},
           {"of_peak", ToJson(OfPeakOf(run, record))},

@@ -219,6 +219,18 @@ double StudentT(double confidence, double degrees_of_freedom) {
   return t;
 }
 
+std::vector<double> ModifiedZScores(std::span<const double> values) {
+  const double median = Median(values);
+  std::vector<double> scores(values.begin(), values.end());
+  for (double& score : scores) score -= median;
+  std::vector<double> distances;
+  for (const double score : scores) distances.push_back(std::abs(score));
+  const double mad = Median(distances);
+  // 0 / 0 is a value that is as most are.
+  for (double& score : scores) score = score == 0 ? 0 : 0.6745 * score / mad;
+  return scores;
+}
+
 double LagOneAutocorrelation(std::span<const double> values) {
   const double mean = Mean(values);
   double together = 0;

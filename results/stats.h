@@ -33,6 +33,10 @@ double StandardDeviation(std::span<const double> values);
 double StudentT(double confidence, double degrees_of_freedom);
 // P(|T| > t), the other way round: (2.776, 4) -> 0.05.
 double StudentTail(double t, double degrees_of_freedom);
+// How far each lies from the median, 0.6745 (x - median) / MAD (Iglewicz and Hoaglin, "How to
+// detect and handle outliers", 1993, who call more than 3.5 an outlier); infinite where most are
+// equal and this one isn't.
+std::vector<double> ModifiedZScores(std::span<const double> values);
 double LagOneAutocorrelation(std::span<const double> values);
 
 // exp of the mean of `logs`, with its interval relative to it (estimate = 1). Nothing under 2

@@ -12,6 +12,7 @@
 #include "results/csv.h"
 #include "results/expected.h"
 #include "results/figures.h"
+#include "results/health.h"
 #include "results/nodes.h"
 #include "results/price.h"
 #include "results/text.h"
@@ -238,6 +239,40 @@ Row RunRow(const Run& run, const Record& record, const std::optional<Offer>& off
   return row;
 }
 
+// "node 1 cuda:3" as far as that tells devices apart.
+std::string DeviceText(const Run& run, const Record& record, const Unit& unit) {
+  const bool is_gpu = DeviceKind(record) == "gpu";
+  std::string text = is_gpu ? fmt::format("cuda:{}", unit.device) : "";
+  if (run.nodes.size() > 1 || !is_gpu) {
+    text = fmt::format("node {}{}{}", unit.node, text.empty() ? "" : " ", text);
+  }
+  return text;
+}
+
+// A row for each device of a case that has several, and for a single one that isn't well.
+std::vector<Row> DeviceRows(const Run& run, const Record& record) {
+  std::vector<Row> rows;
+  const std::optional<Health> health = HealthOf(run, record);
+  if (!health) return rows;
+  const bool are_several = health->devices.size() > 1;
+  for (std::size_t i = 0; i < health->devices.size(); ++i) {
+    const DeviceHealth& device = health->devices[i];
+    const bool is_well = device.standing == Standing::kOk;
+    if (!are_several && is_well) continue;
+    Row row = {.cells = {{}, {"  " + DeviceText(run, record, device.unit)}}};
+    row.ink = is_well ? Ink::kDim : Ink::kBad;
+    row.sentence = WithPrefix(device.speed.value, device.speed.unit);
+    if (device.clock_mhz) row.sentence += fmt::format(", {:.0f} MHz", *device.clock_mhz);
+    if (device.temperature_c) row.sentence += fmt::format(", {:.0f} °C", *device.temperature_c);
+    if (are_several && i == health->slowest) {
+      row.sentence += fmt::format(", the slowest; all lie within {}", Percent(health->spread));
+    }
+    if (!is_well) row.sentence += fmt::format("; {}: {}", ToText(device.standing), device.why);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 // --- Two sides ---
 
 std::string MachineText(const Side& side) {
@@ -437,6 +472,7 @@ std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool col
   for (const Record& record : run.records) {
     headline_asked = headline_asked || record.probe == "headline";
     (record.status == Status::kSkipped ? skipped : rows).push_back(RunRow(run, record, offer));
+    for (Row& row : DeviceRows(run, record)) rows.push_back(std::move(row));
   }
   skipped = Folded(skipped);
   rows.insert(rows.end(), skipped.begin(), skipped.end());

@@ -237,6 +237,74 @@ def of_peak(run, record):
             "of_clock": fast / peak * float(nominal) / clock if clock and nominal else None}
 
 
+def device_speeds(record):
+    """(speed of each unit, what it counts); none for a collective."""
+    every, median = speed(record), median_s(record)
+    if every is None or record["probe"] in COLLECTIVES:
+        return []
+    units = len(record.get("units", []))
+    if units == 1:
+        return [every]
+    times = [[v["unit_time_s"]["p50"][u] for v in record["rounds"]
+              if u < len(v.get("unit_time_s", {}).get("p50", []))] for u in range(units)]
+    if not all(t and statistics.median(t) > 0 for t in times):
+        return []
+    return [every * median / units / statistics.median(t) for t in times]
+
+
+def fits_row(record, row):
+    if record["probe"] != row["probe"]:
+        return False
+    for word in row["params"].split():
+        name, _, value = word.partition("=")
+        at_least = name.endswith(">")
+        there = record["params"].get(name.rstrip(">"))
+        if there is None or (there < int(value) if at_least else params_text({"": there}) != f"={value}"):
+            return False
+    return True
+
+
+def health(run, record):
+    """How each device stands beside its siblings and beside what others measured."""
+    speeds = device_speeds(record)
+    if not speeds:
+        return None
+    units = record["units"]
+    median = statistics.median(speeds)
+    mad = statistics.median([abs(s - median) for s in speeds])
+    several = len(speeds) >= 4
+    scores = [0 if s == median else 0.6745 * (s - median) / mad if mad else math.inf for s in speeds]
+    standings = ["ok" if not several or abs(z) <= 3.5 or abs(s / median - 1) < 0.02
+                 else "low" if s < median else "suspiciously high" for s, z in zip(speeds, scores)]
+    accelerators = run["nodes"][units[0]["node"]]["accelerators"]
+    row = None
+    if record["backend"] in GPU_BACKENDS and len(accelerators) == 1 and not accelerators[0]["mig"]:
+        names = [r["name"] for r in data_rows("devices.csv") if accelerators[0]["name"] in r["match"].split("|")]
+        for other in data_rows("expected_devices.csv"):
+            if other["device"] in names[:1] and fits_row(record, other) and not any(
+                    r["backend"] in GPU_BACKENDS and fits_row(r, other)
+                    and max(device_speeds(r), default=0) > max(speeds) for r in run["records"]):
+                row = other
+                break
+    if len(speeds) == 1 and row is None:
+        return None
+    if row is not None and (row["unit"] == "GB/s") == (work(record)[1] == "B/s"):
+        theirs = float(row["speed"]) * (1e9 if row["unit"] == "GB/s" else 1e12)
+        standings = [was if was != "ok" else "low" if s / theirs < 0.88
+                     else "suspiciously high" if s / theirs > 1.10 else "ok" for was, s in zip(standings, speeds)]
+    devices = []
+    for i, (unit, s, z, word) in enumerate(zip(units, speeds, scores, standings)):
+        seen = [t for v in record["rounds"] for t in v.get("telemetry", []) if t["unit"] == i]
+        clocks = [mhz for t in seen for mhz in t["sm_mhz"]]
+        celsius = [c for t in seen for c in t.get("temperature_c", [])]
+        devices.append({"node": unit["node"], "device": unit["device"], "speed": s,
+                        "z": z if several and math.isfinite(z) else None,
+                        "clock_mhz": statistics.median(clocks) if clocks else None,
+                        "temperature_c": max(celsius, default=None), "standing": word})
+    return {"devices": devices, "slowest": speeds.index(min(speeds)),
+            "spread": (max(speeds) - min(speeds)) / median}
+
+
 def power(record):
     """What the devices drew, and what held them back."""
     if not measured(record) or not record.get("units"):
@@ -838,6 +906,14 @@ def check_figures(check, printed, run):
         share = of_peak(run, record)
         check.all_of(where, case, {"of_peak": None} if share is None else
                      {f"of_peak.{name}": value for name, value in share.items()})
+        well = health(run, record)
+        if well is None or case["health"] is None:
+            check(f"{where} health", case["health"], well)
+        else:
+            check.all_of(where, case["health"], {"slowest": well["slowest"], "spread": well["spread"]})
+            check(f"{where} number of devices", len(case["health"]["devices"]), len(well["devices"]))
+            for device, again in zip(case["health"]["devices"], well["devices"]):
+                check.all_of(f"{where} device {again['device']}", device, again)
         of_power = power(record)
         check.all_of(where, case, {"power": None} if of_power is None else
                      {f"power.{name}": value for name, value in of_power.items()})

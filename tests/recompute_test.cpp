@@ -236,6 +236,45 @@ TEST_F(Recompute, AgreesOnPowerAndPeakOfAGpu) {
   EXPECT_NE(said_.find(" 5 differ"), std::string::npos) << said_;
 }
 
+TEST_F(Recompute, AgreesOnTheHealthOfEachDevice) {
+  OneRun run = Everything(1, "n1", 3);
+  run.nodes[0].accelerators = {{.name = "NVIDIA H100 80GB HBM3", .present = 8, .visible = 8}};
+  run.records.clear();
+  for (const std::int64_t m : {64, 1024, 4096}) {
+    Record gemm = {.probe = "gemm",
+                   .params = {{"dtype", std::string("bf16")},
+                              {"m", m},
+                              {"n", std::int64_t{4096}},
+                              {"k", std::int64_t{4096}}},
+                   .backend = "cublaslt",
+                   .work = {.flops = 6 * 2 * 4096 * 4096 * m},
+                   .rounds = Visits(3, static_cast<double>(m) * 4.4e-8)};
+    for (int device = 0; device < 6; ++device) gemm.units.push_back({.device = device});
+    for (Visit& visit : gemm.rounds) {
+      const double time_s = visit.time_s[0];
+      // Of the fourth, all rounds are slow by as much as it takes.
+      visit.unit_p50_s = {0.981 * time_s, 0.985 * time_s, 0.979 * time_s,
+                          1.08 * time_s,  0.982 * time_s, 0.98 * time_s};
+      visit.unit_max_s = visit.unit_p50_s;
+      visit.telemetry = {
+          {.unit = 3, .at_s = {1, 2}, .sm_mhz = {1400, 1300.5}, .temperature_c = {90, 91.5}}};
+    }
+    run.records.push_back(gemm);
+  }
+  const std::string file = Write("run.json", RunToJson(run));
+  const std::string figures = FiguresToJson(run, OfferAt(0.1));
+  EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
+  EXPECT_NE(figures.find("\"standing\":\"low\""), std::string::npos) << figures;
+  std::string changed = figures;
+  for (const char* figure : {"\"spread\":0.", "\"slowest\":", "\"z\":", "\"temperature_c\":"}) {
+    const std::size_t after = changed.find(figure) + std::string(figure).size();
+    const std::size_t digit = changed.find_first_of("123456789", after);
+    changed[digit] = changed[digit] == '5' ? '6' : '5';
+  }
+  EXPECT_EQ(Script(Write("changed.json", changed) + " " + file), 1);
+  EXPECT_NE(said_.find(" 4 differ"), std::string::npos) << said_;
+}
+
 TEST_F(Recompute, AgreesOnEveryFigureOfARun) {
   const OneRun run = Everything(1, "n1", 5);
   const std::string file = Write("run.json", RunToJson(run));

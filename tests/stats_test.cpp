@@ -159,5 +159,15 @@ TEST(Stats, ACaseStopsOnlyAtALookAndTheEarlierTheMoreIsAsked) {
   EXPECT_EQ(StopAfter(20, 0.02, 0.01), "rounds");
 }
 
+TEST(Stats, AModifiedZScoreHoldsADistanceAgainstTheMedianOne) {
+  const std::vector<double> scores = ModifiedZScores(std::vector<double>{1, 2, 3, 4, 10});
+  EXPECT_DOUBLE_EQ(scores[0], -2 * 0.6745);
+  EXPECT_DOUBLE_EQ(scores[2], 0);
+  EXPECT_DOUBLE_EQ(scores[4], 7 * 0.6745);
+  const std::vector<double> alike = ModifiedZScores(std::vector<double>{5, 5, 5, 4});
+  EXPECT_EQ(alike[0], 0);
+  EXPECT_EQ(alike[3], -std::numeric_limits<double>::infinity());
+}
+
 }  // namespace
 }  // namespace assay

@@ -1,0 +1,222 @@
+#include "results/health.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+#include <utility>
+
+#include "results/csv.h"
+#include "results/embedded.h"
+#include "results/stats.h"
+#include "results/text.h"
+
+ASSAY_DECLARE_EMBEDDED(expected_devices_csv);
+
+namespace assay {
+namespace {
+
+constexpr std::size_t kFewestSiblings = 4;
+constexpr double kOutlier = 3.5;
+constexpr double kLeastDeviation = 0.02;
+// A best of many shapes and library versions is not what every shape and version reaches.
+constexpr double kLowBelow = 0.88;
+constexpr double kHighAbove = 1.10;
+
+std::vector<ExpectedOfDevice::Condition> ReadConditions(const CsvRow& row) {
+  std::vector<ExpectedOfDevice::Condition> conditions;
+  for (const std::string& word : SplitFields(row.Required("params"), ' ')) {
+    const std::size_t equals = word.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == word.size()) {
+      row.Fail(fmt::format("params has '{}'; write NAME=VALUE or NAME>=NUMBER", word));
+    }
+    const bool at_least = word[equals - 1] == '>';
+    conditions.push_back({.param = word.substr(0, equals - (at_least ? 1 : 0)),
+                          .value = word.substr(equals + 1),
+                          .at_least = at_least});
+    const std::string& value = conditions.back().value;
+    if (at_least &&
+        (value.size() > 12 || value.find_first_not_of("0123456789") != std::string::npos)) {
+      row.Fail(fmt::format("params has '{}', whose value is no whole number", word));
+    }
+  }
+  return conditions;
+}
+
+ExpectedOfDevice ReadRow(const CsvRow& row, std::span<const DeviceFacts> devices) {
+  ExpectedOfDevice one = {.device = row.Required("device"),
+                          .probe = row.Required("probe"),
+                          .conditions = ReadConditions(row),
+                          .setting = row.Required("setting"),
+                          .source = row.Required("source")};
+  row.Required("speed");
+  one.speed.value = row.Number("speed").value_or(0);
+  const std::string& unit = row.Required("unit");
+  if (unit == "TFLOP/s") {
+    one.speed = {.value = one.speed.value * 1e12, .unit = "FLOP/s"};
+  } else if (unit == "GB/s") {
+    one.speed = {.value = one.speed.value * 1e9, .unit = "B/s"};
+  } else {
+    row.Fail(fmt::format("unit is '{}'; write TFLOP/s or GB/s", unit));
+  }
+  if (std::ranges::find(devices, one.device, &DeviceFacts::name) == devices.end()) {
+    row.Fail(fmt::format("device '{}' is not in devices.csv", one.device));
+  }
+  if (one.source.find_first_of(".:") == std::string::npos) {
+    row.Fail(fmt::format("source '{}' is neither a URL nor repository:path", one.source));
+  }
+  return one;
+}
+
+bool Fits(const Record& record, const ExpectedOfDevice& expected) {
+  return record.probe == expected.probe &&
+         std::ranges::all_of(expected.conditions, [&](const auto& condition) {
+           const auto found = record.params.find(condition.param);
+           if (found == record.params.end()) return false;
+           if (!condition.at_least) return ToText(found->second) == condition.value;
+           const auto* value = std::get_if<std::int64_t>(&found->second);
+           return value != nullptr && *value >= std::stoll(condition.value);
+         });
+}
+
+// What each unit does of the work, in the median over rounds of its own median time.
+std::vector<Rate> SpeedsOf(const Record& record) {
+  std::vector<Rate> speeds;
+  const std::optional<Rate> all = Speed(record);
+  const std::optional<double> all_s = MedianTime(record);
+  if (!all || !all_s || IsNetwork(record.probe)) return speeds;
+  if (record.units.size() == 1) return {*all};
+  const auto share = all->value * *all_s / static_cast<double>(record.units.size());
+  for (std::size_t unit = 0; unit < record.units.size(); ++unit) {
+    std::vector<double> times;
+    for (const Visit& visit : record.rounds) {
+      if (unit < visit.unit_p50_s.size()) times.push_back(visit.unit_p50_s[unit]);
+    }
+    if (times.empty() || Median(times) <= 0) return {};
+    speeds.push_back({.value = share / Median(times), .unit = all->unit});
+  }
+  return speeds;
+}
+
+double Fastest(const std::vector<Rate>& speeds) {
+  double fastest = 0;
+  for (const Rate& speed : speeds) fastest = std::max(fastest, speed.value);
+  return fastest;
+}
+
+void ReadTelemetry(const Record& record, std::size_t unit, DeviceHealth& device) {
+  std::vector<double> clocks;
+  for (const Visit& visit : record.rounds) {
+    for (const Telemetry& seen : visit.telemetry) {
+      if (static_cast<std::size_t>(seen.unit) != unit) continue;
+      clocks.insert(clocks.end(), seen.sm_mhz.begin(), seen.sm_mhz.end());
+      for (const double celsius : seen.temperature_c) {
+        device.temperature_c = std::max(device.temperature_c.value_or(celsius), celsius);
+      }
+    }
+  }
+  if (!clocks.empty()) device.clock_mhz = Median(clocks);
+}
+
+void JudgeAmongSiblings(std::vector<DeviceHealth>& devices) {
+  if (devices.size() < kFewestSiblings) return;
+  std::vector<double> speeds;
+  for (const DeviceHealth& device : devices) speeds.push_back(device.speed.value);
+  const double median = Median(speeds);
+  const std::vector<double> scores = ModifiedZScores(speeds);
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    DeviceHealth& device = devices[i];
+    device.z = scores[i];
+    const double deviation = device.speed.value / median - 1;
+    if (std::abs(scores[i]) <= kOutlier || std::abs(deviation) < kLeastDeviation) continue;
+    device.standing = deviation < 0 ? Standing::kLow : Standing::kHigh;
+    device.why = fmt::format("{} of its siblings' median", Percent(device.speed.value / median));
+  }
+}
+
+// What the record is to be judged by: it fits, and no other record of the run that fits is faster.
+const ExpectedOfDevice* YardstickOf(const Run& run, const Record& record,
+                                    std::span<const ExpectedOfDevice> expected,
+                                    std::string_view device) {
+  const double own = Fastest(SpeedsOf(record));
+  for (const ExpectedOfDevice& one : expected) {
+    if (one.device != device || !Fits(record, one)) continue;
+    const bool is_fastest = std::ranges::none_of(run.records, [&](const Record& other) {
+      return DeviceKind(other) == "gpu" && Fits(other, one) && Fastest(SpeedsOf(other)) > own;
+    });
+    if (is_fastest) return &one;
+  }
+  return nullptr;
+}
+
+void JudgeBesideOthers(const ExpectedOfDevice& expected, DeviceHealth& device) {
+  const double ratio = device.speed.value / expected.speed.value;
+  if (device.speed.unit != expected.speed.unit || device.standing != Standing::kOk ||
+      (ratio >= kLowBelow && ratio <= kHighAbove)) {
+    return;
+  }
+  device.standing = ratio < 1 ? Standing::kLow : Standing::kHigh;
+  device.why = fmt::format("{} of the {} that was measured on a {} ({}; {})", Percent(ratio),
+                           WithPrefix(expected.speed.value, expected.speed.unit), expected.device,
+                           expected.setting, expected.source);
+}
+
+}  // namespace
+
+std::vector<ExpectedOfDevice> ParseExpectedOfDevices(std::string_view csv,
+                                                     const std::string& source,
+                                                     std::span<const DeviceFacts> devices) {
+  std::vector<ExpectedOfDevice> all;
+  const std::vector<std::map<std::string, std::string>> rows = ParseCsv(csv, source);
+  const auto key = [&](std::size_t i) {
+    return std::tie(rows[i].at("device"), rows[i].at("probe"), rows[i].at("params"));
+  };
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const CsvRow row(rows[i], source, i);
+    all.push_back(ReadRow(row, devices));
+    for (std::size_t earlier = 0; earlier < i; ++earlier) {
+      if (key(earlier) == key(i)) row.Fail("the same device and params stand in an earlier row");
+    }
+  }
+  return all;
+}
+
+const std::vector<ExpectedOfDevice>& BuiltInExpectedOfDevices() {
+  static const std::vector<ExpectedOfDevice> all = ParseExpectedOfDevices(
+      ASSAY_EMBEDDED(expected_devices_csv), "expected_devices.csv", Catalog::BuiltIn().devices);
+  return all;
+}
+
+std::optional<Health> HealthOf(const Run& run, const Record& record,
+                               std::span<const ExpectedOfDevice> expected,
+                               std::span<const DeviceFacts> devices) {
+  const std::vector<Rate> speeds = SpeedsOf(record);
+  if (speeds.empty()) return std::nullopt;
+  Health health;
+  for (std::size_t i = 0; i < speeds.size(); ++i) {
+    DeviceHealth& device = health.devices.emplace_back();
+    device.unit = record.units[i];
+    device.speed = speeds[i];
+    ReadTelemetry(record, i, device);
+  }
+  JudgeAmongSiblings(health.devices);
+  const ExpectedOfDevice* yardstick = nullptr;
+  const Node& node = run.nodes.at(static_cast<std::size_t>(record.units[0].node));
+  if (DeviceKind(record) == "gpu" && node.accelerators.size() == 1 && !node.accelerators[0].mig) {
+    const DeviceFacts* known = FindDevice(devices, node.accelerators[0].name);
+    if (known != nullptr) yardstick = YardstickOf(run, record, expected, known->name);
+  }
+  if (speeds.size() == 1 && yardstick == nullptr) return std::nullopt;
+  if (yardstick != nullptr) {
+    for (DeviceHealth& device : health.devices) JudgeBesideOthers(*yardstick, device);
+  }
+  std::vector<double> values;
+  for (const Rate& speed : speeds) values.push_back(speed.value);
+  const auto [least, most] = std::ranges::minmax_element(values);
+  health.slowest = static_cast<std::size_t>(least - values.begin());
+  health.spread = (*most - *least) / Median(values);
+  return health;
+}
+
+}  // namespace assay

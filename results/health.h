@@ -1,0 +1,70 @@
+// Whether each device of a case gave what a sound one gives: beside its siblings in the same case,
+// and beside what others measured on such a device.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/expected.h"
+#include "results/figures.h"
+#include "results/price.h"
+#include "results/run.h"
+
+namespace assay {
+
+// What others measured on one device.
+struct ExpectedOfDevice {
+  // Of a record's params: this value, or where `at_least` says so an integer that isn't below it.
+  struct Condition {
+    std::string param = {};
+    std::string value = {};
+    bool at_least = false;
+  };
+  std::string device = {};  // as devices.csv calls it
+  std::string probe = {};
+  std::vector<Condition> conditions = {};
+  Rate speed = {};
+  std::string setting = {};
+  std::string source = {};  // a URL, or repository:path
+};
+
+// expected_devices.csv, a figure a row; its params are words like `dtype=bf16` and `m>=1024`.
+// Throws Error naming source and row for one that breaks a rule: no empty cell, a device that
+// `devices` has, a unit of TFLOP/s or GB/s, nothing twice.
+std::vector<ExpectedOfDevice> ParseExpectedOfDevices(std::string_view csv,
+                                                     const std::string& source,
+                                                     std::span<const DeviceFacts> devices);
+// The data built into this binary. Parsed once.
+const std::vector<ExpectedOfDevice>& BuiltInExpectedOfDevices();
+
+struct DeviceHealth {
+  Unit unit = {};
+  Rate speed = {};               // of its own share of the work, in its own time
+  std::optional<double> z = {};  // the modified z-score of its speed among at least four siblings
+  std::optional<double> clock_mhz = {};      // the median, where it was read
+  std::optional<double> temperature_c = {};  // the highest
+  Standing standing = Standing::kOk;
+  std::string why = {};  // of what isn't ok: one sentence
+};
+
+struct Health {
+  std::vector<DeviceHealth> devices = {};  // as Record::units
+  std::size_t slowest = 0;
+  double spread = 0;  // between the fastest and the slowest, as a part of the median speed
+};
+
+// Low or high among its siblings is a device that stands out by the modified z-score, 0.6745 (x -
+// median) / MAD beyond 3.5 (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993), and
+// by at least 2 %. Low or high beside others' figures is one under 0.88 or above 1.10 of theirs;
+// where several records fit what was measured there, as a best of many shapes, the fastest counts.
+// Nothing for collectives, and for a single device of which nothing is known.
+std::optional<Health> HealthOf(
+    const Run& run, const Record& record,
+    std::span<const ExpectedOfDevice> expected = BuiltInExpectedOfDevices(),
+    std::span<const DeviceFacts> devices = Catalog::BuiltIn().devices);
+
+}  // namespace assay

@@ -1,0 +1,157 @@
+#include "results/health.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "results/error.h"
+#include "results/tables.h"
+
+namespace assay {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const std::vector<DeviceFacts> kDevices = {{.name = "X100", .match = {"NVIDIA X100"}}};
+const std::vector<ExpectedOfDevice> kExpected = {
+    {.device = "X100",
+     .probe = "gemm",
+     .conditions = {{.param = "dtype", .value = "bf16"},
+                    {.param = "m", .value = "1024", .at_least = true}},
+     .speed = {.value = 100e12, .unit = "FLOP/s"},
+     .setting = "torch",
+     .source = "somewhere.org"}};
+
+// A product of 1 TFLOP a device, which gave so many TFLOP/s.
+Record Gemm(const std::vector<double>& tflops, std::int64_t m = 4096) {
+  Record gemm = {.probe = "gemm",
+                 .params = {{"dtype", "bf16"}, {"m", m}},
+                 .backend = "cublaslt",
+                 .work = {.flops = static_cast<std::int64_t>(tflops.size()) * 1'000'000'000'000},
+                 .rounds = {{.batch = 1}}};
+  Visit& visit = gemm.rounds[0];
+  double slowest_s = 0;
+  for (std::size_t i = 0; i < tflops.size(); ++i) {
+    gemm.units.push_back({.device = static_cast<int>(i)});
+    visit.unit_p50_s.push_back(1 / tflops[i]);
+    slowest_s = std::max(slowest_s, 1 / tflops[i]);
+  }
+  visit.unit_max_s = visit.unit_p50_s;
+  visit.time_s = {slowest_s};
+  return gemm;
+}
+
+Run RunOf(std::vector<Record> records) {
+  Node node;
+  node.accelerators = {{.name = "NVIDIA X100", .present = 8, .visible = 8, .used = 8}};
+  return {.nodes = {node}, .records = std::move(records)};
+}
+
+Health Of(const Run& run, std::size_t record = 0) {
+  return HealthOf(run, run.records[record], kExpected, kDevices).value();
+}
+
+TEST(Health, EachDeviceHasTheSpeedOfItsOwnShareInItsOwnTime) {
+  const Health health = Of(RunOf({Gemm({90, 96, 100, 98})}));
+  ASSERT_EQ(health.devices.size(), 4U);
+  EXPECT_NEAR(health.devices[1].speed.value, 96e12, 1);
+  EXPECT_EQ(health.devices[1].speed.unit, "FLOP/s");
+  EXPECT_EQ(health.devices[3].unit.device, 3);
+  EXPECT_EQ(health.slowest, 0U);
+  EXPECT_NEAR(health.spread, 10 / 97.0, 1e-9);
+}
+
+TEST(Health, ADeviceThatStandsOutAmongItsSiblingsIsLowOrHigh) {
+  const Health low = Of(RunOf({Gemm({97, 98, 97, 90, 98, 97, 98, 97.5})}));
+  EXPECT_EQ(low.devices[3].standing, Standing::kLow);
+  EXPECT_LT(low.devices[3].z.value(), -3.5);
+  EXPECT_THAT(low.devices[3].why, HasSubstr("92.5 % of its siblings' median"));
+  EXPECT_EQ(low.devices[0].standing, Standing::kOk);
+  const Health high = Of(RunOf({Gemm({97, 98, 97, 109, 98, 97, 98, 97.5})}));
+  EXPECT_EQ(high.devices[3].standing, Standing::kHigh);
+  // All alike but one: no scatter to hold it against, and 10 % all the same.
+  EXPECT_EQ(Of(RunOf({Gemm({100, 100, 100, 100, 90})})).devices[4].standing, Standing::kLow);
+}
+
+TEST(Health, ALittleOrAmongFewSaysNothing) {
+  const Health little = Of(RunOf({Gemm({97, 97.01, 97, 95.5, 97.01, 97})}));
+  EXPECT_LT(little.devices[3].z.value(), -3.5);
+  EXPECT_EQ(little.devices[3].standing, Standing::kOk) << "1.5 % is no ailment";
+  const Health few = Of(RunOf({Gemm({97, 97, 90})}));
+  EXPECT_FALSE(few.devices[2].z);
+  EXPECT_EQ(few.devices[2].standing, Standing::kOk);
+}
+
+TEST(Health, ADeviceStandsBesideWhatOthersMeasured) {
+  EXPECT_EQ(Of(RunOf({Gemm({88.1})})).devices[0].standing, Standing::kOk);
+  EXPECT_EQ(Of(RunOf({Gemm({109.9})})).devices[0].standing, Standing::kOk);
+  const Health low = Of(RunOf({Gemm({87.9})}));
+  EXPECT_EQ(low.devices[0].standing, Standing::kLow);
+  EXPECT_EQ(low.devices[0].why,
+            "87.9 % of the 100.0 TFLOP/s that was measured on a X100 (torch; somewhere.org)");
+  EXPECT_EQ(Of(RunOf({Gemm({110.1})})).devices[0].standing, Standing::kHigh);
+  EXPECT_EQ(Of(RunOf({Gemm({95, 87, 95})})).devices[1].standing, Standing::kLow);
+}
+
+TEST(Health, OnlyTheFastestOfWhatFitsIsHeldAgainstABest) {
+  const assay::Run run = RunOf({Gemm({60}), Gemm({95}), Gemm({120}, /*m=*/16)});
+  const auto of = [&](std::size_t i) { return HealthOf(run, run.records[i], kExpected, kDevices); };
+  EXPECT_FALSE(of(0)) << "another shape did better";
+  EXPECT_TRUE(of(1));
+  EXPECT_FALSE(of(2)) << "nobody measured so small a shape";
+}
+
+TEST(Health, WhatIsNotKnownIsNotJudged) {
+  assay::Run run = RunOf({Gemm({50})});
+  run.nodes[0].accelerators[0].mig = true;
+  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices)) << "a slice";
+  run = RunOf({Gemm({50})});
+  run.nodes[0].accelerators[0].name = "NVIDIA Y100";
+  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices));
+  run = RunOf({Gemm({50})});
+  run.records[0].backend = "onednn";
+  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices)) << "a CPU";
+  run = RunOf({Gemm({50, 60})});
+  run.records[0].probe = "all_reduce";
+  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices)) << "ranks wait for each other";
+  run = RunOf({Gemm({50, 60})});
+  run.records[0].rounds[0].unit_p50_s.pop_back();
+  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices)) << "one has no time";
+}
+
+TEST(Health, TheTableHasARowForEachDevice) {
+  assay::Run run = RunOf({Gemm({97, 98, 97, 80, 98})});
+  run.records[0].rounds[0].telemetry = {
+      {.unit = 3, .at_s = {1, 2, 3}, .sm_mhz = {1500, 1410, 1400}, .temperature_c = {80, 91, 90}}};
+  const std::string table = RunTable(run, std::nullopt, /*colour=*/false);
+  EXPECT_THAT(table, HasSubstr(" cuda:0           97.00 TFLOP/s\n"));
+  EXPECT_THAT(table,
+              HasSubstr(" cuda:3           80.00 TFLOP/s, 1410 MHz, 91 °C, the slowest; all lie "
+                        "within 18.6 %; low: 82.5 % of"));
+}
+
+TEST(Health, TheBuiltInDataIsSoundAndABadRowIsNamed) {
+  EXPECT_GT(BuiltInExpectedOfDevices().size(), 20U);
+  const std::string header = "device,probe,params,speed,unit,setting,source\n";
+  const auto error = [&](const std::string& row) -> std::string {
+    try {
+      ParseExpectedOfDevices(header + row, "e.csv", kDevices);
+    } catch (const Error& refused) {
+      return refused.what();
+    }
+    return "no error";
+  };
+  const std::string good = "X100,gemm,dtype=bf16 m>=4,100,TFLOP/s,torch,a.org\n";
+  EXPECT_EQ(error(good), "no error");
+  EXPECT_THAT(error(good + good), HasSubstr("e.csv, row 2: the same device"));
+  EXPECT_THAT(error("Y100,gemm,dtype=bf16,100,TFLOP/s,torch,a.org\n"), HasSubstr("device 'Y100'"));
+  EXPECT_THAT(error("X100,gemm,bf16,100,TFLOP/s,torch,a.org\n"), HasSubstr("params has 'bf16'"));
+  EXPECT_THAT(error("X100,gemm,m>=4k,100,TFLOP/s,torch,a.org\n"), HasSubstr("no whole number"));
+  EXPECT_THAT(error("X100,gemm,dtype=bf16,100,GFLOP/s,torch,a.org\n"), HasSubstr("unit is"));
+  EXPECT_THAT(error("X100,gemm,dtype=bf16,,TFLOP/s,torch,a.org\n"), HasSubstr("speed is empty"));
+  EXPECT_THAT(error("X100,gemm,dtype=bf16,100,TFLOP/s,torch,hearsay\n"),
+              HasSubstr("neither a URL"));
+}
+
+}  // namespace
+}  // namespace assay
