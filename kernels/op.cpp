@@ -119,7 +119,7 @@ Work WorkOfOp(const Attention& op) {
   if (op.phase == "decode") {
     // What the first query sees begins no later, and what the last one sees ends no earlier.
     const std::int64_t seen = KeysSeen(op, op.seq_q - 1).last - KeysSeen(op, 0).first;
-    work.bytes = Product({bytes, op.batch, op.heads_kv, seen, head_dims});
+    work.bytes = BytesOf(op.dtype, {op.batch, op.heads_kv, seen, head_dims});
     work.formula = "attention/kv+2pairs(dqk+dv)";
   }
   return work;
