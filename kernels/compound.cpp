@@ -4,16 +4,15 @@
 
 #include <algorithm>
 #include <barrier>
-#include <condition_variable>
-#include <future>
+#include <exception>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "results/error.h"
 #include "runner/random.h"
+#include "runner/threads.h"
 
 namespace assay {
 namespace {
@@ -107,57 +106,14 @@ class InTurn : public Workload {
   std::vector<Part> parts_;
 };
 
-// A thread that does one thing at a time. What a library keeps by thread, such as CUDA's current
-// device, is so each device's own.
-class Hand {
- public:
-  Hand() : thread_([this] { Work(); }) {}
-  ~Hand() {
-    Give({});
-    thread_.join();
-  }
-  Hand(const Hand&) = delete;
-  Hand& operator=(const Hand&) = delete;
-
-  // What it throws, the future does. The one before must have ended.
-  std::future<void> Do(std::function<void()> what) {
-    std::packaged_task<void()> task(std::move(what));
-    std::future<void> done = task.get_future();
-    Give(std::move(task));
-    return done;
-  }
-
- private:
-  void Give(std::packaged_task<void()> task) {
-    {
-      const std::scoped_lock lock(mutex_);
-      next_ = std::move(task);
-    }
-    given_.notify_one();
-  }
-
-  void Work() {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      given_.wait(lock, [this] { return next_.has_value(); });
-      std::packaged_task<void()> task = *std::exchange(next_, std::nullopt);
-      lock.unlock();
-      if (!task.valid()) return;
-      task();
-    }
-  }
-
-  std::mutex mutex_ = {};
-  std::condition_variable given_ = {};
-  std::optional<std::packaged_task<void()>> next_ = {};  // an empty one ends the thread
-  std::thread thread_;
-};
-
+// A thread for each device: what a library keeps by thread, such as CUDA's current device, is so
+// the device's own.
 class Together : public Workload {
  public:
   ~Together() override {
     // Where it was made: a handle may belong to its thread's device.
-    for (Part& part : parts_) part.hand->Do([&] { part.workload = nullptr; }).wait();
+    for (Part& part : parts_) part.thread->Give([&part] { part.workload = nullptr; });
+    for (Part& part : parts_) part.thread->Wait();
   }
 
   // Has `prepare` called in that device's thread; why it can't be, or nothing.
@@ -165,7 +121,7 @@ class Together : public Workload {
     Part& part = parts_.emplace_back();
     part.name = name;
     Prepared prepared;
-    part.hand->Do([&] { prepared = prepare(); }).get();
+    part.Do([&] { prepared = prepare(); });
     if (Skipped* no = std::get_if<Skipped>(&prepared)) return std::move(*no);
     part.workload = std::move(std::get<std::unique_ptr<Workload>>(prepared));
     const bool meets = part.workload->BeginTogether([this] { meeting_->arrive_and_wait(); });
@@ -201,7 +157,7 @@ class Together : public Workload {
     Said<Checked> said;
     for (Part& part : parts_) {
       Checked checked;
-      part.hand->Do([&] { checked = part.workload->Verify(); }).get();
+      part.Do([&] { checked = part.workload->Verify(); });
       said.emplace_back(part.name, std::move(checked));
     }
     return AllOf(std::move(said));
@@ -211,7 +167,7 @@ class Together : public Workload {
     Said<Facts> said;
     for (const Part& part : parts_) {
       Facts facts;
-      part.hand->Do([&] { facts = part.workload->Describe(); }).get();
+      part.Do([&] { facts = part.workload->Describe(); });
       said.emplace_back(part.name, std::move(facts));
     }
     return AllOf(said);
@@ -221,23 +177,31 @@ class Together : public Workload {
   struct Part {
     std::string name = {};
     std::unique_ptr<Workload> workload = {};
-    std::unique_ptr<Hand> hand = std::make_unique<Hand>();
+    std::unique_ptr<TaskThread> thread = std::make_unique<TaskThread>();
+
+    void Do(std::function<void()> task) const {
+      thread->Give(std::move(task));
+      thread->Wait();
+    }
   };
 
   // Calls `what` in each device's thread, and returns when all have ended.
   void OnAll(const std::function<void(std::size_t)>& what) {
-    std::vector<std::future<void>> ends;
     for (std::size_t i = 0; i < parts_.size(); ++i) {
-      ends.push_back(parts_[i].hand->Do([&what, i] { what(i); }));
+      parts_[i].thread->Give([&what, i] { what(i); });
     }
-    for (const std::future<void>& end : ends) end.wait();
-    for (std::size_t i = 0; i < ends.size(); ++i) {
+    std::exception_ptr first;
+    for (const Part& part : parts_) {
       try {
-        ends[i].get();
+        part.thread->Wait();
       } catch (const Error& error) {
-        throw Error(fmt::format("{}: {}", parts_[i].name, error.what()));
+        const Error named(fmt::format("{}: {}", part.name, error.what()));
+        if (!first) first = std::make_exception_ptr(named);
+      } catch (...) {
+        if (!first) first = std::current_exception();
       }
     }
+    if (first) std::rethrow_exception(first);
   }
 
   std::vector<Part> parts_ = {};
