@@ -18,7 +18,13 @@ namespace {
 
 std::size_t Size(std::int64_t value) { return static_cast<std::size_t>(value); }
 
-Format FormatOf(Dtype dtype) { return dtype == Dtype::kF16 ? Format::kF16 : Format::kBf16; }
+Format FormatOf(Dtype dtype) {
+  if (dtype == Dtype::kFp8E4m3) return Format::kF8E4m3;
+  return dtype == Dtype::kF16 ? Format::kF16 : Format::kBf16;
+}
+
+// The softmax's weights are 1 at most; times 256 most of a long row's are normal numbers in fp8.
+constexpr float kWeightScale = 256;
 
 // A library's plans, and the one by which the pass is done.
 struct Chosen {
@@ -80,6 +86,7 @@ class AttentionWorkload : public Workload {
                   OnAllCores);
     }
     if (op_.page_size > 0) MakePages(RandomAt(seed, 4));
+    if (op_.dtype == Dtype::kFp8E4m3) MakeScales();
     for (std::int64_t set = 0; set < sets_; ++set) pointers_.push_back(Pointers(set));
     Spoil();
     for (std::int64_t set = 0; backward_ && set < sets_; ++set) {
@@ -144,8 +151,12 @@ class AttentionWorkload : public Workload {
   // bf16: half a unit in the last place, 2⁻⁸, for what is stored, and three times that for the
   // rounding of the softmax's weights, or of dS, before the second product: those are independent
   // (standard deviation 0.4 of it each). f16 has three bits more, but loses some of the smallest
-  // weights.
-  double Tolerance() const { return std::ldexp(1.0, op_.dtype == Dtype::kF16 ? -8 : -6); }
+  // weights. fp8 (e4m3) has four bits less than bf16; where 32768 keys share a row, half of its
+  // weights are subnormal, which adds 0.05 of their spread and not more.
+  double Tolerance() const {
+    if (op_.dtype == Dtype::kFp8E4m3) return std::ldexp(1.0, -2);
+    return std::ldexp(1.0, op_.dtype == Dtype::kF16 ? -8 : -6);
+  }
 
   std::int64_t Aligned(Part part) const { return (ShapeOf(op_, part).Bytes() + 255) / 256 * 256; }
   void* At(Part part, std::int64_t set) const {
@@ -202,21 +213,37 @@ class AttentionWorkload : public Workload {
     workspace_bytes_ = wanted;
   }
 
-  // One table and two lengths a sequence, for all sets.
+  // One for all sets.
+  template <class T>
+  void Share(Part part, const T* from) {
+    const std::size_t bytes = Size(ShapeOf(op_, part).Bytes());
+    shared_.insert(part);
+    memory_[part] = MakeDeviceMemory(bytes);
+    cuda::Check(
+        cudaMemcpyAsync(memory_[part].get(), from, bytes, cudaMemcpyHostToDevice, timer_.Stream()));
+  }
+
+  // O is scaled as the values are.
+  void MakeScales() {
+    const auto scale = static_cast<float>(ScaleOf(FormatOf(op_.dtype)));
+    scales_ = {{Part::kDescale, 1 / scale},
+               {Part::kScaleS, kWeightScale},
+               {Part::kDescaleS, 1 / kWeightScale},
+               {Part::kScaleO, scale},
+               {Part::kMaxS, 0},
+               {Part::kMaxO, 0}};
+    for (const auto& [part, value] : scales_) Share(part, &value);
+  }
+
+  // A table and two lengths a sequence.
   void MakePages(std::uint64_t seed) {
     page_table_ = PageTable(op_, seed);
     const auto batch = Size(op_.batch);
     lengths_.assign(batch, static_cast<std::int32_t>(op_.seq_q));
     lengths_.insert(lengths_.end(), batch, static_cast<std::int32_t>(op_.seq_kv));
-    const auto upload = [&](Part part, const std::int32_t* from, std::size_t count) {
-      shared_.insert(part);
-      memory_[part] = MakeDeviceMemory(count * sizeof(*from));
-      cuda::Check(cudaMemcpyAsync(memory_[part].get(), from, count * sizeof(*from),
-                                  cudaMemcpyHostToDevice, timer_.Stream()));
-    };
-    upload(Part::kPageTable, page_table_.data(), page_table_.size());
-    upload(Part::kSeqQ, lengths_.data(), batch);
-    upload(Part::kSeqKv, lengths_.data() + batch, batch);
+    Share(Part::kPageTable, page_table_.data());
+    Share(Part::kSeqQ, lengths_.data());
+    Share(Part::kSeqKv, lengths_.data() + batch);
     for (const auto& [part, width] :
          {std::pair(Part::kK, op_.head_dim_qk), {Part::kV, op_.head_dim_v}}) {
       host_[part] = FromPages(op_, page_table_, Host(part), width);
@@ -299,6 +326,7 @@ class AttentionWorkload : public Workload {
   std::map<Part, std::vector<std::byte>> host_ = {};  // the inputs; keys and values out of pages
   std::vector<std::int32_t> page_table_ = {};
   std::vector<std::int32_t> lengths_ = {};
+  std::map<Part, float> scales_ = {};  // of fp8
   std::uint64_t check_seed_ = 0;
   Facts tuning_ = {};
 };
@@ -345,16 +373,28 @@ Shape ShapeOf(const Attention& op, Part part) {
     case Part::kSeqQ:
     case Part::kSeqKv:
       return {.format = Format::kS32, .batch = op.batch, .heads = 1, .tokens = 1, .elements = 1};
+    case Part::kDescale:
+    case Part::kScaleS:
+    case Part::kDescaleS:
+    case Part::kScaleO:
+    case Part::kMaxS:
+    case Part::kMaxO:
+      return {.format = Format::kF32, .batch = 1, .heads = 1, .tokens = 1, .elements = 1};
   }
   return {};
 }
 
 Prepared PrepareAttention(AttentionLibrary& library, const Attention& op, const Gpu& gpu,
                           Tunings& tunings, std::uint64_t seed) {
-  if (op.dtype != Dtype::kBf16 && op.dtype != Dtype::kF16) {
-    return Skipped{.reason = fmt::format("attention on GPUs is in bf16 and f16 here, not in {}",
-                                         assay::ToText(op.dtype)),
-                   .remedy = "use dtype=bf16 or dtype=f16"};
+  if (op.dtype != Dtype::kBf16 && op.dtype != Dtype::kF16 && op.dtype != Dtype::kFp8E4m3) {
+    return Skipped{
+        .reason = fmt::format("attention on GPUs is in bf16, f16 and fp8_e4m3 here, not in {}",
+                              assay::ToText(op.dtype)),
+        .remedy = "use dtype=bf16"};
+  }
+  if (op.dtype == Dtype::kFp8E4m3 && op.direction == "backward") {
+    return Skipped{.reason = "attention in fp8 has no backward here",
+                   .remedy = "use dtype=bf16, or direction=forward"};
   }
   auto workload = std::make_unique<AttentionWorkload>(library, op, gpu);
   const bool tuned = op.algo == "tuned";

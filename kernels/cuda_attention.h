@@ -20,8 +20,30 @@ namespace assay::cuda {
 enum class Pass { kForward, kForwardWithLogSums, kBackward };
 
 // What a pass reads and writes. Keys and values that lie in pages come with a page table (batch x
-// pages of a sequence) and each sequence's lengths, all in int32.
-enum class Part { kQ, kK, kV, kO, kLogSums, kDO, kDQ, kDK, kDV, kPageTable, kSeqQ, kSeqKv };
+// pages of a sequence) and each sequence's lengths, all in int32. fp8 has scales, one f32 each:
+// what is stored of Q, K and V times kDescale is what it stands for; the softmax's weights are
+// rounded to fp8 times kScaleS, and undone by kDescaleS; O is stored times kScaleO. The largest of
+// both, before their scaling, are outputs (kMaxS, kMaxO).
+enum class Part {
+  kQ,
+  kK,
+  kV,
+  kO,
+  kLogSums,
+  kDO,
+  kDQ,
+  kDK,
+  kDV,
+  kPageTable,
+  kSeqQ,
+  kSeqKv,
+  kDescale,
+  kScaleS,
+  kDescaleS,
+  kScaleO,
+  kMaxS,
+  kMaxO
+};
 
 // How one lies: batch (or page, where there are any), head, token, element, packed in that order.
 struct Shape {
@@ -57,8 +79,8 @@ class AttentionLibrary {
                                                                           cudaStream_t stream) = 0;
 };
 
-// On the current device, in bf16 or f16. A tuned case that isn't among `tunings` is tuned now,
-// which takes seconds.
+// On the current device, in bf16 or f16, and forward in fp8. A tuned case that isn't among
+// `tunings` is tuned now, which takes seconds.
 Prepared PrepareAttention(AttentionLibrary& library, const Attention& op, const Gpu& gpu,
                           Tunings& tunings, std::uint64_t seed);
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -42,6 +43,15 @@ void CheckFe(fe::error_t error, const char* what) {
   if (error.is_good()) return;
   throw Error(fmt::format("cuDNN {} failed in {}: {}; CUDNN_LOGLEVEL_DBG=2 tells more",
                           CudnnVersion(), what, Clean(error.get_message())));
+}
+
+// What is said for want of a plan: of what cuDNN's engines say, the reason alone.
+std::string ReasonIn(const std::string& message) {
+  constexpr std::string_view kBefore = "Reason: ";
+  const std::size_t found = message.find(kBefore);
+  if (found == std::string::npos) return Clean(message);
+  const std::size_t begin = found + kBefore.size();
+  return Clean(message.substr(begin, message.find(" at:", begin) - begin));
 }
 
 // Runs f of the frontend's, which may throw what isn't ours.
@@ -90,7 +100,7 @@ class CudnnPlans : public AttentionPlans {
     if (target_.description) graph_.set_device_properties(target_.description);
     graph_
         .set_sm_version(target_.capability)  // which nodes look at when they are made
-        .set_io_data_type(op.dtype == Dtype::kF16 ? fe::DataType_t::HALF : fe::DataType_t::BFLOAT16)
+        .set_io_data_type(TypeOf(ShapeOf(op, Part::kQ).format))
         .set_intermediate_data_type(fe::DataType_t::FLOAT)
         .set_compute_data_type(fe::DataType_t::FLOAT);
     const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(op.head_dim_qk)));
@@ -118,6 +128,16 @@ class CudnnPlans : public AttentionPlans {
           .set_paged_attention_v_table(table)
           .set_paged_attention_max_seq_len_kv(static_cast<int>(op.seq_kv));
     }
+    if (op.dtype == Dtype::kFp8E4m3) {
+      const auto descale = Input(op, Part::kDescale);
+      const auto [o, stats, max_s, max_o] =
+          graph_.sdpa_fp8(q, k, v, descale, descale, descale, Input(op, Part::kDescaleS),
+                          Input(op, Part::kScaleS), Input(op, Part::kScaleO), options);
+      Output(op, o, Part::kO);
+      Output(op, max_s, Part::kMaxS);
+      Output(op, max_o, Part::kMaxO);
+      return;
+    }
     const auto [o, stats] = graph_.sdpa(q, k, v, options);
     Output(op, o, Part::kO);
     if (log_sums) Output(op, stats, Part::kLogSums);
@@ -134,7 +154,7 @@ class CudnnPlans : public AttentionPlans {
         [&] { return graph_.check_support(); }};
     for (const auto& step : steps) {
       fe::error_t error = step();
-      if (error.is_bad()) return Clean(error.get_message());
+      if (error.is_bad()) return ReasonIn(error.get_message());
     }
     return std::nullopt;
   }
@@ -181,6 +201,8 @@ class CudnnPlans : public AttentionPlans {
         return fe::DataType_t::INT32;
       case Format::kF16:
         return fe::DataType_t::HALF;
+      case Format::kF8E4m3:
+        return fe::DataType_t::FP8_E4M3;
       default:
         return fe::DataType_t::BFLOAT16;
     }

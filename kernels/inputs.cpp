@@ -54,11 +54,11 @@ T Stored(Format format, double z) {
     case Format::kF16:
       return static_cast<T>(F16FromF32(static_cast<float>(z)));
     case Format::kF8E4m3:
-      return static_cast<T>(F8E4m3FromF32(static_cast<float>(64 * z)));
+      return static_cast<T>(F8E4m3FromF32(static_cast<float>(ScaleOf(format) * z)));
     case Format::kF8E5m2:
-      return static_cast<T>(F8E5m2FromF32(static_cast<float>(64 * z)));
+      return static_cast<T>(F8E5m2FromF32(static_cast<float>(ScaleOf(format) * z)));
     case Format::kF4E2m1:
-      return static_cast<T>(F4E2m1FromF32(static_cast<float>(3 * z)));
+      return static_cast<T>(F4E2m1FromF32(static_cast<float>(ScaleOf(format) * z)));
     case Format::kUe8m0:
       return static_cast<T>(127 + std::nearbyint(z));
     case Format::kUe4m3:
@@ -218,6 +218,11 @@ std::string_view ToText(Format format) {
       return "u8";
   }
   return "?";
+}
+
+double ScaleOf(Format format) {
+  if (format == Format::kF8E4m3 || format == Format::kF8E5m2) return 64;
+  return format == Format::kF4E2m1 ? 3 : 1;
 }
 
 std::int64_t BytesOf(Format format, std::int64_t count) {

@@ -34,6 +34,10 @@ enum class Format {
 std::string_view ToText(Format format);
 // Of so many neighbours, the last byte counted whole.
 std::int64_t BytesOf(Format format, std::int64_t count = 1);
+// What is stored of a floating-point number is so many times what it stands for, as scaling to the
+// format's range does: 64 in 8 bits; 3 in F4E2m1, where the largest of 16 normal numbers, 1.8 in
+// the mean, is to lie at 6; else 1.
+double ScaleOf(Format format);
 
 // Conversions round to nearest, ties to even; NaN stays NaN.
 std::uint16_t Bf16FromF32(float value);
@@ -75,10 +79,9 @@ void Serially(std::int64_t count, const std::function<void(std::int64_t, std::in
 
 // Writes elements 0 … count - 1 of the stream `seed` to `out`, each page first touched by the
 // thread that fills it. `inputs` is
-//   normal: standard normal, rounded to the format's own grid; times 64 in 8-bit floating point,
-//           as scaling to the format's range does, and times 3 in F4E2m1, where the largest of 16
-//           normal numbers, 1.8 in the mean, is to lie at 6. A scale is 2^z, so that neighbouring
-//           blocks differ. An integer grid holds four standard deviations:
+//   normal: standard normal times ScaleOf, rounded to the format's own grid. A scale is 2^z, so
+//   that
+//           neighbouring blocks differ. An integer grid holds four standard deviations:
 //           u8 (activations) 128 + 32 z clamped to 0 … 255; s8 (weights) 16 z clamped
 //           to -63 … 63, since instruction sets without a 32-bit dot product add pairs of u8 · s8
 //           in 16 bits, where anything larger saturates and is wrong.

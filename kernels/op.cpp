@@ -105,7 +105,7 @@ Work WorkOfOp(const Attention& op) {
   const std::int64_t queries = Product({op.batch, op.heads_q, op.seq_q});
   const std::int64_t q_bytes = BytesOf(op.dtype, {queries, op.head_dim_qk});
   const std::int64_t kv_bytes = BytesOf(op.dtype, {op.batch, op.heads_kv, op.seq_kv, head_dims});
-  const std::int64_t o_bytes = BytesOf(ResultOf(op.dtype), {queries, op.head_dim_v});
+  const std::int64_t o_bytes = BytesOf(op.dtype, {queries, op.head_dim_v});
   if (op.direction == "backward") {
     const std::int64_t deep = Sum({Product({3, op.head_dim_qk}), Product({2, op.head_dim_v})});
     return {.flops = Product({2, op.batch, op.heads_q, pairs, deep}),

@@ -51,7 +51,7 @@ struct Gemm {
 // O = softmax(Q Kᵀ / sqrt(head_dim_qk) + mask) V, per batch and query head; each key-value head
 // serves heads_q / heads_kv query heads. Backward makes dQ, dK and dV for a given dO, from the
 // forward's O and log-sums. Decode is a few queries over the keys and values of all tokens so far,
-// as in generating text: its time goes into reading those.
+// as in generating text: its time goes into reading those. In fp8 O is fp8 too.
 struct Attention {
   Dtype dtype = Dtype::kBf16;
   std::int64_t batch = 1, heads_q = 1, heads_kv = 1;

@@ -308,13 +308,15 @@ AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, 
     return row;
   }
 
+  const double scale =
+      1 / (std::sqrt(static_cast<double>(d_qk)) * ScaleOf(q.format) * ScaleOf(k.format));
   std::vector<double> one_q(At(d_qk));
   std::vector<double> one_k(At(d_qk));
   q.Read(((batch * attention.heads_q + head) * attention.seq_q + query) * d_qk, d_qk, one_q.data());
   std::vector<double> weights;
   for (std::int64_t j = keys.first; j < keys.last; ++j) {
     k.Read((first_key + j) * d_qk, d_qk, one_k.data());
-    weights.push_back(Dot(one_q, one_k) / std::sqrt(static_cast<double>(d_qk)));
+    weights.push_back(Dot(one_q, one_k) * scale);
   }
   const double largest = *std::max_element(weights.begin(), weights.end());
   double total = 0;

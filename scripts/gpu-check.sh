@@ -62,6 +62,7 @@ gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l)
 
 step 150 tests "$tests/assay_gpu_tests" --gtest_brief=1
 measure 60 memory memory --backend cuda --set pattern=read,write,copy,triad --rounds 3 --max-seconds 3
+measure 30 cache memory --backend cuda --set pattern=read,copy --set bytes=4M --rounds 3 --max-seconds 3
 measure 60 copy copy --set route=h2d,d2h,both --rounds 3 --max-seconds 3
 measure 30 launch launch --set mode=sync,stream,graph --rounds 3 --max-seconds 2
 measure 90 gemm gemm --backend cublaslt --dtype tf32,bf16,f16,fp8_e4m3,fp8_e5m2_e4m3,mxfp8,nvfp4,int8 \
@@ -71,6 +72,10 @@ measure 30 gemm-fast gemm --backend cublaslt --dtype fp8_e4m3 --set acc=f32,f32_
 measure 60 attention attention --backend cudnn --set mask=full,causal_bottom_right \
   --set direction=forward,backward --set heads_q=64 --set seq_q=4096 --set seq_kv=4096 \
   --rounds 3 --max-seconds 3
+measure 30 attention-fp8 attention --backend cudnn --dtype fp8_e4m3 --set mask=full,causal_top_left \
+  --set heads_q=64 --set seq_q=4096 --set seq_kv=4096 --rounds 3 --max-seconds 3
+measure 30 decode attention --backend cudnn --dtype bf16,fp8_e4m3 --set phase=decode --set batch=16 \
+  --set heads_q=64 --set seq_q=1 --set seq_kv=8192 --set algo=tuned --rounds 3 --max-seconds 3
 if [[ $gpus -gt 1 ]]; then
   measure 60 links copy --set route=peer,all --rounds 3 --max-seconds 1
   step 60 all_reduce "$build/assay" coll all_reduce -b 1M -e 1G -f 4 -g "$gpus" --no-metadata \

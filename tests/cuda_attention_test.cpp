@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -31,6 +33,7 @@ struct Script {
   int wrong_call = -1;  // this one of all, from 0
   bool ignores_pages = false;
   bool leaves_out_a_row = false;
+  std::optional<Part> doubled = {};  // this scale of fp8
   std::string refusal = {};
 };
 
@@ -81,6 +84,8 @@ class ScriptedPlans : public AttentionPlans {
     const auto number = static_cast<float>(value);
     if (part == Part::kLogSums) {
       static_cast<float*>(parts.at(part))[index] = number;
+    } else if (op_.dtype == Dtype::kFp8E4m3) {
+      static_cast<std::uint8_t*>(parts.at(part))[index] = F8E4m3FromF32(number);
     } else {
       static_cast<std::uint16_t*>(parts.at(part))[index] =
           op_.dtype == Dtype::kF16 ? F16FromF32(number) : Bf16FromF32(number);
@@ -95,12 +100,13 @@ class ScriptedPlans : public AttentionPlans {
   }
 
   // Keys or values in order; as they lie, where there are no pages.
-  std::vector<std::uint16_t> Ordered(const Pointers& parts, Part part) const {
+  std::vector<std::byte> Ordered(const Pointers& parts, Part part) const {
     const Shape shape = ShapeOf(op_, part);
-    const auto* from = static_cast<const std::uint16_t*>(parts.at(part));
-    if (op_.page_size == 0) return {from, from + shape.Count()};
+    const auto* from = static_cast<const std::byte*>(parts.at(part));
+    if (op_.page_size == 0) return {from, from + shape.Bytes()};
     const auto* table = static_cast<const std::int32_t*>(parts.at(Part::kPageTable));
-    std::vector<std::uint16_t> ordered;
+    const std::int64_t row_bytes = shape.elements * BytesOf(shape.format);
+    std::vector<std::byte> ordered;
     for (std::int64_t b = 0; b < op_.batch; ++b) {
       if (static_cast<const std::int32_t*>(parts.at(Part::kSeqKv))[b] != op_.seq_kv ||
           static_cast<const std::int32_t*>(parts.at(Part::kSeqQ))[b] != op_.seq_q) {
@@ -110,19 +116,54 @@ class ScriptedPlans : public AttentionPlans {
         for (std::int64_t t = 0; t < op_.seq_kv; ++t) {
           const std::int64_t entry = b * PagesOfSequence(op_) + t / op_.page_size;
           const std::int64_t page = script_.ignores_pages ? entry : table[entry];
-          const std::uint16_t* row =
-              from +
-              ((page * op_.heads_kv + h) * op_.page_size + t % op_.page_size) * shape.elements;
-          ordered.insert(ordered.end(), row, row + shape.elements);
+          const std::byte* row =
+              from + ((page * op_.heads_kv + h) * op_.page_size + t % op_.page_size) * row_bytes;
+          ordered.insert(ordered.end(), row, row + row_bytes);
         }
       }
     }
     return ordered;
   }
 
+  // As cuDNN's documentation has it, with all the scales that it is given.
+  std::vector<double> Fp8Row(const Pointers& parts, Tensor q, Tensor k, Tensor v,
+                             std::int64_t row) const {
+    const auto scale = [&](Part part) {
+      return (part == script_.doubled ? 2.0 : 1.0) * *static_cast<const float*>(parts.at(part));
+    };
+    const double descale = scale(Part::kDescale);
+    const std::int64_t head_kv = row / op_.seq_q / (op_.heads_q / op_.heads_kv);
+    const KeyRange keys = KeysSeen(op_, row % op_.seq_q);
+    std::vector<double> weights;
+    double total = 0;
+    for (std::int64_t j = keys.first; j < keys.last; ++j) {
+      double dot = 0;
+      for (std::int64_t d = 0; d < op_.head_dim_qk; ++d) {
+        dot += q[row * op_.head_dim_qk + d] * descale *
+               (k[(head_kv * op_.seq_kv + j) * op_.head_dim_qk + d] * descale);
+      }
+      weights.push_back(std::exp(dot / std::sqrt(static_cast<double>(op_.head_dim_qk))));
+      total += weights.back();
+    }
+    std::vector<double> out(static_cast<std::size_t>(op_.head_dim_v), 0.0);
+    for (std::int64_t j = keys.first; j < keys.last; ++j) {
+      const double weight = weights[static_cast<std::size_t>(j - keys.first)] / total;
+      const double rounded =
+          F32FromF8E4m3(F8E4m3FromF32(static_cast<float>(weight * scale(Part::kScaleS))));
+      for (std::int64_t d = 0; d < op_.head_dim_v; ++d) {
+        out[static_cast<std::size_t>(d)] +=
+            rounded * v[(head_kv * op_.seq_kv + j) * op_.head_dim_v + d];
+      }
+    }
+    for (double& value : out) {
+      value *= scale(Part::kDescaleS) * descale * scale(Part::kScaleO);
+    }
+    return out;
+  }
+
   void Do(bool wrong, const Pointers& parts) const {
-    const std::vector<std::uint16_t> keys = Ordered(parts, Part::kK);
-    const std::vector<std::uint16_t> values = Ordered(parts, Part::kV);
+    const std::vector<std::byte> keys = Ordered(parts, Part::kK);
+    const std::vector<std::byte> values = Ordered(parts, Part::kV);
     const Tensor q = In(parts, Part::kQ);
     const Tensor k = {.format = q.format, .data = keys.data()};
     const Tensor v = {.format = q.format, .data = values.data()};
@@ -144,6 +185,12 @@ class ScriptedPlans : public AttentionPlans {
       const std::int64_t query = row % op_.seq_q;
       if (pass_ == Pass::kBackward) {
         Store(parts, Part::kDQ, row, ReferenceQueryGradient(op_, in, batch, head, query));
+        continue;
+      }
+      if (op_.dtype == Dtype::kFp8E4m3) {
+        Store(parts, Part::kO, row, Sums{.values = Fp8Row(parts, q, k, v, row)});
+        *static_cast<float*>(parts.at(Part::kMaxS)) = 1;
+        *static_cast<float*>(parts.at(Part::kMaxO)) = 1;
         continue;
       }
       const AttentionRow out = ReferenceAttention(op_, q, k, v, batch, head, query);
@@ -263,6 +310,33 @@ TEST_F(CudaAttention, IsRightInBothDirectionsUnderEveryMaskInEachCacheState) {
   }
 }
 
+TEST_F(CudaAttention, Fp8IsRightWithItsScalesAndAWrongOneIsFound) {
+  for (const char* mask : {"full", "causal_top_left", "window"}) {
+    for (Attention op : {Small(), Paged()}) {
+      if (op.page_size > 0 && std::string(mask) == "causal_top_left") continue;
+      op.dtype = Dtype::kFp8E4m3;
+      op.mask = mask;
+      op.window = op.mask == "window" ? 5 : 0;
+      const auto workload = Ready(Script(), op);
+      workload->Run(5);
+      const Checked checked = workload->Verify();
+      EXPECT_EQ(checked.wrong, 0) << mask << ": " << checked.what.value_or("");
+      EXPECT_GT(checked.max_error, 0.01) << "its weights and its output are rounded to fp8";
+      EXPECT_EQ(std::get<std::string>(workload->Describe().at("formats")), "fp8_e4m3");
+    }
+  }
+  for (const Part part : {Part::kDescale, Part::kScaleS, Part::kScaleO, Part::kDescaleS}) {
+    Attention op = Small();
+    op.dtype = Dtype::kFp8E4m3;
+    const auto workload = Ready(Script{.doubled = part}, op);
+    workload->Run(1);
+    EXPECT_GT(workload->Verify().wrong, 0) << static_cast<int>(part);
+  }
+  Attention op = Small("backward");
+  op.dtype = Dtype::kFp8E4m3;
+  EXPECT_THAT(Refused({}, op).reason, HasSubstr("no backward"));
+}
+
 TEST_F(CudaAttention, BackwardStartsFromAForwardWithLogSums) {
   Ready(Script(), Small("backward"));
   EXPECT_THAT(library_.passes, testing::ElementsAre(Pass::kBackward, Pass::kForwardWithLogSums));
@@ -338,7 +412,7 @@ TEST_F(CudaAttention, WhatHasNoPlanIsSkippedWithItsReason) {
   EXPECT_THAT(Refused({.unbuildable = 0}, Small()).reason, HasSubstr("it can't be built"));
   Attention op = Small();
   op.dtype = Dtype::kF32;
-  EXPECT_THAT(Refused({}, op).reason, HasSubstr("bf16 and f16"));
+  EXPECT_THAT(Refused({}, op).reason, HasSubstr("bf16, f16 and fp8_e4m3"));
   op = Small();
   op.batch = 1 << 20;
   EXPECT_THAT(Refused({}, op).reason, HasSubstr("GiB"));

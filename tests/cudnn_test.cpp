@@ -110,6 +110,23 @@ TEST_F(Deviceless, BackwardIsWideOnHopperAlone) {
   }
 }
 
+TEST_F(Deviceless, Fp8HasAForwardSinceHopper) {
+  for (const DescribedGpu& gpu : DescribedGpus()) {
+    for (const char* mask : {"full", "causal_top_left"}) {
+      for (const std::int64_t d : {64, 128}) {
+        Attention op = Heads(d, d, "forward");
+        op.dtype = Dtype::kFp8E4m3;
+        op.mask = mask;
+        if (gpu.capability >= 90) {
+          EXPECT_EQ(gpu.WhyNot(op).value_or("yes"), "yes") << gpu.name << ' ' << mask << ' ' << d;
+        } else {
+          EXPECT_THAT(gpu.WhyNot(op).value_or("yes"), HasSubstr("Hopper")) << gpu.name;
+        }
+      }
+    }
+  }
+}
+
 TEST_F(Deviceless, DecodeHasAPlanForSharedHeadsAndPages) {
   for (const DescribedGpu& gpu : DescribedGpus()) {
     for (const std::int64_t heads_kv : {32, 8, 1}) {

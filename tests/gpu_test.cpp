@@ -209,7 +209,7 @@ TEST_F(GpuTest, ATunedProductIsRightAndNoSlowerThanTheFirst) {
   EXPECT_LE(std::get<double>(facts.at("tuned_s")), std::get<double>(facts.at("default_s")));
 }
 
-// Every mask, forward and backward, grouped heads, and decode from a paged cache; by every plan.
+// Every mask, forward and backward, grouped heads, decode from a paged cache, fp8; by every plan.
 TEST_F(GpuTest, AttentionIsRight) {
   const Attention base = {.dtype = Dtype::kBf16,
                           .batch = 2,
@@ -229,16 +229,26 @@ TEST_F(GpuTest, AttentionIsRight) {
       op.algo = "tuned";
     }
   }
-  for (const std::int64_t page_size : {0, 16}) {
+  for (const Dtype dtype : {Dtype::kBf16, Dtype::kFp8E4m3}) {
+    for (const std::int64_t page_size : {0, 16}) {
+      Attention& op = all.emplace_back(base);
+      op.dtype = dtype;
+      op.phase = "decode";
+      op.seq_q = 1;
+      op.seq_kv = 1024;
+      op.page_size = page_size;
+      op.algo = "tuned";
+    }
+  }
+  for (const char* mask : {"full", "causal_top_left"}) {
     Attention& op = all.emplace_back(base);
-    op.phase = "decode";
-    op.seq_q = 1;
-    op.seq_kv = 1024;
-    op.page_size = page_size;
+    op.dtype = Dtype::kFp8E4m3;
+    op.mask = mask;
+    op.algo = "tuned";
   }
   for (const Attention& op : all) {
-    const std::string what =
-        fmt::format("{} {} {} pages of {}", op.mask, op.direction, op.phase, op.page_size);
+    const std::string what = fmt::format("{} {} {} {} pages of {}", assay::ToText(op.dtype),
+                                         op.mask, op.direction, op.phase, op.page_size);
     Prepare("cudnn", op);
     if (workload_ == nullptr) {
       std::printf("  %s: %s\n", what.c_str(), skipped_.c_str());
