@@ -70,8 +70,8 @@ struct Sums {
 
 // One row of the output, all zeros where the query sees no key, and the logarithm of the sum of
 // exp(score / sqrt(head_dim_qk)) that its softmax divides by, then -infinity. Tensors lie batch,
-// head, sequence, element; query head h reads key-value head h / (heads_q / heads_kv). Scores are of
-// what queries and keys stand for (ScaleOf); the output is scaled as the values are.
+// head, sequence, element; query head h reads key-value head h / (heads_q / heads_kv). Scores are
+// of what queries and keys stand for (ScaleOf); the output is scaled as the values are.
 struct AttentionRow : Sums {
   double log_sum = 0;
 };
