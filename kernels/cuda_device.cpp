@@ -34,7 +34,8 @@ Gpu Gpu::At(int index) {
           .cache_bytes = attribute(cudaDevAttrL2CacheSize),
           .clock_khz = attribute(cudaDevAttrClockRate),
           .memory_clock_khz = attribute(cudaDevAttrMemoryClockRate),
-          .bus_bits = attribute(cudaDevAttrGlobalMemoryBusWidth)};
+          .bus_bits = attribute(cudaDevAttrGlobalMemoryBusWidth),
+          .mode = static_cast<cudaComputeMode>(attribute(cudaDevAttrComputeMode))};
 }
 
 Facts Gpu::Describe() const {
@@ -45,6 +46,24 @@ Facts Gpu::Describe() const {
           {"clock_max_mhz", std::int64_t{clock_khz / 1000}},
           {"memory_clock_max_mhz", std::int64_t{memory_clock_khz / 1000}},
           {"memory_bus_bits", std::int64_t{bus_bits}}};
+}
+
+std::optional<Skipped> Select(const Gpu& gpu) {
+  const cudaError_t error = cudaSetDevice(gpu.index);
+  if (error != cudaErrorDevicesUnavailable) {
+    Check(error);
+    return std::nullopt;
+  }
+  cudaGetLastError();  // what is known now must not be taken for a later call's
+  if (gpu.mode == cudaComputeModeProhibited) {
+    return Skipped{.reason = fmt::format("GPU {} is in compute mode prohibited", gpu.index),
+                   .remedy = fmt::format("nvidia-smi -i {} -c DEFAULT", gpu.index)};
+  }
+  return Skipped{
+      .reason =
+          fmt::format("GPU {} is in use by another process, which has it for itself", gpu.index),
+      .remedy = fmt::format(
+          "end that process (nvidia-smi shows it), or nvidia-smi -i {} -c DEFAULT", gpu.index)};
 }
 
 std::vector<int> CpusNear(const std::string& bus_id, const std::string& root) {

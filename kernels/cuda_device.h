@@ -28,11 +28,15 @@ struct Gpu {
   int clock_khz = 0;             // the highest, of the processors and of the memory
   int memory_clock_khz = 0;
   int bus_bits = 0;
+  cudaComputeMode mode = cudaComputeModeDefault;  // who may use it
 
   // Throws Error where CUDA can't tell.
   static Gpu At(int index);
   Facts Describe() const;
 };
+
+// Makes it CUDA's current device in this thread; or why this process may not use it.
+std::optional<Skipped> Select(const Gpu& gpu);
 
 // The CPUs of the memory node that is nearest to the GPU, by /sys under `root`; empty where it
 // doesn't say.

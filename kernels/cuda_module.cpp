@@ -83,11 +83,6 @@ class GpuBackend : public Backend {
   const Gpu& GpuOf(const Device& device) const {
     return sight_->Seen().all.at(static_cast<std::size_t>(device.index));
   }
-  // The same, made CUDA's current one.
-  const Gpu& Select(const Device& device) const {
-    cuda::Check(cudaSetDevice(device.index));
-    return GpuOf(device);
-  }
 
   std::shared_ptr<Sight> sight_;
 };
@@ -118,14 +113,16 @@ class CudaBackend : public GpuBackend {
     return complete;
   }
   Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    const Gpu& gpu = GpuOf(device);
+    if (auto no = cuda::Select(gpu)) return *no;
     if (const Memory* memory = std::get_if<Memory>(&op)) {
-      return cuda::PrepareMemory(*memory, Select(device), seed);
+      return cuda::PrepareMemory(*memory, gpu, seed);
     }
     if (const Copy* copy = std::get_if<Copy>(&op)) {
       return cuda::PrepareCopy(*copy, device.index, seed);
     }
     if (const Launch* launch = std::get_if<Launch>(&op)) {
-      return cuda::PrepareLaunch(*launch, Select(device));
+      return cuda::PrepareLaunch(*launch, gpu);
     }
     return Skipped{.reason = "the cuda backend has memory, copy and launch only",
                    .remedy = "choose another backend"};
@@ -138,8 +135,10 @@ class CublasLtBackend : public GpuBackend {
   std::string Name() const override { return "cublaslt"; }
   bool Has(const Op& op) const override { return std::holds_alternative<Gemm>(op); }
   Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    const Gpu& gpu = GpuOf(device);
+    if (auto no = cuda::Select(gpu)) return *no;
     if (const Gemm* gemm = std::get_if<Gemm>(&op)) {
-      return cuda::PrepareGemm(*gemm, Select(device), tunings_, seed);
+      return cuda::PrepareGemm(*gemm, gpu, tunings_, seed);
     }
     return Skipped{.reason = "the cublaslt backend has gemm only",
                    .remedy = "choose another backend"};
@@ -162,8 +161,9 @@ class CudnnBackend : public GpuBackend {
     return cuda::NoCudnn();
   }
   Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    const Gpu& gpu = GpuOf(device);
+    if (auto no = cuda::Select(gpu)) return *no;
     if (const Attention* attention = std::get_if<Attention>(&op)) {
-      const Gpu& gpu = Select(device);
       if (!library_) library_ = cuda::MakeCudnn();
       if (!library_) return *cuda::NoCudnn();
       return cuda::PrepareAttention(*library_, *attention, gpu, tunings_, seed);
@@ -186,28 +186,53 @@ std::vector<std::unique_ptr<Backend>> Backends() {
   return backends;
 }
 
-std::vector<Accelerator> Accelerators() {
-  std::vector<Accelerator> accelerators;
+// What makes figures of this GPU doubtful.
+void AddNotes(const Gpu& gpu, const Accelerator& accelerator, std::optional<unsigned> processes,
+              std::vector<Note>& notes) {
+  if (processes && *processes > 0) {
+    notes.push_back(
+        {.what = fmt::format("{} other process{} GPU {}: what they do is in its figures",
+                             *processes, *processes == 1 ? " uses" : "es use", gpu.index),
+         .remedy = "measure when they have ended; nvidia-smi shows them"});
+  }
+  if (accelerator.mig) {
+    notes.push_back(
+        {.what = fmt::format("GPU {} is divided (MIG): its figures are those of a slice, and are "
+                             "not ranked",
+                             gpu.index),
+         .remedy = fmt::format("nvidia-smi -i {} -mig 0, to measure all of it", gpu.index)});
+  }
+  if (gpu.mode == cudaComputeModeProhibited) {
+    notes.push_back({.what = fmt::format("GPU {} is in compute mode prohibited", gpu.index),
+                     .remedy = fmt::format("nvidia-smi -i {} -c DEFAULT", gpu.index)});
+  } else if (gpu.mode != cudaComputeModeDefault) {
+    notes.push_back(
+        {.what = fmt::format("GPU {} is in compute mode exclusive: it takes one process, "
+                             "and so one rank",
+                             gpu.index),
+         .remedy = fmt::format("nvidia-smi -i {} -c DEFAULT, where ranks share it", gpu.index)});
+  }
+}
+
+ModuleDevices Devices() {
+  ModuleDevices devices;
   const Gpus gpus = VisibleGpus();
   for (const Gpu& gpu : gpus.all) {
-    Accelerator& accelerator = accelerators.emplace_back();
+    Accelerator& accelerator = devices.accelerators.emplace_back();
     accelerator.name = gpu.name;
     accelerator.visible = 1;
     accelerator.memory_bytes = gpu.memory_bytes;
-    if (gpus.nvml) gpus.nvml->Describe(gpu.bus_id, accelerator);
+    std::optional<unsigned> processes;
+    if (gpus.nvml) {
+      gpus.nvml->Describe(gpu.bus_id, accelerator);
+      processes = gpus.nvml->Processes(gpu.bus_id);
+      if (auto uuid = gpus.nvml->Uuid(gpu.bus_id)) devices.uuids.push_back(*std::move(uuid));
+    }
+    AddNotes(gpu, accelerator, processes, devices.notes);
   }
-  return accelerators;
-}
-
-std::vector<std::string> Uuids() {
-  const Gpus gpus = VisibleGpus();
-  std::vector<std::string> uuids;
-  for (const Gpu& gpu : gpus.all) {
-    const std::optional<std::string> uuid = gpus.nvml ? gpus.nvml->Uuid(gpu.bus_id) : std::nullopt;
-    if (!uuid) return {};  // a part of them would be another node
-    uuids.push_back(*uuid);
-  }
-  return uuids;
+  // A part of them would be another node.
+  if (devices.uuids.size() != gpus.all.size()) devices.uuids.clear();
+  return devices;
 }
 
 std::string Version() {
@@ -226,8 +251,7 @@ std::string Version() {
 constexpr Module kModule = {.build_id = ASSAY_BUILD_ID,
                             .name = "cuda",
                             .backends = Backends,
-                            .accelerators = Accelerators,
-                            .uuids = Uuids,
+                            .devices = Devices,
                             .version = Version};
 
 }  // namespace

@@ -62,6 +62,21 @@ class Library : public Nvml {
     return text.data();
   }
 
+  std::optional<unsigned> Processes(const std::string& bus_id) override {
+    // Where there is no room for what it would tell of each, it tells their number alone.
+    constexpr Status kTooLittleRoom = 7;
+    const nvmlDevice_t device = DeviceAt(bus_id);
+    Status (*ask)(nvmlDevice_t, unsigned*, void*) = nullptr;
+    if (device == nullptr || (!Find("nvmlDeviceGetComputeRunningProcesses_v3", ask) &&
+                              !Find("nvmlDeviceGetComputeRunningProcesses_v2", ask))) {
+      return std::nullopt;
+    }
+    unsigned count = 0;
+    const Status status = ask(device, &count, nullptr);
+    if (status != kSuccess && status != kTooLittleRoom) return std::nullopt;
+    return count;
+  }
+
   std::optional<Reading> Read(const std::string& bus_id) override {
     const nvmlDevice_t device = DeviceAt(bus_id);
     if (device == nullptr) return std::nullopt;

@@ -128,6 +128,7 @@ std::optional<std::string> PartUsed(const Run& run, const std::string& device_ki
   for (const Node& node : run.nodes) {
     if (device_kind == "gpu") {
       for (const Accelerator& accelerator : node.accelerators) {
+        if (accelerator.mig && accelerator.used > 0) return "a slice (MIG)";
         used += accelerator.used;
         present += accelerator.present;
       }

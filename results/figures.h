@@ -27,7 +27,8 @@ std::string DeviceKind(const Record& record);
 // all_reduce and its family: what crosses a network between ranks.
 bool IsNetwork(const std::string& probe);
 // "1 of 8" where the run used a part of what the node has of that kind of device: accelerators, or
-// cores (a container's quota counts). The whole node is paid all the same.
+// cores (a container's quota counts); "a slice (MIG)" of a divided accelerator. The whole node is
+// paid all the same.
 std::optional<std::string> PartUsed(const Run& run, const std::string& device_kind);
 // A node of the run holds an accelerator, used or not.
 bool HoldsAccelerator(const Run& run);

@@ -367,10 +367,11 @@ Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
   std::vector<std::string> uuids;
   if (setup.modules != nullptr) {
     for (const Modules::Entry& entry : setup.modules->Entries()) {
-      if (entry.module == nullptr || entry.module->accelerators == nullptr) continue;
-      AddVisible(entry.module->accelerators(), node);
-      if (entry.module->uuids != nullptr)
-        std::ranges::move(entry.module->uuids(), std::back_inserter(uuids));
+      if (entry.module == nullptr || entry.module->devices == nullptr) continue;
+      ModuleDevices devices = entry.module->devices();
+      AddVisible(devices.accelerators, node);
+      std::ranges::move(devices.uuids, std::back_inserter(uuids));
+      std::ranges::move(devices.notes, std::back_inserter(node.notes));
     }
   }
   Identified identified = Identify(IdentityOptionsFrom(flags), node);

@@ -16,6 +16,14 @@ namespace assay {
 class Backend;  // kernels/backend.h
 class Library;  // collectives/library.h
 
+// The devices of a module, in the order of its backends'.
+struct ModuleDevices {
+  std::vector<Accelerator> accelerators = {};  // an entry each
+  // What tells each from all others in the world; empty where it isn't known of all.
+  std::vector<std::string> uuids = {};
+  std::vector<Note> notes = {};  // what makes figures of theirs doubtful
+};
+
 // What a module's one exported function, `extern "C" const assay::Module* assay_module()`, points
 // to.
 struct Module {
@@ -23,10 +31,8 @@ struct Module {
   const char* name = nullptr;      // of its file, libassay-NAME.so
   std::vector<std::unique_ptr<Backend>> (*backends)() = nullptr;   // null: none
   std::vector<std::unique_ptr<Library>> (*libraries)() = nullptr;  // null: none
-  // The devices that its backends can run on, in their order, an entry each. Null: none.
-  std::vector<Accelerator> (*accelerators)() = nullptr;
-  // What tells these devices from all others in the world; empty where it isn't known of each.
-  std::vector<std::string> (*uuids)() = nullptr;
+  // The devices that its backends can run on. Null: none.
+  ModuleDevices (*devices)() = nullptr;
   // Joins the processes that a launcher started; null where the module has no such thing.
   std::unique_ptr<Ranks> (*ranks)() = nullptr;
   std::string (*version)() = nullptr;  // of the vendor's library: "Open MPI v4.1.4"

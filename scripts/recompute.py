@@ -565,6 +565,8 @@ def part_used(run, device_kind):
     used = present = 0
     for node in run["nodes"]:
         if device_kind == "gpu":
+            if any(a["mig"] and a["used"] > 0 for a in node["accelerators"]):
+                return True
             used += sum(a["used"] for a in node["accelerators"])
             present += sum(a["present"] for a in node["accelerators"])
         else:

@@ -74,7 +74,7 @@ TEST_F(Cuda, EveryVisibleGpuIsADeviceOfBothBackends) {
     EXPECT_EQ(devices[1].kind, "gpu");
     EXPECT_FALSE(backend->Missing());
   }
-  const std::vector<Accelerator> accelerators = assay_module()->accelerators();
+  const std::vector<Accelerator> accelerators = assay_module()->devices().accelerators;
   ASSERT_EQ(accelerators.size(), 2U);
   EXPECT_EQ(accelerators[0].name, "stand-in");
   EXPECT_EQ(accelerators[0].visible, 1);
@@ -86,7 +86,7 @@ TEST_F(Cuda, WithoutADeviceEachReasonHasItsSentence) {
     standin::Reset(faults);
     const auto backend = BackendNamed("cublaslt");
     EXPECT_THAT(backend->Devices(), IsEmpty());
-    EXPECT_THAT(assay_module()->accelerators(), IsEmpty());
+    EXPECT_THAT(assay_module()->devices().accelerators, IsEmpty());
     const std::optional<Skipped> missing = backend->Missing();
     return missing ? missing->reason + "; " + missing->remedy : "";
   };
@@ -390,6 +390,12 @@ std::shared_ptr<Nvml> MockNvml() {
   return nvml;
 }
 
+// The mock's GPU is used by so many processes, and divided.
+void Share(unsigned processes, bool divided) {
+  void* mock = dlopen(MOCK_NVML, RTLD_NOW | RTLD_NOLOAD);
+  reinterpret_cast<void (*)(unsigned, bool)>(dlsym(mock, "mock_nvml_share"))(processes, divided);
+}
+
 TEST(Nvml, IsNothingWhereThereIsNone) {
   EXPECT_EQ(Nvml::Open("libnvidia-ml-that-is-not-there.so.1"), nullptr);
   EXPECT_EQ(Nvml::Open("libm.so.6"), nullptr) << "a library of another kind";
@@ -441,15 +447,43 @@ TEST(Nvml, EveryReasonHasAName) {
 TEST_F(Cuda, TheModuleTellsOfItsGpusWhatNvmlSays) {
   const auto nvml = MockNvml();
   standin::Reset({.devices = 1});
-  EXPECT_EQ(assay_module()->accelerators().at(0).vbios, "96.00.5E.00.01");
-  EXPECT_THAT(assay_module()->uuids(), testing::SizeIs(1));
+  EXPECT_EQ(assay_module()->devices().accelerators.at(0).vbios, "96.00.5E.00.01");
+  EXPECT_THAT(assay_module()->devices().uuids, testing::SizeIs(1));
   const auto backend = BackendNamed("cublaslt");
   const auto meter = backend->MeterOf(backend->Devices().at(0));
   ASSERT_NE(meter, nullptr);
   EXPECT_FALSE(meter->Finish().power_w.empty());
   standin::Reset({.devices = 2});  // of which the mock knows one
-  EXPECT_EQ(assay_module()->accelerators().at(1).vbios, "");
-  EXPECT_THAT(assay_module()->uuids(), IsEmpty()) << "a part of them would be another node";
+  EXPECT_EQ(assay_module()->devices().accelerators.at(1).vbios, "");
+  EXPECT_THAT(assay_module()->devices().uuids, IsEmpty()) << "a part of them would be another node";
+}
+
+TEST_F(Cuda, WhatMakesFiguresDoubtfulIsANote) {
+  const auto nvml = MockNvml();
+  standin::Reset({.devices = 1});
+  EXPECT_THAT(assay_module()->devices().notes, IsEmpty());
+  Share(2, true);
+  const std::vector<Note> shared = assay_module()->devices().notes;
+  ASSERT_EQ(shared.size(), 2U);
+  EXPECT_EQ(shared[0].what, "2 other processes use GPU 0: what they do is in its figures");
+  EXPECT_THAT(shared[1].what, HasSubstr("GPU 0 is divided (MIG)"));
+  EXPECT_TRUE(assay_module()->devices().accelerators.at(0).mig);
+  Share(0, false);
+  for (const auto& [mode, what] :
+       {std::pair(cudaComputeModeExclusiveProcess, "exclusive: it takes one process"),
+        std::pair(cudaComputeModeProhibited, "prohibited")}) {
+    standin::Reset({.devices = 1, .compute_mode = mode});
+    EXPECT_THAT(assay_module()->devices().notes.at(0).what, HasSubstr(what));
+  }
+}
+
+TEST_F(Cuda, AGpuThatAnotherProcessHoldsIsSkippedWithItsReason) {
+  const Gemm small = {.dtype = Dtype::kF32, .m = 8, .n = 8, .k = 8};
+  standin::Reset({.compute_mode = cudaComputeModeExclusiveProcess, .unavailable = true});
+  EXPECT_EQ(Refused(small).reason, "GPU 0 is in use by another process, which has it for itself");
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "later calls must not be blamed for it";
+  standin::Reset({.compute_mode = cudaComputeModeProhibited, .unavailable = true});
+  EXPECT_EQ(Refused(small).remedy, "nvidia-smi -i 0 -c DEFAULT");
 }
 
 // ---- Copies and launches

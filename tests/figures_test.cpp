@@ -384,5 +384,14 @@ TEST(Figures, ANodeWithAcceleratorsHasNoCpuHeadline) {
   EXPECT_EQ(HeadlineOf(run).record, nullptr);
 }
 
+TEST(Figures, ASliceOfAnAcceleratorIsAPartOfTheNode) {
+  assay::Run run = {.nodes = {Node{}}};
+  run.nodes[0].accelerators = {{.name = "NVIDIA H100 MIG 1g.10gb", .present = 1, .visible = 1}};
+  run.nodes[0].accelerators[0].used = 1;
+  EXPECT_EQ(PartUsed(run, "gpu"), std::nullopt);
+  run.nodes[0].accelerators[0].mig = true;
+  EXPECT_EQ(PartUsed(run, "gpu"), "a slice (MIG)");
+}
+
 }  // namespace
 }  // namespace assay

@@ -11,9 +11,12 @@ constexpr int kSuccess = 0;
 constexpr int kInvalidArgument = 2;
 constexpr int kNotSupported = 3;
 constexpr int kNotFound = 6;
+constexpr int kInsufficientSize = 7;
 
 std::mutex mutex;
 int steps = 0;
+unsigned processes = 0;
+bool mig = false;
 int gpu = 0;  // a handle is its address
 
 int Text(void* device, char* text, unsigned length, const char* value) {
@@ -52,7 +55,18 @@ int nvmlDeviceGetEccMode(void* device, unsigned* now, unsigned* pending) {
   Give(device, pending, 0U);
   return Give(device, now, 1U);
 }
-int nvmlDeviceGetMigMode(void*, unsigned*, unsigned*) { return kNotSupported; }
+int nvmlDeviceGetMigMode(void* device, unsigned* now, unsigned* pending) {
+  if (!mig) return kNotSupported;
+  Give(device, pending, 1U);
+  return Give(device, now, 1U);
+}
+// There is room for `*count` of them at `infos`.
+int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count, void* infos) {
+  if (device != &gpu || (*count > 0 && infos == nullptr)) return kInvalidArgument;
+  const int status = *count < processes ? kInsufficientSize : kSuccess;
+  *count = processes;
+  return status;
+}
 int nvmlDeviceGetClockInfo(void* device, int type, unsigned* mhz) {
   if (type != 1) return kInvalidArgument;
   {
@@ -86,6 +100,14 @@ int nvmlDeviceGetRemappedRows(void*, unsigned*, unsigned*, unsigned*, unsigned*)
 void mock_nvml_reset() {
   const std::scoped_lock lock(mutex);
   steps = 0;
+  processes = 0;
+  mig = false;
+}
+// For tests: used by so many processes, and divided.
+void mock_nvml_share(unsigned by, bool divided) {
+  const std::scoped_lock lock(mutex);
+  processes = by;
+  mig = divided;
 }
 
 }  // extern "C"

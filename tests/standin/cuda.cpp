@@ -213,6 +213,7 @@ cudaError_t cudaDriverGetVersion(int* version) {
 cudaError_t cudaSetDevice(int device) {
   STANDIN_CALL;
   if (device < 0 || device >= faults.devices) return cudaErrorInvalidDevice;
+  if (faults.unavailable) return Fails(cudaErrorDevicesUnavailable);
   current_device = device;
   return cudaSuccess;
 }
@@ -253,6 +254,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       break;
     case cudaDevAttrMemoryClockRate:
       *value = 2'000'000;
+      break;
+    case cudaDevAttrComputeMode:
+      *value = faults.compute_mode;
       break;
     case cudaDevAttrGlobalMemoryBusWidth:
       *value = 1024;
