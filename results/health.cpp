@@ -157,7 +157,7 @@ void JudgeBesideOthers(const ExpectedOfDevice& expected, DeviceHealth& device) {
     return;
   }
   device.standing = ratio < 1 ? Standing::kLow : Standing::kHigh;
-  device.why = fmt::format("{} of the {} that was measured on a {} ({}; {})", Percent(ratio),
+  device.why = fmt::format("{} of the {} that others measured on {} ({}; {})", Percent(ratio),
                            WithPrefix(expected.speed.value, expected.speed.unit), expected.device,
                            expected.setting, expected.source);
 }

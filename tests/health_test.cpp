@@ -88,7 +88,7 @@ TEST(Health, ADeviceStandsBesideWhatOthersMeasured) {
   const Health low = Of(RunOf({Gemm({87.9})}));
   EXPECT_EQ(low.devices[0].standing, Standing::kLow);
   EXPECT_EQ(low.devices[0].why,
-            "87.9 % of the 100.0 TFLOP/s that was measured on a X100 (torch; somewhere.org)");
+            "87.9 % of the 100.0 TFLOP/s that others measured on X100 (torch; somewhere.org)");
   EXPECT_EQ(Of(RunOf({Gemm({110.1})})).devices[0].standing, Standing::kHigh);
   EXPECT_EQ(Of(RunOf({Gemm({95, 87, 95})})).devices[1].standing, Standing::kLow);
 }
