@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <thread>
 
 #include "kernels/backend.h"
@@ -81,6 +83,37 @@ TEST_F(GpuTest, AKernelOfKnownDurationIsTimedRightByBothClocks) {
     EXPECT_NEAR(device, seconds, 0.005 * seconds + kBetween_s);
     EXPECT_NEAR(host, seconds, 0.005 * seconds + 3 * kBetween_s);
     EXPECT_GE(device, seconds * 0.995 - 2e-6) << "it can't end before its time";
+  }
+}
+
+// Of so many blocks that the last ones to end hardly count.
+TEST_F(GpuTest, AKernelThatHoldsAPartOfTheGpuCostsThatPart) {
+  const int processors = Gpu::At(0).processors;
+  const DeviceMemory out = MakeDeviceMemory(sizeof(float));
+  const auto seconds = [&] {
+    Timer timer;
+    const auto enqueue = [&](std::int64_t) {
+      LaunchBlocks(processors * 2000, static_cast<float*>(out.get()), timer.Stream());
+    };
+    timer.Time(3, 1, enqueue);
+    return timer.Time(5, 1, enqueue).time.count();
+  };
+  const MappedMemory release = MakeMappedMemory(sizeof(int));
+  volatile int* flag = static_cast<volatile int*>(release.get());
+  const Stream other = MakeStream();
+  for (const double part : {0.05, 0.10}) {
+    const int held = std::max(1, static_cast<int>(std::lround(part * processors)));
+    *flag = 1;
+    const double alone = seconds();
+    *flag = 0;
+    ASSERT_EQ(LaunchHold(held, flag, other.get()), cudaSuccess);
+    const double together = seconds();
+    *flag = 1;
+    Wait(other.get(), "the kernel that holds a part");
+    const double lost = 1 - alone / together;
+    std::printf("  %d of %d multiprocessors held: %.4f of the speed lost\n", held, processors,
+                lost);
+    EXPECT_NEAR(lost, static_cast<double>(held) / processors, 0.01);
   }
 }
 

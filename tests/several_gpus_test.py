@@ -56,6 +56,14 @@ class SeveralGpus(unittest.TestCase):
         self.assertEqual(run["records"][0]["facts"]["launch"], "one thread for 8 GPUs, in groups")
         self.assertEqual(json.loads((self.folder / "n.json").read_text())["config"]["ngpus"], 8)
 
+    def test_figures_of_the_stand_in_are_refused_as_measurements(self):
+        self.perf("-b", "64", "-e", "64", "-g", "2")
+        for command in (["report", "a.json"], ["compare", "a.json", "a.json"]):
+            done = subprocess.run([BINARY, *command], cwd=self.folder, text=True, capture_output=True, timeout=20,
+                                  check=False)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn("a.json: this was made with a stand-in", done.stderr)
+
     def test_threads_have_gpus_of_their_own(self):
         done = self.perf("-t", "2", "-g", "2", "-b", "64", "-e", "64", operation="alltoall")
         self.assertIn("# nThread 2 nGpus 2 ", done.stdout)
