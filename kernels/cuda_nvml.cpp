@@ -2,13 +2,16 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "results/text.h"
 
@@ -146,49 +149,78 @@ using SteadyClock = std::chrono::steady_clock;
 class GpuMeter : public Meter {
  public:
   GpuMeter(std::shared_ptr<Nvml> nvml, std::string bus_id, const Reading& first)
-      : nvml_(std::move(nvml)), bus_id_(std::move(bus_id)), first_(first), last_(first) {
-    Add(first);
+      : nvml_(std::move(nvml)), bus_id_(std::move(bus_id)), readings_({{.at_s = 0, .is = first}}) {
     thread_ = std::thread([this] { Watch(); });
   }
   ~GpuMeter() override { End(); }
 
-  Telemetry Finish() override {
+  Telemetry SoFar() override {
+    const std::scoped_lock lock(mutex_);
+    Read();
+    return TelemetryOf(readings_);
+  }
+
+  Telemetry Finish(Seconds from) override {
     End();
-    if (const std::optional<Reading> reading = nvml_->Read(bus_id_)) Add(*reading);
-    Telemetry seen = std::move(seen_);
-    if (first_.energy_j && last_.energy_j) seen.energy_j = *last_.energy_j - *first_.energy_j;
-    seen.events = ReasonsText(reasons_);
-    if (last_.uncorrected_ecc_errors > first_.uncorrected_ecc_errors) {
+    Read();
+    const auto begin =
+        std::find_if(readings_.begin(), readings_.end() - 1,
+                     [&](const Timed& reading) { return reading.at_s >= from.count(); });
+    const std::span<const Timed> counted(begin, readings_.end());
+    const Reading& first = counted.front().is;
+    const Reading& last = counted.back().is;
+    Telemetry seen = TelemetryOf(Thinned(counted));
+    if (first.energy_j && last.energy_j) seen.energy_j = *last.energy_j - *first.energy_j;
+    std::uint64_t reasons = 0;
+    for (const Timed& reading : counted) reasons |= reading.is.reasons;
+    seen.events = ReasonsText(reasons);
+    // An error is one whenever it came.
+    const Reading& made = readings_.front().is;
+    if (last.uncorrected_ecc_errors > made.uncorrected_ecc_errors) {
       seen.events.emplace_back("ecc_uncorrected");
     }
-    if (last_.remapped_rows > first_.remapped_rows) seen.events.emplace_back("row_remapped");
+    if (last.remapped_rows > made.remapped_rows) seen.events.emplace_back("row_remapped");
     return seen;
   }
 
  private:
-  void Watch() {
-    std::unique_lock lock(mutex_);
-    while (!wake_.wait_for(lock, interval_, [this] { return ending_; })) {
-      if (const std::optional<Reading> reading = nvml_->Read(bus_id_)) Add(*reading);
+  struct Timed {
+    double at_s = 0;
+    Reading is = {};
+  };
+
+  static Telemetry TelemetryOf(std::span<const Timed> readings) {
+    Telemetry seen;
+    for (const Timed& reading : readings) {
+      seen.at_s.push_back(reading.at_s);
+      seen.sm_mhz.push_back(reading.is.sm_mhz);
+      seen.power_w.push_back(reading.is.power_w);
+      if (reading.is.temperature_c) seen.temperature_c.push_back(*reading.is.temperature_c);
     }
+    return seen;
   }
 
-  void Add(const Reading& reading) {
-    constexpr std::size_t kMost = 64;
-    if (seen_.at_s.size() == kMost) {
-      for (std::vector<double>* values :
-           {&seen_.at_s, &seen_.sm_mhz, &seen_.power_w, &seen_.temperature_c}) {
-        for (std::size_t i = 0; 2 * i < values->size(); ++i) (*values)[i] = (*values)[2 * i];
-        values->resize((values->size() + 1) / 2);
-      }
-      interval_ *= 2;
-    }
-    last_ = reading;
-    reasons_ |= reading.reasons;
-    seen_.at_s.push_back(std::chrono::duration<double>(SteadyClock::now() - begin_).count());
-    seen_.sm_mhz.push_back(reading.sm_mhz);
-    seen_.power_w.push_back(reading.power_w);
-    if (reading.temperature_c) seen_.temperature_c.push_back(*reading.temperature_c);
+  // At most 64 of them: every second or fewer, and the last.
+  static std::vector<Timed> Thinned(std::span<const Timed> readings) {
+    constexpr std::size_t kMostSteps = 63;
+    const std::size_t steps = readings.size() - 1;
+    const std::size_t stride = std::max<std::size_t>(1, (steps + kMostSteps - 1) / kMostSteps);
+    std::vector<Timed> thinned;
+    for (std::size_t i = 0; i < steps; i += stride) thinned.push_back(readings[i]);
+    thinned.push_back(readings.back());
+    return thinned;
+  }
+
+  void Watch() {
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, kInterval, [this] { return ending_; })) Read();
+  }
+
+  void Read() {
+    const std::optional<Reading> reading = nvml_->Read(bus_id_);
+    if (!reading) return;
+    const std::chrono::duration<double> at = SteadyClock::now() - begin_;
+    readings_.push_back({.at_s = at.count(), .is = *reading});
   }
 
   void End() {
@@ -201,14 +233,11 @@ class GpuMeter : public Meter {
     thread_.join();
   }
 
+  static constexpr std::chrono::milliseconds kInterval{100};
   std::shared_ptr<Nvml> nvml_;
   std::string bus_id_;
   SteadyClock::time_point begin_ = SteadyClock::now();
-  Reading first_;
-  Reading last_;
-  std::uint64_t reasons_ = 0;
-  Telemetry seen_ = {};
-  std::chrono::milliseconds interval_{100};
+  std::vector<Timed> readings_;
   std::mutex mutex_ = {};
   std::condition_variable wake_ = {};
   bool ending_ = false;

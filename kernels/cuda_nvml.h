@@ -43,8 +43,8 @@ class Nvml {
   virtual std::optional<Reading> Read(const std::string& bus_id) = 0;
 };
 
-// Reads a GPU every tenth of a second from now on, in a thread of its own; of a long time every
-// second value or fewer is kept. Null where it can't be read.
+// Reads a GPU every tenth of a second from now on, in a thread of its own; of a long time Finish
+// gives every second reading or fewer. Null where it can't be read.
 std::unique_ptr<Meter> MeterOf(std::shared_ptr<Nvml> nvml, const std::string& bus_id);
 
 }  // namespace assay::cuda

@@ -71,6 +71,11 @@ std::string_view AccumulatorOf(Dtype dtype) {
   return dtype == Dtype::kInt8 ? "s32" : dtype == Dtype::kF64 ? "f64" : "f32";
 }
 
+// What has no regime is a burst.
+bool IsSustained(const Params& params) {
+  return params.contains("regime") && StringOf(params, "regime") == "sustained";
+}
+
 // What one iteration of a case does, most often a single op.
 using Steps = std::vector<Step>;
 
@@ -91,7 +96,7 @@ Steps GemmFrom(Params& params) {
     throw Error(fmt::format("k is {} with acc=f32_fast; give at most {}, or acc=f32",
                             Size(params, "k"), kMostFast));
   }
-  Word(params, "regime", {"burst"});
+  Word(params, "regime", {"burst", "sustained"});
   return One(Gemm{.dtype = dtype,
                   .accumulate = dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
                   .fast_accumulate = fast,
@@ -147,7 +152,7 @@ const Params kHeadline = {{"name", "bf16-cpu/1"}, {"tokens", 512},      {"dtype"
 
 // A headline's name stands for its definition; what differs needs a name of its own.
 Steps HeadlineFrom(Params& params) {
-  Word(params, "regime", {"burst"});
+  Word(params, "regime", {"burst", "sustained"});
   Word(params, "algo", {"default"});
   if (StringOf(params, "name") == StringOf(kHeadline, "name") && params != kHeadline) {
     throw Error(fmt::format("name is '{}', which means {}; give another name to something else",
@@ -332,6 +337,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
         Case& added = cases.emplace_back(CaseOf(backend, std::move(share), backends));
         added.probe = name;
         added.params.insert(params.begin(), params.end());
+        added.sustained = IsSustained(params);
       }
     }
     if (cases.empty()) {
@@ -370,7 +376,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
 }  // namespace
 
 Attention AttentionOf(const Params& params) {
-  Word(params, "regime", {"burst"});
+  Word(params, "regime", {"burst", "sustained"});
   const Attention op = {
       .dtype = DtypeOf(params),
       .batch = Size(params, "batch"),

@@ -15,39 +15,6 @@ namespace {
 constexpr std::size_t kFewestRounds = 5;
 // Of a change that is one: as `compare` has it for networks.
 constexpr double kMargin = 0.03;
-constexpr double kConfidence = 0.95;
-
-// A line y = a + b x: the slope, and what its estimate may be off by.
-struct Slope {
-  double b = 0;
-  double half_width = 0;
-};
-
-Slope Fit(std::span<const double> x, std::span<const double> y) {
-  const double mean_x = Mean(x);
-  const double mean_y = Mean(y);
-  double xx = 0;
-  double xy = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    xx += (x[i] - mean_x) * (x[i] - mean_x);
-    xy += (x[i] - mean_x) * (y[i] - mean_y);
-  }
-  const double b = xy / xx;
-  std::vector<double> residuals;
-  double squares = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    residuals.push_back(y[i] - mean_y - b * (x[i] - mean_x));
-    squares += residuals.back() * residuals.back();
-  }
-  const double df = static_cast<double>(x.size()) - 2;
-  double variance = squares / df / xx;
-  // Neighbours that are alike tell less than as many that aren't (a first-order process).
-  if (squares > 0) {
-    const double alike = std::clamp(LagOneAutocorrelation(residuals), 0.0, 0.9);
-    variance *= (1 + alike) / (1 - alike);
-  }
-  return {.b = b, .half_width = StudentT(kConfidence, df) * std::sqrt(variance)};
-}
 
 }  // namespace
 
@@ -62,11 +29,11 @@ std::optional<Drift> DriftOf(const Record& record) {
   }
   const double span = minutes.empty() ? 0 : minutes.back() - minutes.front();
   if (minutes.size() < kFewestRounds || !(span > 0)) return std::nullopt;
-  const Slope slope = Fit(minutes, logs);
+  const Slope slope = SlopeOf(minutes, logs);
   const auto after = [&](double x) {
-    return Interval{.estimate = std::exp(-slope.b * x),
-                    .low = std::exp(-(slope.b + slope.half_width) * x),
-                    .high = std::exp(-(slope.b - slope.half_width) * x),
+    return Interval{.estimate = std::exp(-slope.value * x),
+                    .low = std::exp(-(slope.value + slope.half_width) * x),
+                    .high = std::exp(-(slope.value - slope.half_width) * x),
                     .units = static_cast<int>(minutes.size()),
                     .level = fmt::format("{} rounds, this run", minutes.size())};
   };

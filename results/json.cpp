@@ -75,6 +75,24 @@ void Fields(Archive& a, typename Archive::template Ref<Telemetry> telemetry) {
 }
 
 template <class Archive>
+void Fields(Archive& a, typename Archive::template Ref<Trend> trend) {
+  a("of", trend.of);
+  a.Maybe("unit", trend.unit);
+  a("per_minute", trend.per_minute, Sign::kAny);
+  a("half_width", trend.half_width);
+}
+
+template <class Archive>
+void Fields(Archive& a, typename Archive::template Ref<Sustained> sustained) {
+  a("least_s", sustained.least_s, Sign::kPositive);
+  a("heated_s", sustained.heated_s);
+  a("counted_s", sustained.counted_s, Sign::kPositive);
+  a("ended", sustained.ended);
+  a("drift", sustained.drift);
+  a.Maybe("start", sustained.start);
+}
+
+template <class Archive>
 void Fields(Archive& a, typename Archive::template Ref<Visit> visit) {
   a("start_s", visit.start_s);
   a("order", visit.order);
@@ -89,6 +107,7 @@ void Fields(Archive& a, typename Archive::template Ref<Visit> visit) {
     unit("max", visit.unit_max_s, Sign::kPositive);
   });
   a.Maybe("telemetry", visit.telemetry);
+  a.Maybe("sustained", visit.sustained);
 }
 
 template <class Archive>

@@ -114,13 +114,16 @@ std::string BrokenReference(const Run& run) {
                            volumes.size());
       }
     }
+    std::vector<int> told_of;
     for (const Visit& visit : record.rounds) {
-      for (const Telemetry& telemetry : visit.telemetry) {
-        if (outside(telemetry.unit, record.units)) {
-          return fmt::format("has telemetry in records[{}] of unit {} of {}", i, telemetry.unit,
-                             record.units.size());
-        }
-      }
+      for (const Telemetry& telemetry : visit.telemetry) told_of.push_back(telemetry.unit);
+      if (!visit.sustained) continue;
+      for (const Telemetry& telemetry : visit.sustained->start) told_of.push_back(telemetry.unit);
+    }
+    for (const int unit : told_of) {
+      if (!outside(unit, record.units)) continue;
+      return fmt::format("has telemetry in records[{}] of unit {} of {}", i, unit,
+                         record.units.size());
     }
   }
   return "";

@@ -57,7 +57,8 @@ struct Unit {
   int device = 0;
 };
 
-// What a device said of itself while its samples were taken, the warm-up included.
+// What a device said of itself while its samples were taken: from the warm-up before them, which
+// the first reading precedes; of a sustained visit while what counts was measured.
 struct Telemetry {
   int unit = 0;                   // index into Record::units
   std::vector<double> at_s = {};  // since the run began
@@ -66,6 +67,26 @@ struct Telemetry {
   std::vector<double> temperature_c = {};  // empty where it isn't told
   std::optional<double> energy_j = {};     // from the first of at_s to the last
   std::vector<std::string> events = {};    // "sw_power_cap"
+};
+
+// How fast something moved, as a share of its mean a minute: 0.01 is 1 % more after a minute.
+struct Trend {
+  std::string of = {};  // "time_s" (of an iteration), "sm_mhz", "temperature_c"
+  int unit = 0;         // index into Record::units, of what a device tells
+  double per_minute = 0;
+  double half_width = 0;  // of its 95 % interval
+};
+
+// How a visit came to rest under load before what counts of it.
+struct Sustained {
+  double least_s = 0;    // how long load and samples had to last together, at least
+  double heated_s = 0;   // under load before the first sample that counts
+  double counted_s = 0;  // from there to the end of the last one
+  // Why it ended: "steady"; "scattered" (its noise hides what would count as a drift); "unsteady"
+  // (it did not come to rest in the time that there was).
+  std::string ended = {};
+  std::vector<Trend> drift = {};      // over what counts
+  std::vector<Telemetry> start = {};  // one reading of each device, before the load
 };
 
 // One case in one round. `time_s` holds seconds *per iteration*, one value a batch of `batch`
@@ -83,6 +104,7 @@ struct Visit {
   // Of iterations with phases: seconds per iteration of each by its name, beside time_s.
   std::map<std::string, std::vector<double>> phase_time_s = {};
   std::vector<Telemetry> telemetry = {};
+  std::optional<Sustained> sustained = {};  // of a sustained case: then what was counted is above
 };
 
 struct Verification {

@@ -242,6 +242,31 @@ double LagOneAutocorrelation(std::span<const double> values) {
   return alone > 0 ? together / alone : 0;
 }
 
+Slope SlopeOf(std::span<const double> x, std::span<const double> y, double confidence) {
+  const double mean_x = Mean(x);
+  const double mean_y = Mean(y);
+  double xx = 0;
+  double xy = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    xx += (x[i] - mean_x) * (x[i] - mean_x);
+    xy += (x[i] - mean_x) * (y[i] - mean_y);
+  }
+  const double slope = xy / xx;
+  std::vector<double> residuals;
+  double squares = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    residuals.push_back(y[i] - mean_y - slope * (x[i] - mean_x));
+    squares += residuals.back() * residuals.back();
+  }
+  const double df = static_cast<double>(x.size()) - 2;
+  double variance = squares / df / xx;
+  if (squares > 0) {
+    const double alike = std::clamp(LagOneAutocorrelation(residuals), 0.0, 0.9);
+    variance *= (1 + alike) / (1 - alike);
+  }
+  return {.value = slope, .half_width = StudentT(confidence, df) * std::sqrt(variance)};
+}
+
 std::optional<Interval> MeanInterval(std::span<const double> logs, double confidence) {
   if (logs.size() < 2) return std::nullopt;
   const double standard_error = StandardError(logs);

@@ -39,6 +39,16 @@ double StudentTail(double t, double degrees_of_freedom);
 std::vector<double> ModifiedZScores(std::span<const double> values);
 double LagOneAutocorrelation(std::span<const double> values);
 
+// The slope of the straight line of least squares, and half the width of its interval, which is
+// wider where neighbours are alike: they tell less than as many that aren't (a first-order
+// process). REQUIRES: three points or more, at two or more x, in the order in which they were
+// taken.
+struct Slope {
+  double value = 0;
+  double half_width = 0;
+};
+Slope SlopeOf(std::span<const double> x, std::span<const double> y, double confidence = 0.95);
+
 // exp of the mean of `logs`, with its interval relative to it (estimate = 1). Nothing under 2
 // units.
 std::optional<Interval> MeanInterval(std::span<const double> logs, double confidence = 0.95);

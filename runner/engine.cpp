@@ -11,6 +11,7 @@
 #include <numeric>
 #include <regex>
 #include <sstream>
+#include <thread>
 #include <utility>
 
 #include "results/error.h"
@@ -28,6 +29,12 @@ constexpr Seconds kHereTime(0.04);
 // What preparing, verifying and releasing take beside the samples, for the estimate alone.
 constexpr Seconds kVisitOverhead(0.4);
 constexpr int kMostRounds = 20;  // as results/stats.h StopAfter
+// Before a visit that isn't sustained, a device rests until it is so near to its idle temperature.
+constexpr double kNearIdle = 3;  // Celsius
+constexpr Seconds kLongestRest(10);
+constexpr Seconds kRestLook(0.1);
+// How many times its least time a sustained visit lasts at most.
+constexpr double kSustainBound = 5;
 
 // What came of one visit.
 struct Outcome {
@@ -229,8 +236,131 @@ class Companion {
   Batch first_ = {};
 };
 
-// Prepare, verify, warm up, sample, verify, release. Throws what the workload throws.
-Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const SamplerOptions& sampler) {
+// The meters of a case's units, and the moment from which on what they read counts.
+class Meters {
+ public:
+  explicit Meters(const Case& which) {
+    if (!which.meters) return;
+    std::vector<std::unique_ptr<Meter>> meters = which.meters();
+    for (std::size_t i = 0; i < meters.size(); ++i) {
+      if (meters[i]) all_.push_back({.unit = static_cast<int>(i), .meter = std::move(meters[i])});
+    }
+  }
+
+  // From now on. One reading of each.
+  std::vector<Telemetry> Begin() {
+    std::vector<Telemetry> readings;
+    for (One& one : all_) {
+      const Telemetry seen = one.meter->SoFar();
+      one.begin_s = seen.at_s.back();
+      Telemetry& reading = readings.emplace_back(Telemetry{.unit = one.unit,
+                                                           .at_s = {seen.at_s.back()},
+                                                           .sm_mhz = {seen.sm_mhz.back()},
+                                                           .power_w = {seen.power_w.back()}});
+      if (!seen.temperature_c.empty()) reading.temperature_c = {seen.temperature_c.back()};
+    }
+    return readings;
+  }
+
+  // What they read of clock and temperature, each from so long after the beginning on.
+  std::vector<Trace> Since(Seconds later) const {
+    std::vector<Trace> traces;
+    for (const One& one : all_) {
+      const Telemetry seen = one.meter->SoFar();
+      const auto skipped =
+          std::lower_bound(seen.at_s.begin(), seen.at_s.end(), one.begin_s + later.count()) -
+          seen.at_s.begin();
+      const auto add = [&](const char* of, const std::vector<double>& values) {
+        if (values.size() != seen.at_s.size()) return;  // it isn't told, or not always
+        traces.push_back({.of = of,
+                          .unit = one.unit,
+                          .at_s = {seen.at_s.begin() + skipped, seen.at_s.end()},
+                          .values = {values.begin() + skipped, values.end()}});
+      };
+      add("sm_mhz", seen.sm_mhz);
+      add("temperature_c", seen.temperature_c);
+    }
+    return traces;
+  }
+
+  // Ends them. What they read from so long after the beginning on.
+  std::vector<Telemetry> Finish(Seconds later) {
+    std::vector<Telemetry> telemetry;
+    for (One& one : all_) {
+      telemetry.push_back(one.meter->Finish(Seconds(one.begin_s) + later));
+      telemetry.back().unit = one.unit;
+    }
+    return telemetry;
+  }
+
+ private:
+  struct One {
+    int unit = 0;
+    std::unique_ptr<Meter> meter = {};
+    double begin_s = 0;
+  };
+  std::vector<One> all_ = {};
+};
+
+// By unit, as far as it is told.
+using Temperatures = std::map<int, double>;
+
+Temperatures TemperaturesIn(const std::vector<Telemetry>& readings) {
+  Temperatures temperatures;
+  for (const Telemetry& reading : readings) {
+    if (!reading.temperature_c.empty()) temperatures[reading.unit] = reading.temperature_c.back();
+  }
+  return temperatures;
+}
+
+// Of a device that can't be read, its visits will say what is wrong.
+Temperatures IdleTemperatures(const Case& which) {
+  try {
+    return TemperaturesIn(Meters(which).Begin());
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
+// How devices rest before a visit.
+struct Rest {
+  Temperatures idle = {};
+  std::function<void(Seconds)> sleep = {};
+};
+
+// Sleeps until all are nearly as cool as when they were idle. What the meters read counts from then
+// on.
+void RestUntilCool(Meters& meters, const Rest& rest, const SamplerOptions& sampler) {
+  const Seconds begin = sampler.now();
+  const auto is_cool = [&] {
+    for (const auto& [unit, celsius] : TemperaturesIn(meters.Begin())) {
+      const auto idle = rest.idle.find(unit);
+      if (idle != rest.idle.end() && celsius > idle->second + kNearIdle) return false;
+    }
+    return true;
+  };
+  while (!is_cool() && sampler.now() - begin < kLongestRest) {
+    if (sampler.stop && sampler.stop()) return;
+    rest.sleep(kRestLook);
+  }
+}
+
+void Shift(std::vector<Telemetry>& telemetry, double by_s) {
+  for (Telemetry& one : telemetry) {
+    for (double& at_s : one.at_s) at_s += by_s;
+  }
+}
+
+// Of the moments in a visit.
+void Shift(Visit& visit, double by_s) {
+  Shift(visit.telemetry, by_s);
+  if (visit.sustained) Shift(visit.sustained->start, by_s);
+}
+
+// Prepare, verify, rest, warm up, sample, verify, release. Throws what the workload throws.
+Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const SamplerOptions& options,
+                  const Rest& rest) {
+  SamplerOptions sampler = options;
   const Seconds begin = sampler.now();
   Prepared prepared = which.prepare(seed);
   if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
@@ -253,17 +383,22 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   if (!verify("first")) return outcome;
   Companion companion(which.here, seed);
   std::vector<double> here_time_s;
-  companion.Sample(here_time_s, sampler.now);
-  std::vector<std::unique_ptr<Meter>> meters;
-  if (which.meters) meters = which.meters();
+  // The bound of what is hot is measured hot.
+  if (!sampler.sustain) companion.Sample(here_time_s, sampler.now);
   const Seconds metered = sampler.now() - begin;
-  Sampled sampled = Sample(workload, first, sampler);
-  for (std::size_t unit = 0; unit < meters.size(); ++unit) {
-    if (!meters[unit]) continue;
-    Telemetry& telemetry = sampled.visit.telemetry.emplace_back(meters[unit]->Finish());
-    telemetry.unit = static_cast<int>(unit);
-    for (double& at_s : telemetry.at_s) at_s += metered.count();
+  Meters meters(which);
+  std::vector<Telemetry> start;
+  if (sampler.sustain) {
+    start = meters.Begin();
+    sampler.sustain->watch = [&](Seconds since) { return meters.Since(since); };
+  } else {
+    RestUntilCool(meters, rest, sampler);
   }
+  Sampled sampled = Sample(workload, first, sampler);
+  std::optional<Sustained>& sustained = sampled.visit.sustained;
+  sampled.visit.telemetry = meters.Finish(Seconds(sustained ? sustained->heated_s : 0));
+  if (sustained) sustained->start = std::move(start);
+  Shift(sampled.visit, metered.count());
   outcome.spent = sampled.spent;
   if (sampled.stopped) {
     outcome.stopped = sampled.stopped;
@@ -286,9 +421,9 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
 Outcome Failed(const std::string& reason) { return {.status = Status::kFailed, .reason = reason}; }
 
 Outcome VisitGuarded(const Case& which, int round, std::uint64_t seed,
-                     const SamplerOptions& sampler) {
+                     const SamplerOptions& sampler, const Rest& rest) {
   try {
-    return VisitOnce(which, round, seed, sampler);
+    return VisitOnce(which, round, seed, sampler, rest);
   } catch (const std::bad_alloc&) {
     return Failed("there is not enough memory for this case; ask for a smaller one with --set");
   } catch (const std::exception& error) {
@@ -447,10 +582,14 @@ class Engine {
     if (!options_.now) {
       options_.now = [] { return Seconds(std::chrono::steady_clock::now().time_since_epoch()); };
     }
+    if (!options_.sleep) {
+      options_.sleep = [](Seconds time) { std::this_thread::sleep_for(time); };
+    }
     begin_ = options_.now();
     start_ = begin_ - options_.elapsed;
     for (const Case& each : cases_) records_.push_back(Blanks(each));
     spent_.resize(cases_.size());
+    for (const Case& each : cases_) idle_.push_back(IdleTemperatures(each));
   }
 
   std::vector<Record> Run() {
@@ -476,8 +615,10 @@ class Engine {
     const auto round_number = static_cast<std::uint64_t>(round);
     const int total = static_cast<int>(cases_.size()) * options_.rounds;
     int order = 0;
-    const std::vector<std::size_t> ordered =
+    std::vector<std::size_t> ordered =
         options_.fixed ? active : ShuffledOrder(active, RandomAt(options_.seed, round_number));
+    std::stable_partition(ordered.begin(), ordered.end(),
+                          [&](std::size_t index) { return !cases_[index].sustained; });
     for (const std::size_t index : ordered) {
       if (options_.stop) stopped_ = options_.stop();
       if (stopped_) return;
@@ -495,17 +636,16 @@ class Engine {
     const std::uint64_t seed =
         RandomAt(options_.seed ^ HashOf(name), static_cast<std::uint64_t>(round));
     const double start_s = (options_.now() - start_).count();
-    Outcome outcome =
-        RunAsBenchmark(fmt::format("{}/round:{}", name, round), which, reporter_,
-                       [&] { return VisitGuarded(which, round, seed, SamplerFor(index, round)); });
+    const Rest rest = {.idle = idle_[index], .sleep = options_.sleep};
+    Outcome outcome = RunAsBenchmark(
+        fmt::format("{}/round:{}", name, round), which, reporter_,
+        [&] { return VisitGuarded(which, round, seed, SamplerFor(index, round), rest); });
     spent_[index] += outcome.spent;
     stopped_ = outcome.stopped;
     if (stopped_) return;
     if (outcome.visit) {
       outcome.visit->start_s = start_s;
-      for (Telemetry& telemetry : outcome.visit->telemetry) {
-        for (double& at_s : telemetry.at_s) at_s += start_s;
-      }
+      Shift(*outcome.visit, start_s);
       outcome.visit->order = order;
     }
     for (Visit& visit : outcome.parts) {
@@ -517,6 +657,10 @@ class Engine {
 
   // A visit's share is what is left, divided by the rounds that are left.
   SamplerOptions SamplerFor(std::size_t index, int round) const {
+    std::optional<Sustain> sustain;
+    if (cases_[index].sustained) {
+      sustain = {.least = options_.sustain, .longest = options_.sustain * kSustainBound};
+    }
     const Seconds left = std::max(Seconds(0), options_.max_case - spent_[index]);
     return {.min_samples = options_.min_samples,
             .least_batch = cases_[index].least_batch,
@@ -524,6 +668,7 @@ class Engine {
             .budget = Soaks() ? options_.max_case / options_.rounds
                               : left / (MostRounds(options_) - round + 1),
             .fixed = options_.fixed,
+            .sustain = sustain,
             .stop = options_.stop,
             .now = options_.now};
   }
@@ -568,6 +713,7 @@ class Engine {
   Seconds start_ = {};                             // of the run
   std::vector<std::vector<Record>> records_ = {};  // by case
   std::vector<Seconds> spent_ = {};                // by case
+  std::vector<Temperatures> idle_ = {};            // by case
   int done_ = 0;
   std::optional<std::string> stopped_ = {};
 };
@@ -586,14 +732,22 @@ std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions&
   return Engine(cases, options, observer).Run();
 }
 
-double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& options) {
-  const double visits =
-      static_cast<double>(Matching(cases, options.filter).size()) * options.rounds;
-  // Warm-up takes up to a quarter beside the samples.
-  if (options.fixed) return visits * kVisitOverhead.count();
+Seconds VisitSeconds(const Case& which, const EngineOptions& options) {
+  if (options.fixed) return kVisitOverhead;
+  if (which.sustained) return options.sustain + kVisitOverhead;
   const Seconds share = options.max_case / std::max(options.rounds, 1);
+  // Warm-up takes up to a quarter beside the samples.
   const Seconds visit = std::min(share, options.min_visit * 1.25) + kVisitOverhead;
-  return std::max(visits * visit.count(), options.duration.count());
+  const bool rests = which.meters && DeviceKind({.backend = which.backend}) == "gpu";
+  return rests ? visit + kLongestRest : visit;
+}
+
+double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& options) {
+  double round_s = 0;
+  for (const Case& each : Matching(cases, options.filter)) {
+    round_s += VisitSeconds(each, options).count();
+  }
+  return std::max(round_s * options.rounds, options.duration.count());
 }
 
 }  // namespace assay

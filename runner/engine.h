@@ -27,6 +27,9 @@ struct EngineOptions {
   // How long the samples of a visit last, at least, unless its share runs out: several periods of
   // what takes time away in slices (a container's CPU quota and a block-device cap: 0.1 s).
   Seconds min_visit = Seconds(0.5);
+  // How long a visit of a sustained case lasts, at least; five times that at most, where it doesn't
+  // come to rest. That time is its own: max_case does not count there.
+  Seconds sustain = Seconds(60);
   // A soak: rounds go on until it is over, and a wrong answer ends no case; Record::verify counts
   // the elements of all of them. A visit's share of max_case is that of `rounds`. 0: none.
   Seconds duration = Seconds(0);
@@ -36,8 +39,9 @@ struct EngineOptions {
   std::string gbench_out = {};  // file for Google Benchmark's own JSON; empty: none
   // Asked between batches: a reason to end now ("interrupted", "cost"), or nothing.
   std::function<std::optional<std::string>()> stop = {};
-  std::function<Seconds()> now = {};  // the host's clock; empty: a steady one
-  Seconds elapsed = {};               // since the run began
+  std::function<Seconds()> now = {};        // the host's clock; empty: a steady one
+  std::function<void(Seconds)> sleep = {};  // until it has moved on so far; empty: really
+  Seconds elapsed = {};                     // since the run began
 };
 
 // What is told while measuring; called outside timed spans, in the engine's thread.
@@ -56,16 +60,20 @@ class Observer {
 // Benchmark's names begin with.
 std::string CaseName(const Case& which);
 
-// Visits all cases that match the filter in rounds, each round in a fresh seeded random order; one
-// Record each, in the order of `cases`. An Error within a case becomes its record's reason, and the
-// case is not visited again; the others go on. A wrong answer loses all its rounds. A visit that
-// `stop` cuts short is not kept. Throws Error for a bad filter, or one that matches nothing, and
-// for a gbench_out that can't be written.
+// Visits all cases that match the filter in rounds, each round in a fresh seeded random order, in
+// which the sustained ones come last, since they leave a device hot; one Record each, in the order
+// of `cases`. Before each other visit a device whose meter reads its temperature rests until it is
+// nearly as cool as when Measure began, or for ten seconds. An Error within a case becomes its
+// record's reason, and the case is not visited again; the others go on. A wrong answer loses all
+// its rounds. A visit that `stop` cuts short is not kept. Throws Error for a bad filter, or one
+// that matches nothing, and for a gbench_out that can't be written.
 std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions& options,
                             Observer& observer);
 
-// About how long Measure would take, in seconds. A guess made before anything is known of the cases
-// but their number.
+// About how long a visit takes: a guess made before anything is known of the case. An accelerator
+// is taken to need all of its rest, and what is sustained no more than its least time.
+Seconds VisitSeconds(const Case& which, const EngineOptions& options);
+// About how long Measure would take, in seconds.
 double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& options);
 
 }  // namespace assay

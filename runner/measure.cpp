@@ -177,8 +177,13 @@ class Recorder : public Observer {
     if (which.probe == "storage" && hold_for_storage_) journal_.HoldBack(true);
     const double elapsed_s = Elapsed();
     const bool soaks = plan_.engine.duration > Seconds(0);
-    const double left_s = done < 5 || soaks ? std::max(0.0, estimate_s_ - elapsed_s)
-                                            : elapsed_s / done * (total - done);
+    // Visits of unlike lengths: what is left by the estimate, at the pace so far.
+    estimate_done_s_ += estimate_visit_s_;
+    estimate_visit_s_ = VisitSeconds(which, plan_.engine).count();
+    const double pace = done < 5 || soaks ? 1 : elapsed_s / estimate_done_s_;
+    const double left_s = soaks
+                              ? std::max(0.0, estimate_s_ - elapsed_s)
+                              : pace * std::max(estimate_visit_s_, estimate_s_ - estimate_done_s_);
     const std::string rounds = soaks ? fmt::format("round {}", round)
                                      : fmt::format("round {} of {}", round, plan_.engine.rounds);
     const std::string times = fmt::format(
@@ -239,6 +244,8 @@ class Recorder : public Observer {
   bool hold_for_storage_;
   int round_ = 0;
   double noted_s_ = 0;                  // when a round was told of
+  double estimate_done_s_ = 0;          // of the visits before this one
+  double estimate_visit_s_ = 0;         // of this one
   std::mutex mutex_ = {};               // holds what follows
   std::vector<Record> records_ = {};    // as of their last visits
   std::optional<Record> current_ = {};  // is being visited

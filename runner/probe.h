@@ -59,12 +59,14 @@ class Workload {
   }
 };
 
-// Reads what a device says of itself while its samples are taken.
+// Reads what a device says of itself while it is measured, again and again from its making on.
 class Meter {
  public:
   virtual ~Meter() = default;
-  // Ends it. What was read, at_s counting from the meter's making. Called once.
-  virtual Telemetry Finish() = 0;
+  // Reads once more, now. All that was read until then, at_s counting from the meter's making.
+  virtual Telemetry SoFar() = 0;
+  // Ends it with a last reading. What was read at `from` and after, by the same clock. Called once.
+  virtual Telemetry Finish(Seconds from) = 0;
 };
 
 // An expected "no": why this can't run here, and what would make it run.
@@ -102,6 +104,8 @@ struct Case {
   // Meters that read from now on, one for each of `units`, null for what can't be read; may be
   // empty.
   std::function<std::vector<std::unique_ptr<Meter>>()> meters = {};
+  // What counts is what the device sustains: a visit goes on until it is at rest under load.
+  bool sustained = false;
   // The bound that this case is held against, sampled briefly before and after each visit.
   std::shared_ptr<const Case> here = {};
 };

@@ -22,6 +22,9 @@ constexpr double kWarmUpShare = 0.25;
 // clock resolves may look like nothing.
 constexpr std::int64_t kGrowth = 10;
 constexpr std::int64_t kMostIterations = 1'000'000'000;
+// Whether it is at rest is asked each time that so much more of its time has passed: who asks all
+// the time is soon told what he wants to hear.
+constexpr double kLooksApart = 1.1;
 
 // A batch with what it cost the host, which is more than its time where parts are not timed
 // (emptying a cache, writing inputs anew). The budget pays the cost.
@@ -93,18 +96,29 @@ class Series {
 class Sampler {
  public:
   Sampler(Workload& workload, const SamplerOptions& options)
-      : workload_(workload), options_(options) {}
+      : workload_(workload), options_(options) {
+    if (!options_.sustain) return;
+    options_.min_time = options_.sustain->least / 2;
+    options_.budget = options_.sustain->longest;
+  }
 
   Sampled Run(const Batch& first) {
+    const Seconds begin = Now();
     const std::int64_t iterations = options_.fixed ? WarmUpFixed() : WarmUp(first);
     const std::map<std::string, Histogram> before = workload_.Histograms();
-    if (!sampled_.stopped) TakeSamples(iterations);
-    sampled_.histograms = workload_.Histograms();
-    for (const auto& [name, histogram] : before) {
-      sampled_.histograms[name] = Minus(sampled_.histograms[name], histogram);
+    if (options_.sustain) {
+      TakeSustained(iterations, begin);
+    } else {
+      if (!sampled_.stopped) TakeSamples(iterations);
+      sampled_.histograms = workload_.Histograms();
+      for (const auto& [name, histogram] : before) {
+        sampled_.histograms[name] = Minus(sampled_.histograms[name], histogram);
+      }
     }
     sampled_.visit = all_.TakeVisit();
     for (Series& part : parts_) sampled_.parts.push_back(part.TakeVisit());
+    for (Visit& part : sampled_.parts) part.sustained = sustained_;
+    sampled_.visit.sustained = std::move(sustained_);
     return std::move(sampled_);
   }
 
@@ -141,7 +155,7 @@ class Sampler {
       last = next;
       const bool long_enough = NextIterations(last, options_) <= 2 * last.iterations;
       if (long_enough && (change <= kAgreement || last.iterations == kMostIterations ||
-                          sampled_.spent >= kWarmUpShare * options_.budget)) {
+                          options_.sustain || sampled_.spent >= kWarmUpShare * options_.budget)) {
         break;
       }
     }
@@ -157,11 +171,7 @@ class Sampler {
     Seconds timed = {};
     while (!Stopped()) {
       const Paid paid = Pay(iterations);
-      all_.Add(paid.batch, iterations);
-      parts_.resize(paid.batch.parts.size());
-      for (std::size_t i = 0; i < parts_.size(); ++i) {
-        parts_[i].Add(paid.batch.parts[i], iterations);
-      }
+      Keep(paid.batch, iterations);
       timed += paid.batch.time;
       if (options_.fixed) break;
       const int samples = all_.Size();
@@ -171,9 +181,54 @@ class Sampler {
     }
   }
 
+  // When it is at rest, and with that what counts, is known only at the end.
+  void TakeSustained(std::int64_t iterations, Seconds begin) {
+    const Sustain& sustain = *options_.sustain;
+    std::vector<double> begins_s;
+    std::vector<Batch> batches;
+    Seconds look = sustain.least;
+    while (!Stopped()) {
+      begins_s.push_back((Now() - begin).count());
+      batches.push_back(Pay(iterations).batch);
+      const Seconds elapsed = Now() - begin;
+      if (elapsed < look && elapsed < sustain.longest) continue;
+      look = elapsed * kLooksApart;
+      // Of batches that outlast half of it all the last one must do.
+      const auto half = std::lower_bound(begins_s.begin(), begins_s.end() - 1, elapsed.count() / 2);
+      const auto heating = static_cast<std::size_t>(half - begins_s.begin());
+      Trace times = {.of = "time_s", .at_s = {half, begins_s.end()}};
+      for (std::size_t i = heating; i < batches.size(); ++i) {
+        times.values.push_back(batches[i].time.count());
+      }
+      std::vector<std::optional<Fitted>> trends = {TrendOf(times)};
+      if (sustain.watch) {
+        for (const Trace& trace : sustain.watch(Seconds(*half))) trends.push_back(TrendOf(trace));
+      }
+      const std::optional<std::string> ended =
+          WhyEnded(trends, elapsed.count(), sustain.longest.count());
+      if (!ended) continue;
+      for (std::size_t i = heating; i < batches.size(); ++i) Keep(batches[i], iterations);
+      sustained_ = {.least_s = sustain.least.count(),
+                    .heated_s = *half,
+                    .counted_s = elapsed.count() - *half,
+                    .ended = *ended};
+      for (const std::optional<Fitted>& fitted : trends) {
+        if (fitted) sustained_->drift.push_back(fitted->trend);
+      }
+      return;
+    }
+  }
+
+  void Keep(const Batch& batch, std::int64_t iterations) {
+    all_.Add(batch, iterations);
+    parts_.resize(batch.parts.size());
+    for (std::size_t i = 0; i < parts_.size(); ++i) parts_[i].Add(batch.parts[i], iterations);
+  }
+
   Workload& workload_;
-  const SamplerOptions& options_;
+  SamplerOptions options_;
   Sampled sampled_ = {};
+  std::optional<Sustained> sustained_ = {};
   Series all_ = {};
   std::vector<Series> parts_ = {};
 };

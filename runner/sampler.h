@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "results/steady.h"
 #include "runner/probe.h"
 
 namespace assay {
@@ -18,12 +19,22 @@ struct FixedCount {
   std::int64_t iterations = 20;  // one batch, the only sample
 };
 
+// Load that goes on until what bears it is at rest.
+struct Sustain {
+  Seconds least = Seconds(60);     // of warm-up and samples together
+  Seconds longest = Seconds(300);  // where it doesn't come to rest
+  // What is to be at rest beside the time of an iteration: as it was read from `since` on, which is
+  // counted from the beginning of the load.
+  std::function<std::vector<Trace>(Seconds since)> watch = {};
+};
+
 struct SamplerOptions {
   int min_samples = 10;
   std::int64_t least_batch = 1;  // iterations
   Seconds min_time = {};         // the samples together last at least this long …
   Seconds budget = Seconds(1e9);  // … unless this runs out: first run, warm-up and samples together
   std::optional<FixedCount> fixed = {};  // then nothing above counts
+  std::optional<Sustain> sustain = {};   // then neither, but for least_batch
   // Asked before each batch: a reason to end now, or nothing.
   std::function<std::optional<std::string>()> stop = {};
   std::function<Seconds()> now = {};  // the host's clock; empty: a steady one
@@ -40,8 +51,10 @@ struct Sampled {
 // Warms up until two successive batches agree within 2 % or a quarter of the budget is gone; then
 // takes samples of one batch size. A batch lasts at least a millisecond where iterations are short,
 // and is a single iteration (or `least_batch`) where they are long. When the budget runs out there
-// are at least 3 samples, or 1 if one iteration alone takes longer than the budget. `first` is what
-// Run(1) has taken just before. Throws Error for a clock that doesn't advance.
+// are at least 3 samples, or 1 if one iteration alone takes longer than the budget. What is to be
+// sustained runs without a pause, and samples are what was taken in the last half of it;
+// histograms, which can't be divided afterwards, are left out. `first` is what Run(1) has taken
+// just before. Throws Error for a clock that doesn't advance.
 Sampled Sample(Workload& workload, const Batch& first, const SamplerOptions& options);
 
 }  // namespace assay

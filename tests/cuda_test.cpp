@@ -423,7 +423,7 @@ TEST(Nvml, AMeterReadsFromItsMakingToItsEnd) {
   const auto meter = MeterOf(MockNvml(), "00AB:00:00.0");
   ASSERT_NE(meter, nullptr);
   std::this_thread::sleep_for(std::chrono::seconds(1));
-  const Telemetry seen = meter->Finish();
+  const Telemetry seen = meter->Finish(Seconds(0));
   const std::size_t readings = seen.at_s.size();
   ASSERT_GE(readings, 3U);  // one at each end at least
   EXPECT_LE(static_cast<double>(readings), seen.at_s.back() / 0.1 + 2);
@@ -436,6 +436,51 @@ TEST(Nvml, AMeterReadsFromItsMakingToItsEnd) {
   EXPECT_EQ(seen.temperature_c.back(), 40 + steps);
   EXPECT_DOUBLE_EQ(seen.energy_j.value(), 60 * (steps - 1));
   EXPECT_EQ(seen.events, (std::vector<std::string>{"sw_power_cap", "ecc_uncorrected"}));
+}
+
+TEST(Nvml, AMeterTellsSoFarAndEndsWithWhatCameAfterAMoment) {
+  const auto meter = MeterOf(MockNvml(), "00AB:00:00.0");
+  std::this_thread::sleep_for(std::chrono::milliseconds(350));
+  const Telemetry before = meter->SoFar();
+  ASSERT_GE(before.at_s.size(), 3U);
+  EXPECT_EQ(before.sm_mhz.front(), 1990);
+  EXPECT_GE(before.at_s.back(), 0.35) << "read when it was asked";
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  const Telemetry after = meter->Finish(Seconds(before.at_s.back()));
+  EXPECT_EQ(after.at_s.front(), before.at_s.back());
+  EXPECT_EQ(after.sm_mhz.front(), before.sm_mhz.back());
+  EXPECT_EQ(after.temperature_c.front(), before.temperature_c.back());
+  EXPECT_DOUBLE_EQ(after.energy_j.value(), 60 * static_cast<double>(after.at_s.size() - 1));
+  EXPECT_EQ(after.events, (std::vector<std::string>{"sw_power_cap", "ecc_uncorrected"}))
+      << "an error counts whenever it came";
+}
+
+// A GPU that is read as fast as it can be, and held back once.
+class Hasty : public Nvml {
+ public:
+  void Describe(const std::string&, Accelerator&) override {}
+  std::optional<std::string> Uuid(const std::string&) override { return std::nullopt; }
+  std::optional<Reading> Read(const std::string&) override {
+    ++reads_;
+    return Reading{.sm_mhz = 1.0 * reads_, .reasons = reads_ == 100 ? 0x40U : 0U};
+  }
+
+ private:
+  int reads_ = 0;
+};
+
+TEST(Nvml, OfManyReadingsFewAreKeptAndNoReasonIsLost) {
+  const auto meter = MeterOf(std::make_shared<Hasty>(), "00AB:00:00.0");
+  Telemetry so_far;
+  for (int i = 0; i < 300; ++i) so_far = meter->SoFar();
+  EXPECT_GE(so_far.at_s.size(), 300U);
+  const double last_mhz = so_far.sm_mhz.back();
+  const Telemetry seen = meter->Finish(Seconds(0));
+  EXPECT_LE(seen.at_s.size(), 64U);
+  EXPECT_GE(seen.at_s.size(), 32U);
+  EXPECT_EQ(seen.sm_mhz.front(), 1);
+  EXPECT_GT(seen.sm_mhz.back(), last_mhz);
+  EXPECT_EQ(seen.events, (std::vector<std::string>{"hw_thermal"}));
 }
 
 TEST(Nvml, EveryReasonHasAName) {
@@ -452,7 +497,7 @@ TEST_F(Cuda, TheModuleTellsOfItsGpusWhatNvmlSays) {
   const auto backend = BackendNamed("cublaslt");
   const auto meter = backend->MeterOf(backend->Devices().at(0));
   ASSERT_NE(meter, nullptr);
-  EXPECT_FALSE(meter->Finish().power_w.empty());
+  EXPECT_FALSE(meter->Finish(Seconds(0)).power_w.empty());
   standin::Reset({.devices = 2});  // of which the mock knows one
   EXPECT_EQ(assay_module()->devices().accelerators.at(1).vbios, "");
   EXPECT_THAT(assay_module()->devices().uuids, IsEmpty()) << "a part of them would be another node";

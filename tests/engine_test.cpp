@@ -74,7 +74,10 @@ TEST(Engine, TheScriptedSamplesComeBackExactly) {
 
 class FakeMeter : public Meter {
  public:
-  Telemetry Finish() override { return {.at_s = {0, 0.5}, .sm_mhz = {2, 3}, .power_w = {4, 5}}; }
+  Telemetry SoFar() override { return {.at_s = {0}, .sm_mhz = {2}, .power_w = {4}}; }
+  Telemetry Finish(Seconds) override {
+    return {.at_s = {0, 0.5}, .sm_mhz = {2, 3}, .power_w = {4, 5}};
+  }
 };
 
 TEST(Engine, AMeterReadsBesideTheSamplesAndItsTimesAreTheRuns) {
@@ -99,6 +102,162 @@ TEST(Engine, AMeterReadsBesideTheSamplesAndItsTimesAreTheRuns) {
   EXPECT_DOUBLE_EQ(second.telemetry[0].at_s[1], second.start_s + 0.510);
   metered.meters = {};
   EXPECT_THAT(MeasureQuietly({metered}, Brief(log))[0].rounds[0].telemetry, IsEmpty());
+}
+
+// A meter of a GPU whose temperature and clock are functions of the time, read every second.
+class ScriptedMeter : public Meter {
+ public:
+  using Of = std::function<double(double now_s)>;
+  ScriptedMeter(FakeLog& log, Of celsius, Of mhz)
+      : log_(log), celsius_(std::move(celsius)), mhz_(std::move(mhz)) {}
+  Telemetry SoFar() override { return Finish(Seconds(0)); }
+  Telemetry Finish(Seconds from) override {
+    Telemetry seen;
+    const double end_s = (log_.now - made_).count();
+    for (double at_s = 0;; at_s = std::min(at_s + 1, end_s)) {
+      if (at_s >= from.count()) {
+        const double now_s = made_.count() + at_s;
+        seen.at_s.push_back(at_s);
+        seen.power_w.push_back(now_s);
+        seen.sm_mhz.push_back(mhz_(now_s));
+        seen.temperature_c.push_back(celsius_(now_s));
+      }
+      if (at_s >= end_s) return seen;
+    }
+  }
+
+ private:
+  FakeLog& log_;
+  Of celsius_;
+  Of mhz_;
+  Seconds made_ = log_.now;
+};
+
+Case Metered(
+    Case which, FakeLog& log, const ScriptedMeter::Of& celsius,
+    const ScriptedMeter::Of& mhz = [](double) { return 2000; }) {
+  which.meters = [&log, celsius, mhz] {
+    std::vector<std::unique_ptr<Meter>> meters;
+    meters.push_back(std::make_unique<ScriptedMeter>(log, celsius, mhz));
+    return meters;
+  };
+  return which;
+}
+
+TEST(Engine, ADeviceRestsBeforeABurstUntilItIsNearlyIdle) {
+  FakeLog log;
+  // 40 degrees, then in each visit a jump to 60 from which it falls by 5 a second at rest.
+  double hot_at_s = -100;
+  const auto celsius = [&](double now_s) {
+    return std::max(40.0, 60 - 5 * std::max(0.0, now_s - hot_at_s));
+  };
+  Case burst = Metered(FakeCase("a", {{.iteration_s = {0.010}}}, log), log, celsius);
+  burst.prepare = [&, prepare = burst.prepare](std::uint64_t seed) {
+    hot_at_s = log.now.count();
+    return prepare(seed);
+  };
+  EngineOptions options = Brief(log);
+  Seconds slept = {};
+  options.sleep = [&](Seconds time) {
+    log.events.push_back("sleep");
+    log.now += time;
+    slept += time;
+  };
+  const std::vector<Record> records = MeasureQuietly({burst}, options);
+  ASSERT_THAT(records[0].rounds, SizeIs(2));
+  EXPECT_NEAR(slept.count(), 2 * (60 - 43) / 5.0, 2 * 0.1);
+  const Telemetry& seen = records[0].rounds[1].telemetry.at(0);
+  EXPECT_LE(seen.temperature_c.front(), 43) << "the first reading is what it started from";
+  EXPECT_GT(seen.temperature_c.front(), 42);
+  EXPECT_GE(seen.at_s.front(), records[0].rounds[1].start_s + (60 - 43) / 5.0);
+  EXPECT_EQ(std::vector(log.events.begin(), log.events.begin() + 4),
+            (std::vector<std::string>{"prepare", "run 1", "verify", "sleep"}));
+}
+
+TEST(Engine, ARestLastsTenSecondsAtMostAndOnlyWhereATemperatureIsRead) {
+  FakeLog log;
+  const auto stays_hot = [](double now_s) { return now_s > 0 ? 70.0 : 40.0; };
+  EngineOptions options = Brief(log);
+  options.rounds = 1;
+  Seconds slept = {};
+  options.sleep = [&](Seconds time) {
+    log.now += time;
+    slept += time;
+  };
+  MeasureQuietly({Metered(FakeCase("a", {Script{}}, log), log, stays_hot)}, options);
+  EXPECT_NEAR(slept.count(), 10, 0.2);
+  slept = {};
+  log.now = Seconds(0);
+  MeasureQuietly({Metered(FakeCase("idle", {Script{}}, log), log, [](double) { return 42.0; })},
+                 options);
+  Case unread = FakeCase("unread", {Script{}}, log);
+  unread.meters = [] {
+    std::vector<std::unique_ptr<Meter>> meters;
+    meters.push_back(std::make_unique<FakeMeter>());
+    return meters;
+  };
+  MeasureQuietly({unread, FakeCase("unmetered", {Script{}}, log)}, options);
+  EXPECT_EQ(slept, Seconds(0));
+}
+
+TEST(Engine, ASustainedVisitHeatsUpAndCountsTheLastHalfAlone) {
+  FakeLog log;
+  // It never rests: the clock falls to 1600 MHz in 100 s.
+  const auto mhz = [](double now_s) { return 2000 - 4 * std::min(now_s, 100.0); };
+  Case sustained = Metered(
+      FakeCase("a", {{.iteration_s = {0.6}}}, log), log,
+      [](double now_s) { return 40 + std::min(now_s, 30.0); }, mhz);
+  sustained.sustained = true;
+  sustained.here = std::make_shared<Case>(FakeCase("bound", {{.iteration_s = {0.004}}}, log));
+  EngineOptions options = Brief(log);
+  options.rounds = 1;
+  options.max_case = Seconds(1);
+  options.sleep = [](Seconds) { FAIL() << "what is sustained needs no rest"; };
+  const std::vector<Record> records = MeasureQuietly({sustained}, options);
+  ASSERT_THAT(records[0].rounds, SizeIs(1));
+  EXPECT_TRUE(records[0].complete);
+  const Visit& visit = records[0].rounds[0];
+  ASSERT_TRUE(visit.sustained);
+  EXPECT_EQ(visit.sustained->ended, "steady");
+  EXPECT_GT(visit.sustained->heated_s, 95) << "until the clock came to rest";
+  ASSERT_THAT(visit.sustained->drift, SizeIs(3));
+  EXPECT_EQ(visit.sustained->drift[2].of, "temperature_c");
+  ASSERT_THAT(visit.sustained->start, SizeIs(1));
+  EXPECT_THAT(visit.sustained->start[0].at_s, SizeIs(1));
+  EXPECT_LT(visit.sustained->start[0].temperature_c.at(0), 42);
+  EXPECT_GT(visit.sustained->start[0].sm_mhz.at(0), 1990);
+  const Telemetry& seen = visit.telemetry.at(0);
+  EXPECT_GE(seen.at_s.front(), visit.start_s + visit.sustained->heated_s);
+  EXPECT_NEAR(seen.at_s.back() - seen.at_s.front(), visit.sustained->counted_s, 1);
+  EXPECT_THAT(seen.sm_mhz, Each(::testing::Lt(1625)));
+  EXPECT_THAT(visit.here_time_s, SizeIs(3)) << "when it was hot";
+}
+
+TEST(Engine, SustainedCasesComeLastInEachRoundAndTheirTimeIsTheirOwn) {
+  FakeLog log;
+  std::vector<Case> cases;
+  for (int i = 0; i < 6; ++i) {
+    cases.push_back(FakeCase(std::to_string(i), {{.iteration_s = {0.05}}}, log));
+    cases.back().sustained = i < 3;
+  }
+  EngineOptions options = Brief(log);
+  options.rounds = 4;
+  options.max_case = Seconds(1);
+  options.sustain = Seconds(5);
+  const std::vector<Record> records = MeasureQuietly(cases, options);
+  std::set<int> first_orders;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    ASSERT_THAT(records[i].rounds, SizeIs(4));
+    for (const Visit& visit : records[i].rounds) {
+      EXPECT_EQ(visit.order > 3, i < 3);
+      EXPECT_EQ(visit.sustained.has_value(), i < 3);
+      if (!visit.sustained) continue;
+      EXPECT_EQ(visit.sustained->least_s, 5);
+      EXPECT_GE(visit.sustained->heated_s + visit.sustained->counted_s, 5);
+      if (i == 0) first_orders.insert(visit.order);
+    }
+  }
+  EXPECT_GT(first_orders.size(), 1U) << "in random order among themselves";
 }
 
 // Two groups, of which the second takes twice as long.
@@ -591,6 +750,20 @@ TEST(Engine, TheEstimateGrowsWithCasesAndRoundsAndIsBoundByTheTimeOfACase) {
   EXPECT_LT(EstimateSeconds(one, {.rounds = 3}), EstimateSeconds(one, {.rounds = 5}));
   EXPECT_LT(EstimateSeconds(one, {.max_case = Seconds(1)}), EstimateSeconds(one, {}));
   EXPECT_DOUBLE_EQ(EstimateSeconds(two, {.filter = "name:b"}), EstimateSeconds(one, {}));
+}
+
+TEST(Engine, TheEstimateKnowsWhatIsSustainedAndThatAcceleratorsRest) {
+  FakeLog log;
+  Case which = FakeCase("a", {Script{}}, log);
+  const EngineOptions options = {.rounds = 5, .max_case = Seconds(1)};
+  const double burst_s = EstimateSeconds({which}, options);
+  which = Metered(which, log, [](double) { return 40; });
+  EXPECT_DOUBLE_EQ(EstimateSeconds({which}, options), burst_s);
+  which.backend = "cublaslt";
+  EXPECT_DOUBLE_EQ(EstimateSeconds({which}, options), burst_s + 5 * 10);
+  which.sustained = true;
+  EXPECT_GE(EstimateSeconds({which}, options), 5 * 60);
+  EXPECT_LT(EstimateSeconds({which}, options), 5 * 61);
 }
 
 TEST(FakeRanks, TalkToEachOther) {

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
+#include <random>
 
 #include "results/error.h"
 #include "tests/fake.h"
@@ -166,6 +168,112 @@ TEST(Sampler, HistogramsHoldTheTimedIterationsAlone) {
   FakeLog log;
   const Sampled sampled = Take({.iteration_s = {1e-4}}, log, {.min_samples = 3});
   EXPECT_THAT(sampled.histograms.at("latency_s").counts, ElementsAre(std::pair(7, 30)));
+}
+
+// A batch of 0.6 s, then another, until 420 s: as long as `after` (seconds of load) says.
+Script Heating(double (*after)(double load_s)) {
+  Script script = {.iteration_s = {}};
+  for (double load_s = 0; load_s < 420; load_s += script.iteration_s.back()) {
+    script.iteration_s.push_back(0.6 * after(load_s));
+  }
+  return script;
+}
+
+TEST(Sampler, WhatIsAtRestIsSustainedForAMinuteOfWhichTheLastHalfCounts) {
+  FakeLog log;
+  Script script = Heating([](double load_s) { return load_s < 29 ? 1.1 : 1.0; });
+  script.unit_share = {1};
+  const Sampled sampled = Take(script, log, {.budget = Seconds(1), .sustain = Sustain{}});
+  ASSERT_TRUE(sampled.visit.sustained);
+  const Sustained& sustained = *sampled.visit.sustained;
+  EXPECT_EQ(sustained.ended, "steady");
+  EXPECT_EQ(sustained.least_s, 60);
+  EXPECT_NEAR(sustained.heated_s, 30, 0.7);
+  EXPECT_NEAR(sustained.heated_s + sustained.counted_s, 60, 0.7);
+  EXPECT_THAT(sampled.visit.time_s, Each(DoubleEq(0.6))) << "not of the first half";
+  EXPECT_NEAR(static_cast<double>(sampled.visit.time_s.size()), 30 / 0.6, 2);
+  EXPECT_THAT(sampled.visit.unit_max_s, ElementsAre(DoubleEq(0.6)));
+  ASSERT_THAT(sustained.drift, SizeIs(1));
+  EXPECT_EQ(sustained.drift[0].of, "time_s");
+  EXPECT_THAT(sampled.histograms, IsEmpty());
+}
+
+TEST(Sampler, WhatHeatsUpIsSustainedUntilItIsAtRest) {
+  FakeLog log;
+  // A tenth slower in the end, with a time constant of 30 s: 0.5 % a minute after 111 s.
+  const Sampled sampled =
+      Take(Heating([](double load_s) { return 1.1 - 0.1 * std::exp(-load_s / 30); }), log,
+           {.sustain = Sustain{}});
+  const Sustained& sustained = *sampled.visit.sustained;
+  EXPECT_EQ(sustained.ended, "steady");
+  EXPECT_GT(sustained.heated_s + sustained.counted_s, 111);
+  EXPECT_LT(sustained.heated_s + sustained.counted_s, 300);
+  EXPECT_THAT(sampled.visit.time_s, Each(Ge(0.6 * 1.095)));
+  EXPECT_GT(sustained.drift[0].per_minute, 0);
+  EXPECT_LT(sustained.drift[0].per_minute + sustained.drift[0].half_width, 0.005);
+}
+
+TEST(Sampler, WhatNeverComesToRestEndsAfterItsTimeAndSaysSo) {
+  FakeLog log;
+  const Sampled sampled = Take(Heating([](double load_s) { return 1 + 0.02 * load_s / 60; }), log,
+                               {.sustain = Sustain{}});
+  const Sustained& sustained = *sampled.visit.sustained;
+  EXPECT_EQ(sustained.ended, "unsteady");
+  EXPECT_NEAR(sustained.heated_s + sustained.counted_s, 300, 0.7);
+  EXPECT_NEAR(sustained.heated_s, 150, 0.7);
+  EXPECT_NEAR(sustained.drift[0].per_minute, 0.02 / 1.075, 1e-3);
+}
+
+TEST(Sampler, NoiseThatHidesADriftEndsItToo) {
+  FakeLog log;
+  static std::mt19937 random(5);
+  const Sampled sampled =
+      Take(Heating([](double) { return std::normal_distribution<double>(1, 0.1)(random); }), log,
+           {.sustain = Sustain{}});
+  const Sustained& sustained = *sampled.visit.sustained;
+  EXPECT_EQ(sustained.ended, "scattered");
+  EXPECT_LT(sustained.heated_s + sustained.counted_s, 70);
+  EXPECT_GT(sustained.drift[0].half_width, 0.005);
+}
+
+TEST(Sampler, WhatElseIsWatchedMustBeAtRestToo) {
+  FakeLog log;
+  // A clock that falls by 1 % a minute until 100 s, read every second.
+  const auto watch = [&](Seconds since) -> std::vector<Trace> {
+    Trace clock = {.of = "sm_mhz"};
+    for (double at_s = since.count(); at_s < log.now.count(); at_s += 1) {
+      clock.at_s.push_back(at_s);
+      clock.values.push_back(2000 * (1 - 0.01 * std::min(at_s, 100.0) / 60));
+    }
+    return {clock};
+  };
+  const Sampled sampled =
+      Take(Heating([](double) { return 1.0; }), log, {.sustain = Sustain{.watch = watch}});
+  const Sustained& sustained = *sampled.visit.sustained;
+  EXPECT_EQ(sustained.ended, "steady");
+  EXPECT_GT(sustained.heated_s, 75);
+  ASSERT_THAT(sustained.drift, SizeIs(2));
+  EXPECT_EQ(sustained.drift[1].of, "sm_mhz");
+  EXPECT_GT(sustained.drift[1].per_minute, -0.005);
+}
+
+TEST(Sampler, AnIterationLongerThanTheTimeIsCountedOnce) {
+  FakeLog log;
+  const Sampled sampled = Take({.iteration_s = {400}}, log, {.sustain = Sustain{}});
+  EXPECT_THAT(sampled.visit.time_s, ElementsAre(400));
+  EXPECT_EQ(sampled.visit.sustained->ended, "unsteady");
+  EXPECT_THAT(sampled.visit.sustained->drift, IsEmpty());
+}
+
+TEST(Sampler, AReasonToStopEndsWhatIsSustained) {
+  FakeLog log;
+  const Sampled sampled = Take(Heating([](double) { return 1.0; }), log,
+                               {.sustain = Sustain{}, .stop = [&]() -> std::optional<std::string> {
+                                  if (log.now < Seconds(20)) return std::nullopt;
+                                  return "cost";
+                                }});
+  EXPECT_EQ(sampled.stopped, "cost");
+  EXPECT_LT(log.now, Seconds(21));
 }
 
 TEST(Sampler, AReasonToStopEndsItBetweenBatches) {
