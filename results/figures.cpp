@@ -83,6 +83,15 @@ std::optional<Rate> RateAt(const Record& record, std::optional<double> seconds) 
   return Rate{.value = counted->amount / *seconds, .unit = counted->unit};
 }
 
+// Every visit lasted for long enough to be called so.
+bool IsSustained(const Record& record) {
+  constexpr double kLeastSeconds = 60;
+  return HasWord(record.params, "regime", "sustained") &&
+         std::all_of(record.rounds.begin(), record.rounds.end(), [](const Visit& visit) {
+           return visit.sustained && visit.sustained->least_s >= kLeastSeconds;
+         });
+}
+
 // Why a record can't be the headline, or "".
 std::string Unfit(const Record& record) {
   constexpr std::size_t kRounds = 5;
@@ -94,6 +103,7 @@ std::string Unfit(const Record& record) {
     return fmt::format("{} rounds, and it needs {}", record.rounds.size(), kRounds);
   }
   if (!record.verify || record.verify->checked <= 0) return "its result was not verified";
+  if (!IsSustained(record)) return "it was not sustained for a minute in each round";
   if (!Speed(record)) return "it has no time or no work";
   return "";
 }
@@ -395,6 +405,15 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
   return {{.name = "usd_per_tbps_hour", .label = "$ per TB/s-h", .usd = for_rate(bytes)}};
 }
 
+std::string WhyUnpriced(const Run& run, const Record& record) {
+  const bool is_shown = run.suite.name == "standard" || run.suite.name == "full";
+  if (!is_shown || DeviceKind(record) != "gpu" || !record.params.contains("regime") ||
+      IsSustained(record)) {
+    return "";
+  }
+  return "a burst, and a node is paid for what it sustains";
+}
+
 std::optional<double> UsdPerHour(const Run& run, const std::optional<Offer>& offer) {
   if (!offer || !offer->offered || !offer->usd_per_hour) return std::nullopt;
   return *offer->usd_per_hour * static_cast<double>(std::max<std::size_t>(1, run.nodes.size()));
@@ -426,7 +445,7 @@ std::optional<NodeFigure> NodeFigureOf(const Run& run, const Record& record) {
 }
 
 Headline HeadlineOf(const Run& run) {
-  Headline headline = {.name = HoldsAccelerator(run) ? "bf16-train/1" : "bf16-cpu/1",
+  Headline headline = {.name = HoldsAccelerator(run) ? "bf16-train/1" : "bf16-cpu/2",
                        .absent = "it was not among the cases of this run"};
   if (!run.complete) {
     headline.absent = "the run is not complete";

@@ -107,6 +107,10 @@ struct Cost {
 std::vector<Cost> Costs(const Record& record, double usd_per_hour,
                         std::optional<double> storage_usd_per_hour = {});
 
+// Why a record of this run has no price, or "": in the suites that are shown to others the price of
+// a kernel on an accelerator is that of what it sustains.
+std::string WhyUnpriced(const Run& run, const Record& record);
+
 // P of METRICS.md: USD per hour of every node that the run held, idle ones too. Nothing without a
 // price.
 std::optional<double> UsdPerHour(const Run& run, const std::optional<Offer>& offer);
@@ -121,7 +125,7 @@ struct NodeFigure {
 // Nothing for a case on one device, and nothing where a device failed.
 std::optional<NodeFigure> NodeFigureOf(const Run& run, const Record& record);
 
-// The figure that machines are compared by: bf16-train/1, on nodes without accelerators bf16-cpu/1.
+// The figure that machines are compared by: bf16-train/1, on nodes without accelerators bf16-cpu/2.
 struct Headline {
   std::string name = {};
   const Record* record = nullptr;  // null: absent

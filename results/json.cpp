@@ -769,6 +769,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
   const std::optional<Rate> stable = StableSpeed(record);
   const std::optional<Wire> wire = WireRate(record);
   const std::optional<Judged> judged = Judge(run, record);
+  const std::string unpriced = WhyUnpriced(run, record);
   return {{"probe", record.probe},
           {"case", CaseLabel(record.probe, record.params)},
           {"key", MatchKey(record)},
@@ -798,7 +799,9 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"power", ToJson(PowerOf(record))},
           {"of_peak", ToJson(OfPeakOf(run, record))},
           {"used", Writer::ToJson(PartUsed(run, DeviceKind(record)))},
-          {"costs", usd_per_hour ? ToJson(Costs(record, *usd_per_hour)) : Json::array()}};
+          {"unpriced", unpriced.empty() ? Json(nullptr) : Json(unpriced)},
+          {"costs", usd_per_hour && unpriced.empty() ? ToJson(Costs(record, *usd_per_hour))
+                                                     : Json::array()}};
 }
 
 // With the indices of its cases, and the sizes that these have.

@@ -99,6 +99,7 @@ std::string IntervalText(const Record& record) {
 std::string CostText(const Record& record, const ReportInput& input) {
   const std::optional<double> price = UsdPerHour(input.run, input.offer);
   if (!price) return "-";
+  if (!WhyUnpriced(input.run, record).empty()) return "- (a burst)";
   const std::vector<Cost> costs = Costs(record, *price);
   if (costs.empty()) return "-";
   return fmt::format("{:.4g} {}", costs[0].usd, costs[0].label);

@@ -256,6 +256,9 @@ std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind) {
     if (kind == "cpu" && HoldsAccelerator(*in_run.run)) {
       return "a CPU case on a node that is paid for its accelerators";
     }
+    for (const Record* record : in_run.records) {
+      if (const std::string why = WhyUnpriced(*in_run.run, *record); !why.empty()) return why;
+    }
   }
   return "";
 }

@@ -150,6 +150,22 @@ std::string OnText(const Record& record) {
   return record.units.size() > 1 ? fmt::format("{} x {}", record.units.size(), one) : one;
 }
 
+// How visits that were to be sustained did not come to rest: "steady in 3 of 5 rounds, still
+// drifting in 1, too noisy to tell in 1"; "" where all did.
+std::string UnrestText(const Record& record) {
+  std::map<std::string, int> rounds;
+  for (const Visit& visit : record.rounds) {
+    if (visit.sustained) ++rounds[visit.sustained->ended];
+  }
+  if (rounds["unsteady"] + rounds["scattered"] == 0) return "";
+  std::string text =
+      fmt::format("steady in {} of {} rounds", rounds["steady"], record.rounds.size());
+  if (rounds["unsteady"] > 0) text += fmt::format(", still drifting in {}", rounds["unsteady"]);
+  if (rounds["scattered"] > 0)
+    text += fmt::format(", too noisy to tell in {}", rounds["scattered"]);
+  return text;
+}
+
 // What has to be known beside the figures of a case.
 std::string NotesOf(const Run& run, const Record& record) {
   std::string note;
@@ -190,6 +206,7 @@ std::string NotesOf(const Run& run, const Record& record) {
     if (power->held_back == "thermal") AddTo(note, "held back by heat");
     if (power->held_back == "power-brake") AddTo(note, "held back by the power supply's brake");
   }
+  if (const std::string unrest = UnrestText(record); !unrest.empty()) AddTo(note, unrest);
   if (const auto stalls = MeanToMedian(record); stalls && *stalls > kSuspiciousAbove) {
     AddTo(note, "mean time " + Percent(*stalls - 1, true) + " to the median");
   }
@@ -233,9 +250,12 @@ Row RunRow(const Run& run, const Record& record, const std::optional<Offer>& off
   row.cells.push_back(
       {here ? Percent(*here) : "-", here && *here > kSuspiciousAbove ? Ink::kBad : Ink::kPlain});
   const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
-  const std::vector<Cost> costs = usd_per_hour ? Costs(record, *usd_per_hour) : std::vector<Cost>{};
+  const std::string unpriced = WhyUnpriced(run, record);
+  const std::vector<Cost> costs =
+      usd_per_hour && unpriced.empty() ? Costs(record, *usd_per_hour) : std::vector<Cost>{};
   row.cells.push_back({costs.empty() ? "-" : CostText(costs.front().usd, costs.front().label)});
   row.sentence = NotesOf(run, record);
+  if (usd_per_hour && !unpriced.empty()) AddTo(row.sentence, "no price: " + unpriced);
   return row;
 }
 

@@ -107,6 +107,7 @@ Params Usual(const std::string& probe, const std::string& dtype) {
     usual = kernel;
     usual["dtype"] = "bf16";
     usual["tokens"] = std::int64_t{512};
+    usual["regime"] = "sustained";
   } else if (probe == "peak" || probe == "memory") {
     usual["scope"] = "node";
   } else if (probe == "storage") {

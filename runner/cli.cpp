@@ -336,6 +336,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   run_app.add_option("--dtype", run.dtypes, "f32, bf16, int8, …")
       ->option_text("T[,T...]")
       ->delimiter(',');
+  run_app.add_option("--regime", run.regime, "burst, or sustained: a minute or more a visit")
+      ->option_text("NAME [the suite's]")
+      ->check(CLI::IsMember({"burst", "sustained"}));
   run_app.add_option("--device", run.devices, "cpu, cuda:0, …; all")
       ->option_text("D[,D...]")
       ->delimiter(',');

@@ -25,6 +25,7 @@ struct RunOptions {
   std::string filter = {};
   std::vector<std::string> set = {};  // "m=1,16"
   std::vector<std::string> dtypes = {};
+  std::string regime = {};  // burst or sustained, of all that have one; "": the suite's
   std::vector<std::string> devices = {};
   std::vector<std::string> backends = {};
   int threads = 0;

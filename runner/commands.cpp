@@ -41,6 +41,7 @@ std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& opti
   };
   if (options.ranks != 0) command["ranks"] = {std::to_string(options.ranks)};
   if (!options.bootstrap.empty()) command["bootstrap"] = {options.bootstrap};
+  if (!options.regime.empty()) command["regime"] = {options.regime};
   if (options.threads != 0) command["threads"] = {std::to_string(options.threads)};
   if (options.rounds) command["rounds"] = {std::to_string(*options.rounds)};
   if (options.ci) command["ci"] = {fmt::format("{}", *options.ci)};
@@ -67,8 +68,11 @@ int RunThisMachine(const RunOptions& options) {
   const collectives::Door door = collectives::Open(setup, options.require_transport);
   const std::vector<Probe> probes = AllProbes(setup, door);
   const Suite suite = LoadSuite(options.suite);
-  const std::vector<Question> questions = Unfold(
-      suite, probes, {.probes = options.probes, .set = options.set, .dtypes = options.dtypes});
+  const std::vector<Question> questions = Unfold(suite, probes,
+                                                 {.probes = options.probes,
+                                                  .set = options.set,
+                                                  .dtypes = options.dtypes,
+                                                  .regime = options.regime});
   std::vector<Case> cases = CasesOf(questions, probes, options);
   for (Case& one : cases) {
     const bool of_ranks = std::any_of(door.probes.begin(), door.probes.end(),

@@ -24,8 +24,8 @@
 namespace assay {
 namespace {
 
-// The companion ("of here") is measured before and after each visit, this long together.
-constexpr Seconds kHereTime(0.04);
+// The companion ("of here") is measured before and after each visit, this long each time.
+constexpr Seconds kHereTime(0.02);
 // What preparing, verifying and releasing take beside the samples, for the estimate alone.
 constexpr Seconds kVisitOverhead(0.4);
 constexpr int kMostRounds = 20;  // as results/stats.h StopAfter
@@ -210,15 +210,13 @@ class Companion {
     });
   }
 
-  // Appends a few values.
-  void Sample(std::vector<double>& time_s, const std::function<Seconds()>& now) {
+  // Appends a few values, in about so much time.
+  void Sample(std::vector<double>& time_s, Seconds time, const std::function<Seconds()>& now) {
     Guard([&] {
       if (!workload_) return;
-      const Sampled sampled = assay::Sample(*workload_, first_,
-                                            {.min_samples = 3,
-                                             .min_time = kHereTime / 4,
-                                             .budget = first_.time + kHereTime / 2,
-                                             .now = now});
+      const Sampled sampled = assay::Sample(
+          *workload_, first_,
+          {.min_samples = 3, .min_time = time / 2, .budget = first_.time + time, .now = now});
       time_s.insert(time_s.end(), sampled.visit.time_s.begin(), sampled.visit.time_s.end());
     });
   }
@@ -383,8 +381,7 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   if (!verify("first")) return outcome;
   Companion companion(which.here, seed);
   std::vector<double> here_time_s;
-  // The bound of what is hot is measured hot.
-  if (!sampler.sustain) companion.Sample(here_time_s, sampler.now);
+  if (!sampler.sustain) companion.Sample(here_time_s, kHereTime, sampler.now);
   const Seconds metered = sampler.now() - begin;
   Meters meters(which);
   std::vector<Telemetry> start;
@@ -404,7 +401,8 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
     outcome.stopped = sampled.stopped;
     return outcome;
   }
-  companion.Sample(here_time_s, sampler.now);
+  // The bound of what is sustained is measured hot, and for as long as a burst would be.
+  companion.Sample(here_time_s, sampler.sustain ? 2 * sampler.min_time : kHereTime, sampler.now);
   if (!verify("timed")) return outcome;
   outcome.work = workload.OneIteration();
   outcome.facts = workload.Describe();

@@ -258,6 +258,13 @@ std::vector<Question> Unfold(const Suite& suite, const std::vector<Probe>& probe
     }
     set.push_back(choice);
   }
+  if (!selection.regime.empty()) {
+    if (std::none_of(selected.begin(), selected.end(),
+                     [](const Probe* probe) { return probe->defaults.contains("regime"); })) {
+      throw Error("--regime: none of the selected probes has one; leave it out");
+    }
+    Replace(set, {.name = "regime", .values = {selection.regime}});
+  }
   CheckNames(selected, set);
   std::erase_if(set, [](const Choice& choice) { return choice.name == "dtype"; });
 

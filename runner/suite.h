@@ -45,6 +45,7 @@ struct Selection {
   std::vector<std::string> probes = {};  // only these; empty: all that the suite names
   std::vector<std::string> set = {};     // "m=1,16": takes the place of the suite's values
   std::vector<std::string> dtypes = {};  // the lines with these, or all lines with these instead
+  std::string regime = {};               // of all lines whose probe has one; "": as they say
 };
 
 // Every question of the suite, probe by probe in the order of its lines, without repetition. A

@@ -355,6 +355,16 @@ def costs(record, usd_per_hour):
     return [("usd_per_tbps_hour", usd_per_hour / (amounts["bytes"] / seconds / 1e12))]
 
 
+def sustained(record):
+    return (record["params"].get("regime") == "sustained" and
+            all(v.get("sustained", {}).get("least_s", 0) >= 60 for v in record.get("rounds", [])))
+
+
+def unpriced(run, record):
+    return (run["suite"]["name"] in ("standard", "full") and kind(record) == "gpu"
+            and "regime" in record["params"] and not sustained(record))
+
+
 def usd_per_hour(run, offer):
     if not offer or not offer["offered"] or offer["usd_per_hour"] is None:
         return None
@@ -379,13 +389,14 @@ def node_figure(run, record):
 
 def headline(run):
     accelerated = holds_accelerator(run)
-    name = "bf16-train/1" if accelerated else "bf16-cpu/1"
+    name = "bf16-train/1" if accelerated else "bf16-cpu/2"
     if not run["complete"]:
         return name, None
     for record in run["records"]:
         if (record["probe"] == "headline" and record["params"].get("name") == name
                 and record["params"].get("algo", "default") == "default"
                 and record["status"] == "ok" and record["complete"] and len(record["rounds"]) >= 5
+                and sustained(record)
                 and record.get("verify", {}).get("checked", 0) > 0 and speed(record) is not None):
             return name, match_key(record)
     return name, None
@@ -636,6 +647,8 @@ class Case:
 
     def priced(self):
         runs = [self.side["runs"][i] for i in self.runs]
+        if any(unpriced(self.side["runs"][i], r) for i, records in self.runs.items() for r in records):
+            return False
         return not any(part_used(run, kind(self.record())) or
                        (kind(self.record()) == "cpu" and holds_accelerator(run)) for run in runs)
 
@@ -919,7 +932,8 @@ def check_figures(check, printed, run):
         of_power = power(record)
         check.all_of(where, case, {"power": None} if of_power is None else
                      {f"power.{name}": value for name, value in of_power.items()})
-        recomputed = costs(record, price)
+        check(f"{where} is unpriced", case["unpriced"] is not None, unpriced(run, record))
+        recomputed = [] if unpriced(run, record) else costs(record, price)
         check(f"{where} costs", [c["name"] for c in case["costs"]], [c[0] for c in recomputed])
         for cost, (name, usd) in zip(case["costs"], recomputed):
             check(f"{where} {name}", cost["usd"], usd)

@@ -29,6 +29,13 @@ TEST(Cli, RunTakesProbesListsAndRepeatedSets) {
   EXPECT_THAT(run.set, ElementsAre("m=1,16", "n=64"));
   EXPECT_EQ(run.seed, 7U);
   EXPECT_EQ(run.suite, "quick");
+  EXPECT_EQ(run.regime, "");
+}
+
+TEST(Cli, ARegimeIsBurstOrSustained) {
+  EXPECT_EQ(std::get<RunOptions>(ParseArguments({"run", "--regime", "sustained"})).regime,
+            "sustained");
+  EXPECT_THAT(ErrorOf({"run", "--regime", "warm"}), HasSubstr("--regime"));
 }
 
 TEST(Cli, OptionsMayStandBeforeProbes) {

@@ -350,15 +350,54 @@ TEST(Figures, ANodeFigureStandsBesideItsDevicesAlone) {
 Run WithHeadline() {
   Record record = Gemm(1000, std::vector<Visit>(5, VisitOf({1.0})));
   record.probe = "headline";
-  record.params = {{"name", std::string("bf16-cpu/1")}, {"algo", std::string("default")}};
+  record.params = {{"name", std::string("bf16-cpu/2")},
+                   {"algo", std::string("default")},
+                   {"regime", std::string("sustained")}};
+  for (Visit& visit : record.rounds) visit.sustained = Sustained{.least_s = 60};
   record.verify = Verification{.checked = 100, .wrong = 0};
   return {.complete = true, .nodes = {Node{}}, .records = {record}};
+}
+
+TEST(Figures, TheHeadlineIsSustainedForAMinuteInEachRound) {
+  assay::Run run = WithHeadline();
+  run.records[0].rounds[3].sustained->least_s = 5;
+  EXPECT_EQ(HeadlineOf(run).absent, "it was not sustained for a minute in each round");
+  run = WithHeadline();
+  run.records[0].rounds[3].sustained.reset();
+  EXPECT_EQ(HeadlineOf(run).record, nullptr);
+  run = WithHeadline();
+  run.records[0].params["regime"] = std::string("burst");
+  EXPECT_EQ(HeadlineOf(run).record, nullptr);
+}
+
+TEST(Figures, InASuiteForOthersAnAcceleratorsPriceIsOfWhatItSustains) {
+  Record gemm = Gemm(1000, {VisitOf({1.0})});
+  gemm.backend = "cublaslt";
+  gemm.params["regime"] = std::string("burst");
+  Record sustained = gemm;
+  sustained.params["regime"] = std::string("sustained");
+  sustained.rounds[0].sustained = Sustained{.least_s = 60};
+  Record shortened = sustained;
+  shortened.rounds[0].sustained->least_s = 59;
+  Record memory = gemm;
+  memory.params.erase("regime");
+  Record cpu = gemm;
+  cpu.backend = "onednn";
+  for (const char* suite : {"standard", "full"}) {
+    const assay::Run run = {.suite = {.name = suite}};
+    EXPECT_NE(WhyUnpriced(run, gemm), "");
+    EXPECT_NE(WhyUnpriced(run, shortened), "");
+    EXPECT_EQ(WhyUnpriced(run, sustained), "");
+    EXPECT_EQ(WhyUnpriced(run, memory), "") << "which has no regime";
+    EXPECT_EQ(WhyUnpriced(run, cpu), "");
+  }
+  EXPECT_EQ(WhyUnpriced({.suite = {.name = "quick"}}, gemm), "");
 }
 
 TEST(Figures, TheHeadlineIsVerifiedAndOfFiveRounds) {
   assay::Run run = WithHeadline();
   EXPECT_EQ(HeadlineOf(run).record, &run.records[0]);
-  EXPECT_EQ(HeadlineOf(run).name, "bf16-cpu/1");
+  EXPECT_EQ(HeadlineOf(run).name, "bf16-cpu/2");
 
   run.records[0].rounds.pop_back();
   EXPECT_EQ(HeadlineOf(run).record, nullptr);

@@ -24,7 +24,7 @@ TEST(Headline, IsFourGemmsOfLlama3With70BParametersAt512Tokens) {
   const Case& headline = cases.front();
   EXPECT_EQ(headline.backend, "onednn");
   EXPECT_EQ(ToText(headline.params),
-            "algo=default,cache=cold,dtype=bf16,inputs=normal,name=bf16-cpu/1,regime=burst,"
+            "algo=default,cache=cold,dtype=bf16,inputs=normal,name=bf16-cpu/2,regime=sustained,"
             "scope=node,tokens=512");
   constexpr std::int64_t kWeights =
       10240LL * 8192 + 8192LL * 8192 + 57344LL * 8192 + 8192LL * 28672;
@@ -32,6 +32,7 @@ TEST(Headline, IsFourGemmsOfLlama3With70BParametersAt512Tokens) {
   constexpr std::int64_t kActivations =
       512LL * (8192 + 10240 + 8192 + 8192 + 8192 + 57344 + 28672 + 8192);
   EXPECT_EQ(headline.work.bytes_min, 2 * (kWeights + kActivations));
+  EXPECT_TRUE(headline.sustained);
   ASSERT_NE(headline.here, nullptr);
   EXPECT_EQ(StringOf(headline.here->params, "dtype"), "bf16");
 }
@@ -44,6 +45,8 @@ TEST(Headline, ItsNameStandsForItsDefinition) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("tokens=512"));
   }
+  EXPECT_THROW(probe.unfold({{"regime", "burst"}}), Error);
+  EXPECT_FALSE(probe.unfold({{"regime", "burst"}, {"name", "mine"}}).front().sustained);
   EXPECT_EQ(probe.unfold({{"tokens", std::int64_t{64}}, {"name", "mine"}}).size(), 1U);
 }
 

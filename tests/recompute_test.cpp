@@ -93,9 +93,12 @@ OneRun Everything(double speed, const std::string& node_id, int rounds) {
       {.at_s = {1}, .power_w = {20.25}, .energy_j = 3, .events = {"hw_thermal"}}};
   Record headline = gemm;
   headline.probe = "headline";
-  headline.params = {{"name", std::string("bf16-cpu/1")}, {"algo", std::string("default")}};
+  headline.params = {{"name", std::string("bf16-cpu/2")},
+                     {"algo", std::string("default")},
+                     {"regime", std::string("sustained")}};
   headline.verify = Verification{.checked = 64};
   for (Visit& visit : headline.rounds) {
+    visit.sustained = Sustained{.least_s = 60, .counted_s = 1, .ended = "steady"};
     visit.telemetry = {{.unit = 0, .at_s = {0.5, 0.9, 1.7}, .energy_j = 600 + 7.0 * visit.order},
                        {.unit = 1, .power_w = {500, 510, 490.5}, .events = {"sw_power_cap"}}};
   }
@@ -273,6 +276,49 @@ TEST_F(Recompute, AgreesOnTheHealthOfEachDevice) {
   }
   EXPECT_EQ(Script(Write("changed.json", changed) + " " + file), 1);
   EXPECT_NE(said_.find(" 4 differ"), std::string::npos) << said_;
+}
+
+TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
+  OneRun run = Everything(1, "n1", 5);
+  run.suite.name = "standard";
+  run.nodes[0].accelerators = {{.name = "GPU", .present = 2, .visible = 2, .used = 2}};
+  Record burst = run.records[0];
+  burst.backend = "cublaslt";
+  burst.params["regime"] = std::string("burst");
+  Record sustained = burst;
+  sustained.params["regime"] = std::string("sustained");
+  for (Visit& visit : sustained.rounds) {
+    visit.sustained = Sustained{.least_s = 60, .counted_s = 30, .ended = "unsteady"};
+  }
+  Record shortened = sustained;
+  shortened.params["m"] = std::int64_t{1};
+  shortened.rounds.back().sustained->least_s = 5;
+  run.records = {burst, sustained, shortened};
+  OneRun other = run;
+  other.id = "1";
+  other.nodes[0].node_id = "n2";
+  const std::string file = Write("run.json", RunToJson(run));
+  const std::string figures = FiguresToJson(run, OfferAt(0.1));
+  EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
+  std::size_t priced = 0;
+  for (std::size_t at = 0; (at = figures.find("usd_per_eflop", at)) != std::string::npos; ++at) {
+    ++priced;
+  }
+  EXPECT_EQ(priced, 1U);
+  const Comparison compared =
+      Compare({.runs = {run}, .offer = OfferAt(1)}, {.runs = {other}, .offer = OfferAt(2)}, {});
+  int per_usd = 0;
+  int said = 0;
+  for (const CompareRow& row : compared.rows) {
+    per_usd += row.per_usd_verdict ? 1 : 0;
+    said += row.note.find("not per dollar: a burst") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_EQ(per_usd, 1);
+  EXPECT_EQ(said, 2);
+  EXPECT_EQ(Script(Write("compared.json", ComparisonToJson(compared)) + " --a " + file + " --b " +
+                   Write("other.json", RunToJson(other))),
+            0)
+      << said_;
 }
 
 TEST_F(Recompute, AgreesOnEveryFigureOfARun) {

@@ -51,6 +51,12 @@ std::string ErrorOf(const std::function<void()>& body) {
   return "no error";
 }
 
+// The probes of the program itself, so that suites and probes can't drift apart.
+std::vector<Probe> Everything() {
+  const Setup setup = {.gemm = GemmBeside};
+  return AllProbes(setup, collectives::Open(setup));
+}
+
 TEST(Suite, ListsMultiplyTheLastFastestOverTheDefaults) {
   EXPECT_THAT(
       Texts(Unfold(Parse("tiny gemm m=1,16 dtype=f32,bf16\n"), {kGemm}, {})),
@@ -82,6 +88,31 @@ TEST(Suite, SetTakesThePlaceOfTheSuitesValues) {
   EXPECT_THAT(Texts(Unfold(suite, {kGemm, kStorage}, {.set = {"m=7,8", "direct=false"}})),
               ElementsAre("gemm acc=f32,dtype=f32,m=7,n=4096", "gemm acc=f32,dtype=f32,m=8,n=4096",
                           "storage block_bytes=4096,direct=false,pattern=randread"));
+}
+
+TEST(Suite, ARegimeIsOfAllThatHaveOne) {
+  const Probe matmul = {.name = "gemm", .defaults = {{"m", 1_i}, {"regime", "burst"}}};
+  const Suite suite = Parse("tiny gemm m=1,2\ntiny gemm regime=sustained\ntiny storage\n");
+  EXPECT_THAT(Texts(Unfold(suite, {matmul, kStorage}, {.regime = "sustained"})),
+              ElementsAre("gemm m=1,regime=sustained", "gemm m=2,regime=sustained",
+                          "storage block_bytes=4096,direct=true,pattern=randread"));
+  EXPECT_THAT(ErrorOf([&] {
+                Unfold(suite, {matmul, kStorage}, {.probes = {"storage"}, .regime = "burst"});
+              }),
+              HasSubstr("--regime: none of the selected probes has one"));
+}
+
+TEST(Suite, OnlySuitesForOthersSustain) {
+  const auto sustained = [](const char* name) {
+    const std::vector<Question> questions = Unfold(LoadSuite(name), Everything(), {});
+    return std::count_if(questions.begin(), questions.end(), [](const Question& question) {
+      return question.params.contains("regime") &&
+             StringOf(question.params, "regime") == "sustained";
+    });
+  };
+  EXPECT_EQ(sustained("quick"), 0);
+  EXPECT_GE(sustained("standard"), 3);
+  EXPECT_LE(sustained("standard"), 5) << "each takes five minutes or more";
 }
 
 TEST(Suite, ADtypeKeepsTheLinesThatHaveIt) {
@@ -149,12 +180,6 @@ TEST(Suite, ItsHashIsOfItsQuestionsAlone) {
   EXPECT_EQ(Parse("# remark\n\n  tiny  gemm   m=1\nother gemm m=3\n").name.sha256, hash);
   EXPECT_NE(Parse("tiny gemm m=2\n").name.sha256, hash);
   EXPECT_THAT(hash, SizeIs(64));
-}
-
-// The probes of the program itself, so that suites and probes can't drift apart.
-std::vector<Probe> Everything() {
-  const Setup setup = {.gemm = GemmBeside};
-  return AllProbes(setup, collectives::Open(setup));
 }
 
 TEST(Suite, QuickIsSmall) {

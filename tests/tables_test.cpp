@@ -111,16 +111,44 @@ TEST(Tables, WhatTheFiguresDontShowIsSaidBesideThem) {
   EXPECT_THAT(table, HasSubstr("3 rounds only"));
 }
 
+TEST(Tables, WhatDidNotComeToRestIsSaid) {
+  Record gemm = Gemm("bf16", {1, 1, 1, 1});
+  for (Visit& visit : gemm.rounds) visit.sustained = Sustained{.ended = "steady"};
+  EXPECT_THAT(RunTable(RunOf({gemm}), std::nullopt, false), Not(HasSubstr("steady")));
+  gemm.rounds[1].sustained->ended = "unsteady";
+  gemm.rounds[2].sustained->ended = "scattered";
+  EXPECT_THAT(RunTable(RunOf({gemm}), std::nullopt, false),
+              HasSubstr("steady in 2 of 4 rounds, still drifting in 1, too noisy to tell in 1"));
+}
+
+TEST(Tables, ABurstOfAnAcceleratorHasNoPriceInASuiteForOthers) {
+  Record gemm = Gemm("bf16", {1, 1, 1});
+  gemm.backend = "cublaslt";
+  gemm.params["regime"] = std::string("burst");
+  OneRun run = RunOf({gemm});
+  run.suite.name = "quick";
+  EXPECT_THAT(RunTable(run, OfferAt(1), false), HasSubstr("USD per TFLOP/s-h"));
+  run.suite.name = "standard";
+  EXPECT_THAT(RunTable(run, OfferAt(1), false),
+              testing::AllOf(Not(HasSubstr("USD per TFLOP/s-h")),
+                             HasSubstr("no price: a burst, and a node is paid for")));
+  EXPECT_THAT(RunTable(run, std::nullopt, false), Not(HasSubstr("no price")));
+}
+
 TEST(Tables, AnAbsentHeadlineSaysWhy) {
   Record headline = Gemm("bf16", {1, 1, 1});
   headline.probe = "headline";
-  headline.params = {{"name", std::string("bf16-cpu/1")}, {"dtype", std::string("bf16")}};
+  headline.params = {{"name", std::string("bf16-cpu/2")},
+                     {"dtype", std::string("bf16")},
+                     {"regime", std::string("sustained")}};
   EXPECT_THAT(RunTable(RunOf({headline}), OfferAt(1), false),
-              HasSubstr("headline bf16-cpu/1: absent, 3 rounds, and it needs 5\n"));
+              HasSubstr("headline bf16-cpu/2: absent, 3 rounds, and it needs 5\n"));
   headline.rounds.resize(5, headline.rounds[0]);
   headline.verify = Verification{.checked = 10};
+  for (Visit& visit : headline.rounds)
+    visit.sustained = Sustained{.least_s = 60, .ended = "steady"};
   EXPECT_THAT(RunTable(RunOf({headline}), OfferAt(1), false),
-              HasSubstr("headline bf16-cpu/1: 137.4 GFLOP/s, 7.276 USD per TFLOP/s-h, 2021 USD "
+              HasSubstr("headline bf16-cpu/2: 137.4 GFLOP/s, 7.276 USD per TFLOP/s-h, 2021 USD "
                         "per EFLOP\n"));
 }
 

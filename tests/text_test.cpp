@@ -221,13 +221,13 @@ TEST(Text, AStepSaysWhatItPaysForItsAllReduce) {
 }
 
 TEST(Text, AHeadlineIsItsName) {
-  const Params headline = {{"name", "bf16-cpu/1"}, {"tokens", std::int64_t{512}},
+  const Params headline = {{"name", "bf16-cpu/2"}, {"tokens", std::int64_t{512}},
                            {"dtype", "bf16"},      {"cache", "cold"},
-                           {"inputs", "normal"},   {"regime", "burst"},
+                           {"inputs", "normal"},   {"regime", "sustained"},
                            {"algo", "default"},    {"scope", "node"}};
-  EXPECT_EQ(CaseLabel("headline", headline), "bf16-cpu/1");
+  EXPECT_EQ(CaseLabel("headline", headline), "bf16-cpu/2");
   EXPECT_EQ(CaseLabel("headline", With(headline, "tokens", std::int64_t{16})),
-            "bf16-cpu/1, tokens 16");
+            "bf16-cpu/2, tokens 16");
 }
 
 TEST(Text, ACaseThatIsNotKnownIsNamedByItsParams) {
