@@ -1,31 +1,98 @@
 #!/usr/bin/env bash
-# Compiles the CUDA kernels with every warning an error, for each GPU that nvcc knows or those named
-# (75 90 …), and holds ptxas to its account: no spills, and few enough registers for a full
-# multiprocessor, which is 2048 threads for 65536 of them. Needs nvcc and no GPU.
+# usage: check-cuda.sh [--pypi VERSION] [ARCHITECTURE …]
+# Compiles the CUDA kernels for each GPU that the toolkit knows or those named (75 90 …), and holds
+# ptxas to its account: no spills, and few enough registers for a full multiprocessor, which is 2048
+# threads for 65536 of them. Needs nvcc, which makes an error of every warning, and no GPU.
+#
+# --pypi 12.9 takes an older toolkit's compiler from PyPI, for GPUs that this one no longer knows
+# (V100) and for what it has in its headers. PyPI has no nvcc of CUDA 12, but NVRTC: the same compiler
+# as a library, with the same ptxas. It takes host code for device code, so that the launchers are
+# compiled too; they don't count. The module's sources are then compiled against that toolkit's headers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
-[[ -x $nvcc ]] || { echo "check-cuda: no nvcc here; set NVCC, or install the CUDA toolkit" >&2; exit 2; }
 most_registers=32
-
-architectures=("$@")
-if [[ ${#architectures[@]} -eq 0 ]]; then
-  mapfile -t architectures < <("$nvcc" --list-gpu-arch | grep -oE '[0-9]+' | awk '$1 >= 70')
-fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+
+toolkit=
+if [[ ${1:-} == --pypi ]]; then
+  toolkit=${2:-}
+  [[ $toolkit =~ ^12\.[0-9]+$ ]] || { echo "check-cuda: --pypi wants a version of CUDA 12, such as 12.9" >&2; exit 2; }
+  shift 2
+fi
+architectures=("$@")
+
+if [[ -z $toolkit ]]; then
+  nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
+  [[ -x $nvcc ]] || { echo "check-cuda: no nvcc here; set NVCC, or install the CUDA toolkit" >&2; exit 2; }
+  architectures_known() { "$nvcc" --list-gpu-arch | grep -oE '[0-9]+'; }
+  # compile SOURCE ARCHITECTURE: ptxas's account goes to stderr.
+  compile() {
+    "$nvcc" -std=c++17 -O3 -I. --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v,-Werror,-warn-spills \
+      -arch="sm_$2" -cubin -o "$folder/code" "$1"
+  }
+else
+  venv=build/cuda-$toolkit
+  [[ -x $venv/bin/pip ]] || python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "nvidia-cuda-nvcc-cu12==$toolkit.*" \
+    "nvidia-cuda-runtime-cu12==$toolkit.*" "nvidia-cuda-nvrtc-cu12==$toolkit.*" "nvidia-cublas-cu12==$toolkit.*"
+  nvidia=$(echo "$PWD/$venv"/lib/python3*/site-packages/nvidia)
+  # NVRTC has no C++ library; of that the kernels have the names of types alone.
+  mkdir "$folder/include"
+  echo 'namespace std { using size_t = unsigned long; }' >"$folder/include/cstddef"
+  echo 'namespace std { using uint64_t = unsigned long; using uint32_t = unsigned; using uint16_t = unsigned short;
+    using uint8_t = unsigned char; using int64_t = long; }' >"$folder/include/cstdint"
+  cat >"$folder/nvrtc.py" <<'PYTHON'
+import ctypes, sys
+
+library, source, *options = sys.argv[1:]
+nvrtc = ctypes.CDLL(library)
+if source == "--list":
+    count = ctypes.c_int()
+    nvrtc.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+    known = (ctypes.c_int * count.value)()
+    nvrtc.nvrtcGetSupportedArchs(known)
+    sys.exit(print(*known, sep="\n"))
+
+
+def text(of):
+    size = ctypes.c_size_t()
+    getattr(nvrtc, f"nvrtcGet{of}Size")(program, ctypes.byref(size))
+    chars = ctypes.create_string_buffer(size.value)
+    getattr(nvrtc, f"nvrtcGet{of}")(program, chars)
+    return chars.value.decode()
+
+
+program = ctypes.c_void_p()
+with open(source, "rb") as file:
+    nvrtc.nvrtcCreateProgram(ctypes.byref(program), file.read(), source.encode(), 0, None, None)
+failed = nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options)))
+sys.exit(text("ProgramLog")) if failed else print(text("PTX"))
+PYTHON
+  nvrtc() { "$venv/bin/python3" "$folder/nvrtc.py" "$nvidia/cuda_nvrtc/lib/libnvrtc.so.12" "$@"; }
+  architectures_known() { nvrtc --list; }
+  compile() {
+    nvrtc "$1" -std=c++17 -I. "-I$folder/include" "-I$nvidia/cuda_runtime/include" --pre-include=cuda_runtime_api.h \
+      --device-as-default-execution-space --relocatable-device-code=true --device-int128 -D__extension__= \
+      "--gpu-architecture=compute_$2" >"$folder/code.ptx" &&
+      "$nvidia/cuda_nvcc/bin/ptxas" -c -v "-arch=sm_$2" -o "$folder/code" "$folder/code.ptx"
+  }
+fi
+[[ ${#architectures[@]} -gt 0 ]] || mapfile -t architectures < <(architectures_known | awk '$1 >= 70')
+
 kernels=0
 for architecture in "${architectures[@]}"; do
   for source in kernels/*.cu; do
-    "$nvcc" -std=c++17 -O3 -I. --expt-relaxed-constexpr -Werror all-warnings -Xptxas -v,-Werror,-warn-spills \
-      -arch="sm_$architecture" -cubin -o "$folder/code" "$source" 2>"$folder/account" || {
+    compile "$source" "$architecture" 2>"$folder/account" || {
       cat "$folder/account" >&2
       exit 1
     }
-    # "Compiling entry function 'NAME'", then "… N bytes spill stores, …", then "Used N registers, …".
+    # "Compiling entry function 'NAME'", "Function properties for NAME", "… N bytes spill stores, …", then
+    # "Used N registers, …".
     found=$(awk -v most=$most_registers -v sm="sm_$architecture" '
       /Compiling entry function/ { split($0, quoted, "\x27"); name = quoted[2]; ++kernels }
-      /spill stores/ { if (match($0, /[0-9]+ bytes spill stores/) && substr($0, RSTART) + 0 > 0) bad = bad sm ": " name " spills\n" }
+      /Function properties for/ { of = $NF }
+      /spill stores/ && of == name { if (match($0, /[0-9]+ bytes spill stores/) && substr($0, RSTART) + 0 > 0) bad = bad sm ": " name " spills\n" }
       /Used [0-9]+ registers/ {
         match($0, /Used [0-9]+/); used = substr($0, RSTART + 5) + 0; ++accounts
         if (used > most) bad = bad sm ": " name " uses " used " registers, more than " most "\n"
@@ -41,3 +108,23 @@ for architecture in "${architectures[@]}"; do
 done
 [[ $kernels -gt 0 ]] || { echo "check-cuda: ptxas gave no account of any kernel" >&2; exit 1; }
 echo "check-cuda: $kernels kernels for sm_${architectures[*]}: no spills, at most $most_registers registers"
+
+if [[ -n $toolkit ]]; then
+  echo '#define ASSAY_BUILD_ID "none"' >"$folder/include/version.h"
+  compile_host() {
+    g++ -std=c++20 -fsyntax-only -Wall -Wextra -Werror -I. -iquote "$folder/include" \
+      -isystem "$nvidia/cuda_runtime/include" -isystem "$nvidia/cuda_nvcc/include" -isystem "$nvidia/cublas/include" "$@"
+  }
+  for source in kernels/cuda_*.cpp; do compile_host "$source"; done
+  said="without cuDNN's frontend"
+  frontend=/usr/local/share/cudnn-frontend/include
+  cudnn=${CUDNN_INCLUDE_DIR:-/usr/local/cuda/include}
+  if [[ -e $frontend/cudnn_frontend.h && -e $cudnn/cudnn.h ]]; then
+    mkdir "$folder/cudnn"
+    ln -s "$cudnn"/cudnn*.h "$folder/cudnn"  # and nothing else of the toolkit beside it
+    compile_host -DASSAY_CUDNN -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -DCUDNN_FRONTEND_SKIP_JSON_LIB \
+      -isystem "$frontend" -isystem "$folder/cudnn" kernels/cuda_cudnn.cpp
+    said="with and without cuDNN's frontend"
+  fi
+  echo "check-cuda: the module's sources compile with the headers of CUDA $toolkit, $said"
+fi
