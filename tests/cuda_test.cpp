@@ -382,11 +382,12 @@ TEST_F(Cuda, WhatDoesNotFitIsSkippedAndNothingIsAllocated) {
 
 // ---- What the driver tells
 
-// The mock, from its beginning. Opened once, it is NVML to all who ask the loader for that.
-std::shared_ptr<Nvml> MockNvml() {
+// The mock, from the beginning of a script. Opened once, it is NVML to all who ask the loader for
+// that.
+std::shared_ptr<Nvml> MockNvml(const char* fault = "") {
   std::shared_ptr<Nvml> nvml = Nvml::Open(MOCK_NVML);
   void* mock = dlopen(MOCK_NVML, RTLD_NOW | RTLD_NOLOAD);
-  reinterpret_cast<void (*)()>(dlsym(mock, "mock_nvml_reset"))();
+  reinterpret_cast<void (*)(const char*)>(dlsym(mock, "mock_nvml_reset"))(fault);
   return nvml;
 }
 
@@ -460,6 +461,7 @@ class Hasty : public Nvml {
  public:
   void Describe(const std::string&, Accelerator&) override {}
   std::optional<std::string> Uuid(const std::string&) override { return std::nullopt; }
+  std::optional<unsigned> Processes(const std::string&) override { return std::nullopt; }
   std::optional<Reading> Read(const std::string&) override {
     ++reads_;
     return Reading{.sm_mhz = 1.0 * reads_, .reasons = reads_ == 100 ? 0x40U : 0U};
@@ -481,6 +483,27 @@ TEST(Nvml, OfManyReadingsFewAreKeptAndNoReasonIsLost) {
   EXPECT_EQ(seen.sm_mhz.front(), 1);
   EXPECT_GT(seen.sm_mhz.back(), last_mhz);
   EXPECT_EQ(seen.events, (std::vector<std::string>{"hw_thermal"}));
+}
+
+TEST(Nvml, HeatAndARemappedRowAreSeenWhileItIsMeasured) {
+  const auto meter = MeterOf(MockNvml("hot"), "00AB:00:00.0");
+  ASSERT_NE(meter, nullptr);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  const Telemetry seen = meter->Finish(Seconds(0));
+  ASSERT_GE(seen.at_s.size(), 3U);
+  EXPECT_EQ(seen.sm_mhz.front(), 1990);
+  EXPECT_EQ(seen.sm_mhz.back(), 1000);
+  EXPECT_EQ(seen.events, (std::vector<std::string>{"hw_thermal", "row_remapped"}));
+}
+
+TEST(Nvml, OfAGpuThatIsLostMidwayWhatWasReadRemains) {
+  const auto meter = MeterOf(MockNvml("lost"), "00AB:00:00.0");
+  ASSERT_NE(meter, nullptr);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const Telemetry seen = meter->Finish(Seconds(0));
+  EXPECT_THAT(seen.sm_mhz, testing::ElementsAre(1990));
+  EXPECT_DOUBLE_EQ(seen.energy_j.value_or(0), 0);
+  EXPECT_THAT(seen.events, IsEmpty());
 }
 
 TEST(Nvml, EveryReasonHasAName) {

@@ -1,9 +1,15 @@
 // A library that answers as NVML does, of one GPU whose readings follow a script: each reading of
 // its clock is one step on. Its soname is NVML's, so that who asks the loader for that gets this
-// one, once it is loaded.
+// one, once it is loaded. mock_nvml_reset("fault") begins another script:
+//   ""      at its power limit from step 2 on, with an uncorrected error at step 3; a driver from
+//           before CUDA 12.2, and a GPU that remaps no rows
+//   "hot"   idle at first; from step 2 on it is held back by heat, at half of its clock; remaps a
+//           row at step 3; a driver of today
+//   "lost"  falls off the bus at step 2
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <string>
 
 namespace {
 
@@ -12,9 +18,11 @@ constexpr int kInvalidArgument = 2;
 constexpr int kNotSupported = 3;
 constexpr int kNotFound = 6;
 constexpr int kInsufficientSize = 7;
+constexpr int kLost = 15;
 
 std::mutex mutex;
 int steps = 0;
+std::string fault;
 unsigned processes = 0;
 bool mig = false;
 int gpu = 0;  // a handle is its address
@@ -29,6 +37,7 @@ template <class T>
 int Give(void* device, T* to, T value) {
   const std::scoped_lock lock(mutex);
   if (device != &gpu) return kInvalidArgument;
+  if (fault == "lost" && steps >= 2) return kLost;
   *to = value;
   return kSuccess;
 }
@@ -73,7 +82,8 @@ int nvmlDeviceGetClockInfo(void* device, int type, unsigned* mhz) {
     const std::scoped_lock lock(mutex);
     ++steps;
   }
-  return Give(device, mhz, static_cast<unsigned>(2000 - 10 * steps));
+  return Give(device, mhz,
+              static_cast<unsigned>(fault == "hot" && steps >= 2 ? 1000 : 2000 - 10 * steps));
 }
 int nvmlDeviceGetPowerUsage(void* device, unsigned* milliwatts) {
   return Give(device, milliwatts, static_cast<unsigned>(500'000 + 1000 * steps));
@@ -84,21 +94,31 @@ int nvmlDeviceGetTotalEnergyConsumption(void* device, unsigned long long* millij
 int nvmlDeviceGetTemperature(void* device, int sensor, unsigned* celsius) {
   return sensor == 0 ? Give(device, celsius, static_cast<unsigned>(40 + steps)) : kInvalidArgument;
 }
-// The name before CUDA 12.2. Idle at first, then at the power limit.
+// The name before CUDA 12.2 …
 int nvmlDeviceGetCurrentClocksThrottleReasons(void* device, unsigned long long* reasons) {
-  return Give(device, reasons, steps < 2 ? 0x1ULL : 0x4ULL);
+  return fault == "hot" ? kNotSupported : Give(device, reasons, steps < 2 ? 0x1ULL : 0x4ULL);
+}
+// … and that since.
+int nvmlDeviceGetCurrentClocksEventReasons(void* device, unsigned long long* reasons) {
+  return fault != "hot" ? kNotSupported : Give(device, reasons, steps < 2 ? 0x1ULL : 0x40ULL);
 }
 int nvmlDeviceGetTotalEccErrors(void* device, int type, int counter, unsigned long long* count) {
   if (type != 1 || counter != 0) return kInvalidArgument;
-  return Give(device, count, steps < 3 ? 5ULL : 6ULL);
+  return Give(device, count, steps < 3 || fault == "hot" ? 5ULL : 6ULL);
 }
-int nvmlDeviceGetRemappedRows(void*, unsigned*, unsigned*, unsigned*, unsigned*) {
-  return kNotSupported;
+int nvmlDeviceGetRemappedRows(void* device, unsigned* corrected, unsigned* uncorrected,
+                              unsigned* is_pending, unsigned* failed) {
+  if (fault != "hot") return kNotSupported;
+  Give(device, corrected, 2U);
+  Give(device, is_pending, 0U);
+  Give(device, failed, 0U);
+  return Give(device, uncorrected, steps < 3 ? 0U : 1U);
 }
 
-// For tests: back to the beginning.
-void mock_nvml_reset() {
+// For tests.
+void mock_nvml_reset(const char* which) {
   const std::scoped_lock lock(mutex);
+  fault = which;
   steps = 0;
   processes = 0;
   mig = false;
