@@ -199,6 +199,7 @@ class Product {
       : weights_(MakeLayout(TypeOf(types.b), gemm.k, gemm.n, gemm.batch)),
         activations_(MakeLayout(TypeOf(types.a), gemm.k, gemm.m, gemm.batch)),
         output_(MakeLayout(TypeOf(types.c), gemm.n, gemm.m, gemm.batch)),
+        is_output_narrow_(BytesOf(types.c) < 4),
         alpha_(types.scale, types.whole * types.whole),
         zero_(types.scale, 0) {
     cublasLtMatmulDesc_t matmul = nullptr;
@@ -235,6 +236,14 @@ class Product {
     CheckLt(cublasLtMatmulPreferenceSetAttribute(made, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                  &workspace_bytes, sizeof(workspace_bytes)),
             "a preference");
+    // Parts of a sum that are added up in C's 16 bits are rounded more often than a case's f32
+    // says.
+    if (is_output_narrow_) {
+      const std::uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+      CheckLt(cublasLtMatmulPreferenceSetAttribute(made, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                                                   &schemes, sizeof(schemes)),
+              "a preference");
+    }
     std::vector<cublasLtMatmulHeuristicResult_t> offers(At(most));
     int count = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
@@ -263,6 +272,7 @@ class Product {
   LtLayout weights_;
   LtLayout activations_;
   LtLayout output_;
+  bool is_output_narrow_;
   Scalar alpha_;
   Scalar zero_;
 };

@@ -38,6 +38,7 @@ struct Layout {
 };
 struct Preference {
   std::size_t workspace_bytes = 0;
+  std::uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK;
 };
 
 // Scales of blocks, which are in cuBLASLt's header since CUDA 12.8, by their numbers there.
@@ -104,6 +105,12 @@ void Store(Format format, double value, void* to, std::int64_t index) {
     default:
       Unknown("such output");
   }
+}
+
+double Stored(Format format, double value) {
+  double stored = 0;  // room for any of them
+  Store(format, value, &stored, 0);
+  return assay::Tensor{.format = format, .data = &stored}[0];
 }
 
 double ReadScalar(cudaDataType_t type, const void* scalar) {
@@ -241,7 +248,8 @@ double SumOf(const Matmul& matmul, bool fp8, std::int64_t k, const Term& term) {
 }
 
 void Multiply(const Matmul& matmul, double alpha, double beta, const Layout& la, const void* a,
-              const Layout& lb, const void* b, const Layout& lc, void* c, bool spoil) {
+              const Layout& lb, const void* b, const Layout& lc, void* c, bool in_halves,
+              bool spoil) {
   std::vector<double> a_values = ValuesOf(la, a, matmul.a_scale, matmul.a_mode);
   std::vector<double> b_values = ValuesOf(lb, b, matmul.b_scale, matmul.b_mode);
   if (matmul.compute == CUBLAS_COMPUTE_32F_FAST_TF32) {
@@ -263,8 +271,13 @@ void Multiply(const Matmul& matmul, double alpha, double beta, const Layout& la,
             &a_values[static_cast<std::size_t>(batch * la.stride + i * (la.leading + 1 - a_step))];
         const double* column =
             &b_values[static_cast<std::size_t>(batch * lb.stride + j * (lb.leading + 1 - b_step))];
-        const double sum = SumOf(
-            matmul, fp8, k, [&](std::int64_t x) { return row[x * a_step] * column[x * b_step]; });
+        const auto sum_of = [&](std::int64_t begin, std::int64_t end) {
+          return SumOf(matmul, fp8, end - begin, [&](std::int64_t x) {
+            return row[(begin + x) * a_step] * column[(begin + x) * b_step];
+          });
+        };
+        const double sum =
+            in_halves ? Stored(format, sum_of(0, k / 2)) + sum_of(k / 2, k) : sum_of(0, k);
         const std::int64_t at = batch * lc.stride + i + j * lc.leading;
         const double before = beta == 0 ? 0 : beta * assay::Tensor{.format = format, .data = c}[at];
         Store(format, alpha * sum + before, c, at);
@@ -406,20 +419,28 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
                                                     cublasLtMatmulPreferenceAttributes_t attribute,
                                                     const void* value, std::size_t bytes) {
   STANDIN_CALL;
-  if (attribute != CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) {
-    Unknown("attribute " + std::to_string(attribute) + " of a preference");
+  auto& own = *reinterpret_cast<Preference*>(preference);
+  switch (attribute) {
+    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
+      return Status(Take(value, bytes, &own.workspace_bytes));
+    case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK:
+      return Status(Take(value, bytes, &own.reductions));
+    default:
+      Unknown("attribute " + std::to_string(attribute) + " of a preference");
   }
-  return Status(Take(value, bytes, &reinterpret_cast<Preference*>(preference)->workspace_bytes));
 }
 
-// Each algorithm wants a MiB more than the one before it, whatever the preference says.
+// Each algorithm wants a MiB more than the one before it, whatever the preference says. Where it
+// may, it adds up two halves of each sum in the format of C.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                               cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                              cublasLtMatmulPreference_t, int most,
+                                              cublasLtMatmulPreference_t preference, int most,
                                               cublasLtMatmulHeuristicResult_t* results,
                                               int* count) {
   STANDIN_CALL;
+  constexpr std::uint32_t kInOutput =
+      CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
   *count = 0;
   if (c != d) Unknown("C that is laid out otherwise than D");
   if (!IsSupported(As<Matmul>(desc), As<Layout>(a), As<Layout>(b), As<Layout>(c))) {
@@ -428,6 +449,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   for (; *count < most && *count < static_cast<int>(faults.algorithms.size()); ++*count) {
     results[*count] = {};
     results[*count].algo.data[0] = static_cast<std::uint64_t>(*count);
+    results[*count].algo.data[1] = As<Preference>(preference).reductions & kInOutput;
     results[*count].workspaceSize = static_cast<std::size_t>(*count) << 20U;
     results[*count].state = CUBLAS_STATUS_SUCCESS;
   }
@@ -497,8 +519,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   const double flops = 2.0 * static_cast<double>(lc.rows * lc.columns * k * lc.batch);
   const double seconds =
       faults.algorithms[static_cast<std::size_t>(number)] * (kLaunch_s + flops / kFlopsPerSecond);
+  const bool in_halves = algorithm->data[1] != 0;
   Of(stream).Put([=](StreamState& own) {
-    Multiply(matmul, alpha_value, beta_value, la, a, lb, b, lc, d,
+    Multiply(matmul, alpha_value, beta_value, la, a, lb, b, lc, d, in_halves,
              number == faults.wrong_algorithm);
     own.Takes(seconds);
     return true;
