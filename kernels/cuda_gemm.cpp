@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/cuda_operands.h"
 #include "kernels/inputs.h"
 #include "kernels/reference.h"
 #include "runner/random.h"
@@ -290,27 +291,6 @@ std::string ToText(const cublasLtMatmulAlgo_t& algorithm) {
                      value(CUBLASLT_ALGO_CONFIG_SPLITK_NUM));
 }
 
-// 32 MiB since Hopper, 4 MiB before: what PyTorch settled on (github.com/pytorch/pytorch, #120925).
-std::size_t WorkspaceBytes(const Gpu& gpu) {
-  return std::size_t{gpu.capability >= 90 ? 32U : 4U} << 20U;
-}
-
-// One operand's sets on the device: each its numbers, and behind them the scales that they have.
-struct Operand {
-  std::int64_t numbers_bytes = 0, scales_bytes = 0;  // of a set, rounded up to what aligns the next
-  std::int64_t sets = 1;
-  DeviceMemory memory = {};
-
-  std::int64_t Bytes() const { return numbers_bytes + scales_bytes; }
-  std::int64_t AllBytes() const { return sets * Bytes(); }
-  void Allocate() { memory = MakeDeviceMemory(At(AllBytes())); }
-  // Of set i, which come in turn.
-  std::byte* Numbers(std::int64_t i) const {
-    return static_cast<std::byte*>(memory.get()) + Bytes() * (i % sets);
-  }
-  std::byte* Scales(std::int64_t i) const { return Numbers(i) + numbers_bytes; }
-};
-
 struct Operands {
   Operand a = {}, b = {}, c = {};
   std::int64_t AllBytes() const { return a.AllBytes() + b.AllBytes() + c.AllBytes(); }
@@ -330,37 +310,20 @@ std::int64_t ScalesOf(const Gemm& gemm, const Types& types, std::int64_t rows) {
 // As yet without memory. Rotating over three caches' worth leaves nothing of a set in the cache
 // when its turn comes again.
 Operands OperandsOf(const Gemm& gemm, const Types& types, const Gpu& gpu) {
-  // Each set takes part in a graph of a few thousand calls.
-  constexpr std::int64_t kMostSets = 4096;
-  const auto aligned = [](std::int64_t bytes) { return (bytes + 255) / 256 * 256; };
-  const auto cold = [&](std::int64_t bytes) {
-    return std::clamp<std::int64_t>((3 * gpu.cache_bytes + bytes - 1) / bytes, 1, kMostSets);
-  };
   const auto input = [&](Format format, std::int64_t rows) {
     const Format scale = types.scales.value_or(format);
-    return Operand{.numbers_bytes = aligned(BytesOf(format, gemm.batch * rows * gemm.k)),
-                   .scales_bytes = aligned(BytesOf(scale, ScalesOf(gemm, types, rows)))};
+    return Operand{.numbers_bytes = Aligned(BytesOf(format, gemm.batch * rows * gemm.k)),
+                   .scales_bytes = Aligned(BytesOf(scale, ScalesOf(gemm, types, rows)))};
   };
   Operands all = {.a = input(types.a, gemm.m), .b = input(types.b, gemm.n)};
-  all.c.numbers_bytes = aligned(BytesOf(types.c, gemm.batch * gemm.m * gemm.n));
+  all.c.numbers_bytes = Aligned(BytesOf(types.c, gemm.batch * gemm.m * gemm.n));
   if (gemm.cache == "cold") {
-    all.a.sets = all.b.sets = cold(all.a.Bytes() + all.b.Bytes() + all.c.Bytes());
+    all.a.sets = all.b.sets = ColdSets(gpu, all.a.Bytes() + all.b.Bytes() + all.c.Bytes());
   } else if (gemm.cache == "weights-cold") {
-    all.b.sets = cold(all.b.Bytes());
+    all.b.sets = ColdSets(gpu, all.b.Bytes());
   }
   all.c.sets = all.a.sets;
   return all;
-}
-
-// An environment variable that would have something else measured than what the case says.
-std::optional<Skipped> ArithmeticByEnvironment() {
-  for (const char* name : {"NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_DOUBLE_PRECISION",
-                           "CUBLAS_EMULATE_SINGLE_PRECISION"}) {
-    if (std::getenv(name) == nullptr) continue;
-    return Skipped{.reason = fmt::format("{} changes the arithmetic under a dtype's name", name),
-                   .remedy = fmt::format("unset {}", name)};
-  }
-  return std::nullopt;
 }
 
 class GemmWorkload : public Workload {
@@ -385,7 +348,9 @@ class GemmWorkload : public Workload {
     timer_.Wait("making inputs");
 
     host_a_ = OnHost(of_a);
-    const std::vector<std::byte> b = Turned(OnHost(of_b));
+    const std::vector<std::byte> weights = OnHost(of_b);
+    const std::vector<std::byte> b = Turned({.format = HostFormat(types.b), .data = weights.data()},
+                                            gemm.batch, gemm.n, gemm.k, OnAllCores);
     check_.emplace(gemm, Tensor{.format = HostFormat(types.b), .data = b.data()}, RandomAt(seed, 2),
                    OnAllCores);
   }
@@ -505,22 +470,6 @@ class GemmWorkload : public Workload {
     std::vector<std::byte> plain(At(BytesOf(Format::kF32, count)));
     Dequantise(matrix, gemm_.batch * of.rows, gemm_.k, reinterpret_cast<float*>(plain.data()),
                OnAllCores);
-    return plain;
-  }
-
-  // B as the check wants it, k rows of n, of what lies on the device as n rows of k.
-  std::vector<std::byte> Turned(const std::vector<std::byte>& weights) const {
-    const std::size_t size = At(BytesOf(HostFormat(types_.b)));
-    std::vector<std::byte> plain(weights.size());
-    OnAllCores(gemm_.batch * gemm_.k, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        const std::int64_t batch = row / gemm_.k;
-        for (std::int64_t j = 0; j < gemm_.n; ++j) {
-          const std::int64_t from = (batch * gemm_.n + j) * gemm_.k + row % gemm_.k;
-          std::memcpy(&plain[At(row * gemm_.n + j) * size], &weights[At(from) * size], size);
-        }
-      }
-    });
     return plain;
   }
 

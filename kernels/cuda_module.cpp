@@ -1,5 +1,5 @@
-// The cuda module: what GPUs do alone, by kernels of our own (backend cuda), by cuBLASLt and by
-// cuDNN.
+// The cuda module: what GPUs do alone, by kernels of our own (backend cuda), by cuBLASLt,
+// cuBLAS and cuDNN.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 #include "kernels/cuda_cudnn.h"
 #include "kernels/cuda_device.h"
 #include "kernels/cuda_gemm.h"
+#include "kernels/cuda_grouped.h"
 #include "kernels/cuda_launch.h"
 #include "kernels/cuda_memory.h"
 #include "kernels/cuda_nvml.h"
@@ -148,6 +149,20 @@ class CublasLtBackend : public GpuBackend {
   cuda::Tunings tunings_ = {};
 };
 
+class CublasBackend : public GpuBackend {
+ public:
+  using GpuBackend::GpuBackend;
+  std::string Name() const override { return "cublas"; }
+  bool Has(const Op& op) const override { return std::holds_alternative<GroupedGemm>(op); }
+  Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    if (const GroupedGemm* grouped = std::get_if<GroupedGemm>(&op)) {
+      return cuda::PrepareGroupedGemm(*grouped, Select(device), seed);
+    }
+    return Skipped{.reason = "the cublas backend has grouped_gemm only",
+                   .remedy = "choose another backend"};
+  }
+};
+
 class CudnnBackend : public GpuBackend {
  public:
   using GpuBackend::GpuBackend;
@@ -182,6 +197,7 @@ std::vector<std::unique_ptr<Backend>> Backends() {
   std::vector<std::unique_ptr<Backend>> backends;
   backends.push_back(std::make_unique<CudaBackend>(sight));
   backends.push_back(std::make_unique<CublasLtBackend>(sight));
+  backends.push_back(std::make_unique<CublasBackend>(sight));
   backends.push_back(std::make_unique<CudnnBackend>(sight));
   return backends;
 }

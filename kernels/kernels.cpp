@@ -109,6 +109,22 @@ Steps GemmFrom(Params& params) {
                   .algo = Word(params, "algo", {"default", "tuned"})});
 }
 
+Steps GroupedGemmFrom(Params& params) {
+  constexpr std::int64_t kMostGroups = 4096;
+  Word(params, "regime", {"burst"});
+  const std::int64_t groups = Size(params, "groups");
+  if (groups > kMostGroups) {
+    throw Error(fmt::format("groups is {}; give at most {}", groups, kMostGroups));
+  }
+  return One(GroupedGemm{.dtype = DtypeOf(params),
+                         .m = Size(params, "m"),
+                         .n = Size(params, "n"),
+                         .k = Size(params, "k"),
+                         .groups = groups,
+                         .cache = Word(params, "cache", {"cold", "warm"}),
+                         .inputs = Word(params, "inputs", {"normal", "zeros"})});
+}
+
 Steps MemoryFrom(Params& params) {
   const std::int64_t bytes = IntegerOf(params, "bytes");
   constexpr std::int64_t kMost = std::int64_t{1} << 46;
@@ -198,6 +214,7 @@ struct BoundOf {
                    {{"dtype", std::string(ToText(dtype))}, {"scope", "node"}}, backends, device);
   }
   std::shared_ptr<const Case> operator()(const Gemm& op) const { return PeakOf(op.dtype); }
+  std::shared_ptr<const Case> operator()(const GroupedGemm& op) const { return PeakOf(op.dtype); }
   std::shared_ptr<const Case> operator()(const Attention& op) const {
     if (op.phase != "decode") return PeakOf(op.dtype);
     return BoundBy("memory", Memory{.pattern = "read"}, {{"pattern", "read"}, {"scope", "node"}},
@@ -435,6 +452,20 @@ std::vector<Probe> Probes(const Setup& setup) {
              {"algo", "default"},
              {"scope", "node"}},
             GemmFrom),
+      probe(
+          "grouped_gemm",
+          "the products of a mixture of experts: rows in groups of unlike sizes, each with weights "
+          "of its own",
+          {{"dtype", "bf16"},
+           {"m", 8192},
+           {"n", 28672},
+           {"k", 4096},
+           {"groups", 8},
+           {"cache", "cold"},
+           {"inputs", "normal"},
+           {"regime", "burst"},
+           {"scope", "node"}},
+          GroupedGemmFrom),
       probe("memory", "streams through main memory: read, write, copy, triad",
             {{"pattern", "triad"}, {"bytes", 0}, {"scope", "node"}}, MemoryFrom),
       probe("copy", "between host and GPU memory, and from GPU to GPU, by the copy engines",

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <initializer_list>
 #include <utility>
 
 #include "results/error.h"
+#include "runner/random.h"
 
 namespace assay {
 namespace {
@@ -95,6 +97,16 @@ Work WorkOfOp(const Gemm& op) {
           .formula = "gemm/2mnk"};
 }
 
+Work WorkOfOp(const GroupedGemm& op) {
+  std::int64_t weights = 0;
+  for (const std::int64_t rows : RowsOfGroups(op.m, op.groups)) weights += rows > 0 ? 1 : 0;
+  return {
+      .flops = Product({2, op.m, op.n, op.k}),
+      .bytes_min = Sum({BytesOf(op.dtype, {op.m, op.k}), BytesOf(op.dtype, {weights, op.k, op.n}),
+                        BytesOf(ResultOf(op.dtype), {op.m, op.n})}),
+      .formula = "grouped_gemm/2mnk"};
+}
+
 Work WorkOfOp(const Attention& op) {
   std::int64_t pairs = 0;
   for (std::int64_t query = 0; query < op.seq_q; ++query) {
@@ -161,6 +173,34 @@ std::optional<Dtype> DtypeFrom(std::string_view text) {
 std::int64_t BlockOf(Dtype dtype) { return NameOf(dtype).block; }
 
 bool IsFp8(Dtype dtype) { return ToText(dtype).starts_with("fp8"); }
+
+Gemm OneOf(const GroupedGemm& op, std::int64_t rows) {
+  return {.dtype = op.dtype,
+          .accumulate = op.dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
+          .m = rows,
+          .n = op.n,
+          .k = op.k,
+          .cache = op.cache,
+          .inputs = op.inputs};
+}
+
+std::vector<std::int64_t> RowsOfGroups(std::int64_t m, std::int64_t groups) {
+  // Where the loads up to each group's end are rounded, they add up to m.
+  const auto load_before = [&](std::int64_t group) {
+    const double share = static_cast<double>(group) / static_cast<double>(groups);
+    return (std::pow(5.0, share) - 1) / 4;  // of equal factors, the sum
+  };
+  const auto end = [&](std::int64_t group) {
+    return std::llround(load_before(group) * static_cast<double>(m));
+  };
+  std::vector<std::int64_t> rows;
+  for (std::int64_t group = 0; group < groups; ++group) rows.push_back(end(group + 1) - end(group));
+  Random random(1);
+  for (std::size_t i = rows.size(); i > 1; --i) {  // Fisher and Yates
+    std::swap(rows[i - 1], rows[random.Below(i)]);
+  }
+  return rows;
+}
 
 std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes) {
   constexpr std::int64_t kLeast = std::int64_t{64} << 20;

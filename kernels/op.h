@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "results/run.h"
 
@@ -47,6 +48,26 @@ struct Gemm {
   std::string inputs = "normal";  // normal, zeros
   std::string algo = "default";   // default: what the library would take; tuned: the fastest it has
 };
+
+// The products of a mixture of experts: rows of A (m x k) go to groups (RowsOfGroups), each of
+// which has a B (k x n) of its own, and give as many rows of C (m x n). Rows of a group lie
+// together.
+struct GroupedGemm {
+  Dtype dtype = Dtype::kBf16;
+  std::int64_t m = 0, n = 0, k = 0;
+  std::int64_t groups = 1;
+  std::string cache = "cold";     // cold, warm
+  std::string inputs = "normal";  // as of Gemm
+};
+
+// The product of one of the groups, of so many rows.
+Gemm OneOf(const GroupedGemm& op, std::int64_t rows);
+
+// How many rows each group has, in all exactly m. The same for the same m and groups on every
+// machine: loads that rise by equal factors to five times the least, in a random order. That is
+// about as uneven as Jiang et al., "Mixtral of Experts", 2024, figure 7 show a router's choices to
+// be.
+std::vector<std::int64_t> RowsOfGroups(std::int64_t m, std::int64_t groups);
 
 // O = softmax(Q Kᵀ / sqrt(head_dim_qk) + mask) V, per batch and query head; each key-value head
 // serves heads_q / heads_kv query heads. Backward makes dQ, dK and dV for a given dO, from the
@@ -105,7 +126,7 @@ std::int64_t PassesOver(const Memory& op);
 // Of all its arrays together.
 std::int64_t WorkingSetBytes(const Memory& op);
 
-using Op = std::variant<Gemm, Attention, Memory, Copy, Launch, Peak>;
+using Op = std::variant<Gemm, GroupedGemm, Attention, Memory, Copy, Launch, Peak>;
 
 // The keys [first, last) that a query sees under the mask; empty where it sees none. Top left:
 // query i sees keys 0 … i. Bottom right: the last query sees the last key, so that query i sees 0 …
@@ -118,7 +139,8 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query);
 
 // The useful work of one iteration:
 //   gemm/2mnk             flops = 2 m n k batch
-//   attention/2pairs(dqk+dv)
+//   grouped_gemm/2mnk     the same of all groups together; bytes_min counts the B of those with
+//   rows attention/2pairs(dqk+dv)
 //                         flops = 2 batch heads_q pairs (head_dim_qk + head_dim_v), pairs being the
 //                         unmasked (query, key) pairs, counted exactly; softmax isn't counted
 //   attention/kv+2pairs(dqk+dv)

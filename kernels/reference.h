@@ -15,6 +15,11 @@ namespace assay {
 // C = A · B for every element, row major, one batch element after the other.
 std::vector<double> ReferenceGemm(const Gemm& gemm, Tensor a, Tensor b);
 
+// Of each of a batch, one after the other, `rows` rows of `columns` elements as `columns` rows of
+// `rows`: B as a check wants it, of weights that lie as frameworks keep them. Of whole bytes each.
+std::vector<std::byte> Turned(Tensor matrix, std::int64_t batch, std::int64_t rows,
+                              std::int64_t columns, const ParallelFor& parallel);
+
 // Holds C against A · B in two ways.
 //
 // Whole: with a random integer weight r_j of magnitude 16 … 31 for each column, the weighted sum of

@@ -157,8 +157,8 @@ std::optional<Judged> Judge(const Run& run, const Record& record,
 
 std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
                                std::span<const DeviceFacts> devices) {
-  constexpr std::array<std::string_view, 5> kProbes = {"gemm", "attention", "headline", "peak",
-                                                       "memory"};
+  constexpr std::array<std::string_view, 6> kProbes = {"gemm",     "grouped_gemm", "attention",
+                                                       "headline", "peak",         "memory"};
   const std::optional<Rate> speed = Speed(record);
   if (!speed || DeviceKind(record) != "gpu" || record.units.empty() ||
       std::ranges::find(kProbes, record.probe) == kProbes.end()) {

@@ -111,8 +111,8 @@ std::string Unfit(const Record& record) {
 }  // namespace
 
 std::string DeviceKind(const Record& record) {
-  constexpr std::array<std::string_view, 7> kGpuBackends = {"cuda", "cublaslt",  "cudnn", "nccl",
-                                                            "hip",  "hipblaslt", "rccl"};
+  constexpr std::array<std::string_view, 8> kGpuBackends = {"cuda", "cublas", "cublaslt",  "cudnn",
+                                                            "nccl", "hip",    "hipblaslt", "rccl"};
   return std::find(kGpuBackends.begin(), kGpuBackends.end(), record.backend) != kGpuBackends.end()
              ? "gpu"
              : "cpu";

@@ -97,6 +97,8 @@ Params Usual(const std::string& probe, const std::string& dtype) {
   if (probe == "gemm") {
     usual = kernel;
     usual["acc"] = acc;
+  } else if (probe == "grouped_gemm") {
+    usual = kernel;
   } else if (probe == "attention") {
     usual = kernel;
     usual["direction"] = "forward";
@@ -267,6 +269,9 @@ std::string CaseLabel(const std::string& probe, const Params& params) {
   if (probe == "gemm") {
     label = fmt::format("{} {} x {} x {}", words.Text("dtype"), words.Text("m"), words.Text("n"),
                         words.Text("k"));
+  } else if (probe == "grouped_gemm") {
+    label = fmt::format("{} {} x {} x {} in {} groups", words.Text("dtype"), words.Text("m"),
+                        words.Text("n"), words.Text("k"), words.Text("groups"));
   } else if (probe == "peak") {
     label = words.Text("dtype");
   } else if (probe == "headline") {

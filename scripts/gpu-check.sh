@@ -69,6 +69,7 @@ measure 90 gemm gemm --backend cublaslt --dtype tf32,bf16,f16,fp8_e4m3,fp8_e5m2_
   --set m=8192 --set n=8192 --set k=8192 --set algo=tuned --rounds 3 --max-seconds 4
 measure 30 gemm-fast gemm --backend cublaslt --dtype fp8_e4m3 --set acc=f32,f32_fast \
   --set m=8192 --set n=8192 --set k=8192 --rounds 3 --max-seconds 3
+measure 30 grouped grouped_gemm --rounds 3 --max-seconds 3
 measure 60 attention attention --backend cudnn --set mask=full,causal_bottom_right \
   --set direction=forward,backward --set heads_q=64 --set seq_q=4096 --set seq_kv=4096 \
   --rounds 3 --max-seconds 3

@@ -20,7 +20,7 @@ import statistics
 import sys
 
 ALPHA = 1 - 0.95
-GPU_BACKENDS = {"cuda", "cublaslt", "cudnn", "nccl", "hip", "hipblaslt", "rccl"}
+GPU_BACKENDS = {"cuda", "cublas", "cublaslt", "cudnn", "nccl", "hip", "hipblaslt", "rccl"}
 # busbw of algbw: a factor, or None for (n - 1) / n.
 BUS_FACTORS = {"all_gather": None, "reduce_scatter": None, "alltoall": None, "alltoallv": None,
                "gather": None, "scatter": None, "broadcast": 1, "reduce": 1, "sendrecv": 1}
@@ -214,7 +214,7 @@ def of_peak(run, record):
     """What part of its data sheet an accelerator gives."""
     fast = speed(record)
     if fast is None or record["backend"] not in GPU_BACKENDS or not record.get("units") or \
-            record["probe"] not in ("gemm", "attention", "headline", "peak", "memory"):
+            record["probe"] not in ("gemm", "grouped_gemm", "attention", "headline", "peak", "memory"):
         return None
     accelerators = run["nodes"][record["units"][0]["node"]]["accelerators"]
     if len(accelerators) != 1 or accelerators[0]["mig"]:

@@ -50,23 +50,26 @@ std::unique_ptr<Workload> Ready(Prepared prepared) {
   if (const Skipped* no = std::get_if<Skipped>(&prepared)) throw Error("skipped: " + no->reason);
   return std::move(std::get<0>(prepared));
 }
+std::string BackendOf(const Op& op) {
+  return std::holds_alternative<Gemm>(op)          ? "cublaslt"
+         : std::holds_alternative<GroupedGemm>(op) ? "cublas"
+                                                   : "cuda";
+}
 std::unique_ptr<Workload> Ready(const Op& op, int device = 0) {
-  const bool is_gemm = std::holds_alternative<Gemm>(op);
-  const auto backend = BackendNamed(is_gemm ? "cublaslt" : "cuda");
+  const auto backend = BackendNamed(BackendOf(op));
   return Ready(backend->Prepare(op, backend->Devices().at(static_cast<std::size_t>(device)), 7));
 }
 Skipped Refused(const Op& op) {
-  const bool is_gemm = std::holds_alternative<Gemm>(op);
-  const auto backend = BackendNamed(is_gemm ? "cublaslt" : "cuda");
+  const auto backend = BackendNamed(BackendOf(op));
   const Prepared prepared = backend->Prepare(op, backend->Devices().at(0), 7);
   return std::get<Skipped>(prepared);
 }
 
 // ---- Devices
 
-TEST_F(Cuda, EveryVisibleGpuIsADeviceOfBothBackends) {
+TEST_F(Cuda, EveryVisibleGpuIsADeviceOfEachBackend) {
   standin::Reset({.devices = 2});
-  for (const char* name : {"cuda", "cublaslt"}) {
+  for (const char* name : {"cuda", "cublas", "cublaslt"}) {
     const auto backend = BackendNamed(name);
     const std::vector<Device> devices = backend->Devices();
     ASSERT_EQ(devices.size(), 2U) << name;
@@ -952,6 +955,64 @@ TEST_F(Cuda, AWrongElementIsFoundAndAFailureHasItsStatus) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("CUBLAS_STATUS_EXECUTION_FAILED"));
   }
+}
+
+// ---- Grouped products
+
+const std::vector<Dtype> kGroupable = {Dtype::kF64, Dtype::kF32, Dtype::kTf32, Dtype::kBf16,
+                                       Dtype::kF16};
+
+// Of 40 rows in 16 groups some have one, and of 5 some have none.
+TEST_F(Cuda, EveryGroupIsMultipliedByItsOwnWeights) {
+  for (const Dtype dtype : kGroupable) {
+    for (const char* cache : {"cold", "warm"}) {
+      for (const auto& [m, groups] : {std::pair(40, 16), {5, 8}, {24, 1}}) {
+        const auto workload = Ready(GroupedGemm{
+            .dtype = dtype, .m = m, .n = 40, .k = 24, .groups = groups, .cache = cache});
+        for (const std::int64_t iterations : {1, 9}) {
+          workload->Run(iterations);
+          const Checked checked = workload->Verify();
+          EXPECT_EQ(checked.wrong, 0) << assay::ToText(dtype) << " " << cache << " " << groups
+                                      << ": " << checked.what.value_or("");
+          EXPECT_EQ(checked.checked, m * 40) << "every row once";
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Cuda, AGroupedProductTellsHowUnevenItIsAndTakesWhatTheDeviceSays) {
+  const GroupedGemm op = {.m = 64, .n = 16, .k = 16, .groups = 8, .cache = "warm"};
+  const auto workload = Ready(op);
+  const double each = kLaunch_s + static_cast<double>(*WorkOf(op).flops) / kFlopsPerSecond;
+  EXPECT_NEAR(workload->Run(40).time.count(), 40 * each, 40 * each * 1e-4);
+  const Facts facts = workload->Describe();
+  const std::vector<std::int64_t> rows = RowsOfGroups(64, 8);
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("rows_most")), std::ranges::max(rows));
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("rows_least")), std::ranges::min(rows));
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("groups_with_rows")), 8);
+  EXPECT_EQ(std::get<std::string>(facts.at("timing")), "events") << "the host sizes it";
+}
+
+TEST_F(Cuda, AWrongGroupIsFoundAndWhatCublasLacksIsSkipped) {
+  const GroupedGemm op = {.m = 40, .n = 40, .k = 24, .groups = 4};
+  standin::Reset({.wrong_algorithm = 0});
+  {
+    const auto workload = Ready(op);
+    workload->Run(1);
+    const Checked checked = workload->Verify();
+    EXPECT_GT(checked.wrong, 0);
+    EXPECT_THAT(checked.what.value_or(""), HasSubstr("group 0: C[0][0]"));
+  }
+  standin::Reset({.compute_capability = 75});
+  EXPECT_THAT(Refused(op).reason, HasSubstr("no grouped bf16 product on stand-in"));
+  standin::Reset();
+  EXPECT_THAT(Refused(GroupedGemm{.dtype = Dtype::kFp8E4m3, .m = 8, .n = 8, .k = 8}).reason,
+              HasSubstr("no grouped product of fp8_e4m3"));
+  EXPECT_THAT(Refused(GroupedGemm{.m = 1 << 16, .n = 1 << 14, .k = 1 << 14}).reason,
+              HasSubstr("GiB"));
+  standin::Reset({.failing_algorithm = 0});
+  EXPECT_THROW(Refused(op), Error) << "a failure is no expected no";
 }
 
 // ---- Tuning

@@ -229,6 +229,25 @@ TEST_F(GpuTest, Fp8IsRightWithFastAccumulationAndWithout) {
   }
 }
 
+TEST_F(GpuTest, EveryGroupedProductIsRight) {
+  for (const Dtype dtype : {Dtype::kF64, Dtype::kF32, Dtype::kTf32, Dtype::kBf16, Dtype::kF16}) {
+    for (const char* cache : {"cold", "warm"}) {
+      for (const std::int64_t m : {20, 1000}) {
+        Prepare(
+            "cublas",
+            GroupedGemm{.dtype = dtype, .m = m, .n = 144, .k = 528, .groups = 16, .cache = cache});
+        if (workload_ == nullptr) {
+          std::printf("  %s: %s\n", std::string(assay::ToText(dtype)).c_str(), skipped_.c_str());
+          EXPECT_THAT(skipped_, testing::AnyOf(testing::HasSubstr("no grouped"),
+                                               testing::HasSubstr("since CUDA 12.5")));
+          continue;
+        }
+        RunsRight(fmt::format("{} {} {} rows in groups", assay::ToText(dtype), cache, m));
+      }
+    }
+  }
+}
+
 TEST_F(GpuTest, ATunedProductIsRightAndNoSlowerThanTheFirst) {
   Prepare("cublaslt", Gemm{.dtype = Dtype::kBf16,
                            .accumulate = Dtype::kF32,

@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <set>
 
 #include "kernels/cpu_memory.h"
@@ -70,6 +73,35 @@ TEST(Op, AGemmOfBlocksCountsTheirScalesAndWritesBf16) {
   EXPECT_EQ(bytes(Dtype::kMxfp8, 96), 3 * (96 + 3) + 5 * (96 + 3) + 2 * 3 * 5);
   EXPECT_EQ(bytes(Dtype::kMxfp8, 97), 3 * (97 + 4) + 5 * (97 + 4) + 2 * 3 * 5);
   EXPECT_EQ(bytes(Dtype::kNvfp4, 96), 3 * (48 + 6) + 5 * (48 + 6) + 2 * 3 * 5);
+}
+
+TEST(Op, RowsGoToGroupsUnevenlyAndAllOfThem) {
+  for (const std::int64_t m : {1, 7, 512, 8192, 100'000}) {
+    for (const std::int64_t groups : {1, 3, 8, 256}) {
+      std::vector<std::int64_t> rows = RowsOfGroups(m, groups);
+      EXPECT_EQ(rows.size(), static_cast<std::size_t>(groups));
+      EXPECT_EQ(std::accumulate(rows.begin(), rows.end(), std::int64_t{0}), m);
+      EXPECT_GE(std::ranges::min(rows), 0);
+      EXPECT_EQ(rows, RowsOfGroups(m, groups)) << "on every machine the same";
+    }
+  }
+  std::vector<std::int64_t> rows = RowsOfGroups(100'000, 100);
+  EXPECT_FALSE(std::ranges::is_sorted(rows)) << "in no order that a kernel could profit of";
+  std::ranges::sort(rows);
+  EXPECT_NEAR(static_cast<double>(rows.back()) / static_cast<double>(rows.front()), 5, 0.1);
+  EXPECT_NEAR(static_cast<double>(rows[50]) / static_cast<double>(rows.front()), std::sqrt(5),
+              0.05);
+}
+
+TEST(Op, AGroupedGemmCountsTheWeightsOfGroupsWithRows) {
+  const Work work =
+      WorkOf(GroupedGemm{.dtype = Dtype::kBf16, .m = 2, .n = 5, .k = 7, .groups = 64});
+  EXPECT_EQ(work.formula, "grouped_gemm/2mnk");
+  EXPECT_EQ(work.flops, 2 * 2 * 5 * 7);
+  std::int64_t with_rows = 0;
+  for (const std::int64_t rows : RowsOfGroups(2, 64)) with_rows += rows > 0 ? 1 : 0;
+  EXPECT_EQ(with_rows, 2);
+  EXPECT_EQ(work.bytes_min, 2 * (2 * 7 + 2 * 7 * 5 + 2 * 5));
 }
 
 TEST(Op, WorkThatDoesNotFitIsRefused) {
@@ -256,6 +288,8 @@ TEST(Kernels, AWrongParamIsNamedInTheRefusal) {
   EXPECT_THAT(Refusal("memory", {{"pattern", "scan"}}), HasSubstr("pattern is 'scan'"));
   EXPECT_THAT(Refusal("memory", {{"bytes", 100}}), HasSubstr("bytes is 100"));
   EXPECT_THAT(Refusal("memory", {{"bytes", -4096}}), HasSubstr("bytes is -4096"));
+  EXPECT_THAT(Refusal("grouped_gemm", {{"groups", 4097}}), HasSubstr("groups is 4097"));
+  EXPECT_THAT(Refusal("grouped_gemm", {{"cache", "weights-cold"}}), HasSubstr("cache is 'weights"));
   EXPECT_THAT(Refusal("peak", {{"scope", "rack"}}), HasSubstr("scope is 'rack'"));
   EXPECT_THAT(Refusal("attention", {{"heads_kv", 5}}), HasSubstr("heads_q is 32"));
   EXPECT_THAT(Refusal("attention", {{"mask", "window"}}), HasSubstr("window is 0"));

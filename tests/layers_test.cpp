@@ -65,6 +65,7 @@ const std::multimap<std::string, std::string> kLibraries = {
     {"rdma/", "collectives/ofi.cpp"},
     {"cuda_runtime", "runner/cuda.h"},
     {"cublasLt", "kernels/cuda_gemm.cpp"},
+    {"cublas_v2", "kernels/cuda_grouped.cpp"},
     {"cudnn", "kernels/cuda_cudnn.cpp"},
     {"nccl", "collectives/nccl.cpp"},
 };

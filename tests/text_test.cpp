@@ -119,6 +119,14 @@ TEST(Text, GemmIsNamedByDtypeAndShape) {
             "bf16 16 x 28672 x 8192, batch 8");
 }
 
+TEST(Text, AGroupedGemmIsNamedByItsGroupsToo) {
+  const Params grouped = {
+      {"dtype", "bf16"},          {"m", std::int64_t{512}}, {"n", std::int64_t{4096}},
+      {"k", std::int64_t{14336}}, {"cache", "warm"},        {"groups", std::int64_t{8}},
+      {"inputs", "normal"},       {"regime", "burst"},      {"scope", "node"}};
+  EXPECT_EQ(CaseLabel("grouped_gemm", grouped), "bf16 512 x 4096 x 14336 in 8 groups, cache warm");
+}
+
 TEST(Text, AttentionIsNamedByHeadsTokensAndMask) {
   const Params attention = {{"dtype", "bf16"},
                             {"batch", std::int64_t{1}},

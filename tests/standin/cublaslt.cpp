@@ -1,12 +1,16 @@
-// cuBLASLt's part of the stand-in: a product of what the descriptors say, attribute by attribute.
+// cuBLASLt's part of the stand-in, and that of cuBLAS's grouped products: a product of what the
+// descriptors say, attribute by attribute.
 #include <cublasLt.h>
+#include <cublas_v2.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/inputs.h"
@@ -39,6 +43,13 @@ struct Layout {
 struct Preference {
   std::size_t workspace_bytes = 0;
   std::uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK;
+};
+
+struct Blas {
+  int device = 0;
+  cudaStream_t stream = nullptr;
+  std::size_t workspace_bytes = 0;
+  cublasMath_t math = CUBLAS_DEFAULT_MATH;
 };
 
 // Scales of blocks, which are in cuBLASLt's header since CUDA 12.8, by their numbers there.
@@ -524,6 +535,115 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     Multiply(matmul, alpha_value, beta_value, la, a, lb, b, lc, d, in_halves,
              number == faults.wrong_algorithm);
     own.Takes(seconds);
+    return true;
+  });
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
+  STANDIN_CALL;
+  *handle =
+      reinterpret_cast<cublasHandle_t>(Born(new Blas{.device = CurrentDevice()}, "cublas handle"));
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) {
+  STANDIN_CALL;
+  if (Dies(handle, "cublas handle")) delete reinterpret_cast<Blas*>(handle);
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasGetVersion_v2(cublasHandle_t, int* version) {
+  *version = CUBLAS_VERSION;
+  return CUBLAS_STATUS_SUCCESS;
+}
+const char* cublasGetStatusName(cublasStatus_t status) { return cublasLtGetStatusName(status); }
+cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream) {
+  STANDIN_CALL;
+  auto& blas = *reinterpret_cast<Blas*>(handle);
+  blas.stream = stream;
+  blas.workspace_bytes = 0;  // as documented
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t handle, void* workspace, std::size_t bytes) {
+  STANDIN_CALL;
+  RequireDevice(workspace, bytes, "a workspace");
+  reinterpret_cast<Blas*>(handle)->workspace_bytes = bytes;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode) {
+  STANDIN_CALL;
+  reinterpret_cast<Blas*>(handle)->math = mode;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+// Sizes, alpha and beta lie in the host's memory and are read now; pointers lie in the device's.
+cublasStatus_t cublasGemmGroupedBatchedEx_64(
+    cublasHandle_t handle, const cublasOperation_t transposes_a[],
+    const cublasOperation_t transposes_b[], const std::int64_t m[], const std::int64_t n[],
+    const std::int64_t k[], const void* alphas, const void* const a[], cudaDataType_t a_type,
+    const std::int64_t lda[], const void* const b[], cudaDataType_t b_type,
+    const std::int64_t ldb[], const void* betas, void* const c[], cudaDataType_t c_type,
+    const std::int64_t ldc[], std::int64_t groups, const std::int64_t group_size[],
+    cublasComputeType_t compute) {
+  STANDIN_CALL;
+  const auto& blas = As<Blas>(handle);
+  const cudaDataType_t scale = compute == CUBLAS_COMPUTE_64F ? CUDA_R_64F : CUDA_R_32F;
+  const bool is_float = a_type != CUDA_R_8I && !IsNarrow(a_type);
+  if (faults.unsupported || !is_float ||
+      !IsInTable(Matmul{.compute = compute, .scale = scale}, a_type, b_type, c_type) ||
+      (a_type == CUDA_R_16BF && faults.compute_capability < 80)) {
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  }
+  if (faults.failing_algorithm == 0) return CUBLAS_STATUS_EXECUTION_FAILED;
+  if (blas.device != Of(blas.stream).device) Violate("a handle of another device");
+  if (blas.workspace_bytes == 0) Violate("no workspace since the stream was set");
+  const bool in_halves = (blas.math & CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION) == 0 &&
+                         assay::BytesOf(FormatOf(c_type)) < 4;
+  double flops = 0;
+  std::vector<std::function<void()>> products;
+  std::int64_t product = 0;
+  for (std::int64_t group = 0; group < groups; ++group) {
+    const Matmul matmul = {.compute = compute,
+                           .scale = scale,
+                           .transpose_a = transposes_a[group] == CUBLAS_OP_T,
+                           .transpose_b = transposes_b[group] == CUBLAS_OP_T};
+    const auto layout = [](cudaDataType_t type, bool turned, std::int64_t rows,
+                           std::int64_t columns, std::int64_t leading) {
+      if (turned) std::swap(rows, columns);
+      if (leading < rows) Violate("a leading dimension under the rows");
+      return Layout{.type = type, .rows = rows, .columns = columns, .leading = leading};
+    };
+    const Layout la = layout(a_type, matmul.transpose_a, m[group], k[group], lda[group]);
+    const Layout lb = layout(b_type, matmul.transpose_b, k[group], n[group], ldb[group]);
+    const Layout lc = layout(c_type, false, m[group], n[group], ldc[group]);
+    const double alpha = scale == CUDA_R_64F
+                             ? static_cast<const double*>(alphas)[group]
+                             : static_cast<double>(static_cast<const float*>(alphas)[group]);
+    const double beta = scale == CUDA_R_64F
+                            ? static_cast<const double*>(betas)[group]
+                            : static_cast<double>(static_cast<const float*>(betas)[group]);
+    for (std::int64_t i = 0; i < group_size[group]; ++i, ++product) {
+      flops += 2.0 * static_cast<double>(m[group] * n[group] * k[group]);
+      products.emplace_back([=] {
+        const auto extent = [](const Layout& of) {
+          return static_cast<std::size_t>(
+              assay::BytesOf(FormatOf(of.type), of.leading * of.columns));
+        };
+        RequireDevice(a[product], extent(la), "A of a group");
+        RequireDevice(b[product], extent(lb), "B of a group");
+        RequireDevice(c[product], extent(lc), "C of a group");
+        Multiply(matmul, alpha, beta, la, a[product], lb, b[product], lc, c[product], in_halves,
+                 product == 0 && faults.wrong_algorithm == 0);
+      });
+    }
+  }
+  const auto pointers = static_cast<std::size_t>(product) * sizeof(void*);
+  RequireDevice(a, pointers, "the pointers to A");
+  RequireDevice(b, pointers, "the pointers to B");
+  RequireDevice(c, pointers, "the pointers to C");
+  if (Of(blas.stream).capturing) Violate("a grouped product in a graph, which the host sizes");
+  Of(blas.stream).Put([products, flops](StreamState& own) {
+    for (const auto& one : products) one();
+    own.Takes(kLaunch_s + flops / kFlopsPerSecond);
     return true;
   });
   return CUBLAS_STATUS_SUCCESS;
