@@ -155,8 +155,10 @@ class CublasBackend : public GpuBackend {
   std::string Name() const override { return "cublas"; }
   bool Has(const Op& op) const override { return std::holds_alternative<GroupedGemm>(op); }
   Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    const Gpu& gpu = GpuOf(device);
+    if (auto no = cuda::Select(gpu)) return *no;
     if (const GroupedGemm* grouped = std::get_if<GroupedGemm>(&op)) {
-      return cuda::PrepareGroupedGemm(*grouped, Select(device), seed);
+      return cuda::PrepareGroupedGemm(*grouped, gpu, seed);
     }
     return Skipped{.reason = "the cublas backend has grouped_gemm only",
                    .remedy = "choose another backend"};
