@@ -111,7 +111,7 @@ Steps GemmFrom(Params& params) {
 
 Steps GroupedGemmFrom(Params& params) {
   constexpr std::int64_t kMostGroups = 4096;
-  Word(params, "regime", {"burst"});
+  Word(params, "regime", {"burst", "sustained"});
   const std::int64_t groups = Size(params, "groups");
   if (groups > kMostGroups) {
     throw Error(fmt::format("groups is {}; give at most {}", groups, kMostGroups));
