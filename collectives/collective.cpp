@@ -108,10 +108,10 @@ std::optional<Operation> OperationFrom(std::string_view name) {
 }
 
 std::string ToText(const Collective& c) {
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", FactsOf(c.operation).name,
-                     c.dtype, c.redop, c.bytes, c.in_place ? 1 : 0, c.root, c.mode, c.cache,
-                     c.buffers, c.algorithm, c.spread_percent, c.aggregate, c.unalign, c.verify,
-                     c.skip, c.graph_operations);
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}",
+                     FactsOf(c.operation).name, c.dtype, c.redop, c.bytes, c.in_place ? 1 : 0,
+                     c.root, c.mode, c.cache, c.buffers, c.algorithm, c.spread_percent, c.aggregate,
+                     c.unalign, c.channels, c.verify, c.skip, c.graph_operations);
 }
 
 Collective CollectiveFrom(const std::string& text) {
@@ -119,8 +119,8 @@ Collective CollectiveFrom(const std::string& text) {
   std::string name;
   Collective c;
   words >> name >> c.dtype >> c.redop >> c.bytes >> c.in_place >> c.root >> c.mode >> c.cache >>
-      c.buffers >> c.algorithm >> c.spread_percent >> c.aggregate >> c.unalign >> c.verify >>
-      c.skip >> c.graph_operations;
+      c.buffers >> c.algorithm >> c.spread_percent >> c.aggregate >> c.unalign >> c.channels >>
+      c.verify >> c.skip >> c.graph_operations;
   const std::optional<Operation> operation = OperationFrom(name);
   if (!words || !operation) throw Error("no collective can be read from: " + text);
   c.operation = *operation;

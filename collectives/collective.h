@@ -62,6 +62,7 @@ struct Collective {
   int spread_percent = 100;
   int aggregate = 1;  // so many operations are given to the library as one group
   int unalign = 0;    // buffers begin so many elements after where they would
+  int channels = 0;   // of a GPU's, at most so many for one operation; 0: as the library likes
 
   // What moves no time. Checked are, outside the timed span, none of the operations, the last one
   // of a batch, that and a random one now and then, or all of them.

@@ -199,7 +199,8 @@ Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
   for (const auto& [name, value] : {std::pair("skip", &Collective::skip),
                                     {"graph_operations", &Collective::graph_operations},
                                     {"unalign", &Collective::unalign},
-                                    {"aggregate", &Collective::aggregate}}) {
+                                    {"aggregate", &Collective::aggregate},
+                                    {"channels", &Collective::channels}}) {
     if (params.contains(name)) collective.*value = static_cast<int>(IntegerOf(params, name));
   }
   if (facts.operation == Operation::kBarrier) return collective;
@@ -663,7 +664,7 @@ std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& s
   const std::int64_t ranks = IntegerOf(params, "ranks");
   const std::int64_t nodes = IntegerOf(params, "nodes");
   Params communicate = DefaultsOf(facts, ranks, nodes);
-  for (const char* name : {"dtype", "bytes", "algo", "buffers"}) {
+  for (const char* name : {"dtype", "bytes", "algo", "buffers", "channels"}) {
     communicate[name] = params.at(name);
   }
   communicate["placement"] = "in_place";
@@ -676,6 +677,7 @@ std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& s
   TrainingStep step = {.gemms = in_range("gemms", 0, 1'000'000),
                        .compute_percent = in_range("compute_percent", 1, 1000),
                        .comm_cores = in_range("comm_cores", 0, 4096)};
+  in_range("channels", 0, 64);
   for (const char* name : {"dtype", "m", "n", "k"}) step.gemm[name] = params.at(name);
   const std::optional<std::int64_t> flops = setup.gemm(step.gemm, {}).work.flops;
   std::int64_t of_all = 0;
@@ -703,6 +705,8 @@ std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& s
         return jobs->Prepare("overlap", library, collective, static_cast<int>(ranks),
                              static_cast<int>(nodes), seed, {}, by_library.at(library).get());
       });
+  // Of the two budgets of communication each library knows one.
+  for (Case& one : cases) one.params.erase(IsOnDevice(one.backend) ? "comm_cores" : "channels");
   jobs->TellDevices(cases);
   return cases;
 }
@@ -816,16 +820,20 @@ Door Open(const Setup& setup, const std::string& require_transport) {
        }});
   if (setup.gemm) {
     const bool has_two = jobs->CoresOfARank(static_cast<int>(usual)) >= 2;
+    // So large that launching takes no time of it.
+    const bool on_gpus = HasNvidiaDriver();
+    const std::int64_t of_gpus = 4096;
     probes.push_back({.name = "overlap",
                       .summary = "GEMMs and an all-reduce at once, as in a step of training",
-                      .defaults = {{"dtype", "f32"},
+                      .defaults = {{"dtype", on_gpus ? "bf16" : "f32"},
                                    {"bytes", std::int64_t{25} << 20},
-                                   {"m", std::int64_t{256}},
-                                   {"n", std::int64_t{1024}},
-                                   {"k", std::int64_t{1024}},
+                                   {"m", on_gpus ? of_gpus : 256},
+                                   {"n", on_gpus ? of_gpus : 1024},
+                                   {"k", on_gpus ? of_gpus : 1024},
                                    {"gemms", std::int64_t{0}},
                                    {"compute_percent", std::int64_t{100}},
                                    {"comm_cores", std::int64_t{has_two ? 1 : 0}},
+                                   {"channels", std::int64_t{0}},
                                    {"algo", "auto"},
                                    {"buffers", "plain"},
                                    {"ranks", usual},
@@ -925,7 +933,7 @@ void Follow(const Setup& setup) {
   }
 }
 
-int WorkerMain(const GemmOnCores& gemm) {
+int WorkerMain(const std::function<GemmAt(const Modules&)>& gemm_by) {
   // Whoever started it may be killed, and a rank that is busy with others doesn't notice.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   // Answers keep standard output for themselves; whatever else prints there goes to the errors.
@@ -939,6 +947,7 @@ int WorkerMain(const GemmOnCores& gemm) {
   JoinedRanks ranks;
   try {
     modules = Modules::Load();
+    const GemmAt gemm = gemm_by ? gemm_by(modules) : GemmAt();
     const char* bootstrap = std::getenv("ASSAY_BOOTSTRAP");
     ranks = JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap, watch.limit,
                       /*allow_single=*/true);

@@ -115,6 +115,7 @@ JoinedRanks InThreads(JoinedRanks processes, const PerProcess& per_process, cons
 void Follow(const Setup& setup);
 
 // The whole of `assay --worker`, which only assay itself starts. Returns the exit status.
-int WorkerMain(const GemmOnCores& gemm = {});
+// `gemm_by` gives its Setup::gemm by these modules.
+int WorkerMain(const std::function<GemmAt(const Modules&)>& gemm_by = {});
 
 }  // namespace assay::collectives

@@ -44,6 +44,7 @@ class HostCollective : public Accompanied {
         ranks_(ranks),
         members_(ranks.Members()),
         exchange_(std::move(exchange)),
+        is_on_device_(exchange_->Device().has_value()),
         seed_(seed),
         clock_(options.clock),
         rewrites_(collective.cache == "rewritten"),
@@ -133,7 +134,7 @@ class HostCollective : public Accompanied {
     facts["timed"] = fmt::format(
         "{}, maximum over ranks of {}",
         aligns_each_ ? "each operation alone after a barrier" : "operations back to back",
-        exchange_->IsOnDevice() ? "device events" : "local clocks");
+        is_on_device_ ? "device events" : "local clocks");
     facts["buffers_in_turn"] = static_cast<std::int64_t>(slots_.size());
     DescribeTransport(facts);
     if (collective_.verify != "random") facts["verify"] = collective_.verify;
@@ -151,11 +152,15 @@ class HostCollective : public Accompanied {
 
   void Align() override { exchange_->Align(); }
 
-  bool Accompany(Companion* companion) override {
-    if (exchange_->IsOnDevice()) return false;
-    companion_ = companion;
-    return true;
+  std::optional<int> Device() const override { return exchange_->Device(); }
+  void Accompany(Companion* companion) override { companion_ = companion; }
+  Batch RunBeside(Beside& beside) override {
+    beside_ = &beside;
+    Batch batch = Run(1);
+    beside_ = nullptr;
+    return batch;
   }
+  void RunAlone(Beside& beside) override { exchange_->RunBeside(nullptr, beside); }
 
   std::map<std::string, Histogram> Histograms() const override {
     return {{"latency_s", latency_.ToHistogram()}};
@@ -210,7 +215,7 @@ class HostCollective : public Accompanied {
       memory = {own_memory_.Begin(), total};
     }
     // The rank that uses a page touches it first, and so decides on which NUMA node it lies.
-    if (!exchange_->IsOnDevice()) std::memset(memory.data(), 0, total);
+    if (!is_on_device_) std::memset(memory.data(), 0, total);
 
     const int self = ranks_.Rank();
     const std::size_t own_input = static_cast<std::size_t>(layout_.Input(self)) * element;
@@ -235,7 +240,7 @@ class HostCollective : public Accompanied {
 
   void Refresh(std::size_t i) {
     const std::span<std::byte> input = slots_[i].input;
-    if (!exchange_->IsOnDevice()) return PatternOf(i).Fill(ranks_.Rank(), 0, input);
+    if (!is_on_device_) return PatternOf(i).Fill(ranks_.Rank(), 0, input);
     const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));
     staging_.resize(std::min(input.size(), kStaging));
     for (std::size_t done = 0; done < input.size(); done += staging_.size()) {
@@ -247,7 +252,13 @@ class HostCollective : public Accompanied {
   }
 
   void RunSegment(std::span<double> times) {
-    if (exchange_->IsOnDevice()) {
+    if (beside_ != nullptr) {
+      for (std::size_t i = 0; i < times.size(); ++i) {
+        times[i] = exchange_->RunBeside(&slots_[i], *beside_);
+      }
+      return;
+    }
+    if (is_on_device_) {
       return exchange_->RunTimed(std::span(slots_).first(times.size()), aligns_each_, times);
     }
     Seconds before = {};
@@ -285,7 +296,7 @@ class HostCollective : public Accompanied {
     const Pattern pattern = PatternOf(i);
     const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));
     const double tolerance = ToleranceOf(collective_, ranks_.Size());
-    const std::int64_t at_once = exchange_->IsOnDevice() ? std::int64_t{kStaging} / 8 : 1024;
+    const std::int64_t at_once = is_on_device_ ? std::int64_t{kStaging} / 8 : 1024;
     std::vector<std::byte> expected(static_cast<std::size_t>(at_once) * element);
     std::vector<std::byte> read_back;
     for (const Layout::Piece& piece : pieces_) {
@@ -300,7 +311,7 @@ class HostCollective : public Accompanied {
         const std::int64_t at = piece.to + done;
         std::span<std::byte> got =
             slots_[i].output.subspan(static_cast<std::size_t>(at) * element, part.size());
-        if (exchange_->IsOnDevice()) {
+        if (is_on_device_) {
           read_back.resize(got.size());
           exchange_->Read(got.data(), read_back);
           got = read_back;
@@ -346,6 +357,7 @@ class HostCollective : public Accompanied {
   Ranks& ranks_;
   std::vector<int> members_;
   std::unique_ptr<Exchange> exchange_;
+  bool is_on_device_;
   std::uint64_t seed_;
   Clock clock_;
   bool rewrites_;
@@ -359,6 +371,7 @@ class HostCollective : public Accompanied {
   double waits_s_ = 0;
   std::vector<std::byte> staging_ = {};
   Companion* companion_ = nullptr;
+  Beside* beside_ = nullptr;
   Checked checked_ = {};  // of operations within batches, not yet told
   LatencyHistogram latency_ = {};
   Stragglers stragglers_ = {};
@@ -371,7 +384,7 @@ Seconds SteadyNow() { return std::chrono::steady_clock::now().time_since_epoch()
 Prepared PrepareHostCollective(const Collective& collective, Ranks& ranks,
                                std::unique_ptr<Exchange> exchange, std::uint64_t seed,
                                const HostOptions& options) {
-  const bool is_on_host = exchange != nullptr && !exchange->IsOnDevice();
+  const bool is_on_host = exchange != nullptr && !exchange->Device();
   if (collective.mode == "graph" && is_on_host) {
     return Skipped{.reason = "operations in host memory can't be launched as a graph",
                    .remedy = "--set mode=throughput; assay coll without -G"};

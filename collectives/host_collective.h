@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "collectives/collective.h"
+#include "collectives/companion.h"
 #include "runner/probe.h"
 #include "runner/ranks.h"
 
@@ -41,15 +43,22 @@ class Exchange {
   // (collectives/used_transport.h).
   virtual Facts Describe() const { return {}; }
 
-  // For a library whose Window lies in a device's memory, which the host can't touch. All three are
-  // then its own: the first two copy, and the third does the collective once on each slot and gives
-  // the time of each by the device's clock, aligned before each or before the first alone. Where
-  // that is not so, Align and Run are called and the host's clock is read.
-  virtual bool IsOnDevice() const { return false; }
+  // For a library whose Window lies in a device's memory, which the host can't touch: the number of
+  // the device. All of these are then its own: the first two copy, and the third does the
+  // collective once on each slot and gives the time of each by the device's clock, aligned before
+  // each or before the first alone. Where that is not so, Align and Run are called and the host's
+  // clock is read.
+  virtual std::optional<int> Device() const { return std::nullopt; }
   virtual void Write(std::span<const std::byte> from, std::byte* to) { (void)from, (void)to; }
   virtual void Read(const std::byte* from, std::span<std::byte> to) const { (void)from, (void)to; }
   virtual void RunTimed(std::span<const Slot> slots, bool aligns_each, std::span<double> times) {
     (void)slots, (void)aligns_each, (void)times;
+  }
+  // The collective on this slot, or nothing where there is none, and at once what is beside it:
+  // both begin when all ranks have come. The time of the collective from then.
+  virtual double RunBeside(const Slot* slot, Beside& beside) {
+    (void)slot, (void)beside;
+    return 0;
   }
 };
 

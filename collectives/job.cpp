@@ -672,7 +672,9 @@ std::string Worker::Prepare(std::istream& words) {
       if (!takes_part_) return nullptr;
       const auto alone = [&] { return each->Prepare(CollectiveFrom(collective), together, seed); };
       if (step.empty()) return alone();
-      return PrepareOverlap(StepFrom(step), together, own_node_.gemm, alone, seed);
+      TrainingStep beside = StepFrom(step);
+      beside.on_gpus = each->IsOnDevice();
+      return PrepareOverlap(beside, together, own_node_.gemm, alone, seed);
     }
     throw Error(fmt::format("no library {} could be opened", library));
   });

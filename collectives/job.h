@@ -89,7 +89,7 @@ struct OwnNode {
   std::function<Node()> describe = {};
   // Prepares the case with the probe, params and backend of `asked`, here.
   std::function<Prepared(const Record& asked, std::uint64_t seed)> prepare = {};
-  GemmOnCores gemm = {};  // Setup::gemm
+  GemmAt gemm = {};  // Setup::gemm
 };
 
 // One rank's end: does its part of each command.

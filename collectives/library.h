@@ -22,6 +22,8 @@ class Library {
  public:
   virtual ~Library() = default;
   virtual std::string Name() const = 0;
+  // Whether buffers lie on a device of each rank.
+  virtual bool IsOnDevice() const { return false; }
   // Where this rank's buffers will lie; nothing: in the host's memory. Called on all ranks
   // together; throws Error on each where there are too few devices for them.
   virtual std::optional<RankDevice> DeviceOf(Ranks& ranks) {

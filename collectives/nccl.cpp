@@ -52,6 +52,9 @@ Seconds Timeout() {
 constexpr int kInitFactor = 5;
 // Operations that are timed alone are put on the stream in groups, each with two events.
 constexpr std::size_t kEventsAtOnce = 64;
+// So much of what is beside an operation is put on its stream before either begins: enough of a
+// lead, and far from the about 1024 launches at which the driver's queue is full.
+constexpr std::int64_t kLead = 64;
 
 using NcclMemory = Handle<void, ncclMemFree>;
 
@@ -246,7 +249,7 @@ RankDevice OwnDevice(Ranks& ranks) {
 // of no more use: who learns of it throws Error, and each rank aborts its own.
 class Communicator {
  public:
-  Communicator(Ranks& ranks, int device, Seconds timeout)
+  Communicator(Ranks& ranks, int device, Seconds timeout, int channels = 0)
       : rank_(ranks.Rank()), device_(device), timeout_(timeout) {
     const auto begin = SteadyClock::now();
     Check(cudaSetDevice(device));
@@ -259,6 +262,7 @@ class Communicator {
       OnAll(ranks, [&] {
         ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
         config.blocking = 0;
+        if (channels > 0) config.maxCTAs = channels;
         Together<Communicator>(ranks, *this, [&](std::span<Communicator* const> all) {
           ForEachGpu(
               all, "its start",
@@ -464,7 +468,7 @@ class NcclExchange : public Exchange {
   NcclExchange(const NcclExchange&) = delete;
   NcclExchange& operator=(const NcclExchange&) = delete;
 
-  bool IsOnDevice() const override { return true; }
+  std::optional<int> Device() const override { return comm_->Device(); }
 
   std::span<std::byte> Window(std::size_t bytes) override {
     // NCCL wants the ends of a window on its own grain.
@@ -539,6 +543,40 @@ class NcclExchange : public Exchange {
     });
   }
 
+  // Behind a gate on the other stream, which both wait for, so that none of the host's launching is
+  // in the time: ranks meet, which is the start of both.
+  double RunBeside(const Slot* slot, Beside& beside) override {
+    enum { kOpen, kStart, kOwnEnd, kOtherEnd };
+    NcclExchange* const own[] = {this};
+    double own_s = 0;
+    comm_->OrAbort([&] {
+      const auto other = static_cast<cudaStream_t>(beside.work->StreamHandle());
+      const std::int64_t lead = std::min(beside.iterations, kLead);
+      {
+        const Held held(*beside.work);
+        Check(cudaEventRecord(EventAt(kOpen).get(), other));
+        Check(cudaStreamWaitEvent(comm_->GetStream(), EventAt(kOpen).get(), 0));
+        EnqueueAligns(own);
+        Record(own, kStart);
+        Check(cudaStreamWaitEvent(other, EventAt(kStart).get(), 0));
+        beside.work->Put(lead);
+        if (slot != nullptr) {
+          ForEachGpu(own, Name(), [&](NcclExchange& one) {
+            return one.Enqueue(slot->input.data(), slot->output.data());
+          });
+        }
+        Record(own, kOwnEnd);
+      }
+      beside.work->Put(beside.iterations - lead);
+      Check(cudaEventRecord(EventAt(kOtherEnd).get(), other));
+      comm_->Synchronize(Name());
+      beside.work->Finish();
+      own_s = Between(kStart, kOwnEnd);
+      beside.time = Seconds(Between(kStart, kOtherEnd));
+    });
+    return own_s;
+  }
+
   Facts Describe() const override {
     Facts facts = {{"nccl", Version()},
                    {"comm_init_s", comm_->Init().count()},
@@ -546,6 +584,7 @@ class NcclExchange : public Exchange {
     facts["launch"] = launched_together_ > 1
                           ? fmt::format("one thread for {} GPUs, in groups", launched_together_)
                           : "one thread for each GPU";
+    if (collective_.channels > 0) facts["max_ctas"] = std::int64_t{collective_.channels};
     facts[kTransportFact] = Transport();
     cudaDeviceProp properties = {};
     if (cudaGetDeviceProperties(&properties, comm_->Device()) == cudaSuccess) {
@@ -575,6 +614,18 @@ class NcclExchange : public Exchange {
   }
 
   const char* Name() const { return FactsOf(collective_.operation).name.data(); }
+  // Held as long as this lives, whatever is thrown.
+  class Held {
+   public:
+    explicit Held(Streamed& work) : work_(work) { work_.Hold(); }
+    ~Held() { work_.Release(); }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+   private:
+    Streamed& work_;
+  };
+
   // The slots from one to another as they are given to NCCL, some together.
   struct Together {
     std::size_t begin = 0;
@@ -798,13 +849,15 @@ class NcclLibrary : public Library {
  public:
   explicit NcclLibrary(Seconds timeout = Timeout()) : timeout_(timeout) {}
   std::string Name() const override { return "nccl"; }
+  bool IsOnDevice() const override { return true; }
   std::optional<RankDevice> DeviceOf(Ranks& ranks) override { return OwnDevice(ranks); }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     int devices = 0;
     const std::optional<Skipped> no_device = NoDevice(&devices);
     // Where one rank has none, the others would wait for it while they make a communicator; and one
     // that needs a new one makes it with all.
-    const bool is_fit = comm_ && !comm_->IsLost() && members_ == ranks.Members();
+    const bool is_fit = comm_ && !comm_->IsLost() && members_ == ranks.Members() &&
+                        channels_ == collective.channels;
     double of_somebody[] = {no_device ? 1.0 : 0.0, is_fit ? 0.0 : 1.0};
     ranks.Max(of_somebody);
     if (no_device) return *no_device;
@@ -823,8 +876,9 @@ class NcclLibrary : public Library {
     if (of_somebody[1] > 0) {
       comm_.reset();
       members_ = ranks.Members();
+      channels_ = collective.channels;
       const int device = OwnDevice(ranks).index;
-      comm_ = std::make_shared<Communicator>(ranks, device, timeout_);
+      comm_ = std::make_shared<Communicator>(ranks, device, timeout_, channels_);
       debug_->Unname();
     }
     int cache_bytes = 0;
@@ -839,6 +893,7 @@ class NcclLibrary : public Library {
   std::shared_ptr<DebugFile> debug_ = {};
   std::shared_ptr<Communicator> comm_ = {};
   std::vector<int> members_ = {};  // that it connects
+  int channels_ = 0;               // that it may use
 };
 
 std::vector<std::unique_ptr<Library>> Libraries() {

@@ -14,7 +14,6 @@
 #include "collectives/companion.h"
 #include "collectives/group.h"
 #include "results/error.h"
-#include "results/stats.h"
 #include "runner/random.h"
 #include "runner/threads.h"
 
@@ -91,50 +90,45 @@ Split SplitOf(const std::vector<int>& cores, std::int64_t comm_cores) {
   return {.communicate = {cores.begin(), at}, .compute = {at, cores.end()}};
 }
 
+// What is the same wherever a step runs.
 class StepWorkload : public Overlap {
  public:
-  StepWorkload(Ranks& ranks, Split cores, std::uint64_t seed, const Clock& clock)
-      : ranks_(ranks),
-        cores_(std::move(cores)),
-        seed_(seed),
-        pinned_(cores_.communicate),
-        gemms_(cores_.compute, clock) {}
+  StepWorkload(Ranks& ranks, std::uint64_t seed) : ranks_(ranks), seed_(seed) {}
 
-  std::optional<Skipped> Prepare(const TrainingStep& step, const GemmOnCores& gemm,
+  // Nothing where it can be run.
+  std::optional<Skipped> Prepare(const TrainingStep& step, const GemmAt& gemm,
                                  const std::function<Prepared()>& collective) {
     Prepared prepared = collective();
     if (Skipped* skipped = std::get_if<Skipped>(&prepared)) return std::move(*skipped);
     workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
     collective_ = dynamic_cast<Accompanied*>(workload_.get());
-    if (collective_ == nullptr || !collective_->Accompany(nullptr)) {
-      return Skipped{.reason =
-                         "its operations run on a device, where nothing can be put beside "
-                         "them yet",
-                     .remedy = "--backend, with a library for host memory"};
+    if (collective_ == nullptr || collective_->Device().has_value() != step.on_gpus) {
+      throw Error("a collective that nothing can be put beside; report this bug");
     }
-    return gemms_.Prepare(gemm(step.gemm, cores_.compute), RandomAt(seed_, 0));
+    return PrepareGemms(step.gemm, gemm, RandomAt(seed_, 0));
   }
 
   Balance Settle(std::int64_t gemms, std::int64_t compute_percent) override {
-    collective_->Run(1);  // the first of anything takes longer
-    ComputeAlone();
-    const double communicate = std::min(Communicate(), Communicate());
-    double compute = ComputeAlone();
+    WarmUp();
+    const auto compute = [this] { return Slowest(ComputeAlone(gemms_)); };
+    const auto communicate = [this] { return CommunicateAlone().time.count(); };
+    compute();
+    const double communicate_s = std::min(communicate(), communicate());
+    double compute_s = compute();
     if (gemms == 0) {
-      const double wanted = communicate * static_cast<double>(compute_percent) / 100;
+      const double wanted = communicate_s * static_cast<double>(compute_percent) / 100;
       const auto settle = [&](double time) {
-        const double found = std::round(static_cast<double>(gemms_.gemms) * wanted / time);
-        gemms_.gemms =
-            static_cast<std::int64_t>(std::clamp(found, 1.0, static_cast<double>(kMostGemms)));
+        const double found = std::round(static_cast<double>(gemms_) * wanted / time);
+        gemms_ = static_cast<std::int64_t>(std::clamp(found, 1.0, static_cast<double>(kMostGemms)));
       };
-      settle(compute);
-      compute = ComputeAlone();  // many take less than as many times one
-      settle(compute);
+      settle(compute_s);
+      compute_s = compute();  // many take less than as many times one
+      settle(compute_s);
     } else {
-      compute *= static_cast<double>(gemms);
-      gemms_.gemms = gemms;
+      compute_s *= static_cast<double>(gemms);
+      gemms_ = gemms;
     }
-    return {.gemms = gemms_.gemms, .step = Seconds(2 * (communicate + compute))};
+    return {.gemms = gemms_, .step = Seconds(2 * (communicate_s + compute_s))};
   }
 
   Batch Run(std::int64_t iterations) override {
@@ -145,7 +139,7 @@ class StepWorkload : public Overlap {
 
   Checked Verify() override {
     Checked all = workload_->Verify();
-    const Checked own = gemms_.Verify();
+    const Checked own = VerifyGemms();
     const std::vector<std::string> texts =
         ranks_.Gather(fmt::format("{} {} {} {} {}", own.checked, own.wrong, own.max_error,
                                   own.tolerance, own.what.value_or("")));
@@ -170,15 +164,31 @@ class StepWorkload : public Overlap {
 
   Facts Describe() const override {
     Facts facts = workload_->Describe();
-    for (const auto& [name, fact] : gemms_.Describe()) facts["gemm." + name] = fact;
-    facts["gemms"] = gemms_.gemms;
-    facts["shared_cores"] = cores_.communicate == cores_.compute;
-    facts["communication_cores_by_rank"] = ByRank(cores_.communicate);
-    facts["compute_cores_by_rank"] = ByRank(cores_.compute);
+    for (const auto& [name, fact] : DescribeGemms()) facts["gemm." + name] = fact;
+    facts["gemms"] = gemms_;
+    facts.merge(DescribePlaces());
     return facts;
   }
 
+ protected:
+  Ranks& ranks() const { return ranks_; }
+  Accompanied& collective() const { return *collective_; }
+
  private:
+  virtual std::optional<Skipped> PrepareGemms(const Params& params, const GemmAt& gemm,
+                                              std::uint64_t seed) = 0;
+  // The first of anything takes longer.
+  virtual void WarmUp() = 0;
+  // Each from a common start of all ranks. This rank's own time of its GEMMs.
+  virtual double ComputeAlone(std::int64_t gemms) = 0;
+  // One all-reduce.
+  virtual Batch CommunicateAlone() = 0;
+  // Both at once; the time of the GEMMs goes to `compute_s`.
+  virtual Batch Together(std::int64_t gemms, double& compute_s) = 0;
+  virtual Checked VerifyGemms() = 0;
+  virtual Facts DescribeGemms() const = 0;
+  virtual Facts DescribePlaces() const { return {}; }
+
   static void Add(Batch& sum, const Batch& step) {
     sum.time += step.time;
     sum.per_unit.resize(step.per_unit.size());
@@ -186,19 +196,7 @@ class StepWorkload : public Overlap {
     for (const auto& [name, time] : step.phases) sum.phases[name] += time;
   }
 
-  std::string ByRank(const std::vector<int>& cores) const {
-    return fmt::format("{}",
-                       fmt::join(ranks_.Gather(fmt::format("{}", fmt::join(cores, ","))), " | "));
-  }
-
-  // Of the slowest rank, as all times here.
-  double Communicate() { return collective_->Run(1).time.count(); }
-
-  double ComputeAlone() {
-    collective_->Align();
-    gemms_.Begin();
-    gemms_.End();
-    double time = gemms_.Time();
+  double Slowest(double time) {
     ranks_.Max({&time, 1});
     return time;
   }
@@ -208,36 +206,125 @@ class StepWorkload : public Overlap {
   Batch RunStep() {
     const bool computes_first = RandomAt(seed_, ++steps_) % 2 == 0;
     double compute_alone = 0;
-    if (computes_first) compute_alone = ComputeAlone();
-    const double communicate_alone = Communicate();
-    if (!computes_first) compute_alone = ComputeAlone();
+    if (computes_first) compute_alone = Slowest(ComputeAlone(gemms_));
+    const Seconds communicate_alone = CommunicateAlone().time;
+    if (!computes_first) compute_alone = Slowest(ComputeAlone(gemms_));
 
-    collective_->Accompany(&gemms_);
-    const Batch together = collective_->Run(1);
-    collective_->Accompany(nullptr);
-    double compute = gemms_.Time();
+    double compute = 0;
+    const Batch together = Together(gemms_, compute);
     Batch step;
     for (const std::string& text : ranks_.Gather(fmt::format("{}", compute))) {
       const Seconds communicate = together.per_unit.at(step.per_unit.size());
       step.per_unit.push_back(std::max(communicate, Seconds(std::stod(text))));
     }
-    ranks_.Max({&compute, 1});
+    compute = Slowest(compute);
     step.time = std::max(together.time, Seconds(compute));
     step.phases = {{"compute_alone", Seconds(compute_alone)},
-                   {"communicate_alone", Seconds(communicate_alone)},
+                   {"communicate_alone", communicate_alone},
                    {"compute", Seconds(compute)},
                    {"communicate", together.time}};
     return step;
   }
 
   Ranks& ranks_;
-  Split cores_;
   std::uint64_t seed_;
   std::uint64_t steps_ = 0;
-  Pinned pinned_;  // this thread, which communicates
+  std::int64_t gemms_ = 1;
   std::unique_ptr<Workload> workload_ = {};
   Accompanied* collective_ = nullptr;  // the same
-  GemmThread gemms_;                   // last: ends before what it stands beside
+};
+
+// GEMMs in a thread beside the one that communicates, each on its cores.
+class HostStep : public StepWorkload {
+ public:
+  HostStep(Ranks& ranks, Split cores, std::uint64_t seed, const Clock& clock)
+      : StepWorkload(ranks, seed),
+        cores_(std::move(cores)),
+        pinned_(cores_.communicate),
+        gemms_(cores_.compute, clock) {}
+
+ private:
+  std::optional<Skipped> PrepareGemms(const Params& params, const GemmAt& gemm,
+                                      std::uint64_t seed) override {
+    return gemms_.Prepare(gemm(params, {.cores = cores_.compute}), seed);
+  }
+  void WarmUp() override { collective().Run(1); }
+  double ComputeAlone(std::int64_t gemms) override {
+    collective().Align();
+    gemms_.gemms = gemms;
+    gemms_.Begin();
+    gemms_.End();
+    return gemms_.Time();
+  }
+  Batch CommunicateAlone() override { return collective().Run(1); }
+  Batch Together(std::int64_t gemms, double& compute_s) override {
+    gemms_.gemms = gemms;
+    collective().Accompany(&gemms_);
+    Batch together = collective().Run(1);
+    collective().Accompany(nullptr);
+    compute_s = gemms_.Time();
+    return together;
+  }
+  Checked VerifyGemms() override { return gemms_.Verify(); }
+  Facts DescribeGemms() const override { return gemms_.Describe(); }
+  Facts DescribePlaces() const override {
+    return {{"shared_cores", cores_.communicate == cores_.compute},
+            {"communication_cores_by_rank", ByRank(cores_.communicate)},
+            {"compute_cores_by_rank", ByRank(cores_.compute)}};
+  }
+  std::string ByRank(const std::vector<int>& cores) const {
+    return fmt::format("{}",
+                       fmt::join(ranks().Gather(fmt::format("{}", fmt::join(cores, ","))), " | "));
+  }
+
+  Split cores_;
+  Pinned pinned_;     // this thread, which communicates
+  GemmThread gemms_;  // last: its thread uses the others
+};
+
+// GEMMs on a stream beside the library's own, by the GPU's clock. All is put on both streams by one
+// thread.
+class GpuStep : public StepWorkload {
+ public:
+  using StepWorkload::StepWorkload;
+
+ private:
+  std::optional<Skipped> PrepareGemms(const Params& params, const GemmAt& gemm,
+                                      std::uint64_t seed) override {
+    gemm_ = gemm(params, {.gpu = collective().Device()});
+    Prepared prepared = gemm_.prepare(seed);
+    if (Skipped* skipped = std::get_if<Skipped>(&prepared)) return std::move(*skipped);
+    gemms_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
+    beside_.work = gemms_->AsStreamed();
+    if (beside_.work == nullptr) throw Error("a GEMM that has no stream; report this bug");
+    return std::nullopt;
+  }
+  // Kernels are loaded at their first launch, which may wait for the device.
+  void WarmUp() override {
+    collective().Run(1);
+    gemms_->Run(1);
+  }
+  double ComputeAlone(std::int64_t gemms) override {
+    beside_.iterations = gemms;
+    collective().RunAlone(beside_);
+    return beside_.time.count();
+  }
+  Batch CommunicateAlone() override {
+    beside_.iterations = 0;
+    return collective().RunBeside(beside_);
+  }
+  Batch Together(std::int64_t gemms, double& compute_s) override {
+    beside_.iterations = gemms;
+    Batch together = collective().RunBeside(beside_);
+    compute_s = beside_.time.count();
+    return together;
+  }
+  Checked VerifyGemms() override { return gemms_->Verify(); }
+  Facts DescribeGemms() const override { return gemms_->Describe(); }
+
+  Case gemm_ = {};  // outlives the workload, which may need what its case holds
+  std::unique_ptr<Workload> gemms_ = {};
+  Beside beside_ = {};
 };
 
 }  // namespace
@@ -269,10 +356,17 @@ std::vector<std::vector<int>> CoresByRank(Ranks& ranks) {
   return all;
 }
 
-Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmOnCores& gemm,
+Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmAt& gemm,
                         const std::function<Prepared()>& collective, std::uint64_t seed,
                         const Clock& clock) {
   if (!gemm) throw Error("this program has no GEMM to put beside a collective; report this bug");
+  const auto made = [&](std::unique_ptr<StepWorkload> workload) -> Prepared {
+    if (std::optional<Skipped> no = workload->Prepare(step, gemm, collective)) {
+      return *std::move(no);
+    }
+    return workload;
+  };
+  if (step.on_gpus) return made(std::make_unique<GpuStep>(ranks, seed));
   const std::vector<std::vector<int>> cores = CoresByRank(ranks);
   // The same on every rank, which therefore all say no or none does.
   std::size_t fewest = cores.front().size();
@@ -285,10 +379,8 @@ Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmOnCore
         .remedy = fewest > 1 ? fmt::format("--set comm_cores={}", fewest - 1)
                              : "--set comm_cores=0, for both on the same core, or fewer ranks"};
   }
-  auto workload = std::make_unique<StepWorkload>(
-      ranks, SplitOf(cores[static_cast<std::size_t>(ranks.Rank())], step.comm_cores), seed, clock);
-  if (std::optional<Skipped> no = workload->Prepare(step, gemm, collective)) return *std::move(no);
-  return workload;
+  return made(std::make_unique<HostStep>(
+      ranks, SplitOf(cores[static_cast<std::size_t>(ranks.Rank())], step.comm_cores), seed, clock));
 }
 
 }  // namespace assay

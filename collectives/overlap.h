@@ -1,6 +1,6 @@
-// A step of training, as one rank sees it: GEMMs in a thread of their own, and beside them an
-// all-reduce, in the thread that calls. What each takes alone and what both take at once are
-// measured in turn, each from a common start of all ranks.
+// A step of training, as one rank sees it: GEMMs, and beside them an all-reduce. In host memory the
+// GEMMs have a thread of their own, on a GPU a stream. What each takes alone and what both take at
+// once are measured in turn, each from a common start of all ranks.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,9 @@ struct TrainingStep {
   Params gemm = {};        // dtype, m, n, k
   std::int64_t gemms = 0;  // of each rank; 0: as many as take `compute_percent` of the all-reduce
   std::int64_t compute_percent = 100;
-  // Of a rank's cores, for the all-reduce alone; the GEMMs have the others. 0: both have them all.
+  // Whether the all-reduce runs on GPUs, and so do the GEMMs, each rank's on its own.
+  bool on_gpus = false;
+  // Else: of a rank's cores, for the all-reduce alone; the GEMMs have the others. 0: both have all.
   std::int64_t comm_cores = 1;
   Work work = {};  // of all ranks, with one GEMM each
 };
@@ -40,9 +42,9 @@ class Overlap : public Workload {
   virtual Balance Settle(std::int64_t gemms, std::int64_t compute_percent) = 0;
 };
 
-// `collective` prepares the all-reduce, as Library::Prepare does, on the cores that it will have.
-// Called on all ranks together.
-Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmOnCores& gemm,
+// `collective` prepares the all-reduce, as Library::Prepare does, on the cores that it will have;
+// its workload is an Accompanied (collectives/companion.h). Called on all ranks together.
+Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmAt& gemm,
                         const std::function<Prepared()>& collective, std::uint64_t seed,
                         const Clock& clock = SteadyNow);
 

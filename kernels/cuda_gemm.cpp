@@ -326,7 +326,7 @@ Operands OperandsOf(const Gemm& gemm, const Types& types, const Gpu& gpu) {
   return all;
 }
 
-class GemmWorkload : public Workload {
+class GemmWorkload : public Workload, private Streamed {
  public:
   GemmWorkload(const Gemm& gemm, const Types& types, const Gpu& gpu, Operands operands,
                std::unique_ptr<Product> product, const cublasLtMatmulHeuristicResult_t& first,
@@ -390,6 +390,8 @@ class GemmWorkload : public Workload {
     return true;
   }
 
+  Streamed* AsStreamed() override { return this; }
+
   // Of all outputs made since the last Verify.
   Checked Verify() override {
     return CheckSets(
@@ -421,6 +423,14 @@ class GemmWorkload : public Workload {
   }
 
  private:
+  void* StreamHandle() const override { return timer_.Stream(); }
+  void Hold() override { timer_.Hold(); }
+  void Release() override { timer_.Release(); }
+  void Put(std::int64_t iterations) override {
+    timer_.Put(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
+  }
+  void Finish() override { timer_.Finish(); }
+
   // The random numbers of one operand and of its scales.
   struct Stream {
     Format format = {};

@@ -55,6 +55,8 @@ Timer::Timer(const Limits& limits)
       flags_(MakeMappedMemory(2 * sizeof(int))),
       graph_(limits.graph_below == Seconds::max()) {}
 
+Timer::~Timer() = default;
+
 void Wait(cudaStream_t stream, const std::string& what, Seconds hung) {
   const auto deadline = SteadyClock::now() + hung;
   for (;;) {
@@ -148,6 +150,29 @@ Batch Timer::Time(std::int64_t iterations, std::int64_t period, const Enqueue& e
   graph_ = graph_ || time < limits_.graph_below * static_cast<double>(iterations);
   return {.time = time,
           .host = host * static_cast<double>(iterations) / static_cast<double>(of_host)};
+}
+
+void Timer::Hold() {
+  held_.reset();  // it would open the new one
+  held_ = std::make_unique<Gate>(*this);
+}
+
+void Timer::Release() { held_->Open(); }
+
+void Timer::Put(std::int64_t iterations, std::int64_t period, const Enqueue& enqueue) {
+  period_ = period;
+  for (std::int64_t i = 0; i < iterations; ++i) enqueue(calls_++ % period_);
+}
+
+void Timer::Finish() {
+  Wait("the work");
+  const bool expired = held_ != nullptr && held_->Expired();
+  held_.reset();
+  if (!expired) return;
+  throw Error(
+      fmt::format("work on the device was held up until other work is there too, which it was not "
+                  "in {:g} s: they can't be timed at once",
+                  limits_.gate.count()));
 }
 
 }  // namespace assay::cuda

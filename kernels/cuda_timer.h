@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -33,6 +34,9 @@ class Timer {
   // On the current device.
   Timer() : Timer(Limits{}) {}
   explicit Timer(const Limits& limits);
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
 
   cudaStream_t Stream() const { return stream_.get(); }
 
@@ -45,6 +49,13 @@ class Timer {
              const std::function<void(std::int64_t)>& enqueue);
   // As Workload::BeginTogether: `meet` is called before the gate is made and before it opens.
   void BeginTogether(std::function<void()> meet) { meet_ = std::move(meet); }
+
+  // For who has a clock of his own, as Streamed's of these names: Hold puts a gate on the stream.
+  void Hold();
+  void Release();
+  void Put(std::int64_t iterations, std::int64_t period,
+           const std::function<void(std::int64_t)>& enqueue);
+  void Finish();
 
   // All calls that were made, those for the host's time and those of graphs among them; and the i
   // of the last one.
@@ -78,6 +89,7 @@ class Timer {
   bool graph_;  // for the next batch
   std::string method_ = "events";
   std::function<void()> meet_ = {};
+  std::unique_ptr<Gate> held_;  // last: it uses the flags
 };
 
 }  // namespace assay::cuda

@@ -121,6 +121,7 @@ Params Usual(const std::string& probe, const std::string& dtype) {
     usual["nodes"] = std::int64_t{1};
     usual["gemms"] = std::int64_t{0};
     usual["compute_percent"] = std::int64_t{100};
+    usual["channels"] = std::int64_t{0};
   } else if (IsNetwork(probe)) {
     usual["algo"] = "auto";
     usual["buffers"] = "plain";

@@ -98,7 +98,7 @@ int RunThisMachine(const RunOptions& options) {
 
 int List() {
   const Modules modules = Modules::Load();
-  const Setup setup = {.modules = &modules, .gemm = GemmBeside};
+  const Setup setup = {.modules = &modules, .gemm = GemmBeside(modules)};
   Console console;
   std::string text = "probes:\n";
   for (const Probe& probe : AllProbes(setup, collectives::Open(setup))) {

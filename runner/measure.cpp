@@ -344,7 +344,7 @@ Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks) {
                  .watchdog = Seconds(options.watchdog_s),
                  .hung = Hung,
                  .ending = IsEnding,
-                 .gemm = GemmBeside,
+                 .gemm = GemmBeside(modules),
                  .launched_ranks = options.ranks > 0 ? options.ranks : 2};
   setup.this_node = [setup, flags = options.identity] { return ThisNode(setup, flags); };
   setup.prepare = [setup, probes = std::make_shared<std::vector<Probe>>()](const Record& asked,
@@ -361,12 +361,25 @@ std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door) 
   return probes;
 }
 
-Case GemmBeside(const Params& params, const std::vector<int>& cores) {
-  const Setup setup = {.cores = cores, .devices = {"cpu"}};
-  const std::vector<Probe> probes = kernels::Probes(setup);
-  const auto gemm = std::find_if(probes.begin(), probes.end(),
-                                 [](const Probe& probe) { return probe.name == "gemm"; });
-  return gemm->unfold(params).front();
+GemmAt GemmBeside(const Modules& modules) {
+  return [&modules](const Params& params, const GemmPlace& place) -> Case {
+    Setup setup = {.cores = place.cores, .devices = {"cpu"}};
+    if (place.gpu) {
+      setup = {.backends = {"cublaslt"},
+               .devices = {fmt::format("cuda:{}", *place.gpu)},
+               .modules = &modules};
+      for (const Modules::Entry& entry : modules.Entries()) {
+        if (entry.name != "cuda" || entry.module != nullptr) continue;
+        const Skipped no = {.reason = "its GEMMs need module cuda: " + entry.reason,
+                            .remedy = entry.remedy};
+        return {.prepare = [no](std::uint64_t) -> Prepared { return no; }};
+      }
+    }
+    const std::vector<Probe> probes = kernels::Probes(setup);
+    const auto gemm = std::find_if(probes.begin(), probes.end(),
+                                   [](const Probe& probe) { return probe.name == "gemm"; });
+    return gemm->unfold(params).front();
+  };
 }
 
 Node ThisNode(const Setup& setup, const IdentityFlags& flags) {

@@ -32,8 +32,9 @@ Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks);
 // All probes, those of `door` among them.
 std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door);
 
-// What Setup::gemm is in this program.
-Case GemmBeside(const Params& params, const std::vector<int>& cores);
+// What Setup::gemm is in this program: by the CPUs' own backends, and on GPUs by cuBLASLt.
+// `modules` must outlive it.
+GemmAt GemmBeside(const Modules& modules);
 
 Node ThisNode(const Setup& setup, const IdentityFlags& flags);
 

@@ -37,6 +37,23 @@ struct Checked {
   std::optional<std::string> what = {};  // the first wrong element, in words
 };
 
+// Iterations that are put on a stream of a device, for who puts other work beside them and takes
+// the time of both.
+class Streamed {
+ public:
+  virtual ~Streamed() = default;
+  // Of the stream, in the terms of the device's library: a cudaStream_t.
+  virtual void* StreamHandle() const = 0;
+  // What is put on the stream from now on waits there until Release, or for some seconds.
+  virtual void Hold() = 0;
+  virtual void Release() = 0;
+  // Puts so many iterations on the stream, and doesn't wait for them. Some dozens fit behind Hold.
+  virtual void Put(std::int64_t iterations) = 0;
+  // Returns when all that is on the stream is done. Throws Error where it failed, doesn't end, or
+  // wasn't held until Release.
+  virtual void Finish() = 0;
+};
+
 class Workload {
  public:
   virtual ~Workload() = default;
@@ -57,6 +74,8 @@ class Workload {
     (void)meet;
     return false;
   }
+  // Its iterations as they are put on a stream; null where they can't be.
+  virtual Streamed* AsStreamed() { return nullptr; }
 };
 
 // Reads what a device says of itself while it is measured, again and again from its making on.
@@ -113,8 +132,14 @@ struct Case {
 class Modules;  // runner/module.h
 class Ranks;    // runner/ranks.h
 
-// The case `gemm` with these params on these cores of this machine, for what is measured beside it.
-using GemmOnCores = std::function<Case(const Params& params, const std::vector<int>& cores)>;
+// Where a GEMM runs that something else is measured beside: on these cores of this machine, or on
+// the GPU of this number.
+struct GemmPlace {
+  std::vector<int> cores = {};  // empty: all that this process may use
+  std::optional<int> gpu = {};
+};
+// The case `gemm` with these params in this place.
+using GemmAt = std::function<Case(const Params& params, const GemmPlace& place)>;
 
 // What a probe may need to know to unfold into cases.
 struct Setup {
@@ -132,7 +157,7 @@ struct Setup {
   // Told, in any thread, of what ranks did not end in time. `last`: this process ends right after.
   std::function<void(const std::string& diagnosis, bool last)> hung = {};
   std::function<bool()> ending = {};    // true once this process was told to end; null: never
-  GemmOnCores gemm = {};                // empty: nothing is measured beside a GEMM
+  GemmAt gemm = {};                     // empty: nothing is measured beside a GEMM
   int launched_ranks = 2;               // of collectives, where ranks is null
   std::string self = "/proc/self/exe";  // the program that is a worker under --worker
 };

@@ -45,13 +45,14 @@ TEST(Collective, TextHoldsAllOfIt) {
                           .spread_percent = 40,
                           .aggregate = 4,
                           .unalign = 3,
+                          .channels = 8,
                           .verify = "all",
                           .skip = 5,
                           .graph_operations = 6};
   EXPECT_EQ(CollectiveFrom(ToText(all)), all);
   for (const char* text :
-       {"", "dance f32 sum 4 0 0 latency rewritten plain auto 100 1 0 all 0 0",
-        "all_reduce f32 sum four 0 0 latency rewritten plain auto 100 1 0 all 0 0",
+       {"", "dance f32 sum 4 0 0 latency rewritten plain auto 100 1 0 0 all 0 0",
+        "all_reduce f32 sum four 0 0 latency rewritten plain auto 100 1 0 0 all 0 0",
         "all_reduce f32 sum 4 0 0 latency rewritten plain"}) {
     EXPECT_THROW(CollectiveFrom(text), Error) << text;
   }

@@ -278,6 +278,33 @@ TEST_F(CudaTimer, WhatWaitsForItsOwnStreamIsFoundOut) {
   }
 }
 
+TEST_F(CudaTimer, WhatIsPutBehindItsGateBeginsWhenItIsReleasedAndGoesOnInTurn) {
+  memory_ = MakeDeviceMemory(kWords * sizeof(Words));
+  Timer timer;
+  const auto write = [&](std::int64_t i) {
+    LaunchWrite(static_cast<Words*>(memory_.get()), kWords, 1, static_cast<std::uint64_t>(i), 1,
+                timer.Stream());
+  };
+  Time(timer, 3, 5, kWords);
+  const std::int64_t before = timer.Calls();
+  for (int again = 0; again < 2; ++again) {
+    const std::uint64_t first = *static_cast<std::uint64_t*>(memory_.get());
+    timer.Hold();
+    timer.Put(2, 5, write);
+    EXPECT_EQ(cudaStreamQuery(timer.Stream()), cudaErrorNotReady);
+    EXPECT_EQ(*static_cast<std::uint64_t*>(memory_.get()), first);
+    timer.Release();
+    timer.Put(4, 5, write);
+    timer.Finish();
+    EXPECT_EQ(Value(timer), static_cast<std::uint64_t>(timer.Last()));
+  }
+  EXPECT_EQ(timer.Calls(), before + 12);
+  timer.Hold();
+  cudaStreamSynchronize(timer.Stream());
+  EXPECT_THROW(timer.Finish(), Error) << "it began before it was released";
+  EXPECT_GT(Time(timer, 1, 5, kWords).time, Seconds(0)) << "and is of use again";
+}
+
 TEST_F(CudaTimer, AHungKernelEndsInASentence) {
   memory_ = MakeDeviceMemory(kWords * sizeof(Words));
   Timer timer({.gate = Seconds(1), .hung = Seconds(0.05)});

@@ -1,6 +1,7 @@
 // A step of GEMMs and an all-reduce, without any MPI: ranks are threads, and clocks are scripts.
 #include "collectives/overlap.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -19,7 +20,10 @@
 
 #include "collectives/collectives.h"
 #include "collectives/job.h"
+#include "kernels/backend.h"
 #include "results/error.h"
+#include "runner/measure.h"
+#include "runner/module.h"
 #include "runner/threads.h"
 #include "tests/fake.h"
 #include "tests/thread_ranks.h"
@@ -78,14 +82,13 @@ void TakeSeconds(ThreadRanks& ranks, int operation) {
 }
 
 // What a GEMM does on one rank.
-GemmOnCores Scripted(const Script& script, FakeLog& log) {
-  return [&log, script](const Params&, const std::vector<int>&) {
-    return FakeCase("gemm", {script}, log);
-  };
+GemmAt Scripted(const Script& script, FakeLog& log) {
+  return
+      [&log, script](const Params&, const GemmPlace&) { return FakeCase("gemm", {script}, log); };
 }
 
 // Everything below shares cores, since a test can't know how many there are.
-std::unique_ptr<Overlap> StepOn(ThreadRanks& ranks, const GemmOnCores& gemm, FakeLog& log,
+std::unique_ptr<Overlap> StepOn(ThreadRanks& ranks, const GemmAt& gemm, FakeLog& log,
                                 const Operations& operations, int spoiled = 0) {
   Prepared prepared = PrepareOverlap(
       {.comm_cores = 0}, ranks, gemm, [&] { return SumsOn(ranks, operations, spoiled); },
@@ -188,7 +191,7 @@ TEST(Overlap, PartsAreAloneWhereTheyShouldBeAndAtOnceInAStep) {
   OnRanks(2, [](ThreadRanks& own) {
     FakeLog log;
     Meeting meeting;
-    const GemmOnCores gemm = [&](const Params&, const std::vector<int>&) {
+    const GemmAt gemm = [&](const Params&, const GemmPlace&) {
       return Case{.prepare = [&](std::uint64_t) -> Prepared {
         return std::make_unique<MeetingGemm>(meeting);
       }};
@@ -300,8 +303,8 @@ TEST(Overlap, CommunicationAndGemmsAreOnCoresOfTheirOwnUnlessTheyShareThem) {
       std::vector<int> told;
       std::vector<int> computes_on;
       std::vector<int> communicates_on;
-      const GemmOnCores gemm = [&](const Params&, const std::vector<int>& given) {
-        told = given;
+      const GemmAt gemm = [&](const Params&, const GemmPlace& place) {
+        told = place.cores;
         Case one = FakeCase("gemm", {Script{}}, log);
         one.prepare = [&, prepare = one.prepare](std::uint64_t seed) {
           computes_on = Allowed();
@@ -368,7 +371,7 @@ TEST(Job, AStepGoesThroughTheLinesOfAJobWithItsPartsAndItsWork) {
   OnRanks(2, [](ThreadRanks& own) {
     FakeLog log;
     Params asked;
-    const GemmOnCores gemm = [&](const Params& params, const std::vector<int>&) {
+    const GemmAt gemm = [&](const Params& params, const GemmPlace&) {
       asked = params;
       return FakeCase("gemm", {Script{.facts = {{"library", "none"}}}}, log);
     };
@@ -413,8 +416,45 @@ TEST(Job, AStepGoesThroughTheLinesOfAJobWithItsPartsAndItsWork) {
   });
 }
 
+// A backend that has two GPUs and only tells what it is asked for.
+class TwoGpus : public Backend {
+ public:
+  std::string Name() const override { return "cublaslt"; }
+  bool Has(const Op& op) const override { return std::holds_alternative<Gemm>(op); }
+  std::vector<Device> Devices() override {
+    return {{.name = "cuda:0", .kind = "gpu", .index = 0},
+            {.name = "cuda:1", .kind = "gpu", .index = 1}};
+  }
+  Prepared Prepare(const Op& op, const Device& device, std::uint64_t) override {
+    return Skipped{.reason = fmt::format("{} rows on {}", std::get<Gemm>(op).m, device.name)};
+  }
+};
+
+TEST(GemmBeside, RunsOnTheCpuOrOnTheGpuThatItIsToldOf) {
+  const Params shape = {{"dtype", "f32"}, {"m", 32}, {"n", 16}, {"k", 16}};
+  constexpr Module kCuda = {.backends = [] {
+    std::vector<std::unique_ptr<Backend>> backends;
+    backends.push_back(std::make_unique<TwoGpus>());
+    return backends;
+  }};
+  const Modules modules({{.name = "cuda", .module = &kCuda}});
+  const GemmAt gemm = GemmBeside(modules);
+  EXPECT_EQ(std::get<Skipped>(gemm(shape, {.gpu = 1}).prepare(1)).reason, "32 rows on cuda:1");
+  const Case on_cpu = gemm(shape, {});
+  EXPECT_EQ(on_cpu.work.flops, 2 * 32 * 16 * 16);
+  EXPECT_EQ(on_cpu.prepare(1).index(), 0U);
+}
+
+TEST(GemmBeside, WithoutTheModuleItSaysWhyThereIsNone) {
+  const Modules modules({{.name = "cuda", .reason = "it was not built", .remedy = "build it"}});
+  const Params shape = {{"dtype", "f32"}, {"m", 32}, {"n", 16}, {"k", 16}};
+  const Prepared prepared = GemmBeside(modules)(shape, {.gpu = 0}).prepare(1);
+  EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("it was not built"));
+  EXPECT_EQ(std::get<Skipped>(prepared).remedy, "build it");
+}
+
 // The probe's own GEMM: counts as many FLOPs as it is asked for.
-Case CountedGemm(const Params& params, const std::vector<int>&) {
+Case CountedGemm(const Params& params, const GemmPlace&) {
   return {.work = {.flops = 2 * IntegerOf(params, "m") * IntegerOf(params, "n") *
                             IntegerOf(params, "k")}};
 }
@@ -440,13 +480,25 @@ TEST(OverlapProbe, CountsTheGemmsOfAllRanksAndTheBytesOfTheBucket) {
   EXPECT_EQ(cases[0].units.size(), 4u);
 }
 
+TEST(OverlapProbe, EachLibraryHasTheBudgetThatItKnows) {
+  const Probe probe = OverlapProbe({"native", "nccl"});
+  Params params = probe.defaults;
+  params["channels"] = std::int64_t{8};
+  const std::vector<Case> cases = probe.unfold(params);
+  ASSERT_EQ(cases.size(), 2u);
+  EXPECT_TRUE(cases[0].params.contains("comm_cores"));
+  EXPECT_FALSE(cases[0].params.contains("channels"));
+  EXPECT_EQ(cases[1].params.at("channels"), Value(8));
+  EXPECT_FALSE(cases[1].params.contains("comm_cores"));
+}
+
 TEST(OverlapProbe, RefusesWhatMakesNoSenseByTheNameOfTheParam) {
   const Probe probe = OverlapProbe();
   const std::pair<const char*, Value> senseless[] = {
       {"ranks", std::int64_t{1}},           {"bytes", std::int64_t{6}},
       {"dtype", std::string("i32")},        {"gemms", std::int64_t{-1}},
       {"compute_percent", std::int64_t{0}}, {"comm_cores", std::int64_t{-1}},
-      {"buffers", std::string("own")}};
+      {"channels", std::int64_t{65}},       {"buffers", std::string("own")}};
   for (const auto& [name, value] : senseless) {
     Params params = probe.defaults;
     params[name] = value;

@@ -53,7 +53,8 @@ std::string ErrorOf(const std::function<void()>& body) {
 
 // The probes of the program itself, so that suites and probes can't drift apart.
 std::vector<Probe> Everything() {
-  const Setup setup = {.gemm = GemmBeside};
+  static const Modules modules;  // outlives the probes
+  const Setup setup = {.gemm = GemmBeside(modules)};
   return AllProbes(setup, collectives::Open(setup));
 }
 

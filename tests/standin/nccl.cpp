@@ -88,6 +88,7 @@ struct Clique {
   explicit Clique(int ranks) : size(ranks), posted(static_cast<std::size_t>(ranks)) {}
   int size;
   int joined = 0;
+  int channels = kChannels;
   ncclResult_t error = ncclSuccess;
   std::vector<std::deque<std::pair<Call, StreamState*>>> posted;  // by rank
   std::vector<std::uint64_t> done = std::vector<std::uint64_t>(posted.size());
@@ -104,7 +105,11 @@ using standin::Of;
 Comm& Of(ncclComm_t comm) { return *reinterpret_cast<Comm*>(comm); }
 std::map<std::string, std::shared_ptr<Clique>> cliques;
 int ids = 0;
-[[maybe_unused]] const bool forgets = AtReset([] { cliques.clear(); });
+int collectives_done = 0;
+[[maybe_unused]] const bool forgets = AtReset([] {
+  cliques.clear();
+  collectives_done = 0;
+});
 
 double Reduce(ncclRedOp_t redop, double a, double b) {
   switch (redop) {
@@ -239,12 +244,13 @@ ncclResult_t Enqueue(ncclComm_t handle, cudaStream_t stream, Call call) {
       }
     }
     const std::size_t bytes = Execute(all);
+    ++collectives_done;
     if (static_cast<std::size_t>(++clique->collectives) == faults.spoil_operation) {
       all[0].output[0] ^= std::byte{0x40};
     }
     const double launch_s = all[0].launched ? 0 : standin::kLaunch_s;
-    const double end =
-        latest + slowness * (launch_s + static_cast<double>(bytes) / standin::kBytesPerSecond);
+    const double bytes_per_s = standin::kBytesPerSecond * clique->channels / kChannels;
+    const double end = latest + slowness * (launch_s + static_cast<double>(bytes) / bytes_per_s);
     for (std::size_t i = 0; i < clique->posted.size(); ++i) {
       clique->posted[i].front().second->time_s = end;
       clique->posted[i].pop_front();
@@ -329,6 +335,11 @@ ncclResult_t Collective(const char* operation, const void* input, void* output, 
 
 }  // namespace
 
+int standin::Collectives() {
+  std::scoped_lock lock(mutex);
+  return collectives_done;
+}
+
 extern "C" {
 
 ncclResult_t ncclGetVersion(int* version) {
@@ -348,6 +359,10 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
   std::shared_ptr<Clique>& clique = cliques[id.internal];
   if (!clique) clique = std::make_shared<Clique>(ranks);
   if (clique->size != ranks || rank >= ranks) return ncclInvalidArgument;
+  if (config->maxCTAs != NCCL_CONFIG_UNDEF_INT) {
+    if (config->maxCTAs < 1 || config->maxCTAs > 64) return ncclInvalidArgument;
+    clique->channels = std::min(config->maxCTAs, kChannels);
+  }
   if (const char* path = std::getenv("NCCL_DEBUG_FILE"); path != nullptr && !faults.log.empty()) {
     std::ofstream(path, std::ios::app) << faults.log;
   }

@@ -16,7 +16,8 @@
 namespace standin {
 
 constexpr double kLaunch_s = 5e-6;
-constexpr double kBytesPerSecond = 1e11;
+constexpr double kBytesPerSecond = 1e11;  // of a communicator with all channels
+constexpr int kChannels = 4;              // share it; fewer where its configuration says so
 constexpr double kFlopsPerSecond = 1e12;
 constexpr int kCacheBytes = 1 << 16;
 
@@ -58,5 +59,7 @@ std::vector<std::string> Violations();
 std::map<std::string, int> Leaks();
 // How often each function was called.
 int Calls(const std::string& function);
+// How many collectives have been done.
+int Collectives();
 
 }  // namespace standin
