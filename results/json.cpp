@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "results/drift.h"
 #include "results/error.h"
 #include "results/expected.h"
 #include "results/figures.h"
@@ -752,6 +753,18 @@ Json ToJson(const std::optional<OfPeak>& of) {
           {"of_clock", Writer::ToJson(of->of_clock)}};
 }
 
+Json ToJson(const std::optional<Drift>& drift) {
+  if (!drift) return nullptr;
+  const auto factor = [](const Interval& of) {
+    return Json{{"estimate", of.estimate}, {"low", of.low}, {"high", of.high}};
+  };
+  return {{"per_minute", factor(drift->per_minute)},
+          {"over_all", factor(drift->over_all)},
+          {"span_s", drift->span_s},
+          {"rounds", drift->over_all.units},
+          {"verdict", ToText(VerdictOn(*drift))}};
+}
+
 // One value a round, in the unit of the record's speed.
 std::vector<double> RoundSpeeds(const Record& record) {
   const std::optional<Rate> speed = Speed(record);
@@ -786,6 +799,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"round_speeds", RoundSpeeds(record)},
           {"unit", speed ? Json(speed->unit) : Json(nullptr)},
           {"interval", ToJson(SpeedInterval(record))},
+          {"drift", ToJson(DriftOf(record))},
           {"of_here", Writer::ToJson(OfHere(record))},
           {"busbw", Writer::ToJson(BusBandwidth(record))},
           {"wire_gbs", wire ? Json(wire->bytes_per_s / 1e9) : Json(nullptr)},

@@ -210,6 +210,33 @@ def overlap(record):
             "hidden": statistics.fmean(hidden)}
 
 
+def drift(record):
+    """What changes from round to round, as factors of speed."""
+    visits = [v for v in record["rounds"] if v["time_s"]]
+    x = [v["start_s"] / 60 for v in visits]
+    y = [math.log(statistics.median(v["time_s"])) for v in visits]
+    if len(x) < 5 or not x[-1] > x[0]:
+        return None
+    mean_x, mean_y = statistics.fmean(x), statistics.fmean(y)
+    xx = math.fsum((a - mean_x) ** 2 for a in x)
+    slope = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y)) / xx
+    residuals = [b - mean_y - slope * (a - mean_x) for a, b in zip(x, y)]
+    squares = math.fsum(e * e for e in residuals)
+    spread = squares / (len(x) - 2) / xx
+    if squares > 0:
+        mean = statistics.fmean(residuals)
+        alike = math.fsum((a - mean) * (b - mean) for a, b in zip(residuals, residuals[1:])) / math.fsum(
+            (e - mean) ** 2 for e in residuals)
+        alike = min(max(alike, 0.0), 0.9)
+        spread *= (1 + alike) / (1 - alike)
+    half, span = student_t(0.95, len(x) - 2) * math.sqrt(spread), x[-1] - x[0]
+    factors = {f"{name}.{end}": math.exp(-(slope + sign * half) * minutes)
+               for name, minutes in (("per_minute", 1), ("over_all", span))
+               for end, sign in (("estimate", 0), ("low", 1), ("high", -1))}
+    return {**factors, "span_s": span * 60, "rounds": len(x),
+            "verdict": judge(factors["over_all.low"], factors["over_all.high"], 0.03)}
+
+
 def of_peak(run, record):
     """What part of its data sheet an accelerator gives."""
     fast = speed(record)
@@ -918,6 +945,9 @@ def check_figures(check, printed, run):
         of_overlap = overlap(record)
         check.all_of(where, case, {"overlap": None} if of_overlap is None else
                      {f"overlap.{name}": value for name, value in of_overlap.items()})
+        of_drift = drift(record)
+        check.all_of(where, case, {"drift": None} if of_drift is None else
+                     {f"drift.{name}": value for name, value in of_drift.items()})
         share = of_peak(run, record)
         check.all_of(where, case, {"of_peak": None} if share is None else
                      {f"of_peak.{name}": value for name, value in share.items()})

@@ -59,7 +59,7 @@ std::vector<Visit> Visits(int rounds, double time) {
   std::normal_distribution<double> noise;
   std::vector<Visit> visits;
   for (int r = 0; r < rounds; ++r) {
-    Visit visit = {.order = r, .batch = 3 + r};
+    Visit visit = {.start_s = 3.7 * r, .order = r, .batch = 3 + r};
     const double round = time * std::exp(0.01 * noise(Random()));
     for (int i = 0; i < 10 + r; ++i) {
       visit.time_s.push_back(round * std::exp(0.02 * noise(Random())));
