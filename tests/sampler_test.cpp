@@ -236,6 +236,14 @@ TEST(Sampler, NoiseThatHidesADriftEndsItToo) {
   EXPECT_GT(sustained.drift[0].half_width, 0.005);
 }
 
+TEST(Sampler, BatchesThatNeverAgreePutNothingOff) {
+  FakeLog log;
+  Script restless = {.iteration_s = {}};
+  for (int i = 0; i < 600; ++i) restless.iteration_s.push_back(i % 2 == 0 ? 0.6 : 0.8);
+  const Sampled sampled = Take(restless, log, {.sustain = Sustain{}});
+  EXPECT_LT(sampled.visit.sustained->heated_s + sampled.visit.sustained->counted_s, 62);
+}
+
 TEST(Sampler, WhatElseIsWatchedMustBeAtRestToo) {
   FakeLog log;
   // A clock that falls by 1 % a minute until 100 s, read every second.
