@@ -49,6 +49,11 @@ class Backend {
   }
   // The op, ready to be timed on that device, or why it can't be. Inputs come from `seed`.
   virtual Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) = 0;
+  // An iteration runs each step once, in order. Each is prepared, run and timed by itself, which is
+  // right where the host does them (kernels/compound.h); a device with a clock of its own is to do
+  // better.
+  virtual Prepared PrepareInTurn(const std::vector<Step>& steps, const Device& device,
+                                 std::uint64_t seed);
 };
 
 // Those that CPU kernels may use.

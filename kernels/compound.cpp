@@ -73,39 +73,6 @@ void Add(Batch& sum, const Batch& more) {
   for (std::size_t i = 0; i < more.per_unit.size(); ++i) sum.per_unit[i] += more.per_unit[i];
 }
 
-class InTurn : public Workload {
- public:
-  struct Part {
-    std::string name = {};
-    std::unique_ptr<Workload> workload = {};
-  };
-
-  explicit InTurn(std::vector<Part> parts) : parts_(std::move(parts)) {}
-
-  Batch Run(std::int64_t iterations) override {
-    Batch sum;
-    for (std::int64_t i = 0; i < iterations; ++i) {
-      for (Part& part : parts_) Add(sum, part.workload->Run(1));
-    }
-    return sum;
-  }
-
-  Checked Verify() override {
-    Said<Checked> parts;
-    for (Part& part : parts_) parts.emplace_back(part.name, part.workload->Verify());
-    return AllOf(std::move(parts));
-  }
-
-  Facts Describe() const override {
-    Said<Facts> parts;
-    for (const Part& part : parts_) parts.emplace_back(part.name, part.workload->Describe());
-    return AllOf(parts);
-  }
-
- private:
-  std::vector<Part> parts_;
-};
-
 // A thread for each device: what a library keeps by thread, such as CUDA's current device, is so
 // the device's own.
 class Together : public Workload {
@@ -211,18 +178,48 @@ class Together : public Workload {
 
 }  // namespace
 
-Prepared PrepareInTurn(Backend& backend, const std::vector<Step>& steps, const Device& device,
-                       std::uint64_t seed) {
+Batch InTurn::Run(std::int64_t iterations) {
+  Batch sum;
+  for (std::int64_t i = 0; i < iterations; ++i) {
+    for (Part& part : parts_) Add(sum, part.workload->Run(1));
+  }
+  return sum;
+}
+
+Checked InTurn::Verify() {
+  Said<Checked> parts;
+  for (Part& part : parts_) parts.emplace_back(part.name, part.workload->Verify());
+  return AllOf(std::move(parts));
+}
+
+Facts InTurn::Describe() const {
+  Said<Facts> parts;
+  for (const Part& part : parts_) parts.emplace_back(part.name, part.workload->Describe());
+  return AllOf(parts);
+}
+
+std::variant<std::vector<InTurn::Part>, Skipped> PrepareEach(
+    const std::vector<Step>& steps, std::uint64_t seed,
+    const std::function<Prepared(const Op& op, std::uint64_t seed)>& prepare) {
   std::vector<InTurn::Part> parts;
   for (const Step& step : steps) {
-    Prepared prepared = backend.Prepare(step.op, device, RandomAt(seed, parts.size()));
+    Prepared prepared = prepare(step.op, RandomAt(seed, parts.size()));
     if (Skipped* no = std::get_if<Skipped>(&prepared)) {
       return Skipped{.reason = fmt::format("{}: {}", step.name, no->reason), .remedy = no->remedy};
     }
     parts.push_back(
         {.name = step.name, .workload = std::move(std::get<std::unique_ptr<Workload>>(prepared))});
   }
-  return std::make_unique<InTurn>(std::move(parts));
+  return parts;
+}
+
+Prepared Backend::PrepareInTurn(const std::vector<Step>& steps, const Device& device,
+                                std::uint64_t seed) {
+  auto parts = PrepareEach(steps, seed, [&](const Op& op, std::uint64_t own_seed) {
+    return Prepare(op, device, own_seed);
+  });
+  if (Skipped* no = std::get_if<Skipped>(&parts)) return std::move(*no);
+  return std::make_unique<InTurn>(std::move(std::get<std::vector<InTurn::Part>>(parts)));
 }
 
 Prepared PrepareTogether(

@@ -4,7 +4,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -12,16 +15,28 @@
 
 namespace assay {
 
-// One op of several that make an iteration.
-struct Step {
-  std::string name = {};
-  Op op = {};
+// A workload whose iteration runs each part once, in order. Its time is the sum of theirs; each is
+// verified, and the one nearest to its tolerance is shown. Facts that differ carry the part's name.
+class InTurn : public Workload {
+ public:
+  struct Part {
+    std::string name = {};
+    std::unique_ptr<Workload> workload = {};
+  };
+  explicit InTurn(std::vector<Part> parts) : parts_(std::move(parts)) {}
+
+  Batch Run(std::int64_t iterations) override;
+  Checked Verify() override;
+  Facts Describe() const override;
+
+ private:
+  std::vector<Part> parts_;
 };
 
-// A workload whose iteration runs each step once, in order. Its time is the sum of theirs; each is
-// verified, and the one nearest to its tolerance is shown. Skipped if any of them is.
-Prepared PrepareInTurn(Backend& backend, const std::vector<Step>& steps, const Device& device,
-                       std::uint64_t seed);
+// Prepares each step by itself, with a seed of its own, as a part. Skipped if any of them is.
+std::variant<std::vector<InTurn::Part>, Skipped> PrepareEach(
+    const std::vector<Step>& steps, std::uint64_t seed,
+    const std::function<Prepared(const Op& op, std::uint64_t seed)>& prepare);
 
 // A workload that runs on each of these devices at once, in a thread for each, where `prepare` made
 // that device's own: for one at a time, since they may share what they are made with. A batch lasts

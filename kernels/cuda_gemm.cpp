@@ -7,9 +7,12 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <numeric>
 #include <optional>
 #include <utility>
 
+#include "kernels/compound.h"
 #include "kernels/cuda_operands.h"
 #include "kernels/inputs.h"
 #include "kernels/reference.h"
@@ -330,13 +333,15 @@ class GemmWorkload : public Workload, private Streamed {
  public:
   GemmWorkload(const Gemm& gemm, const Types& types, const Gpu& gpu, Operands operands,
                std::unique_ptr<Product> product, const cublasLtMatmulHeuristicResult_t& first,
-               std::uint64_t seed)
+               std::uint64_t seed, std::shared_ptr<Timer> timer)
       : gemm_(gemm),
         types_(types),
         gpu_(gpu),
         operands_(std::move(operands)),
         product_(std::move(product)),
         workspace_bytes_(WorkspaceBytes(gpu)),
+        shared_timer_(std::move(timer)),
+        timer_(*shared_timer_),
         workspace_(MakeDeviceMemory(workspace_bytes_)) {
     Use(first);
     const Stream of_a = {.format = types.a, .rows = gemm.m, .seed = seed, .index = 0};
@@ -383,6 +388,23 @@ class GemmWorkload : public Workload, private Streamed {
 
   Batch Run(std::int64_t iterations) override {
     return timer_.Time(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
+  }
+  // What Run does in each call, for a loop of several.
+  std::int64_t Period() const { return std::max(operands_.a.sets, operands_.b.sets); }
+  // Throws Error where cuBLASLt refuses; what the device does of it is seen later.
+  void Enqueue(std::int64_t i) {
+    const auto& [a, b, c] = operands_;
+    if (types_.scales) product_->UseScales(a.Scales(i), b.Scales(i));
+    CheckLt(product_->Enqueue(algorithm_, a.Numbers(i), b.Numbers(i), c.Numbers(i),
+                              workspace_.get(), workspace_bytes_, timer_.Stream()),
+            "a product");
+    Check(cudaGetLastError());
+  }
+  // All bits set: NaN in every floating-point format, so that what is never written is found.
+  void Spoil() {
+    Check(cudaMemsetAsync(operands_.c.memory.get(), 0xff, At(operands_.c.AllBytes()),
+                          timer_.Stream()));
+    spoiled_ = timer_.Calls();
   }
 
   bool BeginTogether(std::function<void()> meet) override {
@@ -441,8 +463,6 @@ class GemmWorkload : public Workload, private Streamed {
     std::uint64_t Scales() const { return RandomAt(seed, 3 + index); }
   };
 
-  std::int64_t Period() const { return std::max(operands_.a.sets, operands_.b.sets); }
-
   void MakeInput(InputMaker& inputs, const Stream& of, const Operand& operand) const {
     const std::int64_t count = gemm_.batch * of.rows * gemm_.k;
     for (std::int64_t i = 0; i < operand.sets; ++i) {
@@ -483,23 +503,6 @@ class GemmWorkload : public Workload, private Streamed {
     return plain;
   }
 
-  // Throws Error where cuBLASLt refuses; what the device does of it is seen later.
-  void Enqueue(std::int64_t i) {
-    const auto& [a, b, c] = operands_;
-    if (types_.scales) product_->UseScales(a.Scales(i), b.Scales(i));
-    CheckLt(product_->Enqueue(algorithm_, a.Numbers(i), b.Numbers(i), c.Numbers(i),
-                              workspace_.get(), workspace_bytes_, timer_.Stream()),
-            "a product");
-    Check(cudaGetLastError());
-  }
-
-  // All bits set: NaN in every floating-point format, so that what is never written is found.
-  void Spoil() {
-    Check(cudaMemsetAsync(operands_.c.memory.get(), 0xff, At(operands_.c.AllBytes()),
-                          timer_.Stream()));
-    spoiled_ = timer_.Calls();
-  }
-
   std::vector<std::byte> Output(std::int64_t set) const {
     std::vector<std::byte> output(At(BytesOf(types_.c, gemm_.batch * gemm_.m * gemm_.n)));
     Check(cudaMemcpyAsync(output.data(), operands_.c.Numbers(set), output.size(),
@@ -520,7 +523,8 @@ class GemmWorkload : public Workload, private Streamed {
   cublasLtMatmulAlgo_t algorithm_ = {};
   std::size_t needed_bytes_ = 0;
   std::size_t workspace_bytes_;
-  Timer timer_ = Timer();
+  std::shared_ptr<Timer> shared_timer_;  // with others of a loop
+  Timer& timer_;
   DeviceMemory workspace_;
   std::int64_t spoiled_ = 0;  // the calls made when the outputs were
   std::vector<std::byte> host_a_ = {};
@@ -528,9 +532,38 @@ class GemmWorkload : public Workload, private Streamed {
   Facts tuning_ = {};
 };
 
-}  // namespace
+// The products of several workloads, one after the other: a call of the timer that they share
+// enqueues one of each.
+class GemmLoop : public InTurn {
+ public:
+  GemmLoop(std::vector<Part> parts, std::vector<GemmWorkload*> gemms, std::shared_ptr<Timer> timer)
+      : InTurn(std::move(parts)), gemms_(std::move(gemms)), timer_(std::move(timer)) {
+    for (GemmWorkload* gemm : gemms_) {
+      period_ = std::lcm(period_, gemm->Period());
+      gemm->Spoil();  // others were tuned since it was
+    }
+  }
 
-Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint64_t seed) {
+  Batch Run(std::int64_t iterations) override {
+    return timer_->Time(iterations, period_, [this](std::int64_t i) {
+      for (GemmWorkload* gemm : gemms_) gemm->Enqueue(i);
+    });
+  }
+  bool BeginTogether(std::function<void()> meet) override {
+    timer_->BeginTogether(std::move(meet));
+    return true;
+  }
+
+ private:
+  std::vector<GemmWorkload*> gemms_;  // the parts' workloads
+  std::shared_ptr<Timer> timer_;
+  std::int64_t period_ = 1;
+};
+
+// A product that is timed by this timer.
+std::variant<std::unique_ptr<GemmWorkload>, Skipped> Ready(const Gemm& op, const Gpu& gpu,
+                                                           Tunings& tunings, std::uint64_t seed,
+                                                           std::shared_ptr<Timer> timer) {
   // The heuristic gives up to so many; it has mostly fewer.
   constexpr int kOffers = 32;
   const std::optional<Types> types = TypesOf(op.dtype);
@@ -564,8 +597,9 @@ Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint
                       : "use another dtype or shape: fp8 wants multiples of 16 and compute "
                         "capability 8.9, int8 multiples of 4"};
   }
-  auto workload = std::make_unique<GemmWorkload>(op, *types, gpu, std::move(operands),
-                                                 std::move(product), offers.front(), seed);
+  auto workload =
+      std::make_unique<GemmWorkload>(op, *types, gpu, std::move(operands), std::move(product),
+                                     offers.front(), seed, std::move(timer));
   if (tuned) {
     const std::string name = fmt::format("{} {}{} {}x{}x{}x{} {} {}", gpu.index,
                                          assay::ToText(op.dtype), op.fast_accumulate ? " fast" : "",
@@ -575,6 +609,30 @@ Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint
     workload->Use(offers.at(At(best.candidate)), best.facts);
   }
   return workload;
+}
+
+}  // namespace
+
+Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint64_t seed) {
+  auto ready = Ready(op, gpu, tunings, seed, std::make_shared<Timer>());
+  if (Skipped* no = std::get_if<Skipped>(&ready)) return std::move(*no);
+  return std::get<std::unique_ptr<GemmWorkload>>(std::move(ready));
+}
+
+Prepared PrepareGemms(const std::vector<Step>& steps, const Gpu& gpu, Tunings& tunings,
+                      std::uint64_t seed) {
+  const auto timer = std::make_shared<Timer>();
+  std::vector<GemmWorkload*> gemms;
+  auto parts = PrepareEach(steps, seed, [&](const Op& op, std::uint64_t own_seed) -> Prepared {
+    auto ready = Ready(std::get<Gemm>(op), gpu, tunings, own_seed, timer);
+    if (Skipped* no = std::get_if<Skipped>(&ready)) return std::move(*no);
+    auto& gemm = std::get<std::unique_ptr<GemmWorkload>>(ready);
+    gemms.push_back(gemm.get());
+    return std::move(gemm);
+  });
+  if (Skipped* no = std::get_if<Skipped>(&parts)) return std::move(*no);
+  return std::make_unique<GemmLoop>(std::move(std::get<std::vector<InTurn::Part>>(parts)),
+                                    std::move(gemms), timer);
 }
 
 std::string CublasLtVersion() {

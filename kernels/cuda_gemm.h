@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kernels/cuda_device.h"
 #include "kernels/cuda_tuning.h"
@@ -13,6 +14,10 @@ namespace assay::cuda {
 
 // On the current device. A tuned case that isn't among `tunings` is tuned now, which takes seconds.
 Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint64_t seed);
+
+// One after the other on one stream, timed as one loop.
+Prepared PrepareGemms(const std::vector<Step>& steps, const Gpu& gpu, Tunings& tunings,
+                      std::uint64_t seed);
 
 // "13.1.0".
 std::string CublasLtVersion();

@@ -145,6 +145,14 @@ class CublasLtBackend : public GpuBackend {
                    .remedy = "choose another backend"};
   }
 
+  // Of products, which is all that it has.
+  Prepared PrepareInTurn(const std::vector<Step>& steps, const Device& device,
+                         std::uint64_t seed) override {
+    const Gpu& gpu = GpuOf(device);
+    if (auto no = cuda::Select(gpu)) return *no;
+    return cuda::PrepareGemms(steps, gpu, tunings_, seed);
+  }
+
  private:
   cuda::Tunings tunings_ = {};
 };

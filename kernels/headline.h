@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/compound.h"
 #include "kernels/op.h"
 
 namespace assay {

@@ -301,7 +301,7 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
   const auto prepare_one = [backend, steps = share.steps](const Device& device,
                                                           std::uint64_t seed) {
     return steps.size() == 1 ? backend->Prepare(steps.front().op, device, seed)
-                             : PrepareInTurn(*backend, steps, device, seed);
+                             : backend->PrepareInTurn(steps, device, seed);
   };
   Case made = {
       .method = MethodOf(share.steps.front().op),

@@ -128,6 +128,12 @@ std::int64_t WorkingSetBytes(const Memory& op);
 
 using Op = std::variant<Gemm, GroupedGemm, Attention, Memory, Copy, Launch, Peak>;
 
+// One op of several that make an iteration.
+struct Step {
+  std::string name = {};
+  Op op = {};
+};
+
 // The keys [first, last) that a query sees under the mask; empty where it sees none. Top left:
 // query i sees keys 0 … i. Bottom right: the last query sees the last key, so that query i sees 0 …
 // seq_kv - seq_q + i. Window: the last `window` of the keys that bottom right shows.

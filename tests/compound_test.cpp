@@ -62,11 +62,10 @@ class ScriptedBackend : public Backend {
 
 TEST(InTurn, AnIterationRunsEachStepOnceInOrderAndAddsTheirTimes) {
   ScriptedBackend backend;
-  const Prepared prepared = PrepareInTurn(backend,
-                                          {{.name = "a", .op = Gemm{.m = 1}},
-                                           {.name = "b", .op = Gemm{.m = 2}},
-                                           {.name = "c", .op = Gemm{.m = 4}}},
-                                          {}, 7);
+  const Prepared prepared = backend.PrepareInTurn({{.name = "a", .op = Gemm{.m = 1}},
+                                                   {.name = "b", .op = Gemm{.m = 2}},
+                                                   {.name = "c", .op = Gemm{.m = 4}}},
+                                                  {}, 7);
   const auto& workload = std::get<std::unique_ptr<Workload>>(prepared);
   const Batch batch = workload->Run(3);
   EXPECT_THAT(backend.log, ElementsAre(1, 2, 4, 1, 2, 4, 1, 2, 4));
@@ -80,18 +79,16 @@ TEST(InTurn, AnIterationRunsEachStepOnceInOrderAndAddsTheirTimes) {
 
 TEST(InTurn, EachStepIsVerifiedAndTheNearestToItsToleranceIsShown) {
   ScriptedBackend backend;
-  Prepared prepared = PrepareInTurn(backend,
-                                    {{.name = "a", .op = Gemm{.m = 1, .n = 3}},
-                                     {.name = "b", .op = Gemm{.m = 1, .n = 7}},
-                                     {.name = "c", .op = Gemm{.m = 1, .n = 5}}},
-                                    {}, 7);
+  Prepared prepared = backend.PrepareInTurn({{.name = "a", .op = Gemm{.m = 1, .n = 3}},
+                                             {.name = "b", .op = Gemm{.m = 1, .n = 7}},
+                                             {.name = "c", .op = Gemm{.m = 1, .n = 5}}},
+                                            {}, 7);
   const Checked right = std::get<std::unique_ptr<Workload>>(prepared)->Verify();
   EXPECT_EQ(right.checked, 300);
   EXPECT_EQ(right.wrong, 0);
   EXPECT_DOUBLE_EQ(right.max_error, 7e-6);
 
-  prepared = PrepareInTurn(
-      backend,
+  prepared = backend.PrepareInTurn(
       {{.name = "a", .op = Gemm{.m = 1, .n = 3}}, {.name = "b", .op = Gemm{.m = 1, .n = 11}}}, {},
       7);
   const Checked wrong = std::get<std::unique_ptr<Workload>>(prepared)->Verify();
@@ -101,8 +98,7 @@ TEST(InTurn, EachStepIsVerifiedAndTheNearestToItsToleranceIsShown) {
 
 TEST(InTurn, FactsThatDifferCarryTheNameOfTheirStep) {
   ScriptedBackend backend;
-  const Prepared prepared = PrepareInTurn(
-      backend,
+  const Prepared prepared = backend.PrepareInTurn(
       {{.name = "a", .op = Gemm{.m = 1, .k = 1}}, {.name = "b", .op = Gemm{.m = 1, .k = 2}}}, {},
       7);
   const Facts facts = std::get<std::unique_ptr<Workload>>(prepared)->Describe();
@@ -114,8 +110,8 @@ TEST(InTurn, FactsThatDifferCarryTheNameOfTheirStep) {
 
 TEST(InTurn, OneSkippedStepSkipsAll) {
   ScriptedBackend backend;
-  const Prepared prepared = PrepareInTurn(
-      backend, {{.name = "a", .op = Gemm{.m = 1}}, {.name = "b", .op = Gemm{.m = 0}}}, {}, 7);
+  const Prepared prepared = backend.PrepareInTurn(
+      {{.name = "a", .op = Gemm{.m = 1}}, {.name = "b", .op = Gemm{.m = 0}}}, {}, 7);
   const Skipped& skipped = std::get<Skipped>(prepared);
   EXPECT_EQ(skipped.reason, "b: no memory");
   EXPECT_EQ(skipped.remedy, "buy some");
