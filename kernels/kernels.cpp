@@ -162,22 +162,42 @@ Steps LaunchFrom(Params& params) {
 
 Steps AttentionFrom(Params& params) { return One(AttentionOf(params)); }
 
-const Params kHeadline = {{"name", "bf16-cpu/2"}, {"tokens", 512},      {"dtype", "bf16"},
-                          {"cache", "cold"},      {"inputs", "normal"}, {"regime", "sustained"},
-                          {"algo", "default"},    {"scope", "node"}};
+// The headline of what the node has: bf16-train/1 on its GPUs, else bf16-cpu/2.
+const Params kHeadline = {{"name", "auto"},    {"tokens", 0},        {"dtype", "bf16"},
+                          {"cache", "cold"},   {"inputs", "normal"}, {"regime", "sustained"},
+                          {"algo", "default"}, {"scope", "node"}};
 
-// A headline's name stands for its definition; what differs needs a name of its own.
+// What a headline's name stands for; nothing for another name.
+std::optional<Params> HeadlineNamed(const std::string& name) {
+  Params params = kHeadline;
+  params["name"] = name;
+  if (name == "bf16-train/1") {
+    params["tokens"] = std::int64_t{4096};
+  } else if (name == "bf16-cpu/2") {
+    params["tokens"] = std::int64_t{512};
+  } else {
+    return std::nullopt;
+  }
+  return params;
+}
+
+// What differs from what its name stands for needs a name of its own; but the library's algorithm
+// may be tuned, which stands beside.
 Steps HeadlineFrom(Params& params) {
   Word(params, "regime", {"burst", "sustained"});
-  Word(params, "algo", {"default"});
-  if (StringOf(params, "name") == StringOf(kHeadline, "name") && params != kHeadline) {
-    throw Error(fmt::format("name is '{}', which means {}; give another name to something else",
-                            StringOf(params, "name"), ToText(kHeadline)));
+  const std::string name = StringOf(params, "name");
+  if (std::optional<Params> meant = HeadlineNamed(name)) {
+    (*meant)["algo"] = params.at("algo");
+    if (params != *meant) {
+      throw Error(fmt::format("name is '{}', which means {}; give another name to something else",
+                              name, ToText(*meant)));
+    }
   }
   return HeadlineSteps(Size(params, "tokens"),
                        {.dtype = DtypeOf(params),
                         .cache = Word(params, "cache", {"cold", "warm", "weights-cold"}),
-                        .inputs = Word(params, "inputs", {"normal", "zeros"})});
+                        .inputs = Word(params, "inputs", {"normal", "zeros"}),
+                        .algo = Word(params, "algo", {"default", "tuned"})});
 }
 
 // What a case of its own does, on all of these devices at once.
@@ -226,15 +246,8 @@ struct BoundOf {
   std::shared_ptr<const Case> operator()(const Peak&) const { return nullptr; }
 };
 
-// Whether the backend has all of these. Several in turn are timed by the host's clock, which is
-// right for the host alone.
-bool HasAll(Backend& backend, const Steps& steps) {
-  const auto has = [&](const Step& step) { return backend.Has(step.op); };
-  if (!std::all_of(steps.begin(), steps.end(), has)) return false;
-  const std::vector<Device> devices = steps.size() > 1 ? backend.Devices() : std::vector<Device>();
-  return steps.size() == 1 || std::any_of(devices.begin(), devices.end(), [](const Device& device) {
-           return device.kind == "cpu";
-         });
+bool HasAll(const Backend& backend, const Steps& steps) {
+  return std::ranges::all_of(steps, [&](const Step& step) { return backend.Has(step.op); });
 }
 
 // The backends that have all of these but no device, and why.
@@ -247,6 +260,10 @@ std::map<std::string, Skipped> AbsentFor(const Steps& steps, const Backends& bac
   return absent;
 }
 
+bool IsChosen(const Device& device, const Setup& setup) {
+  return Chosen(setup.devices, device.name) || Chosen(setup.devices, "all");
+}
+
 // What is asked for, of a backend's devices. Where its scope is the node, it is done by all that
 // are chosen at once; where it is the device, by each alone, and the first stands for all unless
 // some are asked for by name. A copy from GPU to GPU is one for each pair that its ends leave open.
@@ -254,9 +271,7 @@ std::vector<Share> SharesOf(const std::vector<Device>& devices, const Steps& ask
                             const std::string& scope, const Setup& setup) {
   std::vector<Device> chosen;
   for (const Device& device : devices) {
-    if (Chosen(setup.devices, device.name) || Chosen(setup.devices, "all")) {
-      chosen.push_back(device);
-    }
+    if (IsChosen(device, setup)) chosen.push_back(device);
   }
   if (chosen.empty()) return {};
   const Copy* copy = std::get_if<Copy>(&asked.front().op);
@@ -390,6 +405,40 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
       .name = name, .summary = summary, .defaults = defaults, .unfold = unfold, .absent = absent};
 }
 
+// The headline's name says which devices it is of.
+Probe HeadlineProbe(const Setup& setup, const Backends& backends) {
+  constexpr const char* kSummary = "a model's GEMMs in one figure, by which nodes are compared";
+  const auto has = [=](const std::shared_ptr<Backend>& backend, const char* kind) {
+    return std::ranges::any_of(backend->Devices(), [&](const Device& device) {
+      return device.kind == kind && IsChosen(device, setup);
+    });
+  };
+  Probe probe = OpProbe("headline", kSummary, kHeadline, HeadlineFrom, setup, backends);
+  probe.unfold = [=](const Params& given) {
+    const bool on_gpus = std::ranges::any_of(backends, [&](const auto& backend) {
+      return backend->Has(Gemm{}) && Chosen(setup.backends, backend->Name()) && has(backend, "gpu");
+    });
+    const std::string usual = on_gpus ? "bf16-train/1" : "bf16-cpu/2";
+    Params params = given;
+    if (!params.contains("name") || StringOf(params, "name") == "auto") params["name"] = usual;
+    const std::string name = StringOf(params, "name");
+    if (!params.contains("tokens") || IntegerOf(params, "tokens") == 0) {
+      params["tokens"] = HeadlineNamed(HeadlineNamed(name) ? name : usual)->at("tokens");
+    }
+    Backends those = backends;
+    std::erase_if(those, [&](const std::shared_ptr<Backend>& backend) {
+      return (name == "bf16-train/1" && has(backend, "cpu")) ||
+             (name == "bf16-cpu/2" && has(backend, "gpu"));
+    });
+    return OpProbe("headline", kSummary, kHeadline, HeadlineFrom, setup, those).unfold(params);
+  };
+  probe.absent = [=] {
+    Params params = *HeadlineNamed("bf16-train/1");
+    return AbsentFor(HeadlineFrom(params), backends);
+  };
+  return probe;
+}
+
 }  // namespace
 
 Attention AttentionOf(const Params& params) {
@@ -495,8 +544,7 @@ std::vector<Probe> Probes(const Setup& setup) {
              {"algo", "default"},
              {"scope", "node"}},
             AttentionFrom),
-      probe("headline", "a model's GEMMs in one figure, by which nodes are compared", kHeadline,
-            HeadlineFrom),
+      HeadlineProbe(setup, backends),
   };
 }
 

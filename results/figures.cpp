@@ -92,13 +92,29 @@ bool IsSustained(const Record& record) {
          });
 }
 
+int AcceleratorsOf(const Run& run) {
+  int present = 0;
+  for (const Node& node : run.nodes) {
+    for (const Accelerator& accelerator : node.accelerators) present += accelerator.present;
+  }
+  return present;
+}
+
 // Why a record can't be the headline, or "".
-std::string Unfit(const Record& record) {
+std::string Unfit(const Run& run, const Record& record) {
   constexpr std::size_t kRounds = 5;
   if (record.status != Status::kOk) {
     return fmt::format("{}: {}", ToText(record.status), record.reason);
   }
   if (!record.complete) return "fewer rounds than asked were measured";
+  if (const auto part = PartUsed(run, DeviceKind(record))) {
+    return fmt::format("{} was used, and the node is what is paid", *part);
+  }
+  if (const int present = AcceleratorsOf(run);
+      DeviceKind(record) == "gpu" && static_cast<int>(record.units.size()) < present) {
+    return fmt::format("{} of {} took part, and the node is what is paid", record.units.size(),
+                       present);
+  }
   if (record.rounds.size() < kRounds) {
     return fmt::format("{} rounds, and it needs {}", record.rounds.size(), kRounds);
   }
@@ -125,12 +141,7 @@ bool IsNetwork(const std::string& probe) {
   return std::find(kProbes.begin(), kProbes.end(), probe) != kProbes.end();
 }
 
-bool HoldsAccelerator(const Run& run) {
-  return std::any_of(run.nodes.begin(), run.nodes.end(), [](const Node& node) {
-    return std::any_of(node.accelerators.begin(), node.accelerators.end(),
-                       [](const Accelerator& a) { return a.present > 0; });
-  });
-}
+bool HoldsAccelerator(const Run& run) { return AcceleratorsOf(run) > 0; }
 
 std::optional<std::string> PartUsed(const Run& run, const std::string& device_kind) {
   double used = 0;
@@ -454,7 +465,7 @@ Headline HeadlineOf(const Run& run) {
   for (const Record& record : run.records) {
     if (record.probe != "headline" || !HasWord(record.params, "name", headline.name)) continue;
     if (record.params.count("algo") != 0 && !HasWord(record.params, "algo", "default")) continue;
-    headline.absent = Unfit(record);
+    headline.absent = Unfit(run, record);
     if (headline.absent.empty()) {
       headline.record = &record;
       return headline;

@@ -423,7 +423,9 @@ def headline(run):
         if (record["probe"] == "headline" and record["params"].get("name") == name
                 and record["params"].get("algo", "default") == "default"
                 and record["status"] == "ok" and record["complete"] and len(record["rounds"]) >= 5
-                and sustained(record)
+                and sustained(record) and not part_used(run, kind(record))
+                and (kind(record) == "cpu" or len(record["units"]) >=
+                     sum(a["present"] for node in run["nodes"] for a in node["accelerators"]))
                 and record.get("verify", {}).get("checked", 0) > 0 and speed(record) is not None):
             return name, match_key(record)
     return name, None

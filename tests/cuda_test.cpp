@@ -723,6 +723,65 @@ TEST_F(Cuda, TheDevicesThatAreChosenMakeTheCase) {
   EXPECT_EQ(units(CasesOf("launch", {})), "0 | ") << "starting kernels is asked of one GPU";
 }
 
+TEST_F(Cuda, TheHeadlineOfANodeWithGpusIsOnAllOfThem) {
+  standin::Reset({.devices = 2});
+  const std::vector<Case> cases = CasesOf("headline", {});
+  ASSERT_EQ(cases.size(), 1U);
+  EXPECT_EQ(assay::ToText(cases[0].params),
+            "algo=default,cache=cold,dtype=bf16,inputs=normal,name=bf16-train/1,regime=sustained,"
+            "scope=node,tokens=4096");
+  EXPECT_EQ(cases[0].backend, "cublaslt");
+  EXPECT_EQ(cases[0].units.size(), 2U);
+  constexpr std::int64_t kWeights =
+      10240LL * 8192 + 8192LL * 8192 + 57344LL * 8192 + 8192LL * 28672;
+  EXPECT_EQ(cases[0].work.flops, 2 * 2 * 4096 * kWeights);
+  EXPECT_TRUE(cases[0].sustained);
+}
+
+// Products whose operands rotate in periods of their own.
+std::vector<Step> ThreeProducts(const std::string& algo = "default") {
+  const auto step = [&](const char* name, std::int64_t k) {
+    return Step{.name = name,
+                .op = Gemm{.dtype = Dtype::kBf16, .m = 16, .n = 16, .k = k, .algo = algo}};
+  };
+  return {step("a", 640), step("b", 384), step("c", 2048)};
+}
+
+TEST_F(Cuda, ProductsInTurnAreOneLoopOnOneStream) {
+  for (const char* algo : {"default", "tuned"}) {
+    standin::Reset({.algorithms = {1.0, 0.5}});
+    const auto backend = BackendNamed("cublaslt");
+    const auto workload =
+        Ready(backend->PrepareInTurn(ThreeProducts(algo), backend->Devices().at(0), 7));
+    const Facts facts = workload->Describe();
+    const auto sets = [&](const std::string& part) {
+      return std::get<std::int64_t>(facts.at(part + ".rotation_sets"));
+    };
+    EXPECT_NE(sets("a"), sets("b"));
+    const double factor = algo == std::string("tuned") ? 0.5 : 1.0;
+    const double flops = 2 * 16 * 16 * (640 + 384 + 2048);
+    const double one_s = factor * (3 * kLaunch_s + flops / kFlopsPerSecond);
+    for (const std::int64_t iterations : {1, 2, 5, 50}) {
+      const int gates = standin::Calls("cudaEventElapsedTime");
+      const Batch batch = workload->Run(iterations);
+      EXPECT_EQ(standin::Calls("cudaEventElapsedTime"), gates + 1) << "it is one timed span";
+      const double expected = static_cast<double>(iterations) * one_s;
+      EXPECT_NEAR(batch.time.count(), expected, 0.02 * expected) << algo << ' ' << iterations;
+      const Checked checked = workload->Verify();
+      EXPECT_EQ(checked.wrong, 0) << algo << ' ' << iterations << checked.what.value_or("");
+      EXPECT_GT(checked.checked, 0);
+    }
+  }
+}
+
+TEST_F(Cuda, AWrongProductInTurnIsNamed) {
+  standin::Reset({.wrong_algorithm = 0});
+  const auto backend = BackendNamed("cublaslt");
+  const auto workload = Ready(backend->PrepareInTurn(ThreeProducts(), backend->Devices().at(0), 7));
+  workload->Run(2);
+  EXPECT_THAT(workload->Verify().what.value_or(""), HasSubstr("a: "));
+}
+
 TEST_F(Cuda, AGpuThatIsWrongOrTooSmallIsNamedAmongTheOthers) {
   standin::Reset({.devices = 2, .wrong_algorithm = 0});
   const auto workload = Ready(CasesOf("gemm", kSmallGemm).at(0).prepare(7));

@@ -416,6 +416,21 @@ TEST(Figures, TheHeadlineIsVerifiedAndOfFiveRounds) {
   EXPECT_EQ(HeadlineOf(run).record, nullptr);
 }
 
+TEST(Figures, TheHeadlineIsOfTheWholeNode) {
+  assay::Run run = WithHeadline();
+  run.records[0].backend = "cublaslt";
+  run.records[0].params["name"] = std::string("bf16-train/1");
+  run.records[0].units = {Unit{.device = 0}, Unit{.device = 1}};
+  run.nodes[0].accelerators = {
+      {.name = "NVIDIA H100 80GB HBM3", .present = 2, .visible = 2, .used = 2}};
+  EXPECT_EQ(HeadlineOf(run).record, &run.records[0]);
+  // Other cases used both.
+  run.records[0].units.pop_back();
+  EXPECT_EQ(HeadlineOf(run).absent, "1 of 2 took part, and the node is what is paid");
+  run.nodes[0].accelerators[0].used = 1;
+  EXPECT_EQ(HeadlineOf(run).absent, "1 of 2 was used, and the node is what is paid");
+}
+
 TEST(Figures, ANodeWithAcceleratorsHasNoCpuHeadline) {
   assay::Run run = WithHeadline();
   run.nodes[0].accelerators = {Accelerator{.name = "NVIDIA H100", .present = 8}};

@@ -46,8 +46,17 @@ TEST(Headline, ItsNameStandsForItsDefinition) {
     EXPECT_THAT(error.what(), HasSubstr("tokens=512"));
   }
   EXPECT_THROW(probe.unfold({{"regime", "burst"}}), Error);
+  EXPECT_THROW(probe.unfold({{"name", "bf16-train/1"}, {"tokens", std::int64_t{512}}}), Error);
+  EXPECT_EQ(probe.unfold({{"algo", "tuned"}}).size(), 1U) << "which stands beside it";
   EXPECT_FALSE(probe.unfold({{"regime", "burst"}, {"name", "mine"}}).front().sustained);
   EXPECT_EQ(probe.unfold({{"tokens", std::int64_t{64}}, {"name", "mine"}}).size(), 1U);
+}
+
+TEST(Headline, OfGpusIsNotMeasuredOnACpu) {
+  const std::vector<Case> cases = HeadlineProbe().unfold({{"name", "bf16-train/1"}});
+  ASSERT_EQ(cases.size(), 1U);
+  EXPECT_EQ(cases[0].backend, "none");
+  EXPECT_TRUE(std::holds_alternative<Skipped>(cases[0].prepare(1)));
 }
 
 }  // namespace
