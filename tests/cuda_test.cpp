@@ -742,7 +742,7 @@ TEST_F(Cuda, TheHeadlineOfANodeWithGpusIsOnAllOfThem) {
 std::vector<Step> ThreeProducts(const std::string& algo = "default") {
   const auto step = [&](const char* name, std::int64_t k) {
     return Step{.name = name,
-                .op = Gemm{.dtype = Dtype::kBf16, .m = 16, .n = 16, .k = k, .algo = algo}};
+                .op = Gemm{.dtype = Dtype::kBf16, .m = 4, .n = 8, .k = k, .algo = algo}};
   };
   return {step("a", 640), step("b", 384), step("c", 2048)};
 }
@@ -759,7 +759,7 @@ TEST_F(Cuda, ProductsInTurnAreOneLoopOnOneStream) {
     };
     EXPECT_NE(sets("a"), sets("b"));
     const double factor = algo == std::string("tuned") ? 0.5 : 1.0;
-    const double flops = 2 * 16 * 16 * (640 + 384 + 2048);
+    const double flops = 2 * 4 * 8 * (640 + 384 + 2048);
     const double one_s = factor * (3 * kLaunch_s + flops / kFlopsPerSecond);
     for (const std::int64_t iterations : {1, 2, 5, 50}) {
       const int gates = standin::Calls("cudaEventElapsedTime");
