@@ -213,13 +213,22 @@ std::vector<std::unique_ptr<Backend>> Backends() {
 }
 
 // What makes figures of this GPU doubtful.
-void AddNotes(const Gpu& gpu, const Accelerator& accelerator, std::optional<unsigned> processes,
+void AddNotes(const Gpu& gpu, const Accelerator& accelerator, cuda::Nvml* nvml,
               std::vector<Note>& notes) {
+  const auto processes = nvml == nullptr ? std::nullopt : nvml->Processes(gpu.bus_id);
+  const auto lanes = nvml == nullptr ? std::nullopt : nvml->LanesOf(gpu.bus_id);
   if (processes && *processes > 0) {
     notes.push_back(
         {.what = fmt::format("{} other process{} GPU {}: what they do is in its figures",
                              *processes, *processes == 1 ? " uses" : "es use", gpu.index),
          .remedy = "measure when they have ended; nvidia-smi shows them"});
+  }
+  if (lanes && lanes->now < lanes->most) {
+    notes.push_back(
+        {.what = fmt::format("GPU {} has {} of {} lanes of PCIe: its copies from and to "
+                             "the host are slower than they could be",
+                             gpu.index, lanes->now, lanes->most),
+         .remedy = "report it to the provider: a card, a riser or a setting"});
   }
   if (accelerator.mig) {
     notes.push_back(
@@ -248,13 +257,11 @@ ModuleDevices Devices() {
     accelerator.name = gpu.name;
     accelerator.visible = 1;
     accelerator.memory_bytes = gpu.memory_bytes;
-    std::optional<unsigned> processes;
     if (gpus.nvml) {
       gpus.nvml->Describe(gpu.bus_id, accelerator);
-      processes = gpus.nvml->Processes(gpu.bus_id);
       if (auto uuid = gpus.nvml->Uuid(gpu.bus_id)) devices.uuids.push_back(*std::move(uuid));
     }
-    AddNotes(gpu, accelerator, processes, devices.notes);
+    AddNotes(gpu, accelerator, gpus.nvml.get(), devices.notes);
   }
   // A part of them would be another node.
   if (devices.uuids.size() != gpus.all.size()) devices.uuids.clear();

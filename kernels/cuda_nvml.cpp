@@ -65,6 +65,16 @@ class Library : public Nvml {
     return text.data();
   }
 
+  std::optional<Lanes> LanesOf(const std::string& bus_id) override {
+    const nvmlDevice_t device = DeviceAt(bus_id);
+    Lanes lanes;
+    if (device == nullptr || !Ask("nvmlDeviceGetCurrPcieLinkWidth", device, &lanes.now) ||
+        !Ask("nvmlDeviceGetMaxPcieLinkWidth", device, &lanes.most)) {
+      return std::nullopt;
+    }
+    return lanes;
+  }
+
   std::optional<unsigned> Processes(const std::string& bus_id) override {
     // Where there is no room for what it would tell of each, it tells their number alone.
     constexpr Status kTooLittleRoom = 7;

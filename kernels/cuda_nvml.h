@@ -38,6 +38,12 @@ class Nvml {
   virtual void Describe(const std::string& bus_id, Accelerator& accelerator) = 0;
   // Nothing where it doesn't tell.
   virtual std::optional<std::string> Uuid(const std::string& bus_id) = 0;
+  // How many lanes of PCIe it has, and could have; nothing where it doesn't tell.
+  struct Lanes {
+    unsigned now = 0;
+    unsigned most = 0;
+  };
+  virtual std::optional<Lanes> LanesOf(const std::string& bus_id) = 0;
   // How many processes compute on it; nothing where it doesn't tell.
   virtual std::optional<unsigned> Processes(const std::string& bus_id) = 0;
   virtual std::optional<Reading> Read(const std::string& bus_id) = 0;

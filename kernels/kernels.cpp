@@ -162,7 +162,8 @@ Steps LaunchFrom(Params& params) {
 
 Steps AttentionFrom(Params& params) { return One(AttentionOf(params)); }
 
-// The headline of what the node has: bf16-train/1 on its GPUs, else bf16-cpu/2.
+// The headline of what the node has: bf16-train/1 on its GPUs, else bf16-cpu/2; with other params
+// than these it is custom.
 const Params kHeadline = {{"name", "auto"},    {"tokens", 0},        {"dtype", "bf16"},
                           {"cache", "cold"},   {"inputs", "normal"}, {"regime", "sustained"},
                           {"algo", "default"}, {"scope", "node"}};
@@ -183,15 +184,18 @@ std::optional<Params> HeadlineNamed(const std::string& name) {
 
 // What differs from what its name stands for needs a name of its own; but the library's algorithm
 // may be tuned, which stands beside.
+bool FitsItsName(const Params& params) {
+  std::optional<Params> meant = HeadlineNamed(StringOf(params, "name"));
+  if (meant) (*meant)["algo"] = params.at("algo");
+  return !meant || params == *meant;
+}
+
 Steps HeadlineFrom(Params& params) {
   Word(params, "regime", {"burst", "sustained"});
-  const std::string name = StringOf(params, "name");
-  if (std::optional<Params> meant = HeadlineNamed(name)) {
-    (*meant)["algo"] = params.at("algo");
-    if (params != *meant) {
-      throw Error(fmt::format("name is '{}', which means {}; give another name to something else",
-                              name, ToText(*meant)));
-    }
+  if (!FitsItsName(params)) {
+    const std::string name = StringOf(params, "name");
+    throw Error(fmt::format("name is '{}', which means {}; give another name to something else",
+                            name, ToText(*HeadlineNamed(name))));
   }
   return HeadlineSteps(Size(params, "tokens"),
                        {.dtype = DtypeOf(params),
@@ -420,11 +424,14 @@ Probe HeadlineProbe(const Setup& setup, const Backends& backends) {
     });
     const std::string usual = on_gpus ? "bf16-train/1" : "bf16-cpu/2";
     Params params = given;
-    if (!params.contains("name") || StringOf(params, "name") == "auto") params["name"] = usual;
-    const std::string name = StringOf(params, "name");
-    if (!params.contains("tokens") || IntegerOf(params, "tokens") == 0) {
+    params.insert(kHeadline.begin(), kHeadline.end());
+    const bool is_unnamed = StringOf(params, "name") == "auto";
+    if (is_unnamed) params["name"] = usual;
+    std::string name = StringOf(params, "name");
+    if (IntegerOf(params, "tokens") == 0) {
       params["tokens"] = HeadlineNamed(HeadlineNamed(name) ? name : usual)->at("tokens");
     }
+    if (is_unnamed && !FitsItsName(params)) params["name"] = name = "custom";
     Backends those = backends;
     std::erase_if(those, [&](const std::shared_ptr<Backend>& backend) {
       return (name == "bf16-train/1" && has(backend, "cpu")) ||

@@ -350,8 +350,8 @@ void ScrubCommand(std::map<std::string, std::vector<std::string>>& command) {
   static const std::set<std::string> kept = {
       "backend",     "bootstrap", "ranks",    "ci",         "device",      "dtype",  "filter",
       "instance",    "json",      "keep_ids", "keep_price", "max_seconds", "ngpus",  "nthreads",
-      "no_metadata", "probes",    "provider", "purchase",   "quiet",       "region", "rounds",
-      "seed",        "set",       "suite",    "threads"};
+      "no_metadata", "probes",    "provider", "purchase",   "quiet",       "regime", "region",
+      "rest",        "rounds",    "seed",     "set",        "suite",       "threads"};
   std::erase_if(command, [](const auto& option) { return !kept.count(option.first); });
   const auto is_path = [](const std::string& value) {
     return value.starts_with('/') || value.starts_with('.') || value.starts_with('~');

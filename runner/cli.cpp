@@ -339,6 +339,10 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   run_app.add_option("--regime", run.regime, "burst, or sustained: a minute or more a visit")
       ->option_text("NAME [the suite's]")
       ->check(CLI::IsMember({"burst", "sustained"}));
+  run_app
+      .add_option("--rest", run.rest_s, "of a GPU before a burst, at most, until it is cool [10]")
+      ->option_text("S")
+      ->check(CLI::Range(0.0, 600.0));
   run_app.add_option("--device", run.devices, "cpu, cuda:0, …; all")
       ->option_text("D[,D...]")
       ->delimiter(',');

@@ -37,6 +37,7 @@ struct RunOptions {
   std::optional<std::uint64_t> seed = {};
   std::optional<double> ci = {};  // a ratio: 1% is 0.01
   std::optional<double> max_seconds = {};
+  std::optional<double> rest_s = {};  // of a GPU before a burst, at most
   std::optional<double> max_cost_usd = {};
   std::optional<double> price_usd_per_hour = {};  // per node
   std::string out = {};

@@ -46,6 +46,7 @@ std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& opti
   if (options.rounds) command["rounds"] = {std::to_string(*options.rounds)};
   if (options.ci) command["ci"] = {fmt::format("{}", *options.ci)};
   if (options.max_seconds) command["max_seconds"] = {fmt::format("{}", *options.max_seconds)};
+  if (options.rest_s) command["rest"] = {fmt::format("{}", *options.rest_s)};
   std::erase_if(command, [](const auto& entry) {
     return entry.second.empty() || entry.second == std::vector<std::string>{""};
   });
@@ -86,6 +87,7 @@ int RunThisMachine(const RunOptions& options) {
                  .ci = options.ci.value_or(0.01),
                  .until_ci = options.ci.has_value(),
                  .max_case = Seconds(options.max_seconds.value_or(suite.max_case.count())),
+                 .rest = Seconds(options.rest_s.value_or(10)),
                  .filter = options.filter},
       .command = CommandOf(options)};
   const Measured measured = MeasureHere(plan, options, door, console);

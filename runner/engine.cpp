@@ -31,7 +31,6 @@ constexpr Seconds kVisitOverhead(0.4);
 constexpr int kMostRounds = 20;  // as results/stats.h StopAfter
 // Before a visit that isn't sustained, a device rests until it is so near to its idle temperature.
 constexpr double kNearIdle = 3;  // Celsius
-constexpr Seconds kLongestRest(10);
 constexpr Seconds kRestLook(0.1);
 // How many times its least time a sustained visit lasts at most.
 constexpr double kSustainBound = 5;
@@ -323,6 +322,7 @@ Temperatures IdleTemperatures(const Case& which) {
 // How devices rest before a visit.
 struct Rest {
   Temperatures idle = {};
+  Seconds longest = {};
   std::function<void(Seconds)> sleep = {};
 };
 
@@ -337,7 +337,7 @@ void RestUntilCool(Meters& meters, const Rest& rest, const SamplerOptions& sampl
     }
     return true;
   };
-  while (!is_cool() && sampler.now() - begin < kLongestRest) {
+  while (!is_cool() && sampler.now() - begin < rest.longest) {
     if (sampler.stop && sampler.stop()) return;
     rest.sleep(kRestLook);
   }
@@ -634,7 +634,7 @@ class Engine {
     const std::uint64_t seed =
         RandomAt(options_.seed ^ HashOf(name), static_cast<std::uint64_t>(round));
     const double start_s = (options_.now() - start_).count();
-    const Rest rest = {.idle = idle_[index], .sleep = options_.sleep};
+    const Rest rest = {.idle = idle_[index], .longest = options_.rest, .sleep = options_.sleep};
     Outcome outcome = RunAsBenchmark(
         fmt::format("{}/round:{}", name, round), which, reporter_,
         [&] { return VisitGuarded(which, round, seed, SamplerFor(index, round), rest); });
@@ -737,7 +737,7 @@ Seconds VisitSeconds(const Case& which, const EngineOptions& options) {
   // Warm-up takes up to a quarter beside the samples.
   const Seconds visit = std::min(share, options.min_visit * 1.25) + kVisitOverhead;
   const bool rests = which.meters && DeviceKind({.backend = which.backend}) == "gpu";
-  return rests ? visit + kLongestRest : visit;
+  return rests ? visit + options.rest : visit;
 }
 
 double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& options) {

@@ -30,6 +30,8 @@ struct EngineOptions {
   // How long a visit of a sustained case lasts, at least; five times that at most, where it doesn't
   // come to rest. That time is its own: max_case does not count there.
   Seconds sustain = Seconds(60);
+  // Before each other visit a device rests for so long at most, until it is as cool as at first.
+  Seconds rest = Seconds(10);
   // A soak: rounds go on until it is over, and a wrong answer ends no case; Record::verify counts
   // the elements of all of them. A visit's share of max_case is that of `rounds`. 0: none.
   Seconds duration = Seconds(0);
@@ -63,10 +65,10 @@ std::string CaseName(const Case& which);
 // Visits all cases that match the filter in rounds, each round in a fresh seeded random order, in
 // which the sustained ones come last, since they leave a device hot; one Record each, in the order
 // of `cases`. Before each other visit a device whose meter reads its temperature rests until it is
-// nearly as cool as when Measure began, or for ten seconds. An Error within a case becomes its
-// record's reason, and the case is not visited again; the others go on. A wrong answer loses all
-// its rounds. A visit that `stop` cuts short is not kept. Throws Error for a bad filter, or one
-// that matches nothing, and for a gbench_out that can't be written.
+// nearly as cool as when Measure began, as EngineOptions::rest allows. An Error within a case
+// becomes its record's reason, and the case is not visited again; the others go on. A wrong answer
+// loses all its rounds. A visit that `stop` cuts short is not kept. Throws Error for a bad filter,
+// or one that matches nothing, and for a gbench_out that can't be written.
 std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions& options,
                             Observer& observer);
 

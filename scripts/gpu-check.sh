@@ -52,7 +52,7 @@ step() {
 measure() {
   local seconds=$1 name=$2
   shift 2
-  step "$seconds" "$name" "$build/assay" run "$@" --no-metadata --quiet --out "$out/$name.json"
+  step "$seconds" "$name" "$build/assay" run "$@" --rest 1 --no-metadata --quiet --out "$out/$name.json"
 }
 
 step 20 machine "$build/assay" env

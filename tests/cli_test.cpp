@@ -38,6 +38,11 @@ TEST(Cli, ARegimeIsBurstOrSustained) {
   EXPECT_THAT(ErrorOf({"run", "--regime", "warm"}), HasSubstr("--regime"));
 }
 
+TEST(Cli, ARestIsSecondsAndMayBeNone) {
+  EXPECT_EQ(std::get<RunOptions>(ParseArguments({"run", "--rest", "0"})).rest_s, 0);
+  EXPECT_THAT(ErrorOf({"run", "--rest", "-1"}), HasSubstr("--rest"));
+}
+
 TEST(Cli, OptionsMayStandBeforeProbes) {
   const auto run = std::get<RunOptions>(ParseArguments({"run", "--set", "m=1", "gemm"}));
   EXPECT_THAT(run.probes, ElementsAre("gemm"));

@@ -755,7 +755,7 @@ TEST(Worker, AnswersOneLineToEachCommandUntilTheEndOfItsInput) {
       "hello\n"
       "run 3\n"
       "prepare written 18446744073709551615 all_reduce f64 sum 64 1 0 latency rewritten plain auto "
-      "100 1 0 random 0 0\n"
+      "100 1 0 0 random 0 0\n"
       "run 3\n"
       "run 0\n"
       "verify\n"

@@ -421,10 +421,11 @@ std::shared_ptr<Nvml> MockNvml(const char* fault = "") {
   return nvml;
 }
 
-// The mock's GPU is used by so many processes, and divided.
-void Share(unsigned processes, bool divided) {
+// The mock's GPU is used by so many processes, divided, and has so many of its 16 lanes.
+void Share(unsigned processes, bool divided, unsigned lanes) {
   void* mock = dlopen(MOCK_NVML, RTLD_NOW | RTLD_NOLOAD);
-  reinterpret_cast<void (*)(unsigned, bool)>(dlsym(mock, "mock_nvml_share"))(processes, divided);
+  reinterpret_cast<void (*)(unsigned, bool, unsigned)>(dlsym(mock, "mock_nvml_share"))(
+      processes, divided, lanes);
 }
 
 TEST(Nvml, IsNothingWhereThereIsNone) {
@@ -491,6 +492,7 @@ class Hasty : public Nvml {
  public:
   void Describe(const std::string&, Accelerator&) override {}
   std::optional<std::string> Uuid(const std::string&) override { return std::nullopt; }
+  std::optional<Lanes> LanesOf(const std::string&) override { return std::nullopt; }
   std::optional<unsigned> Processes(const std::string&) override { return std::nullopt; }
   std::optional<Reading> Read(const std::string&) override {
     ++reads_;
@@ -560,13 +562,14 @@ TEST_F(Cuda, WhatMakesFiguresDoubtfulIsANote) {
   const auto nvml = MockNvml();
   standin::Reset({.devices = 1});
   EXPECT_THAT(assay_module()->devices().notes, IsEmpty());
-  Share(2, true);
+  Share(2, true, 8);
   const std::vector<Note> shared = assay_module()->devices().notes;
-  ASSERT_EQ(shared.size(), 2U);
+  ASSERT_EQ(shared.size(), 3U);
   EXPECT_EQ(shared[0].what, "2 other processes use GPU 0: what they do is in its figures");
-  EXPECT_THAT(shared[1].what, HasSubstr("GPU 0 is divided (MIG)"));
+  EXPECT_THAT(shared[1].what, HasSubstr("GPU 0 has 8 of 16 lanes of PCIe"));
+  EXPECT_THAT(shared[2].what, HasSubstr("GPU 0 is divided (MIG)"));
   EXPECT_TRUE(assay_module()->devices().accelerators.at(0).mig);
-  Share(0, false);
+  Share(0, false, 16);
   for (const auto& [mode, what] :
        {std::pair(cudaComputeModeExclusiveProcess, "exclusive: it takes one process"),
         std::pair(cudaComputeModeProhibited, "prohibited")}) {

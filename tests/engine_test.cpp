@@ -188,6 +188,11 @@ TEST(Engine, ARestLastsTenSecondsAtMostAndOnlyWhereATemperatureIsRead) {
   EXPECT_NEAR(slept.count(), 10, 0.2);
   slept = {};
   log.now = Seconds(0);
+  options.rest = Seconds(2);
+  MeasureQuietly({Metered(FakeCase("a", {Script{}}, log), log, stays_hot)}, options);
+  EXPECT_NEAR(slept.count(), 2, 0.2);
+  slept = {};
+  log.now = Seconds(0);
   MeasureQuietly({Metered(FakeCase("idle", {Script{}}, log), log, [](double) { return 42.0; })},
                  options);
   Case unread = FakeCase("unread", {Script{}}, log);

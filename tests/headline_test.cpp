@@ -40,12 +40,15 @@ TEST(Headline, IsFourGemmsOfLlama3With70BParametersAt512Tokens) {
 TEST(Headline, ItsNameStandsForItsDefinition) {
   const Probe probe = HeadlineProbe();
   try {
-    probe.unfold({{"tokens", std::int64_t{64}}});
+    probe.unfold({{"name", "bf16-cpu/2"}, {"tokens", std::int64_t{64}}});
     FAIL() << "was accepted";
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("tokens=512"));
   }
-  EXPECT_THROW(probe.unfold({{"regime", "burst"}}), Error);
+  EXPECT_THROW(probe.unfold({{"name", "bf16-cpu/2"}, {"regime", "burst"}}), Error);
+  const Case burst = probe.unfold({{"regime", "burst"}}).at(0);
+  EXPECT_EQ(StringOf(burst.params, "name"), "custom");
+  EXPECT_EQ(IntegerOf(burst.params, "tokens"), 512);
   EXPECT_THROW(probe.unfold({{"name", "bf16-train/1"}, {"tokens", std::int64_t{512}}}), Error);
   EXPECT_EQ(probe.unfold({{"algo", "tuned"}}).size(), 1U) << "which stands beside it";
   EXPECT_FALSE(probe.unfold({{"regime", "burst"}, {"name", "mine"}}).front().sustained);

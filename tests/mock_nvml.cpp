@@ -25,6 +25,7 @@ int steps = 0;
 std::string fault;
 unsigned processes = 0;
 bool mig = false;
+unsigned lanes = 16;
 int gpu = 0;  // a handle is its address
 
 int Text(void* device, char* text, unsigned length, const char* value) {
@@ -68,6 +69,12 @@ int nvmlDeviceGetMigMode(void* device, unsigned* now, unsigned* pending) {
   if (!mig) return kNotSupported;
   Give(device, pending, 1U);
   return Give(device, now, 1U);
+}
+int nvmlDeviceGetCurrPcieLinkWidth(void* device, unsigned* width) {
+  return Give(device, width, lanes);
+}
+int nvmlDeviceGetMaxPcieLinkWidth(void* device, unsigned* width) {
+  return Give(device, width, 16U);
 }
 // There is room for `*count` of them at `infos`.
 int nvmlDeviceGetComputeRunningProcesses_v3(void* device, unsigned* count, void* infos) {
@@ -122,12 +129,14 @@ void mock_nvml_reset(const char* which) {
   steps = 0;
   processes = 0;
   mig = false;
+  lanes = 16;
 }
-// For tests: used by so many processes, and divided.
-void mock_nvml_share(unsigned by, bool divided) {
+// For tests: used by so many processes, divided, and with so many of 16 lanes.
+void mock_nvml_share(unsigned by, bool divided, unsigned of_lanes) {
   const std::scoped_lock lock(mutex);
   processes = by;
   mig = divided;
+  lanes = of_lanes;
 }
 
 }  // extern "C"

@@ -260,12 +260,15 @@ TEST(Privacy, TheCommandKeepsOptionsThatTellNothing) {
       {"probes", {"gemm", "peak"}},  {"filter", {"gemm/dtype:bf16", "/etc/secret"}},
       {"set", {"m=4096"}},           {"price", {"31.2"}},
       {"out", {"x.json"}},           {"storage_path", {"/mnt/scratch"}},
+      {"regime", {"burst"}},         {"rest", {"0"}},
       {"instance", {"p5.48xlarge"}}, {"something_new", {"x"}}};
   ScrubCommand(command);
-  EXPECT_THAT(command, ElementsAre(Pair("filter", ElementsAre("gemm/dtype:bf16", "(redacted)")),
-                                   Pair("instance", ElementsAre("p5.48xlarge")),
-                                   Pair("probes", ElementsAre("gemm", "peak")),
-                                   Pair("set", ElementsAre("m=4096"))));
+  EXPECT_THAT(
+      command,
+      ElementsAre(Pair("filter", ElementsAre("gemm/dtype:bf16", "(redacted)")),
+                  Pair("instance", ElementsAre("p5.48xlarge")),
+                  Pair("probes", ElementsAre("gemm", "peak")), Pair("regime", ElementsAre("burst")),
+                  Pair("rest", ElementsAre("0")), Pair("set", ElementsAre("m=4096"))));
 }
 
 TEST(Privacy, PrivateOffersLeaveOnlyWhereAskedFor) {
