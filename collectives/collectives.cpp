@@ -655,6 +655,11 @@ std::vector<Case> CasesOf(const std::shared_ptr<Jobs>& jobs, const OperationFact
   return cases;
 }
 
+// Where nobody names a library, steps of training are what a node's accelerators do.
+bool IsOfGpus(const Setup& setup) {
+  return HasNvidiaDriver() && (setup.backends.empty() || Includes(setup.backends, "nccl"));
+}
+
 // A step of training: the gradients of a bucket are summed over the ranks, in place, while each of
 // them multiplies matrices of the layers before.
 std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& setup,
@@ -698,8 +703,9 @@ std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& s
        .work = step.work,
        .units = jobs->Units(static_cast<int>(ranks))},
       setup.backends,
-      [nodes](const KnownLibrary& library) {
-        return nodes > 1 ? library.on_several : library.on_one_node;
+      [=](const KnownLibrary& library) {
+        const bool is_usual = nodes > 1 ? library.on_several : library.on_one_node;
+        return is_usual && library.on_device == IsOfGpus(setup);
       },
       [=](const std::string& library, std::uint64_t seed) {
         return jobs->Prepare("overlap", library, collective, static_cast<int>(ranks),
@@ -821,7 +827,7 @@ Door Open(const Setup& setup, const std::string& require_transport) {
   if (setup.gemm) {
     const bool has_two = jobs->CoresOfARank(static_cast<int>(usual)) >= 2;
     // So large that launching takes no time of it.
-    const bool on_gpus = HasNvidiaDriver();
+    const bool on_gpus = IsOfGpus(setup);
     const std::int64_t of_gpus = 4096;
     probes.push_back({.name = "overlap",
                       .summary = "GEMMs and an all-reduce at once, as in a step of training",

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -243,6 +244,13 @@ RankDevice OwnDevice(Ranks& ranks) {
                 "CUDA_VISIBLE_DEVICES hides");
   }
   return own;
+}
+
+// NCCL takes these before what a communicator is made with.
+bool EnvironmentSetsChannels() {
+  constexpr std::array<const char*, 4> kNames = {"NCCL_MAX_CTAS", "NCCL_MIN_CTAS",
+                                                 "NCCL_MAX_NCHANNELS", "NCCL_MIN_NCHANNELS"};
+  return std::ranges::any_of(kNames, [](const char* name) { return std::getenv(name) != nullptr; });
 }
 
 // One communicator over all ranks, on this rank's device. Once one of this process fails, all are
@@ -559,13 +567,15 @@ class NcclExchange : public Exchange {
         EnqueueAligns(own);
         Record(own, kStart);
         Check(cudaStreamWaitEvent(other, EventAt(kStart).get(), 0));
-        beside.work->Put(lead);
+        // First, as a training step has it: where streams share a hardware queue
+        // (CUDA_DEVICE_MAX_CONNECTIONS), it would wait for all that lie before it.
         if (slot != nullptr) {
           ForEachGpu(own, Name(), [&](NcclExchange& one) {
             return one.Enqueue(slot->input.data(), slot->output.data());
           });
         }
         Record(own, kOwnEnd);
+        beside.work->Put(lead);
       }
       beside.work->Put(beside.iterations - lead);
       Check(cudaEventRecord(EventAt(kOtherEnd).get(), other));
@@ -858,11 +868,19 @@ class NcclLibrary : public Library {
     // that needs a new one makes it with all.
     const bool is_fit = comm_ && !comm_->IsLost() && members_ == ranks.Members() &&
                         channels_ == collective.channels;
-    double of_somebody[] = {no_device ? 1.0 : 0.0, is_fit ? 0.0 : 1.0};
+    const bool is_overruled = collective.channels > 0 && EnvironmentSetsChannels();
+    double of_somebody[] = {no_device ? 1.0 : 0.0, is_fit ? 0.0 : 1.0, is_overruled ? 1.0 : 0.0};
     ranks.Max(of_somebody);
     if (no_device) return *no_device;
     if (of_somebody[0] > 0) {
       return Skipped{.reason = "another rank has no GPU", .remedy = "start ranks where GPUs are"};
+    }
+    if (of_somebody[2] > 0) {
+      return Skipped{
+          .reason = "NCCL's environment sets how many channels it has, whatever is asked",
+          .remedy =
+              "unset NCCL_MAX_CTAS, NCCL_MIN_CTAS, NCCL_MAX_NCHANNELS and "
+              "NCCL_MIN_NCHANNELS"};
     }
     if (!TypeOf(collective.dtype)) {
       return Skipped{.reason = fmt::format("{} has no {}", Version(), collective.dtype),

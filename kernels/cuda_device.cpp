@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 
 #include "kernels/cuda_kernels.h"
@@ -49,6 +50,11 @@ Facts Gpu::Describe() const {
 }
 
 std::optional<Skipped> Select(const Gpu& gpu) {
+  const char* blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
+  if (blocking != nullptr && std::atoi(blocking) != 0) {
+    return Skipped{.reason = "CUDA_LAUNCH_BLOCKING makes every launch wait for its end",
+                   .remedy = "unset CUDA_LAUNCH_BLOCKING"};
+  }
   const cudaError_t error = cudaSetDevice(gpu.index);
   if (error != cudaErrorDevicesUnavailable) {
     Check(error);

@@ -1029,6 +1029,15 @@ TEST_F(Cuda, AnEnvironmentThatChangesTheArithmeticIsRefused) {
   EXPECT_THAT(no.reason, HasSubstr("NVIDIA_TF32_OVERRIDE"));
 }
 
+TEST_F(Cuda, LaunchesThatWaitAreRefusedSinceAGateWouldWaitForItself) {
+  setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
+  const Skipped no = Refused(Small(Dtype::kF32));
+  setenv("CUDA_LAUNCH_BLOCKING", "0", 1);
+  EXPECT_EQ(Ready(Small(Dtype::kF32))->Run(1).time > Seconds(0), true);
+  unsetenv("CUDA_LAUNCH_BLOCKING");
+  EXPECT_EQ(no.remedy, "unset CUDA_LAUNCH_BLOCKING");
+}
+
 TEST_F(Cuda, AWrongElementIsFoundAndAFailureHasItsStatus) {
   standin::Reset({.compute_capability = 100, .wrong_algorithm = 0});
   for (const Dtype dtype : kProducts) {

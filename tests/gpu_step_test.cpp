@@ -307,6 +307,20 @@ TEST_F(GpuStep, ACommunicatorServesAllCasesOfOneBudget) {
   EXPECT_EQ(standin::Calls("ncclCommInitRankConfig"), 2 * 3);
 }
 
+TEST_F(GpuStep, ABudgetThatTheEnvironmentOverrulesIsRefused) {
+  setenv("NCCL_MAX_CTAS", "4", 1);
+  OnRanks(2, [](ThreadRanks& own) {
+    const auto libraries = assay_module()->libraries();
+    Collective collective = kAllReduce;
+    collective.channels = 2;
+    const Prepared refused = libraries[0]->Prepare(collective, own, /*seed=*/1);
+    EXPECT_THAT(std::get<Skipped>(refused).remedy, HasSubstr("unset NCCL_MAX_CTAS"));
+    collective.channels = 0;
+    EXPECT_EQ(libraries[0]->Prepare(collective, own, /*seed=*/1).index(), 0U);
+  });
+  unsetenv("NCCL_MAX_CTAS");
+}
+
 // As `assay run overlap` has it: rank 0 asks, all do their part.
 TEST_F(GpuStep, GoesThroughTheLinesOfAJob) {
   OnRanks(2, [](ThreadRanks& own) {

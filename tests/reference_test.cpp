@@ -111,6 +111,34 @@ TEST(GemmCheck, F64IsHeldToItsOwnRounding) {
   EXPECT_GT(check.Check(a_tensor, rounded, Serially).wrong, 100) << "f32 is not f64";
 }
 
+// As a tensor core may: the sum is cut off, not rounded, after every four products.
+TEST(GemmCheck, Tf32MayBeOffByWhatCutSumsLose) {
+  Problem problem({.dtype = Dtype::kTf32, .m = 4, .n = 40, .k = 8192});
+  const auto cut = [](double value) {
+    const auto nearest = static_cast<float>(value);
+    return std::fabs(nearest) > std::fabs(value) ? std::nextafter(nearest, 0.0F) : nearest;
+  };
+  for (std::int64_t row = 0; row < problem.gemm.m; ++row) {
+    for (std::int64_t column = 0; column < problem.gemm.n; ++column) {
+      float sum = 0;
+      for (std::int64_t x = 0; x < problem.gemm.k; x += 4) {
+        double four = sum;
+        for (std::int64_t i = x; i < x + 4; ++i) {
+          four += double{problem.a[static_cast<std::size_t>(row * problem.gemm.k + i)]} *
+                  double{problem.b[static_cast<std::size_t>(i * problem.gemm.n + column)]};
+        }
+        sum = cut(four);
+      }
+      problem.C(row, column) = sum;
+    }
+  }
+  const Checked checked = problem.Check();
+  EXPECT_EQ(checked.wrong, 0) << checked.what.value_or("");
+  EXPECT_GT(checked.max_error, 4 * std::sqrt(8192) * std::ldexp(1.0, -24)) << "rounding alone";
+  problem.gemm.dtype = Dtype::kF32;
+  EXPECT_GT(problem.Check().wrong, 0) << "f32's own units round";
+}
+
 // What a check allows beside half a unit of bf16: the formulas of METRICS.md by hand.
 TEST(GemmCheck, Fp8MayBeOffByWhatSumsOfFourteenBitsLose) {
   const auto tolerance = [](Dtype dtype, bool fast) {
@@ -123,7 +151,7 @@ TEST(GemmCheck, Fp8MayBeOffByWhatSumsOfFourteenBitsLose) {
                .tolerance -
            1.0 / 256;
   };
-  const double sums = 4 * 64 * std::ldexp(1.0, -24);
+  const double sums = 4 * 64 * std::ldexp(1.0, -24) + 4096 * std::ldexp(1.0, -25);
   EXPECT_DOUBLE_EQ(tolerance(Dtype::kBf16, false), sums);
   EXPECT_DOUBLE_EQ(tolerance(Dtype::kNvfp4, false), sums);
   for (const Dtype dtype : {Dtype::kFp8E4m3, Dtype::kFp8E5m2E4m3}) {
