@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <string_view>
 
@@ -92,8 +93,8 @@ bool IsSustained(const Record& record) {
          });
 }
 
-int AcceleratorsOf(const Run& run) {
-  int present = 0;
+std::int64_t AcceleratorsOf(const Run& run) {
+  std::int64_t present = 0;
   for (const Node& node : run.nodes) {
     for (const Accelerator& accelerator : node.accelerators) present += accelerator.present;
   }
@@ -110,8 +111,8 @@ std::string Unfit(const Run& run, const Record& record) {
   if (const auto part = PartUsed(run, DeviceKind(record))) {
     return fmt::format("{} was used, and the node is what is paid", *part);
   }
-  if (const int present = AcceleratorsOf(run);
-      DeviceKind(record) == "gpu" && static_cast<int>(record.units.size()) < present) {
+  if (const std::int64_t present = AcceleratorsOf(run);
+      DeviceKind(record) == "gpu" && std::ssize(record.units) < present) {
     return fmt::format("{} of {} took part, and the node is what is paid", record.units.size(),
                        present);
   }
@@ -125,6 +126,23 @@ std::string Unfit(const Run& run, const Record& record) {
 }
 
 }  // namespace
+
+std::string UnrestText(const Record& record) {
+  std::map<std::string, int> rounds;
+  int all = 0;
+  for (const Visit& visit : record.rounds) {
+    if (!visit.sustained) continue;
+    ++rounds[visit.sustained->ended];
+    ++all;
+  }
+  if (rounds["steady"] == all) return "";
+  std::string text =
+      fmt::format("steady in {} of {} rounds", rounds["steady"], record.rounds.size());
+  if (rounds["unsteady"] > 0) text += fmt::format(", not at rest in {}", rounds["unsteady"]);
+  if (rounds["scattered"] > 0)
+    text += fmt::format(", too noisy to tell in {}", rounds["scattered"]);
+  return text;
+}
 
 std::string DeviceKind(const Record& record) {
   constexpr std::array<std::string_view, 8> kGpuBackends = {"cuda", "cublas", "cublaslt",  "cudnn",

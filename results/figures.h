@@ -39,6 +39,9 @@ std::optional<double> MedianTime(const Record& record);
 std::optional<double> MeanTime(const Record& record);
 // Mean over median time. Above kSuspiciousAbove the bill sees stalls that the speed doesn't show.
 std::optional<double> MeanToMedian(const Record& record);
+// How visits that were to be sustained did not come to rest: "steady in 3 of 5 rounds, not at rest
+// in 1, too noisy to tell in 1"; "" where all did.
+std::string UnrestText(const Record& record);
 // Work over the median time. Nothing unless the status is ok or partial.
 std::optional<Rate> Speed(const Record& record);
 // The same to stable storage, for writes.

@@ -85,7 +85,7 @@ std::vector<Rate> SpeedsOf(const Record& record) {
   std::vector<Rate> speeds;
   const std::optional<Rate> all = Speed(record);
   const std::optional<double> all_s = MedianTime(record);
-  if (!all || !all_s || IsNetwork(record.probe)) return speeds;
+  if (!all || !all_s || !std::isfinite(all->value) || IsNetwork(record.probe)) return speeds;
   if (record.units.size() == 1) return {*all};
   const auto share = all->value * *all_s / static_cast<double>(record.units.size());
   for (std::size_t unit = 0; unit < record.units.size(); ++unit) {
@@ -95,6 +95,7 @@ std::vector<Rate> SpeedsOf(const Record& record) {
     }
     if (times.empty() || Median(times) <= 0) return {};
     speeds.push_back({.value = share / Median(times), .unit = all->unit});
+    if (!std::isfinite(speeds.back().value)) return {};
   }
   return speeds;
 }
@@ -143,7 +144,8 @@ const ExpectedOfDevice* YardstickOf(const Run& run, const Record& record,
   for (const ExpectedOfDevice& one : expected) {
     if (one.device != device || !Fits(record, one)) continue;
     const bool is_fastest = std::ranges::none_of(run.records, [&](const Record& other) {
-      return DeviceKind(other) == "gpu" && Fits(other, one) && Fastest(SpeedsOf(other)) > own;
+      return &other != &record && DeviceKind(other) == "gpu" && Fits(other, one) &&
+             Fastest(SpeedsOf(other)) > own;
     });
     if (is_fastest) return &one;
   }

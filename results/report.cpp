@@ -133,10 +133,11 @@ std::string AnswerTable(std::span<const ReportInput> inputs) {
                     Cell("absent: " + headline.absent, " colspan=4")});
       continue;
     }
-    table +=
-        Row({Cell(MachineName(input)), Cell(headline.name),
-             Cell(SpeedText(*headline.record), kNumber), Cell(IntervalText(*headline.record)),
-             Cell(PriceText(input), kNumber), Cell(CostText(*headline.record, input), kNumber)});
+    const std::string unrest = UnrestText(*headline.record);
+    table += Row(
+        {Cell(MachineName(input)), Cell(headline.name), Cell(SpeedText(*headline.record), kNumber),
+         Cell(IntervalText(*headline.record) + (unrest.empty() ? "" : "; " + unrest)),
+         Cell(PriceText(input), kNumber), Cell(CostText(*headline.record, input), kNumber)});
   }
   return table + "</table>\n";
 }

@@ -150,22 +150,6 @@ std::string OnText(const Record& record) {
   return record.units.size() > 1 ? fmt::format("{} x {}", record.units.size(), one) : one;
 }
 
-// How visits that were to be sustained did not come to rest: "steady in 3 of 5 rounds, still
-// drifting in 1, too noisy to tell in 1"; "" where all did.
-std::string UnrestText(const Record& record) {
-  std::map<std::string, int> rounds;
-  for (const Visit& visit : record.rounds) {
-    if (visit.sustained) ++rounds[visit.sustained->ended];
-  }
-  if (rounds["unsteady"] + rounds["scattered"] == 0) return "";
-  std::string text =
-      fmt::format("steady in {} of {} rounds", rounds["steady"], record.rounds.size());
-  if (rounds["unsteady"] > 0) text += fmt::format(", still drifting in {}", rounds["unsteady"]);
-  if (rounds["scattered"] > 0)
-    text += fmt::format(", too noisy to tell in {}", rounds["scattered"]);
-  return text;
-}
-
 // What has to be known beside the figures of a case.
 std::string NotesOf(const Run& run, const Record& record) {
   std::string note;
@@ -507,6 +491,9 @@ std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool col
     for (const Cost& cost : Costs(*headline.record, *usd_per_hour)) {
       text += ", " + CostText(cost.usd, cost.label);
     }
+  }
+  if (const std::string unrest = UnrestText(*headline.record); !unrest.empty()) {
+    text += "; " + unrest;
   }
   return text + '\n';
 }

@@ -559,13 +559,14 @@ int MostRounds(const EngineOptions& options) {
   return options.until_ci ? std::max(options.rounds, kMostRounds) : options.rounds;
 }
 
-// Why a case needs no further round; nothing where it goes on.
-std::optional<std::string> WhyDone(const Record& record, Seconds spent,
+// Why a case needs no further round; nothing where it goes on. `spent` is nothing where the time is
+// the case's own.
+std::optional<std::string> WhyDone(const Record& record, std::optional<Seconds> spent,
                                    const EngineOptions& options) {
   const int rounds = static_cast<int>(record.rounds.size());
   if (rounds < options.rounds) return std::nullopt;
   if (!options.until_ci || rounds >= MostRounds(options)) return "rounds";
-  if (spent >= options.max_case) return "time";
+  if (spent && *spent >= options.max_case) return "time";
   const std::optional<Interval> interval = SpeedInterval(record);
   return interval ? StopAfter(rounds, interval->HalfWidth(), options.ci) : std::nullopt;
 }
@@ -676,7 +677,8 @@ class Engine {
     for (Record& record : records_[index]) {
       const bool goes_on_wrong = Soaks() && record.status == Status::kWrong;
       if (record.status != Status::kOk && !goes_on_wrong) continue;
-      std::optional<std::string> why = WhyDone(record, spent_[index], options_);
+      std::optional<std::string> why = WhyDone(
+          record, cases_[index].sustained ? std::nullopt : std::optional(spent_[index]), options_);
       if (Soaks()) {
         const bool is_over = options_.now() - begin_ >= options_.duration;
         why = is_over && (why || goes_on_wrong) ? std::optional("time") : std::nullopt;

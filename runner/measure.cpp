@@ -504,9 +504,12 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
 
   console.Note(fmt::format("assay {}   {}\n\n{}", ASSAY_VERSION, MachineHeader(run.nodes),
                            NotesText(run.nodes)));
+  // What is sustained may take five times its least time.
+  const bool is_least = std::ranges::any_of(plan.cases, &Case::sustained);
+  const char* about = is_least ? "at least" : "about";
   console.Note(fmt::format(
-      "{} cases, {} rounds, about {}{}\n", plan.cases.size(), run.rounds, Duration(estimate_s),
-      usd_per_hour ? fmt::format(", about {}", Usd(*usd_per_hour * estimate_s / 3600))
+      "{} cases, {} rounds, {} {}{}\n", plan.cases.size(), run.rounds, about, Duration(estimate_s),
+      usd_per_hour ? fmt::format(", {} {}", about, Usd(*usd_per_hour * estimate_s / 3600))
                    : "; " + price.why));
   if (plan.begins) plan.begins(run, price);
 

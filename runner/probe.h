@@ -125,7 +125,8 @@ struct Case {
   std::function<std::vector<std::unique_ptr<Meter>>()> meters = {};
   // What counts is what the device sustains: a visit goes on until it is at rest under load.
   bool sustained = false;
-  // The bound that this case is held against, sampled briefly before and after each visit.
+  // The bound that this case is held against, sampled briefly before and after each visit
+  // (after a sustained one alone).
   std::shared_ptr<const Case> here = {};
 };
 

@@ -117,7 +117,6 @@ class Sampler {
     }
     sampled_.visit = all_.TakeVisit();
     for (Series& part : parts_) sampled_.parts.push_back(part.TakeVisit());
-    for (Visit& part : sampled_.parts) part.sustained = sustained_;
     sampled_.visit.sustained = std::move(sustained_);
     return std::move(sampled_);
   }

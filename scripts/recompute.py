@@ -267,7 +267,7 @@ def of_peak(run, record):
 def device_speeds(record):
     """(speed of each unit, what it counts); none for a collective."""
     every, median = speed(record), median_s(record)
-    if every is None or record["probe"] in COLLECTIVES:
+    if every is None or not math.isfinite(every) or record["probe"] in COLLECTIVES:
         return []
     units = len(record.get("units", []))
     if units == 1:
@@ -276,7 +276,8 @@ def device_speeds(record):
               if u < len(v.get("unit_time_s", {}).get("p50", []))] for u in range(units)]
     if not all(t and statistics.median(t) > 0 for t in times):
         return []
-    return [every * median / units / statistics.median(t) for t in times]
+    speeds = [every * median / units / statistics.median(t) for t in times]
+    return speeds if all(map(math.isfinite, speeds)) else []
 
 
 def fits_row(record, row):

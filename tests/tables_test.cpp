@@ -118,7 +118,7 @@ TEST(Tables, WhatDidNotComeToRestIsSaid) {
   gemm.rounds[1].sustained->ended = "unsteady";
   gemm.rounds[2].sustained->ended = "scattered";
   EXPECT_THAT(RunTable(RunOf({gemm}), std::nullopt, false),
-              HasSubstr("steady in 2 of 4 rounds, still drifting in 1, too noisy to tell in 1"));
+              HasSubstr("steady in 2 of 4 rounds, not at rest in 1, too noisy to tell in 1"));
 }
 
 TEST(Tables, ABurstOfAnAcceleratorHasNoPriceInASuiteForOthers) {
