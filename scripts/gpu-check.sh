@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Every check that needs an NVIDIA GPU, by one command in under eight minutes: the tests that are
 # skipped elsewhere, then a first look at the machine, and beside it what the peers say that are
-# installed (nvbandwidth, nccl-tests). All that was printed and every result file is kept in a folder,
-# to be committed or sent in.
+# installed (nvbandwidth, nccl-tests, cutlass_profiler). All that was printed and every result file is
+# kept in a folder, to be committed or sent in.
 #
 #   scripts/gpu-check.sh [OUT]            builds what is missing (OUT: gpu-check-UTC)
 #   scripts/gpu-check.sh --pack FOLDER    no GPU needed: puts all that it takes into FOLDER, for a
@@ -61,6 +61,7 @@ gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l)
 [[ $gpus -gt 0 ]] || { echo "gpu-check: nvidia-smi lists no GPU here" >&2; exit 2; }
 
 step 150 tests "$tests/assay_gpu_tests" --gtest_brief=1
+measure 150 quick --suite quick --backend cuda,cublaslt,cudnn,nccl
 measure 60 memory memory --backend cuda --set pattern=read,write,copy,triad --rounds 3 --max-seconds 3
 measure 30 cache memory --backend cuda --set pattern=read,copy --set bytes=4M --rounds 3 --max-seconds 3
 measure 60 copy copy --set route=h2d,d2h,both --rounds 3 --max-seconds 3
@@ -88,6 +89,14 @@ if command -v nvbandwidth >/dev/null; then
   for turn in 1 2 3; do
     step 20 "nvbandwidth-$turn" nvbandwidth -t host_to_device_memcpy_ce device_to_host_memcpy_ce
     measure 20 "beside-nvbandwidth-$turn" copy --set route=h2d,d2h --rounds 2 --max-seconds 1
+  done
+fi
+if command -v cutlass_profiler >/dev/null; then
+  for turn in 1 2 3; do
+    step 30 "cutlass-$turn" cutlass_profiler --operation=Gemm --m=8192 --n=8192 --k=8192 \
+      --A=bf16:row --B=bf16:column --C=bf16 --accumulator-type=f32 --verification-enabled=false
+    measure 20 "beside-cutlass-$turn" gemm --dtype bf16 --set m=8192 --set n=8192 --set k=8192 \
+      --set cache=warm --device cuda:0 --rounds 2 --max-seconds 2
   done
 fi
 if [[ $gpus -gt 1 ]] && command -v all_reduce_perf >/dev/null; then
