@@ -14,7 +14,7 @@ command -v clang++-19 >/dev/null || {
 }
 mkdir -p $build
 cmake -S . -B $build -G Ninja -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19 \
-  -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O1 -g" -DASSAY_FUZZ=ON -DBUILD_TESTING=OFF \
+  -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O1 -g1" -DASSAY_FUZZ=ON -DBUILD_TESTING=OFF \
   >$build.log 2>&1 || { tail -20 $build.log >&2; exit 2; }
 cmake --build $build --target $(printf '%s_fuzz ' $fuzzers) >>$build.log 2>&1 || {
   grep -E 'error|FAILED' $build.log | head -20 >&2
