@@ -79,8 +79,15 @@ class GpuBackend : public Backend {
     return cuda::MeterOf(sight_->Seen().nvml, GpuOf(device).bus_id);
   }
   std::optional<Skipped> Missing() override { return sight_->Seen().missing; }
+  Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    const Gpu& gpu = GpuOf(device);
+    if (auto no = cuda::Select(gpu)) return *no;
+    return PrepareOn(op, gpu, seed);
+  }
 
  protected:
+  // On that GPU, which is CUDA's current one.
+  virtual Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) = 0;
   const Gpu& GpuOf(const Device& device) const {
     return sight_->Seen().all.at(static_cast<std::size_t>(device.index));
   }
@@ -113,14 +120,12 @@ class CudaBackend : public GpuBackend {
     complete.passes = PassesOver(complete);
     return complete;
   }
-  Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
-    const Gpu& gpu = GpuOf(device);
-    if (auto no = cuda::Select(gpu)) return *no;
+  Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) override {
     if (const Memory* memory = std::get_if<Memory>(&op)) {
       return cuda::PrepareMemory(*memory, gpu, seed);
     }
     if (const Copy* copy = std::get_if<Copy>(&op)) {
-      return cuda::PrepareCopy(*copy, device.index, seed);
+      return cuda::PrepareCopy(*copy, gpu.index, seed);
     }
     if (const Launch* launch = std::get_if<Launch>(&op)) {
       return cuda::PrepareLaunch(*launch, gpu);
@@ -135,9 +140,7 @@ class CublasLtBackend : public GpuBackend {
   using GpuBackend::GpuBackend;
   std::string Name() const override { return "cublaslt"; }
   bool Has(const Op& op) const override { return std::holds_alternative<Gemm>(op); }
-  Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
-    const Gpu& gpu = GpuOf(device);
-    if (auto no = cuda::Select(gpu)) return *no;
+  Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) override {
     if (const Gemm* gemm = std::get_if<Gemm>(&op)) {
       return cuda::PrepareGemm(*gemm, gpu, tunings_, seed);
     }
@@ -162,9 +165,7 @@ class CublasBackend : public GpuBackend {
   using GpuBackend::GpuBackend;
   std::string Name() const override { return "cublas"; }
   bool Has(const Op& op) const override { return std::holds_alternative<GroupedGemm>(op); }
-  Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
-    const Gpu& gpu = GpuOf(device);
-    if (auto no = cuda::Select(gpu)) return *no;
+  Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) override {
     if (const GroupedGemm* grouped = std::get_if<GroupedGemm>(&op)) {
       return cuda::PrepareGroupedGemm(*grouped, gpu, seed);
     }
@@ -185,9 +186,7 @@ class CudnnBackend : public GpuBackend {
     if (auto no = GpuBackend::Missing()) return no;
     return cuda::NoCudnn();
   }
-  Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
-    const Gpu& gpu = GpuOf(device);
-    if (auto no = cuda::Select(gpu)) return *no;
+  Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) override {
     if (const Attention* attention = std::get_if<Attention>(&op)) {
       if (!library_) library_ = cuda::MakeCudnn();
       if (!library_) return *cuda::NoCudnn();

@@ -136,11 +136,11 @@ void JudgeAmongSiblings(std::vector<DeviceHealth>& devices) {
   }
 }
 
-// What the record is to be judged by: it fits, and no other record of the run that fits is faster.
-const ExpectedOfDevice* YardstickOf(const Run& run, const Record& record,
+// What the record, whose fastest device is `own`, is to be judged by: it fits, and no other record
+// of the run that fits is faster.
+const ExpectedOfDevice* YardstickOf(const Run& run, const Record& record, double own,
                                     std::span<const ExpectedOfDevice> expected,
                                     std::string_view device) {
-  const double own = Fastest(SpeedsOf(record));
   for (const ExpectedOfDevice& one : expected) {
     if (one.device != device || !Fits(record, one)) continue;
     const bool is_fastest = std::ranges::none_of(run.records, [&](const Record& other) {
@@ -207,7 +207,8 @@ std::optional<Health> HealthOf(const Run& run, const Record& record,
   const Node& node = run.nodes.at(static_cast<std::size_t>(record.units[0].node));
   if (DeviceKind(record) == "gpu" && node.accelerators.size() == 1 && !node.accelerators[0].mig) {
     const DeviceFacts* known = FindDevice(devices, node.accelerators[0].name);
-    if (known != nullptr) yardstick = YardstickOf(run, record, expected, known->name);
+    if (known != nullptr)
+      yardstick = YardstickOf(run, record, Fastest(speeds), expected, known->name);
   }
   if (speeds.size() == 1 && yardstick == nullptr) return std::nullopt;
   if (yardstick != nullptr) {
