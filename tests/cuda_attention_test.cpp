@@ -15,6 +15,7 @@
 
 #include "kernels/reference.h"
 #include "results/error.h"
+#include "standin/fixture.h"
 #include "standin/standin.h"
 #include "standin/state.h"
 
@@ -22,7 +23,6 @@ namespace assay::cuda {
 namespace {
 
 using testing::HasSubstr;
-using testing::IsEmpty;
 
 struct Script {
   std::vector<double> plans = {1.0};  // the times of each, as multiples of what the flops take
@@ -238,13 +238,8 @@ class ScriptedLibrary : public AttentionLibrary {
   Script script_;
 };
 
-class CudaAttention : public testing::Test {
+class CudaAttention : public standin::Fixture {
  protected:
-  void SetUp() override { standin::Reset(); }
-  void TearDown() override {
-    EXPECT_THAT(standin::Violations(), IsEmpty());
-    EXPECT_THAT(standin::Leaks(), IsEmpty());
-  }
   Prepared Prepare(ScriptedLibrary& library, const Attention& op) {
     return PrepareAttention(library, op, Gpu::At(0), tunings_, 7);
   }

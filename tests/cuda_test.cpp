@@ -18,6 +18,7 @@
 #include "kernels/cuda_nvml.h"
 #include "kernels/kernels.h"
 #include "runner/module.h"
+#include "standin/fixture.h"
 #include "standin/standin.h"
 
 extern "C" const assay::Module* assay_module();
@@ -29,14 +30,7 @@ using standin::kBytesPerSecond, standin::kFlopsPerSecond, standin::kLaunch_s;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-class Cuda : public testing::Test {
- protected:
-  void SetUp() override { standin::Reset(); }
-  void TearDown() override {
-    EXPECT_THAT(standin::Violations(), IsEmpty());
-    EXPECT_THAT(standin::Leaks(), IsEmpty());
-  }
-};
+class Cuda : public standin::Fixture {};
 
 // The backend of that name, and its device of that number.
 std::unique_ptr<Backend> BackendNamed(const std::string& name) {

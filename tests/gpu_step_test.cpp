@@ -18,6 +18,7 @@
 #include "results/error.h"
 #include "runner/cuda.h"
 #include "runner/module.h"
+#include "standin/fixture.h"
 #include "standin/standin.h"
 #include "tests/thread_ranks.h"
 
@@ -168,14 +169,7 @@ Outcome StepOn(int ranks, const Asked& asked = {}) {
   return outcome;
 }
 
-class GpuStep : public testing::Test {
- protected:
-  void SetUp() override { standin::Reset(); }
-  void TearDown() override {
-    EXPECT_THAT(standin::Violations(), IsEmpty());
-    EXPECT_THAT(standin::Leaks(), IsEmpty());
-  }
-};
+class GpuStep : public standin::Fixture {};
 
 TEST_F(GpuStep, BothTakeAtOnceWhatTheyTakeAloneAndAStepTheLongerOfTheTwo) {
   for (const std::int64_t gemms : {1, 2, 5, 200}) {

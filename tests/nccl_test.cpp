@@ -12,6 +12,7 @@
 #include "collectives/job.h"
 #include "collectives/nccl_log.h"
 #include "collectives/rank_threads.h"
+#include "standin/fixture.h"
 #include "standin/standin.h"
 #include "tests/thread_ranks.h"
 
@@ -19,7 +20,6 @@ namespace assay {
 namespace {
 
 using testing::HasSubstr;
-using testing::IsEmpty;
 
 // What came of one case on all ranks: rank 0's account, or the first error in rank order.
 struct Outcome {
@@ -93,14 +93,7 @@ Outcome RunOn(const Shape& shape, const Collective& collective, std::int64_t ite
   return outcome;
 }
 
-class Nccl : public testing::Test {
- protected:
-  void SetUp() override { standin::Reset(); }
-  void TearDown() override {
-    EXPECT_THAT(standin::Violations(), IsEmpty());
-    EXPECT_THAT(standin::Leaks(), IsEmpty());
-  }
-};
+class Nccl : public standin::Fixture {};
 
 TEST_F(Nccl, DoesEveryOperationExactlyInEveryPlaceAndMode) {
   for (const OperationFacts& facts : Operations()) {
