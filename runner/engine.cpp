@@ -310,13 +310,28 @@ Temperatures TemperaturesIn(const std::vector<Telemetry>& readings) {
   return temperatures;
 }
 
-// Of a device that can't be read, its visits will say what is wrong.
-Temperatures IdleTemperatures(const Case& which) {
-  try {
-    return TemperaturesIn(Meters(which).Begin());
-  } catch (const std::exception&) {
-    return {};
+// The same for all cases that run on the same devices, by whatever backend: "gpu 0:0 0:1".
+std::string DevicesOf(const Case& which) {
+  std::string devices = DeviceKind({.backend = which.backend});
+  for (const Unit& unit : which.units) devices += fmt::format(" {}:{}", unit.node, unit.device);
+  return devices;
+}
+
+// What devices are like before anything runs, by DevicesOf. Each set is read once, however many
+// cases it has. Of one that can't be read, its visits will say what is wrong.
+std::map<std::string, Temperatures> IdleTemperatures(const std::vector<Case>& cases) {
+  std::map<std::string, Temperatures> idle;
+  for (const Case& each : cases) {
+    if (!each.meters) continue;
+    const auto [devices, is_new] = idle.try_emplace(DevicesOf(each));
+    if (!is_new) continue;
+    try {
+      devices->second = TemperaturesIn(Meters(each).Begin());
+    } catch (const std::exception&) {
+      continue;
+    }
   }
+  return idle;
 }
 
 // How devices rest before a visit.
@@ -588,7 +603,7 @@ class Engine {
     start_ = begin_ - options_.elapsed;
     for (const Case& each : cases_) records_.push_back(Blanks(each));
     spent_.resize(cases_.size());
-    for (const Case& each : cases_) idle_.push_back(IdleTemperatures(each));
+    idle_ = IdleTemperatures(cases_);
   }
 
   std::vector<Record> Run() {
@@ -635,7 +650,8 @@ class Engine {
     const std::uint64_t seed =
         RandomAt(options_.seed ^ HashOf(name), static_cast<std::uint64_t>(round));
     const double start_s = (options_.now() - start_).count();
-    const Rest rest = {.idle = idle_[index], .longest = options_.rest, .sleep = options_.sleep};
+    const Rest rest = {
+        .idle = idle_[DevicesOf(which)], .longest = options_.rest, .sleep = options_.sleep};
     Outcome outcome = RunAsBenchmark(
         fmt::format("{}/round:{}", name, round), which, reporter_,
         [&] { return VisitGuarded(which, round, seed, SamplerFor(index, round), rest); });
@@ -713,7 +729,7 @@ class Engine {
   Seconds start_ = {};                             // of the run
   std::vector<std::vector<Record>> records_ = {};  // by case
   std::vector<Seconds> spent_ = {};                // by case
-  std::vector<Temperatures> idle_ = {};            // by case
+  std::map<std::string, Temperatures> idle_ = {};  // by DevicesOf
   int done_ = 0;
   std::optional<std::string> stopped_ = {};
 };

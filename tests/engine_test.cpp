@@ -205,6 +205,46 @@ TEST(Engine, ARestLastsTenSecondsAtMostAndOnlyWhereATemperatureIsRead) {
   EXPECT_EQ(slept, Seconds(0));
 }
 
+TEST(Engine, WhatDevicesAreLikeWhenIdleIsReadOnceForAllTheirCases) {
+  FakeLog log;
+  std::map<std::string, int> made;
+  const auto on = [&](const std::string& name, const std::string& backend,
+                      const std::vector<int>& devices, double idle_celsius) {
+    Case which = FakeCase(name, {Script{}}, log);
+    which.backend = backend;
+    which.units.clear();
+    for (const int device : devices) which.units.push_back({.device = device});
+    which.meters = [&, name, count = devices.size(), idle_celsius] {
+      ++made[name];
+      std::vector<std::unique_ptr<Meter>> meters;
+      for (std::size_t i = 0; i < count; ++i) {
+        meters.push_back(std::make_unique<ScriptedMeter>(
+            log, [=](double now_s) { return now_s > 0 ? idle_celsius + 5 : idle_celsius; },
+            [](double) { return 2000; }));
+      }
+      return meters;
+    };
+    return which;
+  };
+  Case unmetered = on("unmetered", "cublaslt", {0, 1}, 0);
+  unmetered.meters = {};
+  EngineOptions options = Brief(log);
+  options.rounds = 1;
+  Seconds slept = {};
+  options.sleep = [&](Seconds time) {
+    log.now += time;
+    slept += time;
+  };
+  log.now = Seconds(0);
+  MeasureQuietly({unmetered, on("gemm", "cublaslt", {0, 1}, 40), on("memory", "cuda", {0, 1}, 40),
+                  on("one", "cuda", {1}, 80), on("other", "cublaslt", {1}, 80)},
+                 options);
+  EXPECT_EQ(made,
+            (std::map<std::string, int>{{"gemm", 2}, {"memory", 1}, {"one", 2}, {"other", 1}}))
+      << "each once for its visit, and one of each set before";
+  EXPECT_NEAR(slept.count(), 4 * 10, 0.5) << "each is held against what its own devices were";
+}
+
 TEST(Engine, ASustainedVisitHeatsUpAndCountsTheLastHalfAlone) {
   FakeLog log;
   // It never rests: the clock falls to 1600 MHz in 100 s.
