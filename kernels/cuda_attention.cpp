@@ -34,7 +34,7 @@ struct Chosen {
   std::int64_t WorkspaceBytes() const { return plans->WorkspaceBytes(plan); }
 };
 
-class AttentionWorkload : public Workload {
+class AttentionWorkload : public TimedWorkload {
  public:
   AttentionWorkload(AttentionLibrary& library, const Attention& op, const Gpu& gpu)
       : library_(library),
@@ -73,7 +73,7 @@ class AttentionWorkload : public Workload {
     }
     ReserveWorkspace();
     check_seed_ = RandomAt(seed, 5);
-    InputMaker maker(gpu_, timer_.Stream());
+    InputMaker maker(gpu_, timer_->Stream());
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       const Shape shape = ShapeOf(op_, inputs_[i]);
       for (std::int64_t set = 0; set < sets_; ++set) {
@@ -92,7 +92,7 @@ class AttentionWorkload : public Workload {
     for (std::int64_t set = 0; backward_ && set < sets_; ++set) {
       forward_.plans->Enqueue(forward_.plan, pointers_[Size(set)], workspace_.get());
     }
-    timer_.Wait("making inputs");
+    timer_->Wait("making inputs");
   }
 
   Candidates Plans() {
@@ -103,7 +103,7 @@ class AttentionWorkload : public Workload {
                 [this] {
                   Spoil();
                   Enqueue(0);
-                  timer_.Wait("attention");
+                  timer_->Wait("attention");
                   return Check(0);
                 },
             .time = [this](std::int64_t iterations) { return Run(iterations).time; }};
@@ -114,20 +114,10 @@ class AttentionWorkload : public Workload {
     Spoil();
   }
 
-  Batch Run(std::int64_t iterations) override {
-    return timer_.Time(iterations, sets_, [this](std::int64_t i) { Enqueue(i); });
-  }
-
-  bool BeginTogether(std::function<void()> meet) override {
-    timer_.BeginTogether(std::move(meet));
-    return true;
-  }
-
   // Of all outputs made since the last Verify.
   Checked Verify() override {
     return CheckSets(
-        timer_.Last() % sets_, timer_.Calls() - spoiled_, sets_,
-        [this](std::int64_t set) { return Outputs(set); },
+        *timer_, sets_, [this](std::int64_t set) { return Outputs(set); },
         [this](std::int64_t set) { return Check(set); });
   }
 
@@ -142,7 +132,7 @@ class AttentionWorkload : public Workload {
                                         : "batch, head, token, element";
     facts["rotation_sets"] = sets_;
     facts["rotation_bytes"] = sets_ * set_bytes_;
-    facts["timing"] = timer_.Method();
+    facts["timing"] = timer_->Method();
     facts.insert(tuning_.begin(), tuning_.end());
     return facts;
   }
@@ -170,7 +160,7 @@ class AttentionWorkload : public Workload {
   }
 
   std::optional<Skipped> Choose(Pass pass, bool all, Chosen& chosen) {
-    auto planned = library_.Plan(op_, pass, gpu_, timer_.Stream());
+    auto planned = library_.Plan(op_, pass, gpu_, timer_->Stream());
     if (const auto* why = std::get_if<std::string>(&planned)) {
       return Skipped{.reason = fmt::format("{} has no plan for this on {} ({})", library_.Name(),
                                            gpu_.name, *why),
@@ -219,8 +209,8 @@ class AttentionWorkload : public Workload {
     const std::size_t bytes = Size(ShapeOf(op_, part).Bytes());
     shared_.insert(part);
     memory_[part] = MakeDeviceMemory(bytes);
-    cuda::Check(
-        cudaMemcpyAsync(memory_[part].get(), from, bytes, cudaMemcpyHostToDevice, timer_.Stream()));
+    cuda::Check(cudaMemcpyAsync(memory_[part].get(), from, bytes, cudaMemcpyHostToDevice,
+                                timer_->Stream()));
   }
 
   // O is scaled as the values are.
@@ -250,7 +240,8 @@ class AttentionWorkload : public Workload {
     }
   }
 
-  void Enqueue(std::int64_t set) {
+  std::int64_t Period() const override { return sets_; }
+  void Enqueue(std::int64_t set) override {
     main_.plans->Enqueue(main_.plan, pointers_[Size(set)], workspace_.get());
   }
 
@@ -258,16 +249,16 @@ class AttentionWorkload : public Workload {
   void Spoil() {
     for (const Part part : outputs_) {
       cuda::Check(cudaMemsetAsync(memory_.at(part).get(), 0xff, Size(sets_ * Aligned(part)),
-                                  timer_.Stream()));
+                                  timer_->Stream()));
     }
-    spoiled_ = timer_.Calls();
+    timer_->CountAnew();
   }
 
   std::vector<std::byte> Read(Part part, std::int64_t set) const {
     std::vector<std::byte> bytes(Size(ShapeOf(op_, part).Bytes()));
     cuda::Check(cudaMemcpyAsync(bytes.data(), At(part, set), bytes.size(), cudaMemcpyDeviceToHost,
-                                timer_.Stream()));
-    timer_.Wait("reading the output back");
+                                timer_->Stream()));
+    timer_->Wait("reading the output back");
     return bytes;
   }
   std::vector<std::byte> Outputs(std::int64_t set) const {
@@ -314,7 +305,6 @@ class AttentionWorkload : public Workload {
   std::vector<Part> made_;     // by the library, timed or not
   std::int64_t set_bytes_ = 0;
   std::int64_t sets_ = 1;
-  Timer timer_ = Timer();
   Chosen main_ = {};
   Chosen forward_ = {};
   std::map<Part, DeviceMemory> memory_ = {};
@@ -322,7 +312,6 @@ class AttentionWorkload : public Workload {
   std::vector<AttentionPlans::Pointers> pointers_ = {};  // one a set
   DeviceMemory workspace_ = {};
   std::int64_t workspace_bytes_ = 0;
-  std::int64_t spoiled_ = 0;                          // the calls made when the outputs were
   std::map<Part, std::vector<std::byte>> host_ = {};  // the inputs; keys and values out of pages
   std::vector<std::int32_t> page_table_ = {};
   std::vector<std::int32_t> lengths_ = {};

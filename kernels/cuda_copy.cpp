@@ -146,28 +146,26 @@ class Lane {
 
 // One copy after the other; or several at once, which begin together and of which the last one
 // ends the iteration.
-class CopyWorkload : public Workload {
+class CopyWorkload : public TimedWorkload {
  public:
+  // On the current device, which is the first end's.
   CopyWorkload(const Copy& op, const std::vector<Ends>& ends, bool direct, std::uint64_t seed)
-      : op_(op), gpu_(Gpu::At(ends[0].Device())), direct_(direct) {
+      // Other devices' streams can't be part of this one's graph.
+      : TimedWorkload(ends.size() == 1 ? Timer::Limits{}
+                                       : Timer::Limits{.graph_below = Seconds(0)}),
+        op_(op),
+        gpu_(Gpu::At(ends[0].Device())),
+        direct_(direct),
+        begun_(MakeEvent()) {
     for (const Ends& of_lane : ends) {
       lanes_.emplace_back(of_lane, static_cast<std::size_t>(op.bytes),
                           RandomAt(seed, lanes_.size()));
     }
-    Check(cudaSetDevice(gpu_.index));
-    // Other devices' streams can't be part of this one's graph.
-    timer_.emplace(lanes_.size() == 1 ? Timer::Limits{} : Timer::Limits{.graph_below = Seconds(0)});
-    begun_ = MakeEvent();
   }
 
   Batch Run(std::int64_t iterations) override {
     Check(cudaSetDevice(gpu_.index));
-    return timer_->Time(iterations, 1, [this](std::int64_t) { Enqueue(); });
-  }
-
-  bool BeginTogether(std::function<void()> meet) override {
-    timer_->BeginTogether(std::move(meet));
-    return true;
+    return TimedWorkload::Run(iterations);
   }
 
   Checked Verify() override {
@@ -198,7 +196,7 @@ class CopyWorkload : public Workload {
   }
 
  private:
-  void Enqueue() {
+  void Enqueue(std::int64_t) override {
     const cudaStream_t main = timer_->Stream();
     if (lanes_.size() == 1) {
       lanes_[0].Enqueue(main);
@@ -217,8 +215,7 @@ class CopyWorkload : public Workload {
   Gpu gpu_;
   bool direct_;
   std::vector<Lane> lanes_ = {};
-  std::optional<Timer> timer_ = {};
-  Event begun_ = {};
+  Event begun_;
 };
 
 std::vector<Ends> EndsOf(const Copy& op, int device, int devices) {
@@ -270,6 +267,7 @@ Prepared PrepareCopy(const Copy& op, int device, std::uint64_t seed) {
     Check(cudaSetDevice(where));
     if (auto no = TooLarge(bytes)) return *no;
   }
+  Check(cudaSetDevice(ends[0].Device()));
   return std::make_unique<CopyWorkload>(op, ends, direct, seed);
 }
 

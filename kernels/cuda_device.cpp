@@ -151,11 +151,12 @@ Checked CheckWords(std::size_t count, std::size_t most_bytes,
   return checked;
 }
 
-Checked CheckSets(std::int64_t last, std::int64_t made, std::int64_t sets,
+Checked CheckSets(const Timer& timer, std::int64_t sets,
                   const std::function<std::vector<std::byte>(std::int64_t)>& read,
                   const std::function<Checked(std::int64_t)>& check) {
+  const std::int64_t last = timer.Last() % sets;
+  const std::int64_t made = std::min(timer.Calls(), sets);
   Checked checked = check(last);
-  made = std::min(made, sets);
   const std::vector<std::byte> output = made > 1 ? read(last) : std::vector<std::byte>();
   for (std::int64_t back = 1; back < made && checked.wrong == 0; ++back) {
     const std::int64_t set = (last - back + sets) % sets;

@@ -70,9 +70,9 @@ Checked CheckWords(
     const std::function<void(std::size_t first, std::span<std::uint64_t> words)>& read,
     const std::function<std::uint64_t(std::size_t i)>& expected);
 
-// Checks the last `made` outputs of a rotation over `sets` of the same inputs, of which set `last`
-// was written last: one that has the bits of another that was checked needs no check of its own.
-Checked CheckSets(std::int64_t last, std::int64_t made, std::int64_t sets,
+// Checks the outputs of all calls that the timer counts, which rotate over `sets` of the same
+// inputs: one that has the bits of another that was checked needs no check of its own.
+Checked CheckSets(const Timer& timer, std::int64_t sets,
                   const std::function<std::vector<std::byte>(std::int64_t set)>& read,
                   const std::function<Checked(std::int64_t set)>& check);
 

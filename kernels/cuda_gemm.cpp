@@ -329,28 +329,27 @@ Operands OperandsOf(const Gemm& gemm, const Types& types, const Gpu& gpu) {
   return all;
 }
 
-class GemmWorkload : public Workload, private Streamed {
+class GemmWorkload : public TimedWorkload, private Streamed {
  public:
   GemmWorkload(const Gemm& gemm, const Types& types, const Gpu& gpu, Operands operands,
                std::unique_ptr<Product> product, const cublasLtMatmulHeuristicResult_t& first,
                std::uint64_t seed, std::shared_ptr<Timer> timer)
-      : gemm_(gemm),
+      : TimedWorkload(std::move(timer)),
+        gemm_(gemm),
         types_(types),
         gpu_(gpu),
         operands_(std::move(operands)),
         product_(std::move(product)),
         workspace_bytes_(WorkspaceBytes(gpu)),
-        shared_timer_(std::move(timer)),
-        timer_(*shared_timer_),
         workspace_(MakeDeviceMemory(workspace_bytes_)) {
     Use(first);
     const Stream of_a = {.format = types.a, .rows = gemm.m, .seed = seed, .index = 0};
     const Stream of_b = {.format = types.b, .rows = gemm.n, .seed = seed, .index = 1};
-    InputMaker inputs(gpu_, timer_.Stream());
+    InputMaker inputs(gpu_, timer_->Stream());
     MakeInput(inputs, of_a, operands_.a);
     MakeInput(inputs, of_b, operands_.b);
     Spoil();
-    timer_.Wait("making inputs");
+    timer_->Wait("making inputs");
 
     host_a_ = OnHost(of_a);
     const std::vector<std::byte> weights = OnHost(of_b);
@@ -369,7 +368,7 @@ class GemmWorkload : public Workload, private Streamed {
                 [this] {
                   Spoil();
                   Enqueue(0);
-                  timer_.Wait("a product");
+                  timer_->Wait("a product");
                   return CheckOutput(Output(0));
                 },
             .time = [this](std::int64_t iterations) { return Run(iterations).time; }};
@@ -386,39 +385,22 @@ class GemmWorkload : public Workload, private Streamed {
     Spoil();
   }
 
-  Batch Run(std::int64_t iterations) override {
-    return timer_.Time(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
-  }
-  // What Run does in each call, for a loop of several.
-  std::int64_t Period() const { return std::max(operands_.a.sets, operands_.b.sets); }
+  std::int64_t Period() const override { return std::max(operands_.a.sets, operands_.b.sets); }
   // Throws Error where cuBLASLt refuses; what the device does of it is seen later.
-  void Enqueue(std::int64_t i) {
+  void Enqueue(std::int64_t i) override {
     const auto& [a, b, c] = operands_;
     if (types_.scales) product_->UseScales(a.Scales(i), b.Scales(i));
     CheckLt(product_->Enqueue(algorithm_, a.Numbers(i), b.Numbers(i), c.Numbers(i),
-                              workspace_.get(), workspace_bytes_, timer_.Stream()),
+                              workspace_.get(), workspace_bytes_, timer_->Stream()),
             "a product");
     Check(cudaGetLastError());
   }
-  // All bits set: NaN in every floating-point format, so that what is never written is found.
-  void Spoil() {
-    Check(cudaMemsetAsync(operands_.c.memory.get(), 0xff, At(operands_.c.AllBytes()),
-                          timer_.Stream()));
-    spoiled_ = timer_.Calls();
-  }
-
-  bool BeginTogether(std::function<void()> meet) override {
-    timer_.BeginTogether(std::move(meet));
-    return true;
-  }
-
   Streamed* AsStreamed() override { return this; }
 
   // Of all outputs made since the last Verify.
   Checked Verify() override {
     return CheckSets(
-        timer_.Last() % operands_.c.sets, timer_.Calls() - spoiled_, operands_.c.sets,
-        [this](std::int64_t set) { return Output(set); },
+        *timer_, operands_.c.sets, [this](std::int64_t set) { return Output(set); },
         [this](std::int64_t set) { return CheckOutput(Output(set)); });
   }
 
@@ -438,20 +420,27 @@ class GemmWorkload : public Workload, private Streamed {
     facts["weights_layout"] = "n rows of k (TN)";
     facts["rotation_sets"] = Period();
     facts["rotation_bytes"] = operands_.AllBytes();
-    facts["timing"] = timer_.Method();
+    facts["timing"] = timer_->Method();
     if (IsFp8(gemm_.dtype)) facts["fast_accumulate"] = gemm_.fast_accumulate;
     facts.insert(tuning_.begin(), tuning_.end());
     return facts;
   }
 
  private:
-  void* StreamHandle() const override { return timer_.Stream(); }
-  void Hold() override { timer_.Hold(); }
-  void Release() override { timer_.Release(); }
+  void* StreamHandle() const override { return timer_->Stream(); }
+  void Hold() override { timer_->Hold(); }
+  void Release() override { timer_->Release(); }
   void Put(std::int64_t iterations) override {
-    timer_.Put(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
+    timer_->Put(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
   }
-  void Finish() override { timer_.Finish(); }
+  void Finish() override { timer_->Finish(); }
+
+  // All bits set: NaN in every floating-point format, so that what is never written is found.
+  void Spoil() {
+    Check(cudaMemsetAsync(operands_.c.memory.get(), 0xff, At(operands_.c.AllBytes()),
+                          timer_->Stream()));
+    timer_->CountAnew();
+  }
 
   // The random numbers of one operand and of its scales.
   struct Stream {
@@ -470,7 +459,7 @@ class GemmWorkload : public Workload, private Streamed {
       if (!types_.scales) continue;
       if (*types_.scales == Format::kF32) {
         Check(cudaMemcpyAsync(operand.Scales(i), &kFp8Scale, sizeof(kFp8Scale),
-                              cudaMemcpyHostToDevice, timer_.Stream()));
+                              cudaMemcpyHostToDevice, timer_->Stream()));
       } else {
         inputs.Make(*types_.scales, gemm_.inputs, of.Scales(), ScalesOf(gemm_, types_, of.rows),
                     operand.Scales(i));
@@ -506,8 +495,8 @@ class GemmWorkload : public Workload, private Streamed {
   std::vector<std::byte> Output(std::int64_t set) const {
     std::vector<std::byte> output(At(BytesOf(types_.c, gemm_.batch * gemm_.m * gemm_.n)));
     Check(cudaMemcpyAsync(output.data(), operands_.c.Numbers(set), output.size(),
-                          cudaMemcpyDeviceToHost, timer_.Stream()));
-    timer_.Wait("reading the output back");
+                          cudaMemcpyDeviceToHost, timer_->Stream()));
+    timer_->Wait("reading the output back");
     return output;
   }
   Checked CheckOutput(const std::vector<std::byte>& output) const {
@@ -523,10 +512,7 @@ class GemmWorkload : public Workload, private Streamed {
   cublasLtMatmulAlgo_t algorithm_ = {};
   std::size_t needed_bytes_ = 0;
   std::size_t workspace_bytes_;
-  std::shared_ptr<Timer> shared_timer_;  // with others of a loop
-  Timer& timer_;
   DeviceMemory workspace_;
-  std::int64_t spoiled_ = 0;  // the calls made when the outputs were
   std::vector<std::byte> host_a_ = {};
   std::optional<GemmCheck> check_ = {};
   Facts tuning_ = {};
@@ -538,10 +524,7 @@ class GemmLoop : public InTurn {
  public:
   GemmLoop(std::vector<Part> parts, std::vector<GemmWorkload*> gemms, std::shared_ptr<Timer> timer)
       : InTurn(std::move(parts)), gemms_(std::move(gemms)), timer_(std::move(timer)) {
-    for (GemmWorkload* gemm : gemms_) {
-      period_ = std::lcm(period_, gemm->Period());
-      gemm->Spoil();  // others were tuned since it was
-    }
+    for (const GemmWorkload* gemm : gemms_) period_ = std::lcm(period_, gemm->Period());
   }
 
   Batch Run(std::int64_t iterations) override {

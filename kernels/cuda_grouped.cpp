@@ -134,11 +134,13 @@ Operands OperandsOf(const GroupedGemm& op, const Types& types, const Gpu& gpu) {
   return all;
 }
 
-class GroupedWorkload : public Workload {
+class GroupedWorkload : public TimedWorkload {
  public:
   GroupedWorkload(const GroupedGemm& op, const Types& types, const Gpu& gpu, Operands operands,
                   std::uint64_t seed)
-      : op_(op),
+      // No graph: cuBLAS reads the sizes in the host's memory when it is called.
+      : TimedWorkload({.graph_below = Seconds(0)}),
+        op_(op),
         types_(types),
         gpu_(gpu),
         groups_(op, types),
@@ -149,14 +151,14 @@ class GroupedWorkload : public Workload {
     CheckBlas(cublasCreate(&handle), "its start");
     handle_.reset(handle);
     // In this order: to set the stream takes the workspace away.
-    CheckBlas(cublasSetStream(handle, timer_.Stream()), "its start");
+    CheckBlas(cublasSetStream(handle, timer_->Stream()), "its start");
     CheckBlas(cublasSetWorkspace(handle, workspace_.get(), WorkspaceBytes(gpu)), "its start");
     // Sums stay in what the case says, as in cuda_gemm.cpp.
     CheckBlas(cublasSetMathMode(handle, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION),
               "its start");
     MakePointers();
 
-    InputMaker inputs(gpu_, timer_.Stream());
+    InputMaker inputs(gpu_, timer_->Stream());
     for (std::int64_t set = 0; set < operands_.a.sets; ++set) {
       inputs.Make(types.in, op.inputs, RandomAt(seed, 0), op.m * op.k, operands_.a.Numbers(set));
       for (std::int64_t group = 0; group < op.groups; ++group) {
@@ -165,7 +167,7 @@ class GroupedWorkload : public Workload {
       }
     }
     Spoil();
-    timer_.Wait("making inputs");
+    timer_->Wait("making inputs");
 
     // The same numbers on the host, for the checks; one group's weights at a time.
     host_a_.resize(At(BytesOf(types.in, op.m * op.k)));
@@ -189,33 +191,14 @@ class GroupedWorkload : public Workload {
       return cublasGetStatusName(status);
     }
     CheckBlas(status, "a grouped product");
-    timer_.Wait("a grouped product");
+    timer_->Wait("a grouped product");
     Spoil();
     return std::nullopt;
   }
 
-  // Throws Error where cuBLAS refuses; what the device does of it is seen later.
-  void Enqueue(std::int64_t i) const {
-    const std::int64_t set = i % operands_.a.sets;
-    CheckBlas(groups_.Enqueue(handle_.get(),
-                              static_cast<void**>(pointers_.get()) + 3 * groups_.Count() * set),
-              "a grouped product");
-    Check(cudaGetLastError());
-  }
-
-  Batch Run(std::int64_t iterations) override {
-    return timer_.Time(iterations, operands_.a.sets, [this](std::int64_t i) { Enqueue(i); });
-  }
-
-  bool BeginTogether(std::function<void()> meet) override {
-    timer_.BeginTogether(std::move(meet));
-    return true;
-  }
-
   Checked Verify() override {
     return CheckSets(
-        timer_.Last() % operands_.c.sets, timer_.Calls() - spoiled_, operands_.c.sets,
-        [this](std::int64_t set) { return Output(set); },
+        *timer_, operands_.c.sets, [this](std::int64_t set) { return Output(set); },
         [this](std::int64_t set) { return CheckOutput(Output(set)); });
   }
 
@@ -240,11 +223,20 @@ class GroupedWorkload : public Workload {
     facts["rows_most"] = most;
     facts["rotation_sets"] = operands_.a.sets;
     facts["rotation_bytes"] = operands_.AllBytes();
-    facts["timing"] = timer_.Method();
+    facts["timing"] = timer_->Method();
     return facts;
   }
 
  private:
+  std::int64_t Period() const override { return operands_.a.sets; }
+  // Throws Error where cuBLAS refuses; what the device does of it is seen later.
+  void Enqueue(std::int64_t set) override {
+    CheckBlas(groups_.Enqueue(handle_.get(),
+                              static_cast<void**>(pointers_.get()) + 3 * groups_.Count() * set),
+              "a grouped product");
+    Check(cudaGetLastError());
+  }
+
   static std::uint64_t SeedOfWeights(std::uint64_t seed, std::int64_t group) {
     return RandomAt(RandomAt(seed, 1), static_cast<std::uint64_t>(group));
   }
@@ -271,22 +263,22 @@ class GroupedWorkload : public Workload {
     const std::size_t bytes = pointers.size() * sizeof(void*);
     pointers_ = MakeDeviceMemory(bytes);
     Check(cudaMemcpyAsync(pointers_.get(), pointers.data(), bytes, cudaMemcpyHostToDevice,
-                          timer_.Stream()));
-    timer_.Wait("copying pointers");
+                          timer_->Stream()));
+    timer_->Wait("copying pointers");
   }
 
   // All bits set: NaN in every floating-point format, so that what is never written is found.
   void Spoil() {
     Check(cudaMemsetAsync(operands_.c.memory.get(), 0xff, At(operands_.c.AllBytes()),
-                          timer_.Stream()));
-    spoiled_ = timer_.Calls();
+                          timer_->Stream()));
+    timer_->CountAnew();
   }
 
   std::vector<std::byte> Output(std::int64_t set) const {
     std::vector<std::byte> output(At(BytesOf(types_.out, op_.m * op_.n)));
     Check(cudaMemcpyAsync(output.data(), operands_.c.Numbers(set), output.size(),
-                          cudaMemcpyDeviceToHost, timer_.Stream()));
-    timer_.Wait("reading the output back");
+                          cudaMemcpyDeviceToHost, timer_->Stream()));
+    timer_->Wait("reading the output back");
     return output;
   }
 
@@ -315,12 +307,9 @@ class GroupedWorkload : public Workload {
   Gpu gpu_;
   Groups groups_;
   Operands operands_;
-  // No graph: cuBLAS reads the sizes in the host's memory when it is called.
-  Timer timer_ = Timer({.graph_below = Seconds(0)});
   DeviceMemory workspace_;
   DeviceMemory pointers_ = {};
   Handle handle_ = {};
-  std::int64_t spoiled_ = 0;  // the calls made when the outputs were
   std::vector<std::byte> host_a_ = {};
   std::vector<GemmCheck> checks_ = {};  // one for each group that has rows
 };

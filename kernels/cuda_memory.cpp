@@ -18,7 +18,7 @@ constexpr std::size_t kReadBack = std::size_t{256} << 20;
 // Arrays whose distance is a power of two fall on the same cache sets and memory channels.
 constexpr std::size_t kStagger = 4096 + 256;
 
-class MemoryWorkload : public Workload {
+class MemoryWorkload : public TimedWorkload {
  public:
   MemoryWorkload(const Memory& op, const Gpu& gpu, std::uint64_t seed)
       : pattern_(op.pattern),
@@ -38,7 +38,7 @@ class MemoryWorkload : public Workload {
     }
     Check(cudaGetLastError());
     Spoil();
-    timer_.Wait("filling arrays");
+    timer_->Wait("filling arrays");
   }
 
   static std::size_t ArraysOf(const std::string& pattern) {
@@ -47,20 +47,15 @@ class MemoryWorkload : public Workload {
 
   Batch Run(std::int64_t iterations) override {
     Check(cudaMemsetAsync(sums_.get(), 0, blocks_ * sizeof(std::uint64_t), Stream()));
-    cleared_ = timer_.Calls();
-    return timer_.Time(iterations, kPeriod, [this](std::int64_t i) { Enqueue(i); });
-  }
-
-  bool BeginTogether(std::function<void()> meet) override {
-    timer_.BeginTogether(std::move(meet));
-    return true;
+    timer_->CountAnew();
+    return TimedWorkload::Run(iterations);
   }
 
   Checked Verify() override { return pattern_ == "read" ? VerifySum() : VerifyOutput(); }
 
   Facts Describe() const override {
     Facts facts = gpu_.Describe();
-    facts["timing"] = timer_.Method();
+    facts["timing"] = timer_->Method();
     facts["arrays"] = static_cast<std::int64_t>(ArraysOf(pattern_));
     facts["passes"] = std::int64_t{passes_};
     facts["in_cache"] = in_cache_;
@@ -70,7 +65,7 @@ class MemoryWorkload : public Workload {
   }
 
  private:
-  cudaStream_t Stream() const { return timer_.Stream(); }
+  cudaStream_t Stream() const { return timer_->Stream(); }
   // Array 0 is what is written, or read where nothing is; 1 and 2 are sources.
   template <class T>
   T* Array(std::size_t index) const {
@@ -84,7 +79,8 @@ class MemoryWorkload : public Workload {
     return RandomAt(seed_ + 2, static_cast<std::uint64_t>(i));
   }
 
-  void Enqueue(std::int64_t i) {
+  std::int64_t Period() const override { return kPeriod; }
+  void Enqueue(std::int64_t i) override {
     if (pattern_ == "read") {
       LaunchRead(Array<Words>(0), Count(), passes_, static_cast<std::uint64_t*>(sums_.get()),
                  blocks_, Stream());
@@ -107,17 +103,18 @@ class MemoryWorkload : public Workload {
 
   // What word `i` of the output holds after the last iteration.
   std::uint64_t Expected(std::size_t i) const {
-    if (pattern_ == "write") return ValueIn(ValueOf(timer_.Last()), passes_ - 1);
+    if (pattern_ == "write") return ValueIn(ValueOf(timer_->Last()), passes_ - 1);
     if (pattern_ == "copy") return WordAt(seed_, i);
-    return std::bit_cast<std::uint64_t>(
-        NumberAt(seed_, i) + ScaleIn(ScaleOf(timer_.Last()), passes_ - 1) * NumberAt(seed_ + 1, i));
+    return std::bit_cast<std::uint64_t>(NumberAt(seed_, i) +
+                                        ScaleIn(ScaleOf(timer_->Last()), passes_ - 1) *
+                                            NumberAt(seed_ + 1, i));
   }
 
   Checked VerifySum() {
     std::vector<std::uint64_t> sums(blocks_);
     Check(cudaMemcpyAsync(sums.data(), sums_.get(), blocks_ * sizeof(std::uint64_t),
                           cudaMemcpyDeviceToHost, Stream()));
-    timer_.Wait("reading sums back");
+    timer_->Wait("reading sums back");
     std::uint64_t sum = 0;
     for (const std::uint64_t of_block : sums) sum += of_block;
     std::atomic<std::uint64_t> right = 0;
@@ -127,8 +124,7 @@ class MemoryWorkload : public Workload {
       for (std::int64_t i = begin; i < end; ++i) own += WordAt(seed_, static_cast<std::size_t>(i));
       right += own;
     });
-    const std::uint64_t expected =
-        right * passes_ * static_cast<std::uint64_t>(timer_.Calls() - cleared_);
+    const std::uint64_t expected = right * passes_ * static_cast<std::uint64_t>(timer_->Calls());
     Checked checked = {.checked = words, .reference = "exact sum of all words"};
     if (sum == expected) return checked;
     checked.wrong = 1;
@@ -141,7 +137,7 @@ class MemoryWorkload : public Workload {
     const auto read = [&](std::size_t first, std::span<std::uint64_t> words) {
       Check(cudaMemcpyAsync(words.data(), Array<std::uint64_t>(0) + first, words.size_bytes(),
                             cudaMemcpyDeviceToHost, Stream()));
-      timer_.Wait("reading the output back");
+      timer_->Wait("reading the output back");
     };
     Checked checked = CheckWords(bytes_ / sizeof(std::uint64_t), kReadBack, read,
                                  [this](std::size_t i) { return Expected(i); });
@@ -156,10 +152,8 @@ class MemoryWorkload : public Workload {
   Gpu gpu_;
   std::uint64_t seed_;
   unsigned blocks_;
-  Timer timer_ = Timer();
   DeviceMemory arrays_;
   DeviceMemory sums_;
-  std::int64_t cleared_ = 0;  // the calls made when the sums were cleared
 };
 
 }  // namespace

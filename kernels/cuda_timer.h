@@ -57,9 +57,10 @@ class Timer {
            const std::function<void(std::int64_t)>& enqueue);
   void Finish();
 
-  // All calls that were made, those for the host's time and those of graphs among them; and the i
-  // of the last one.
-  std::int64_t Calls() const { return calls_; }
+  // The calls made since CountAnew, those for the host's time and those of graphs among them; and
+  // the i of the last one.
+  std::int64_t Calls() const { return calls_ - counted_from_; }
+  void CountAnew() { counted_from_ = calls_; }
   std::int64_t Last() const { return (calls_ - 1) % period_; }
 
   void Wait(const std::string& what) const { cuda::Wait(Stream(), what, limits_.hung); }
@@ -83,13 +84,37 @@ class Timer {
   cuda::Stream stream_;
   Event begin_;
   Event end_;
-  MappedMemory flags_;  // two ints: open, expired
-  std::int64_t calls_ = 0;
+  MappedMemory flags_;      // two ints: open, expired
+  std::int64_t calls_ = 0;  // ever
+  std::int64_t counted_from_ = 0;
   std::int64_t period_ = 1;
   bool graph_;  // for the next batch
   std::string method_ = "events";
   std::function<void()> meet_ = {};
   std::unique_ptr<Gate> held_;  // last: it uses the flags
+};
+
+// A workload whose iterations are calls of a timer.
+class TimedWorkload : public Workload {
+ public:
+  Batch Run(std::int64_t iterations) override {
+    return timer_->Time(iterations, Period(), [this](std::int64_t i) { Enqueue(i); });
+  }
+  bool BeginTogether(std::function<void()> meet) override {
+    timer_->BeginTogether(std::move(meet));
+    return true;
+  }
+
+ protected:
+  explicit TimedWorkload(const Timer::Limits& limits = {})
+      : TimedWorkload(std::make_shared<Timer>(limits)) {}
+  explicit TimedWorkload(std::shared_ptr<Timer> timer) : timer_(std::move(timer)) {}
+
+  virtual std::int64_t Period() const { return 1; }
+  // Puts iteration i of the period on the timer's stream.
+  virtual void Enqueue(std::int64_t i) = 0;
+
+  const std::shared_ptr<Timer> timer_;  // a loop's parts share theirs
 };
 
 }  // namespace assay::cuda

@@ -849,6 +849,26 @@ TEST_F(Cuda, EveryLaunchIsCounted) {
   EXPECT_EQ(workload->Verify().what, "0 kernels ran, but 3 were launched");
 }
 
+TEST_F(Cuda, WhatTheDevicesClockTimesMeetsWhatRunsAtTheSameTime) {
+  const auto meetings = [](Workload& workload) {
+    int met = 0;
+    if (!workload.BeginTogether([&] { ++met; })) return -1;
+    workload.Run(3);
+    return met;
+  };
+  for (const Op& op :
+       std::vector<Op>{Memory{.pattern = "read", .bytes = 4096}, SmallCopy("h2d"), SmallCopy("all"),
+                       Launch{.mode = "stream"}, Launch{.mode = "graph"},
+                       Gemm{.dtype = Dtype::kF32, .m = 8, .n = 8, .k = 8},
+                       GroupedGemm{.dtype = Dtype::kF32, .m = 8, .n = 8, .k = 8, .groups = 2}}) {
+    EXPECT_EQ(meetings(*Ready(op)), 2) << BackendOf(op) << ' ' << op.index();
+  }
+  const auto backend = BackendNamed("cublaslt");
+  const Prepared loop = backend->PrepareInTurn(ThreeProducts(), backend->Devices().at(0), 7);
+  EXPECT_EQ(meetings(*std::get<0>(loop)), 2);
+  EXPECT_EQ(meetings(*Ready(Launch{.mode = "sync"})), -1) << "each is waited for by the host";
+}
+
 TEST(CpusNear, ReadsTheKernelsList) {
   const std::filesystem::path root = testing::TempDir() + "cpus_near/";
   const std::filesystem::path folder = root / "sys/bus/pci/devices/0000:18:00.0";

@@ -519,6 +519,7 @@ cudaError_t cudaLaunchKernel(const void* stub, dim3 grid, dim3 block, void** arg
     Violate("a launch that the stand-in doesn't know");
     return Fails(cudaErrorInvalidDeviceFunction);
   }
+  if (Of(stream).device != current_device) Violate("a launch on another device's stream");
   if (grid.x == 0 || block.x == 0 || block.x > 1024) return Fails(cudaErrorInvalidConfiguration);
   Of(stream).Put([command](StreamState& own) {
     if (hangs && !own.synchronizing) return false;
