@@ -73,7 +73,7 @@ std::string_view AccumulatorOf(Dtype dtype) {
 
 // What has no regime is a burst.
 bool IsSustained(const Params& params) {
-  return params.contains("regime") && StringOf(params, "regime") == "sustained";
+  return params.contains("regime") && Word(params, "regime", {"burst", "sustained"}) == "sustained";
 }
 
 // What one iteration of a case does, most often a single op.
@@ -96,7 +96,6 @@ Steps GemmFrom(Params& params) {
     throw Error(fmt::format("k is {} with acc=f32_fast; give at most {}, or acc=f32",
                             Size(params, "k"), kMostFast));
   }
-  Word(params, "regime", {"burst", "sustained"});
   return One(Gemm{.dtype = dtype,
                   .accumulate = dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
                   .fast_accumulate = fast,
@@ -111,7 +110,6 @@ Steps GemmFrom(Params& params) {
 
 Steps GroupedGemmFrom(Params& params) {
   constexpr std::int64_t kMostGroups = 4096;
-  Word(params, "regime", {"burst", "sustained"});
   const std::int64_t groups = Size(params, "groups");
   if (groups > kMostGroups) {
     throw Error(fmt::format("groups is {}; give at most {}", groups, kMostGroups));
@@ -191,7 +189,6 @@ bool FitsItsName(const Params& params) {
 }
 
 Steps HeadlineFrom(Params& params) {
-  Word(params, "regime", {"burst", "sustained"});
   if (!FitsItsName(params)) {
     const std::string name = StringOf(params, "name");
     throw Error(fmt::format("name is '{}', which means {}; give another name to something else",
@@ -241,8 +238,8 @@ struct BoundOf {
   std::shared_ptr<const Case> operator()(const GroupedGemm& op) const { return PeakOf(op.dtype); }
   std::shared_ptr<const Case> operator()(const Attention& op) const {
     if (op.phase != "decode") return PeakOf(op.dtype);
-    return BoundBy("memory", Memory{.pattern = "read"}, {{"pattern", "read"}, {"scope", "node"}},
-                   backends, device);
+    return BoundBy("memory", Memory{.pattern = "read"},
+                   {{"pattern", "read"}, {"regime", "burst"}, {"scope", "node"}}, backends, device);
   }
   std::shared_ptr<const Case> operator()(const Memory&) const { return nullptr; }
   std::shared_ptr<const Case> operator()(const Copy&) const { return nullptr; }
@@ -361,6 +358,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
       params[param] = value;
     }
     const std::string scope = Word(params, "scope", {"node", "device"});
+    const bool sustained = IsSustained(params);
     const Steps asked = parse(params);
 
     std::vector<Case> cases;
@@ -373,7 +371,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
         Case& added = cases.emplace_back(CaseOf(backend, std::move(share), backends));
         added.probe = name;
         added.params.insert(params.begin(), params.end());
-        added.sustained = IsSustained(params);
+        added.sustained = sustained;
       }
     }
     if (cases.empty()) {
@@ -449,7 +447,6 @@ Probe HeadlineProbe(const Setup& setup, const Backends& backends) {
 }  // namespace
 
 Attention AttentionOf(const Params& params) {
-  Word(params, "regime", {"burst", "sustained"});
   const Attention op = {
       .dtype = DtypeOf(params),
       .batch = Size(params, "batch"),
@@ -523,7 +520,8 @@ std::vector<Probe> Probes(const Setup& setup) {
            {"scope", "node"}},
           GroupedGemmFrom),
       probe("memory", "streams through main memory: read, write, copy, triad",
-            {{"pattern", "triad"}, {"bytes", 0}, {"scope", "node"}}, MemoryFrom),
+            {{"pattern", "triad"}, {"bytes", 0}, {"regime", "burst"}, {"scope", "node"}},
+            MemoryFrom),
       probe("copy", "between host and GPU memory, and from GPU to GPU, by the copy engines",
             {{"route", "h2d"}, {"bytes", 512 << 20}, {"from", -1}, {"to", -1}, {"scope", "node"}},
             CopyFrom),

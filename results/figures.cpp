@@ -436,8 +436,9 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
 
 std::string WhyUnpriced(const Run& run, const Record& record) {
   const bool is_shown = run.suite.name == "standard" || run.suite.name == "full";
-  if (!is_shown || DeviceKind(record) != "gpu" || !record.params.contains("regime") ||
-      IsSustained(record)) {
+  const bool is_collective = IsNetwork(record.probe) && record.probe != "overlap";
+  if (!is_shown || DeviceKind(record) != "gpu" || is_collective || IsSustained(record) ||
+      Costs(record, 1).empty()) {
     return "";
   }
   return "a burst, and a node is paid for what it sustains";

@@ -111,7 +111,7 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
                         std::optional<double> storage_usd_per_hour = {});
 
 // Why a record of this run has no price, or "": in the suites that are shown to others the price of
-// a kernel on an accelerator is that of what it sustains.
+// what accelerators compute and copy, but for collectives, is that of what they sustain.
 std::string WhyUnpriced(const Run& run, const Record& record);
 
 // P of METRICS.md: USD per hour of every node that the run held, idle ones too. Nothing without a

@@ -97,7 +97,7 @@ Params Usual(const std::string& probe, const std::string& dtype) {
   if (probe == "gemm") {
     usual = kernel;
     usual["acc"] = acc;
-  } else if (probe == "grouped_gemm") {
+  } else if (probe == "grouped_gemm" || probe == "memory") {
     usual = kernel;
   } else if (probe == "attention") {
     usual = kernel;
@@ -110,7 +110,7 @@ Params Usual(const std::string& probe, const std::string& dtype) {
     usual["dtype"] = "bf16";
     usual["tokens"] = std::int64_t{512};
     usual["regime"] = "sustained";
-  } else if (probe == "peak" || probe == "memory") {
+  } else if (probe == "peak") {
     usual["scope"] = "node";
   } else if (probe == "storage") {
     usual["jobs"] = std::int64_t{1};

@@ -390,7 +390,8 @@ def sustained(record):
 
 def unpriced(run, record):
     return (run["suite"]["name"] in ("standard", "full") and kind(record) == "gpu"
-            and "regime" in record["params"] and not sustained(record))
+            and (record["probe"] not in COLLECTIVES or record["probe"] == "overlap")
+            and not sustained(record) and len(costs(record, 1)) > 0)
 
 
 def usd_per_hour(run, offer):

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "kernels/backend.h"
@@ -17,7 +18,10 @@
 #include "kernels/cuda_memory.h"
 #include "kernels/cuda_nvml.h"
 #include "kernels/kernels.h"
+#include "results/figures.h"
+#include "runner/engine.h"
 #include "runner/module.h"
+#include "runner/suite.h"
 #include "standin/fixture.h"
 #include "standin/standin.h"
 
@@ -733,6 +737,45 @@ TEST_F(Cuda, TheHeadlineOfANodeWithGpusIsOnAllOfThem) {
       10240LL * 8192 + 8192LL * 8192 + 57344LL * 8192 + 8192LL * 28672;
   EXPECT_EQ(cases[0].work.flops, 2 * 2 * 4096 * kWeights);
   EXPECT_TRUE(cases[0].sustained);
+}
+
+TEST_F(Cuda, WhatTheSuitesForOthersPriceOnGpusIsSustained) {
+  standin::Reset({.devices = 2});
+  static const Modules modules({{.name = "cuda", .module = assay_module()}});
+  const std::vector<Probe> probes =
+      kernels::Probes({.backends = {"cuda", "cublas", "cublaslt", "cudnn"}, .modules = &modules});
+  std::vector<std::string> names;
+  for (const Probe& probe : probes) names.push_back(probe.name);
+  for (const char* suite : {"standard", "full"}) {
+    const assay::Run run = {.suite = {.name = suite}};
+    std::set<std::string> priced;
+    for (const Question& asked : Unfold(LoadSuite(suite), probes, {.probes = names})) {
+      const bool sustained =
+          asked.params.contains("regime") && StringOf(asked.params, "regime") == "sustained";
+      const auto probe = std::ranges::find(probes, asked.probe, &Probe::name);
+      for (const Case& which : probe->unfold(asked.params)) {
+        // What nothing here runs (attention, without cuDNN's frontend) is taken to run on GPUs.
+        const bool runs = which.backend != "none";
+        EXPECT_EQ(which.sustained, runs && sustained) << CaseName(which);
+        Record record = {.probe = which.probe,
+                         .method = which.method,
+                         .params = which.params,
+                         .backend = runs ? which.backend : "cudnn",
+                         .work = which.work,
+                         .units = which.units,
+                         .rounds = {{.batch = 1, .time_s = {1}}}};
+        ASSERT_EQ(DeviceKind(record), "gpu");
+        if (sustained) record.rounds[0].sustained = Sustained{.least_s = 60};
+        const bool is_priced = !Costs(record, 1).empty() && WhyUnpriced(run, record).empty();
+        EXPECT_EQ(is_priced, sustained) << CaseName(which);
+        if (is_priced) priced.insert(which.probe + " " + Costs(record, 1)[0].name);
+      }
+    }
+    EXPECT_THAT(priced, testing::IsSupersetOf(
+                            {"headline usd_per_tflops_hour", "gemm usd_per_tflops_hour",
+                             "attention usd_per_tflops_hour", "memory usd_per_tbps_hour"}))
+        << suite;
+  }
 }
 
 // Products whose operands rotate in periods of their own.

@@ -379,16 +379,27 @@ TEST(Figures, InASuiteForOthersAnAcceleratorsPriceIsOfWhatItSustains) {
   sustained.rounds[0].sustained = Sustained{.least_s = 60};
   Record shortened = sustained;
   shortened.rounds[0].sustained->least_s = 59;
-  Record memory = gemm;
-  memory.params.erase("regime");
+  Record peak = gemm;
+  peak.params.erase("regime");
   Record cpu = gemm;
   cpu.backend = "onednn";
+  Record launch = peak;
+  launch.work = {.ops = 1};
+  Record overlap = peak;
+  overlap.probe = "overlap";
+  overlap.backend = "nccl";
+  Record all_reduce = overlap;
+  all_reduce.probe = "all_reduce";
+  all_reduce.work = {.bytes = 1000};
   for (const char* suite : {"standard", "full"}) {
     const assay::Run run = {.suite = {.name = suite}};
     EXPECT_NE(WhyUnpriced(run, gemm), "");
     EXPECT_NE(WhyUnpriced(run, shortened), "");
     EXPECT_EQ(WhyUnpriced(run, sustained), "");
-    EXPECT_EQ(WhyUnpriced(run, memory), "") << "which has no regime";
+    EXPECT_NE(WhyUnpriced(run, peak), "") << "what has no regime is a burst";
+    EXPECT_NE(WhyUnpriced(run, overlap), "");
+    EXPECT_EQ(WhyUnpriced(run, all_reduce), "");
+    EXPECT_EQ(WhyUnpriced(run, launch), "") << "it never has a price";
     EXPECT_EQ(WhyUnpriced(run, cpu), "");
   }
   EXPECT_EQ(WhyUnpriced({.suite = {.name = "quick"}}, gemm), "");

@@ -286,6 +286,9 @@ TEST(Kernels, AWrongParamIsNamedInTheRefusal) {
   EXPECT_THAT(Refusal("gemm", {{"m", "many"}}), HasSubstr("'m'"));
   EXPECT_THAT(Refusal("gemm", {{"size", 4}}), HasSubstr("no param 'size'"));
   EXPECT_THAT(Refusal("memory", {{"pattern", "scan"}}), HasSubstr("pattern is 'scan'"));
+  for (const char* probe : {"gemm", "grouped_gemm", "memory", "attention", "headline"}) {
+    EXPECT_THAT(Refusal(probe, {{"regime", "warm"}}), HasSubstr("regime is 'warm'")) << probe;
+  }
   EXPECT_THAT(Refusal("memory", {{"bytes", 100}}), HasSubstr("bytes is 100"));
   EXPECT_THAT(Refusal("memory", {{"bytes", -4096}}), HasSubstr("bytes is -4096"));
   EXPECT_THAT(Refusal("grouped_gemm", {{"groups", 4097}}), HasSubstr("groups is 4097"));
@@ -352,6 +355,14 @@ TEST(Kernels, DecodeIsHeldAgainstTheReadingOfMemory) {
     EXPECT_EQ(which.here->params, read.params);
     EXPECT_EQ(which.here->work.bytes, read.work.bytes);
     EXPECT_EQ(which.method, 2);
+  }
+}
+
+TEST(Kernels, MemoryIsABurstUnlessItIsToBeSustained) {
+  for (const Case& which : ProbeNamed("memory").unfold({})) EXPECT_FALSE(which.sustained);
+  for (const Case& which : ProbeNamed("memory").unfold({{"regime", "sustained"}})) {
+    EXPECT_TRUE(which.sustained);
+    EXPECT_EQ(StringOf(which.params, "regime"), "sustained");
   }
 }
 

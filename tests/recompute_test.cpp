@@ -293,7 +293,15 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
   Record shortened = sustained;
   shortened.params["m"] = std::int64_t{1};
   shortened.rounds.back().sustained->least_s = 5;
-  run.records = {burst, sustained, shortened};
+  Record copy = burst;
+  copy.probe = "copy";
+  copy.params.erase("regime");
+  copy.work = {.bytes = 1000};
+  Record all_reduce = copy;
+  all_reduce.probe = "all_reduce";
+  Record overlap = burst;
+  overlap.probe = "overlap";
+  run.records = {burst, sustained, shortened, copy, all_reduce, overlap};
   OneRun other = run;
   other.id = "1";
   other.nodes[0].node_id = "n2";
@@ -305,6 +313,8 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
     ++priced;
   }
   EXPECT_EQ(priced, 1U);
+  EXPECT_EQ(figures.find("usd_per_tbps_hour"), std::string::npos);
+  EXPECT_NE(figures.find("usd_per_tb_reduced"), std::string::npos);
   const Comparison compared =
       Compare({.runs = {run}, .offer = OfferAt(1)}, {.runs = {other}, .offer = OfferAt(2)}, {});
   int per_usd = 0;
@@ -313,8 +323,8 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
     per_usd += row.per_usd_verdict ? 1 : 0;
     said += row.note.find("not per dollar: a burst") != std::string::npos ? 1 : 0;
   }
-  EXPECT_EQ(per_usd, 1);
-  EXPECT_EQ(said, 2);
+  EXPECT_EQ(per_usd, 2);
+  EXPECT_EQ(said, 4);
   EXPECT_EQ(Script(Write("compared.json", ComparisonToJson(compared)) + " --a " + file + " --b " +
                    Write("other.json", RunToJson(other))),
             0)

@@ -165,6 +165,13 @@ TEST(Text, TheOtherProbesSayWhatMakesThemDiffer) {
   EXPECT_EQ(CaseLabel("memory",
                       {{"pattern", "triad"}, {"bytes", std::int64_t{1} << 30}, {"scope", "node"}}),
             "triad 1 GiB");
+  const Params memory = {{"pattern", "triad"},
+                         {"bytes", std::int64_t{1} << 30},
+                         {"regime", "burst"},
+                         {"scope", "node"}};
+  EXPECT_EQ(CaseLabel("memory", memory), "triad 1 GiB");
+  EXPECT_EQ(CaseLabel("memory", With(memory, "regime", "sustained")),
+            "triad 1 GiB, regime sustained");
   const Params storage = {{"pattern", "randread"},
                           {"block_bytes", std::int64_t{4096}},
                           {"depth", std::int64_t{32}},
