@@ -1,5 +1,5 @@
 // Attention's workload over the stand-in for CUDA, with a library whose plans do what the reference
-// says. What cuDNN would do with the same pointers only a GPU can tell.
+// says. cudnn_standin_test.cpp has cuDNN's graphs in its place.
 #include "kernels/cuda_attention.h"
 
 #include <fmt/format.h>

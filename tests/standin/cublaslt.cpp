@@ -59,12 +59,6 @@ constexpr int kScaleModeB = 32;
 constexpr std::int32_t kBlocksOf16 = 1;
 constexpr std::int32_t kBlocksOf32 = 2;
 
-// What our code asks for and this doesn't know is no violation to be counted, but the end.
-[[noreturn]] void Unknown(const std::string& what) {
-  std::fprintf(stderr, "the stand-in for cuBLASLt knows no %s\n", what.c_str());
-  std::abort();
-}
-
 template <class T>
 bool Take(const void* value, std::size_t bytes, T* to) {
   if (bytes != sizeof(T)) return false;
@@ -96,32 +90,8 @@ Format FormatOf(cudaDataType_t type) {
     case CUDA_R_32I:
       return Format::kS32;
     default:
-      Unknown("such data type");
+      Unknown("such data type of cuBLASLt");
   }
-}
-
-void Store(Format format, double value, void* to, std::int64_t index) {
-  const auto as = [&]<class T>(T stored) { static_cast<T*>(to)[index] = stored; };
-  switch (format) {
-    case Format::kF64:
-      return as(value);
-    case Format::kF32:
-      return as(static_cast<float>(value));
-    case Format::kBf16:
-      return as(assay::Bf16FromF32(static_cast<float>(value)));
-    case Format::kF16:
-      return as(assay::F16FromF32(static_cast<float>(value)));
-    case Format::kS32:
-      return as(static_cast<std::int32_t>(value));
-    default:
-      Unknown("such output");
-  }
-}
-
-double Stored(Format format, double value) {
-  double stored = 0;  // room for any of them
-  Store(format, value, &stored, 0);
-  return assay::Tensor{.format = format, .data = &stored}[0];
 }
 
 double ReadScalar(cudaDataType_t type, const void* scalar) {
@@ -133,7 +103,7 @@ double ReadScalar(cudaDataType_t type, const void* scalar) {
     case CUDA_R_32I:
       return static_cast<double>(*static_cast<const std::int32_t*>(scalar));
     default:
-      Unknown("such scale type");
+      Unknown("such scale type of cuBLASLt");
   }
 }
 

@@ -85,20 +85,24 @@ void PutCopy(void* to, const void* from, std::size_t bytes, cudaStream_t stream)
 
 void Count(const char* function) { ++calls[function]; }
 void Violate(const std::string& what) { violations.push_back(what); }
+void Unknown(const std::string& what) {
+  std::fprintf(stderr, "the stand-in knows no %s\n", what.c_str());
+  std::abort();
+}
 bool AtReset(void (*forget)()) {
   Forgetting().push_back(forget);
   return true;
 }
 
 void Bear(const void* thing, const std::string& kind) { alive[thing] = kind; }
-bool Dies(const void* thing, const std::string& kind) {
+bool IsAlive(const void* thing, const std::string& kind) {
   const auto found = alive.find(thing);
-  if (found == alive.end() || found->second != kind) {
-    Violate("a " + kind + " was destroyed that is none, or is no more");
-    return false;
-  }
-  alive.erase(found);
-  return true;
+  return found != alive.end() && found->second == kind;
+}
+bool Dies(const void* thing, const std::string& kind) {
+  if (IsAlive(thing, kind)) return alive.erase(thing) > 0;
+  Violate("a " + kind + " was destroyed that is none, or is no more");
+  return false;
 }
 
 void Forget(const void* thing) { alive.erase(thing); }

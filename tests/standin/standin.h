@@ -1,10 +1,11 @@
-// A strict stand-in for the CUDA runtime, cuBLASLt and NCCL, as far as our code uses them: what it
-// doesn't know doesn't link or ends the test, and what it doesn't allow is a violation that a test
-// sees. Ranks are threads; device memory is host memory; streams run in order, when they are looked
-// at; the calls of a communicator's ranks must match in order, as in life. A launch of a kernel of
-// ours runs the kernel's body for each index; a matrix product is made from what the descriptors
-// say. Time is virtual: an operation takes kLaunch plus its bytes at kBytesPerSecond or its flops
-// at kFlopsPerSecond, times the slowness of its slowest device.
+// A strict stand-in for the CUDA runtime, cuBLASLt, cuDNN and NCCL, as far as our code uses them:
+// what it doesn't know doesn't link or ends the test, and what it doesn't allow is a violation that
+// a test sees. Ranks are threads; device memory is host memory; streams run in order, when they are
+// looked at; the calls of a communicator's ranks must match in order, as in life. A launch of a
+// kernel of ours runs the kernel's body for each index; a matrix product is made from what the
+// descriptors say, and attention operation by operation as cuDNN's graph has it. Time is virtual:
+// an operation takes kLaunch plus its bytes at kBytesPerSecond or its flops at kFlopsPerSecond,
+// times the slowness of its slowest device.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +40,8 @@ struct Faults {
   int fail_rank = -1;               // … that this rank alone hears of; -1: all do
   std::size_t spoil_operation = 0;  // this one (from 1) leaves one element wrong
   std::string log = {};             // goes to $NCCL_DEBUG_FILE with each communicator
-  // Matrix products. An algorithm is known by its number, 0 being the heuristic's first.
+  // Matrix products and attention. An algorithm, or a plan, is known by its number, 0 being the
+  // heuristic's first.
   std::vector<double> algorithms = {1.0};  // their times, as multiples of what is said above
   int failing_algorithm = -1;              // ends at once in an error, in no time
   int wrong_algorithm = -1;                // leaves one element wrong
@@ -47,6 +49,8 @@ struct Faults {
   bool no_peers = false;                   // no device reaches another
   bool synchronizes = false;               // waits for its own stream
   bool unsupported = false;                // the heuristic has nothing to offer
+  int unbuildable_plan = -1;               // of attention
+  std::vector<std::int64_t> workspace_bytes = {};  // of its plans; a KiB where nothing is said
 };
 
 // Everything as in the beginning, with these faults.

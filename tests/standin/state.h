@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/inputs.h"
 #include "standin/standin.h"
 
 namespace standin {
@@ -20,10 +21,14 @@ extern Faults faults;
 
 void Count(const char* function);
 void Violate(const std::string& what);
+// What our code asks for and a library's part doesn't know is no violation to be counted, but the
+// end.
+[[noreturn]] void Unknown(const std::string& what);
 bool AtReset(void (*forget)());
 
 void Bear(const void* thing, const std::string& kind);
 bool Dies(const void* thing, const std::string& kind);
+bool IsAlive(const void* thing, const std::string& kind);
 void Forget(const void* thing);
 template <class T>
 T* Born(T* thing, const std::string& kind) {
@@ -74,6 +79,35 @@ StreamState& Of(cudaStream_t stream);
 
 // What a launch of this kernel puts on a stream; null: there is no such kernel.
 Command KernelCommand(const std::string& name, void** arguments, unsigned blocks, unsigned threads);
+
+// Puts a number where it is stored in that format …
+inline void Store(assay::Format format, double value, void* to, std::int64_t index) {
+  using assay::Format;
+  const auto as = [&]<class T>(T stored) { static_cast<T*>(to)[index] = stored; };
+  const auto number = static_cast<float>(value);
+  switch (format) {
+    case Format::kF64:
+      return as(value);
+    case Format::kF32:
+      return as(number);
+    case Format::kBf16:
+      return as(assay::Bf16FromF32(number));
+    case Format::kF16:
+      return as(assay::F16FromF32(number));
+    case Format::kF8E4m3:
+      return as(assay::F8E4m3FromF32(number));
+    case Format::kS32:
+      return as(static_cast<std::int32_t>(value));
+    default:
+      Unknown("such output");
+  }
+}
+// … or says what would be there.
+inline double Stored(assay::Format format, double value) {
+  double stored = 0;  // room for any of them
+  Store(format, value, &stored, 0);
+  return assay::Tensor{.format = format, .data = &stored}[0];
+}
 
 }  // namespace standin
 

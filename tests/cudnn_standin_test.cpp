@@ -1,0 +1,292 @@
+// What cuDNN is asked to do, done: attention from its inputs to its check by way of cudnn-frontend,
+// over a stand-in for cuDNN that computes the graph it is given. What a GPU would say to it, and
+// how fast it would be, no test here knows.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/cuda_attention.h"
+#include "kernels/cuda_cudnn.h"
+#include "results/error.h"
+#include "standin/standin.h"
+
+namespace assay::cuda {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class CudnnStandin : public testing::Test {
+ protected:
+  void SetUp() override {
+    standin::Reset();
+    ASSERT_EQ(NoCudnn(), std::nullopt);
+    library_ = MakeCudnn();
+  }
+  void TearDown() override {
+    EXPECT_THAT(standin::Violations(), IsEmpty());
+    EXPECT_THAT(standin::Leaks(), IsEmpty());
+  }
+
+  Prepared Prepare(const Attention& op) {
+    return PrepareAttention(*library_, op, Gpu::At(0), tunings_, 7);
+  }
+  std::unique_ptr<Workload> Ready(const Attention& op) {
+    Prepared prepared = Prepare(op);
+    if (const Skipped* no = std::get_if<Skipped>(&prepared)) throw Error("skipped: " + no->reason);
+    return std::move(std::get<0>(prepared));
+  }
+  // The largest error, where none is too large.
+  double ErrorOf(const Attention& op, const std::string& what) {
+    const auto workload = Ready(op);
+    workload->Run(2);
+    const Checked checked = workload->Verify();
+    EXPECT_EQ(checked.wrong, 0) << what << ": " << checked.what.value_or("");
+    EXPECT_GT(checked.checked, 0) << what;
+    return checked.max_error;
+  }
+
+  std::unique_ptr<AttentionLibrary> library_ = {};
+  Tunings tunings_ = {};
+};
+
+Attention Small(const std::string& direction = "forward") {
+  return {.batch = 2,
+          .heads_q = 4,
+          .heads_kv = 2,
+          .seq_q = 6,
+          .seq_kv = 10,
+          .head_dim_qk = 16,
+          .head_dim_v = 8,
+          .direction = direction};
+}
+
+Attention Decode(std::int64_t page_size) {
+  Attention op = Small();
+  op.seq_q = 1;
+  op.seq_kv = 21;
+  op.head_dim_v = 16;
+  op.phase = "decode";
+  op.page_size = page_size;
+  return op;
+}
+
+const std::vector<const char*> kMasks = {"full", "causal_top_left", "causal_bottom_right",
+                                         "window"};
+Attention Under(const std::string& mask, Attention op) {
+  op.mask = mask;
+  op.window = mask == "window" ? 3 : 0;
+  return op;
+}
+
+// Each generation of GPUs has its own graphs.
+TEST_F(CudnnStandin, BothDirectionsAreRightUnderEveryMaskOnEachGeneration) {
+  for (const int capability : {80, 90, 100, 120}) {
+    standin::Reset({.compute_capability = capability});
+    for (const char* direction : {"forward", "backward"}) {
+      for (const char* mask : kMasks) {
+        for (const Dtype dtype : {Dtype::kBf16, Dtype::kF16}) {
+          Attention op = Under(mask, Small(direction));
+          op.dtype = dtype;
+          ErrorOf(op,
+                  fmt::format("sm_{} {} {} {}", capability, direction, mask, assay::ToText(dtype)));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CudnnStandin, HeadsShareKeysByGroups) {
+  for (const char* direction : {"forward", "backward"}) {
+    for (const std::int64_t heads_kv : {1, 2, 4}) {
+      Attention op = Small(direction);
+      op.heads_kv = heads_kv;
+      ErrorOf(op, fmt::format("{}, {} heads of keys", direction, heads_kv));
+    }
+  }
+}
+
+TEST_F(CudnnStandin, DecodeReadsItsCacheInOnePieceOrByPages) {
+  for (const std::int64_t page_size : {0, 1, 8, 16}) {  // 21 keys end within a page
+    for (const Dtype dtype : {Dtype::kBf16, Dtype::kFp8E4m3}) {
+      Attention op = Decode(page_size);
+      op.dtype = dtype;
+      ErrorOf(op, fmt::format("{} with pages of {}", assay::ToText(dtype), page_size));
+    }
+  }
+}
+
+TEST_F(CudnnStandin, Fp8IsRightWithItsScales) {
+  for (const int capability : {90, 100}) {
+    standin::Reset({.compute_capability = capability});
+    for (const char* mask : kMasks) {
+      Attention op = Under(mask, Small());
+      op.head_dim_v = 16;
+      op.dtype = Dtype::kFp8E4m3;
+      if (capability == 90 && op.mask != "full" && op.mask != "causal_top_left") {
+        EXPECT_THAT(std::get<Skipped>(Prepare(op)).reason, HasSubstr("Blackwell")) << mask;
+      } else {
+        EXPECT_GT(ErrorOf(op, mask), 0.01) << "its weights and its output are rounded to fp8";
+      }
+    }
+  }
+}
+
+// A pass as the library has it, with memory of its own for each part.
+class Direct {
+ public:
+  Direct(AttentionLibrary& library, const Attention& op, Pass pass, const std::vector<Part>& parts)
+      : op_(op),
+        plans_(std::move(std::get<0>(library.Plan(op, pass, Gpu::At(0), timer_.Stream())))) {
+    plans_->Build(0);
+    for (const Part part : parts) {
+      memory_.push_back(MakeDeviceMemory(static_cast<std::size_t>(ShapeOf(op, part).Bytes())));
+      pointers[part] = memory_.back().get();
+    }
+    memory_.push_back(MakeDeviceMemory(static_cast<std::size_t>(plans_->WorkspaceBytes(0))));
+    workspace = memory_.back().get();
+  }
+
+  template <class T>
+  void Set(Part part, const std::vector<T>& values) {
+    Check(cudaMemcpyAsync(pointers.at(part), values.data(), values.size() * sizeof(T),
+                          cudaMemcpyHostToDevice, timer_.Stream()));
+    timer_.Wait("writing");
+  }
+  template <class T>
+  std::vector<T> Get(Part part) {
+    std::vector<T> values(static_cast<std::size_t>(ShapeOf(op_, part).Count()));
+    Check(cudaMemcpyAsync(values.data(), pointers.at(part), values.size() * sizeof(T),
+                          cudaMemcpyDeviceToHost, timer_.Stream()));
+    timer_.Wait("reading");
+    return values;
+  }
+  void Enqueue() { plans_->Enqueue(0, pointers, workspace); }
+
+  AttentionPlans::Pointers pointers = {};
+  void* workspace = nullptr;
+
+ private:
+  Attention op_;
+  Timer timer_ = Timer();
+  std::unique_ptr<AttentionPlans> plans_;
+  std::vector<DeviceMemory> memory_ = {};
+};
+
+TEST_F(CudnnStandin, Fp8TellsItsLargestWeightAndOutputBeforeTheirScaling) {
+  Attention op = {.seq_q = 2, .seq_kv = 4, .head_dim_qk = 16, .head_dim_v = 16};
+  op.dtype = Dtype::kFp8E4m3;
+  const std::vector<Part> parts = {Part::kQ,       Part::kK,      Part::kV,      Part::kO,
+                                   Part::kDescale, Part::kScaleS, Part::kScaleO, Part::kDescaleS,
+                                   Part::kMaxS,    Part::kMaxO};
+  for (const auto& [mask, largest] : {std::pair("full", 0.25F), {"causal_top_left", 1.0F}}) {
+    op.mask = mask;
+    Direct direct(*library_, op, Pass::kForward, parts);
+    // Of queries that see no difference, all weights are the same.
+    direct.Set(Part::kQ, std::vector<std::uint8_t>(2 * 16, F8E4m3FromF32(0)));
+    direct.Set(Part::kK, std::vector<std::uint8_t>(4 * 16, F8E4m3FromF32(1)));
+    direct.Set(Part::kV, std::vector<std::uint8_t>(4 * 16, F8E4m3FromF32(-6)));
+    direct.Set(Part::kDescale, std::vector<float>{0.5F});
+    direct.Set(Part::kScaleS, std::vector<float>{64});
+    direct.Set(Part::kDescaleS, std::vector<float>{1 / 64.0F});
+    direct.Set(Part::kScaleO, std::vector<float>{8});
+    direct.Enqueue();
+    EXPECT_EQ(direct.Get<float>(Part::kMaxS).at(0), largest) << mask;
+    EXPECT_NEAR(direct.Get<float>(Part::kMaxO).at(0), 3, 1e-6) << mask;
+    EXPECT_EQ(F32FromF8E4m3(direct.Get<std::uint8_t>(Part::kO).at(0)), -24) << mask;
+  }
+}
+
+TEST_F(CudnnStandin, BeforeHopperThereIsNoFp8AndItSaysSo) {
+  standin::Reset({.compute_capability = 80});
+  Attention op = Small();
+  op.dtype = Dtype::kFp8E4m3;
+  EXPECT_THAT(std::get<Skipped>(Prepare(op)).reason, HasSubstr("Hopper"));
+}
+
+TEST_F(CudnnStandin, TheFastestPlanThatIsRightIsChosenByItsName) {
+  standin::Reset({.algorithms = {1.0, 0.7, 0.1, 0.2, 0.5, 0.05},
+                  .failing_algorithm = 3,
+                  .wrong_algorithm = 2,
+                  .unbuildable_plan = 5,
+                  .workspace_bytes = {0, 4096, 1024, 1024, 1 << 20}});
+  for (const char* direction : {"forward", "backward"}) {
+    Attention op = {.seq_q = 2, .seq_kv = 3, .head_dim_qk = 8, .head_dim_v = 8};
+    op.direction = direction;
+    op.cache = "warm";
+    const auto name = [](const Facts& facts) {
+      return std::get<std::string>(facts.at("algorithm"));
+    };
+    const std::string first = name(Ready(op)->Describe());
+    op.algo = "tuned";
+    const auto workload = Ready(op);
+    const Facts facts = workload->Describe();
+    EXPECT_THAT(first, testing::EndsWith("=0"));
+    EXPECT_THAT(name(facts), testing::EndsWith("=4"));
+    EXPECT_EQ(std::get<std::int64_t>(facts.at("plans")), 6);
+    EXPECT_GE(std::get<std::int64_t>(facts.at("workspace_bytes")), 1 << 20);
+    EXPECT_THAT(std::get<std::string>(facts.at("failed")), HasSubstr("2: wrong: "));
+    EXPECT_THAT(std::get<std::string>(facts.at("failed")), HasSubstr("this plan fails"));
+    workload->Run(3);
+    EXPECT_EQ(workload->Verify().wrong, 0);
+  }
+}
+
+TEST_F(CudnnStandin, AWorkspaceThatCannotBeHadIsNeverAskedFor) {
+  constexpr std::int64_t kHuge = std::int64_t{256} << 30;
+  for (const char* direction : {"forward", "backward"}) {
+    standin::Reset({.workspace_bytes = {kHuge}});
+    EXPECT_THAT(std::get<Skipped>(Prepare(Small(direction))).reason,
+                HasSubstr("it needs 256.0 GiB"));
+    EXPECT_EQ(standin::Calls("cudaMalloc"), 0);
+  }
+}
+
+TEST_F(CudnnStandin, WhatHasNoPlanSaysWhy) {
+  standin::Reset({.unsupported = true});
+  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
+              HasSubstr("has no plan for this on stand-in (nothing is supported)"));
+  standin::Reset({.unbuildable_plan = 0});
+  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason, HasSubstr("this plan can't be built"));
+}
+
+TEST_F(CudnnStandin, TakesWhatTheDeviceSays) {
+  Attention op = Small();
+  op.cache = "warm";
+  const double each =
+      standin::kLaunch_s + static_cast<double>(*WorkOf(op).flops) / standin::kFlopsPerSecond;
+  EXPECT_NEAR(Ready(op)->Run(40).time.count(), 40 * each, 40 * each * 1e-3);
+}
+
+// What a GPU might forgive, or answer with a wrong number.
+TEST_F(CudnnStandin, APointerThatIsWrongIsAViolation) {
+  const std::vector<Part> parts = {Part::kQ, Part::kK, Part::kV, Part::kO};
+  std::vector<float> host(1 << 16);
+  const std::vector<std::function<void(Direct&)>> mistakes = {
+      [&](Direct& direct) { direct.pointers[Part::kQ] = host.data(); },
+      [&](Direct& direct) { direct.pointers[Part::kO] = direct.workspace; },  // which is too small
+      [](Direct& direct) {
+        direct.pointers[Part::kK] = static_cast<std::byte*>(direct.pointers[Part::kK]) + 2;
+      },
+      [&](Direct& direct) { direct.workspace = host.data(); },
+      [](Direct& direct) { direct.pointers.erase(Part::kV); }};
+  for (std::size_t i = 0; i < mistakes.size(); ++i) {
+    standin::Reset({.workspace_bytes = {256}});
+    {
+      Direct direct(*library_, Small(), Pass::kForward, parts);
+      direct.Enqueue();
+      EXPECT_THAT(standin::Violations(), IsEmpty());
+      mistakes[i](direct);
+      EXPECT_THROW(direct.Enqueue(), Error) << i;
+    }
+    EXPECT_THAT(standin::Leaks(), IsEmpty());
+  }
+  standin::Reset();
+}
+
+}  // namespace
+}  // namespace assay::cuda
