@@ -136,22 +136,6 @@ void JudgeAmongSiblings(std::vector<DeviceHealth>& devices) {
   }
 }
 
-// What the record, whose fastest device is `own`, is to be judged by: it fits, and no other record
-// of the run that fits is faster.
-const ExpectedOfDevice* YardstickOf(const Run& run, const Record& record, double own,
-                                    std::span<const ExpectedOfDevice> expected,
-                                    std::string_view device) {
-  for (const ExpectedOfDevice& one : expected) {
-    if (one.device != device || !Fits(record, one)) continue;
-    const bool is_fastest = std::ranges::none_of(run.records, [&](const Record& other) {
-      return &other != &record && DeviceKind(other) == "gpu" && Fits(other, one) &&
-             Fastest(SpeedsOf(other)) > own;
-    });
-    if (is_fastest) return &one;
-  }
-  return nullptr;
-}
-
 void JudgeBesideOthers(const ExpectedOfDevice& expected, DeviceHealth& device) {
   const double ratio = device.speed.value / expected.speed.value;
   if (device.speed.unit != expected.speed.unit || device.standing != Standing::kOk ||
@@ -190,9 +174,34 @@ const std::vector<ExpectedOfDevice>& BuiltInExpectedOfDevices() {
   return all;
 }
 
-std::optional<Health> HealthOf(const Run& run, const Record& record,
-                               std::span<const ExpectedOfDevice> expected,
-                               std::span<const DeviceFacts> devices) {
+RunHealth::RunHealth(const Run& run, std::span<const ExpectedOfDevice> expected,
+                     std::span<const DeviceFacts> devices)
+    : run_(run), expected_(expected), devices_(devices), fastest_(expected.size()) {
+  for (const Record& record : run.records) {
+    if (DeviceKind(record) != "gpu") continue;
+    const double own = Fastest(SpeedsOf(record));
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      if (own > fastest_[i] && Fits(record, expected[i])) fastest_[i] = own;
+    }
+  }
+}
+
+// What the record, whose fastest device has that speed, is to be judged by: it fits, and no other
+// record of the run that fits is faster.
+const ExpectedOfDevice* RunHealth::YardstickOf(const Record& record, double fastest) const {
+  const Node& node = run_.nodes.at(static_cast<std::size_t>(record.units[0].node));
+  if (DeviceKind(record) != "gpu" || node.accelerators.size() != 1 || node.accelerators[0].mig) {
+    return nullptr;
+  }
+  const DeviceFacts* known = FindDevice(devices_, node.accelerators[0].name);
+  for (std::size_t i = 0; known != nullptr && i < expected_.size(); ++i) {
+    const ExpectedOfDevice& one = expected_[i];
+    if (one.device == known->name && fastest >= fastest_[i] && Fits(record, one)) return &one;
+  }
+  return nullptr;
+}
+
+std::optional<Health> RunHealth::Of(const Record& record) const {
   const std::vector<Rate> speeds = SpeedsOf(record);
   if (speeds.empty()) return std::nullopt;
   Health health;
@@ -203,13 +212,7 @@ std::optional<Health> HealthOf(const Run& run, const Record& record,
     ReadTelemetry(record, i, device);
   }
   JudgeAmongSiblings(health.devices);
-  const ExpectedOfDevice* yardstick = nullptr;
-  const Node& node = run.nodes.at(static_cast<std::size_t>(record.units[0].node));
-  if (DeviceKind(record) == "gpu" && node.accelerators.size() == 1 && !node.accelerators[0].mig) {
-    const DeviceFacts* known = FindDevice(devices, node.accelerators[0].name);
-    if (known != nullptr)
-      yardstick = YardstickOf(run, record, Fastest(speeds), expected, known->name);
-  }
+  const ExpectedOfDevice* yardstick = YardstickOf(record, Fastest(speeds));
   if (speeds.size() == 1 && yardstick == nullptr) return std::nullopt;
   if (yardstick != nullptr) {
     for (DeviceHealth& device : health.devices) JudgeBesideOthers(*yardstick, device);

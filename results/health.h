@@ -57,14 +57,28 @@ struct Health {
   double spread = 0;  // between the fastest and the slowest, as a part of the median speed
 };
 
+// The health of a run's devices, case by case. All that it is given must outlive it.
+//
 // Low or high among its siblings is a device that stands out by the modified z-score, 0.6745 (x -
 // median) / MAD beyond 3.5 (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993), and
 // by at least 2 %. Low or high beside others' figures is one under 0.88 or above 1.10 of theirs;
 // where several records fit what was measured there, as a best of many shapes, the fastest counts.
-// Nothing for collectives, and for a single device of which nothing is known.
-std::optional<Health> HealthOf(
-    const Run& run, const Record& record,
-    std::span<const ExpectedOfDevice> expected = BuiltInExpectedOfDevices(),
-    std::span<const DeviceFacts> devices = Catalog::BuiltIn().devices);
+class RunHealth {
+ public:
+  explicit RunHealth(const Run& run,
+                     std::span<const ExpectedOfDevice> expected = BuiltInExpectedOfDevices(),
+                     std::span<const DeviceFacts> devices = Catalog::BuiltIn().devices);
+  // Of one of the run's records. Nothing for collectives, and for a single device of which nothing
+  // is known.
+  std::optional<Health> Of(const Record& record) const;
+
+ private:
+  const ExpectedOfDevice* YardstickOf(const Record& record, double fastest) const;
+
+  const Run& run_;
+  std::span<const ExpectedOfDevice> expected_;
+  std::span<const DeviceFacts> devices_;
+  std::vector<double> fastest_;  // of all devices in the records that fit each of `expected`
+};
 
 }  // namespace assay

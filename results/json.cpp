@@ -777,7 +777,8 @@ std::vector<double> RoundSpeeds(const Record& record) {
   return speeds;
 }
 
-Json FiguresOf(const Run& run, const Record& record, const std::optional<double>& usd_per_hour) {
+Json FiguresOf(const Run& run, const Record& record, const std::optional<Health>& health,
+               const std::optional<double>& usd_per_hour) {
   const std::optional<Rate> speed = Speed(record);
   const std::optional<Rate> stable = StableSpeed(record);
   const std::optional<Wire> wire = WireRate(record);
@@ -808,7 +809,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<double>
           {"standing", judged ? Json(ToText(judged->standing)) : Json(nullptr)},
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
           {"node", ToJson(NodeFigureOf(run, record))},
-          {"health", ToJson(HealthOf(run, record))},
+          {"health", ToJson(health)},
           {"overlap", ToJson(OverlapOf(record))},
           {"power", ToJson(PowerOf(record))},
           {"of_peak", ToJson(OfPeakOf(run, record))},
@@ -882,8 +883,11 @@ std::string JsonText(std::string_view text) { return Dump(Json(text)); }
 std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
                           const std::string& name) {
   const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
+  const RunHealth health(run);
   Json cases = Json::array();
-  for (const Record& record : run.records) cases.push_back(FiguresOf(run, record, usd_per_hour));
+  for (const Record& record : run.records) {
+    cases.push_back(FiguresOf(run, record, health.Of(record), usd_per_hour));
+  }
   Json fits = Json::array();
   for (const Fit& fit : FitsOf(run.records)) fits.push_back(ToJson(fit, run.records));
   const Headline headline = HeadlineOf(run);

@@ -254,9 +254,9 @@ std::string DeviceText(const Run& run, const Record& record, const Unit& unit) {
 }
 
 // A row for each device of a case that has several, and for a single one that isn't well.
-std::vector<Row> DeviceRows(const Run& run, const Record& record) {
+std::vector<Row> DeviceRows(const Run& run, const Record& record,
+                            const std::optional<Health>& health) {
   std::vector<Row> rows;
-  const std::optional<Health> health = HealthOf(run, record);
   if (!health) return rows;
   const bool are_several = health->devices.size() > 1;
   for (std::size_t i = 0; i < health->devices.size(); ++i) {
@@ -473,10 +473,11 @@ std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool col
   std::vector<Row> rows;
   std::vector<Row> skipped;
   bool headline_asked = false;
+  const RunHealth health(run);
   for (const Record& record : run.records) {
     headline_asked = headline_asked || record.probe == "headline";
     (record.status == Status::kSkipped ? skipped : rows).push_back(RunRow(run, record, offer));
-    for (Row& row : DeviceRows(run, record)) rows.push_back(std::move(row));
+    for (Row& row : DeviceRows(run, record, health.Of(record))) rows.push_back(std::move(row));
   }
   skipped = Folded(skipped);
   rows.insert(rows.end(), skipped.begin(), skipped.end());

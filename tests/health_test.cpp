@@ -48,7 +48,7 @@ Run RunOf(std::vector<Record> records) {
 }
 
 Health Of(const Run& run, std::size_t record = 0) {
-  return HealthOf(run, run.records[record], kExpected, kDevices).value();
+  return RunHealth(run, kExpected, kDevices).Of(run.records[record]).value();
 }
 
 TEST(Health, EachDeviceHasTheSpeedOfItsOwnShareInItsOwnTime) {
@@ -95,7 +95,8 @@ TEST(Health, ADeviceStandsBesideWhatOthersMeasured) {
 
 TEST(Health, OnlyTheFastestOfWhatFitsIsHeldAgainstABest) {
   const assay::Run run = RunOf({Gemm({60}), Gemm({95}), Gemm({120}, /*m=*/16)});
-  const auto of = [&](std::size_t i) { return HealthOf(run, run.records[i], kExpected, kDevices); };
+  const RunHealth health(run, kExpected, kDevices);
+  const auto of = [&](std::size_t i) { return health.Of(run.records[i]); };
   EXPECT_FALSE(of(0)) << "another shape did better";
   EXPECT_TRUE(of(1));
   EXPECT_FALSE(of(2)) << "nobody measured so small a shape";
@@ -104,19 +105,20 @@ TEST(Health, OnlyTheFastestOfWhatFitsIsHeldAgainstABest) {
 TEST(Health, WhatIsNotKnownIsNotJudged) {
   assay::Run run = RunOf({Gemm({50})});
   run.nodes[0].accelerators[0].mig = true;
-  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices)) << "a slice";
+  EXPECT_FALSE(RunHealth(run, kExpected, kDevices).Of(run.records[0])) << "a slice";
   run = RunOf({Gemm({50})});
   run.nodes[0].accelerators[0].name = "NVIDIA Y100";
-  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices));
+  EXPECT_FALSE(RunHealth(run, kExpected, kDevices).Of(run.records[0]));
   run = RunOf({Gemm({50})});
   run.records[0].backend = "onednn";
-  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices)) << "a CPU";
+  EXPECT_FALSE(RunHealth(run, kExpected, kDevices).Of(run.records[0])) << "a CPU";
   run = RunOf({Gemm({50, 60})});
   run.records[0].probe = "all_reduce";
-  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices)) << "ranks wait for each other";
+  EXPECT_FALSE(RunHealth(run, kExpected, kDevices).Of(run.records[0]))
+      << "ranks wait for each other";
   run = RunOf({Gemm({50, 60})});
   run.records[0].rounds[0].unit_p50_s.pop_back();
-  EXPECT_FALSE(HealthOf(run, run.records[0], kExpected, kDevices)) << "one has no time";
+  EXPECT_FALSE(RunHealth(run, kExpected, kDevices).Of(run.records[0])) << "one has no time";
 }
 
 TEST(Health, TheTableHasARowForEachDevice) {
