@@ -64,9 +64,8 @@ struct GroupedGemm {
 Gemm OneOf(const GroupedGemm& op, std::int64_t rows);
 
 // How many rows each group has, in all exactly m. The same for the same m and groups on every
-// machine: loads that rise by equal factors to five times the least, in a random order. That is
-// about as uneven as Jiang et al., "Mixtral of Experts", 2024, figure 7 show a router's choices to
-// be.
+// machine: loads that rise by equal factors, the groups-th root of 5, in a random order. What a
+// router chooses differs by model, layer and text; this stands for none of them.
 std::vector<std::int64_t> RowsOfGroups(std::int64_t m, std::int64_t groups);
 
 // O = softmax(Q Kᵀ / sqrt(head_dim_qk) + mask) V, per batch and query head; each key-value head
