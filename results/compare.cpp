@@ -221,6 +221,7 @@ CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& opti
                     .unit = Speed(*pair.runs_b.front().records.front())->unit,
                     .change = ChangeOf(pair.a, pair.b, confidence),
                     .confidence = confidence,
+                    .between_runs = NoiseWords({&pair.a, &pair.b}),
                     .margin = MarginOf(pair.any->probe, options)};
   row.change.level = pair.a.level == pair.b.level ? "each side: " + pair.a.level
                                                   : pair.b.level + " against " + pair.a.level;

@@ -42,7 +42,8 @@ struct CompareRow {
   std::string unit = {};
   Interval change = {};   // factor of speed, candidate / baseline; Holm-adjusted over all rows
   double confidence = 0;  // that the adjusted interval has
-  double margin = 0;      // m of the verdict
+  std::string between_runs = {};  // what of noise.csv is in it (NoiseWords)
+  double margin = 0;              // m of the verdict
   Verdict verdict = Verdict::kUnclear;
   double resolution = 0;                      // (U - L) / 2
   std::optional<int> more_runs = {};          // a side, to reach the margin; at most kManyRuns

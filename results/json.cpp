@@ -921,6 +921,7 @@ std::string ComparisonToJson(const Comparison& comparison) {
                      {"unit", row.unit},
                      {"change", ToJson(row.change)},
                      {"confidence", row.confidence},
+                     {"between_runs", row.between_runs},
                      {"margin", row.margin},
                      {"verdict", ToText(row.verdict)},
                      {"resolution", row.resolution},

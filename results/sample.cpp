@@ -368,16 +368,20 @@ std::vector<std::string> IncompleteOf(const Side& side) {
   return sentences;
 }
 
-std::string NoiseNote(const std::vector<const Sample*>& samples) {
+std::string NoiseWords(const std::vector<const Sample*>& samples) {
   std::set<std::string> words;
   for (const Sample* sample : samples) {
     if (sample->noise) words.insert(sample->noise->words);
   }
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
+std::string NoiseNote(const std::vector<const Sample*>& samples) {
+  const std::string words = NoiseWords(samples);
   if (words.empty()) return "";
-  return fmt::format(
-      "where a side has one run, what runs differ by is taken from noise.csv and is in the "
-      "intervals: {}",
-      fmt::join(words, ", "));
+  return "where a side has one run, what runs differ by is taken from noise.csv and is in the "
+         "intervals: " +
+         words;
 }
 
 std::vector<std::string> DifferencesOf(const Side& a, const Side& b) {

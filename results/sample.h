@@ -93,7 +93,10 @@ void CheckSide(const Side& side);
 bool DivisionsDiffer(const std::vector<const Side*>& sides);
 // One sentence for each run that isn't complete.
 std::vector<std::string> IncompleteOf(const Side& side);
-// The sentence on noise.csv, or "" where no sample rests on it.
+// What the samples take from noise.csv, and how it was found: "storage 30 % (not measured, …)"; or
+// "" where none does.
+std::string NoiseWords(const std::vector<const Sample*>& samples);
+// The same as a sentence.
 std::string NoiseNote(const std::vector<const Sample*>& samples);
 // What differs between the sides' surroundings, in words.
 std::vector<std::string> DifferencesOf(const Side& a, const Side& b);

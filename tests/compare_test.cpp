@@ -163,12 +163,15 @@ TEST(Compare, OneRunASideTakesTheSpreadBetweenRunsFromTheTableAndSaysSo) {
   EXPECT_EQ(comparison.rows[0].verdict, Verdict::kUnclear);
   EXPECT_EQ(comparison.rows[0].change.level, "each side: 5 rounds, this run");
   EXPECT_THAT(comparison.notes, Contains(HasSubstr("noise.csv")));
-  EXPECT_THAT(comparison.notes, Contains(HasSubstr("compute 3 %")));
+  EXPECT_THAT(comparison.notes,
+              Contains(HasSubstr("compute 3 % (not measured, a cautious guess)")));
+  EXPECT_EQ(comparison.rows[0].between_runs, "compute 3 % (not measured, a cautious guess)");
 }
 
 TEST(Compare, SeveralRunsNeedNoTable) {
   const Comparison comparison = Compare(SideOf(RunsOf({1, 1.01})), SideOf(RunsOf({1, 1.02})), {});
   EXPECT_THAT(comparison.notes, Not(Contains(HasSubstr("noise.csv"))));
+  EXPECT_EQ(comparison.rows[0].between_runs, "");
 }
 
 TEST(Compare, StorageIsNoisierThanCompute) {
