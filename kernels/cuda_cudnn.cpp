@@ -1,8 +1,12 @@
 #include "kernels/cuda_cudnn.h"
 
-#ifdef ASSAY_CUDNN
+#ifdef ASSAY_CUDNN_FRONTEND
 #include <cudnn_frontend.h>
+#elif defined(ASSAY_CUDNN)
+#include <cudnn_version.h>
+#endif
 #include <dlfcn.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +18,61 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cuda_sdpa.h"
+#include "results/error.h"
 #include "results/text.h"
+
+namespace assay::cuda {
+namespace {
+
+struct Opened {
+  void* library = nullptr;
+  std::string failure = {};
+};
+
+// Opens cuDNN at the first call; never closes it, since it leaves threads and handlers behind.
+const Opened& Open() {
+  static const Opened opened = [] {
+    Opened now;
+#ifdef CUDNN_MAJOR
+    now.library = dlopen(fmt::format("libcudnn.so.{}", CUDNN_MAJOR).c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (now.library == nullptr) now.failure = dlerror();
+#endif
+    return now;
+  }();
+  return opened;
+}
+
+}  // namespace
+
+std::optional<Skipped> NoCudnn() {
+#ifndef ASSAY_CUDNN_FRONTEND
+  if (auto no = NoSdpa()) return no;
+#endif
+  if (CudnnLibrary() != nullptr) return std::nullopt;
+  return Skipped{.reason = fmt::format("there is no cuDNN: {}", Open().failure),
+                 .remedy = "install it where the loader finds it"};
+}
+
+void* CudnnLibrary() { return Open().library; }
+
+std::string CudnnVersion() {
+  if (NoCudnn()) return "none";
+  const auto of = reinterpret_cast<std::size_t (*)()>(dlsym(CudnnLibrary(), "cudnnGetVersion"));
+  const std::size_t version = of == nullptr ? 0 : of();
+  return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+std::string CudnnReason(const std::string& message) {
+  constexpr std::string_view kBefore = "Reason: ";
+  const std::size_t found = message.find(kBefore);
+  const std::size_t begin = found == std::string::npos ? 0 : found + kBefore.size();
+  return Clean(message.substr(begin, message.find(" at:", begin) - begin));
+}
+
+}  // namespace assay::cuda
+
+#ifdef ASSAY_CUDNN_FRONTEND
 
 namespace cudnn_frontend {
 void* cudnn_dlhandle = nullptr;  // from which the frontend takes cuDNN's functions
@@ -26,32 +84,18 @@ namespace {
 namespace fe = cudnn_frontend;
 using fe::graph::Tensor_attributes;
 
-// Opens cuDNN at the first call; never closes it, since it leaves threads and handlers behind.
-const std::string& OpeningFailure() {
-  static const std::string failure = []() -> std::string {
-    // The frontend would take another CUDA's runtime if it found that first.
-    setenv("CUDNN_FRONTEND_CUDART_LIB_NAME",
-           fmt::format("libcudart.so.{}", CUDART_VERSION / 1000).c_str(), 0);
-    fe::cudnn_dlhandle =
-        dlopen(fmt::format("libcudnn.so.{}", CUDNN_MAJOR).c_str(), RTLD_NOW | RTLD_LOCAL);
-    return fe::cudnn_dlhandle == nullptr ? dlerror() : "";
-  }();
-  return failure;
+// Before anything of the frontend's is called.
+void StartFrontend() {
+  // It would take another CUDA's runtime if it found that first.
+  setenv("CUDNN_FRONTEND_CUDART_LIB_NAME",
+         fmt::format("libcudart.so.{}", CUDART_VERSION / 1000).c_str(), 0);
+  fe::cudnn_dlhandle = CudnnLibrary();
 }
 
 void CheckFe(fe::error_t error, const char* what) {
   if (error.is_good()) return;
   throw Error(fmt::format("cuDNN {} failed in {}: {}; CUDNN_LOGLEVEL_DBG=2 tells more",
                           CudnnVersion(), what, Clean(error.get_message())));
-}
-
-// What is said for want of a plan: of what cuDNN's engines say, the reason alone.
-std::string ReasonIn(const std::string& message) {
-  constexpr std::string_view kBefore = "Reason: ";
-  const std::size_t found = message.find(kBefore);
-  if (found == std::string::npos) return Clean(message);
-  const std::size_t begin = found + kBefore.size();
-  return Clean(message.substr(begin, message.find(" at:", begin) - begin));
 }
 
 // Runs f of the frontend's, which may throw what isn't ours.
@@ -154,7 +198,7 @@ class CudnnPlans : public AttentionPlans {
         [&] { return graph_.check_support(); }};
     for (const auto& step : steps) {
       fe::error_t error = step();
-      if (error.is_bad()) return ReasonIn(error.get_message());
+      if (error.is_bad()) return CudnnReason(error.get_message());
     }
     return std::nullopt;
   }
@@ -253,25 +297,16 @@ class Cudnn : public AttentionLibrary {
 
 }  // namespace
 
-std::optional<Skipped> NoCudnn() {
-  if (OpeningFailure().empty()) return std::nullopt;
-  return Skipped{.reason = fmt::format("there is no cuDNN: {}", OpeningFailure()),
-                 .remedy = fmt::format("install cuDNN {} where the loader finds it", CUDNN_MAJOR)};
-}
-
 std::unique_ptr<AttentionLibrary> MakeCudnn() {
-  return NoCudnn() ? nullptr : std::make_unique<Cudnn>();
-}
-
-std::string CudnnVersion() {
-  if (NoCudnn()) return "none";
-  const std::size_t version = fe::detail::get_backend_version();
-  return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  if (NoCudnn()) return nullptr;
+  StartFrontend();
+  return std::make_unique<Cudnn>();
 }
 
 std::optional<std::string> WhyNoPlan(const Attention& op, int capability,
                                      const std::string& device_properties) {
   if (const auto no = NoCudnn()) throw Error(no->reason);
+  StartFrontend();
   return Calling("a description of a device", [&]() -> std::optional<std::string> {
     const auto device = std::make_shared<fe::DeviceProperties>();
     CheckFe(device->deserialize({device_properties.begin(), device_properties.end()}),
@@ -292,20 +327,15 @@ std::optional<std::string> WhyNoPlan(const Attention& op, int capability,
 
 namespace assay::cuda {
 
-std::optional<Skipped> NoCudnn() {
-  return Skipped{.reason = "this assay is built without cuDNN's frontend",
-                 .remedy =
-                     "build it where scripts/setup.sh has been run beside a CUDA toolkit with "
-                     "cuDNN, or with -DASSAY_CUDNN_FRONTEND=DIR"};
+std::unique_ptr<AttentionLibrary> MakeCudnn() { return NoCudnn() ? nullptr : MakeSdpa(); }
+
+std::optional<std::string> WhyNoPlan(const Attention& op, int,
+                                     const std::string& device_properties) {
+  if (const auto no = NoCudnn()) throw Error(no->reason);
+  const auto planned = PlanSdpa(op, device_properties);
+  const auto* why = std::get_if<std::string>(&planned);
+  return why == nullptr ? std::nullopt : std::optional(*why);
 }
-
-std::unique_ptr<AttentionLibrary> MakeCudnn() { return nullptr; }
-
-std::optional<std::string> WhyNoPlan(const Attention&, int, const std::string&) {
-  return NoCudnn()->reason;
-}
-
-std::string CudnnVersion() { return "none"; }
 
 }  // namespace assay::cuda
 

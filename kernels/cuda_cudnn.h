@@ -1,5 +1,6 @@
 // cuDNN's attention, through the graphs of NVIDIA's cudnn-frontend, of which the source is the sole
-// includer. cuDNN itself is opened when it is first asked for, so that the module loads without.
+// includer; a build without that has what kernels/cuda_sdpa.h has. cuDNN itself is opened when it
+// is first asked for, so that the module loads without.
 #pragma once
 
 #include <memory>
@@ -12,7 +13,7 @@
 
 namespace assay::cuda {
 
-// Why there is no cuDNN here: this build is without its frontend, or the library isn't found.
+// Why there is no cuDNN here: this build is without its headers, or the library isn't found.
 // Nothing where there is one.
 std::optional<Skipped> NoCudnn();
 
@@ -28,5 +29,10 @@ std::optional<std::string> WhyNoPlan(const Attention& op, int capability,
 
 // "9.19.0".
 std::string CudnnVersion();
+
+// For those who call cuDNN: the library as dlopen gave it, null where there is none; and of what
+// its engines say when they refuse, the reason alone.
+void* CudnnLibrary();
+std::string CudnnReason(const std::string& message);
 
 }  // namespace assay::cuda

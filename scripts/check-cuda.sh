@@ -116,15 +116,21 @@ if [[ -n $toolkit ]]; then
       -isystem "$nvidia/cuda_runtime/include" -isystem "$nvidia/cuda_nvcc/include" -isystem "$nvidia/cublas/include" "$@"
   }
   for source in kernels/cuda_*.cpp; do compile_host "$source"; done
-  said="without cuDNN's frontend"
+  said="without cuDNN"
   frontend=/usr/local/share/cudnn-frontend/include
   cudnn=${CUDNN_INCLUDE_DIR:-/usr/local/cuda/include}
-  if [[ -e $frontend/cudnn_frontend.h && -e $cudnn/cudnn.h ]]; then
+  if [[ -e $cudnn/cudnn.h ]]; then
     mkdir "$folder/cudnn"
     ln -s "$cudnn"/cudnn*.h "$folder/cudnn"  # and nothing else of the toolkit beside it
-    compile_host -DASSAY_CUDNN -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -DCUDNN_FRONTEND_SKIP_JSON_LIB \
-      -isystem "$frontend" -isystem "$folder/cudnn" kernels/cuda_cudnn.cpp
-    said="with and without cuDNN's frontend"
+    for source in kernels/cuda_{cudnn,sdpa}.cpp; do
+      compile_host -DASSAY_CUDNN -isystem "$folder/cudnn" "$source"
+    done
+    said="with and without cuDNN"
+    if [[ -e $frontend/cudnn_frontend.h ]]; then
+      compile_host -DASSAY_CUDNN_FRONTEND -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING -DCUDNN_FRONTEND_SKIP_JSON_LIB \
+        -isystem "$frontend" -isystem "$folder/cudnn" kernels/cuda_cudnn.cpp
+      said+=" and its frontend"
+    fi
   fi
   echo "check-cuda: the module's sources compile with the headers of CUDA $toolkit, $said"
 fi

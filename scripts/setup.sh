@@ -73,5 +73,5 @@ fi
 if [[ -n $frontend ]]; then
   echo "setup: installing $frontend from PyPI" >&2
   "${as_root[@]}" python3 -m pip install -q --disable-pip-version-check --root-user-action ignore \
-    --no-deps --no-compile --target $frontend_folder $frontend || echo "setup: no $frontend; attention on GPUs is left out" >&2
+    --no-deps --no-compile --target $frontend_folder $frontend || echo "setup: no $frontend; attention on GPUs has no masks, backward and fp8" >&2
 fi

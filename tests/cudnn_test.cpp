@@ -6,59 +6,20 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "described_gpus.h"
 #include "kernels/cuda_cudnn.h"
 #include "kernels/kernels.h"
 #include "results/text.h"
-#include "runner/suite.h"
 
 namespace assay::cuda {
 namespace {
 
 using testing::HasSubstr;
-
-struct DescribedGpu {
-  std::string name = {};
-  int capability = 0;
-  std::string properties = {};
-
-  std::optional<std::string> WhyNot(const Attention& op) const {
-    return WhyNoPlan(op, capability, properties);
-  }
-};
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(ASSAY_SOURCE_DIR "/" + path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::vector<DescribedGpu> DescribedGpus() {
-  std::vector<DescribedGpu> gpus;
-  const auto described = nlohmann::json::parse(ReadFile("tests/data/cudnn_devices.json"));
-  for (const auto& gpu : described.at("gpus")) {
-    EXPECT_FALSE(gpu.at("source").get<std::string>().empty());
-    gpus.push_back({.name = gpu.at("gpu"),
-                    .capability = gpu.at("capability"),
-                    .properties = gpu.at("properties").dump()});
-    EXPECT_EQ(gpu.at("properties").at("deviceVer"), 10 * gpus.back().capability);
-  }
-  return gpus;
-}
-
-// What the full suite asks of attention.
-std::vector<Params> Questions() {
-  std::vector<Params> questions;
-  for (const Question& question :
-       Unfold(LoadSuite("full"), kernels::Probes({}), {.probes = {"attention"}})) {
-    questions.push_back(question.params);
-  }
-  return questions;
-}
 
 class Deviceless : public testing::Test {
  protected:

@@ -67,6 +67,7 @@ const std::multimap<std::string, std::string> kLibraries = {
     {"cublasLt", "kernels/cuda_gemm.cpp"},
     {"cublas_v2", "kernels/cuda_grouped.cpp"},
     {"cudnn", "kernels/cuda_cudnn.cpp"},
+    {"cudnn.h", "kernels/cuda_sdpa.cpp"},  // which a build without cuDNN's frontend has
     {"nccl", "collectives/nccl.cpp"},
 };
 
