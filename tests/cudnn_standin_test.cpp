@@ -11,6 +11,7 @@
 
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_cudnn.h"
+#include "kernels/cuda_sdpa.h"
 #include "results/error.h"
 #include "standin/standin.h"
 
@@ -286,6 +287,69 @@ TEST_F(CudnnStandin, APointerThatIsWrongIsAViolation) {
     EXPECT_THAT(standin::Leaks(), IsEmpty());
   }
   standin::Reset();
+}
+
+// ---- Without the frontend
+
+class SdpaStandin : public CudnnStandin {
+ protected:
+  void SetUp() override {
+    CudnnStandin::SetUp();
+    library_ = MakeSdpa();
+  }
+};
+
+TEST_F(SdpaStandin, ForwardAndDecodeAreRightForSharedHeadsAndPages) {
+  for (const Dtype dtype : {Dtype::kBf16, Dtype::kF16}) {
+    for (const std::int64_t heads_kv : {1, 2, 4}) {
+      for (Attention op : {Small(), Decode(0), Decode(1), Decode(8), Decode(16)}) {
+        op.dtype = dtype;
+        op.heads_kv = heads_kv;
+        ErrorOf(op, fmt::format("{} {} heads of keys, {} pages of {}", assay::ToText(dtype),
+                                heads_kv, op.phase, op.page_size));
+      }
+    }
+  }
+  Attention op = Decode(8);
+  op.mask = "causal_bottom_right";  // which hides nothing of the last query
+  ErrorOf(op, op.mask);
+}
+
+TEST_F(SdpaStandin, AnythingElseIsSkippedAndNamesTheFrontend) {
+  for (Attention op : {Small("backward"), Under("causal_top_left", Small())}) {
+    const Skipped no = std::get<Skipped>(Prepare(op));
+    EXPECT_THAT(no.reason, HasSubstr("without its frontend has no plan for this on stand-in"));
+    EXPECT_THAT(no.reason, HasSubstr("-DASSAY_CUDNN_FRONTEND=DIR"));
+  }
+  EXPECT_EQ(standin::Calls("cudnnBackendCreateDescriptor"), 0);
+}
+
+TEST_F(SdpaStandin, TheFastestPlanThatIsRightIsChosenByItsName) {
+  standin::Reset({.algorithms = {1.0, 0.7, 0.1, 0.2, 0.5, 0.05},
+                  .failing_algorithm = 3,
+                  .wrong_algorithm = 2,
+                  .unbuildable_plan = 5,
+                  .workspace_bytes = {0, 4096, 1024, 1024, 1 << 20}});
+  Attention op = Small();
+  op.cache = "warm";
+  op.algo = "tuned";
+  const auto workload = Ready(op);
+  const Facts facts = workload->Describe();
+  EXPECT_THAT(std::get<std::string>(facts.at("algorithm")), testing::EndsWith("=4"));
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("plans")), 6);
+  EXPECT_EQ(std::get<std::int64_t>(facts.at("workspace_bytes")), 1 << 20);
+  EXPECT_THAT(std::get<std::string>(facts.at("failed")), HasSubstr("2: wrong: "));
+  EXPECT_THAT(std::get<std::string>(facts.at("failed")),
+              HasSubstr("failed in attention: status 5000, this plan fails"));
+}
+
+TEST_F(SdpaStandin, WhatHasNoPlanSaysWhy) {
+  standin::Reset({.unsupported = true});
+  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
+              HasSubstr("has no plan for this on stand-in (nothing is supported)"));
+  standin::Reset({.unbuildable_plan = 0});
+  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
+              HasSubstr("failed in building a plan: status 3000, this plan can't be built"));
 }
 
 }  // namespace

@@ -972,6 +972,8 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t descriptor,
     case CUDNN_ATTR_ENGINECFG_ENGINE:
       return Give(Copies(own, name), CUDNN_BACKEND_ENGINE_DESCRIPTOR, room, count, to);
     case CUDNN_ATTR_ENGINECFG_KNOB_CHOICES:
+      // As cuDNN 9.19 does, which counts them only where there is room for them.
+      if (room == 0) return Give(std::vector<int>{}, room, count, to);
       return Give(Copies(own, name), CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, room, count, to);
     case CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE:
       return Give(std::vector<int>{static_cast<int>(own.Integer(name))}, room, count, to);
