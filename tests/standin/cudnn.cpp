@@ -4,9 +4,9 @@
 // textbook meaning, on the numbers to which the descriptors lead: where the graph says something
 // else than attention, something else comes out.
 //
-// An operation is added in two places: its attributes in kAttributes, and what it does in
-// kOperations. A plan is known by its number among those that the heuristic offers, and its time,
-// its workspace and its faults are those of Faults.
+// An operation is added to kKinds: its attributes, and the function that does it. A plan is known
+// by its number among those that the heuristic offers, and its time, its workspace and its faults
+// are those of Faults.
 #include <cudnn.h>
 
 #include <algorithm>
@@ -32,7 +32,8 @@ namespace {
 using namespace standin;
 using assay::Format;
 
-constexpr std::size_t kVersion = 91900;  // whose calls these are
+// The frontend makes other graphs for other versions.
+constexpr std::size_t kVersion = 91900;
 
 thread_local std::string last_error;
 
@@ -76,126 +77,6 @@ struct Descriptor {
 // What cuDNN's opaque pointer points to. Who refers to a descriptor keeps it, whoever destroys it.
 using Held = std::shared_ptr<Descriptor>;
 Held& Of(cudnnBackendDescriptor_t descriptor) { return *static_cast<Held*>(descriptor); }
-
-struct Attribute {
-  cudnnBackendDescriptorType_t of;
-  cudnnBackendAttributeName_t name;
-  cudnnBackendAttributeType_t type;
-  bool required = true;
-};
-
-// What can be set.
-constexpr Attribute kAttributes[] = {
-    {CUDNN_BACKEND_TENSOR_DESCRIPTOR, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64},
-    {CUDNN_BACKEND_TENSOR_DESCRIPTOR, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE},
-    {CUDNN_BACKEND_TENSOR_DESCRIPTOR, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64},
-    {CUDNN_BACKEND_TENSOR_DESCRIPTOR, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64},
-    {CUDNN_BACKEND_TENSOR_DESCRIPTOR, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64},
-    {CUDNN_BACKEND_TENSOR_DESCRIPTOR, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, false},
-    {CUDNN_BACKEND_TENSOR_DESCRIPTOR, CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, false},
-
-    {CUDNN_BACKEND_POINTWISE_DESCRIPTOR, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE},
-    {CUDNN_BACKEND_POINTWISE_DESCRIPTOR, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE},
-    {CUDNN_BACKEND_POINTWISE_DESCRIPTOR, CUDNN_ATTR_POINTWISE_AXIS, CUDNN_TYPE_INT64, false},
-    {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, CUDNN_ATTR_OPERATION_POINTWISE_XDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, CUDNN_ATTR_OPERATION_POINTWISE_BDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-    {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, CUDNN_ATTR_OPERATION_POINTWISE_TDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-    {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, CUDNN_ATTR_OPERATION_POINTWISE_YDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, CUDNN_ATTR_OPERATION_POINTWISE_ALPHA1,
-     CUDNN_TYPE_FLOAT, false},
-    {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, CUDNN_ATTR_OPERATION_POINTWISE_ALPHA2,
-     CUDNN_TYPE_FLOAT, false},
-
-    {CUDNN_BACKEND_MATMUL_DESCRIPTOR, CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_TYPE_DATA_TYPE},
-    {CUDNN_BACKEND_MATMUL_DESCRIPTOR, CUDNN_ATTR_MATMUL_PADDING_VALUE, CUDNN_TYPE_DOUBLE, false},
-    {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, CUDNN_ATTR_OPERATION_MATMUL_DESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, CUDNN_ATTR_OPERATION_MATMUL_ADESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, CUDNN_ATTR_OPERATION_MATMUL_BDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, CUDNN_ATTR_OPERATION_MATMUL_CDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-    {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-    {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-
-    {CUDNN_BACKEND_REDUCTION_DESCRIPTOR, CUDNN_ATTR_REDUCTION_OPERATOR,
-     CUDNN_TYPE_REDUCTION_OPERATOR_TYPE},
-    {CUDNN_BACKEND_REDUCTION_DESCRIPTOR, CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE},
-    {CUDNN_BACKEND_REDUCTION_DESCRIPTOR, CUDNN_ATTR_REDUCTION_IS_DETERMINISTIC, CUDNN_TYPE_BOOLEAN,
-     false},
-    {CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, CUDNN_ATTR_OPERATION_REDUCTION_DESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, CUDNN_ATTR_OPERATION_REDUCTION_XDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR, CUDNN_ATTR_OPERATION_REDUCTION_YDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-
-    {CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR, CUDNN_ATTR_OPERATION_RESHAPE_XDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR, CUDNN_ATTR_OPERATION_RESHAPE_YDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-
-    {CUDNN_BACKEND_OPERATION_PAGED_CACHE_LOAD_DESCRIPTOR,
-     CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_CONTAINER_DESC, CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_PAGED_CACHE_LOAD_DESCRIPTOR,
-     CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_PAGE_TABLE_DESC, CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_PAGED_CACHE_LOAD_DESCRIPTOR,
-     CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_SEQUENCE_DESC, CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_PAGED_CACHE_LOAD_DESCRIPTOR,
-     CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_YDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR},
-
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_STATSDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_PAGE_TABLE_KDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_PAGE_TABLE_VDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_SEQ_LEN_QDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-    {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR, CUDNN_ATTR_OPERATION_SDPA_FWD_SEQ_LEN_KVDESC,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR, false},
-
-    {CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, CUDNN_ATTR_OPERATIONGRAPH_OPS,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE},
-    {CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE},
-    {CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-     CUDNN_TYPE_BACKEND_DESCRIPTOR},
-    {CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE,
-     false},
-    {CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64},
-    {CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
-     CUDNN_TYPE_VOID_PTR},
-    {CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
-     CUDNN_TYPE_VOID_PTR}};
-
-// Filled by the library alone.
-constexpr cudnnBackendDescriptorType_t kAnswers[] = {CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
-                                                     CUDNN_BACKEND_ENGINE_DESCRIPTOR,
-                                                     CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR};
 
 // How one number is stored that has a place in memory. Truth has none.
 Format FormatOf(std::int64_t type) {
@@ -628,31 +509,109 @@ double DoSdpaForward(const Descriptor& operation, Run& run) {
   return flops;
 }
 
-struct Operation {
-  cudnnBackendDescriptorType_t type;
-  double (*perform)(const Descriptor&, Run&);
-  std::vector<cudnnBackendAttributeName_t> outputs;  // its other tensors are inputs
+struct Attribute {
+  cudnnBackendAttributeName_t name;
+  cudnnBackendAttributeType_t type = CUDNN_TYPE_BACKEND_DESCRIPTOR;
+  bool optional = false;
+  bool output = false;  // of an operation, whose other tensors are inputs
 };
-const Operation& OperationOf(cudnnBackendDescriptorType_t type) {
-  static const std::vector<Operation> kOperations = {
+constexpr bool kOptional = true;
+constexpr bool kOutput = true;
+
+// A kind of descriptor, what can be set of it, and what it does if it is an operation.
+struct Kind {
+  cudnnBackendDescriptorType_t type;
+  std::vector<Attribute> attributes = {};
+  double (*perform)(const Descriptor&, Run&) = nullptr;
+};
+
+const Kind& KindOf(cudnnBackendDescriptorType_t type) {
+  constexpr auto kOther = CUDNN_TYPE_BACKEND_DESCRIPTOR;
+  static const std::vector<Kind> kKinds = {
+      {CUDNN_BACKEND_TENSOR_DESCRIPTOR,
+       {{CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64},
+        {CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE},
+        {CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64},
+        {CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64},
+        {CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64},
+        {CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, kOptional},
+        {CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, kOptional}}},
+      {CUDNN_BACKEND_POINTWISE_DESCRIPTOR,
+       {{CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE},
+        {CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE},
+        {CUDNN_ATTR_POINTWISE_AXIS, CUDNN_TYPE_INT64, kOptional}}},
       {CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR,
-       DoPointwise,
-       {CUDNN_ATTR_OPERATION_POINTWISE_YDESC}},
-      {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR, DoMatmul, {CUDNN_ATTR_OPERATION_MATMUL_CDESC}},
+       {{CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR},
+        {CUDNN_ATTR_OPERATION_POINTWISE_XDESC},
+        {CUDNN_ATTR_OPERATION_POINTWISE_BDESC, kOther, kOptional},
+        {CUDNN_ATTR_OPERATION_POINTWISE_TDESC, kOther, kOptional},
+        {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, kOther, !kOptional, kOutput},
+        {CUDNN_ATTR_OPERATION_POINTWISE_ALPHA1, CUDNN_TYPE_FLOAT, kOptional},
+        {CUDNN_ATTR_OPERATION_POINTWISE_ALPHA2, CUDNN_TYPE_FLOAT, kOptional}},
+       DoPointwise},
+      {CUDNN_BACKEND_MATMUL_DESCRIPTOR,
+       {{CUDNN_ATTR_MATMUL_COMP_TYPE, CUDNN_TYPE_DATA_TYPE},
+        {CUDNN_ATTR_MATMUL_PADDING_VALUE, CUDNN_TYPE_DOUBLE, kOptional}}},
+      {CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR,
+       {{CUDNN_ATTR_OPERATION_MATMUL_DESC},
+        {CUDNN_ATTR_OPERATION_MATMUL_ADESC},
+        {CUDNN_ATTR_OPERATION_MATMUL_BDESC},
+        {CUDNN_ATTR_OPERATION_MATMUL_CDESC, kOther, !kOptional, kOutput},
+        {CUDNN_ATTR_OPERATION_MATMUL_GEMM_M_OVERRIDE_DESC, kOther, kOptional},
+        {CUDNN_ATTR_OPERATION_MATMUL_GEMM_N_OVERRIDE_DESC, kOther, kOptional},
+        {CUDNN_ATTR_OPERATION_MATMUL_GEMM_K_OVERRIDE_DESC, kOther, kOptional}},
+       DoMatmul},
+      {CUDNN_BACKEND_REDUCTION_DESCRIPTOR,
+       {{CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE},
+        {CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE},
+        {CUDNN_ATTR_REDUCTION_IS_DETERMINISTIC, CUDNN_TYPE_BOOLEAN, kOptional}}},
       {CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR,
-       DoReduction,
-       {CUDNN_ATTR_OPERATION_REDUCTION_YDESC}},
-      {CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR, DoReshape, {CUDNN_ATTR_OPERATION_RESHAPE_YDESC}},
+       {{CUDNN_ATTR_OPERATION_REDUCTION_DESC},
+        {CUDNN_ATTR_OPERATION_REDUCTION_XDESC},
+        {CUDNN_ATTR_OPERATION_REDUCTION_YDESC, kOther, !kOptional, kOutput}},
+       DoReduction},
+      {CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR,
+       {{CUDNN_ATTR_OPERATION_RESHAPE_XDESC},
+        {CUDNN_ATTR_OPERATION_RESHAPE_YDESC, kOther, !kOptional, kOutput}},
+       DoReshape},
       {CUDNN_BACKEND_OPERATION_PAGED_CACHE_LOAD_DESCRIPTOR,
-       DoPagedCacheLoad,
-       {CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_YDESC}},
+       {{CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_CONTAINER_DESC},
+        {CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_PAGE_TABLE_DESC},
+        {CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_SEQUENCE_DESC},
+        {CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_YDESC, kOther, !kOptional, kOutput}},
+       DoPagedCacheLoad},
       {CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR,
-       DoSdpaForward,
-       {CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC, CUDNN_ATTR_OPERATION_SDPA_FWD_STATSDESC}}};
-  for (const Operation& operation : kOperations) {
-    if (operation.type == type) return operation;
+       {{CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC},
+        {CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC},
+        {CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC},
+        {CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC},
+        {CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC, kOther, !kOptional, kOutput},
+        {CUDNN_ATTR_OPERATION_SDPA_FWD_STATSDESC, kOther, kOptional, kOutput},
+        {CUDNN_ATTR_OPERATION_SDPA_FWD_PAGE_TABLE_KDESC, kOther, kOptional},
+        {CUDNN_ATTR_OPERATION_SDPA_FWD_PAGE_TABLE_VDESC, kOther, kOptional},
+        {CUDNN_ATTR_OPERATION_SDPA_FWD_SEQ_LEN_QDESC, kOther, kOptional},
+        {CUDNN_ATTR_OPERATION_SDPA_FWD_SEQ_LEN_KVDESC, kOther, kOptional}},
+       DoSdpaForward},
+      {CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
+       {{CUDNN_ATTR_OPERATIONGRAPH_OPS}, {CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE}}},
+      {CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR,
+       {{CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH},
+        {CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE}}},
+      {CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
+       {{CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG},
+        {CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, kOptional}}},
+      {CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR,
+       {{CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64},
+        {CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR},
+        {CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR}}},
+      // Filled by the library alone.
+      {CUDNN_BACKEND_ENGINECFG_DESCRIPTOR},
+      {CUDNN_BACKEND_ENGINE_DESCRIPTOR},
+      {CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR}};
+  for (const Kind& kind : kKinds) {
+    if (kind.type == type) return kind;
   }
-  Unknown("operation " + std::to_string(type));
+  Unknown("descriptor " + std::to_string(type) + " of cuDNN");
 }
 
 const std::vector<Shared>& OperationsOf(const Descriptor& graph) {
@@ -661,14 +620,12 @@ const std::vector<Shared>& OperationsOf(const Descriptor& graph) {
 
 // The tensors of an operation, inputs or outputs.
 std::vector<TensorDescriptor> TensorsOf(const Descriptor& operation, bool outputs) {
-  const std::vector<cudnnBackendAttributeName_t>& all = OperationOf(operation.type).outputs;
   std::vector<TensorDescriptor> tensors;
-  for (const auto& [name, value] : operation.values) {
-    const auto* others = std::get_if<std::vector<Shared>>(&value);
-    if (others == nullptr || others->at(0)->type != CUDNN_BACKEND_TENSOR_DESCRIPTOR) continue;
-    if ((std::find(all.begin(), all.end(), name) != all.end()) == outputs) {
-      tensors.emplace_back(*others->at(0));
-    }
+  for (const Attribute& attribute : KindOf(operation.type).attributes) {
+    if (attribute.output != outputs || attribute.type != CUDNN_TYPE_BACKEND_DESCRIPTOR) continue;
+    if (!operation.Has(attribute.name)) continue;
+    const Descriptor& other = operation.Other(attribute.name);
+    if (other.type == CUDNN_BACKEND_TENSOR_DESCRIPTOR) tensors.emplace_back(other);
   }
   return tensors;
 }
@@ -808,8 +765,8 @@ Value ValueOf(cudnnBackendAttributeType_t type, std::int64_t count, const void* 
 
 // What is wrong with it as it is now.
 std::string FaultOf(const Descriptor& descriptor) {
-  for (const Attribute& attribute : kAttributes) {
-    if (attribute.of == descriptor.type && attribute.required && !descriptor.Has(attribute.name)) {
+  for (const Attribute& attribute : KindOf(descriptor.type).attributes) {
+    if (!attribute.optional && !descriptor.Has(attribute.name)) {
       return "a descriptor lacks attribute " + std::to_string(attribute.name);
     }
   }
@@ -900,12 +857,7 @@ cudnnStatus_t cudnnGetStream(cudnnHandle_t handle, cudaStream_t* stream) {
 cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
                                            cudnnBackendDescriptor_t* descriptor) {
   STANDIN_CALL;
-  const auto* settable = std::find_if(std::begin(kAttributes), std::end(kAttributes),
-                                      [&](const Attribute& one) { return one.of == type; });
-  if (settable == std::end(kAttributes) &&
-      std::find(std::begin(kAnswers), std::end(kAnswers), type) == std::end(kAnswers)) {
-    Unknown("descriptor " + std::to_string(type));
-  }
+  KindOf(type);  // which it must know
   *descriptor =
       Born(new Held(std::make_shared<Descriptor>(Descriptor{.type = type})), "cuDNN descriptor");
   return CUDNN_STATUS_SUCCESS;
@@ -925,8 +877,8 @@ cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t descriptor,
   if (!IsAlive(descriptor, "cuDNN descriptor")) return Wrong("a descriptor that is none");
   Descriptor& own = *Of(descriptor);
   if (own.final) return Wrong("a descriptor was changed after it was final");
-  for (const Attribute& attribute : kAttributes) {
-    if (attribute.of != own.type || attribute.name != name) continue;
+  for (const Attribute& attribute : KindOf(own.type).attributes) {
+    if (attribute.name != name) continue;
     if (attribute.type != type) return Wrong("an attribute of another type");
     if (count < 1 || values == nullptr) return Wrong("an attribute without a value");
     own.values[name] = ValueOf(type, count, values);
@@ -1003,6 +955,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
       return Wrong("a plan that isn't final");
   }
   const auto& own = *reinterpret_cast<Handle*>(handle);
+  if (own.stream == nullptr) return Wrong("a plan on the default stream");
   const Descriptor& configuration =
       Of(plan_descriptor)->Other(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
   const Descriptor& pack = *Of(pack_descriptor);
@@ -1051,12 +1004,13 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
 
   const bool spoil = plan == faults.wrong_algorithm;
   const double factor = faults.algorithms.at(static_cast<std::size_t>(plan));
+  const Order order = OrderOf(*graph);
   standin::Of(own.stream).Put([=](StreamState& stream) {
     Run run(pointers, scalars);
     std::memset(workspace, 0xa5, workspace_bytes);
     double flops = 0;
-    for (const Shared& operation : OrderOf(*graph).operations) {
-      flops += OperationOf(operation->type).perform(*operation, run);
+    for (const Shared& operation : order.operations) {
+      flops += KindOf(operation->type).perform(*operation, run);
       if (!spoil) continue;
       for (const TensorDescriptor& tensor : TensorsOf(*operation, true)) {
         if (tensor.is_virtual) continue;
