@@ -744,6 +744,15 @@ std::vector<Case> FabricCases(const std::shared_ptr<Jobs>& jobs, const Setup& se
       });
 }
 
+// For `assay list`: why no GPU does this here.
+std::map<std::string, Skipped> AbsentOnGpus(const Jobs& jobs) {
+  if (const std::optional<Skipped> missing = jobs.Missing("nccl")) return {{"nccl", *missing}};
+  if (HasNvidiaDriver()) return {};
+  return {{"nccl",
+           {.reason = "there is no NVIDIA driver",
+            .remedy = "a machine with NVIDIA GPUs (nvidia-smi); in a container: --gpus all"}}};
+}
+
 UsualLibrary UsualLibraryOf(const Jobs& jobs) {
   if (HasNvidiaDriver()) return {.name = "nccl"};
   const std::optional<Skipped> no_mpi = jobs.Missing("mpi");
@@ -810,6 +819,7 @@ Door Open(const Setup& setup, const std::string& require_transport) {
     probe.unfold = [jobs, facts, backends = setup.backends](const Params& params) {
       return CasesOf(jobs, facts, backends, params);
     };
+    probe.absent = [jobs] { return AbsentOnGpus(*jobs); };
     probes.push_back(std::move(probe));
   }
   probes.push_back(
@@ -829,24 +839,25 @@ Door Open(const Setup& setup, const std::string& require_transport) {
     // So large that launching takes no time of it.
     const bool on_gpus = IsOfGpus(setup);
     const std::int64_t of_gpus = 4096;
-    probes.push_back({.name = "overlap",
-                      .summary = "GEMMs and an all-reduce at once, as in a step of training",
-                      .defaults = {{"dtype", on_gpus ? "bf16" : "f32"},
-                                   {"bytes", std::int64_t{25} << 20},
-                                   {"m", on_gpus ? of_gpus : 256},
-                                   {"n", on_gpus ? of_gpus : 1024},
-                                   {"k", on_gpus ? of_gpus : 1024},
-                                   {"gemms", std::int64_t{0}},
-                                   {"compute_percent", std::int64_t{100}},
-                                   {"comm_cores", std::int64_t{has_two ? 1 : 0}},
-                                   {"channels", std::int64_t{0}},
-                                   {"algo", "auto"},
-                                   {"buffers", "plain"},
-                                   {"ranks", usual},
-                                   {"nodes", jobs->NodeCount()}},
-                      .unfold = [jobs, setup](const Params& params) {
-                        return OverlapCases(jobs, setup, params);
-                      }});
+    probes.push_back(
+        {.name = "overlap",
+         .summary = "GEMMs and an all-reduce at once, as in a step of training",
+         .defaults = {{"dtype", on_gpus ? "bf16" : "f32"},
+                      {"bytes", std::int64_t{25} << 20},
+                      {"m", on_gpus ? of_gpus : 256},
+                      {"n", on_gpus ? of_gpus : 1024},
+                      {"k", on_gpus ? of_gpus : 1024},
+                      {"gemms", std::int64_t{0}},
+                      {"compute_percent", std::int64_t{100}},
+                      {"comm_cores", std::int64_t{has_two ? 1 : 0}},
+                      {"channels", std::int64_t{0}},
+                      {"algo", "auto"},
+                      {"buffers", "plain"},
+                      {"ranks", usual},
+                      {"nodes", jobs->NodeCount()}},
+         .unfold = [jobs,
+                    setup](const Params& params) { return OverlapCases(jobs, setup, params); },
+         .absent = [jobs] { return AbsentOnGpus(*jobs); }});
   }
   return {.probes = std::move(probes),
           .nodes = jobs->NodeCount(),

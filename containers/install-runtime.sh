@@ -8,5 +8,9 @@ DEBIAN_FRONTEND=noninteractive xargs -a "$1/packages" \
   apt-get install -y -qq --no-install-recommends openmpi-bin openssh-client openssh-server
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/ssh/ssh_host_*
 cp -a "$1/usr/local/." /usr/local/
+if [ -d /usr/local/cuda ]; then
+  echo /usr/local/cuda/lib64 >/etc/ld.so.conf.d/cuda.conf
+  ldconfig
+fi
 useradd --create-home assay
 install -d -o assay -g assay /results

@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
-# Builds the CPU image with buildah over a debootstrapped base, checks its size, user and keys, and
-# runs the quick suite from it. Needs root; works where no container engine runs. Arguments go to
-# `assay run`.
+# Builds an image with buildah over a debootstrapped base, checks its size, user and keys, and runs the
+# quick suite from it; of "cuda" also that its libraries are found where no driver is. Needs root; works
+# where no container engine runs. Further arguments go to `assay run`.
+# usage: check-container.sh [cpu|cuda] [ARGUMENT …]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+target=cpu
+if [[ ${1:-} =~ ^(cpu|cuda)$ ]]; then
+  target=$1
+  shift
+fi
 [[ $EUID -eq 0 ]] || { echo "check-container: must be root, for debootstrap and buildah" >&2; exit 2; }
 for tool in debootstrap buildah; do
   command -v $tool >/dev/null || apt-get install -y -qq --no-install-recommends $tool >/dev/null
 done
 export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
-base=localhost/assay-base image=localhost/assay:cpu
-max_compressed_mb=150
+base=localhost/assay-base image=localhost/assay:$target
+declare -A most_compressed_mb=([cpu]=150 [cuda]=2000)
 
 if ! buildah inspect --type image $base >/dev/null 2>&1; then
   root=$(mktemp -d)
@@ -26,18 +32,26 @@ fi
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 git archive HEAD | tar -x -C "$tree"
-buildah bud -q --build-arg BASE=$base --target cpu -t $image -f containers/Containerfile "$tree" >/dev/null
+buildah bud -q --build-arg BASE=$base --target "$target" -t "$image" -f containers/Containerfile "$tree" >/dev/null
 
-buildah push -q $image "oci-archive:$tree/image.tar"
+buildah push -q "$image" "oci-archive:$tree/image.tar"
 compressed_mb=$(($(stat -c %s "$tree/image.tar") / 1000000))
-[[ $compressed_mb -le $max_compressed_mb ]] ||
-  { echo "check-container: $compressed_mb MB compressed, more than $max_compressed_mb" >&2; exit 1; }
+[[ $compressed_mb -le ${most_compressed_mb[$target]} ]] ||
+  { echo "check-container: $compressed_mb MB compressed, more than ${most_compressed_mb[$target]}" >&2; exit 1; }
 
-container=$(buildah from $image)
+container=$(buildah from "$image")
 trap 'buildah rm "$container" >/dev/null; rm -rf "$tree"' EXIT
 inside() { buildah run --isolation chroot "$container" -- "$@"; }
 [[ $(inside id -u) != 0 ]] || { echo "check-container: the image runs as root" >&2; exit 1; }
 ! inside sh -c 'ls /etc/ssh/ssh_host_*' 2>/dev/null || { echo "check-container: keys in the image" >&2; exit 1; }
+if [[ $target == cuda ]]; then
+  inside assay list >"$tree/list"
+  # Of each library its version, which it tells once it is loaded; and a driver is all that is missing.
+  for found in 'CUDA [0-9.]* (driver: none), cuBLASLt [0-9.]*, cuDNN [0-9]' 'nccl  *NCCL [0-9]' \
+    "cublaslt can't run here: there is no NVIDIA driver" "cudnn can't run here: there is no NVIDIA driver"; do
+    grep -q "$found" "$tree/list" || { echo "check-container: no '$found' in assay list" >&2; exit 1; }
+  done
+fi
 inside assay-entrypoint run "$@"
 inside sh -c 'ls -l /results'
 echo "check-container: $compressed_mb MB compressed, not root, no keys, quick suite ran"

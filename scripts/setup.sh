@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing: those to build and run assay, with "test" those that
-# its tests need too, with "check" those of scripts/check.sh and scripts/fuzz.sh. Beside a CUDA toolkit
-# with cuDNN also the latter's frontend, headers alone, from PyPI. Says what it installs; does nothing
-# when all is there.
+# its tests need too, with "check" those of scripts/check.sh and scripts/fuzz.sh. With "cuda" also the
+# CUDA toolkit with cuDNN and NCCL, 1.3 GB from PyPI into /usr/local/cuda, where there is none. Beside
+# a toolkit with cuDNN also the latter's frontend, headers alone, from PyPI. Says what it installs; does
+# nothing when all is there.
 set -euo pipefail
 
 packages=(
@@ -19,12 +20,31 @@ case "${1:-}" in
   check) packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev libomp-19-dev) ;;
 esac
 
+# NVIDIA's wheels hold its compiler since CUDA 13, of which this is the version that asks for the oldest driver, 580.
+cuda=/usr/local/cuda
+cuda_wheels=(
+  nvidia-cuda-{nvcc,crt,cccl,runtime,nvrtc}==13.0.* nvidia-nvvm==13.0.* nvidia-cublas==13.1.*
+  nvidia-cudnn-cu13==9.19.* nvidia-nccl-cu13==2.28.*
+)
+if [[ ${1:-} != cuda ]]; then
+  cuda_wheels=()
+  if [[ -e /proc/driver/nvidia/version && ! -e $cuda/bin/nvcc ]] && ! command -v nvcc >/dev/null; then
+    echo "setup: a GPU's driver but no nvcc, so that GPUs are left out; scripts/setup.sh cuda installs it from PyPI" >&2
+  fi
+elif [[ -e $cuda/bin/nvcc ]] || command -v nvcc >/dev/null; then
+  cuda_wheels=()
+elif [[ -e $cuda ]]; then
+  echo "setup: $cuda has no bin/nvcc; complete that toolkit or move it away, then run this again" >&2
+  exit 2
+fi
+
 # Where CMakeLists.txt looks for it.
 frontend=nvidia-cudnn-frontend==1.32.0
 frontend_folder=/usr/local/share/cudnn-frontend
-if [[ ! -e /usr/local/cuda/include/cudnn.h || -e $frontend_folder/include/cudnn_frontend.h ]]; then
+if [[ ! -e $cuda/include/cudnn.h && ${#cuda_wheels[@]} -eq 0 || -e $frontend_folder/include/cudnn_frontend.h ]]; then
   frontend=
-elif ! python3 -m pip --version >/dev/null 2>&1; then
+fi
+if [[ ${#cuda_wheels[@]} -gt 0 || -n $frontend ]] && ! python3 -m pip --version >/dev/null 2>&1; then
   packages+=(python3-pip)
 fi
 
@@ -33,7 +53,7 @@ for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
     missing+=("$package")
 done
-[[ ${#missing[@]} -eq 0 && -z $frontend ]] && exit 0
+[[ ${#missing[@]} -eq 0 && ${#cuda_wheels[@]} -eq 0 && -z $frontend ]] && exit 0
 
 install_packages() {
   echo "setup: installing ${missing[*]}" >&2
@@ -57,21 +77,46 @@ install_packages() {
   fi
 }
 
+# install_wheels FOLDER WHEEL…
+install_wheels() {
+  "${as_root[@]}" python3 -m pip install -q --disable-pip-version-check --root-user-action ignore \
+    --no-deps --no-compile --no-cache-dir --target "$@"
+}
+
+# Wheels spread the toolkit over folders, and name libraries for the loader alone.
+install_cuda() {
+  echo "setup: installing ${cuda_wheels[*]} from PyPI into $cuda" >&2
+  local wheels=$cuda.partial
+  "${as_root[@]}" rm -rf "$wheels"
+  install_wheels "$wheels" "${cuda_wheels[@]}"
+  "${as_root[@]}" bash -euc '
+    cd "$1/nvidia/cu13"
+    cp -a ../{cudnn,nccl}/{include,lib} .
+    ln -s lib lib64
+    for library in lib/*.so.*; do ln -s "${library##*/}" "${library%%.so.*}.so"; done
+    mv "$PWD" "$2"
+    rm -r "$1"
+    echo "$2/lib64" >/etc/ld.so.conf.d/assay-cuda.conf
+    ldconfig' - "$wheels" "$cuda"
+}
+
 as_root=()
 if [[ $EUID -ne 0 ]]; then
   if command -v sudo >/dev/null; then
     as_root=(sudo)
-  elif [[ ${#missing[@]} -gt 0 ]]; then
-    echo "setup: missing ${missing[*]}; install them as root, then run this again" >&2
+  elif [[ ${#missing[@]} -gt 0 || ${#cuda_wheels[@]} -gt 0 ]]; then
+    echo "setup: missing ${missing[*]} ${cuda_wheels[*]}; install them as root, then run this again" >&2
     exit 2
   fi
 fi
 if [[ ${#missing[@]} -gt 0 ]]; then
   install_packages
 fi
+if [[ ${#cuda_wheels[@]} -gt 0 ]]; then
+  install_cuda
+fi
 # It is of use to attention on GPUs alone: without a way to PyPI the rest is as good.
 if [[ -n $frontend ]]; then
   echo "setup: installing $frontend from PyPI" >&2
-  "${as_root[@]}" python3 -m pip install -q --disable-pip-version-check --root-user-action ignore \
-    --no-deps --no-compile --target $frontend_folder $frontend || echo "setup: no $frontend; attention on GPUs has no masks, backward and fp8" >&2
+  install_wheels $frontend_folder $frontend || echo "setup: no $frontend; attention on GPUs has no masks, backward and fp8" >&2
 fi

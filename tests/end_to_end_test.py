@@ -274,6 +274,9 @@ class EndToEnd(unittest.TestCase):
         why = "can't run here: there is no NVIDIA driver; try: "
         self.assertIn(f"cublaslt {why}", listed.split("  gemm ")[1].split("  memory ")[0])
         self.assertIn(f"cuda {why}", listed.split("  memory ")[1].split("  attention ")[0])
+        if re.search(r"(?m)^  nccl +NCCL", listed):
+            self.assertIn(f"nccl {why}", listed.split("  all_reduce ")[1].split("  all_gather ")[0])
+            self.assertIn(f"nccl {why}", listed.split("  overlap ")[1].split("modules:")[0])
         self.assertRegex(listed, r"(?m)^  cuda +CUDA 1[23]\.\d+ \(driver: none\), cuBLASLt 1[23]\.")
         self.assay("run", "gemm", *QUICK, "--backend", "cublaslt", "--out", "g.json", status=1)
         record = self.read("g.json")["records"][0]
