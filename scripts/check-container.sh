@@ -22,7 +22,10 @@ if ! buildah inspect --type image $base >/dev/null 2>&1; then
   root=$(mktemp -d)
   debootstrap --variant=minbase --include=ca-certificates bookworm "$root" >/dev/null
   rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
-  cp -rL /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"  # how this host reaches its mirror
+  # How this host reaches its mirror and PyPI.
+  cp -rL /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
+  cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+  [[ ! -e /etc/pip.conf ]] || cp /etc/pip.conf "$root/etc/"
   container=$(buildah from scratch)
   buildah add -q "$container" "$root" / >/dev/null
   buildah commit -q --rm "$container" $base >/dev/null

@@ -23,8 +23,8 @@ esac
 # NVIDIA's wheels hold its compiler since CUDA 13, of which this is the version that asks for the oldest driver, 580.
 cuda=/usr/local/cuda
 cuda_wheels=(
-  nvidia-cuda-{nvcc,crt,cccl,runtime,nvrtc}==13.0.* nvidia-nvvm==13.0.* nvidia-cublas==13.1.*
-  nvidia-cudnn-cu13==9.19.* nvidia-nccl-cu13==2.28.*
+  nvidia-cuda-{nvcc,crt,cccl,runtime,nvrtc}"==13.0.*" "nvidia-nvvm==13.0.*" "nvidia-cublas==13.1.*"
+  "nvidia-cudnn-cu13==9.19.*" "nvidia-nccl-cu13==2.28.*"
 )
 if [[ ${1:-} != cuda ]]; then
   cuda_wheels=()
