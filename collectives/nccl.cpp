@@ -59,6 +59,24 @@ constexpr std::int64_t kLead = 64;
 
 using NcclMemory = Handle<void, ncclMemFree>;
 
+// NCCL has windows since 2.27, and a name for their grain since 2.28.
+#ifdef NCCL_WIN_REQUIRED_ALIGNMENT
+constexpr std::size_t kWindowGrain = NCCL_WIN_REQUIRED_ALIGNMENT;
+#else
+constexpr std::size_t kWindowGrain = 4096;
+#endif
+#if NCCL_VERSION_CODE >= NCCL_VERSION(2, 27, 0)
+constexpr bool kHasWindows = true;
+#else
+constexpr bool kHasWindows = false;
+using ncclWindow_t = void*;
+constexpr int NCCL_WIN_COLL_SYMMETRIC = 1;
+ncclResult_t ncclCommWindowRegister(ncclComm_t, void*, std::size_t, ncclWindow_t*, int) {
+  return ncclInvalidUsage;
+}
+ncclResult_t ncclCommWindowDeregister(ncclComm_t, ncclWindow_t) { return ncclInvalidUsage; }
+#endif
+
 std::string Version() {
   int version = 0;
   if (ncclGetVersion(&version) != ncclSuccess) return "NCCL";
@@ -480,7 +498,7 @@ class NcclExchange : public Exchange {
 
   std::span<std::byte> Window(std::size_t bytes) override {
     // NCCL wants the ends of a window on its own grain.
-    const std::size_t room = RoundedUp(bytes, NCCL_WIN_REQUIRED_ALIGNMENT);
+    const std::size_t room = RoundedUp(bytes, kWindowGrain);
     comm_->OrAbort([&] {
       OnAll(ranks_, [&] {
         void* memory = nullptr;
@@ -885,6 +903,11 @@ class NcclLibrary : public Library {
     if (!TypeOf(collective.dtype)) {
       return Skipped{.reason = fmt::format("{} has no {}", Version(), collective.dtype),
                      .remedy = "NCCL 2.24 or newer, or --dtype bf16"};
+    }
+    if (collective.buffers == "shared" && !kHasWindows) {
+      return Skipped{
+          .reason = fmt::format("{} has no windows, which buffers=shared are", Version()),
+          .remedy = "assay built with NCCL 2.27 or newer, or --set buffers=registered"};
     }
     if (collective.algorithm != "auto") {
       return Skipped{.reason = "NCCL is told its algorithm by its environment",

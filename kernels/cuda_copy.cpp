@@ -144,15 +144,23 @@ class Lane {
   void* to_ = nullptr;
 };
 
+Timer::Limits LimitsOf(std::size_t copies, bool direct) {
+  // A copy by way of the host may wait for what is before it on its stream, as the gate would be.
+  if (!direct) return {.graph_below = Seconds(0), .lead = 0};
+  if (copies == 1) return {};
+  // Other devices' streams can't be part of this one's graph; and each copy takes a place in the
+  // queue of this one's stream, of which there are about 1024.
+  const auto places = static_cast<std::int64_t>(copies) + 1;
+  return {.graph_below = Seconds(0), .lead = std::clamp<std::int64_t>(256 / places, 1, 64)};
+}
+
 // One copy after the other; or several at once, which begin together and of which the last one
 // ends the iteration.
 class CopyWorkload : public TimedWorkload {
  public:
   // On the current device, which is the first end's.
   CopyWorkload(const Copy& op, const std::vector<Ends>& ends, bool direct, std::uint64_t seed)
-      // Other devices' streams can't be part of this one's graph.
-      : TimedWorkload(ends.size() == 1 ? Timer::Limits{}
-                                       : Timer::Limits{.graph_below = Seconds(0)}),
+      : TimedWorkload(LimitsOf(ends.size(), direct)),
         op_(op),
         gpu_(Gpu::At(ends[0].Device())),
         direct_(direct),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -14,13 +15,12 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-// So many calls are queued before the gate opens: enough of a lead, and far from the about 1024
-// launches at which the driver's queue is full and a launch waits for the device.
-constexpr std::int64_t kLead = 64;
 // Of one graph. Longer ones take long to make.
-constexpr std::int64_t kMostInGraph = 4096;
+constexpr std::int64_t kMostInGraph = 1024;
 // What the host's time is taken of.
 constexpr std::int64_t kHostCalls = 64;
+// Where launching takes this share of a batch's time, it is what took the time.
+constexpr double kHostsShare = 0.8;
 
 }  // namespace
 
@@ -76,9 +76,9 @@ void Wait(cudaStream_t stream, const std::string& what, Seconds hung) {
   }
 }
 
-Seconds Timer::Finish(const Gate& gate) {
+Seconds Timer::Finish(const Gate* gate) {
   Wait("the timed work");
-  if (gate.Expired()) {
+  if (gate != nullptr && gate->Expired()) {
     throw Error(
         fmt::format("the operation waits for the device within itself, and so for the {:g} s that "
                     "its own start was held up: it can't be timed by the device's clock",
@@ -90,16 +90,17 @@ Seconds Timer::Finish(const Gate& gate) {
 }
 
 Seconds Timer::TimeCalls(std::int64_t iterations, const Enqueue& enqueue) {
-  const std::int64_t lead = std::min(iterations, kLead);
+  const std::int64_t lead = std::min(iterations, limits_.lead);
   Meet();
-  Gate gate(*this);
+  std::optional<Gate> gate;
+  if (lead > 0) gate.emplace(*this);
   Check(cudaEventRecord(begin_.get(), Stream()));
   for (std::int64_t i = 0; i < lead; ++i) enqueue(calls_++ % period_);
   Meet();
-  gate.Open();
+  if (gate) gate->Open();
   for (std::int64_t i = lead; i < iterations; ++i) enqueue(calls_++ % period_);
   Check(cudaEventRecord(end_.get(), Stream()));
-  return Finish(gate);
+  return Finish(gate ? &*gate : nullptr);
 }
 
 Seconds Timer::TimeGraphs(std::int64_t iterations, const Enqueue& enqueue) {
@@ -131,25 +132,36 @@ Seconds Timer::TimeGraphs(std::int64_t iterations, const Enqueue& enqueue) {
   gate.Open();
   for (std::size_t i = 1; i < launches.size(); ++i) Check(cudaGraphLaunch(launches[i], Stream()));
   Check(cudaEventRecord(end_.get(), Stream()));
-  return Finish(gate);
+  return Finish(&gate);
 }
 
-Seconds Timer::HostTime(std::int64_t iterations, const Enqueue& enqueue) {
+Timer::HostTime Timer::TimeHost(std::int64_t iterations, const Enqueue& enqueue) {
+  HostTime host;
   const auto begin = SteadyClock::now();
   for (std::int64_t i = 0; i < iterations; ++i) enqueue(calls_++ % period_);
+  host.launching = SteadyClock::now() - begin;
   Wait("the work");
-  return SteadyClock::now() - begin;
+  host.all = SteadyClock::now() - begin;
+  return host;
 }
 
 Batch Timer::Time(std::int64_t iterations, std::int64_t period, const Enqueue& enqueue) {
   period_ = period;
   const std::int64_t of_host = std::min(iterations, kHostCalls);
-  const Seconds host = HostTime(of_host, enqueue);
-  method_ = graph_ ? "graph" : "events";
-  const Seconds time = graph_ ? TimeGraphs(iterations, enqueue) : TimeCalls(iterations, enqueue);
-  graph_ = graph_ || time < limits_.graph_below * static_cast<double>(iterations);
-  return {.time = time,
-          .host = host * static_cast<double>(iterations) / static_cast<double>(of_host)};
+  const HostTime host = TimeHost(of_host, enqueue);
+  const auto calls = static_cast<double>(iterations) / static_cast<double>(of_host);
+  if (graph_) {
+    method_ = "graph";
+    return {.time = TimeGraphs(iterations, enqueue), .host = host.all * calls};
+  }
+  const Seconds time = TimeCalls(iterations, enqueue);
+  const double behind_the_lead =
+      std::max(0.0, 1 - static_cast<double>(limits_.lead) / static_cast<double>(iterations));
+  const bool host_bound = host.launching * calls * behind_the_lead > kHostsShare * time;
+  method_ = host_bound ? "events, at the pace of the host" : "events";
+  graph_ = limits_.graph_below > Seconds(0) &&
+           (host_bound || time < limits_.graph_below * static_cast<double>(iterations));
+  return {.time = time, .host = host.all * calls};
 }
 
 void Timer::Hold() {

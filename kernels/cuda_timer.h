@@ -18,9 +18,9 @@ void Wait(cudaStream_t stream, const std::string& what, Seconds hung = Seconds(6
 // One stream, and the clock of what is put on it. Two events are recorded around the calls of a
 // batch, all behind a gate: a kernel of one thread that spins on a flag of the host and holds up
 // the stream until a number of calls is queued. So the host's launching is not in the time. Calls
-// that last under 10 us, which the host could not launch fast enough, are captured in a CUDA graph
-// and launched together. CUDA's events resolve about 0.5 us (cudaEventElapsedTime): a batch should
-// last 200 us or more.
+// that last under 10 us, or that the host launches no faster than the device does them, are
+// captured in a CUDA graph and launched together. CUDA's events resolve about 0.5 us
+// (cudaEventElapsedTime): a batch should last 200 us or more.
 //
 // What waits for the stream within a call would wait for its own gate. The gate gives up after a
 // while, which ends in an Error; so does a device that doesn't come to an end.
@@ -30,6 +30,9 @@ class Timer {
     Seconds gate = Seconds(5);             // for the gate
     Seconds hung = Seconds(60);            // for all that is on the stream
     Seconds graph_below = Seconds(10e-6);  // of a call; 0: no graph, Seconds::max(): always one
+    // So many calls are queued before the gate opens: enough of a lead, and far from the about 1024
+    // launches at which the driver's queue is full and a launch waits for the device. 0: no gate.
+    std::int64_t lead = 64;
   };
   // On the current device.
   Timer() : Timer(Limits{}) {}
@@ -65,17 +68,22 @@ class Timer {
 
   void Wait(const std::string& what) const { cuda::Wait(Stream(), what, limits_.hung); }
 
-  // How the last batch was launched: "events" or "graph".
+  // How the last batch was launched: "events", "graph", or "events, at the pace of the host", which
+  // was late with what it launched once the gate was open.
   const std::string& Method() const { return method_; }
 
  private:
   class Gate;
   using Enqueue = std::function<void(std::int64_t)>;
+  struct HostTime {
+    Seconds launching = {};
+    Seconds all = {};
+  };
 
   Seconds TimeCalls(std::int64_t iterations, const Enqueue& enqueue);
   Seconds TimeGraphs(std::int64_t iterations, const Enqueue& enqueue);
-  Seconds HostTime(std::int64_t iterations, const Enqueue& enqueue);
-  Seconds Finish(const Gate& gate);
+  HostTime TimeHost(std::int64_t iterations, const Enqueue& enqueue);
+  Seconds Finish(const Gate* gate);
   void Meet() const {
     if (meet_) meet_();
   }

@@ -435,7 +435,9 @@ std::string HeaderOf(const Node& node) {
   std::vector<std::string> software;
   const auto add = [&](const char* label, const char* key) {
     const auto found = node.software.find(key);
-    if (found != node.software.end()) software.push_back(label + (" " + found->second));
+    if (found == node.software.end()) return;
+    const bool is_named = found->second.starts_with(label);
+    software.push_back(is_named ? found->second : label + (" " + found->second));
   };
   add("driver", "driver");
   add("CUDA", "cuda");

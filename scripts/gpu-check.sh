@@ -61,25 +61,28 @@ gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l)
 [[ $gpus -gt 0 ]] || { echo "gpu-check: nvidia-smi lists no GPU here" >&2; exit 2; }
 
 step 150 tests "$tests/assay_gpu_tests" --gtest_brief=1
-measure 150 quick --suite quick --backend cuda,cublaslt,cudnn,nccl
-measure 60 memory memory --backend cuda --set pattern=read,write,copy,triad --rounds 3 --max-seconds 3
-measure 30 cache memory --backend cuda --set pattern=read,copy --set bytes=4M --rounds 3 --max-seconds 3
-measure 60 copy copy --set route=h2d,d2h,both --rounds 3 --max-seconds 3
-measure 30 launch launch --set mode=sync,stream,graph --rounds 3 --max-seconds 2
-measure 90 gemm gemm --backend cublaslt --dtype tf32,bf16,f16,fp8_e4m3,fp8_e5m2_e4m3,mxfp8,nvfp4,int8 \
-  --set m=8192 --set n=8192 --set k=8192 --set algo=tuned --rounds 3 --max-seconds 4
-measure 30 gemm-fast gemm --backend cublaslt --dtype fp8_e4m3 --set acc=f32,f32_fast \
-  --set m=8192 --set n=8192 --set k=8192 --rounds 3 --max-seconds 3
-measure 30 grouped grouped_gemm --rounds 3 --max-seconds 3
-measure 60 attention attention --backend cudnn --set mask=full,causal_bottom_right \
+measure 300 quick --suite quick --backend cuda,cublaslt,cudnn,nccl
+# What is a question of one GPU is asked of one.
+one=(--device cuda:0 --rounds 3)
+measure 60 memory memory "${one[@]}" --backend cuda --set pattern=read,write,copy,triad --max-seconds 3
+measure 30 cache memory "${one[@]}" --backend cuda --set pattern=read,copy --set bytes=4M --max-seconds 3
+measure 60 copy copy "${one[@]}" --set route=h2d,d2h,both --max-seconds 3
+measure 30 launch launch "${one[@]}" --set mode=sync,stream,graph --max-seconds 2
+measure 120 gemm gemm "${one[@]}" --backend cublaslt --dtype tf32,bf16,f16,fp8_e4m3,fp8_e5m2_e4m3,mxfp8,nvfp4,int8 \
+  --set m=8192 --set n=8192 --set k=8192 --set algo=tuned --max-seconds 4
+measure 30 gemm-fast gemm "${one[@]}" --backend cublaslt --dtype fp8_e4m3 --set acc=f32,f32_fast \
+  --set m=8192 --set n=8192 --set k=8192 --max-seconds 3
+measure 30 grouped grouped_gemm "${one[@]}" --max-seconds 3
+measure 60 attention attention "${one[@]}" --backend cudnn --set mask=full,causal_bottom_right \
   --set direction=forward,backward --set heads_q=64 --set seq_q=4096 --set seq_kv=4096 \
-  --rounds 3 --max-seconds 3
-measure 30 attention-fp8 attention --backend cudnn --dtype fp8_e4m3 --set mask=full,causal_top_left \
-  --set heads_q=64 --set seq_q=4096 --set seq_kv=4096 --rounds 3 --max-seconds 3
-measure 30 decode attention --backend cudnn --dtype bf16,fp8_e4m3 --set phase=decode --set batch=16 \
-  --set heads_q=64 --set seq_q=1 --set seq_kv=8192 --set algo=tuned --rounds 3 --max-seconds 3
+  --max-seconds 3
+measure 30 attention-fp8 attention "${one[@]}" --backend cudnn --dtype fp8_e4m3 --set mask=full,causal_top_left \
+  --set heads_q=64 --set seq_q=4096 --set seq_kv=4096 --max-seconds 3
+measure 30 decode attention "${one[@]}" --backend cudnn --dtype bf16,fp8_e4m3 --set phase=decode --set batch=16 \
+  --set heads_q=64 --set seq_q=1 --set seq_kv=8192 --set algo=tuned --max-seconds 3
 if [[ $gpus -gt 1 ]]; then
-  measure 60 links copy --set route=peer,all --rounds 3 --max-seconds 1
+  measure 60 links copy --set route=peer --set from=0 --rounds 2 --max-seconds 1
+  measure 60 all-links copy --set route=all --rounds 2 --max-seconds 2
   step 60 all_reduce "$build/assay" coll all_reduce -b 1M -e 1G -f 4 -g "$gpus" --no-metadata \
     --out "$out/all_reduce.json"
 fi
@@ -88,13 +91,15 @@ fi
 if command -v nvbandwidth >/dev/null; then
   for turn in 1 2 3; do
     step 20 "nvbandwidth-$turn" nvbandwidth -t host_to_device_memcpy_ce device_to_host_memcpy_ce
-    measure 20 "beside-nvbandwidth-$turn" copy --set route=h2d,d2h --rounds 2 --max-seconds 1
+    measure 20 "beside-nvbandwidth-$turn" copy --device cuda:0 --set route=h2d,d2h --rounds 2 \
+      --max-seconds 1
   done
 fi
 if command -v cutlass_profiler >/dev/null; then
   for turn in 1 2 3; do
-    step 30 "cutlass-$turn" cutlass_profiler --operation=Gemm --m=8192 --n=8192 --k=8192 \
-      --A=bf16:row --B=bf16:column --C=bf16 --accumulator-type=f32 --verification-enabled=false
+    step 120 "cutlass-$turn" cutlass_profiler --operation=Gemm --m=8192 --n=8192 --k=8192 \
+      --A=bf16:row --B=bf16:column --C=bf16 --accumulator-type=f32 --verification-enabled=false \
+      --warmup-iterations=2 --profiling-iterations=10
     measure 20 "beside-cutlass-$turn" gemm --dtype bf16 --set m=8192 --set n=8192 --set k=8192 \
       --set cache=warm --device cuda:0 --rounds 2 --max-seconds 2
   done

@@ -453,6 +453,7 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
   }
   RequireDevice(to, bytes, "what is copied to");
   RequireDevice(from, bytes, "what is copied from");
+  if (faults.no_peers) Of(stream).Synchronize();  // by way of the host
   PutCopy(to, from, bytes, stream);
   return cudaSuccess;
 }
