@@ -1,6 +1,7 @@
 // What cuDNN is asked to do, done: attention from its inputs to its check by way of cudnn-frontend,
 // over a stand-in for cuDNN that computes the graph it is given. What a GPU would say to it, and
 // how fast it would be, no test here knows.
+#include <cudnn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -261,6 +262,45 @@ TEST_F(CudnnStandin, TakesWhatTheDeviceSays) {
   const double each =
       standin::kLaunch_s + static_cast<double>(*WorkOf(op).flops) / standin::kFlopsPerSecond;
   EXPECT_NEAR(Ready(op)->Run(40).time.count(), 40 * each, 40 * each * 1e-3);
+}
+
+TEST_F(CudnnStandin, EachGpuIsAskedByAHandleOfItsOwn) {
+  std::vector<std::unique_ptr<Workload>> workloads;
+  for (const int device : {0, 1}) {
+    Check(cudaSetDevice(device));
+    Prepared prepared = PrepareAttention(*library_, Small(), Gpu::At(device), tunings_, 7);
+    workloads.push_back(std::move(std::get<0>(prepared)));
+    workloads.back()->Run(1);
+  }
+  Check(cudaSetDevice(0));
+  for (const auto& workload : workloads) EXPECT_EQ(workload->Verify().wrong, 0);
+  EXPECT_EQ(standin::Calls("cudnnCreate"), 2);
+}
+
+TEST_F(CudnnStandin, ADescriptorIsMadeOnceSetBeforeItIsFinalAndDestroyedOnce) {
+  cudnnBackendDescriptor_t tensor = nullptr;
+  cudnnBackendCreateDescriptor(CUDNN_BACKEND_TENSOR_DESCRIPTOR, &tensor);
+  const auto set = [&](cudnnBackendAttributeName_t name, std::int64_t value) {
+    return cudnnBackendSetAttribute(tensor, name, CUDNN_TYPE_INT64, 1, &value);
+  };
+  EXPECT_EQ(set(CUDNN_ATTR_TENSOR_UNIQUE_ID, 1), CUDNN_STATUS_SUCCESS);
+  EXPECT_EQ(cudnnBackendFinalize(tensor), CUDNN_STATUS_BAD_PARAM);
+  EXPECT_THAT(standin::Violations().at(0), HasSubstr("lacks attribute"));
+  EXPECT_DEATH(set(CUDNN_ATTR_TENSOR_VECTOR_COUNT, 4), "knows no attribute 904");
+
+  const int type = CUDNN_DATA_FLOAT;
+  cudnnBackendSetAttribute(tensor, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
+  for (const auto name : {CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_ATTR_TENSOR_STRIDES,
+                          CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT}) {
+    set(name, 1);
+  }
+  EXPECT_EQ(cudnnBackendFinalize(tensor), CUDNN_STATUS_SUCCESS);
+  EXPECT_EQ(set(CUDNN_ATTR_TENSOR_UNIQUE_ID, 2), CUDNN_STATUS_BAD_PARAM);
+  EXPECT_EQ(standin::Leaks().at("cuDNN descriptor"), 1);
+  EXPECT_EQ(cudnnBackendDestroyDescriptor(tensor), CUDNN_STATUS_SUCCESS);
+  EXPECT_EQ(cudnnBackendDestroyDescriptor(tensor), CUDNN_STATUS_BAD_PARAM);
+  EXPECT_EQ(standin::Violations().size(), 3U);
+  standin::Reset();
 }
 
 // What a GPU might forgive, or answer with a wrong number.
