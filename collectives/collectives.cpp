@@ -254,7 +254,7 @@ std::map<int, std::vector<int>> MembersOf(const std::vector<int>& groups, int ra
 }
 
 OwnNode OwnNodeOf(const Setup& setup) {
-  return {.describe = setup.this_node, .prepare = setup.prepare, .gemm = setup.gemm};
+  return {.describe = setup.this_node, .own_case = setup.own_case, .gemm = setup.gemm};
 }
 
 // Fails where its data did not go over the transport that was asked for: after the first operation,
@@ -377,6 +377,11 @@ class Jobs {
       if (*amount) **amount *= NodeCount();
     }
     one.here = nullptr;
+    if (one.meter) {
+      one.meter = [job = own_, asked, units = static_cast<int>(own.size())] {
+        return MeterOnEachNode(job, asked, units);
+      };
+    }
     one.prepare = [job = own_, asked](std::uint64_t seed) {
       return PrepareOnEachNode(job, asked, seed);
     };

@@ -367,6 +367,87 @@ class OwnJob : public Job {
   std::thread heart_ = {};
 };
 
+std::string Encode(const std::vector<Telemetry>& telemetry) {
+  return RecordToJson({.probe = "meter", .rounds = {{.batch = 1, .telemetry = telemetry}}});
+}
+
+std::string Encode(const std::vector<std::optional<Fitted>>& trends) {
+  std::string text;
+  for (const std::optional<Fitted>& one : trends) {
+    if (!text.empty()) text += ' ';
+    text += one ? fmt::format("{} {} {} {} {}", one->trend.of, one->trend.unit,
+                              one->trend.per_minute, one->trend.half_width, one->noise)
+                : "-";
+  }
+  return text;
+}
+
+std::vector<Telemetry> TelemetryFrom(const std::string& text) {
+  return RecordFromJson(text, "a node").rounds.at(0).telemetry;
+}
+
+std::vector<std::optional<Fitted>> TrendsFrom(const std::string& text) {
+  std::vector<std::optional<Fitted>> trends;
+  std::istringstream words(text);
+  for (std::string of; words >> of;) {
+    std::optional<Fitted>& one = trends.emplace_back();
+    if (of == "-") continue;
+    one.emplace().trend.of = of;
+    words >> one->trend.unit >> one->trend.per_minute >> one->trend.half_width >> one->noise;
+    if (!words) throw Error("a node told trends that can't be read: " + text);
+  }
+  return trends;
+}
+
+// Unit u of a case on one node is that of number NODE * units_ + u where it is on all.
+class JobMeter : public Meter {
+ public:
+  JobMeter(std::shared_ptr<Job> job, const Record& asked, int units)
+      : job_(std::move(job)), units_(units) {
+    job_->Ask("meter of " + RecordToJson(asked));
+  }
+
+  std::vector<Telemetry> Begin() override { return AskForTelemetry("meter begin"); }
+
+  std::vector<std::optional<Fitted>> Trends(Seconds later) override {
+    std::vector<std::optional<Fitted>> all;
+    ForEachNode(fmt::format("meter trends {}", later.count()), [&](int first, const auto& text) {
+      for (std::optional<Fitted>& one : TrendsFrom(text)) {
+        if (one) one->trend.unit += first;
+        all.push_back(std::move(one));
+      }
+    });
+    return all;
+  }
+
+  std::vector<Telemetry> Finish(Seconds later) override {
+    return AskForTelemetry(fmt::format("meter finish {}", later.count()));
+  }
+
+ private:
+  std::vector<Telemetry> AskForTelemetry(const std::string& command) {
+    std::vector<Telemetry> all;
+    ForEachNode(command, [&](int first, const auto& text) {
+      for (Telemetry& one : TelemetryFrom(text)) {
+        one.unit += first;
+        all.push_back(std::move(one));
+      }
+    });
+    return all;
+  }
+
+  // `body` is given the number of the node's first unit, and what the node tells.
+  void ForEachNode(const std::string& command,
+                   const std::function<void(int first, const std::string& text)>& body) {
+    std::istringstream fields(job_->Ask(command));
+    int first = 0;
+    for (std::string field; std::getline(fields, field, '\t'); first += units_) body(first, field);
+  }
+
+  std::shared_ptr<Job> job_;
+  int units_;
+};
+
 std::optional<Skipped> SkippedBy(std::string answer) {
   if (!TakePrefix(answer, "skipped ")) return std::nullopt;
   const auto [reason, remedy] = Cut(answer, '\t');
@@ -463,6 +544,10 @@ Prepared PrepareOnEachNode(std::shared_ptr<Job> job, const Record& asked, std::u
   return PreparedBy(job, job->Ask(fmt::format("each_node {} {}", seed, RecordToJson(asked))), {});
 }
 
+std::unique_ptr<Meter> MeterOnEachNode(std::shared_ptr<Job> job, const Record& asked, int units) {
+  return std::make_unique<JobMeter>(std::move(job), asked, units);
+}
+
 Worker::Worker(Ranks& ranks, std::vector<std::unique_ptr<Library>> libraries,
                const WatchOptions& watch, OwnNode own_node)
     : ranks_(ranks),
@@ -511,6 +596,7 @@ std::string Worker::Do(const std::string& verb, std::istream& words) {
     for (const auto& cores : CoresByRank(ranks_)) answer += fmt::format(" {}", cores.size());
     return answer;
   }
+  if (verb == "meter") return Metered(words);
   if (verb == "prepare") return Prepare(words);
   if (verb == "each_node") return PrepareOnEachNode(words);
   if (!group_) return DoPrepared(verb, words);
@@ -550,12 +636,39 @@ std::string Worker::Hello() {
   return fmt::format("ok {}", fmt::join(ranks_.Gather(std::to_string(ranks_.Node())), " "));
 }
 
-// Each node's first rank describes it, all at once: services that are asked may take seconds.
+// Services that are asked may take seconds.
 std::string Worker::Nodes() {
+  return FromEachNode(
+      [&] { return NodeToJson(own_node_.describe ? own_node_.describe() : Node()); });
+}
+
+std::string Worker::Metered(std::istream& words) {
+  std::string what;
+  words >> what;
+  std::string rest;
+  std::getline(words >> std::ws, rest);
+  return FromEachNode([&]() -> std::string {
+    if (what == "of") {
+      const Case own = own_node_.own_case(RecordFromJson(rest, "rank 0"));
+      meter_ = own.meter ? own.meter() : nullptr;
+      return "";
+    }
+    const Seconds later(std::strtod(rest.c_str(), nullptr));
+    if (what == "trends")
+      return Encode(meter_ ? meter_->Trends(later) : std::vector<std::optional<Fitted>>());
+    if (!meter_) return Encode(std::vector<Telemetry>());
+    if (what == "begin") return Encode(meter_->Begin());
+    std::unique_ptr<Meter> ended = std::move(meter_);
+    return Encode(ended->Finish(later));
+  });
+}
+
+// What the first rank of each node tells, all at once.
+std::string Worker::FromEachNode(const std::function<std::string()>& tell) {
   std::string own = fmt::format("{} ", ranks_.Node());
   if (ranks_.LocalRank() == 0) {
     try {
-      own += "ok " + NodeToJson(own_node_.describe ? own_node_.describe() : Node());
+      own += "ok " + tell();
     } catch (const std::exception& error) {
       own += "error " + OneField(error.what());
     }
@@ -573,7 +686,10 @@ std::string Worker::Nodes() {
   std::string answer = "ok";
   for (auto& [node, says] : by_node) {
     if (says.empty()) return fmt::format("error no rank of node {} has the LOCAL_RANK 0", node);
-    if (!TakePrefix(says, "ok ")) return says;
+    if (!TakePrefix(says, "ok ")) {
+      TakePrefix(says, "error ");
+      return fmt::format("error node {}: {}", node, says);
+    }
     answer += (node == 0 ? ' ' : '\t') + says;
   }
   return answer;
@@ -632,7 +748,8 @@ Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& comman
   }
   if (verb == "nodes") return watchdog_.Watch("asking each node what it is", Seconds(30));
   const double one = iteration_s_ > 0 ? 10 * iteration_s_ : first_s_;
-  return watchdog_.Watch(what_.empty() ? verb : verb + " of " + what_,
+  const std::string doing = verb == "meter" ? "reading the meters" : verb;
+  return watchdog_.Watch(what_.empty() ? doing : doing + " of " + what_,
                          Seconds(std::max(1.0, iterations) * one));
 }
 
@@ -687,7 +804,7 @@ std::string Worker::PrepareOnEachNode(std::istream& words) {
   Regroup("");
   return Agree([&]() -> Prepared {
     if (ranks_.LocalRank() != 0) return OnEachNode({}, ranks_);
-    return OnEachNode(own_node_.prepare(RecordFromJson(record, "rank 0"), seed), ranks_);
+    return OnEachNode(own_node_.own_case(RecordFromJson(record, "rank 0")).prepare(seed), ranks_);
   });
 }
 
@@ -711,6 +828,7 @@ std::string Worker::Agree(const std::function<Prepared()>& prepare) {
 }
 
 void Worker::Regroup(const std::string& groups) {
+  meter_.reset();
   workload_.reset();  // before its group, and so that its memory can serve again
   if (groups == groups_) return;
   groups_ = groups;

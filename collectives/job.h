@@ -17,6 +17,13 @@
 //   run ITERATIONS                                     ok SECONDS SECONDS_OF_RANK_0 …
 //                                                         <tab>host SECONDS<tab>stable SECONDS
 //                                                         <tab>NAME_OF_A_PHASE SECONDS …
+//   meter of RECORD                                    ok; on each node one of such a case. It
+//                                                         ends when the next case is prepared
+//   meter begin, meter finish SECONDS                  ok TELEMETRY_OF_NODE_0<tab>TELEMETRY_OF …
+//                                                         (JSON of a record whose one round has it)
+//   meter trends SECONDS                               ok TRENDS_OF_NODE_0<tab>TRENDS_OF_NODE_1 …
+//                                                         each OF UNIT PER_MINUTE HALF_WIDTH NOISE
+//                                                         OF …, or - for one that can't be told
 //   verify                                             ok CHECKED WRONG MAX_ERROR TOLERANCE
 //                                                         REFERENCE<tab>FIRST_WRONG_ELEMENT
 //   describe                                           ok NAME=VALUE<tab>NAME=VALUE …
@@ -84,11 +91,15 @@ Prepared PrepareOn(std::shared_ptr<Job> job, const std::string& library,
 // probe, params and backend.
 Prepared PrepareOnEachNode(std::shared_ptr<Job> job, const Record& asked, std::uint64_t seed);
 
+// The meter of such a case, which has as many `units` on each node: of all of them, node by node.
+// Without Finish the nodes go on reading until their next case is prepared.
+std::unique_ptr<Meter> MeterOnEachNode(std::shared_ptr<Job> job, const Record& asked, int units);
+
 // What a rank knows of its own node.
 struct OwnNode {
   std::function<Node()> describe = {};
-  // Prepares the case with the probe, params and backend of `asked`, here.
-  std::function<Prepared(const Record& asked, std::uint64_t seed)> prepare = {};
+  // The case with the probe, params and backend of `asked`, here.
+  std::function<Case(const Record& asked)> own_case = {};
   GemmAt gemm = {};  // Setup::gemm
 };
 
@@ -109,6 +120,8 @@ class Worker {
  private:
   std::string Hello();
   std::string Nodes();
+  std::string Metered(std::istream& words);
+  std::string FromEachNode(const std::function<std::string()>& tell);
   std::string Devices(const std::string& library);
   std::string Prepare(std::istream& words);
   std::string PrepareOnEachNode(std::istream& words);
@@ -127,6 +140,7 @@ class Worker {
   bool takes_part_ = true;
   std::unique_ptr<Group> group_ = {};
   std::unique_ptr<Workload> workload_;  // uses the group
+  std::unique_ptr<Meter> meter_ = {};   // of the node; on its first rank alone
   RankProcesses processes_ = {};
   std::string what_ = {};   // is prepared: "all_reduce, 64 MiB"
   double first_s_ = 0;      // what one iteration may take as long as none is over

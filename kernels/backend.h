@@ -20,6 +20,16 @@ struct Device {
   int index = 0;
 };
 
+// Reads what a device says of itself, again and again from its making on.
+class DeviceMeter {
+ public:
+  virtual ~DeviceMeter() = default;
+  // Reads once more, now. All that was read until then, at_s counting from the meter's making.
+  virtual Telemetry SoFar() = 0;
+  // Ends it with a last reading. What was read at `from` and after, by the same clock. Called once.
+  virtual Telemetry Finish(Seconds from) = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -43,7 +53,7 @@ class Backend {
     return WorkOf(op);
   }
   // What reads the device while it is measured; null where nothing does.
-  virtual std::unique_ptr<Meter> MeterOf(const Device& device) {
+  virtual std::unique_ptr<DeviceMeter> MeterOf(const Device& device) {
     (void)device;
     return nullptr;
   }

@@ -6,6 +6,7 @@
 #include <barrier>
 #include <exception>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -176,6 +177,56 @@ class Together : public Workload {
   std::optional<std::barrier<>> meeting_ = {};  // of this batch
 };
 
+class UnitMeter : public Meter {
+ public:
+  explicit UnitMeter(std::vector<std::unique_ptr<DeviceMeter>> meters) {
+    for (std::size_t i = 0; i < meters.size(); ++i) {
+      if (meters[i]) all_.push_back({.unit = static_cast<int>(i), .meter = std::move(meters[i])});
+    }
+  }
+
+  std::vector<Telemetry> Begin() override {
+    std::vector<Telemetry> readings;
+    for (One& one : all_) {
+      const Telemetry seen = one.meter->SoFar();
+      one.begin_s = seen.at_s.back();
+      Telemetry& reading = readings.emplace_back(Telemetry{.unit = one.unit,
+                                                           .at_s = {seen.at_s.back()},
+                                                           .sm_mhz = {seen.sm_mhz.back()},
+                                                           .power_w = {seen.power_w.back()}});
+      if (!seen.temperature_c.empty()) reading.temperature_c = {seen.temperature_c.back()};
+    }
+    return readings;
+  }
+
+  std::vector<std::optional<Fitted>> Trends(Seconds later) override {
+    std::vector<std::optional<Fitted>> trends;
+    for (const One& one : all_) {
+      Telemetry seen = one.meter->SoFar();
+      seen.unit = one.unit;
+      std::ranges::move(TrendsOf(seen, one.begin_s + later.count()), std::back_inserter(trends));
+    }
+    return trends;
+  }
+
+  std::vector<Telemetry> Finish(Seconds later) override {
+    std::vector<Telemetry> telemetry;
+    for (const One& one : all_) {
+      telemetry.push_back(one.meter->Finish(Seconds(one.begin_s) + later));
+      telemetry.back().unit = one.unit;
+    }
+    return telemetry;
+  }
+
+ private:
+  struct One {
+    int unit = 0;
+    std::unique_ptr<DeviceMeter> meter = {};
+    double begin_s = 0;
+  };
+  std::vector<One> all_ = {};
+};
+
 }  // namespace
 
 Batch InTurn::Run(std::int64_t iterations) {
@@ -241,6 +292,10 @@ Prepared PrepareTogether(
     }
   }
   return together;
+}
+
+std::unique_ptr<Meter> MeterTogether(std::vector<std::unique_ptr<DeviceMeter>> meters) {
+  return std::make_unique<UnitMeter>(std::move(meters));
 }
 
 Work TotalOf(const std::vector<Work>& works) {

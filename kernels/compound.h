@@ -47,6 +47,9 @@ Prepared PrepareTogether(
     const std::function<Prepared(const Device& device, std::uint64_t seed)>& prepare,
     std::uint64_t seed);
 
+// The meter of a case on these devices at once, by unit; null stands for one that can't be read.
+std::unique_ptr<Meter> MeterTogether(std::vector<std::unique_ptr<DeviceMeter>> meters);
+
 // The sum of what was counted in all of them.
 Work TotalOf(const std::vector<Work>& works);
 

@@ -75,7 +75,7 @@ class GpuBackend : public Backend {
     }
     return devices;
   }
-  std::unique_ptr<Meter> MeterOf(const Device& device) override {
+  std::unique_ptr<DeviceMeter> MeterOf(const Device& device) override {
     return cuda::MeterOf(sight_->Seen().nvml, GpuOf(device).bus_id);
   }
   std::optional<Skipped> Missing() override { return sight_->Seen().missing; }

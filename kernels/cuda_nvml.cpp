@@ -156,7 +156,7 @@ class Library : public Nvml {
 
 using SteadyClock = std::chrono::steady_clock;
 
-class GpuMeter : public Meter {
+class GpuMeter : public DeviceMeter {
  public:
   GpuMeter(std::shared_ptr<Nvml> nvml, std::string bus_id, const Reading& first)
       : nvml_(std::move(nvml)), bus_id_(std::move(bus_id)), readings_({{.at_s = 0, .is = first}}) {
@@ -280,7 +280,7 @@ std::shared_ptr<Nvml> Nvml::Open(const char* library) {
   return nvml->Start() ? nvml : nullptr;
 }
 
-std::unique_ptr<Meter> MeterOf(std::shared_ptr<Nvml> nvml, const std::string& bus_id) {
+std::unique_ptr<DeviceMeter> MeterOf(std::shared_ptr<Nvml> nvml, const std::string& bus_id) {
   const std::optional<Reading> first = nvml ? nvml->Read(bus_id) : std::nullopt;
   if (!first) return nullptr;
   return std::make_unique<GpuMeter>(std::move(nvml), bus_id, *first);

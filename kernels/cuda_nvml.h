@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/backend.h"
 #include "results/run.h"
-#include "runner/probe.h"
 
 namespace assay::cuda {
 
@@ -51,6 +51,6 @@ class Nvml {
 
 // Reads a GPU every tenth of a second from now on, in a thread of its own; of a long time Finish
 // gives every second reading or fewer. Null where it can't be read.
-std::unique_ptr<Meter> MeterOf(std::shared_ptr<Nvml> nvml, const std::string& bus_id);
+std::unique_ptr<DeviceMeter> MeterOf(std::shared_ptr<Nvml> nvml, const std::string& bus_id);
 
 }  // namespace assay::cuda

@@ -330,13 +330,13 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
             return devices.size() == 1 ? prepare_one(devices.front(), seed)
                                        : PrepareTogether(devices, prepare_one, seed);
           },
-      .meters =
+      .meter =
           [backend, devices = share.devices] {
-            std::vector<std::unique_ptr<Meter>> meters;
+            std::vector<std::unique_ptr<DeviceMeter>> meters;
             for (const Device& device : devices) {
               meters.push_back(backend->MeterOf(device));
             }
-            return meters;
+            return MeterTogether(std::move(meters));
           }};
   const Op& op = share.steps.front().op;
   if (is_alone) made.here = std::visit(BoundOf{backends, first}, op);

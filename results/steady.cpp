@@ -69,6 +69,22 @@ std::optional<Fitted> TrendOf(const Trace& trace) {
                 .noise = NoiseOf(condensed) * to_share};
 }
 
+std::vector<std::optional<Fitted>> TrendsOf(const Telemetry& seen, double from_s) {
+  const auto skipped =
+      std::lower_bound(seen.at_s.begin(), seen.at_s.end(), from_s) - seen.at_s.begin();
+  std::vector<std::optional<Fitted>> trends;
+  const auto add = [&](const char* of, const std::vector<double>& values) {
+    if (values.size() != seen.at_s.size()) return;
+    trends.push_back(TrendOf({.of = of,
+                              .unit = seen.unit,
+                              .at_s = {seen.at_s.begin() + skipped, seen.at_s.end()},
+                              .values = {values.begin() + skipped, values.end()}}));
+  };
+  add("sm_mhz", seen.sm_mhz);
+  add("temperature_c", seen.temperature_c);
+  return trends;
+}
+
 std::optional<std::string> WhyEnded(std::span<const std::optional<Fitted>> trends, double elapsed_s,
                                     double longest_s) {
   // With the time, values grow in number and in span.

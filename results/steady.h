@@ -33,6 +33,10 @@ struct Fitted {
 // none. Nothing where there are too few values to tell a line from.
 std::optional<Fitted> TrendOf(const Trace& trace);
 
+// Those of the clock and of the temperature that a device told of at `from_s` and after; of what it
+// didn't tell at all its moments, none.
+std::vector<std::optional<Fitted>> TrendsOf(const Telemetry& seen, double from_s);
+
 // Why a visit ends after `elapsed` of at most `longest` seconds, as Sustained::ended; nothing where
 // it goes on. It is "steady" if the interval of each trend lies within kSteadyPerMinute. It is
 // "scattered" if the others' intervals hold 0, and their noise will hide as much even at `longest`.

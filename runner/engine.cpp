@@ -233,72 +233,6 @@ class Companion {
   Batch first_ = {};
 };
 
-// The meters of a case's units, and the moment from which on what they read counts.
-class Meters {
- public:
-  explicit Meters(const Case& which) {
-    if (!which.meters) return;
-    std::vector<std::unique_ptr<Meter>> meters = which.meters();
-    for (std::size_t i = 0; i < meters.size(); ++i) {
-      if (meters[i]) all_.push_back({.unit = static_cast<int>(i), .meter = std::move(meters[i])});
-    }
-  }
-
-  // From now on. One reading of each.
-  std::vector<Telemetry> Begin() {
-    std::vector<Telemetry> readings;
-    for (One& one : all_) {
-      const Telemetry seen = one.meter->SoFar();
-      one.begin_s = seen.at_s.back();
-      Telemetry& reading = readings.emplace_back(Telemetry{.unit = one.unit,
-                                                           .at_s = {seen.at_s.back()},
-                                                           .sm_mhz = {seen.sm_mhz.back()},
-                                                           .power_w = {seen.power_w.back()}});
-      if (!seen.temperature_c.empty()) reading.temperature_c = {seen.temperature_c.back()};
-    }
-    return readings;
-  }
-
-  // What they read of clock and temperature, each from so long after the beginning on.
-  std::vector<Trace> Since(Seconds later) const {
-    std::vector<Trace> traces;
-    for (const One& one : all_) {
-      const Telemetry seen = one.meter->SoFar();
-      const auto skipped =
-          std::lower_bound(seen.at_s.begin(), seen.at_s.end(), one.begin_s + later.count()) -
-          seen.at_s.begin();
-      const auto add = [&](const char* of, const std::vector<double>& values) {
-        if (values.size() != seen.at_s.size()) return;  // it isn't told, or not always
-        traces.push_back({.of = of,
-                          .unit = one.unit,
-                          .at_s = {seen.at_s.begin() + skipped, seen.at_s.end()},
-                          .values = {values.begin() + skipped, values.end()}});
-      };
-      add("sm_mhz", seen.sm_mhz);
-      add("temperature_c", seen.temperature_c);
-    }
-    return traces;
-  }
-
-  // Ends them. What they read from so long after the beginning on.
-  std::vector<Telemetry> Finish(Seconds later) {
-    std::vector<Telemetry> telemetry;
-    for (One& one : all_) {
-      telemetry.push_back(one.meter->Finish(Seconds(one.begin_s) + later));
-      telemetry.back().unit = one.unit;
-    }
-    return telemetry;
-  }
-
- private:
-  struct One {
-    int unit = 0;
-    std::unique_ptr<Meter> meter = {};
-    double begin_s = 0;
-  };
-  std::vector<One> all_ = {};
-};
-
 // By unit, as far as it is told.
 using Temperatures = std::map<int, double>;
 
@@ -322,11 +256,11 @@ std::string DevicesOf(const Case& which) {
 std::map<std::string, Temperatures> IdleTemperatures(const std::vector<Case>& cases) {
   std::map<std::string, Temperatures> idle;
   for (const Case& each : cases) {
-    if (!each.meters) continue;
+    if (!each.meter) continue;
     const auto [devices, is_new] = idle.try_emplace(DevicesOf(each));
     if (!is_new) continue;
     try {
-      devices->second = TemperaturesIn(Meters(each).Begin());
+      if (const auto meter = each.meter()) devices->second = TemperaturesIn(meter->Begin());
     } catch (const std::exception&) {
       continue;
     }
@@ -341,12 +275,12 @@ struct Rest {
   std::function<void(Seconds)> sleep = {};
 };
 
-// Sleeps until all are nearly as cool as when they were idle. What the meters read counts from then
+// Sleeps until all are nearly as cool as when they were idle. What the meter reads counts from then
 // on.
-void RestUntilCool(Meters& meters, const Rest& rest, const SamplerOptions& sampler) {
+void RestUntilCool(Meter& meter, const Rest& rest, const SamplerOptions& sampler) {
   const Seconds begin = sampler.now();
   const auto is_cool = [&] {
-    for (const auto& [unit, celsius] : TemperaturesIn(meters.Begin())) {
+    for (const auto& [unit, celsius] : TemperaturesIn(meter.Begin())) {
       const auto idle = rest.idle.find(unit);
       if (idle != rest.idle.end() && celsius > idle->second + kNearIdle) return false;
     }
@@ -398,17 +332,19 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   std::vector<double> here_time_s;
   if (!sampler.sustain) companion.Sample(here_time_s, kHereTime, sampler.now);
   const Seconds metered = sampler.now() - begin;
-  Meters meters(which);
+  const std::unique_ptr<Meter> meter = which.meter ? which.meter() : nullptr;
   std::vector<Telemetry> start;
-  if (sampler.sustain) {
-    start = meters.Begin();
-    sampler.sustain->watch = [&](Seconds since) { return meters.Since(since); };
-  } else {
-    RestUntilCool(meters, rest, sampler);
+  if (meter && sampler.sustain) {
+    start = meter->Begin();
+    sampler.sustain->watch = [&](Seconds since) { return meter->Trends(since); };
+  } else if (meter) {
+    RestUntilCool(*meter, rest, sampler);
   }
   Sampled sampled = Sample(workload, first, sampler);
   std::optional<Sustained>& sustained = sampled.visit.sustained;
-  sampled.visit.telemetry = meters.Finish(Seconds(sustained ? sustained->heated_s : 0));
+  if (meter) {
+    sampled.visit.telemetry = meter->Finish(Seconds(sustained ? sustained->heated_s : 0));
+  }
   if (sustained) sustained->start = std::move(start);
   Shift(sampled.visit, metered.count());
   outcome.spent = sampled.spent;
@@ -754,7 +690,7 @@ Seconds VisitSeconds(const Case& which, const EngineOptions& options) {
   const Seconds share = options.max_case / std::max(options.rounds, 1);
   // Warm-up takes up to a quarter beside the samples.
   const Seconds visit = std::min(share, options.min_visit * 1.25) + kVisitOverhead;
-  const bool rests = which.meters && DeviceKind({.backend = which.backend}) == "gpu";
+  const bool rests = which.meter && DeviceKind({.backend = which.backend}) == "gpu";
   return rests ? visit + options.rest : visit;
 }
 

@@ -296,16 +296,17 @@ std::vector<Probe> OwnProbes(const Setup& setup) {
 }
 
 // The case that `asked` has the probe, params and backend of.
-Prepared PrepareOneOf(const std::vector<Probe>& probes, const Record& asked, std::uint64_t seed) {
+Case OneOf(const std::vector<Probe>& probes, const Record& asked) {
   for (const Probe& probe : probes) {
     if (probe.name != asked.probe) continue;
-    for (const Case& one : probe.unfold(asked.params)) {
-      if (one.backend == asked.backend && one.params == asked.params) return one.prepare(seed);
+    for (Case& one : probe.unfold(asked.params)) {
+      if (one.backend == asked.backend && one.params == asked.params) return std::move(one);
     }
   }
-  return Skipped{.reason = fmt::format("this node has no {} by {} as the first one has it",
-                                       Clean(asked.probe), Clean(asked.backend)),
-                 .remedy = "hold nodes of one type"};
+  const Skipped no = {.reason = fmt::format("this node has no {} by {} as the first one has it",
+                                            Clean(asked.probe), Clean(asked.backend)),
+                      .remedy = "hold nodes of one type"};
+  return {.prepare = [no](std::uint64_t) -> Prepared { return no; }};
 }
 
 // "7 measured, 2 skipped, 0 failed in 1 min 48 s".
@@ -347,10 +348,9 @@ Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks) {
                  .gemm = GemmBeside(modules),
                  .launched_ranks = options.ranks > 0 ? options.ranks : 2};
   setup.this_node = [setup, flags = options.identity] { return ThisNode(setup, flags); };
-  setup.prepare = [setup, probes = std::make_shared<std::vector<Probe>>()](const Record& asked,
-                                                                           std::uint64_t seed) {
+  setup.own_case = [setup, probes = std::make_shared<std::vector<Probe>>()](const Record& asked) {
     if (probes->empty()) *probes = OwnProbes(setup);
-    return PrepareOneOf(*probes, asked, seed);
+    return OneOf(*probes, asked);
   };
   return setup;
 }

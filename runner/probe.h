@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "results/run.h"
+#include "results/steady.h"
 
 namespace assay {
 
@@ -78,14 +79,18 @@ class Workload {
   virtual Streamed* AsStreamed() { return nullptr; }
 };
 
-// Reads what a device says of itself while it is measured, again and again from its making on.
+// Reads what the units of a case say of themselves while they are measured, again and again from
+// its making on, from which at_s counts. A unit that can't be read is left out. Throws Error where
+// it can't be asked.
 class Meter {
  public:
   virtual ~Meter() = default;
-  // Reads once more, now. All that was read until then, at_s counting from the meter's making.
-  virtual Telemetry SoFar() = 0;
-  // Ends it with a last reading. What was read at `from` and after, by the same clock. Called once.
-  virtual Telemetry Finish(Seconds from) = 0;
+  // One more reading of each unit, the first that counts, if this isn't called again.
+  virtual std::vector<Telemetry> Begin() = 0;
+  // Reads once more, now. The trends of clocks and temperatures from so long after Begin on.
+  virtual std::vector<std::optional<Fitted>> Trends(Seconds later) = 0;
+  // Ends it with a last reading. What was read from so long after Begin on. Called once.
+  virtual std::vector<Telemetry> Finish(Seconds later) = 0;
 };
 
 // An expected "no": why this can't run here, and what would make it run.
@@ -120,9 +125,8 @@ struct Case {
   // Fills buffers, opens handles. Called once a visit, with a seed of that visit's own, so that
   // each round sees fresh random inputs. Throws Error when it fails.
   std::function<Prepared(std::uint64_t seed)> prepare = {};
-  // Meters that read from now on, one for each of `units`, null for what can't be read; may be
-  // empty.
-  std::function<std::vector<std::unique_ptr<Meter>>()> meters = {};
+  // A meter of `units`, which reads from now on; may be null.
+  std::function<std::unique_ptr<Meter>()> meter = {};
   // What counts is what the device sustains: a visit goes on until it is at rest under load.
   bool sustained = false;
   // The bound that this case is held against, sampled briefly before and after each visit
@@ -152,8 +156,9 @@ struct Setup {
   const Modules* modules = nullptr;        // loaded vendor modules; may be null
   Ranks* ranks = nullptr;                  // of the launcher that started us; null: none did
   std::function<Node()> this_node = {};    // describes the node that this process runs on
-  // Prepares the case of one node with the probe, params and backend of `asked`.
-  std::function<Prepared(const Record& asked, std::uint64_t seed)> prepare = {};
+  // The case of this node with the probe, params and backend of `asked`; where there is none, one
+  // that is skipped.
+  std::function<Case(const Record& asked)> own_case = {};
   Seconds watchdog = Seconds(60);  // for what ranks do together, beside what the work may take
   // Told, in any thread, of what ranks did not end in time. `last`: this process ends right after.
   std::function<void(const std::string& diagnosis, bool last)> hung = {};

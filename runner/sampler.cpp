@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -200,9 +201,8 @@ class Sampler {
         times.values.push_back(batches[i].time.count());
       }
       std::vector<std::optional<Fitted>> trends = {TrendOf(times)};
-      if (sustain.watch) {
-        for (const Trace& trace : sustain.watch(Seconds(*half))) trends.push_back(TrendOf(trace));
-      }
+      if (sustain.watch)
+        std::ranges::move(sustain.watch(Seconds(*half)), std::back_inserter(trends));
       const std::optional<std::string> ended =
           WhyEnded(trends, elapsed.count(), sustain.longest.count());
       if (!ended) continue;

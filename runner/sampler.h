@@ -23,9 +23,9 @@ struct FixedCount {
 struct Sustain {
   Seconds least = Seconds(60);     // of warm-up and samples together
   Seconds longest = Seconds(300);  // where it doesn't come to rest
-  // What is to be at rest beside the time of an iteration: as it was read from `since` on, which is
+  // What is to be at rest beside the time of an iteration: its trends from `since` on, which is
   // counted from the beginning of the load.
-  std::function<std::vector<Trace>(Seconds since)> watch = {};
+  std::function<std::vector<std::optional<Fitted>>(Seconds since)> watch = {};
 };
 
 struct SamplerOptions {

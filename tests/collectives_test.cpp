@@ -362,13 +362,19 @@ void OnJob(int ranks, const std::function<std::optional<Skipped>(int)>& no,
 void OnTwoNodes(const std::function<Node(int rank)>& this_node,
                 const std::function<Prepared(int rank, const Record& asked)>& prepare,
                 const std::function<void(const std::shared_ptr<Job>&)>& body,
-                const WatchOptions& watch = {}) {
+                const WatchOptions& watch = {},
+                const std::function<std::unique_ptr<Meter>(int rank)>& meter = {}) {
   OnRanks(4, [&](ThreadRanks& own) {
     own.world().ranks_per_node = 2;
     own.Barrier();
     const OwnNode own_node = {
         .describe = [&] { return this_node(own.Rank()); },
-        .prepare = [&](const Record& asked, std::uint64_t) { return prepare(own.Rank(), asked); }};
+        .own_case =
+            [&](const Record& asked) {
+              return Case{
+                  .prepare = [&, asked](std::uint64_t) { return prepare(own.Rank(), asked); },
+                  .meter = [&] { return meter(own.Rank()); }};
+            }};
     if (own.Rank() == 0) {
       body(JobOf(own, {}, watch, own_node));
       own.Broadcast("quit");
@@ -402,7 +408,7 @@ TEST(Job, ANodeThatCantDescribeItselfIsAnErrorAndTheRanksGoOn) {
     return {};
   };
   OnTwoNodes(this_node, {}, [](const std::shared_ptr<Job>& job) {
-    EXPECT_THAT([&] { DescribedBy(*job); }, ThrowsMessage<Error>("rank 2 has no machine"));
+    EXPECT_THAT([&] { DescribedBy(*job); }, ThrowsMessage<Error>("node 1: rank 2 has no machine"));
     EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 1, 1));
   });
 }
@@ -511,6 +517,33 @@ TEST(JobDeathTest, ACaseOfOneNodeThatHangsOnOneIsNoticedInTheWatchdogsTime) {
   };
   EXPECT_EXIT(hang(), testing::ExitedWithCode(3),
               "run of a case of one node, gemm, is not over in time");
+}
+
+// As where a GPU's driver no longer answers.
+class HangingMeter : public Meter {
+ public:
+  std::vector<Telemetry> Begin() override {
+    std::this_thread::sleep_for(std::chrono::seconds(8));
+    return {};
+  }
+  std::vector<std::optional<Fitted>> Trends(Seconds) override { return {}; }
+  std::vector<Telemetry> Finish(Seconds) override { return {}; }
+};
+
+TEST(JobDeathTest, AMeterThatHangsOnOneNodeIsNoticedInTheWatchdogsTime) {
+  const auto hang = [&] {
+    OnTwoNodes(
+        {}, {},
+        [](const std::shared_ptr<Job>& job) {
+          MeterOnEachNode(job, {.probe = "gemm"}, /*units=*/1)->Begin();
+        },
+        {.limit = Seconds(0.3), .expired = [](const std::string&) {}},
+        [](int rank) -> std::unique_ptr<Meter> {
+          return rank == 2 ? std::make_unique<HangingMeter>() : nullptr;
+        });
+    _exit(0);
+  };
+  EXPECT_EXIT(hang(), testing::ExitedWithCode(3), "reading the meters is not over in time");
 }
 
 TEST(Job, ACaseThatOneNodeCantRunRunsOnNone) {

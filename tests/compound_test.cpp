@@ -117,6 +117,56 @@ TEST(InTurn, OneSkippedStepSkipsAll) {
   EXPECT_EQ(skipped.remedy, "buy some");
 }
 
+// Reads 1, 2, 3 … MHz, each second one.
+class CountingMeter : public DeviceMeter {
+ public:
+  explicit CountingMeter(int reads) : reads_(reads) {}
+  Telemetry SoFar() override {
+    ++reads_;
+    return Finish(Seconds(0));
+  }
+  Telemetry Finish(Seconds from) override {
+    Telemetry seen;
+    for (int i = 1; i <= reads_; ++i) {
+      if (i < from.count()) continue;
+      seen.at_s.push_back(i);
+      seen.sm_mhz.push_back(i);
+      seen.power_w.push_back(100);
+    }
+    return seen;
+  }
+
+ private:
+  int reads_;
+};
+
+TEST(MeterTogether, WhatCountsBeginsForEachDeviceAtItsOwnReading) {
+  std::vector<std::unique_ptr<DeviceMeter>> meters;
+  meters.push_back(std::make_unique<CountingMeter>(4));
+  meters.push_back(nullptr);
+  meters.push_back(std::make_unique<CountingMeter>(9));
+  const auto meter = MeterTogether(std::move(meters));
+  std::vector<Telemetry> begin = meter->Begin();
+  ASSERT_EQ(begin.size(), 2U);
+  EXPECT_EQ(begin[0].unit, 0);
+  EXPECT_EQ(begin[1].unit, 2);
+  EXPECT_THAT(begin[0].sm_mhz, ElementsAre(5));
+  EXPECT_THAT(begin[1].sm_mhz, ElementsAre(10));
+  begin = meter->Begin();
+  EXPECT_THAT(begin[1].sm_mhz, ElementsAre(11)) << "the latest counts";
+  for (int i = 0; i < 5; ++i) meter->Trends(Seconds(0));
+  const std::vector<std::optional<Fitted>> trends = meter->Trends(Seconds(1));
+  ASSERT_EQ(trends.size(), 2U);
+  EXPECT_EQ(trends[1]->trend.unit, 2);
+  EXPECT_NEAR(trends[0]->trend.per_minute, 60 / 9.5, 1e-9) << "of 7 … 12";
+  EXPECT_NEAR(trends[1]->trend.per_minute, 60 / 14.5, 1e-9) << "of 12 … 17";
+  const std::vector<Telemetry> seen = meter->Finish(Seconds(5));
+  ASSERT_EQ(seen.size(), 2U);
+  EXPECT_EQ(seen[1].unit, 2);
+  EXPECT_THAT(seen[0].sm_mhz, ElementsAre(11, 12));
+  EXPECT_THAT(seen[1].sm_mhz, ElementsAre(16, 17));
+}
+
 // One of several that run at once: takes `seconds` an iteration, and notes what it does, where.
 struct Doing {
   std::mutex mutex = {};

@@ -699,6 +699,7 @@ const Params kSmallGemm = {
     {"dtype", "bf16"}, {"m", std::int64_t{64}}, {"n", std::int64_t{128}}, {"k", std::int64_t{32}}};
 
 TEST_F(Cuda, TheGpusOfANodeAreOneCaseThatLastsAsLongAsTheSlowest) {
+  const auto nvml = MockNvml();
   standin::Reset({.devices = 3, .slowness = {{1, 1.5}}});
   const std::vector<Case> cases = CasesOf("gemm", kSmallGemm);
   ASSERT_EQ(cases.size(), 1U);
@@ -708,7 +709,9 @@ TEST_F(Cuda, TheGpusOfANodeAreOneCaseThatLastsAsLongAsTheSlowest) {
   EXPECT_EQ(node.units[2].device, 2);
   EXPECT_EQ(node.work.flops, 3 * 2 * 64 * 128 * 32);
   EXPECT_FALSE(node.accelerator) << "it isn't one GPU's alone";
-  EXPECT_EQ(node.meters().size(), 3U);
+  const std::vector<Telemetry> readings = node.meter()->Begin();
+  ASSERT_EQ(readings.size(), 1U) << "the mock knows one of them";
+  EXPECT_EQ(readings[0].unit, 0);
   const auto workload = Ready(node.prepare(7));
   workload->Run(1);
   EXPECT_EQ(workload->Verify().wrong, 0);

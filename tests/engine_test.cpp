@@ -72,24 +72,24 @@ TEST(Engine, TheScriptedSamplesComeBackExactly) {
   EXPECT_DOUBLE_EQ(record.rounds[1].start_s, 0.010 + 0.010 + 0.011 + 0.012);
 }
 
+// Tells no temperatures.
 class FakeMeter : public Meter {
  public:
-  Telemetry SoFar() override { return {.at_s = {0}, .sm_mhz = {2}, .power_w = {4}}; }
-  Telemetry Finish(Seconds) override {
-    return {.at_s = {0, 0.5}, .sm_mhz = {2, 3}, .power_w = {4, 5}};
+  std::vector<Telemetry> Begin() override {
+    return {{.at_s = {0}, .sm_mhz = {2}, .power_w = {4}},
+            {.unit = 2, .at_s = {0}, .sm_mhz = {2}, .power_w = {4}}};
+  }
+  std::vector<std::optional<Fitted>> Trends(Seconds) override { return {}; }
+  std::vector<Telemetry> Finish(Seconds) override {
+    return {{.at_s = {0, 0.5}, .sm_mhz = {2, 3}, .power_w = {4, 5}},
+            {.unit = 2, .at_s = {0, 0.5}, .sm_mhz = {2, 3}, .power_w = {4, 5}}};
   }
 };
 
 TEST(Engine, AMeterReadsBesideTheSamplesAndItsTimesAreTheRuns) {
   FakeLog log;
   Case metered = FakeCase("a", {{.iteration_s = {0.010, 0.010, 0.011, 0.012}}}, log);
-  metered.meters = [] {
-    std::vector<std::unique_ptr<Meter>> meters;
-    meters.push_back(std::make_unique<FakeMeter>());
-    meters.push_back(nullptr);
-    meters.push_back(std::make_unique<FakeMeter>());
-    return meters;
-  };
+  metered.meter = [] { return std::make_unique<FakeMeter>(); };
   const std::vector<Record> records = MeasureQuietly({metered}, Brief(log));
   ASSERT_THAT(records[0].rounds, SizeIs(2));
   const Visit& second = records[0].rounds[1];
@@ -100,48 +100,16 @@ TEST(Engine, AMeterReadsBesideTheSamplesAndItsTimesAreTheRuns) {
   // After the first iteration, which is verified and not metered.
   EXPECT_DOUBLE_EQ(second.telemetry[0].at_s[0], second.start_s + 0.010);
   EXPECT_DOUBLE_EQ(second.telemetry[0].at_s[1], second.start_s + 0.510);
-  metered.meters = {};
+  metered.meter = {};
   EXPECT_THAT(MeasureQuietly({metered}, Brief(log))[0].rounds[0].telemetry, IsEmpty());
 }
 
-// A meter of a GPU whose temperature and clock are functions of the time, read every second.
-class ScriptedMeter : public Meter {
- public:
-  using Of = std::function<double(double now_s)>;
-  ScriptedMeter(FakeLog& log, Of celsius, Of mhz)
-      : log_(log), celsius_(std::move(celsius)), mhz_(std::move(mhz)) {}
-  Telemetry SoFar() override { return Finish(Seconds(0)); }
-  Telemetry Finish(Seconds from) override {
-    Telemetry seen;
-    const double end_s = (log_.now - made_).count();
-    for (double at_s = 0;; at_s = std::min(at_s + 1, end_s)) {
-      if (at_s >= from.count()) {
-        const double now_s = made_.count() + at_s;
-        seen.at_s.push_back(at_s);
-        seen.power_w.push_back(now_s);
-        seen.sm_mhz.push_back(mhz_(now_s));
-        seen.temperature_c.push_back(celsius_(now_s));
-      }
-      if (at_s >= end_s) return seen;
-    }
-  }
-
- private:
-  FakeLog& log_;
-  Of celsius_;
-  Of mhz_;
-  Seconds made_ = log_.now;
-};
-
-Case Metered(
-    Case which, FakeLog& log, const ScriptedMeter::Of& celsius,
-    const ScriptedMeter::Of& mhz = [](double) { return 2000; }) {
-  which.meters = [&log, celsius, mhz] {
-    std::vector<std::unique_ptr<Meter>> meters;
-    meters.push_back(std::make_unique<ScriptedMeter>(log, celsius, mhz));
-    return meters;
-  };
+Case Metered(Case which, FakeLog& log, const std::vector<ScriptedMeter::Gpu>& gpus) {
+  which.meter = [&log, gpus] { return std::make_unique<ScriptedMeter>(log.Clock(), gpus); };
   return which;
+}
+Case Metered(Case which, FakeLog& log, const ScriptedMeter::Of& celsius) {
+  return Metered(std::move(which), log, {{.celsius = celsius}});
 }
 
 TEST(Engine, ADeviceRestsBeforeABurstUntilItIsNearlyIdle) {
@@ -196,11 +164,7 @@ TEST(Engine, ARestLastsTenSecondsAtMostAndOnlyWhereATemperatureIsRead) {
   MeasureQuietly({Metered(FakeCase("idle", {Script{}}, log), log, [](double) { return 42.0; })},
                  options);
   Case unread = FakeCase("unread", {Script{}}, log);
-  unread.meters = [] {
-    std::vector<std::unique_ptr<Meter>> meters;
-    meters.push_back(std::make_unique<FakeMeter>());
-    return meters;
-  };
+  unread.meter = [] { return std::make_unique<FakeMeter>(); };
   MeasureQuietly({unread, FakeCase("unmetered", {Script{}}, log)}, options);
   EXPECT_EQ(slept, Seconds(0));
 }
@@ -214,20 +178,15 @@ TEST(Engine, WhatDevicesAreLikeWhenIdleIsReadOnceForAllTheirCases) {
     which.backend = backend;
     which.units.clear();
     for (const int device : devices) which.units.push_back({.device = device});
-    which.meters = [&, name, count = devices.size(), idle_celsius] {
+    const auto celsius = [=](double now_s) { return idle_celsius + (now_s > 0 ? 5 : 0); };
+    which.meter = [&, name, gpus = std::vector<ScriptedMeter::Gpu>(devices.size(), {celsius})] {
       ++made[name];
-      std::vector<std::unique_ptr<Meter>> meters;
-      for (std::size_t i = 0; i < count; ++i) {
-        meters.push_back(std::make_unique<ScriptedMeter>(
-            log, [=](double now_s) { return now_s > 0 ? idle_celsius + 5 : idle_celsius; },
-            [](double) { return 2000; }));
-      }
-      return meters;
+      return std::make_unique<ScriptedMeter>(log.Clock(), gpus);
     };
     return which;
   };
   Case unmetered = on("unmetered", "cublaslt", {0, 1}, 0);
-  unmetered.meters = {};
+  unmetered.meter = {};
   EngineOptions options = Brief(log);
   options.rounds = 1;
   Seconds slept = {};
@@ -249,9 +208,9 @@ TEST(Engine, ASustainedVisitHeatsUpAndCountsTheLastHalfAlone) {
   FakeLog log;
   // It never rests: the clock falls to 1600 MHz in 100 s.
   const auto mhz = [](double now_s) { return 2000 - 4 * std::min(now_s, 100.0); };
-  Case sustained = Metered(
-      FakeCase("a", {{.iteration_s = {0.6}}}, log), log,
-      [](double now_s) { return 40 + std::min(now_s, 30.0); }, mhz);
+  Case sustained =
+      Metered(FakeCase("a", {{.iteration_s = {0.6}}}, log), log,
+              {{.celsius = [](double now_s) { return 40 + std::min(now_s, 30.0); }, .mhz = mhz}});
   sustained.sustained = true;
   sustained.here = std::make_shared<Case>(FakeCase("bound", {{.iteration_s = {0.004}}}, log));
   EngineOptions options = Brief(log);

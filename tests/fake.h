@@ -111,6 +111,50 @@ inline Case FakeCase(const std::string& name, std::vector<Script> scripts, FakeL
           }};
 }
 
+// A meter of GPUs whose temperature and clock are functions of the time, read every second.
+class ScriptedMeter : public Meter {
+ public:
+  using Of = std::function<double(double now_s)>;
+  struct Gpu {
+    Of celsius = {};
+    Of mhz = [](double) { return 2000; };
+  };
+  ScriptedMeter(std::function<Seconds()> now, std::vector<Gpu> gpus)
+      : now_(std::move(now)), gpus_(std::move(gpus)) {}
+  std::vector<Telemetry> Begin() override {
+    begin_ = now_();
+    return Finish(Seconds(0));
+  }
+  std::vector<std::optional<Fitted>> Trends(Seconds later) override {
+    std::vector<std::optional<Fitted>> trends;
+    for (const Telemetry& seen : Finish(later)) {
+      for (const std::optional<Fitted>& one : TrendsOf(seen, 0)) trends.push_back(one);
+    }
+    return trends;
+  }
+  std::vector<Telemetry> Finish(Seconds later) override {
+    std::vector<Telemetry> all;
+    const double end_s = now_().count();
+    for (const Gpu& gpu : gpus_) {
+      Telemetry& seen = all.emplace_back(Telemetry{.unit = static_cast<int>(all.size())});
+      for (double now_s = (begin_ + later).count();; now_s = std::min(now_s + 1, end_s)) {
+        seen.at_s.push_back(now_s - made_.count());
+        seen.power_w.push_back(now_s);
+        seen.sm_mhz.push_back(gpu.mhz(now_s));
+        seen.temperature_c.push_back(gpu.celsius(now_s));
+        if (now_s >= end_s) break;
+      }
+    }
+    return all;
+  }
+
+ private:
+  std::function<Seconds()> now_;
+  std::vector<Gpu> gpus_;
+  Seconds made_ = now_();
+  Seconds begin_ = now_();
+};
+
 // Several ranks as threads of this process. Every rank of a FakeRanks::Run must make the same
 // calls in the same order.
 class FakeRanks : public Ranks {

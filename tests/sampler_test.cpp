@@ -247,13 +247,13 @@ TEST(Sampler, BatchesThatNeverAgreePutNothingOff) {
 TEST(Sampler, WhatElseIsWatchedMustBeAtRestToo) {
   FakeLog log;
   // A clock that falls by 1 % a minute until 100 s, read every second.
-  const auto watch = [&](Seconds since) -> std::vector<Trace> {
+  const auto watch = [&](Seconds since) -> std::vector<std::optional<Fitted>> {
     Trace clock = {.of = "sm_mhz"};
     for (double at_s = since.count(); at_s < log.now.count(); at_s += 1) {
       clock.at_s.push_back(at_s);
       clock.values.push_back(2000 * (1 - 0.01 * std::min(at_s, 100.0) / 60));
     }
-    return {clock};
+    return {TrendOf(clock)};
   };
   const Sampled sampled =
       Take(Heating([](double) { return 1.0; }), log, {.sustain = Sustain{.watch = watch}});

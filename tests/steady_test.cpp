@@ -51,6 +51,27 @@ TEST(Steady, TheIntervalOfADriftHoldsTheTruth) {
   }
 }
 
+TEST(Steady, OfADevicesTelemetryClockAndTemperatureHaveTrendsFromAMomentOn) {
+  Telemetry seen = {.unit = 3};
+  for (double at_s = 0; at_s <= 60; at_s += 1) {
+    seen.at_s.push_back(at_s);
+    seen.sm_mhz.push_back(at_s < 30 ? 2000 : 1500);
+    seen.temperature_c.push_back(50 + at_s / 60);
+  }
+  const std::vector<std::optional<Fitted>> trends = TrendsOf(seen, 30);
+  ASSERT_EQ(trends.size(), 2U);
+  EXPECT_EQ(trends[0]->trend.of, "sm_mhz");
+  EXPECT_EQ(trends[0]->trend.unit, 3);
+  EXPECT_EQ(trends[0]->trend.per_minute, 0) << "what was before does not count";
+  EXPECT_EQ(trends[1]->trend.of, "temperature_c");
+  EXPECT_NEAR(trends[1]->trend.per_minute, 1 / 50.75, 1e-4);
+  const std::vector<std::optional<Fitted>> untold = TrendsOf(seen, 58);
+  ASSERT_EQ(untold.size(), 2U);
+  EXPECT_FALSE(untold[0] || untold[1]) << "of too few";
+  seen.temperature_c.clear();
+  EXPECT_EQ(TrendsOf(seen, 0).size(), 1U);
+}
+
 TEST(Steady, TooFewValuesTellNothing) {
   EXPECT_FALSE(TrendOf({}));
   EXPECT_FALSE(TrendOf(Read(1, 4, [](double) { return 1.0; })));
