@@ -7,7 +7,8 @@
 # --pypi 12.9 takes an older toolkit's compiler from PyPI, for GPUs that this one no longer knows
 # (V100) and for what it has in its headers. PyPI has no nvcc of CUDA 12, but NVRTC: the same compiler
 # as a library, with the same ptxas. It takes host code for device code, so that the launchers are
-# compiled too; they don't count. The module's sources are then compiled against that toolkit's headers.
+# compiled too; they don't count. Then the module is compiled with that toolkit's headers, linked with its
+# libraries, and opened by build/dev/assay, which it doesn't take further than to a driver.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 most_registers=32
@@ -110,12 +111,15 @@ done
 echo "check-cuda: $kernels kernels for sm_${architectures[*]}: no spills, at most $most_registers registers"
 
 if [[ -n $toolkit ]]; then
-  echo '#define ASSAY_BUILD_ID "none"' >"$folder/include/version.h"
+  # The program that the module is to be opened by, and what of it the module carries.
+  scripts/build.sh dev --target assay
+  mkdir "$folder/objects" "$folder/module"
+  # The last that is compiled of a source is what is linked.
   compile_host() {
-    g++ -std=c++20 -fsyntax-only -Wall -Wextra -Werror -I. -iquote "$folder/include" \
-      -isystem "$nvidia/cuda_runtime/include" -isystem "$nvidia/cuda_nvcc/include" -isystem "$nvidia/cublas/include" "$@"
+    g++ -std=c++20 -fPIC -Wall -Wextra -Werror -I. -iquote build/dev/generated -isystem "$nvidia/cuda_runtime/include" \
+      -isystem "$nvidia/cuda_nvcc/include" -isystem "$nvidia/cublas/include" -c -o "$folder/objects/$(basename "${!#}").o" "$@"
   }
-  for source in kernels/cuda_*.cpp; do compile_host "$source"; done
+  for source in kernels/{cuda_*,compound,inputs,op,reference}.cpp runner/threads.cpp; do compile_host "$source"; done
   said="without cuDNN"
   frontend=/usr/local/share/cudnn-frontend/include
   cudnn=${CUDNN_INCLUDE_DIR:-/usr/local/cuda/include}
@@ -133,4 +137,42 @@ if [[ -n $toolkit ]]; then
     fi
   fi
   echo "check-cuda: the module's sources compile with the headers of CUDA $toolkit, $said"
+
+  # PyPI has neither nvcc nor fatbinary of CUDA 12: clang compiles the kernels with that toolkit's headers
+  # and ptxas, and a newer fatbinary packs them, whose options have other names. Clang has no __ldcg.
+  clang=$(command -v clang++-19 clang++ | head -1 || true)
+  fatbinary=$(command -v fatbinary /usr/local/cuda/bin/fatbinary | head -1 || true)
+  [[ -n $clang && -n $fatbinary ]] || { echo "check-cuda: the module isn't linked, for want of clang++ or fatbinary"; exit 0; }
+  cuda=$folder/cuda
+  mkdir -p "$cuda/bin"
+  cp -rs "$nvidia/cuda_runtime/include" "$cuda"
+  cp -rsn "$nvidia/cuda_nvcc/include" "$cuda"
+  ln -s "$nvidia/cuda_nvcc/nvvm" "$cuda"
+  ln -s "$nvidia/cuda_nvcc/bin/ptxas" "$cuda/bin"
+  cat >"$cuda/bin/fatbinary" <<SCRIPT
+#!/usr/bin/env bash
+exec "$fatbinary" \$(sed -E 's/--?image=profile=sm_/--image3=kind=elf,sm=/g; s/--?image=profile=compute_/--image3=kind=ptx,sm=/g' <<<"\$*")
+SCRIPT
+  chmod +x "$cuda/bin/fatbinary"
+  cat >"$folder/ldcg.h" <<'CUDA'
+#include <cuda_runtime.h>
+inline __device__ ulonglong2 __ldcg(const ulonglong2* from) {
+  ulonglong2 to;
+  asm("ld.global.cg.v2.u64 {%0, %1}, [%2];" : "=l"(to.x), "=l"(to.y) : "l"(from));
+  return to;
+}
+CUDA
+  "$clang" -x cuda --cuda-path="$cuda" --cuda-gpu-arch=sm_70 --cuda-gpu-arch=sm_90 -std=c++17 -O3 -fPIC -I. -Wno-unknown-cuda-version \
+    -Wno-pass-failed -include "$folder/ldcg.h" -c -o "$folder/objects/kernels.o" kernels/cuda_kernels.cu
+  libraries=("$nvidia"/cuda_runtime/lib/libcudart.so.12 "$nvidia"/cublas/lib/libcublas{,Lt}.so.12)
+  g++ -shared -Wl,--no-undefined,--version-script=cmake/module.map -o "$folder/module/libassay-cuda.so" "$folder"/objects/*.o \
+    build/dev/libassay_{memory,results}.a "${libraries[@]}" -lfmt -Wl,-rpath,"$nvidia/cuda_runtime/lib:$nvidia/cublas/lib"
+  ASSAY_MODULE_DIR=$folder/module build/dev/assay list >"$folder/list"
+  if ! opened=$(grep -F "CUDA $toolkit (driver" "$folder/list") ||
+    [[ $opened == *"(driver: none)"* ]] && ! grep -qF "can't run here: there is no NVIDIA driver" "$folder/list"; then
+    echo "check-cuda: assay doesn't open the module, or doesn't say that there is no driver:" >&2
+    cat "$folder/list" >&2
+    exit 1
+  fi
+  echo "check-cuda: the module links with the libraries of CUDA $toolkit, and assay opens it: $(xargs <<<"$opened")"
 fi
