@@ -383,7 +383,9 @@ std::string TransportOfOpenMpi(Peers peers, bool by_its_collectives) {
   std::erase_if(pml, [](const auto& name) { return name == "monitoring" || name == "v"; });
   if (pml.size() != 1) return UnknownTransport("which PML was selected is not told");
   if (pml[0] == "ob1") {
-    const std::vector<std::string> btls = OpenComponents(names, "btl");
+    std::vector<std::string> btls = OpenComponents(names, "btl");
+    // Since Open MPI 5 sm has the variables of vader, which it was called before, as well.
+    if (std::ranges::find(btls, "sm") != btls.end()) std::erase(btls, "vader");
     return OnTwoLevels(peers.on_node ? BtlFor(true, variables, btls) : "",
                        peers.elsewhere ? BtlFor(false, variables, btls) : "");
   }
