@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cuda_operands.h"
 #include "kernels/reference.h"
 #include "results/error.h"
 #include "runner/random.h"
@@ -52,11 +53,7 @@ class AttentionWorkload : public TimedWorkload {
     for (const std::vector<Part>* parts : {&inputs_, &made_}) {
       for (const Part part : *parts) set_bytes_ += Aligned(part);
     }
-    if (op.cache == "cold") {
-      // Each set takes part in a graph of a few thousand calls.
-      sets_ =
-          std::clamp<std::int64_t>((3 * gpu.cache_bytes + set_bytes_ - 1) / set_bytes_, 1, 4096);
-    }
+    if (op.cache == "cold") sets_ = ColdSets(gpu, set_bytes_);
   }
 
   // Chooses the first plan that can be had; several are kept where `tuned`. Why there is none.
@@ -148,7 +145,7 @@ class AttentionWorkload : public TimedWorkload {
     return std::ldexp(1.0, op_.dtype == Dtype::kF16 ? -8 : -6);
   }
 
-  std::int64_t Aligned(Part part) const { return (ShapeOf(op_, part).Bytes() + 255) / 256 * 256; }
+  std::int64_t Aligned(Part part) const { return cuda::Aligned(ShapeOf(op_, part).Bytes()); }
   void* At(Part part, std::int64_t set) const {
     return static_cast<std::byte*>(memory_.at(part).get()) + set * Aligned(part);
   }

@@ -435,13 +435,7 @@ class GemmWorkload : public TimedWorkload, private Streamed {
   }
   void Finish() override { timer_->Finish(); }
 
-  // All bits set: NaN in every floating-point format, so that what is never written is found.
-  void Spoil() {
-    Check(cudaMemsetAsync(operands_.c.memory.get(), 0xff, At(operands_.c.AllBytes()),
-                          timer_->Stream()));
-    timer_->CountAnew();
-  }
-
+  void Spoil() { operands_.c.Spoil(*timer_); }
   // The random numbers of one operand and of its scales.
   struct Stream {
     Format format = {};
@@ -493,11 +487,7 @@ class GemmWorkload : public TimedWorkload, private Streamed {
   }
 
   std::vector<std::byte> Output(std::int64_t set) const {
-    std::vector<std::byte> output(At(BytesOf(types_.c, gemm_.batch * gemm_.m * gemm_.n)));
-    Check(cudaMemcpyAsync(output.data(), operands_.c.Numbers(set), output.size(),
-                          cudaMemcpyDeviceToHost, timer_->Stream()));
-    timer_->Wait("reading the output back");
-    return output;
+    return operands_.c.Read(set, BytesOf(types_.c, gemm_.batch * gemm_.m * gemm_.n), *timer_);
   }
   Checked CheckOutput(const std::vector<std::byte>& output) const {
     return check_->Check({.format = HostFormat(types_.a), .data = host_a_.data()},

@@ -267,19 +267,9 @@ class GroupedWorkload : public TimedWorkload {
     timer_->Wait("copying pointers");
   }
 
-  // All bits set: NaN in every floating-point format, so that what is never written is found.
-  void Spoil() {
-    Check(cudaMemsetAsync(operands_.c.memory.get(), 0xff, At(operands_.c.AllBytes()),
-                          timer_->Stream()));
-    timer_->CountAnew();
-  }
-
+  void Spoil() { operands_.c.Spoil(*timer_); }
   std::vector<std::byte> Output(std::int64_t set) const {
-    std::vector<std::byte> output(At(BytesOf(types_.out, op_.m * op_.n)));
-    Check(cudaMemcpyAsync(output.data(), operands_.c.Numbers(set), output.size(),
-                          cudaMemcpyDeviceToHost, timer_->Stream()));
-    timer_->Wait("reading the output back");
-    return output;
+    return operands_.c.Read(set, BytesOf(types_.out, op_.m * op_.n), *timer_);
   }
 
   Checked CheckOutput(const std::vector<std::byte>& output) const {

@@ -80,13 +80,17 @@ class GpuBackend : public Backend {
   }
   std::optional<Skipped> Missing() override { return sight_->Seen().missing; }
   Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
+    if (!Has(op)) {
+      return Skipped{.reason = fmt::format("the {} backend has no such workload", Name()),
+                     .remedy = "choose another backend"};
+    }
     const Gpu& gpu = GpuOf(device);
     if (auto no = cuda::Select(gpu)) return *no;
     return PrepareOn(op, gpu, seed);
   }
 
  protected:
-  // On that GPU, which is CUDA's current one.
+  // One of those that it has, on that GPU, which is CUDA's current one.
   virtual Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) = 0;
   const Gpu& GpuOf(const Device& device) const {
     return sight_->Seen().all.at(static_cast<std::size_t>(device.index));
@@ -127,11 +131,7 @@ class CudaBackend : public GpuBackend {
     if (const Copy* copy = std::get_if<Copy>(&op)) {
       return cuda::PrepareCopy(*copy, gpu.index, seed);
     }
-    if (const Launch* launch = std::get_if<Launch>(&op)) {
-      return cuda::PrepareLaunch(*launch, gpu);
-    }
-    return Skipped{.reason = "the cuda backend has memory, copy and launch only",
-                   .remedy = "choose another backend"};
+    return cuda::PrepareLaunch(std::get<Launch>(op), gpu);
   }
 };
 
@@ -141,11 +141,7 @@ class CublasLtBackend : public GpuBackend {
   std::string Name() const override { return "cublaslt"; }
   bool Has(const Op& op) const override { return std::holds_alternative<Gemm>(op); }
   Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) override {
-    if (const Gemm* gemm = std::get_if<Gemm>(&op)) {
-      return cuda::PrepareGemm(*gemm, gpu, tunings_, seed);
-    }
-    return Skipped{.reason = "the cublaslt backend has gemm only",
-                   .remedy = "choose another backend"};
+    return cuda::PrepareGemm(std::get<Gemm>(op), gpu, tunings_, seed);
   }
 
   // Of products, which is all that it has.
@@ -166,11 +162,7 @@ class CublasBackend : public GpuBackend {
   std::string Name() const override { return "cublas"; }
   bool Has(const Op& op) const override { return std::holds_alternative<GroupedGemm>(op); }
   Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) override {
-    if (const GroupedGemm* grouped = std::get_if<GroupedGemm>(&op)) {
-      return cuda::PrepareGroupedGemm(*grouped, gpu, seed);
-    }
-    return Skipped{.reason = "the cublas backend has grouped_gemm only",
-                   .remedy = "choose another backend"};
+    return cuda::PrepareGroupedGemm(std::get<GroupedGemm>(op), gpu, seed);
   }
 };
 
@@ -187,13 +179,9 @@ class CudnnBackend : public GpuBackend {
     return cuda::NoCudnn();
   }
   Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) override {
-    if (const Attention* attention = std::get_if<Attention>(&op)) {
-      if (!library_) library_ = cuda::MakeCudnn();
-      if (!library_) return *cuda::NoCudnn();
-      return cuda::PrepareAttention(*library_, *attention, gpu, tunings_, seed);
-    }
-    return Skipped{.reason = "the cudnn backend has attention only",
-                   .remedy = "choose another backend"};
+    if (!library_) library_ = cuda::MakeCudnn();
+    if (!library_) return *cuda::NoCudnn();
+    return cuda::PrepareAttention(*library_, std::get<Attention>(op), gpu, tunings_, seed);
   }
 
  private:

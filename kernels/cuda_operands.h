@@ -1,5 +1,5 @@
-// What products on a GPU have in common, whichever library makes them: operands that rotate, the
-// workspace, and what in the environment would make another product of them.
+// What a library's products on a GPU have in common: operands that rotate, the workspace, and what
+// in the environment would make another product of them.
 #pragma once
 
 #include <fmt/format.h>
@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
+#include <vector>
 
 #include "kernels/cuda_device.h"
 #include "runner/cuda.h"
@@ -32,6 +33,22 @@ struct Operand {
     return static_cast<std::byte*>(memory.get()) + Bytes() * (i % sets);
   }
   std::byte* Scales(std::int64_t i) const { return Numbers(i) + numbers_bytes; }
+
+  // Of an output, whose calls are counted from now on. All bits set are NaN in every floating-point
+  // format, so that what is never written is found.
+  void Spoil(Timer& timer) const {
+    Check(
+        cudaMemsetAsync(memory.get(), 0xff, static_cast<std::size_t>(AllBytes()), timer.Stream()));
+    timer.CountAnew();
+  }
+  // The first bytes of set i, on the host.
+  std::vector<std::byte> Read(std::int64_t i, std::int64_t bytes, const Timer& timer) const {
+    std::vector<std::byte> output(static_cast<std::size_t>(bytes));
+    Check(cudaMemcpyAsync(output.data(), Numbers(i), output.size(), cudaMemcpyDeviceToHost,
+                          timer.Stream()));
+    timer.Wait("reading the output back");
+    return output;
+  }
 };
 
 // How many sets of so many bytes it takes to leave nothing of one in the cache when its turn comes

@@ -113,6 +113,19 @@ TEST_F(Cuda, WithoutCudnnsFrontendAttentionHasNoDeviceAndSaysWhy) {
   EXPECT_THAT(BackendNamed("cudnn")->Missing()->reason, HasSubstr("no NVIDIA driver"));
 }
 
+TEST_F(Cuda, WhatABackendHasNotIsSkipped) {
+  const std::vector<Op> ops = {Memory{},      Copy{},      Launch{}, Gemm{},
+                               GroupedGemm{}, Attention{}, Peak{}};
+  for (const char* name : {"cuda", "cublas", "cublaslt"}) {
+    const auto backend = BackendNamed(name);
+    for (const Op& op : ops) {
+      if (backend->Has(op)) continue;
+      const Prepared prepared = backend->Prepare(op, backend->Devices().at(0), 7);
+      EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr(name)) << op.index();
+    }
+  }
+}
+
 TEST_F(Cuda, NothingAsksTheDriverBeforeADeviceIsNeeded) {
   const auto backends = assay_module()->backends();
   EXPECT_TRUE(backends[0]->Has(Memory{}));
