@@ -348,6 +348,20 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
   return made;
 }
 
+// Why no backend and device that is chosen does this; `able` are the backends that could.
+Skipped WhyNone(const std::string& probe, const Steps& asked, const std::vector<std::string>& able,
+                const Setup& setup, const Backends& backends) {
+  for (const auto& [backend, why] : AbsentFor(asked, backends)) {
+    if (!setup.backends.empty() && Chosen(setup.backends, backend)) return why;
+  }
+  if (able.empty()) {
+    return {.reason = fmt::format("no backend here runs {}", probe),
+            .remedy = "`assay list` names what is missing"};
+  }
+  return {.reason = fmt::format("{} runs on none of the backends and devices chosen", probe),
+          .remedy = fmt::format("choose among --backend {}", fmt::join(able, ", "))};
+}
+
 // A probe of ops: `parse` makes them of checked params, and writes into those what they mean.
 Probe OpProbe(const std::string& name, const std::string& summary, const Params& defaults,
               Steps (*parse)(Params&), const Setup& setup, const Backends& backends) {
@@ -377,19 +391,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
     if (cases.empty()) {
       std::vector<Work> works;
       for (const Step& step : asked) works.push_back(WorkOf(step.op));
-      const std::map<std::string, Skipped> absent = AbsentFor(asked, backends);
-      const auto why = std::find_if(absent.begin(), absent.end(), [&](const auto& entry) {
-        return !setup.backends.empty() && Chosen(setup.backends, entry.first);
-      });
-      const Skipped no =
-          why != absent.end() ? why->second
-          : able.empty()
-              ? Skipped{.reason = fmt::format("no backend here runs {}", name),
-                        .remedy = "`assay list` names what is missing"}
-              : Skipped{.reason = fmt::format("{} runs on none of the backends and "
-                                              "devices chosen",
-                                              name),
-                        .remedy = fmt::format("choose among --backend {}", fmt::join(able, ", "))};
+      const Skipped no = WhyNone(name, asked, able, setup, backends);
       cases.push_back({.probe = name,
                        .method = MethodOf(asked.front().op),
                        .params = params,
