@@ -12,95 +12,126 @@
 namespace assay::cuda {
 namespace {
 
+constexpr int kRounds = 7;
+constexpr double kSlack = 1.2;
+constexpr Seconds kBatch(1e-3);
+
 struct Candidate {
   int number = 0;
   std::vector<double> times = {};
   std::string failure = {};
 
+  bool Failed() const { return !failure.empty(); }
   double Time() const { return Median(times); }
 };
 
-}  // namespace
+bool IsFaster(const Candidate* a, const Candidate* b) { return a->Time() < b->Time(); }
 
-// Every candidate is run once and checked; one that fails or is wrong has a reason and never a
-// time. Then the rest are timed in rounds, one after the other and again, so that the GPU's warming
-// up falls on all alike, and the slow ones leave. In the end the winner and the library's first are
-// measured anew, in turn: choosing the least of many times favours luck.
-Tuned Fastest(const Candidates& from) {
-  constexpr int kRounds = 7;
-  constexpr double kSlack = 1.2;
-  constexpr Seconds kBatch(1e-3);
+class Contest {
+ public:
+  explicit Contest(const Candidates& from) : from_(from) {
+    for (int i = 0; i < from.count; ++i) all_.push_back({.number = i});
+  }
 
-  std::vector<Candidate> candidates;
-  for (int i = 0; i < from.count; ++i) candidates.push_back({.number = i});
-  const auto attempt = [&](Candidate& candidate, const auto& action) {
+  // Every candidate is run once and checked; one that fails or is wrong has a reason and never a
+  // time. Leaves the others running.
+  void Check() {
+    double least = kBatch.count();
+    for (Candidate& candidate : all_) {
+      Attempt(candidate, [&] {
+        const Checked checked = from_.once();
+        if (checked.wrong > 0) candidate.failure = "wrong: " + checked.what.value_or("");
+      });
+      if (candidate.Failed()) continue;
+      Attempt(candidate, [&] { least = std::min(least, from_.time(4).count() / 4); });
+      if (!candidate.Failed()) running_.push_back(&candidate);
+    }
+    iterations_ = static_cast<std::int64_t>(std::ceil(kBatch.count() / least));
+  }
+
+  // Those that run are timed in rounds, one after the other and again, so that the GPU's warming up
+  // falls on all alike, and the slow ones leave. The fastest of those left; null where none is.
+  Candidate* Race() {
+    for (int round = 0; round < kRounds; ++round) {
+      for (Candidate* candidate : running_) Measure(*candidate);
+      std::erase_if(running_, [](const Candidate* candidate) { return candidate->Failed(); });
+      if (running_.empty()) return nullptr;
+      std::ranges::stable_sort(running_, IsFaster);
+      if (round == 1) {
+        const double limit = kSlack * running_.front()->Time();
+        std::erase_if(running_, [&](const Candidate* one) { return one->Time() > limit; });
+      } else if (round > 1 && running_.size() > 2) {
+        running_.resize(std::max<std::size_t>(2, (running_.size() + 1) / 2));
+      }
+      std::ranges::stable_sort(running_, {}, &Candidate::number);
+    }
+    return *std::ranges::min_element(running_, IsFaster);
+  }
+
+  // The winner and the library's first are measured anew, in turn: choosing the least of many times
+  // favours luck. Who wins then.
+  Candidate* Decide(Candidate* winner) {
+    for (Candidate* again : {winner, &First()}) again->times.clear();
+    for (int round = 0; round < kRounds; ++round) {
+      Measure(*winner);
+      if (winner != &First() && !First().Failed()) Measure(First());
+    }
+    if (winner->Failed()) throw Error(winner->failure);
+    return !First().Failed() && First().Time() <= winner->Time() ? &First() : winner;
+  }
+
+  Candidate& First() { return all_.front(); }
+
+  // Who failed, and how; "" where nobody did.
+  std::string Failures() const {
+    std::string text;
+    for (const Candidate& candidate : all_) {
+      if (!candidate.Failed()) continue;
+      text +=
+          fmt::format("{}{}: {}", text.empty() ? "" : "; ", candidate.number, candidate.failure);
+    }
+    return text;
+  }
+
+ private:
+  void Attempt(Candidate& candidate, const auto& action) {
     try {
-      from.use(candidate.number);
+      from_.use(candidate.number);
       action();
     } catch (const Error& error) {
       candidate.failure = error.what();
     }
-  };
-  double least = kBatch.count();
-  for (Candidate& candidate : candidates) {
-    attempt(candidate, [&] {
-      const Checked checked = from.once();
-      if (checked.wrong > 0) candidate.failure = "wrong: " + checked.what.value_or("");
+  }
+  void Measure(Candidate& candidate) {
+    Attempt(candidate, [&] {
+      candidate.times.push_back(from_.time(iterations_).count() / static_cast<double>(iterations_));
     });
-    if (!candidate.failure.empty()) continue;
-    attempt(candidate, [&] { least = std::min(least, from.time(4).count() / 4); });
   }
 
-  std::vector<Candidate*> running;
-  for (Candidate& candidate : candidates) {
-    if (candidate.failure.empty()) running.push_back(&candidate);
-  }
-  const auto iterations = static_cast<std::int64_t>(std::ceil(kBatch.count() / least));
-  const auto measure = [&](Candidate& candidate) {
-    attempt(candidate, [&] {
-      candidate.times.push_back(from.time(iterations).count() / static_cast<double>(iterations));
-    });
-  };
-  const auto faster = [](const Candidate* a, const Candidate* b) { return a->Time() < b->Time(); };
-  for (int round = 0; round < kRounds; ++round) {
-    for (Candidate* candidate : running) measure(*candidate);
-    std::erase_if(running, [](const Candidate* candidate) { return !candidate->failure.empty(); });
-    if (running.empty()) break;
-    std::ranges::stable_sort(running, faster);
-    if (round == 1) {
-      const double limit = kSlack * running.front()->Time();
-      std::erase_if(running, [&](const Candidate* candidate) { return candidate->Time() > limit; });
-    } else if (round > 1 && running.size() > 2) {
-      running.resize(std::max<std::size_t>(2, (running.size() + 1) / 2));
-    }
-    std::ranges::stable_sort(running, {}, &Candidate::number);
-  }
+  const Candidates& from_;
+  std::vector<Candidate> all_ = {};
+  std::vector<Candidate*> running_ = {};
+  std::int64_t iterations_ = 1;  // of a batch
+};
 
-  std::string failures;
-  for (const Candidate& candidate : candidates) {
-    if (candidate.failure.empty()) continue;
-    failures +=
-        fmt::format("{}{}: {}", failures.empty() ? "" : "; ", candidate.number, candidate.failure);
-  }
-  if (running.empty()) {
+}  // namespace
+
+Tuned Fastest(const Candidates& from) {
+  Contest contest(from);
+  contest.Check();
+  Candidate* winner = contest.Race();
+  const std::string failures = contest.Failures();
+  if (winner == nullptr) {
     throw Error(fmt::format("none of {}'s {} algorithms gave a right answer ({})", from.library,
-                            candidates.size(), failures));
+                            from.count, failures));
   }
-  Candidate* winner = *std::ranges::min_element(running, faster);
-  Candidate& first = candidates.front();
-  for (Candidate* again : {winner, &first}) again->times.clear();
-  for (int round = 0; round < kRounds; ++round) {
-    measure(*winner);
-    if (winner != &first && first.failure.empty()) measure(first);
-  }
-  if (!winner->failure.empty()) throw Error(winner->failure);
-  if (first.failure.empty() && first.Time() <= winner->Time()) winner = &first;
+  winner = contest.Decide(winner);
 
   Tuned tuned = {.candidate = winner->number,
                  .facts = {{"candidates", std::int64_t{from.count}},
                            {"tuned_rank", std::int64_t{winner->number}},
                            {"tuned_s", winner->Time()}}};
-  if (first.failure.empty()) tuned.facts["default_s"] = first.Time();
+  if (!contest.First().Failed()) tuned.facts["default_s"] = contest.First().Time();
   if (!failures.empty()) tuned.facts["failed"] = failures;
   return tuned;
 }
