@@ -63,6 +63,11 @@ std::string CudnnVersion() {
   return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
+std::string CudnnIsNotFor(const Gpu& gpu) {
+  return fmt::format("it isn't made for compute capability {}.{}", gpu.capability / 10,
+                     gpu.capability % 10);
+}
+
 std::string CudnnReason(const std::string& message) {
   constexpr std::string_view kBefore = "Reason: ";
   const std::size_t found = message.find(kBefore);
@@ -112,8 +117,15 @@ auto Calling(const char* what, const F& f) {
 
 class CudnnHandle {
  public:
-  explicit CudnnHandle(cudaStream_t stream) {
-    CheckStatus(fe::detail::create_handle(&handle_), "its start");
+  // On the current device. Null where cuDNN is not for such a one.
+  static std::shared_ptr<const CudnnHandle> Make(cudaStream_t stream) {
+    cudnnHandle_t made = nullptr;
+    const cudnnStatus_t status = fe::detail::create_handle(&made);
+    if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED) return nullptr;
+    CheckStatus(status, "its start");
+    return std::make_shared<const CudnnHandle>(made, stream);
+  }
+  CudnnHandle(cudnnHandle_t made, cudaStream_t stream) : handle_(made) {
     CheckStatus(fe::detail::set_stream(handle_, stream), "taking a stream");
   }
   ~CudnnHandle() { fe::detail::destroy_handle(handle_); }
@@ -127,7 +139,7 @@ class CudnnHandle {
     throw Error(fmt::format("cuDNN {} failed in {}: status {}", CudnnVersion(), what,
                             static_cast<int>(status)));
   }
-  cudnnHandle_t handle_ = nullptr;
+  cudnnHandle_t handle_;
 };
 
 // What a graph is for: the current device, with a handle; or one that is only described.
@@ -285,10 +297,10 @@ class Cudnn : public AttentionLibrary {
                                                                   cudaStream_t stream) override {
     using Planned = std::variant<std::unique_ptr<AttentionPlans>, std::string>;
     return Calling("planning attention", [&]() -> Planned {
+      auto handle = CudnnHandle::Make(stream);
+      if (handle == nullptr) return CudnnIsNotFor(gpu);
       auto plans = std::make_unique<CudnnPlans>(
-          op, pass,
-          Target{.capability = gpu.capability,
-                 .handle = std::make_shared<const CudnnHandle>(stream)});
+          op, pass, Target{.capability = gpu.capability, .handle = std::move(handle)});
       if (const auto why = plans->Propose()) return *why;
       return plans;
     });

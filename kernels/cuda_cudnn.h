@@ -30,9 +30,11 @@ std::optional<std::string> WhyNoPlan(const Attention& op, int capability,
 // "9.19.0".
 std::string CudnnVersion();
 
-// For those who call cuDNN: the library as dlopen gave it, null where there is none; and of what
-// its engines say when they refuse, the reason alone.
+// For those who call cuDNN: the library as dlopen gave it, null where there is none; why it makes
+// no handle on a GPU that it doesn't know; and of what its engines say when they refuse, the reason
+// alone.
 void* CudnnLibrary();
+std::string CudnnIsNotFor(const Gpu& gpu);
 std::string CudnnReason(const std::string& message);
 
 }  // namespace assay::cuda

@@ -163,6 +163,12 @@ Descriptor MakeTensor(std::int64_t uid, const Shape& shape, bool by_value) {
   return tensor;
 }
 
+// The current device, and the stream on it that plans are for.
+struct Here {
+  const Gpu& gpu;
+  cudaStream_t stream = nullptr;
+};
+
 // The forward as a graph of one operation.
 class SdpaPlans : public AttentionPlans {
  public:
@@ -185,11 +191,13 @@ class SdpaPlans : public AttentionPlans {
 
   // Asks for plans on the current device, or on one that is only described. Nothing where there are
   // any, else why not.
-  std::optional<std::string> Propose(cudaStream_t stream) {
+  std::optional<std::string> Propose(const Here& here) {
     cudnnHandle_t handle = nullptr;
-    Check(Cudnn().create(&handle), "its start");
+    const cudnnStatus_t status = Cudnn().create(&handle);
+    if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED) return CudnnIsNotFor(here.gpu);
+    Check(status, "its start");
     handle_.reset(handle);
-    Check(Cudnn().set_stream(handle, stream), "taking a stream");
+    Check(Cudnn().set_stream(handle, here.stream), "taking a stream");
     // It may be left out, says cuDNN's header, and calls it deprecated; but it is what cuDNN's
     // frontend sets, and so the way that attention is taken on GPUs.
 #pragma GCC diagnostic push
@@ -335,9 +343,9 @@ class Sdpa : public AttentionLibrary {
   std::string Name() const override {
     return fmt::format("cuDNN {} without its frontend", CudnnVersion());
   }
-  Planned Plan(const Attention& op, Pass pass, const Gpu&, cudaStream_t stream) override {
+  Planned Plan(const Attention& op, Pass pass, const Gpu& gpu, cudaStream_t stream) override {
     assert((pass == Pass::kBackward) == (op.direction == "backward"));
-    return PlanOn(stream, op);
+    return PlanOn(Here{.gpu = gpu, .stream = stream}, op);
   }
 };
 

@@ -252,6 +252,9 @@ TEST_F(CudnnStandin, WhatHasNoPlanSaysWhy) {
   standin::Reset({.unsupported = true});
   EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
               HasSubstr("has no plan for this on stand-in (nothing is supported)"));
+  standin::Reset({.compute_capability = 70});
+  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
+              HasSubstr("it isn't made for compute capability 7.0"));
   standin::Reset({.unbuildable_plan = 0});
   EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason, HasSubstr("this plan can't be built"));
 }
@@ -387,6 +390,9 @@ TEST_F(SdpaStandin, WhatHasNoPlanSaysWhy) {
   standin::Reset({.unsupported = true});
   EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
               HasSubstr("has no plan for this on stand-in (nothing is supported)"));
+  standin::Reset({.compute_capability = 70});
+  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
+              HasSubstr("it isn't made for compute capability 7.0"));
   standin::Reset({.unbuildable_plan = 0});
   EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
               HasSubstr("failed in building a plan: status 3000, this plan can't be built"));

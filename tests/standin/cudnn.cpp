@@ -831,6 +831,8 @@ void cudnnGetLastErrorString(char* message, std::size_t size) {
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
   STANDIN_CALL;
+  if (faults.compute_capability < 75)
+    return CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH;  // since 9.11
   auto* made = new Handle{.device = CurrentDevice()};
   *handle = reinterpret_cast<cudnnHandle_t>(Born(made, "cuDNN handle"));
   return CUDNN_STATUS_SUCCESS;
