@@ -36,7 +36,7 @@ else
   venv=build/cuda-$toolkit
   [[ -x $venv/bin/pip ]] || python3 -m venv "$venv"
   "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "nvidia-cuda-nvcc-cu12==$toolkit.*" \
-    "nvidia-cuda-runtime-cu12==$toolkit.*" "nvidia-cuda-nvrtc-cu12==$toolkit.*" "nvidia-cublas-cu12==$toolkit.*"
+    "nvidia-cuda-runtime-cu12==$toolkit.*" "nvidia-cuda-nvrtc-cu12==$toolkit.*" "nvidia-cublas-cu12==$toolkit.*" "nvidia-nccl-cu12==2.19.*"
   nvidia=$(echo "$PWD/$venv"/lib/python3*/site-packages/nvidia)
   # NVRTC has no C++ library; of that the kernels have the names of types alone.
   mkdir "$folder/include"
@@ -137,6 +137,8 @@ if [[ -n $toolkit ]]; then
     fi
   fi
   echo "check-cuda: the module's sources compile with the headers of CUDA $toolkit, $said"
+  compile_host -fsyntax-only -isystem "$nvidia/nccl/include" collectives/nccl.cpp
+  echo "check-cuda: and the module for NCCL with those of 2.19, the oldest that it knows"
 
   # PyPI has neither nvcc nor fatbinary of CUDA 12: clang compiles the kernels with that toolkit's headers
   # and ptxas, and a newer fatbinary packs them, whose options have other names. Clang has no __ldcg.
