@@ -43,11 +43,27 @@ const Opened& Open() {
   return opened;
 }
 
+// 91900 for 9.19.0. REQUIRES: it is open.
+std::size_t VersionNumber() {
+  const auto of = reinterpret_cast<std::size_t (*)()>(dlsym(CudnnLibrary(), "cudnnGetVersion"));
+  return of == nullptr ? 0 : of();
+}
+
+std::string VersionText(std::size_t number) {
+  return fmt::format("{}.{}.{}", number / 10000, number / 100 % 100, number % 100);
+}
+
 }  // namespace
 
 std::optional<Skipped> NoCudnn() {
 #ifndef ASSAY_CUDNN_FRONTEND
   if (auto no = NoSdpa()) return no;
+  if (CudnnLibrary() != nullptr && VersionNumber() < kSdpaSince) {
+    return Skipped{.reason = fmt::format("cuDNN {} is older than {}, which this assay needs, built "
+                                         "without cuDNN's frontend",
+                                         VersionText(VersionNumber()), VersionText(kSdpaSince)),
+                   .remedy = "a newer cuDNN where the loader finds it"};
+  }
 #endif
   if (CudnnLibrary() != nullptr) return std::nullopt;
   return Skipped{.reason = fmt::format("there is no cuDNN: {}", Open().failure),
@@ -57,10 +73,7 @@ std::optional<Skipped> NoCudnn() {
 void* CudnnLibrary() { return Open().library; }
 
 std::string CudnnVersion() {
-  if (NoCudnn()) return "none";
-  const auto of = reinterpret_cast<std::size_t (*)()>(dlsym(CudnnLibrary(), "cudnnGetVersion"));
-  const std::size_t version = of == nullptr ? 0 : of();
-  return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  return CudnnLibrary() == nullptr ? "none" : VersionText(VersionNumber());
 }
 
 std::string CudnnIsNotFor(const Gpu& gpu) {

@@ -4,8 +4,7 @@
 #include <cudnn.h>
 #endif
 
-// Since then the operation has pages.
-#if CUDNN_VERSION >= 91500
+#if CUDNN_VERSION >= 91500  // kSdpaSince
 #include <dlfcn.h>
 #include <fmt/format.h>
 

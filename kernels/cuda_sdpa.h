@@ -4,6 +4,7 @@
 // them.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,9 @@
 #include "runner/probe.h"
 
 namespace assay::cuda {
+
+// The cuDNN of which the operation has pages: 9.15.0, as cuDNN numbers it.
+inline constexpr std::size_t kSdpaSince = 91500;
 
 // Why this build is without even that: cuDNN's headers are missing or too old. Else nothing.
 std::optional<Skipped> NoSdpa();

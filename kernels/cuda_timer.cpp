@@ -15,7 +15,7 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-// Of one graph. Longer ones take long to make.
+// Of one graph, unless one period takes more. Longer ones take long to make.
 constexpr std::int64_t kMostInGraph = 1024;
 // What the host's time is taken of.
 constexpr std::int64_t kHostCalls = 64;
@@ -104,9 +104,8 @@ Seconds Timer::TimeCalls(std::int64_t iterations, const Enqueue& enqueue) {
 }
 
 Seconds Timer::TimeGraphs(std::int64_t iterations, const Enqueue& enqueue) {
-  // Whole periods as far as possible, so that few graphs serve.
-  const std::int64_t longest =
-      period_ < kMostInGraph ? kMostInGraph / period_ * period_ : kMostInGraph;
+  // Whole periods, so that few graphs serve.
+  const std::int64_t longest = std::max<std::int64_t>(kMostInGraph / period_, 1) * period_;
   std::map<std::pair<std::int64_t, std::int64_t>, GraphExec> graphs;  // by first call and calls
   std::vector<cudaGraphExec_t> launches;
   while (iterations > 0) {

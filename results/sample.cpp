@@ -258,6 +258,7 @@ std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind) {
     }
     for (const Record* record : in_run.records) {
       if (const std::string why = WhyUnpriced(*in_run.run, *record); !why.empty()) return why;
+      if (Costs(*record, 1).empty()) return "it has no figure in dollars";
     }
   }
   return "";

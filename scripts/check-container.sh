@@ -15,14 +15,14 @@ for tool in debootstrap buildah; do
   command -v $tool >/dev/null || apt-get install -y -qq --no-install-recommends $tool >/dev/null
 done
 export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
-base=localhost/assay-base image=localhost/assay:$target
+base=localhost/assay-check-base image=localhost/assay:$target
 declare -A most_compressed_mb=([cpu]=150 [cuda]=2000)
 
 if ! buildah inspect --type image $base >/dev/null 2>&1; then
   root=$(mktemp -d)
   debootstrap --variant=minbase --include=ca-certificates bookworm "$root" >/dev/null
   rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
-  # How this host reaches its mirror and PyPI.
+  # How this host reaches its mirror and PyPI: images of this check are for this host alone.
   cp -rL /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"
   cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
   [[ ! -e /etc/pip.conf ]] || cp /etc/pip.conf "$root/etc/"

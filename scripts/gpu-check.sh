@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Every check that needs an NVIDIA GPU, by one command in under eight minutes: the tests that are
-# skipped elsewhere, then a first look at the machine, and beside it what the peers say that are
-# installed (nvbandwidth, nccl-tests, cutlass_profiler). All that was printed and every result file is
+# Every check that needs an NVIDIA GPU, by one command: the tests that are skipped elsewhere and a first
+# look at the machine, in under eight minutes; then beside it what the peers say that are installed (nvbandwidth, nccl-tests, cutlass_profiler). All that was printed and every result file is
 # kept in a folder, to be committed or sent in.
 #
 #   scripts/gpu-check.sh [OUT]            builds what is missing (OUT: gpu-check-UTC)
@@ -86,6 +85,8 @@ if [[ $gpus -gt 1 ]]; then
   step 60 all_reduce "$build/assay" coll all_reduce -b 1M -e 1G -f 4 -g "$gpus" --no-metadata \
     --out "$out/all_reduce.json"
 fi
+
+[[ $SECONDS -le 480 ]] || failed+=("it took $SECONDS s, more than eight minutes")
 
 # Peers, in turn with our own, three times each: unlike figures are to be explained.
 if command -v nvbandwidth >/dev/null; then

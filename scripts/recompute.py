@@ -678,7 +678,7 @@ class Case:
 
     def priced(self):
         runs = [self.side["runs"][i] for i in self.runs]
-        if any(unpriced(self.side["runs"][i], r) for i, records in self.runs.items() for r in records):
+        if any(unpriced(self.side["runs"][i], r) or not costs(r, 1) for i, records in self.runs.items() for r in records):
             return False
         return not any(part_used(run, kind(self.record())) or
                        (kind(self.record()) == "cpu" and holds_accelerator(run)) for run in runs)

@@ -31,7 +31,8 @@ if [[ ${1:-} != cuda ]]; then
   if [[ -e /proc/driver/nvidia/version && ! -e $cuda/bin/nvcc ]] && ! command -v nvcc >/dev/null; then
     echo "setup: a GPU's driver but no nvcc, so that GPUs are left out; scripts/setup.sh cuda installs it from PyPI" >&2
   fi
-elif [[ -e $cuda/bin/nvcc ]] || command -v nvcc >/dev/null; then
+elif nvcc=$(PATH=$cuda/bin:$PATH command -v nvcc); then
+  echo "setup: there is $nvcc already; assay wants CUDA 12.4 or later, with cuDNN and NCCL" >&2
   cuda_wheels=()
 elif [[ -e $cuda ]]; then
   echo "setup: $cuda has no bin/nvcc; complete that toolkit or move it away, then run this again" >&2
@@ -94,10 +95,10 @@ install_cuda() {
     cp -a ../{cudnn,nccl}/{include,lib} .
     ln -s lib lib64
     for library in lib/*.so.*; do ln -s "${library##*/}" "${library%%.so.*}.so"; done
-    mv "$PWD" "$2"
-    rm -r "$1"
     echo "$2/lib64" >/etc/ld.so.conf.d/assay-cuda.conf
-    ldconfig' - "$wheels" "$cuda"
+    mv "$PWD" "$2"
+    ldconfig
+    rm -r "$1"' - "$wheels" "$cuda"
 }
 
 as_root=()

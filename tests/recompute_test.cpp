@@ -301,7 +301,10 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
   all_reduce.probe = "all_reduce";
   Record overlap = burst;
   overlap.probe = "overlap";
-  run.records = {burst, sustained, shortened, copy, all_reduce, overlap};
+  Record launch = copy;  // of which nothing is sold
+  launch.probe = "launch";
+  launch.work = {.ops = 1};
+  run.records = {burst, sustained, shortened, copy, all_reduce, overlap, launch};
   OneRun other = run;
   other.id = "1";
   other.nodes[0].node_id = "n2";
