@@ -14,7 +14,7 @@
 #include "kernels/cuda_cudnn.h"
 #include "kernels/cuda_sdpa.h"
 #include "results/error.h"
-#include "standin/standin.h"
+#include "standin/fixture.h"
 
 namespace assay::cuda {
 namespace {
@@ -22,16 +22,23 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-class CudnnStandin : public testing::Test {
+Attention Small(const std::string& direction = "forward") {
+  return {.batch = 2,
+          .heads_q = 4,
+          .heads_kv = 2,
+          .seq_q = 6,
+          .seq_kv = 10,
+          .head_dim_qk = 16,
+          .head_dim_v = 8,
+          .direction = direction};
+}
+
+class CudnnStandin : public standin::Fixture {
  protected:
   void SetUp() override {
-    standin::Reset();
+    Fixture::SetUp();
     ASSERT_EQ(NoCudnn(), std::nullopt);
     library_ = MakeCudnn();
-  }
-  void TearDown() override {
-    EXPECT_THAT(standin::Violations(), IsEmpty());
-    EXPECT_THAT(standin::Leaks(), IsEmpty());
   }
 
   Prepared Prepare(const Attention& op) {
@@ -51,21 +58,22 @@ class CudnnStandin : public testing::Test {
     EXPECT_GT(checked.checked, 0) << what;
     return checked.max_error;
   }
+  // Of a small forward, where there is no plan; and where the only one can't be built.
+  void ExpectReasons(const std::string& of_the_unbuildable) {
+    const auto reason = [&](const standin::Faults& faults) {
+      standin::Reset(faults);
+      return std::get<Skipped>(Prepare(Small())).reason;
+    };
+    EXPECT_THAT(reason({.unsupported = true}),
+                HasSubstr("has no plan for this on stand-in (nothing is supported)"));
+    EXPECT_THAT(reason({.compute_capability = 70}),
+                HasSubstr("it isn't made for compute capability 7.0"));
+    EXPECT_THAT(reason({.unbuildable_plan = 0}), HasSubstr(of_the_unbuildable));
+  }
 
   std::unique_ptr<AttentionLibrary> library_ = {};
   Tunings tunings_ = {};
 };
-
-Attention Small(const std::string& direction = "forward") {
-  return {.batch = 2,
-          .heads_q = 4,
-          .heads_kv = 2,
-          .seq_q = 6,
-          .seq_kv = 10,
-          .head_dim_qk = 16,
-          .head_dim_v = 8,
-          .direction = direction};
-}
 
 Attention Decode(std::int64_t page_size) {
   Attention op = Small();
@@ -248,16 +256,7 @@ TEST_F(CudnnStandin, AWorkspaceThatCannotBeHadIsNeverAskedFor) {
   }
 }
 
-TEST_F(CudnnStandin, WhatHasNoPlanSaysWhy) {
-  standin::Reset({.unsupported = true});
-  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
-              HasSubstr("has no plan for this on stand-in (nothing is supported)"));
-  standin::Reset({.compute_capability = 70});
-  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
-              HasSubstr("it isn't made for compute capability 7.0"));
-  standin::Reset({.unbuildable_plan = 0});
-  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason, HasSubstr("this plan can't be built"));
-}
+TEST_F(CudnnStandin, WhatHasNoPlanSaysWhy) { ExpectReasons("this plan can't be built"); }
 
 TEST_F(CudnnStandin, TakesWhatTheDeviceSays) {
   Attention op = Small();
@@ -387,15 +386,7 @@ TEST_F(SdpaStandin, TheFastestPlanThatIsRightIsChosenByItsName) {
 }
 
 TEST_F(SdpaStandin, WhatHasNoPlanSaysWhy) {
-  standin::Reset({.unsupported = true});
-  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
-              HasSubstr("has no plan for this on stand-in (nothing is supported)"));
-  standin::Reset({.compute_capability = 70});
-  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
-              HasSubstr("it isn't made for compute capability 7.0"));
-  standin::Reset({.unbuildable_plan = 0});
-  EXPECT_THAT(std::get<Skipped>(Prepare(Small())).reason,
-              HasSubstr("failed in building a plan: status 3000, this plan can't be built"));
+  ExpectReasons("failed in building a plan: status 3000, this plan can't be built");
 }
 
 }  // namespace

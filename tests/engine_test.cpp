@@ -32,6 +32,14 @@ using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
+// Sleeping moves the scripted clock on, and is summed up.
+std::function<void(Seconds)> SleepOn(FakeLog& log, Seconds& slept) {
+  return [&](Seconds time) {
+    log.now += time;
+    slept += time;
+  };
+}
+
 // One agreeing warm-up batch, then two samples.
 EngineOptions Brief(FakeLog& log) {
   return {.rounds = 2, .min_samples = 2, .min_visit = Seconds(0), .now = log.Clock()};
@@ -128,8 +136,7 @@ TEST(Engine, ADeviceRestsBeforeABurstUntilItIsNearlyIdle) {
   Seconds slept = {};
   options.sleep = [&](Seconds time) {
     log.events.push_back("sleep");
-    log.now += time;
-    slept += time;
+    SleepOn(log, slept)(time);
   };
   const std::vector<Record> records = MeasureQuietly({burst}, options);
   ASSERT_THAT(records[0].rounds, SizeIs(2));
@@ -148,10 +155,7 @@ TEST(Engine, ARestLastsTenSecondsAtMostAndOnlyWhereATemperatureIsRead) {
   EngineOptions options = Brief(log);
   options.rounds = 1;
   Seconds slept = {};
-  options.sleep = [&](Seconds time) {
-    log.now += time;
-    slept += time;
-  };
+  options.sleep = SleepOn(log, slept);
   MeasureQuietly({Metered(FakeCase("a", {Script{}}, log), log, stays_hot)}, options);
   EXPECT_NEAR(slept.count(), 10, 0.2);
   slept = {};
@@ -190,10 +194,7 @@ TEST(Engine, WhatDevicesAreLikeWhenIdleIsReadOnceForAllTheirCases) {
   EngineOptions options = Brief(log);
   options.rounds = 1;
   Seconds slept = {};
-  options.sleep = [&](Seconds time) {
-    log.now += time;
-    slept += time;
-  };
+  options.sleep = SleepOn(log, slept);
   log.now = Seconds(0);
   MeasureQuietly({unmetered, on("gemm", "cublaslt", {0, 1}, 40), on("memory", "cuda", {0, 1}, 40),
                   on("one", "cuda", {1}, 80), on("other", "cublaslt", {1}, 80)},

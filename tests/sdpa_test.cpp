@@ -23,33 +23,7 @@ using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::ThrowsMessage;
 
-class WithoutFrontend : public testing::Test {
- protected:
-  void SetUp() override {
-    if (const auto no = NoCudnn()) GTEST_SKIP() << no->reason;
-  }
-};
-
-Attention Heads(std::int64_t d_qk, std::int64_t d_v) {
-  return {.heads_q = 32,
-          .heads_kv = 8,
-          .seq_q = 1024,
-          .seq_kv = 1024,
-          .head_dim_qk = d_qk,
-          .head_dim_v = d_v};
-}
-
-Attention Decode(std::int64_t heads_kv, std::int64_t page_size) {
-  return {.batch = 4,
-          .heads_q = 32,
-          .heads_kv = heads_kv,
-          .seq_q = 1,
-          .seq_kv = 1000,
-          .head_dim_qk = 128,
-          .head_dim_v = 128,
-          .phase = "decode",
-          .page_size = page_size};
-}
+class WithoutFrontend : public Deviceless {};
 
 TEST_F(WithoutFrontend, ForwardHasAPlanForEveryDtypeAndHeadDimensionSinceAmpere) {
   for (const DescribedGpu& gpu : DescribedGpus()) {
@@ -65,14 +39,7 @@ TEST_F(WithoutFrontend, ForwardHasAPlanForEveryDtypeAndHeadDimensionSinceAmpere)
 }
 
 TEST_F(WithoutFrontend, DecodeHasAPlanForSharedHeadsAndPages) {
-  for (const DescribedGpu& gpu : DescribedGpus()) {
-    for (const std::int64_t heads_kv : {32, 8, 1}) {
-      for (const std::int64_t page_size : {0, 1, 16, 64, 256}) {
-        EXPECT_EQ(gpu.WhyNot(Decode(heads_kv, page_size)).value_or("yes"), "yes")
-            << gpu.name << ", heads " << heads_kv << ", pages of " << page_size;
-      }
-    }
-  }
+  ExpectDecodeForSharedHeadsAndPages();
 }
 
 TEST_F(WithoutFrontend, WhatItLacksNamesTheFrontendAndTheRemedy) {
