@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <numeric>
 #include <set>
 
 #include "results/error.h"
 #include "results/figures.h"
+#include "results/once.h"
 #include "results/sample.h"
 #include "results/text.h"
 
@@ -289,6 +291,9 @@ Verdict Judge(const Interval& change, double margin) {
 Comparison Compare(Side baseline, Side candidate, const CompareOptions& options) {
   CheckSide(baseline);
   CheckSide(candidate);
+  std::vector<std::string> left_out = CountOnce(baseline);
+  std::ranges::move(CountOnce(candidate), std::back_inserter(left_out));
+  CheckApart(baseline, candidate);
   Comparison comparison = {.baseline = std::move(baseline), .candidate = std::move(candidate)};
   const Side& a = comparison.baseline;
   const Side& b = comparison.candidate;
@@ -314,6 +319,7 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
   }
 
   std::vector<std::string>& notes = comparison.notes;
+  std::ranges::move(left_out, std::back_inserter(notes));
   if (mixed) {
     notes.push_back(options.force ? "different software: closed runs against open ones"
                                   : "different software: closed runs against open ones, so that "

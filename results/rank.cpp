@@ -4,10 +4,12 @@
 #include <functional>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "results/compare.h"
 #include "results/error.h"
 #include "results/figures.h"
+#include "results/once.h"
 #include "results/sample.h"
 
 namespace assay {
@@ -124,11 +126,41 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
   return ranked;
 }
 
+// Leaves each run once among all sides, and no side without one; says which were left out.
+std::vector<std::string> CountOnce(std::vector<Side>& sides) {
+  std::vector<NamedRun> runs;
+  for (const Side& side : sides) {
+    for (std::size_t i = 0; i < side.runs.size(); ++i) {
+      runs.push_back({.name = NameOf(side, i), .run = &side.runs[i]});
+    }
+  }
+  Distinct distinct = DistinctRuns(runs);
+  if (distinct.kept.size() == runs.size()) return {};
+  const std::set<std::size_t> kept(distinct.kept.begin(), distinct.kept.end());
+  std::vector<Side> once;
+  std::size_t at = 0;
+  for (Side& side : sides) {
+    Side left = {.offer = std::move(side.offer)};
+    for (Run& run : side.runs) {
+      if (kept.contains(at)) {
+        left.names.push_back(runs[at].name);
+        left.runs.push_back(std::move(run));
+      }
+      ++at;
+    }
+    if (!left.runs.empty()) once.push_back(std::move(left));
+  }
+  sides = std::move(once);
+  return std::move(distinct.notes);
+}
+
 }  // namespace
 
 Ranking Rank(std::vector<Side> sides, const CompareOptions& options) {
   for (const Side& side : sides) CheckSide(side);
-  Ranking ranking = {.sides = std::move(sides)};
+  Ranking ranking;
+  ranking.notes = CountOnce(sides);
+  ranking.sides = std::move(sides);
   std::vector<const Side*> all;
   for (const Side& side : ranking.sides) all.push_back(&side);
   const bool mixed = DivisionsDiffer(all);

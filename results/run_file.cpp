@@ -152,6 +152,12 @@ bool IsOfStandIn(const Run& run) {
 Run ReadRun(const std::string& path) {
   const std::string text = ReadFile(path);
   Run run = path.ends_with(".part") ? RunFromJournal(text, path) : RunFromJson(text, path);
+  if (run.id.empty()) {
+    throw Error(
+        fmt::format("{}: this run has no id, by which copies of it are known; give the file as "
+                    "'assay run' wrote it",
+                    path));
+  }
   if (IsOfStandIn(run)) {
     throw Error(
         fmt::format("{}: this was made with a stand-in for a vendor's library, as our tests use, "

@@ -17,6 +17,7 @@
 #include "results/error.h"
 #include "results/figures.h"
 #include "results/json.h"
+#include "results/once.h"
 #include "results/price.h"
 #include "results/report.h"
 #include "results/run_file.h"
@@ -191,9 +192,16 @@ int CompareFiles(const CompareCommand& command) {
 
 int Report(const ReportCommand& command) {
   Console console;
+  std::vector<Run> runs = ReadRuns(command.files);
+  std::vector<NamedRun> named;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    named.push_back({.name = command.files[i], .run = &runs[i]});
+  }
+  const Distinct distinct = DistinctRuns(named);
+  for (const std::string& note : distinct.notes) console.Note(fmt::format("note: {}\n", note));
   std::vector<ReportInput> inputs;
-  for (const std::string& path : command.files) {
-    ReportInput input = {.name = path, .run = ReadRun(path)};
+  for (const std::size_t i : distinct.kept) {
+    ReportInput input = {.name = command.files[i], .run = std::move(runs[i])};
     Chosen price = PriceOf(input.run, command.pricing);
     input.offer = std::move(price.offer);
     input.price_note = std::move(price.why);

@@ -1009,6 +1009,19 @@ def read(path):
         return json.load(file)
 
 
+def counted_once(runs):
+    """Each run once, the fullest of those that have one id, in the order in which they are given."""
+    def fullness(run):
+        return sum(len(record["rounds"]) for record in run["records"]), run["complete"]
+
+    fullest = {}
+    for index, run in enumerate(runs):
+        known = fullest.get(run["id"])
+        if known is None or fullness(run) > fullness(runs[known]):
+            fullest[run["id"]] = index
+    return [runs[index] for index in sorted(fullest.values())]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -1024,7 +1037,7 @@ def main():
     check = Check()
 
     def side(paths, offer):
-        return {"runs": [read(path) for path in paths], "offer": offer}
+        return {"runs": counted_once([read(path) for path in paths]), "offer": offer}
 
     if printed.get("format") == "assay-figures" and options.result:
         check_figures(check, printed, read(options.result))
@@ -1034,7 +1047,8 @@ def main():
                          options.within)
     elif printed.get("format") == "assay-ranking" and options.files:
         offers = [s["offer"] for s in printed["sides"]]
-        check_ranking(check, printed, [side([p], o) for p, o in zip(options.files, offers)],
+        runs = counted_once([read(path) for path in options.files])
+        check_ranking(check, printed, [{"runs": [r], "offer": o} for r, o in zip(runs, offers)],
                       options.force, options.within)
     else:
         parser.error("give the result files behind the figures: RESULT, --a and --b, or --files")

@@ -238,11 +238,36 @@ class EndToEnd(unittest.TestCase):
         subprocess.run(["/usr/bin/python3", SOURCE / "scripts/recompute.py", "figures.json", "a.json"],
                        cwd=self.folder, check=True, timeout=60)
 
-    def test_compare_of_a_run_with_itself_is_never_faster_or_slower(self):
+    def test_a_run_is_counted_once_and_never_held_against_itself(self):
         self.assay("run", "peak", *QUICK, "--out", "a.json")
-        verdicts = {case["verdict"] for case in
-                    json.loads(self.assay("compare", "a.json", "a.json", "--json").stdout)["cases"]}
-        self.assertTrue(verdicts and verdicts <= {"same", "unclear"}, verdicts)
+        self.assay("run", "peak", *QUICK, "--out", "b.json")
+        shutil.copy(self.folder / "a.json", self.folder / "copy.json")
+        for other in ("a.json", "copy.json"):
+            done = self.assay("compare", "a.json", other, status=2)
+            self.assertIn(f"a.json and {other} hold one run", done.stderr)
+        done = self.assay("compare", "--a", "a.json", "copy.json", "--b", "b.json")
+        self.assertIn("copy.json is the same run as a.json: counted once", done.stdout)
+        done = self.assay("report", "a.json", "copy.json", "--json")
+        self.assertEqual(len(done.stdout.splitlines()), 1)
+        self.assertIn("copy.json is the same run as a.json", done.stderr)
+        changed = self.read("a.json")
+        changed["records"][0]["rounds"][0]["time_s"][0] *= 2
+        (self.folder / "changed.json").write_text(json.dumps(changed))
+        done = self.assay("compare", "--a", "a.json", "changed.json", "--b", "b.json", status=2)
+        self.assertIn("a.json and changed.json have one id", done.stderr)
+
+    def test_a_journal_beside_its_file_is_the_same_run(self):
+        process = subprocess.Popen([BINARY, "run", "peak", "--rounds", "6", "--max-seconds", "3", "--no-metadata",
+                                    "--out", "a.json"], cwd=self.folder, stderr=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, text=True, env=environment(HOME=str(self.folder)))
+        for line in process.stderr:
+            if line.startswith("round 4 "):
+                shutil.copy(self.folder / "a.json.part", self.folder / "half.part")
+        process.stderr.close()
+        self.assertEqual(process.wait(timeout=60), 0)
+        self.assay("run", "peak", *QUICK, "--out", "b.json")
+        done = self.assay("compare", "--a", "half.part", "a.json", "--b", "b.json")
+        self.assertIn("half.part holds less of the run that a.json holds: left out", done.stdout)
 
     def test_the_page_loads_nothing(self):
         self.assay("run", "peak", *QUICK, "--out", "a.json", "--report", "page.html")

@@ -144,8 +144,9 @@ OneRun Everything(double speed, const std::string& node_id, int rounds) {
   Node node = {.node_id = node_id};
   node.identity.instance.value = "m7i.large";
   node.cpu = {.cores_present = 2, .cores_used = 2};
+  static int runs = 0;
   return {
-      .id = "0d3f6a52",
+      .id = "0d3f6a52-" + std::to_string(++runs),
       .started = "2026-11-21T22:40:13Z",
       .rounds = rounds,
       .nodes = {node},
@@ -380,12 +381,17 @@ TEST_F(Recompute, AgreesOnEveryFigureOfAComparison) {
     std::vector<OneRun> a = {};
     std::vector<OneRun> b = {};
   };
-  const std::vector<Sides> all = {
+  std::vector<Sides> all = {
       {.a = {Everything(1, "n1", 5)}, .b = {Everything(1.5, "n2", 6)}},
       {.a = {Everything(1, "n1", 5), Everything(1.01, "n1", 5), Everything(0.99, "n1", 5)},
        .b = {Everything(1.2, "n2", 5)}},
       {.a = {Everything(1, "n1", 5), Everything(1.01, "n1", 4), Everything(0.99, "n3", 5)},
        .b = {Everything(1.1, "n2", 5), Everything(1.12, "n2", 3)}}};
+  all.push_back(all[2]);
+  // A copy, and what was left of the second run before it was over: both say nothing new.
+  all.back().a.push_back(all[2].a[0]);
+  all.back().a.insert(all.back().a.begin(), all[2].a[1]);
+  for (Record& record : all.back().a[0].records) record.rounds.resize(record.rounds.size() / 2);
   for (const Sides& sides : all) {
     Side a = {.runs = sides.a, .offer = OfferAt(0.2)};
     Side b = {.runs = sides.b, .offer = OfferAt(0.1)};
