@@ -199,10 +199,12 @@ class StorageWorkload : public Workload {
         {"direct", access_.direct ? direct.verdict : "not_asked"},
         {"direct_how", access_.direct ? direct.how : "through the page cache"},
         {"file_bytes", file_->Bytes()},
+        {"fill_bytes_per_s", file_->FillBytesPerSecond()},
         {"extents", file_->Extents()},
         {"contents", "random, every 4 KiB unique"},
         {"cached_before", cached_before_},
     };
+    if (!file_->SizedBy().empty()) facts["file_sized_by"] = file_->SizedBy();
     if (const std::int64_t operations = Finished(); operations > 0) {
       facts["cpu_s_per_op"] = cpu_s_ / static_cast<double>(operations);
       // A job whose thread has no time left measures this CPU, not the volume.
@@ -297,12 +299,38 @@ class Bench {
   Bench(std::string folder, StorageOptions options)
       : folder_(std::move(folder)), options_(std::move(options)) {}
 
+  // About how long making the file will take. What stands in its way, Prepare says.
+  Seconds FileSeconds() {
+    try {
+      if (!file_ && !begun_) Begin();
+    } catch (const Error&) {
+      return {};
+    }
+    if (!begun_ || std::holds_alternative<Skipped>(*begun_)) return {};
+    return std::get<std::shared_ptr<TestFile>>(*begun_)->FillSeconds();
+  }
+
   Prepared Prepare(const Access& access, const EngineFactory& make, std::uint64_t seed) {
     if (std::optional<Skipped> refused = RefusalOf(make)) return std::move(*refused);
+    const std::int64_t buffers = access.depth * access.block_bytes * access.jobs;
+    const std::optional<std::int64_t> available = options_.file.available_memory();
+    if (available && buffers > *available / 2) {
+      return Skipped{.reason = fmt::format("{} MiB of buffers are more than half of the {} MiB of "
+                                           "memory that can be had",
+                                           buffers >> 20, *available >> 20),
+                     .remedy = "set a smaller depth, block_bytes or jobs"};
+    }
     if (!file_) {
-      auto made = TestFile::Make(folder_, options_.file);
-      if (Skipped* no = std::get_if<Skipped>(&made)) return std::move(*no);
-      file_ = std::move(std::get<std::shared_ptr<TestFile>>(made));
+      if (!begun_) Begin();
+      if (const Skipped* no = std::get_if<Skipped>(&*begun_)) {
+        const Skipped skipped = *no;
+        begun_.reset();  // there may be room the next time
+        return skipped;
+      }
+      const auto file = std::get<std::shared_ptr<TestFile>>(*begun_);
+      begun_.reset();
+      file->Finish();
+      file_ = file;
     }
     if (access.direct && access.block_bytes % file_->Alignment() != 0) {
       return Skipped{.reason = fmt::format("direct I/O on this volume takes multiples of {} bytes",
@@ -323,9 +351,12 @@ class Bench {
   }
 
  private:
+  void Begin() { begun_ = TestFile::Begin(folder_, options_.file); }
+
   const std::string folder_;
   const StorageOptions options_;
-  std::shared_ptr<TestFile> file_ = nullptr;
+  std::optional<std::variant<std::shared_ptr<TestFile>, Skipped>> begun_ = {};
+  std::shared_ptr<TestFile> file_ = nullptr;  // finished
   std::uint64_t workloads_ = 0;
 };
 

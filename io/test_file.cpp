@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
-#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
@@ -15,16 +15,20 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstring>
+#include <limits>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "io/file_engine.h"
 #include "io/io.h"
-#include "io/traffic.h"
+#include "io/stamp.h"
 #include "results/error.h"
 #include "results/text.h"
+#include "runner/random.h"
 
 namespace assay::io {
 namespace {
@@ -42,24 +46,55 @@ std::uint64_t TrueRandom() {
   return std::uint64_t{device()} << 32U | device();
 }
 
-bool InMemory(const struct statfs& fs) {
-  return fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC;
-}
+// The blocks of a test file in order, each with contents of its own.
+class FillFeed : public Feed {
+ public:
+  FillFeed(std::span<std::byte> buffers, std::int64_t begin, std::int64_t end, std::uint64_t salt,
+           std::function<bool(std::int64_t written)> is_over)
+      : buffers_(buffers), next_(begin), end_(end), salt_(salt), is_over_(std::move(is_over)) {}
 
-// File systems on block devices whose direct transfers go to the device, by their sources.
-const char* KnownDirectName(const struct statfs& fs) {
-  switch (fs.f_type) {
-    case EXT4_SUPER_MAGIC:
-      return "ext4";
-    case XFS_SUPER_MAGIC:
-      return "xfs";
-    case BTRFS_SUPER_MAGIC:
-      return "btrfs";
-    case F2FS_SUPER_MAGIC:
-      return "f2fs";
-    default:
-      return nullptr;
+  std::optional<Transfer> Next(int slot) override {
+    if (next_ >= end_ || !failure_.empty() || is_over_(next_)) return std::nullopt;
+    const Transfer transfer = {
+        .write = true,
+        .offset = next_,
+        .data = buffers_.subspan(static_cast<std::size_t>(slot * kFillBytes), kFillBytes)};
+    const auto block = static_cast<std::uint64_t>(next_ / kFillBytes);
+    FillBodies(transfer.data, RandomAt(salt_, block));
+    PutStamps(transfer.data, {.offset = next_, .sequence = block, .salt = salt_});
+    next_ += kFillBytes;
+    return transfer;
   }
+
+  void Done(int, std::int64_t result, std::int64_t, std::int64_t) override {
+    if (result == kFillBytes || !failure_.empty()) return;
+    failure_ = result < 0 ? ErrorName(static_cast<int>(-result)) : "a short write";
+  }
+
+  std::int64_t End() const { return next_; }  // of what was written
+  const std::string& Failure() const { return failure_; }
+
+ private:
+  const std::span<std::byte> buffers_;
+  std::int64_t next_;
+  const std::int64_t end_;
+  const std::uint64_t salt_;
+  const std::function<bool(std::int64_t)> is_over_;
+  std::string failure_ = {};
+};
+
+// A bound on the size of the file, and where it comes from, in words.
+struct Bound {
+  std::int64_t bytes = 0;
+  std::string by = {};
+};
+
+// The largest file that this process may write.
+std::int64_t FileSizeLimit() {
+  rlimit limit = {};
+  constexpr auto kMost = static_cast<rlim_t>(std::numeric_limits<std::int64_t>::max());
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0) return static_cast<std::int64_t>(kMost);
+  return static_cast<std::int64_t>(std::min(limit.rlim_cur, kMost));
 }
 
 // Without a name (O_EXCL: it can't be given one later), or with one that is removed at once.
@@ -142,8 +177,8 @@ ExtentMap MapExtents(int fd, std::int64_t bytes) {
   return {.known = true};
 }
 
-std::variant<std::shared_ptr<TestFile>, Skipped> TestFile::Make(const std::string& folder,
-                                                                const TestFileOptions& options) {
+std::variant<std::shared_ptr<TestFile>, Skipped> TestFile::Begin(const std::string& folder,
+                                                                 const TestFileOptions& options) {
   RequireFolder(folder);
   struct statfs fs = {};
   if (statfs(folder.c_str(), &fs) != 0) {
@@ -160,8 +195,33 @@ std::variant<std::shared_ptr<TestFile>, Skipped> TestFile::Make(const std::strin
                        free_bytes >> 20, options.least_bytes >> 20, options.reserve_bytes >> 20),
                    .remedy = "free some space, or name another folder with --storage-path"};
   }
-  const std::int64_t wanted = InMemory(fs) ? options.memory_bytes : options.bytes;
-  const std::int64_t bytes = std::min(wanted, usable) / kFillBytes * kFillBytes;
+  const std::int64_t limit = FileSizeLimit();
+  if (limit < options.least_bytes) {
+    return Skipped{.reason = fmt::format("this process may write files of {} MiB at most (EFBIG), "
+                                         "and a test file has at least {}",
+                                         limit >> 20, options.least_bytes >> 20),
+                   .remedy = "raise the limit on the size of files (ulimit -f)"};
+  }
+  const Below below = DescribeBelow(folder, options.kernel);
+  const bool in_memory = below.ends == Below::Ends::kMemory;
+  std::vector<Bound> bounds = {{in_memory ? options.memory_bytes : options.bytes, ""},
+                               {usable, "the free space"},
+                               {limit, "the limit on the size of files (ulimit -f)"}};
+  // What may lie in memory must leave as much of it, of which a control group may have little.
+  if (in_memory || below.ends == Below::Ends::kUnknown) {
+    const std::int64_t available =
+        options.available_memory().value_or(std::numeric_limits<std::int64_t>::max());
+    if (available / 2 < options.least_bytes) {
+      return Skipped{.reason = fmt::format("a test file of {} MiB may lie in memory, and would be "
+                                           "more than half of the {} MiB that can be had",
+                                           options.least_bytes >> 20, available >> 20),
+                     .remedy =
+                         "give this process more memory (its control group counts), or name "
+                         "a folder on a disk with --storage-path"};
+    }
+    bounds.push_back({available / 2, "the memory that can be had"});
+  }
+  const Bound bound = *std::ranges::min_element(bounds, {}, &Bound::bytes);
 
   Descriptor fd(Create(folder, options.may_be_nameless));
   if (!fd.Valid()) {
@@ -174,15 +234,72 @@ std::variant<std::shared_ptr<TestFile>, Skipped> TestFile::Make(const std::strin
     throw Error(fmt::format("No test file can be made in \"{}\": {}; try another --storage-path.",
                             Clean(folder), ErrorName(error)));
   }
-  std::shared_ptr<TestFile> file(new TestFile(std::move(fd), folder, bytes));
-  file->Fill();
-  file->RequireWritten();
-  file->ProveDirect();
+  std::shared_ptr<TestFile> file(new TestFile(std::move(fd), folder, options));
+  file->below_ = below;
+  file->bytes_ = bound.bytes / kFillBytes * kFillBytes;
+  file->sized_by_ = bound.by;
+  file->Fill(std::min(file->bytes_, kFillDepth * kFillBytes));
   return file;
 }
 
-TestFile::TestFile(Descriptor file, std::string folder, std::int64_t bytes)
-    : file_(std::move(file)), folder_(std::move(folder)), bytes_(bytes), salt_(TrueRandom()) {}
+std::variant<std::shared_ptr<TestFile>, Skipped> TestFile::Make(const std::string& folder,
+                                                                const TestFileOptions& options) {
+  auto made = Begin(folder, options);
+  if (auto* file = std::get_if<std::shared_ptr<TestFile>>(&made)) (*file)->Finish();
+  return made;
+}
+
+TestFile::TestFile(Descriptor file, std::string folder, TestFileOptions options)
+    : file_(std::move(file)),
+      folder_(std::move(folder)),
+      options_(std::move(options)),
+      salt_(TrueRandom()) {}
+
+double TestFile::FillBytesPerSecond() const {
+  return filling_ > Seconds(0) ? static_cast<double>(filled_) / filling_.count() : 0;
+}
+
+Seconds TestFile::FillSeconds() const {
+  const double speed = FillBytesPerSecond();
+  if (speed <= 0 || filled_ >= bytes_) return {};
+  const auto seconds = [&](std::int64_t until) {
+    return Seconds(static_cast<double>(std::max<std::int64_t>(0, until - filled_)) / speed);
+  };
+  const Seconds least = seconds(std::min(bytes_, options_.least_bytes));
+  return std::min(seconds(bytes_), std::max(options_.most_fill - filling_, least));
+}
+
+void TestFile::Finish() {
+  // Asks for the space first, so that a full volume is noticed before a minute of writing. Not all
+  // file systems can; writing tells as well.
+  if (fallocate(file_.Get(), 0, 0, bytes_) != 0 && (errno == ENOSPC || errno == EDQUOT)) {
+    throw Error(
+        fmt::format("There is no room in \"{}\" for a test file of {} MiB ({}); free some "
+                    "space or name another --storage-path.",
+                    Clean(folder_), bytes_ >> 20, ErrorName(errno)));
+  }
+  while (filled_ < bytes_ && (filled_ < options_.least_bytes || filling_ < options_.most_fill)) {
+    // What a cache takes in at once costs its time in the flush behind it, so that a piece is no
+    // more than there seems to be time for.
+    constexpr std::int64_t kMostPiece = std::int64_t{64} << 20;
+    const double left_s = std::max(0.0, (options_.most_fill - filling_).count());
+    const double affordable = std::min(left_s * FillBytesPerSecond(), double{kMostPiece});
+    const std::int64_t piece =
+        std::max(static_cast<std::int64_t>(affordable) / kFillBytes, std::int64_t{kFillDepth}) *
+        kFillBytes;
+    Fill(std::min(bytes_, filled_ + piece));
+  }
+  if (filled_ < bytes_) {
+    bytes_ = filled_;
+    sized_by_ = fmt::format("{:g} s of its fill", options_.most_fill.count());
+    if (ftruncate(file_.Get(), bytes_) != 0) {
+      throw Error(fmt::format("The test file in \"{}\" can't be cut to {} MiB: {}.", Clean(folder_),
+                              bytes_ >> 20, ErrorName(errno)));
+    }
+  }
+  RequireWritten();
+  ProveDirect();
+}
 
 Descriptor TestFile::Open(bool direct) const {
   // By way of the descriptor, since the file has no name.
@@ -201,38 +318,33 @@ Descriptor TestFile::Open(bool direct) const {
   return fd;
 }
 
-void TestFile::Fill() {
-  // Asks for the space first, so that a full volume is noticed before a minute of writing. Not all
-  // file systems can; writing tells as well.
-  if (fallocate(file_.Get(), 0, 0, bytes_) != 0 && (errno == ENOSPC || errno == EDQUOT)) {
-    throw Error(
-        fmt::format("There is no room in \"{}\" for a test file of {} MiB ({}); free some "
-                    "space or name another --storage-path.",
-                    Clean(folder_), bytes_ >> 20, ErrorName(errno)));
-  }
+// Writes on up to byte `until` and brings it to stable storage, or stops where time is up.
+void TestFile::Fill(std::int64_t until) {
+  const std::int64_t begin_ns = options_.now_ns();
+  const auto spent = [&] {
+    return filling_ + Seconds(std::chrono::nanoseconds(options_.now_ns() - begin_ns));
+  };
   const Descriptor fd = Open(true);
   const Slab slab(static_cast<std::size_t>(kFillDepth * kFillBytes));
-  Traffic traffic({.write = true,
-                   .fresh_bodies = true,
-                   .block_bytes = kFillBytes,
-                   .blocks = bytes_ / kFillBytes,
-                   .seed = salt_,
-                   .salt = salt_},
-                  slab.Bytes());
+  FillFeed feed(slab.Bytes(), filled_, until, salt_, [&](std::int64_t written) {
+    return written >= options_.least_bytes && spent() >= options_.most_fill;
+  });
   const auto engine = std::get<std::unique_ptr<FileEngine>>(
       MakePsync({.fd = fd.Get(), .depth = kFillDepth, .buffers = slab.Bytes()}));
-  traffic.Begin(bytes_ / kFillBytes);
-  engine->Run(traffic);
-  if (!traffic.Failures().empty()) {
+  engine->Run(feed);
+  if (!feed.Failure().empty()) {
     throw Error(
         fmt::format("The test file in \"{}\" can't be filled ({}); look at the free space, "
-                    "the quota and the kernel's log (dmesg).",
-                    Clean(folder_), traffic.Failures().begin()->first));
+                    "the quota, the limit on the size of files (ulimit -f) and the kernel's log "
+                    "(dmesg).",
+                    Clean(folder_), feed.Failure()));
   }
-  if (fsync(file_.Get()) != 0) {
+  if (fdatasync(file_.Get()) != 0) {
     throw Error(fmt::format("The test file in \"{}\" can't be brought to stable storage: {}.",
                             Clean(folder_), ErrorName(errno)));
   }
+  filled_ = feed.End();
+  filling_ = spent();
 }
 
 void TestFile::RequireWritten() {
@@ -267,28 +379,26 @@ double TestFile::CachedFraction(std::int64_t bytes) const {
 }
 
 // An open with O_DIRECT proves nothing: tmpfs accepts it too. Proof is that the kernel states how
-// direct transfers must be aligned (STATX_DIOALIGN), on a file system known to do them, and that a
-// direct read leaves nothing in the page cache.
+// direct transfers must be aligned (STATX_DIOALIGN), that a direct read leaves nothing in the page
+// cache, and that all that lies below hands direct transfers on to a disk.
 void TestFile::ProveDirect() {
   const auto verdict = [this](const char* word, std::string how) {
     direct_ = {.verdict = word, .how = std::move(how)};
   };
   const Descriptor fd = Open(true);
-  struct statfs fs = {};
-  if (fstatfs(fd.Get(), &fs) == 0 && InMemory(fs)) {
-    return verdict("refuted", "this file system keeps files in memory");
+  struct statx status = {};
+  const bool stated = statx(fd.Get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
+                      (status.stx_mask & STATX_DIOALIGN) != 0;
+  if (stated && status.stx_dio_offset_align > 0) alignment_ = status.stx_dio_offset_align;
+  if (below_.ends == Below::Ends::kMemory || below_.ends == Below::Ends::kCache) {
+    return verdict("refuted", below_.why);
   }
   if ((fcntl(fd.Get(), F_GETFL) & O_DIRECT) == 0) {
     return verdict("refuted", "this file system refuses O_DIRECT");
   }
-  struct statx status = {};
-  const bool stated = statx(fd.Get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
-                      (status.stx_mask & STATX_DIOALIGN) != 0;
   if (stated && status.stx_dio_offset_align == 0) {
     return verdict("refuted", "statx says that this file can't do direct I/O");
   }
-  if (stated) alignment_ = status.stx_dio_offset_align;
-
   if (DropCache() > 0) return verdict("unproven", "its pages can't be dropped from the page cache");
   const Slab slab(static_cast<std::size_t>(kFillBytes));
   if (pread(fd.Get(), slab.Bytes().data(), slab.Bytes().size(), 0) != kFillBytes) {
@@ -297,11 +407,11 @@ void TestFile::ProveDirect() {
   if (CachedFraction(kFillBytes) > 0) {
     return verdict("refuted", "the page cache holds what was read directly");
   }
-  const char* name = KnownDirectName(fs);
+  if (below_.ends == Below::Ends::kUnknown) return verdict("unproven", below_.why);
   if (!stated) return verdict("unproven", "the kernel doesn't state STATX_DIOALIGN for this file");
-  if (name == nullptr) return verdict("unproven", "not a file system known to do direct I/O");
-  verdict("proved", fmt::format("STATX_DIOALIGN {}/{} on {}, nothing cached by a direct read",
-                                status.stx_dio_mem_align, status.stx_dio_offset_align, name));
+  verdict("proved", fmt::format("STATX_DIOALIGN {}/{}, nothing cached by a direct read, and below "
+                                "are disks alone",
+                                status.stx_dio_mem_align, status.stx_dio_offset_align));
 }
 
 }  // namespace assay::io

@@ -5,22 +5,29 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 
 #include "io/system.h"
+#include "io/volume.h"
 #include "runner/probe.h"
+#include "runner/threads.h"
 
 namespace assay::io {
 
 struct TestFileOptions {
   std::int64_t bytes = std::int64_t{1} << 30;          // where there is room
-  std::int64_t memory_bytes = std::int64_t{1} << 28;   // the same on a file system in memory
+  std::int64_t memory_bytes = std::int64_t{1} << 28;   // the same on a volume in memory
   std::int64_t least_bytes = std::int64_t{1} << 26;    // less room than this is a Skipped
   std::int64_t reserve_bytes = std::int64_t{1} << 30;  // left free; a tenth of what is free if more
-  bool may_be_nameless = true;  // false: as on a file system without O_TMPFILE
+  Seconds most_fill = Seconds(20);  // filling ends then, if least_bytes are written
+  bool may_be_nameless = true;      // false: as on a file system without O_TMPFILE
+  KernelRoots kernel = {};
+  std::function<std::optional<std::int64_t>()> available_memory = [] { return AvailableMemory(); };
+  std::function<std::int64_t()> now_ns = NowNs;
 };
 
 // Whether transfers asked to pass the page cache by (O_DIRECT) did so.
@@ -31,12 +38,24 @@ struct Direct {
 
 class TestFile {
  public:
-  // Skipped: no room, or no right to write. Throws Error when `folder` isn't one, or the file can't
-  // be filled.
+  // Makes the file and fills its first few MiB, which tells how long Finish will take. Skipped: no
+  // room, or no right to write. Throws Error when `folder` isn't one, or the file can't be filled.
+  static std::variant<std::shared_ptr<TestFile>, Skipped> Begin(const std::string& folder,
+                                                                const TestFileOptions& options);
+  // Fills the rest, as much as there is time for, and finds out what there is to know of the file.
+  void Finish();
+  // Both.
   static std::variant<std::shared_ptr<TestFile>, Skipped> Make(const std::string& folder,
                                                                const TestFileOptions& options);
 
+  // About how long Finish takes, by the speed of the fill so far.
+  Seconds FillSeconds() const;
+
+  // What follows holds once Finish has returned.
   std::int64_t Bytes() const { return bytes_; }
+  // Why it is as large as it is: "20 s of its fill", "ulimit -f"; empty: as large as was wanted.
+  const std::string& SizedBy() const { return sized_by_; }
+  double FillBytesPerSecond() const;
   std::uint64_t Salt() const { return salt_; }
   // "written" where the file system showed that no extent is unwritten, else "unknown".
   const std::string& Extents() const { return extents_; }
@@ -53,15 +72,20 @@ class TestFile {
   double CachedFraction(std::int64_t bytes) const;
 
  private:
-  TestFile(Descriptor file, std::string folder, std::int64_t bytes);
-  void Fill();
+  TestFile(Descriptor file, std::string folder, TestFileOptions options);
+  void Fill(std::int64_t until);
   void RequireWritten();
   void ProveDirect();
 
   const Descriptor file_;
   const std::string folder_;
-  const std::int64_t bytes_;
+  const TestFileOptions options_;
   const std::uint64_t salt_;
+  Below below_ = {};
+  std::int64_t bytes_ = 0;
+  std::string sized_by_ = {};
+  std::int64_t filled_ = 0;  // its first bytes are written
+  Seconds filling_ = {};     // took so long
   std::string extents_ = "unknown";
   Direct direct_ = {};
   std::int64_t alignment_ = 1;

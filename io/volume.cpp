@@ -1,5 +1,9 @@
 #include "io/volume.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -20,11 +24,12 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Mount {
+  std::string id = {};      // "31"
   std::string device = {};  // "259:1"
   std::string point = {};
   std::string type = {};
   std::string source = {};
-  std::vector<std::string> options = {};
+  std::vector<std::string> options = {};  // as mountinfo escapes them
 };
 
 // The one line of a small file without its end and padding, or "".
@@ -59,25 +64,51 @@ bool Holds(const std::string& mount_point, const std::string& folder) {
          (folder.size() == mount_point.size() || folder[mount_point.size()] == '/');
 }
 
-// The mount that `folder` is seen through: the deepest, and of several on one point the last.
-std::optional<Mount> MountOf(const std::string& folder, const fs::path& mountinfo) {
+std::vector<Mount> MountsIn(const fs::path& mountinfo) {
   std::ifstream file(mountinfo);
-  std::optional<Mount> found;
+  std::vector<Mount> mounts;
   for (std::string line; std::getline(file, line);) {
     // id parent major:minor root point options [optional …] - type source super-options
     const std::vector<std::string> words = SplitFields(line, ' ');
     const auto dash = std::find(words.begin(), words.end(), "-");
     if (words.size() < 6 || words.end() - dash < 4) continue;
-    Mount mount = {.device = words[2],
-                   .point = Unescape(words[4]),
-                   .type = dash[1],
-                   .source = Unescape(dash[2]),
-                   .options = SplitFields(words[5] + "," + dash[3], ',')};
-    if (Holds(mount.point, folder) && (!found || mount.point.size() >= found->point.size())) {
-      found = std::move(mount);
-    }
+    mounts.push_back({.id = words[0],
+                      .device = words[2],
+                      .point = Unescape(words[4]),
+                      .type = dash[1],
+                      .source = Unescape(dash[2]),
+                      .options = SplitFields(words[5] + "," + dash[3], ',')});
   }
-  return found;
+  return mounts;
+}
+
+// The mount that a place is seen through. Its number decides, since a mount may lie over another
+// one, and a subvolume of btrfs has a device number that no mount has. Where the kernel doesn't
+// tell the number, it is a mount of the same device: the deepest above the place, else the last.
+std::optional<Mount> MountOf(const Place& place, const fs::path& mountinfo) {
+  const std::vector<Mount> mounts = MountsIn(mountinfo);
+  if (place.mount_id) {
+    const std::string id = std::to_string(*place.mount_id);
+    const auto found = std::ranges::find(mounts, id, &Mount::id);
+    if (found != mounts.end()) return *found;
+  }
+  const Mount* best = nullptr;
+  const auto depth_of = [&](const Mount& mount) {
+    return Holds(mount.point, place.path) ? mount.point.size() : 0;
+  };
+  for (const Mount& mount : mounts) {
+    if (mount.device != place.device) continue;
+    if (best == nullptr || depth_of(mount) >= depth_of(*best)) best = &mount;
+  }
+  return best == nullptr ? std::nullopt : std::optional(*best);
+}
+
+// The value of the option `name`, which some file systems say of themselves, or "".
+std::string OptionOf(const Mount& mount, const std::string& name) {
+  for (const std::string& option : mount.options) {
+    if (option.starts_with(name + '=')) return Unescape(option.substr(name.size() + 1));
+  }
+  return "";
 }
 
 // Options by name that can move a figure. All others stay out: those of network file systems hold
@@ -111,9 +142,18 @@ bool IsOneOf(std::string_view word, std::initializer_list<std::string_view> word
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
+bool KeepsFilesInMemory(const std::string& type) {
+  return IsOneOf(type, {"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"});
+}
+
+// File systems on block devices whose direct transfers go to the device, by their sources.
+bool PassesDirectOn(const std::string& type) {
+  return IsOneOf(type, {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"});
+}
+
 // What a file system without a block device of this machine is.
 std::string KindOfFileSystem(const std::string& type) {
-  if (IsOneOf(type, {"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"})) return "memory";
+  if (KeepsFilesInMemory(type)) return "memory";
   if (IsOneOf(type, {"nfs", "nfs4", "lustre", "ceph", "cifs", "smb3", "gpfs", "beegfs", "afs",
                      "glusterfs", "fuse.gcsfuse", "fuse.sshfs", "fuse.s3fs", "fuse.glusterfs"})) {
     return "network";
@@ -138,6 +178,8 @@ constexpr std::array kKnownModels = {
     // learn.microsoft.com/azure/virtual-machines/enable-nvme-remote-faqs
     KnownModel{"Microsoft NVMe Direct Disk", "local"},
     KnownModel{"MSFT NVMe Accelerator", "network"},
+    // drivers/scsi/scsi_debug.c
+    KnownModel{"scsi_debug", "memory"},
 };
 
 struct Disk {
@@ -169,7 +211,6 @@ Disk DiskOf(const fs::path& block, const KernelRoots& roots) {
       return disk;
     }
   }
-  if (name.starts_with("zram") || name.starts_with("ram")) disk.kind = "memory";
   const std::string transport = FirstLine(block / "device/transport");
   if (!transport.empty()) {
     disk.how += ", nvme over " + Clean(transport, 16);
@@ -184,90 +225,300 @@ Disk DiskOf(const fs::path& block, const KernelRoots& roots) {
   return disk;
 }
 
-// The disks under a block device: itself, or what a RAID or device-mapper device is made of.
-std::vector<fs::path> DisksUnder(const fs::path& block, int levels = 8) {
-  std::error_code error;
-  if (fs::exists(block / "partition", error)) return DisksUnder(block.parent_path(), levels);
-  std::vector<fs::path> disks;
-  if (levels > 0) {
+// The driver of a block device by its major number, in the names of /proc/devices, or "".
+std::string DriverOf(const fs::path& block, const KernelRoots& roots) {
+  const std::string number = FirstLine(block / "dev");
+  const std::string major = number.substr(0, number.find(':'));
+  if (major.empty()) return "";
+  std::ifstream file(roots.proc + "/devices");
+  bool are_blocks = false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("Block")) are_blocks = true;
+    const std::vector<std::string> words = SplitFields(line, ' ');
+    if (are_blocks && words.size() >= 2 && words[words.size() - 2] == major) return words.back();
+  }
+  return "";
+}
+
+// A block device of so many bytes; 0 where it isn't told.
+std::int64_t BytesOf(const fs::path& block) {
+  const std::string sectors = FirstLine(block / "size");  // of 512 bytes, whatever the disk's are
+  if (sectors.empty() || sectors.size() > 16 ||
+      sectors.find_first_not_of("0123456789") != std::string::npos) {
+    return 0;
+  }
+  return std::stoll(sectors) * 512;
+}
+
+// Goes down from a file to the disks that it lies on in the end, and gathers what they are.
+class Descent {
+ public:
+  explicit Descent(const KernelRoots& roots) : roots_(roots) {}
+
+  // The mount that the place is seen through, and all below it. False where there is none.
+  bool FromPlace(const Place& place) {
+    const std::optional<Mount> mount = MountOf(place, roots_.proc + "/self/mountinfo");
+    if (!mount) {
+      Lead({"", Below::Ends::kUnknown, "the mount that holds it can't be found"});
+      return false;
+    }
+    if (!top_) top_ = *mount;
+    FromMount(*mount);
+    return true;
+  }
+
+  const std::optional<Mount>& Top() const { return top_; }
+  // The block device that the file system at the top is on, if it is on one.
+  const std::optional<fs::path>& TopBlock() const { return top_block_; }
+  // "raid0 x2": what spreads the volume over several disks; the uppermost where there are two.
+  std::optional<std::string> Raid() const {
+    if (raid_.empty()) return std::nullopt;
+    return fmt::format("{} x{}", raid_, disks_.size());
+  }
+
+  // Of all disks: one that is partly memory is as fast as memory, in part.
+  std::string Kind() const {
+    if (kinds_.contains("memory")) return "memory";
+    return kinds_.size() == 1 ? *kinds_.begin() : "unknown";
+  }
+  std::string Devices() const { return fmt::format("{}", fmt::join(devices_, " + ")); }
+  std::string How() const { return fmt::format("{}", fmt::join(how_, ", ")); }
+  const Below& Worst() const { return worst_; }
+
+ private:
+  // What one way down ended at.
+  struct End {
+    std::string kind = {};
+    Below::Ends ends = Below::Ends::kUnknown;
+    std::string why = {};
+  };
+
+  static void AddTo(std::vector<std::string>& words, const std::string& word) {
+    if (!word.empty() && std::ranges::find(words, word) == words.end()) words.push_back(word);
+  }
+
+  void Lead(const End& end) {
+    if (!end.kind.empty()) kinds_.insert(end.kind);
+    Meet(end.ends, end.why);
+  }
+
+  void Meet(Below::Ends ends, const std::string& why) {
+    if (met_ && ends <= worst_.ends) return;
+    met_ = true;
+    worst_ = {.ends = ends, .why = why};
+  }
+
+  void FromMount(const Mount& mount) {
+    if (++levels_ > kMostLevels) return Lead({"unknown", Below::Ends::kUnknown, "it is too deep"});
+    const std::string type = Clean(mount.type, 32);
+    if (KeepsFilesInMemory(mount.type)) {
+      AddTo(devices_, type);
+      return Lead({"memory", Below::Ends::kMemory, type + " keeps files in memory"});
+    }
+    if (mount.type == "overlay") {
+      // What is written goes to the upper layer, which a container may not see.
+      const std::optional<Place> upper = PlaceAt(OptionOf(mount, "upperdir"));
+      AddTo(how_, "overlay");
+      if (upper && upper->block_device.empty()) {
+        FromPlace(*upper);
+        return;
+      }
+      AddTo(devices_, type);
+      return Lead({"unknown", Below::Ends::kUnknown,
+                   "the upper layer of this overlay lies outside of what can be seen here"});
+    }
+    if (!PassesDirectOn(mount.type)) {
+      Meet(Below::Ends::kUnknown,
+           type + " is not a file system known to do direct I/O on a disk of this machine");
+    }
+    const std::vector<fs::path> blocks = BlocksOf(mount);
+    if (!top_block_ && !blocks.empty() && mount.id == top_->id) top_block_ = blocks.front();
+    if (raid_.empty() && blocks.size() > 1) raid_ = type;
+    for (const fs::path& block : blocks) FromBlock(block);
+    if (!blocks.empty()) return;
+    AddTo(devices_, type);
+    Lead({KindOfFileSystem(mount.type), Below::Ends::kUnknown,
+          "the disk under this " + type + " can't be found"});
+  }
+
+  // Where sysfs keeps the block devices that a mounted file system is on.
+  std::vector<fs::path> BlocksOf(const Mount& mount) const {
+    std::error_code error;
+    const fs::path block = fs::canonical(BlockByNumber(mount.device), error);
+    if (!error) return {block};
+    // A btrfs has a device number of its own and names one of its block devices as the source.
+    if (mount.type != "btrfs") return {};
+    const std::optional<fs::path> source = BlockBySource(mount.source);
+    if (!source) return {};
+    for (const auto& each : fs::directory_iterator(roots_.sys + "/fs/btrfs", error)) {
+      if (!fs::exists(each.path() / "devices" / source->filename(), error)) continue;
+      std::vector<fs::path> all;
+      for (const auto& device : fs::directory_iterator(each.path() / "devices", error)) {
+        const fs::path real = fs::canonical(device.path(), error);
+        if (!error) all.push_back(real);
+      }
+      std::ranges::sort(all);
+      return all;
+    }
+    return {*source};
+  }
+
+  fs::path BlockByNumber(const std::string& number) const {
+    return fs::path(roots_.sys) / "dev/block" / number;
+  }
+
+  std::optional<fs::path> BlockBySource(const std::string& source) const {
+    if (!source.starts_with("/dev/")) return std::nullopt;
+    std::error_code error;
+    if (const std::optional<Place> node = PlaceAt(source); node && !node->block_device.empty()) {
+      const fs::path block = fs::canonical(BlockByNumber(node->block_device), error);
+      if (!error) return block;
+    }
+    const std::string name = fs::path(source).filename();
+    const fs::path all = fs::path(roots_.sys) / "class/block";
+    const fs::path block = fs::canonical(all / name, error);
+    if (!error) return block;
+    for (const auto& each : fs::directory_iterator(all, error)) {
+      if (FirstLine(each.path() / "dm/name") != name) continue;
+      const fs::path mapped = fs::canonical(each.path(), error);
+      if (!error) return mapped;
+    }
+    return std::nullopt;
+  }
+
+  // A path that the kernel or a mount option names; it may be of another name space.
+  std::optional<Place> PlaceAt(const std::string& path) const {
+    if (!path.starts_with('/')) return std::nullopt;
+    return roots_.place(path);
+  }
+
+  void FromBlock(const fs::path& block) {
+    if (++levels_ > kMostLevels) return Lead({"unknown", Below::Ends::kUnknown, "it is too deep"});
+    std::error_code error;
+    if (fs::exists(block / "partition", error)) return FromBlock(block.parent_path());
+    const std::string name = Clean(block.filename().string(), 32);
+    const std::string driver = DriverOf(block, roots_);
+    if (driver == "loop") return FromLoop(block, name);
+    std::vector<fs::path> members;
     for (const auto& slave : fs::directory_iterator(block / "slaves", error)) {
       const fs::path real = fs::canonical(slave.path(), error);
-      if (error) continue;
-      const std::vector<fs::path> under = DisksUnder(real, levels - 1);
-      disks.insert(disks.end(), under.begin(), under.end());
+      if (!error) members.push_back(real);
     }
+    std::ranges::sort(members);
+    const std::string level = FirstLine(block / "md/level");
+    if (raid_.empty() && !level.empty()) raid_ = Clean(level, 16);
+    if (raid_.empty() && members.size() > 1) raid_ = "device-mapper";
+    for (const fs::path& member : members) FromBlock(member);
+    if (!members.empty()) return;
+    disks_.insert(block);
+    if (IsOneOf(driver, {"zram", "ramdisk", "nullb"})) {
+      AddTo(devices_, driver);
+      AddTo(how_, "driver");
+      return Lead({"memory", Below::Ends::kMemory, name + " keeps its data in memory"});
+    }
+    const Disk disk = DiskOf(block, roots_);
+    AddTo(devices_, disk.device);
+    AddTo(how_, disk.how);
+    if (disk.kind == "memory") {
+      return Lead({"memory", Below::Ends::kMemory, name + " keeps its data in memory"});
+    }
+    // A disk hangs on a bus; all else of this kind is served by a program or a driver that may keep
+    // what it likes (nbd; ublk, whose device is that of its program).
+    const bool is_disk = fs::exists(block / "device", error) &&
+                         fs::canonical(block / "device/subsystem", error).filename() != "ublk-char";
+    Lead({disk.kind, is_disk ? Below::Ends::kDevice : Below::Ends::kUnknown,
+          is_disk ? "" : "what lies below " + name + " can't be told"});
   }
-  if (disks.empty()) return {block};
-  std::sort(disks.begin(), disks.end());
-  disks.erase(std::unique(disks.begin(), disks.end()), disks.end());
-  return disks;
-}
 
-// Where sysfs keeps the mounted block device. Some file systems (btrfs) have a device number of
-// their own, and name the block device as the source.
-std::optional<fs::path> BlockOf(const Mount& mount, const KernelRoots& roots) {
-  std::error_code error;
-  fs::path block = fs::canonical(fs::path(roots.sys) / "dev/block" / mount.device, error);
-  if (!error) return block;
-  if (!mount.source.starts_with("/dev/")) return std::nullopt;
-  block =
-      fs::canonical(fs::path(roots.sys) / "class/block" / fs::path(mount.source).filename(), error);
-  if (!error) return block;
-  return std::nullopt;
-}
+  // A loop device reads and writes a file: through the page cache, unless that is switched off.
+  void FromLoop(const fs::path& block, const std::string& name) {
+    AddTo(how_, "loop");
+    const std::string direct = FirstLine(block / "loop/dio");
+    if (direct == "0") {
+      Meet(Below::Ends::kCache, name + " does its file's I/O through the page cache (loop/dio 0)");
+    } else if (direct != "1") {
+      Meet(Below::Ends::kUnknown, "how " + name + " does its file's I/O can't be told");
+    }
+    const std::optional<Place> file = PlaceAt(FirstLine(block / "loop/backing_file"));
+    if (file && !file->block_device.empty()) {
+      std::error_code error;
+      const fs::path disk = fs::canonical(BlockByNumber(file->block_device), error);
+      if (!error) return FromBlock(disk);
+    } else if (file && file->bytes >= BytesOf(block)) {  // else another file has that name here
+      FromPlace(*file);
+      return;
+    }
+    disks_.insert(block);
+    AddTo(devices_, name);
+    Lead({"unknown", Below::Ends::kUnknown, "the file behind " + name + " can't be found"});
+  }
 
-void DescribeBlock(const fs::path& block, const KernelRoots& roots, Volume& volume) {
-  std::error_code error;
-  const std::string sectors = FirstLine(block / "size");  // of 512 bytes, whatever the disk's are
-  if (!sectors.empty() && sectors.find_first_not_of("0123456789") == std::string::npos &&
-      sectors.size() <= 18) {
-    volume.gib = static_cast<double>(std::stoll(sectors)) * 512 / (1 << 30);
-  }
-  const std::vector<fs::path> disks = DisksUnder(block);
-  const Disk first = DiskOf(disks.front(), roots);
-  volume.device = first.device;
-  volume.kind = first.kind;
-  volume.how += ", " + first.how;
-  for (const fs::path& disk : disks) {
-    if (DiskOf(disk, roots).kind != first.kind) volume.kind = "unknown";
-  }
-  const std::string level = FirstLine(block / "md/level");
-  if (!level.empty()) {
-    volume.raid = Clean(level, 16) + " x" + std::to_string(disks.size());
-  } else if (disks.size() > 1) {
-    volume.raid = "device-mapper x" + std::to_string(disks.size());
-  }
-}
+  static constexpr int kMostLevels = 256;  // of all ways down together
+
+  const KernelRoots& roots_;
+  std::optional<Mount> top_ = {};
+  std::optional<fs::path> top_block_ = {};
+  std::string raid_ = {};
+  std::set<fs::path> disks_ = {};
+  std::set<std::string> kinds_ = {};
+  std::vector<std::string> devices_ = {};
+  std::vector<std::string> how_ = {};
+  Below worst_ = {};
+  bool met_ = false;
+  int levels_ = 0;
+};
 
 }  // namespace
 
-Volume DescribeVolume(const std::string& folder, const KernelRoots& roots) {
-  Volume volume = {.path_id = 0, .how = "mountinfo"};
+std::optional<Place> PlaceOf(const std::string& path) {
   std::error_code error;
-  const fs::path real = fs::canonical(folder, error);
-  if (error) {
-    volume.how = "none";
-    return volume;
+  Place place = {.path = fs::canonical(path, error)};
+  struct statx status = {};
+  if (error || statx(AT_FDCWD, place.path.c_str(), AT_NO_AUTOMOUNT,
+                     STATX_BASIC_STATS | STATX_MNT_ID, &status) != 0) {
+    return std::nullopt;
   }
-  const std::optional<Mount> mount = MountOf(real, roots.proc + "/self/mountinfo");
-  if (!mount) {
-    volume.how = "none";
-    return volume;
+  place.device = fmt::format("{}:{}", status.stx_dev_major, status.stx_dev_minor);
+  if ((status.stx_mask & STATX_MNT_ID) != 0) {
+    place.mount_id = static_cast<std::int64_t>(status.stx_mnt_id);
   }
-  volume.fs = Clean(mount->type, 32);
-  volume.mount = TellingOptions(mount->options);
-  volume.kind = KindOfFileSystem(mount->type);
-  volume.device = volume.fs;
-  if (const std::optional<fs::path> block = BlockOf(*mount, roots)) {
-    DescribeBlock(*block, roots, volume);
-    return volume;
+  if (S_ISBLK(status.stx_mode)) {
+    place.block_device = fmt::format("{}:{}", status.stx_rdev_major, status.stx_rdev_minor);
+  }
+  place.bytes = static_cast<std::int64_t>(status.stx_size);
+  return place;
+}
+
+Volume DescribeVolume(const std::string& folder, const KernelRoots& roots) {
+  Volume volume = {.path_id = 0, .how = "none"};
+  const std::optional<Place> place = roots.place(folder);
+  Descent descent(roots);
+  if (!place || !descent.FromPlace(*place)) return volume;
+  volume.fs = Clean(descent.Top()->type, 32);
+  volume.mount = TellingOptions(descent.Top()->options);
+  volume.kind = descent.Kind();
+  volume.device = descent.Devices();
+  volume.how = "mountinfo";
+  if (!descent.How().empty()) volume.how += ", " + descent.How();
+  volume.raid = descent.Raid();
+  if (const std::optional<fs::path>& block = descent.TopBlock()) {
+    if (const std::int64_t bytes = BytesOf(*block); bytes > 0) {
+      volume.gib = static_cast<double>(bytes) / (1 << 30);
+      return volume;
+    }
   }
   struct statvfs space = {};
-  if (statvfs(real.c_str(), &space) == 0) {
+  if (statvfs(place->path.c_str(), &space) == 0) {
     volume.gib =
         static_cast<double>(space.f_blocks) * static_cast<double>(space.f_frsize) / (1 << 30);
   }
   return volume;
+}
+
+Below DescribeBelow(const std::string& folder, const KernelRoots& roots) {
+  Descent descent(roots);
+  if (const std::optional<Place> place = roots.place(folder)) descent.FromPlace(*place);
+  return descent.Worst();
 }
 
 }  // namespace assay::io

@@ -12,6 +12,7 @@
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away is not an error
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond `ulimit -f` is a write that fails (EFBIG)
   try {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     if (!arguments.empty() && arguments[0] == "--worker") {

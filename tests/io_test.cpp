@@ -24,6 +24,8 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
+#include <optional>
 #include <set>
 
 #include "io/file_engine.h"
@@ -132,6 +134,88 @@ int InChild(const std::function<int()>& body) {
   waitpid(child, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
+
+// A scripted /proc and /sys: the test's folder `data` is seen through mount 31, unless Mount or
+// Place say otherwise.
+class ScriptedKernel {
+ public:
+  ScriptedKernel() {
+    Write(folder_ / "proc/cpuinfo", "flags\t\t: fpu sse hypervisor\n");
+    Write(folder_ / "proc/devices",
+          "Character devices:\n  1 mem\n\nBlock devices:\n  1 ramdisk\n  7 loop\n253 zram\n");
+    std::filesystem::create_directories(folder_ / "data");
+    Place("data", {.mount_id = 31});
+  }
+  // At data, or another point under this root.
+  void Mount(const std::string& device, const std::string& type, const std::string& source,
+             const std::string& options, int id = 31, const std::string& point = "data") {
+    mountinfo_ += std::to_string(id) + " 22 " + device + " / " + folder_ / point +
+                  " rw,noatime shared:1 - " + type + " " + source + " " + options + "\n";
+    Write(folder_ / "proc/self/mountinfo", "22 1 254:0 / / rw - ext4 /dev/other rw\n" + mountinfo_);
+  }
+  // A path under this root, or of another name space (absolute).
+  void Place(const std::string& path, io::Place place) {
+    place.path = path.starts_with('/') ? path : folder_ / path;
+    const std::string key = place.path;
+    places_[key] = std::move(place);
+  }
+  // A disk, and its entry under dev/block.
+  std::filesystem::path Disk(const std::string& name, const std::string& device,
+                             const std::string& model) {
+    const std::filesystem::path disk = folder_ / ("sys/devices/pci/" + name);
+    Write(disk / "device/model", model + "   \n");
+    Write(disk / "device/serial", "vol0123456789abcdef0\n");
+    Write(disk / "size", "2097152\n");
+    Link(disk, device);
+    return disk;
+  }
+  // A block device that is no disk: a RAID, a loop device, memory.
+  std::filesystem::path Virtual(const std::string& name, const std::string& device,
+                                const std::vector<std::filesystem::path>& members = {}) {
+    const std::filesystem::path block = folder_ / ("sys/devices/virtual/block/" + name);
+    Write(block / "dev", device + "\n");
+    Write(block / "size", "2097152\n");
+    std::filesystem::create_directories(block / "slaves");
+    for (const std::filesystem::path& member : members) {
+      std::filesystem::create_directory_symlink(member, block / "slaves" / member.filename());
+    }
+    Link(block, device);
+    return block;
+  }
+  // A loop device on a file of the root's folder `lower`.
+  std::filesystem::path Loop(const std::string& name, const std::string& device,
+                             const std::string& direct, const std::string& file) {
+    const std::filesystem::path loop = Virtual(name, device);
+    Write(loop / "loop/dio", direct + "\n");
+    Write(loop / "loop/backing_file", folder_ / file + "\n");
+    return loop;
+  }
+  void Link(const std::filesystem::path& block, const std::string& device) {
+    for (const std::string& link :
+         {"sys/dev/block/" + device, "sys/class/block/" + block.filename().string()}) {
+      std::filesystem::create_directories(std::filesystem::path(folder_ / link).parent_path());
+      std::filesystem::create_symlink(block, folder_ / link);
+    }
+  }
+  KernelRoots Roots() const {
+    return {folder_ / "proc", folder_ / "sys",
+            [this](const std::string& path) -> std::optional<io::Place> {
+              const auto found = places_.find(path);
+              return found == places_.end() ? std::nullopt : std::optional(found->second);
+            }};
+  }
+  Volume Describe() const { return DescribeVolume(folder_ / "data", Roots()); }
+  Below DescribeBelow() const { return io::DescribeBelow(folder_ / "data", Roots()); }
+  std::string operator/(const std::string& name) const { return folder_ / name; }
+
+ private:
+  TemporaryFolder folder_;
+  std::string mountinfo_ = {};
+  std::map<std::string, io::Place> places_ = {};
+};
+
+constexpr const char* kLocalModel = "Amazon EC2 NVMe Instance Storage";
+constexpr const char* kNetworkModel = "Amazon Elastic Block Store";
 
 TEST(LatencyHistogram, BucketsAreTheFormulaOfTheFileFormat) {
   EXPECT_EQ(LatencyBucket(0), 0);
@@ -748,18 +832,132 @@ TEST(TestFile, AVolumeWithoutRoomIsSkippedWithItsFreeSpace) {
   EXPECT_EQ(status, 0);
 }
 
+// Files that this process writes may have so many bytes.
+void LimitFileSize(std::int64_t bytes) {
+  signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit = {.rlim_cur = static_cast<rlim_t>(bytes),
+                        .rlim_max = static_cast<rlim_t>(bytes)};
+  setrlimit(RLIMIT_FSIZE, &limit);
+}
+
 TEST(TestFile, OneThatCannotBeFilledIsAnErrorWithItsReason) {
   const TemporaryFolder folder;
   EXPECT_EQ(InChild([&] {
-              signal(SIGXFSZ, SIG_IGN);
-              const rlimit limit = {.rlim_cur = 2 * kMiB, .rlim_max = 2 * kMiB};
-              setrlimit(RLIMIT_FSIZE, &limit);
+              TestFileOptions options = Small().file;
+              options.bytes = 16 * kMiB;
+              const auto begun = TestFile::Begin(folder.Path(), options);
+              LimitFileSize(10 * kMiB);
               const std::string sentence =
-                  SentenceOf([&] { TestFile::Make(folder.Path(), Small().file); });
+                  SentenceOf([&] { std::get<std::shared_ptr<TestFile>>(begun)->Finish(); });
               return sentence.find("can't be filled (EFBIG)") != std::string::npos ? 0 : 1;
             }),
             0);
   EXPECT_TRUE(folder.IsEmpty());
+}
+
+TEST(TestFile, TheLimitOnTheSizeOfFilesBoundsItOrSkipsItByName) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(InChild([&] {
+              LimitFileSize(2 * kMiB);
+              const auto bounded = TestFile::Make(folder.Path(), Small().file);
+              const TestFile& file = *std::get<std::shared_ptr<TestFile>>(bounded);
+              if (file.Bytes() != 2 * kMiB) return 1;
+              if (file.SizedBy().find("ulimit -f") == std::string::npos) return 2;
+              LimitFileSize(kMiB - 1);
+              const auto skipped = TestFile::Make(folder.Path(), Small().file);
+              const Skipped* no = std::get_if<Skipped>(&skipped);
+              if (no == nullptr || no->reason.find("EFBIG") == std::string::npos) return 3;
+              return no->remedy.find("ulimit -f") != std::string::npos ? 0 : 4;
+            }),
+            0);
+}
+
+TEST(TestFile, WhatMayLieInMemoryTakesHalfOfWhatCanBeHad) {
+  const TemporaryFolder folder;
+  ScriptedKernel memory;
+  memory.Mount("0:25", "tmpfs", "tmpfs", "rw");
+  ScriptedKernel unknown;
+  unknown.Mount("0:25", "virtiofs", "share", "rw");
+  ScriptedKernel disk;
+  disk.Disk("nvme1n1", "259:1", kLocalModel);
+  disk.Mount("259:1", "ext4", "/dev/nvme1n1", "rw");
+  const auto make = [&](const ScriptedKernel& kernel, std::int64_t available) {
+    TestFileOptions options = Small().file;
+    options.kernel = kernel.Roots();
+    options.kernel.place = [&](const std::string&) {
+      return kernel.Roots().place(kernel / "data");
+    };
+    options.available_memory = [=] { return available; };
+    return TestFile::Begin(folder.Path(), options);
+  };
+  for (const ScriptedKernel* kernel : {&memory, &unknown}) {
+    const auto half = make(*kernel, 4 * kMiB + 2);
+    EXPECT_EQ(std::get<std::shared_ptr<TestFile>>(half)->Bytes(), 2 * kMiB);
+    EXPECT_EQ(std::get<std::shared_ptr<TestFile>>(half)->SizedBy(), "the memory that can be had");
+    const auto least = make(*kernel, 2 * kMiB);
+    EXPECT_EQ(std::get<std::shared_ptr<TestFile>>(least)->Bytes(), kMiB);
+    const auto none = make(*kernel, 2 * kMiB - 2);
+    ASSERT_TRUE(std::holds_alternative<Skipped>(none));
+    EXPECT_THAT(std::get<Skipped>(none).reason, HasSubstr("more than half of the 1 MiB"));
+  }
+  const auto whole = make(disk, kMiB);
+  EXPECT_EQ(std::get<std::shared_ptr<TestFile>>(whole)->Bytes(), 4 * kMiB);
+}
+
+TEST(TestFile, WhatLiesBelowRefutesDirectAndTheUnknownLeavesItUnproven) {
+  const TemporaryFolder folder;
+  ScriptedKernel buffered;
+  buffered.Loop("loop5", "7:5", "0", "none");
+  buffered.Mount("7:5", "ext4", "/dev/loop5", "rw");
+  ScriptedKernel unknown;
+  unknown.Virtual("nbd0", "43:0");
+  unknown.Mount("43:0", "ext4", "/dev/nbd0", "rw");
+  const auto direct = [&](const ScriptedKernel& kernel) {
+    TestFileOptions options = Small().file;
+    options.kernel = kernel.Roots();
+    options.kernel.place = [&](const std::string&) {
+      return kernel.Roots().place(kernel / "data");
+    };
+    const auto made = TestFile::Make(folder.Path(), options);
+    return std::get<std::shared_ptr<TestFile>>(made)->GetDirect();
+  };
+  EXPECT_EQ(direct(buffered).verdict, "refuted");
+  EXPECT_THAT(direct(buffered).how, HasSubstr("loop5 does its file's I/O through the page cache"));
+  EXPECT_NE(direct(unknown).verdict, "proved");
+}
+
+// A clock that says that each MiB of a file took so long.
+TEST(TestFile, ASlowFillIsCutToItsTimeAndSaysSo) {
+  const TemporaryFolder folder;
+  const auto made = [&](double seconds_a_look) {
+    TestFileOptions options = Small().file;
+    options.bytes = 64 * kMiB;
+    options.least_bytes = 12 * kMiB;
+    options.now_ns = [now = std::int64_t{0}, seconds_a_look]() mutable {
+      return now += static_cast<std::int64_t>(seconds_a_look * 1e9);
+    };
+    auto begun = TestFile::Begin(folder.Path(), options);
+    return std::get<std::shared_ptr<TestFile>>(begun);
+  };
+  // The clock is looked at before each MiB beyond the least, and around each piece.
+  const auto slow = made(1);
+  EXPECT_GE(slow->FillSeconds(), Seconds(0.1));
+  EXPECT_LE(slow->FillSeconds(), Seconds(20));
+  slow->Finish();
+  EXPECT_GE(slow->Bytes(), 12 * kMiB);
+  EXPECT_LT(slow->Bytes(), 64 * kMiB);
+  EXPECT_EQ(slow->SizedBy(), "20 s of its fill");
+  EXPECT_FALSE(MapExtents(slow->Open(false).Get(), slow->Bytes()).first_unwritten);
+
+  const auto crawling = made(100);
+  crawling->Finish();
+  EXPECT_EQ(crawling->Bytes(), 12 * kMiB) << "the least, however long it takes";
+
+  const auto fast = made(0.0001);
+  EXPECT_LT(fast->FillSeconds(), Seconds(1));
+  fast->Finish();
+  EXPECT_EQ(fast->Bytes(), 64 * kMiB);
+  EXPECT_EQ(fast->SizedBy(), "");
 }
 
 // From here on io_uring_setup fails with `error`, as under a container's seccomp profile.
@@ -832,42 +1030,6 @@ TEST(Uring, WithTooLittleLockableMemoryItRunsAndTheFlagIsMissing) {
   if (status == 77) GTEST_SKIP() << "io_uring is refused to other users here";
   EXPECT_EQ(status, 0);
 }
-
-// A scripted /proc and /sys with one mount at the test's folder, on block device 259:1.
-class ScriptedKernel {
- public:
-  ScriptedKernel() {
-    Write(folder_ / "proc/cpuinfo", "flags\t\t: fpu sse hypervisor\n");
-    std::filesystem::create_directories(folder_ / "data");
-  }
-  void Mount(const std::string& device, const std::string& type, const std::string& source,
-             const std::string& options) {
-    Write(folder_ / "proc/self/mountinfo",
-          "22 1 254:0 / / rw - ext4 /dev/other rw\n31 22 " + device + " / " + (folder_ / "data") +
-              " rw,noatime shared:1 - " + type + " " + source + " " + options + "\n");
-  }
-  // A disk, and its entry under dev/block.
-  std::filesystem::path Disk(const std::string& name, const std::string& device,
-                             const std::string& model) {
-    const std::filesystem::path disk = folder_ / ("sys/devices/pci/" + name);
-    Write(disk / "device/model", model + "   \n");
-    Write(disk / "device/serial", "vol0123456789abcdef0\n");
-    Write(disk / "size", "2097152\n");
-    Link(disk, device);
-    return disk;
-  }
-  void Link(const std::filesystem::path& block, const std::string& device) {
-    std::filesystem::create_directories(folder_ / "sys/dev/block");
-    std::filesystem::create_symlink(block, folder_ / ("sys/dev/block/" + device));
-  }
-  Volume Describe() const {
-    return DescribeVolume(folder_ / "data", {folder_ / "proc", folder_ / "sys"});
-  }
-  std::string operator/(const std::string& name) const { return folder_ / name; }
-
- private:
-  TemporaryFolder folder_;
-};
 
 TEST(Volume, CloudDisksAreKnownByTheirModel) {
   const std::pair<const char*, const char*> models[] = {
@@ -946,10 +1108,235 @@ TEST(Volume, ANetworkFileSystemIsNamedWithoutItsAddress) {
   EXPECT_THAT(volume.mount, ElementsAre("rw", "noatime", "vers=4.1", "rsize=1048576", "hard"));
 }
 
+TEST(Volume, AMountUnderAnotherIsNotTheVolume) {
+  ScriptedKernel kernel;
+  kernel.Disk("nvme1n1", "259:1", kLocalModel);
+  kernel.Disk("nvme2n1", "259:2", kNetworkModel);
+  kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw", 30, "data/deep");
+  kernel.Mount("259:2", "ext4", "/dev/nvme2n1", "rw", 31, "data");  // over the one above
+  kernel.Place("data/deep", {.mount_id = 31, .device = "259:2"});
+  EXPECT_EQ(DescribeVolume(kernel / "data/deep", kernel.Roots()).fs, "ext4");
+  // Where the kernel doesn't tell the mount, the device does.
+  kernel.Place("data/deep", {.device = "259:2"});
+  const Volume volume = DescribeVolume(kernel / "data/deep", kernel.Roots());
+  EXPECT_EQ(volume.fs, "ext4");
+  EXPECT_EQ(volume.kind, "network");
+}
+
+TEST(Volume, ABindMountHasTheOptionsOfItsOwnMount) {
+  ScriptedKernel kernel;
+  kernel.Disk("nvme1n1", "259:1", kLocalModel);
+  kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw,logbufs=8", 40, "whole");
+  kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw,logbufs=2", 31, "data");
+  kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw,logbufs=4", 41, "data/deeper");
+  EXPECT_THAT(kernel.Describe().mount, Contains("logbufs=2"));
+  kernel.Place("data", {.device = "259:1"});
+  EXPECT_THAT(kernel.Describe().mount, Contains("logbufs=2")) << "deepest above the folder";
+}
+
+TEST(Volume, ASubvolumeIsFoundThoughNoMountHasItsDeviceNumber) {
+  ScriptedKernel kernel;
+  kernel.Disk("nvme1n1", "259:1", kLocalModel);
+  kernel.Mount("0:40", "btrfs", "/dev/nvme1n1", "rw,subvol=/@", 31);
+  kernel.Place("data", {.mount_id = 31, .device = "0:47"});
+  EXPECT_EQ(kernel.Describe().kind, "local");
+  EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kDevice);
+  kernel.Place("data", {.device = "0:47"});
+  EXPECT_EQ(kernel.Describe().kind, "unknown") << "rather than a guess by the path";
+}
+
+TEST(Volume, TheSourceOfABtrfsMayBeAMappedDevice) {
+  ScriptedKernel kernel;
+  const auto disk = kernel.Disk("nvme1n1", "259:1", kLocalModel);
+  Write(kernel.Virtual("dm-0", "252:0", {disk}) / "dm/name", "group-root\n");
+  kernel.Mount("0:40", "btrfs", "/dev/mapper/group-root", "rw");
+  EXPECT_EQ(kernel.Describe().kind, "local");
+  EXPECT_EQ(kernel.Describe().device, kLocalModel);
+}
+
+TEST(Volume, AllDisksOfABtrfsCount) {
+  ScriptedKernel kernel;
+  const auto one = kernel.Disk("nvme1n1", "259:1", kLocalModel);
+  const auto other = kernel.Disk("nvme2n1", "259:2", kNetworkModel);
+  kernel.Mount("0:40", "btrfs", "/dev/nvme1n1", "rw");
+  const std::filesystem::path devices = kernel / "sys/fs/btrfs/some-uuid/devices";
+  std::filesystem::create_directories(devices);
+  std::filesystem::create_directory_symlink(one, devices / "nvme1n1");
+  std::filesystem::create_directory_symlink(other, devices / "nvme2n1");
+  EXPECT_EQ(kernel.Describe().kind, "unknown");
+  EXPECT_EQ(kernel.Describe().raid, "btrfs x2");
+}
+
+TEST(Volume, ARaidOfUnlikeDisksIsOfNoKindAndNamesThemAll) {
+  ScriptedKernel kernel;
+  const auto one = kernel.Disk("nvme1n1", "259:1", kLocalModel);
+  const auto other = kernel.Disk("nvme2n1", "259:2", kNetworkModel);
+  Write(kernel.Virtual("md0", "9:0", {one, other}) / "md/level", "raid0\n");
+  kernel.Mount("9:0", "xfs", "/dev/md0", "rw");
+  const Volume volume = kernel.Describe();
+  EXPECT_EQ(volume.kind, "unknown");
+  EXPECT_EQ(volume.device, std::string(kLocalModel) + " + " + kNetworkModel);
+  EXPECT_EQ(volume.raid, "raid0 x2");
+  EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kDevice);
+}
+
+TEST(Volume, WhatIsPartlyMemoryIsMemory) {
+  ScriptedKernel kernel;
+  const auto disk = kernel.Disk("nvme1n1", "259:1", kLocalModel);
+  kernel.Virtual("md0", "9:0", {disk, kernel.Virtual("zram0", "253:0")});
+  kernel.Mount("9:0", "xfs", "/dev/md0", "rw");
+  EXPECT_EQ(kernel.Describe().kind, "memory");
+  EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kMemory);
+  EXPECT_EQ(kernel.DescribeBelow().why, "zram0 keeps its data in memory");
+}
+
+TEST(Below, MemoryIsKnownByItsDriverWhateverItsName) {
+  for (const auto& [name, number] :
+       {std::pair("zram1", "253:1"), std::pair("ram3", "1:3"), std::pair("fast", "253:7")}) {
+    ScriptedKernel kernel;
+    kernel.Virtual(name, number);
+    kernel.Mount(number, "ext4", std::string("/dev/") + name, "rw");
+    EXPECT_EQ(kernel.Describe().kind, "memory") << name;
+    EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kMemory) << name;
+  }
+  ScriptedKernel kernel;
+  kernel.Disk("zram9", "8:0", "A disk of that name");
+  kernel.Mount("8:0", "ext4", "/dev/zram9", "rw");
+  EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kDevice);
+}
+
+TEST(Below, ALoopDeviceEndsInThePageCacheUnlessItsOwnIoIsDirect) {
+  const std::pair<const char*, Below::Ends> cases[] = {
+      {"0", Below::Ends::kCache}, {"1", Below::Ends::kDevice}, {"", Below::Ends::kUnknown}};
+  for (const auto& [direct, ends] : cases) {
+    ScriptedKernel kernel;
+    kernel.Disk("nvme1n1", "259:1", kLocalModel);
+    kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw", 30, "lower");
+    kernel.Place("lower/image", {.mount_id = 30, .device = "259:1", .bytes = 2097152 * 512});
+    kernel.Loop("loop5", "7:5", direct, "lower/image");
+    kernel.Mount("7:5", "ext4", "/dev/loop5", "rw");
+    EXPECT_EQ(kernel.DescribeBelow().ends, ends) << direct;
+    EXPECT_EQ(kernel.Describe().kind, "local") << "as what lies below";
+    EXPECT_EQ(kernel.Describe().device, kLocalModel);
+    EXPECT_EQ(kernel.Describe().how, "mountinfo, loop, model");
+  }
+}
+
+TEST(Below, WhatLiesUnderALoopDecides) {
+  const auto below = [](const std::string& type, const std::string& inner_direct) {
+    ScriptedKernel kernel;
+    kernel.Disk("nvme1n1", "259:1", kLocalModel);
+    kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw", 29, "lowest");
+    kernel.Place("lowest/image", {.mount_id = 29, .bytes = std::int64_t{1} << 40});
+    kernel.Loop("loop1", "7:1", inner_direct, "lowest/image");
+    kernel.Mount(type == "ext4" ? "7:1" : "0:33", type, "/dev/loop1", "rw", 30, "lower");
+    kernel.Place("lower/image", {.mount_id = 30, .bytes = std::int64_t{1} << 40});
+    kernel.Loop("loop2", "7:2", "1", "lower/image");
+    kernel.Mount("7:2", "ext4", "/dev/loop2", "rw");
+    return kernel.DescribeBelow().ends;
+  };
+  EXPECT_EQ(below("ext4", "1"), Below::Ends::kDevice);
+  EXPECT_EQ(below("ext4", "0"), Below::Ends::kCache) << "a buffered loop under a direct one";
+  EXPECT_EQ(below("tmpfs", "1"), Below::Ends::kMemory);
+  EXPECT_EQ(below("zfs", "1"), Below::Ends::kUnknown);
+  EXPECT_EQ(below("fuse.sshfs", "1"), Below::Ends::kUnknown);
+  EXPECT_EQ(below("nfs4", "1"), Below::Ends::kUnknown);
+}
+
+TEST(Below, AFileOfALoopThatIsNotHereOrTooSmallIsAnotherOne) {
+  for (const std::int64_t bytes : {std::int64_t{-1}, std::int64_t{2097152} * 512 - 1}) {
+    ScriptedKernel kernel;
+    kernel.Disk("nvme1n1", "259:1", kLocalModel);
+    kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw", 30, "lower");
+    if (bytes > 0) kernel.Place("lower/image", {.mount_id = 30, .bytes = bytes});
+    kernel.Loop("loop5", "7:5", "1", "lower/image");
+    kernel.Mount("7:5", "ext4", "/dev/loop5", "rw");
+    EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kUnknown) << bytes;
+    EXPECT_EQ(kernel.DescribeBelow().why, "the file behind loop5 can't be found");
+    EXPECT_EQ(kernel.Describe().kind, "unknown");
+  }
+}
+
+TEST(Below, ALoopMayBeOnABlockDevice) {
+  ScriptedKernel kernel;
+  kernel.Disk("nvme1n1", "259:1", kNetworkModel);
+  kernel.Place("dev/nvme1n1", {.mount_id = 22, .block_device = "259:1"});
+  kernel.Loop("loop5", "7:5", "1", "dev/nvme1n1");
+  kernel.Mount("7:5", "ext4", "/dev/loop5", "rw");
+  EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kDevice);
+  EXPECT_EQ(kernel.Describe().kind, "network");
+}
+
+TEST(Below, EveryMemberOfARaidAndOfDeviceMapperIsAsked) {
+  for (const char* direct : {"0", "1"}) {
+    ScriptedKernel kernel;
+    const auto disk = kernel.Disk("nvme1n1", "259:1", kLocalModel);
+    kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw", 30, "lower");
+    kernel.Place("lower/image", {.mount_id = 30, .bytes = std::int64_t{1} << 40});
+    const auto md =
+        kernel.Virtual("md0", "9:0", {disk, kernel.Loop("loop5", "7:5", direct, "lower/image")});
+    kernel.Virtual("dm-3", "252:3", {md});
+    kernel.Mount("252:3", "ext4", "/dev/mapper/crypt", "rw");
+    EXPECT_EQ(kernel.DescribeBelow().ends,
+              direct[0] == '0' ? Below::Ends::kCache : Below::Ends::kDevice);
+  }
+}
+
+TEST(Below, AnOverlayIsItsUpperLayerAndUnknownWhereThatIsOutOfSight) {
+  ScriptedKernel kernel;
+  kernel.Loop("loop5", "7:5", "0", "none");
+  kernel.Mount("7:5", "ext4", "/dev/loop5", "rw", 30, "upper dir");
+  kernel.Place("upper dir", {.mount_id = 30});
+  const std::string upper = kernel / "upper\\040dir";
+  kernel.Mount("0:50", "overlay", "overlay", "rw,lowerdir=/l,upperdir=" + upper + ",workdir=/w");
+  EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kCache);
+  EXPECT_EQ(kernel.Describe().fs, "overlay");
+
+  ScriptedKernel container;
+  container.Mount("0:50", "overlay", "overlay", "rw,lowerdir=/l,upperdir=/host/u,workdir=/w");
+  EXPECT_EQ(container.DescribeBelow().ends, Below::Ends::kUnknown);
+  EXPECT_THAT(container.DescribeBelow().why, HasSubstr("upper layer"));
+}
+
+TEST(Below, WhatNoDriverSaysOfItselfIsUnknown) {
+  ScriptedKernel nbd;
+  nbd.Virtual("nbd0", "43:0");
+  nbd.Mount("43:0", "ext4", "/dev/nbd0", "rw");
+  EXPECT_EQ(nbd.DescribeBelow().ends, Below::Ends::kUnknown);
+  EXPECT_EQ(nbd.DescribeBelow().why, "what lies below nbd0 can't be told");
+
+  ScriptedKernel ublk;  // a block device of a program: what it hangs on is no bus
+  const auto served = ublk.Virtual("ublkb0", "259:9");
+  std::filesystem::create_directories(ublk / "sys/class/ublk-char");
+  std::filesystem::create_directories(served / "device");
+  std::filesystem::create_directory_symlink(ublk / "sys/class/ublk-char",
+                                            served / "device/subsystem");
+  ublk.Mount("259:9", "ext4", "/dev/ublkb0", "rw");
+  EXPECT_EQ(ublk.DescribeBelow().ends, Below::Ends::kUnknown);
+
+  ScriptedKernel block_fuse;  // a program may keep what it reads from a real disk
+  block_fuse.Disk("sda", "8:0", "Disk");
+  block_fuse.Mount("8:0", "fuseblk", "/dev/sda", "rw");
+  EXPECT_EQ(block_fuse.DescribeBelow().ends, Below::Ends::kUnknown);
+
+  ScriptedKernel nowhere;
+  EXPECT_EQ(nowhere.DescribeBelow().ends, Below::Ends::kUnknown) << "no mount";
+}
+
+TEST(Below, DevicesThatContainEachOtherEndTheSearch) {
+  ScriptedKernel kernel;
+  kernel.Loop("loop5", "7:5", "1", "data/image");
+  kernel.Place("data/image", {.mount_id = 31, .bytes = std::int64_t{1} << 40});
+  kernel.Mount("7:5", "ext4", "/dev/loop5", "rw");
+  EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kUnknown);
+}
+
 TEST(Volume, MemoryIsMemory) {
   ScriptedKernel kernel;
-  kernel.Mount("0:25", "tmpfs", "tmpfs", "rw,huge=always");
+  kernel.Mount("0:25", "tmpfs", "/dev/nvme0n1", "rw,huge=always");  // a source may say anything
+  kernel.Disk("nvme0n1", "259:1", kLocalModel);
   EXPECT_EQ(kernel.Describe().kind, "memory");
+  EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kMemory);
 }
 
 TEST(Volume, TheOneOfThisFolderIsFound) {
