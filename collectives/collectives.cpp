@@ -600,10 +600,12 @@ std::vector<Case> ForLibraries(
   return {one};
 }
 
-// S of nccl-tests' algorithm bandwidth S / t; bus bandwidth is derived from it on reading.
+// S of nccl-tests' algorithm bandwidth S / t; bus bandwidth is derived from it on reading. Sizes
+// that are rounded down to nothing are no work.
 Work WorkOf(const OperationFacts& facts, const Collective& collective, int ranks) {
   if (facts.operation == Operation::kBarrier) return {.ops = 1, .formula = "barrier/op"};
-  return {.bytes = Layout(collective, ranks).SizeBytes(),
+  const std::int64_t bytes = Layout(collective, ranks).SizeBytes();
+  return {.bytes = bytes > 0 ? std::optional(bytes) : std::nullopt,
           .formula = fmt::format("{}/algbw", facts.name)};
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -80,6 +81,13 @@ bool AreInOrder(const Nodes& nodes) {
   return true;
 }
 
+// The members of a column, of whom each is on another node.
+std::vector<int> EachOnItsOwn(std::size_t nodes) {
+  std::vector<int> node_of(nodes);
+  std::iota(node_of.begin(), node_of.end(), 0);
+  return node_of;
+}
+
 // The steps of a collective, each of them one of the whole array's or of a rank's share:
 //   all_reduce      node: reduce_scatter | between: all_reduce     | node: all_gather
 //   broadcast       node: scatter        | between: broadcast      | node: all_gather
@@ -105,8 +113,8 @@ class TwoLevels : public Exchange {
     MakeOnNode(ranks);
     std::vector<int> column;
     for (const std::vector<int>& members : nodes) column.push_back(members[seat_.place]);
-    between_ =
-        FlatExchangeOver(std::make_shared<Column>(std::move(transport), column), ranks, Between());
+    between_ = FlatExchangeOver(std::make_shared<Column>(std::move(transport), column), ranks,
+                                Between(), EachOnItsOwn(nodes.size()));
     const std::size_t room = RoundedUp(IsOfShares() ? nodes_ * all_ : share_ + rest_, kLine);
     std::span<std::byte> memory = between_->Window(2 * room + kLine);
     if (memory.empty()) {
@@ -145,6 +153,8 @@ class TwoLevels : public Exchange {
     if (const auto all = facts.find(kTransportFact); all != facts.end()) {
       all->second = OnTwoLevels(kSharedMemory, BetweenNodes(std::get<std::string>(all->second)));
     }
+    // On one node all of it goes through shared memory, of which nothing is counted.
+    if (nodes_ == 1) facts.erase(kWireFact);
     facts["ranks_on_each_node"] = static_cast<std::int64_t>(places_);
     return facts;
   }

@@ -506,6 +506,8 @@ class MpiExchange : public Exchange {
         reduction_(ReductionOf(collective.redop).value_or(MPI_SUM)),
         comm_(ranks),
         ranks_(ranks) {
+    // All else goes by an algorithm that MPI doesn't tell.
+    if (collective.operation == Operation::kSendRecv) wire_ = WireFactsOf(collective, ranks);
     if (collective.operation != Operation::kAlltoallv) return;
     for (int rank = 0; rank < ranks.Size(); ++rank) {
       const int self = ranks.Rank();
@@ -573,7 +575,9 @@ class MpiExchange : public Exchange {
   }
 
   Facts Describe() const override {
-    return FactsOfMpi(ranks_, comm_.WhoElse(), /*by_its_collectives=*/true);
+    Facts facts = FactsOfMpi(ranks_, comm_.WhoElse(), /*by_its_collectives=*/true);
+    facts.insert(wire_.begin(), wire_.end());
+    return facts;
   }
 
  private:
@@ -588,6 +592,7 @@ class MpiExchange : public Exchange {
   MPI_Op reduction_;
   Comm comm_;
   Ranks& ranks_;
+  Facts wire_ = {};
   std::vector<int> send_counts_ = {}, send_places_ = {};  // alltoallv
   std::vector<int> receive_counts_ = {}, receive_places_ = {};
 };

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +16,7 @@
 
 #include "collectives/algorithms.h"
 #include "collectives/fabric.h"
+#include "collectives/group.h"
 #include "collectives/hier.h"
 #include "collectives/reduction.h"
 #include "collectives/schedule.h"
@@ -25,10 +28,51 @@ constexpr std::size_t kLine = 64;
 // One tag is enough: messages of two ranks arrive in order.
 constexpr int kTag = 0;
 
+// What crosses the busiest link when each of these ranks follows its schedule: kWireFact. `self` is
+// this rank by the numbers of the schedule's peers. Called on all ranks together.
+std::int64_t WireBytes(Ranks& ranks, const Schedule& schedule, int self,
+                       const std::vector<int>& node_of) {
+  const bool several = std::ranges::any_of(node_of, [](int node) { return node > 0; });
+  const int own_node = node_of.at(static_cast<std::size_t>(self));
+  std::size_t sent = 0;
+  std::size_t received = 0;
+  for (const Schedule::Step& step : schedule.Steps()) {
+    const bool sends = step.kind == Schedule::Kind::kSend;
+    if (!sends && step.kind != Schedule::Kind::kReceive) continue;
+    if (several && node_of.at(static_cast<std::size_t>(step.peer)) == own_node) continue;
+    (sends ? sent : received) += step.bytes;
+  }
+  std::map<int, std::pair<std::int64_t, std::int64_t>> by_link;
+  for (const std::string& text : GatherToAll(
+           ranks, fmt::format("{} {} {}", several ? own_node : ranks.Rank(), sent, received))) {
+    std::istringstream words(text);
+    int link = 0;
+    std::int64_t out = 0;
+    std::int64_t in = 0;
+    words >> link >> out >> in;
+    by_link[link].first += out;
+    by_link[link].second += in;
+  }
+  std::int64_t most = 0;
+  for (const auto& [link, bytes] : by_link) most = std::max({most, bytes.first, bytes.second});
+  return most;
+}
+
+// The node of each rank.
+std::vector<int> NodeOfRanks(const Nodes& nodes, int ranks) {
+  std::vector<int> node_of(static_cast<std::size_t>(ranks));
+  for (std::size_t node = 0; node < nodes.size(); ++node) {
+    for (const int rank : nodes[node]) {
+      node_of.at(static_cast<std::size_t>(rank)) = static_cast<int>(node);
+    }
+  }
+  return node_of;
+}
+
 class TransportExchange : public Exchange {
  public:
   TransportExchange(std::shared_ptr<Transport> transport, Ranks& ranks,
-                    const Collective& collective)
+                    const Collective& collective, const std::vector<int>& node_of)
       : transport_(std::move(transport)),
         ranks_(ranks),
         algorithm_(AlgorithmFor(collective, transport_->Size(), transport_->SegmentBytes())),
@@ -40,6 +84,7 @@ class TransportExchange : public Exchange {
         own_scratch_(std::max(schedule_.ScratchBytes(), barrier_.ScratchBytes())),
         scratch_(own_scratch_),
         tickets_(std::max(schedule_.Messages(), barrier_.Messages())) {
+    wire_bytes_ = WireBytes(ranks, schedule_, transport_->Rank(), node_of);
     if (FactsOf(collective.operation).reduces) {
       reduction_.emplace(collective.dtype, collective.redop, transport_->Size());
     }
@@ -60,6 +105,7 @@ class TransportExchange : public Exchange {
     facts["algorithm"] = algorithm_;
     facts["segment_bytes"] = static_cast<std::int64_t>(transport_->SegmentBytes());
     facts["segments_in_flight"] = static_cast<std::int64_t>(transport_->SegmentsInFlight());
+    facts[kWireFact] = wire_bytes_;
     facts["sent_bytes_by_rank_0"] = static_cast<std::int64_t>(schedule_.SentBytes());
     return facts;
   }
@@ -108,6 +154,7 @@ class TransportExchange : public Exchange {
   std::string algorithm_;
   Schedule schedule_;
   Schedule barrier_;
+  std::int64_t wire_bytes_ = 0;
   std::optional<Reduction> reduction_ = {};
   std::vector<std::byte> own_scratch_;
   std::span<std::byte> scratch_;  // of both: they are never followed at once
@@ -137,19 +184,29 @@ std::optional<Skipped> RefusalOver(const Collective& collective, Ranks& ranks, b
 std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Collective& collective) {
   if (IsFabric(collective)) return MakeFabricExchange(collective, std::move(transport));
+  const Nodes nodes = NodesOf(ranks);
   if (collective.algorithm == kHier || collective.algorithm == "auto") {
-    const Nodes nodes = NodesOf(ranks);
     const bool is_better = HasTwoLevels(nodes) && !HierRefusal(collective, nodes);
     if (collective.algorithm == kHier || is_better) {
       return HierExchange(std::move(transport), ranks, nodes, collective);
     }
   }
-  return FlatExchangeOver(std::move(transport), ranks, collective);
+  return FlatExchangeOver(std::move(transport), ranks, collective,
+                          NodeOfRanks(nodes, ranks.Size()));
 }
 
 std::unique_ptr<Exchange> FlatExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
-                                           const Collective& collective) {
-  return std::make_unique<TransportExchange>(std::move(transport), ranks, collective);
+                                           const Collective& collective,
+                                           const std::vector<int>& node_of) {
+  return std::make_unique<TransportExchange>(std::move(transport), ranks, collective, node_of);
+}
+
+Facts WireFactsOf(const Collective& collective, Ranks& ranks) {
+  constexpr std::size_t kSegment = std::size_t{1} << 20;
+  const Schedule schedule = ScheduleOf(collective, ranks.Rank(), ranks.Size(), kSegment, 1);
+  return {{"algorithm", AlgorithmFor(collective, ranks.Size(), kSegment)},
+          {kWireFact,
+           WireBytes(ranks, schedule, ranks.Rank(), NodeOfRanks(NodesOf(ranks), ranks.Size()))}};
 }
 
 }  // namespace assay

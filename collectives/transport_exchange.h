@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "collectives/collective.h"
 #include "collectives/host_collective.h"
@@ -24,9 +25,19 @@ std::optional<Skipped> RefusalOver(const Collective& collective, Ranks& ranks,
 std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Collective& collective);
 
-// The same by an algorithm of one level, between those whom the transport connects. For its Window,
-// `ranks` are all that have such a transport.
+// The same by an algorithm of one level, between those whom the transport connects, each of whom is
+// on a node: `node_of` has it by the transport's numbers. For its Window, `ranks` are all that have
+// such a transport; called on all of them together.
 std::unique_ptr<Exchange> FlatExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
-                                           const Collective& collective);
+                                           const Collective& collective,
+                                           const std::vector<int>& node_of);
+
+// The fact of how much a collective moves: on several nodes the most bytes that one of them sends
+// to, or receives from, the others in one operation; on one node the same of a rank.
+inline constexpr const char* kWireFact = "wire_bytes";
+// Facts `algorithm` and kWireFact of a collective that a library does by the algorithm of ours that
+// "auto" stands for: where every library must move the same, as from each rank to the next. Called
+// on all ranks together.
+Facts WireFactsOf(const Collective& collective, Ranks& ranks);
 
 }  // namespace assay

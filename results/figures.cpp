@@ -260,20 +260,20 @@ std::optional<double> BusBandwidth(const Record& record) {
 }
 
 std::optional<Wire> WireRate(const Record& record) {
-  const std::optional<double> bus = BusBandwidth(record);
-  const auto nodes = static_cast<double>(Integer(record.params, "nodes").value_or(1));
-  const auto ranks = static_cast<double>(Integer(record.params, "ranks").value_or(0));
-  if (!bus) return std::nullopt;
-  if (nodes < 2 || ranks < 2) return Wire{.bytes_per_s = *bus, .model = "ring"};
-  const double per_node = ranks / nodes;
-  double share = (nodes - 1) / (ranks - 1);  // all_reduce, all_gather, reduce_scatter
-  if (record.probe == "broadcast" || record.probe == "reduce") share = 1 / per_node;
-  if (record.probe == "sendrecv") share = 1;
-  if (record.probe == "alltoall" || record.probe == "alltoallv" || record.probe == "gather" ||
-      record.probe == "scatter") {
-    share = (ranks - per_node) / (ranks - 1);
+  const auto bytes = record.facts.find("wire_bytes");
+  const auto algorithm = record.facts.find("algorithm");
+  if (!BusBandwidth(record) || bytes == record.facts.end() || algorithm == record.facts.end()) {
+    return std::nullopt;
   }
-  return Wire{.bytes_per_s = *bus * share, .model = "hierarchical"};
+  const auto* moved = std::get_if<std::int64_t>(&bytes->second);
+  const auto* name = std::get_if<std::string>(&algorithm->second);
+  const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
+  const std::int64_t ranks = Integer(record.params, "ranks").value_or(0);
+  if (moved == nullptr || name == nullptr || *moved < 0 || nodes < 1) return std::nullopt;
+  const double sharers = nodes > 1 ? static_cast<double>(ranks) / static_cast<double>(nodes) : 1.0;
+  return Wire{.bytes_per_s = static_cast<double>(*moved) / sharers / *MedianTime(record),
+              .model = *name,
+              .is_between_nodes = nodes > 1};
 }
 
 std::string TransportOf(const Record& record) {

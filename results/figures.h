@@ -51,13 +51,14 @@ std::optional<Rate> StableSpeed(const Record& record);
 std::optional<double> BusFactor(std::string_view operation, std::int64_t ranks);
 // In B/s; ranks by the param of that name.
 std::optional<double> BusBandwidth(const Record& record);
-// What the busiest link of a rank carries, B/s, if the operation moves as few bytes over it as the
-// model's algorithm: "ring", a flat ring of all ranks, on one node; "hierarchical" on several,
-// first within each node and then between nodes, each rank over its own share of the node's network
-// (docs/collectives.md derives both). Nothing where there is no bus bandwidth.
+// What a rank's share of the busiest link carries, B/s, by what the algorithm that ran moves (facts
+// `wire_bytes` and `algorithm`): between nodes that which its node sends or receives, whichever is
+// more, shared among its ranks; on one node what the busiest rank does. Nothing where a library
+// doesn't tell its algorithm, and where there is no bus bandwidth.
 struct Wire {
   double bytes_per_s = 0;
-  std::string model = {};
+  std::string model = {};  // the algorithm: "ring", "hier", …
+  bool is_between_nodes = false;
 };
 std::optional<Wire> WireRate(const Record& record);
 // What a collective's data went over, as its ranks said ("ob1/vader"); "" where none did.

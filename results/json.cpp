@@ -38,8 +38,26 @@ std::string Dump(const AnyJson& json) {
   return json.dump(-1, ' ', false, AnyJson::error_handler_t::replace);
 }
 
-// What a number may be.
+// What a number may be: never infinite, nor none at all, for which JSON has no word.
 enum class Sign { kAny, kNotNegative, kPositive };
+
+bool Allows(Sign sign, double value) {
+  if (!std::isfinite(value)) return false;
+  switch (sign) {
+    case Sign::kAny:
+      return true;
+    case Sign::kNotNegative:
+      return value >= 0;
+    case Sign::kPositive:
+      return value > 0;
+  }
+  return false;
+}
+
+std::string NotAllowed(Sign sign, double value) {
+  const char* rule = sign == Sign::kPositive ? "above 0" : "0 or above";
+  return fmt::format("is {} and must be {}", value, sign == Sign::kAny ? "a number" : rule);
+}
 
 // The structs of run.h are described once each, by the functions Fields below, which a Writer and a
 // Reader walk alike:
@@ -318,18 +336,21 @@ void Fields(Archive& a, typename Archive::template Ref<Run> run) {
   a("nodes", run.nodes);
 }
 
+// Holds numbers to the rules that a Reader has for them: what it would refuse is never written.
 class Writer {
  public:
   template <class T>
   using Ref = const T&;
 
   template <class T>
-  void operator()(const char* key, const T& value, Sign = {}) {
+  void operator()(const char* key, const T& value, Sign sign = Sign::kNotNegative) {
+    Check(key, value, sign);
     json_[key] = ToJson(value);
   }
 
   template <class T>
-  void Maybe(const char* key, const T& value, Sign = {}, const T& usual = {}) {
+  void Maybe(const char* key, const T& value, Sign sign = Sign::kNotNegative, const T& usual = {}) {
+    Check(key, value, sign);
     Json json = ToJson(value);
     if (json != ToJson(usual)) json_[key] = std::move(json);
   }
@@ -383,6 +404,33 @@ class Writer {
   static Json ToJson(Status status) { return ToText(status); }
 
  private:
+  // What isn't a number, and what has fields of its own, is no concern of these.
+  template <class T>
+  static void Check(const char* key, const T& value, Sign sign) {
+    if constexpr (std::is_arithmetic_v<T>) {
+      const auto number = static_cast<double>(value);
+      if (Allows(sign, number)) return;
+      throw Error(
+          fmt::format("'{}' {}, so that no reader would take the file; report this as a bug", key,
+                      NotAllowed(sign, number)));
+    }
+  }
+  template <class T>
+  static void Check(const char* key, const std::optional<T>& value, Sign sign) {
+    if (value) Check(key, *value, sign);
+  }
+  template <class T>
+  static void Check(const char* key, const std::vector<T>& values, Sign sign) {
+    for (const T& value : values) Check(key, value, sign);
+  }
+  template <class T>
+  static void Check(const char* key, const std::map<std::string, T>& values, Sign sign) {
+    for (const auto& [name, value] : values) Check(key, value, sign);
+  }
+  static void Check(const char* key, const Fact& fact, Sign) {
+    std::visit([&](const auto& held) { Check(key, held, Sign::kAny); }, fact);
+  }
+
   Json json_ = Json::object();
 };
 
@@ -560,23 +608,8 @@ class Reader {
   }
 
  private:
-  static bool Allows(Sign sign, double value) {
-    if (!std::isfinite(value)) return false;
-    switch (sign) {
-      case Sign::kAny:
-        return true;
-      case Sign::kNotNegative:
-        return value >= 0;
-      case Sign::kPositive:
-        return value > 0;
-    }
-    return false;
-  }
-
   void Check(double value, Sign sign) const {
-    if (Allows(sign, value)) return;
-    Fail(fmt::format("is {} and must be {}", value,
-                     sign == Sign::kPositive ? "above 0" : "0 or above"));
+    if (!Allows(sign, value)) Fail(NotAllowed(sign, value));
   }
 
   template <class T>

@@ -306,6 +306,18 @@ std::map<std::string, std::vector<std::string>> CommandOf(const CollOptions& opt
   return command;
 }
 
+std::string LabelOf(const Record& record) {
+  return fmt::format("{} {}", record.probe, CaseLabel(record.probe, record.params));
+}
+
+// A size as one would type it: "64M" where that is exact.
+std::string SizeText(std::int64_t bytes) {
+  for (const auto& [unit, letter] : {std::pair(kGib, 'G'), {kMib, 'M'}, {kKib, 'K'}}) {
+    if (bytes >= unit && bytes % unit == 0) return fmt::format("{}{}", bytes / unit, letter);
+  }
+  return std::to_string(bytes);
+}
+
 bool IsInPlace(const Params& params) {
   const auto found = params.find("placement");
   return found != params.end() && ToText(found->second) == "in_place";
@@ -635,23 +647,90 @@ std::map<std::int64_t, double> FloorsOf(const std::string& expect) {
 
 std::vector<std::string> Shortfalls(const Run& run, const std::string& expect) {
   std::vector<std::string> shortfalls;
-  const std::map<std::int64_t, double> floors = FloorsOf(expect);
   for (const Record& record : run.records) {
-    const std::optional<double> bus = BusBandwidth(record);
-    if (!bus || expect.empty()) continue;
-    const std::string which =
-        fmt::format("{} {}", record.probe, CaseLabel(record.probe, record.params));
-    const auto floor = floors.find(record.work.bytes.value_or(-1));
-    if (floor != floors.end() && *bus / 1e9 < floor->second) {
-      shortfalls.push_back(fmt::format("{} has a busbw of {:.4g} GB/s, under the {} of --expect",
-                                       which, *bus / 1e9, floor->second));
-    }
     const std::optional<Judged> judged = Judge(run, record);
     if (expect == "auto" && judged && judged->standing == Standing::kLow) {
-      shortfalls.push_back(fmt::format("{} is low: {}", which, judged->why));
+      shortfalls.push_back(fmt::format("{} is low: {}", LabelOf(record), judged->why));
+    }
+  }
+  for (const auto& [bytes, gbs] : FloorsOf(expect)) {
+    // What was asked for beside the size, and either placement: why it has no figure, or "".
+    std::map<std::string, std::optional<std::string>> why_none;
+    for (const Record& record : run.records) {
+      const auto asked = record.params.find("bytes");
+      const bool is_asked = asked != record.params.end() && asked->second == Value(bytes);
+      const bool is_of_size = is_asked || record.work.bytes == bytes;
+      Params sweep = record.params;
+      sweep.erase("bytes");
+      sweep.erase("placement");
+      std::optional<std::string>& why =
+          why_none.try_emplace(fmt::format("{} {}", record.backend, ToText(sweep)), "")
+              .first->second;
+      if (!is_of_size) continue;
+      const std::optional<double> bus = BusBandwidth(record);
+      if (!bus) {
+        if (why) why = record.reason;
+        continue;
+      }
+      why.reset();
+      if (*bus / 1e9 < gbs) {
+        shortfalls.push_back(fmt::format("{} has a busbw of {:.4g} GB/s, under the {} of --expect",
+                                         LabelOf(record), *bus / 1e9, gbs));
+      }
+    }
+    if (why_none.empty()) why_none["all"] = "";
+    for (const auto& [sweep, why] : why_none) {
+      if (!why) continue;
+      shortfalls.push_back(fmt::format("no figure for {}, whose floor is {} GB/s (--expect): {}",
+                                       SizeText(bytes), gbs,
+                                       why->empty() ? "that size was not measured" : *why));
     }
   }
   return shortfalls;
+}
+
+Record OfNewestVisit(const Record& record, const Record* before) {
+  Record newest = record;
+  if (before == nullptr) return newest;
+  const std::size_t old = std::min(before->rounds.size(), newest.rounds.size());
+  newest.rounds.erase(newest.rounds.begin(),
+                      newest.rounds.begin() + static_cast<std::ptrdiff_t>(old));
+  for (auto& [name, histogram] : newest.histograms) {
+    const auto found = before->histograms.find(name);
+    if (found == before->histograms.end()) continue;
+    std::map<std::int64_t, std::int64_t> counts(histogram.counts.begin(), histogram.counts.end());
+    for (const auto& [bucket, count] : found->second.counts) counts[bucket] -= count;
+    std::erase_if(counts, [](const auto& entry) { return entry.second <= 0; });
+    histogram.counts.assign(counts.begin(), counts.end());
+  }
+  return newest;
+}
+
+std::string RoundedNote(const std::vector<std::int64_t>& sizes, const std::string& dtype) {
+  const std::vector<std::string> whole = WholeElements(sizes, dtype);
+  std::vector<std::string> changed;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    if (whole[i] == std::to_string(sizes[i])) continue;
+    changed.push_back(fmt::format("{} is done as {}", sizes[i], whole[i]));
+  }
+  if (changed.empty()) return "";
+  return fmt::format("sizes are whole elements of {}, one at least: {}{}", dtype, changed[0],
+                     changed.size() > 1 ? fmt::format(", and {} more", changed.size() - 1) : "");
+}
+
+std::string SharedNote(const std::vector<Case>& cases) {
+  std::set<std::pair<std::int64_t, std::int64_t>> changed;
+  for (const Case& one : cases) {
+    const auto asked = one.params.find("bytes");
+    if (asked == one.params.end() || !one.work.bytes) continue;
+    const auto* bytes = std::get_if<std::int64_t>(&asked->second);
+    if (bytes != nullptr && *bytes != *one.work.bytes) changed.emplace(*bytes, *one.work.bytes);
+  }
+  if (changed.empty()) return "";
+  const auto& [asked, done] = *changed.begin();
+  return fmt::format("sizes are shared out in 16 bytes for each rank: {} is done as {}{}", asked,
+                     done,
+                     changed.size() > 1 ? fmt::format(", and {} more", changed.size() - 1) : "");
 }
 
 CollPlan PlanColl(const CollOptions& options, const Probe& probe,
@@ -679,6 +758,12 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   if (!options.bisect) placements.emplace_back("in_place");
 
   Suite suite;
+  for (const std::string& dtype :
+       Has(probe, "bytes") ? DtypesOf(options) : std::vector<std::string>{}) {
+    if (std::string note = RoundedNote(SizesOf(options), dtype); !note.empty()) {
+      plan.notes.push_back(std::move(note));
+    }
+  }
   for (const std::string& mode : ModesOf(options, probe)) {
     const bool rotates = options.cold || mode != "latency";
     for (const std::string& dtype : DtypesOf(options)) {
@@ -789,6 +874,9 @@ int RunColl(const CollOptions& asked) {
                .engine = coll.engine,
                .command = CommandOf(asked, coll)};
   ChooseBackends(plan.cases, options.run.backends);
+  if (std::string note = SharedNote(plan.cases); !note.empty()) {
+    coll.notes.push_back(std::move(note));
+  }
   // Too few GPUs are told of before anything is made.
   if (ranks->Size() > 1 && collectives::HasThreads(options.run.backends[0])) {
     door.whereabouts(ranks->Size(), options.run.backends[0]);
@@ -799,6 +887,7 @@ int RunColl(const CollOptions& asked) {
   Run header;
   std::optional<NcclTable> table;
   std::optional<Printer> printer;
+  std::map<std::string, Record> cycles;  // as of the last one of each case
   plan.begins = [&](const Run& run, const Chosen& price) {
     header = run;
     Complete(look, run, price, door, first, options.run.backends[0], coll.groups);
@@ -808,9 +897,9 @@ int RunColl(const CollOptions& asked) {
   };
   if (coll.exact) {
     plan.visited = [&](const Record& record, int) {
-      Record last = record;  // this cycle alone
-      if (last.rounds.size() > 1) last.rounds.erase(last.rounds.begin(), last.rounds.end() - 1);
-      printer->Add(last);
+      const auto [before, is_first] = cycles.try_emplace(RecordKey(record), record);
+      printer->Add(OfNewestVisit(record, is_first ? nullptr : &before->second));
+      before->second = record;
     };
   }
   if (options.bisect) {

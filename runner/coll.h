@@ -34,9 +34,20 @@ std::vector<std::int64_t> SizesOf(const CollOptions& options);
 // Throws Error for anything else.
 std::map<std::int64_t, double> FloorsOf(const std::string& expect);
 
-// What falls short of --expect, a sentence each: under a floor, or `low` beside what others
+// What falls short of --expect, a sentence each: under a floor, a floor for whose size a sweep has
+// no figure (asked for under that size, or rounded down to it), or `low` beside what others
 // measured.
 std::vector<std::string> Shortfalls(const Run& run, const std::string& expect);
+
+// The record as if its newest visit had been its only one. `before` is what it was after the visit
+// before, null at first. A visit that brought nothing has no times.
+Record OfNewestVisit(const Record& record, const Record* before);
+
+// A sentence on sizes that can't be done as asked, since operations are of whole elements; ""
+// where all can.
+std::string RoundedNote(const std::vector<std::int64_t>& sizes, const std::string& dtype);
+// The same of sizes that are shared out among ranks, in 16 bytes for each.
+std::string SharedNote(const std::vector<Case>& cases);
 
 // The whole command. Returns the exit status.
 int RunColl(const CollOptions& options);

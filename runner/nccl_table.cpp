@@ -280,7 +280,7 @@ std::string NcclTable::OwnText(const Record& record) const {
   std::optional<double> gbs;
   std::optional<double> of_spec;
   if (wire) gbs = wire->bytes_per_s / 1e9;
-  if (wire && wire->model == "hierarchical" && options_.link_gbs) {
+  if (wire && wire->is_between_nodes && options_.link_gbs) {
     of_spec = 100 * *gbs / *options_.link_gbs;
   }
   std::string usd = "-";
@@ -356,13 +356,24 @@ std::string NcclTable::GroupHead(std::int64_t group) const {
   return fmt::format("#\n# Group {:2}, at the same time: ranks{}\n", group, ranks);
 }
 
+bool NcclTable::WasChecked() const {
+  return std::ranges::any_of(lines_, [](const Line& line) {
+    const auto was = [](const std::optional<Record>& record) {
+      return record && record->verify && record->verify->checked > 0;
+    };
+    return was(line.out_of_place) || was(line.in_place);
+  });
+}
+
 bool NcclTable::MeetsMinimum() const {
   return !options_.min_bus_gbs || AverageBus().value_or(0) >= 0.9 * *options_.min_bus_gbs;
 }
 
 std::string NcclTable::Foot() const {
   std::string text = fmt::format("# {:<20} : {} {}\n", "Out of bounds values", wrong_,
-                                 wrong_ > 0 ? "FAILED" : "OK");
+                                 wrong_ > 0     ? "FAILED"
+                                 : WasChecked() ? "OK"
+                                                : "unchecked");
   text += fmt::format("# {:<20} : {:g} {}\n", "Avg bus bandwidth", AverageBus().value_or(0),
                       !options_.min_bus_gbs ? ""
                       : MeetsMinimum()      ? "OK"
@@ -472,8 +483,8 @@ std::string NcclTable::Json(const std::string& ended) const {
   }
   text += fmt::format(
       R"(],"out_of_bounds":{{"count":{},"okay":{}}},"average_bus_bandwidth":{{"bandwidth":{},"okay":{}}},"errors":[)",
-      wrong_, JsonWord(wrong_ == 0), JsonNumber(AverageBus()),
-      o.min_bus_gbs ? JsonWord(MeetsMinimum()) : "\"unchecked\"");
+      wrong_, wrong_ == 0 && !WasChecked() ? "\"unchecked\"" : JsonWord(wrong_ == 0),
+      JsonNumber(AverageBus()), o.min_bus_gbs ? JsonWord(MeetsMinimum()) : "\"unchecked\"");
   for (std::size_t i = 0; i < errors.size(); ++i) {
     text += (i == 0 ? "" : ",") + JsonText(errors[i]);
   }

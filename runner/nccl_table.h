@@ -102,6 +102,8 @@ class NcclTable {
   std::string OwnText(const Record& record) const;
   std::string HalfJson(const Record& record) const;
   std::optional<double> AverageBus() const;
+  // Any element of any row: where none was, nobody knows what is right.
+  bool WasChecked() const;
 
   NcclOptions options_;
   std::vector<Line> lines_ = {};

@@ -103,20 +103,13 @@ def bus_bandwidth(record):
 
 
 def wire(record):
-    """GB/s on the busiest link of a rank, and by which model."""
-    bus, params = bus_bandwidth(record), record["params"]
-    if bus is None:
+    """GB/s on a rank's share of the busiest link, and by which algorithm; nothing of one that isn't told."""
+    moved, algorithm = (record.get("facts", {}).get(name) for name in ("wire_bytes", "algorithm"))
+    if bus_bandwidth(record) is None or moved is None or algorithm is None:
         return None, None
-    n, k = params["ranks"], params.get("nodes", 1)
-    if k < 2 or n < 2:
-        return bus / 1e9, "ring"
-    g = n / k
-    share = {"broadcast": 1 / g, "reduce": 1 / g, "sendrecv": 1}.get(record["probe"])
-    if record["probe"] in ("alltoall", "alltoallv", "gather", "scatter"):
-        share = (n - g) / (n - 1)
-    elif share is None:
-        share = (k - 1) / (n - 1)
-    return bus * share / 1e9, "hierarchical"
+    nodes = record["params"].get("nodes", 1)
+    sharers = record["params"]["ranks"] / nodes if nodes > 1 else 1
+    return moved / sharers / median_s(record) / 1e9, algorithm
 
 
 def fits(records):

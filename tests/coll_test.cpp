@@ -331,6 +331,67 @@ TEST(CollExpect, WhatIsUnderItsFloorIsNamed) {
   EXPECT_THAT(Shortfalls(run, "auto"), IsEmpty());
 }
 
+TEST(CollExpect, AFloorWithoutAFigureIsNotMet) {
+  assay::Run run;
+  const auto add = [&](std::int64_t asked, std::optional<std::int64_t> done, Status status) {
+    Record record = {.probe = "all_gather",
+                     .params = {{"ranks", std::int64_t{3}}, {"bytes", asked}},
+                     .backend = "mpi",
+                     .status = status,
+                     .work = {.bytes = done}};
+    if (status == Status::kOk) record.rounds = {{.batch = 1, .time_s = {1e-6}}};
+    if (status == Status::kSkipped) record.reason = "too few bytes";
+    run.records.push_back(record);
+  };
+  EXPECT_THAT(Shortfalls(run, "64M:20"), ElementsAre(HasSubstr("no figure for 64M")));
+  add(64, 48, Status::kOk);  // rounded down: 0.032 GB/s
+  add(8, std::nullopt, Status::kSkipped);
+  EXPECT_THAT(Shortfalls(run, "64M:20"),
+              ElementsAre(AllOf(HasSubstr("no figure for 64M"), HasSubstr("not measured"))));
+  EXPECT_THAT(Shortfalls(run, "8:0.1"),
+              ElementsAre(AllOf(HasSubstr("no figure for 8,"), HasSubstr("too few bytes"))));
+  EXPECT_THAT(Shortfalls(run, "64:0.001,48:0.001"), IsEmpty());
+  EXPECT_THAT(Shortfalls(run, "64:1"), ElementsAre(HasSubstr("under the 1 of")));
+  EXPECT_THAT(Shortfalls(run, "48:1"), ElementsAre(HasSubstr("under the 1 of")));
+  // A library that measured it says nothing for another that did not.
+  run.records.push_back(run.records[1]);
+  run.records.back().backend = "ofi";
+  EXPECT_THAT(Shortfalls(run, "64:0.001"), ElementsAre(HasSubstr("no figure for 64,")));
+}
+
+TEST(CollCycles, ARowIsOfItsOwnCycleAlone) {
+  Record first = {.probe = "all_reduce",
+                  .rounds = {{.batch = 2, .time_s = {1e-6}}},
+                  .histograms = {{"latency_s", {.counts = {{100, 2}}}}}};
+  EXPECT_THAT(OfNewestVisit(first, nullptr).rounds, SizeIs(1));
+  Record second = first;
+  second.rounds.push_back({.batch = 2, .time_s = {9e-6}});
+  second.histograms["latency_s"].counts = {{100, 3}, {200, 1}};
+  const Record alone = OfNewestVisit(second, &first);
+  ASSERT_THAT(alone.rounds, SizeIs(1));
+  EXPECT_EQ(alone.rounds[0].time_s, std::vector{9e-6});
+  EXPECT_THAT(alone.histograms.at("latency_s").counts,
+              ElementsAre(std::pair(100, 1), std::pair(200, 1)));
+  Record failed = second;
+  failed.status = Status::kPartial;
+  EXPECT_THAT(OfNewestVisit(failed, &second).rounds, IsEmpty()) << "not the cycle before again";
+  EXPECT_THAT(OfNewestVisit(failed, &second).histograms.at("latency_s").counts, IsEmpty());
+}
+
+TEST(CollSizes, ThatCantBeDoneAsAskedAreSaid) {
+  EXPECT_EQ(RoundedNote({8, 64}, "f32"), "");
+  EXPECT_EQ(RoundedNote({0, 10, 16}, "f64"),
+            "sizes are whole elements of f64, one at least: 0 is done as 8, and 1 more");
+  EXPECT_THAT(PlanOf({"-b", "0", "-e", "4", "-i", "4"}).notes,
+              ElementsAre(HasSubstr("0 is done as 4")));
+  Case one = {.params = {{"bytes", std::int64_t{64}}}, .work = {.bytes = 64}};
+  EXPECT_EQ(SharedNote({one}), "");
+  one.work.bytes = 48;
+  EXPECT_THAT(SharedNote({one}), HasSubstr("64 is done as 48"));
+  one.work.bytes.reset();
+  EXPECT_EQ(SharedNote({one}), "") << "its row says why it is skipped";
+}
+
 TEST(CollPlan, ThreadsAndGpusAreRanks) {
   EXPECT_EQ(IntegerOf(PlanOf({"-g", "4"}).questions[0].params, "ranks"), 4);
   EXPECT_EQ(IntegerOf(PlanOf({"-g", "4", "-t", "2"}).questions[0].params, "ranks"), 8);

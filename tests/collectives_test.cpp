@@ -18,11 +18,13 @@
 #include <sstream>
 #include <thread>
 
+#include "collectives/collective.h"
 #include "collectives/host_collective.h"
 #include "collectives/job.h"
 #include "collectives/launch.h"
 #include "collectives/native.h"
 #include "results/error.h"
+#include "results/json.h"
 #include "tests/thread_ranks.h"
 
 namespace assay {
@@ -1017,6 +1019,39 @@ TEST(AllReduceProbe, IsSkippedWithTheReasonOfTheModuleThatIsMissing) {
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
   EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("there is no libassay-"));
   EXPECT_THAT(std::get<Skipped>(prepared).remedy, HasSubstr("apt-get install"));
+}
+
+TEST(Collectives, EveryOperationOfTheLeastSizesAndEachDtypeIsWrittenAndReadBack) {
+  int cases = 0;
+  int without_work = 0;
+  for (const Probe& probe : collectives::Probes({.backends = {"native"}})) {
+    if (!probe.defaults.contains("mode")) continue;
+    for (const std::string& dtype : CollectiveDtypes()) {
+      for (const std::int64_t elements : {1, 2, 5, 100}) {
+        Params params = probe.defaults;
+        params["ranks"] = std::int64_t{3};
+        if (params.contains("dtype")) {
+          params["dtype"] = dtype;
+          params["bytes"] = elements * ElementBytes(dtype);
+        }
+        for (const Case& one : probe.unfold(params)) {
+          const Record record = {.probe = one.probe,
+                                 .method = one.method,
+                                 .params = one.params,
+                                 .backend = one.backend,
+                                 .status = Status::kSkipped,
+                                 .work = one.work,
+                                 .units = one.units};
+          const Record read = RecordFromJson(RecordToJson(record), probe.name);
+          EXPECT_EQ(read.work.bytes, one.work.bytes);
+          ++cases;
+          if (!read.work.bytes && !read.work.ops) ++without_work;
+        }
+      }
+    }
+  }
+  EXPECT_EQ(cases, 11 * 12 * 4);
+  EXPECT_GT(without_work, 0) << "sizes that are rounded down to nothing";
 }
 
 }  // namespace

@@ -175,5 +175,46 @@ TEST(Hier, ARankSendsItsShareAloneBetweenNodes) {
   }
 }
 
+// S of nccl-tests in quarters: what one of two nodes sends or receives at most.
+double QuartersOnTheWire(const std::vector<int>& node_of, Operation operation,
+                         const std::string& algorithm, int root = 0) {
+  constexpr std::int64_t kBytes = 256 << 10;
+  const Collective collective = {.operation = operation,
+                                 .dtype = "i32",
+                                 .bytes = kBytes,
+                                 .root = root,
+                                 .algorithm = algorithm};
+  Facts facts;
+  EXPECT_EQ(WhatIsWrongOn(node_of, collective, 5, &facts), "");
+  return 4.0 * static_cast<double>(std::get<std::int64_t>(facts.at(kWireFact))) / kBytes;
+}
+
+TEST(Wire, WhatCrossesBetweenNodesIsCountedForTheAlgorithmAndTheSeatsThatRan) {
+  const std::vector<int> in_order = {0, 0, 1, 1};
+  const std::vector<int> by_turns = {0, 1, 0, 1};
+  const std::vector<int> uneven = {0, 0, 0, 1};
+  using enum Operation;
+  EXPECT_EQ(QuartersOnTheWire(in_order, kAllReduce, "auto"), 4) << "two levels";
+  EXPECT_EQ(QuartersOnTheWire(in_order, kAllReduce, "ring"), 6);
+  EXPECT_EQ(QuartersOnTheWire(by_turns, kAllReduce, "ring"), 12);
+  EXPECT_EQ(QuartersOnTheWire(in_order, kAllGather, "auto"), 2) << "two levels";
+  EXPECT_EQ(QuartersOnTheWire(in_order, kAllGather, "ring"), 3);
+  EXPECT_EQ(QuartersOnTheWire(by_turns, kAllGather, "auto"), 6) << "a ring: not in order";
+  EXPECT_EQ(QuartersOnTheWire(by_turns, kReduceScatter, "auto"), 6);
+  EXPECT_EQ(QuartersOnTheWire(in_order, kReduceScatter, "ring"), 3);
+  EXPECT_EQ(QuartersOnTheWire(in_order, kBroadcast, "auto"), 4);
+  EXPECT_EQ(QuartersOnTheWire(by_turns, kBroadcast, "chain"), 8) << "there, back and there";
+  EXPECT_EQ(QuartersOnTheWire(in_order, kReduce, "chain", 1), 4);
+  EXPECT_EQ(QuartersOnTheWire(in_order, kAlltoall, "auto"), 4)
+      << "two ranks to two, a quarter each";
+  EXPECT_EQ(QuartersOnTheWire(in_order, kGather, "auto"), 2);
+  EXPECT_EQ(QuartersOnTheWire(uneven, kGather, "auto", 3), 3) << "into the root's node";
+  EXPECT_EQ(QuartersOnTheWire(in_order, kScatter, "auto"), 2);
+  EXPECT_EQ(QuartersOnTheWire(uneven, kScatter, "auto", 3), 3);
+  EXPECT_EQ(QuartersOnTheWire(in_order, kSendRecv, "auto"), 4);
+  EXPECT_EQ(QuartersOnTheWire(by_turns, kSendRecv, "auto"), 8);
+  EXPECT_EQ(QuartersOnTheWire({0, 0, 0, 0}, kAllReduce, "ring"), 6) << "of one rank, on one node";
+}
+
 }  // namespace
 }  // namespace assay

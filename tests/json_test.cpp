@@ -98,6 +98,20 @@ TEST(Json, WhatIsWrittenIsReadBackExactly) {
   EXPECT_EQ(run.records[2].reason, "needs two ranks");
 }
 
+TEST(Json, WhatNoReaderWouldTakeIsNeverWritten) {
+  Record record = {.probe = "all_gather", .work = {.bytes = 0}};
+  EXPECT_THROW(RecordToJson(record), Error);
+  record.work.bytes.reset();
+  EXPECT_EQ(RecordFromJson(RecordToJson(record), "a record").probe, "all_gather");
+  record.rounds = {{.batch = 1, .time_s = {1.0, 0.0}}};
+  EXPECT_THROW(RecordToJson(record), Error);
+  record.rounds = {{.batch = 1, .time_s = {1.0}, .phase_time_s = {{"compute", {-1.0}}}}};
+  EXPECT_THROW(RecordToJson(record), Error);
+  record.rounds.clear();
+  record.facts = {{"ratio", std::numeric_limits<double>::quiet_NaN()}};
+  EXPECT_THROW(RecordToJson(record), Error);
+}
+
 TEST(Json, TheSampleAndTheExampleHaveTheSameKeys) {
   const std::set<std::string> sample = KeysOf(RunToJson(SampleRun()));
   const std::set<std::string> example = KeysOf(Example());

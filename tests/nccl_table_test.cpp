@@ -222,7 +222,7 @@ TEST(NcclTable, OursAreOneWordEachSoThatColumnsCanBeCountedFromTheEnd) {
   // p50, p99, cv%, slowest, wire, %spec, $/TB: 15 of 20 took 100 ns; 8 B at 1.25 us cost 1 USD/h.
   ASSERT_EQ(first.size(), labels);
   EXPECT_THAT(std::vector(first.begin() + 13, first.end()),
-              ElementsAre("0.10", "0.12", "8.25", "1@node-a", "0.01", "-", "156.2"));
+              ElementsAre("0.10", "0.12", "8.25", "1@node-a", "-", "-", "156.2"));
 }
 
 TEST(NcclTable, TheSlowestRankIsNamedWithItsHostAndItsGpu) {
@@ -251,6 +251,21 @@ TEST(NcclTable, WrongElementsAreCountedAndFail) {
   EXPECT_THAT(table.Row(&unchecked, nullptr, ""), HasSubstr("0.01       0 "));
   unchecked.verify = Verification{.reference = "not checked"};
   EXPECT_THAT(table.Row(&unchecked, nullptr, ""), HasSubstr("0.01     N/A "));
+}
+
+TEST(NcclTable, WhereNothingWasCheckedNothingIsOk) {
+  NcclTable table(Look());
+  Record failed = AllReduce(8, 1e-6, "out_of_place");
+  failed.rounds.clear();
+  failed.verify.reset();
+  failed.status = Status::kFailed;
+  failed.reason = "rank 1 is gone";
+  table.Row(&failed, nullptr, "");
+  EXPECT_THAT(table.Foot(), HasSubstr("Out of bounds values : 0 unchecked\n"));
+  EXPECT_THAT(table.Json(""), HasSubstr(R"("out_of_bounds":{"count":0,"okay":"unchecked"})"));
+  const Record right = AllReduce(8, 1e-6, "out_of_place");
+  table.Row(&right, nullptr, "");
+  EXPECT_THAT(table.Foot(), HasSubstr("Out of bounds values : 0 OK\n"));
 }
 
 TEST(NcclTable, TheLeastBandwidthIsNcclTestsOwnRule) {

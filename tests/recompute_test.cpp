@@ -168,18 +168,37 @@ TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
     const std::int64_t ranks = 8 * nodes;
     const double seconds =
         2.0 * static_cast<double>(ranks - 1) / static_cast<double>(ranks) * (1 << 30) / (gbs * 1e9);
-    run.records.push_back({.probe = "all_reduce",
-                           .params = {{"ranks", ranks}, {"nodes", std::int64_t{nodes}}},
-                           .backend = "nccl",
-                           .work = {.bytes = 1 << 30},
-                           .rounds = Visits(5, seconds)});
+    run.records.push_back(
+        {.probe = "all_reduce",
+         .params = {{"ranks", ranks}, {"nodes", std::int64_t{nodes}}},
+         .backend = "nccl",
+         .work = {.bytes = 1 << 30},
+         .facts = {{"algorithm", std::string("ring")}, {"wire_bytes", std::int64_t{3} << 29}},
+         .rounds = Visits(5, seconds)});
+  }
+  // Every operation, on several nodes and on one, with its algorithm told and not.
+  for (const char* operation : {"all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce",
+                                "alltoall", "alltoallv", "gather", "scatter", "sendrecv"}) {
+    for (const std::int64_t nodes : {1, 2}) {
+      Record record = {.probe = operation,
+                       .params = {{"ranks", std::int64_t{4}}, {"nodes", nodes}},
+                       .backend = "native-mpi",
+                       .work = {.bytes = 1 << 20},
+                       .facts = {{"algorithm", std::string("any")},
+                                 {"wire_bytes", std::int64_t{786432} * nodes}},
+                       .rounds = Visits(5, 1e-3)};
+      run.records.push_back(record);
+      record.backend = "mpi";
+      record.facts.clear();
+      run.records.push_back(record);
+    }
   }
   const std::string file = Write("run.json", RunToJson(run));
   const std::string figures = FiguresToJson(run, OfferAt(0.1));
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   EXPECT_NE(figures.find("\"standing\":\"above the bound\""), std::string::npos);
   EXPECT_NE(figures.find("\"standing\":\"low\""), std::string::npos);
-  EXPECT_NE(figures.find("\"wire_model\":\"hierarchical\""), std::string::npos);
+  EXPECT_NE(figures.find("\"wire_model\":\"ring\""), std::string::npos);
   std::string changed = figures;
   changed.replace(changed.find("above the bound"), 15, "ok");
   EXPECT_EQ(Script(Write("changed.json", changed) + " " + file), 1);
