@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstring>
 
 #include "runner/random.h"
@@ -18,6 +19,41 @@ struct Header {
 };
 
 constexpr std::size_t kBodyWords = (kStampedBytes - sizeof(Header)) / sizeof(std::uint64_t);
+
+// Random words that bodies are made of: two stretches of them, which the seed chooses, and a word
+// of the seed. That is as good as a generator to what compresses or deduplicates, and keeps up with
+// memory, so that each write can have a body of its own.
+constexpr std::size_t kStarts = 1024;
+struct Tables {
+  std::array<std::uint64_t, kStarts + kBodyWords> first;
+  std::array<std::uint64_t, kStarts + kBodyWords> second;
+};
+
+const Tables& RandomTables() {
+  static const Tables tables = [] {
+    Tables made;
+    for (std::size_t i = 0; i < made.first.size(); ++i) {
+      made.first[i] = RandomAt(1, i);
+      made.second[i] = RandomAt(2, i);
+    }
+    return made;
+  }();
+  return tables;
+}
+
+class Body {
+ public:
+  explicit Body(std::uint64_t seed)
+      : first_(&RandomTables().first[seed % kStarts]),
+        second_(&RandomTables().second[seed / kStarts % kStarts]),
+        word_(Mix(seed)) {}
+  std::uint64_t At(std::size_t i) const { return first_[i] ^ second_[i] ^ word_; }
+
+ private:
+  const std::uint64_t* first_;
+  const std::uint64_t* second_;
+  std::uint64_t word_;
+};
 
 std::size_t Blocks(std::span<const std::byte> data) {
   return data.size() / static_cast<std::size_t>(kStampedBytes);
@@ -38,10 +74,11 @@ std::optional<std::string> CheckBlock(const std::byte* block, const Stamp& expec
     return fmt::format("the block at byte {} is of write {:#x}, not of write {:#x}",
                        expected.offset, header.sequence, expected.sequence);
   }
+  const Body body(header.body_seed);
   for (std::size_t i = 0; i < kBodyWords; ++i) {
     std::uint64_t word = 0;
     std::memcpy(&word, block + sizeof(Header) + i * sizeof word, sizeof word);
-    if (word != Mix(header.body_seed + i)) {
+    if (word != body.At(i)) {
       return fmt::format("the block at byte {} is wrong from its byte {} on", expected.offset,
                          sizeof(Header) + i * sizeof word);
     }
@@ -56,8 +93,9 @@ void FillBodies(std::span<std::byte> data, std::uint64_t seed) {
     std::byte* block = data.data() + b * static_cast<std::size_t>(kStampedBytes);
     const std::uint64_t body_seed = RandomAt(seed, b);
     std::memcpy(block + offsetof(Header, body_seed), &body_seed, sizeof body_seed);
+    const Body body(body_seed);
     for (std::size_t i = 0; i < kBodyWords; ++i) {
-      const std::uint64_t word = Mix(body_seed + i);
+      const std::uint64_t word = body.At(i);
       std::memcpy(block + sizeof(Header) + i * sizeof word, &word, sizeof word);
     }
   }

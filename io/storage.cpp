@@ -1,5 +1,6 @@
 #include "io/storage.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "io/io.h"
+#include "io/page_cache.h"
 #include "io/stamp.h"
 #include "io/traffic.h"
 #include "io/volume.h"
@@ -34,6 +36,7 @@ struct Access {
   int depth = 0;
   int jobs = 0;
   bool direct = false;
+  bool warm = false;
 };
 
 void RequireBetween(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
@@ -49,6 +52,10 @@ Access Parse(const Params& params) {
     throw Error(
         fmt::format("storage: pattern is \"{}\"; give seqread, seqwrite, randread or randwrite.",
                     Clean(pattern)));
+  }
+  const std::string cache = StringOf(params, "cache");
+  if (cache != "cold" && cache != "warm") {
+    throw Error(fmt::format("storage: cache is \"{}\"; give cold or warm.", Clean(cache)));
   }
   const std::int64_t block_bytes = IntegerOf(params, "block_bytes");
   const std::int64_t depth = IntegerOf(params, "depth");
@@ -71,7 +78,8 @@ Access Parse(const Params& params) {
           .block_bytes = block_bytes,
           .depth = static_cast<int>(depth),
           .jobs = static_cast<int>(jobs),
-          .direct = BooleanOf(params, "direct")};
+          .direct = BooleanOf(params, "direct"),
+          .warm = cache == "warm"};
 }
 
 double CpuSeconds() {
@@ -91,6 +99,7 @@ struct Job {
 
   Slab buffers;
   Traffic traffic;
+  std::unique_ptr<PageCachePass> pass = {};  // of reads through the page cache
   std::unique_ptr<FileEngine> engine = {};
   // An io_uring must be used by the thread that made it.
   TaskThread worker;  // last: its task uses the others
@@ -101,10 +110,12 @@ class StorageWorkload : public Workload {
   StorageWorkload(std::shared_ptr<const TestFile> file, const Access& access, std::uint64_t seed,
                   std::uint64_t sequence)
       : file_(std::move(file)), access_(access), fd_(file_->Open(access.direct)) {
-    cached_before_ = file_->DropCache();
+    cached_before_ = access.warm ? file_->CachedFraction(0, file_->Bytes()) : file_->DropCache();
+    // Else what the kernel reads ahead of random reads would be found there by later ones.
+    if (!access.direct && access.random) posix_fadvise(fd_.Get(), 0, 0, POSIX_FADV_RANDOM);
     const std::int64_t blocks = file_->Bytes() / access.block_bytes / access.jobs;
     for (int i = 0; i < access.jobs; ++i) {
-      const TrafficOptions options = {
+      TrafficOptions options = {
           .write = access.write,
           .random = access.random,
           .block_bytes = access.block_bytes,
@@ -114,7 +125,13 @@ class StorageWorkload : public Workload {
           .salt = file_->Salt(),
           .sequence = sequence,
       };
+      std::unique_ptr<PageCachePass> pass;
+      if (!access.direct && !access.write) {
+        pass = std::make_unique<PageCachePass>(*file_, options, !access.warm);
+        options.before = [&pass = *pass](std::int64_t k) { pass.Before(k); };
+      }
       jobs_.push_back(std::make_unique<Job>(options, access.depth));
+      jobs_.back()->pass = std::move(pass);
     }
   }
 
@@ -204,6 +221,9 @@ class StorageWorkload : public Workload {
         {"contents", "random, every 4 KiB unique"},
         {"cached_before", cached_before_},
     };
+    if (const auto& pass = jobs_.front()->pass; pass && pass->CachedReads()) {
+      facts["cached_reads"] = *pass->CachedReads();
+    }
     if (!file_->SizedBy().empty()) facts["file_sized_by"] = file_->SizedBy();
     if (const std::int64_t operations = Finished(); operations > 0) {
       facts["cpu_s_per_op"] = cpu_s_ / static_cast<double>(operations);
@@ -344,6 +364,24 @@ class Bench {
                                            file_->Bytes() >> 20),
                      .remedy = "set a smaller block_bytes, depth or jobs, or free some space"};
     }
+    if (access.warm && access.direct) {
+      return Skipped{.reason =
+                         "cache=warm is of reads through the page cache, and direct ones pass "
+                         "it by",
+                     .remedy = "--set direct=false"};
+    }
+    if (access.warm && access.write) {
+      return Skipped{.reason = "cache=warm is of reads, and this writes",
+                     .remedy = "--set pattern=seqread or randread"};
+    }
+    if (access.warm) {
+      if (const double cached = file_->FillCache(); cached < 0.99) {
+        return Skipped{.reason = fmt::format("the page cache keeps {:.0f} % of the test file and "
+                                             "not all of it",
+                                             100 * cached),
+                       .remedy = "give this process more memory, or measure cache=cold"};
+      }
+    }
     // Every workload stamps its writes from a number of its own on.
     auto workload = std::make_unique<StorageWorkload>(file_, access, seed, ++workloads_ << 40U);
     if (std::optional<Skipped> refused = workload->Start(make)) return std::move(*refused);
@@ -385,7 +423,9 @@ Engines Chosen(const Engines& engines, const std::vector<std::string>& asked) {
 
 Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
   auto bench = std::make_shared<Bench>(setup.storage_path, options);
-  const auto unfold = [bench, folder = setup.storage_path, asked = setup.backends,
+  auto file =
+      std::make_shared<const std::function<Seconds()>>([bench] { return bench->FileSeconds(); });
+  const auto unfold = [bench, file, folder = setup.storage_path, asked = setup.backends,
                        engines = options.engines](const Params& params) {
     const Access access = Parse(params);
     RequireFolder(folder);
@@ -401,6 +441,7 @@ Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
                        .work = {.bytes = access.block_bytes, .ops = 1, .formula = "io/bytes"},
                        .storage = 0,
                        .least_batch = least_batch,
+                       .shared = file,
                        .prepare = [bench, access, engine = make](std::uint64_t seed) {
                          return bench->Prepare(access, engine, seed);
                        }});
@@ -413,7 +454,8 @@ Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
                        {"block_bytes", std::int64_t{4096}},
                        {"depth", std::int64_t{32}},
                        {"jobs", std::int64_t{1}},
-                       {"direct", true}},
+                       {"direct", true},
+                       {"cache", std::string("cold")}},
           .unfold = unfold};
 }
 

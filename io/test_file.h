@@ -68,8 +68,10 @@ class TestFile {
 
   // Writes back and drops the file's pages; the fraction that stayed in the page cache.
   double DropCache() const;
-  // The fraction of the first `bytes` that is in the page cache.
-  double CachedFraction(std::int64_t bytes) const;
+  // Reads the file into the page cache; the fraction of it that is there then.
+  double FillCache() const;
+  // The fraction of `bytes` from `begin` (a multiple of 4 KiB) on that is in the page cache.
+  double CachedFraction(std::int64_t begin, std::int64_t bytes) const;
 
  private:
   TestFile(Descriptor file, std::string folder, TestFileOptions options);

@@ -48,9 +48,7 @@ Traffic::Traffic(const TrafficOptions& options, std::span<std::byte> buffers)
     : options_(options),
       pattern_(options.random, options.blocks, options.seed),
       buffers_(buffers),
-      last_offset_(buffers.size() / static_cast<std::size_t>(options.block_bytes)) {
-  if (options_.write) FillBodies(buffers_, options_.seed);
-}
+      last_offset_(buffers.size() / static_cast<std::size_t>(options.block_bytes)) {}
 
 void Traffic::Begin(std::int64_t transfers) {
   const auto slots = static_cast<std::int64_t>(last_offset_.size());
@@ -62,16 +60,15 @@ void Traffic::Begin(std::int64_t transfers) {
 std::optional<Transfer> Traffic::Next(int slot) {
   if (finished_ >= count_until_ || !failures_.empty()) return std::nullopt;
   const std::int64_t k = next_++;
+  if (options_.before) options_.before(k);
   const Transfer transfer = {
       .write = options_.write, .offset = OffsetOf(k), .data = BufferOf(slot)};
   last_offset_[static_cast<std::size_t>(slot)] = transfer.offset;
   if (options_.write) {
-    if (options_.fresh_bodies) {
-      FillBodies(transfer.data, RandomAt(options_.seed, static_cast<std::uint64_t>(k)));
-    }
-    PutStamps(transfer.data, {.offset = transfer.offset,
-                              .sequence = options_.sequence + static_cast<std::uint64_t>(k),
-                              .salt = options_.salt});
+    const std::uint64_t sequence = options_.sequence + static_cast<std::uint64_t>(k);
+    FillBodies(transfer.data, RandomAt(options_.seed, sequence));
+    PutStamps(transfer.data,
+              {.offset = transfer.offset, .sequence = sequence, .salt = options_.salt});
   }
   return transfer;
 }

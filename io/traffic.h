@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -36,13 +37,14 @@ class AccessPattern {
 struct TrafficOptions {
   bool write = false;
   bool random = false;
-  bool fresh_bodies = false;        // new random contents for each write, not new stamps alone
   std::int64_t block_bytes = 4096;  // a multiple of 4 KiB
   std::int64_t first_byte = 0;      // of the part of the file that this job works in
   std::int64_t blocks = 1;          // in that part; >= slots
   std::uint64_t seed = 0;
   std::uint64_t salt = 0;
   std::uint64_t sequence = 0;  // the k-th write is stamped sequence + k
+  // Called right before the k-th transfer begins; may be null.
+  std::function<void(std::int64_t k)> before = {};
 };
 
 class Traffic : public Feed {

@@ -233,6 +233,11 @@ CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& opti
   if (pair.backend_a != pair.backend_b) {
     AddNote(row, fmt::format("{} against {}", pair.backend_a, pair.backend_b));
   }
+  const std::string cached_a = CachedText(pair.runs_a);
+  const std::string cached_b = CachedText(pair.runs_b);
+  if (cached_a == cached_b && !cached_a.empty()) AddNote(row, cached_a);
+  if (cached_a != cached_b && !cached_a.empty()) AddNote(row, "baseline " + cached_a);
+  if (cached_a != cached_b && !cached_b.empty()) AddNote(row, "candidate " + cached_b);
   const int method_a = pair.runs_a.front().records.front()->method;
   const int method_b = pair.runs_b.front().records.front()->method;
   if (method_a != method_b) {

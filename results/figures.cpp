@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 #include <string_view>
 
 namespace assay {
@@ -30,6 +31,13 @@ std::optional<std::int64_t> Integer(const Params& params, const std::string& nam
   if (found == params.end()) return std::nullopt;
   const auto* integer = std::get_if<std::int64_t>(&found->second);
   return integer == nullptr ? std::nullopt : std::optional(*integer);
+}
+
+// The text of a fact, "" where there is none.
+std::string TextFact(const Record& record, const std::string& name) {
+  const auto fact = record.facts.find(name);
+  const auto* text = fact == record.facts.end() ? nullptr : std::get_if<std::string>(&fact->second);
+  return text == nullptr ? "" : *text;
 }
 
 std::optional<Counted> Count(const Work& work, const std::string& probe, const Params& params) {
@@ -276,11 +284,7 @@ std::optional<Wire> WireRate(const Record& record) {
               .is_between_nodes = nodes > 1};
 }
 
-std::string TransportOf(const Record& record) {
-  const auto fact = record.facts.find("transport");
-  const auto* text = fact == record.facts.end() ? nullptr : std::get_if<std::string>(&fact->second);
-  return text == nullptr ? "" : *text;
-}
+std::string TransportOf(const Record& record) { return TextFact(record, "transport"); }
 
 std::vector<double> LogRoundTimes(const Record& record) {
   std::vector<double> logs;
@@ -434,7 +438,33 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
   return {{.name = "usd_per_tbps_hour", .label = "$ per TB/s-h", .usd = for_rate(bytes)}};
 }
 
+std::optional<Cached> CachedOf(const Run& run, const Record& record) {
+  if (record.probe != "storage" || !Speed(record)) return std::nullopt;
+  std::set<int> nodes;
+  for (const Unit& unit : record.units) nodes.insert(unit.node);
+  if (nodes.empty()) nodes.insert(0);
+  for (const int node : nodes) {
+    if (!record.storage || static_cast<std::size_t>(node) >= run.nodes.size()) continue;
+    const std::vector<Volume>& volumes = run.nodes[static_cast<std::size_t>(node)].storage;
+    const auto volume = static_cast<std::size_t>(*record.storage);
+    if (volume < volumes.size() && volumes[volume].kind == "memory") {
+      return Cached{
+          .mark = "memory", .why = "the volume is in this machine's memory", .is_sure = true};
+    }
+  }
+  const std::string direct = TextFact(record, "direct");
+  const std::string how = TextFact(record, "direct_how");
+  if (direct == "proved") return std::nullopt;
+  if (direct == "refuted") return Cached{.mark = "refuted", .why = how, .is_sure = true};
+  if (direct == "not_asked") return Cached{.mark = "cache?", .why = "through the page cache"};
+  return Cached{.mark = "cache?",
+                .why = "direct I/O is unproven" + (how.empty() ? "" : " (" + how + ")")};
+}
+
 std::string WhyUnpriced(const Run& run, const Record& record) {
+  if (const auto cached = CachedOf(run, record); cached && cached->is_sure) {
+    return cached->mark == "memory" ? cached->why : "direct I/O is refuted";
+  }
   const bool is_shown = run.suite.name == "standard" || run.suite.name == "full";
   const bool is_collective = IsNetwork(record.probe) && record.probe != "overlap";
   if (!is_shown || DeviceKind(record) != "gpu" || is_collective || IsSustained(record) ||

@@ -111,8 +111,18 @@ struct Cost {
 std::vector<Cost> Costs(const Record& record, double usd_per_hour,
                         std::optional<double> storage_usd_per_hour = {});
 
+// That a figure of storage is a cache's and not its volume's, or may be.
+struct Cached {
+  std::string mark = {};  // "memory", "refuted", "cache?"
+  std::string why = {};
+  bool is_sure = false;  // it has no price then
+};
+// Nothing for other probes, without a figure, and where I/O was proved to be direct.
+std::optional<Cached> CachedOf(const Run& run, const Record& record);
+
 // Why a record of this run has no price, or "": in the suites that are shown to others the price of
-// what accelerators compute and copy, but for collectives, is that of what they sustain.
+// what accelerators compute and copy, but for collectives, is that of what they sustain; and what
+// is a cache's is not what its volume is paid for.
 std::string WhyUnpriced(const Run& run, const Record& record);
 
 // P of METRICS.md: USD per hour of every node that the run held, idle ones too. Nothing without a

@@ -154,11 +154,18 @@ void Fields(Archive& a, typename Archive::template Ref<Here> here) {
   a("work", here.work);
 }
 
+// Params that a probe was given later: files from before have them as they were measured then.
+void AddLaterParams(const std::string& probe, Params& params) {
+  if (probe == "storage") params.emplace("cache", "cold");
+}
+
 template <class Archive>
 void Fields(Archive& a, typename Archive::template Ref<Record> record) {
   a("probe", record.probe);
   a("method", record.method, Sign::kPositive);
   a("params", record.params);
+  using Of = std::remove_reference_t<typename Archive::template Ref<Record>>;
+  if constexpr (!std::is_const_v<Of>) AddLaterParams(record.probe, record.params);
   a("backend", record.backend);
   a("status", record.status);
   a.Maybe("reason", record.reason);
@@ -817,6 +824,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<Health>
   const std::optional<Wire> wire = WireRate(record);
   const std::optional<Judged> judged = Judge(run, record);
   const std::string unpriced = WhyUnpriced(run, record);
+  const std::optional<Cached> cached = CachedOf(run, record);
   return {{"probe", record.probe},
           {"case", CaseLabel(record.probe, record.params)},
           {"key", MatchKey(record)},
@@ -840,6 +848,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<Health>
           {"wire_model", wire ? Json(wire->model) : Json(nullptr)},
           {"expected_gbs", judged ? Writer::ToJson(judged->expected_gbs) : Json(nullptr)},
           {"standing", judged ? Json(ToText(judged->standing)) : Json(nullptr)},
+          {"cached", cached ? Json{{"mark", cached->mark}, {"why", cached->why}} : Json(nullptr)},
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
           {"node", ToJson(NodeFigureOf(run, record))},
           {"health", ToJson(health)},

@@ -23,6 +23,7 @@ struct Entrant {
   Sample sample = {};
   std::optional<double> cost = {};
   std::string not_priced = {};
+  std::string cached = {};
 };
 
 struct Field {
@@ -56,7 +57,8 @@ std::vector<Field> FieldsOf(const Ranking& ranking, bool force, std::vector<std:
                                   .runs = runs,
                                   .sample = SampleOf(runs, holding.any->probe),
                                   .cost = CostOf(runs, ranking.sides[side].offer),
-                                  .not_priced = NotPriced(runs, holding.kind)});
+                                  .not_priced = NotPriced(runs, holding.kind),
+                                  .cached = CachedText(runs)});
       }
     }
   }
@@ -109,6 +111,8 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
                               .by_speed = by_speed[i],
                               .usd = entrant.cost,
                               .note = entrant.cost ? entrant.not_priced : ""});
+    std::string& note = ranked.entries.back().note;
+    if (!entrant.cached.empty()) note = entrant.cached + (note.empty() ? "" : "; " + note);
     if (per_usd && entrant.cost && entrant.not_priced.empty()) priced.push_back(i);
   }
   if (priced.size() < 2) return ranked;

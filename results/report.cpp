@@ -206,6 +206,9 @@ std::string ProbeSection(const std::string& probe, std::span<const ReportInput> 
         if (const std::string overlap = OverlapText(record); !overlap.empty()) {
           section += Row({Cell(""), Cell(overlap, " colspan=6")});
         }
+        if (const std::string cached = CachedText(input.run, record); !cached.empty()) {
+          section += Row({Cell(""), Cell(cached, " colspan=6")});
+        }
       }
     }
   }

@@ -292,6 +292,15 @@ std::string DirectOf(const std::vector<InRun>& runs) {
   return fmt::format("{}", fmt::join(found, " or "));
 }
 
+std::string CachedText(const std::vector<InRun>& runs) {
+  std::set<std::string> found;
+  for (const InRun& in_run : runs) {
+    for (const Record* record : in_run.records) found.insert(CachedText(*in_run.run, *record));
+  }
+  found.erase("");
+  return fmt::format("{}", fmt::join(found, " or "));
+}
+
 std::string NodesOf(const std::vector<InRun>& runs) {
   std::set<std::size_t> found;
   for (const InRun& in_run : runs) {

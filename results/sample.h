@@ -74,6 +74,9 @@ Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer
 // all that is unsure about work per dollar.
 Interval Widened(const Interval& envelope, const Interval& change);
 
+// What of a side's figures of storage is a cache's, or may be, each said once: "" where nothing is.
+std::string CachedText(const std::vector<InRun>& runs);
+
 // Whether storage was reached past the page cache, in words; "unknown" where not said.
 std::string DirectOf(const std::vector<InRun>& runs);
 

@@ -152,7 +152,7 @@ std::string OnText(const Record& record) {
 
 // What has to be known beside the figures of a case.
 std::string NotesOf(const Run& run, const Record& record) {
-  std::string note;
+  std::string note = CachedText(run, record);
   if (const auto bus = BusBandwidth(record)) AddTo(note, "bus " + WithPrefix(*bus, "B/s"));
   if (const std::string overlap = OverlapText(record); !overlap.empty()) AddTo(note, overlap);
   if (const auto judged = Judge(run, record); judged && judged->standing != Standing::kOk) {

@@ -115,6 +115,7 @@ Params Usual(const std::string& probe, const std::string& dtype) {
   } else if (probe == "storage") {
     usual["jobs"] = std::int64_t{1};
     usual["direct"] = true;
+    usual["cache"] = "cold";
   } else if (probe == "overlap") {
     usual["algo"] = "auto";
     usual["buffers"] = "plain";
@@ -333,6 +334,26 @@ std::string OverlapText(const Record& record) {
   if (shared != record.facts.end() && shared->second == Fact(true)) {
     text += "; both on the same cores";
   }
+  return text;
+}
+
+std::string CachedText(const Run& run, const Record& record) {
+  const std::optional<Cached> cached = CachedOf(run, record);
+  return cached ? fmt::format("{}: {}", cached->mark, Clean(cached->why)) : "";
+}
+
+std::string TestFileText(const Record& record) {
+  const auto by = record.facts.find("file_sized_by");
+  const auto bytes = record.facts.find("file_bytes");
+  if (by == record.facts.end() || bytes == record.facts.end()) return "";
+  const auto* why = std::get_if<std::string>(&by->second);
+  const auto* size = std::get_if<std::int64_t>(&bytes->second);
+  if (why == nullptr || size == nullptr) return "";
+  std::string text = fmt::format("test file of {}, sized by {}", BinarySize(*size), Clean(*why));
+  const auto speed = record.facts.find("fill_bytes_per_s");
+  if (speed == record.facts.end()) return text;
+  const auto* per_second = std::get_if<double>(&speed->second);
+  if (per_second != nullptr) text += fmt::format(" (at {})", WithPrefix(*per_second, "B/s"));
   return text;
 }
 

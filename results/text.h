@@ -41,6 +41,14 @@ std::string CaseLabel(const std::string& probe, const Params& params);
 // 3.2 ms ± 0.4 ms of 14.1 ms, 71.0 % hidden; …". Empty of any other record.
 std::string OverlapText(const Record& record);
 
+// "refuted: loop0 does its file's I/O through the page cache": what figures.h CachedOf says; ""
+// where it says nothing.
+std::string CachedText(const Run& run, const Record& record);
+
+// "test file of 100 MiB, sized by 20 s of its fill (at 5.243 MB/s)": of a record of storage whose
+// file is smaller than it was to be. Empty of any other.
+std::string TestFileText(const Record& record);
+
 // The word most like `word` by edit distance (at most 3, and less than its length), or "".
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 

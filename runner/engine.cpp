@@ -10,6 +10,7 @@
 #include <new>
 #include <numeric>
 #include <regex>
+#include <set>
 #include <sstream>
 #include <thread>
 #include <utility>
@@ -696,10 +697,13 @@ Seconds VisitSeconds(const Case& which, const EngineOptions& options) {
 
 double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& options) {
   double round_s = 0;
+  double shared_s = 0;
+  std::set<const void*> made;
   for (const Case& each : Matching(cases, options.filter)) {
     round_s += VisitSeconds(each, options).count();
+    if (each.shared && made.insert(each.shared.get()).second) shared_s += (*each.shared)().count();
   }
-  return std::max(round_s * options.rounds, options.duration.count());
+  return shared_s + std::max(round_s * options.rounds, options.duration.count());
 }
 
 }  // namespace assay

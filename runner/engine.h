@@ -75,7 +75,7 @@ std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions&
 // About how long a visit takes: a guess made before anything is known of the case. An accelerator
 // is taken to need all of its rest, and what is sustained no more than its least time.
 Seconds VisitSeconds(const Case& which, const EngineOptions& options);
-// About how long Measure would take, in seconds.
+// About how long Measure would take, in seconds, with what cases share.
 double EstimateSeconds(const std::vector<Case>& cases, const EngineOptions& options);
 
 }  // namespace assay

@@ -180,6 +180,9 @@ class Recorder : public Observer {
     // Visits of unlike lengths: what is left by the estimate, at the pace so far.
     estimate_done_s_ += estimate_visit_s_;
     estimate_visit_s_ = VisitSeconds(which, plan_.engine).count();
+    if (which.shared && made_.insert(which.shared.get()).second) {
+      estimate_visit_s_ += (*which.shared)().count();
+    }
     const double pace = done < 5 || soaks ? 1 : elapsed_s / estimate_done_s_;
     const double left_s = soaks
                               ? std::max(0.0, estimate_s_ - elapsed_s)
@@ -206,6 +209,9 @@ class Recorder : public Observer {
     current_.reset();
     RecordLike(record, records_) = record;
     if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
+    if (const std::string file = TestFileText(record); !file.empty() && told_.insert(file).second) {
+      console_.Note(file + "\n");
+    }
     Record scrubbed = record;
     ApplyPrivacy(scrubbed, privacy_);
     journal_.Append(scrubbed, round);
@@ -246,6 +252,8 @@ class Recorder : public Observer {
   double noted_s_ = 0;                  // when a round was told of
   double estimate_done_s_ = 0;          // of the visits before this one
   double estimate_visit_s_ = 0;         // of this one
+  std::set<const void*> made_ = {};     // what cases share
+  std::set<std::string> told_ = {};     // of test files
   std::mutex mutex_ = {};               // holds what follows
   std::vector<Record> records_ = {};    // as of their last visits
   std::optional<Record> current_ = {};  // is being visited

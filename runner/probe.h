@@ -122,6 +122,9 @@ struct Case {
   // Fewer iterations don't make a batch. More than 1 where several are in flight at once: else a
   // short batch would never have as many in flight as were asked for.
   std::int64_t least_batch = 1;
+  // About how long it takes to make what this case shares with others; the first visit to one of
+  // them makes it, and they hold the same pointer. May be null.
+  std::shared_ptr<const std::function<Seconds()>> shared = {};
   // Fills buffers, opens handles. Called once a visit, with a seed of that visit's own, so that
   // each round sees fresh random inputs. Throws Error when it fails.
   std::function<Prepared(std::uint64_t seed)> prepare = {};

@@ -381,7 +381,21 @@ def sustained(record):
             all(v.get("sustained", {}).get("least_s", 0) >= 60 for v in record.get("rounds", [])))
 
 
+def cached(run, record):
+    """What says that a figure of storage is a cache's, or may be; and whether that is sure."""
+    if record["probe"] != "storage" or speed(record) is None:
+        return None, False
+    nodes = {unit["node"] for unit in record.get("units", [])} or {0}
+    index = record.get("storage")
+    if index is not None and any(run["nodes"][n]["storage"][index]["kind"] == "memory" for n in nodes):
+        return "memory", True
+    direct = record.get("facts", {}).get("direct")
+    return {"proved": (None, False), "refuted": ("refuted", True)}.get(direct, ("cache?", False))
+
+
 def unpriced(run, record):
+    if cached(run, record)[1]:
+        return True
     return (run["suite"]["name"] in ("standard", "full") and kind(record) == "gpu"
             and (record["probe"] not in COLLECTIVES or record["probe"] == "overlap")
             and not sustained(record) and len(costs(record, 1)) > 0)
@@ -956,6 +970,7 @@ def check_figures(check, printed, run):
             check(f"{where} number of devices", len(case["health"]["devices"]), len(well["devices"]))
             for device, again in zip(case["health"]["devices"], well["devices"]):
                 check.all_of(f"{where} device {again['device']}", device, again)
+        check(f"{where} cached", case["cached"] and case["cached"]["mark"], cached(run, record)[0])
         of_power = power(record)
         check.all_of(where, case, {"power": None} if of_power is None else
                      {f"power.{name}": value for name, value in of_power.items()})
@@ -999,7 +1014,11 @@ def check_ranking(check, printed, sides, force, within):
 
 def read(path):
     with open(path, encoding="utf-8") as file:
-        return json.load(file)
+        document = json.load(file)
+    for record in document.get("records", []):
+        if record["probe"] == "storage":  # files from before the param have it as it was measured
+            record["params"].setdefault("cache", "cold")
+    return document
 
 
 def counted_once(runs):

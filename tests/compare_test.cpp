@@ -463,5 +463,26 @@ TEST(Rank, NothingMeasuredTwiceIsAnError) {
                Error);
 }
 
+TEST(Compare, AFigureThatMayBeACachesIsMarkedOnTheSideThatHasIt) {
+  const std::vector<double> times = {1, 1.01, 0.99};
+  const auto refuted = RunOf({Storage("refuted", times)});
+  auto memory = RunOf({Storage("refuted", times)}, "n2");
+  memory.records[0].storage = 0;
+  memory.nodes[0].storage = {{.kind = "memory"}};
+  const auto note = [](const auto& a, const auto& b) {
+    return Compare(SideOf({a}, 1), SideOf({b}, 1), {}).rows.at(0).note;
+  };
+  EXPECT_THAT(note(refuted, memory), testing::HasSubstr("baseline refuted"));
+  EXPECT_THAT(note(refuted, memory), testing::HasSubstr("candidate memory"));
+  EXPECT_THAT(note(memory, refuted), testing::HasSubstr("baseline memory"));
+  const auto unproven = RunOf({Storage("unproven", times)}, "n3");
+  const auto unproven_too = RunOf({Storage("unproven", times)}, "n4");
+  EXPECT_THAT(note(unproven, unproven_too), testing::StartsWith("cache?: direct I/O is unproven"));
+  const Comparison priced = Compare(SideOf({unproven}, 1), SideOf({unproven_too}, 1), {});
+  EXPECT_TRUE(priced.rows.at(0).per_usd_change);
+  const Comparison unpriced = Compare(SideOf({refuted}, 1), SideOf({memory}, 1), {});
+  EXPECT_FALSE(unpriced.rows.at(0).per_usd_change);
+}
+
 }  // namespace
 }  // namespace assay

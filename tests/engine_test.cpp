@@ -790,5 +790,16 @@ TEST(FakeRanks, TalkToEachOther) {
   EXPECT_THAT(gathered, ElementsAre("0", "0", "1", "1"));
 }
 
+TEST(Estimate, WhatCasesShareCountsOnceHoweverManyAndHoweverManyRounds) {
+  FakeLog log;
+  std::vector<Case> cases = {FakeCase("a", {{}}, log), FakeCase("b", {{}}, log)};
+  const double alone_s = EstimateSeconds(cases, {.rounds = 3});
+  cases[0].shared = cases[1].shared =
+      std::make_shared<const std::function<Seconds()>>([] { return Seconds(17); });
+  EXPECT_DOUBLE_EQ(EstimateSeconds(cases, {.rounds = 3}), alone_s + 17);
+  cases[1].shared = std::make_shared<const std::function<Seconds()>>([] { return Seconds(5); });
+  EXPECT_DOUBLE_EQ(EstimateSeconds(cases, {.rounds = 3}), alone_s + 22);
+}
+
 }  // namespace
 }  // namespace assay

@@ -29,6 +29,14 @@ Record Storage(const std::string& pattern, std::int64_t block_bytes, std::vector
           .rounds = std::move(rounds)};
 }
 
+// A run with one volume of that kind, and a read from it.
+Run ReadFrom(const std::string& kind, Facts facts) {
+  Record read = Storage("randread", 4096, {{.batch = 1, .time_s = {1e-4}}});
+  read.storage = 0;
+  read.facts = std::move(facts);
+  return {.nodes = {{.storage = {{.kind = kind}}}}, .records = {read}};
+}
+
 const Cost& Named(const std::vector<Cost>& costs, const std::string& name) {
   for (const Cost& cost : costs) {
     if (cost.name == name) return cost;
@@ -456,6 +464,43 @@ TEST(Figures, ASliceOfAnAcceleratorIsAPartOfTheNode) {
   EXPECT_EQ(PartUsed(run, "gpu"), std::nullopt);
   run.nodes[0].accelerators[0].mig = true;
   EXPECT_EQ(PartUsed(run, "gpu"), "a slice (MIG)");
+}
+
+TEST(CachedOf, MemoryAndRefutedHaveNoPriceAndWhatIsUnknownHasOneAndAMark) {
+  struct Expected {
+    const char* kind;
+    Facts facts;
+    const char* mark;  // "": none
+    bool is_priced;
+  };
+  const Expected all[] = {{"local", {{"direct", std::string("proved")}}, "", true},
+                          {"memory", {{"direct", std::string("proved")}}, "memory", false},
+                          {"memory", {{"direct", std::string("not_asked")}}, "memory", false},
+                          {"local", {{"direct", std::string("refuted")}}, "refuted", false},
+                          {"local", {{"direct", std::string("unproven")}}, "cache?", true},
+                          {"local", {{"direct", std::string("not_asked")}}, "cache?", true},
+                          {"local", {{"direct", std::string("PROVED")}}, "cache?", true},
+                          {"local", {{"direct", true}}, "cache?", true},
+                          {"local", {}, "cache?", true}};
+  for (const Expected& expected : all) {
+    const auto run = ReadFrom(expected.kind, expected.facts);
+    const std::optional<Cached> cached = CachedOf(run, run.records[0]);
+    EXPECT_EQ(cached ? cached->mark : "", expected.mark);
+    EXPECT_EQ(WhyUnpriced(run, run.records[0]).empty(), expected.is_priced) << expected.mark;
+  }
+}
+
+TEST(CachedOf, AnyNodeOfSeveralCountsAndOtherProbesDoNot) {
+  auto run = ReadFrom("local", {{"direct", std::string("proved")}});
+  run.nodes.push_back({.storage = {{.kind = "memory"}}});
+  EXPECT_FALSE(CachedOf(run, run.records[0])) << "it ran on the first node alone";
+  run.records[0].units = {{.node = 0}, {.node = 1}};
+  EXPECT_EQ(CachedOf(run, run.records[0])->mark, "memory");
+  run.records[0].probe = "memory";
+  EXPECT_FALSE(CachedOf(run, run.records[0]));
+  auto failed = ReadFrom("memory", {});
+  failed.records[0].status = Status::kFailed;
+  EXPECT_FALSE(CachedOf(failed, failed.records[0])) << "no figure";
 }
 
 }  // namespace

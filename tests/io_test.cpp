@@ -21,6 +21,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -720,9 +721,9 @@ TEST(TestFile, DirectReadsLeaveNothingInThePageCacheAndOthersDo) {
   ASSERT_EQ(file.DropCache(), 0);
   const Slab slab(static_cast<std::size_t>(kMiB));
   ASSERT_EQ(pread(file.Open(true).Get(), slab.Bytes().data(), slab.Bytes().size(), 0), kMiB);
-  EXPECT_EQ(file.CachedFraction(kMiB), 0);
+  EXPECT_EQ(file.CachedFraction(0, kMiB), 0);
   ASSERT_EQ(pread(file.Open(false).Get(), slab.Bytes().data(), slab.Bytes().size(), 0), kMiB);
-  EXPECT_EQ(file.CachedFraction(kMiB), 1);
+  EXPECT_EQ(file.CachedFraction(0, kMiB), 1);
   EXPECT_EQ(file.DropCache(), 0);
 }
 
@@ -924,6 +925,92 @@ TEST(TestFile, WhatLiesBelowRefutesDirectAndTheUnknownLeavesItUnproven) {
   EXPECT_EQ(direct(buffered).verdict, "refuted");
   EXPECT_THAT(direct(buffered).how, HasSubstr("loop5 does its file's I/O through the page cache"));
   EXPECT_NE(direct(unknown).verdict, "proved");
+}
+
+// The file of a storage case is read in passes through the page cache.
+std::unique_ptr<Workload> PageCacheReads(const TemporaryFolder& folder, const std::string& pattern,
+                                         const std::string& cache) {
+  Params params = Pattern(pattern, 65536, 4);
+  params["direct"] = false;
+  params["cache"] = cache;
+  StorageOptions options = Small();
+  options.file.bytes = 64 * kMiB;  // a quarter is more than what is read ahead
+  return Prepare({.storage_path = folder.Path()}, options, params);
+}
+
+TEST(Storage, ColdReadsFindNoBlockThatAnEarlierPassBroughtAndWarmOnesFindAll) {
+  const TemporaryFolder folder;
+  struct statfs fs = {};
+  ASSERT_EQ(statfs(folder.Path().c_str(), &fs), 0);
+  if (fs.f_type == TMPFS_MAGIC) GTEST_SKIP() << "the build tree's file system is in memory";
+  for (const std::string pattern : {"randread", "seqread"}) {
+    const auto cold = PageCacheReads(folder, pattern, "cold");
+    cold->Run(5000);  // of 1,024 blocks
+    EXPECT_EQ(cold->Verify().wrong, 0);
+    EXPECT_EQ(std::get<double>(cold->Describe().at("cached_before")), 0);
+    EXPECT_LE(std::get<double>(cold->Describe().at("cached_reads")), 0.02) << pattern;
+    const auto warm = PageCacheReads(folder, pattern, "warm");
+    warm->Run(5000);
+    EXPECT_EQ(std::get<double>(warm->Describe().at("cached_before")), 1);
+    EXPECT_EQ(std::get<double>(warm->Describe().at("cached_reads")), 1) << pattern;
+  }
+}
+
+TEST(Storage, WarmIsOfReadsThroughThePageCacheAlone) {
+  const TemporaryFolder folder;
+  Params params = Pattern("randread");
+  params["cache"] = std::string("warm");
+  EXPECT_THAT(SentenceOf([&] { Prepare({.storage_path = folder.Path()}, Small(), params); }),
+              HasSubstr("direct ones pass it by"));
+  params["direct"] = false;
+  params["pattern"] = std::string("randwrite");
+  EXPECT_THAT(SentenceOf([&] { Prepare({.storage_path = folder.Path()}, Small(), params); }),
+              HasSubstr("and this writes"));
+  params["cache"] = std::string("tepid");
+  EXPECT_THAT(SentenceOf([&] { Prepare({.storage_path = folder.Path()}, Small(), params); }),
+              HasSubstr("cache is \"tepid\"; give cold or warm"));
+}
+
+TEST(Storage, BuffersLargerThanHalfOfWhatCanBeHadAreSkipped) {
+  const TemporaryFolder folder;
+  StorageOptions options = Small();
+  options.file.available_memory = [] { return kMiB; };
+  EXPECT_THAT(SentenceOf([&] {
+                Prepare({.storage_path = folder.Path()}, options, Pattern("randread", 65536, 9));
+              }),
+              HasSubstr("buffers are more than half of the 1 MiB"));
+  EXPECT_EQ(SentenceOf([&] {
+              Prepare({.storage_path = folder.Path()}, options, Pattern("randread", 65536, 8));
+            }),
+            "(no error)");
+}
+
+TEST(Traffic, EveryWriteHasABodyOfItsOwnAtAnySizeAndDepth) {
+  for (const std::int64_t block_bytes : {4096, 65536}) {
+    for (const int depth : {1, 4}) {
+      std::vector<std::byte> buffers(static_cast<std::size_t>(block_bytes * depth));
+      Traffic traffic({.write = true, .block_bytes = block_bytes, .blocks = 16}, buffers);
+      std::set<std::string> bodies;
+      std::set<std::uint64_t> words;
+      std::size_t written = 0;
+      traffic.Begin(100);  // over the same blocks again and again
+      for (int slot = 0; const auto transfer = traffic.Next(slot % depth); ++slot) {
+        for (std::size_t at = 0; at < transfer->data.size(); at += 4096) {
+          const auto body = transfer->data.subspan(at + 32, 4096 - 32);
+          bodies.emplace(reinterpret_cast<const char*>(body.data()), body.size());
+          for (std::size_t i = 0; i < body.size(); i += 8) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, &body[i], 8);
+            words.insert(word);
+          }
+          ++written;
+        }
+        traffic.Done(slot % depth, block_bytes, slot, slot + 1);
+      }
+      EXPECT_EQ(bodies.size(), written);
+      EXPECT_EQ(words.size(), written * 508) << "and no eight bytes of it come twice";
+    }
+  }
 }
 
 // A clock that says that each MiB of a file took so long.

@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "results/error.h"
+#include "results/text.h"
 #include "tests/sample_run.h"
 
 namespace assay {
@@ -307,6 +308,20 @@ TEST(ComparisonToJson, HoldsEveryCaseWithItsVerdict) {
   EXPECT_EQ(json["baseline"]["offer"]["usd_per_hour"], 55.04);
   EXPECT_TRUE(json["candidate"]["offer"].is_null());
   EXPECT_EQ(json["only_candidate"][0], "peak bf16");
+}
+
+TEST(Json, AStorageRecordFromBeforeTheParamCacheIsCold) {
+  Record old = SampleStorage();
+  old.params.erase("cache");
+  const Record read = RecordFromJson(RecordToJson(old), "old.json");
+  EXPECT_EQ(StringOf(read.params, "cache"), "cold");
+  EXPECT_EQ(MatchKey(read), MatchKey(SampleStorage()));
+  EXPECT_EQ(CaseLabel("storage", read.params), CaseLabel("storage", old.params));
+  Record warm = SampleStorage();
+  warm.params["cache"] = "warm";
+  EXPECT_EQ(StringOf(RecordFromJson(RecordToJson(warm), "w").params, "cache"), "warm");
+  EXPECT_NE(CaseLabel("storage", warm.params), CaseLabel("storage", old.params));
+  EXPECT_FALSE(RecordFromJson(RecordToJson(SampleSkip()), "s").params.contains("cache"));
 }
 
 }  // namespace

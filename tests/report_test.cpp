@@ -176,5 +176,20 @@ TEST(Report, AnAbsentHeadlineIsSaidAndNotZero) {
   EXPECT_THAT(ReportPage(inputs, "2026-11-22"), HasSubstr("absent: "));
 }
 
+TEST(Report, AFigureThatMayBeACachesIsMarkedAndOneThatIsHasNoPrice) {
+  ReportInput input = Input("m7i.large", 1);
+  input.run.nodes[0].storage = {{.kind = "local"}};
+  input.run.records = {{.probe = "storage",
+                        .params = {{"block_bytes", std::int64_t{4096}}},
+                        .backend = "io_uring",
+                        .work = {.bytes = 4096, .ops = 1},
+                        .facts = {{"direct", std::string("not_asked")}},
+                        .storage = 0,
+                        .rounds = {{.batch = 1, .time_s = {1e-4}}}}};
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("cache?: through the page cache"));
+  input.run.nodes[0].storage[0].kind = "memory";
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("memory: the volume is in this"));
+}
+
 }  // namespace
 }  // namespace assay

@@ -81,12 +81,13 @@ inline Record SampleStorage() {
                     {"block_bytes", std::int64_t{4096}},
                     {"depth", std::int64_t{32}},
                     {"jobs", std::int64_t{1}},
-                    {"direct", true}};
+                    {"direct", true},
+                    {"cache", "cold"}};
   storage.backend = "io_uring";
   storage.stopped = "ci";
   storage.storage = 0;
   storage.work = {.bytes = 4096, .ops = 1, .formula = "io/bytes", .per = "iteration"};
-  storage.facts = {{"flags", "fixed_buffers, defer_taskrun"}};
+  storage.facts = {{"flags", "fixed_buffers, defer_taskrun"}, {"direct", "proved"}};
   storage.rounds = {{.start_s = 20.1, .order = 2, .batch = 20000, .time_s = {0.0000132}}};
   storage.verify = Verification{.checked = 4096};
   return storage;
