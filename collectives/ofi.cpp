@@ -27,6 +27,7 @@
 #include <ctime>
 #include <deque>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <random>
 #include <span>
@@ -36,6 +37,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/group.h"
 #include "collectives/library.h"
 #include "collectives/puts.h"
 #include "collectives/transport_exchange.h"
@@ -154,11 +156,12 @@ Info Offers(bool puts) {
 }
 
 // In the order in which we like them.
-std::vector<Candidate> CandidatesOf(const fi_info* list, const std::string& chosen, bool several) {
+std::vector<Candidate> CandidatesOf(const fi_info* list, const std::string& chosen, bool several,
+                                    bool shares_memory) {
   std::vector<Candidate> all;
   for (const Provider& provider : Providers()) {
     if (!chosen.empty() && chosen != provider.name) continue;
-    if (several && std::string_view(provider.name) == "shm") continue;
+    if (!shares_memory && std::string_view(provider.name) == "shm") continue;
     for (std::size_t name = 0; name < provider.names.size(); ++name) {
       for (const fi_info* info = list; info != nullptr; info = info->next) {
         if (provider.names[name] != info->fabric_attr->prov_name) continue;
@@ -174,7 +177,7 @@ std::vector<Candidate> CandidatesOf(const fi_info* list, const std::string& chos
 }
 
 // Why each provider that isn't there is not there, as far as can be told from here.
-std::string Absences(const std::vector<Candidate>& candidates, bool several) {
+std::string Absences(const std::vector<Candidate>& candidates, bool several, bool shares_memory) {
   std::vector<std::string> all;
   for (const Provider& provider : Providers()) {
     const std::string_view name = provider.name;
@@ -189,6 +192,8 @@ std::string Absences(const std::vector<Candidate>& candidates, bool several) {
       reason = "this node has no RDMA device";
     } else if (name == "shm" && several) {
       reason = "the ranks are on several nodes";
+    } else if (name == "shm" && !shares_memory) {
+      reason = "the ranks don't share /dev/shm and process numbers";
     } else if (const char* only = std::getenv("FI_PROVIDER")) {
       reason = "FI_PROVIDER=" + Clean(only, 64);
     }
@@ -196,6 +201,36 @@ std::string Absences(const std::vector<Candidate>& candidates, bool several) {
   }
   return fmt::format("{}", fmt::join(all, ", "));
 }
+
+// What one kernel numbers by itself is the same on two ranks only if they run on one.
+std::string OfThisKernel(std::string_view what) {
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  return fmt::format("{} {}", boot, what);
+}
+
+std::string Namespace(const char* kind) {
+  std::error_code unknown;
+  return std::filesystem::read_symlink(fmt::format("/proc/self/ns/{}", kind), unknown).string();
+}
+
+// The file system in which endpoints of provider shm are found, and whose processes these name to
+// each other, since it copies from one to another by their numbers.
+std::string OwnMemory() {
+  struct stat status = {};
+  const bool is_there = stat("/dev/shm", &status) == 0;
+  const std::string device =
+      is_there ? std::to_string(status.st_dev) : fmt::format("none {}", getpid());
+  return OfThisKernel(fmt::format("{} {}", device, Namespace("pid")));
+}
+
+// Whether all ranks say the same of this; `usual` stands for "".
+bool AreAlike(Ranks& ranks, const std::string& own, std::string (*usual)()) {
+  const std::vector<std::string> all = GatherToAll(ranks, own.empty() ? usual() : own);
+  return std::ranges::all_of(all, [&](const std::string& one) { return one == all.front(); });
+}
+
+std::string OwnNetwork() { return OfThisKernel(Namespace("net")); }
 
 // Begins what a rank says instead of its part when it has none.
 constexpr std::string_view kError = "error ";
@@ -710,20 +745,26 @@ const Candidate& Pick(const std::vector<Candidate>& candidates, const std::strin
 std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks, const OfiOptions& options) {
   double last_node[] = {static_cast<double>(ranks.Node())};
   ranks.Max(last_node);
-  const bool several = last_node[0] > 0;
+  // A host's name alone doesn't make two ranks neighbours (NCCL compares its shared memory's device
+  // likewise): without this, they would wait for each other in memory that they don't share, or at
+  // a loopback address that is each one's own.
+  const bool one_memory = AreAlike(ranks, options.memory, OwnMemory);
+  const bool one_network = AreAlike(ranks, options.network, OwnNetwork);
+  const bool several = last_node[0] > 0 || !one_network;
+  const bool shares_memory = last_node[0] == 0 && one_memory;
 
   Info offers;
   std::vector<Candidate> candidates;
   std::string own;
   try {
     offers = Offers(options.puts);
-    candidates = CandidatesOf(offers.get(), options.provider, several);
+    candidates = CandidatesOf(offers.get(), options.provider, several, shares_memory);
     own = ToText(candidates);
   } catch (const Error& error) {
     own = std::string(kError) + error.what();
   }
   const std::string chosen = Agree(ranks, own, Choose);
-  std::string absent = Absences(candidates, several);
+  std::string absent = Absences(candidates, last_node[0] > 0, shares_memory);
   if (chosen.empty()) {
     const std::string lacks =
         Agree(ranks, fmt::format("{} {}", std::count(own.begin(), own.end(), '\n'), absent),

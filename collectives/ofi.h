@@ -14,13 +14,17 @@ namespace assay {
 
 struct OfiOptions {
   // The provider to use, by libfabric's name; "": the first that all ranks have of efa, verbs, shm
-  // (where all are on one node), tcp. $FI_PROVIDER narrows both, as libfabric itself has it.
+  // (where all share memory), tcp. $FI_PROVIDER narrows both, as libfabric itself has it.
   std::string provider = {};
   // Whether messages are written straight into registered memory, their transport's Window, instead
   // of being matched by tags.
   bool puts = false;
   // A rank that waits this long while nothing at all arrives or leaves gives up.
   Seconds patience = Seconds(120);
+  // What shared memory and what network this rank is in; "": the system is asked. Ranks with one
+  // host's name may be in containers of their own, which share neither.
+  std::string memory = {};
+  std::string network = {};
 };
 
 // Called on all ranks together, which tell each other their addresses through `ranks`. Skipped, on

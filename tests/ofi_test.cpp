@@ -430,5 +430,27 @@ TEST(OfiJoin, EachGroupOfRanksIsConnectedAndAgainWhenItChanges) {
   unsetenv("FI_PROVIDER");
 }
 
+TEST(OfiShm, RanksThatShareNoMemoryGoByTcpWhateverTheirHostIsCalled) {
+  OnRanks(2, [](ThreadRanks& ranks) {
+    const std::string own = std::to_string(ranks.Rank());
+    const auto joined = JoinOfi(ranks, {.memory = own});
+    const auto* transport = std::get_if<std::unique_ptr<Transport>>(&joined);
+    ASSERT_NE(transport, nullptr);
+    const Facts facts = (*transport)->Describe();
+    EXPECT_EQ(facts.at(kTransportFact), Fact(std::string("tcp")));
+    EXPECT_THAT(std::get<std::string>(facts.at("providers_absent")),
+                testing::HasSubstr("shm: the ranks don't share /dev/shm"));
+  });
+  OnRanks(2, [](ThreadRanks& ranks) {
+    const auto joined = JoinOfi(ranks, {.provider = "shm", .memory = std::to_string(ranks.Rank())});
+    EXPECT_TRUE(std::holds_alternative<Skipped>(joined));
+  });
+  OnRanks(2, [](ThreadRanks& ranks) {
+    const auto joined = JoinOfi(ranks, {.memory = "one", .network = "one"});
+    EXPECT_EQ(std::get<std::unique_ptr<Transport>>(joined)->Describe().at(kTransportFact),
+              Fact(std::string("shm")));
+  });
+}
+
 }  // namespace
 }  // namespace assay
