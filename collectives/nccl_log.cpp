@@ -47,6 +47,8 @@ std::string WithoutNumbers(const std::string& path) {
 //   … NCCL INFO NET/OFI Selected provider is efa, fabric is efa-direct (found 4 nics)
 //   … NCCL INFO Channel 00/0 : 0[0] -> 8[0] [send] via NET/IB/0/GDRDMA
 //   … NCCL INFO Channel 01/0 : 0[0] -> 1[1] via P2P/CUMEM/read
+//   … NCCL INFO NVLS comm 0x55… headRank 0 nHeads 8 …
+//   … NCCL INFO CollNet 00/0 : 0 [send] via COLLNET/SHARP/0/GDRDMA
 std::string TransportFrom(std::string_view log) {
   std::string network;
   std::string provider;
@@ -57,7 +59,11 @@ std::string TransportFrom(std::string_view log) {
       network = word;
     }
     if (std::string word = WordAfter(line, "Selected provider is "); !word.empty()) provider = word;
-    if (line.find("NCCL INFO Channel ") == std::string::npos) continue;
+    // The switches of NVLink reduce by themselves: no channel between two ranks tells of it.
+    if (line.find("NCCL INFO NVLS comm ") != std::string::npos) paths.insert("NVLS");
+    const bool is_connection = line.find("NCCL INFO Channel ") != std::string::npos ||
+                               line.find("NCCL INFO CollNet ") != std::string::npos;
+    if (!is_connection) continue;
     if (std::string word = WithoutNumbers(WordAfter(line, " via ")); !word.empty()) {
       paths.insert(word);
     }

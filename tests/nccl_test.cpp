@@ -506,6 +506,11 @@ TEST(NcclLog, TellsTheNetworkAndTheKindsOfConnection) {
   EXPECT_EQ(TransportFrom("NCCL INFO Channel 00 : 0 -> 1 via SHM/direct/direct"),
             "SHM/direct/direct");
   EXPECT_EQ(TransportFrom(""), "");
+  EXPECT_EQ(TransportFrom("NCCL INFO Channel 00/0 : 0[0] -> 1[1] via P2P/CUMEM\n"
+                          "NCCL INFO NVLS comm 0x5581 headRank 0 nHeads 8 nvlsRanks 8\n"
+                          "NCCL INFO CollNet 00/0 : 0 [send] via COLLNET/SHARP/0/GDRDMA\n"),
+            "COLLNET/SHARP/GDRDMA, NVLS, P2P/CUMEM");
+  EXPECT_EQ(TransportFrom("NCCL INFO NVLS multicast support is not available\n"), "");
   EXPECT_EQ(TransportFrom("NCCL INFO Using network <script>\n"), "") << "a log is from outside";
 }
 
