@@ -308,7 +308,7 @@ class Jobs {
     if (setup.ranks == nullptr || setup.ranks->JoinedBy().empty() || setup.modules == nullptr) {
       return;
     }
-    WatchOptions watch = {.limit = setup.watchdog, .ending = setup.ending};
+    WatchOptions watch = {.limit = setup.watchdog};
     if (setup.hung) {
       watch.expired = [hung = setup.hung](const std::string& diagnosis) { hung(diagnosis, true); };
     }

@@ -19,10 +19,6 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kLook(50);
-// mpirun of Open MPI 5 kills a quarter of a second after it told to end, and the file is to be kept
-// by then.
-constexpr std::chrono::milliseconds kGrace(100);
 constexpr std::chrono::seconds kSignOfLife(1);
 
 }  // namespace
@@ -34,17 +30,14 @@ struct Watchdog::State {
 
   void Live() {
     std::unique_lock lock(mutex);
-    auto hopeless_at = SteadyClock::time_point::max();
     for (;;) {
       if (over) return;
       if (!watched) {
-        hopeless_at = SteadyClock::time_point::max();
         changed.wait(lock);
         continue;
       }
       const auto now = SteadyClock::now();
-      if (options.ending && options.ending()) hopeless_at = std::min(hopeless_at, now + kGrace);
-      if (now >= std::min(deadline, hopeless_at)) {
+      if (now >= deadline) {
         // Under the lock, so that the work that is watched doesn't go on meanwhile.
         options.expired(what);
         return;
@@ -53,10 +46,7 @@ struct Watchdog::State {
         options.alive();
         next_sign = now + kSignOfLife;
       }
-      auto next = deadline;
-      if (options.alive) next = std::min(next, next_sign);
-      if (options.ending) next = std::min({next, hopeless_at, now + kLook});
-      changed.wait_until(lock, next);
+      changed.wait_until(lock, options.alive ? std::min(deadline, next_sign) : deadline);
     }
   }
 

@@ -18,9 +18,6 @@ struct WatchOptions {
   Seconds limit = Seconds(60);  // beside what the work itself may take
   // Called once, with what is not over: "run of all_reduce, 64 MiB". Empty: nothing is watched.
   std::function<void(const std::string& what)> expired = {};
-  // Asked many times a second while something is watched: true where this process has been told to
-  // end, which what hangs can't notice. Expires a tenth of a second later.
-  std::function<bool()> ending = {};
   // Called about once a second while something is watched, as a sign of life.
   std::function<void()> alive = {};
 };

@@ -14,72 +14,14 @@
 #include <utility>
 
 #include "results/error.h"
+#include "results/files.h"
 #include "results/json.h"
 
 namespace assay {
 namespace {
 
 constexpr std::int64_t kLargestFile = std::int64_t{1} << 30U;
-
-class File {
- public:
-  File(const std::string& path, int flags) {
-    do {
-      descriptor_ = open(path.c_str(), flags | O_CLOEXEC, 0644);
-    } while (descriptor_ < 0 && errno == EINTR);
-  }
-  ~File() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-
-  int Descriptor() const { return descriptor_; }
-  bool IsOpen() const { return descriptor_ >= 0; }
-
-  // False, with errno, where not all was written.
-  bool WriteAt(std::int64_t offset, std::string_view text) const {
-    while (!text.empty()) {
-      const ssize_t written = pwrite(descriptor_, text.data(), text.size(), offset);
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return false;
-      offset += written;
-      text.remove_prefix(static_cast<std::size_t>(written));
-    }
-    return true;
-  }
-
- private:
-  int descriptor_ = -1;
-};
-
-[[noreturn]] void FailToWrite(const std::string& path, int error, const std::string& kept) {
-  const char* remedy = "choose another file with --out";
-  if (error == ENOSPC || error == EDQUOT) remedy = "free some space there or choose another --out";
-  if (error == ENOENT) remedy = "make that folder first or choose another --out";
-  throw Error(fmt::format("can't write '{}': {}; {}{}", path, std::strerror(error), remedy, kept));
-}
-
-// A new name in a folder is safe only once the folder is.
-bool SyncFolder(const std::string& path) {
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  const File handle(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
-  // Some network file systems can't fsync a folder (EINVAL): nothing more can be done there.
-  return handle.IsOpen() && (fsync(handle.Descriptor()) == 0 || errno == EINVAL);
-}
-
-// Renames, but never onto a file. Not every file system can do that in one step.
-bool RenameToNew(const std::string& from, const std::string& to) {
-  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
-  if (errno != EINVAL && errno != ENOSYS && errno != EPERM) return false;
-  if (link(from.c_str(), to.c_str()) == 0) return unlink(from.c_str()) == 0;
-  if (errno == EEXIST) return false;
-  if (access(to.c_str(), F_OK) == 0) {
-    errno = EEXIST;
-    return false;
-  }
-  return std::rename(from.c_str(), to.c_str()) == 0;
-}
+constexpr const char* kOption = "--out";
 
 std::string ReadFile(const std::string& path) {
   const File file(path, O_RDONLY | O_NONBLOCK);  // a pipe must not block here
@@ -145,6 +87,14 @@ bool IsOfStandIn(const Run& run) {
            const auto device = record.facts.find("device");
            return device != record.facts.end() && device->second == Fact(std::string(kName));
          });
+}
+
+// "a.json", 2 -> "a-2.json".
+std::string NumberedName(const std::string& path, int number) {
+  const std::filesystem::path name(path);
+  return (name.parent_path() /
+          fmt::format("{}-{}{}", name.stem().string(), number, name.extension().string()))
+      .string();
 }
 
 }  // namespace
@@ -219,7 +169,7 @@ struct Journal::State {
   void Flush() {
     if (pending.empty()) return;
     if (!journal.WriteAt(size, pending) || fdatasync(journal.Descriptor()) != 0) {
-      FailToWrite(part, errno, "; nothing is lost yet, and the next visit tries again");
+      FailToWrite(part, errno, kOption, "; nothing is lost yet, and the next visit tries again");
     }
     size += static_cast<std::int64_t>(pending.size());
     pending.clear();
@@ -235,38 +185,49 @@ struct Journal::State {
   std::map<std::string, std::size_t> rounds_written;  // by RecordKey
 };
 
-Journal::Journal(const std::string& path, const Run& header) {
-  if (access(path.c_str(), F_OK) == 0) {
-    throw Error(
-        fmt::format("'{}' is there already and is never written over; remove it or choose "
-                    "another --out",
-                    path));
-  }
+Journal::Journal(const std::string& path, const Run& header, WhereTaken where_taken) {
   Run first = header;
   first.records.clear();
   if (const std::string broken = BrokenReference(first); !broken.empty()) {
     throw Error(fmt::format("this run {}, so its file could not be read; name every node", broken));
   }
-  state_ = std::make_unique<State>(path);
-  if (!state_->journal.IsOpen()) {
-    if (errno == EEXIST) {
-      throw Error(
-          fmt::format("'{}' is there already: another run writes it or was interrupted; "
-                      "keep it under another name or choose another --out",
-                      state_->part));
-    }
-    FailToWrite(state_->part, errno, "");
+  for (int next = 2; !Claim(next == 2 ? path : NumberedName(path, next - 1), where_taken); ++next) {
+    continue;
   }
   state_->pending = RunToJson(first);
   state_->header = std::move(first);
   try {
     state_->Flush();
-    if (!SyncFolder(path)) FailToWrite(state_->part, errno, "");
+    if (!SyncFolder(state_->path)) FailToWrite(state_->part, errno, kOption);
   } catch (const Error&) {
     unlink(state_->part.c_str());  // it holds nothing yet, and would be in the way
     throw;
   }
 }
+
+// The journal is what claims a name. The file is looked for only then: whoever finishes one removes
+// its journal last.
+bool Journal::Claim(const std::string& path, WhereTaken where_taken) {
+  const bool may_go_on = where_taken == WhereTaken::kTakesNext;
+  state_ = std::make_unique<State>(path);
+  if (!state_->journal.IsOpen()) {
+    if (errno != EEXIST) FailToWrite(state_->part, errno, kOption);
+    if (may_go_on) return false;
+    throw Error(
+        fmt::format("'{}' is there already: another run writes it or was interrupted; "
+                    "keep it under another name or choose another --out",
+                    state_->part));
+  }
+  if (access(path.c_str(), F_OK) != 0) return true;
+  unlink(state_->part.c_str());
+  if (may_go_on) return false;
+  throw Error(
+      fmt::format("'{}' is there already and is never written over; remove it or choose "
+                  "another --out",
+                  path));
+}
+
+const std::string& Journal::Path() const { return state_->path; }
 
 Journal::~Journal() {
   if (state_ == nullptr) return;
@@ -324,9 +285,9 @@ void Journal::Finish(const Run& run) {
       !RenameToNew(temporary, state_->path)) {
     const int error = errno;
     unlink(temporary.c_str());
-    FailToWrite(state_->path, error, kept);
+    FailToWrite(state_->path, error, kOption, kept);
   }
-  if (!SyncFolder(state_->path)) FailToWrite(state_->path, errno, kept);
+  if (!SyncFolder(state_->path)) FailToWrite(state_->path, errno, kOption, kept);
   if (folded) unlink(state_->part.c_str());
   state_.reset();
 }

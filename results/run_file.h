@@ -25,11 +25,18 @@ Run RunFromJournal(std::string_view text, const std::string& source);
 // empty for one that is.
 std::string Incompleteness(const Run& run);
 
+// What becomes of a name under which a run or its journal is there already.
+enum class WhereTaken {
+  kRefuses,    // throws Error
+  kTakesNext,  // NAME-2.json, NAME-3.json, …: the first that nobody has, also not at this moment
+};
+
 class Journal {
  public:
   // Creates `path`.part with `header`, a Run without its records. Throws Error when that can't be
-  // done, or when `path` or a journal of an earlier run is there already.
-  Journal(const std::string& path, const Run& header);
+  // done.
+  Journal(const std::string& path, const Run& header,
+          WhereTaken where_taken = WhereTaken::kRefuses);
   ~Journal();  // leaves the .part, unless Finish was called
 
   // `record` has all its rounds so far; those that the journal hasn't got yet are appended, with
@@ -41,9 +48,12 @@ class Journal {
   // Writes `run`, with those records that only the journal has, to `path` and removes the .part.
   // Throws Error, and leaves the .part, where that fails or somebody made `path` meanwhile.
   void Finish(const Run& run);
+  // Where Finish writes; not to be asked after it.
+  const std::string& Path() const;
 
  private:
   struct State;
+  bool Claim(const std::string& path, WhereTaken where_taken);
   std::unique_ptr<State> state_;
 };
 

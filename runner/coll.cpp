@@ -19,6 +19,7 @@
 #include "results/error.h"
 #include "results/expected.h"
 #include "results/figures.h"
+#include "results/files.h"
 #include "results/groups.h"
 #include "results/json.h"
 #include "results/model.h"
@@ -30,6 +31,7 @@
 #include "runner/measure.h"
 #include "runner/module.h"
 #include "runner/nccl_table.h"
+#include "runner/signals.h"
 #include "version.h"
 
 namespace assay {
@@ -847,6 +849,7 @@ int RunColl(const CollOptions& asked) {
   }
   const Setup setup = SetupOf(options.run, modules, ranks.get());
   if (ranks->Rank() != 0) {
+    OutliveRankZero();
     collectives::Follow(setup);
     return kAllWell;
   }
@@ -872,7 +875,9 @@ int RunColl(const CollOptions& asked) {
 
   Plan plan = {.cases = CasesOf(coll.questions, door.probes, options.run),
                .engine = coll.engine,
-               .command = CommandOf(asked, coll)};
+               .command = CommandOf(asked, coll),
+               .ranks = setup.ranks,
+               .may_lack_file = !options.program.empty()};
   ChooseBackends(plan.cases, options.run.backends);
   if (std::string note = SharedNote(plan.cases); !note.empty()) {
     coll.notes.push_back(std::move(note));
@@ -881,6 +886,7 @@ int RunColl(const CollOptions& asked) {
   if (ranks->Size() > 1 && collectives::HasThreads(options.run.backends[0])) {
     door.whereabouts(ranks->Size(), options.run.backends[0]);
   }
+  if (!options.output_file.empty()) CheckWritable(FreeName(options.output_file), "-J");
   std::optional<Bisection> bisection;
   const bool prints = !options.run.json && (options.format == "table" || options.format == "nccl");
   NcclOptions look = LookOf(options, coll, probe, environment);
@@ -888,8 +894,9 @@ int RunColl(const CollOptions& asked) {
   std::optional<NcclTable> table;
   std::optional<Printer> printer;
   std::map<std::string, Record> cycles;  // as of the last one of each case
-  plan.begins = [&](const Run& run, const Chosen& price) {
+  plan.begins = [&](const Run& run, const Chosen& price, const std::string& no_file) {
     header = run;
+    if (!no_file.empty()) look.notes.push_back(no_file);
     Complete(look, run, price, door, first, options.run.backends[0], coll.groups);
     table.emplace(look);
     printer.emplace(*table, console, header, prints);
@@ -947,12 +954,12 @@ int RunColl(const CollOptions& asked) {
   if (options.format == "json" || options.run.json) {
     console.Result(FiguresToJson(measured.run, measured.price.offer) + "\n");
   }
+  ReportFiles(measured, options.run, console);
   if (!options.output_file.empty()) {
     const std::string name = FreeName(options.output_file);
-    WriteText(name, table->Json(Now()));
+    WriteText(name, table->Json(Now()), "-J");
     console.Note(fmt::format("wrote {}\n", name));
   }
-  ReportFiles(measured, options.run, console);
   const std::vector<std::string> shortfalls = Shortfalls(measured.run, options.expect);
   for (const std::string& shortfall : shortfalls) {
     console.Error(fmt::format("assay: {}\n", shortfall));

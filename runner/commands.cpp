@@ -16,6 +16,7 @@
 #include "results/compare.h"
 #include "results/error.h"
 #include "results/figures.h"
+#include "results/files.h"
 #include "results/json.h"
 #include "results/once.h"
 #include "results/price.h"
@@ -28,6 +29,7 @@
 #include "runner/machine.h"
 #include "runner/measure.h"
 #include "runner/module.h"
+#include "runner/signals.h"
 #include "runner/suite.h"
 #include "version.h"
 
@@ -63,6 +65,7 @@ int RunThisMachine(const RunOptions& options) {
   }
   const Setup setup = SetupOf(options, modules, ranks.get());
   if (ranks->Rank() != 0) {
+    OutliveRankZero();
     collectives::Follow(setup);
     return kAllWell;
   }
@@ -90,7 +93,8 @@ int RunThisMachine(const RunOptions& options) {
                  .max_case = Seconds(options.max_seconds.value_or(suite.max_case.count())),
                  .rest = Seconds(options.rest_s.value_or(10)),
                  .filter = options.filter},
-      .command = CommandOf(options)};
+      .command = CommandOf(options),
+      .ranks = setup.ranks};
   const Measured measured = MeasureHere(plan, options, door, console);
   console.Result(
       options.json ? FiguresToJson(measured.run, measured.price.offer) + "\n"
@@ -208,7 +212,7 @@ int Report(const ReportCommand& command) {
     inputs.push_back(std::move(input));
   }
   if (!command.out.empty()) {
-    WriteText(command.out, ReportPage(inputs, Today()));
+    WriteText(command.out, ReportPage(inputs, Today()), "--out");
     console.Note(fmt::format("wrote {}\n", command.out));
     return kAllWell;
   }

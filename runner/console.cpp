@@ -1,11 +1,18 @@
 #include "runner/console.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
+
+#include "results/error.h"
 
 namespace assay {
 namespace {
@@ -31,7 +38,47 @@ std::string_view Clip(std::string_view text, std::size_t columns) {
   return text;
 }
 
+// What kept a result from standard output, an errno; 0: nothing. There is one standard output,
+// whoever writes to it.
+int lost_to = 0;
+
+// After the first result that is lost come no others: what is there ends where it breaks off.
+void WriteResult(std::string_view text) {
+  while (!text.empty() && lost_to == 0) {
+    const ssize_t written = write(STDOUT_FILENO, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno == EAGAIN) {  // whoever reads has made the pipe one that doesn't wait
+      pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+      poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      lost_to = errno;
+    }
+  }
+}
+
 }  // namespace
+
+void HoldStandardStreams() {
+  for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(number, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest number that is free. What is written to one for reading fails as before.
+    if (open("/dev/null", number == STDERR_FILENO ? O_WRONLY : O_RDONLY) != number) return;
+  }
+}
+
+bool ResultsAreLost() { return lost_to != 0 && lost_to != EPIPE; }
+
+void CheckResults() {
+  // Some file systems tell only when a file is closed that there was no room for it.
+  const int copy = lost_to == 0 ? dup(STDOUT_FILENO) : -1;
+  if (copy >= 0 && close(copy) != 0 && errno != EINTR) lost_to = errno;
+  if (!ResultsAreLost()) return;
+  throw Error(fmt::format("the results could not all be written to standard output: {}; {}",
+                          std::strerror(lost_to),
+                          lost_to == EBADF ? "open it, or send them to a file"
+                                           : "free some space there, or send them elsewhere"));
+}
 
 Console::Console(bool quiet)
     : quiet_(quiet),
@@ -40,9 +87,7 @@ Console::Console(bool quiet)
 
 void Console::Result(const std::string& text) {
   EndProgress();
-  // A reader that has gone away (head, less) has seen what it wanted.
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  WriteResult(text);
 }
 
 void Console::Note(const std::string& text) {

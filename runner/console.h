@@ -1,10 +1,22 @@
 // The terminal: results on stdout, everything else on stderr, one progress line that is overwritten
-// in place on a terminal and absent elsewhere. A broken pipe is not an error.
+// in place on a terminal and absent elsewhere. A reader of results that has gone away (head, less)
+// has seen what it wanted; any other result that is lost is told once, when all else is done.
 #pragma once
 
 #include <string>
 
 namespace assay {
+
+// Sees to it that no file that is opened later becomes standard input, output or error where this
+// process was started without one. The first thing in main.
+void HoldStandardStreams();
+
+// Whether something that Console::Result was given did not reach standard output, and not because
+// its reader had gone away.
+bool ResultsAreLost();
+
+// Throws Error where ResultsAreLost. The last thing in main.
+void CheckResults();
 
 class Console {
  public:

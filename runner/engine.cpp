@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <fstream>
 #include <new>
 #include <numeric>
 #include <regex>
@@ -88,20 +87,15 @@ void InitializeOnce() {
   (void)initialized;
 }
 
-// Prints nothing. Where Google Benchmark's JSON was asked for, its own writer gets all visits as
-// if they were one run of the library.
+// Prints nothing. Google Benchmark's own writer gets all visits as if they were one run of the
+// library.
 class Reporter : public benchmark::BenchmarkReporter {
  public:
-  explicit Reporter(const std::string& json_path) : json_path_(json_path) {
+  Reporter() {
     SetOutputStream(&silence_);
     SetErrorStream(&silence_);
     json_.SetOutputStream(&text_);
     json_.SetErrorStream(&silence_);
-    // A bad path fails before an hour of measuring.
-    if (!json_path_.empty() && !std::ofstream(json_path_)) {
-      throw Error(fmt::format("can't write Google Benchmark's results to {}; check the folder",
-                              json_path_));
-    }
   }
 
   bool ReportContext(const Context& context) override {
@@ -113,23 +107,19 @@ class Reporter : public benchmark::BenchmarkReporter {
 
   void ReportRuns(const std::vector<Run>& runs) override { json_.ReportRuns(runs); }
 
-  // Writes the file. The host's name, which the library puts in, is nobody's business.
-  void Close() {
-    if (json_path_.empty() || !has_context_) return;
+  // All of it. The host's name, which the library puts in, is nobody's business.
+  std::string Json() {
+    if (!has_context_) return "";
     json_.Finalize();
     std::string text = text_.str();
     const std::string line = fmt::format("\"host_name\": \"{}\"", host_name_);
     if (const auto at = text.find(line); at != std::string::npos) {
       text.replace(at, line.size(), "\"host_name\": \"\"");
     }
-    std::ofstream file(json_path_);
-    file << text;
-    if (!file.flush())
-      throw Error(fmt::format("can't write all of {}; is the disk full?", json_path_));
+    return text;
   }
 
  private:
-  std::string json_path_;
   std::ostringstream silence_ = {};
   std::ostringstream text_ = {};
   benchmark::JSONReporter json_ = {};
@@ -526,10 +516,7 @@ std::optional<std::string> WhyDone(const Record& record, std::optional<Seconds> 
 class Engine {
  public:
   Engine(const std::vector<Case>& cases, const EngineOptions& options, Observer& observer)
-      : options_(options),
-        observer_(observer),
-        cases_(Matching(cases, options.filter)),
-        reporter_(options.gbench_out) {
+      : options_(options), observer_(observer), cases_(Matching(cases, options.filter)) {
     if (!options_.now) {
       options_.now = [] { return Seconds(std::chrono::steady_clock::now().time_since_epoch()); };
     }
@@ -550,7 +537,7 @@ class Engine {
       VisitAll(active, round);
       std::erase_if(active, [&](std::size_t index) { return IsDone(index); });
     }
-    reporter_.Close();
+    if (options_.gbench) options_.gbench(reporter_.Json());
     std::vector<Record> all;
     for (std::vector<Record>& of_case : records_) {
       for (Record& record : of_case) {
@@ -661,7 +648,7 @@ class Engine {
   EngineOptions options_;
   Observer& observer_;
   std::vector<Case> cases_;
-  Reporter reporter_;
+  Reporter reporter_ = {};
   Seconds begin_ = {};
   Seconds start_ = {};                             // of the run
   std::vector<std::vector<Record>> records_ = {};  // by case

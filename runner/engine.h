@@ -37,8 +37,8 @@ struct EngineOptions {
   Seconds duration = Seconds(0);
   // Each visit is that many iterations instead, and each round goes through the cases in order.
   std::optional<FixedCount> fixed = {};
-  std::string filter = {};      // POSIX extended regular expression on case names; empty: all
-  std::string gbench_out = {};  // file for Google Benchmark's own JSON; empty: none
+  std::string filter = {};  // POSIX extended regular expression on case names; empty: all
+  std::function<void(std::string json)> gbench = {};  // takes Google Benchmark's own JSON
   // Asked between batches: a reason to end now ("interrupted", "cost"), or nothing.
   std::function<std::optional<std::string>()> stop = {};
   std::function<Seconds()> now = {};        // the host's clock; empty: a steady one
@@ -68,7 +68,7 @@ std::string CaseName(const Case& which);
 // nearly as cool as when Measure began, as EngineOptions::rest allows. An Error within a case
 // becomes its record's reason, and the case is not visited again; the others go on. A wrong answer
 // loses all its rounds. A visit that `stop` cuts short is not kept. Throws Error for a bad filter,
-// or one that matches nothing, and for a gbench_out that can't be written.
+// or one that matches nothing.
 std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions& options,
                             Observer& observer);
 

@@ -8,9 +8,11 @@
 #include "results/error.h"
 #include "runner/cli.h"
 #include "runner/commands.h"
+#include "runner/console.h"
 #include "runner/measure.h"
 
 int main(int argc, char** argv) {
+  assay::HoldStandardStreams();
   std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away is not an error
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond `ulimit -f` is a write that fails (EFBIG)
   try {
@@ -18,11 +20,11 @@ int main(int argc, char** argv) {
     if (!arguments.empty() && arguments[0] == "--worker") {
       return assay::collectives::WorkerMain(assay::GemmBeside);
     }
-    if (!arguments.empty() && arguments[0] == "--version") {
-      std::fputs(assay::VersionText().c_str(), stdout);
-      return 0;
-    }
-    return assay::Execute(assay::ParseArguments(arguments, argv[0]));
+    const bool asks_version = !arguments.empty() && arguments[0] == "--version";
+    const int status = assay::Execute(asks_version ? assay::PrintOnly{assay::VersionText()}
+                                                   : assay::ParseArguments(arguments, argv[0]));
+    assay::CheckResults();
+    return status;
   } catch (const assay::Error& error) {
     std::fprintf(stderr, "assay: %s\n", error.what());
   } catch (const std::exception& error) {

@@ -8,11 +8,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <fstream>
 #include <optional>
 #include <set>
 #include <utility>
@@ -23,6 +21,7 @@
 #include "results/compare.h"
 #include "results/error.h"
 #include "results/figures.h"
+#include "results/files.h"
 #include "results/hash.h"
 #include "results/nodes.h"
 #include "results/privacy.h"
@@ -32,34 +31,22 @@
 #include "runner/identity.h"
 #include "runner/machine.h"
 #include "runner/module.h"
+#include "runner/ranks.h"
+#include "runner/signals.h"
 #include "version.h"
 
 namespace assay {
 namespace {
+
+// What ranks that a launcher started may take to end by themselves, once told: Open MPI 5 kills
+// them after a quarter of a second, and the file is to be kept by then.
+constexpr Seconds kGrace(0.1);
 
 std::string Utc(std::time_t at, const char* format) {
   std::tm parts = {};
   gmtime_r(&at, &parts);
   char text[32];
   return {text, std::strftime(text, sizeof text, format, &parts)};
-}
-
-volatile std::sig_atomic_t interrupted = 0;
-
-// The first signal ends the run between two batches, so that the file is folded; a second one ends
-// the process at once.
-void OnSignal(int) {
-  if (interrupted != 0) {
-    io::RemoveTestFiles();
-    _exit(kInterrupted);
-  }
-  interrupted = 1;
-}
-
-void CatchSignals() {
-  struct sigaction action = {};
-  action.sa_handler = OnSignal;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaction(signal, &action, nullptr);
 }
 
 IdentityOptions IdentityOptionsFrom(const IdentityFlags& flags) {
@@ -72,16 +59,12 @@ IdentityOptions IdentityOptionsFrom(const IdentityFlags& flags) {
           .instances = Catalog::BuiltIn().instances};
 }
 
-// Two runs may begin in one second.
+// Where a run is written that names no file. Two runs may begin in one second: the journal finds
+// the next name that is free.
 std::string DefaultFileName(const Identity& identity) {
-  const std::string stem =
-      fmt::format("{}-{}-{}", FileNamePart(identity.provider.value),
-                  FileNamePart(identity.instance.value), Utc(std::time(nullptr), "%Y%m%dT%H%M%SZ"));
-  std::string name = stem + ".json";
-  for (int again = 2; access(name.c_str(), F_OK) == 0; ++again) {
-    name = fmt::format("{}-{}.json", stem, again);
-  }
-  return name;
+  return fmt::format("{}-{}-{}.json", FileNamePart(identity.provider.value),
+                     FileNamePart(identity.instance.value),
+                     Utc(std::time(nullptr), "%Y%m%dT%H%M%SZ"));
 }
 
 Build ThisBuild() {
@@ -151,10 +134,10 @@ void TellDevices(const std::vector<Case>& cases, std::vector<RankPlace>& ranks) 
   }
 }
 
-// Keeps the journal and the progress line while the engine measures.
+// Keeps the journal, where there is a file, and the progress line while the engine measures.
 class Recorder : public Observer {
  public:
-  Recorder(Journal& journal, Console& console, const Plan& plan, double estimate_s,
+  Recorder(Journal* journal, Console& console, const Plan& plan, double estimate_s,
            std::optional<double> usd_per_hour, const Privacy& privacy, bool hold_for_storage)
       : journal_(journal),
         console_(console),
@@ -174,7 +157,7 @@ class Recorder : public Observer {
                   .work = which.work,
                   .units = which.units};
     }
-    if (which.probe == "storage" && hold_for_storage_) journal_.HoldBack(true);
+    if (which.probe == "storage" && hold_for_storage_ && journal_) journal_->HoldBack(true);
     const double elapsed_s = Elapsed();
     const bool soaks = plan_.engine.duration > Seconds(0);
     // Visits of unlike lengths: what is left by the estimate, at the pace so far.
@@ -204,44 +187,73 @@ class Recorder : public Observer {
   }
 
   void VisitEnds(const Record& record, int round) override {
-    const std::lock_guard lock(mutex_);
-    journal_.HoldBack(false);
-    current_.reset();
-    RecordLike(record, records_) = record;
-    if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
+    {
+      const std::lock_guard lock(mutex_);
+      current_.reset();
+      RecordLike(record, records_) = record;
+      if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
+      if (journal_) Write(record, round);
+    }
     if (const std::string file = TestFileText(record); !file.empty() && told_.insert(file).second) {
       console_.Note(file + "\n");
     }
-    Record scrubbed = record;
-    ApplyPrivacy(scrubbed, privacy_);
-    journal_.Append(scrubbed, round);
     if (plan_.visited) plan_.visited(record, round);
   }
 
-  // Writes the file, in any thread, while the one that measures hangs.
-  void Keep(Run run, const std::string& diagnosis) {
+  // Writes the file as far as it has come, in any thread, whatever the one that measures does. With
+  // a diagnosis that thread hangs. False where the file is written already, or there is none.
+  bool Keep(Run run, const std::string& status, const std::string& diagnosis = "") {
     const std::lock_guard lock(mutex_);
+    if (finished_ || !journal_) return false;
     run.records = records_;
-    for (Record& record : run.records) record.complete = false;
-    if (current_) {
+    for (Record& record : run.records) {
+      record.complete = false;
+      if (record.stopped.empty()) record.stopped = status;
+    }
+    if (current_ && !diagnosis.empty()) {
       Record& hanging = RecordLike(*current_, run.records);
       hanging.status = hanging.rounds.empty() ? Status::kFailed : Status::kPartial;
       hanging.complete = false;
       hanging.reason = diagnosis;
       hanging.remedy = "look at the rank that is named, its host and its link; then run it again";
     }
-    run.status = "failed";
+    run.status = status;
     run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");
     run.division = DivisionOf(run);
     ApplyPrivacy(run, privacy_);
-    journal_.Finish(run);
+    journal_->Finish(run);
+    finished_ = true;
+    return true;
+  }
+
+  // Writes the file, unless Keep has. Throws Error where that fails.
+  void Finish(const Run& written) {
+    const std::lock_guard lock(mutex_);
+    if (finished_ || !journal_) return;
+    journal_->Finish(written);
+    finished_ = true;
   }
 
   double Elapsed() const { return Seconds(std::chrono::steady_clock::now() - begin_).count(); }
   std::optional<double> FirstResult() const { return first_result_s_; }
 
  private:
-  Journal& journal_;
+  // A journal that can't be written now loses nothing yet: the next visit tries again, and so does
+  // the end.
+  void Write(const Record& record, int round) {
+    Record scrubbed = record;
+    ApplyPrivacy(scrubbed, privacy_);
+    try {
+      journal_->HoldBack(false);
+      journal_->Append(scrubbed, round);
+    } catch (const Unwritten& error) {
+      if (!std::exchange(told_unwritten_, true)) {
+        console_.Error(fmt::format("assay: {}\n", error.what()));
+      }
+    }
+  }
+
+  Journal* journal_;
   Console& console_;
   const Plan& plan_;
   double estimate_s_;
@@ -249,12 +261,14 @@ class Recorder : public Observer {
   const Privacy& privacy_;
   bool hold_for_storage_;
   int round_ = 0;
-  double noted_s_ = 0;                  // when a round was told of
-  double estimate_done_s_ = 0;          // of the visits before this one
-  double estimate_visit_s_ = 0;         // of this one
-  std::set<const void*> made_ = {};     // what cases share
-  std::set<std::string> told_ = {};     // of test files
-  std::mutex mutex_ = {};               // holds what follows
+  double noted_s_ = 0;               // when a round was told of
+  double estimate_done_s_ = 0;       // of the visits before this one
+  double estimate_visit_s_ = 0;      // of this one
+  std::set<const void*> made_ = {};  // what cases share
+  std::set<std::string> told_ = {};  // of test files
+  bool told_unwritten_ = false;
+  std::mutex mutex_ = {};  // holds what follows
+  bool finished_ = false;
   std::vector<Record> records_ = {};    // as of their last visits
   std::optional<Record> current_ = {};  // is being visited
   std::optional<double> first_result_s_ = {};
@@ -281,8 +295,8 @@ class Keeping {
   }
 };
 
-// What Setup::hung and Setup::ending are for: where ranks hang, the file says so and is kept, at
-// once where this process is about to end.
+// What Setup::hung is for: where ranks hang, the file says so and is kept, at once where this
+// process is about to end.
 void Hung(const std::string& diagnosis, bool last) {
   hung = true;
   if (!last) return;
@@ -293,8 +307,6 @@ void Hung(const std::string& diagnosis, bool last) {
     std::fprintf(stderr, "assay: %s\n", error.what());
   }
 }
-
-bool IsEnding() { return interrupted != 0; }
 
 // The probes of one node.
 std::vector<Probe> OwnProbes(const Setup& setup) {
@@ -352,7 +364,6 @@ Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks) {
                  .ranks = ranks,
                  .watchdog = Seconds(options.watchdog_s),
                  .hung = Hung,
-                 .ending = IsEnding,
                  .gemm = GemmBeside(modules),
                  .launched_ranks = options.ranks > 0 ? options.ranks : 2};
   setup.this_node = [setup, flags = options.identity] { return ThisNode(setup, flags); };
@@ -465,7 +476,9 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
                      Console& console) {
   EngineOptions engine = plan.engine;
   engine.seed = options.seed.value_or(std::stoull(RandomHex(6), nullptr, 16));
-  engine.gbench_out = options.gbench_out;
+  std::string gbench;
+  if (!options.gbench_out.empty())
+    engine.gbench = [&](std::string json) { gbench = std::move(json); };
   Run run = {.id = RandomHex(16),
              .seed = engine.seed,
              .status = "interrupted",  // until it is over
@@ -503,12 +516,25 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
     throw Error("--max-cost needs a price, and none is known here; add --price USD per node-hour");
   }
 
-  const std::string path = options.out.empty() ? DefaultFileName(identity) : options.out;
+  if (!options.report.empty()) CheckWritable(options.report, "--report");
+  if (!options.gbench_out.empty()) CheckWritable(options.gbench_out, "--gbench-out");
+
+  CatchSignals();
   Run header = run;
   ApplyPrivacy(header, privacy);
-  Journal journal(path, header);
-  if (!options.report.empty())
-    WriteText(options.report, "");  // fails now rather than in two minutes
+  std::optional<Journal> journal;
+  std::string no_file;
+  try {
+    if (options.out.empty()) {
+      journal.emplace(DefaultFileName(identity), header, WhereTaken::kTakesNext);
+    } else {
+      journal.emplace(options.out, header);
+    }
+  } catch (const Unwritten& error) {
+    if (!plan.may_lack_file || !options.out.empty()) throw;
+    no_file = fmt::format("no result file: {}", error.what());
+  }
+  const std::string path = journal ? journal->Path() : "";
 
   console.Note(fmt::format("assay {}   {}\n\n{}", ASSAY_VERSION, MachineHeader(run.nodes),
                            NotesText(run.nodes)));
@@ -519,17 +545,31 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
       "{} cases, {} rounds, {} {}{}\n", plan.cases.size(), run.rounds, about, Duration(estimate_s),
       usd_per_hour ? fmt::format(", {} {}", about, Usd(*usd_per_hour * estimate_s / 3600))
                    : "; " + price.why));
-  if (plan.begins) plan.begins(run, price);
+  if (plan.begins) plan.begins(run, price, no_file);
 
-  CatchSignals();
-  Recorder recorder(journal, console, plan, estimate_s, usd_per_hour, privacy,
+  Recorder recorder(journal ? &*journal : nullptr, console, plan, estimate_s, usd_per_hour, privacy,
                     OnOneFileSystem(options.storage_path, path + ".part"));
+  const Run begun = run;
   const Keeping keeping([&](const std::string& diagnosis) {
-    recorder.Keep(run, diagnosis);
+    if (!recorder.Keep(begun, "failed", diagnosis)) return;
     console.Error(fmt::format("assay: a watchdog expired; wrote {}\n", path));
   });
+  const bool is_launched = run.ranks.size() > 1;
+  std::optional<LastResort> last_resort(
+      std::in_place, is_launched ? std::optional(kGrace) : std::nullopt, [&] {
+        try {
+          if (recorder.Keep(begun, "interrupted")) {
+            console.Error(fmt::format("assay: interrupted; wrote {}\n", path));
+          }
+        } catch (const std::exception& error) {
+          console.Error(fmt::format("assay: {}\n", error.what()));
+        }
+        io::RemoveTestFiles();
+        if (plan.ranks != nullptr) plan.ranks->Abort(kInterrupted);
+        _exit(kInterrupted);
+      });
   engine.stop = [&]() -> std::optional<std::string> {
-    if (interrupted != 0) return "interrupted";
+    if (IsToldToEnd()) return "interrupted";
     if (options.max_cost_usd && *usd_per_hour * recorder.Elapsed() / 3600 > *options.max_cost_usd) {
       return "cost";
     }
@@ -546,18 +586,26 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
   console.EndProgress();
 
   run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");
-  run.status = hung ? "failed" : interrupted != 0 ? "interrupted" : "complete";
+  run.status = hung ? "failed" : IsToldToEnd() ? "interrupted" : "complete";
   run.complete = std::all_of(run.records.begin(), run.records.end(),
                              [](const Record& record) { return record.complete; });
   if (recorder.FirstResult()) run.timeline_s["first_result"] = *recorder.FirstResult();
   run.division = DivisionOf(run);
   Run written = run;
   ApplyPrivacy(written, privacy);
-  journal.Finish(written);
+  std::string unwritten;
+  try {
+    recorder.Finish(written);
+  } catch (const Error& error) {
+    unwritten = error.what();
+  }
+  last_resort.reset();
   return {.run = std::move(run),
           .written = std::move(written),
           .price = price,
-          .path = path,
+          .path = unwritten.empty() ? path : "",
+          .unwritten = unwritten,
+          .gbench = std::move(gbench),
           .elapsed_s = recorder.Elapsed()};
 }
 
@@ -579,26 +627,28 @@ int ExitStatusOf(const Run& run, const std::vector<std::string>& asked) {
 }
 
 void ReportFiles(const Measured& measured, const RunOptions& options, Console& console) {
-  console.Note(Summary(measured));
-  console.Note(fmt::format("wrote {}\n", measured.path));
+  // Where the results did not come through, the file is all that there is.
+  const auto tell = [&](const std::string& text) {
+    ResultsAreLost() ? console.Error(text) : console.Note(text);
+  };
+  tell(Summary(measured));
+  if (!measured.path.empty()) tell(fmt::format("wrote {}\n", measured.path));
   if (!options.report.empty()) {
     const std::vector<ReportInput> inputs = {{.name = measured.path,
                                               .run = measured.written,
                                               .offer = measured.price.offer,
                                               .price_note = measured.price.why}};
-    WriteText(options.report, ReportPage(inputs, Today()));
-    console.Note(fmt::format("wrote {}\n", options.report));
+    WriteText(options.report, ReportPage(inputs, Today()), "--report");
+    tell(fmt::format("wrote {}\n", options.report));
   }
-  console.Note(fmt::format("next: assay compare OTHER.json {}\n", measured.path));
-}
-
-void WriteText(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file)
-    throw Error(
-        fmt::format("{} could not be written; is the folder there and writable?", Clean(path)));
+  if (!options.gbench_out.empty()) {
+    WriteText(options.gbench_out, measured.gbench, "--gbench-out");
+    tell(fmt::format("wrote {}\n", options.gbench_out));
+  }
+  if (!measured.unwritten.empty()) throw Error(measured.unwritten);
+  if (!measured.path.empty()) {
+    console.Note(fmt::format("next: assay compare OTHER.json {}\n", measured.path));
+  }
 }
 
 }  // namespace assay

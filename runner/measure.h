@@ -48,11 +48,16 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
 struct Plan {
   std::vector<Case> cases = {};
   SuiteName suite = {};
-  // `seed`, `stop` and `gbench_out` are MeasureHere's to fill in.
+  // `seed`, `stop` and `gbench` are MeasureHere's to fill in.
   EngineOptions engine = {};
   std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
-  // Told before anything is measured, with all of the run but its records.
-  std::function<void(const Run& run, const Chosen& price)> begins = {};
+  // Those that a launcher started; null without one.
+  Ranks* ranks = nullptr;
+  // A run that names no file is measured without one where the folder doesn't take one.
+  bool may_lack_file = false;
+  // Told before anything is measured, with all of the run but its records, and why it has no file
+  // where it has none.
+  std::function<void(const Run& run, const Chosen& price, const std::string& no_file)> begins = {};
   // Asked when all cases are measured: those that follow from what came of them, until there are
   // none; may be null.
   std::function<std::vector<Case>(const std::vector<Record>& records)> more = {};
@@ -64,7 +69,9 @@ struct Measured {
   Run run = {};      // as measured
   Run written = {};  // as in the file: without what is private
   Chosen price = {};
-  std::string path = {};
+  std::string path = {};       // of the file; empty where there is none
+  std::string unwritten = {};  // why there is none, where one was asked for
+  std::string gbench = {};     // Google Benchmark's own JSON, where that was asked for
   double elapsed_s = 0;
 };
 
@@ -74,14 +81,12 @@ struct Measured {
 Measured MeasureHere(const Plan& plan, const RunOptions& options, const collectives::Door& door,
                      Console& console);
 
-// Says what came of it, writes the HTML page where one was asked for, and tells of all files.
+// Says what came of it, writes the other files that were asked for, and tells of all of them.
+// Throws Error where one could not be written.
 void ReportFiles(const Measured& measured, const RunOptions& options, Console& console);
 
 // A probe asked for by name that could not run at all is a failure; one that merely wasn't possible
 // in a plain `assay run` is not.
 int ExitStatusOf(const Run& run, const std::vector<std::string>& asked);
-
-// Throws Error where it can't be written.
-void WriteText(const std::string& path, const std::string& text);
 
 }  // namespace assay

@@ -165,7 +165,6 @@ struct Setup {
   Seconds watchdog = Seconds(60);  // for what ranks do together, beside what the work may take
   // Told, in any thread, of what ranks did not end in time. `last`: this process ends right after.
   std::function<void(const std::string& diagnosis, bool last)> hung = {};
-  std::function<bool()> ending = {};    // true once this process was told to end; null: never
   GemmAt gemm = {};                     // empty: nothing is measured beside a GEMM
   int launched_ranks = 2;               // of collectives, where ranks is null
   std::string self = "/proc/self/exe";  // the program that is a worker under --worker

@@ -282,6 +282,52 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stderr, "")
 
+    def to(self, output, *arguments, binary=BINARY):
+        """The exit status and stderr of a command whose standard output is what the shell calls so."""
+        done = subprocess.run(["bash", "-c", f'exec "$@" {output}', "bash", binary, *arguments], cwd=self.folder,
+                              text=True, stderr=subprocess.PIPE, timeout=120, check=False,
+                              env=environment(HOME=str(self.folder)))
+        return done.returncode, done.stderr
+
+    def test_results_that_do_not_reach_standard_output_are_status_2_and_a_sentence(self):
+        self.assay("run", "peak", *QUICK, "--out", "a.json")
+        link = self.folder / "all_reduce_perf"
+        link.symlink_to(BINARY)
+        why = {">/dev/full": "No space left on device", ">&-": "Bad file descriptor"}
+        for output, words in why.items():
+            for command in (["--help"], ["--version"], ["run", "--help"], ["list"], ["env", "--no-metadata"],
+                            ["price", "list"], ["price", "show", "aws", "p5.48xlarge"], ["report", "a.json"],
+                            ["report", "a.json", "--json"], ["compare", "a.json", "a.json", "--force", "--csv"]):
+                status, text = self.to(output, *command)
+                self.assertEqual(status, 2, (command, output, text))
+                if command[0] != "compare":
+                    self.assertIn(f"assay: the results could not all be written to standard output: {words}", text)
+            self.assertEqual(self.to(output, "--help", binary=link)[0], 2)
+            before = set(self.folder.glob("*.json"))
+            status, text = self.to(output, "run", "peak", *QUICK, "--quiet")
+            made = set(self.folder.glob("*.json")) - before
+            self.assertEqual((status, len(made)), (2, 1), text)
+            name = made.pop().name
+            self.assertIn(f"wrote {name}\n", text.split("assay: the results")[0])
+            self.assertEqual(self.read(name)["status"], "complete")
+
+    def test_runs_that_begin_in_one_second_each_have_a_file(self):
+        runs = [subprocess.Popen([BINARY, "run", "peak", "--dtype", "f32", *QUICK], cwd=self.folder,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 env=environment(HOME=str(self.folder))) for _ in range(6)]
+        self.assertEqual([run.wait(timeout=120) for run in runs], [0] * 6)
+        self.assertEqual(len(list(self.folder.glob("*.json"))), 6)
+        self.assertEqual(list(self.folder.glob("*.part")), [])
+
+    def test_a_page_on_a_full_disk_leaves_the_old_one(self):
+        self.assay("run", "peak", *QUICK, "--out", "a.json")
+        (self.folder / "page.html").write_text("a good page")
+        done = subprocess.run(["bash", "-c", f"ulimit -f 1; exec '{BINARY}' report a.json --out page.html"],
+                              cwd=self.folder, text=True, capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("can't write 'page.html'", done.stderr)
+        self.assertEqual((self.folder / "page.html").read_text(), "a good page")
+
     def test_an_installed_tree_finds_its_modules(self):
         prefix = self.folder / "prefix"
         subprocess.run(["cmake", "--install", BUILD, "--prefix", prefix], check=True, capture_output=True, timeout=120)

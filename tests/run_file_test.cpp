@@ -2,13 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -16,6 +22,7 @@
 #include <thread>
 
 #include "results/error.h"
+#include "results/files.h"
 #include "results/json.h"
 #include "tests/sample_run.h"
 
@@ -249,6 +256,91 @@ TEST_F(RunFile, ARunThatCouldNotBeReadBackIsFoundOutAtOnce) {
   Journal journal(path_, one_node);
   EXPECT_THAT(SentenceOf([&] { journal.Append(SampleGemm(), 1); }),
               HasSubstr("on node 1 of 1 (gemm), so its file could not be read"));
+}
+
+TEST_F(RunFile, ADefaultNameThatIsTakenGivesTheNextThatNobodyHas) {
+  Journal first(path_, Header(), WhereTaken::kTakesNext);
+  Journal second(path_, Header(), WhereTaken::kTakesNext);
+  EXPECT_EQ(first.Path(), path_);
+  EXPECT_EQ(second.Path(), folder_ + "/run-2.json");
+  first.Finish(Header());
+  // The first has its file by now, and the second still its journal.
+  Journal third(path_, Header(), WhereTaken::kTakesNext);
+  EXPECT_EQ(third.Path(), folder_ + "/run-3.json");
+  second.Finish(Header());
+  third.Finish(Header());
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 3);
+}
+
+TEST_F(RunFile, AFileIsReplacedWholeOrStaysAsItWas) {
+  Write(path_, "old");
+  chmod(path_.c_str(), 0600);
+  WriteText(path_, "new", "--out");
+  EXPECT_EQ(Contents(path_), "new");
+  struct stat status = {};
+  ASSERT_EQ(stat(path_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777U, 0600U);
+  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
+  rlimit old_limit = {};
+  getrlimit(RLIMIT_FSIZE, &old_limit);
+  const rlimit small = {.rlim_cur = 2, .rlim_max = old_limit.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::string sentence = SentenceOf([&] { WriteText(path_, "newer", "--report"); });
+  setrlimit(RLIMIT_FSIZE, &old_limit);
+  signal(SIGXFSZ, old_handler);
+  EXPECT_THAT(sentence, HasSubstr("File too large; choose another file with --report; what was "
+                                  "there is as it was"));
+  EXPECT_EQ(Contents(path_), "new");
+  EXPECT_THAT(SentenceOf([] { WriteText("/dev/full", "x", "--out"); }),
+              HasSubstr("No space left on device"));
+  EXPECT_THAT(SentenceOf([&] { CheckWritable(folder_ + "/no/page.html", "--report"); }),
+              HasSubstr("make that folder first or choose another --report"));
+  CheckWritable(path_, "--out");
+  EXPECT_EQ(Contents(path_), "new");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+}
+
+// From here on these calls fail, as on file systems that lack them.
+bool Refuse(const std::vector<int>& calls, std::uint32_t error) {
+  std::vector<sock_filter> program = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (const int call : calls) {
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 1));
+    program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error));
+  }
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog filter = {.len = static_cast<unsigned short>(program.size()),
+                             .filter = program.data()};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST_F(RunFile, WhereRenamingCantRefuseLinksAndLooksDo) {
+  const std::vector<std::vector<int>> lacking = {{SYS_renameat2},
+                                                 {SYS_renameat2, SYS_link, SYS_linkat}};
+  for (const std::vector<int>& calls : lacking) {
+    const pid_t child = fork();
+    if (child == 0) {
+      if (!Refuse(calls, EPERM)) _exit(77);
+      Journal journal(path_, Header());
+      journal.Finish(SampleRun());
+      if (Contents(path_) != RunToJson(SampleRun())) _exit(1);
+      if (std::distance(fs::directory_iterator(folder_), {}) != 1) _exit(2);
+      fs::remove(path_);
+      Journal late(path_, Header());
+      Write(path_, "made meanwhile");
+      if (SentenceOf([&] { late.Finish(Header()); }).find("File exists") == std::string::npos) {
+        _exit(3);
+      }
+      _exit(Contents(path_) == "made meanwhile" ? 0 : 4);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no seccomp filter may be set here";
+    EXPECT_EQ(status, 0);
+    fs::remove(path_);
+    fs::remove(part_);
+  }
 }
 
 TEST_F(RunFile, NothingIsWrittenOver) {
