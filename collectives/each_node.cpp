@@ -34,7 +34,6 @@ class EachNodeWorkload : public Workload {
           visit.batch = iterations;
           visit.time_s = {longest_s[0] = batch.time.count()};
           if (batch.host.count() > 0) visit.host_time_s = {batch.host.count()};
-          if (batch.stable) visit.stable_time_s = {batch.stable->count()};
           for (const Seconds& unit : batch.per_unit) visit.unit_p50_s.push_back(unit.count());
           visit.unit_max_s = visit.unit_p50_s;
         },
@@ -53,8 +52,39 @@ class EachNodeWorkload : public Workload {
       for (const double host_s : visit.host_time_s) {
         slowest.host = std::max(slowest.host, Seconds(host_s));
       }
-      for (const double stable_s : visit.stable_time_s) {
-        slowest.stable = std::max(slowest.stable.value_or(Seconds(0)), Seconds(stable_s));
+    }
+    return slowest;
+  }
+
+  // All wait for the slowest node: of each span what that one did in it is what all did.
+  std::vector<Batch> RunSpans(const Spans& spans) override {
+    ranks_.Barrier();
+    const std::vector<Record> nodes = Collect([&](Record& told) {
+      Visit& visit = told.rounds.emplace_back();
+      visit.batch = 1;
+      for (const Batch& span : own_->RunSpans(spans)) {
+        const auto iterations = static_cast<double>(span.iterations);
+        visit.iterations.push_back(span.iterations);
+        visit.time_s.push_back(span.time.count() / iterations);
+        if (span.stable) visit.stable_time_s.push_back(span.stable->count() / iterations);
+      }
+    });
+    std::vector<Batch> slowest;
+    for (const Record& node : nodes) {
+      const Visit& visit = node.rounds.at(0);
+      if (&node == &nodes[0]) slowest.resize(visit.time_s.size());
+      slowest.resize(std::min(slowest.size(), visit.time_s.size()));
+      for (std::size_t i = 0; i < slowest.size(); ++i) {
+        Batch& span = slowest[i];
+        const auto iterations = static_cast<double>(visit.iterations.at(i));
+        if (span.iterations > 0 &&
+            span.time.count() / static_cast<double>(span.iterations) >= visit.time_s[i]) {
+          continue;
+        }
+        span.iterations = visit.iterations[i];
+        span.time = Seconds(visit.time_s[i] * iterations);
+        if (i < visit.stable_time_s.size())
+          span.stable = Seconds(visit.stable_time_s[i] * iterations);
       }
     }
     return slowest;

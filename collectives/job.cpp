@@ -84,8 +84,18 @@ std::string Encode(const Batch& batch) {
   std::string text = fmt::format("ok {}", batch.time.count());
   for (const Seconds& time : batch.per_unit) text += fmt::format(" {}", time.count());
   if (batch.host.count() > 0) text += fmt::format("\thost {}", batch.host.count());
-  if (batch.stable) text += fmt::format("\tstable {}", batch.stable->count());
   for (const auto& [name, time] : batch.phases) text += fmt::format("\t{} {}", name, time.count());
+  return text;
+}
+
+std::string Encode(const std::vector<Batch>& spans) {
+  std::string text = "ok";
+  char before = ' ';
+  for (const Batch& span : spans) {
+    text += fmt::format("{}{} {}", before, span.iterations, span.time.count());
+    if (span.stable) text += fmt::format(" {}", span.stable->count());
+    before = '\t';
+  }
   return text;
 }
 
@@ -128,13 +138,27 @@ Batch BatchFrom(const std::string& text) {
   for (std::string name; words >> name >> seconds;) {
     if (name == "host") {
       batch.host = Seconds(seconds);
-    } else if (name == "stable") {
-      batch.stable = Seconds(seconds);
     } else {
       batch.phases[name] = Seconds(seconds);
     }
   }
   return batch;
+}
+
+std::vector<Batch> SpansFrom(const std::string& text) {
+  std::vector<Batch> spans;
+  std::istringstream fields(text);
+  for (std::string field; std::getline(fields, field, '\t');) {
+    std::istringstream words(field);
+    Batch& span = spans.emplace_back();
+    double seconds = 0;
+    if (!(words >> span.iterations >> seconds) || span.iterations < 1) {
+      throw Error("the ranks gave a span that can't be read: " + field);
+    }
+    span.time = Seconds(seconds);
+    if (words >> seconds) span.stable = Seconds(seconds);
+  }
+  return spans;
 }
 
 Checked CheckedFrom(const std::string& text) {
@@ -196,6 +220,13 @@ class JobWorkload : public Workload {
       all.time = std::max(all.time, all.parts.back().time);
     }
     return all;
+  }
+
+  // Spans are of cases of one node, which all ranks have together. Those can't be asked to end
+  // early.
+  std::vector<Batch> RunSpans(const Spans& spans) override {
+    return SpansFrom(Ask(
+        fmt::format("spans {} {} {}", spans.ramp.count(), spans.length.count(), spans.count))[0]);
   }
 
   Checked Verify() override {
@@ -625,6 +656,17 @@ std::string Worker::DoPrepared(const std::string& verb, std::istream& words) {
     iteration_s_ = batch.time.count() / static_cast<double>(iterations);
     return Encode(batch);
   }
+  if (verb == "spans") {
+    Spans spans;
+    double ramp_s = 0;
+    double length_s = 0;
+    if (!(words >> ramp_s >> length_s >> spans.count) || spans.count < 1) {
+      return "error spans need a ramp, a length and a count";
+    }
+    spans.ramp = Seconds(ramp_s);
+    spans.length = Seconds(length_s);
+    return Encode(workload_->RunSpans(spans));
+  }
   if (verb == "verify") return Encode(workload_->Verify());
   if (verb == "describe") return Encode(workload_->Describe());
   if (verb == "histograms") return Encode(workload_->Histograms());
@@ -723,6 +765,15 @@ std::string Worker::Devices(const std::string& library) {
 Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& command) {
   double iterations = 1;
   if (verb == "run") iterations = std::strtod(command.c_str() + verb.size(), nullptr);
+  double spans_s = 0;
+  if (verb == "spans") {
+    std::istringstream words(command.substr(verb.size()));
+    double ramp_s = 0;
+    double length_s = 0;
+    double count = 0;
+    words >> ramp_s >> length_s >> count;
+    spans_s = ramp_s + count * length_s;
+  }
   if (verb == "prepare") {
     try {
       std::size_t at = command.find(' ', command.find(' ', verb.size() + 1) + 1);
@@ -750,7 +801,7 @@ Watchdog::Guard Worker::Watch(const std::string& verb, const std::string& comman
   const double one = iteration_s_ > 0 ? 10 * iteration_s_ : first_s_;
   const std::string doing = verb == "meter" ? "reading the meters" : verb;
   return watchdog_.Watch(what_.empty() ? doing : doing + " of " + what_,
-                         Seconds(std::max(1.0, iterations) * one));
+                         Seconds(spans_s + std::max(1.0, iterations) * one));
 }
 
 void Worker::Expire(const std::string& what, const std::function<void(const std::string&)>& told) {

@@ -15,8 +15,10 @@
 //   cores                                              ok CORES_OF_RANK_0 … as GEMMs would have
 //   each_node SEED RECORD (its JSON)                   the same, for a case of one node on each
 //   run ITERATIONS                                     ok SECONDS SECONDS_OF_RANK_0 …
-//                                                         <tab>host SECONDS<tab>stable SECONDS
+//                                                         <tab>host SECONDS
 //                                                         <tab>NAME_OF_A_PHASE SECONDS …
+//   spans RAMP_SECONDS LENGTH_SECONDS COUNT            ok ITERATIONS SECONDS [STABLE_SECONDS]
+//                                                         <tab>… for each span
 //   meter of RECORD                                    ok; on each node one of such a case. It
 //                                                         ends when the next case is prepared
 //   meter begin, meter finish SECONDS                  ok TELEMETRY_OF_NODE_0<tab>TELEMETRY_OF …

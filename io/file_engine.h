@@ -46,7 +46,13 @@ class FileEngine {
   // engine. A transfer that fails is the feed's business; throws Error when the engine itself
   // can't go on.
   virtual void Run(Feed& feed) = 0;
+  // Brings what was written to stable storage; returns how long that took, in nanoseconds. Called
+  // in the thread that made the engine, while nothing is in flight. Throws Error when it fails.
+  virtual std::int64_t Flush() = 0;
 };
+
+// fdatasync, for an engine's Flush.
+std::int64_t FlushFile(int fd);
 
 struct EngineSetup {
   int fd = -1;

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,6 +9,7 @@
 
 #include "io/file_engine.h"
 #include "io/system.h"
+#include "results/error.h"
 
 namespace assay::io {
 namespace {
@@ -34,6 +36,8 @@ class Psync : public FileEngine {
     return threads_.empty() ? "calling_thread" : std::to_string(threads_.size()) + "_threads";
   }
   bool ExactLatency() const override { return true; }
+
+  std::int64_t Flush() override { return FlushFile(fd_); }
 
   void Run(Feed& feed) override {
     if (threads_.empty()) return Drain(feed, 0);
@@ -96,6 +100,17 @@ class Psync : public FileEngine {
 };
 
 }  // namespace
+
+std::int64_t FlushFile(int fd) {
+  const std::int64_t begin_ns = NowNs();
+  if (fdatasync(fd) != 0) {
+    throw Error(
+        fmt::format("fdatasync of the test file failed: {}; look at the kernel's log (dmesg) and "
+                    "the volume's health.",
+                    ErrorName(errno)));
+  }
+  return NowNs() - begin_ns;
+}
 
 MadeEngine MakePsync(const EngineSetup& setup) { return std::make_unique<Psync>(setup); }
 

@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <exception>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -165,36 +168,62 @@ class StorageWorkload : public Workload {
   Batch Run(std::int64_t iterations) override {
     // Jobs without a share stay out.
     const std::int64_t jobs = std::min(iterations, std::int64_t{access_.jobs});
-    const double cpu_begin = CpuSeconds();
-    const std::int64_t begin_ns = NowNs();
-    for (std::int64_t i = 0; i < jobs; ++i) {
-      Job& job = *jobs_[static_cast<std::size_t>(i)];
-      job.traffic.Begin(iterations / jobs + (i < iterations % jobs ? 1 : 0));
-      job.worker.Give([&job] { job.engine->Run(job.traffic); });
+    RunJobs(static_cast<std::size_t>(jobs), [&](std::size_t i, Traffic& traffic) {
+      const auto job = static_cast<std::int64_t>(i);
+      traffic.Begin(iterations / jobs + (job < iterations % jobs ? 1 : 0));
+    });
+    std::int64_t begin_ns = std::numeric_limits<std::int64_t>::max();
+    std::int64_t end_ns = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(jobs); ++i) {
+      begin_ns = std::min(begin_ns, jobs_[i]->traffic.BeginNs());
+      end_ns = std::max(end_ns, jobs_[i]->traffic.EndNs());
     }
-    std::exception_ptr thrown;
-    for (auto& job : jobs_) {
-      try {
-        job->worker.Wait();
-      } catch (...) {
-        thrown = std::current_exception();  // after all have ended, so that none is left running
-      }
-    }
-    if (thrown) std::rethrow_exception(thrown);
-    RequireNoFailures();
+    return {.time = std::chrono::nanoseconds(end_ns - begin_ns)};
+  }
 
-    std::int64_t timed_begin_ns = std::numeric_limits<std::int64_t>::max();
-    std::int64_t timed_end_ns = 0;
-    for (std::int64_t i = 0; i < jobs; ++i) {
-      const Traffic& traffic = jobs_[static_cast<std::size_t>(i)]->traffic;
-      timed_begin_ns = std::min(timed_begin_ns, traffic.BeginNs());
-      timed_end_ns = std::max(timed_end_ns, traffic.EndNs());
+  // A flush slows down what is acknowledged after it, so that there is one, behind all spans: each
+  // transfer since the one before pays an equal share of it.
+  std::vector<Batch> RunSpans(const Spans& spans) override {
+    std::atomic<bool> is_over = false;
+    const auto nanoseconds = [](Seconds time) {
+      return std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
+    };
+    RunJobs(jobs_.size(), [&](std::size_t i, Traffic& traffic) {
+      traffic.Begin({.ramp_ns = nanoseconds(spans.ramp),
+                     .length_ns = nanoseconds(spans.length),
+                     .count = spans.count,
+                     .stop = [&, asks = i == 0] {
+                       if (asks && spans.stop && spans.stop()) is_over = true;
+                       return is_over.load();
+                     }});
+    });
+    std::vector<Batch> batches;
+    for (std::size_t span = 0; span < static_cast<std::size_t>(spans.count); ++span) {
+      std::int64_t transfers = 0;
+      double per_second = 0;
+      bool is_whole = true;
+      for (const auto& job : jobs_) {
+        if (job->traffic.Spans().size() <= span) {
+          is_whole = false;
+          break;
+        }
+        const CountedSpan& counted = job->traffic.Spans()[span];
+        transfers += counted.transfers;
+        per_second +=
+            static_cast<double>(counted.transfers) * 1e9 / static_cast<double>(counted.time_ns);
+      }
+      if (!is_whole) break;
+      // Jobs' spans end within a transfer of each other; their rates add up.
+      batches.push_back(
+          {.time = Seconds(static_cast<double>(transfers) / per_second), .iterations = transfers});
     }
-    Batch batch = {.time = std::chrono::nanoseconds(timed_end_ns - timed_begin_ns)};
-    if (access_.write) batch.stable = Stable(batch.time);
-    cpu_s_ += CpuSeconds() - cpu_begin;
-    busy_s_ += static_cast<double>(NowNs() - begin_ns) * 1e-9;
-    return batch;
+    if (!access_.write) return batches;
+    const Seconds flush_share = Flush() / static_cast<double>(unflushed_);
+    unflushed_ = 0;
+    for (Batch& batch : batches) {
+      batch.stable = batch.time + flush_share * static_cast<double>(batch.iterations);
+    }
+    return batches;
   }
 
   Checked Verify() override {
@@ -246,29 +275,37 @@ class StorageWorkload : public Workload {
     return finished;
   }
 
-  // The time until a batch is on stable storage, with its share of the flush that brings it and
-  // those before it there; nothing for those before. A flush slows down what is acknowledged after
-  // it, so that one after each batch would put the cost of stable storage into the other rate too.
-  std::optional<Seconds> Stable(Seconds batch) {
-    constexpr Seconds kEnough(0.25);
-    unflushed_ += batch;
-    if (flushed_ && unflushed_ < kEnough) return std::nullopt;
-    // A batch that ended in one reap has taken no time that could be told.
-    const double share = unflushed_ > Seconds(0) ? batch / unflushed_ : 1;
-    unflushed_ = {};
-    flushed_ = true;
-    return batch + Flush() * share;
+  // Begins the traffic of the first `count` jobs, and returns when all is over.
+  void RunJobs(std::size_t count, const std::function<void(std::size_t, Traffic&)>& begin) {
+    const double cpu_begin = CpuSeconds();
+    const std::int64_t begin_ns = NowNs();
+    for (std::size_t i = 0; i < count; ++i) {
+      Job& job = *jobs_[i];
+      begin(i, job.traffic);
+      job.worker.Give([&job] { job.engine->Run(job.traffic); });
+    }
+    std::exception_ptr thrown;
+    for (auto& job : jobs_) {
+      try {
+        job->worker.Wait();
+      } catch (...) {
+        thrown = std::current_exception();  // after all have ended, so that none is left running
+      }
+    }
+    if (thrown) std::rethrow_exception(thrown);
+    RequireNoFailures();
+    for (std::size_t i = 0; i < count; ++i) unflushed_ += jobs_[i]->traffic.FinishedInRun();
+    cpu_s_ += CpuSeconds() - cpu_begin;
+    busy_s_ += static_cast<double>(NowNs() - begin_ns) * 1e-9;
   }
 
-  Seconds Flush() const {
-    const std::int64_t begin_ns = NowNs();
-    if (fdatasync(fd_.Get()) != 0) {
-      throw Error(
-          fmt::format("fdatasync of the test file failed: {}; look at the kernel's log "
-                      "(dmesg) and the volume's health.",
-                      ErrorName(errno)));
-    }
-    return std::chrono::nanoseconds(NowNs() - begin_ns);
+  // All jobs write to one file.
+  Seconds Flush() {
+    Job& job = *jobs_.front();
+    std::int64_t flush_ns = 0;
+    job.worker.Give([&] { flush_ns = job.engine->Flush(); });
+    job.worker.Wait();
+    return std::chrono::nanoseconds(flush_ns);
   }
 
   void RequireNoFailures() const {
@@ -296,8 +333,7 @@ class StorageWorkload : public Workload {
   const Descriptor fd_;
   double cached_before_ = 0;
   std::vector<std::unique_ptr<Job>> jobs_ = {};
-  Seconds unflushed_ = {};  // of writing since the last flush
-  bool flushed_ = false;
+  std::int64_t unflushed_ = 0;  // transfers since the last flush
   double cpu_s_ = 0;
   double busy_s_ = 0;
 };
@@ -429,19 +465,16 @@ Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
                        engines = options.engines](const Params& params) {
     const Access access = Parse(params);
     RequireFolder(folder);
-    // Several times what is in flight, so that what a single wait reaps is a small part of a batch.
-    const std::int64_t in_flight = std::int64_t{access.depth} * access.jobs;
-    const std::int64_t least_batch = in_flight == 1 ? 1 : 4 * in_flight;
     std::vector<Case> cases;
     for (const auto& [name, make] : Chosen(engines, asked)) {
       cases.push_back({.probe = "storage",
-                       .method = 2,
+                       .method = 3,
                        .params = params,
                        .backend = name,
                        .work = {.bytes = access.block_bytes, .ops = 1, .formula = "io/bytes"},
                        .storage = 0,
-                       .least_batch = least_batch,
                        .shared = file,
+                       .in_spans = true,
                        .prepare = [bench, access, engine = make](std::uint64_t seed) {
                          return bench->Prepare(access, engine, seed);
                        }});

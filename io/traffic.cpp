@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <limits>
 
 #include "io/stamp.h"
 #include "io/system.h"
@@ -51,14 +52,24 @@ Traffic::Traffic(const TrafficOptions& options, std::span<std::byte> buffers)
       last_offset_(buffers.size() / static_cast<std::size_t>(options.block_bytes)) {}
 
 void Traffic::Begin(std::int64_t transfers) {
-  const auto slots = static_cast<std::int64_t>(last_offset_.size());
   first_ = next_;
-  count_after_ = finished_ + (slots > 1 ? slots : 0);
-  count_until_ = count_after_ + transfers;
+  finished_before_ = finished_;
+  left_ = transfers;
+  is_over_ = false;
+  spans_.reset();
+  counted_.clear();
+  in_ramp_ = false;
+}
+
+void Traffic::Begin(const TrafficSpans& spans) {
+  Begin(std::numeric_limits<std::int64_t>::max());
+  spans_ = spans;
+  in_ramp_ = true;
 }
 
 std::optional<Transfer> Traffic::Next(int slot) {
-  if (finished_ >= count_until_ || !failures_.empty()) return std::nullopt;
+  if (is_over_ || left_ == 0 || !failures_.empty()) return std::nullopt;
+  --left_;
   const std::int64_t k = next_++;
   if (options_.before) options_.before(k);
   const Transfer transfer = {
@@ -74,18 +85,30 @@ std::optional<Transfer> Traffic::Next(int slot) {
 }
 
 void Traffic::Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) {
-  if (result == options_.block_bytes) {
-    // With one slot the first transfer counts from its own beginning.
-    if (finished_ == count_after_ && last_offset_.size() == 1) begin_ns_ = begin_ns;
-    ++finished_;
-    latest_ns_ = std::max(latest_ns_, end_ns);
-    if (finished_ == count_after_) begin_ns_ = latest_ns_;
-    if (finished_ == count_until_) end_ns_ = latest_ns_;
-    if (finished_ > count_after_ && finished_ <= count_until_) latency_.Add(end_ns - begin_ns);
+  if (result != options_.block_bytes) {
+    ++failures_[result < 0 ? ErrorName(static_cast<int>(-result)) : "short"];
+    last_offset_[static_cast<std::size_t>(slot)].reset();
     return;
   }
-  ++failures_[result < 0 ? ErrorName(static_cast<int>(-result)) : "short"];
-  last_offset_[static_cast<std::size_t>(slot)].reset();
+  if (finished_ == finished_before_) span_begin_ns_ = latest_ns_ = begin_ns_ = begin_ns;
+  ++finished_;
+  latest_ns_ = std::max(latest_ns_, end_ns);
+  if (is_over_) return;
+  end_ns_ = latest_ns_;
+  if (!in_ramp_) latency_.Add(end_ns - begin_ns);
+  if (spans_) EndSpanIfOver();
+}
+
+void Traffic::EndSpanIfOver() {
+  const std::int64_t time_ns = latest_ns_ - span_begin_ns_;
+  if (time_ns < (in_ramp_ ? spans_->ramp_ns : spans_->length_ns)) return;
+  if (!in_ramp_) {
+    counted_.push_back({.transfers = finished_ - finished_at_span_, .time_ns = time_ns});
+  }
+  in_ramp_ = false;
+  span_begin_ns_ = latest_ns_;
+  finished_at_span_ = finished_;
+  is_over_ = std::ssize(counted_) >= spans_->count || (spans_->stop && spans_->stop());
 }
 
 void Traffic::VerifyReads(Checked& checked) const {

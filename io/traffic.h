@@ -47,19 +47,38 @@ struct TrafficOptions {
   std::function<void(std::int64_t k)> before = {};
 };
 
+// How a run is counted by time, in the engine's clock.
+struct TrafficSpans {
+  std::int64_t ramp_ns = 0;
+  std::int64_t length_ns = 0;
+  int count = 0;
+  std::function<bool()> stop = {};  // asked once a span: true ends the run; null: never
+};
+
+struct CountedSpan {
+  std::int64_t transfers = 0;
+  std::int64_t time_ns = 0;
+};
+
 class Traffic : public Feed {
  public:
   // `buffers` holds block_bytes for each slot.
   Traffic(const TrafficOptions& options, std::span<std::byte> buffers);
 
-  // Begins a run in which `transfers` (>= 1) count. With several slots the first ones only fill the
-  // queue and the last ones only empty it: the clock starts when as many as there are slots have
-  // ended, and stops while the queue is still full.
+  // Begins a run of so many transfers (>= 1), all of which count.
   void Begin(std::int64_t transfers);
-  // When what counts began and ended.
-  // REQUIRES: a run has ended without failures.
+  // Begins a run that goes on until its spans of time are over. The first begins with the first end
+  // of a transfer after the ramp, and each goes on to the first end of one after its time, where
+  // the next one begins; so that what comes in lumps at equal times is counted in whole ones. Only
+  // what ends in them counts.
+  void Begin(const TrafficSpans& spans);
+  // REQUIRES: the run has ended without failures.
+  const std::vector<CountedSpan>& Spans() const { return counted_; }
+  // When the first transfer of the run began, and the last that counts ended.
   std::int64_t BeginNs() const { return begin_ns_; }
   std::int64_t EndNs() const { return end_ns_; }
+  // How many ended since Begin, whether they count or not.
+  std::int64_t FinishedInRun() const { return finished_ - finished_before_; }
 
   std::optional<Transfer> Next(int slot) override;
   void Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) override;
@@ -79,6 +98,7 @@ class Traffic : public Feed {
   void VerifyWrites(int fd, Checked& checked) const;
 
  private:
+  void EndSpanIfOver();
   std::int64_t OffsetOf(std::int64_t k) const;
   std::span<std::byte> BufferOf(int slot) const;
 
@@ -88,9 +108,15 @@ class Traffic : public Feed {
   std::int64_t first_ = 0;  // the first transfer since Begin
   std::int64_t next_ = 0;
   std::int64_t finished_ = 0;
-  std::int64_t count_after_ = 0;  // as many finished: the next one counts …
-  std::int64_t count_until_ = 0;  // … and this one is the last
-  std::int64_t latest_ns_ = 0;    // threads may tell of their ends out of order
+  std::int64_t finished_before_ = 0;  // when the run began
+  std::int64_t left_ = 0;             // to be begun
+  bool is_over_ = true;               // nothing more is to be begun, and nothing more counts
+  std::optional<TrafficSpans> spans_ = {};
+  std::int64_t span_begin_ns_ = 0;         // of the ramp at first
+  std::int64_t finished_at_span_ = 0;      // when it began
+  std::vector<CountedSpan> counted_ = {};  // the ramp is not among them
+  bool in_ramp_ = false;
+  std::int64_t latest_ns_ = 0;  // threads may tell of their ends out of order
   std::int64_t begin_ns_ = 0;
   std::int64_t end_ns_ = 0;
   std::map<std::string, std::int64_t> failures_ = {};

@@ -53,6 +53,8 @@ class Uring : public FileEngine {
   std::string Flags() const override { return flags_; }
   bool ExactLatency() const override { return exact_; }
 
+  std::int64_t Flush() override { return FlushFile(fd_); }
+
   void Run(Feed& feed) override {
     unsigned in_flight = 0;
     std::int64_t now = NowNs();

@@ -22,10 +22,11 @@ std::optional<Drift> DriftOf(const Record& record) {
   if (record.rounds.size() < kFewestRounds) return std::nullopt;
   std::vector<double> minutes;
   std::vector<double> logs;
-  for (const Visit& visit : record.rounds) {
-    if (visit.time_s.empty()) continue;
-    minutes.push_back(visit.start_s / 60);
-    logs.push_back(std::log(Median(visit.time_s)));
+  const Pacing pacing = PacingOf(record);
+  for (std::size_t i = 0; i < record.rounds.size(); ++i) {
+    if (pacing.counted[i].empty()) continue;
+    minutes.push_back(record.rounds[i].start_s / 60);
+    logs.push_back(std::log(TimeOf(pacing.counted[i], pacing.statistic)));
   }
   const double span = minutes.empty() ? 0 : minutes.back() - minutes.front();
   if (minutes.size() < kFewestRounds || !(span > 0)) return std::nullopt;

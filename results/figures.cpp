@@ -10,6 +10,8 @@
 #include <set>
 #include <string_view>
 
+#include "results/text.h"
+
 namespace assay {
 namespace {
 
@@ -92,6 +94,25 @@ std::optional<Rate> RateAt(const Record& record, std::optional<double> seconds) 
   return Rate{.value = counted->amount / *seconds, .unit = counted->unit};
 }
 
+// Of all rounds together.
+std::optional<double> TimeOver(const std::vector<std::vector<Timed>>& rounds, Statistic statistic) {
+  std::vector<Timed> all;
+  for (const std::vector<Timed>& round : rounds) all.insert(all.end(), round.begin(), round.end());
+  if (all.empty()) return std::nullopt;
+  return TimeOf(all, statistic);
+}
+
+// One value a round that has samples that count; by the record's own statistic if by no other.
+std::vector<double> LogTimesOf(const Pacing& pacing, std::optional<Statistic> statistic) {
+  std::vector<double> logs;
+  for (const std::vector<Timed>& round : pacing.counted) {
+    if (round.empty()) continue;
+    const double time = TimeOf(round, statistic.value_or(pacing.statistic));
+    if (time > 0) logs.push_back(std::log(time));
+  }
+  return logs;
+}
+
 // Every visit lasted for long enough to be called so.
 bool IsSustained(const Record& record) {
   constexpr double kLeastSeconds = 60;
@@ -152,6 +173,30 @@ std::string UnrestText(const Record& record) {
   return text;
 }
 
+std::string PacingText(const Record& record) {
+  const Pacing pacing = PacingOf(record);
+  if (!IsMeasured(record) || pacing.statistic != Statistic::kOverTime) return "";
+  std::string text = pacing.spans > 0 ? "" : "paced (" + pacing.why + "): work over time";
+  const auto add = [&](const std::string& more) { text += (text.empty() ? "" : "; ") + more; };
+  const auto rate = [&](double time_s) {
+    const std::optional<Rate> of = RateAt(record, time_s);
+    return of ? WithPrefix(of->value, of->unit) : "none";
+  };
+  if (pacing.burst) {
+    add(fmt::format("burst {} for {}{}, then {}", rate(pacing.burst->before_s),
+                    Duration(pacing.burst->lasted_s),
+                    pacing.burst->each_visit ? " of each round" : "", rate(pacing.burst->after_s)));
+  } else if (pacing.spans > 0 && pacing.spans < kSpansToTell) {
+    add(fmt::format("too short to tell a burst ({})", Duration(pacing.measured_s)));
+  }
+  for (const std::vector<Timed>& spans : pacing.counted) {
+    if (pacing.counted.size() == 1 && SpansAlike(spans) > 0.5) {
+      add("spans are too much alike to tell how sure this is; measure for 300 s or longer");
+    }
+  }
+  return text;
+}
+
 std::string DeviceKind(const Record& record) {
   constexpr std::array<std::string_view, 8> kGpuBackends = {"cuda", "cublas", "cublaslt",  "cudnn",
                                                             "nccl", "hip",    "hipblaslt", "rccl"};
@@ -194,18 +239,16 @@ std::optional<double> MedianTime(const Record& record) {
 }
 
 std::optional<double> MeanTime(const Record& record) {
-  double seconds = 0;
-  double iterations = 0;
-  for (const Visit& visit : record.rounds) {
-    const auto batch = static_cast<double>(visit.batch);
-    for (const double time : visit.time_s) seconds += batch * time;
-    iterations += batch * static_cast<double>(visit.time_s.size());
-  }
-  if (iterations <= 0) return std::nullopt;
-  return seconds / iterations;
+  return TimeOver(PacingOf(record).counted, Statistic::kOverTime);
+}
+
+std::optional<double> UsualTime(const Record& record) {
+  const Pacing pacing = PacingOf(record);
+  return TimeOver(pacing.counted, pacing.statistic);
 }
 
 std::optional<double> MeanToMedian(const Record& record) {
+  if (PacingOf(record).statistic == Statistic::kOverTime) return std::nullopt;
   const std::optional<double> mean = MeanTime(record);
   const std::optional<double> median = MedianTime(record);
   if (!mean || !median || *median <= 0) return std::nullopt;
@@ -243,10 +286,22 @@ std::optional<PowerFigure> PowerOf(const Record& record) {
   return power;
 }
 
-std::optional<Rate> Speed(const Record& record) { return RateAt(record, MedianTime(record)); }
+std::optional<Rate> Speed(const Record& record) { return RateAt(record, UsualTime(record)); }
 
 std::optional<Rate> StableSpeed(const Record& record) {
-  return RateAt(record, MedianOver(record, &Visit::stable_time_s));
+  double seconds = 0;
+  double iterations = 0;
+  for (const Visit& visit : record.rounds) {
+    // Before there were spans, what stood here was of the slowest batches alone.
+    if (!IsInSpans(visit) || visit.stable_time_s.size() != visit.iterations.size()) continue;
+    for (std::size_t i = 0; i < visit.iterations.size(); ++i) {
+      const auto count = static_cast<double>(visit.iterations[i]);
+      seconds += count * visit.stable_time_s[i];
+      iterations += count;
+    }
+  }
+  if (iterations <= 0) return std::nullopt;
+  return RateAt(record, seconds / iterations);
 }
 
 // docs/collectives.md derives them; nccl-tests, doc/PERFORMANCE.md has the same.
@@ -287,18 +342,22 @@ std::optional<Wire> WireRate(const Record& record) {
 std::string TransportOf(const Record& record) { return TextFact(record, "transport"); }
 
 std::vector<double> LogRoundTimes(const Record& record) {
-  std::vector<double> logs;
-  for (const Visit& visit : record.rounds) {
-    if (visit.time_s.empty()) continue;
-    const double median = Median(visit.time_s);
-    if (median > 0) logs.push_back(std::log(median));
-  }
-  return logs;
+  return LogTimesOf(PacingOf(record), std::nullopt);
+}
+
+std::vector<double> LogRoundTimes(const Record& record, Statistic statistic) {
+  return LogTimesOf(PacingOf(record), statistic);
 }
 
 std::optional<Interval> SpeedInterval(const Record& record, double confidence) {
   if (!IsMeasured(record)) return std::nullopt;
-  std::vector<double> logs = LogRoundTimes(record);
+  const Pacing pacing = PacingOf(record);
+  std::vector<double> logs = LogTimesOf(pacing, std::nullopt);
+  if (logs.size() == 1 && pacing.spans > 0) {
+    for (const std::vector<Timed>& spans : pacing.counted) {
+      if (!spans.empty()) return SpansInterval(spans, confidence);
+    }
+  }
   for (double& value : logs) value = -value;  // twice the time is half the speed
   std::optional<Interval> interval = MeanInterval(logs, confidence);
   if (interval) interval->level = fmt::format("{} rounds, this run", logs.size());
@@ -307,6 +366,7 @@ std::optional<Interval> SpeedInterval(const Record& record, double confidence) {
 
 std::optional<double> OfHere(const Record& record) {
   if (!record.here || !IsMeasured(record)) return std::nullopt;
+  if (PacingOf(record).statistic == Statistic::kOverTime) return std::nullopt;
   const std::optional<Counted> own = Count(record);
   const std::optional<Counted> bound =
       Count(record.here->work, record.here->probe, record.here->params);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "results/pacing.h"
 #include "results/run.h"
 #include "results/stats.h"
 
@@ -35,14 +36,21 @@ bool HoldsAccelerator(const Run& run);
 
 // The median batch time of one iteration over all rounds, seconds; nothing where none was measured.
 std::optional<double> MedianTime(const Record& record);
-// T of METRICS.md: sum of timed seconds / sum of iterations, seconds per iteration.
+// T of METRICS.md: sum of timed seconds / sum of iterations, seconds per iteration; after the burst
+// where there was one.
 std::optional<double> MeanTime(const Record& record);
+// The time behind the speed: the median, or T where PacingOf says so (results/pacing.h).
+std::optional<double> UsualTime(const Record& record);
 // Mean over median time. Above kSuspiciousAbove the bill sees stalls that the speed doesn't show.
+// Nothing where the speed is of the mean.
 std::optional<double> MeanToMedian(const Record& record);
+// What has to be known of how a record was paced, beside its speed: "burst 78.6 kIOPS for 12 s,
+// then 3.00 kIOPS", "too short to tell a burst (4.5 s)"; "" where there is nothing.
+std::string PacingText(const Record& record);
 // How visits that were to be sustained did not come to rest: "steady in 3 of 5 rounds, not at rest
 // in 1, too noisy to tell in 1"; "" where all did.
 std::string UnrestText(const Record& record);
-// Work over the median time. Nothing unless the status is ok or partial.
+// Work over the usual time. Nothing unless the status is ok or partial.
 std::optional<Rate> Speed(const Record& record);
 // The same to stable storage, for writes.
 std::optional<Rate> StableSpeed(const Record& record);
@@ -63,12 +71,16 @@ struct Wire {
 std::optional<Wire> WireRate(const Record& record);
 // What a collective's data went over, as its ranks said ("ob1/vader"); "" where none did.
 std::string TransportOf(const Record& record);
-// One value a round: log of the median batch time of that round. The units of inference of one run.
+// One value a round: log of the usual time of that round. The units of inference of one run.
 std::vector<double> LogRoundTimes(const Record& record);
-// The interval of the speed, relative: what stands behind "±1.2 % (5 rounds, this run)".
+// The same by this statistic, for who compares with a record that has it.
+std::vector<double> LogRoundTimes(const Record& record, Statistic statistic);
+// The interval of the speed, relative: what stands behind "±1.2 % (5 rounds, this run)". Of one
+// round of spans, that of the spans.
 std::optional<Interval> SpeedInterval(const Record& record, double confidence = 0.95);
 // The `of here` ratio: the mean over rounds of speed / speed of the companion in that round. Above
-// kSuspiciousAbove either of the two was measured wrongly.
+// kSuspiciousAbove either of the two was measured wrongly. Nothing of what is paced, since the
+// companion is sampled for less than a period.
 std::optional<double> OfHere(const Record& record);
 
 // What a step of GEMMs pays for an all-reduce that runs beside them, of a record of `overlap`.

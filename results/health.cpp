@@ -84,7 +84,7 @@ bool Fits(const Record& record, const ExpectedOfDevice& expected) {
 std::vector<Rate> SpeedsOf(const Record& record) {
   std::vector<Rate> speeds;
   const std::optional<Rate> all = Speed(record);
-  const std::optional<double> all_s = MedianTime(record);
+  const std::optional<double> all_s = UsualTime(record);
   if (!all || !all_s || !std::isfinite(all->value) || IsNetwork(record.probe)) return speeds;
   if (record.units.size() == 1) return {*all};
   const auto share = all->value * *all_s / static_cast<double>(record.units.size());

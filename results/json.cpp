@@ -116,6 +116,7 @@ void Fields(Archive& a, typename Archive::template Ref<Visit> visit) {
   a("start_s", visit.start_s);
   a("order", visit.order);
   a("batch", visit.batch, Sign::kPositive);
+  a.Maybe("iterations", visit.iterations, Sign::kPositive);
   a("time_s", visit.time_s, Sign::kPositive);
   a.Maybe("host_time_s", visit.host_time_s, Sign::kPositive);
   a.Maybe("stable_time_s", visit.stable_time_s, Sign::kPositive);
@@ -215,6 +216,7 @@ void Fields(Archive& a, typename Archive::template Ref<Cpu> cpu) {
   a("cores_used", cpu.cores_used);
   a("isa", cpu.isa);
   a("quota", cpu.quota, Sign::kPositive);
+  a.Maybe("quota_period_s", cpu.quota_period_s, Sign::kPositive);
 }
 
 template <class Archive>
@@ -805,14 +807,32 @@ Json ToJson(const std::optional<Drift>& drift) {
           {"verdict", ToText(VerdictOn(*drift))}};
 }
 
+Json ToJson(const Record& record, const Pacing& pacing) {
+  const auto speed = [&](double time_s) {
+    return Speed(record)->value * *UsualTime(record) / time_s;
+  };
+  Json json = {{"statistic", ToText(pacing.statistic)},
+               {"paced", pacing.why.empty() ? Json(nullptr) : Json(pacing.why)},
+               {"spans", pacing.spans},
+               {"measured_s", pacing.measured_s},
+               {"burst", nullptr}};
+  if (pacing.burst && Speed(record)) {
+    json["burst"] = {{"each_visit", pacing.burst->each_visit},
+                     {"lasted_s", pacing.burst->lasted_s},
+                     {"speed_before", speed(pacing.burst->before_s)},
+                     {"speed_after", speed(pacing.burst->after_s)}};
+  }
+  return json;
+}
+
 // One value a round, in the unit of the record's speed.
 std::vector<double> RoundSpeeds(const Record& record) {
   const std::optional<Rate> speed = Speed(record);
-  const std::optional<double> median = MedianTime(record);
+  const std::optional<double> usual = UsualTime(record);
   std::vector<double> speeds;
-  if (!speed || !median) return speeds;
+  if (!speed || !usual) return speeds;
   for (const double log_time : LogRoundTimes(record)) {
-    speeds.push_back(speed->value * *median / std::exp(log_time));
+    speeds.push_back(speed->value * *usual / std::exp(log_time));
   }
   return speeds;
 }
@@ -837,6 +857,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<Health>
           {"median_s", Writer::ToJson(MedianTime(record))},
           {"mean_s", Writer::ToJson(MeanTime(record))},
           {"mean_to_median", Writer::ToJson(MeanToMedian(record))},
+          {"pacing", ToJson(record, PacingOf(record))},
           {"speed", speed ? Json(speed->value) : Json(nullptr)},
           {"round_speeds", RoundSpeeds(record)},
           {"unit", speed ? Json(speed->unit) : Json(nullptr)},

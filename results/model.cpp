@@ -59,8 +59,8 @@ std::int64_t BytesOf(const Record* record) { return record->work.bytes.value_or(
 std::vector<SizeTime> SizeTimesOf(const Fit& fit) {
   std::vector<SizeTime> sweep;
   for (const Record* record : fit.sweep) {
-    sweep.push_back({.bytes = static_cast<double>(BytesOf(record)),
-                     .seconds = MedianTime(*record).value_or(0)});
+    sweep.push_back(
+        {.bytes = static_cast<double>(BytesOf(record)), .seconds = UsualTime(*record).value_or(0)});
   }
   return sweep;
 }

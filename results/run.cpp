@@ -116,6 +116,10 @@ std::string BrokenReference(const Run& run) {
     }
     std::vector<int> told_of;
     for (const Visit& visit : record.rounds) {
+      if (!visit.iterations.empty() && visit.iterations.size() != visit.time_s.size()) {
+        return fmt::format("has records[{}] with iterations of {} spans and times of {}", i,
+                           visit.iterations.size(), visit.time_s.size());
+      }
       for (const Telemetry& telemetry : visit.telemetry) told_of.push_back(telemetry.unit);
       if (!visit.sustained) continue;
       for (const Telemetry& telemetry : visit.sustained->start) told_of.push_back(telemetry.unit);

@@ -90,11 +90,13 @@ struct Sustained {
 };
 
 // One case in one round. `time_s` holds seconds *per iteration*, one value a batch of `batch`
-// iterations, from the common start to the end of the last device or rank.
+// iterations, from the common start to the end of the last device or rank. Work that is counted by
+// time has `iterations` instead: as many as ended in each span of time, of which it is one value.
 struct Visit {
-  double start_s = 0;  // since the run began
-  int order = 0;       // position within the round
-  std::int64_t batch = 0;
+  double start_s = 0;                         // since the run began
+  int order = 0;                              // position within the round
+  std::int64_t batch = 0;                     // 1 where there are `iterations`
+  std::vector<std::int64_t> iterations = {};  // empty, or one for each of time_s
   std::vector<double> time_s = {};
   std::vector<double> host_time_s = {};    // the same work by the host's clock, where that differs
   std::vector<double> stable_time_s = {};  // storage writes: until on stable storage
@@ -180,7 +182,8 @@ struct Cpu {
   int cores_visible = 0;
   int cores_used = 0;
   std::vector<std::string> isa = {};
-  std::optional<double> quota = {};  // of a container, in cores
+  std::optional<double> quota = {};           // of a container, in cores
+  std::optional<double> quota_period_s = {};  // in which that much is given, again and again
 };
 
 struct Accelerator {

@@ -60,8 +60,8 @@ std::vector<double> LogRoundSpeeds(const InRun& in_run) {
   std::vector<double> sums;
   std::vector<int> counts;
   for (const Record* record : in_run.records) {
-    // Speed is work over median time, which gives the work back.
-    const double log_work = std::log(Speed(*record)->value * *MedianTime(*record));
+    // Speed is work over the usual time, which gives the work back.
+    const double log_work = std::log(Speed(*record)->value * *UsualTime(*record));
     const std::vector<double> times = LogRoundTimes(*record);
     sums.resize(std::max(sums.size(), times.size()));
     counts.resize(sums.size());

@@ -191,6 +191,7 @@ std::string NotesOf(const Run& run, const Record& record) {
     if (power->held_back == "power-brake") AddTo(note, "held back by the power supply's brake");
   }
   if (const std::string unrest = UnrestText(record); !unrest.empty()) AddTo(note, unrest);
+  if (const std::string paced = PacingText(record); !paced.empty()) AddTo(note, paced);
   if (const auto stalls = MeanToMedian(record); stalls && *stalls > kSuspiciousAbove) {
     AddTo(note, "mean time " + Percent(*stalls - 1, true) + " to the median");
   }

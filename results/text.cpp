@@ -325,7 +325,7 @@ std::string OverlapText(const Record& record) {
     text += " ± " + Duration(*overlap->exposed_high_s - overlap->exposed_s);
   }
   text += fmt::format(" of {}, {} hidden; GEMM {} alone, {} together; bus {} alone, {} together",
-                      Duration(MedianTime(record).value_or(0)), Percent(overlap->hidden),
+                      Duration(UsualTime(record).value_or(0)), Percent(overlap->hidden),
                       WithPrefix(overlap->compute_alone, "FLOP/s"),
                       WithPrefix(overlap->compute_together, "FLOP/s"),
                       WithPrefix(overlap->communicate_alone, "B/s"),

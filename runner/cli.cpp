@@ -148,7 +148,8 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
       ->check(CLI::Range(1, 1000));
   app.add_option("--seed", run.seed, "of inputs and order [random]")->option_text("N");
   app.add_option("--ci", ci, "go on until intervals are this narrow")->option_text("PCT");
-  app.add_option("--max-seconds", run.max_seconds, "per case, over all rounds [the suite's]")
+  app.add_option("--max-seconds", run.max_seconds,
+                 "per case, over all rounds [the suite's]; storage takes 1.25 a round at least")
       ->option_text("S")
       ->check(CLI::PositiveNumber);
   app.add_option("--max-cost", run.max_cost_usd, "stop when the run has cost this much")

@@ -540,7 +540,7 @@ std::string GroupsText(const std::string& what, const std::vector<Record>& recor
   for (const Record& record : records) {
     std::vector<int> ranks;
     for (const Unit& unit : record.units) ranks.push_back(unit.rank);
-    const std::optional<double> time = MedianTime(record);
+    const std::optional<double> time = UsualTime(record);
     const std::optional<double> bus = BusBandwidth(record);
     const std::optional<Interval> interval = SpeedInterval(record);
     std::string outcome = fmt::format("{}: {}", ToText(record.status), Clean(record.reason, 400));

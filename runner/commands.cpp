@@ -91,6 +91,8 @@ int RunThisMachine(const RunOptions& options) {
                  .ci = options.ci.value_or(0.01),
                  .until_ci = options.ci.has_value(),
                  .max_case = Seconds(options.max_seconds.value_or(suite.max_case.count())),
+                 .max_spans_case =
+                     Seconds(options.max_seconds.value_or(suite.max_spans_case.count())),
                  .rest = Seconds(options.rest_s.value_or(10)),
                  .filter = options.filter},
       .command = CommandOf(options),

@@ -16,6 +16,7 @@
 
 #include "results/error.h"
 #include "results/figures.h"
+#include "results/pacing.h"
 #include "results/stats.h"
 #include "runner/random.h"
 #include "runner/sampler.h"
@@ -137,10 +138,10 @@ Outcome RunAsBenchmark(const std::string& name, const Case& which, Reporter& rep
         for (auto _ : state) {
           outcome = visit();
           if (!outcome->visit) break;
-          const double median = Median(outcome->visit->time_s);
-          state.SetIterationTime(median);
+          const double usual = *UsualTime({.facts = outcome->facts, .rounds = {*outcome->visit}});
+          state.SetIterationTime(usual);
           const auto rate = [&](const char* counter, const std::optional<std::int64_t>& work) {
-            if (work) state.counters[counter] = static_cast<double>(*work) / median;
+            if (work) state.counters[counter] = static_cast<double>(*work) / usual;
           };
           const Work work = outcome->work.value_or(which.work);
           rate("flops_per_second", work.flops);
@@ -348,6 +349,7 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   if (!verify("timed")) return outcome;
   outcome.work = workload.OneIteration();
   outcome.facts = workload.Describe();
+  if (sampler.period) outcome.facts[kPacedFact] = std::string("CPU quota");
   outcome.histograms = std::move(sampled.histograms);
   outcome.visit = std::move(sampled.visit);
   outcome.visit->here_time_s = std::move(here_time_s);
@@ -497,6 +499,13 @@ std::vector<std::size_t> ShuffledOrder(std::vector<std::size_t> order, std::uint
   return order;
 }
 
+// Of all rounds.
+Seconds BudgetOf(const Case& which, const EngineOptions& options) {
+  return which.in_spans ? options.max_spans_case : options.max_case;
+}
+
+bool IsOnCpu(const Case& which) { return DeviceKind({.backend = which.backend}) == "cpu"; }
+
 int MostRounds(const EngineOptions& options) {
   return options.until_ci ? std::max(options.rounds, kMostRounds) : options.rounds;
 }
@@ -504,11 +513,11 @@ int MostRounds(const EngineOptions& options) {
 // Why a case needs no further round; nothing where it goes on. `spent` is nothing where the time is
 // the case's own.
 std::optional<std::string> WhyDone(const Record& record, std::optional<Seconds> spent,
-                                   const EngineOptions& options) {
+                                   Seconds budget, const EngineOptions& options) {
   const int rounds = static_cast<int>(record.rounds.size());
   if (rounds < options.rounds) return std::nullopt;
   if (!options.until_ci || rounds >= MostRounds(options)) return "rounds";
-  if (spent && *spent >= options.max_case) return "time";
+  if (spent && *spent >= budget) return "time";
   const std::optional<Interval> interval = SpeedInterval(record);
   return interval ? StopAfter(rounds, interval->HalfWidth(), options.ci) : std::nullopt;
 }
@@ -596,18 +605,21 @@ class Engine {
 
   // A visit's share is what is left, divided by the rounds that are left.
   SamplerOptions SamplerFor(std::size_t index, int round) const {
+    const Case& which = cases_[index];
     std::optional<Sustain> sustain;
-    if (cases_[index].sustained) {
+    if (which.sustained) {
       sustain = {.least = options_.sustain, .longest = options_.sustain * kSustainBound};
     }
-    const Seconds left = std::max(Seconds(0), options_.max_case - spent_[index]);
+    const Seconds all = BudgetOf(which, options_);
+    const Seconds left = std::max(Seconds(0), all - spent_[index]);
     return {.min_samples = options_.min_samples,
-            .least_batch = cases_[index].least_batch,
+            .least_batch = which.least_batch,
             .min_time = options_.min_visit,
-            .budget = Soaks() ? options_.max_case / options_.rounds
-                              : left / (MostRounds(options_) - round + 1),
+            .budget = Soaks() ? all / options_.rounds : left / (MostRounds(options_) - round + 1),
             .fixed = options_.fixed,
             .sustain = sustain,
+            .in_spans = which.in_spans && !options_.fixed,
+            .period = IsOnCpu(which) && !which.in_spans ? options_.quota_period : std::nullopt,
             .stop = options_.stop,
             .now = options_.now};
   }
@@ -617,8 +629,9 @@ class Engine {
     for (Record& record : records_[index]) {
       const bool goes_on_wrong = Soaks() && record.status == Status::kWrong;
       if (record.status != Status::kOk && !goes_on_wrong) continue;
-      std::optional<std::string> why = WhyDone(
-          record, cases_[index].sustained ? std::nullopt : std::optional(spent_[index]), options_);
+      std::optional<std::string> why =
+          WhyDone(record, cases_[index].sustained ? std::nullopt : std::optional(spent_[index]),
+                  BudgetOf(cases_[index], options_), options_);
       if (Soaks()) {
         const bool is_over = options_.now() - begin_ >= options_.duration;
         why = is_over && (why || goes_on_wrong) ? std::optional("time") : std::nullopt;
@@ -675,10 +688,14 @@ std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions&
 Seconds VisitSeconds(const Case& which, const EngineOptions& options) {
   if (options.fixed) return kVisitOverhead;
   if (which.sustained) return options.sustain + kVisitOverhead;
-  const Seconds share = options.max_case / std::max(options.rounds, 1);
+  const Seconds share = BudgetOf(which, options) / std::max(options.rounds, 1);
+  if (which.in_spans) {
+    const Spans spans = SpansWithin(share);
+    return spans.ramp + spans.length * spans.count + kVisitOverhead;
+  }
   // Warm-up takes up to a quarter beside the samples.
   const Seconds visit = std::min(share, options.min_visit * 1.25) + kVisitOverhead;
-  const bool rests = which.meter && DeviceKind({.backend = which.backend}) == "gpu";
+  const bool rests = which.meter && !IsOnCpu(which);
   return rests ? visit + options.rest : visit;
 }
 

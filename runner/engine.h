@@ -23,10 +23,15 @@ struct EngineOptions {
   // Running time of one case over all rounds, first runs and warm-up included. Time goes to rounds
   // before samples: a visit's share may shrink to a few samples, but no round is left out for it.
   Seconds max_case = Seconds(20);
+  // The same of a case that is counted in spans of time, which lasts for one of a second a round at
+  // least.
+  Seconds max_spans_case = Seconds(45);
   int min_samples = 10;  // a visit, unless its share of max_case runs out
   // How long the samples of a visit last, at least, unless its share runs out: several periods of
   // what takes time away in slices (a container's CPU quota and a block-device cap: 0.1 s).
   Seconds min_visit = Seconds(0.5);
+  // Of the CPU quota that this process runs under: what a CPU does is then counted over time.
+  std::optional<Seconds> quota_period = {};
   // How long a visit of a sustained case lasts, at least; five times that at most, where it doesn't
   // come to rest. That time is its own: max_case does not count there.
   Seconds sustain = Seconds(60);

@@ -489,7 +489,10 @@ Node InspectMachine(const MachineOptions& options) {
                           : static_cast<int>(CoresAmong(topology.cpus, options.root).size());
   node.cpu.cores_used = std::min(threads, topology.visible);
   node.cpu.isa = IsaOf(flags);
-  node.cpu.quota = CpuQuota(options.root);
+  if (const std::optional<Quota> quota = CpuQuota(options.root)) {
+    node.cpu.quota = quota->cores;
+    node.cpu.quota_period_s = quota->period.count();
+  }
   node.memory_bytes = Memory(Lines(root / "proc/meminfo"), "MemTotal");
   node.accelerators = Accelerators(root);
   node.nics = Nics(root);

@@ -97,6 +97,19 @@ Record& RecordLike(const Record& record, std::vector<Record>& records) {
   return same == records.end() ? records.emplace_back(record) : *same;
 }
 
+// The longest period of a quota under which cores that are used have to wait; nothing where all may
+// run all the time.
+std::optional<Seconds> QuotaPeriodOf(const std::vector<Node>& nodes) {
+  std::optional<Seconds> longest;
+  for (const Node& node : nodes) {
+    if (!node.cpu.quota || !node.cpu.quota_period_s || *node.cpu.quota >= node.cpu.cores_used) {
+      continue;
+    }
+    longest = std::max(longest.value_or(Seconds(0)), Seconds(*node.cpu.quota_period_s));
+  }
+  return longest;
+}
+
 // The accelerators that the cases run on, in the order in which the module counts them: those of
 // one device on the first node, and one for each rank where they have them together.
 void CountUsed(const std::vector<Case>& cases, std::vector<Node>& nodes) {
@@ -510,6 +523,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
   const Chosen price = PriceOf(run, {.price_usd_per_hour = options.price_usd_per_hour});
   const std::optional<double> usd_per_hour = UsdPerHour(run, price.offer);
 
+  engine.quota_period = QuotaPeriodOf(run.nodes);
   // What can be found out to be wrong is, before a file is made.
   const double estimate_s = EstimateSeconds(plan.cases, engine);
   if (options.max_cost_usd && !usd_per_hour) {

@@ -196,7 +196,7 @@ std::string NcclTable::Head() const {
 NcclTable::Half NcclTable::HalfOf(const Record* record) const {
   Half half;
   if (record == nullptr) return half;
-  half.time_s = MedianTime(*record);
+  half.time_s = UsualTime(*record);
   if (half.time_s && options_.average) {
     std::vector<double> of_rank;
     for (std::size_t rank = 0; rank < record->rounds.front().unit_p50_s.size(); ++rank) {

@@ -24,6 +24,8 @@ struct Batch {
   Seconds time = {};                   // from the common start to the end of the last unit
   std::vector<Seconds> per_unit = {};  // each device or rank, where there are several
   Seconds host = {};                   // the same work by the host's clock, where that differs
+  // How many iterations ended in a span of time; 0: as many as Run was asked for.
+  std::int64_t iterations = 0;
   std::optional<Seconds> stable = {};  // storage writes: until on stable storage; >= time
   std::vector<Batch> parts = {};       // of a Case with parts: of each; `time` is the longest
   std::map<std::string, Seconds> phases = {};  // by name, where an iteration has phases
@@ -55,11 +57,25 @@ class Streamed {
   virtual void Finish() = 0;
 };
 
+// Spans of time in which work is counted, back to back.
+struct Spans {
+  Seconds ramp = {};    // goes before, and doesn't count
+  Seconds length = {};  // each span lasts for so long, and until the next iteration ends
+  int count = 0;
+  std::function<bool()> stop = {};  // asked once a span: true ends it early; null: never
+};
+
 class Workload {
  public:
   virtual ~Workload() = default;
   // Does the work `iterations` (>= 1) times back to back. Throws Error when it can't go on.
   virtual Batch Run(std::int64_t iterations) = 0;
+  // Of a Case in spans: goes on without a pause until the spans are over. One Batch for each, with
+  // the iterations that ended in it. Throws Error when it can't go on.
+  virtual std::vector<Batch> RunSpans(const Spans& spans) {
+    (void)spans;
+    return {};
+  }
   // Checks the output of the last iteration run, outside any timed span.
   virtual Checked Verify() = 0;
   // Algorithm, threads, layout, direct, transport used … as known by now.
@@ -125,6 +141,9 @@ struct Case {
   // About how long it takes to make what this case shares with others; the first visit to one of
   // them makes it, and they hold the same pointer. May be null.
   std::shared_ptr<const std::function<Seconds()>> shared = {};
+  // Work is counted by time: what does it lets a burst through and then waits, so that no number
+  // of iterations is long enough. A budget of its own (EngineOptions::max_spans_case) pays for it.
+  bool in_spans = false;
   // Fills buffers, opens handles. Called once a visit, with a seed of that visit's own, so that
   // each round sees fresh random inputs. Throws Error when it fails.
   std::function<Prepared(std::uint64_t seed)> prepare = {};

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "results/error.h"
+#include "results/pacing.h"
 #include "results/stats.h"
 
 namespace assay {
@@ -23,6 +24,15 @@ constexpr double kWarmUpShare = 0.25;
 // clock resolves may look like nothing.
 constexpr std::int64_t kGrowth = 10;
 constexpr std::int64_t kMostIterations = 1'000'000'000;
+// What is paced is watched for so many of its periods, and for so long, at least.
+constexpr int kPeriods = 10;
+constexpr Seconds kPacedTime(1);
+// A span is that long or longer: ten of the periods in which kernels hand out what is capped.
+constexpr Seconds kSpan(1);
+constexpr Seconds kLeastRamp(0.25);
+constexpr Seconds kMostRamp(1);
+// A visit that took a little longer than its share doesn't cost the next one half a span.
+constexpr double kNearly = 0.1;
 // Whether it is at rest is asked each time that so much more of its time has passed: who asks all
 // the time is soon told what he wants to hear.
 constexpr double kLooksApart = 1.1;
@@ -67,6 +77,10 @@ class Series {
       return time.count() / static_cast<double>(iterations);
     };
     visit_.batch = iterations;
+    if (batch.iterations > 0) {
+      visit_.batch = 1;
+      visit_.iterations.push_back(iterations);
+    }
     visit_.time_s.push_back(per_iteration(batch.time));
     if (batch.host > Seconds(0)) visit_.host_time_s.push_back(per_iteration(batch.host));
     if (batch.stable) visit_.stable_time_s.push_back(per_iteration(*batch.stable));
@@ -80,6 +94,20 @@ class Series {
   }
 
   int Size() const { return static_cast<int>(visit_.time_s.size()); }
+
+  // How long these samples have to go on: for long enough to tell hiccups from what stops them again
+  // and again, and for enough periods of that. 0 where neither is seen.
+  Seconds LeastTime() const {
+    std::vector<Timed> samples;
+    Seconds all = {};
+    for (const double time_s : visit_.time_s) {
+      samples.push_back({.iterations = static_cast<double>(visit_.batch), .time_s = time_s});
+      all += Seconds(samples.back().Seconds());
+    }
+    const int stalls = StallsIn(samples);
+    if (stalls < kFewestStalls) return stalls > 0 ? kPacedTime : Seconds(0);
+    return std::max(kPacedTime, kPeriods * all / stalls);
+  }
 
   Visit TakeVisit() {
     for (const std::vector<double>& times : unit_times_) {
@@ -105,16 +133,14 @@ class Sampler {
 
   Sampled Run(const Batch& first) {
     const Seconds begin = Now();
+    if (options_.in_spans) return RunSpans();
     const std::int64_t iterations = options_.fixed ? WarmUpFixed() : WarmUp(first);
     const std::map<std::string, Histogram> before = workload_.Histograms();
     if (options_.sustain) {
       TakeSustained(iterations, begin);
     } else {
       if (!sampled_.stopped) TakeSamples(iterations);
-      sampled_.histograms = workload_.Histograms();
-      for (const auto& [name, histogram] : before) {
-        sampled_.histograms[name] = Minus(sampled_.histograms[name], histogram);
-      }
+      TakeHistograms(before);
     }
     sampled_.visit = all_.TakeVisit();
     for (Series& part : parts_) sampled_.parts.push_back(part.TakeVisit());
@@ -123,6 +149,32 @@ class Sampler {
   }
 
  private:
+  Sampled RunSpans() {
+    const Seconds begin = Now();
+    Spans spans = SpansWithin(options_.budget);
+    spans.stop = [this] { return options_.stop && options_.stop().has_value(); };
+    const std::map<std::string, Histogram> before = workload_.Histograms();
+    if (!Stopped()) {
+      for (const Batch& span : workload_.RunSpans(spans)) all_.Add(span, span.iterations);
+      Stopped();
+    }
+    sampled_.spent = Now() - begin;
+    if (!sampled_.stopped && all_.Size() == 0) {
+      throw Error("the workload counted nothing in its time; report this as a bug of its backend");
+    }
+    TakeHistograms(before);
+    sampled_.visit = all_.TakeVisit();
+    return std::move(sampled_);
+  }
+
+  // Of what was timed: without `before`.
+  void TakeHistograms(const std::map<std::string, Histogram>& before) {
+    sampled_.histograms = workload_.Histograms();
+    for (const auto& [name, histogram] : before) {
+      sampled_.histograms[name] = Minus(sampled_.histograms[name], histogram);
+    }
+  }
+
   bool Stopped() {
     if (options_.stop) sampled_.stopped = options_.stop();
     return sampled_.stopped.has_value();
@@ -175,10 +227,18 @@ class Sampler {
       timed += paid.batch.time;
       if (options_.fixed) break;
       const int samples = all_.Size();
-      if (samples >= options_.min_samples && timed >= options_.min_time) break;
+      if (samples >= options_.min_samples && timed >= options_.min_time && timed >= LeastTime()) {
+        break;
+      }
       const int least = paid.IterationCost() > options_.budget.count() ? 1 : 3;
       if (samples >= least && sampled_.spent + paid.cost > options_.budget) break;
     }
+  }
+
+  // How long what is paced has to be watched; 0 for what isn't.
+  Seconds LeastTime() const {
+    if (!options_.period) return all_.LeastTime();
+    return std::max(kPacedTime, kPeriods * *options_.period);
   }
 
   // When it is at rest, and with that what counts, is known only at the end.
@@ -233,6 +293,16 @@ class Sampler {
 };
 
 }  // namespace
+
+Spans SpansWithin(Seconds budget) {
+  const Seconds ramp = std::clamp(budget / 4, kLeastRamp, kMostRamp);
+  const int count = std::max(1, static_cast<int>(std::floor((budget - ramp) / kSpan + kNearly)));
+  // Of one span alone the rest is part, in steps that periods fit into.
+  const Seconds step = kSpan / 2;
+  const Seconds length =
+      count > 1 ? kSpan : std::max(kSpan, std::floor((budget - ramp) / step + kNearly) * step);
+  return {.ramp = ramp, .length = length, .count = count};
+}
 
 Sampled Sample(Workload& workload, const Batch& first, const SamplerOptions& options) {
   return Sampler(workload, options).Run(first);

@@ -35,6 +35,8 @@ struct SamplerOptions {
   Seconds budget = Seconds(1e9);  // … unless this runs out: first run, warm-up and samples together
   std::optional<FixedCount> fixed = {};  // then nothing above counts
   std::optional<Sustain> sustain = {};   // then neither, but for least_batch
+  bool in_spans = false;                 // then only the budget counts
+  std::optional<Seconds> period = {};    // of what is known to pace the device
   // Asked before each batch: a reason to end now, or nothing.
   std::function<std::optional<std::string>()> stop = {};
   std::function<Seconds()> now = {};  // the host's clock; empty: a steady one
@@ -48,13 +50,19 @@ struct Sampled {
   std::optional<std::string> stopped = {};           // set: the samples are not to be used
 };
 
+// The spans that a visit of so long a time has: see Sample.
+Spans SpansWithin(Seconds budget);
+
 // Warms up until two successive batches agree within 2 % or a quarter of the budget is gone; then
 // takes samples of one batch size. A batch lasts at least a millisecond where iterations are short,
 // and is a single iteration (or `least_batch`) where they are long. When the budget runs out there
 // are at least 3 samples, or 1 if one iteration alone takes longer than the budget. What is to be
 // sustained runs without a pause, and samples are what was taken in the last half of it;
-// histograms, which can't be divided afterwards, are left out. `first` is what Run(1) has taken
-// just before. Throws Error for a clock that doesn't advance.
+// histograms, which can't be divided afterwards, are left out. What is paced, by `period` or as its
+// batches show, is sampled for ten periods and a second at least. What is in spans has a ramp, a
+// quarter of the budget and a second at most, and then as many whole spans of a second or more as
+// the budget has room for, at least one. `first` is what Run(1) has taken just before. Throws Error
+// for a clock that doesn't advance.
 Sampled Sample(Workload& workload, const Batch& first, const SamplerOptions& options);
 
 }  // namespace assay

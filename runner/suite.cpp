@@ -191,7 +191,7 @@ std::vector<const Probe*> Select(const std::vector<Probe>& probes,
   return selected;
 }
 
-// "version=1 rounds=3 max_seconds=4" of the suite itself.
+// "version=1 rounds=3 max_seconds=4 max_storage_seconds=6" of the suite itself.
 void ReadSettings(const std::vector<std::string>& words, const std::string& where, Suite& suite) {
   for (const std::string& word : words) {
     const Choice choice = ToChoice(word, where);
@@ -204,6 +204,8 @@ void ReadSettings(const std::vector<std::string>& words, const std::string& wher
       suite.rounds = static_cast<int>(value);
     } else if (choice.name == "max_seconds") {
       suite.max_case = Seconds(static_cast<double>(value));
+    } else if (choice.name == "max_storage_seconds") {
+      suite.max_spans_case = Seconds(static_cast<double>(value));
     } else {
       throw Error(fmt::format("{}: a suite has no {}", where, choice.name));
     }
@@ -237,8 +239,10 @@ Suite ParseSuite(std::string_view text, const std::string& name) {
   if (own_lines.empty()) {
     throw Error(fmt::format("there is no suite {}; {}", name, DidYouMean(name, names)));
   }
-  if (suite.name.version == 0 || suite.rounds == 0 || suite.max_case == Seconds(0)) {
-    throw Error(fmt::format("suite {} lacks its version, rounds or max_seconds", name));
+  if (suite.name.version == 0 || suite.rounds == 0 || suite.max_case == Seconds(0) ||
+      suite.max_spans_case == Seconds(0)) {
+    throw Error(fmt::format(
+        "suite {} lacks its version, rounds, max_seconds or max_storage_seconds", name));
   }
   suite.name.sha256 = Sha256Hex(own_lines);
   return suite;

@@ -26,7 +26,8 @@ struct SuiteEntry {
 struct Suite {
   SuiteName name = {};  // sha256 of its lines, comments and spacing aside
   int rounds = 0;
-  Seconds max_case = {};  // EngineOptions::max_case
+  Seconds max_case = {};        // EngineOptions::max_case
+  Seconds max_spans_case = {};  // EngineOptions::max_spans_case
   std::vector<SuiteEntry> entries = {};
 };
 

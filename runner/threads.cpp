@@ -86,20 +86,25 @@ std::optional<double> MemoryLimitOf(const fs::path& group, bool unified) {
   return NumberIn(group / (unified ? "memory.max" : "memory.limit_in_bytes"));
 }
 
-// "150000 100000", in cores; "max 100000" is no quota.
-std::optional<double> QuotaV2(const fs::path& group) {
+// Both in microseconds, as the kernel has them.
+Quota QuotaOf(double quota, double period) {
+  return {.cores = quota / period, .period = Seconds(period * 1e-6)};
+}
+
+// "150000 100000"; "max 100000" is no quota.
+std::optional<Quota> QuotaV2(const fs::path& group) {
   std::istringstream line(FirstLine(group / "cpu.max").value_or(""));
   double quota = 0;
   double period = 0;
-  if (line >> quota >> period && quota > 0 && period > 0) return quota / period;
+  if (line >> quota >> period && quota > 0 && period > 0) return QuotaOf(quota, period);
   return std::nullopt;
 }
 
 // The same in two files; -1 is no quota.
-std::optional<double> QuotaV1(const fs::path& group) {
+std::optional<Quota> QuotaV1(const fs::path& group) {
   const double quota = NumberIn(group / "cpu.cfs_quota_us").value_or(-1);
   const double period = NumberIn(group / "cpu.cfs_period_us").value_or(0);
-  if (quota > 0 && period > 0) return quota / period;
+  if (quota > 0 && period > 0) return QuotaOf(quota, period);
   return std::nullopt;
 }
 
@@ -157,8 +162,8 @@ std::vector<int> CoresAmong(const std::vector<int>& cpus, const std::string& roo
             .value_or(fmt::format("{}", cpu));
     if (seen.insert(siblings).second) cores.push_back(cpu);
   }
-  if (const std::optional<double> quota = CpuQuota(root)) {
-    cores.resize(std::min(cores.size(), static_cast<std::size_t>(std::ceil(*quota))));
+  if (const std::optional<Quota> quota = CpuQuota(root)) {
+    cores.resize(std::min(cores.size(), static_cast<std::size_t>(std::ceil(quota->cores))));
   }
   return cores;
 }
@@ -169,12 +174,12 @@ const std::vector<int>& UsableCores() {
   return cores;
 }
 
-std::optional<double> CpuQuota(const std::string& root) {
-  std::optional<double> least;
+std::optional<Quota> CpuQuota(const std::string& root) {
+  std::optional<Quota> least;
   for (const Groups& groups : GroupsOf("cpu", root)) {
     for (const fs::path& folder : groups.folders) {
-      const std::optional<double> quota = groups.unified ? QuotaV2(folder) : QuotaV1(folder);
-      if (quota) least = std::min(*quota, least.value_or(*quota));
+      const std::optional<Quota> quota = groups.unified ? QuotaV2(folder) : QuotaV1(folder);
+      if (quota && (!least || quota->cores < least->cores)) least = quota;
     }
   }
   return least;

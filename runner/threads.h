@@ -25,9 +25,15 @@ const std::vector<int>& UsableCores();
 // The same for CPU numbers given, on a machine whose /proc and /sys lie under `root`.
 std::vector<int> CoresAmong(const std::vector<int>& cpus, const std::string& root = "/");
 
-// The CPU quota of this process's control group and those above it, in cores (1.5); nothing where
-// there is none.
-std::optional<double> CpuQuota(const std::string& root = "/");
+// CPU time that is given again and again: in each period so much as `cores` have in it.
+struct Quota {
+  double cores = 0;  // 1.5
+  Seconds period = {};
+};
+
+// The least CPU quota of this process's control group and those above it; nothing where there is
+// none.
+std::optional<Quota> CpuQuota(const std::string& root = "/");
 
 // The memory that this process may fill: the machine's, or the least limit of its control group and
 // those above it; 0 where it can't be told.

@@ -40,12 +40,136 @@ def median_s(record):
     return statistics.median(times) if times else None
 
 
-def mean_s(record):
-    visits = record.get("rounds", [])
-    iterations = sum(v["batch"] * len(v["time_s"]) for v in visits)
-    if iterations == 0:
+def samples(visit):
+    """(iterations, seconds per iteration, seconds since the visit's first sample began), one a sample."""
+    found, at = [], 0.0
+    counts = visit["iterations"] if in_spans(visit) else [max(1, visit["batch"])] * len(visit["time_s"])
+    for n, t in zip(counts, visit["time_s"]):
+        found.append((n, t, at))
+        at += n * t
+    return found
+
+
+def in_spans(visit):
+    return len(visit.get("iterations", [])) == len(visit["time_s"]) > 0
+
+
+def seconds_of(some):
+    return sum(n * t for n, t, _ in some)
+
+
+def over_time(some):
+    return seconds_of(some) / sum(n for n, _, _ in some)
+
+
+def log_rates(some, count):
+    """Of so many equal spans of the samples."""
+    cuts = [i * len(some) // count for i in range(count + 1)]
+    return [-math.log(over_time(some[a:b])) for a, b in zip(cuts, cuts[1:])]
+
+
+def alike(values):
+    mean = statistics.fmean(values)
+    alone = math.fsum((v - mean) ** 2 for v in values)
+    together = math.fsum((a - mean) * (b - mean) for a, b in zip(values, values[1:]))
+    return min(max(together / alone, 0.0), 0.9) if alone > 0 else 0.0
+
+
+def fall(some):
+    """How many samples come before the rate falls for good; None where it doesn't."""
+    if len(some) < 30:
         return None
-    return math.fsum(v["batch"] * t for v in visits for t in v["time_s"]) / iterations
+    y = log_rates(some, 30)
+    def levels(k):
+        return statistics.fmean(y[:k]), statistics.fmean(y[k:])
+    def gain(k):
+        before, after = levels(k)
+        return k * (30 - k) * (before - after) ** 2
+    k = max(range(2, 29), key=gain)
+    before, after = levels(k)
+    if not 1 - math.exp(after - before) >= 0.2:
+        return None
+    e = [v - (before if i < k else after) for i, v in enumerate(y)]
+    r = alike(e)
+    error = math.sqrt(math.fsum(v * v for v in e) / 28 * (1 / k + 1 / (30 - k)) * (1 + r) / (1 - r))
+    return k * len(some) // 30 if before - after > 6 * error else None
+
+
+def stalls(some):
+    if len(some) < 10:
+        return False
+    times, mean = [t for _, t, _ in some], over_time(some)
+    if 1 / 1.1 < mean / statistics.median(times) < 1.1:
+        return False
+    return sum(a <= mean < b for a, b in zip(times, times[1:])) >= 3
+
+
+def pacing(record):
+    """The statistic, why, the burst, and by visit the samples that count."""
+    visits = record.get("rounds", [])
+    counted = [samples(v) for v in visits]
+    is_in_spans = any(in_spans(v) for v in visits)
+    why = record.get("facts", {}).get("paced")
+    why = why if isinstance(why, str) else None
+    telling = sum(len(some) >= 10 for some in counted)
+    stalling = sum(stalls(some) for some in counted)
+    if why is None and not is_in_spans and stalling > 0 and 2 * stalling >= telling:
+        why = "stalls"
+    begins = [sum(map(seconds_of, counted[:i])) for i in range(len(counted))]
+    in_order = [(n, t, at + begin) for some, begin in zip(counted, begins) for n, t, at in some]
+    shortest = min((seconds_of(some) for some in counted if some), default=0)
+    by_place = sorted((sample for some in counted for sample in some if sample[2] < shortest),
+                      key=lambda sample: sample[2])
+    found = fall(in_order) if is_in_spans or len(visits) == 1 else None
+    ordered, each_visit = in_order, False
+    if found is None and len(visits) > 1:
+        found, ordered, each_visit = fall(by_place), by_place, True
+    burst = None
+    if found is not None:
+        fell = ordered[found][2]
+        longest = max(n * t for n, t, _ in ordered)
+        def left(since):
+            return [[s for s in some if (0 if each_visit else begin) + s[2] >= since]
+                    for some, begin in zip(counted, begins)]
+        def are_left(after):
+            return any(after) and (not each_visit or all(some or not all_ for some, all_ in zip(after, counted)))
+        after = next((after for after in (left(fell + longest), left(fell)) if are_left(after)), None)
+    if found is not None and after is not None:
+        counted = after
+        everything = [s for some in counted for s in some]
+        burst = {"each_visit": each_visit, "lasted_s": fell, "before_s": over_time(ordered[:found]),
+                 "after_s": over_time(everything)}
+        why = why or "burst"
+    return {"over_time": is_in_spans or why is not None, "why": why, "burst": burst, "counted": counted,
+            "spans": sum(len(v["time_s"]) for v in visits if in_spans(v)),
+            "measured_s": sum(seconds_of(samples(v)) for v in visits)}
+
+
+def time_of(some, is_over_time):
+    return over_time(some) if is_over_time else statistics.median(t for _, t, _ in some)
+
+
+def usual_s(record):
+    """The time behind the speed."""
+    paced = pacing(record)
+    everything = [s for some in paced["counted"] for s in some]
+    return time_of(everything, paced["over_time"]) if everything else None
+
+
+def mean_s(record):
+    everything = [s for some in pacing(record)["counted"] for s in some]
+    return over_time(everything) if everything else None
+
+
+def log_round_times(record):
+    paced = pacing(record)
+    return [math.log(time_of(some, paced["over_time"])) for some in paced["counted"] if some]
+
+
+def stable_s(record):
+    visits = [v for v in record.get("rounds", []) if in_spans(v) and len(v.get("stable_time_s", [])) == len(v["iterations"])]
+    iterations = sum(sum(v["iterations"]) for v in visits)
+    return sum(n * t for v in visits for n, t in zip(v["iterations"], v["stable_time_s"])) / iterations if iterations else None
 
 
 def measured(record):
@@ -76,12 +200,12 @@ def rate(record, seconds):
 
 
 def speed(record):
-    return rate(record, median_s(record))
+    return rate(record, usual_s(record))
 
 
 def of_here(record):
     here = record.get("here")
-    if here is None or not measured(record):
+    if here is None or not measured(record) or pacing(record)["over_time"]:
         return None
     amount, unit = work(record)
     bound, bound_unit = work_of(here["probe"], here["params"], here["work"])
@@ -123,7 +247,7 @@ def fits(records):
     for places in sweeps.values():
         places.sort(key=lambda i: records[i]["work"]["bytes"])
         sizes = [records[i]["work"]["bytes"] for i in places]
-        times = [median_s(records[i]) for i in places]
+        times = [usual_s(records[i]) for i in places]
         if len(places) < 3 or sizes[0] == sizes[-1]:
             continue
         aa = ab = bb = a1 = b1 = 0.0
@@ -205,9 +329,8 @@ def overlap(record):
 
 def drift(record):
     """What changes from round to round, as factors of speed."""
-    visits = [v for v in record["rounds"] if v["time_s"]]
-    x = [v["start_s"] / 60 for v in visits]
-    y = [math.log(statistics.median(v["time_s"])) for v in visits]
+    x = [v["start_s"] / 60 for v, some in zip(record["rounds"], pacing(record)["counted"]) if some]
+    y = log_round_times(record)
     if len(x) < 5 or not x[-1] > x[0]:
         return None
     mean_x, mean_y = statistics.fmean(x), statistics.fmean(y)
@@ -259,7 +382,7 @@ def of_peak(run, record):
 
 def device_speeds(record):
     """(speed of each unit, what it counts); none for a collective."""
-    every, median = speed(record), median_s(record)
+    every, median = speed(record), usual_s(record)
     if every is None or not math.isfinite(every) or record["probe"] in COLLECTIVES:
         return []
     units = len(record.get("units", []))
@@ -700,10 +823,17 @@ def round_values(records):
     rounds = []
     for record in records:
         amount, _ = work(record)
-        rounds.append([math.log(amount) - math.log(statistics.median(v["time_s"]))
-                       for v in record["rounds"] if v["time_s"]])
+        rounds.append([math.log(amount) - log_time for log_time in log_round_times(record)])
     return [statistics.fmean(r[i] for r in rounds if i < len(r))
             for i in range(max(map(len, rounds)))]
+
+
+def spans_interval(some):
+    """Of one visit's spans."""
+    y = log_rates(some, 15)
+    r = alike(y)
+    reach = student_t(0.95, 14) * statistics.stdev(y) / math.sqrt(15) * math.sqrt((1 + r) / (1 - r))
+    return math.exp(-reach), math.exp(reach)
 
 
 def probe_class(probe):
@@ -933,24 +1063,36 @@ def check_figures(check, printed, run):
         median, mean = median_s(record), mean_s(record)
         values = round_values([record]) if measured(record) and work(record)[0] and median else []
         interval = one_sample(values)
-        stable = all_times(record, "stable_time_s")
+        paced, stable = pacing(record), stable_s(record)
+        spans = [some for some in paced["counted"] if some]
+        level = f"{len(values)} rounds, this run"
+        if len(values) == 1 and paced["spans"]:
+            interval = spans_interval(spans[0]) if len(spans[0]) >= 15 else None
+            values, level = [0] * 15, "15 spans, this run"
         node = node_figure(run, record)
         check.all_of(where, case, {
             "key": where, "status": record["status"], "median_s": median, "mean_s": mean,
-            "mean_to_median": mean / median if median else None, "speed": speed(record),
+            "mean_to_median": mean / median if median and not paced["over_time"] else None, "speed": speed(record),
             "unit": work(record)[1] if speed(record) else None, "of_here": of_here(record),
             "busbw": bus_bandwidth(record),
             "wire_gbs": wire(record)[0],
             "wire_model": wire(record)[1],
             "expected_gbs": standing(run, record)[0],
             "standing": standing(run, record)[1],
-            "stable_speed": rate(record, statistics.median(stable)) if stable else None})
+            "stable_speed": rate(record, stable),
+            "pacing.statistic": "over_time" if paced["over_time"] else "median", "pacing.paced": paced["why"],
+            "pacing.spans": paced["spans"], "pacing.measured_s": paced["measured_s"]})
+        burst = paced["burst"] if speed(record) else None
+        check.all_of(where, case, {"pacing.burst": None} if burst is None else
+                     {"pacing.burst.each_visit": burst["each_visit"], "pacing.burst.lasted_s": burst["lasted_s"],
+                      "pacing.burst.speed_before": rate(record, burst["before_s"]),
+                      "pacing.burst.speed_after": rate(record, burst["after_s"])})
         if interval is None:
             check(f"{where} interval", case["interval"], None)
         else:
             check.all_of(where, case, {"interval.low": interval[0], "interval.high": interval[1],
                                        "interval.units": len(values),
-                                       "interval.level": f"{len(values)} rounds, this run"})
+                                       "interval.level": level})
         check.all_of(where, case, {"node": None} if node is None else
                      {f"node.{name}": value for name, value in node.items()})
         of_overlap = overlap(record)

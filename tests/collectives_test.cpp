@@ -422,10 +422,20 @@ class OwnWorkload : public Workload {
   explicit OwnWorkload(int rank, int devices = 0) : rank_(rank), devices_(devices) {}
   Batch Run(std::int64_t iterations) override {
     if (iterations == 13) throw Error(fmt::format("rank {} is out of luck", rank_));
-    Batch batch = {.time = Seconds(static_cast<double>(iterations) * (rank_ + 1)),
-                   .stable = Seconds(10.0 + rank_)};
+    Batch batch = {.time = Seconds(static_cast<double>(iterations) * (rank_ + 1))};
     for (int i = 1; i <= devices_; ++i) batch.per_unit.push_back(batch.time * i / devices_);
     return batch;
+  }
+  // Rank 2 does a third of what rank 0 does, but in the second span.
+  std::vector<Batch> RunSpans(const Spans& spans) override {
+    std::vector<Batch> all;
+    for (int i = 0; i < spans.count; ++i) {
+      const std::int64_t iterations = rank_ == 0 || i == 1 ? 30 : 10;
+      all.push_back({.time = spans.ramp + spans.length * (1 + 0.01 * rank_),
+                     .iterations = iterations,
+                     .stable = Seconds(10.0 + rank_)});
+    }
+    return all;
   }
   Checked Verify() override {
     Checked checked = {.checked = 5, .wrong = rank_, .tolerance = 0.5, .reference = "exact"};
@@ -473,7 +483,15 @@ TEST(Job, ACaseOfOneNodeRunsOnTheFirstRankOfEach) {
     const Batch batch = workload.Run(2);
     EXPECT_EQ(batch.time, Seconds(6));  // the slower node's: rank 2 takes 3 s an iteration
     EXPECT_THAT(batch.per_unit, ElementsAre(Seconds(2), Seconds(6)));
-    EXPECT_EQ(batch.stable, Seconds(12));
+    // Of each span what the slowest node did in it.
+    const std::vector<Batch> spans =
+        workload.RunSpans({.ramp = Seconds(0.5), .length = Seconds(1), .count = 3});
+    ASSERT_EQ(spans.size(), 3u);
+    EXPECT_EQ(spans[0].iterations, 10);
+    EXPECT_EQ(spans[1].iterations, 30);
+    EXPECT_DOUBLE_EQ(spans[0].time.count(), 1.52);
+    EXPECT_DOUBLE_EQ(spans[1].time.count(), 1.52);
+    EXPECT_DOUBLE_EQ(spans[2].stable->count(), 12);
     const Checked checked = workload.Verify();
     EXPECT_EQ(checked.checked, 10);
     EXPECT_EQ(checked.wrong, 2);

@@ -761,6 +761,36 @@ TEST(Engine, TheEstimateKnowsWhatIsSustainedAndThatAcceleratorsRest) {
   EXPECT_LT(EstimateSeconds({which}, options), 5 * 61);
 }
 
+TEST(Engine, WhatIsInSpansHasABudgetOfItsOwn) {
+  FakeLog log;
+  Case which = FakeCase("a", {Script{}}, log);
+  which.in_spans = true;
+  EngineOptions options = Brief(log);
+  options.max_case = Seconds(1);
+  options.max_spans_case = Seconds(18);  // 9 a visit: a ramp of 1, and 8 spans of 1
+  Observer observer;
+  const Record record = Measure({which}, options, observer).at(0);
+  ASSERT_EQ(record.rounds.size(), 2u);
+  EXPECT_EQ(record.rounds[0].iterations.size(), 8u);
+  EXPECT_EQ(record.rounds[1].iterations.size(), 8u);
+  EXPECT_NEAR(EstimateSeconds({which}, options), 18, 1);
+}
+
+TEST(Engine, AQuotaIsToldOfCasesOnTheCpuAlone) {
+  FakeLog log;
+  Case cpu = FakeCase("a", {{.iteration_s = {0.01}}}, log);
+  Case gpu = FakeCase("b", {{.iteration_s = {0.01}}}, log);
+  gpu.backend = "cublaslt";
+  EngineOptions options = Brief(log);
+  options.quota_period = Seconds(0.1);
+  Observer observer;
+  const std::vector<Record> records = Measure({cpu, gpu}, options, observer);
+  EXPECT_EQ(records[0].facts.at("paced"), Fact("CPU quota"));
+  EXPECT_FALSE(records[1].facts.contains("paced"));
+  EXPECT_GE(std::ssize(records[0].rounds[0].time_s), 100);
+  EXPECT_LT(std::ssize(records[1].rounds[0].time_s), 100);
+}
+
 TEST(FakeRanks, TalkToEachOther) {
   std::vector<std::string> gathered;
   std::atomic<int> right = 0;

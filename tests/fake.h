@@ -69,6 +69,27 @@ class FakeWorkload : public Workload {
     return batch;
   }
 
+  // In each span as many iterations as its time has room for, run by run, and one more.
+  std::vector<Batch> RunSpans(const Spans& spans) override {
+    log_.events.push_back("spans " + std::to_string(spans.count));
+    std::vector<Batch> all;
+    log_.now += spans.ramp;
+    for (int i = 0; i < spans.count; ++i) {
+      const double iteration_s =
+          script_
+              .iteration_s[std::min(static_cast<std::size_t>(i), script_.iteration_s.size() - 1)];
+      const std::int64_t iterations =
+          1 + static_cast<std::int64_t>(spans.length.count() / iteration_s);
+      all.push_back({.time = Seconds(iteration_s * static_cast<double>(iterations)),
+                     .iterations = iterations});
+      if (script_.stable_share > 0) all.back().stable = all.back().time * script_.stable_share;
+      log_.now += all.back().time;
+      counted_ += iterations;
+      if (spans.stop && spans.stop()) break;
+    }
+    return all;
+  }
+
   Checked Verify() override {
     log_.events.push_back("verify");
     Checked checked = {.checked = 100, .tolerance = 1e-3, .reference = "script"};

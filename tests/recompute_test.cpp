@@ -136,7 +136,29 @@ OneRun Everything(double speed, const std::string& node_id, int rounds) {
                   .work = {.bytes = 4096, .ops = 1},
                   .facts = {{"direct", std::string("proved")}},
                   .rounds = Visits(rounds, 1e-5 / speed)};
-  for (Visit& visit : write.rounds) visit.stable_time_s = {visit.time_s[0] * 1.5};
+  // Counted in spans, of which the first rounds are a burst where there are enough of them.
+  for (std::size_t round = 0; round < write.rounds.size(); ++round) {
+    Visit& visit = write.rounds[round];
+    visit.batch = 1;
+    visit.time_s.clear();
+    for (int i = 0; i < 8; ++i) {
+      const double pace = round < write.rounds.size() / 2 ? 4 : 1;
+      visit.iterations.push_back(static_cast<std::int64_t>(1e5 * pace) + 37 * i);
+      visit.time_s.push_back(1e-5 / speed / pace * (1 + 0.01 * ((3 * i + 1) % 7)));
+      visit.stable_time_s.push_back(visit.time_s.back() * 1.5);
+    }
+  }
+  // A CPU's time was taken away in slices, so that the median is of neither.
+  Record stalling = gemm;
+  stalling.params["m"] = std::int64_t{48};
+  for (Visit& visit : stalling.rounds) {
+    visit.time_s.clear();
+    for (int i = 0; i < 40; ++i)
+      visit.time_s.push_back((i % 4 == 3 ? 0.08 : 0.01) / speed + 1e-6 * i);
+  }
+  Record quota = stalling;
+  quota.params["m"] = std::int64_t{49};
+  quota.facts["paced"] = std::string("CPU quota");
   Record failed = memory;
   failed.params["pattern"] = std::string("copy");
   failed.status = Status::kFailed;
@@ -146,12 +168,12 @@ OneRun Everything(double speed, const std::string& node_id, int rounds) {
   node.identity.instance.value = "m7i.large";
   node.cpu = {.cores_present = 2, .cores_used = 2};
   static int runs = 0;
-  return {
-      .id = "0d3f6a52-" + std::to_string(++runs),
-      .started = "2026-11-21T22:40:13Z",
-      .rounds = rounds,
-      .nodes = {node},
-      .records = {gemm, alone, alone, int8, headline, memory, all_reduce, overlap, write, failed}};
+  return {.id = "0d3f6a52-" + std::to_string(++runs),
+          .started = "2026-11-21T22:40:13Z",
+          .rounds = rounds,
+          .nodes = {node},
+          .records = {gemm, alone, alone, int8, headline, memory, all_reduce, overlap, write,
+                      stalling, quota, failed}};
 }
 
 Offer OfferAt(double usd_per_hour) {

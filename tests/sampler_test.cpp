@@ -155,6 +155,68 @@ TEST(Sampler, HostAndStableTimesAreKeptPerIteration) {
   EXPECT_THAT(sampled.visit.stable_time_s, Pointwise(DoubleEq(), {3e-4, 3e-4}));
 }
 
+TEST(Sampler, WhatIsInSpansIsKeptBySpanWithItsIterations) {
+  FakeLog log;
+  const Sampled sampled = Take({.iteration_s = {0.25, 0.1}, .stable_share = 2}, log,
+                               {.budget = Seconds(4), .in_spans = true});
+  EXPECT_EQ(sampled.visit.batch, 1);
+  EXPECT_THAT(sampled.visit.iterations, ElementsAre(5, 11, 11));
+  EXPECT_THAT(sampled.visit.time_s, Pointwise(DoubleEq(), {0.25, 0.1, 0.1}));
+  EXPECT_THAT(sampled.visit.stable_time_s, Pointwise(DoubleEq(), {0.5, 0.2, 0.2}));
+  EXPECT_EQ(sampled.histograms.at("latency_s").counts, (Counts{{7, 27}}));
+  // A ramp of a second, and spans that go on to the end of an iteration.
+  EXPECT_DOUBLE_EQ(sampled.spent.count(), 1 + 1.25 + 1.1 + 1.1);
+}
+
+TEST(Sampler, SpansFillTheBudgetAndLastForASecondAtLeast) {
+  const auto look = [](double budget_s) {
+    const Spans spans = SpansWithin(Seconds(budget_s));
+    return std::vector<double>{spans.ramp.count(), spans.length.count(),
+                               static_cast<double>(spans.count)};
+  };
+  EXPECT_THAT(look(0.1), ElementsAre(0.25, 1, 1));
+  EXPECT_THAT(look(2), ElementsAre(0.5, 1.5, 1));
+  EXPECT_THAT(look(1.97), ElementsAre(DoubleEq(0.4925), 1.5, 1));
+  EXPECT_THAT(look(9), ElementsAre(1, 1, 8));
+  EXPECT_THAT(look(24), ElementsAre(1, 1, 23));
+}
+
+TEST(Sampler, SpansThatWereStoppedAreNotToBeUsed) {
+  FakeLog log;
+  const Sampled sampled =
+      Take({.iteration_s = {0.25}}, log,
+           {.budget = Seconds(9), .in_spans = true, .stop = [&log] {
+              return log.now > Seconds(2) ? std::optional<std::string>("enough") : std::nullopt;
+            }});
+  EXPECT_EQ(sampled.stopped, "enough");
+  EXPECT_LT(log.now, Seconds(4));
+}
+
+TEST(Sampler, WhatIsPacedIsWatchedForTenPeriodsAndASecond) {
+  const auto timed_s = [](const Script& script, SamplerOptions options) {
+    FakeLog log;
+    const Sampled sampled = Take(script, log, std::move(options));
+    double seconds = 0;
+    for (const double time_s : sampled.visit.time_s) {
+      seconds += time_s * static_cast<double>(sampled.visit.batch);
+    }
+    return seconds;
+  };
+  const SamplerOptions half = {.min_time = Seconds(0.5)};
+  EXPECT_NEAR(timed_s({.iteration_s = {0.01}}, half), 0.5, 0.02);
+  SamplerOptions quota = half;
+  quota.period = Seconds(0.1);
+  EXPECT_NEAR(timed_s({.iteration_s = {0.01}}, quota), 1, 0.02);
+  quota.period = Seconds(0.25);
+  EXPECT_NEAR(timed_s({.iteration_s = {0.01}}, quota), 2.5, 0.02);
+  quota.budget = Seconds(1.5);
+  EXPECT_LE(timed_s({.iteration_s = {0.01}}, quota), 1.5);
+  // Nobody told of it: every fifth batch of 10 ms is stopped for 190 ms, a period of 240 ms.
+  Script stopped = {.iteration_s = {}};
+  for (int i = 0; i < 400; ++i) stopped.iteration_s.push_back(i % 5 == 4 ? 0.2 : 0.01);
+  EXPECT_NEAR(timed_s(stopped, half), 2.4, 0.25);
+}
+
 TEST(Sampler, PhasesAreKeptPerIterationBesideEachSample) {
   FakeLog log;
   const Sampled sampled =

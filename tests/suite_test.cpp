@@ -39,7 +39,8 @@ std::vector<std::string> Texts(const std::vector<Question>& questions) {
 }
 
 Suite Parse(const std::string& lines) {
-  return ParseSuite("tiny version=2 rounds=3 max_seconds=4\n" + lines, "tiny");
+  return ParseSuite("tiny version=2 rounds=3 max_seconds=4 max_storage_seconds=6\n" + lines,
+                    "tiny");
 }
 
 std::string ErrorOf(const std::function<void()>& body) {
@@ -188,6 +189,7 @@ TEST(Suite, QuickIsSmall) {
   EXPECT_LE(Unfold(quick, Everything(), {}).size(), 24U);
   EXPECT_EQ(quick.rounds, 3);
   EXPECT_EQ(quick.max_case, Seconds(4));
+  EXPECT_EQ(quick.max_spans_case, Seconds(6));
 }
 
 TEST(Suite, EachBuiltInSuiteAsksEveryQuestionOfASmallerOne) {

@@ -49,7 +49,7 @@ class ThreadsOfMachine : public ::testing::Test {
 TEST_F(ThreadsOfMachine, AQuotaOfCgroupV2IsReadInCores) {
   Write("proc/self/cgroup", "0::/\n");
   Write("sys/fs/cgroup/cpu.max", "150000 100000\n");
-  EXPECT_EQ(CpuQuota(Root()), 1.5);
+  EXPECT_EQ(CpuQuota(Root())->cores, 1.5);
 }
 
 TEST_F(ThreadsOfMachine, MaxIsNoQuota) {
@@ -63,7 +63,7 @@ TEST_F(ThreadsOfMachine, TheLeastQuotaOfAllGroupsAboveCounts) {
   Write("sys/fs/cgroup/kubepods/cpu.max", "800000 100000\n");
   Write("sys/fs/cgroup/kubepods/pod1/cpu.max", "350000 100000\n");
   Write("sys/fs/cgroup/kubepods/pod1/assay/cpu.max", "max 100000\n");
-  EXPECT_EQ(CpuQuota(Root()), 3.5);
+  EXPECT_EQ(CpuQuota(Root())->cores, 3.5);
 }
 
 TEST_F(ThreadsOfMachine, AQuotaOfCgroupV1IsReadInCores) {
@@ -71,7 +71,7 @@ TEST_F(ThreadsOfMachine, AQuotaOfCgroupV1IsReadInCores) {
   // A container sees its own group as the root of the mount.
   Write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "50000\n");
   Write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
-  EXPECT_EQ(CpuQuota(Root()), 0.5);
+  EXPECT_EQ(CpuQuota(Root())->cores, 0.5);
 }
 
 TEST_F(ThreadsOfMachine, MinusOneIsNoQuota) {
