@@ -95,8 +95,8 @@ class Series {
 
   int Size() const { return static_cast<int>(visit_.time_s.size()); }
 
-  // How long these samples have to go on: for long enough to tell hiccups from what stops them again
-  // and again, and for enough periods of that. 0 where neither is seen.
+  // How long these samples have to go on: for long enough to tell hiccups from what stops them
+  // again and again, and for enough periods of that. 0 where neither is seen.
   Seconds LeastTime() const {
     std::vector<Timed> samples;
     Seconds all = {};
