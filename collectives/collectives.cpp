@@ -354,6 +354,7 @@ class Jobs {
       // Nodes are numbered by their lowest rank.
       if (one.node == static_cast<int>(held.hosts.size())) held.hosts.push_back(one.host);
     }
+    held.fates = [processes = own_->Processes()] { return processes.Fates(); };
     return held;
   }
 

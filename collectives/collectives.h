@@ -37,6 +37,9 @@ struct Held {
   std::vector<Node> nodes = {};  // each as it describes itself by its own Setup::this_node
   std::vector<RankPlace> ranks = {};
   std::vector<std::string> hosts = {};  // the nodes' names, which stay out of the file
+  // "; rank 1 is stopped; rank 3 is gone" as of now, of ranks that a launcher started on rank 0's
+  // host; "" where all are well. In any thread. Null without a launcher.
+  std::function<std::string()> fates = {};
 };
 
 // The library that runs collectives where none is asked for.

@@ -378,6 +378,8 @@ class OwnJob : public Job {
     return TakeAnswer(worker_.Obey(command));
   }
 
+  RankProcesses Processes() const override { return worker_.Processes(); }
+
  private:
   void Beat(Seconds interval) {
     std::unique_lock lock(mutex_);

@@ -64,6 +64,8 @@ class Job {
   virtual std::string Ask(const std::string& command) = 0;
   // False once the ranks are gone.
   virtual bool Alive() const { return true; }
+  // Which process each rank is, once NodesOf has been asked; nobody knows where they were launched.
+  virtual RankProcesses Processes() const { return {}; }
 };
 
 // What an answer holds after its "ok"; "skipped …" as it is. Throws Error for "error SENTENCE".
@@ -118,6 +120,7 @@ class Worker {
   // Rank 0's next command, for the other ranks. Once rank 0's heart has begun to beat, one that it
   // doesn't hear of in time is over.
   std::string NextCommand();
+  const RankProcesses& Processes() const { return processes_; }
 
  private:
   std::string Hello();

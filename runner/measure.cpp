@@ -572,8 +572,12 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
   std::optional<LastResort> last_resort(
       std::in_place, is_launched ? std::optional(kGrace) : std::nullopt, [&] {
         try {
-          if (recorder.Keep(begun, "interrupted")) {
-            console.Error(fmt::format("assay: interrupted; wrote {}\n", path));
+          // A launcher that loses a rank tells the others to end: nobody interrupted that.
+          const std::string fates = held.fates ? held.fates() : "";
+          const std::string why = fates.empty() ? "" : "the launcher told the ranks to end" + fates;
+          if (recorder.Keep(begun, why.empty() ? "interrupted" : "failed", why)) {
+            console.Error(
+                fmt::format("assay: {}; wrote {}\n", why.empty() ? "interrupted" : why, path));
           }
         } catch (const std::exception& error) {
           console.Error(fmt::format("assay: {}\n", error.what()));
