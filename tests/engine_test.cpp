@@ -50,11 +50,6 @@ std::vector<Record> MeasureQuietly(const std::vector<Case>& cases, const EngineO
   return Measure(cases, options, nobody);
 }
 
-std::string ReadAll(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 std::string TemporaryPath(const std::string& name) {
   return (std::filesystem::temp_directory_path() / (name + std::to_string(getpid()))).string();
 }
