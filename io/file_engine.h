@@ -20,7 +20,7 @@ namespace assay::io {
 struct Transfer {
   bool write = false;
   std::int64_t offset = 0;
-  std::span<std::byte> data = {};  // within EngineSetup::buffers
+  std::span<std::byte> data = {};  // within EngineSetup::buffers, not always the same of a slot
 };
 
 class Feed {
@@ -29,6 +29,10 @@ class Feed {
   // The next transfer of this slot, or nothing: the slot has no more to do in this run. The calls
   // of one engine into its feed never overlap.
   virtual std::optional<Transfer> Next(int slot) = 0;
+  // Whether it has work for PrepareAhead, for which an engine has time while transfers are in
+  // flight: to make the contents of a later one.
+  virtual bool WantsTime() const { return false; }
+  virtual void PrepareAhead() {}
   // What came of the slot's transfer: the bytes moved, or -errno; and when it was begun and ended,
   // by NowNs.
   virtual void Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) = 0;

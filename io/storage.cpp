@@ -97,8 +97,9 @@ double CpuSeconds() {
 // One stream of transfers: a thread, its buffers, its part of the file.
 struct Job {
   Job(const TrafficOptions& options, int depth)
-      : buffers(static_cast<std::size_t>(options.block_bytes) * static_cast<std::size_t>(depth)),
-        traffic(options, buffers.Bytes()) {}
+      : buffers(static_cast<std::size_t>(options.block_bytes) *
+                Traffic::BuffersFor(options, depth)),
+        traffic(options, depth, buffers.Bytes()) {}
 
   Slab buffers;
   Traffic traffic;

@@ -6,6 +6,8 @@
 #include <bit>
 #include <cerrno>
 #include <limits>
+#include <numeric>
+#include <utility>
 
 #include "io/stamp.h"
 #include "io/system.h"
@@ -13,6 +15,17 @@
 #include "runner/random.h"
 
 namespace assay::io {
+namespace {
+
+// With few writes in flight a device waits while the contents of the next one are made, so that
+// they are made ahead. Those of smaller blocks take less time than the system call more.
+constexpr int kFewSlots = 8;
+constexpr std::int64_t kWorthASpare = std::int64_t{64} << 10;
+// The part of a span for which it may go on to end before a lump: of a second a little more than
+// the 0.1 s that lie between two of what Linux throttles.
+constexpr std::int64_t kOverrun = 8;
+
+}  // namespace
 
 AccessPattern::AccessPattern(bool random, std::int64_t blocks, std::uint64_t seed)
     : random_(random),
@@ -45,11 +58,20 @@ std::uint64_t AccessPattern::Permute(std::uint64_t block) const {
   return block;
 }
 
-Traffic::Traffic(const TrafficOptions& options, std::span<std::byte> buffers)
+std::size_t Traffic::BuffersFor(const TrafficOptions& options, int slots) {
+  const bool has_spare = options.write && slots < kFewSlots && options.block_bytes >= kWorthASpare;
+  return static_cast<std::size_t>(slots) + (has_spare ? 1 : 0);
+}
+
+Traffic::Traffic(const TrafficOptions& options, int slots, std::span<std::byte> buffers)
     : options_(options),
       pattern_(options.random, options.blocks, options.seed),
       buffers_(buffers),
-      last_offset_(buffers.size() / static_cast<std::size_t>(options.block_bytes)) {}
+      last_offset_(static_cast<std::size_t>(slots)),
+      buffer_of_(static_cast<std::size_t>(slots)) {
+  std::iota(buffer_of_.begin(), buffer_of_.end(), 0);
+  if (BuffersFor(options, slots) > buffer_of_.size()) spare_ = buffer_of_.size();
+}
 
 void Traffic::Begin(std::int64_t transfers) {
   first_ = next_;
@@ -57,6 +79,9 @@ void Traffic::Begin(std::int64_t transfers) {
   left_ = transfers;
   is_over_ = false;
   spans_.reset();
+  span_end_.reset();
+  of_span_ = {};
+  behind_.clear();
   counted_.clear();
   in_ramp_ = false;
 }
@@ -72,16 +97,28 @@ std::optional<Transfer> Traffic::Next(int slot) {
   --left_;
   const std::int64_t k = next_++;
   if (options_.before) options_.before(k);
-  const Transfer transfer = {
-      .write = options_.write, .offset = OffsetOf(k), .data = BufferOf(slot)};
-  last_offset_[static_cast<std::size_t>(slot)] = transfer.offset;
-  if (options_.write) {
-    const std::uint64_t sequence = options_.sequence + static_cast<std::uint64_t>(k);
-    FillBodies(transfer.data, RandomAt(options_.seed, sequence));
-    PutStamps(transfer.data,
-              {.offset = transfer.offset, .sequence = sequence, .salt = options_.salt});
+  std::size_t& buffer = buffer_of_[static_cast<std::size_t>(slot)];
+  if (ahead_ == k) {
+    std::swap(buffer, *spare_);
+    ahead_.reset();
+  } else if (options_.write) {
+    MakeContents(k, Buffer(buffer));
   }
-  return transfer;
+  last_offset_[static_cast<std::size_t>(slot)] = OffsetOf(k);
+  return Transfer{.write = options_.write, .offset = OffsetOf(k), .data = Buffer(buffer)};
+}
+
+bool Traffic::WantsTime() const { return spare_ && ahead_ != next_; }
+
+void Traffic::PrepareAhead() {
+  MakeContents(next_, Buffer(*spare_));
+  ahead_ = next_;
+}
+
+void Traffic::MakeContents(std::int64_t k, std::span<std::byte> data) const {
+  const std::uint64_t sequence = options_.sequence + static_cast<std::uint64_t>(k);
+  FillBodies(data, RandomAt(options_.seed, sequence));
+  PutStamps(data, {.offset = OffsetOf(k), .sequence = sequence, .salt = options_.salt});
 }
 
 void Traffic::Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) {
@@ -90,24 +127,46 @@ void Traffic::Done(int slot, std::int64_t result, std::int64_t begin_ns, std::in
     last_offset_[static_cast<std::size_t>(slot)].reset();
     return;
   }
-  if (finished_ == finished_before_) span_begin_ns_ = latest_ns_ = begin_ns_ = begin_ns;
+  if (finished_ == finished_before_) {
+    latest_ns_ = begin_ns_ = begin_ns;
+    span_begin_ = {.at_ns = begin_ns, .finished = finished_};
+  }
   ++finished_;
-  latest_ns_ = std::max(latest_ns_, end_ns);
+  const std::int64_t before_ns = std::exchange(latest_ns_, std::max(latest_ns_, end_ns));
   if (is_over_) return;
   end_ns_ = latest_ns_;
-  if (!in_ramp_) latency_.Add(end_ns - begin_ns);
-  if (spans_) EndSpanIfOver();
+  if (!spans_) return latency_.Add(end_ns - begin_ns);
+  TakeEnd({.at_ns = latest_ns_, .finished = finished_, .waited_ns = latest_ns_ - before_ns},
+          end_ns - begin_ns);
 }
 
-void Traffic::EndSpanIfOver() {
-  const std::int64_t time_ns = latest_ns_ - span_begin_ns_;
-  if (time_ns < (in_ramp_ ? spans_->ramp_ns : spans_->length_ns)) return;
+void Traffic::TakeEnd(const End& end, std::int64_t latency_ns) {
+  const std::int64_t wanted_ns = in_ramp_ ? spans_->ramp_ns : spans_->length_ns;
+  const std::int64_t time_ns = end.at_ns - span_begin_.at_ns;
+  if (span_end_ && time_ns > wanted_ns + spans_->length_ns / kOverrun) {
+    EndSpan();
+    if (!is_over_) TakeEnd(end, latency_ns);
+    return;
+  }
+  behind_.push_back(latency_ns);
+  if (time_ns >= wanted_ns) {
+    if (span_end_ && end.waited_ns <= span_end_->waited_ns) return;
+    span_end_ = end;
+  }
+  for (const std::int64_t each_ns : behind_) of_span_.Add(each_ns);
+  behind_.clear();
+}
+
+void Traffic::EndSpan() {
   if (!in_ramp_) {
-    counted_.push_back({.transfers = finished_ - finished_at_span_, .time_ns = time_ns});
+    counted_.push_back({.transfers = span_end_->finished - span_begin_.finished,
+                        .time_ns = span_end_->at_ns - span_begin_.at_ns});
+    latency_.Add(of_span_);
   }
   in_ramp_ = false;
-  span_begin_ns_ = latest_ns_;
-  finished_at_span_ = finished_;
+  span_begin_ = *std::exchange(span_end_, std::nullopt);
+  of_span_ = {};
+  for (const std::int64_t each_ns : std::exchange(behind_, {})) of_span_.Add(each_ns);
   is_over_ = std::ssize(counted_) >= spans_->count || (spans_->stop && spans_->stop());
 }
 
@@ -115,8 +174,8 @@ void Traffic::VerifyReads(Checked& checked) const {
   for (std::size_t slot = 0; slot < last_offset_.size(); ++slot) {
     if (!last_offset_[slot]) continue;
     ++checked.checked;
-    if (auto wrong = CheckStamps(BufferOf(static_cast<int>(slot)), *last_offset_[slot],
-                                 options_.salt, std::nullopt)) {
+    if (auto wrong = CheckStamps(Buffer(buffer_of_[slot]), *last_offset_[slot], options_.salt,
+                                 std::nullopt)) {
       ++checked.wrong;
       if (!checked.what) checked.what = wrong;
     }
@@ -152,9 +211,9 @@ std::int64_t Traffic::OffsetOf(std::int64_t k) const {
   return options_.first_byte + pattern_.BlockAt(k) * options_.block_bytes;
 }
 
-std::span<std::byte> Traffic::BufferOf(int slot) const {
+std::span<std::byte> Traffic::Buffer(std::size_t buffer) const {
   const auto bytes = static_cast<std::size_t>(options_.block_bytes);
-  return buffers_.subspan(static_cast<std::size_t>(slot) * bytes, bytes);
+  return buffers_.subspan(buffer * bytes, bytes);
 }
 
 }  // namespace assay::io

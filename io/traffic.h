@@ -62,15 +62,17 @@ struct CountedSpan {
 
 class Traffic : public Feed {
  public:
-  // `buffers` holds block_bytes for each slot.
-  Traffic(const TrafficOptions& options, std::span<std::byte> buffers);
+  // How many blocks its buffers must hold.
+  static std::size_t BuffersFor(const TrafficOptions& options, int slots);
+  // REQUIRES: `buffers` holds BuffersFor(options, slots) blocks.
+  Traffic(const TrafficOptions& options, int slots, std::span<std::byte> buffers);
 
   // Begins a run of so many transfers (>= 1), all of which count.
   void Begin(std::int64_t transfers);
-  // Begins a run that goes on until its spans of time are over. The first begins with the first end
-  // of a transfer after the ramp, and each goes on to the first end of one after its time, where
-  // the next one begins; so that what comes in lumps at equal times is counted in whole ones. Only
-  // what ends in them counts.
+  // Begins a run that goes on until its spans of time are over. The first begins with the end of a
+  // transfer after the ramp, and each goes on to the end of one after its time, where the next one
+  // begins: of those within an eighth of a span, the one that was waited for longest, so that
+  // what comes in lumps is counted in whole ones. Only what ends in spans counts.
   void Begin(const TrafficSpans& spans);
   // REQUIRES: the run has ended without failures.
   const std::vector<CountedSpan>& Spans() const { return counted_; }
@@ -81,6 +83,8 @@ class Traffic : public Feed {
   std::int64_t FinishedInRun() const { return finished_ - finished_before_; }
 
   std::optional<Transfer> Next(int slot) override;
+  bool WantsTime() const override;
+  void PrepareAhead() override;
   void Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) override;
 
   // All that ended well, whether it counts or not.
@@ -98,9 +102,18 @@ class Traffic : public Feed {
   void VerifyWrites(int fd, Checked& checked) const;
 
  private:
-  void EndSpanIfOver();
+  // The end of a transfer: where a span may end.
+  struct End {
+    std::int64_t at_ns = 0;
+    std::int64_t finished = 0;   // by then
+    std::int64_t waited_ns = 0;  // since the end before it
+  };
+  void TakeEnd(const End& end, std::int64_t latency_ns);
+  void EndSpan();
   std::int64_t OffsetOf(std::int64_t k) const;
-  std::span<std::byte> BufferOf(int slot) const;
+  std::span<std::byte> Buffer(std::size_t buffer) const;
+  // Makes what the k-th write is to bring.
+  void MakeContents(std::int64_t k, std::span<std::byte> data) const;
 
   const TrafficOptions options_;
   const AccessPattern pattern_;
@@ -112,8 +125,10 @@ class Traffic : public Feed {
   std::int64_t left_ = 0;             // to be begun
   bool is_over_ = true;               // nothing more is to be begun, and nothing more counts
   std::optional<TrafficSpans> spans_ = {};
-  std::int64_t span_begin_ns_ = 0;         // of the ramp at first
-  std::int64_t finished_at_span_ = 0;      // when it began
+  End span_begin_ = {};                    // of the ramp at first
+  std::optional<End> span_end_ = {};       // the best so far
+  LatencyHistogram of_span_ = {};          // of what ended until then, and
+  std::vector<std::int64_t> behind_ = {};  // after it
   std::vector<CountedSpan> counted_ = {};  // the ramp is not among them
   bool in_ramp_ = false;
   std::int64_t latest_ns_ = 0;  // threads may tell of their ends out of order
@@ -122,6 +137,9 @@ class Traffic : public Feed {
   std::map<std::string, std::int64_t> failures_ = {};
   LatencyHistogram latency_ = {};
   std::vector<std::optional<std::int64_t>> last_offset_;  // of each slot
+  std::vector<std::size_t> buffer_of_;                    // each slot
+  std::optional<std::size_t> spare_ = {};                 // a buffer that no slot has
+  std::optional<std::int64_t> ahead_ = {};                // the write whose contents are in it
 };
 
 }  // namespace assay::io

@@ -60,6 +60,10 @@ class Uring : public FileEngine {
     std::int64_t now = NowNs();
     for (int slot = 0; slot < depth_; ++slot) in_flight += Refill(feed, slot, now);
     while (in_flight > 0) {
+      if (feed.WantsTime()) {
+        RequireTaken(io_uring_submit(&ring_));
+        feed.PrepareAhead();
+      }
       RequireTaken(io_uring_submit_and_wait(&ring_, 1));
       now = NowNs();
       const std::size_t count = Reap();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets assay beside its peers on this machine and writes the outcome into docs/peers.md, one section
 # a part. A quiet machine and minutes of time are needed.
-# usage: scripts/compare-peers.sh PART…      parts: memory peak gemm storage collectives
+# usage: scripts/compare-peers.sh PART…      parts: memory peak gemm storage storage_uncapped collectives
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,17 +24,20 @@ $(cat)"
   mv "$page.new" "$page"
 }
 
-# Against fio: 15 paired runs in turn, and both under a cap. Arguments of tests/peers/storage.py, as
-# --pairs 3, may be given in STORAGE_OPTIONS; STORAGE_PATH is the folder (build).
-storage() {
-  build storage_peer
+# `assay run storage` against fio, in turn. Arguments of tests/peers/storage.py, as --seconds 10, may be
+# given in STORAGE_OPTIONS; STORAGE_PATH is the folder (build), ASSAY a binary (that of the preset release).
+storage_beside_fio() {
+  [ -n "${ASSAY:-}" ] || build assay
   # shellcheck disable=SC2086
   {
-    echo "Peer: $(fio --version), engine io_uring, O_DIRECT, a 1 GiB file on the same volume."
-    /usr/bin/python3 tests/peers/storage.py build/release/tests/storage_peer \
-      "${STORAGE_PATH:-build}" ${STORAGE_OPTIONS:-}
-  } | section storage
+    echo "Peer: $(fio --version), engine io_uring, O_DIRECT, a 1 GiB file on the same volume. Load average $(cut -d' ' -f1 /proc/loadavg)."
+    /usr/bin/python3 tests/peers/storage.py "$1" "${ASSAY:-build/release/assay}" "${STORAGE_PATH:-build}" ${STORAGE_OPTIONS:-}
+  } | section "$2"
 }
+# Under caps, about 25 minutes; root and a cgroup v1 blkio controller are needed.
+storage() { storage_beside_fio capped storage; }
+# Without a cap, 15 pairs a case.
+storage_uncapped() { storage_beside_fio uncapped "storage without a cap"; }
 
 # Against loops written by hand, alternating every iteration in one process.
 by_hand() {
@@ -93,7 +96,7 @@ collectives() {
 [ $# -gt 0 ] || { sed -n '2,4s/^# //p' "$0"; exit 2; }
 for part in "$@"; do
   case "$part" in
-    memory | peak | gemm | storage | collectives) "$part" ;;
-    *) echo "compare-peers.sh: there is no part \"$part\"; parts: memory peak gemm storage collectives" >&2; exit 2 ;;
+    memory | peak | gemm | storage | storage_uncapped | collectives) "$part" ;;
+    *) echo "compare-peers.sh: there is no part \"$part\"; parts: memory peak gemm storage storage_uncapped collectives" >&2; exit 2 ;;
   esac
 done

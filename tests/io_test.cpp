@@ -39,6 +39,7 @@
 #include "results/error.h"
 #include "results/histogram.h"
 #include "runner/engine.h"
+#include "runner/random.h"
 
 namespace assay::io {
 namespace {
@@ -362,7 +363,7 @@ StorageOptions Scripted(std::vector<std::int64_t> results) {
 
 TEST(Traffic, ARunOfTransfersBeginsNoOthers) {
   std::vector<std::byte> buffers(4 * 4096);
-  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, buffers);
+  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, 4, buffers);
   ScriptedEngine engine(4);
   traffic.Begin(30);
   engine.Run(traffic);
@@ -374,7 +375,7 @@ TEST(Traffic, ARunOfTransfersBeginsNoOthers) {
 
 TEST(Traffic, SpansGoOnToTheEndOfATransferAndTheRampDoesNotCount) {
   std::vector<std::byte> buffers(4 * 4096);
-  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, buffers);
+  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, 4, buffers);
   ScriptedEngine engine(4);
   traffic.Begin(7);
   engine.Run(traffic);
@@ -386,13 +387,15 @@ TEST(Traffic, SpansGoOnToTheEndOfATransferAndTheRampDoesNotCount) {
     EXPECT_EQ(span.time_ns, 10);
   }
   EXPECT_EQ(engine.most_in_flight, 4u);
-  EXPECT_EQ(traffic.FinishedInRun(), 4 + 30 + 3);  // the ramp, the spans, what was in flight then
+  // The ramp, the spans, the eighth of one that the last could have gone on for, what was in
+  // flight.
+  EXPECT_EQ(traffic.FinishedInRun(), 4 + 30 + 2 + 3);
   EXPECT_EQ(OperationsOf(traffic.Latency().ToHistogram()), 7 + 30);
 }
 
 TEST(Traffic, SpansEndWhereTheyAreToldTo) {
   std::vector<std::byte> buffers(4096);
-  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, buffers);
+  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, 1, buffers);
   ScriptedEngine engine(1);
   int asked = 0;
   traffic.Begin(
@@ -408,6 +411,7 @@ struct Bucket {
   std::int64_t period_ns = 100'000'000;
   std::int64_t transfer_ns = 12'000;
   std::int64_t credit = 0;
+  std::int64_t wobble_ns = 0;  // up to which each period begins late
   std::int64_t flush_ns = 0;
   std::int64_t now_ns = 0;
   std::int64_t moved = 0;
@@ -454,6 +458,11 @@ class BucketEngine : public FileEngine {
       --bucket_.credit;
     } else if (++bucket_.moved_in_period > bucket_.per_period) {
       bucket_.now_ns = (++period_) * bucket_.period_ns;
+      if (bucket_.wobble_ns > 0) {
+        bucket_.now_ns +=
+            static_cast<std::int64_t>(RandomAt(1, static_cast<std::uint64_t>(period_)) %
+                                      static_cast<std::uint64_t>(bucket_.wobble_ns));
+      }
       bucket_.moved_in_period = 1;
     }
     bucket_.now_ns += bucket_.transfer_ns;
@@ -503,6 +512,30 @@ TEST(Storage, AVolumeWithACapIsMeasuredAtItsCap) {
   }
 }
 
+TEST(Storage, SpansEndBetweenTheLumpsThatAVolumeWithACapMoves) {
+  const TemporaryFolder folder;
+  // Lumps of 300 take 60 ms, and begin up to 25 ms late.
+  Bucket bucket = {.per_period = 300, .transfer_ns = 200'000, .wobble_ns = 25'000'000};
+  const auto workload =
+      Prepare({.storage_path = folder.Path()}, OnBucket(bucket), Pattern("randread", 4096, 32));
+  const std::vector<Batch> spans =
+      workload->RunSpans({.ramp = Seconds(0.5), .length = Seconds(1), .count = 15});
+  ASSERT_EQ(spans.size(), 15u);
+  double most = 0;
+  for (const Batch& span : spans) {
+    EXPECT_EQ(span.iterations % 300, 0);
+    most = std::max(most, std::abs(RateOf({span}) / 3000 - 1));
+  }
+  EXPECT_LT(most, 0.025) << "the late beginnings alone";
+  EXPECT_NEAR(RateOf(spans), 3000, 3000 * 0.025 / 15);
+  const auto of_spans = [&] {
+    double iterations = 0;
+    for (const Batch& span : spans) iterations += static_cast<double>(span.iterations);
+    return iterations;
+  };
+  EXPECT_EQ(OperationsOf(workload->Histograms().at("latency_s")), of_spans());
+}
+
 TEST(Storage, EveryWritePaysAnEqualShareOfTheFlushBehindThem) {
   const TemporaryFolder folder;
   Bucket bucket = {.per_period = 1'000'000, .transfer_ns = 100'000, .flush_ns = 600'000'000};
@@ -520,8 +553,11 @@ TEST(Storage, EveryWritePaysAnEqualShareOfTheFlushBehindThem) {
       EXPECT_NEAR(span.time.count() / iterations, 100e-6, 1e-9);
       EXPECT_NEAR(span.stable->count() / iterations, 100e-6 + share_s, 1e-9);
     }
-    // Of 2.25 s of writing, a flush of 0.6 s takes a good fifth of the rate.
-    EXPECT_NEAR(spans[0].stable->count() / spans[0].time.count(), 1 + 0.6 / 2.25, 0.001);
+    // Of 2.25 s of writing and up to two eighths more, a flush of 0.6 s takes a good fifth of the
+    // rate.
+    const double seconds = static_cast<double>(bucket.moved - moved_before) * 100e-6;
+    EXPECT_NEAR(seconds, 2.375, 0.126);
+    EXPECT_NEAR(spans[0].stable->count() / spans[0].time.count(), 1 + 0.6 / seconds, 0.001);
   }
 }
 
@@ -549,7 +585,7 @@ TEST(Storage, RatesOfJobsAddUp) {
 
 TEST(Traffic, AloneInFlightEveryTransferCountsFromItsBeginning) {
   std::vector<std::byte> buffers(4096);
-  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, buffers);
+  Traffic traffic({.block_bytes = 4096, .blocks = 1000}, 1, buffers);
   ScriptedEngine engine(1);
   for (const std::int64_t begin : {0, 30}) {
     traffic.Begin(30);
@@ -562,7 +598,7 @@ TEST(Traffic, AloneInFlightEveryTransferCountsFromItsBeginning) {
 
 TEST(Traffic, VisitsItsPartOfTheFileOnceAPass) {
   std::vector<std::byte> buffers(4 * 4096);
-  Traffic traffic({.random = true, .block_bytes = 4096, .first_byte = 1 << 16, .blocks = 64},
+  Traffic traffic({.random = true, .block_bytes = 4096, .first_byte = 1 << 16, .blocks = 64}, 4,
                   buffers);
   ScriptedEngine engine(4);
   traffic.Begin(30);
@@ -579,7 +615,7 @@ TEST(Traffic, VisitsItsPartOfTheFileOnceAPass) {
 
 TEST(Traffic, BeginsNoMoreAfterAFailureAndLetsTheRestEnd) {
   std::vector<std::byte> buffers(4 * 4096);
-  Traffic traffic({.block_bytes = 4096, .blocks = 100}, buffers);
+  Traffic traffic({.block_bytes = 4096, .blocks = 100}, 4, buffers);
   ScriptedEngine engine(4, {4096, -EIO, -EIO, 512});
   traffic.Begin(100);
   engine.Run(traffic);
@@ -1162,8 +1198,10 @@ TEST(Storage, BuffersLargerThanHalfOfWhatCanBeHadAreSkipped) {
 TEST(Traffic, EveryWriteHasABodyOfItsOwnAtAnySizeAndDepth) {
   for (const std::int64_t block_bytes : {4096, 65536}) {
     for (const int depth : {1, 4}) {
-      std::vector<std::byte> buffers(static_cast<std::size_t>(block_bytes * depth));
-      Traffic traffic({.write = true, .block_bytes = block_bytes, .blocks = 16}, buffers);
+      const TrafficOptions options = {.write = true, .block_bytes = block_bytes, .blocks = 16};
+      std::vector<std::byte> buffers(static_cast<std::size_t>(block_bytes) *
+                                     Traffic::BuffersFor(options, depth));
+      Traffic traffic(options, depth, buffers);
       std::set<std::string> bodies;
       std::set<std::uint64_t> words;
       std::size_t written = 0;
@@ -1185,6 +1223,30 @@ TEST(Traffic, EveryWriteHasABodyOfItsOwnAtAnySizeAndDepth) {
       EXPECT_EQ(words.size(), written * 508) << "and no eight bytes of it come twice";
     }
   }
+}
+
+TEST(Traffic, ContentsOfLargeWritesAreMadeAheadWithoutTouchingWhatIsInFlight) {
+  const TrafficOptions options = {.write = true, .block_bytes = 65536, .blocks = 16, .salt = 5};
+  std::vector<std::byte> buffers(65536 * Traffic::BuffersFor(options, 1));
+  Traffic traffic(options, 1, buffers);
+  traffic.Begin(40);
+  EXPECT_TRUE(traffic.WantsTime());
+  for (std::uint64_t k = 0; const auto transfer = traffic.Next(0); ++k) {
+    ASSERT_TRUE(traffic.WantsTime());
+    // Where there is no time it is made as always.
+    if (k % 3 != 0) traffic.PrepareAhead();
+    EXPECT_EQ(traffic.WantsTime(), k % 3 == 0);
+    EXPECT_EQ(CheckStamps(transfer->data, transfer->offset, 5, k), std::nullopt);
+    traffic.Done(0, 65536, static_cast<std::int64_t>(k), static_cast<std::int64_t>(k) + 1);
+  }
+  EXPECT_EQ(traffic.Finished(), 40);
+}
+
+TEST(Traffic, NothingElseHasASpareBuffer) {
+  EXPECT_EQ(Traffic::BuffersFor({.write = true, .block_bytes = 1 << 20}, 7), 8u);
+  EXPECT_EQ(Traffic::BuffersFor({.write = true, .block_bytes = 1 << 20}, 8), 8u);
+  EXPECT_EQ(Traffic::BuffersFor({.write = true, .block_bytes = 61440}, 1), 1u);
+  EXPECT_EQ(Traffic::BuffersFor({.write = false, .block_bytes = 1 << 20}, 1), 1u);
 }
 
 // A clock that says that each MiB of a file took so long.
