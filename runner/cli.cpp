@@ -11,6 +11,7 @@
 
 #include "results/error.h"
 #include "results/figures.h"
+#include "results/size.h"
 #include "results/text.h"
 
 namespace assay {
@@ -56,7 +57,7 @@ Usage: assay coll OP [OPTIONS]     OP: all_reduce all_gather reduce_scatter broa
 A link to assay named OP_perf takes the same arguments. Under that name, or with -n, -w or -N, each
 size is run exactly that often, in order; otherwise in rounds of random order, as 'assay run' does.
 
-Sizes (K, M and G are binary):
+Sizes (64K, 1GB, 4k, 1MiB: all binary, K = 1024 bytes):
   -b, --minbytes N [32M]     -e, --maxbytes N [32M]     -i, --stepbytes N [1M]    -f, --stepfactor N
       --sizes latency|train|peak|N,N,...     8 to 64K; 1M to 1G; 1G to 16G; or a list
                                              [with none of these: 8 to 128M by 4; OP_perf: 32M]
@@ -276,23 +277,6 @@ double ParsePercent(const std::string& text, const std::string& option) {
   return value / 100;
 }
 
-std::int64_t ParseSize(const std::string& text, const std::string& option) {
-  double size = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(text.data(), last, size);
-  const std::string unit(end, last);
-  if (unit == "K" || unit == "k") size *= 1024;
-  if (unit == "M" || unit == "m") size *= 1024 * 1024;
-  if (unit == "G" || unit == "g") size *= 1024 * 1024 * 1024;
-  constexpr double kMost = double{1LL << 50};
-  if (error != std::errc() || !(size >= 0 && size <= kMost) || unit.size() > 1 ||
-      unit.find_first_not_of("KkMmGg") != std::string::npos) {
-    throw Error(fmt::format("{} wants a size such as 8, 64K, 32M or 1G; got '{}'", option,
-                            Clean(text, 32)));
-  }
-  return static_cast<std::int64_t>(size);
-}
-
 Command ParseArguments(const std::vector<std::string>& given, const std::string& program) {
   std::vector<std::string> arguments = given;
   // nccl-tests' name of an operation's program: "all_reduce_perf".
@@ -331,7 +315,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       ->option_text("NAME [quick]")
       ->check(CLI::IsMember({"quick", "standard", "full"}));
   run_app.add_option("--filter", run.filter, "only cases whose name matches")->option_text("REGEX");
-  run_app.add_option("--set", run.set, "any param: your own shapes; lists multiply")
+  run_app
+      .add_option("--set", run.set,
+                  "any param: your own shapes; lists multiply; sizes as 4k, 64M, 1GiB, all binary")
       ->option_text("NAME=V[,V...]")
       ->allow_extra_args(false);
   run_app.add_option("--dtype", run.dtypes, "f32, bf16, int8, …")

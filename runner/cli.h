@@ -159,10 +159,6 @@ using Command = std::variant<PrintOnly, RunOptions, CollOptions, ListOptions, En
 Command ParseArguments(const std::vector<std::string>& arguments,
                        const std::string& program = "assay");
 
-// "8", "1.5K", "32M", "1G": binary, as nccl-tests reads them. Throws Error naming `option` for
-// anything else.
-std::int64_t ParseSize(const std::string& text, const std::string& option);
-
 // "1%" and "1" are both 0.01. Throws Error naming `option` unless 0 < value <= 100.
 double ParsePercent(const std::string& text, const std::string& option);
 

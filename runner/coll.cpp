@@ -25,6 +25,7 @@
 #include "results/model.h"
 #include "results/nodes.h"
 #include "results/price.h"
+#include "results/size.h"
 #include "results/text.h"
 #include "runner/bisect.h"
 #include "runner/console.h"

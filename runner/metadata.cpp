@@ -173,6 +173,7 @@ struct Reply {
   bool proven = false;    // the proof was among the headers
   std::size_t bytes = 0;  // of headers and body together
   std::string body = {};
+  std::chrono::seconds retry_after = {};  // as the service asks it; 0: it doesn't say
 };
 
 bool TakeBytes(Reply& reply, std::size_t bytes) {
@@ -222,8 +223,11 @@ class Session {
       if (!token) return metadata;
       headers.push_back("X-aws-ec2-metadata-token: " + *token);
     }
+    Reply reply;
+    std::string_view asked;
     for (const Question& question : service_.questions) {
-      const Reply reply = Send("GET", question.path, headers);
+      if (question.path != asked) reply = Send("GET", question.path, headers);
+      asked = question.path;
       if (reply.code != CURLE_OK) {
         Say(metadata, Failure(reply));
         break;  // another request would only wait for the same end
@@ -285,7 +289,22 @@ class Session {
     return reply.body;
   }
 
+  // A service that is asked too often, or is not ready, gets a second chance: when it says, where
+  // that is in time.
   Reply Send(const char* method, const std::string& path, const std::vector<std::string>& lines) {
+    constexpr long kTooManyRequests = 429;
+    constexpr long kUnavailable = 503;
+    constexpr milliseconds kPause(250);
+    const Reply reply = SendOnce(method, path, lines);
+    if (reply.status != kTooManyRequests && reply.status != kUnavailable) return reply;
+    const milliseconds pause = std::max<milliseconds>(kPause, reply.retry_after);
+    if (steady_clock::now() + pause >= deadline_) return reply;
+    std::this_thread::sleep_for(pause);
+    return SendOnce(method, path, lines);
+  }
+
+  Reply SendOnce(const char* method, const std::string& path,
+                 const std::vector<std::string>& lines) {
     Reply reply;
     const auto left =
         std::chrono::duration_cast<milliseconds>(deadline_ - steady_clock::now()).count();
@@ -323,6 +342,9 @@ class Session {
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, &sink);
     reply.code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply.status);
+    curl_off_t retry_after = 0;
+    curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after);
+    reply.retry_after = std::chrono::seconds(retry_after);
     curl_off_t connect_time = 0;
     curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connect_time);
     reply.connected = connect_time > 0;

@@ -33,7 +33,8 @@ struct Metadata {
 };
 
 // Asks the service of `provider`: "aws", "gcp", "azure" or "oci"; of another one nothing is known
-// and nothing is sent. Returns within `overall` (and a tenth of a second). Throws Error for an
+// and nothing is sent. What is answered with 429 or 503 is asked once more, after
+// what Retry-After says. Returns within `overall` (and a tenth of a second). Throws Error for an
 // options.url that isn't loopback, and for nothing that a service does.
 Metadata AskMetadata(const std::string& provider, const MetadataOptions& options = {});
 

@@ -11,6 +11,7 @@
 #include "results/embedded.h"
 #include "results/error.h"
 #include "results/hash.h"
+#include "results/size.h"
 #include "results/text.h"
 
 ASSAY_DECLARE_EMBEDDED(suites_txt);
@@ -63,29 +64,12 @@ std::optional<std::int64_t> ToInteger(std::string_view text) {
 
 bool IsSize(const std::string& param) { return param == "bytes" || param.ends_with("_bytes"); }
 
-// "4K" -> 4096.
-std::optional<std::int64_t> ToSize(std::string_view text) {
-  constexpr std::string_view kSuffixes = "KMG";
-  int shift = 0;
-  if (!text.empty()) {
-    if (const std::size_t at = kSuffixes.find(text.back()); at != std::string_view::npos) {
-      shift = 10 * (static_cast<int>(at) + 1);
-      text.remove_suffix(1);
-    }
-  }
-  const std::optional<std::int64_t> value = ToInteger(text);
-  if (!value || *value < 0 || *value > (INT64_MAX >> shift)) return std::nullopt;
-  return *value << shift;
-}
-
 // The text as a value of the same type as `like`.
 Value ToValue(const std::string& param, const std::string& text, const Value& like) {
   if (std::holds_alternative<std::int64_t>(like)) {
-    const std::optional<std::int64_t> value = IsSize(param) ? ToSize(text) : ToInteger(text);
-    if (value) return *value;
-    throw Error(IsSize(param)
-                    ? fmt::format("{}={}: write a size such as 4096, 4K, 1M or 2G", param, text)
-                    : fmt::format("{}={}: write a whole number", param, text));
+    if (IsSize(param)) return ParseSize(text, param);
+    if (const std::optional<std::int64_t> value = ToInteger(text)) return *value;
+    throw Error(fmt::format("{}={}: write a whole number", param, text));
   }
   if (std::holds_alternative<bool>(like)) {
     if (text == "true" || text == "false") return text == "true";

@@ -51,8 +51,8 @@ struct Selection {
 
 // Every question of the suite, probe by probe in the order of its lines, without repetition. A
 // selected probe that the suite does not name is asked with its defaults. Sizes (`bytes`,
-// `*_bytes`) may end in K, M or G, which are binary. Throws Error, with the nearest word where
-// there is one, for a probe or a param that does not exist and for a value of the wrong type.
+// `*_bytes`) are what ParseSize reads. Throws Error, with the nearest word where there is one, for
+// a probe or a param that does not exist and for a value of the wrong type.
 std::vector<Question> Unfold(const Suite& suite, const std::vector<Probe>& probes,
                              const Selection& selection);
 

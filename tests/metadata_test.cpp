@@ -5,7 +5,10 @@
 #include <stdlib.h>
 
 #include <chrono>
+#include <map>
+#include <memory>
 #include <set>
+#include <utility>
 
 #include "results/error.h"
 #include "tests/loopback_server.h"
@@ -265,6 +268,67 @@ TEST(Metadata, AllRequestsTogetherHaveATimeToo) {
   EXPECT_EQ(metadata.identity.instance.value, "BM.GPU.H100.8");  // what came in time is kept
   EXPECT_EQ(metadata.identity.region.value, "unknown");
   EXPECT_EQ(What(metadata), "the metadata service of oci did not answer in time");
+}
+
+// Answers each path with `status` so many times, and then as the service does.
+LoopbackServer::Handler AtFirst(int status, int times, std::vector<std::string> headers,
+                                LoopbackServer::Handler service) {
+  return [=, seen = std::make_shared<std::map<std::string, int>>()](const HttpRequest& request) {
+    return (*seen)[request.path]++ < times ? HttpReply{.status = status, .headers = headers}
+                                           : service(request);
+  };
+}
+
+TEST(Metadata, AServiceThatIsBusyIsAskedOnceMore) {
+  LoopbackServer server(AtFirst(429, 1, {}, AwsService(AwsLeaves())));
+  const Metadata metadata = AskMetadata("aws", Quick(server));
+  EXPECT_EQ(metadata.identity.instance.value, "p5.48xlarge");
+  EXPECT_EQ(metadata.identity.purchase.value, "spot");
+  EXPECT_EQ(What(metadata), "");
+  EXPECT_EQ(server.Requests().size(), 10U);
+}
+
+TEST(Metadata, AServiceThatStaysBusyIsAskedNoThirdTime) {
+  LoopbackServer server(AtFirst(429, 2, {}, OciService(OciLeaves())));
+  const Metadata metadata = AskMetadata("oci", Quick(server));
+  EXPECT_EQ(metadata.identity.instance.value, "unknown");
+  EXPECT_EQ(What(metadata),
+            "the metadata service of oci answered 429 to the question for the instance");
+  EXPECT_EQ(server.Requests().size(), 6U);
+  LoopbackServer broken(AtFirst(500, 1, {}, OciService(OciLeaves())));
+  AskMetadata("oci", Quick(broken));
+  EXPECT_EQ(broken.Requests().size(), 3U) << "500 is no promise that it will be better";
+}
+
+TEST(Metadata, ABusyServiceSaysWhenToAskAgain) {
+  const auto begin = std::chrono::steady_clock::now();
+  LoopbackServer server(
+      [answer = OciService(OciLeaves()), first = true](const HttpRequest& request) mutable {
+        if (!std::exchange(first, false)) return answer(request);
+        return HttpReply{.status = 503, .headers = {"Retry-After: 1"}};
+      });
+  EXPECT_EQ(AskMetadata("oci", Quick(server)).identity.instance.value, "BM.GPU.H100.8");
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+  for (const char* later : {"6", "3600", "Fri, 31 Dec 2100 23:59:59 GMT"}) {
+    LoopbackServer busy(
+        AtFirst(429, 1, {std::string("Retry-After: ") + later}, OciService(OciLeaves())));
+    EXPECT_THAT(What(AskMetadata("oci", Quick(busy))), HasSubstr("answered 429")) << later;
+    EXPECT_EQ(busy.Requests().size(), 3U) << later << " is after the time that there is";
+  }
+}
+
+TEST(Metadata, ALeafThatAnswersTwoQuestionsIsAskedForOnce) {
+  for (const std::string provider : {"aws", "gcp", "azure", "oci"}) {
+    LoopbackServer server(provider == "aws"     ? AwsService(AwsLeaves())
+                          : provider == "gcp"   ? GcpService(GcpLeaves())
+                          : provider == "azure" ? AzureService(AzureLeaves())
+                                                : OciService(OciLeaves()));
+    AskMetadata(provider, Quick(server));
+    std::multiset<std::string> paths;
+    for (const HttpRequest& request : server.Requests()) paths.insert(request.path);
+    EXPECT_GE(paths.size(), 3U);
+    for (const std::string& path : paths) EXPECT_EQ(paths.count(path), 1U) << path;
+  }
 }
 
 TEST(Metadata, ALeafMayBeGivenAsJson) {

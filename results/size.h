@@ -1,0 +1,14 @@
+// Sizes in bytes as people type them.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace assay {
+
+// The bytes of a size as nccl-tests and fio write it: "8", "4k", "64M", "1.5K", "1GB", "1GiB",
+// "2t". Every prefix is binary, as in both. Throws Error naming `what` for anything else, parts of
+// a byte and more than 1 PiB among it.
+std::int64_t ParseSize(std::string_view text, std::string_view what);
+
+}  // namespace assay
