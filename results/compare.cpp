@@ -8,8 +8,8 @@
 #include <functional>
 #include <iterator>
 #include <map>
-#include <numeric>
 #include <set>
+#include <utility>
 
 #include "results/error.h"
 #include "results/figures.h"
@@ -60,7 +60,8 @@ void ListOnly(const std::map<std::string, Holding>& here,
 
 // The pairs of one case: if each side has one backend these two, whatever their names; otherwise
 // those of equal name.
-void PairBackends(const Holding& a, const Holding& b, Matched& matched) {
+void PairBackends(const Holding& a, const Holding& b, const CompareOptions& options,
+                  Matched& matched) {
   const auto pair = [&](const std::string& backend_a, const std::string& backend_b) {
     const std::vector<InRun>& runs_a = a.backends.at(backend_a);
     const std::vector<InRun>& runs_b = b.backends.at(backend_b);
@@ -87,14 +88,15 @@ void PairBackends(const Holding& a, const Holding& b, Matched& matched) {
                                             CaseWords(*b.any), unit_a, unit_b));
       return;
     }
+    const Statistic statistic = StatisticOf({&runs_a, &runs_b});
     matched.pairs.push_back({.any = b.any,
                              .kind = b.kind,
                              .backend_a = backend_a,
                              .backend_b = backend_b,
                              .runs_a = runs_a,
                              .runs_b = runs_b,
-                             .a = SampleOf(runs_a, probe),
-                             .b = SampleOf(runs_b, probe)});
+                             .a = SampleOf(runs_a, statistic, options.noise),
+                             .b = SampleOf(runs_b, statistic, options.noise)});
   };
   if (a.backends.empty() || b.backends.empty()) return;
   if (a.backends.size() == 1 && b.backends.size() == 1) {
@@ -114,9 +116,9 @@ void PairBackends(const Holding& a, const Holding& b, Matched& matched) {
   }
 }
 
-Matched Match(const Side& a, const Side& b, bool force) {
-  const std::map<std::string, Holding> of_a = HoldingsOf(a, force);
-  const std::map<std::string, Holding> of_b = HoldingsOf(b, force);
+Matched Match(const Side& a, const Side& b, const CompareOptions& options) {
+  const std::map<std::string, Holding> of_a = HoldingsOf(a, options.force);
+  const std::map<std::string, Holding> of_b = HoldingsOf(b, options.force);
   Matched matched;
   ListOnly(of_a, of_b, "candidate", matched.only_a);
   ListOnly(of_b, of_a, "baseline", matched.only_b);
@@ -126,7 +128,7 @@ Matched Match(const Side& a, const Side& b, bool force) {
   for (const auto& [key, holding_a] : of_a) {
     const auto same = of_b.find(key);
     if (same != of_b.end()) {
-      PairBackends(holding_a, same->second, matched);
+      PairBackends(holding_a, same->second, options, matched);
       continue;
     }
     const auto [begin, end] = b_methodless.equal_range(MethodlessKey(*holding_a.any));
@@ -139,59 +141,70 @@ Matched Match(const Side& a, const Side& b, bool force) {
   return matched;
 }
 
-// Holm's step-down (Scandinavian Journal of Statistics 6, 1979) as intervals. Pairs are taken by
-// p-value, least first; the r-th of K gets the confidence 1 - alpha / (K - r + 1). From the first
-// whose interval holds "no change" on, all keep that confidence, so that a t interval excludes "no
-// change" exactly where Holm's test rejects it.
+// Holm's step-down (Scandinavian Journal of Statistics 6, 1979) as intervals, over the pairs that
+// have one. They are taken by p-value, least first; the r-th of K gets the confidence
+// 1 - alpha / (K - r + 1). From the first whose interval holds "no change" on, all keep that
+// confidence, so that a t interval excludes "no change" exactly where Holm's test rejects it.
 std::vector<double> HolmConfidences(const std::vector<Pair>& pairs, double confidence) {
-  std::vector<double> p_values;
-  for (const Pair& pair : pairs) {
-    p_values.push_back(
-        RatioPValue(pair.a.units, pair.b.units, pair.a.NoiseVariance() + pair.b.NoiseVariance()));
+  std::vector<std::pair<double, std::size_t>> order;  // by p-value
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (const auto p_value = PValueOf(pairs[i].a, pairs[i].b)) order.emplace_back(*p_value, i);
   }
-  std::vector<std::size_t> order(pairs.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
-    return p_values[left] < p_values[right];
-  });
-  std::vector<double> confidences(pairs.size());
-  std::size_t left = pairs.size();
+  std::ranges::sort(order);
+  std::vector<double> confidences(pairs.size(), confidence);
+  std::size_t left = order.size();
   bool rejecting = true;
-  for (const std::size_t i : order) {
+  for (const auto& [p_value, i] : order) {
     confidences[i] = 1 - (1 - confidence) / static_cast<double>(left);
     if (!rejecting) continue;
-    const Interval change = ChangeOf(pairs[i].a, pairs[i].b, confidences[i]);
+    const Interval change = *ChangeOf(pairs[i].a, pairs[i].b, confidences[i]).interval;
     rejecting = change.low > 1 || change.high < 1;
     if (rejecting) --left;
   }
   return confidences;
 }
 
-// How many more runs (or nodes) a side would bring the interval's half width to the margin, if they
-// vary as those that there are.
-int MoreRuns(const Sample& a, const Sample& b, const CompareRow& row) {
-  const auto half_width = [&](int more) {
-    const auto n_a = static_cast<double>(a.runs) + more;
-    const auto n_b = static_cast<double>(b.runs) + more;
-    const double part_a = a.run_variance / n_a;
-    const double part_b = b.run_variance / n_b;
+// How many more runs (or nodes) a side bring the reach of the interval (half its width, in logs) to
+// what is `enough`, if they vary as those that there are.
+int MoreRuns(const Sample& a, const Sample& b, double confidence,
+             const std::function<bool(double)>& enough) {
+  const auto reach = [&](int more) {
+    const auto n_a = static_cast<double>(a.units.size()) + more;
+    const auto n_b = static_cast<double>(b.units.size()) + more;
+    const double part_a = a.unit_variance / n_a;
+    const double part_b = b.unit_variance / n_b;
     const double variance = part_a + part_b;
     if (variance <= 0) return 0.0;
     const double df =
         variance * variance / (part_a * part_a / (n_a - 1) + part_b * part_b / (n_b - 1));
-    return row.change.estimate * std::sinh(StudentT(row.confidence, df) * std::sqrt(variance));
+    return StudentT(confidence, df) * std::sqrt(variance);
   };
   int low = 1;
   int high = kManyRuns;
   while (low < high) {
     const int middle = (low + high) / 2;
-    if (half_width(middle) <= row.margin) {
+    if (enough(reach(middle))) {
       high = middle;
     } else {
       low = middle + 1;
     }
   }
   return low;
+}
+
+// A slowdown of exactly `share` would have a verdict where the interval reaches less far than it;
+// and none is needed where the interval lies above it as it is.
+SlowerThan SlowerThanOf(const Pair& pair, const CompareRow& row, double share) {
+  const Interval reach = row.change.Reach();
+  const double least = -std::log1p(-share);
+  SlowerThan slower = {.is_so = reach.high < 1 && 1 - reach.estimate > share};
+  slower.is_told =
+      slower.is_so || reach.low > 1 - share || std::log(reach.high / reach.estimate) <= least;
+  if (!slower.is_told && row.change.interval) {
+    slower.more_runs = MoreRuns(pair.a, pair.b, *row.confidence,
+                                [&](double half_width) { return half_width <= least; });
+  }
+  return slower;
 }
 
 void AddNote(CompareRow& row, const std::string& note) {
@@ -211,25 +224,43 @@ void PricePerDollar(const Pair& pair, const Side& a, const Side& b, CompareRow& 
   const Interval envelope = PriceEnvelope(*cost_a, *cost_b, *a.offer, *b.offer);
   row.per_usd_change = envelope.estimate;
   if (envelope.low < envelope.high) row.per_usd_envelope = envelope;
-  row.per_usd_verdict = Judge(Widened(envelope, row.change), row.margin);
+  row.per_usd_verdict = JudgePerUsd(row.change, envelope, row.margin);
+}
+
+// Where the figures that are compared aren't those that the runs' own reports show.
+std::string OwnFigures(const Pair& pair, const CompareRow& row) {
+  const double baseline = SpeedOf(pair.runs_a);
+  const double candidate = SpeedOf(pair.runs_b);
+  const auto differs = [&](double own, double compared) {
+    return std::abs(std::log(own / compared)) > std::log1p(row.margin);
+  };
+  if (!differs(baseline, row.baseline) && !differs(candidate, row.candidate)) return "";
+  return fmt::format("single rounds stand apart: the runs' own figures are {} and {}",
+                     WithPrefix(baseline, row.unit), WithPrefix(candidate, row.unit));
 }
 
 CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& options) {
   CompareRow row = {.probe = pair.any->probe,
                     .backend = pair.backend_b,
                     .params = pair.any->params,
-                    .baseline = SpeedOf(pair.runs_a),
-                    .candidate = SpeedOf(pair.runs_b),
+                    .baseline = pair.a.Speed(),
+                    .candidate = pair.b.Speed(),
                     .unit = Speed(*pair.runs_b.front().records.front())->unit,
                     .change = ChangeOf(pair.a, pair.b, confidence),
-                    .confidence = confidence,
-                    .between_runs = NoiseWords({&pair.a, &pair.b}),
+                    .between_runs = NoiseWords(pair.a, pair.b),
                     .margin = MarginOf(pair.any->probe, options)};
-  row.change.level = pair.a.level == pair.b.level ? "each side: " + pair.a.level
-                                                  : pair.b.level + " against " + pair.a.level;
   row.verdict = Judge(row.change, row.margin);
-  row.resolution = row.change.HalfWidth();
-  if (row.resolution > row.margin) row.more_runs = MoreRuns(pair.a, pair.b, row);
+  if (row.change.interval) {
+    row.confidence = confidence;
+    row.resolution = row.change.interval->HalfWidth();
+    if (*row.resolution > row.margin) {
+      row.more_runs = MoreRuns(pair.a, pair.b, confidence, [&](double half_width) {
+        return row.change.estimate * std::sinh(half_width) <= row.margin;
+      });
+    }
+  }
+  if (options.fail_slower) row.slower_than = SlowerThanOf(pair, row, *options.fail_slower);
+  if (const std::string own = OwnFigures(pair, row); !own.empty()) AddNote(row, own);
   if (pair.backend_a != pair.backend_b) {
     AddNote(row, fmt::format("{} against {}", pair.backend_a, pair.backend_b));
   }
@@ -279,9 +310,26 @@ std::string_view ToText(Verdict verdict) {
     case Verdict::kSlower:
       return "slower";
     case Verdict::kUnclear:
+      return "unclear";
+    case Verdict::kNone:
       break;
   }
-  return "unclear";
+  return "no verdict";
+}
+
+std::string VerdictText(const CompareRow& row, Verdict verdict) {
+  const bool judged = verdict == Verdict::kFaster || verdict == Verdict::kSlower;
+  return fmt::format("{}{}", judged && row.IsGuessed() ? "guessed " : "", ToText(verdict));
+}
+
+std::string NoteOf(const CompareRow& row) {
+  if (row.verdict != Verdict::kNone) return row.note;
+  return row.note + (row.note.empty() ? "" : "; ") + kNoVerdict;
+}
+
+Interval Change::Reach() const {
+  if (interval) return *interval;
+  return {.estimate = estimate, .low = estimate / guess_bound, .high = estimate * guess_bound};
 }
 
 Verdict Judge(const Interval& change, double margin) {
@@ -293,6 +341,15 @@ Verdict Judge(const Interval& change, double margin) {
   return Verdict::kUnclear;
 }
 
+Verdict JudgeGuess(const Interval& reach) {
+  if (reach.low > 1) return Verdict::kFaster;
+  return reach.high < 1 ? Verdict::kSlower : Verdict::kNone;
+}
+
+Verdict Judge(const Change& change, double margin) {
+  return change.interval ? Judge(*change.interval, margin) : JudgeGuess(change.Reach());
+}
+
 Comparison Compare(Side baseline, Side candidate, const CompareOptions& options) {
   CheckSide(baseline);
   CheckSide(candidate);
@@ -302,7 +359,7 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
   Comparison comparison = {.baseline = std::move(baseline), .candidate = std::move(candidate)};
   const Side& a = comparison.baseline;
   const Side& b = comparison.candidate;
-  Matched matched = Match(a, b, options.force);
+  Matched matched = Match(a, b, options);
   if (matched.pairs.empty()) {
     throw Error(fmt::format(
         "the two sides have no case in common{}; only in the baseline: {}; only in the candidate: "
@@ -313,14 +370,13 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
 
   const bool mixed = DivisionsDiffer({&a, &b});
   const std::vector<double> confidences = HolmConfidences(matched.pairs, options.confidence);
-  std::vector<const Sample*> samples;
+  std::vector<std::pair<const Sample*, const Sample*>> samples;
   for (std::size_t i = 0; i < matched.pairs.size(); ++i) {
     const Pair& pair = matched.pairs[i];
     CompareRow row = RowOf(pair, confidences[i], options);
     if (!mixed || options.force) PricePerDollar(pair, a, b, row);
     comparison.rows.push_back(std::move(row));
-    samples.push_back(&pair.a);
-    samples.push_back(&pair.b);
+    samples.emplace_back(&pair.a, &pair.b);
   }
 
   std::vector<std::string>& notes = comparison.notes;
@@ -333,7 +389,7 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
   for (const Side* side : {&a, &b}) {
     for (std::string& sentence : IncompleteOf(*side)) notes.push_back(std::move(sentence));
   }
-  if (const std::string noise = NoiseNote(samples); !noise.empty()) notes.push_back(noise);
+  std::ranges::move(NoiseNotes(samples), std::back_inserter(notes));
   if (!SpeaksForItsType(a) || !SpeaksForItsType(b)) {
     notes.push_back(
         "fewer than three nodes of one type on a side: this is about this node and that one, not "

@@ -7,17 +7,36 @@
 #include <string_view>
 #include <vector>
 
+#include "results/noise.h"
 #include "results/run.h"
 #include "results/stats.h"
 
 namespace assay {
 
-enum class Verdict { kSame, kFaster, kSlower, kUnclear };
+enum class Verdict { kSame, kFaster, kSlower, kUnclear, kNone };
 std::string_view ToText(Verdict verdict);
 
-// `change` is a factor of speed, [L, U] its interval less 1 and m the margin: same if -m < L and
-// U < m; else faster if L > 0; slower if U < 0; else unclear.
+// What is said where a verdict is kNone.
+inline constexpr char kNoVerdict[] = "no verdict: \u03c3 is a guess; `assay noise` measures it";
+
+// A factor of speed, candidate / baseline, and how sure it is.
+struct Change {
+  double estimate = 1;
+  // Of the confidence that was asked for. Nothing where what runs differ by is a guess on a side:
+  // then a factor beyond `guess_bound`, or its inverse, is faster or slower all the same.
+  std::optional<Interval> interval = {};
+  double guess_bound = 0;
+  std::string level = {};  // "each side: 4 runs, this node"
+  // The interval, or what the bound leaves: low and high as factors of speed.
+  Interval Reach() const;
+};
+
+// [L, U] is the interval less 1 and m the margin: same if -m < L and U < m; else faster if L > 0;
+// slower if U < 0; else unclear.
 Verdict Judge(const Interval& change, double margin);
+// Of what a guess leaves: faster or slower if it excludes 1, else none.
+Verdict JudgeGuess(const Interval& reach);
+Verdict Judge(const Change& change, double margin);
 
 struct Side {
   std::vector<Run> runs = {};
@@ -31,28 +50,45 @@ struct CompareOptions {
   // Compares unlike methods, and software of unlike divisions per dollar. Storage whose `direct`
   // was not found out alike is never compared.
   bool force = false;
+  std::vector<Noise> noise = {};           // one's own rows
+  std::optional<double> fail_slower = {};  // a share of the speed; asks for CompareRow::slower_than
+};
+
+// What is known of a slowdown by CompareOptions::fail_slower or more.
+struct SlowerThan {
+  bool is_so = false;
+  bool is_told = true;                // there would be a verdict on it
+  std::optional<int> more_runs = {};  // a side, until it is told; at most kManyRuns
 };
 
 struct CompareRow {
   std::string probe = {};
   std::string backend = {};  // the candidate's
   Params params = {};
-  double baseline = 0;  // speeds, in `unit`
+  // Speeds in `unit`: those that are compared, of the rounds.
+  double baseline = 0;
   double candidate = 0;
   std::string unit = {};
-  Interval change = {};   // factor of speed, candidate / baseline; Holm-adjusted over all rows
-  double confidence = 0;  // that the adjusted interval has
-  std::string between_runs = {};  // what of noise.csv is in it (NoiseWords)
-  double margin = 0;              // m of the verdict
+  Change change = {};                     // Holm-adjusted over all rows that have an interval
+  std::optional<double> confidence = {};  // that the adjusted interval has
+  std::string between_runs = {};          // what of noise.csv is in it (NoiseWords)
+  double margin = 0;                      // m of the verdict
   Verdict verdict = Verdict::kUnclear;
-  double resolution = 0;                      // (U - L) / 2
+  std::optional<double> resolution = {};      // (U - L) / 2
   std::optional<int> more_runs = {};          // a side, to reach the margin; at most kManyRuns
   std::optional<double> per_usd_change = {};  // factor of work per dollar
   // The same at the ends of the offers' price ranges. No confidence: a range is no sample.
   std::optional<Interval> per_usd_envelope = {};
   std::optional<Verdict> per_usd_verdict = {};
+  std::optional<SlowerThan> slower_than = {};
   std::string note = {};
+  bool IsGuessed() const { return !change.interval; }
 };
+// "guessed slower": a verdict on this row in a word, with that which it rests on.
+std::string VerdictText(const CompareRow& row, Verdict verdict);
+// The row's note, which says where there is no verdict.
+std::string NoteOf(const CompareRow& row);
+
 // More runs than that to reach the margin are not counted.
 inline constexpr int kManyRuns = 1000;
 
@@ -77,7 +113,7 @@ std::string DivisionOf(const Run& run);
 struct RankEntry {
   std::size_t side = 0;  // index into Ranking::sides
   std::string backend = {};
-  double speed = 0;
+  double speed = 0;  // that it is ranked by, of the rounds
   int by_speed = 0;  // rank from 1; equal where statistically tied with the first of that rank
   std::optional<double> usd = {};  // RankedCase::cost_label
   std::optional<int> by_usd = {};  // absent where not ranked; `note` says why

@@ -101,6 +101,33 @@ bool RenameToNew(const std::string& from, const std::string& to) {
   return std::rename(from.c_str(), to.c_str()) == 0;
 }
 
+std::string ReadText(const std::string& path, std::int64_t most_bytes, const std::string& what) {
+  const File file(path, O_RDONLY | O_NONBLOCK);  // a pipe must not block here
+  if (!file.IsOpen()) {
+    throw Error(fmt::format("can't read '{}': {}; check the name", path, std::strerror(errno)));
+  }
+  struct stat status = {};
+  if (fstat(file.Descriptor(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    throw Error(fmt::format("'{}' isn't a file; give {}", path, what));
+  }
+  if (status.st_size > most_bytes) {
+    throw Error(fmt::format("'{}' is over {}; give {}", path, BinarySize(most_bytes), what));
+  }
+  std::string text(static_cast<std::size_t>(status.st_size), '\0');
+  std::size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got = read(file.Descriptor(), text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      throw Error(fmt::format("can't read '{}': {}; check the disk", path, std::strerror(errno)));
+    }
+    if (got == 0) break;  // it was shortened meanwhile
+    size += static_cast<std::size_t>(got);
+  }
+  text.resize(size);
+  return text;
+}
+
 void WriteText(const std::string& path, std::string_view text, const std::string& option) {
   if (IsSpecial(path)) {
     const File file(path, O_WRONLY);

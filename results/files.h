@@ -48,6 +48,10 @@ bool SyncFolder(const std::string& path);
 // before renaming last.
 bool RenameToNew(const std::string& from, const std::string& to);
 
+// The text of a file of at most `most_bytes`. Throws Error, with `what` to give instead, for
+// anything else: what isn't there, a device, a pipe.
+std::string ReadText(const std::string& path, std::int64_t most_bytes, const std::string& what);
+
 // Writes `text` under the name `path`, in the place of a file that is there; to a device or a pipe
 // as it is. Throws Unwritten, and leaves what is there, where that fails. `option` named the path.
 void WriteText(const std::string& path, std::string_view text, const std::string& option);

@@ -722,6 +722,16 @@ Json ToJson(const std::optional<Interval>& interval) {
   return interval ? ToJson(*interval) : Json(nullptr);
 }
 
+Json ToJson(const Change& change) {
+  Json json = {{"estimate", change.estimate},
+               {"low", nullptr},
+               {"high", nullptr},
+               {"units", nullptr},
+               {"level", change.level}};
+  if (change.interval) json.update(ToJson(*change.interval));
+  return json;
+}
+
 Json ToJson(const Side& side) {
   return {{"names", side.names}, {"offer", Writer::ToJson(side.offer)}};
 }
@@ -975,25 +985,26 @@ std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
 std::string ComparisonToJson(const Comparison& comparison) {
   Json cases = Json::array();
   for (const CompareRow& row : comparison.rows) {
-    cases.push_back({{"probe", row.probe},
-                     {"case", CaseLabel(row.probe, row.params)},
-                     {"backend", row.backend},
-                     {"params", Writer::ToJson(row.params)},
-                     {"baseline", row.baseline},
-                     {"candidate", row.candidate},
-                     {"unit", row.unit},
-                     {"change", ToJson(row.change)},
-                     {"confidence", row.confidence},
-                     {"between_runs", row.between_runs},
-                     {"margin", row.margin},
-                     {"verdict", ToText(row.verdict)},
-                     {"resolution", row.resolution},
-                     {"more_runs", Writer::ToJson(row.more_runs)},
-                     {"per_usd_change", Writer::ToJson(row.per_usd_change)},
-                     {"per_usd_envelope", ToJson(row.per_usd_envelope)},
-                     {"per_usd_verdict",
-                      row.per_usd_verdict ? Json(ToText(*row.per_usd_verdict)) : Json(nullptr)},
-                     {"note", row.note}});
+    cases.push_back(
+        {{"probe", row.probe},
+         {"case", CaseLabel(row.probe, row.params)},
+         {"backend", row.backend},
+         {"params", Writer::ToJson(row.params)},
+         {"baseline", row.baseline},
+         {"candidate", row.candidate},
+         {"unit", row.unit},
+         {"change", ToJson(row.change)},
+         {"confidence", Writer::ToJson(row.confidence)},
+         {"between_runs", row.between_runs},
+         {"margin", row.margin},
+         {"verdict", VerdictText(row, row.verdict)},
+         {"resolution", Writer::ToJson(row.resolution)},
+         {"more_runs", Writer::ToJson(row.more_runs)},
+         {"per_usd_change", Writer::ToJson(row.per_usd_change)},
+         {"per_usd_envelope", ToJson(row.per_usd_envelope)},
+         {"per_usd_verdict",
+          row.per_usd_verdict ? Json(VerdictText(row, *row.per_usd_verdict)) : Json(nullptr)},
+         {"note", NoteOf(row)}});
   }
   const Json json = {{"format", "assay-comparison"},
                      {"version", 1},

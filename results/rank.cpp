@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include "results/compare.h"
 #include "results/error.h"
@@ -45,17 +47,17 @@ std::vector<int> RanksOf(std::size_t count,
 }
 
 // Every case that at least two sides measured alike.
-std::vector<Field> FieldsOf(const Ranking& ranking, bool force, std::vector<std::string>& notes) {
+std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& options,
+                            std::vector<std::string>& notes) {
   std::map<std::string, Field> by_key;
   for (std::size_t side = 0; side < ranking.sides.size(); ++side) {
-    for (const auto& [key, holding] : HoldingsOf(ranking.sides[side], force)) {
+    for (const auto& [key, holding] : HoldingsOf(ranking.sides[side], options.force)) {
       for (const auto& [backend, runs] : holding.backends) {
         Field& field = by_key[key];
         field.any = holding.any;
         field.entrants.push_back({.side = side,
                                   .backend = backend,
                                   .runs = runs,
-                                  .sample = SampleOf(runs, holding.any->probe),
                                   .cost = CostOf(runs, ranking.sides[side].offer),
                                   .not_priced = NotPriced(runs, holding.kind),
                                   .cached = CachedText(runs)});
@@ -78,6 +80,12 @@ std::vector<Field> FieldsOf(const Ranking& ranking, bool force, std::vector<std:
                       direct_differs ? "direct differs" : "the number of nodes differs"));
       continue;
     }
+    std::vector<const std::vector<InRun>*> sides;
+    for (const Entrant& entrant : entrants) sides.push_back(&entrant.runs);
+    const Statistic statistic = StatisticOf(sides);
+    for (Entrant& entrant : entrants) {
+      entrant.sample = SampleOf(entrant.runs, statistic, options.noise);
+    }
     std::stable_sort(entrants.begin(), entrants.end(), [](const Entrant& l, const Entrant& r) {
       return Mean(l.sample.units) > Mean(r.sample.units);
     });
@@ -98,20 +106,25 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
                        .params = measured.params,
                        .unit = Speed(measured)->unit,
                        .cost_label = costs.empty() ? "" : costs.front().label};
+  std::vector<bool> is_guessed(entrants.size());
   const std::vector<int> by_speed =
       RanksOf(entrants.size(), [&](std::size_t leader, std::size_t other) {
-        return Judge(change(entrants[leader], entrants[other]), margin) == Verdict::kSlower;
+        const Change found = change(entrants[leader], entrants[other]);
+        const bool worse = Judge(found, margin) == Verdict::kSlower;
+        is_guessed[other] = worse && !found.interval;
+        return worse;
       });
   std::vector<std::size_t> priced;
   for (std::size_t i = 0; i < entrants.size(); ++i) {
     const Entrant& entrant = entrants[i];
     ranked.entries.push_back({.side = entrant.side,
                               .backend = entrant.backend,
-                              .speed = SpeedOf(entrant.runs),
+                              .speed = entrant.sample.Speed(),
                               .by_speed = by_speed[i],
                               .usd = entrant.cost,
                               .note = entrant.cost ? entrant.not_priced : ""});
     std::string& note = ranked.entries.back().note;
+    if (is_guessed[i]) note = "a guessed rank" + (note.empty() ? note : "; " + note);
     if (!entrant.cached.empty()) note = entrant.cached + (note.empty() ? "" : "; " + note);
     if (per_usd && entrant.cost && entrant.not_priced.empty()) priced.push_back(i);
   }
@@ -119,14 +132,23 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
   std::stable_sort(priced.begin(), priced.end(), [&](std::size_t left, std::size_t right) {
     return *entrants[left].cost < *entrants[right].cost;
   });
+  std::vector<bool> is_guessed_per_usd(entrants.size());
   const std::vector<int> by_usd = RanksOf(priced.size(), [&](std::size_t leader, std::size_t i) {
     const Entrant& from = entrants[priced[leader]];
     const Entrant& to = entrants[priced[i]];
     const Interval envelope = PriceEnvelope(*from.cost, *to.cost, *ranking.sides[from.side].offer,
                                             *ranking.sides[to.side].offer);
-    return Judge(Widened(envelope, change(from, to)), margin) == Verdict::kSlower;
+    const Change found = change(from, to);
+    const bool worse = JudgePerUsd(found, envelope, margin) == Verdict::kSlower;
+    is_guessed_per_usd[priced[i]] = worse && !found.interval;
+    return worse;
   });
-  for (std::size_t i = 0; i < priced.size(); ++i) ranked.entries[priced[i]].by_usd = by_usd[i];
+  for (std::size_t i = 0; i < priced.size(); ++i) {
+    RankEntry& entry = ranked.entries[priced[i]];
+    entry.by_usd = by_usd[i];
+    if (!is_guessed_per_usd[priced[i]]) continue;
+    entry.note += (entry.note.empty() ? "" : "; ") + std::string("a guessed rank per USD");
+  }
   return ranked;
 }
 
@@ -176,17 +198,21 @@ Ranking Rank(std::vector<Side> sides, const CompareOptions& options) {
   for (const Side& side : ranking.sides) {
     for (std::string& sentence : IncompleteOf(side)) ranking.notes.push_back(std::move(sentence));
   }
-  const std::vector<Field> fields = FieldsOf(ranking, options.force, ranking.notes);
+  const std::vector<Field> fields = FieldsOf(ranking, options, ranking.notes);
   if (fields.empty()) {
     throw Error("no case was measured in two of these files; measure the same probes and params");
   }
   std::size_t pairs = 0;
-  std::vector<const Sample*> samples;
+  std::vector<std::pair<const Sample*, const Sample*>> samples;
   for (const Field& field : fields) {
     pairs += field.entrants.size() * (field.entrants.size() - 1) / 2;
-    for (const Entrant& entrant : field.entrants) samples.push_back(&entrant.sample);
+    for (std::size_t i = 0; i < field.entrants.size(); ++i) {
+      for (std::size_t j = i + 1; j < field.entrants.size(); ++j) {
+        samples.emplace_back(&field.entrants[i].sample, &field.entrants[j].sample);
+      }
+    }
   }
-  if (const std::string noise = NoiseNote(samples); !noise.empty()) ranking.notes.push_back(noise);
+  std::ranges::move(NoiseNotes(samples), std::back_inserter(ranking.notes));
   // Bonferroni over all pairs of all cases, since which pairs decide a rank isn't known beforehand.
   const double confidence = 1 - (1 - options.confidence) / static_cast<double>(pairs);
   for (const Field& field : fields) {

@@ -24,39 +24,13 @@ constexpr std::int64_t kLargestFile = std::int64_t{1} << 30U;
 constexpr const char* kOption = "--out";
 
 std::string ReadFile(const std::string& path) {
-  const File file(path, O_RDONLY | O_NONBLOCK);  // a pipe must not block here
-  if (!file.IsOpen()) {
-    if (errno == ENOENT && access((path + ".part").c_str(), F_OK) == 0) {
-      throw Error(
-          fmt::format("there is no '{0}', but '{0}.part', which an interrupted run left; "
-                      "give that name",
-                      path));
-    }
-    throw Error(fmt::format("can't read '{}': {}; check the name", path, std::strerror(errno)));
-  }
-  struct stat status = {};
-  if (fstat(file.Descriptor(), &status) != 0 || !S_ISREG(status.st_mode)) {
-    throw Error(fmt::format("'{}' isn't a file; give a result file that 'assay run' wrote", path));
-  }
-  if (status.st_size > kLargestFile) {
+  if (access(path.c_str(), F_OK) != 0 && access((path + ".part").c_str(), F_OK) == 0) {
     throw Error(
-        fmt::format("'{}' is over 1 GiB, which no assay result is; give a result file that "
-                    "'assay run' wrote",
+        fmt::format("there is no '{0}', but '{0}.part', which an interrupted run left; "
+                    "give that name",
                     path));
   }
-  std::string text(static_cast<std::size_t>(status.st_size), '\0');
-  std::size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = read(file.Descriptor(), text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      throw Error(fmt::format("can't read '{}': {}; check the disk", path, std::strerror(errno)));
-    }
-    if (got == 0) break;  // it was shortened meanwhile
-    size += static_cast<std::size_t>(got);
-  }
-  text.resize(size);
-  return text;
+  return ReadText(path, kLargestFile, "a result file that 'assay run' wrote");
 }
 
 // Takes a line of the journal into the run: the newest word on everything but the rounds, which

@@ -4,26 +4,17 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <set>
 #include <string_view>
 
-#include "results/csv.h"
-#include "results/embedded.h"
 #include "results/error.h"
 #include "results/figures.h"
 #include "results/text.h"
 
-ASSAY_DECLARE_EMBEDDED(noise_csv);
-
 namespace assay {
 namespace {
-
-std::string_view ClassOf(const std::string& probe) {
-  if (probe == "storage") return "storage";
-  return IsNetwork(probe) ? "network" : "compute";
-}
 
 std::string InstanceOf(const Run& run) {
   return run.nodes.empty() ? "unknown" : run.nodes.front().identity.instance.value;
@@ -55,14 +46,15 @@ std::vector<double> UnitsOf(const ByNodes& by_nodes) {
   return units;
 }
 
-// log(work / median time) of each round of a run; of several records, their mean in that round.
-std::vector<double> LogRoundSpeeds(const InRun& in_run) {
+// log(work / time) of each round of a run, by this statistic; of several records, their mean in
+// that round.
+std::vector<double> LogRoundSpeeds(const InRun& in_run, Statistic statistic) {
   std::vector<double> sums;
   std::vector<int> counts;
   for (const Record* record : in_run.records) {
     // Speed is work over the usual time, which gives the work back.
     const double log_work = std::log(Speed(*record)->value * *UsualTime(*record));
-    const std::vector<double> times = LogRoundTimes(*record);
+    const std::vector<double> times = LogRoundTimes(*record, statistic);
     sums.resize(std::max(sums.size(), times.size()));
     counts.resize(sums.size());
     for (std::size_t i = 0; i < times.size(); ++i) {
@@ -74,25 +66,60 @@ std::vector<double> LogRoundSpeeds(const InRun& in_run) {
   return sums;
 }
 
-// The row that fits best: of the probe before that of its class, of the instance before that of any
-// machine.
-Noise NoiseOf(const std::string& probe, const Run& run) {
-  static const auto rows = ParseCsv(ASSAY_EMBEDDED(noise_csv), "noise.csv");
-  Noise best;
-  int best_fit = -1;
-  for (const auto& row : rows) {
-    const bool own_probe = row.at("probe") == probe;
-    const bool own_machine = row.at("machine") == InstanceOf(run);
-    if (row.at("between") != "runs") continue;
-    if (!own_probe && row.at("probe") != ClassOf(probe)) continue;
-    if (!own_machine && row.at("machine") != "*") continue;
-    const int fit = 2 * int{own_probe} + int{own_machine};
-    if (fit <= best_fit) continue;
-    best_fit = fit;
-    best.sigma = std::strtod(row.at("sigma").c_str(), nullptr);
-    best.words = fmt::format("{} {:g} % ({})", row.at("probe"), best.sigma * 100, row.at("how"));
-  }
-  return best;
+// "2026-11-21T22:40:13Z" in minutes since 1970; nothing for anything else.
+std::optional<double> MinuteOf(const std::string& utc) {
+  constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:ddZ";
+  const auto fits = [](char have, char want) {
+    return want == 'd' ? '0' <= have && have <= '9' : have == want;
+  };
+  if (!std::ranges::equal(utc, kForm, fits)) return std::nullopt;
+  const auto number = [&](std::size_t at, std::size_t size) {
+    return std::stoi(utc.substr(at, size));
+  };
+  const std::chrono::year_month_day day(std::chrono::year(number(0, 4)),
+                                        std::chrono::month(static_cast<unsigned>(number(5, 2))),
+                                        std::chrono::day(static_cast<unsigned>(number(8, 2))));
+  if (!day.ok()) return std::nullopt;
+  const auto days = static_cast<double>(std::chrono::sys_days(day).time_since_epoch().count());
+  return days * 24 * 60 + number(11, 2) * 60 + number(14, 2) + number(17, 2) / 60.0;
+}
+
+// All runs of both sides began within what the row's own were spread over.
+bool IsWithinSpan(const Noise& noise, const Sample& a, const Sample& b) {
+  if (!noise.span_minutes || !a.first_minute || !b.first_minute) return false;
+  const double first = std::min(*a.first_minute, *b.first_minute);
+  const double last = std::max(*a.last_minute, *b.last_minute);
+  return last - first <= *noise.span_minutes;
+}
+
+double NoiseDf(const Noise& noise, const Sample& a, const Sample& b) {
+  return std::min(noise.df, IsWithinSpan(noise, a, b) ? kMostNoiseDf : kDistantNoiseDf);
+}
+
+// What is known of `of`, one of `a` and `b`.
+Estimate SideEstimate(const Sample& of, const Sample& a, const Sample& b) {
+  if (!of.noise) return EstimateOf(of.units);
+  return {.mean = of.units.front(),
+          .variance = of.noise->sigma * of.noise->sigma,
+          .degrees_of_freedom = NoiseDf(*of.noise, a, b)};
+}
+
+// The degrees of freedom that there are in all: a row that stands for both sides counts once.
+double DfInAll(const Sample& a, const Sample& b) {
+  const bool once = a.noise && b.noise && *a.noise == *b.noise;
+  return SideEstimate(a, a, b).degrees_of_freedom +
+         (once ? 0 : SideEstimate(b, a, b).degrees_of_freedom);
+}
+
+// A guess counts as one degree of freedom. Of a side with several runs the spread is its own, but
+// no less than what is guessed of the other.
+double GuessBound(const Sample& a, const Sample& b) {
+  const auto variance = [](const Sample& side, const Sample& other) {
+    const double guessed = other.IsGuessed() ? other.noise->sigma * other.noise->sigma : 0;
+    if (side.IsGuessed()) return side.noise->sigma * side.noise->sigma;
+    return std::max(guessed, SideEstimate(side, side, side).variance);
+  };
+  return std::exp(StudentT(0.95, 1) * std::sqrt(variance(a, b) + variance(b, a)));
 }
 
 // What of a run's surroundings may explain a difference, by name.
@@ -128,7 +155,7 @@ void AddEnvironment(const Run& run, Environment& environment) {
   put("suite", fmt::format("{} {}", run.suite.name, run.suite.sha256.substr(0, 12)));
   for (const Record& record : run.records) {
     const auto fact = record.facts.find("threads");
-    if (fact == record.facts.end() || ClassOf(record.probe) != "compute") continue;
+    if (fact == record.facts.end() || ProbeClass(record.probe) != "compute") continue;
     if (const auto* count = std::get_if<std::int64_t>(&fact->second)) {
       put("threads", fmt::format("{}", *count));
     }
@@ -179,23 +206,30 @@ std::map<std::string, Holding> HoldingsOf(const Side& side, bool unlike_methods)
   return holdings;
 }
 
-Sample SampleOf(const std::vector<InRun>& runs, const std::string& probe) {
-  Sample sample;
+double Sample::Speed() const { return std::exp(Mean(units)); }
+
+Sample SampleOf(const std::vector<InRun>& runs, Statistic statistic,
+                const std::vector<Noise>& own) {
+  const ByNodes by_nodes = GatherByNodes(
+      runs, [&](const InRun& in_run) { return Mean(LogRoundSpeeds(in_run, statistic)); });
+  Sample sample = {.units = UnitsOf(by_nodes)};
+  const double deviation = StandardDeviation(sample.units);
+  sample.unit_variance = deviation * deviation;
+  bool are_dated = true;
+  for (const InRun& in_run : runs) {
+    const std::optional<double> minute = MinuteOf(in_run.run->started);
+    are_dated = are_dated && minute;
+    if (!minute) continue;
+    sample.first_minute = std::min(*minute, sample.first_minute.value_or(*minute));
+    sample.last_minute = std::max(*minute, sample.last_minute.value_or(*minute));
+  }
+  if (!are_dated) sample.first_minute = sample.last_minute = std::nullopt;
   if (runs.size() == 1) {
-    sample.units = LogRoundSpeeds(runs.front());
-    sample.level = fmt::format("{} rounds, this run", sample.units.size());
-    sample.noise = NoiseOf(probe, *runs.front().run);
-    const double within = StandardDeviation(sample.units);
-    sample.run_variance =
-        sample.NoiseVariance() + within * within / static_cast<double>(sample.units.size());
+    sample.level = "1 run, this node";
+    sample.noise = FittingNoise(own, runs.front().records.front()->probe, *runs.front().run);
+    sample.unit_variance = sample.noise->sigma * sample.noise->sigma;
     return sample;
   }
-  const ByNodes by_nodes =
-      GatherByNodes(runs, [](const InRun& in_run) { return Mean(LogRoundSpeeds(in_run)); });
-  sample.units = UnitsOf(by_nodes);
-  sample.runs = sample.units.size();
-  const double deviation = StandardDeviation(sample.units);
-  sample.run_variance = deviation * deviation;
   if (by_nodes.size() == 1) {
     sample.level = fmt::format("{} runs, this node", runs.size());
     return sample;
@@ -209,8 +243,36 @@ Sample SampleOf(const std::vector<InRun>& runs, const std::string& probe) {
   return sample;
 }
 
-Interval ChangeOf(const Sample& a, const Sample& b, double confidence) {
-  return RatioInterval(a.units, b.units, confidence, a.NoiseVariance() + b.NoiseVariance());
+Statistic StatisticOf(const std::vector<const std::vector<InRun>*>& sides) {
+  for (const std::vector<InRun>* runs : sides) {
+    for (const InRun& in_run : *runs) {
+      for (const Record* record : in_run.records) {
+        if (PacingOf(*record).statistic == Statistic::kOverTime) return Statistic::kOverTime;
+      }
+    }
+  }
+  return Statistic::kMedian;
+}
+
+Change ChangeOf(const Sample& a, const Sample& b, double confidence) {
+  Change change = {
+      .estimate = std::exp(Mean(b.units) - Mean(a.units)),
+      .level = a.level == b.level ? "each side: " + a.level : b.level + " against " + a.level};
+  if (a.IsGuessed() || b.IsGuessed()) {
+    change.guess_bound = GuessBound(a, b);
+    return change;
+  }
+  change.interval = a.noise || b.noise ? RatioInterval(SideEstimate(a, a, b), SideEstimate(b, a, b),
+                                                       confidence, DfInAll(a, b))
+                                       : RatioInterval(a.units, b.units, confidence);
+  change.interval->units = static_cast<int>(a.units.size() + b.units.size());
+  change.interval->level = change.level;
+  return change;
+}
+
+std::optional<double> PValueOf(const Sample& a, const Sample& b) {
+  if (a.IsGuessed() || b.IsGuessed()) return std::nullopt;
+  return RatioPValue(SideEstimate(a, a, b), SideEstimate(b, a, b), DfInAll(a, b));
 }
 
 std::optional<double> SideFigure(
@@ -273,10 +335,12 @@ Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer
           .high = factor * range_a.high / range_b.low};
 }
 
-Interval Widened(const Interval& envelope, const Interval& change) {
-  return {.estimate = envelope.estimate,
-          .low = envelope.low * change.low / change.estimate,
-          .high = envelope.high * change.high / change.estimate};
+Verdict JudgePerUsd(const Change& change, const Interval& envelope, double margin) {
+  const Interval reach = change.Reach();
+  const Interval per_usd = {.estimate = envelope.estimate,
+                            .low = envelope.low * reach.low / reach.estimate,
+                            .high = envelope.high * reach.high / reach.estimate};
+  return change.interval ? Judge(per_usd, margin) : JudgeGuess(per_usd);
 }
 
 std::string DirectOf(const std::vector<InRun>& runs) {
@@ -378,20 +442,47 @@ std::vector<std::string> IncompleteOf(const Side& side) {
   return sentences;
 }
 
-std::string NoiseWords(const std::vector<const Sample*>& samples) {
+std::string NoiseWords(const Sample& a, const Sample& b) {
   std::set<std::string> words;
-  for (const Sample* sample : samples) {
-    if (sample->noise) words.insert(sample->noise->words);
+  for (const Sample* side : {&a, &b}) {
+    if (!side->noise) continue;
+    std::string text = ToText(*side->noise);
+    if (side->noise->is_measured && !IsWithinSpan(*side->noise, a, b)) {
+      text += "; these runs lie further apart, so that it counts as 2 df";
+    }
+    words.insert(std::move(text));
   }
   return fmt::format("{}", fmt::join(words, ", "));
 }
 
-std::string NoiseNote(const std::vector<const Sample*>& samples) {
-  const std::string words = NoiseWords(samples);
-  if (words.empty()) return "";
-  return "where a side has one run, what runs differ by is taken from noise.csv and is in the "
-         "intervals: " +
-         words;
+std::vector<std::string> NoiseNotes(
+    const std::vector<std::pair<const Sample*, const Sample*>>& pairs) {
+  std::set<std::string> measured;
+  std::map<std::string, std::string> guesses;  // by probe or class
+  for (const auto& [a, b] : pairs) {
+    const bool is_guess = a->IsGuessed() || b->IsGuessed();
+    if (!is_guess && (a->noise || b->noise)) measured.insert(NoiseWords(*a, *b));
+    for (const Sample* side : {a, b}) {
+      if (!side->IsGuessed()) continue;
+      const Noise& noise = *side->noise;
+      guesses[noise.probe] = fmt::format(
+          "{} beyond a factor of {:.3g} alone (\u03c3 {:g} %, {})", noise.probe,
+          std::exp(StudentT(0.95, 1) * std::sqrt(2.0) * noise.sigma), noise.sigma * 100, noise.how);
+    }
+  }
+  std::vector<std::string> notes;
+  if (!guesses.empty()) {
+    std::vector<std::string> words;
+    for (const auto& [probe, text] : guesses) words.push_back(text);
+    notes.push_back(fmt::format("{}, or two runs or more a side do; until then {}", kNoVerdict,
+                                fmt::join(words, ", ")));
+  }
+  if (!measured.empty()) {
+    notes.push_back(fmt::format(
+        "where a side has one run, the intervals rest on how runs were measured to differ: {}",
+        fmt::join(measured, ", ")));
+  }
+  return notes;
 }
 
 std::vector<std::string> DifferencesOf(const Side& a, const Side& b) {

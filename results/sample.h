@@ -6,9 +6,12 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "results/compare.h"
+#include "results/noise.h"
+#include "results/pacing.h"
 #include "results/run.h"
 
 namespace assay {
@@ -33,26 +36,33 @@ std::map<std::string, Holding> HoldingsOf(const Side& side, bool unlike_methods)
 // The key without the method, whatever the grouping.
 std::string MethodlessKey(const Record& record);
 
-// How much runs of a probe on a machine vary, from noise.csv.
-struct Noise {
-  double sigma = 0;  // of log time
-  std::string words = {};
-};
-
 // One side of a case as the statistics see it.
 struct Sample {
-  std::vector<double> units = {};   // log speeds, one a unit of inference
-  std::string level = {};           // of the units: "5 rounds, this run"
-  std::optional<Noise> noise = {};  // of one run; several tell by themselves
-  double NoiseVariance() const { return noise ? noise->sigma * noise->sigma : 0; }
-  // How many runs (or nodes, where there are several) there are, and what one more would vary by.
-  std::size_t runs = 1;
-  double run_variance = 0;
+  std::vector<double> units = {};   // log speeds, one a run, or one a node where there are several
+  std::string level = {};           // of the units: "3 runs, this node"
+  std::optional<Noise> noise = {};  // what runs differ by, of one run; several tell by themselves
+  double unit_variance = 0;         // what one more unit would vary by
+  // When the first and the last run began, in minutes since 1970; nothing where one doesn't say.
+  std::optional<double> first_minute = {};
+  std::optional<double> last_minute = {};
+  bool IsGuessed() const { return noise && !noise->is_measured; }
+  double Speed() const;
 };
-Sample SampleOf(const std::vector<InRun>& runs, const std::string& probe);
+// `statistic` is that of both sides of a comparison (StatisticOf), `own` one's own rows of noise.
+Sample SampleOf(const std::vector<InRun>& runs, Statistic statistic, const std::vector<Noise>& own);
 
-// The change of speed from `a` to `b`.
-Interval ChangeOf(const Sample& a, const Sample& b, double confidence);
+// By which the rounds of sides are compared: work over time where that is the statistic of any of
+// their records, since a median isn't comparable with it.
+Statistic StatisticOf(const std::vector<const std::vector<InRun>*>& sides);
+
+// The change of speed from `a` to `b`. With a guess on a side no interval, but a bound, which
+// takes no part in any adjustment for several cases.
+Change ChangeOf(const Sample& a, const Sample& b, double confidence);
+// The two-sided p-value of "there is no change"; nothing with a guess on a side.
+std::optional<double> PValueOf(const Sample& a, const Sample& b);
+// The verdict on work per dollar: the envelope, widened by what is unsure about the speed, since
+// dollars are exact.
+Verdict JudgePerUsd(const Change& change, const Interval& envelope, double margin);
 
 // A figure of a side: its geometric mean over nodes, of runs, of records. Nothing where a record
 // has none.
@@ -70,9 +80,6 @@ std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind);
 // Work per dollar as a factor, `estimate` = cost a / cost b, at the ends of both offers' price
 // ranges (low = high = estimate where there are none).
 Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer& b);
-// The envelope widened by the relative interval of the speed: dollars are exact, so that this is
-// all that is unsure about work per dollar.
-Interval Widened(const Interval& envelope, const Interval& change);
 
 // What of a side's figures of storage is a cache's, or may be, each said once: "" where nothing is.
 std::string CachedText(const std::vector<InRun>& runs);
@@ -96,11 +103,12 @@ void CheckSide(const Side& side);
 bool DivisionsDiffer(const std::vector<const Side*>& sides);
 // One sentence for each run that isn't complete.
 std::vector<std::string> IncompleteOf(const Side& side);
-// What the samples take from noise.csv, and how it was found: "storage 30 % (not measured, …)"; or
-// "" where none does.
-std::string NoiseWords(const std::vector<const Sample*>& samples);
-// The same as a sentence.
-std::string NoiseNote(const std::vector<const Sample*>& samples);
+// What a pair takes from noise.csv, and how it was found: "storage 30 % (not measured, …)"; ""
+// where both sides have several runs.
+std::string NoiseWords(const Sample& a, const Sample& b);
+// The same of all pairs, in sentences.
+std::vector<std::string> NoiseNotes(
+    const std::vector<std::pair<const Sample*, const Sample*>>& pairs);
 // What differs between the sides' surroundings, in words.
 std::vector<std::string> DifferencesOf(const Side& a, const Side& b);
 

@@ -83,27 +83,27 @@ double StandardError(std::span<const double> values) {
 }
 
 // What Welch's test needs of two samples: the difference b - a, its standard error and the
-// Welch-Satterthwaite degrees of freedom. Variance that is known adds no uncertainty of its own.
+// Welch-Satterthwaite degrees of freedom.
 struct Welch {
   double difference = 0;
   double standard_error = 0;
   double degrees_of_freedom = std::numeric_limits<double>::infinity();
 };
 
-Welch WelchOf(std::span<const double> a, std::span<const double> b, double extra_variance) {
-  const auto part = [](std::span<const double> values) {
-    return Variance(values) / static_cast<double>(values.size());
+Welch WelchOf(const Estimate& a, const Estimate& b) {
+  const auto uncertainty = [](const Estimate& side) {
+    return side.degrees_of_freedom > 0 ? side.variance * side.variance / side.degrees_of_freedom
+                                       : 0;
   };
-  const auto uncertainty = [](std::span<const double> values, double p) {
-    return values.size() < 2 ? 0 : p * p / static_cast<double>(values.size() - 1);
-  };
-  const double part_a = part(a);
-  const double part_b = part(b);
-  const double variance = part_a + part_b + extra_variance;
-  Welch welch = {.difference = Mean(b) - Mean(a), .standard_error = std::sqrt(variance)};
-  const double below = uncertainty(a, part_a) + uncertainty(b, part_b);
+  const double variance = a.variance + b.variance;
+  Welch welch = {.difference = b.mean - a.mean, .standard_error = std::sqrt(variance)};
+  const double below = uncertainty(a) + uncertainty(b);
   if (below > 0) welch.degrees_of_freedom = variance * variance / below;
   return welch;
+}
+
+Welch WelchOf(std::span<const double> a, std::span<const double> b) {
+  return WelchOf(EstimateOf(a), EstimateOf(b));
 }
 
 // How many standard errors the interval reaches to either side of the estimate.
@@ -287,9 +287,8 @@ std::optional<Interval> MeanInterval(std::span<const double> logs, double confid
   return interval;
 }
 
-Interval RatioInterval(std::span<const double> a, std::span<const double> b, double confidence,
-                       double extra_variance) {
-  const Welch welch = WelchOf(a, b, extra_variance);
+Interval RatioInterval(std::span<const double> a, std::span<const double> b, double confidence) {
+  const Welch welch = WelchOf(a, b);
   Reach reach = {};
   if (std::min(a.size(), b.size()) < kBootstrapFrom) {
     reach.down = reach.up = StudentT(confidence, welch.degrees_of_freedom);
@@ -300,7 +299,7 @@ Interval RatioInterval(std::span<const double> a, std::span<const double> b, dou
     reach = BootstrapReach(confidence, [&] {
       Draw(random, a, drawn_a);
       Draw(random, b, drawn_b);
-      const Welch drawn = WelchOf(drawn_a, drawn_b, 0);
+      const Welch drawn = WelchOf(drawn_a, drawn_b);
       return (drawn.difference - welch.difference) / drawn.standard_error;
     });
   }
@@ -309,10 +308,26 @@ Interval RatioInterval(std::span<const double> a, std::span<const double> b, dou
   return interval;
 }
 
-double RatioPValue(std::span<const double> a, std::span<const double> b, double extra_variance) {
-  const Welch welch = WelchOf(a, b, extra_variance);
+double RatioPValue(std::span<const double> a, std::span<const double> b) {
+  return RatioPValue(EstimateOf(a), EstimateOf(b), std::numeric_limits<double>::infinity());
+}
+
+Estimate EstimateOf(std::span<const double> logs) {
+  const auto n = static_cast<double>(logs.size());
+  return {.mean = Mean(logs), .variance = Variance(logs) / n, .degrees_of_freedom = n - 1};
+}
+
+Interval RatioInterval(const Estimate& a, const Estimate& b, double confidence, double most_df) {
+  const Welch welch = WelchOf(a, b);
+  const double t = StudentT(confidence, std::min(welch.degrees_of_freedom, most_df));
+  return Around(welch.difference, welch.standard_error, {.down = t, .up = t});
+}
+
+double RatioPValue(const Estimate& a, const Estimate& b, double most_df) {
+  const Welch welch = WelchOf(a, b);
   if (welch.difference == 0) return 1;
-  return StudentTail(welch.difference / welch.standard_error, welch.degrees_of_freedom);
+  return StudentTail(welch.difference / welch.standard_error,
+                     std::min(welch.degrees_of_freedom, most_df));
 }
 
 std::optional<std::string> StopAfter(int rounds, double half_width, double ci) {

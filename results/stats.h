@@ -53,13 +53,25 @@ Slope SlopeOf(std::span<const double> x, std::span<const double> y, double confi
 // units.
 std::optional<Interval> MeanInterval(std::span<const double> logs, double confidence = 0.95);
 
-// exp(mean(b) - mean(a)) with its interval. `extra_variance` (of the log ratio, e.g. from
-// noise.csv) is added in quadrature and taken as known. Where a side has one unit only, nothing is
-// known of its spread but extra_variance.
+// exp(mean(b) - mean(a)) with its interval.
 Interval RatioInterval(std::span<const double> a, std::span<const double> b,
-                       double confidence = 0.95, double extra_variance = 0);
-// The two-sided p-value of "there is no change" by the Welch t test, with the same extra variance.
-double RatioPValue(std::span<const double> a, std::span<const double> b, double extra_variance = 0);
+                       double confidence = 0.95);
+// The two-sided p-value of "there is no change" by the Welch t test.
+double RatioPValue(std::span<const double> a, std::span<const double> b);
+
+// A mean of logs with the variance of that mean, which is known with so many degrees of freedom.
+struct Estimate {
+  double mean = 0;
+  double variance = 0;
+  double degrees_of_freedom = 0;
+};
+// From the values themselves; of a single one nothing is known of its variance.
+Estimate EstimateOf(std::span<const double> logs);
+
+// The same of two estimates, by a t interval with Welch's degrees of freedom, but no more than
+// `most_df`.
+Interval RatioInterval(const Estimate& a, const Estimate& b, double confidence, double most_df);
+double RatioPValue(const Estimate& a, const Estimate& b, double most_df);
 
 // The stopping rule of a case that goes on until its interval is narrow: "ci" once half the width
 // of the interval is at most `ci`, "rounds" after 20; nothing where it goes on. It looks after

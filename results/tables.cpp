@@ -330,22 +330,18 @@ Cell VerdictCell(const CompareRow& row) {
     std::transform(word.begin(), word.end(), word.begin(),
                    [](char c) { return static_cast<char>(c - 'a' + 'A'); });
   }
+  if (judged && row.IsGuessed()) word = "guessed " + word;
   return {word, row.verdict == Verdict::kFaster   ? Ink::kGood
                 : row.verdict == Verdict::kSlower ? Ink::kBad
                                                   : Ink::kPlain};
 }
 
-std::string_view PerUsdWord(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::kFaster:
-      return "more";
-    case Verdict::kSlower:
-      return "less";
-    case Verdict::kSame:
-    case Verdict::kUnclear:
-      break;
-  }
-  return ToText(verdict);
+std::string PerUsdText(const CompareRow& row) {
+  if (!row.per_usd_verdict) return "";
+  const char* guessed = row.IsGuessed() ? "guessed " : "";
+  if (*row.per_usd_verdict == Verdict::kFaster) return fmt::format("{}more", guessed);
+  if (*row.per_usd_verdict == Verdict::kSlower) return fmt::format("{}less", guessed);
+  return std::string(ToText(*row.per_usd_verdict));
 }
 
 std::string RangeText(const Interval& factors) {
@@ -387,7 +383,7 @@ std::string Summary(const Comparison& comparison) {
   }
   std::string text;
   for (const Verdict verdict :
-       {Verdict::kSlower, Verdict::kFaster, Verdict::kSame, Verdict::kUnclear}) {
+       {Verdict::kSlower, Verdict::kFaster, Verdict::kSame, Verdict::kUnclear, Verdict::kNone}) {
     if (counts[verdict] == 0) continue;
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counts[verdict], ToText(verdict));
   }
@@ -506,8 +502,13 @@ std::string ComparisonTable(const Comparison& comparison, bool colour, std::stri
                   SideText(comparison.candidate, today));
   text += Lines("note: ", comparison.notes);
   const std::string level = CommonLevel(comparison);
-  text += fmt::format("intervals: 95 %, Holm-adjusted over the cases{}{}\n\n",
-                      level.empty() ? "" : "; ", Clean(level));
+  const bool intervals =
+      std::ranges::any_of(comparison.rows, [](const CompareRow& row) { return !row.IsGuessed(); });
+  if (intervals) {
+    text += fmt::format("intervals: 95 %, Holm-adjusted over the cases{}{}\n",
+                        level.empty() ? "" : "; ", Clean(level));
+  }
+  text += '\n';
 
   const bool priced = std::any_of(comparison.rows.begin(), comparison.rows.end(),
                                   [](const CompareRow& row) { return row.per_usd_change; });
@@ -531,21 +532,21 @@ std::string ComparisonTable(const Comparison& comparison, bool colour, std::stri
                            {WithPrefix(row.baseline, row.unit)},
                            {WithPrefix(row.candidate, row.unit)},
                            {Percent(row.change.estimate - 1, true)},
-                           {RangeText(row.change)},
+                           {row.change.interval ? RangeText(*row.change.interval) : "-"},
                            VerdictCell(row),
-                           {PlusMinus(row.resolution)},
+                           {row.resolution ? PlusMinus(*row.resolution) : "-"},
                            {MoreRunsText(row)}}};
     if (priced) {
-      shown.cells.push_back({row.per_usd_change
-                                 ? fmt::format("{} {}", Percent(*row.per_usd_change - 1, true),
-                                               PerUsdWord(*row.per_usd_verdict))
-                                 : "-"});
+      shown.cells.push_back(
+          {row.per_usd_change
+               ? fmt::format("{} {}", Percent(*row.per_usd_change - 1, true), PerUsdText(row))
+               : "-"});
     }
     if (ranges) {
       shown.cells.push_back({row.per_usd_envelope ? RangeText(*row.per_usd_envelope) : "-"});
     }
     shown.sentence = Clean(row.note);
-    if (level.empty()) AddTo(shown.sentence, Clean(row.change.level));
+    if (level.empty() && intervals) AddTo(shown.sentence, Clean(row.change.level));
     rows.push_back(std::move(shown));
   }
   text += TextOf(columns, rows, colour) + '\n';
@@ -580,6 +581,7 @@ std::string ComparisonCsv(const Comparison& comparison) {
                               "note"});
   for (const CompareRow& row : comparison.rows) {
     const auto& envelope = row.per_usd_envelope;
+    const auto& interval = row.change.interval;
     text += CsvLine({row.probe,
                      ToText(row.params),
                      row.backend,
@@ -587,20 +589,20 @@ std::string ComparisonCsv(const Comparison& comparison) {
                      fmt::format("{}", row.baseline),
                      fmt::format("{}", row.candidate),
                      fmt::format("{}", row.change.estimate),
-                     fmt::format("{}", row.change.low),
-                     fmt::format("{}", row.change.high),
-                     fmt::format("{}", row.confidence),
+                     interval ? fmt::format("{}", interval->low) : "",
+                     interval ? fmt::format("{}", interval->high) : "",
+                     OrEmpty(row.confidence),
                      row.change.level,
                      row.between_runs,
                      fmt::format("{}", row.margin),
-                     std::string(ToText(row.verdict)),
-                     fmt::format("{}", row.resolution),
+                     VerdictText(row, row.verdict),
+                     OrEmpty(row.resolution),
                      OrEmpty(row.more_runs),
                      OrEmpty(row.per_usd_change),
                      envelope ? fmt::format("{}", envelope->low) : "",
                      envelope ? fmt::format("{}", envelope->high) : "",
-                     row.per_usd_verdict ? std::string(PerUsdWord(*row.per_usd_verdict)) : "",
-                     row.note});
+                     PerUsdText(row),
+                     NoteOf(row)});
   }
   return text;
 }

@@ -360,8 +360,11 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       .add_option("--within", percent.within, "'same' is within this [1 %; network 3, storage 5]")
       ->option_text("PCT");
   compare_app
-      .add_option("--fail-slower", percent.fail_slower, "exit 1 if a case is slower by this")
+      .add_option("--fail-slower", percent.fail_slower,
+                  "exit 1 if a case is slower by this, 2 if that can't be told")
       ->option_text("PCT");
+  compare_app.add_option("--noise", compare.noise, "how runs were measured to differ")
+      ->option_text("FILE");
   compare_app.add_flag("--json", compare.json, "the comparison as JSON on stdout");
   compare_app.add_flag("--csv", compare.csv, "the comparison as CSV on stdout");
   compare_app.add_flag("--force", compare.force, "compare unlike methods and software too");
@@ -442,6 +445,12 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
     if (sides ? (compare.a.empty() || compare.b.empty() || !compare.files.empty())
               : compare.files.size() < 2) {
       throw Error("compare wants two files, or '--a FILE… --b FILE…', or more than two to rank");
+    }
+    if (!sides && compare.files.size() > 2 && (compare.fail_slower || compare.csv)) {
+      throw Error(
+          fmt::format("{} is of two sides and not of a ranking; give two files, or "
+                      "'--a FILE… --b FILE…'",
+                      compare.csv ? "--csv" : "--fail-slower"));
     }
     return compare;
   }

@@ -128,6 +128,7 @@ struct CompareCommand {
   bool json = false;
   bool csv = false;
   bool force = false;
+  std::string noise = {};  // a noise.csv of one's own
   PricingFlags pricing = {};
 };
 

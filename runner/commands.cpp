@@ -165,9 +165,52 @@ Side SideOf(const std::vector<std::string>& paths, const PricingFlags& pricing) 
   return side;
 }
 
+// The exit status that --fail-slower asks for, with the reasons said: what was found slower counts
+// before what can't be told.
+int FailSlower(const Comparison& comparison, double share, Console& console) {
+  struct Untold {
+    int cases = 0;
+    std::string first = {};
+    int more_runs = 0;
+  };
+  Untold guessed;
+  Untold wide;
+  int status = kAllWell;
+  for (const CompareRow& row : comparison.rows) {
+    const std::string name = fmt::format("{} {}", row.probe, CaseLabel(row.probe, row.params));
+    if (row.slower_than->is_so) {
+      console.Error(fmt::format("assay: {} is {}{} slower, more than --fail-slower {} allows\n",
+                                Clean(name), row.IsGuessed() ? "by a guess " : "",
+                                Percent(1 - row.change.estimate), Percent(share)));
+      status = kMeasuredButNotWell;
+    }
+    if (row.slower_than->is_told) continue;
+    Untold& untold = row.IsGuessed() ? guessed : wide;
+    if (++untold.cases == 1) untold.first = name;
+    untold.more_runs = std::max(untold.more_runs, row.slower_than->more_runs.value_or(0));
+  }
+  const auto say = [&](const Untold& untold, const std::string& remedy) {
+    if (untold.cases == 0) return;
+    console.Error(
+        fmt::format("assay: --fail-slower {} can't be told in {} of {} cases ({}{}): {}\n",
+                    Percent(share), untold.cases, comparison.rows.size(), Clean(untold.first),
+                    untold.cases > 1 ? ", …" : "", remedy));
+    if (status == kAllWell) status = kCantTell;
+  };
+  say(guessed,
+      "σ is a guess; measure it with 'assay noise', or give two runs or more of each side");
+  say(wide, fmt::format("it takes {}{} more runs a side", wide.more_runs,
+                        wide.more_runs >= kManyRuns ? " or more" : ""));
+  return status;
+}
+
 int CompareFiles(const CompareCommand& command) {
   Console console;
-  const CompareOptions options = {.within = command.within, .force = command.force};
+  const CompareOptions options = {
+      .within = command.within,
+      .force = command.force,
+      .noise = command.noise.empty() ? std::vector<Noise>() : ReadNoise(command.noise),
+      .fail_slower = command.fail_slower};
   if (command.files.size() > 2) {
     std::vector<Side> sides;
     for (const std::string& path : command.files) sides.push_back(SideOf({path}, command.pricing));
@@ -183,17 +226,7 @@ int CompareFiles(const CompareCommand& command) {
   console.Result(command.json  ? ComparisonToJson(comparison) + "\n"
                  : command.csv ? ComparisonCsv(comparison)
                                : ComparisonTable(comparison, console.Colour(), Today()));
-  int status = kAllWell;
-  for (const CompareRow& row : comparison.rows) {
-    if (!command.fail_slower || row.verdict != Verdict::kSlower) continue;
-    if (1 - row.change.estimate > *command.fail_slower) {
-      console.Error(fmt::format("assay: {} {} is {} slower, more than --fail-slower {} allows\n",
-                                row.probe, CaseLabel(row.probe, row.params),
-                                Percent(1 - row.change.estimate), Percent(*command.fail_slower)));
-      status = kMeasuredButNotWell;
-    }
-  }
-  return status;
+  return command.fail_slower ? FailSlower(comparison, *command.fail_slower, console) : kAllWell;
 }
 
 int Report(const ReportCommand& command) {

@@ -17,9 +17,10 @@
 
 namespace assay {
 
-// The exit status (design: 2 is an Error that reached main).
+// The exit status (2 is an Error that reached main, too).
 inline constexpr int kAllWell = 0;
 inline constexpr int kMeasuredButNotWell = 1;
+inline constexpr int kCantTell = 2;
 inline constexpr int kWatchdog = 3;
 inline constexpr int kInterrupted = 130;
 

@@ -4,7 +4,7 @@
   recompute.py FIGURES RESULT                        FIGURES: assay report --json RESULT
   recompute.py COMPARISON --a RESULT… --b RESULT…    COMPARISON: assay compare --json …
   recompute.py RANKING --files RESULT…               RANKING: assay compare --json A B C …
-  (with --force and --within as given to assay)
+  (with --force, --within and --noise as given to assay)
 
 Standard library only, and written from METRICS.md, not from the C++: a second pair of eyes. Exit
 status 0 if all figures agree to 1e-9 relative, 1 if one differs (each is named), 2 for wrong use.
@@ -12,6 +12,7 @@ status 0 if all figures agree to 1e-9 relative, 1 if one differs (each is named)
 
 import argparse
 import csv
+import datetime
 import functools
 import json
 import math
@@ -161,9 +162,11 @@ def mean_s(record):
     return over_time(everything) if everything else None
 
 
-def log_round_times(record):
+def log_round_times(record, over_time=None):
+    """By the record's own statistic, or that of a comparison."""
     paced = pacing(record)
-    return [math.log(time_of(some, paced["over_time"])) for some in paced["counted"] if some]
+    over_time = paced["over_time"] if over_time is None else over_time
+    return [math.log(time_of(some, over_time)) for some in paced["counted"] if some]
 
 
 def stable_s(record):
@@ -676,18 +679,22 @@ def one_sample(values, confidence=0.95):
     return math.exp(-down * error), math.exp(up * error)
 
 
-def welch(a, b, known):
+def welch(a, b):
     """difference, standard error, degrees of freedom."""
-    part_a, part_b = variance(a) / len(a), variance(b) / len(b)
-    below = sum(p * p / (len(s) - 1) for p, s in ((part_a, a), (part_b, b)) if len(s) > 1)
-    v = part_a + part_b + known
-    return (math.fsum(b) / len(b) - math.fsum(a) / len(a), math.sqrt(v),
-            v * v / below if below > 0 else math.inf)
+    parts = [(variance(s) / len(s), len(s) - 1) for s in (a, b)]
+    return welch_of_parts(math.fsum(b) / len(b) - math.fsum(a) / len(a), parts)
 
 
-def two_samples(a, b, confidence, known):
+def welch_of_parts(difference, parts):
+    """The same from the variance of each side's mean and its degrees of freedom."""
+    v = sum(part for part, _ in parts)
+    below = sum(part * part / df for part, df in parts if df > 0)
+    return difference, math.sqrt(v), v * v / below if below > 0 else math.inf
+
+
+def two_samples(a, b, confidence):
     """estimate, low, high as factors."""
-    difference, error, df = welch(a, b, known)
+    difference, error, df = welch(a, b)
     if min(len(a), len(b)) < 20:
         down = up = student_t(confidence, df)
     else:
@@ -695,7 +702,7 @@ def two_samples(a, b, confidence, known):
 
         def resample():
             drawn_a = random.draw(a)
-            drawn = welch(drawn_a, random.draw(b), 0)
+            drawn = welch(drawn_a, random.draw(b))
             return ratio_or_nan(drawn[0] - difference, drawn[1])
 
         down, up = bootstrap_reach(confidence, resample)
@@ -796,15 +803,14 @@ class Case:
 
         return self.figure(first)
 
-    def sample(self):
-        """values, known variance, runs (or nodes), variance of one of these."""
-        if len(self.runs) > 1:
-            values = self.nested(lambda run, records: statistics.fmean(round_values(records)))
-            return values, 0.0, len(values), variance(values)
-        (index, records), = self.runs.items()
-        values = round_values(records)
-        known = sigma(self.record()["probe"], self.side["runs"][index]) ** 2
-        return values, known, 1, known + variance(values) / len(values)
+    def sample(self, over_time, own):
+        values = self.nested(lambda run, records: statistics.fmean(round_values(records, over_time)))
+        runs = [self.side["runs"][index] for index in self.runs]
+        row = fitting_noise(own, self.record()["probe"], runs[0]) if len(runs) == 1 else None
+        return Sample(values, row, [minute(run["started"]) for run in runs])
+
+    def is_over_time(self):
+        return any(pacing(record)["over_time"] for records in self.runs.values() for record in records)
 
     def priced(self):
         runs = [self.side["runs"][i] for i in self.runs]
@@ -818,12 +824,80 @@ class Case:
                 for records in self.runs.values() for r in records}
 
 
-def round_values(records):
+class Sample:
+    """Log speeds of a side's runs or nodes; of a single run, with the row of noise.csv for it."""
+
+    def __init__(self, values, row, minutes):
+        self.values, self.row, self.minutes = values, row, minutes
+        self.guessed = row is not None and row["measured"] == "false"
+        self.unit_variance = variance(values) if row is None else float(row["sigma"]) ** 2
+
+    def speed(self):
+        return math.exp(math.fsum(self.values) / len(self.values))
+
+    def part(self, other):
+        """The variance of the mean, and its degrees of freedom."""
+        if self.row is None:
+            return variance(self.values) / len(self.values), len(self.values) - 1
+        minutes = self.minutes + other.minutes
+        near = (self.row["span_minutes"] and None not in minutes and
+                max(minutes) - min(minutes) <= float(self.row["span_minutes"]))
+        return self.unit_variance, min(float(self.row["df"]), 8 if near else 2)
+
+
+class Change:
+    """Of two samples: the ratio, and an interval, or with a guess what it leaves."""
+
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+        self.guessed = a.guessed or b.guessed
+        self.difference = math.fsum(b.values) / len(b.values) - math.fsum(a.values) / len(a.values)
+        parts = [a.part(b), b.part(a)]
+        if self.guessed:
+            least = max(side.unit_variance for side in (a, b) if side.guessed)
+            v = sum(side.unit_variance if side.guessed else max(part, least)
+                    for side, (part, _) in zip((a, b), parts))
+            self.bound = math.exp(student_t(0.95, 1) * math.sqrt(v))
+            return
+        _, self.error, df = welch_of_parts(self.difference, parts)
+        rows = parts[:1] if a.row is not None and a.row == b.row else parts
+        self.df = min(df, sum(df for _, df in rows))
+
+    def p_value(self):
+        if self.difference == 0:
+            return 1.0
+        return student_tail(self.difference / self.error if self.error else math.inf, self.df)
+
+    def reach(self, confidence):
+        """estimate, low, high as factors."""
+        if self.guessed:
+            ratio = math.exp(self.difference)
+            return ratio, ratio / self.bound, ratio * self.bound
+        if self.a.row is None and self.b.row is None:
+            return two_samples(self.a.values, self.b.values, confidence)
+        t = student_t(confidence, self.df)
+        return tuple(math.exp(self.difference + x * t * self.error) for x in (0, -1, 1))
+
+    def judge(self, low, high, m):
+        if not self.guessed:
+            return judge(low, high, m)
+        return "guessed faster" if low > 1 else "guessed slower" if high < 1 else "no verdict"
+
+
+def minute(utc):
+    try:
+        then = datetime.datetime.strptime(utc, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return None
+    return then.replace(tzinfo=datetime.timezone.utc).timestamp() / 60
+
+
+def round_values(records, over_time=None):
     """Log speeds of the rounds of one run; of several records, their mean in each round."""
     rounds = []
     for record in records:
         amount, _ = work(record)
-        rounds.append([math.log(amount) - log_time for log_time in log_round_times(record)])
+        rounds.append([math.log(amount) - log_time for log_time in log_round_times(record, over_time)])
     return [statistics.fmean(r[i] for r in rounds if i < len(r))
             for i in range(max(map(len, rounds)))]
 
@@ -840,20 +914,26 @@ def probe_class(probe):
     return "storage" if probe == "storage" else "network" if probe in COLLECTIVES else "compute"
 
 
-@functools.lru_cache(maxsize=None)
-def noise_rows():
-    path = pathlib.Path(__file__).resolve().parent.parent / "results" / "noise.csv"
+def noise_rows(path):
     with open(path, newline="", encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if row["between"] == "runs"]
 
 
-def sigma(probe, run):
-    for wanted_probe in (probe, probe_class(probe)):
-        for machine in (instance(run), "*"):
-            for row in noise_rows():
-                if (row["probe"], row["machine"]) == (wanted_probe, machine):
-                    return float(row["sigma"])
-    return 0.0
+@functools.lru_cache(maxsize=None)
+def built_in_noise():
+    return noise_rows(pathlib.Path(__file__).resolve().parent.parent / "results" / "noise.csv")
+
+
+def fitting_noise(own, probe, run):
+    probes = (probe, probe_class(probe))
+    machines = ((run["nodes"][0]["node_id"],) if run["nodes"] else ()) + (instance(run), "*")
+    fitting = [(row["measured"] == "false", probes.index(row["probe"]),
+                machines.index(row["machine"]), not is_own, -float(row["df"]), place)
+               for is_own, rows in ((True, own), (False, built_in_noise()))
+               for place, row in enumerate(rows)
+               if row["probe"] in probes and row["machine"] in machines]
+    best = min(fitting)
+    return (built_in_noise() if best[3] else own)[best[5]]
 
 
 def margin(probe, within):
@@ -887,18 +967,18 @@ def price_range(offer):
     return (min(1.0, (offer["usd_low"] or usd) / usd), max(1.0, (offer["usd_high"] or usd) / usd))
 
 
-def per_usd(a, b, change, m):
-    """factor, its envelope, and the verdict."""
+def per_usd(a, b, change):
+    """factor, its envelope, and that widened by what is unsure about the speed."""
     factor = a.cost() / b.cost()
     range_a, range_b = price_range(a.side["offer"]), price_range(b.side["offer"])
     low, high = factor * range_a[0] / range_b[1], factor * range_a[1] / range_b[0]
-    return factor, low, high, judge(low * change[1] / change[0], high * change[2] / change[0], m)
+    return factor, low, high, low * change[1] / change[0], high * change[2] / change[0]
 
 
 def more_runs(sample_a, sample_b, estimate, confidence, m):
     def reaches(k):
-        n_a, n_b = sample_a[2] + k, sample_b[2] + k
-        part_a, part_b = sample_a[3] / n_a, sample_b[3] / n_b
+        n_a, n_b = len(sample_a.values) + k, len(sample_b.values) + k
+        part_a, part_b = sample_a.unit_variance / n_a, sample_b.unit_variance / n_b
         v = part_a + part_b
         if v <= 0:
             return True
@@ -915,7 +995,7 @@ def more_runs(sample_a, sample_b, estimate, confidence, m):
     return low
 
 
-def compare(a, b, force, within):
+def compare(a, b, force, within, noise):
     """(probe, params, kind, method, backend) -> figures of the row."""
     cases_a, cases_b = cases_of(a, force), cases_of(b, force)
     rows = {}
@@ -934,41 +1014,35 @@ def compare(a, b, force, within):
             rows[(key[0], key[1], key[2], key[3], backend_b)] = (case_a, case_b)
 
     mixed = len({division(run) for side in (a, b) for run in side["runs"]}) > 1
-    samples = {key: (pair[0].sample(), pair[1].sample()) for key, pair in rows.items()}
-
-    def p_value(key):
-        sample_a, sample_b = samples[key]
-        difference, error, df = welch(sample_a[0], sample_b[0], sample_a[1] + sample_b[1])
-        if difference == 0:
-            return 1.0
-        return student_tail(difference / error if error else math.inf, df)
-
-    def change(key, confidence):
-        sample_a, sample_b = samples[key]
-        return two_samples(sample_a[0], sample_b[0], confidence, sample_a[1] + sample_b[1])
-
+    changes = {}
+    for key, pair in rows.items():
+        over_time = any(case.is_over_time() for case in pair)
+        changes[key] = Change(*(case.sample(over_time, noise) for case in pair))
     figures = {}
-    left, rejecting = len(rows), True
-    for key in sorted(rows, key=lambda k: (p_value(k), k[:3])):
-        confidence = 1 - ALPHA / left
-        estimate, low, high = interval = change(key, confidence)
-        if rejecting:
+    left, rejecting = sum(not change.guessed for change in changes.values()), True
+    for key in sorted(rows, key=lambda k: (changes[k].guessed, not changes[k].guessed and
+                                           changes[k].p_value(), k[:3])):
+        change = changes[key]
+        confidence = None if change.guessed else 1 - ALPHA / left
+        estimate, low, high = interval = change.reach(confidence)
+        if rejecting and not change.guessed:
             rejecting = low > 1 or high < 1
             left -= rejecting
         case_a, case_b = rows[key]
         m = margin(key[0], within)
-        resolution = (high - low) / 2
-        row = {"baseline": case_a.speed(), "candidate": case_b.speed(),
-               "unit": work(case_b.record())[1], "change.estimate": estimate, "change.low": low,
-               "change.high": high, "confidence": confidence, "margin": m,
-               "verdict": judge(low, high, m), "resolution": resolution,
-               "more_runs": None if resolution <= m else more_runs(*samples[key], estimate,
-                                                                   confidence, m),
+        resolution = None if change.guessed else (high - low) / 2
+        row = {"baseline": change.a.speed(), "candidate": change.b.speed(),
+               "unit": work(case_b.record())[1], "change.estimate": estimate,
+               "change.low": None if change.guessed else low,
+               "change.high": None if change.guessed else high, "confidence": confidence, "margin": m,
+               "verdict": change.judge(low, high, m), "resolution": resolution,
+               "more_runs": None if change.guessed or resolution <= m else
+               more_runs(change.a, change.b, estimate, confidence, m),
                "per_usd_change": None, "per_usd_envelope": None, "per_usd_verdict": None}
         if ((force or not mixed) and case_a.priced() and case_b.priced()
                 and case_a.cost() is not None and case_b.cost() is not None):
-            factor, down, up, verdict = per_usd(case_a, case_b, interval, m)
-            row.update({"per_usd_change": factor, "per_usd_verdict": verdict})
+            factor, down, up, *reach = per_usd(case_a, case_b, interval)
+            row.update({"per_usd_change": factor, "per_usd_verdict": change.judge(*reach, m)})
             if down < up:
                 row.update({"per_usd_envelope.low": down, "per_usd_envelope.high": up})
                 del row["per_usd_envelope"]
@@ -976,7 +1050,7 @@ def compare(a, b, force, within):
     return figures
 
 
-def rank(sides, force, within):
+def rank(sides, force, within, noise):
     """(probe, params, kind, method) -> (side, backend) -> figures of the entry."""
     fields = {}
     for index, side in enumerate(sides):
@@ -1000,25 +1074,26 @@ def rank(sides, force, within):
 
     figures = {}
     for key, field in fields.items():
-        samples = {entrant: case.sample() for entrant, case in field.items()}
+        over_time = any(case.is_over_time() for case in field.values())
+        samples = {entrant: case.sample(over_time, noise) for entrant, case in field.items()}
         m = margin(key[0], within)
 
-        def change(x, y):
-            return two_samples(samples[x][0], samples[y][0], confidence, samples[x][1] + samples[y][1])
-
         def slower(x, y):
-            return judge(*change(x, y)[1:], m) == "slower"
+            change = Change(samples[x], samples[y])
+            return change.judge(*change.reach(confidence)[1:], m).endswith("slower")
 
         def dearer(x, y):
-            return per_usd(field[x], field[y], change(x, y), m)[3] == "slower"
+            change = Change(samples[x], samples[y])
+            reach = per_usd(field[x], field[y], change.reach(confidence))[3:]
+            return change.judge(*reach, m).endswith("slower")
 
-        order = sorted(field, key=lambda e: -statistics.fmean(samples[e][0]))
+        order = sorted(field, key=lambda e: -statistics.fmean(samples[e].values))
         priced = [e for e in order if field[e].cost() is not None and field[e].priced()]
         if (mixed and not force) or len(priced) < 2:
             priced = []
         priced.sort(key=lambda e: field[e].cost())
         by_speed, by_usd = ranks(order, slower), ranks(priced, dearer)
-        figures[key] = {e: {"speed": field[e].speed(), "by_speed": by_speed[e],
+        figures[key] = {e: {"speed": samples[e].speed(), "by_speed": by_speed[e],
                             "usd": field[e].cost(), "by_usd": by_usd.get(e)} for e in order}
     return figures
 
@@ -1127,8 +1202,8 @@ def check_figures(check, printed, run):
         check.all_of(f"fit {fit['label']}", fit, again)
 
 
-def check_comparison(check, printed, side_a, side_b, force, within):
-    rows = compare(side_a, side_b, force, within)
+def check_comparison(check, printed, side_a, side_b, force, within, noise):
+    rows = compare(side_a, side_b, force, within, noise)
     check("number of cases", len(printed["cases"]), len(rows))
     for case in printed["cases"]:
         found = [key for key in rows if (key[0], key[1], key[4]) ==
@@ -1139,8 +1214,8 @@ def check_comparison(check, printed, side_a, side_b, force, within):
             check.all_of(where, case, rows[found[0]])
 
 
-def check_ranking(check, printed, sides, force, within):
-    fields = rank(sides, force, within)
+def check_ranking(check, printed, sides, force, within, noise):
+    fields = rank(sides, force, within, noise)
     check("number of cases", len(printed["cases"]), len(fields))
     for case in printed["cases"]:
         backends = {(entry["side"], entry["backend"]) for entry in case["entries"]}
@@ -1186,7 +1261,9 @@ def main():
     parser.add_argument("--files", nargs="+", default=[])
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--within", type=float)
+    parser.add_argument("--noise", help="a noise.csv of one's own")
     options = parser.parse_args()
+    noise = noise_rows(options.noise) if options.noise else []
     printed = read(options.printed)
     check = Check()
 
@@ -1198,12 +1275,12 @@ def main():
     elif printed.get("format") == "assay-comparison" and options.a and options.b:
         check_comparison(check, printed, side(options.a, printed["baseline"]["offer"]),
                          side(options.b, printed["candidate"]["offer"]), options.force,
-                         options.within)
+                         options.within, noise)
     elif printed.get("format") == "assay-ranking" and options.files:
         offers = [s["offer"] for s in printed["sides"]]
         runs = counted_once([read(path) for path in options.files])
         check_ranking(check, printed, [{"runs": [r], "offer": o} for r, o in zip(runs, offers)],
-                      options.force, options.within)
+                      options.force, options.within, noise)
     else:
         parser.error("give the result files behind the figures: RESULT, --a and --b, or --files")
     for difference in check.differences:

@@ -6,10 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "results/error.h"
 #include "results/figures.h"
+#include "results/json.h"
+#include "results/tables.h"
 
 namespace assay {
 namespace {
@@ -91,6 +95,16 @@ TEST(Judge, WithinTheMarginIsSameEvenWhereItExcludesZero) {
   EXPECT_EQ(Judge({.estimate = 1, .low = 0.995, .high = 1.005}, 0.01), Verdict::kSame);
 }
 
+TEST(Judge, TheMarginAndZeroAreTheThresholds) {
+  EXPECT_EQ(Judge({.low = 0.9901, .high = 1.0099}, 0.01), Verdict::kSame);
+  EXPECT_EQ(Judge({.low = 0.9899, .high = 1.0099}, 0.01), Verdict::kUnclear);
+  EXPECT_EQ(Judge({.low = 0.9901, .high = 1.0101}, 0.01), Verdict::kUnclear);
+  EXPECT_EQ(Judge({.low = 1.0001, .high = 1.0101}, 0.01), Verdict::kFaster);
+  EXPECT_EQ(Judge({.low = 0.9999, .high = 1.0101}, 0.01), Verdict::kUnclear);
+  EXPECT_EQ(Judge({.low = 0.9899, .high = 0.9999}, 0.01), Verdict::kSlower);
+  EXPECT_EQ(Judge({.low = 0.9899, .high = 1.0001}, 0.01), Verdict::kUnclear);
+}
+
 TEST(Judge, BeyondZeroIsFasterOrSlower) {
   EXPECT_EQ(Judge({.estimate = 1.02, .low = 1.001, .high = 1.03}, 0.01), Verdict::kFaster);
   EXPECT_EQ(Judge({.estimate = 0.97, .low = 0.95, .high = 0.999}, 0.01), Verdict::kSlower);
@@ -117,15 +131,15 @@ TEST(Compare, RoundsOfDifferentRunsAreNeverPooled) {
   const Comparison comparison = Compare(SideOf(RunsOf(a)), SideOf(RunsOf(b)), {});
   const CompareRow& row = comparison.rows[0];
   EXPECT_EQ(row.verdict, Verdict::kUnclear);
-  EXPECT_EQ(row.change.units, 6);
+  EXPECT_EQ(row.change.interval->units, 6);
   std::vector<double> log_a;
   std::vector<double> log_b;
   for (const double t : a) log_a.push_back(-std::log(t));
   for (const double t : b) log_b.push_back(-std::log(t));
   const double rounds = (std::log(0.99) + std::log(1.01)) / 3;  // alike in every run
   const Interval expected = RatioInterval(log_a, log_b);
-  EXPECT_NEAR(row.change.low, expected.low, 1e-12);
-  EXPECT_NEAR(row.change.high, expected.high, 1e-12);
+  EXPECT_NEAR(row.change.interval->low, expected.low, 1e-12);
+  EXPECT_NEAR(row.change.interval->high, expected.high, 1e-12);
   EXPECT_LT(std::abs(rounds), 1e-3);
 }
 
@@ -140,7 +154,7 @@ TEST(Compare, SeveralNodesAreTheUnitsAndTheirRunsAreAveragedFirst) {
     }
   }
   const Comparison comparison = Compare(SideOf(a), SideOf(b), {});
-  EXPECT_EQ(comparison.rows[0].change.units, 6);
+  EXPECT_EQ(comparison.rows[0].change.interval->units, 6);
   EXPECT_EQ(comparison.rows[0].change.level, "3 nodes, p4d.24xlarge against 3 nodes, p5.48xlarge");
   EXPECT_THAT(comparison.notes, IsEmpty());
 }
@@ -153,34 +167,308 @@ TEST(Compare, TwoNodesSayNothingOfTheirType) {
   EXPECT_THAT(comparison.notes, Contains(HasSubstr("not about instance types")));
 }
 
-// noise.csv has 3 % for compute, for each side that has one run: 3 % x sqrt(2) in quadrature.
-TEST(Compare, OneRunASideTakesTheSpreadBetweenRunsFromTheTableAndSaysSo) {
-  const Side side = SideOf({RunOf({Gemm(64, {1, 1, 1, 1, 1})})});
-  const Comparison comparison = Compare(side, side, {});
-  const double reach = 1.959963984540054 * 0.03 * std::sqrt(2.0);
-  EXPECT_NEAR(comparison.rows[0].change.low, std::exp(-reach), 1e-9);
-  EXPECT_NEAR(comparison.rows[0].change.high, std::exp(reach), 1e-9);
-  EXPECT_EQ(comparison.rows[0].verdict, Verdict::kUnclear);
-  EXPECT_EQ(comparison.rows[0].change.level, "each side: 5 rounds, this run");
-  EXPECT_THAT(comparison.notes, Contains(HasSubstr("noise.csv")));
-  EXPECT_THAT(comparison.notes,
-              Contains(HasSubstr("compute 3 % (not measured, a cautious guess)")));
-  EXPECT_EQ(comparison.rows[0].between_runs, "compute 3 % (not measured, a cautious guess)");
+// A case of each class of probes: as many rounds of so much time.
+Record OfClass(const std::string& name, double time, int rounds) {
+  const std::vector<double> times(static_cast<std::size_t>(rounds), time);
+  if (name == "compute") return Gemm(64, times);
+  if (name == "storage") return Storage("proved", times);
+  Record record = Gemm(64, times);
+  record.probe = "all_reduce";
+  record.params = {{"bytes", std::int64_t{1024}}, {"ranks", std::int64_t{2}}};
+  record.backend = "mpi";
+  record.work = {.bytes = 1024};
+  return record;
 }
 
-TEST(Compare, SeveralRunsNeedNoTable) {
+TEST(Compare, WithAGuessAloneThereIsARatioAndNoVerdict) {
+  for (const std::string name : {"compute", "network", "storage"}) {
+    for (const int rounds : {1, 5, 20}) {
+      const Comparison comparison = Compare(SideOf({RunOf({OfClass(name, 1.0, rounds)})}, 1),
+                                            SideOf({RunOf({OfClass(name, 1.25, rounds)})}, 1), {});
+      const CompareRow& row = comparison.rows.at(0);
+      EXPECT_NEAR(row.change.estimate, 0.8, 1e-12);
+      EXPECT_EQ(row.verdict, Verdict::kNone);
+      EXPECT_FALSE(row.change.interval.has_value());
+      EXPECT_FALSE(row.confidence.has_value());
+      EXPECT_FALSE(row.resolution.has_value());
+      EXPECT_FALSE(row.more_runs.has_value());
+      EXPECT_NEAR(row.per_usd_change.value(), 0.8, 1e-12);
+      EXPECT_EQ(row.per_usd_verdict, Verdict::kNone);
+      EXPECT_THAT(row.between_runs, HasSubstr("not measured, a cautious guess"));
+      EXPECT_THAT(comparison.notes, Contains(HasSubstr(kNoVerdict)));
+      for (const std::string& shown : {ComparisonTable(comparison, false, "2026-11-29"),
+                                       ComparisonCsv(comparison), ComparisonToJson(comparison)}) {
+        EXPECT_THAT(shown, HasSubstr("no verdict: \u03c3 is a guess; `assay noise` measures it"));
+        EXPECT_THAT(shown, Not(HasSubstr("±")));
+        EXPECT_THAT(shown, Not(HasSubstr("intervals: 95 %")));
+      }
+      // Nor is it the same, however wide that is meant.
+      EXPECT_EQ(Compare(comparison.baseline, comparison.candidate, {.within = 0.9}).rows[0].verdict,
+                Verdict::kNone);
+    }
+  }
+}
+
+// exp(12.7062 sqrt(2) sigma), whichever side is the faster, and per dollar the same.
+TEST(Compare, AGuessTellsAFactorBeyondItsBoundAndSaysThatItIsGuessed) {
+  for (const auto& [name, inside, beyond] : {std::tuple("compute", 1.7144, 1.7145),
+                                             {"network", 6.0310, 6.0312},
+                                             {"storage", 219.35, 219.39}}) {
+    const auto side = [&](double time, double usd = 1) {
+      return SideOf({RunOf({OfClass(name, time, 5)})}, usd);
+    };
+    for (const bool faster : {false, true}) {
+      const auto compared = [&](double factor) {
+        return faster ? Compare(side(factor), side(1), {}) : Compare(side(1), side(factor), {});
+      };
+      EXPECT_EQ(compared(inside).rows[0].verdict, Verdict::kNone) << name;
+      const Comparison clear = compared(beyond);
+      EXPECT_EQ(clear.rows[0].verdict, faster ? Verdict::kFaster : Verdict::kSlower) << name;
+      EXPECT_EQ(clear.rows[0].per_usd_verdict, clear.rows[0].verdict);
+      EXPECT_FALSE(clear.rows[0].change.interval.has_value());
+      const std::string word = faster ? "guessed faster" : "guessed slower";
+      EXPECT_THAT(ComparisonCsv(clear), HasSubstr("," + word + ","));
+      EXPECT_THAT(ComparisonCsv(clear), HasSubstr(faster ? "guessed more" : "guessed less"));
+      EXPECT_THAT(ComparisonToJson(clear), HasSubstr("\"verdict\":\"" + word + "\""));
+      EXPECT_THAT(ComparisonToJson(clear), HasSubstr("\"per_usd_verdict\":\"" + word + "\""));
+      EXPECT_THAT(ComparisonTable(clear, false, "2026-11-29"),
+                  HasSubstr(faster ? "guessed FASTER" : "guessed SLOWER"));
+      EXPECT_THAT(ComparisonTable(clear, false, "2026-11-29"), Not(HasSubstr("±")));
+    }
+    const Ranking near = Rank({side(1), side(inside)}, {});
+    EXPECT_EQ(near.cases[0].entries[1].by_speed, 1);
+    EXPECT_EQ(near.cases[0].entries[1].by_usd, 1);
+    EXPECT_THAT(near.notes, Contains(HasSubstr(kNoVerdict)));
+    const Ranking far = Rank({side(1), side(beyond)}, {});
+    EXPECT_EQ(far.cases[0].entries[1].by_speed, 2);
+    EXPECT_EQ(far.cases[0].entries[1].by_usd, 2);
+    EXPECT_EQ(far.cases[0].entries[1].note, "a guessed rank; a guessed rank per USD");
+    EXPECT_EQ(far.cases[0].entries[0].note, "");
+  }
+}
+
+TEST(Compare, TwoRunsASideLeaveTheGuessOut) {
   const Comparison comparison = Compare(SideOf(RunsOf({1, 1.01})), SideOf(RunsOf({1, 1.02})), {});
-  EXPECT_THAT(comparison.notes, Not(Contains(HasSubstr("noise.csv"))));
+  EXPECT_THAT(comparison.notes, Not(Contains(HasSubstr("guess"))));
   EXPECT_EQ(comparison.rows[0].between_runs, "");
+  const Interval expected = RatioInterval(std::vector<double>{0, -std::log(1.01)},
+                                          std::vector<double>{0, -std::log(1.02)});
+  EXPECT_NEAR(comparison.rows[0].change.interval->low, expected.low, 1e-12);
+  EXPECT_NEAR(comparison.rows[0].change.interval->high, expected.high, 1e-12);
 }
 
-TEST(Compare, StorageIsNoisierThanCompute) {
-  const Side side = SideOf({RunOf({Storage("proved", {1, 1, 1}), Gemm(64, {1, 1, 1})})});
+// Three runs know their own spread, the one on the other side doesn't: the guess stands for it,
+// and for the three as far as they vary by less.
+TEST(Compare, OneRunAgainstSeveralIsStillAGuess) {
+  const Side one = SideOf(RunsOf({1}));
+  for (const auto& [times, variance] :
+       {std::pair(std::vector<double>{1, 1.001, 0.999}, 0.03 * 0.03),
+        {std::vector<double>{1, std::exp(0.3), std::exp(-0.3)}, 0.09 / 3}}) {
+    const Comparison comparison = Compare(SideOf(RunsOf(times)), one, {});
+    const Change& change = comparison.rows[0].change;
+    EXPECT_EQ(comparison.rows[0].verdict, Verdict::kNone);
+    EXPECT_NEAR(std::log(change.guess_bound), StudentT(0.95, 1) * std::sqrt(variance + 0.03 * 0.03),
+                1e-9);
+    EXPECT_EQ(Compare(one, comparison.baseline, {}).rows[0].change.guess_bound, change.guess_bound);
+    EXPECT_EQ(change.level, "1 run, this node against 3 runs, this node");
+  }
+}
+
+OneRun At(OneRun run, const std::string& started) {
+  run.started = started;
+  return run;
+}
+
+Noise Measured(const std::string& probe, double sigma, double df) {
+  return {.probe = probe,
+          .machine = "m7i.large",
+          .sigma = sigma,
+          .df = df,
+          .span_minutes = 60,
+          .is_measured = true,
+          .how = "16 A/A runs",
+          .date = "2026-11-28"};
+}
+
+// How far the interval of one run a side reaches in logs, with these rows.
+double ReachOf(const std::vector<Noise>& rows, const std::string& start_a,
+               const std::string& start_b, std::string* words = nullptr) {
+  const Comparison comparison = Compare(SideOf({At(RunsOf({1})[0], start_a)}),
+                                        SideOf({At(RunsOf({1.1})[0], start_b)}), {.noise = rows});
+  const CompareRow& row = comparison.rows.at(0);
+  EXPECT_EQ(comparison.notes.size(), 2U);
+  EXPECT_THAT(comparison.notes, Contains(HasSubstr(row.between_runs)));
+  if (words != nullptr) *words = row.between_runs;
+  EXPECT_NEAR(std::log(row.change.interval->high) + std::log(row.change.interval->low),
+              -2 * std::log(1.1), 1e-9);
+  return std::log(row.change.interval->high / row.change.estimate);
+}
+
+TEST(Compare, AMeasuredSpreadGivesOneRunASideAnInterval) {
+  constexpr const char* kNoon = "2026-11-28T12:00:00Z";
+  const auto reach = [](double t_df) { return StudentT(0.95, t_df) * std::sqrt(2.0) * 0.02; };
+  std::string words;
+  EXPECT_NEAR(ReachOf({Measured("gemm", 0.02, 5)}, kNoon, "2026-11-28T13:00:00Z", &words), reach(5),
+              1e-9);
+  EXPECT_EQ(words, "gemm 2 % (16 A/A runs over 60 min, 2026-11-28)");
+  // No row counts as more than 8.
+  EXPECT_NEAR(ReachOf({Measured("gemm", 0.02, 15)}, kNoon, kNoon), reach(8), 1e-9);
+  // Further apart than the row's span, on the other side or unknown: 2, and it is said.
+  for (const char* other : {"2026-11-28T13:00:01Z", "2026-11-28T10:59:59Z", "", "yesterday"}) {
+    EXPECT_NEAR(ReachOf({Measured("gemm", 0.02, 15)}, kNoon, other, &words), reach(2), 1e-9);
+    EXPECT_THAT(words, HasSubstr("further apart, so that it counts as 2 df"));
+    EXPECT_NEAR(ReachOf({Measured("gemm", 0.02, 15)}, other, kNoon), reach(2), 1e-9);
+  }
+  EXPECT_NEAR(ReachOf({Measured("gemm", 0.02, 1)}, kNoon, ""), reach(1), 1e-9);
+}
+
+TEST(Compare, AMeasuredSpreadStandsBesideThatOfSeveralRuns) {
+  const auto runs = [](const std::vector<double>& times) {
+    Runs all = RunsOf(times);
+    for (OneRun& run : all) run.started = "2026-11-28T12:00:00Z";
+    return SideOf(all);
+  };
+  const std::vector<double> times = {1, 1.05, 0.95};
+  const CompareOptions options = {.noise = {Measured("compute", 0.02, 15)}};
+  const Side one = runs({1});
+  std::vector<double> logs;
+  for (const double time : times) logs.push_back(-std::log(time));
+  const double own = StandardDeviation(logs) * StandardDeviation(logs) / 3;
+  const double other = 0.02 * 0.02;
+  const double df = (own + other) * (own + other) / (own * own / 2 + other * other / 8);
+  const double reach = StudentT(0.95, std::min(df, 10.0)) * std::sqrt(own + other);
+  for (const bool swapped : {false, true}) {
+    const Comparison comparison =
+        swapped ? Compare(one, runs(times), options) : Compare(runs(times), one, options);
+    const Interval& interval = comparison.rows[0].change.interval.value();
+    EXPECT_NEAR(std::log(interval.high / interval.estimate), reach, 1e-9);
+    EXPECT_NEAR(std::log(interval.estimate / interval.low), reach, 1e-9);
+  }
+}
+
+// Rows without an interval take no part in what is adjusted for several cases.
+TEST(Compare, OnlyRowsWithAnIntervalAreOfHolmsFamily) {
+  const auto side = [](double gemm, double storage) {
+    return SideOf({At(RunOf({Gemm(64, {gemm}), Gemm(65, {gemm}), Storage("proved", {storage})}),
+                      "2026-11-28T12:00:00Z")});
+  };
+  const Comparison comparison =
+      Compare(side(1, 1), side(1.01, 1.01), {.noise = {Measured("gemm", 0.02, 15)}});
+  ASSERT_EQ(comparison.rows.size(), 3U);
+  EXPECT_NEAR(comparison.rows[0].confidence.value(), 0.975, 1e-12);
+  EXPECT_NEAR(comparison.rows[1].confidence.value(), 0.975, 1e-12);
+  EXPECT_FALSE(comparison.rows[2].confidence.has_value());
+  EXPECT_EQ(comparison.rows[2].verdict, Verdict::kNone);
+  EXPECT_THAT(comparison.notes, Contains(HasSubstr("until then storage beyond a factor of 219")));
+  // sinh(t 2 % sqrt(2 / n)) / 1.01 is 1 % of n = 41 runs a side at 97.5 %.
+  EXPECT_EQ(comparison.rows[0].more_runs, 40);
+}
+
+// A slowdown is told where the interval reaches less far than it, or lies above it as it is.
+TEST(Compare, ASlowdownIsFailedPassedOrNotTold) {
+  const auto of = [](double time, double share, const std::vector<double>& spread) {
+    Runs a = RunsOf(spread);
+    Runs b;
+    for (const double one : spread) b.push_back(RunsOf({time * one})[0]);
+    return *Compare(SideOf(a), SideOf(b), {.fail_slower = share}).rows[0].slower_than;
+  };
+  // The interval reaches 2.27 % to either side.
+  const std::vector<double> spread = {0.99, 1.0, 1.01};
+  const double reach = std::log(
+      Compare(SideOf(RunsOf(spread)), SideOf(RunsOf(spread)), {}).rows[0].change.interval->high);
+  EXPECT_NEAR(reach, 0.02267, 1e-5);
+  EXPECT_TRUE(of(1, 1 - std::exp(-reach - 1e-6), spread).is_told);
+  const SlowerThan untold = of(1, 1 - std::exp(-reach + 1e-6), spread);
+  EXPECT_FALSE(untold.is_told);
+  EXPECT_FALSE(untold.is_so);
+  EXPECT_EQ(untold.more_runs, 1);
+  EXPECT_EQ(of(1, 0.001, spread).more_runs, 766);
+  // So much faster that it can't be slower by 1 %.
+  EXPECT_FALSE(of(std::exp(-reach + 0.01006), 0.01, spread).is_told);
+  EXPECT_TRUE(of(std::exp(-reach + 0.01004), 0.01, spread).is_told);
+  // Slower for sure, by more than is allowed and by less.
+  EXPECT_TRUE(of(1.05, 0.047, spread).is_so);
+  EXPECT_FALSE(of(1.05, 0.048, spread).is_so);
+  EXPECT_TRUE(of(1.05, 0.048, spread).is_told);
+  // Within a margin that is wider than what is allowed it is slower all the same.
+  EXPECT_TRUE(Compare(SideOf(RunsOf(spread)), SideOf(RunsOf({1.039, 1.04, 1.041})),
+                      {.within = 0.2, .fail_slower = 0.03})
+                  .rows[0]
+                  .slower_than->is_so);
+}
+
+TEST(Compare, WithAGuessOnlySlowdownsBeyondItsBoundAreTold) {
+  const auto of = [](double time, double share) {
+    return *Compare(SideOf(RunsOf({1})), SideOf(RunsOf({time})), {.fail_slower = share})
+                .rows[0]
+                .slower_than;
+  };
+  EXPECT_FALSE(of(1, 0.03).is_told);
+  EXPECT_FALSE(of(1, 0.03).more_runs.has_value());
+  EXPECT_FALSE(of(1, 0.4167).is_told);
+  EXPECT_TRUE(of(1, 0.4168).is_told);
+  EXPECT_FALSE(of(1.70, 0.03).is_so);
+  EXPECT_TRUE(of(1.72, 0.03).is_so);
+  EXPECT_TRUE(of(0.5, 0.03).is_told);
+}
+
+// The median of all samples is that of most rounds; of the logs of rounds each has its share. What
+// is shown is what is compared, so that no change contradicts its columns.
+TEST(Compare, TheFiguresShownAreThoseThatAreCompared) {
+  const auto run = [](double slow_round) { return RunOf({Gemm(64, {1, 1, 1, 1, slow_round})}); };
+  for (const bool swapped : {false, true}) {
+    Side a = SideOf({run(1), run(1)});
+    Side b = SideOf({run(4), run(4)});
+    if (swapped) std::swap(a, b);
+    const CompareRow row = Compare(a, b, {}).rows[0];
+    EXPECT_NEAR(row.candidate / row.baseline, row.change.estimate, 1e-12);
+    EXPECT_NEAR(swapped ? row.baseline : row.candidate, 1e12 * std::pow(4, -0.2), 1e3);
+    EXPECT_EQ(
+        row.note,
+        "single rounds stand apart: the runs' own figures are 1.000 TFLOP/s and 1.000 TFLOP/s");
+    const Ranking ranking = Rank({a, b}, {});
+    EXPECT_NEAR(ranking.cases[0].entries[0].speed, 1e12, 1e3);
+    EXPECT_NEAR(ranking.cases[0].entries[1].speed, 1e12 * std::pow(4, -0.2), 1e3);
+  }
+  // Within the margin there is nothing to say.
+  EXPECT_EQ(Compare(SideOf({run(1), run(1)}), SideOf({run(1.04), run(1.04)}), {}).rows[0].note, "");
+}
+
+// A side that is stopped again and again is counted as work over time, and so is the other: its
+// median would leave out hiccups that the first one's figure pays for.
+TEST(Compare, BothSidesAreComparedByOneStatistic) {
+  Record paced = Gemm(64, {});
+  paced.facts["paced"] = std::string("CPU quota");
+  Record free = Gemm(64, {});
+  for (int round = 0; round < 3; ++round) {
+    for (Record* record : {&paced, &free}) {
+      record->rounds.push_back({.batch = 1, .time_s = {1, 1, 1, 1, 2}});
+    }
+  }
+  for (const bool swapped : {false, true}) {
+    const Side a = SideOf({RunOf({swapped ? free : paced}), RunOf({swapped ? free : paced})});
+    const Side b = SideOf({RunOf({swapped ? paced : free}), RunOf({swapped ? paced : free})});
+    EXPECT_NEAR(Compare(a, b, {}).rows[0].change.estimate, 1, 1e-12);
+    EXPECT_NEAR(Compare(a, b, {}).rows[0].baseline, 1e12 / 1.2, 1e3);
+    const Ranking ranking = Rank({a, b, b}, {});
+    for (const RankEntry& entry : ranking.cases[0].entries) {
+      EXPECT_NEAR(entry.speed, 1e12 / 1.2, 1e3);
+      EXPECT_EQ(entry.by_speed, 1);
+    }
+  }
+  // Where neither is paced the median stays what it was.
+  const Side unpaced = SideOf({RunOf({free}), RunOf({free})});
+  EXPECT_NEAR(Compare(unpaced, unpaced, {}).rows[0].baseline, 1e12, 1e3);
+}
+
+TEST(Compare, EachProbeHasTheMarginOfItsClass) {
+  const Side side = SideOf(
+      {RunOf({Storage("proved", {1, 1, 1}), Gemm(64, {1, 1, 1}), OfClass("network", 1, 3)})});
   const Comparison comparison = Compare(side, side, {});
-  ASSERT_EQ(comparison.rows.size(), 2u);
-  EXPECT_GT(comparison.rows[1].resolution, 5 * comparison.rows[0].resolution);
-  EXPECT_EQ(comparison.rows[0].margin, 0.01);
-  EXPECT_EQ(comparison.rows[1].margin, 0.05);
+  ASSERT_EQ(comparison.rows.size(), 3U);
+  EXPECT_EQ(comparison.rows[0].margin, 0.03);
+  EXPECT_EQ(comparison.rows[1].margin, 0.01);
+  EXPECT_EQ(comparison.rows[2].margin, 0.05);
 }
 
 TEST(Compare, TheMarginIsAnOption) {
@@ -200,20 +488,21 @@ TEST(Compare, IntervalsAreHolmAdjustedOverTheRows) {
     return all;
   };
   const Comparison clear = Compare(SideOf(runs(1, 1)), SideOf(runs(1.10, 1.02)), {});
-  EXPECT_NEAR(clear.rows[0].confidence, 0.975, 1e-12);
-  EXPECT_NEAR(clear.rows[1].confidence, 0.95, 1e-12);
+  EXPECT_NEAR(clear.rows[0].confidence.value(), 0.975, 1e-12);
+  EXPECT_NEAR(clear.rows[1].confidence.value(), 0.95, 1e-12);
   EXPECT_EQ(clear.rows[1].verdict, Verdict::kSlower);
   // Where not even the clearest is clear, all keep its level.
   const Comparison unclear = Compare(SideOf(runs(1, 1)), SideOf(runs(1.01, 1.002)), {});
-  EXPECT_NEAR(unclear.rows[0].confidence, 0.975, 1e-12);
-  EXPECT_NEAR(unclear.rows[1].confidence, 0.975, 1e-12);
+  EXPECT_NEAR(unclear.rows[0].confidence.value(), 0.975, 1e-12);
+  EXPECT_NEAR(unclear.rows[1].confidence.value(), 0.975, 1e-12);
 }
 
 TEST(Compare, ResolutionAndTheRunsThatWouldReachTheMargin) {
   const Comparison comparison =
       Compare(SideOf(RunsOf({0.98, 1.0, 1.02, 1.0})), SideOf(RunsOf({0.98, 1.0, 1.02, 1.0})), {});
   const CompareRow& row = comparison.rows[0];
-  EXPECT_DOUBLE_EQ(row.resolution, (row.change.high - row.change.low) / 2);
+  EXPECT_DOUBLE_EQ(row.resolution.value(),
+                   (row.change.interval->high - row.change.interval->low) / 2);
   ASSERT_TRUE(row.more_runs.has_value());
   // Half width t s sqrt(2/n) with s = 1.633 %: n = 22 gives 0.994 %, n = 21 gives 1.019 %.
   EXPECT_EQ(*row.more_runs, 22 - 4);

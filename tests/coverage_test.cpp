@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <optional>
 #include <ostream>
 #include <random>
@@ -219,10 +220,56 @@ TEST(FalseVerdicts, OfSeveralRunsASideAreAtMostAsManyAsPromised) {
   }
 }
 
-// The runs here differ by what noise.csv says of compute.
-TEST(FalseVerdicts, OfOneRunASideAreAtMostAsManyAsPromised) {
-  const Stream stream = {.name = "AsTheTable", .between_runs = 0.03};
-  ExpectAsPromised(FalseSuites(stream, 1, 6));
+// How many of 4,000 pairs of single runs of one case get a verdict where nothing differs, and runs
+// vary by `sigma`. The noise that they are given is one `row` for each pair.
+int FalsePairs(double sigma, const std::function<std::vector<Noise>(Simulation&)>& row,
+               std::uint64_t seed) {
+  Simulation simulation({.name = "Pairs", .between_runs = sigma, .between_rounds = 0}, seed);
+  int wrong = 0;
+  for (int i = 0; i < 4000; ++i) {
+    std::vector<Side> sides(2);
+    for (Side& side : sides) {
+      OneRun run = {.started = "2026-11-28T12:00:00Z", .nodes = {Node{.node_id = "n1"}}};
+      run.records.push_back({.probe = "gemm",
+                             .backend = "onednn",
+                             .work = {.flops = 1'000'000},
+                             .rounds = {{.time_s = {std::exp(simulation.RunEffect())}}}});
+      side.runs.push_back(std::move(run));
+    }
+    const Verdict verdict =
+        Compare(sides[0], sides[1], {.within = 1e-9, .noise = row(simulation)}).rows[0].verdict;
+    wrong += verdict == Verdict::kFaster || verdict == Verdict::kSlower ? 1 : 0;
+  }
+  return wrong;
+}
+
+// A guess counts as one degree of freedom: few false verdicts even where it is six times too small.
+TEST(FalseVerdicts, OfOneRunASideAreFewWhereTheGuessIsSixTimesTooSmall) {
+  const auto none = [](Simulation&) { return std::vector<Noise>(); };
+  EXPECT_EQ(FalsePairs(2.5 * 0.03, none, 6), 0);
+  const int wrong = FalsePairs(6 * 0.03, none, 7);
+  EXPECT_LE(wrong, 0.05 * 4000);
+  EXPECT_GE(wrong, 0.02 * 4000);
+}
+
+// Against a sigma that nine runs gave, as many as promised: neither more nor, since intervals that
+// are too wide find nothing, many fewer.
+TEST(FalseVerdicts, OfOneRunASideAreAsManyAsPromisedWhereTheSpreadWasMeasured) {
+  const int wrong = FalsePairs(
+      0.05,
+      [](Simulation& simulation) {
+        std::vector<double> runs;
+        for (int i = 0; i < 9; ++i) runs.push_back(simulation.RunEffect());
+        return std::vector<Noise>{{.probe = "gemm",
+                                   .machine = "*",
+                                   .sigma = StandardDeviation(runs),
+                                   .df = 8,
+                                   .span_minutes = 60,
+                                   .is_measured = true}};
+      },
+      8);
+  EXPECT_LE(wrong, 0.06 * 4000);
+  EXPECT_GE(wrong, 0.04 * 4000);
 }
 
 }  // namespace

@@ -319,6 +319,56 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(len(list(self.folder.glob("*.json"))), 6)
         self.assertEqual(list(self.folder.glob("*.part")), [])
 
+    def slowed(self, name, factor, probe="gemm"):
+        """A result of one case that took so many times as long as the example's; its id is its name."""
+        run = json.loads((SOURCE / "tests/data/run.example.json").read_text())
+        run["id"] = name
+        run["records"] = [record for record in run["records"] if record["probe"] == probe]
+        for record in run["records"]:
+            for visit in record["rounds"]:
+                visit["time_s"] = [time_s * factor for time_s in visit["time_s"]]
+        (self.folder / name).write_text(json.dumps(run))
+        return name
+
+    def test_a_slowdown_that_can_not_be_told_is_status_2_and_says_what_to_do(self):
+        a, b, c, d = (self.slowed(f"{factor}.json", factor) for factor in (1, 1.01, 1.1, 2))
+        asked = ["compare", "--fail-slower", "3%"]
+        guessed = "can't be told in 1 of 1 cases (gemm bf16 8192 x 8192 x 8192): σ is a guess; measure it with 'assay noise'"
+        for other in (b, c):
+            done = self.assay(*asked, a, other, status=2)
+            self.assertIn(guessed, done.stderr)
+            self.assertIn("no verdict: σ is a guess; `assay noise` measures it", " ".join(done.stdout.split()))
+        self.assertIn("by a guess 50.0 % slower", self.assay(*asked, a, d, status=1).stderr)
+        self.assertEqual(self.assay(*asked, d, a).stderr, "")
+        self.assertIn(guessed, self.assay(*asked, "--a", a, b, "--b", c, status=2).stderr)
+        # Runs of one's own on each side: slower, as fast, and too few to tell.
+        near = [self.slowed(f"near{factor}.json", factor) for factor in (1, 1.0001, 0.9999)]
+        slow = [self.slowed(f"slow{factor}.json", factor) for factor in (1.1, 1.1001, 1.0999)]
+        wide = [self.slowed(f"wide{factor}.json", factor) for factor in (0.95, 1, 1.05)]
+        more = [self.slowed(f"more{factor}.json", factor) for factor in (1, 1.0002, 0.9998)]
+        self.assertIn("9.1 % slower, more than", self.assay(*asked, "--a", *near, "--b", *slow, status=1).stderr)
+        self.assay(*asked, "--a", *near, "--b", *more)
+        self.assertRegex(self.assay(*asked, "--a", *near, "--b", *wide, status=2).stderr,
+                         r"can't be told in 1 of 1 cases .*: it takes \d+ more runs a side")
+        # A file of one's own says how runs differ.
+        row = "gemm,*,runs,{},15,60,true,16 A/A runs,2026-11-28\n"
+        header = "probe,machine,between,sigma,df,span_minutes,measured,how,date\n"
+        (self.folder / "n.csv").write_text(header + row.format(0.0001))
+        own = [*asked, "--noise", "n.csv"]
+        self.assertIn("9.1 % slower, more than", self.assay(*own, a, c, status=1).stderr)
+        self.assay(*own, a, b)
+        done = self.assay(*own, a, b, "--json")
+        case = json.loads(done.stdout)["cases"][0]
+        self.assertEqual((case["verdict"], case["between_runs"]),
+                         ("slower", "gemm 0.01 % (16 A/A runs over 60 min, 2026-11-28)"))
+        (self.folder / "n.csv").write_text(header + row.format(0.05))
+        self.assertRegex(self.assay(*own, a, b, status=2).stderr, r"it takes \d+ more runs a side")
+        (self.folder / "n.csv").write_text(header + row.format("1e9"))
+        self.assertIn("n.csv, row 1: sigma is 1e+09", self.assay(*own, a, b, status=2).stderr)
+        self.assertIn("can't read 'none.csv'", self.assay("compare", "--noise", "none.csv", a, b, status=2).stderr)
+        for option in (["--fail-slower", "3"], ["--csv"]):
+            self.assertIn("is of two sides", self.assay("compare", *option, a, b, c, status=2).stderr)
+
     def test_a_page_on_a_full_disk_leaves_the_old_one(self):
         self.assay("run", "peak", *QUICK, "--out", "a.json")
         (self.folder / "page.html").write_text("a good page")

@@ -297,7 +297,9 @@ TEST(ComparisonToJson, HoldsEveryCaseWithItsVerdict) {
                       .baseline = 1.0 / 3.0,
                       .candidate = 2,
                       .unit = "FLOP/s",
-                      .change = {.estimate = 6, .low = 5.5, .high = 6.5, .units = 3, .level = "x"},
+                      .change = {.estimate = 6,
+                                 .interval = Interval{.estimate = 6, .low = 5.5, .high = 6.5},
+                                 .level = "x"},
                       .verdict = Verdict::kFaster}};
   comparison.only_candidate = {"peak bf16"};
   const Json json = Json::parse(ComparisonToJson(comparison));

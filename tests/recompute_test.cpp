@@ -13,6 +13,7 @@
 
 #include "results/compare.h"
 #include "results/json.h"
+#include "results/noise.h"
 
 namespace assay {
 namespace {
@@ -434,20 +435,55 @@ TEST_F(Recompute, AgreesOnEveryFigureOfAComparison) {
   all.back().a.push_back(all[2].a[0]);
   all.back().a.insert(all.back().a.begin(), all[2].a[1]);
   for (Record& record : all.back().a[0].records) record.rounds.resize(record.rounds.size() / 2);
-  for (const Sides& sides : all) {
+  // On two nodes; and a side that is stopped now and then against one that isn't.
+  const auto of_two = [](OneRun run) {
+    run.nodes.push_back(run.nodes[0]);
+    run.nodes[1].node_id += "b";
+    for (Record& record : run.records) record.units.push_back(Unit{.node = 1});
+    return run;
+  };
+  all.push_back({.a = {of_two(Everything(1, "n1", 5)), of_two(Everything(1.02, "n1", 5))},
+                 .b = {of_two(Everything(1.1, "n2", 5)), of_two(Everything(1.13, "n2", 5))}});
+  all.back().b[1].records[0].facts["paced"] = std::string("CPU quota");
+  // A factor that even a guess tells, and one run against several.
+  all.push_back({.a = {Everything(1, "n1", 5)}, .b = {Everything(1.9, "n2", 5)}});
+  all.push_back(
+      {.a = {Everything(1.9, "n1", 5)}, .b = {Everything(1, "n2", 5), Everything(1.03, "n2", 5)}});
+  // Further apart than any noise was measured.
+  all.push_back(all[0]);
+  all.back().a[0].started = "2026-11-20T22:40:13Z";
+  const std::string noise = Write("noise.csv",
+                                  "probe,machine,between,sigma,df,span_minutes,measured,how,date\n"
+                                  "compute,*,runs,0.02,15,60,true,h,2026-11-21\n"
+                                  "gemm,m7i.large,runs,0.01,7,61.5,true,h,2026-11-21\n"
+                                  "memory,n1,runs,0.015,6,60,true,h,2026-11-21\n"
+                                  "memory,n2,runs,0.005,3,60,true,h,2026-11-21\n"
+                                  "network,*,runs,0.04,15,60,true,h,2026-11-21\n");
+  for (std::size_t turn = 0; turn < 2 * all.size(); ++turn) {
+    const Sides& sides = all[turn / 2];
+    const bool own = turn % 2 == 1;
+    // The range of prices is on one side, the other, or both.
     Side a = {.runs = sides.a, .offer = OfferAt(0.2)};
     Side b = {.runs = sides.b, .offer = OfferAt(0.1)};
-    b.offer->usd_low = 0.09;
-    b.offer->usd_high = 0.15;
-    std::string arguments;
+    if (turn % 3 != 0) a.offer->usd_low = 0.17;
+    if (turn % 3 != 0) a.offer->usd_high = 0.26;
+    if (turn % 3 != 1) b.offer->usd_low = 0.09;
+    if (turn % 3 != 1) b.offer->usd_high = 0.15;
+    std::string arguments = own ? " --noise " + noise : "";
     for (const auto& [option, runs] : {std::pair{"a", sides.a}, std::pair{"b", sides.b}}) {
       arguments += std::string(" --") + option;
       for (std::size_t i = 0; i < runs.size(); ++i) {
         arguments += " " + Write(option + std::to_string(i) + ".json", RunToJson(runs[i]));
       }
     }
-    const std::string printed = ComparisonToJson(Compare(a, b, {}));
-    EXPECT_EQ(Script(Write("comparison.json", printed) + arguments), 0) << said_;
+    const CompareOptions options = {.noise = own ? ReadNoise(noise) : std::vector<Noise>()};
+    const std::string printed = ComparisonToJson(Compare(a, b, options));
+    EXPECT_EQ(Script(Write("comparison.json", printed) + arguments), 0) << turn << said_;
+    if (own && printed.find("\"low\":0") != std::string::npos) {
+      std::string changed = printed;
+      changed.replace(changed.find("\"low\":0"), 8, "\"low\":1");
+      EXPECT_EQ(Script(Write("changed.json", changed) + arguments), 1) << turn;
+    }
   }
 }
 
@@ -462,6 +498,13 @@ TEST_F(Recompute, AgreesOnEveryFigureOfARanking) {
   }
   const std::string printed = RankingToJson(Rank(sides, {}));
   EXPECT_EQ(Script(Write("ranking.json", printed) + arguments), 0) << said_;
+  const std::string noise = Write("noise.csv",
+                                  "probe,machine,between,sigma,df,span_minutes,measured,how,date\n"
+                                  "compute,m7i.large,runs,0.002,15,60,true,h,2026-11-21\n");
+  const std::string measured = RankingToJson(Rank(sides, {.noise = ReadNoise(noise)}));
+  EXPECT_NE(measured, printed);
+  arguments += " --noise " + noise;
+  EXPECT_EQ(Script(Write("ranking.json", measured) + arguments), 0) << said_;
 }
 
 }  // namespace

@@ -122,13 +122,21 @@ TEST(Stats, TwoSidesOfUnlikeSpreadAreComparedByWelch) {
   EXPECT_NEAR(RatioPValue(a, b), StudentTail(1 / std::sqrt(2.5), df), 1e-12);
 }
 
-TEST(Stats, AKnownVarianceIsAddedInQuadratureAndBringsNoUncertaintyOfItsOwn) {
-  const std::vector<double> a = {0.1};
-  const std::vector<double> b = {0.3};
-  const Interval interval = RatioInterval(a, b, 0.95, 2 * 0.03 * 0.03);
-  const double reach = 1.959963984540054 * 0.03 * std::sqrt(2.0);
-  EXPECT_NEAR(interval.low, std::exp(0.2 - reach), 1e-12);
-  EXPECT_NEAR(interval.high, std::exp(0.2 + reach), 1e-12);
+// Of two sides of one value each nothing is known but what is said: variances 1 and 4 by 8 and 2
+// degrees of freedom, 25 / (1 / 8 + 16 / 2) = 3.08 by Welch.
+TEST(Stats, ASpreadFromElsewhereComesWithItsDegreesOfFreedom) {
+  const Estimate a = {.mean = 1, .variance = 1, .degrees_of_freedom = 8};
+  const Estimate b = {.mean = 3, .variance = 4, .degrees_of_freedom = 2};
+  const double df = 25 / (1.0 / 8 + 16.0 / 2);
+  const Interval interval = RatioInterval(a, b, 0.9, 100);
+  const double reach = StudentT(0.9, df) * std::sqrt(5.0);
+  EXPECT_NEAR(std::log(interval.low), 2 - reach, 1e-12);
+  EXPECT_NEAR(std::log(interval.high), 2 + reach, 1e-12);
+  EXPECT_NEAR(RatioPValue(a, b, 100), StudentTail(2 / std::sqrt(5.0), df), 1e-12);
+  // No more than there are in all.
+  EXPECT_NEAR(std::log(RatioInterval(a, b, 0.9, 2).high), 2 + StudentT(0.9, 2) * std::sqrt(5.0),
+              1e-12);
+  EXPECT_NEAR(RatioPValue(a, b, 2), StudentTail(2 / std::sqrt(5.0), 2), 1e-12);
 }
 
 TEST(Stats, TheIntervalAndThePValueTellTheSame) {

@@ -229,13 +229,14 @@ TEST(Tables, ARangeOfPricesIsNeverCalledAConfidence) {
 }
 
 TEST(Tables, CsvKeepsEveryDigitAndNoFormula) {
-  Side side = {.runs = {RunOf({Gemm("f32", {1.0 / 3, 1.0 / 3})})}, .names = {"a.json"}};
+  const Side side = {.runs = {RunOf({Gemm("f32", {1.0 / 3})}), RunOf({Gemm("f32", {1.0 / 7})})},
+                     .names = {"a.json", "b.json"}};
   Comparison comparison = Compare(side, side, {});
   comparison.rows[0].note = "=HYPERLINK(\"x\")";
   const auto rows = ParseCsv(ComparisonCsv(comparison), "csv");
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(std::stod(rows[0].at("baseline")), comparison.rows[0].baseline);
-  EXPECT_EQ(std::stod(rows[0].at("low")), comparison.rows[0].change.low);
+  EXPECT_EQ(std::stod(rows[0].at("low")), comparison.rows[0].change.interval->low);
   EXPECT_EQ(rows[0].at("verdict"), "unclear");
   EXPECT_EQ(rows[0].at("per_usd_change"), "");
   EXPECT_EQ(rows[0].at("note"), "'=HYPERLINK(\"x\")");
