@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +19,7 @@
 #include <vector>
 
 #include "io/io.h"
+#include "io/system.h"
 #include "results/text.h"
 
 namespace assay::io {
@@ -439,18 +443,23 @@ class Descent {
     } else if (direct != "1") {
       Meet(Below::Ends::kUnknown, "how " + name + " does its file's I/O can't be told");
     }
+    const std::optional<FileIdentity> own = roots_.loop_file(name, FirstLine(block / "dev"));
     const std::optional<Place> file = PlaceAt(FirstLine(block / "loop/backing_file"));
-    if (file && !file->block_device.empty()) {
+    // Here that name may be another file's.
+    if (own && file && *own == FileIdentity{.device = file->device, .inode = file->inode}) {
       std::error_code error;
       const fs::path disk = fs::canonical(BlockByNumber(file->block_device), error);
+      if (file->block_device.empty()) {
+        FromPlace(*file);
+        return;
+      }
       if (!error) return FromBlock(disk);
-    } else if (file && file->bytes >= BytesOf(block)) {  // else another file has that name here
-      FromPlace(*file);
-      return;
     }
     disks_.insert(block);
     AddTo(devices_, name);
-    Lead({"unknown", Below::Ends::kUnknown, "the file behind " + name + " can't be found"});
+    Lead(
+        {"unknown", Below::Ends::kUnknown,
+         fmt::format("the file behind {} can't be {}", name, own ? "found" : "told by this user")});
   }
 
   static constexpr int kMostLevels = 256;  // of all ways down together
@@ -485,8 +494,21 @@ std::optional<Place> PlaceOf(const std::string& path) {
   if (S_ISBLK(status.stx_mode)) {
     place.block_device = fmt::format("{}:{}", status.stx_rdev_major, status.stx_rdev_minor);
   }
-  place.bytes = static_cast<std::int64_t>(status.stx_size);
+  place.inode = status.stx_ino;
   return place;
+}
+
+std::optional<FileIdentity> LoopFileOf(const std::string& name, const std::string& number) {
+  const Descriptor device(open(("/dev/" + name).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status = {};
+  if (!device.Valid() || fstat(device.Get(), &status) != 0 || !S_ISBLK(status.st_mode) ||
+      fmt::format("{}:{}", major(status.st_rdev), minor(status.st_rdev)) != number) {
+    return std::nullopt;
+  }
+  loop_info64 info = {};
+  if (ioctl(device.Get(), LOOP_GET_STATUS64, &info) != 0) return std::nullopt;
+  return FileIdentity{.device = fmt::format("{}:{}", major(info.lo_device), minor(info.lo_device)),
+                      .inode = info.lo_inode};
 }
 
 Volume DescribeVolume(const std::string& folder, const KernelRoots& roots) {

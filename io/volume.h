@@ -17,16 +17,27 @@ struct Place {
   std::optional<std::int64_t> mount_id = {};  // of the mount that it is seen through
   std::string device = {};                    // that holds it, "259:1"
   std::string block_device = {};              // that it is itself, "7:0"; empty: it is none
-  std::int64_t bytes = 0;
+  std::uint64_t inode = 0;
 };
 // Nothing where there is no such path.
 std::optional<Place> PlaceOf(const std::string& path);
+
+// Which file a loop device is on, whatever its name is here.
+struct FileIdentity {
+  std::string device = {};  // that holds it, "259:1"
+  std::uint64_t inode = 0;
+  bool operator==(const FileIdentity&) const = default;
+};
+// Of the loop device "loop5" with the number "7:5". Nothing where this process may not ask it.
+std::optional<FileIdentity> LoopFileOf(const std::string& name, const std::string& number);
 
 // Where the kernel's trees are; scripted folders in tests.
 struct KernelRoots {
   std::string proc = "/proc";
   std::string sys = "/sys";
   std::function<std::optional<Place>(const std::string& path)> place = PlaceOf;
+  std::function<std::optional<FileIdentity>(const std::string& name, const std::string& number)>
+      loop_file = LoopFileOf;
 };
 
 // Where transfers end that pass the page cache of their own file system by. A loop device, a RAID,

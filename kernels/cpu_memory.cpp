@@ -227,11 +227,13 @@ class MemoryWorkload : public Workload {
 Prepared PrepareMemory(const Memory& op, int threads, const std::vector<int>& cores,
                        std::uint64_t seed) {
   const int arrays = ArraysOf(PatternFrom(op.pattern));
-  const std::int64_t limit = MemoryLimit();
-  if (limit > 0 && op.bytes > limit / 2 / arrays) {
-    return Skipped{.reason = fmt::format("{} arrays of {} bytes are over half of the memory, {}",
-                                         arrays, op.bytes, limit),
-                   .remedy = "give smaller bytes, or 0 to have them chosen"};
+  const std::optional<std::int64_t> available = AvailableMemory();
+  if (available && op.bytes > *available / 2 / arrays) {
+    return Skipped{
+        .reason = fmt::format("{} arrays of {} bytes are over half of the memory that can "
+                              "be had, {}",
+                              arrays, op.bytes, *available),
+        .remedy = "give smaller bytes, or 0 to have them chosen"};
   }
   return std::make_unique<MemoryWorkload>(op, threads, cores, seed);
 }

@@ -136,7 +136,7 @@ class NativeBackend : public Backend {
     const Memory* memory = std::get_if<Memory>(&op);
     if (memory == nullptr || memory->bytes != 0) return op;
     return Memory{.pattern = memory->pattern,
-                  .bytes = ArrayBytes(LastLevelCacheBytes(), MemoryLimit())};
+                  .bytes = ArrayBytes(LastLevelCacheBytes(), AvailableMemory().value_or(0))};
   }
 
   Work OneIteration(const Op& op, const Device&) const override {

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/loop.h>
 #include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -159,9 +161,12 @@ class ScriptedKernel {
   // A path under this root, or of another name space (absolute).
   void Place(const std::string& path, io::Place place) {
     place.path = path.starts_with('/') ? path : folder_ / path;
+    if (place.inode == 0) place.inode = InodeOf(place.path);
     const std::string key = place.path;
     places_[key] = std::move(place);
   }
+  // That a file has unless a test says otherwise.
+  static std::uint64_t InodeOf(const std::string& path) { return std::hash<std::string>()(path); }
   // A disk, and its entry under dev/block.
   std::filesystem::path Disk(const std::string& name, const std::string& device,
                              const std::string& model) {
@@ -191,7 +196,12 @@ class ScriptedKernel {
     const std::filesystem::path loop = Virtual(name, device);
     Write(loop / "loop/dio", direct + "\n");
     Write(loop / "loop/backing_file", folder_ / file + "\n");
+    loops_[device] = {.inode = InodeOf(folder_ / file)};
     return loop;
+  }
+  // What the loop device says that it is on; nothing: this process may not ask.
+  void LoopIsOn(const std::string& device, std::optional<FileIdentity> file) {
+    loops_[device] = std::move(file);
   }
   void Link(const std::filesystem::path& block, const std::string& device) {
     for (const std::string& link :
@@ -205,7 +215,8 @@ class ScriptedKernel {
             [this](const std::string& path) -> std::optional<io::Place> {
               const auto found = places_.find(path);
               return found == places_.end() ? std::nullopt : std::optional(found->second);
-            }};
+            },
+            [this](const std::string&, const std::string& number) { return loops_.at(number); }};
   }
   Volume Describe() const { return DescribeVolume(folder_ / "data", Roots()); }
   Below DescribeBelow() const { return io::DescribeBelow(folder_ / "data", Roots()); }
@@ -215,6 +226,7 @@ class ScriptedKernel {
   TemporaryFolder folder_;
   std::string mountinfo_ = {};
   std::map<std::string, io::Place> places_ = {};
+  std::map<std::string, std::optional<FileIdentity>> loops_ = {};
 };
 
 constexpr const char* kLocalModel = "Amazon EC2 NVMe Instance Storage";
@@ -1043,6 +1055,31 @@ TEST(TestFile, AVolumeWithoutRoomIsSkippedWithItsFreeSpace) {
   EXPECT_EQ(status, 0);
 }
 
+// Of the 384 MiB of a control group it holds 200 itself, and a file by the limit alone would have
+// 192.
+TEST(TestFile, AControlGroupOfMemoryIsNotOutgrown) {
+  const TemporaryFolder folder("/dev/shm");
+  const std::filesystem::path group =
+      "/sys/fs/cgroup/memory/assay-test-" + std::to_string(getpid());
+  std::error_code error;
+  if (!std::filesystem::create_directory(group, error)) {
+    GTEST_SKIP() << "no control group of memory (v1) can be made here";
+  }
+  const int status = InChild([&] {
+    std::ofstream(group / "memory.limit_in_bytes") << 384 * kMiB;
+    std::ofstream(group / "cgroup.procs") << getpid();
+    const Slab held(200 * kMiB);
+    const auto made = TestFile::Make(folder.Path(), {});
+    const auto* file = std::get_if<std::shared_ptr<TestFile>>(&made);
+    if (file == nullptr) return 1;
+    if ((*file)->SizedBy() != "the memory that can be had") return 2;
+    const std::int64_t bytes = (*file)->Bytes();
+    return bytes >= 64 * kMiB && bytes <= 92 * kMiB ? 0 : 3;
+  });
+  std::filesystem::remove(group, error);
+  EXPECT_EQ(status, 0);
+}
+
 // Files that this process writes may have so many bytes.
 void LimitFileSize(std::int64_t bytes) {
   signal(SIGXFSZ, SIG_IGN);
@@ -1535,7 +1572,7 @@ TEST(Below, ALoopDeviceEndsInThePageCacheUnlessItsOwnIoIsDirect) {
     ScriptedKernel kernel;
     kernel.Disk("nvme1n1", "259:1", kLocalModel);
     kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw", 30, "lower");
-    kernel.Place("lower/image", {.mount_id = 30, .device = "259:1", .bytes = 2097152 * 512});
+    kernel.Place("lower/image", {.mount_id = 30});
     kernel.Loop("loop5", "7:5", direct, "lower/image");
     kernel.Mount("7:5", "ext4", "/dev/loop5", "rw");
     EXPECT_EQ(kernel.DescribeBelow().ends, ends) << direct;
@@ -1550,10 +1587,10 @@ TEST(Below, WhatLiesUnderALoopDecides) {
     ScriptedKernel kernel;
     kernel.Disk("nvme1n1", "259:1", kLocalModel);
     kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw", 29, "lowest");
-    kernel.Place("lowest/image", {.mount_id = 29, .bytes = std::int64_t{1} << 40});
+    kernel.Place("lowest/image", {.mount_id = 29});
     kernel.Loop("loop1", "7:1", inner_direct, "lowest/image");
     kernel.Mount(type == "ext4" ? "7:1" : "0:33", type, "/dev/loop1", "rw", 30, "lower");
-    kernel.Place("lower/image", {.mount_id = 30, .bytes = std::int64_t{1} << 40});
+    kernel.Place("lower/image", {.mount_id = 30});
     kernel.Loop("loop2", "7:2", "1", "lower/image");
     kernel.Mount("7:2", "ext4", "/dev/loop2", "rw");
     return kernel.DescribeBelow().ends;
@@ -1566,18 +1603,53 @@ TEST(Below, WhatLiesUnderALoopDecides) {
   EXPECT_EQ(below("nfs4", "1"), Below::Ends::kUnknown);
 }
 
-TEST(Below, AFileOfALoopThatIsNotHereOrTooSmallIsAnotherOne) {
-  for (const std::int64_t bytes : {std::int64_t{-1}, std::int64_t{2097152} * 512 - 1}) {
+TEST(Below, AFileOfALoopIsKnownByItsDeviceAndInodeAndNotByItsName) {
+  const auto below = [](const std::optional<FileIdentity>& loop, bool is_here = true) {
     ScriptedKernel kernel;
     kernel.Disk("nvme1n1", "259:1", kLocalModel);
     kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw", 30, "lower");
-    if (bytes > 0) kernel.Place("lower/image", {.mount_id = 30, .bytes = bytes});
+    if (is_here) {
+      kernel.Place("lower/image", {.mount_id = 30, .device = "259:1", .inode = 77});
+    }
     kernel.Loop("loop5", "7:5", "1", "lower/image");
+    kernel.LoopIsOn("7:5", loop);
     kernel.Mount("7:5", "ext4", "/dev/loop5", "rw");
-    EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kUnknown) << bytes;
-    EXPECT_EQ(kernel.DescribeBelow().why, "the file behind loop5 can't be found");
-    EXPECT_EQ(kernel.Describe().kind, "unknown");
+    const bool is_known = kernel.DescribeBelow().ends == Below::Ends::kDevice;
+    EXPECT_EQ(kernel.Describe().kind, is_known ? "local" : "unknown");
+    return is_known ? "" : kernel.DescribeBelow().why;
+  };
+  EXPECT_EQ(below(FileIdentity{.device = "259:1", .inode = 77}), "");
+  EXPECT_EQ(below(FileIdentity{.device = "259:1", .inode = 78}),
+            "the file behind loop5 can't be found");
+  EXPECT_EQ(below(FileIdentity{.device = "259:2", .inode = 77}),
+            "the file behind loop5 can't be found");
+  EXPECT_EQ(below(FileIdentity{.device = "259:1", .inode = 77}, false),
+            "the file behind loop5 can't be found");
+  EXPECT_EQ(below(std::nullopt), "the file behind loop5 can't be told by this user");
+}
+
+// Beside the scripts, a real one.
+TEST(Below, ALoopDeviceOfThisMachineTellsItsFile) {
+  const TemporaryFolder folder;
+  const std::string image = folder / "image";
+  Write(image, std::string(1 << 20, 'x'));
+  const Descriptor control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+  const int number = control.Valid() ? ioctl(control.Get(), LOOP_CTL_GET_FREE) : -1;
+  const std::string name = "loop" + std::to_string(number);
+  const Descriptor loop(open(("/dev/" + name).c_str(), O_RDWR | O_CLOEXEC));
+  const Descriptor file(open(image.c_str(), O_RDWR | O_CLOEXEC));
+  if (number < 0 || !loop.Valid() || ioctl(loop.Get(), LOOP_SET_FD, file.Get()) != 0) {
+    GTEST_SKIP() << "no loop device can be made here";
   }
+  const std::string device = "7:" + std::to_string(number);
+  const auto found = LoopFileOf(name, device);
+  const auto other = LoopFileOf(name, "7:" + std::to_string(number + 1));
+  ioctl(loop.Get(), LOOP_CLR_FD, 0);
+  const std::optional<Place> place = PlaceOf(image);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->device, place->device);
+  EXPECT_EQ(found->inode, place->inode);
+  EXPECT_FALSE(other) << "a device of another number";
 }
 
 TEST(Below, ALoopMayBeOnABlockDevice) {
@@ -1595,7 +1667,7 @@ TEST(Below, EveryMemberOfARaidAndOfDeviceMapperIsAsked) {
     ScriptedKernel kernel;
     const auto disk = kernel.Disk("nvme1n1", "259:1", kLocalModel);
     kernel.Mount("259:1", "xfs", "/dev/nvme1n1", "rw", 30, "lower");
-    kernel.Place("lower/image", {.mount_id = 30, .bytes = std::int64_t{1} << 40});
+    kernel.Place("lower/image", {.mount_id = 30});
     const auto md =
         kernel.Virtual("md0", "9:0", {disk, kernel.Loop("loop5", "7:5", direct, "lower/image")});
     kernel.Virtual("dm-3", "252:3", {md});
@@ -1619,6 +1691,60 @@ TEST(Below, AnOverlayIsItsUpperLayerAndUnknownWhereThatIsOutOfSight) {
   container.Mount("0:50", "overlay", "overlay", "rw,lowerdir=/l,upperdir=/host/u,workdir=/w");
   EXPECT_EQ(container.DescribeBelow().ends, Below::Ends::kUnknown);
   EXPECT_THAT(container.DescribeBelow().why, HasSubstr("upper layer"));
+
+  // Relative to where the program stood that mounted it, which nobody tells.
+  ScriptedKernel relative;
+  relative.Disk("nvme1n1", "259:1", kLocalModel);
+  relative.Mount("259:1", "ext4", "/dev/nvme1n1", "rw", 30, "upper");
+  relative.Mount("0:50", "overlay", "overlay", "rw,lowerdir=l,upperdir=upper,workdir=w");
+  KernelRoots roots = relative.Roots();
+  roots.place = [place = roots.place, &relative](const std::string& path) {
+    return path == "upper" ? std::optional(io::Place{.path = relative / "upper", .mount_id = 30})
+                           : place(path);
+  };
+  EXPECT_EQ(DescribeBelow(relative / "data", roots).ends, Below::Ends::kUnknown);
+  EXPECT_THAT(DescribeBelow(relative / "data", roots).why, HasSubstr("upper layer"));
+}
+
+TEST(Below, TheUppermostOfMountsOverEachOtherCounts) {
+  for (const bool has_number : {true, false}) {
+    ScriptedKernel kernel;
+    kernel.Disk("nvme1n1", "259:1", kLocalModel);
+    kernel.Disk("nvme2n1", "259:2", kNetworkModel);
+    kernel.Mount("259:1", "ext4", "/dev/nvme1n1", "rw", 30);
+    kernel.Mount("259:2", "ext4", "/dev/nvme2n1", "rw", 31);
+    kernel.Mount("0:25", "tmpfs", "tmpfs", "rw", 32);
+    // A folder that was opened before the tmpfs lay over it is still the second one's.
+    kernel.Place("data", has_number ? io::Place{.mount_id = 31, .device = "259:2"}
+                                    : io::Place{.device = "259:2"});
+    EXPECT_EQ(kernel.Describe().kind, "network") << has_number;
+    EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kDevice);
+    kernel.Place("data", has_number ? io::Place{.mount_id = 32, .device = "0:25"}
+                                    : io::Place{.device = "0:25"});
+    EXPECT_EQ(kernel.Describe().kind, "memory") << has_number;
+  }
+}
+
+TEST(Volume, OfTwoMountsOfOneDeviceTheLastIsTheOneThatIsSeen) {
+  ScriptedKernel kernel;
+  kernel.Disk("nvme1n1", "259:1", kLocalModel);
+  kernel.Mount("259:1", "ext4", "/dev/nvme1n1", "rw,discard", 30);
+  kernel.Mount("259:1", "ext4", "/dev/nvme1n1", "rw,nobarrier", 31);
+  kernel.Place("data", {.device = "259:1"});
+  EXPECT_THAT(kernel.Describe().mount, testing::Contains("nobarrier"));
+  EXPECT_THAT(kernel.Describe().mount, testing::Not(testing::Contains("discard")));
+  kernel.Place("data", {.mount_id = 30, .device = "259:1"});
+  EXPECT_THAT(kernel.Describe().mount, testing::Contains("discard"));
+}
+
+TEST(Below, OneMemberOfARaidThatIsNotProvedDecides) {
+  ScriptedKernel kernel;
+  const auto disk = kernel.Disk("nvme1n1", "259:1", kLocalModel);
+  kernel.Virtual("md0", "9:0", {disk, kernel.Virtual("nbd0", "43:0")});
+  kernel.Mount("9:0", "xfs", "/dev/md0", "rw");
+  EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kUnknown);
+  EXPECT_EQ(kernel.DescribeBelow().why, "what lies below nbd0 can't be told");
+  EXPECT_EQ(kernel.Describe().kind, "unknown");
 }
 
 TEST(Below, WhatNoDriverSaysOfItselfIsUnknown) {
@@ -1649,7 +1775,7 @@ TEST(Below, WhatNoDriverSaysOfItselfIsUnknown) {
 TEST(Below, DevicesThatContainEachOtherEndTheSearch) {
   ScriptedKernel kernel;
   kernel.Loop("loop5", "7:5", "1", "data/image");
-  kernel.Place("data/image", {.mount_id = 31, .bytes = std::int64_t{1} << 40});
+  kernel.Place("data/image", {.mount_id = 31});
   kernel.Mount("7:5", "ext4", "/dev/loop5", "rw");
   EXPECT_EQ(kernel.DescribeBelow().ends, Below::Ends::kUnknown);
 }

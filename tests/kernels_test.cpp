@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -543,6 +544,38 @@ TEST(Memory, ThreeArraysLeaveHalfOfTheMemory) {
   const std::int64_t mib = 1 << 20;
   EXPECT_EQ(ArrayBytes(32 * mib, 512 * mib), 64 * mib);
   EXPECT_EQ(ArrayBytes(32 * mib, 0), 128 * mib) << "a memory that isn't told";
+}
+
+// Of the 512 MiB of a control group it holds 320 itself; the limit alone would allow 256.
+TEST(Memory, AControlGroupMustHaveAsMuchLeft) {
+  const std::filesystem::path group =
+      "/sys/fs/cgroup/memory/assay-kernels-test-" + std::to_string(getpid());
+  std::error_code error;
+  if (!std::filesystem::create_directory(group, error)) {
+    GTEST_SKIP() << "no control group of memory (v1) can be made here";
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    const std::size_t mib = 1 << 20;
+    std::ofstream(group / "memory.limit_in_bytes") << 512 * mib;
+    std::ofstream(group / "cgroup.procs") << getpid();
+    const std::vector<char> held(320 * mib, 'x');
+    const auto is_skipped = [&](std::size_t bytes) {
+      const Memory op = {.pattern = "read", .bytes = static_cast<std::int64_t>(bytes)};
+      return std::holds_alternative<Skipped>(PrepareMemory(op, 1, {0}, 1));
+    };
+    const std::int64_t chosen = IntegerOf(ProbeNamed("memory").unfold({}).front().params, "bytes");
+    _exit(!is_skipped(128 * mib)    ? 1
+          : is_skipped(64 * mib)    ? 2
+          : chosen > 32 * (1 << 20) ? 3
+          : held[mib] == 'x'        ? 0
+                                    : 4);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  std::filesystem::remove(group, error);
+  ASSERT_TRUE(WIFEXITED(status)) << "killed by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(Memory, TheChosenSizeIsPartOfTheParams) {
