@@ -24,6 +24,7 @@ BINARY, BUILD, SOURCE = (pathlib.Path(argument).resolve() for argument in sys.ar
 # Short visits: what is tested here is not how long things take.
 QUICK = ["--rounds", "2", "--max-seconds", "0.02", "--no-metadata"]
 SMALL = ["--set", "bytes=1M"]
+NATIVE = ["--backend", "native", "--no-metadata"]
 
 
 def environment(**extra):
@@ -87,6 +88,26 @@ class EndToEnd(unittest.TestCase):
                           "0.02", "--format", "csv", "--no-metadata")
         self.assertEqual([line.split(",")[4:6] for line in done.stdout.splitlines()[1:]],
                          [[root, place] for root in "01" for _ in "ab" for place in ("out_of_place", "in_place")])
+
+    def test_a_floor_is_missed_where_there_is_no_figure(self):
+        for operation, sizes, floor in (("all_reduce", "64", "64M"), ("all_reduce", "10", "10"),
+                                        ("all_gather", "8,64K", "8"), ("barrier", "", "64")):
+            done = self.assay("coll", operation, *(["--sizes", sizes] if sizes else []), "--ranks", "3", "-n", "2",
+                              *NATIVE, "--expect", floor + ":1e-9", status=1)
+            self.assertIn(f"no figure for {floor}, whose floor is 1e-09 GB/s", done.stderr)
+
+    def test_whatever_a_collective_wrote_is_read_back(self):
+        schema = json.loads((SOURCE / "results/run.schema.json").read_text())
+        for operation in ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "alltoall", "alltoallv",
+                          "gather", "scatter", "sendrecv", "barrier"):
+            sizes = [] if operation == "barrier" else ["--sizes", "0,1,8,100", "-d", "all"]
+            self.assay("coll", operation, *sizes, "--ranks", "3", "-n", "1", "-w", "0", *NATIVE, "--out", "a.json")
+            jsonschema.validate(self.read("a.json"), schema)
+            figures = json.loads(self.assay("report", "a.json", "--json").stdout)
+            self.assertEqual(len(figures["cases"]), len(self.read("a.json")["records"]))
+            self.assertIn("ok", {case["status"] for case in figures["cases"]})
+            self.assertEqual([path.name for path in self.folder.glob("a.json*")], ["a.json"])
+            (self.folder / "a.json").unlink()
 
     def test_a_run_writes_a_file_that_the_schema_accepts(self):
         self.assay("run", "peak", "memory", *QUICK, *SMALL, "--out", "a.json", "--gbench-out", "g.json")
@@ -284,7 +305,7 @@ class EndToEnd(unittest.TestCase):
 
     def to(self, output, *arguments, binary=BINARY):
         """The exit status and stderr of a command whose standard output is what the shell calls so."""
-        done = subprocess.run(["bash", "-c", f'exec "$@" {output}', "bash", binary, *arguments], cwd=self.folder,
+        done = subprocess.run(["bash", "-c", f'set -o pipefail; exec "$@" {output}', "bash", binary, *arguments], cwd=self.folder,
                               text=True, stderr=subprocess.PIPE, timeout=120, check=False,
                               env=environment(HOME=str(self.folder)))
         return done.returncode, done.stderr
@@ -303,20 +324,32 @@ class EndToEnd(unittest.TestCase):
                 if command[0] != "compare":
                     self.assertIn(f"assay: the results could not all be written to standard output: {words}", text)
             self.assertEqual(self.to(output, "--help", binary=link)[0], 2)
-            before = set(self.folder.glob("*.json"))
-            status, text = self.to(output, "run", "peak", *QUICK, "--quiet")
-            made = set(self.folder.glob("*.json")) - before
-            self.assertEqual((status, len(made)), (2, 1), text)
-            name = made.pop().name
-            self.assertIn(f"wrote {name}\n", text.split("assay: the results")[0])
-            self.assertEqual(self.read(name)["status"], "complete")
+            for binary, command in [
+                    (BINARY, ["run", "peak", *QUICK]),
+                    (link, ["-b", "8", "-e", "8", "-n", "2", *NATIVE]),
+                    (BINARY, ["coll", "all_reduce", "--sizes", "8", "--ranks", "4", "--bisect", *NATIVE, *QUICK[:4]]),
+                    *((BINARY, ["coll", "all_reduce", "--sizes", "8,64,512", "-n", "2", *NATIVE, "--format", style])
+                      for style in ("table", "csv", "json"))]:
+                before = set(self.folder.glob("*.json"))
+                status, text = self.to(output, *command, "--quiet", binary=binary)
+                made = set(self.folder.glob("*.json")) - before
+                self.assertEqual((status, len(made)), (2, 1), text)
+                name = made.pop().name
+                self.assertIn(f"wrote {name}\n", text.split("assay: the results")[0])
+                self.assertEqual(self.read(name)["status"], "complete")
+        self.assertEqual(self.to("| true", "coll", "all_reduce", "--sizes", "8", "-n", "2", *NATIVE, "-q"), (0, ""))
 
     def test_runs_that_begin_in_one_second_each_have_a_file(self):
-        runs = [subprocess.Popen([BINARY, "run", "peak", "--dtype", "f32", *QUICK], cwd=self.folder,
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                 env=environment(HOME=str(self.folder))) for _ in range(6)]
-        self.assertEqual([run.wait(timeout=120) for run in runs], [0] * 6)
-        self.assertEqual(len(list(self.folder.glob("*.json"))), 6)
+        link = self.folder / "all_reduce_perf"
+        link.symlink_to(BINARY)
+        commands = [[link, "-b", "8", "-e", "8", "-n", "2", *NATIVE]] * 6
+        commands += [[BINARY, "run", "peak", "--dtype", "f32", *QUICK]] * 2
+        runs = [subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 env=environment(HOME=str(self.folder))) for command in commands]
+        self.assertEqual([run.wait(timeout=120) for run in runs], [0] * 8)
+        names = list(self.folder.glob("*.json"))
+        self.assertEqual(len(names), 8)
+        self.assertEqual(len({json.loads(name.read_text())["id"] for name in names}), 8)
         self.assertEqual(list(self.folder.glob("*.part")), [])
 
     def slowed(self, name, factor, probe="gemm"):
@@ -369,6 +402,25 @@ class EndToEnd(unittest.TestCase):
         for option in (["--fail-slower", "3"], ["--csv"]):
             self.assertIn("is of two sides", self.assay("compare", *option, a, b, c, status=2).stderr)
 
+    def test_a_folder_that_takes_no_file_is_told_of_before_measuring(self):
+        link = self.folder / "all_reduce_perf"
+        link.symlink_to(BINARY)
+
+        def in_no_folder(*command):
+            return subprocess.run(command, cwd="/sys/kernel", text=True, capture_output=True, timeout=60, check=False,
+                                  env=environment(HOME=str(self.folder)))
+        for command in (["run", "peak", *QUICK], ["coll", "all_reduce", "--sizes", "8", *NATIVE]):
+            done = in_no_folder(BINARY, *command)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+            self.assertRegex(done.stderr, r"^assay: can't .*; .*\n$")
+        # nccl-tests writes none, so its scripts may stand anywhere.
+        done = in_no_folder(link, "-b", "8", "-e", "8", *NATIVE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^# no result file: ")
+        self.assertIn("# Avg bus bandwidth    : ", done.stdout)
+        done = in_no_folder(link, "-b", "8", "-e", "8", *NATIVE, "--out", "a.json")
+        self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
+
     def test_a_page_on_a_full_disk_leaves_the_old_one(self):
         self.assay("run", "peak", *QUICK, "--out", "a.json")
         (self.folder / "page.html").write_text("a good page")
@@ -409,4 +461,4 @@ class EndToEnd(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]], verbosity=2)

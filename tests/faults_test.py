@@ -129,6 +129,26 @@ def stopped_at_the_end(name, launcher):
         check(f"{name}: the file is whole", one.kept().get("complete") is True, text)
 
 
+def told_to_end(name, launcher, which):
+    """Whoever is asked to end, the launcher or an assay that started its ranks: the file is whole."""
+    with trial(name) as one:
+        process = one.start(launcher + [
+            ASSAY, "coll", "all_reduce", "--backend", "native", "--sizes", "64K", "--rounds", "1000",
+            "--max-seconds", "1000", "--no-metadata", "--out", one.out])
+        for _ in range(800):
+            if os.path.exists(one.out + ".part") and open(one.out + ".part").read().count("\n") >= 3:
+                break
+            time.sleep(0.05)
+        process.send_signal(which)
+        text, _ = process.communicate(timeout=60)
+        # A launcher has a status of its own for this; hydra's is 0 after a SIGTERM.
+        check(f"{name}: exit status {process.returncode}", launcher or process.returncode == 130, text)
+        kept = one.kept()
+        check(f"{name}: the file is whole, and says so", kept.get("status") == "interrupted", text)
+        check(f"{name}: visits are kept", any(r.get("rounds") for r in kept.get("records", [])), text)
+        check(f"{name}: no journal is left", not os.path.exists(one.out + ".part"), text)
+
+
 for family, options in (("openmpi", ["--oversubscribe"]), ("mpich", [])):
     mpirun = shutil.which("mpirun." + family)
     if not mpirun or not has_module(ASSAY, family):
@@ -139,6 +159,11 @@ for family, options in (("openmpi", ["--oversubscribe"]), ("mpich", [])):
     never_comes(f"{family} never comes", outer, (3,) if family == "openmpi" else range(1, 256))
     stopped_at_the_end(f"{family} stopped at the end", outer)
     run(f"{family} stopped", outer, ["all_reduce"], signal.SIGSTOP, (3,), ["rank 1 is stopped"])
+    # A SIGHUP ends hydra by itself, and what it leaves kills the ranks.
+    for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[:3 if family == "openmpi" else 2]:
+        told_to_end(f"{family} told by {which.name}", outer, which)
+for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    told_to_end(f"assay told by {which.name}", [], which)
 
 mpirun = shutil.which("mpirun.openmpi")
 outer = [mpirun, "--oversubscribe", "-np", "2"] if mpirun else None

@@ -154,6 +154,34 @@ def fault(name, environment, srun, options, which, statuses, words, whole_step):
     shutil.rmtree(folder)
 
 
+def told_to_end(name, environment, options, end, kills):
+    """The step is asked to end, by `end`: the file is whole. Where that `kills` all ranks before they
+    can do anything, the journal has it all."""
+    folder = tempfile.mkdtemp()
+    out = os.path.join(folder, "run.json")
+    process = subprocess.Popen(
+        ["srun", "-n2", ASSAY, "coll", "all_reduce", "--sizes", "64K", "--rounds", "1000",
+         "--max-seconds", "1000", "--no-metadata", *options, "--out", out],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for _ in range(800):
+        if os.path.exists(out + ".part") and open(out + ".part").read().count("\n") >= 3:
+            break
+        time.sleep(0.05)
+    end(process)
+    text, _ = process.communicate(timeout=60)
+    check(f"{name}: exit status {process.returncode}", process.returncode != 0, text)
+    check(f"{name}: no rank is left", nobody_is_left(ranks), ranks())
+    kept = "run.json.part" if kills else "run.json"
+    check(f"{name}: {kept} alone is left", os.listdir(folder) == [kept], os.listdir(folder))
+    figures = subprocess.run([ASSAY, "report", "--json", os.path.join(folder, kept)],
+                             capture_output=True, text=True)
+    told = json.loads(figures.stdout or "{}")
+    check(f"{name}: visits are kept, of a run that is not complete",
+          told.get("complete") is False and any(each["rounds"] for each in told["cases"]),
+          figures.stdout + figures.stderr + text)
+    shutil.rmtree(folder)
+
+
 missing = [name for name in ["srun", "sinfo", *DAEMONS] if program(name) is None]
 if missing:
     print(f"skipped: there is no {missing[0]}; scripts/setup.sh test installs what is missing")
@@ -185,7 +213,11 @@ try:
         fault("pmix stopped", own, ["--mpi=pmix"], ["--backend", "mpi"], signal.SIGSTOP, (3, 137),
               "rank 1 is stopped", False)
     by_tcp = dict(own, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_ports(1)[0]))
-    ladder("tcp", by_tcp, [], ["--bootstrap", "tcp", "--backend", "native"], "native")
+    native = ["--bootstrap", "tcp", "--backend", "native"]
+    ladder("tcp", by_tcp, [], native, "native")
+    told_to_end("step cancelled", by_tcp, native,
+                lambda _: subprocess.run(["scancel", "--me"], env=own, check=True), kills=False)
+    told_to_end("srun told to end", by_tcp, native, lambda step: step.send_signal(signal.SIGTERM), kills=True)
 finally:
     for daemon in reversed(daemons):
         daemon.terminate()
