@@ -14,6 +14,7 @@
 
 #include "results/error.h"
 #include "results/json.h"
+#include "results/nodes.h"
 
 namespace assay {
 namespace {
@@ -113,7 +114,13 @@ class EachNodeWorkload : public Workload {
     return all;
   }
 
-  Facts Describe() const override { return own_ ? own_->Describe() : Facts(); }
+  Facts Describe() const override {
+    std::vector<Facts> all;
+    for (Record& node : Collect([&](Record& told) { told.facts = own_->Describe(); })) {
+      all.push_back(std::move(node.facts));
+    }
+    return FactsOfNodes(all);
+  }
 
   std::map<std::string, Histogram> Histograms() const override {
     std::map<std::string, std::map<std::int64_t, std::int64_t>> sums;

@@ -10,8 +10,8 @@ namespace assay {
 // Called on all ranks; `own` is this rank's where it is the first of its node, and ignored
 // elsewhere. All begin together, to a few milliseconds. The time of a batch is that of the slowest
 // node, on all ranks; on rank 0 `per_unit` has each node's, or of each node its devices', what is
-// checked and the histograms are of all nodes, and the facts are the first node's. A node that
-// can't go on is an Error there, with its number, and the ranks stay in step.
+// checked and the histograms are of all nodes, and facts are by FactsOfNodes. A node that can't go
+// on is an Error there, with its number, and the ranks stay in step.
 Prepared OnEachNode(Prepared own, Ranks& ranks);
 
 }  // namespace assay

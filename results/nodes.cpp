@@ -25,6 +25,21 @@ std::string Accelerators(const Node& node) {
   return text;
 }
 
+// The words of a fact; empty where there are none.
+std::string TextOf(const Facts& facts, const char* name) {
+  const auto fact = facts.find(name);
+  const auto* text = fact == facts.end() ? nullptr : std::get_if<std::string>(&fact->second);
+  return text == nullptr ? "" : *text;
+}
+
+// How far direct transfers are from being proved; 0 of what isn't storage.
+int DoubtOf(const Facts& facts) {
+  const std::string verdict = TextOf(facts, "direct");
+  if (verdict.empty()) return 0;
+  if (verdict == "proved") return 1;
+  return verdict == "refuted" ? 3 : 2;
+}
+
 const std::vector<Aspect>& Aspects() {
   static const std::string pace = "hold nodes of one type: all wait for the slowest";
   static const std::string near = "hold nodes that are close to each other (a placement group)";
@@ -98,6 +113,27 @@ std::vector<Note> UnlikeNodes(std::span<const Node> nodes) {
     note(library, Spread(nodes, version), "install the same one everywhere");
   }
   return notes;
+}
+
+Facts FactsOfNodes(const std::vector<Facts>& nodes) {
+  if (nodes.empty()) return {};
+  Facts facts = nodes.front();
+  for (std::size_t i = 1; i < nodes.size(); ++i) {
+    const Facts& other = nodes[i];
+    if (DoubtOf(other) > DoubtOf(facts)) {
+      facts["direct"] = other.at("direct");
+      facts["direct_how"] = fmt::format("node {}: {}", i, TextOf(other, "direct_how"));
+    }
+    for (const char* name : {"cached_before", "cached_reads", "client_bound"}) {
+      const auto theirs = other.find(name);
+      if (theirs == other.end()) continue;
+      const auto [ours, is_new] = facts.insert(*theirs);
+      if (!is_new && ours->second.index() == theirs->second.index()) {
+        ours->second = std::max(ours->second, theirs->second);
+      }
+    }
+  }
+  return facts;
 }
 
 bool AreOfOneType(std::span<const Node> nodes) {

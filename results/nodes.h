@@ -26,6 +26,11 @@ std::vector<Saying> Gather(std::span<const Node> nodes,
 // region, zone, purchase, processor, accelerators, and versions of the libraries between them.
 std::vector<Note> UnlikeNodes(std::span<const Node> nodes);
 
+// Facts of a case that these nodes measured at once: the first node's, but those that tell what a
+// figure is worth (whether a cache may have answered, whether the client was too slow) are of the
+// node where it is worth least.
+Facts FactsOfNodes(const std::vector<Facts>& nodes);
+
 // Whether they are instances of one type.
 bool AreOfOneType(std::span<const Node> nodes);
 

@@ -44,10 +44,11 @@ struct ScriptedNode {
   std::vector<ScriptedMeter::Gpu> gpus = {{.celsius = Idle}, {.celsius = Idle}};
   std::function<std::unique_ptr<Meter>()> meter = {};  // instead of one of `gpus`
   double prepared_s = -100;                            // when its latest visit began
+  Facts facts = {};
   static double Idle(double) { return 40; }
 
   Case OwnCase() {
-    Case own = FakeCase("own", {{.iteration_s = {1.2}, .unit_share = {1, 1}}}, log);
+    Case own = FakeCase("own", {{.iteration_s = {1.2}, .unit_share = {1, 1}, .facts = facts}}, log);
     own.prepare = [this, prepare = own.prepare](std::uint64_t seed) {
       prepared_s = log.now.count();
       return prepare(seed);
@@ -124,6 +125,17 @@ TEST(EachNode, ABurstWaitsForTheGpusOfEveryNodeToRest) {
     EXPECT_THAT(visit.telemetry[3].temperature_c, Each(Le(43)));
     EXPECT_GT(visit.telemetry[3].temperature_c.front(), 42);
   }
+}
+
+TEST(EachNode, DirectIsOfTheNodeWhereItIsLeastProved) {
+  std::array<ScriptedNode, kNodes> nodes;
+  nodes[0].facts = {{"direct", std::string("proved")}};
+  nodes[1].facts = {{"direct", std::string("refuted")}, {"direct_how", std::string("tmpfs")}};
+  Seconds slept = {};
+  const Record record = MeasureOn(nodes, /*sustained=*/false, Asleep(nodes, slept, 1));
+  ASSERT_EQ(record.status, Status::kOk) << record.reason;
+  EXPECT_EQ(std::get<std::string>(record.facts.at("direct")), "refuted");
+  EXPECT_EQ(std::get<std::string>(record.facts.at("direct_how")), "node 1: tmpfs");
 }
 
 TEST(EachNode, ASustainedVisitGoesOnUntilTheGpusOfEveryNodeAreAtRest) {

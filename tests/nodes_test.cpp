@@ -105,5 +105,35 @@ TEST(Nodes, NoNameOfAnyHostStaysInTheFile) {
   EXPECT_EQ(record.reason, "worker-a1");
 }
 
+TEST(FactsOfNodes, TheNodeWhoseTransfersAreLeastProvedDecides) {
+  const auto on = [](const std::string& verdict) {
+    return Facts{{"direct", verdict}, {"direct_how", "how " + verdict}, {"flags", verdict}};
+  };
+  const std::vector<std::string> by_doubt = {"proved", "unproven", "refuted"};
+  for (std::size_t first = 0; first < by_doubt.size(); ++first) {
+    for (std::size_t second = 0; second < by_doubt.size(); ++second) {
+      const Facts facts = FactsOfNodes({on(by_doubt[first]), on(by_doubt[second])});
+      EXPECT_EQ(std::get<std::string>(facts.at("direct")), by_doubt[std::max(first, second)]);
+      EXPECT_EQ(std::get<std::string>(facts.at("direct_how")),
+                second > first ? "node 1: how " + by_doubt[second] : "how " + by_doubt[first]);
+      EXPECT_EQ(std::get<std::string>(facts.at("flags")), by_doubt[first])
+          << "all else is the first node's";
+    }
+  }
+}
+
+TEST(FactsOfNodes, TheMostCachedNodeAndAClientThatIsTooSlowAreTold) {
+  const Facts cold = {{"cached_before", 0.0}, {"client_bound", false}};
+  const Facts warm = {{"cached_before", 0.5}, {"cached_reads", 0.25}, {"client_bound", true}};
+  for (const Facts& facts : {FactsOfNodes({cold, warm}), FactsOfNodes({warm, cold})}) {
+    EXPECT_EQ(std::get<double>(facts.at("cached_before")), 0.5);
+    EXPECT_EQ(std::get<double>(facts.at("cached_reads")), 0.25);
+    EXPECT_TRUE(std::get<bool>(facts.at("client_bound")));
+  }
+  EXPECT_EQ(FactsOfNodes({{{"threads", std::int64_t{2}}}, {}}),
+            (Facts{{"threads", std::int64_t{2}}}));
+  EXPECT_EQ(FactsOfNodes({}), Facts());
+}
+
 }  // namespace
 }  // namespace assay
