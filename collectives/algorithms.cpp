@@ -8,6 +8,7 @@
 #include <functional>
 #include <string_view>
 
+#include "collectives/asking.h"
 #include "collectives/reduction.h"
 #include "results/error.h"
 
@@ -684,7 +685,7 @@ std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks)
   if (facts.reduces && !Reduction::Knows(collective.dtype, collective.redop)) {
     return Skipped{
         .reason = fmt::format("there is no {} of {} here", collective.redop, collective.dtype),
-        .remedy = "--set redop=sum, --dtype f32"};
+        .remedy = Asking("redop", "sum") + ", or " + Asking("dtype", "f32")};
   }
   const Algorithm* algorithm = Find(collective.operation, collective.algorithm);
   const std::string names =
@@ -693,13 +694,13 @@ std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks)
   if (collective.algorithm != "auto" && algorithm == nullptr) {
     return Skipped{
         .reason = fmt::format("{} has no algorithm {}", facts.name, collective.algorithm),
-        .remedy = fmt::format("--set algo= one of auto, {}", names)};
+        .remedy = fmt::format("{}, or {}", Asking("algo", "auto"), names)};
   }
   if (algorithm != nullptr && algorithm->power_of_two &&
       !std::has_single_bit(static_cast<unsigned>(ranks))) {
     return Skipped{
         .reason = fmt::format("{} takes a power of two of ranks, not {}", algorithm->name, ranks),
-        .remedy = fmt::format("--set algo= one of auto, {}", names)};
+        .remedy = fmt::format("{}, or {}", Asking("algo", "auto"), names)};
   }
   return std::nullopt;
 }

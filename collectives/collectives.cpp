@@ -18,6 +18,7 @@
 #include <tuple>
 #include <utility>
 
+#include "collectives/asking.h"
 #include "collectives/collective.h"
 #include "collectives/fabric.h"
 #include "collectives/job.h"
@@ -183,7 +184,7 @@ Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
     throw Error(fmt::format(
         "{}: ranks is from 2 to 65536, not {}: {}", probe, ranks,
         ranks == 1 ? "one rank has nobody to exchange with (assay coll --allow-single runs it)"
-                   : "check --set"));
+                   : "start as many as that"));
   }
   const std::int64_t nodes = IntegerOf(params, "nodes");
   if (nodes < 1 || nodes > ranks) {
@@ -480,7 +481,7 @@ class Jobs {
       }
       return Skipped{.reason = fmt::format("{} bytes are less than 16 for each of {} ranks",
                                            collective.bytes, size),
-                     .remedy = fmt::format("--set bytes={}", 16 * size)};
+                     .remedy = Asking("bytes", std::to_string(16 * size))};
     }
     // Input, output, and the copy that libraries make of it, for each rank of this node.
     const std::int64_t bytes = 3 * collective.bytes * ((ranks + nodes - 1) / nodes);
@@ -490,7 +491,7 @@ class Jobs {
                                            "available",
                                            WithPrefix(static_cast<double>(bytes), "B"),
                                            WithPrefix(static_cast<double>(*available), "B")),
-                     .remedy = "--set bytes=, with less"};
+                     .remedy = "choose fewer bytes"};
     }
     if (own_) {
       const int there = static_cast<int>(nodes_.size());

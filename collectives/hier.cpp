@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "collectives/algorithms.h"
+#include "collectives/asking.h"
 #include "collectives/group.h"
 #include "collectives/native.h"
 #include "collectives/reduction.h"
@@ -271,7 +272,7 @@ Nodes NodesOf(Ranks& ranks) {
 bool HasTwoLevels(const Nodes& nodes) { return nodes.size() > 1 && nodes[0].size() > 1; }
 
 std::optional<Skipped> HierRefusal(const Collective& collective, const Nodes& nodes) {
-  const std::string remedy = "--set algo=auto";
+  const std::string remedy = Asking("algo", "auto");
   const std::string_view name = FactsOf(collective.operation).name;
   if (!IsForTwoLevels(collective.operation)) {
     return Skipped{.reason = fmt::format("{} is not done on two levels", name), .remedy = remedy};

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/asking.h"
 #include "collectives/companion.h"
 #include "collectives/pattern.h"
 #include "collectives/straggler.h"
@@ -387,20 +388,20 @@ Prepared PrepareHostCollective(const Collective& collective, Ranks& ranks,
   const bool is_on_host = exchange != nullptr && !exchange->Device();
   if (collective.mode == "graph" && is_on_host) {
     return Skipped{.reason = "operations in host memory can't be launched as a graph",
-                   .remedy = "--set mode=throughput; assay coll without -G"};
+                   .remedy = "--set mode=throughput (coll: without -G)"};
   }
   if (collective.mode == "blocking" && is_on_host) {
     return Skipped{.reason = "the call of an operation in host memory returns when it is done",
-                   .remedy = "--set mode=throughput, which is the same"};
+                   .remedy = Asking("mode", "throughput") + ", which is the same"};
   }
   if (collective.aggregate > 1 && is_on_host) {
     return Skipped{.reason = "operations in host memory have no groups",
-                   .remedy = "--backend nccl, or without -m"};
+                   .remedy = "--backend nccl, or one operation at a time"};
   }
   if (collective.mode != "latency" && collective.cache == "rewritten") {
     return Skipped{
         .reason = "operations back to back leave no time to rewrite their inputs in between",
-        .remedy = "--set cache=rotated"};
+        .remedy = Asking("cache", "rotated")};
   }
   return std::make_unique<HostCollective>(collective, ranks, std::move(exchange), seed, options);
 }

@@ -110,6 +110,38 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   return pointers;
 }
 
+bool HasWord(const std::string& line) {
+  return std::any_of(line.begin(), line.end(),
+                     [](unsigned char c) { return std::isalpha(c) != 0; });
+}
+
+// Open MPI puts what it has to say between two of them.
+bool IsFrame(const std::string& line) {
+  return line.size() > 20 && line.find_first_not_of('-') == std::string::npos;
+}
+
+std::string Trimmed(const std::string& line) {
+  const std::size_t begin = line.find_first_not_of(" \t\r");
+  if (begin == std::string::npos) return "";
+  return line.substr(begin, line.find_last_not_of(" \t\r") + 1 - begin);
+}
+
+std::vector<std::string> LinesOf(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream all(text);
+  for (std::string line; std::getline(all, line);) lines.push_back(Trimmed(line));
+  return lines;
+}
+
+// The lines in which ranks complain.
+std::string ComplaintsIn(const std::string& words) {
+  std::string complaints;
+  for (const std::string& line : LinesOf(words)) {
+    if (line.starts_with(kAnswer)) complaints += line + "\n";
+  }
+  return complaints;
+}
+
 class LaunchedJob : public Job {
  public:
   explicit LaunchedJob(const LaunchOptions& options) : options_(options) { Start(); }
@@ -131,6 +163,8 @@ class LaunchedJob : public Job {
       while (!TakeLine(line)) ReadMore(command);
       deadline_ = SteadyClock::now() + allowed;  // whatever it says, it lives
       if (line.compare(0, kAnswer.size(), kAnswer) == 0) {
+        // The ranks came up, so that what was said until now were warnings.
+        if (!std::exchange(answered_, true)) words_ = ComplaintsIn(words_);
         return TakeAnswer(line.substr(kAnswer.size()));
       }
     }
@@ -310,11 +344,11 @@ class LaunchedJob : public Job {
     Reap(/*patience=*/std::chrono::seconds(0));
     pollfd more = {.fd = errors_.Number(), .events = POLLIN, .revents = 0};
     while (poll(&more, 1, 0) > 0 && Read(errors_, words_, kMaxErrors)) continue;
-    const std::string last = LastWords();
+    const std::string cause = CauseIn(words_);
     if (options_.expired && words_.find("assay: watchdog: ") != std::string::npos) {
       options_.expired();
     }
-    const std::string quoted = last.empty() ? "" : " (\"" + last + "\")";
+    const std::string quoted = cause.empty() ? "" : " (\"" + cause + "\")";
     if (IsPlain()) {
       throw Error(
           fmt::format("the {} ranks that assay started {}{}{}; run it again, and see in "
@@ -340,25 +374,6 @@ class LaunchedJob : public Job {
                            info.si_status, strsignal(info.si_status));
     }
     return fates;
-  }
-
-  // The worker's own complaint if there is one, else the last line that has a word in it. Launchers
-  // tell of hosts, addresses and users, and the sentence goes into the result file.
-  std::string LastWords() const {
-    std::string last;
-    bool is_own = false;
-    std::istringstream lines(words_);
-    for (std::string line; std::getline(lines, line);) {
-      const bool own = line.compare(0, kAnswer.size(), kAnswer) == 0;
-      const bool has_word = std::any_of(line.begin(), line.end(),
-                                        [](unsigned char c) { return std::isalpha(c) != 0; });
-      if (!has_word || (is_own && !own)) continue;
-      // Who names another rank knows more than who was late itself.
-      if (last.find("; rank ") != std::string::npos) continue;
-      last = own ? line.substr(kAnswer.size()) : line;
-      is_own = own;
-    }
-    return ScrubText(last);
   }
 
   // Returns when all that was started is gone. A launcher that is asked to end takes its ranks with
@@ -402,11 +417,39 @@ class LaunchedJob : public Job {
   Descriptor commands_, answers_, errors_;
   SteadyClock::time_point deadline_ = {};
   bool started_ = false;
+  bool answered_ = false;
   std::string received_ = {};
   std::string words_ = {};
 };
 
 }  // namespace
+
+std::string CauseIn(const std::string& words) {
+  // Of ranks the last, but one that names another rank knows more than who was late itself.
+  std::string complaint;
+  for (const std::string& line : LinesOf(ComplaintsIn(words))) {
+    if (complaint.find("; rank ") == std::string::npos) complaint = line.substr(kAnswer.size());
+  }
+  if (!complaint.empty()) return ScrubText(complaint);
+  const std::vector<std::string> lines = LinesOf(words);
+  const auto frame = std::find_if(lines.begin(), lines.end(), IsFrame);
+  auto first = std::find_if(lines.begin(), frame, HasWord);
+  if (frame == lines.end()) return first == frame ? "" : ScrubText(*first);
+  // What stands right before a frame belongs to it; a paragraph that ends in a colon to the next.
+  std::string cause;
+  for (auto before = frame; before != first;) {
+    if (!HasWord(*--before)) continue;
+    cause = *before + "; ";
+    break;
+  }
+  std::string paragraph;
+  for (auto line = frame + 1; line != lines.end() && !IsFrame(*line); ++line) {
+    if (line->empty() && !paragraph.empty() && !paragraph.ends_with(':')) break;
+    if (line->empty()) continue;
+    paragraph += (paragraph.empty() ? "" : " ") + *line;
+  }
+  return ScrubText(cause + paragraph);
+}
 
 std::unique_ptr<Job> Launch(const LaunchOptions& options) {
   auto job = std::make_unique<LaunchedJob>(options);

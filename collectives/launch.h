@@ -30,10 +30,15 @@ struct LaunchOptions {
   std::function<void()> expired = {};  // told where one of the two is over
 };
 
-// Starts the ranks, each on a core of its own where there are enough. Throws Error, with the last
-// words of who was started, when they don't come up. Where they die or don't answer in time later,
+// Starts the ranks, each on a core of its own where there are enough. Throws Error, with the cause
+// that who was started gave, when they don't come up. Where they die or don't answer in time later,
 // Ask throws the same; in any case no process is left.
 std::unique_ptr<Job> Launch(const LaunchOptions& options);
+
+// The cause in what a launcher and its ranks wrote to standard error: a rank's own complaint, else
+// what the launcher said first, since the rest follows from it. Scrubbed, as launchers tell of
+// hosts, addresses and users, and it goes into the result file.
+std::string CauseIn(const std::string& words);
 
 // Rank 0's end of the pipe: reads commands from `commands`, broadcasts each to the ranks that
 // Follow, and writes answers to `answers`, until the end of `commands`. Leaves the last "quit" to

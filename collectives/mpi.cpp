@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/asking.h"
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
 #include "collectives/transport.h"
@@ -615,22 +616,23 @@ class MpiLibrary : public Library {
     }
     if (collective.algorithm != "auto" || collective.buffers != "plain") {
       return Skipped{.reason = "MPI chooses its algorithms and knows plain buffers alone",
-                     .remedy = "--set algo=auto --set buffers=plain, or --backend native"};
+                     .remedy = Asking("algo", "auto") + " with " + Asking("buffers", "plain") +
+                               ", or --backend native"};
     }
     if (facts.reduces && !ReductionOf(collective.redop)) {
       return Skipped{.reason = "MPI has no reduction " + collective.redop,
-                     .remedy = "--set redop=sum"};
+                     .remedy = Asking("redop", "sum")};
     }
     if (facts.reduces && (collective.dtype == "f16" || collective.dtype[0] == 'b' ||
                           collective.dtype.starts_with("f8"))) {
       return Skipped{.reason = "MPI reduces no " + collective.dtype,
-                     .remedy = "--backend native, or --dtype f32"};
+                     .remedy = "--backend native, or " + Asking("dtype", "f32")};
     }
     if (collective.operation == Operation::kReduceScatter && collective.in_place) {
       return Skipped{.reason =
                          "MPI leaves every rank's share at the begin of its buffer, where "
                          "in place means its own part of it",
-                     .remedy = "--set placement=out_of_place"};
+                     .remedy = "placement out_of_place, which it has"};
     }
     [[maybe_unused]] const Layout layout(collective, ranks);  // throws for what no ranks can do
     return std::nullopt;

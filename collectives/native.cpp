@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/asking.h"
 #include "collectives/reduction.h"
 #include "collectives/shared_memory.h"
 #include "collectives/used_transport.h"
@@ -568,17 +569,17 @@ std::unique_ptr<Exchange> NativeExchange(const Collective& collective, Ranks& ra
 std::optional<Skipped> NativeRefusal(const Collective& collective, Ranks& ranks) {
   if (collective.buffers == "registered") {
     return Skipped{.reason = "buffers in host memory need no registration",
-                   .remedy = "--set buffers=plain, or buffers=shared"};
+                   .remedy = Asking("buffers", "plain") + ", or " + Asking("buffers", "shared")};
   }
   if (collective.algorithm != "auto") {
     return Skipped{.reason = "native has a form for each kind of buffers, and no other algorithms",
-                   .remedy = "--set algo=auto, or --backend native-mpi"};
+                   .remedy = Asking("algo", "auto") + ", or --backend native-mpi"};
   }
   if (FactsOf(collective.operation).reduces &&
       !Reduction::Knows(collective.dtype, collective.redop)) {
     return Skipped{
         .reason = fmt::format("there is no {} of {} here", collective.redop, collective.dtype),
-        .remedy = "--set redop=sum, --dtype f32"};
+        .remedy = Asking("redop", "sum") + ", or " + Asking("dtype", "f32")};
   }
   double nodes[] = {static_cast<double>(ranks.Node())};
   ranks.Max(nodes);

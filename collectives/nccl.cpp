@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/asking.h"
 #include "collectives/group.h"
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
@@ -902,16 +903,16 @@ class NcclLibrary : public Library {
     }
     if (!TypeOf(collective.dtype)) {
       return Skipped{.reason = fmt::format("{} has no {}", Version(), collective.dtype),
-                     .remedy = "NCCL 2.24 or newer, or --dtype bf16"};
+                     .remedy = "NCCL 2.24 or newer, or " + Asking("dtype", "bf16")};
     }
     if (collective.buffers == "shared" && !kHasWindows) {
       return Skipped{
           .reason = fmt::format("{} has no windows, which buffers=shared are", Version()),
-          .remedy = "assay built with NCCL 2.27 or newer, or --set buffers=registered"};
+          .remedy = "assay built with NCCL 2.27 or newer, or " + Asking("buffers", "registered")};
     }
     if (collective.algorithm != "auto") {
       return Skipped{.reason = "NCCL is told its algorithm by its environment",
-                     .remedy = "NCCL_ALGO=Ring and the like, with --set algo=auto"};
+                     .remedy = "NCCL_ALGO=Ring and the like, with " + Asking("algo", "auto")};
     }
     if (!debug_) debug_ = DebugFile::OfProcess();
     if (of_somebody[1] > 0) {

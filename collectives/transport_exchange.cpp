@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "collectives/algorithms.h"
+#include "collectives/asking.h"
 #include "collectives/fabric.h"
 #include "collectives/group.h"
 #include "collectives/hier.h"
@@ -167,12 +168,12 @@ std::optional<Skipped> RefusalOver(const Collective& collective, Ranks& ranks, b
   if (collective.buffers != "plain" && !(registers && collective.buffers == "registered")) {
     return Skipped{
         .reason = fmt::format("these messages don't move {} buffers", collective.buffers),
-        .remedy = "--set buffers=plain, or --backend native"};
+        .remedy = Asking("buffers", "plain") + ", or --backend native"};
   }
   if (IsFabric(collective)) {
     if (ranks.Size() == 2) return std::nullopt;
     return Skipped{.reason = fmt::format("a link has two ends, not {}", ranks.Size()),
-                   .remedy = "--set ranks=2"};
+                   .remedy = "--ranks 2"};
   }
   if (collective.algorithm != kHier) return AlgorithmRefusal(collective, ranks.Size());
   Collective flat = collective;

@@ -438,7 +438,7 @@ std::string PriceShowText(const Catalog& catalog, const std::string& provider,
     text += fmt::format("\n  {} USD per hour, {}, {}, {}\n    source: {}\n", UsdPerHourText(offer),
                         PurchaseWords(offer), offer.region, PriceAge(offer, today), offer.source);
   }
-  if (offers.empty()) text += "\n  no price is known; give one with --price USD_PER_HOUR\n";
+  if (offers.empty()) text += "\n  no price is known; 'assay run --price USD_PER_HOUR' takes one\n";
   return text;
 }
 

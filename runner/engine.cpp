@@ -367,7 +367,7 @@ Outcome VisitGuarded(const Case& which, int round, std::uint64_t seed,
   try {
     return VisitOnce(which, round, seed, sampler, rest);
   } catch (const std::bad_alloc&) {
-    return Failed("there is not enough memory for this case; ask for a smaller one with --set");
+    return Failed("there is not enough memory for this case; ask for a smaller one");
   } catch (const std::exception& error) {
     return Failed(error.what());
   }

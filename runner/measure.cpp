@@ -477,10 +477,12 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
     }
   }
   if (cases.empty()) {
-    throw Error(fmt::format(
-        "nothing can run with --backend {} --device {}; 'assay list' shows what can",
-        options.backends.empty() ? "any" : fmt::format("{}", fmt::join(options.backends, ",")),
-        options.devices.empty() ? "any" : fmt::format("{}", fmt::join(options.devices, ","))));
+    const auto asked = [](const char* option, const std::vector<std::string>& names) {
+      return names.empty() ? "" : fmt::format(" {} {}", option, fmt::join(names, ","));
+    };
+    throw Error(fmt::format("nothing can run with{}{}; 'assay list' shows what can",
+                            asked("--backend", options.backends),
+                            asked("--device", options.devices)));
   }
   return cases;
 }

@@ -8,6 +8,9 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <set>
+#include <string>
+#include <utility>
 
 #include "collectives/reduction.h"
 #include "collectives/transport_exchange.h"
@@ -94,6 +97,7 @@ INSTANTIATE_TEST_SUITE_P(Algorithms, EachOperation, testing::ValuesIn([] {
                          [](const auto& each) { return std::string(FactsOf(each.param).name); });
 
 TEST(Algorithms, EveryDtypeAndReductionIsExact) {
+  std::set<std::pair<std::string, std::string>> done;
   for (const std::string& dtype : CollectiveDtypes()) {
     for (const char* redop : {"sum", "prod", "min", "max", "avg"}) {
       for (const std::string& algorithm : AlgorithmsOf(Operation::kAllReduce)) {
@@ -101,9 +105,11 @@ TEST(Algorithms, EveryDtypeAndReductionIsExact) {
             .dtype = dtype, .redop = redop, .bytes = 1000, .algorithm = algorithm};
         if (AlgorithmRefusal(collective, 5)) continue;
         ExpectRight(collective, 5, 1);
+        done.emplace(dtype, redop);
       }
     }
   }
+  EXPECT_EQ(done.size(), 10U * 5 - 2) << "all that reduce, but for the means of those of 16 bits";
 }
 
 TEST(Algorithms, UnequalSharesReachTheirRanks) {
@@ -151,7 +157,8 @@ TEST(Algorithms, AnUnknownNameIsRefusedWithThoseThatThereAre) {
   EXPECT_THAT(no->remedy, HasSubstr("ring, recursive_doubling, rabenseifner"));
   EXPECT_THAT(no->remedy, HasSubstr(", hier"));
   const Collective gather_no = {.operation = Operation::kGather, .algorithm = "butterfly"};
-  EXPECT_EQ(AlgorithmRefusal(gather_no, 2)->remedy, "--set algo= one of auto, linear");
+  EXPECT_EQ(AlgorithmRefusal(gather_no, 2)->remedy,
+            "--set algo=auto (coll: --algo auto), or linear");
   EXPECT_TRUE(AlgorithmRefusal({.dtype = "f8e4m3"}, 2));
   Ranks alone;
   EXPECT_TRUE(RefusalOver({.buffers = "shared"}, alone, /*registers=*/true));

@@ -135,6 +135,44 @@ TEST(Launch, KilledItselfItLeavesNoRankBehind) {
   EXPECT_TRUE(NobodyIsLeft());
 }
 
+// What they really say: Open MPI 4.1.4 and MPICH 4.0.2.
+TEST(Launch, OfAllThatALauncherSaysTheCauseIsQuoted) {
+  const std::string frame = std::string(74, '-') + "\n";
+  EXPECT_EQ(
+      CauseIn(frame +
+              "While trying to create a regular expression of the node names\n"
+              "used in this application, the regex parser has detected the\n"
+              "presence of an illegal character in the following node name:\n\n"
+              "  node:  node_1\n\n"
+              "Node names must be composed of a combination of ascii letters,\n"
+              "digits, dots, and the hyphen ('-') character.\n" +
+              frame + frame +
+              "ORTE was unable to reliably start one or more daemons.\n"
+              "This usually is caused by:\n\n* not finding the required libraries\n" +
+              frame),
+      "While trying to create a regular expression of the node names used in this application, "
+      "the regex parser has detected the presence of an illegal character in the following "
+      "node name: node:  node_1");
+  EXPECT_EQ(
+      CauseIn("[x:24625] PMIX ERROR: ERR-IN-ERRNO in file ptl_base_listener.c at line 89\n" +
+              frame + "The PMIx server's listener thread failed to start. We cannot\ncontinue.\n" +
+              frame),
+      "[x:24625] PMIX ERROR: ERR-IN-ERRNO in file ptl_base_listener.c at line 89; The PMIx "
+      "server's listener thread failed to start. We cannot continue.");
+  EXPECT_EQ(
+      CauseIn("[proxy:0:0@x] HYDU_create_process (launch.c:24): pipe error (Too many open files)\n"
+              "[mpiexec@x] main (ui/mpich/mpiexec.c:325): process manager error waiting for "
+              "completion\n"),
+      "[proxy:0:(redacted) HYDU_create_process (launch.c:24): pipe error (Too many open files)");
+  EXPECT_EQ(CauseIn(frame + "A process failed.\n" + frame +
+                    "assay: a rank is late\nassay: MPI_Init; rank 1 is stopped\n"
+                    "assay: it is over\n" +
+                    frame + "Primary job terminated.\n"),
+            "MPI_Init; rank 1 is stopped");
+  EXPECT_EQ(CauseIn(""), "");
+  EXPECT_EQ(CauseIn("...\n" + frame), "");
+}
+
 TEST(Launch, AProgramThatIsNoWorkerIsOneSentence) {
   const auto launch = [] {
     Launch({.ranks = 2, .oversubscribe = true, .self = "/bin/false", .timeout = Seconds(5)});

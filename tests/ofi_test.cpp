@@ -248,6 +248,7 @@ TEST_P(Ofi, EveryOperationIsRightByEveryAlgorithm) {
   for (const int ranks : {2, 3}) {
     std::mutex mutex;
     std::vector<std::string> wrong;
+    std::set<std::string> done;
     OnRanks(ranks, [&](ThreadRanks& own) {
       const std::shared_ptr<Transport> transport = Joined(own, Options());
       for (const OperationFacts& facts : Operations()) {
@@ -263,12 +264,14 @@ TEST_P(Ofi, EveryOperationIsRightByEveryAlgorithm) {
             const std::string what = WhatIsWrong(collective, own.Rank(), ranks, *exchange, 2);
             const std::lock_guard lock(mutex);
             if (!what.empty()) wrong.push_back(NameOf(collective, ranks) + ": " + what);
+            done.emplace(facts.name);
           }
         }
       }
       own.Barrier();
     });
     EXPECT_THAT(wrong, testing::IsEmpty());
+    EXPECT_EQ(done.size(), Operations().size());
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <set>
 #include <sstream>
 
@@ -141,6 +142,24 @@ TEST(Privacy, DoingItTwiceChangesNothingMore) {
   assay::Run twice = once;
   ApplyPrivacy(twice, {});
   EXPECT_EQ(RunToJson(twice), RunToJson(once));
+}
+
+// Once a secret is gone, what stood right after it may be the next one's beginning.
+TEST(Privacy, WhatOnePassLaysBareTheNextOneTakes) {
+  EXPECT_EQ(ScrubText("uuid ec2ca7a7-9099-7caf-fd22-0ca7a7e00022Serial Number: CANARY23-9021"),
+            "uuid (redacted)Serial Number: (redacted)");
+  EXPECT_EQ(ScrubText("GPU-8932f937-d72c-4106-c12f-20bd9fca9f10arn:aws:iam::292929:role/canary29"),
+            "(redacted)(redacted)");
+  std::mt19937_64 random(11);
+  std::vector<std::string> pieces = {" ", "@",     "://",      "=",  ":",
+                                     "/", "token", "account ", "\"", "bearer "};
+  for (const Canary& canary : Canaries()) pieces.push_back(canary.text);
+  for (int i = 0; i < 400; ++i) {
+    std::string text;
+    for (std::uint64_t n = 1 + random() % 6; n > 0; --n) text += pieces[random() % pieces.size()];
+    const std::string once = ScrubText(text);
+    EXPECT_EQ(ScrubText(once), once) << text;
+  }
 }
 
 TEST(Privacy, WhatMattersStays) {
