@@ -607,6 +607,34 @@ std::string ComparisonCsv(const Comparison& comparison) {
   return text;
 }
 
+std::string SpreadTable(const std::vector<SpreadFound>& found, bool colour) {
+  const std::vector<Column> columns = {{.heading = "probe"},
+                                       {.heading = "runs differ by", .to_the_right = true},
+                                       {.heading = "df", .to_the_right = true},
+                                       {.heading = "over", .to_the_right = true},
+                                       {.heading = "B against A, 95 %", .to_the_right = true},
+                                       {.heading = "cases", .to_the_right = true},
+                                       {.heading = "most of all"}};
+  std::vector<Row> rows;
+  for (const SpreadFound& one : found) {
+    Row row = {.cells = {{Clean(one.row.probe)},
+                         {Percent(one.row.sigma)},
+                         {fmt::format("{:g}", one.row.df)},
+                         {fmt::format("{:.3g} min", one.row.span_minutes.value_or(0))},
+                         {one.a_to_b.interval ? RangeText(*one.a_to_b.interval) : "-"},
+                         {fmt::format("{}", one.cases)},
+                         {Clean(one.widest)}}};
+    // Both are this program, in turn.
+    if (one.a_to_b.interval && Judge(*one.a_to_b.interval, 0) != Verdict::kUnclear) {
+      row.sentence =
+          "A and B differ though they are one program: by chance, as one in twenty "
+          "does, or since this machine drifts; measure over more time";
+    }
+    rows.push_back(std::move(row));
+  }
+  return TextOf(columns, rows, colour);
+}
+
 std::string RankingTable(const Ranking& ranking, bool colour, std::string_view today) {
   std::string text;
   for (const Side& side : ranking.sides) text += SideText(side, today) + '\n';

@@ -9,6 +9,7 @@
 
 #include "results/compare.h"
 #include "results/run.h"
+#include "results/spread.h"
 
 namespace assay {
 
@@ -24,6 +25,9 @@ std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool col
 std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today = {});
 // A line a case, every figure at full precision.
 std::string ComparisonCsv(const Comparison& comparison);
+
+// A row a probe of what was found, and how the two halves of the runs compare.
+std::string SpreadTable(const std::vector<SpreadFound>& found, bool colour);
 
 std::string RankingTable(const Ranking& ranking, bool colour, std::string_view today = {});
 

@@ -29,6 +29,8 @@ commands:
   list     show the probes, backends and modules, and what can run here
   env      show this machine, its identity, and what may make it noisy
   compare  compare results, case by case, in speed and in work per dollar
+  noise    measure for an hour how much runs differ here, which compare needs
+           where a side has one run
   report   turn result files into one HTML page, or into figures
   price    list the built-in prices, or show those of one instance
 
@@ -170,6 +172,40 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
       ->check(CLI::PositiveNumber);
 }
 
+// What `run` has, and `noise` hands on to it.
+void AddRun(CLI::App& app, RunOptions& run, std::string& ci) {
+  app.add_option("PROBE", run.probes, "which probes; 'assay list' shows them [all]");
+  app.add_option("--suite", run.suite, "quick (2 min), standard or full")
+      ->option_text("NAME [quick]")
+      ->check(CLI::IsMember({"quick", "standard", "full"}));
+  app.add_option("--filter", run.filter, "only cases whose name matches")->option_text("REGEX");
+  app.add_option("--set", run.set,
+                 "any param: your own shapes; lists multiply; sizes as 4k, 64M, 1GiB, all binary")
+      ->option_text("NAME=V[,V...]")
+      ->allow_extra_args(false);
+  app.add_option("--dtype", run.dtypes, "f32, bf16, int8, …")
+      ->option_text("T[,T...]")
+      ->delimiter(',');
+  app.add_option("--regime", run.regime, "burst, or sustained: a minute or more a visit")
+      ->option_text("NAME [the suite's]")
+      ->check(CLI::IsMember({"burst", "sustained"}));
+  app.add_option("--rest", run.rest_s, "of a GPU before a burst, at most, until it is cool [10]")
+      ->option_text("S")
+      ->check(CLI::Range(0.0, 600.0));
+  app.add_option("--device", run.devices, "cpu, cuda:0, …; all")
+      ->option_text("D[,D...]")
+      ->delimiter(',');
+  app.add_option("--threads", run.threads, "of CPU cases [one per core]")
+      ->option_text("N")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--ranks", run.ranks, "of collectives, started on this host [2]")
+      ->option_text("N")
+      ->check(CLI::Range(2, 65536));
+  AddMeasuring(app, run, ci);
+  app.add_option("--storage-path", run.storage_path, "folder for the storage probe's file")
+      ->option_text("DIR [.]");
+}
+
 // Options of `coll` whose text is turned into numbers once parsing is over.
 struct CollTexts {
   std::string minbytes = {};
@@ -243,6 +279,19 @@ struct Percentages {
   std::string fail_slower = {};
 };
 
+// The arguments of `noise` without its own: what each of its runs is given.
+std::vector<std::string> WordsOfRun(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    const std::string name = word.substr(0, word.find('='));
+    const bool is_own = name == "--runs" || name == "--minutes" || name == "--noise";
+    if (is_own && name == word) ++i;  // its value is the next word
+    if (!is_own && word != "-q" && word != "--quiet") words.push_back(word);
+  }
+  return words;
+}
+
 std::vector<std::string> LongNames(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
@@ -289,6 +338,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
     }
   }
   RunOptions run;
+  NoiseOptions noise;
   CollOptions coll;
   CollTexts coll_texts;
   EnvOptions env;
@@ -310,38 +360,23 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
     return command;
   };
   CLI::App& run_app = add_command(app, "run", "measure this machine and write one result file");
-  run_app.add_option("PROBE", run.probes, "which probes; 'assay list' shows them [all]");
-  run_app.add_option("--suite", run.suite, "quick (2 min), standard or full")
-      ->option_text("NAME [quick]")
-      ->check(CLI::IsMember({"quick", "standard", "full"}));
-  run_app.add_option("--filter", run.filter, "only cases whose name matches")->option_text("REGEX");
-  run_app
-      .add_option("--set", run.set,
-                  "any param: your own shapes; lists multiply; sizes as 4k, 64M, 1GiB, all binary")
-      ->option_text("NAME=V[,V...]")
-      ->allow_extra_args(false);
-  run_app.add_option("--dtype", run.dtypes, "f32, bf16, int8, …")
-      ->option_text("T[,T...]")
-      ->delimiter(',');
-  run_app.add_option("--regime", run.regime, "burst, or sustained: a minute or more a visit")
-      ->option_text("NAME [the suite's]")
-      ->check(CLI::IsMember({"burst", "sustained"}));
-  run_app
-      .add_option("--rest", run.rest_s, "of a GPU before a burst, at most, until it is cool [10]")
-      ->option_text("S")
-      ->check(CLI::Range(0.0, 600.0));
-  run_app.add_option("--device", run.devices, "cpu, cuda:0, …; all")
-      ->option_text("D[,D...]")
-      ->delimiter(',');
-  run_app.add_option("--threads", run.threads, "of CPU cases [one per core]")
+  AddRun(run_app, run, percent.ci);
+
+  CLI::App& noise_app = add_command(
+      app, "noise", "measure how much runs differ here, for compare; takes options of 'run', too");
+  AddRun(noise_app, noise.run, percent.ci);
+  for (CLI::Option* option : noise_app.get_options()) {
+    if (!option->get_positional() && option != noise_app.get_help_ptr()) option->group("");
+  }
+  noise_app.add_option("--runs", noise.runs, "of this program, one after the other [16]")
       ->option_text("N")
-      ->check(CLI::Range(1, 4096));
-  run_app.add_option("--ranks", run.ranks, "of collectives, started on this host [2]")
-      ->option_text("N")
-      ->check(CLI::Range(2, 65536));
-  AddMeasuring(run_app, run, percent.ci);
-  run_app.add_option("--storage-path", run.storage_path, "folder for the storage probe's file")
-      ->option_text("DIR [.]");
+      ->check(CLI::Range(4, 1000));
+  noise_app.add_option("--minutes", noise.minutes, "that they are spread over [60]")
+      ->option_text("M")
+      ->check(CLI::Range(0.0, 60.0 * 24 * 30));
+  noise_app
+      .add_option("--noise", noise.file, "where its rows go [assay/noise.csv in ~/.local/share]")
+      ->option_text("FILE");
 
   CLI::App& coll_app = add_command(app, "coll", "measure a collective as nccl-tests does");
   AddColl(coll_app, coll, coll_texts, percent.ci);
@@ -433,6 +468,17 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
     TakeTexts(coll_texts, coll);
     if (coll.timeout > 0 && coll_app.count("--watchdog") == 0) coll.run.watchdog_s = coll.timeout;
     return coll;
+  }
+  if (first == "noise") {
+    if (!percent.ci.empty()) ParsePercent(percent.ci, "--ci");
+    if (!noise.run.out.empty() || !noise.run.gbench_out.empty() || !noise.run.report.empty() ||
+        noise.run.json) {
+      throw Error(
+          "noise keeps no results of its runs; leave --out, --gbench-out, --report and "
+          "--json out");
+    }
+    noise.words = WordsOfRun({arguments.begin() + 1, arguments.end()});
+    return noise;
   }
   if (first == "list") return ListOptions{};
   if (first == "env") return env;

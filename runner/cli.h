@@ -113,6 +113,15 @@ struct EnvOptions {
   IdentityFlags identity = {};
 };
 
+// `assay noise`: runs of this program, one after the other.
+struct NoiseOptions {
+  RunOptions run = {};                  // of each
+  std::vector<std::string> words = {};  // the arguments that say so
+  int runs = 16;
+  double minutes = 60;    // from the beginning of the first to that of the last
+  std::string file = {};  // empty: the user's own
+};
+
 // Which offers stand behind dollars when files are read.
 struct PricingFlags {
   bool as_run = false;  // the offers stored in the file instead of the newest catalog
@@ -128,7 +137,7 @@ struct CompareCommand {
   bool json = false;
   bool csv = false;
   bool force = false;
-  std::string noise = {};  // a noise.csv of one's own
+  std::string noise = {};  // a noise.csv; empty: the user's own, if there is one
   PricingFlags pricing = {};
 };
 
@@ -152,7 +161,7 @@ struct PrintOnly {
 };
 
 using Command = std::variant<PrintOnly, RunOptions, CollOptions, ListOptions, EnvOptions,
-                             CompareCommand, ReportCommand, PriceCommand>;
+                             CompareCommand, NoiseOptions, ReportCommand, PriceCommand>;
 
 // Throws Error for anything that isn't understood, with the nearest right word where there is one.
 // `program` is how the program was called: under nccl-tests' names (a link all_reduce_perf) it

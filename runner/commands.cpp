@@ -29,6 +29,7 @@
 #include "runner/machine.h"
 #include "runner/measure.h"
 #include "runner/module.h"
+#include "runner/noise_runs.h"
 #include "runner/signals.h"
 #include "runner/suite.h"
 #include "version.h"
@@ -206,11 +207,10 @@ int FailSlower(const Comparison& comparison, double share, Console& console) {
 
 int CompareFiles(const CompareCommand& command) {
   Console console;
-  const CompareOptions options = {
-      .within = command.within,
-      .force = command.force,
-      .noise = command.noise.empty() ? std::vector<Noise>() : ReadNoise(command.noise),
-      .fail_slower = command.fail_slower};
+  const CompareOptions options = {.within = command.within,
+                                  .force = command.force,
+                                  .noise = OwnNoise(command.noise),
+                                  .fail_slower = command.fail_slower};
   if (command.files.size() > 2) {
     std::vector<Side> sides;
     for (const std::string& path : command.files) sides.push_back(SideOf({path}, command.pricing));
@@ -288,6 +288,7 @@ int Execute(const Command& command) {
     int operator()(const ListOptions&) const { return List(); }
     int operator()(const EnvOptions& options) const { return Env(options); }
     int operator()(const CompareCommand& options) const { return CompareFiles(options); }
+    int operator()(const NoiseOptions& options) const { return MeasureNoise(options); }
     int operator()(const ReportCommand& options) const { return Report(options); }
     int operator()(const PriceCommand& options) const { return Price(options); }
   };

@@ -191,6 +191,7 @@ TEST(Cli, EveryHelpFitsAScreen) {
                                                        {"run", "--help"},
                                                        {"coll", "--help"},
                                                        {"compare", "-h"},
+                                                       {"noise", "-h"},
                                                        {"report", "-h"},
                                                        {"env", "-h"},
                                                        {"price", "-h"},

@@ -421,6 +421,60 @@ class EndToEnd(unittest.TestCase):
         done = in_no_folder(link, "-b", "8", "-e", "8", *NATIVE, "--out", "a.json")
         self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
 
+    def noise(self, *arguments, **extra):
+        return self.assay("noise", "peak", "--dtype", "f32", *QUICK, "--runs", "4", "--minutes", "0", *arguments, **extra)
+
+    def test_noise_is_measured_kept_and_taken_by_compare(self):
+        own = self.folder / ".local/share/assay/noise.csv"
+        done = self.noise(TMPDIR=str(self.folder))
+        self.assertIn("run 4 of 4 (B)\n", done.stderr)
+        self.assertIn(f"wrote {own}\n", done.stderr)
+        self.assertRegex(done.stdout, r"(?m)^  peak +[0-9.]+ % +3 +[0-9.]+ min .* 1  peak f32")
+        self.assertEqual(list(self.folder.glob("assay-noise-*")), [], "its runs are gone")
+        for name in ("a.json", "b.json"):
+            self.assay("run", "peak", "--dtype", "f32", *QUICK, "--out", name)
+        node = self.read("a.json")["nodes"][0]["node_id"]
+        self.assertRegex(own.read_text(), rf"(?m)^peak,{node},runs,[0-9.e-]+,3,[0-9.]+,true,4 A/A runs,20..-..-..$")
+        case = json.loads(self.assay("compare", "a.json", "b.json", "--json").stdout)["cases"][0]
+        self.assertRegex(case["between_runs"], r"^peak [0-9.e+]+ % \(4 A/A runs over ")
+        self.assertIsNotNone(case["change"]["low"])
+        # Better rows stay, and others are none of its business.
+        header = own.read_text().splitlines()[0]
+        better = f"{header}\npeak,{node},runs,0.01,15,60,true,16 A/A runs,2026-11-28\ngemm,*,runs,0.02,15,60,true,of old,2026\n"
+        own.write_text(better)
+        self.assertIn("note: the file keeps peak 1 % (16 A/A runs over 60 min, 2026-11-28)", self.noise().stderr)
+        self.assertEqual(own.read_text(), better)
+        self.noise("--noise", "new.csv", XDG_DATA_HOME=str(self.folder / "none"))
+        self.assertEqual((self.folder / "new.csv").read_text().count("\n"), 2)
+        self.noise(XDG_DATA_HOME=str(self.folder / "data"))
+        self.assertTrue((self.folder / "data/assay/noise.csv").exists())
+
+    def test_noise_says_at_once_what_it_can_not_do_and_keeps_nothing_of_half_a_measurement(self):
+        own = self.folder / "noise.csv"
+        own.write_text("probe,machine,between,sigma,df,span_minutes,measured,how,date\npeak,x,runs,0,3,1,true,h,2026\n")
+        before = own.read_text()
+        for arguments, words in ((["--noise", "noise.csv"], "noise.csv, row 1: sigma is '0'"),
+                                 (["--noise", "none/noise.csv"], "can't write 'none/noise.csv'"),
+                                 (["--runs", "3"], "--runs"), (["--out", "a.json"], "keeps no results of its runs"),
+                                 (["--dtype", "f13", "--noise", "new.csv"], "run 1 of 4 ended with status 2")):
+            done = self.noise(*arguments, status=2)
+            self.assertIn(words, done.stderr)
+            self.assertNotIn("run 2 of 4", done.stderr)
+        self.assertEqual(own.read_text(), before)
+        own.unlink()
+        for ended_by in (signal.SIGINT, signal.SIGTERM):
+            run = subprocess.Popen([BINARY, "noise", "peak", "--dtype", "f32", "--no-metadata", "--rounds", "100",
+                                    "--noise", "noise.csv"], cwd=self.folder, text=True, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE,
+                                   env=environment(HOME=str(self.folder), TMPDIR=str(self.folder)))
+            self.addCleanup(run.kill)
+            self.assertEqual(run.stderr.readline(), "run 1 of 16 (A)\n")
+            time.sleep(0.5)
+            run.send_signal(ended_by)
+            self.assertIn("interrupted: nothing was kept\n", run.communicate(timeout=30)[1])
+            self.assertEqual(run.returncode, 130)
+            self.assertEqual([path.name for path in self.folder.glob("*noise*")], [])
+
     def test_a_page_on_a_full_disk_leaves_the_old_one(self):
         self.assay("run", "peak", *QUICK, "--out", "a.json")
         (self.folder / "page.html").write_text("a good page")
