@@ -117,12 +117,16 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
   std::vector<std::size_t> priced;
   for (std::size_t i = 0; i < entrants.size(); ++i) {
     const Entrant& entrant = entrants[i];
+    const InRun& first = entrant.runs.front();
     ranked.entries.push_back({.side = entrant.side,
                               .backend = entrant.backend,
                               .speed = entrant.sample.Speed(),
                               .by_speed = by_speed[i],
                               .usd = entrant.cost,
-                              .note = entrant.cost ? entrant.not_priced : ""});
+                              .note = entrant.cost ? entrant.not_priced
+                                      : entrant.cached.empty()
+                                          ? WhyUnpriced(*first.run, *first.records.front())
+                                          : ""});
     std::string& note = ranked.entries.back().note;
     if (is_guessed[i]) note = "a guessed rank" + (note.empty() ? note : "; " + note);
     if (!entrant.cached.empty()) note = entrant.cached + (note.empty() ? "" : "; " + note);

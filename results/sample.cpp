@@ -304,7 +304,7 @@ double SpeedOf(const std::vector<InRun>& runs) {
 std::optional<double> CostOf(const std::vector<InRun>& runs, const std::optional<Offer>& offer) {
   return SideFigure(runs, [&](const Run& run, const Record& record) -> std::optional<double> {
     const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
-    if (!usd_per_hour) return std::nullopt;
+    if (!usd_per_hour || !WhyUnpriced(run, record).empty()) return std::nullopt;
     const std::vector<Cost> costs = Costs(record, *usd_per_hour);
     return costs.empty() ? std::nullopt : std::optional(costs.front().usd);
   });

@@ -187,6 +187,14 @@ TEST(Report, AFigureThatMayBeACachesIsMarkedAndOneThatIsHasNoPrice) {
                         .storage = 0,
                         .rounds = {{.batch = 1, .time_s = {1e-4}}}}};
   EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("cache?: through the page cache"));
+  input.run.records[0].facts["direct"] = std::string("unproven");
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("cache?: direct I/O is unproven"));
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("$ per TiB"));
+  input.run.records[0].facts["direct"] = std::string("refuted");
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("<td colspan=6>refuted"));
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), Not(HasSubstr("$ per TiB")));
+  input.run.records[0].facts["direct"] = std::string("proved");
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), Not(HasSubstr("cache?")));
   input.run.nodes[0].storage[0].kind = "memory";
   EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("memory: the volume is in this"));
 }

@@ -261,5 +261,50 @@ gemm f32 4096 x 4096 x 4096
 )"));
 }
 
+TEST(Tables, AStorageFigureThatIsOrMayBeACachesIsMarked) {
+  struct Marked {
+    const char* kind;
+    const char* direct;
+    const char* mark;
+    bool is_priced;
+  };
+  for (const Marked& expected :
+       {Marked{"local", "proved", "", true},
+        Marked{"local", "unproven", "cache?: direct I/O is unproven", true},
+        Marked{"local", "not_asked", "cache?: through the page cache", true},
+        Marked{"local", "refuted", "refuted: it is buffered", false},
+        Marked{"memory", "proved", "memory: the volume is", false}}) {
+    const auto run = [&](double time_s) {
+      OneRun made = RunOf({{.probe = "storage",
+                            .params = {{"block_bytes", std::int64_t{4096}}},
+                            .backend = "io_uring",
+                            .work = {.bytes = 4096, .ops = 1},
+                            .facts = {{"direct", std::string(expected.direct)},
+                                      {"direct_how", std::string("it is buffered")}},
+                            .storage = 0}});
+      for (int round = 0; round < 3; ++round) {
+        made.records[0].rounds.push_back({.batch = 1, .time_s = {time_s}});
+      }
+      made.nodes[0].storage = {{.kind = expected.kind}};
+      return made;
+    };
+    const std::string table = RunTable(run(1e-4), OfferAt(1), false);
+    const auto side = [&](double time_s, const std::string& name) {
+      Side made = {.names = {name}, .offer = OfferAt(1)};
+      made.runs.push_back(run(time_s));
+      return made;
+    };
+    const Ranking ranking = Rank({side(1e-4, "a.json"), side(2e-4, "b.json")}, {.force = true});
+    for (const std::string& shown : {table, RankingTable(ranking, false)}) {
+      if (*expected.mark != '\0') {
+        EXPECT_THAT(shown, HasSubstr(expected.mark));
+      } else {
+        EXPECT_THAT(shown, Not(HasSubstr("cache?")));
+      }
+      EXPECT_EQ(shown.find(" USD per TiB") != std::string::npos, expected.is_priced) << shown;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace assay
