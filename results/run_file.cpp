@@ -139,11 +139,11 @@ struct Journal::State {
       : path(file), part(file + ".part"), journal(part, O_WRONLY | O_CREAT | O_EXCL) {}
 
   // Writes what is pending after the last whole line. What a failed write left there is torn, which
-  // readers drop, and the next write goes over it.
-  void Flush() {
+  // readers drop, and the next write goes over it. `then`: what follows from one that fails.
+  void Flush(const char* then = "; nothing is lost yet, and the next visit tries again") {
     if (pending.empty()) return;
     if (!journal.WriteAt(size, pending) || fdatasync(journal.Descriptor()) != 0) {
-      FailToWrite(part, errno, kOption, "; nothing is lost yet, and the next visit tries again");
+      FailToWrite(part, errno, kOption, then);
     }
     size += static_cast<std::int64_t>(pending.size());
     pending.clear();
@@ -171,7 +171,7 @@ Journal::Journal(const std::string& path, const Run& header, WhereTaken where_ta
   state_->pending = RunToJson(first);
   state_->header = std::move(first);
   try {
-    state_->Flush();
+    state_->Flush("");
     if (!SyncFolder(state_->path)) FailToWrite(state_->part, errno, kOption);
   } catch (const Error&) {
     unlink(state_->part.c_str());  // it holds nothing yet, and would be in the way
@@ -238,7 +238,7 @@ void Journal::HoldBack(bool hold) {
 void Journal::Finish(const Run& run) {
   const std::string kept = fmt::format("; what was measured is in '{}'", state_->part);
   Run whole = run;
-  state_->Flush();
+  state_->Flush("; what it holds is whole, and what was measured since then is lost");
   bool folded = false;
   try {
     for (Record& record : ReadRun(state_->part).records) {

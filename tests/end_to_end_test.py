@@ -339,6 +339,52 @@ class EndToEnd(unittest.TestCase):
                 self.assertEqual(self.read(name)["status"], "complete")
         self.assertEqual(self.to("| true", "coll", "all_reduce", "--sizes", "8", "-n", "2", *NATIVE, "-q"), (0, ""))
 
+    def test_a_full_volume_is_status_2_and_a_sentence_and_leaves_nothing_half_written(self):
+        self.assay("run", "peak", *QUICK, "--out", "a.json")
+        run = self.read("a.json")
+        run["id"] = "0" * 32
+        (self.folder / "b.json").write_text(json.dumps(run))
+        (self.folder / "full").mkdir()
+        # A small tmpfs in a mount namespace of its own; as another user in one of users too.
+        begin = ["unshare", "-m" if os.geteuid() == 0 else "-rm", "bash", "-c"]
+        mount = "mount -t tmpfs -o size=64k none full || exit 77; head -c 64K /dev/zero >full/filler || exit 77; "
+        if subprocess.run([*begin, mount], cwd=self.folder, capture_output=True, check=False).returncode != 0:
+            self.skipTest("no small volume can be mounted here")
+        commands = {
+            "run": ["run", "peak", *QUICK, "--quiet", "--out", "full/r.json"],
+            "coll": ["coll", "all_reduce", "--sizes", "8,64", "-n", "2", *NATIVE, "--quiet", "--out", "full/r.json"],
+            "report": ["report", "a.json", "--out", "full/page.html"],
+            "compare": ["compare", "a.json", "b.json"],
+        }
+        for left in (0, 4096, 8192):
+            for name, command in commands.items():
+                out = ">full/table" if name == "compare" else ">/dev/null"
+                script = (mount + f"truncate -s -{left} full/filler; [ {left} -gt 0 ] && echo 'old page' >full/page.html; "
+                          f'"$@" {out}; status=$?; echo "status $status"; '
+                          "for file in full/*; do [ $file = full/filler ] || { echo \"file $file\"; cat $file; echo; }; done")
+                done = subprocess.run([*begin, script, "bash", BINARY, *command], cwd=self.folder, text=True,
+                                      capture_output=True, timeout=120, check=False,
+                                      env=environment(HOME=str(self.folder)))
+                where = f"{name} with {left} bytes: {done.stderr}{done.stdout}"
+                status = int(re.search(r"^status ([0-9]+)$", done.stdout, re.M)[1])
+                files = dict(re.findall(r"^file full/(\S+)\n(.*?)\n(?=file |\Z)", done.stdout, re.M | re.S))
+                if status == 0:
+                    self.assertGreater(left, 0, where)
+                else:
+                    self.assertEqual(status, 2, where)
+                    self.assertRegex(done.stderr, r"assay: .*No space left on device", where)
+                # Whole, or not there; a journal is whole up to its last line.
+                if "r.json" in files:
+                    self.assertEqual(json.loads(files["r.json"])["status"], "complete", where)
+                self.assertEqual("r.json" in files, status == 0 and name in ("run", "coll"), where)
+                if "r.json.part" in files:
+                    for line in files["r.json.part"].split("\n")[:-1]:
+                        json.loads(line)
+                if left > 0 and name == "report" and status != 0:
+                    self.assertEqual(files["page.html"], "old page\n", where)
+                self.assertEqual([file for file in files if file not in ("r.json", "r.json.part", "page.html", "table")],
+                                 [], where)
+
     def test_runs_that_begin_in_one_second_each_have_a_file(self):
         link = self.folder / "all_reduce_perf"
         link.symlink_to(BINARY)

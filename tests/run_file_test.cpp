@@ -381,8 +381,11 @@ TEST_F(RunFile, AFullDiskIsSaidAndNothingIsTornOrLost) {
   signal(SIGXFSZ, old_handler);
 
   EXPECT_THAT(append, HasSubstr("can't write '" + part_ + "': File too large; choose another"));
+  EXPECT_THAT(append, HasSubstr("nothing is lost yet"));
   EXPECT_THAT(during.records.at(0).rounds, SizeIs(1));
   EXPECT_THAT(finish, HasSubstr("File too large"));
+  EXPECT_THAT(finish, HasSubstr("what was measured since then is lost"));
+  EXPECT_THAT(finish, testing::Not(HasSubstr("tries again")));
   // With room again, what could not be written is.
   journal.Append(After(3), 3);
   EXPECT_THAT(ReadRun(part_).records.at(0).rounds, SizeIs(3));

@@ -122,7 +122,7 @@ def capped(args):
           f" halves differ by over {SAME:.0%}:\n")
     print("| case | cap | assay | interval | fio | assay / fio | cap in the interval, widened by 0.5 % | |")
     print("|---|---|---|---|---|---|---|---|")
-    near, held, skipped, repeated, ratios = 0, 0, 0, 0, []
+    near, held, skipped, repeated, disturbed, ratios = 0, 0, 0, 0, 0, []
     for what, limit, case in cells:
         unit, scale, per_transfer = ("MB/s", 1e6, case[1]) if "bps" in what else ("IOPS", 1, 1)
         row = f"| {name_of(case)} | {limit / scale:,.0f} {unit} |"
@@ -140,6 +140,11 @@ def capped(args):
                     break
             repeated += attempt
         iops = (before + after) / 2
+        if abs(after / before - 1) > SAME:
+            disturbed += 1
+            print(f"{row} | | {before * per_transfer / scale:,.2f}, then {after * per_transfer / scale:,.2f} | | |"
+                  " others used the volume, thrice |", flush=True)
+            continue
         # Figures are in bytes or in transfers, by the size of a block.
         ours = figures["speed"] / (case[1] if figures["unit"] == "B/s" else 1) * per_transfer
         low, high = (ours * figures["interval"][end] for end in ("low", "high"))
@@ -154,11 +159,11 @@ def capped(args):
               file=sys.stderr, flush=True)
     count = len(ratios)
     if count == 0:
-        return
+        sys.exit("storage.py: no cell could be measured")
     worst = max(ratios, key=lambda ratio: abs(ratio - 1))
     print(f"\nWithin {MOST_OFF:.0%} of fio: {near} of {count} cells, the worst {worst:.4f} (bar: all,"
           f" {'met' if near == count else '**not met**'}). The cap in the interval: {held} of {count} (bar:"
-          f" {HELD:.0%}, {'met' if held >= HELD * count else '**not met**'}). Skipped: {skipped}; measured again: {repeated} times.")
+          f" {HELD:.0%}, {'met' if held >= HELD * count else '**not met**'}). Skipped: {skipped}; disturbed: {disturbed}; measured again: {repeated} times.")
 
 
 def uncapped(args):
