@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
-# From a clean machine to the whole test suite's verdict. Arguments go to ctest.
+# From a clean machine to the whole test suite's verdict, with what was skipped and why: tests/may_skip.txt
+# has what may be. Arguments go to ctest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh test
 scripts/build.sh release
-ctest --preset release -j "$(nproc)" "$@"
+results=$PWD/build/release/tests.xml
+rm -f "$results"
+status=0
+ctest --preset release -j "$(nproc)" --output-junit "$results" --test-output-size-passed 1000000 \
+  --test-output-size-failed 1000000 "$@" || status=$?
+if [[ -f $results ]]; then tests/skipped.py "$results" tests/may_skip.txt || status=1; fi
+exit $status

@@ -35,11 +35,13 @@ TEST_F(Driverless, TheRuntimeSaysThatTheDriverIsInsufficient) {
 }
 
 TEST_F(Driverless, CublasLtTakesEveryDescriptionAndThenHasNoDevice) {
+  int described = 0;
   for (const Dtype dtype :
        {Dtype::kF64, Dtype::kF32, Dtype::kTf32, Dtype::kBf16, Dtype::kF16, Dtype::kFp8E4m3,
         Dtype::kFp8E5m2E4m3, Dtype::kMxfp8, Dtype::kNvfp4, Dtype::kInt8}) {
     const std::optional<Types> types = TypesOf(dtype);
     if (!types) continue;  // built with a CUDA before 12.8
+    ++described;
     try {
       Product(Gemm{.dtype = dtype, .m = 32, .n = 64, .k = 16, .batch = 3}, *types);
       FAIL() << "a handle without a device";
@@ -47,6 +49,7 @@ TEST_F(Driverless, CublasLtTakesEveryDescriptionAndThenHasNoDevice) {
       EXPECT_THAT(error.what(), HasSubstr("its start: CUBLAS_STATUS_NOT_INITIALIZED"));
     }
   }
+  EXPECT_GE(described, 8);
 }
 
 // The real library looks at sizes, so that the test above means something.

@@ -48,6 +48,7 @@ const std::map<std::string, Words> kPrintedBy = {
     {"runner/identity.cpp", {"run", "coll", "env"}},
     {"runner/machine.cpp", {"run", "coll", "env"}},
     {"runner/metadata.cpp", {"run", "coll", "env"}},
+    {"runner/noise_runs.cpp", {"noise"}},
 };
 
 // Options that are another program's, or no message; and those that a message names only where the
@@ -107,7 +108,7 @@ std::vector<std::string> Strangers(std::string text, Words commands,
     }
   };
   static const std::regex named(
-      R"(assay (run|coll|compare|report|env)\b([^'`;)#]*)|\((coll): ([^)]*)\))");
+      R"(assay (run|coll|noise|compare|report|env)\b([^'`;)#]*)|\((coll): ([^)]*)\))");
   std::smatch match;
   bool has_coll = false;
   while (std::regex_search(text, match, named)) {
@@ -169,7 +170,7 @@ TEST(Options, OfTheDocumentsAreThere) {
   for (const char* name : {"README.md", "docs/attention.md", "docs/collectives.md", "docs/peers.md",
                            "docs/storage.md", "runner/cli.cpp"}) {
     std::ifstream in(root / name);
-    static const std::regex command(R"(assay (run|coll|compare|report|env)\b([^`#()]*))");
+    static const std::regex command(R"(assay (run|coll|noise|compare|report|env)\b([^`#()]*))");
     for (std::string line; std::getline(in, line);) {
       std::smatch match;
       if (!std::regex_search(line, match, command)) continue;
