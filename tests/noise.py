@@ -88,7 +88,7 @@ def verdicts(assay, a, b):
     if not cases:
         sys.exit(f"noise.py: nothing in common to compare in {a} and {b}")
     return [(case["probe"], case["case"], case["verdict"], case["change"]["estimate"]) for case in cases
-            if case["verdict"].startswith(("faster", "slower"))]
+            if case["verdict"].endswith(("faster", "slower"))]  # guessed ones too
 
 
 def alike(assay, kind, folder, pairs):
