@@ -215,7 +215,7 @@ def of_here(record):
     if not amount or not bound or unit != bound_unit:
         return None
     ratios = [(amount / statistics.median(v["time_s"])) / (bound / statistics.median(v["here_time_s"]))
-              for v in record["rounds"] if v["time_s"] and v.get("here_time_s")]
+              for v in record.get("rounds", []) if v["time_s"] and v.get("here_time_s")]
     return statistics.fmean(ratios) if ratios else None
 
 
@@ -307,7 +307,7 @@ def overlap(record):
     if record["probe"] != "overlap" or not measured(record) or "flops" not in amounts or "bytes" not in amounts or not n:
         return None
     names = ("compute_alone", "compute", "communicate_alone", "communicate")
-    visits = [v for v in record["rounds"] if v["time_s"] and all(
+    visits = [v for v in record.get("rounds", []) if v["time_s"] and all(
         len(v.get("phase_time_s", {}).get(name, [])) == len(v["time_s"]) for name in names)]
     if not visits:
         return None
@@ -330,8 +330,18 @@ def overlap(record):
             "hidden": statistics.fmean(hidden)}
 
 
+def exp(x):
+    """Infinite where it is too large for a float, as std::exp has it."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
 def drift(record):
     """What changes from round to round, as factors of speed."""
+    if not record.get("rounds"):
+        return None
     x = [v["start_s"] / 60 for v, some in zip(record["rounds"], pacing(record)["counted"]) if some]
     y = log_round_times(record)
     if len(x) < 5 or not x[-1] > x[0]:
@@ -349,10 +359,11 @@ def drift(record):
         alike = min(max(alike, 0.0), 0.9)
         spread *= (1 + alike) / (1 - alike)
     half, span = student_t(0.95, len(x) - 2) * math.sqrt(spread), x[-1] - x[0]
-    factors = {f"{name}.{end}": math.exp(-(slope + sign * half) * minutes)
+    factors = {f"{name}.{end}": exp(-(slope + sign * half) * minutes)
                for name, minutes in (("per_minute", 1), ("over_all", span))
                for end, sign in (("estimate", 0), ("low", 1), ("high", -1))}
-    return {**factors, "span_s": span * 60, "rounds": len(x),
+    printed = {name: None if math.isinf(factor) else factor for name, factor in factors.items()}
+    return {**printed, "span_s": span * 60, "rounds": len(x),
             "verdict": judge(factors["over_all.low"], factors["over_all.high"], 0.03)}
 
 
@@ -376,7 +387,7 @@ def of_peak(run, record):
     if not rows or not rows[0].get(column):
         return None
     peak = float(rows[0][column]) * (1e9 if of_memory else 1e12) * len(record["units"])
-    clocks = [mhz for v in record["rounds"] for t in v.get("telemetry", []) for mhz in t["sm_mhz"]]
+    clocks = [mhz for v in record.get("rounds", []) for t in v.get("telemetry", []) for mhz in t["sm_mhz"]]
     clock = statistics.median(clocks) if clocks and not of_memory else None
     nominal = rows[0]["peak_clock_mhz"]
     return {"device": rows[0]["name"], "of_spec": fast / peak, "clock_mhz": clock,
@@ -391,7 +402,7 @@ def device_speeds(record):
     units = len(record.get("units", []))
     if units == 1:
         return [every]
-    times = [[v["unit_time_s"]["p50"][u] for v in record["rounds"]
+    times = [[v["unit_time_s"]["p50"][u] for v in record.get("rounds", [])
               if u < len(v.get("unit_time_s", {}).get("p50", []))] for u in range(units)]
     if not all(t and statistics.median(t) > 0 for t in times):
         return []
@@ -441,7 +452,7 @@ def health(run, record):
                      else "suspiciously high" if s / theirs > 1.10 else "ok" for was, s in zip(standings, speeds)]
     devices = []
     for i, (unit, s, z, word) in enumerate(zip(units, speeds, scores, standings)):
-        seen = [t for v in record["rounds"] for t in v.get("telemetry", []) if t["unit"] == i]
+        seen = [t for v in record.get("rounds", []) for t in v.get("telemetry", []) if t["unit"] == i]
         clocks = [mhz for t in seen for mhz in t["sm_mhz"]]
         celsius = [c for t in seen for c in t.get("temperature_c", [])]
         devices.append({"node": unit["node"], "device": unit["device"], "speed": s,
@@ -458,7 +469,7 @@ def power(record):
         return None
     watts, events = 0, set()
     for unit in range(len(record["units"])):
-        seen = [t for v in record["rounds"] for t in v.get("telemetry", []) if t["unit"] == unit]
+        seen = [t for v in record.get("rounds", []) for t in v.get("telemetry", []) if t["unit"] == unit]
         events.update(event for t in seen for event in t["events"])
         metered = [(t["energy_j"], t["at_s"][-1] - t["at_s"][0]) for t in seen
                    if t.get("energy_j") is not None and len(t["at_s"]) > 0 and t["at_s"][-1] > t["at_s"][0]]
@@ -1241,7 +1252,7 @@ def read(path):
 def counted_once(runs):
     """Each run once, the fullest of those that have one id, in the order in which they are given."""
     def fullness(run):
-        return sum(len(record["rounds"]) for record in run["records"]), run["complete"]
+        return sum(len(record.get("rounds", [])) for record in run["records"]), run["complete"]
 
     fullest = {}
     for index, run in enumerate(runs):
