@@ -318,7 +318,8 @@ class EndToEnd(unittest.TestCase):
         for output, words in why.items():
             for command in (["--help"], ["--version"], ["run", "--help"], ["list"], ["env", "--no-metadata"],
                             ["price", "list"], ["price", "show", "aws", "p5.48xlarge"], ["report", "a.json"],
-                            ["report", "a.json", "--json"], ["compare", "a.json", "a.json", "--force", "--csv"]):
+                            ["report", "a.json", "--json"], ["compare", "a.json", "a.json", "--force", "--csv"],
+                            ["noise", "peak", "--dtype", "f32", *QUICK, "--runs", "4", "--minutes", "0", "--noise", "n.csv"]):
                 status, text = self.to(output, *command)
                 self.assertEqual(status, 2, (command, output, text))
                 if command[0] != "compare":
