@@ -40,8 +40,7 @@ struct Matched {
 };
 
 // Cases that only `here` has figures of. `there_name` names the other side where that one tried.
-void ListOnly(const std::map<std::string, Holding>& here,
-              const std::map<std::string, Holding>& there, std::string_view there_name,
+void ListOnly(const Holdings& here, const Holdings& there, std::string_view there_name,
               std::vector<std::string>& only) {
   std::set<std::string> there_methodless;
   for (const auto& [key, holding] : there) there_methodless.insert(MethodlessKey(*holding.any));
@@ -117,8 +116,8 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
 }
 
 Matched Match(const Side& a, const Side& b, const CompareOptions& options) {
-  const std::map<std::string, Holding> of_a = HoldingsOf(a, options.force);
-  const std::map<std::string, Holding> of_b = HoldingsOf(b, options.force);
+  const Holdings of_a = HoldingsOf(a, options.force);
+  const Holdings of_b = HoldingsOf(b, options.force);
   Matched matched;
   ListOnly(of_a, of_b, "candidate", matched.only_a);
   ListOnly(of_b, of_a, "baseline", matched.only_b);

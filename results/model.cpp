@@ -6,10 +6,12 @@
 #include <cmath>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "results/figures.h"
+#include "results/size.h"
 #include "results/text.h"
 
 namespace assay {
@@ -170,6 +172,36 @@ std::string CostModelText(std::span<const Record> records, std::optional<std::in
     }
   }
   return text;
+}
+
+std::vector<const Record*> InOrderOfSizes(const std::vector<const Record*>& records) {
+  using Sizes = std::map<std::string, Value>;
+  const auto sizes_of = [](const Record& record) {
+    Sizes sizes;
+    for (const auto& [name, value] : record.params) {
+      if (IsSize(name)) sizes.emplace(name, value);
+    }
+    return sizes;
+  };
+  std::map<std::tuple<std::string, std::string, Params>, std::vector<std::size_t>> sweeps;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    Params others = records[i]->params;
+    std::erase_if(others, [](const auto& param) { return IsSize(param.first); });
+    sweeps[{records[i]->probe, records[i]->backend, std::move(others)}].push_back(i);
+  }
+  std::vector<const Record*> ordered(records.size());
+  for (const auto& [key, places] : sweeps) {
+    std::vector<std::size_t> rising = places;
+    std::ranges::stable_sort(rising, {}, [&](std::size_t i) { return sizes_of(*records[i]); });
+    for (std::size_t i = 0; i < places.size(); ++i) ordered[places[i]] = records[rising[i]];
+  }
+  return ordered;
+}
+
+std::vector<const Record*> InOrderOfSizes(const std::vector<Record>& records) {
+  std::vector<const Record*> pointers;
+  for (const Record& record : records) pointers.push_back(&record);
+  return InOrderOfSizes(pointers);
 }
 
 }  // namespace assay

@@ -61,4 +61,9 @@ std::string FitLabel(const Fit& fit);
 std::string CostModelText(std::span<const Record> records,
                           std::optional<std::int64_t> project_to = {});
 
+// The records as tables show them: in their order, but those that differ in their sizes alone
+// change places so that sizes rise.
+std::vector<const Record*> InOrderOfSizes(const std::vector<const Record*>& records);
+std::vector<const Record*> InOrderOfSizes(const std::vector<Record>& records);
+
 }  // namespace assay

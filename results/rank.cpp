@@ -49,7 +49,7 @@ std::vector<int> RanksOf(std::size_t count,
 // Every case that at least two sides measured alike.
 std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& options,
                             std::vector<std::string>& notes) {
-  std::map<std::string, Field> by_key;
+  std::map<CaseKey, Field> by_key;
   for (std::size_t side = 0; side < ranking.sides.size(); ++side) {
     for (const auto& [key, holding] : HoldingsOf(ranking.sides[side], options.force)) {
       for (const auto& [backend, runs] : holding.backends) {

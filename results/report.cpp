@@ -173,14 +173,17 @@ std::string FitFigures(const std::string& probe, std::span<const ReportInput> in
 
 // All cases of one probe, runs beside each other case by case.
 std::string ProbeSection(const std::string& probe, std::span<const ReportInput> inputs) {
-  std::map<std::string, std::string> labels;  // by match key, in a stable order
-  std::vector<std::string> keys;
+  std::vector<const Record*> records;
   for (const ReportInput& input : inputs) {
     for (const Record& record : input.run.records) {
-      if (record.probe != probe) continue;
-      const std::string key = MatchKey(record);
-      if (labels.emplace(key, CaseLabel(record.probe, record.params)).second) keys.push_back(key);
+      if (record.probe == probe) records.push_back(&record);
     }
+  }
+  std::map<std::string, std::string> labels;  // by match key, in a stable order
+  std::vector<std::string> keys;
+  for (const Record* record : InOrderOfSizes(records)) {
+    const std::string key = MatchKey(*record);
+    if (labels.emplace(key, CaseLabel(record->probe, record->params)).second) keys.push_back(key);
   }
   std::string section =
       fmt::format("<section>\n<h2>{}</h2>\n<div class=chart data-probe=\"{}\"></div>\n<table>\n",

@@ -186,12 +186,14 @@ std::string MethodlessKey(const Record& record) {
   return record.probe + '/' + ToText(record.params) + ' ' + DeviceKind(record);
 }
 
-std::map<std::string, Holding> HoldingsOf(const Side& side, bool unlike_methods) {
-  std::map<std::string, Holding> holdings;
+Holdings HoldingsOf(const Side& side, bool unlike_methods) {
+  Holdings holdings;
   for (const Run& run : side.runs) {
     for (const Record& record : run.records) {
-      const std::string key = MethodlessKey(record);
-      Holding& holding = holdings[unlike_methods ? key : fmt::format("{} {}", key, record.method)];
+      Holding& holding = holdings[{.probe = record.probe,
+                                   .params = record.params,
+                                   .kind = DeviceKind(record),
+                                   .method = unlike_methods ? 0 : record.method}];
       if (holding.any == nullptr) holding.any = &record;
       holding.kind = DeviceKind(record);
       if (!Speed(record) || LogRoundTimes(record).empty()) {

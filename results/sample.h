@@ -2,6 +2,7 @@
 // case brought to the highest level that is repeated. Shared by compare and rank.
 #pragma once
 
+#include <compare>
 #include <functional>
 #include <map>
 #include <optional>
@@ -30,9 +31,18 @@ struct Holding {
   std::string unmeasured = {};  // "failed: …", where a run has the case without figures
 };
 
-// By match key and device kind; where unlike methods are to be matched too, without the method.
-// Everything points into `side`.
-std::map<std::string, Holding> HoldingsOf(const Side& side, bool unlike_methods);
+// What cases match by, in the order of tables: sizes are numbers, so that 8 comes before 1024.
+struct CaseKey {
+  std::string probe = {};
+  Params params = {};
+  std::string kind = {};
+  int method = 0;
+  auto operator<=>(const CaseKey&) const = default;
+};
+using Holdings = std::map<CaseKey, Holding>;
+
+// Where unlike methods are to be matched too, all have the method 0. Everything points into `side`.
+Holdings HoldingsOf(const Side& side, bool unlike_methods);
 // The key without the method, whatever the grouping.
 std::string MethodlessKey(const Record& record);
 

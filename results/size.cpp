@@ -38,4 +38,6 @@ std::int64_t ParseSize(std::string_view text, std::string_view what) {
   return static_cast<std::int64_t>(size);
 }
 
+bool IsSize(std::string_view param) { return param == "bytes" || param.ends_with("_bytes"); }
+
 }  // namespace assay

@@ -11,4 +11,7 @@ namespace assay {
 // a byte and more than 1 PiB among it.
 std::int64_t ParseSize(std::string_view text, std::string_view what);
 
+// The param's value counts bytes, so that cases that differ in it alone are a sweep of sizes.
+bool IsSize(std::string_view param);
+
 }  // namespace assay

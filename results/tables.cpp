@@ -13,6 +13,7 @@
 #include "results/expected.h"
 #include "results/figures.h"
 #include "results/health.h"
+#include "results/model.h"
 #include "results/nodes.h"
 #include "results/price.h"
 #include "results/text.h"
@@ -471,7 +472,8 @@ std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool col
   std::vector<Row> skipped;
   bool headline_asked = false;
   const RunHealth health(run);
-  for (const Record& record : run.records) {
+  for (const Record* const one : InOrderOfSizes(run.records)) {
+    const Record& record = *one;
     headline_asked = headline_asked || record.probe == "headline";
     (record.status == Status::kSkipped ? skipped : rows).push_back(RunRow(run, record, offer));
     for (Row& row : DeviceRows(run, record, health.Of(record))) rows.push_back(std::move(row));

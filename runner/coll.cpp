@@ -604,6 +604,7 @@ std::vector<std::int64_t> SizesOf(const CollOptions& options) {
     for (const std::string& size : SplitFields(options.sizes, ',')) {
       sizes.push_back(ParseSize(size, "--sizes"));
     }
+    std::ranges::sort(sizes);
     return sizes;
   }
   if (!IsLadder(options) && options.bisect) return {32 * kMib};

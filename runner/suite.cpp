@@ -62,8 +62,6 @@ std::optional<std::int64_t> ToInteger(std::string_view text) {
   return value;
 }
 
-bool IsSize(const std::string& param) { return param == "bytes" || param.ends_with("_bytes"); }
-
 // The text as a value of the same type as `like`.
 Value ToValue(const std::string& param, const std::string& text, const Value& like) {
   if (std::holds_alternative<std::int64_t>(like)) {
@@ -100,11 +98,16 @@ std::vector<Params> Multiply(const Probe& probe, const std::vector<Choice>& choi
     if (like == probe.defaults.end()) {
       throw Error(fmt::format("{} has no param {}; see assay list", probe.name, choice.name));
     }
+    std::vector<Value> values;
+    for (const std::string& text : choice.values) {
+      values.push_back(ToValue(choice.name, text, like->second));
+    }
+    if (IsSize(choice.name)) std::ranges::sort(values);  // as a sweep is read
     std::vector<Params> next;
     for (const Params& product : products) {
-      for (const std::string& text : choice.values) {
+      for (const Value& value : values) {
         next.push_back(product);
-        next.back()[choice.name] = ToValue(choice.name, text, like->second);
+        next.back()[choice.name] = value;
       }
     }
     products = std::move(next);

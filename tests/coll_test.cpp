@@ -70,7 +70,7 @@ TEST(CollSizes, AreNcclTestsLadders) {
   EXPECT_THAT(SizesOf(Parsed({"-e", "32M"})), ElementsAre(32 << 20));
   EXPECT_THAT(SizesOf(Parsed({}, "/usr/bin/all_reduce_perf")), ElementsAre(32 << 20));
   EXPECT_THAT(SizesOf(Parsed({})), AllOf(Contains(8), Contains(128 << 20), SizeIs(13)));
-  EXPECT_THAT(SizesOf(Parsed({"--sizes", "8,1.5K,1GB"})), ElementsAre(8, 1536, 1 << 30));
+  EXPECT_THAT(SizesOf(Parsed({"--sizes", "1.5K,8,1GB"})), ElementsAre(8, 1536, 1 << 30));
   EXPECT_THAT(SizesOf(Parsed({"--sizes", "latency"})), SizeIs(14));
   EXPECT_THAT(SizesOf(Parsed({"--sizes", "train"})), SizeIs(11));
   EXPECT_THAT(SizesOf(Parsed({"--sizes", "peak"})), SizeIs(5));

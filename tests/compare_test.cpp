@@ -773,5 +773,164 @@ TEST(Compare, AFigureThatMayBeACachesIsMarkedOnTheSideThatHasIt) {
   EXPECT_FALSE(unpriced.rows.at(0).per_usd_change);
 }
 
+// A sweep in the order in which it was asked for, which is none.
+std::vector<Record> Sweep() {
+  std::vector<Record> records;
+  for (const std::int64_t bytes : {std::int64_t{1} << 20, 8L, 65536L, 1024L}) {
+    Record record = OfClass("network", 1, 2);
+    record.params["bytes"] = bytes;
+    records.push_back(record);
+  }
+  return records;
+}
+
+// What stands between these, in the order of the text.
+std::vector<std::string> SizesIn(const std::string& text, const std::string& before, char after) {
+  std::vector<std::string> sizes;
+  for (std::size_t at = text.find(before); at != std::string::npos; at = text.find(before, at)) {
+    at += before.size();
+    sizes.push_back(text.substr(at, text.find(after, at) - at));
+  }
+  return sizes;
+}
+
+TEST(Compare, RowsOfASweepStandInTheOrderOfSizes) {
+  const Side side = SideOf({RunOf(Sweep())});
+  const Comparison comparison = Compare(side, side, {});
+  EXPECT_THAT(SizesIn(ComparisonToJson(comparison), "\"bytes\":", ','),
+              ElementsAre("8", "1024", "65536", "1048576"));
+  EXPECT_THAT(SizesIn(ComparisonCsv(comparison), "bytes=", ','),
+              ElementsAre("8", "1024", "65536", "1048576"));
+  EXPECT_THAT(SizesIn(ComparisonTable(comparison, false), "  bytes=", ','),
+              ElementsAre("8", "1024", "65536", "1048576"));
+  EXPECT_THAT(SizesIn(RankingToJson(Rank({side, side, side}, {})), "\"bytes\":", ','),
+              ElementsAre("8", "1024", "65536", "1048576"));
+  // A run's own table, too, in which cases of other kinds stay where they are.
+  OneRun run = RunOf(Sweep());
+  run.records.insert(run.records.begin() + 1, Gemm(64, {1}));
+  EXPECT_THAT(SizesIn(RunTable(run, {}, false), "  bytes=", ','),
+              ElementsAre("8", "1024", "65536", "1048576"));
+  EXPECT_LT(RunTable(run, {}, false).find("all_reduce"), RunTable(run, {}, false).find("gemm"));
+}
+
+TEST(Compare, TheRangeOfPricesOfEachSideIsInTheEnvelope) {
+  const Side one = SideOf(RunsOf({1.0, 1.001, 0.999}), 1.0);
+  Side ranged = SideOf(RunsOf({1.0, 1.001, 0.999}), 2.0);
+  ranged.offer->usd_low = 1.6;
+  ranged.offer->usd_high = 5;
+  const auto envelope = [](const Side& a, const Side& b) {
+    return *Compare(a, b, {}).rows[0].per_usd_envelope;
+  };
+  EXPECT_NEAR(envelope(ranged, one).estimate, 2, 1e-12);
+  EXPECT_NEAR(envelope(ranged, one).low, 1.6, 1e-12);
+  EXPECT_NEAR(envelope(ranged, one).high, 5, 1e-12);
+  EXPECT_NEAR(envelope(one, ranged).estimate, 0.5, 1e-12);
+  EXPECT_NEAR(envelope(one, ranged).low, 0.2, 1e-12);
+  EXPECT_NEAR(envelope(one, ranged).high, 0.625, 1e-12);
+  Side both = one;
+  both.offer->usd_low = 0.8;
+  both.offer->usd_high = 1.25;
+  EXPECT_NEAR(envelope(ranged, both).low, 1.6 / 1.25, 1e-12);
+  EXPECT_NEAR(envelope(ranged, both).high, 5 / 0.8, 1e-12);
+  // The verdict is that of the envelope's ends with the speed's interval around them: 0.23 % here.
+  const Interval speed = *Compare(one, one, {}).rows[0].change.interval;
+  for (const auto& [low, expected] :
+       {std::pair(1.001 / speed.low, Verdict::kFaster), {0.999 / speed.low, Verdict::kUnclear}}) {
+    ranged.offer->usd_low = low;
+    EXPECT_EQ(Compare(ranged, one, {}).rows[0].per_usd_verdict, expected);
+    EXPECT_EQ(Compare(one, ranged, {}).rows[0].per_usd_verdict,
+              expected == Verdict::kFaster ? Verdict::kSlower : expected);
+    const Ranking ranking = Rank({one, ranged, one}, {.confidence = 1 - 3 * 0.05});
+    for (const RankEntry& entry : ranking.cases[0].entries) {
+      EXPECT_EQ(entry.by_usd, entry.side == 1 && expected == Verdict::kFaster ? 3 : 1) << low;
+    }
+  }
+}
+
+TEST(Compare, WhatKeepsASideFromItsPriceIsFoundOnTheBaselineToo) {
+  Runs part = RunsOf({1, 1, 1});
+  for (OneRun& run : part) run.nodes[0].cpu.quota = 1.4;
+  Runs accelerated = RunsOf({1, 1, 1});
+  for (OneRun& run : accelerated) run.nodes[0].accelerators = {{.name = "H100", .present = 8}};
+  for (const auto& [runs, why] :
+       {std::pair(part, "1.4 of 2 used"), {accelerated, "paid for its accelerators"}}) {
+    const Side whole = SideOf(RunsOf({1, 1, 1}), 1.0);
+    for (const bool swapped : {false, true}) {
+      const Comparison comparison =
+          swapped ? Compare(whole, SideOf(runs, 1.0), {}) : Compare(SideOf(runs, 1.0), whole, {});
+      EXPECT_FALSE(comparison.rows[0].per_usd_change.has_value());
+      EXPECT_THAT(comparison.rows[0].note, HasSubstr(why));
+    }
+  }
+  // Nor is there anything without a price on either side.
+  const Side unpriced = SideOf(RunsOf({1, 1, 1}));
+  const Side priced = SideOf(RunsOf({1, 1, 1}), 1.0);
+  EXPECT_FALSE(Compare(unpriced, priced, {}).rows[0].per_usd_change.has_value());
+  EXPECT_FALSE(Compare(priced, unpriced, {}).rows[0].per_usd_change.has_value());
+}
+
+TEST(Compare, WhatIsSaidOfTheCandidateIsSaidOfTheBaselineToo) {
+  OneRun interrupted = RunOf({Gemm(64, {1, 1})});
+  interrupted.complete = false;
+  interrupted.status = "interrupted";
+  const Side whole = SideOf({RunOf({Gemm(64, {1}), Gemm(66, {1})})});
+  EXPECT_THAT(Compare(whole, SideOf({interrupted}), {}).notes,
+              Contains("run1.json: interrupted, 2 of 5 rounds"));
+  Record fake = Gemm(64, {1});
+  fake.backend = "stand-in";
+  EXPECT_THAT(ErrorOf(SideOf({RunOf({fake})}), whole), HasSubstr("a stand-in library"));
+  Record failed = Gemm(66, {});
+  failed.status = Status::kFailed;
+  failed.reason = "out of memory";
+  EXPECT_THAT(Compare(SideOf({RunOf({Gemm(64, {1}), failed})}), whole, {}).only_candidate,
+              ElementsAre(HasSubstr("failed: out of memory in the baseline")));
+  OneRun noted = RunOf({Gemm(64, {1})});
+  noted.nodes[0].notes = {{.what = "CPU governor is 'powersave'", .remedy = "…"}};
+  EXPECT_THAT(Compare(SideOf({noted}), whole, {}).differences,
+              ElementsAre("CPU governor is 'powersave' (baseline only)"));
+  Record newer = Gemm(64, {1});
+  newer.method = 2;
+  EXPECT_THAT(Compare(SideOf({RunOf({newer, Gemm(66, {1})})}), whole, {}).notes,
+              Contains(HasSubstr("method 2 against 1")));
+  EXPECT_THAT(Compare(SideOf({RunOf({Storage("refuted", {1}), Gemm(64, {1})})}),
+                      SideOf({RunOf({Storage("proved", {1}), Gemm(64, {1})})}), {})
+                  .notes,
+              Contains(HasSubstr("direct is refuted against proved")));
+}
+
+// Each is tied with its neighbours and with nobody beyond; a rank is of those that are tied with
+// its first.
+TEST(Rank, AChainOfTiesEndsWhereOneIsSlowerThanTheFirst) {
+  std::vector<Side> sides;
+  for (const double time : {1.045, 1.0, 1.03, 1.015}) {
+    sides.push_back(SideOf(RunsOf({time * 0.995, time, time * 1.005}), 1.0));
+  }
+  const Ranking ranking = Rank(sides, {});
+  std::vector<std::size_t> order;
+  std::vector<int> ranks;
+  std::vector<int> by_usd;
+  for (const RankEntry& entry : ranking.cases[0].entries) {
+    order.push_back(entry.side);
+    ranks.push_back(entry.by_speed);
+    by_usd.push_back(entry.by_usd.value());
+  }
+  EXPECT_THAT(order, ElementsAre(1, 3, 2, 0));
+  EXPECT_THAT(ranks, ElementsAre(1, 1, 3, 3));
+  EXPECT_THAT(by_usd, ElementsAre(1, 1, 3, 3));
+}
+
+// Of three files each pair has a third of what may be wrong.
+TEST(Rank, ATieEndsWhereTheIntervalOfThePairDoes) {
+  const auto side = [](double time) { return SideOf(RunsOf({time * 0.995, time, time * 1.005})); };
+  const Interval alike =
+      *Compare(side(1), side(1), {.confidence = 1 - 0.05 / 3}).rows[0].change.interval;
+  for (const auto& [beyond, expected] : {std::pair(-1e-6, 1), {1e-6, 2}}) {
+    const double time = alike.high * std::exp(beyond);
+    const Ranking ranking = Rank({side(1), side(time), side(time)}, {});
+    EXPECT_EQ(ranking.cases[0].entries[1].by_speed, expected);
+    EXPECT_EQ(ranking.cases[0].entries[2].by_speed, expected);
+  }
+}
+
 }  // namespace
 }  // namespace assay

@@ -217,6 +217,20 @@ TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
       run.records.push_back(record);
     }
   }
+  for (const char* mode : {"pingpong", "stream", "bidirectional"}) {
+    Record record = {.probe = "fabric",
+                     .params = {{"pattern", std::string(mode)}, {"ranks", std::int64_t{2}}},
+                     .backend = "mpi",
+                     .work = {.bytes = 1 << 20, .ops = 2},
+                     .rounds = Visits(5, 1e-3)};
+    if (std::string(mode) == "pingpong") record.work.bytes.reset();
+    run.records.push_back(record);
+  }
+  run.records.push_back({.probe = "barrier",
+                         .params = {{"ranks", std::int64_t{4}}},
+                         .backend = "mpi",
+                         .work = {.ops = 1},
+                         .rounds = Visits(5, 1e-5)});
   const std::string file = Write("run.json", RunToJson(run));
   const std::string figures = FiguresToJson(run, OfferAt(0.1));
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;

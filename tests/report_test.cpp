@@ -51,6 +51,31 @@ TEST(Report, ReadsWithoutScript) {
   EXPECT_THAT(before_script, HasSubstr("3 rounds, this run"));
 }
 
+TEST(Report, RowsOfASweepStandInTheOrderOfSizesOfAllRuns) {
+  const auto input = [](const std::string& instance, const std::vector<std::int64_t>& sizes) {
+    ReportInput made = Input(instance, 0.1);
+    made.run.records.clear();
+    for (const std::int64_t bytes : sizes) {
+      made.run.records.push_back({.probe = "all_reduce",
+                                  .params = {{"bytes", bytes}, {"ranks", std::int64_t{2}}},
+                                  .backend = "mpi",
+                                  .work = {.bytes = bytes},
+                                  .rounds = {{.batch = 1, .time_s = {1e-3}}}});
+    }
+    return made;
+  };
+  const ReportInput inputs[] = {input("m7i.large", {1 << 20, 8, 1 << 16}),
+                                input("c7a.large", {1024, 8})};
+  const std::string page = ReportPage(inputs, "2026-11-22");
+  std::size_t before = 0;
+  for (const char* size : {">bytes=8,", ">bytes=1024,", ">bytes=65536,", ">bytes=1048576,"}) {
+    const std::size_t at = page.find(size);
+    ASSERT_NE(at, std::string::npos) << size;
+    EXPECT_GT(at, before) << size;
+    before = at;
+  }
+}
+
 TEST(Report, SaysUnderAStepWhatItPaysForItsAllReduce) {
   ReportInput input = Input("m7i.large", 0.1);
   input.run.records.push_back({.probe = "overlap",

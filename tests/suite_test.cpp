@@ -70,8 +70,8 @@ TEST(Suite, AQuestionIsAskedOnce) {
   EXPECT_THAT(Unfold(Parse("tiny gemm m=1,1\ntiny gemm m=1 n=4096\n"), {kGemm}, {}), SizeIs(1));
 }
 
-TEST(Suite, SizesAreBinaryAndOnlyWhereAParamIsASize) {
-  const Suite suite = Parse("tiny storage block_bytes=4K,1MiB,2gb\n");
+TEST(Suite, SizesAreBinaryAndRiseAndOnlyWhereAParamIsASize) {
+  const Suite suite = Parse("tiny storage block_bytes=1MiB,2gb,4K\n");
   const std::vector<Question> questions = Unfold(suite, {kStorage}, {});
   ASSERT_THAT(questions, SizeIs(3));
   EXPECT_EQ(IntegerOf(questions[0].params, "block_bytes"), 4096);
