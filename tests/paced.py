@@ -70,11 +70,14 @@ def check_quota(assay):
 
     held = int(SHARE * PERIOD_US)
     print(f"a CPU quota of {SHARE} cores:")
-    before, seen, hidden, after = within(-1), within(held), within(held, hidden=True), within(-1)
-    for cases, wanted, how in [(seen, ["CPU quota"], "seen"), (hidden, ["stalls"], "hidden")]:
+    before = within(-1)
+    for hidden, wanted in [(False, ["CPU quota"]), (True, ["stalls"])]:
+        cases, after = within(held, hidden), within(-1)
         for case, one, other in zip(cases, before, after):
             truth = SHARE * (one["speed"] + other["speed"]) / 2
-            report(f"{case['probe']} {case['case']}, {how}", case["speed"], truth, case["pacing"]["paced"], wanted)
+            report(f"{case['probe']} {case['case']}, {'hidden' if hidden else 'seen'}", case["speed"], truth,
+                   case["pacing"]["paced"], wanted)
+        before = after
 
 
 def check_link(assay):
