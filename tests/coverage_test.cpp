@@ -87,6 +87,9 @@ bool Covers(const std::vector<double>& logs, const Interval& interval, double tr
   return interval.low <= factor && factor <= interval.high;
 }
 
+// Intervals that are 1.3 times too wide cover more than that, of five units and of twenty.
+constexpr double kWide = 0.97;
+
 class Coverage : public ::testing::TestWithParam<Stream> {};
 
 TEST_P(Coverage, OfRoundsWithinARun) {
@@ -100,7 +103,7 @@ TEST_P(Coverage, OfRoundsWithinARun) {
   }
   RecordProperty("covered", covered);
   EXPECT_GE(covered, 0.94 * kTimes);
-  EXPECT_LE(covered, 0.99 * kTimes);
+  EXPECT_LE(covered, kWide * kTimes);
 }
 
 TEST_P(Coverage, OfTwentyRoundsByBootstrap) {
@@ -114,7 +117,7 @@ TEST_P(Coverage, OfTwentyRoundsByBootstrap) {
   }
   RecordProperty("covered", covered);
   EXPECT_GE(covered, 0.94 * kTimes);
-  EXPECT_LE(covered, 0.99 * kTimes);
+  EXPECT_LE(covered, kWide * kTimes);
 }
 
 TEST_P(Coverage, OfRunsOnANode) {
@@ -130,7 +133,7 @@ TEST_P(Coverage, OfRunsOnANode) {
     covered += Covers(runs, MeanInterval(runs).value(), offset) ? 1 : 0;
   }
   EXPECT_GE(covered, 0.94 * kTimes);
-  EXPECT_LE(covered, 0.99 * kTimes);
+  EXPECT_LE(covered, kWide * kTimes);
 }
 
 // A rule that stops when the interval is narrow stops at lucky streaks, which costs coverage; few
@@ -156,6 +159,7 @@ TEST_P(Coverage, WithTheStoppingRuleInTheLoop) {
   }
   RecordProperty("covered", covered);
   EXPECT_GE(covered, 0.92 * kTimes);
+  EXPECT_LE(covered, 0.96 * kTimes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Streams, Coverage, ::testing::ValuesIn(Streams()),
@@ -210,7 +214,7 @@ int FalseSuites(const Stream& stream, int runs, std::uint64_t seed) {
 // wrong would say nothing of anything.
 void ExpectAsPromised(int wrong) {
   EXPECT_GT(BinomialTail(wrong, 1000, 0.05), 0.01) << wrong;
-  EXPECT_GE(wrong, 10);
+  EXPECT_GE(wrong, 20);
 }
 
 TEST(FalseVerdicts, OfSeveralRunsASideAreAtMostAsManyAsPromised) {
