@@ -894,6 +894,10 @@ bool UnderLauncher() {
                      [](const char* name) { return std::getenv(name) != nullptr; });
 }
 
+std::string UnjoinedNote(const std::string& bootstrap) {
+  return bootstrap.empty() && !UnderLauncher() ? UnjoinedText(std::getenv) : "";
+}
+
 void Dismiss::operator()(Ranks* ranks) const {
   Watchdog dog(EndAfter(watchdog, fmt::format("{} of {}", ranks->Rank(), ranks->Size()), fates));
   const Watchdog::Guard guard =

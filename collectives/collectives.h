@@ -85,6 +85,10 @@ std::map<std::string, std::string> Software(const Setup& setup);
 // True if this process was started by mpirun, srun or the like: then it never launches any itself.
 bool UnderLauncher();
 
+// What is to be said where RANK and WORLD_SIZE are set as torchrun does it, and nobody joins those
+// ranks (`bootstrap`, a launcher of MPI's); "" where nothing is.
+std::string UnjoinedNote(const std::string& bootstrap);
+
 // Sends the other ranks home when rank 0 lets go, in whatever way it ends. Where they don't all
 // take leave in time this rank ends with status 3, after a line that names those that are stopped
 // or gone.

@@ -176,6 +176,10 @@ class HostCollective : public Accompanied {
     }
     const std::string all = TransportOfRanks(ranks_.Gather(own), members_);
     if (!all.empty()) facts[kTransportFact] = all;
+    double by_sockets[] = {facts.contains(kSocketsFact) && ranks_.Size() > 1 ? 1.0 : 0.0};
+    ranks_.Max(by_sockets);
+    facts.erase(kSocketsFact);
+    if (by_sockets[0] > 0) facts[kSocketsFact] = true;
   }
 
   // Operations that follow each other without anything in between.

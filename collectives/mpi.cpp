@@ -346,11 +346,17 @@ std::vector<std::string> OpenComponents(const std::vector<std::string>& variable
   return names;
 }
 
+// What the data of a rank goes over, in words, and whether that is TCP sockets as far as it is
+// known.
+struct Used {
+  std::string transport = {};
+  bool is_sockets = false;
+};
+
 // ob1 sends to a peer by the BTL (byte transfer layer) of the highest exclusivity that reaches it.
 // Those of shared memory reach every peer of a node; whom others reach is known only where there is
 // no choice.
-std::string BtlFor(bool on_node, const ControlVariables& variables,
-                   const std::vector<std::string>& btls) {
+Used BtlFor(bool on_node, const ControlVariables& variables, const std::vector<std::string>& btls) {
   std::vector<std::string> candidates;
   std::string best;  // of shared memory, unless another is as exclusive
   std::int64_t most = -1;
@@ -363,36 +369,42 @@ std::string BtlFor(bool on_node, const ControlVariables& variables,
     most = std::max(most, exclusivity);
   }
   if (candidates.size() == 1) best = candidates[0];
-  if (!best.empty()) return "ob1/" + best;
+  if (!best.empty()) return {.transport = "ob1/" + best, .is_sockets = best == "tcp"};
   std::string all;
   for (const std::string& btl : candidates) all += (all.empty() ? "" : " or ") + btl;
-  return UnknownTransport("ob1 by " + (all.empty() ? "no BTL" : all));
+  return {.transport = UnknownTransport("ob1 by " + (all.empty() ? "no BTL" : all))};
 }
 
-std::string TransportOfOpenMpi(Peers peers, bool by_its_collectives) {
+Used TransportOfOpenMpi(Peers peers, bool by_its_collectives) {
   const ControlVariables variables;
   const std::vector<std::string> names = variables.Names();
   if (by_its_collectives) {
     // These may do without the layer for messages (PML), by networks of their own.
     for (const std::string& component : OpenComponents(names, "coll")) {
       for (const char* own : {"hcoll", "ucc", "fca", "portals4"}) {
-        if (component == own) return UnknownTransport("its collectives may go by " + component);
+        if (component != own) continue;
+        return {.transport = UnknownTransport("its collectives may go by " + component)};
       }
     }
   }
   std::vector<std::string> pml = OpenComponents(names, "pml");
   std::erase_if(pml, [](const auto& name) { return name == "monitoring" || name == "v"; });
-  if (pml.size() != 1) return UnknownTransport("which PML was selected is not told");
+  if (pml.size() != 1) {
+    return {.transport = UnknownTransport("which PML was selected is not told")};
+  }
   if (pml[0] == "ob1") {
     std::vector<std::string> btls = OpenComponents(names, "btl");
     // Since Open MPI 5 sm has the variables of vader, which it was called before, as well.
     if (std::ranges::find(btls, "sm") != btls.end()) std::erase(btls, "vader");
-    return OnTwoLevels(peers.on_node ? BtlFor(true, variables, btls) : "",
-                       peers.elsewhere ? BtlFor(false, variables, btls) : "");
+    const Used within = peers.on_node ? BtlFor(true, variables, btls) : Used{};
+    const Used between = peers.elsewhere ? BtlFor(false, variables, btls) : Used{};
+    return {.transport = OnTwoLevels(within.transport, between.transport),
+            .is_sockets = within.is_sockets || between.is_sockets};
   }
-  if (pml[0] != "cm") return pml[0];
+  if (pml[0] != "cm") return {.transport = pml[0]};
   const std::vector<std::string> mtl = OpenComponents(names, "mtl");
-  return mtl.size() == 1 ? "cm/" + mtl[0] : UnknownTransport("cm by one of several MTLs");
+  return {.transport =
+              mtl.size() == 1 ? "cm/" + mtl[0] : UnknownTransport("cm by one of several MTLs")};
 }
 
 // MPICH tells the device that it was built with: "MPICH Device: ch4:ucx". Between nodes that is the
@@ -423,15 +435,17 @@ std::string Processors() {
   return text;
 }
 
-std::string TransportOf(Peers peers, bool by_its_collectives) {
+Used TransportOf(Peers peers, bool by_its_collectives) {
   const bool is_open_mpi = std::string_view(kName) == "openmpi";
-  return is_open_mpi ? TransportOfOpenMpi(peers, by_its_collectives)
-                     : TransportOfMpich(peers, LibraryVersion());
+  if (is_open_mpi) return TransportOfOpenMpi(peers, by_its_collectives);
+  return {.transport = TransportOfMpich(peers, LibraryVersion())};
 }
 
 // Called on all ranks together. `by_its_collectives`: rather than by messages of ours.
 Facts FactsOfMpi(Ranks& ranks, Peers peers, bool by_its_collectives) {
-  Facts facts = {{"mpi", Version()}, {kTransportFact, TransportOf(peers, by_its_collectives)}};
+  const Used used = TransportOf(peers, by_its_collectives);
+  Facts facts = {{"mpi", Version()}, {kTransportFact, used.transport}};
+  if (used.is_sockets) facts[kSocketsFact] = true;
   std::string processors;
   for (const std::string& of_rank : ranks.Gather(Processors())) {
     processors += (processors.empty() ? "" : " | ") + of_rank;

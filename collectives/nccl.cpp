@@ -145,11 +145,11 @@ class DebugFile {
     path_.clear();
   }
 
-  std::string Transport() {
+  std::string Log() {
     const std::lock_guard lock(mutex_);
     file_.clear();
     file_.seekg(0);
-    return TransportFrom(std::string(std::istreambuf_iterator<char>(file_), {}));
+    return {std::istreambuf_iterator<char>(file_), {}};
   }
 
  private:
@@ -615,6 +615,7 @@ class NcclExchange : public Exchange {
                           : "one thread for each GPU";
     if (collective_.channels > 0) facts["max_ctas"] = std::int64_t{collective_.channels};
     facts[kTransportFact] = Transport();
+    if (HasSockets(debug_->Log())) facts[kSocketsFact] = true;
     cudaDeviceProp properties = {};
     if (cudaGetDeviceProperties(&properties, comm_->Device()) == cudaSuccess) {
       facts["device"] = std::string(properties.name);
@@ -627,7 +628,7 @@ class NcclExchange : public Exchange {
   std::string Transport() const {
     std::map<std::string, std::vector<std::string>> by_node;
     for (const std::string& told :
-         ranks_.Gather(fmt::format("{}\t{}", ranks_.Node(), debug_->Transport()))) {
+         ranks_.Gather(fmt::format("{}\t{}", ranks_.Node(), TransportFrom(debug_->Log())))) {
       const std::size_t tab = told.find('\t');
       by_node[told.substr(0, tab)].push_back(told.substr(tab + 1));
     }

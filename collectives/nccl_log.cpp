@@ -40,7 +40,12 @@ std::string WithoutNumbers(const std::string& path) {
   return kept;
 }
 
-}  // namespace
+// What the log tells.
+struct Told {
+  std::string network = {};
+  std::string provider = {};         // libfabric's
+  std::set<std::string> paths = {};  // "P2P/CUMEM", "NET/Socket"
+};
 
 // The lines that are looked for, as NCCL 2.28 writes them:
 //   … NCCL INFO Using network IB
@@ -49,34 +54,52 @@ std::string WithoutNumbers(const std::string& path) {
 //   … NCCL INFO Channel 01/0 : 0[0] -> 1[1] via P2P/CUMEM/read
 //   … NCCL INFO NVLS comm 0x55… headRank 0 nHeads 8 …
 //   … NCCL INFO CollNet 00/0 : 0 [send] via COLLNET/SHARP/0/GDRDMA
-std::string TransportFrom(std::string_view log) {
-  std::string network;
-  std::string provider;
-  std::set<std::string> paths;
+Told Read(std::string_view log) {
+  Told told;
   std::istringstream lines{std::string(log)};
   for (std::string line; std::getline(lines, line);) {
     if (std::string word = WordAfter(line, "NCCL INFO Using network "); !word.empty()) {
-      network = word;
+      told.network = word;
     }
-    if (std::string word = WordAfter(line, "Selected provider is "); !word.empty()) provider = word;
+    if (std::string word = WordAfter(line, "Selected provider is "); !word.empty()) {
+      told.provider = word;
+    }
     // The switches of NVLink reduce by themselves: no channel between two ranks tells of it.
-    if (line.find("NCCL INFO NVLS comm ") != std::string::npos) paths.insert("NVLS");
+    if (line.find("NCCL INFO NVLS comm ") != std::string::npos) told.paths.insert("NVLS");
     const bool is_connection = line.find("NCCL INFO Channel ") != std::string::npos ||
                                line.find("NCCL INFO CollNet ") != std::string::npos;
     if (!is_connection) continue;
     if (std::string word = WithoutNumbers(WordAfter(line, " via ")); !word.empty()) {
-      paths.insert(word);
+      told.paths.insert(word);
     }
   }
-  if (paths.empty() && !network.empty()) {
-    return UnknownTransport("network " + network + ", and no connection is told of");
+  return told;
+}
+
+bool IsOfNetwork(const std::string& path) { return path.starts_with("NET/"); }
+
+}  // namespace
+
+std::string TransportFrom(std::string_view log) {
+  const Told told = Read(log);
+  if (told.paths.empty() && !told.network.empty()) {
+    return UnknownTransport("network " + told.network + ", and no connection is told of");
   }
   std::string text;
-  for (const std::string& path : paths) {
+  for (const std::string& path : told.paths) {
     text += (text.empty() ? "" : kNextPath) + path;
-    if (!provider.empty() && path.starts_with("NET/")) text += " (" + provider + ")";
+    if (!told.provider.empty() && IsOfNetwork(path)) text += " (" + told.provider + ")";
   }
   return text;
+}
+
+bool HasSockets(std::string_view log) {
+  const Told told = Read(log);
+  const bool is_tcp =
+      told.provider == "tcp" || told.provider == "net" || told.provider == "sockets";
+  return std::ranges::any_of(told.paths, [&](const std::string& path) {
+    return path == "NET/Socket" || path.starts_with("NET/Socket/") || (IsOfNetwork(path) && is_tcp);
+  });
 }
 
 std::string TransportOfNode(const std::vector<std::string>& by_rank) {

@@ -14,6 +14,10 @@ namespace assay {
 // plain word is left out.
 std::string TransportFrom(std::string_view log);
 
+// Whether a connection that the log tells of goes by TCP sockets: NCCL's own, or a plugin's over
+// libfabric's provider for them.
+bool HasSockets(std::string_view log);
+
 // The same of all ranks of a node together: a rank whose GPU has no adapter beside it reaches other
 // nodes through another rank's, and its own log has nothing of that.
 std::string TransportOfNode(const std::vector<std::string>& by_rank);

@@ -94,6 +94,7 @@ struct Provider {
   // direction's time where they need it.
   std::size_t segment_bytes;
   std::size_t in_flight;
+  bool is_sockets = false;
 };
 const std::vector<Provider>& Providers() {
   static const std::vector<Provider> all = {
@@ -103,7 +104,8 @@ const std::vector<Provider>& Providers() {
       {.name = "tcp",
        .names = {"tcp", "net", "tcp;ofi_rxm"},
        .segment_bytes = 128 << 10,
-       .in_flight = 8},
+       .in_flight = 8,
+       .is_sockets = true},
   };
   return all;
 }
@@ -380,6 +382,7 @@ class OfiEndpoint {
     Facts facts;
     facts["libfabric"] = Described(&kApi, FI_TYPE_VERSION);
     facts[kTransportFact] = std::string(provider_.name);
+    if (provider_.is_sockets) facts[kSocketsFact] = true;
     // The same may be layered, or have had another name: "tcp;ofi_rxm", "net".
     const std::string provider = Clean(info_->fabric_attr->prov_name);
     if (provider != provider_.name) facts["provider"] = provider;

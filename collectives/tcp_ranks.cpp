@@ -717,6 +717,19 @@ TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variabl
   return options;
 }
 
+std::string UnjoinedText(const std::function<const char*(const char*)>& variable) {
+  const char* rank = variable("RANK");
+  const char* size = variable("WORLD_SIZE");
+  const char* address = variable("MASTER_ADDR");
+  if (rank == nullptr || size == nullptr || address == nullptr || std::string_view(size) == "1") {
+    return "";
+  }
+  return fmt::format(
+      "RANK {} of WORLD_SIZE {} is set, as torchrun does it, and not used: each of these processes "
+      "measures alone, beside the others; --bootstrap tcp joins them",
+      Clean(rank, 16), Clean(size, 16));
+}
+
 std::unique_ptr<Ranks> JoinTcp(const TcpOptions& options) {
   return std::make_unique<TcpRanks>(options);
 }

@@ -36,6 +36,10 @@ struct TcpOptions {
 // Error for one that is missing or makes no sense.
 TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variable);
 
+// That variables of a rank of several are set, which are of use with JoinTcp alone; "" where they
+// aren't.
+std::string UnjoinedText(const std::function<const char*(const char*)>& variable);
+
 // Returns once all ranks are there. Throws Error, within about the time of its patience, where they
 // don't come, come twice, come of another build or job, or don't hold the key. Who merely knocks
 // and says something else is sent away, and told of if a rank is missing in the end. The calls of

@@ -10,6 +10,9 @@
 namespace assay {
 
 inline constexpr const char* kTransportFact = "transport";
+// True of a rank, or of the whole, some of whose data went by TCP sockets: each library tells it by
+// its own means. Absent where none did, or nobody knows.
+inline constexpr const char* kSocketsFact = "sockets";
 // Of what we do ourselves within a node.
 inline constexpr const char* kSharedMemory = "shared memory";
 

@@ -41,6 +41,12 @@ class Backend {
   // Whether it has this kind of op at all. That it lacks a dtype or a size, or that this machine
   // does, is for Prepare to say.
   virtual bool Has(const Op& op) const = 0;
+  // Whether the device computes in bf16, for which a suite has another dtype where it doesn't. All
+  // else that a device lacks is for Prepare to say.
+  virtual bool HasBf16(const Device& device) const {
+    (void)device;
+    return true;
+  }
   // The op with what it leaves to the backend filled in (Memory::bytes = 0).
   virtual Op Complete(const Op& op, const Device& device) const {
     (void)device;

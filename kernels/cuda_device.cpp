@@ -13,6 +13,32 @@
 #include "runner/threads.h"
 
 namespace assay::cuda {
+namespace {
+
+// Why nothing of this build runs on the current device, which is that GPU: no kernel was compiled
+// for it.
+std::optional<Skipped> NoCode(const Gpu& gpu) {
+  cudaFuncAttributes attributes = {};
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, CountKernelHandle());
+  if (error != cudaErrorNoKernelImageForDevice && error != cudaErrorInvalidDeviceFunction &&
+      error != cudaErrorUnsupportedPtxVersion) {
+    Check(error);
+    return std::nullopt;
+  }
+  cudaGetLastError();  // what is known now must not be taken for a later call's
+  constexpr int kTuring = 75;
+  return Skipped{
+      .reason = fmt::format("this build, with CUDA {}.{}, has no code for {} (compute capability "
+                            "{}.{})",
+                            CUDART_VERSION / 1000, CUDART_VERSION / 10 % 100, gpu.name,
+                            gpu.capability / 10, gpu.capability % 10),
+      .remedy = gpu.capability < kTuring
+                    ? "assay built with CUDA 12.9 or older: CUDA 13 compiles for no GPU before 7.5"
+                    : "assay built with a CUDA that knows this GPU (scripts/build.sh on this "
+                      "machine), and a driver as new"};
+}
+
+}  // namespace
 
 Gpu Gpu::At(int index) {
   cudaDeviceProp properties = {};
@@ -58,7 +84,7 @@ std::optional<Skipped> Select(const Gpu& gpu) {
   const cudaError_t error = cudaSetDevice(gpu.index);
   if (error != cudaErrorDevicesUnavailable) {
     Check(error);
-    return std::nullopt;
+    return NoCode(gpu);
   }
   cudaGetLastError();  // what is known now must not be taken for a later call's
   if (gpu.mode == cudaComputeModeProhibited) {

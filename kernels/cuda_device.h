@@ -35,7 +35,7 @@ struct Gpu {
   Facts Describe() const;
 };
 
-// Makes it CUDA's current device in this thread; or why this process may not use it.
+// Makes it CUDA's current device in this thread; or why this process may not use it, or can't.
 std::optional<Skipped> Select(const Gpu& gpu);
 
 // The CPUs of the memory node that is nearest to the GPU, by /sys under `root`; empty where it

@@ -117,6 +117,8 @@ void LaunchCount(std::uint64_t* count, cudaStream_t stream) {
   CountKernel<<<1, 1, 0, stream>>>(count);
 }
 
+const void* CountKernelHandle() { return reinterpret_cast<const void*>(&CountKernel); }
+
 void LaunchFill(void* out, std::size_t count, int element_bytes, const void* table,
                 std::uint64_t seed, unsigned blocks, cudaStream_t stream) {
   if (element_bytes == 1) Fill<std::uint8_t>(out, count, table, seed, blocks, stream);

@@ -79,6 +79,10 @@ class GpuBackend : public Backend {
     return cuda::MeterOf(sight_->Seen().nvml, GpuOf(device).bus_id);
   }
   std::optional<Skipped> Missing() override { return sight_->Seen().missing; }
+  bool HasBf16(const Device& device) const override {
+    constexpr int kAmpere = 80;
+    return GpuOf(device).capability >= kAmpere;
+  }
   Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) override {
     if (!Has(op)) {
       return Skipped{.reason = fmt::format("the {} backend has no such workload", Name()),

@@ -301,6 +301,13 @@ std::vector<Share> SharesOf(const std::vector<Device>& devices, const Steps& ask
   return shares;
 }
 
+bool IsInBf16(const Op& op) {
+  const Gemm* gemm = std::get_if<Gemm>(&op);
+  const GroupedGemm* grouped = std::get_if<GroupedGemm>(&op);
+  return (gemm != nullptr && gemm->dtype == Dtype::kBf16) ||
+         (grouped != nullptr && grouped->dtype == Dtype::kBf16);
+}
+
 // The case of a share, but for what the probe knows.
 Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends& backends) {
   std::vector<Work> works;
@@ -339,6 +346,9 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
             return MeterTogether(std::move(meters));
           }};
   const Op& op = share.steps.front().op;
+  made.lacks_dtype = std::ranges::any_of(share.devices, [&](const Device& device) {
+    return IsInBf16(op) && !backend->HasBf16(device);
+  });
   if (is_alone) made.here = std::visit(BoundOf{backends, first}, op);
   if (const Memory* memory = std::get_if<Memory>(&op)) made.params["bytes"] = memory->bytes;
   if (const Copy* copy = std::get_if<Copy>(&op)) {

@@ -211,15 +211,19 @@ void AddNote(CompareRow& row, const std::string& note) {
 }
 
 void PricePerDollar(const Pair& pair, const Side& a, const Side& b, CompareRow& row) {
-  const std::optional<double> cost_a = CostOf(pair.runs_a, a.offer);
-  const std::optional<double> cost_b = CostOf(pair.runs_b, b.offer);
-  if (!cost_a || !cost_b) return;
+  if (!UsdPerHour(*pair.runs_a.front().run, a.offer) ||
+      !UsdPerHour(*pair.runs_b.front().run, b.offer)) {
+    return;
+  }
   std::string why = NotPriced(pair.runs_a, pair.kind);
   if (why.empty()) why = NotPriced(pair.runs_b, pair.kind);
   if (!why.empty()) {
     AddNote(row, "not per dollar: " + why);
     return;
   }
+  const std::optional<double> cost_a = CostOf(pair.runs_a, a.offer);
+  const std::optional<double> cost_b = CostOf(pair.runs_b, b.offer);
+  if (!cost_a || !cost_b) return;
   const Interval envelope = PriceEnvelope(*cost_a, *cost_b, *a.offer, *b.offer);
   row.per_usd_change = envelope.estimate;
   if (envelope.low < envelope.high) row.per_usd_envelope = envelope;
@@ -263,11 +267,11 @@ CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& opti
   if (pair.backend_a != pair.backend_b) {
     AddNote(row, fmt::format("{} against {}", pair.backend_a, pair.backend_b));
   }
-  const std::string cached_a = CachedText(pair.runs_a);
-  const std::string cached_b = CachedText(pair.runs_b);
-  if (cached_a == cached_b && !cached_a.empty()) AddNote(row, cached_a);
-  if (cached_a != cached_b && !cached_a.empty()) AddNote(row, "baseline " + cached_a);
-  if (cached_a != cached_b && !cached_b.empty()) AddNote(row, "candidate " + cached_b);
+  const std::string marks_a = MarksText(pair.runs_a);
+  const std::string marks_b = MarksText(pair.runs_b);
+  if (marks_a == marks_b && !marks_a.empty()) AddNote(row, marks_a);
+  if (marks_a != marks_b && !marks_a.empty()) AddNote(row, "baseline " + marks_a);
+  if (marks_a != marks_b && !marks_b.empty()) AddNote(row, "candidate " + marks_b);
   const int method_a = pair.runs_a.front().records.front()->method;
   const int method_b = pair.runs_b.front().records.front()->method;
   if (method_a != method_b) {

@@ -76,7 +76,71 @@ std::string BoundWhy(double busbw, double bound, std::int64_t nodes) {
   return why;
 }
 
+constexpr std::string_view kNcclVerbs =
+    "let NCCL have /dev/infiniband and libibverbs (docker run --device /dev/infiniband), unset "
+    "NCCL_IB_DISABLE and NCCL_NET, and ask with --require-transport net/ib";
+constexpr std::string_view kOtherVerbs =
+    "an MPI with UCX (mpirun --mca pml ucx), or --backend ofi with FI_PROVIDER=verbs; in a "
+    "container --device /dev/infiniband";
+constexpr std::string_view kNoOther = "--backend nccl with the plugin: nothing else uses it";
+
+constexpr std::array<NetworkKind, 12> kNetworkKinds = {
+    {{.kind = "efa",
+      .name = "EFA",
+      .for_nccl = "install the plugin aws-ofi-nccl with AWS's libfabric, give a container "
+                  "--device /dev/infiniband, and ask with --require-transport efa",
+      .for_others = "AWS's libfabric (mpirun --mca pml cm --mca mtl ofi), or --backend ofi with "
+                    "FI_PROVIDER=efa; in a container --device /dev/infiniband"},
+     {"infiniband", "InfiniBand", kNcclVerbs, kOtherVerbs},
+     {"infiniband-hdr", "InfiniBand HDR", kNcclVerbs, kOtherVerbs},
+     {"infiniband-ndr", "InfiniBand NDR", kNcclVerbs, kOtherVerbs},
+     {"roce", "RoCE", kNcclVerbs, kOtherVerbs},
+     {"roce-cx7", "RoCE", kNcclVerbs, kOtherVerbs},
+     {"gpudirect-tcpx", "GPUDirect-TCPX",
+      "mount Google's plugin (/var/lib/tcpx) into the container, put its lib64 into "
+      "LD_LIBRARY_PATH, and run the receive data path manager beside it",
+      kNoOther},
+     {"gpudirect-tcpxo", "GPUDirect-TCPXO",
+      "mount Google's plugin (/var/lib/fastrak) into the container, put its lib64 into "
+      "LD_LIBRARY_PATH, and run the receive data path manager beside it",
+      kNoOther},
+     {.kind = "ena", .name = "ENA"},
+     {.kind = "ethernet", .name = "Ethernet"},
+     {.kind = "gvnic", .name = "gVNIC"},
+     {.kind = "ici", .name = "ICI"}}};
+
+const InstanceFacts* FactsOfNodes(const Run& run, std::span<const InstanceFacts> instances) {
+  if (run.nodes.empty() || !AreOfOneType(run.nodes)) return nullptr;
+  const Identity& identity = run.nodes[0].identity;
+  const auto facts = std::ranges::find_if(instances, [&](const InstanceFacts& one) {
+    return one.provider == identity.provider.value && one.instance == identity.instance.value;
+  });
+  return facts == instances.end() ? nullptr : &*facts;
+}
+
 }  // namespace
+
+const NetworkKind* FindNetworkKind(std::string_view kind) {
+  const auto found = std::ranges::find(kNetworkKinds, kind, &NetworkKind::kind);
+  return found == kNetworkKinds.end() ? nullptr : &*found;
+}
+
+std::optional<BySockets> BySocketsOf(const Run& run, const Record& record,
+                                     std::span<const InstanceFacts> instances) {
+  const auto told = record.facts.find("sockets");
+  if (!Speed(record) || told == record.facts.end() || told->second != Fact(true) ||
+      Integer(record.params, "nodes").value_or(1) < 2) {
+    return std::nullopt;
+  }
+  const InstanceFacts* facts = FactsOfNodes(run, instances);
+  const NetworkKind* kind = facts == nullptr ? nullptr : FindNetworkKind(facts->network_kind);
+  if (kind == nullptr || kind->for_nccl.empty()) return std::nullopt;
+  BySockets by = {
+      .network = std::string(kind->name),
+      .remedy = std::string(DeviceKind(record) == "gpu" ? kind->for_nccl : kind->for_others)};
+  if (facts->network_gbps) by.network += fmt::format(", {:g} Gbit/s", *facts->network_gbps);
+  return by;
+}
 
 std::vector<Expected> ParseExpected(std::string_view csv, const std::string& source) {
   std::vector<Expected> all;
@@ -116,16 +180,15 @@ std::string_view ToText(Standing standing) {
 std::optional<Judged> Judge(const Run& run, const Record& record,
                             std::span<const Expected> expected,
                             std::span<const InstanceFacts> instances) {
-  const std::optional<double> bus = BusBandwidth(record);
-  if (!bus || run.nodes.empty() || !AreOfOneType(run.nodes) || DeviceKind(record) != "gpu") {
-    return std::nullopt;
+  if (const auto by = BySocketsOf(run, record, instances)) {
+    return Judged{.standing = Standing::kLow,
+                  .why = fmt::format("by TCP sockets, where a node has {}; try: {}", by->network,
+                                     by->remedy)};
   }
-  const Identity& identity = run.nodes[0].identity;
-  const auto facts = std::find_if(instances.begin(), instances.end(), [&](const auto& one) {
-    return one.provider == identity.provider.value && one.instance == identity.instance.value;
-  });
+  const std::optional<double> bus = BusBandwidth(record);
+  const InstanceFacts* facts = FactsOfNodes(run, instances);
   const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
-  if (facts == instances.end() || facts->accelerator_count < 1 ||
+  if (!bus || facts == nullptr || DeviceKind(record) != "gpu" || facts->accelerator_count < 1 ||
       Integer(record.params, "ranks") != nodes * facts->accelerator_count) {
     return std::nullopt;
   }

@@ -45,11 +45,34 @@ struct Judged {
   std::optional<double> expected_gbs = {};
   std::string why = {};  // one sentence, with the source
 };
-// Nothing where nothing is known: for a CPU, for an instance type, operation, size or number of
-// nodes that has no row (the bound needs none), and where not all accelerators took part.
+// What went by sockets beside a network that they don't use (BySocketsOf) is low whatever it
+// reached, on CPUs too. Else nothing where nothing is known: for a CPU, for an instance type,
+// operation, size or number of nodes that has no row (the bound needs none), and where not all
+// accelerators took part.
 std::optional<Judged> Judge(
     const Run& run, const Record& record, std::span<const Expected> expected = BuiltInExpected(),
     std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+
+// That ranks on several nodes of an instance type with a network of its own (EFA, InfiniBand, RoCE,
+// TCPX) went by TCP sockets instead.
+struct BySockets {
+  std::string network = {};  // "EFA, 3200 Gbit/s"
+  std::string remedy = {};
+};
+// Nothing where the record has no figure or no fact `sockets`, where all ranks share a node, and
+// for types whose network is Ethernet or not known.
+std::optional<BySockets> BySocketsOf(
+    const Run& run, const Record& record,
+    std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+// How an instance type's network_kind is called, and whether sockets are not the way to use it;
+// nothing for a kind that isn't known.
+struct NetworkKind {
+  std::string_view kind = "";
+  std::string_view name = "";
+  std::string_view for_nccl = "";    // what makes NCCL use it; "": sockets do
+  std::string_view for_others = "";  // and MPI and libfabric
+};
+const NetworkKind* FindNetworkKind(std::string_view kind);
 
 // What part of its data sheet an accelerator gives: the dense peak of the dtype, or of what is
 // counted in bytes the bandwidth of its memory, times the number of units.

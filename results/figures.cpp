@@ -10,6 +10,7 @@
 #include <set>
 #include <string_view>
 
+#include "results/expected.h"
 #include "results/text.h"
 
 namespace assay {
@@ -524,6 +525,9 @@ std::optional<Cached> CachedOf(const Run& run, const Record& record) {
 std::string WhyUnpriced(const Run& run, const Record& record) {
   if (const auto cached = CachedOf(run, record); cached && cached->is_sure) {
     return cached->mark == "memory" ? cached->why : "direct I/O is refuted";
+  }
+  if (const auto by = BySocketsOf(run, record)) {
+    return fmt::format("by TCP sockets, and a node is paid with its {}", by->network);
   }
   const bool is_shown = run.suite.name == "standard" || run.suite.name == "full";
   const bool is_collective = IsNetwork(record.probe) && record.probe != "overlap";

@@ -133,8 +133,8 @@ struct Cached {
 std::optional<Cached> CachedOf(const Run& run, const Record& record);
 
 // Why a record of this run has no price, or "": in the suites that are shown to others the price of
-// what accelerators compute and copy, but for collectives, is that of what they sustain; and what
-// is a cache's is not what its volume is paid for.
+// what accelerators compute and copy, but for collectives, is that of what they sustain; what is a
+// cache's is not what its volume is paid for, nor what sockets give what a faster network is.
 std::string WhyUnpriced(const Run& run, const Record& record);
 
 // P of METRICS.md: USD per hour of every node that the run held, idle ones too. Nothing without a

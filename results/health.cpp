@@ -20,9 +20,45 @@ namespace {
 constexpr std::size_t kFewestSiblings = 4;
 constexpr double kOutlier = 3.5;
 constexpr double kLeastDeviation = 0.02;
-// A best of many shapes and library versions is not what every shape and version reaches.
+// A best of several versions of a library is not what each of them reaches.
 constexpr double kLowBelow = 0.88;
 constexpr double kHighAbove = 1.10;
+
+// The params that a figure of the probe holds for alone: its shape. Where one may be as large as
+// one likes, from some size on nothing changes any more.
+struct Shape {
+  std::string_view probe = "";
+  std::vector<std::string_view> exact = {};
+  std::vector<std::string_view> at_least = {};
+};
+const std::vector<Shape>& Shapes() {
+  static const std::vector<Shape> shapes = {
+      {.probe = "gemm", .exact = {"dtype", "m", "n", "k", "batch"}},
+      {.probe = "attention",
+       .exact = {"dtype", "batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim_qk",
+                 "head_dim_v", "mask", "direction"}},
+      {.probe = "copy", .exact = {"route"}, .at_least = {"bytes"}}};
+  return shapes;
+}
+
+void CheckShape(const CsvRow& row, const ExpectedOfDevice& one) {
+  const auto shape = std::ranges::find(Shapes(), one.probe, &Shape::probe);
+  if (shape == Shapes().end()) {
+    row.Fail(fmt::format("probe is '{}', of which it isn't known what shape a figure holds for",
+                         one.probe));
+  }
+  const auto check = [&](const std::vector<std::string_view>& names, bool may_be_more) {
+    for (const std::string_view name : names) {
+      const auto found =
+          std::ranges::find(one.conditions, name, &ExpectedOfDevice::Condition::param);
+      if (found != one.conditions.end() && (may_be_more || !found->at_least)) continue;
+      row.Fail(fmt::format("params lacks {}{}VALUE: a figure of {} holds for its shape alone", name,
+                           may_be_more ? ">=" : "=", one.probe));
+    }
+  };
+  check(shape->exact, /*may_be_more=*/false);
+  check(shape->at_least, /*may_be_more=*/true);
+}
 
 std::vector<ExpectedOfDevice::Condition> ReadConditions(const CsvRow& row) {
   std::vector<ExpectedOfDevice::Condition> conditions;
@@ -66,6 +102,7 @@ ExpectedOfDevice ReadRow(const CsvRow& row, std::span<const DeviceFacts> devices
   if (one.source.find_first_of(".:") == std::string::npos) {
     row.Fail(fmt::format("source '{}' is neither a URL nor repository:path", one.source));
   }
+  CheckShape(row, one);
   return one;
 }
 

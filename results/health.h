@@ -32,9 +32,10 @@ struct ExpectedOfDevice {
   std::string source = {};  // a URL, or repository:path
 };
 
-// expected_devices.csv, a figure a row; its params are words like `dtype=bf16` and `m>=1024`.
-// Throws Error naming source and row for one that breaks a rule: no empty cell, a device that
-// `devices` has, a unit of TFLOP/s or GB/s, nothing twice.
+// expected_devices.csv, a figure a row; its params are words like `dtype=bf16` and `bytes>=1024`,
+// and tell all of the shape that was measured. Throws Error naming source and row for one that
+// breaks a rule: no empty cell, a device that `devices` has, a unit of TFLOP/s or GB/s, nothing
+// twice.
 std::vector<ExpectedOfDevice> ParseExpectedOfDevices(std::string_view csv,
                                                      const std::string& source,
                                                      std::span<const DeviceFacts> devices);
@@ -61,8 +62,8 @@ struct Health {
 //
 // Low or high among its siblings is a device that stands out by the modified z-score, 0.6745 (x -
 // median) / MAD beyond 3.5 (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993), and
-// by at least 2 %. Low or high beside others' figures is one under 0.88 or above 1.10 of theirs;
-// where several records fit what was measured there, as a best of many shapes, the fastest counts.
+// by at least 2 %. Low or high beside others' figures is one under 0.88 or above 1.10 of theirs for
+// that very shape; where several records fit it (algorithm tuned or not), the fastest counts.
 class RunHealth {
  public:
   explicit RunHealth(const Run& run,

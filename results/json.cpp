@@ -879,6 +879,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<Health>
           {"wire_model", wire ? Json(wire->model) : Json(nullptr)},
           {"expected_gbs", judged ? Writer::ToJson(judged->expected_gbs) : Json(nullptr)},
           {"standing", judged ? Json(ToText(judged->standing)) : Json(nullptr)},
+          {"standing_why", judged ? Json(judged->why) : Json(nullptr)},
           {"cached", cached ? Json{{"mark", cached->mark}, {"why", cached->why}} : Json(nullptr)},
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
           {"node", ToJson(NodeFigureOf(run, record))},

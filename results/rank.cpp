@@ -25,7 +25,7 @@ struct Entrant {
   Sample sample = {};
   std::optional<double> cost = {};
   std::string not_priced = {};
-  std::string cached = {};
+  std::string marks = {};
 };
 
 struct Field {
@@ -60,7 +60,7 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
                                   .runs = runs,
                                   .cost = CostOf(runs, ranking.sides[side].offer),
                                   .not_priced = NotPriced(runs, holding.kind),
-                                  .cached = CachedText(runs)});
+                                  .marks = MarksText(runs)});
       }
     }
   }
@@ -124,12 +124,12 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
                               .by_speed = by_speed[i],
                               .usd = entrant.cost,
                               .note = entrant.cost ? entrant.not_priced
-                                      : entrant.cached.empty()
+                                      : entrant.marks.empty()
                                           ? WhyUnpriced(*first.run, *first.records.front())
                                           : ""});
     std::string& note = ranked.entries.back().note;
     if (is_guessed[i]) note = "a guessed rank" + (note.empty() ? note : "; " + note);
-    if (!entrant.cached.empty()) note = entrant.cached + (note.empty() ? "" : "; " + note);
+    if (!entrant.marks.empty()) note = entrant.marks + (note.empty() ? "" : "; " + note);
     if (per_usd && entrant.cost && entrant.not_priced.empty()) priced.push_back(i);
   }
   if (priced.size() < 2) return ranked;

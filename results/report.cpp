@@ -99,7 +99,9 @@ std::string IntervalText(const Record& record) {
 std::string CostText(const Record& record, const ReportInput& input) {
   const std::optional<double> price = UsdPerHour(input.run, input.offer);
   if (!price) return "-";
-  if (!WhyUnpriced(input.run, record).empty()) return "- (a burst)";
+  if (const std::string why = WhyUnpriced(input.run, record); !why.empty()) {
+    return fmt::format("- ({})", why);
+  }
   const std::vector<Cost> costs = Costs(record, *price);
   if (costs.empty()) return "-";
   return fmt::format("{:.4g} {}", costs[0].usd, costs[0].label);
@@ -209,8 +211,9 @@ std::string ProbeSection(const std::string& probe, std::span<const ReportInput> 
         if (const std::string overlap = OverlapText(record); !overlap.empty()) {
           section += Row({Cell(""), Cell(overlap, " colspan=6")});
         }
-        if (const std::string cached = CachedText(input.run, record); !cached.empty()) {
-          section += Row({Cell(""), Cell(cached, " colspan=6")});
+        for (const std::string& said :
+             {CachedText(input.run, record), StandingText(input.run, record)}) {
+          if (!said.empty()) section += Row({Cell(""), Cell(said, " colspan=6")});
         }
       }
     }

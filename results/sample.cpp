@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "results/error.h"
+#include "results/expected.h"
 #include "results/figures.h"
 #include "results/text.h"
 
@@ -358,10 +359,13 @@ std::string DirectOf(const std::vector<InRun>& runs) {
   return fmt::format("{}", fmt::join(found, " or "));
 }
 
-std::string CachedText(const std::vector<InRun>& runs) {
+std::string MarksText(const std::vector<InRun>& runs) {
   std::set<std::string> found;
   for (const InRun& in_run : runs) {
-    for (const Record* record : in_run.records) found.insert(CachedText(*in_run.run, *record));
+    for (const Record* record : in_run.records) {
+      found.insert(CachedText(*in_run.run, *record));
+      if (BySocketsOf(*in_run.run, *record)) found.insert(StandingText(*in_run.run, *record));
+    }
   }
   found.erase("");
   return fmt::format("{}", fmt::join(found, " or "));

@@ -91,8 +91,9 @@ std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind);
 // ranges (low = high = estimate where there are none).
 Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer& b);
 
-// What of a side's figures of storage is a cache's, or may be, each said once: "" where nothing is.
-std::string CachedText(const std::vector<InRun>& runs);
+// What of a side's figures is a cache's, or may be, and what went by sockets beside a faster
+// network, each said once: "" where nothing did.
+std::string MarksText(const std::vector<InRun>& runs);
 
 // Whether storage was reached past the page cache, in words; "unknown" where not said.
 std::string DirectOf(const std::vector<InRun>& runs);

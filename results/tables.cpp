@@ -156,8 +156,8 @@ std::string NotesOf(const Run& run, const Record& record) {
   std::string note = CachedText(run, record);
   if (const auto bus = BusBandwidth(record)) AddTo(note, "bus " + WithPrefix(*bus, "B/s"));
   if (const std::string overlap = OverlapText(record); !overlap.empty()) AddTo(note, overlap);
-  if (const auto judged = Judge(run, record); judged && judged->standing != Standing::kOk) {
-    AddTo(note, fmt::format("{}: {}", ToText(judged->standing), judged->why));
+  if (const std::string standing = StandingText(run, record); !standing.empty()) {
+    AddTo(note, standing);
   }
   if (const auto stable = StableSpeed(record)) {
     AddTo(note, "stable " + WithPrefix(stable->value, stable->unit));

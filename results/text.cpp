@@ -9,6 +9,7 @@
 #include <optional>
 #include <sstream>
 
+#include "results/expected.h"
 #include "results/figures.h"
 
 namespace assay {
@@ -340,6 +341,12 @@ std::string OverlapText(const Record& record) {
 std::string CachedText(const Run& run, const Record& record) {
   const std::optional<Cached> cached = CachedOf(run, record);
   return cached ? fmt::format("{}: {}", cached->mark, Clean(cached->why)) : "";
+}
+
+std::string StandingText(const Run& run, const Record& record) {
+  const std::optional<Judged> judged = Judge(run, record);
+  if (!judged || judged->standing == Standing::kOk) return "";
+  return fmt::format("{}: {}", ToText(judged->standing), judged->why);
 }
 
 std::string TestFileText(const Record& record) {

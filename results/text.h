@@ -44,6 +44,9 @@ std::string OverlapText(const Record& record);
 // "refuted: loop0 does its file's I/O through the page cache": what figures.h CachedOf says; ""
 // where it says nothing.
 std::string CachedText(const Run& run, const Record& record);
+// "low: …" beside what others measured or the network that a node has; "" where it is well or
+// nothing is known.
+std::string StandingText(const Run& run, const Record& record);
 
 // "test file of 100 MiB, sized by 20 s of its fill (at 5.243 MB/s)": of a record of storage whose
 // file is smaller than it was to be. Empty of any other.

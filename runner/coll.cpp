@@ -388,9 +388,8 @@ class Printer {
     std::string text;
     for (const std::optional<Record>* record : {&row.out_of_place, &row.in_place}) {
       if (!*record) continue;
-      const std::optional<Judged> judged = Judge(run_, **record);
-      if (!judged || judged->standing == Standing::kOk) continue;
-      text += fmt::format("# {}: {}\n", ToText(judged->standing), Clean(judged->why, 1024));
+      const std::string standing = assay::StandingText(run_, **record);
+      if (!standing.empty()) text += fmt::format("# {}\n", Clean(standing, 1024));
     }
     return text;
   }
@@ -497,6 +496,7 @@ void Complete(NcclOptions& look, const Run& run, const Chosen& price, const coll
               const Params& params, const std::string& library, const std::vector<int>& groups) {
   const std::int64_t ranks = IntegerOf(params, "ranks");
   look.usd_per_hour = UsdPerHour(run, price.offer);
+  look.why_unpriced = [&run](const Record& record) { return WhyUnpriced(run, record); };
   if (AreOfOneType(run.nodes)) {
     look.link_gbs =
         LinkGbs(run.nodes[0].identity,
@@ -651,11 +651,19 @@ std::map<std::int64_t, double> FloorsOf(const std::string& expect) {
 
 std::vector<std::string> Shortfalls(const Run& run, const std::string& expect) {
   std::vector<std::string> shortfalls;
+  bool is_compared = expect != "auto";
   for (const Record& record : run.records) {
     const std::optional<Judged> judged = Judge(run, record);
-    if (expect == "auto" && judged && judged->standing == Standing::kLow) {
-      shortfalls.push_back(fmt::format("{} is low: {}", LabelOf(record), judged->why));
-    }
+    if (expect != "auto" || !judged) continue;
+    const bool is_low = judged->standing == Standing::kLow;
+    is_compared = is_compared || is_low || judged->expected_gbs;
+    if (is_low) shortfalls.push_back(fmt::format("{} is low: {}", LabelOf(record), judged->why));
+  }
+  if (!is_compared) {
+    shortfalls.emplace_back(
+        "nothing to compare with: nobody's figures are known for this instance type, number of "
+        "nodes, operation and any of these sizes (--expect auto); give floors instead, such as "
+        "--expect 64M:20");
   }
   for (const auto& [bytes, gbs] : FloorsOf(expect)) {
     // What was asked for beside the size, and either placement: why it has no figure, or "".
@@ -862,6 +870,9 @@ int RunColl(const CollOptions& asked) {
   const collectives::UsualLibrary usual = door.usual_library();
   if (options.run.backends.empty()) options.run.backends = {usual.name};
   CollPlan coll = PlanColl(options, probe, environment);
+  if (std::string note = collectives::UnjoinedNote(options.run.bootstrap); !note.empty()) {
+    coll.notes.push_back(std::move(note));
+  }
   if (asked.run.backends.empty() && !usual.instead.empty()) {
     coll.notes.push_back(
         fmt::format("backend {}, since mpi can't run here: {}", usual.name, usual.instead));
@@ -899,7 +910,7 @@ int RunColl(const CollOptions& asked) {
   plan.begins = [&](const Run& run, const Chosen& price, const std::string& no_file) {
     header = run;
     if (!no_file.empty()) look.notes.push_back(no_file);
-    Complete(look, run, price, door, first, options.run.backends[0], coll.groups);
+    Complete(look, header, price, door, first, options.run.backends[0], coll.groups);
     table.emplace(look);
     printer.emplace(*table, console, header, prints);
     if (prints) console.Result(table->Head());

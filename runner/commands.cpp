@@ -71,6 +71,9 @@ int RunThisMachine(const RunOptions& options) {
     return kAllWell;
   }
   Console console(options.quiet);
+  if (const std::string note = collectives::UnjoinedNote(options.bootstrap); !note.empty()) {
+    console.Error(fmt::format("assay: {}\n", note));
+  }
   const collectives::Door door = collectives::Open(setup, options.require_transport);
   const std::vector<Probe> probes = AllProbes(setup, door);
   const Suite suite = LoadSuite(options.suite);

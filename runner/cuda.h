@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <source_location>
+#include <string>
 #include <type_traits>
 
 #include "results/error.h"
@@ -17,11 +18,27 @@
 
 namespace assay::cuda {
 
+// What helps against an error of CUDA's.
+inline std::string RemedyOf(cudaError_t error) {
+  if (error == cudaErrorSystemNotReady) {  // 802: the switches between the GPUs are not set up
+    return "start NVIDIA's fabric manager, whose version is the driver's (systemctl start "
+           "nvidia-fabricmanager), and on GB200 and its like IMEX (systemctl start nvidia-imex)";
+  }
+  if (error == cudaErrorSystemDriverMismatch) {  // 803
+    return "libcuda.so.1 is not of the running driver's version: reboot after an update, and mount "
+           "the host's own into a container";
+  }
+  if (error == cudaErrorCompatNotSupportedOnDevice) {  // 804
+    return "cuda-compat is for GPUs of data centres: take it out of LD_LIBRARY_PATH";
+  }
+  return "see nvidia-smi and dmesg";
+}
+
 // Throws Error for anything but success.
 inline void Check(cudaError_t error, std::source_location where = std::source_location::current()) {
   if (error == cudaSuccess) return;
-  throw Error(fmt::format("CUDA: {} ({}, line {}); see nvidia-smi and dmesg",
-                          cudaGetErrorString(error), cudaGetErrorName(error), where.line()));
+  throw Error(fmt::format("CUDA: {} ({}, line {}); {}", cudaGetErrorString(error),
+                          cudaGetErrorName(error), where.line(), RemedyOf(error)));
 }
 
 template <class Pointer, auto Destroy>
@@ -109,8 +126,13 @@ inline std::optional<Skipped> NoDevice(int* devices) {
     return Skipped{.reason = "libcuda.so.1 is the toolkit's stub, which is only for linking",
                    .remedy = "take the toolkit's stubs folder out of LD_LIBRARY_PATH"};
   }
-  return Skipped{.reason = fmt::format("CUDA sees no device: {}", cudaGetErrorString(error)),
-                 .remedy = "a machine with NVIDIA GPUs; CUDA_VISIBLE_DEVICES may hide them"};
+  if (error == cudaSuccess || error == cudaErrorNoDevice) {
+    return Skipped{.reason = fmt::format("CUDA sees no device: {}", cudaGetErrorString(error)),
+                   .remedy = "a machine with NVIDIA GPUs; CUDA_VISIBLE_DEVICES may hide them"};
+  }
+  return Skipped{.reason = fmt::format("CUDA can't begin: {} (error {})", cudaGetErrorString(error),
+                                       static_cast<int>(error)),
+                 .remedy = RemedyOf(error)};
 }
 
 }  // namespace assay::cuda

@@ -467,7 +467,17 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
     const auto probe = std::find_if(probes.begin(), probes.end(), [&](const Probe& candidate) {
       return candidate.name == question.probe;
     });
+    std::vector<Case> others;  // in the dtype that stands for one that devices lack
+    if (question.instead) others = probe->unfold(*question.instead);
     for (Case& unfolded : probe->unfold(question.params)) {
+      if (unfolded.lacks_dtype) {
+        const auto other = std::ranges::find_if(others, [&](const Case& candidate) {
+          return candidate.backend == unfolded.backend &&
+                 std::ranges::equal(candidate.units, unfolded.units, {}, &Unit::device,
+                                    &Unit::device);
+        });
+        if (other != others.end()) unfolded = *other;
+      }
       const auto same = [&](const Case& other) {
         return other.probe == unfolded.probe && other.backend == unfolded.backend &&
                other.accelerator == unfolded.accelerator && other.params == unfolded.params;

@@ -117,6 +117,12 @@ std::string JsonNumber(const std::optional<double>& value) {
 // nccl-tests' JSON has its booleans as words.
 std::string JsonWord(bool value) { return value ? "\"true\"" : "\"false\""; }
 
+std::vector<Cost> CostsOf(const Record& record, const NcclOptions& options) {
+  const bool has_none = options.why_unpriced && !options.why_unpriced(record).empty();
+  if (!options.usd_per_hour || has_none) return {};
+  return Costs(record, *options.usd_per_hour);
+}
+
 }  // namespace
 
 const std::vector<NcclType>& NcclTypes() {
@@ -284,9 +290,8 @@ std::string NcclTable::OwnText(const Record& record) const {
     of_spec = 100 * *gbs / *options_.link_gbs;
   }
   std::string usd = "-";
-  if (options_.usd_per_hour) {
-    const std::vector<Cost> costs = Costs(record, *options_.usd_per_hour);
-    if (!costs.empty()) usd = fmt::format("{:.4g}", costs.front().usd);
+  if (const std::vector<Cost> costs = CostsOf(record, options_); !costs.empty()) {
+    usd = fmt::format("{:.4g}", costs.front().usd);
   }
   return fmt::format("  {}  {}  {}  {:>16}  {}  {}  {:>9}",
                      Cell(scaled(Percentile50(record), 1e6), 8),
@@ -399,8 +404,7 @@ std::string NcclTable::Csv() const {
       const auto slowest = record.facts.find("slowest_rank");
       const auto* rank =
           slowest == record.facts.end() ? nullptr : std::get_if<std::int64_t>(&slowest->second);
-      const std::vector<Cost> costs =
-          options_.usd_per_hour ? Costs(record, *options_.usd_per_hour) : std::vector<Cost>{};
+      const std::vector<Cost> costs = CostsOf(record, options_);
       text += fmt::format(
           "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", p.bytes, p.count,
           p.type, CsvCell(p.redop), p.root, CsvCell(TextParam(record, "placement", "")),

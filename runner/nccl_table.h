@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -58,6 +59,8 @@ struct NcclOptions {
   std::vector<std::string> notes = {};  // each a `#` line of the head
   std::vector<NcclRank> ranks = {};
   std::optional<double> usd_per_hour = {};
+  // Why a record has no dollars all the same, or ""; null: each has.
+  std::function<std::string(const Record&)> why_unpriced = {};
   std::optional<double> link_gbs = {};     // what a rank's share of the network can carry
   std::optional<double> min_bus_gbs = {};  // NCCL_TESTS_MIN_BW
   std::string started = {};                // "2026-11-22 04:38:10"

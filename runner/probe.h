@@ -149,6 +149,8 @@ struct Case {
   std::function<Prepared(std::uint64_t seed)> prepare = {};
   // A meter of `units`, which reads from now on; may be null.
   std::function<std::unique_ptr<Meter>()> meter = {};
+  // Its devices don't compute in its dtype, in place of which a suite may ask another.
+  bool lacks_dtype = false;
   // What counts is what the device sustains: a visit goes on until it is at rest under load.
   bool sustained = false;
   // The bound that this case is held against, sampled briefly before and after each visit

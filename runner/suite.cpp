@@ -48,6 +48,22 @@ Choice ToChoice(const std::string& text, const std::string& where) {
   return choice;
 }
 
+// "bf16|f16" as bf16 that has f16 for what lacks it.
+Choice WithInstead(Choice choice, const std::string& where) {
+  for (std::string& value : choice.values) {
+    const std::vector<std::string> parts = Split(value, '|');
+    if (parts.size() == 1) continue;
+    if (choice.name != "dtype" || parts != std::vector<std::string>{"bf16", "f16"}) {
+      throw Error(
+          fmt::format("{} '{}={}': only dtype=bf16|f16 has another for devices that lack it", where,
+                      choice.name, value));
+    }
+    value = parts[0];
+    choice.instead[parts[0]] = parts[1];
+  }
+  return choice;
+}
+
 // ", did you mean X?" or the choice, so that no error leaves its reader without a next step.
 std::string DidYouMean(const std::string& word, const std::vector<std::string>& candidates) {
   const std::string nearest = Nearest(word, candidates);
@@ -91,8 +107,8 @@ void Replace(std::vector<Choice>& choices, const Choice& choice) {
   }
 }
 
-std::vector<Params> Multiply(const Probe& probe, const std::vector<Choice>& choices) {
-  std::vector<Params> products = {probe.defaults};
+std::vector<Question> Multiply(const Probe& probe, const std::vector<Choice>& choices) {
+  std::vector<Question> products = {{.probe = probe.name, .params = probe.defaults}};
   for (const Choice& choice : choices) {
     const auto like = probe.defaults.find(choice.name);
     if (like == probe.defaults.end()) {
@@ -103,11 +119,18 @@ std::vector<Params> Multiply(const Probe& probe, const std::vector<Choice>& choi
       values.push_back(ToValue(choice.name, text, like->second));
     }
     if (IsSize(choice.name)) std::ranges::sort(values);  // as a sweep is read
-    std::vector<Params> next;
-    for (const Params& product : products) {
+    std::vector<Question> next;
+    for (const Question& product : products) {
       for (const Value& value : values) {
-        next.push_back(product);
-        next.back()[choice.name] = value;
+        Question& question = next.emplace_back(product);
+        const auto other = choice.instead.find(ToText(value));
+        if (other != choice.instead.end()) {
+          question.instead = product.params;
+          (*question.instead)[choice.name] = ToValue(choice.name, other->second, like->second);
+        } else if (question.instead) {
+          (*question.instead)[choice.name] = value;
+        }
+        question.params[choice.name] = value;
       }
     }
     products = std::move(next);
@@ -127,6 +150,7 @@ std::vector<SuiteEntry> WithDtypes(const Probe& probe, std::vector<SuiteEntry> e
   for (const SuiteEntry& entry : entries) {
     SuiteEntry filtered = entry;
     if (!Find(filtered.choices, "dtype")) Replace(filtered.choices, usual);
+    Find(filtered.choices, "dtype")->instead.clear();
     std::vector<std::string>& values = Find(filtered.choices, "dtype")->values;
     std::erase_if(values, [&](const std::string& value) {
       return std::find(dtypes.begin(), dtypes.end(), value) == dtypes.end();
@@ -220,7 +244,9 @@ Suite ParseSuite(std::string_view text, const std::string& name) {
       continue;
     }
     SuiteEntry entry = {.probe = words[1]};
-    for (const std::string& word : rest) entry.choices.push_back(ToChoice(word, where));
+    for (const std::string& word : rest) {
+      entry.choices.push_back(WithInstead(ToChoice(word, where), where));
+    }
     suite.entries.push_back(entry);
   }
   if (own_lines.empty()) {
@@ -266,9 +292,9 @@ std::vector<Question> Unfold(const Suite& suite, const std::vector<Probe>& probe
       for (const Choice& choice : set) {
         if (probe.defaults.contains(choice.name)) Replace(entry.choices, choice);
       }
-      for (Params& params : Multiply(probe, entry.choices)) {
-        if (seen.insert(probe.name + " " + ToText(params)).second) {
-          questions.push_back({.probe = probe.name, .params = std::move(params)});
+      for (Question& question : Multiply(probe, entry.choices)) {
+        if (seen.insert(probe.name + " " + ToText(question.params)).second) {
+          questions.push_back(std::move(question));
         }
       }
     }

@@ -2,6 +2,8 @@
 // the binary; --set and --dtype change their values.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +17,8 @@ namespace assay {
 struct Choice {
   std::string name = {};
   std::vector<std::string> values = {};
+  // Of a suite's "bf16|f16": what stands for a value where devices lack it, by the value.
+  std::map<std::string, std::string> instead = {};
 };
 
 // One line of a suite: the choices multiply, the last one fastest.
@@ -40,6 +44,9 @@ Suite LoadSuite(const std::string& name);
 struct Question {
   std::string probe = {};
   Params params = {};  // all of them, defaults included
+  // The question for a backend and devices of a case with lacks_dtype; nothing where the dtype was
+  // asked for by name.
+  std::optional<Params> instead = {};
 };
 
 struct Selection {

@@ -277,8 +277,25 @@ def data_rows(name):
         return list(csv.DictReader(file))
 
 
+# Of instances.csv: what isn't used by TCP sockets.
+FABRICS = {"efa", "infiniband", "infiniband-hdr", "infiniband-ndr", "roce", "roce-cx7", "gpudirect-tcpx",
+           "gpudirect-tcpxo"}
+
+
+def by_sockets(run, record):
+    """Whether ranks of several nodes went by TCP sockets where the nodes' type has another network."""
+    if speed(record) is None or record.get("facts", {}).get("sockets") is not True or not run["nodes"] or \
+            record["params"].get("nodes", 1) < 2:
+        return False
+    types = {(n["identity"]["provider"]["value"], n["identity"]["instance"]["value"]) for n in run["nodes"]}
+    return len(types) == 1 and any((r["provider"], r["instance"]) in types and r["network_kind"] in FABRICS
+                                   for r in data_rows("instances.csv"))
+
+
 def standing(run, record):
     """What others measured, GB/s, and how this stands beside it."""
+    if by_sockets(run, record):
+        return None, "low"
     bus, params = bus_bandwidth(record), record["params"]
     if bus is None or record["backend"] not in GPU_BACKENDS or not run["nodes"]:
         return None, None
@@ -531,7 +548,7 @@ def cached(run, record):
 
 
 def unpriced(run, record):
-    if cached(run, record)[1]:
+    if cached(run, record)[1] or by_sockets(run, record):
         return True
     return (run["suite"]["name"] in ("standard", "full") and kind(record) == "gpu"
             and (record["probe"] not in COLLECTIVES or record["probe"] == "overlap")

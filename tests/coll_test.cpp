@@ -325,7 +325,31 @@ TEST(CollExpect, WhatIsUnderItsFloorIsNamed) {
   }
   EXPECT_THAT(Shortfalls(run, "1K:1.0,2K:2.0"), IsEmpty());
   EXPECT_THAT(Shortfalls(run, "1K:1.0,2K:2.1"), ElementsAre(HasSubstr("2.048 GB/s")));
-  EXPECT_THAT(Shortfalls(run, "auto"), IsEmpty());
+  EXPECT_THAT(Shortfalls(run, ""), IsEmpty());
+}
+
+TEST(CollExpect, NothingToCompareWithIsNotWell) {
+  assay::Run run = {.nodes = {Node{}}};
+  const auto nothing = ElementsAre(HasSubstr("nothing to compare with"));
+  EXPECT_THAT(Shortfalls(run, "auto"), nothing) << "nothing was measured";
+  run.nodes[0].identity.provider.value = "aws";
+  run.nodes[0].identity.instance.value = "p5en.48xlarge";
+  const auto all_reduce = [](std::int64_t bytes, double busbw_gbs) {
+    return Record{
+        .probe = "all_reduce",
+        .params = {{"ranks", std::int64_t{8}}, {"nodes", std::int64_t{1}}},
+        .backend = "nccl",
+        .work = {.bytes = bytes},
+        .rounds = {{.batch = 1, .time_s = {1.75 * static_cast<double>(bytes) / busbw_gbs / 1e9}}}};
+  };
+  run.records = {all_reduce(1 << 20, 100)};
+  EXPECT_THAT(Shortfalls(run, "auto"), nothing) << "nobody measured that size";
+  run.records.push_back(all_reduce(std::int64_t{16} << 30, 480));
+  EXPECT_THAT(Shortfalls(run, "auto"), IsEmpty()) << "one size is enough";
+  run.records[1] = all_reduce(std::int64_t{16} << 30, 300);
+  EXPECT_THAT(Shortfalls(run, "auto"), ElementsAre(HasSubstr("is low")));
+  run.records[1].status = Status::kFailed;
+  EXPECT_THAT(Shortfalls(run, "auto"), nothing) << "it has no figure";
 }
 
 TEST(CollExpect, AFloorWithoutAFigureIsNotMet) {

@@ -284,6 +284,36 @@ TEST(Straggler, OneRankThatStandsOutIsNamed) {
   EXPECT_EQ(OddOneOut(std::vector<double>{5}), std::nullopt);
 }
 
+TEST(Straggler, TheOddOneIsTwiceTheOthersOrBeyondThreeAndAHalfOfTheirScatter) {
+  EXPECT_EQ(OddOneOut(std::vector<double>{1, 2}), 1U);
+  EXPECT_EQ(OddOneOut(std::vector<double>{1, 1.99}), std::nullopt);
+  EXPECT_EQ(OddOneOut(std::vector<double>{1, 2.01, 1}), 1U);
+  EXPECT_EQ(OddOneOut(std::vector<double>{1, 1.99, 1}), std::nullopt);
+  // The median is 10 and the median distance 1, so that 3.5 / 0.6745 = 5.189 more is the end.
+  EXPECT_EQ(OddOneOut(std::vector<double>{9, 10, 15.19, 10, 11}), 2U);
+  EXPECT_EQ(OddOneOut(std::vector<double>{9, 10, 15.18, 10, 11}), std::nullopt);
+}
+
+TEST(Straggler, CostsATwentiethOfAnOperationOrATenthOfAllTime) {
+  // A rank whose own time, or whose coming, is later than the others' by so much; an operation
+  // takes 20, and 60 with what is between.
+  const auto named = [](double own, double later) {
+    Stragglers some;
+    for (std::size_t rank = 0; rank < 4; ++rank) {
+      some.Add(rank, rank == 2 ? 10 + own : 10, rank == 1 ? 30 - later : 30);
+    }
+    some.EndBatch(1, 20, 60);
+    Facts facts;
+    some.Describe(facts);
+    return facts.contains("straggler") ? std::get<std::int64_t>(facts.at("straggler")) : -1;
+  };
+  EXPECT_EQ(named(1.01, 0), 2) << "5 % of 20";
+  EXPECT_EQ(named(0.99, 0), -1);
+  EXPECT_EQ(named(0, 6.01), 1) << "10 % of 60";
+  EXPECT_EQ(named(0, 5.99), -1);
+  EXPECT_EQ(named(1.01, 6.01), 2) << "the operation itself comes first";
+}
+
 TEST(Straggler, SlowInTheOperationAndLateForItAreToldApart) {
   Facts none;
   Stragglers().Describe(none);

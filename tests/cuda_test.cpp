@@ -20,6 +20,7 @@
 #include "kernels/kernels.h"
 #include "results/figures.h"
 #include "runner/engine.h"
+#include "runner/measure.h"
 #include "runner/module.h"
 #include "runner/suite.h"
 #include "standin/fixture.h"
@@ -31,8 +32,10 @@ namespace assay::cuda {
 namespace {
 
 using standin::kBytesPerSecond, standin::kFlopsPerSecond, standin::kLaunch_s;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::StartsWith;
 
 class Cuda : public standin::Fixture {};
@@ -97,7 +100,49 @@ TEST_F(Cuda, WithoutADeviceEachReasonHasItsSentence) {
   EXPECT_THAT(why({.driver = Driver::kTooOld}), HasSubstr("driver is for CUDA 11.8, older than"));
   EXPECT_THAT(why({.driver = Driver::kStub}), HasSubstr("stub"));
   EXPECT_THAT(why({.devices = 0}), HasSubstr("CUDA_VISIBLE_DEVICES"));
+  EXPECT_THAT(why({.driver = Driver::kNotReady}),
+              AllOf(HasSubstr("(error 802)"), HasSubstr("fabric manager"), HasSubstr("IMEX"),
+                    Not(HasSubstr("CUDA_VISIBLE_DEVICES"))));
   EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "later calls must not be blamed for it";
+}
+
+TEST_F(Cuda, AnErrorNamesWhatHelpsAgainstIt) {
+  const auto text = [](cudaError_t code) -> std::string {
+    try {
+      Check(code);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(text(cudaSuccess), "no error");
+  EXPECT_THAT(text(cudaErrorSystemNotReady), HasSubstr("systemctl start nvidia-fabricmanager"));
+  EXPECT_THAT(text(cudaErrorSystemDriverMismatch), HasSubstr("reboot"));
+  EXPECT_THAT(text(cudaErrorCompatNotSupportedOnDevice), HasSubstr("LD_LIBRARY_PATH"));
+  EXPECT_THAT(text(cudaErrorLaunchFailure), HasSubstr("see nvidia-smi and dmesg"));
+}
+
+TEST_F(Cuda, AGpuForWhichNothingWasCompiledIsSkippedWithItsRemedyByEveryBackend) {
+  const std::vector<Op> ops = {Memory{.pattern = "read"}, Launch{}, Copy{},
+                               Gemm{.m = 64, .n = 64, .k = 64},
+                               GroupedGemm{.m = 64, .n = 64, .k = 64}};
+  for (const Op& op : ops) {
+    standin::Reset({.compute_capability = 70});
+    const Skipped volta = Refused(op);
+    EXPECT_THAT(volta.reason, HasSubstr("has no code for stand-in (compute capability 7.0)"));
+    EXPECT_THAT(volta.remedy, HasSubstr("CUDA 12.9"));
+    EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "later calls must not be blamed for it";
+    standin::Reset({.compute_capability = 130, .oldest_code = 131});
+    EXPECT_THAT(Refused(op).remedy, HasSubstr("knows this GPU"));
+    standin::Reset({.compute_capability = 75});
+    EXPECT_EQ(Ready(Launch{})->Run(1).iterations, 0) << "which is the oldest that has code";
+  }
+  // A layer of products in one loop, as the headline is.
+  standin::Reset({.compute_capability = 70});
+  const auto backend = BackendNamed("cublaslt");
+  const Prepared loop = backend->PrepareInTurn({{.op = Gemm{.m = 64, .n = 64, .k = 64}}},
+                                               backend->Devices().at(0), 7);
+  EXPECT_THAT(std::get<Skipped>(loop).reason, HasSubstr("has no code"));
 }
 
 TEST_F(Cuda, WithoutCudnnsFrontendAttentionHasNoDeviceAndSaysWhy) {
@@ -775,6 +820,36 @@ TEST_F(Cuda, TheHeadlineOfANodeWithGpusIsOnAllOfThem) {
       10240LL * 8192 + 8192LL * 8192 + 57344LL * 8192 + 8192LL * 28672;
   EXPECT_EQ(cases[0].work.flops, 2 * 2 * 4096 * kWeights);
   EXPECT_TRUE(cases[0].sustained);
+}
+
+TEST_F(Cuda, ASuiteAsksF16OfGpusThatHaveNoBf16) {
+  static const Modules modules({{.name = "cuda", .module = assay_module()}});
+  const Suite suite = ParseSuite(
+      "s version=1 rounds=3 max_seconds=4 max_storage_seconds=6\n"
+      "s gemm dtype=f32,bf16|f16 m=64 n=64 k=64\n"
+      "s grouped_gemm dtype=bf16|f16 m=64 n=64 k=64 groups=2\n",
+      "s");
+  const auto asked = [&](int capability, const std::vector<std::string>& dtypes) {
+    standin::Reset({.devices = 2, .compute_capability = capability});
+    const std::vector<Probe> probes =
+        kernels::Probes({.backends = {"onednn", "cublaslt", "cublas"}, .modules = &modules});
+    std::vector<std::string> found;
+    const Selection selection = {.probes = {"gemm", "grouped_gemm"}, .dtypes = dtypes};
+    for (const Case& one : assay::CasesOf(Unfold(suite, probes, selection), probes, {})) {
+      EXPECT_EQ(one.units.size(), one.backend == "onednn" ? 1U : 2U);
+      found.push_back(one.backend + " " + StringOf(one.params, "dtype"));
+    }
+    return found;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(asked(80, {}), ElementsAre("onednn f32", "cublaslt f32", "onednn bf16",
+                                         "cublaslt bf16", "cublas bf16"));
+  EXPECT_THAT(asked(79, {}), ElementsAre("onednn f32", "cublaslt f32", "onednn bf16",
+                                         "cublaslt f16", "cublas f16"))
+      << "the CPU has bf16 all the same";
+  EXPECT_THAT(asked(75, {"bf16"}), ElementsAre("onednn bf16", "cublaslt bf16", "cublas bf16"))
+      << "who asks for it is told that it isn't there";
+  EXPECT_THAT(asked(75, {"f16"}), ElementsAre("onednn f16", "cublaslt f16", "cublas f16"));
 }
 
 TEST_F(Cuda, WhatTheSuitesForOthersPriceOnGpusIsSustained) {

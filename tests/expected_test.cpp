@@ -5,12 +5,20 @@
 
 #include <set>
 
+#include "results/compare.h"
 #include "results/error.h"
+#include "results/figures.h"
+#include "results/json.h"
+#include "results/report.h"
+#include "results/tables.h"
 
 namespace assay {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 constexpr std::string_view kHeader =
     "provider,instance,nodes,operation,bytes,busbw_gbs,setting,source\n";
@@ -104,6 +112,8 @@ TEST(OfPeak, OfMemoryIsOfItsBandwidth) {
   const OfPeak of = OfPeakOf(RunOnX100(), memory, kDevices).value();
   EXPECT_DOUBLE_EQ(of.of_spec, 0.9);
   EXPECT_FALSE(of.of_clock) << "memory has a clock of its own";
+  memory.units = {Unit{}, Unit{.device = 1}};
+  EXPECT_DOUBLE_EQ(OfPeakOf(RunOnX100(), memory, kDevices)->of_spec, 0.45) << "of two memories";
   memory.facts["in_cache"] = true;
   EXPECT_FALSE(OfPeakOf(RunOnX100(), memory, kDevices)) << "a cache's bandwidth";
   memory.facts["in_cache"] = false;
@@ -168,8 +178,8 @@ TEST(Expected, WhatBreaksARuleIsNamedWithItsRow) {
 TEST(Expected, AFigureStandsBesideWhatOthersMeasured) {
   EXPECT_EQ(JudgeIt(AllReduce(350, 4))->standing, Standing::kOk);
   EXPECT_DOUBLE_EQ(JudgeIt(AllReduce(350, 4))->expected_gbs.value(), 360);
-  EXPECT_EQ(JudgeIt(AllReduce(325, 4))->standing, Standing::kOk) << "within 10 %";
-  const std::optional<Judged> low = JudgeIt(AllReduce(320, 4));
+  EXPECT_EQ(JudgeIt(AllReduce(324.1, 4))->standing, Standing::kOk) << "within 10 %";
+  const std::optional<Judged> low = JudgeIt(AllReduce(323.9, 4));
   EXPECT_EQ(low->standing, Standing::kLow);
   EXPECT_THAT(low->why, HasSubstr("360 GB/s was measured on 4 p5.48xlarge (EFA; somewhere.org)"));
 }
@@ -183,7 +193,8 @@ TEST(Expected, MoreThanTheNetworkCarriesIsExplained) {
   const std::optional<Judged> four = JudgeIt(AllReduce(487, 4));
   EXPECT_EQ(four->standing, Standing::kAboveBound);
   EXPECT_THAT(four->why, HasSubstr("SHARP"));
-  EXPECT_FALSE(JudgeIt(AllReduce(399, 2)).has_value()) << "no row, and nothing above the bound";
+  EXPECT_EQ(JudgeIt(AllReduce(408.1, 2))->standing, Standing::kAboveBound);
+  EXPECT_FALSE(JudgeIt(AllReduce(407.9, 2)).has_value()) << "no row, and nothing above the bound";
   EXPECT_FALSE(JudgeIt(AllReduce(480, 1)).has_value()) << "one node has no network between";
 }
 
@@ -199,6 +210,150 @@ TEST(Expected, OnlyTheSameThingIsJudged) {
   Record wrong = AllReduce(100, 4);
   wrong.status = Status::kWrong;
   EXPECT_FALSE(JudgeIt(wrong).has_value());
+}
+
+// ---- Sockets beside a faster network
+
+struct Place {
+  const char* provider = "";
+  const char* instance = "";
+  const char* backend = "nccl";
+  std::int64_t nodes = 2;
+  std::optional<Fact> sockets = Fact(true);
+};
+
+Run RunAt(const Place& place, double busbw_gbs = 480) {
+  Node node;
+  node.identity.provider.value = place.provider;
+  node.identity.instance.value = place.instance;
+  Run run = {.status = "complete", .complete = true, .rounds = 3};
+  run.nodes.assign(static_cast<std::size_t>(place.nodes), node);
+  for (std::size_t i = 0; i < run.nodes.size(); ++i) run.nodes[i].node_id = std::to_string(i);
+  Record record = AllReduce(busbw_gbs, place.nodes, place.backend);
+  record.rounds.resize(3, record.rounds[0]);
+  if (place.sockets) record.facts["sockets"] = *place.sockets;
+  run.records = {record};
+  return run;
+}
+
+const Offer kOffer = {.offered = true, .usd_per_hour = 10, .price_date = "2026-11-01"};
+
+TEST(Sockets, BesideAFasterNetworkAreLowWithTheRemedyAndHaveNoDollars) {
+  struct Slow {
+    Place place = {};
+    const char* network = "";
+    const char* remedy = "";
+  };
+  for (const Slow& slow : std::vector<Slow>{
+           {{"aws", "p5.48xlarge"}, "EFA, 3200 Gbit/s", "aws-ofi-nccl"},
+           {{"aws", "p5.48xlarge", "ofi"}, "EFA, 3200 Gbit/s", "FI_PROVIDER=efa"},
+           {{"aws", "p5.48xlarge", "native-mpi", 3}, "EFA, 3200 Gbit/s", "--mca mtl ofi"},
+           {{"aws", "g4dn.12xlarge"}, "EFA", "aws-ofi-nccl"},
+           {{"azure", "Standard_ND96isr_H100_v5"}, "InfiniBand NDR", "--device /dev/infiniband"},
+           {{"azure", "Standard_ND96isr_H100_v5", "mpi"}, "InfiniBand NDR", "--mca pml ucx"},
+           {{"gcp", "a3-highgpu-8g"}, "GPUDirect-TCPX", "/var/lib/tcpx"},
+           {{"gcp", "a3-megagpu-8g"}, "GPUDirect-TCPXO", "/var/lib/fastrak"}}) {
+    const assay::Run run = RunAt(slow.place);
+    const std::optional<Judged> judged = Judge(run, run.records[0]);
+    ASSERT_TRUE(judged) << slow.place.instance;
+    EXPECT_EQ(judged->standing, Standing::kLow);
+    EXPECT_THAT(judged->why,
+                AllOf(HasSubstr(std::string("by TCP sockets, where a node has ") + slow.network),
+                      HasSubstr(slow.remedy)));
+    EXPECT_THAT(WhyUnpriced(run, run.records[0]), HasSubstr(slow.network));
+  }
+}
+
+TEST(Sockets, AreAsGoodAsAnythingWhereNothingElseIsKnown) {
+  const auto says = [](const Place& place) {
+    const assay::Run run = RunAt(place, 100);
+    EXPECT_EQ(WhyUnpriced(run, run.records[0]), "");
+    return BySocketsOf(run, run.records[0]).has_value();
+  };
+  const auto with = [](std::optional<Fact> sockets) {
+    return Place{"aws", "p5.48xlarge", "nccl", 2, std::move(sockets)};
+  };
+  EXPECT_FALSE(says(with(std::nullopt))) << "nobody said so";
+  EXPECT_FALSE(says(with(Fact(false))));
+  EXPECT_FALSE(says(with(Fact("true")))) << "a word is no fact of that kind";
+  EXPECT_FALSE(says({"aws", "p5.48xlarge", "nccl", 1})) << "nothing went between nodes";
+  EXPECT_FALSE(says({"aws", "p3.16xlarge"})) << "it has nothing but sockets";
+  EXPECT_FALSE(says({"gcp", "g2-standard-96"}));
+  EXPECT_FALSE(says({"aws", "p99.48xlarge"})) << "an unknown type";
+  EXPECT_FALSE(says({"gcp", "p5.48xlarge"})) << "of another provider";
+  assay::Run run = RunAt({"aws", "p5.48xlarge"});
+  run.nodes[1].identity.instance.value = "p5en.48xlarge";
+  EXPECT_FALSE(BySocketsOf(run, run.records[0])) << "which of the two?";
+  run = RunAt({"aws", "p5.48xlarge"});
+  for (const Status status : {Status::kSkipped, Status::kFailed, Status::kWrong}) {
+    run.records[0].status = status;
+    EXPECT_FALSE(BySocketsOf(run, run.records[0])) << "it has no figure";
+  }
+  run.records[0].status = Status::kPartial;
+  EXPECT_TRUE(BySocketsOf(run, run.records[0]));
+}
+
+TEST(Sockets, AreSaidInTheTableThePageAndTheFigures) {
+  const assay::Run run = RunAt({"aws", "p5.48xlarge"});
+  const assay::Run well = RunAt({"aws", "p5.48xlarge", "nccl", 2, std::nullopt});
+  const std::string table = RunTable(run, kOffer, false);
+  EXPECT_THAT(table, AllOf(HasSubstr("low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
+                           HasSubstr("no price: by TCP sockets"), Not(HasSubstr("USD per TB"))));
+  EXPECT_THAT(RunTable(well, kOffer, false),
+              AllOf(HasSubstr("USD per TB"), Not(HasSubstr("low:"))));
+  const auto page = [](const assay::Run& shown) {
+    const ReportInput input = {.name = "a.json", .run = shown, .offer = kOffer};
+    const std::string text = ReportPage({&input, 1}, "2026-11-22");
+    return text.substr(0, text.find("<script"));
+  };
+  EXPECT_THAT(page(run), AllOf(HasSubstr("low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
+                               HasSubstr("- (by TCP sockets"), Not(HasSubstr("$ per TB"))));
+  EXPECT_THAT(page(well), AllOf(HasSubstr("$ per TB"), Not(HasSubstr("TCP sockets"))));
+  const std::string figures = FiguresToJson(run, kOffer);
+  EXPECT_THAT(figures,
+              AllOf(HasSubstr("\"standing\":\"low\""), HasSubstr("aws-ofi-nccl"),
+                    HasSubstr("\"unpriced\":\"by TCP sockets"), HasSubstr("\"costs\":[]")));
+  EXPECT_THAT(FiguresToJson(well, kOffer),
+              AllOf(HasSubstr("\"unpriced\":null"), Not(HasSubstr("\"costs\":[]"))));
+}
+
+TEST(Sockets, AreSaidOfTheirSideOfAComparisonAndIsNotRankedPerDollar) {
+  const Side slow = {
+      .runs = {RunAt({"aws", "p5.48xlarge"}, 20)}, .names = {"slow"}, .offer = kOffer};
+  const Side well = {.runs = {RunAt({"aws", "p5.48xlarge", "nccl", 2, std::nullopt})},
+                     .names = {"well"},
+                     .offer = kOffer};
+  const auto row = [](const Side& a, const Side& b) { return Compare(a, b, {}).rows.at(0); };
+  const CompareRow candidate = row(well, slow);
+  EXPECT_THAT(candidate.note,
+              AllOf(HasSubstr("candidate low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
+                    HasSubstr("not per dollar: by TCP sockets")));
+  EXPECT_FALSE(candidate.per_usd_change);
+  const CompareRow baseline = row(slow, well);
+  EXPECT_THAT(baseline.note, AllOf(HasSubstr("baseline low: by TCP sockets"),
+                                   HasSubstr("not per dollar: by TCP sockets")));
+  EXPECT_FALSE(baseline.per_usd_change);
+  EXPECT_THAT(row(slow, slow).note, StartsWith("low: by TCP sockets"));
+  EXPECT_TRUE(row(well, well).per_usd_change);
+  EXPECT_EQ(row(well, well).note, "");
+  const Ranking ranking = Rank({slow, well}, {});
+  for (const RankEntry& entry : ranking.cases.at(0).entries) {
+    EXPECT_EQ(entry.usd.has_value(), entry.side == 1);
+    EXPECT_FALSE(entry.by_usd) << "one is nothing to rank";
+    EXPECT_EQ(entry.note.find("low: by TCP sockets") == 0, entry.side == 0);
+  }
+}
+
+TEST(Sockets, EveryKindOfNetworkInTheCatalogIsKnown) {
+  std::set<std::string> kinds;
+  for (const InstanceFacts& facts : Catalog::BuiltIn().instances) {
+    if (facts.network_kind.empty()) continue;
+    EXPECT_NE(FindNetworkKind(facts.network_kind), nullptr) << facts.network_kind;
+    kinds.insert(facts.network_kind);
+  }
+  EXPECT_GT(kinds.size(), 8U);
+  EXPECT_EQ(FindNetworkKind("token-ring"), nullptr);
+  EXPECT_EQ(FindNetworkKind("ena")->for_nccl, "") << "there sockets are the way";
 }
 
 }  // namespace

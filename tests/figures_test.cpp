@@ -373,7 +373,9 @@ Run WithHeadline() {
 
 TEST(Figures, TheHeadlineIsSustainedForAMinuteInEachRound) {
   assay::Run run = WithHeadline();
-  run.records[0].rounds[3].sustained->least_s = 5;
+  run.records[0].rounds[3].sustained->least_s = 60.01;
+  EXPECT_NE(HeadlineOf(run).record, nullptr);
+  run.records[0].rounds[3].sustained->least_s = 59.99;
   EXPECT_EQ(HeadlineOf(run).absent, "it was not sustained for a minute in each round");
   run = WithHeadline();
   run.records[0].rounds[3].sustained.reset();
@@ -430,6 +432,19 @@ TEST(Figures, TheHeadlineIsVerifiedAndOfFiveRounds) {
   run = WithHeadline();
   run.records[0].verify.reset();
   EXPECT_EQ(HeadlineOf(run).absent, "its result was not verified");
+  run.records[0].verify = Verification{.checked = 0};
+  EXPECT_EQ(HeadlineOf(run).absent, "its result was not verified");
+  run.records[0].verify = Verification{.checked = 1};
+  EXPECT_NE(HeadlineOf(run).record, nullptr);
+
+  // Partial, and short of rounds in a run that isn't.
+  run = WithHeadline();
+  run.records[0].status = Status::kPartial;
+  run.records[0].reason = "one device was lost";
+  EXPECT_EQ(HeadlineOf(run).absent, "partial: one device was lost");
+  run = WithHeadline();
+  run.records[0].complete = false;
+  EXPECT_EQ(HeadlineOf(run).absent, "fewer rounds than asked were measured");
 
   run = WithHeadline();
   run.complete = false;

@@ -260,7 +260,7 @@ TEST_F(GpuTest, EveryGroupedProductIsRight) {
 }
 
 TEST_F(GpuTest, ATunedProductIsRightAndNoSlowerThanTheFirst) {
-  Prepare("cublaslt", Gemm{.dtype = Dtype::kBf16,
+  Prepare("cublaslt", Gemm{.dtype = Dtype::kF16,
                            .accumulate = Dtype::kF32,
                            .m = 2048,
                            .n = 2048,

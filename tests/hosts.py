@@ -7,6 +7,7 @@ COMMAND sees HOSTS (their names), HOST_ADDRESSES, and HOST_AGENT, which starts a
 ssh would (mpirun --mca plm_rsh_agent). Needs root and iproute2. Leaves nothing behind: no namespace,
 link, process or file."""
 
+import json
 import os
 import shutil
 import signal
@@ -94,6 +95,13 @@ class Hosts:
         """The command line that runs `command` on a host."""
         return ["ip", "netns", "exec", self.names[index], "unshare", "-u", "sh", "-c",
                 f"hostname {self.names[index]}; exec \"$@\"", "-", *command]
+
+    def carried(self, index):
+        """The bytes that this host's link sent and received until now, of all headers."""
+        links = subprocess.run(["ip", "-n", self.names[index], "-s", "-j", "link", "show", "dev", LINK], check=True,
+                               capture_output=True, text=True).stdout
+        stats = json.loads(links)[0]["stats64"]
+        return stats["tx"]["bytes"], stats["rx"]["bytes"]
 
     def cut(self, index):
         """Nothing passes this host's link any more, and nobody is told."""

@@ -253,6 +253,27 @@ TEST(Identity, HardwareThatFitsSeveralIsUnknownAndSaysWhich) {
             "the hardware fits several instances: aws p5e.48xlarge, aws p5en.48xlarge");
 }
 
+TEST(Identity, MemoryFitsWithinATenthEitherWay) {
+  const ScriptedRoot root;
+  IdentityOptions options = Options(root, "");
+  options.instances = {Facts("aws", "g6.xlarge", "L4", 1, 24, 4, 16)};
+  const auto fits = [&](double gib, std::optional<double> accelerator_gib) {
+    Node node = Hardware("NVIDIA L4", 1, 2, 0);
+    const auto bytes = [](double of) { return static_cast<std::int64_t>(of * (1LL << 30)); };
+    node.memory_bytes = bytes(gib);
+    if (accelerator_gib) node.accelerators[0].memory_bytes = bytes(*accelerator_gib);
+    return Identify(options, node).identity.instance.value == "g6.xlarge";
+  };
+  EXPECT_TRUE(fits(14.41, std::nullopt));
+  EXPECT_FALSE(fits(14.39, std::nullopt));
+  EXPECT_TRUE(fits(17.59, std::nullopt));
+  EXPECT_FALSE(fits(17.61, std::nullopt));
+  EXPECT_TRUE(fits(16, 21.61));
+  EXPECT_FALSE(fits(16, 21.59));
+  EXPECT_TRUE(fits(16, 26.39));
+  EXPECT_FALSE(fits(16, 26.41));
+}
+
 TEST(Identity, HardwareThatFitsNothingStaysUnknown) {
   const ScriptedRoot root;
   IdentityOptions options = Options(root, "");

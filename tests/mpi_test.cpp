@@ -205,11 +205,14 @@ class Variable {
   const char* name_;
 };
 
-// By what two ranks of this host reached each other, as they say.
+// By what two ranks of this host reached each other, as they say; "sockets: …" where they went by
+// those.
 std::string TransportOf(const assay::Setup& setup) {
   const auto workload = Mpi::Ready(Mpi::CaseWith(collectives::Probes(setup)[0], {}));
   workload->Run(1);
-  return std::get<std::string>(workload->Describe().at("transport"));
+  const Facts facts = workload->Describe();
+  return (facts.contains("sockets") ? "sockets: " : "") +
+         std::get<std::string>(facts.at("transport"));
 }
 
 // What Open MPI calls its shared memory: sm since version 5.
@@ -224,7 +227,7 @@ TEST_P(Mpi, TellsTheTransportThatWasSelectedAndNeverGuesses) {
       EXPECT_EQ(TransportOf(setup_), "ob1/" + SharedMemoryOf(setup_));
       const Variable without_shared_memory("OMPI_MCA_btl", "tcp,self");
       const Variable loopback("OMPI_MCA_btl_tcp_if_include", "lo");
-      EXPECT_EQ(TransportOf(setup_), "ob1/tcp");
+      EXPECT_EQ(TransportOf(setup_), "sockets: ob1/tcp");
     } else {
       EXPECT_THAT(TransportOf(setup_), testing::MatchesRegex("unknown \\(device ch4:[a-z]+: .*"));
       const Variable as_if_on_two_nodes("MPIR_CVAR_NOLOCAL", "1");

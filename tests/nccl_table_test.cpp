@@ -121,6 +121,24 @@ TEST(NcclTable, RowsOfOtherGroupsAreCommentsInTheSameColumns) {
   EXPECT_THAT(table.Csv(), HasSubstr(",3\r\n"));
 }
 
+TEST(NcclTable, WhatHasNoPriceHasNoDollars) {
+  NcclOptions look = Look();
+  look.why_unpriced = [](const Record& record) {
+    return record.work.bytes == 8 ? "by sockets" : "";
+  };
+  NcclTable table(look);
+  const auto last = [&](std::int64_t bytes) {
+    const Record record = AllReduce(bytes, 1e-3, "out_of_place");
+    return WordsOf(table.Row(&record, nullptr, kStamp)).back();
+  };
+  EXPECT_EQ(last(8), "-");
+  EXPECT_NE(last(64), "-");
+  const std::vector<std::string> lines = LinesOf(table.Csv());
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_THAT(lines[1], testing::EndsWith(",,0\r")) << "before the group";
+  EXPECT_THAT(lines[2], Not(testing::EndsWith(",,0\r")));
+}
+
 TEST(NcclTable, TheTransportStandsOverTheRowsOfItsLibraryOnceUnlessItChanges) {
   NcclTable table(Look());
   Record record = AllReduce(8, 1e-6, "out_of_place");

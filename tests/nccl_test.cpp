@@ -514,6 +514,22 @@ TEST(NcclLog, TellsTheNetworkAndTheKindsOfConnection) {
   EXPECT_EQ(TransportFrom("NCCL INFO Using network <script>\n"), "") << "a log is from outside";
 }
 
+TEST(NcclLog, TellsWhetherDataGoesBySockets) {
+  const std::string channel = "h:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 8[0] [send] via ";
+  const std::string of_tcp = "NCCL INFO NET/OFI Selected provider is tcp;ofi_rxm, fabric is x\n";
+  EXPECT_TRUE(HasSockets(channel + "NET/Socket/0\n"));
+  EXPECT_TRUE(HasSockets(channel + "NET/Socket/1/Shared\n"));
+  EXPECT_TRUE(HasSockets(channel + "P2P/CUMEM\n" + channel + "NET/Socket/0\n"));
+  EXPECT_TRUE(HasSockets(of_tcp + channel + "NET/Libfabric/0\n")) << "a plugin over TCP";
+  EXPECT_FALSE(HasSockets(of_tcp + channel + "P2P/CUMEM\n")) << "which nothing went over";
+  EXPECT_FALSE(HasSockets("NCCL INFO Using network Socket\n" + channel + "P2P/CUMEM\n"));
+  EXPECT_FALSE(HasSockets(channel + "NET/IB/0/GDRDMA\n"));
+  EXPECT_FALSE(HasSockets(channel + "NET/SocketLike/0\n"));
+  EXPECT_FALSE(HasSockets("NCCL INFO NET/OFI Selected provider is efa, fabric is efa\n" + channel +
+                          "NET/Libfabric/0/GDRDMA\n"));
+  EXPECT_FALSE(HasSockets(""));
+}
+
 TEST(NcclLog, ARankWithoutAnAdapterUsesThoseOfItsNode) {
   EXPECT_EQ(TransportOfNode({"P2P/CUMEM", "NET/IB/GDRDMA, P2P/CUMEM", ""}),
             "NET/IB/GDRDMA, P2P/CUMEM");
@@ -533,8 +549,13 @@ TEST_F(Nccl, TellsTheTransportThatItsLogTellsOfOrThatItDoesNot) {
                          "h:1:2 [0] NCCL INFO Channel 01/0 : 0[0] -> 1[1] via P2P/CUMEM\n"});
   const std::string used = transport();
   EXPECT_EQ(used, "NET/IB, P2P/CUMEM");
+  EXPECT_FALSE(RunOn(2, {.bytes = 64}).facts.contains("sockets"));
   EXPECT_EQ(NotOver(used, "net/ib"), std::nullopt);
   EXPECT_EQ(NotOver(used, "NET/OFI"), "every rank went over NET/IB, P2P/CUMEM");
+  forget();
+  standin::Reset(
+      {.log = "h:1:2 [0] NCCL INFO Channel 00 : 0[0] -> 8[0] [send] via NET/Socket/0\n"});
+  EXPECT_EQ(RunOn(2, {.bytes = 64}).facts.at("sockets"), Fact(true));
   forget();
   standin::Reset();
   EXPECT_THAT(transport(), testing::StartsWith("unknown (NCCL told of no connection"));

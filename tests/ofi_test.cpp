@@ -154,6 +154,7 @@ TEST_P(Ofi, SaysWhatItRunsOn) {
     EXPECT_THAT(std::get<std::string>(facts.at("protocol")), HasSubstr("FI_PROTO_"));
     EXPECT_GT(std::get<std::int64_t>(facts.at("inject_bytes")), 0);
     EXPECT_EQ(facts.at("messages"), Fact(GetParam().puts ? "writes with an immediate" : "tagged"));
+    EXPECT_EQ(facts.contains("sockets"), std::string_view(GetParam().provider) == "tcp");
     EXPECT_GE(transport->SegmentBytes(), 4096u);
     ranks.Barrier();
   });

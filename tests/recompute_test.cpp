@@ -231,9 +231,19 @@ TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
                          .backend = "mpi",
                          .work = {.ops = 1},
                          .rounds = Visits(5, 1e-5)});
+  // By sockets beside EFA, on several nodes and on one.
+  for (const std::int64_t nodes : {1, 2}) {
+    run.records.push_back({.probe = "reduce",
+                           .params = {{"ranks", std::int64_t{3}}, {"nodes", nodes}},
+                           .backend = "ofi",
+                           .work = {.bytes = 1 << 20},
+                           .facts = {{"sockets", true}},
+                           .rounds = Visits(5, 1e-3)});
+  }
   const std::string file = Write("run.json", RunToJson(run));
   const std::string figures = FiguresToJson(run, OfferAt(0.1));
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
+  EXPECT_NE(figures.find("\"unpriced\":\"by TCP sockets"), std::string::npos);
   EXPECT_NE(figures.find("\"standing\":\"above the bound\""), std::string::npos);
   EXPECT_NE(figures.find("\"standing\":\"low\""), std::string::npos);
   EXPECT_NE(figures.find("\"wire_model\":\"ring\""), std::string::npos);
@@ -301,14 +311,21 @@ TEST_F(Recompute, AgreesOnTheHealthOfEachDevice) {
   OneRun run = Everything(1, "n1", 3);
   run.nodes[0].accelerators = {{.name = "NVIDIA H100 80GB HBM3", .present = 8, .visible = 8}};
   run.records.clear();
-  for (const std::int64_t m : {64, 1024, 4096}) {
+  // The last is of the shape that others measured.
+  for (const std::int64_t m : {64, 1024, 2048}) {
+    const std::int64_t n = m == 2048 ? 2048 : 4096;
+    const std::int64_t k = m == 2048 ? 13312 : 4096;
     Record gemm = {.probe = "gemm",
                    .params = {{"dtype", std::string("bf16")},
+                              {"cache", std::string("cold")},
+                              {"inputs", std::string("normal")},
+                              {"regime", std::string("burst")},
+                              {"batch", std::int64_t{1}},
                               {"m", m},
-                              {"n", std::int64_t{4096}},
-                              {"k", std::int64_t{4096}}},
+                              {"n", n},
+                              {"k", k}},
                    .backend = "cublaslt",
-                   .work = {.flops = 6 * 2 * 4096 * 4096 * m},
+                   .work = {.flops = 6 * 2 * n * k * m},
                    .rounds = Visits(3, static_cast<double>(m) * 4.4e-8)};
     for (int device = 0; device < 6; ++device) gemm.units.push_back({.device = device});
     for (Visit& visit : gemm.rounds) {
@@ -326,6 +343,7 @@ TEST_F(Recompute, AgreesOnTheHealthOfEachDevice) {
   const std::string figures = FiguresToJson(run, OfferAt(0.1));
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   EXPECT_NE(figures.find("\"standing\":\"low\""), std::string::npos) << figures;
+  EXPECT_NE(figures.find("\"standing\":\"suspiciously high\""), std::string::npos) << figures;
   std::string changed = figures;
   for (const char* figure : {"\"spread\":0.", "\"slowest\":", "\"z\":", "\"temperature_c\":"}) {
     const std::size_t after = changed.find(figure) + std::string(figure).size();

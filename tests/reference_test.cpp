@@ -51,7 +51,8 @@ struct Problem {
       return check.Check(a_tensor, {.format = format, .data = c.data()}, Serially);
     }
     std::vector<std::uint16_t> stored;
-    for (const float value : c) stored.push_back(Bf16FromF32(value));
+    const bool is_f16 = format == Format::kF16;
+    for (const float value : c) stored.push_back(is_f16 ? F16FromF32(value) : Bf16FromF32(value));
     return check.Check(a_tensor, {.format = format, .data = stored.data()}, Serially);
   }
 
@@ -160,12 +161,30 @@ TEST(GemmCheck, Fp8MayBeOffByWhatSumsOfFourteenBitsLose) {
   }
 }
 
+// Half a unit of f16 is an eighth of one of bf16, beside the same sums.
+TEST(GemmCheck, F16MayBeOffByHalfAUnitOfItsOwn) {
+  const Gemm gemm = {.dtype = Dtype::kF16, .m = 1, .n = 1, .k = 4096};
+  const std::vector<float> ones(4096, 1.0F);
+  const Tensor tensor = {.format = Format::kF32, .data = ones.data()};
+  const auto check = [&](float value) {
+    const std::uint16_t c = F16FromF32(value);
+    return GemmCheck(gemm, tensor, 1, Serially)
+        .Check(tensor, {.format = Format::kF16, .data = &c}, Serially);
+  };
+  EXPECT_DOUBLE_EQ(check(4096).tolerance,
+                   1.0 / 2048 + 4 * 64 * std::ldexp(1.0, -24) + 4096 * std::ldexp(1.0, -25));
+  EXPECT_EQ(check(4096).wrong, 0);
+  EXPECT_GT(check(4112).wrong, 0) << "4 units of f16, and half of one of bf16";
+}
+
 TEST(GemmCheck, NoSeedMakesARightAnswerWrong) {
   const Problem f32({.m = 40, .n = 600, .k = 900});
   const Problem bf16({.m = 40, .n = 600, .k = 900}, Format::kBf16);
+  const Problem f16({.m = 40, .n = 600, .k = 900}, Format::kF16);
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     EXPECT_EQ(f32.Check(seed).wrong, 0);
     EXPECT_EQ(bf16.Check(seed).wrong, 0);
+    EXPECT_EQ(f16.Check(seed).wrong, 0);
   }
 }
 
@@ -194,16 +213,19 @@ TEST(GemmCheck, AnySingleWrongElementIsFound) {
   }
 }
 
-// Half a standard deviation in one element stands out from the rounding of 256 of them.
-TEST(GemmCheck, ASingleWrongElementIsFoundDespiteTheRoundingOfBf16) {
-  Problem problem(kLarge, Format::kBf16);
-  Random random(2);
-  for (int i = 0; i < 40; ++i) {
-    float& element = problem.C(static_cast<std::int64_t>(random.Below(200)),
-                               static_cast<std::int64_t>(random.Below(700)));
-    const float right = std::exchange(element, element + 0.5F * std::sqrt(300.0F));
-    EXPECT_GE(problem.Check().wrong, 1);
-    element = right;
+// Half a standard deviation in one element stands out from the rounding of 256 of them to bf16, and
+// an eighth of that from the rounding to f16.
+TEST(GemmCheck, ASingleWrongElementIsFoundDespiteTheRoundingOfSixteenBits) {
+  for (const auto& [format, off] : {std::pair(Format::kBf16, 0.5F), {Format::kF16, 0.0625F}}) {
+    Problem problem(kLarge, format);
+    Random random(2);
+    for (int i = 0; i < 40; ++i) {
+      float& element = problem.C(static_cast<std::int64_t>(random.Below(200)),
+                                 static_cast<std::int64_t>(random.Below(700)));
+      const float right = std::exchange(element, element + off * std::sqrt(300.0F));
+      EXPECT_GE(problem.Check().wrong, 1);
+      element = right;
+    }
   }
 }
 

@@ -406,6 +406,28 @@ TEST_F(RunFile, WhatIsNoResultFileIsRefusedInOneSentence) {
   EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("an interrupted run left; give that"));
 }
 
+TEST_F(RunFile, WhatAStandInMadeIsNoMeasurement) {
+  const auto reading = [&](const assay::Run& run) {
+    Write(path_, RunToJson(run));
+    return SentenceOf([&] { ReadRun(path_); });
+  };
+  assay::Run run = SampleRun();
+  EXPECT_EQ(reading(run), "no error");
+  run.nodes.back().accelerators.push_back({.name = "stand-in", .present = 8, .visible = 8});
+  EXPECT_THAT(reading(run), HasSubstr("run.json: this was made with a stand-in"));
+  run = SampleRun();
+  run.records.back().facts["device"] = "stand-in";
+  EXPECT_THAT(reading(run), HasSubstr("made with a stand-in"));
+  run.records.back().facts["device"] = "stand-in X100";
+  EXPECT_EQ(reading(run), "no error") << "another name";
+  fs::remove(path_);
+  Record record = After(1);
+  record.facts["device"] = "stand-in";
+  Journal journal(path_, Header());
+  journal.Append(record, 1);
+  EXPECT_THAT(SentenceOf([&] { ReadRun(part_); }), HasSubstr("made with a stand-in"));
+}
+
 TEST_F(RunFile, OverOneGibibyteIsRefusedUnread) {
   Write(path_, "{");
   fs::resize_file(path_, (1U << 30U) + 1);  // sparse

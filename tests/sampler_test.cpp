@@ -51,6 +51,18 @@ TEST(Sampler, ItWarmsUpUntilTwoSuccessiveBatchesAgree) {
   EXPECT_THAT(sampled.visit.time_s, ElementsAre(0.0200, 0.0200));
 }
 
+TEST(Sampler, BatchesAgreeWithinTwoPercentEitherWay) {
+  const auto first_sample = [](double second_s) {
+    FakeLog log;
+    return Take({.iteration_s = {0.0100, second_s, 0.0300, 0.0400}}, log, {.min_samples = 1})
+        .visit.time_s.at(0);
+  };
+  EXPECT_EQ(first_sample(0.01019), 0.0300) << "they agree, so that the next one counts";
+  EXPECT_EQ(first_sample(0.00981), 0.0300);
+  EXPECT_EQ(first_sample(0.01021), 0.0400) << "it goes on until two of 40 ms agree";
+  EXPECT_EQ(first_sample(0.00979), 0.0400);
+}
+
 TEST(Sampler, WarmUpThatNeverSettlesEndsAtAQuarterOfTheBudget) {
   FakeLog log;
   Script restless = {.iteration_s = {}};

@@ -103,6 +103,8 @@ def check_file(name, net, path, processes, ranks, order):
           all("tcp" in r["facts"]["transport"] if r["backend"] == "ofi" else
               r["facts"]["transport"] in ("ob1/tcp", "shared memory within a node, ob1/tcp between nodes")
               for r in records if r["probe"] in ("all_reduce", "fabric")), records)
+    check(f"{name}: which is by sockets",
+          all(r["facts"].get("sockets") is True for r in records if r["probe"] in ("all_reduce", "fabric")), records)
     check(f"{name}: verified", all(r["verify"]["wrong"] == 0 for r in records), text)
     check(f"{name}: no host's name", not any(h in file for h in net.names), file)
     figures = json.loads(subprocess.run([ASSAY, "report", "--as-run", "--json", path], check=True,
@@ -120,6 +122,34 @@ def check_unlike(name, net, arguments):
     check(f"{name}: a note in the file", what in open(path).read())
     report = subprocess.run([ASSAY, "report", "--json", path], check=True, capture_output=True, text=True)
     check(f"{name}: no price of one for both", json.loads(report.stdout)["usd_per_hour"] is None)
+
+
+def check_wire(net, operation, algorithm):
+    """What a link carried beside the fact `wire_bytes`: of the operations that one run did more than another, so
+    that meeting, warm-up and the file are in neither."""
+    ranks, size, few, many = 4, 1 << 20, 2, 26
+    carried, operations, records = [], [], []
+    for iterations in (few, many):
+        path = os.path.join(net.scratch, f"wire-{operation}-{iterations}.json")
+        before = [net.carried(host) for host in range(len(net.names))]
+        statuses, text = outcome(by_tcp(net, ranks, ["coll", operation, "-b", str(size), "-e", str(size), "-n",
+                                                     str(iterations), "-w", "1", "--backend", "ofi", "--no-metadata",
+                                                     *ALIKE, "--out", path]))
+        after = [net.carried(host) for host in range(len(net.names))]
+        check(f"wire {operation}: exit status", set(statuses) == {0}, text)
+        if not os.path.exists(path):
+            return
+        records = [r for r in json.load(open(path))["records"] if r["status"] == "ok"]
+        operations.append(sum(r["rounds"][0]["batch"] * len(r["rounds"][0]["time_s"]) for r in records))
+        carried.append([[b - a for a, b in zip(*link)] for link in zip(before, after)])
+    told = {r["facts"]["wire_bytes"] for r in records}
+    check(f"wire {operation}: one algorithm", {r["facts"]["algorithm"] for r in records} == {algorithm}, records)
+    check(f"wire {operation}: counted operations", len(told) == 1 and operations[1] > operations[0], operations)
+    one = max(more - less for few, many in zip(*carried) for less, more in zip(few, many)) / (
+        operations[1] - operations[0])
+    # Headers of TCP, IP and Ethernet are 66 of 1514 bytes at most, besides them acknowledgements.
+    ratio = one / told.pop()
+    check(f"wire {operation}: what the link carried ({ratio:.3f} of what was told)", 1 <= ratio < 1.08, operations)
 
 
 def check_cut(name, net, by, arguments):
@@ -172,6 +202,9 @@ def main():
             path = os.path.join(net.scratch, "coll.json")
             processes = by_tcp(net, 4, [*coll, *ALIKE, "--backend", "ofi", "--out", path])
             check_file("tcp coll", net, path, processes, 4, [0, 1, 0, 1])
+            for operation, algorithm in (("all_reduce", "hier"), ("all_gather", "ring"), ("reduce", "hier"),
+                                         ("gather", "linear"), ("scatter", "linear")):
+                check_wire(net, operation, algorithm)
             check_unlike("tcp unlike", net, [*coll, "--backend", "ofi"])
             check_cut("tcp cut", net, by_tcp, ["run", "all_reduce", "--backend", "ofi"])
     if MPIRUN:

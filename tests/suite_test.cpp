@@ -139,6 +139,28 @@ TEST(Suite, ADtypeThatNoLineHasTakesTheirPlaceAndTheAccumulatorFollows) {
       ElementsAre("gemm acc=f32,dtype=bf16,m=2,n=4096", "gemm acc=f32,dtype=f16,m=2,n=4096"));
 }
 
+TEST(Suite, OneDtypeMayStandForAnotherThatDevicesLack) {
+  const Suite suite = Parse("tiny gemm dtype=f32,bf16|f16 m=1,2\n");
+  const auto instead = [](const std::vector<Question>& questions) {
+    std::vector<std::string> texts;
+    for (const Question& question : questions) {
+      texts.push_back(question.instead ? ToText(*question.instead) : "");
+    }
+    return texts;
+  };
+  const std::vector<Question> questions = Unfold(suite, {kGemm}, {});
+  EXPECT_THAT(Texts(questions), SizeIs(4));
+  EXPECT_THAT(instead(questions),
+              ElementsAre("", "", "acc=f32,dtype=f16,m=1,n=4096", "acc=f32,dtype=f16,m=2,n=4096"));
+  EXPECT_THAT(instead(Unfold(suite, {kGemm}, {.dtypes = {"bf16"}})), ElementsAre("", ""))
+      << "it was asked for by name";
+  EXPECT_THAT(instead(Unfold(suite, {kGemm}, {.set = {"n=7"}})).back(), HasSubstr("m=2,n=7"));
+  for (const char* bad : {"dtype=f16|bf16", "dtype=bf16|f16|f32", "m=1|2", "dtype=bf16|"}) {
+    EXPECT_THAT(ErrorOf([&] { Parse(std::string("tiny gemm ") + bad + "\n"); }),
+                AllOf(HasSubstr("line 2"), HasSubstr(bad)));
+  }
+}
+
 TEST(Suite, ASelectedProbeThatTheSuiteDoesNotNameIsAskedWithItsDefaults) {
   const Suite suite = Parse("tiny gemm\n");
   EXPECT_THAT(Unfold(suite, {kGemm, kStorage}, {}), SizeIs(1));

@@ -2,9 +2,11 @@
 #include "collectives/tcp_ranks.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,6 +20,8 @@
 #include <thread>
 
 #include "results/error.h"
+#include "results/hash.h"
+#include "runner/module.h"
 
 namespace assay {
 namespace {
@@ -196,6 +200,227 @@ TEST(TcpRanks, ARankDoesNotObeyARankZeroThatHasNoKey) {
   close(listener.descriptor);
 }
 
+// ---- Proofs, by somebody who has seen or made some of them
+
+void Say(int connection, char kind, const std::string& text) {
+  const auto size = static_cast<unsigned>(text.size());
+  std::string frame = {kind, static_cast<char>(size >> 24U), static_cast<char>(size >> 16U),
+                       static_cast<char>(size >> 8U), static_cast<char>(size)};
+  frame += text;
+  send(connection, frame.data(), frame.size(), MSG_NOSIGNAL);
+}
+
+// The text of the next frame; "" where the connection ends instead.
+std::string Hear(int connection) {
+  std::array<unsigned char, 5> header;
+  if (recv(connection, header.data(), header.size(), MSG_WAITALL) != 5) return "";
+  std::string text(std::size_t{header[3]} << 8U | header[4], '\0');
+  const auto size = static_cast<ssize_t>(text.size());
+  return recv(connection, text.data(), text.size(), MSG_WAITALL) == size ? text : "";
+}
+
+// Whether the other side ends the connection within so long.
+bool Ends(int connection, int milliseconds) {
+  pollfd ready = {.fd = connection, .events = POLLIN, .revents = 0};
+  char byte = 0;
+  return poll(&ready, 1, milliseconds) == 1 && recv(connection, &byte, 1, 0) <= 0;
+}
+
+std::string Says(int rank, int size, const std::string& host = "h") {
+  return fmt::format("{} {} {} {}", rank, size, Sha256Hex(BuildId()), Sha256Hex(host));
+}
+
+std::string Proof(const std::string& side, const std::string& root_nonce, const std::string& nonce,
+                  const std::string& text) {
+  return HmacSha256Hex(kKey,
+                       fmt::format("assay-ranks/1 {}\n{}\n{}\n{}", side, root_nonce, nonce, text));
+}
+
+const std::string kNonce(64, '1');
+
+// Rank 0 of `size` ranks, which waits for the others until the end, when they come and are let in.
+class WaitingRoot {
+ public:
+  explicit WaitingRoot(int size) : size_(size) {
+    root_ = std::thread([this] { error_ = Join(0); });
+  }
+  ~WaitingRoot() {
+    std::vector<std::thread> others;
+    std::vector<std::string> errors(static_cast<std::size_t>(size_));
+    for (int rank = 1; rank < size_; ++rank) {
+      others.emplace_back([&, rank] { errors[static_cast<std::size_t>(rank)] = Join(rank); });
+    }
+    for (std::thread& other : others) other.join();
+    root_.join();
+    errors.push_back(error_);
+    EXPECT_THAT(errors, testing::Each("")) << "a rank's place was taken";
+  }
+  WaitingRoot(const WaitingRoot&) = delete;
+  WaitingRoot& operator=(const WaitingRoot&) = delete;
+
+  const Listener& At() const { return listener_; }
+  // What a connection is answered that greets in this way, knowing the root's nonce.
+  std::string Answers(const std::function<std::string(const std::string& root_nonce)>& greeting) {
+    const int knocking = Knock(listener_);
+    std::string challenge = Hear(knocking);
+    EXPECT_EQ(challenge.size(), std::string("assay-ranks/1 ").size() + 64);
+    Say(knocking, 'h', greeting(challenge.substr(challenge.rfind(' ') + 1)));
+    std::string answer = Hear(knocking);
+    EXPECT_TRUE(Ends(knocking, 5000)) << "it was let in";
+    close(knocking);
+    return answer;
+  }
+
+ private:
+  std::string Join(int rank) {
+    try {
+      JoinTcp(OptionsOf(listener_, rank, size_))->Barrier();
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  }
+
+  int size_;
+  Listener listener_ = {};
+  std::string error_ = {};
+  std::thread root_ = {};
+};
+
+TEST(TcpRanks, AProofIsOfWhatTheRankSays) {
+  WaitingRoot root(3);
+  const std::string proved = Says(2, 3);
+  const auto answer = [&](const std::string& said) {
+    return root.Answers([&](const std::string& root_nonce) {
+      return said + " " + kNonce + " " + Proof("rank", root_nonce, kNonce, proved);
+    });
+  };
+  EXPECT_EQ(answer(Says(1, 3)), "- no") << "another rank";
+  EXPECT_EQ(answer(Says(2, 4)), "- no") << "another number of ranks";
+  EXPECT_EQ(answer(Says(2, 3, "elsewhere")), "- no") << "another host";
+  EXPECT_EQ(answer(fmt::format("2 3 {} {}", Sha256Hex("build"), Sha256Hex("h"))), "- no");
+}
+
+TEST(TcpRanks, AProofThatWasSeenOnceIsOfNoUseAgain) {
+  WaitingRoot root(2);
+  std::string seen;
+  // What goes by a wire that somebody listens to: right, but for its last digit.
+  root.Answers([&](const std::string& root_nonce) {
+    seen = Says(1, 2) + " " + kNonce + " " + Proof("rank", root_nonce, kNonce, Says(1, 2));
+    std::string spoilt = seen;
+    spoilt.back() = spoilt.back() == '0' ? '1' : '0';
+    return spoilt;
+  });
+  EXPECT_EQ(root.Answers([&](const std::string&) { return seen; }), "- no")
+      << "a proof to another nonce of rank 0's";
+  EXPECT_EQ(root.Answers([&](const std::string& root_nonce) {
+    return Says(1, 2) + " " + std::string(64, '2') + " " +
+           Proof("rank", root_nonce, kNonce, Says(1, 2));
+  }),
+            "- no")
+      << "of another nonce of the rank's";
+  EXPECT_EQ(root.Answers([&](const std::string& root_nonce) {
+    return Says(1, 2) + " " + kNonce + " " + Proof("root", root_nonce, kNonce, Says(1, 2));
+  }),
+            "- no")
+      << "what rank 0 itself would say";
+  EXPECT_EQ(root.Answers([&](const std::string& root_nonce) {
+    return Says(1, 2) + " 1 " + Proof("rank", root_nonce, "1", Says(1, 2));
+  }),
+            "- no")
+      << "a nonce that is short enough to come again";
+}
+
+TEST(TcpRanks, AProofOfAllThatIsLetIn) {
+  const Listener listener;
+  std::string error = "none";
+  std::thread root([&] {
+    try {
+      JoinTcp(OptionsOf(listener, 0, 2));
+      error.clear();
+    } catch (const Error& thrown) {
+      error = thrown.what();
+    }
+  });
+  const int knocking = Knock(listener);
+  const std::string challenge = Hear(knocking);
+  const std::string root_nonce = challenge.substr(challenge.rfind(' ') + 1);
+  Say(knocking, 'h',
+      Says(1, 2) + " " + kNonce + " " + Proof("rank", root_nonce, kNonce, Says(1, 2)));
+  EXPECT_EQ(Hear(knocking), Proof("root", root_nonce, kNonce, "yes") + " yes");
+  EXPECT_EQ(Hear(knocking), "1 0") << "its node and its number there";
+  root.join();
+  close(knocking);
+  EXPECT_EQ(error, "");
+}
+
+TEST(TcpRanks, WhatRankZeroAnsweredOnceIsNoAnswerToAnother) {
+  // An impostor that answers as rank 0 would have: to another nonce of the rank's, another nonce of
+  // its own, or with another word.
+  const std::string root_nonce(64, '0');
+  const auto join = [&](const std::function<std::string(const std::string& nonce)>& answer) {
+    const Listener listener;
+    std::thread impostor([&] {
+      const int connection = accept(listener.descriptor, nullptr, nullptr);
+      Say(connection, 'c', "assay-ranks/1 " + root_nonce);
+      std::string greeting = Hear(connection);
+      greeting.resize(greeting.rfind(' '));
+      Say(connection, 'a', answer(greeting.substr(greeting.rfind(' ') + 1)));
+      Say(connection, 'p', "0 1");
+      while (!Hear(connection).empty()) continue;
+      close(connection);
+    });
+    std::string error;
+    try {
+      JoinTcp(OptionsOf(listener, 1, 2));
+    } catch (const Error& thrown) {
+      error = thrown.what();
+    }
+    impostor.join();
+    close(listener.descriptor);
+    return error;
+  };
+  EXPECT_EQ(join([&](const std::string& nonce) {
+              return Proof("root", root_nonce, nonce, "yes") + " yes";
+            }),
+            "");
+  const auto no_key = HasSubstr("don't hold the same key");
+  EXPECT_THAT(
+      join([&](const std::string&) { return Proof("root", root_nonce, kNonce, "yes") + " yes"; }),
+      no_key);
+  EXPECT_THAT(join([&](const std::string& nonce) {
+                return Proof("root", std::string(64, '3'), nonce, "yes") + " yes";
+              }),
+              no_key);
+  EXPECT_THAT(join([&](const std::string& nonce) {
+                return Proof("root", root_nonce, nonce, "no") + " yes";
+              }),
+              no_key);
+  EXPECT_THAT(join([&](const std::string& nonce) {
+                return Proof("rank", root_nonce, nonce, "yes") + " yes";
+              }),
+              no_key);
+}
+
+TEST(TcpRanks, AStrangerIsReadNoFurtherThanAGreeting) {
+  WaitingRoot root(2);
+  // Headers alone: none of what they announce comes.
+  const auto ends = [&](const std::string& header, int milliseconds) {
+    const int knocking = Knock(root.At());
+    EXPECT_NE(Hear(knocking), "");
+    send(knocking, header.data(), header.size(), MSG_NOSIGNAL);
+    const bool ended = Ends(knocking, milliseconds);
+    close(knocking);
+    return ended;
+  };
+  EXPECT_FALSE(ends(std::string("h\0\0\2\0", 5), 200)) << "512 bytes may come";
+  // At once, and not after the five seconds that a greeting may take.
+  EXPECT_TRUE(ends(std::string("h\0\0\2\1", 5), 3000)) << "513 bytes";
+  EXPECT_TRUE(ends(std::string("h\0\1\0\0", 5), 3000)) << "a whole frame";
+  EXPECT_TRUE(ends(std::string("h\x80\1\0\0", 5), 3000)) << "of which there are more";
+  EXPECT_TRUE(ends(std::string("h\x7f\xff\xff\xff", 5), 3000)) << "2 GiB";
+}
+
 TEST(TcpRanks, TwoRanksThatClaimOneNumberEndTheJob) {
   const auto errors = OnTcpRanks(
       3, [](Ranks& ranks) { ranks.Barrier(); },
@@ -369,6 +594,28 @@ TEST(TcpRanks, RankZeroMustRunWhereMasterAddrIs) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("must be an address of the machine that rank 0 runs on"));
   }
+}
+
+TEST(TcpRanks, VariablesThatNobodyUsesAreSaidWithTheRemedy) {
+  std::map<std::string, std::string> variables = {
+      {"MASTER_ADDR", "node0"}, {"RANK", "3"}, {"WORLD_SIZE", "16"}};
+  const auto says = [&] {
+    return UnjoinedText([&](const char* name) {
+      const auto found = variables.find(name);
+      return found == variables.end() ? nullptr : found->second.c_str();
+    });
+  };
+  EXPECT_THAT(says(),
+              testing::AllOf(HasSubstr("RANK 3 of WORLD_SIZE 16"), HasSubstr("--bootstrap tcp")));
+  for (const char* name : {"MASTER_ADDR", "RANK", "WORLD_SIZE"}) {
+    auto node = variables.extract(name);
+    EXPECT_EQ(says(), "") << "without " << name;
+    variables.insert(std::move(node));
+  }
+  variables["WORLD_SIZE"] = "1";
+  EXPECT_EQ(says(), "") << "there is nobody to join";
+  variables["WORLD_SIZE"] = "2\x1b[31m";
+  EXPECT_THAT(says(), testing::Not(HasSubstr("\x1b"))) << "from outside";
 }
 
 TEST(TcpRanks, ReadsTheVariablesThatLaunchersSet) {

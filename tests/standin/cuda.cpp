@@ -199,6 +199,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
   STANDIN_CALL;
   *count = faults.driver == Driver::kFits ? faults.devices : 0;
   if (faults.driver == Driver::kStub) return Fails(cudaErrorStubLibrary);
+  if (faults.driver == Driver::kNotReady) return Fails(cudaErrorSystemNotReady);
   if (faults.driver != Driver::kFits) return Fails(cudaErrorInsufficientDriver);
   return faults.devices == 0 ? Fails(cudaErrorNoDevice) : cudaSuccess;
 }
@@ -305,6 +306,7 @@ cudaError_t cudaFreeHost(void* memory) {
 }
 const char* cudaGetErrorString(cudaError_t error) {
   if (error == cudaErrorMemoryAllocation) return "out of memory";
+  if (error == cudaErrorSystemNotReady) return "system not yet initialized";
   return error == cudaErrorNoDevice ? "no CUDA-capable device is detected" : "some CUDA error";
 }
 const char* cudaGetErrorName(cudaError_t) { return "cudaErrorOfTheStandIn"; }
@@ -511,9 +513,17 @@ cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, std::size_t* sha
   *static_cast<cudaStream_t*>(stream) = last.stream;
   return cudaSuccess;
 }
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* stub) {
+  STANDIN_CALL;
+  *attributes = {};
+  if (!Kernels().contains(stub)) Violate("a kernel was asked about that is none");
+  return faults.compute_capability < faults.oldest_code ? Fails(cudaErrorNoKernelImageForDevice)
+                                                        : cudaSuccess;
+}
 cudaError_t cudaLaunchKernel(const void* stub, dim3 grid, dim3 block, void** arguments,
                              std::size_t shared_bytes, cudaStream_t stream) {
   STANDIN_CALL;
+  if (faults.compute_capability < faults.oldest_code) return Fails(cudaErrorNoKernelImageForDevice);
   const auto kernel = Kernels().find(stub);
   Command command;
   if (kernel != Kernels().end()) {

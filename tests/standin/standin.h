@@ -22,12 +22,14 @@ constexpr int kChannels = 4;              // share it; fewer where its configura
 constexpr double kFlopsPerSecond = 1e12;
 constexpr int kCacheBytes = 1 << 16;
 
-enum class Driver { kFits, kAbsent, kTooOld, kStub };
+// kNotReady: it waits for the fabric manager, which is CUDA's error 802.
+enum class Driver { kFits, kAbsent, kTooOld, kStub, kNotReady };
 
 struct Faults {
   int devices = 8;
   Driver driver = Driver::kFits;
   int compute_capability = 90;
+  int oldest_code = 75;  // the lowest compute capability that kernels of ours were compiled for
   int compute_mode = 0;                             // of all devices, as CUDA's enumeration has it
   bool unavailable = false;                         // and another process holds them
   std::size_t memory_bytes = std::size_t{1} << 30;  // of all devices together
