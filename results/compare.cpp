@@ -211,20 +211,19 @@ void AddNote(CompareRow& row, const std::string& note) {
 }
 
 void PricePerDollar(const Pair& pair, const Side& a, const Side& b, CompareRow& row) {
-  if (!UsdPerHour(*pair.runs_a.front().run, a.offer) ||
-      !UsdPerHour(*pair.runs_b.front().run, b.offer)) {
-    return;
-  }
+  if (!UsdPerNodeHour(a.price) || !UsdPerNodeHour(b.price)) return;
   std::string why = NotPriced(pair.runs_a, pair.kind);
   if (why.empty()) why = NotPriced(pair.runs_b, pair.kind);
   if (!why.empty()) {
     AddNote(row, "not per dollar: " + why);
     return;
   }
-  const std::optional<double> cost_a = CostOf(pair.runs_a, a.offer);
-  const std::optional<double> cost_b = CostOf(pair.runs_b, b.offer);
+  const std::optional<double> cost_a = CostOf(pair.runs_a, a.price);
+  const std::optional<double> cost_b = CostOf(pair.runs_b, b.price);
   if (!cost_a || !cost_b) return;
-  const Interval envelope = PriceEnvelope(*cost_a, *cost_b, *a.offer, *b.offer);
+  if (a.price.instead_of) AddNote(row, "dollars of the baseline are on demand");
+  if (b.price.instead_of) AddNote(row, "dollars of the candidate are on demand");
+  const Interval envelope = PriceEnvelope(*cost_a, *cost_b, *a.price.offer, *b.price.offer);
   row.per_usd_change = envelope.estimate;
   if (envelope.low < envelope.high) row.per_usd_envelope = envelope;
   row.per_usd_verdict = JudgePerUsd(row.change, envelope, row.margin);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "results/noise.h"
+#include "results/price.h"
 #include "results/run.h"
 #include "results/stats.h"
 
@@ -41,7 +42,7 @@ Verdict Judge(const Change& change, double margin);
 struct Side {
   std::vector<Run> runs = {};
   std::vector<std::string> names = {};  // file names, as given
-  std::optional<Offer> offer = {};      // the price behind the per-dollar column
+  Chosen price = {};                    // behind the per-dollar column
 };
 
 struct CompareOptions {

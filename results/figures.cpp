@@ -538,9 +538,23 @@ std::string WhyUnpriced(const Run& run, const Record& record) {
   return "a burst, and a node is paid for what it sustains";
 }
 
-std::optional<double> UsdPerHour(const Run& run, const std::optional<Offer>& offer) {
-  if (!offer || !offer->offered || !offer->usd_per_hour) return std::nullopt;
-  return *offer->usd_per_hour * static_cast<double>(std::max<std::size_t>(1, run.nodes.size()));
+std::optional<double> UsdPerHour(const Run& run, const Chosen& price) {
+  std::optional<double> usd = UsdPerNodeHour(price);
+  if (usd) *usd *= static_cast<double>(std::max<std::size_t>(1, run.nodes.size()));
+  return usd;
+}
+
+std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price) {
+  const std::optional<double> usd_per_hour = UsdPerHour(run, price);
+  if (!usd_per_hour || !WhyUnpriced(run, record).empty()) return {};
+  std::vector<Cost> costs = Costs(record, *usd_per_hour);
+  for (Cost& cost : costs) cost.instead_of = price.instead_of;
+  return costs;
+}
+
+std::string CostText(const Cost& cost) {
+  // The label begins with the sign that Usd's word stands for.
+  return Usd(cost.usd) + cost.label.substr(1) + (cost.instead_of ? " (on demand)" : "");
 }
 
 std::optional<NodeFigure> NodeFigureOf(const Run& run, const Record& record) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "results/pacing.h"
+#include "results/price.h"
 #include "results/run.h"
 #include "results/stats.h"
 
@@ -116,10 +117,14 @@ struct Cost {
   std::string name = {};   // "usd_per_tflops_hour", …
   std::string label = {};  // "$ per TFLOP/s-h"
   double usd = 0;
+  // The purchase that was looked for, where the dollars are those on demand in its place.
+  std::optional<std::string> instead_of = {};
 };
-// Dollars of a record at `usd_per_hour` for all nodes held; empty where none is defined. Storage
-// costs are of the nodes alone unless the volume's own price is given: then first of the volume
-// alone, then of both.
+// "0.006957 USD per TFLOP/s-h"; "… (on demand)" where that is in place of another purchase.
+std::string CostText(const Cost& cost);
+// The dollar figures that METRICS.md defines for a record, at `usd_per_hour` for all nodes held;
+// empty where there is none. Storage costs are of the nodes alone unless the volume's own price is
+// given: then first of the volume alone, then of both. What is shown comes from CostsAt.
 std::vector<Cost> Costs(const Record& record, double usd_per_hour,
                         std::optional<double> storage_usd_per_hour = {});
 
@@ -139,7 +144,11 @@ std::string WhyUnpriced(const Run& run, const Record& record);
 
 // P of METRICS.md: USD per hour of every node that the run held, idle ones too. Nothing without a
 // price.
-std::optional<double> UsdPerHour(const Run& run, const std::optional<Offer>& offer);
+std::optional<double> UsdPerHour(const Run& run, const Chosen& price);
+
+// What a record of this run costs at that price of one node, as it may be shown: the one place
+// where a figure meets a price. Empty without a price, and where WhyUnpriced has a reason.
+std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price);
 
 // A case on several devices at once: W / T, beside the slowest device alone and the sum of all
 // devices alone where the run holds those cases (param scope=device).

@@ -732,8 +732,25 @@ Json ToJson(const Change& change) {
   return json;
 }
 
+// What is said of a price beside its offer.
+Json ToJson(const Chosen& price) {
+  Json spread = nullptr;
+  if (price.spread) {
+    spread = {{"usd_low", price.spread->usd_low},
+              {"usd_high", price.spread->usd_high},
+              {"regions", price.spread->regions}};
+  }
+  return {{"usd_per_node_hour", Writer::ToJson(UsdPerNodeHour(price))},
+          {"instead_of", Writer::ToJson(price.instead_of)},
+          {"spread", std::move(spread)},
+          {"why", price.why},
+          {"note", price.note}};
+}
+
 Json ToJson(const Side& side) {
-  return {{"names", side.names}, {"offer", Writer::ToJson(side.offer)}};
+  return {{"names", side.names},
+          {"offer", Writer::ToJson(side.price.offer)},
+          {"price", ToJson(side.price)}};
 }
 
 Json ToJson(const std::vector<Side>& sides) {
@@ -745,7 +762,10 @@ Json ToJson(const std::vector<Side>& sides) {
 Json ToJson(const std::vector<Cost>& costs) {
   Json json = Json::array();
   for (const Cost& cost : costs) {
-    json.push_back({{"name", cost.name}, {"label", cost.label}, {"usd", cost.usd}});
+    json.push_back({{"name", cost.name},
+                    {"label", cost.label},
+                    {"usd", cost.usd},
+                    {"instead_of", Writer::ToJson(cost.instead_of)}});
   }
   return json;
 }
@@ -848,7 +868,7 @@ std::vector<double> RoundSpeeds(const Record& record) {
 }
 
 Json FiguresOf(const Run& run, const Record& record, const std::optional<Health>& health,
-               const std::optional<double>& usd_per_hour) {
+               const Chosen& price) {
   const std::optional<Rate> speed = Speed(record);
   const std::optional<Rate> stable = StableSpeed(record);
   const std::optional<Wire> wire = WireRate(record);
@@ -889,8 +909,7 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<Health>
           {"of_peak", ToJson(OfPeakOf(run, record))},
           {"used", Writer::ToJson(PartUsed(run, DeviceKind(record)))},
           {"unpriced", unpriced.empty() ? Json(nullptr) : Json(unpriced)},
-          {"costs", usd_per_hour && unpriced.empty() ? ToJson(Costs(record, *usd_per_hour))
-                                                     : Json::array()}};
+          {"costs", ToJson(CostsAt(run, record, price))}};
 }
 
 // With the indices of its cases, and the sizes that these have.
@@ -954,13 +973,11 @@ Node NodeFromJson(std::string_view text, const std::string& source) {
 
 std::string JsonText(std::string_view text) { return Dump(Json(text)); }
 
-std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
-                          const std::string& name) {
-  const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
+std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name) {
   const RunHealth health(run);
   Json cases = Json::array();
   for (const Record& record : run.records) {
-    cases.push_back(FiguresOf(run, record, health.Of(record), usd_per_hour));
+    cases.push_back(FiguresOf(run, record, health.Of(record), price));
   }
   Json fits = Json::array();
   for (const Fit& fit : FitsOf(run.records)) fits.push_back(ToJson(fit, run.records));
@@ -972,8 +989,9 @@ std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
       {"name", name},
       {"complete", run.complete},
       {"division", DivisionOf(run)},
-      {"offer", Writer::ToJson(offer)},
-      {"usd_per_hour", Writer::ToJson(usd_per_hour)},
+      {"offer", Writer::ToJson(price.offer)},
+      {"price", ToJson(price)},
+      {"usd_per_hour", Writer::ToJson(UsdPerHour(run, price))},
       {"headline",
        {{"name", headline.name},
         {"case", headline.record == nullptr ? Json(nullptr) : Json(MatchKey(*headline.record))},
@@ -1029,6 +1047,7 @@ std::string RankingToJson(const Ranking& ranking) {
                          {"speed", entry.speed},
                          {"by_speed", entry.by_speed},
                          {"usd", Writer::ToJson(entry.usd)},
+                         {"instead_of", Writer::ToJson(ranking.sides[entry.side].price.instead_of)},
                          {"by_usd", Writer::ToJson(entry.by_usd)},
                          {"note", entry.note}});
     }

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "results/compare.h"
+#include "results/price.h"
 #include "results/run.h"
 
 namespace assay {
@@ -31,8 +32,7 @@ std::string JsonText(std::string_view text);
 
 // What is printed, at full precision: every figure of results/METRICS.md by the name it has there.
 // `name` is what the run is called in a page; empty elsewhere.
-std::string FiguresToJson(const Run& run, const std::optional<Offer>& offer,
-                          const std::string& name = {});
+std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name = {});
 std::string ComparisonToJson(const Comparison& comparison);
 std::string RankingToJson(const Ranking& ranking);
 

@@ -116,7 +116,7 @@ std::vector<std::string> CountOnce(Side& side) {
   }
   Distinct distinct = DistinctRuns(named);
   if (distinct.kept.size() == side.runs.size()) return {};
-  Side once = {.offer = std::move(side.offer)};
+  Side once = {.price = std::move(side.price)};
   for (const std::size_t i : distinct.kept) {
     once.names.push_back(named[i].name);
     once.runs.push_back(std::move(side.runs[i]));

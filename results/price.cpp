@@ -17,6 +17,7 @@
 #include "results/embedded.h"
 #include "results/error.h"
 #include "results/hash.h"
+#include "results/names.h"
 #include "results/text.h"
 
 ASSAY_DECLARE_EMBEDDED(instances_csv);
@@ -70,6 +71,17 @@ bool IsAsPreciseAsItSays(const std::string& date, const std::string& precision) 
   return precision == "not_before";
 }
 
+// What is paid at the start of a term is in the price of each hour of it: P would lack it else.
+void CheckUpfront(const CsvRow& row, const Offer& offer) {
+  constexpr double kMostHoursAMonth = 744;
+  if (offer.upfront_usd.value_or(0) <= 0) return;
+  if (!offer.term_months) row.Fail("upfront_usd needs the term_months that it is paid for");
+  const double share = *offer.upfront_usd / (*offer.term_months * kMostHoursAMonth);
+  if (offer.usd_per_hour.value_or(offer.usd_low.value_or(0)) < share) {
+    row.Fail("usd_per_hour must hold the hour's share of upfront_usd");
+  }
+}
+
 void CheckPrice(const CsvRow& row, const Offer& offer) {
   const bool any = offer.usd_per_hour || offer.usd_low || offer.usd_high || offer.upfront_usd;
   if (!offer.offered && any) row.Fail("what is not offered has no price");
@@ -116,6 +128,7 @@ Offer ReadOffer(const CsvRow& row) {
     row.Fail(fmt::format("'{}' names no instance; a claim is not an offer", offer.instance));
   }
   CheckPrice(row, offer);
+  CheckUpfront(row, offer);
   return offer;
 }
 
@@ -181,7 +194,8 @@ bool HasPrice(const Offer& offer) {
 }
 
 bool IsIn(const Offer& offer, const Identity& identity) {
-  return (offer.region == kEverywhere || offer.region == identity.region.value) &&
+  return (offer.region == kEverywhere ||
+          offer.region == RegionNamed(offer.provider, identity.region.value)) &&
          (!offer.zone || *offer.zone == identity.zone_id.value);
 }
 
@@ -210,11 +224,17 @@ std::optional<Offer> NearestOffer(const std::vector<Offer>& newest_first,
   return best == nullptr ? std::nullopt : std::optional(*best);
 }
 
-std::string PurchaseWords(const Offer& offer) {
-  std::string words = offer.purchase;
-  std::replace(words.begin(), words.end(), '_', ' ');
-  if (offer.term_months) words += fmt::format(" {} months", *offer.term_months);
-  return words;
+std::string Spaced(std::string purchase) {
+  std::replace(purchase.begin(), purchase.end(), '_', ' ');
+  return purchase;
+}
+
+// Every digit that a price list has: "55.04", "113.9328", "6.88".
+std::string Digits(double usd) {
+  std::string text = fmt::format("{:.4f}", usd);
+  const std::size_t least = text.find('.') + 3;
+  while (text.size() > least && text.back() == '0') text.pop_back();
+  return text;
 }
 
 std::string UsdPerHourText(const Offer& offer) {
@@ -223,18 +243,132 @@ std::string UsdPerHourText(const Offer& offer) {
   return fmt::format("{:.4f} to {:.4f}", offer.usd_low.value_or(0), offer.usd_high.value_or(0));
 }
 
+std::string RegionWords(const std::string& region) {
+  return region == kEverywhere ? "all regions" : region;
+}
+
+// All of a node, whichever were used: the price is of the whole.
+int AcceleratorsOf(const Node& node) {
+  int count = 0;
+  for (const Accelerator& accelerator : node.accelerators) count += accelerator.present;
+  return count;
+}
+
+// The offer where the machine is; none where neither the detected purchase nor on demand has a
+// price there.
+Chosen ChooseAt(const std::vector<Offer>& newest_first, const Identity& identity) {
+  const std::string& detected = identity.purchase.value;
+  if (const auto offer = Newest(newest_first, identity, detected); offer && offer->offered) {
+    return {.offer = offer, .why = "bought as detected"};
+  }
+  const std::optional<Offer> on_demand = Newest(newest_first, identity, "on_demand");
+  if (!on_demand || !on_demand->offered) return {};
+  if (detected == "unknown") {
+    return {.offer = on_demand, .why = "how it was bought is not known, so on demand is taken"};
+  }
+  return {
+      .offer = on_demand,
+      .instead_of = detected,
+      .why = fmt::format("no {} price is known there, so dollars are on demand", Spaced(detected))};
+}
+
+// What a machine may cost whose region is not known: nothing where all regions have one price.
+Chosen SpreadOver(const std::vector<Offer>& newest_first, const Identity& identity) {
+  std::set<std::string> regions;
+  for (const Offer& offer : newest_first) regions.insert(offer.region);
+  PriceSpread spread;
+  std::set<std::string> purchases;
+  bool matters = false;
+  for (const std::string& region : regions) {
+    Identity there = identity;
+    there.region.value = region;
+    const Chosen chosen = ChooseAt(newest_first, there);
+    if (!chosen.offer) continue;
+    const double usd = *chosen.offer->usd_per_hour;
+    spread.usd_low = spread.regions.empty() ? usd : std::min(spread.usd_low, usd);
+    spread.usd_high = std::max(spread.usd_high, usd);
+    spread.regions.push_back(region);
+    purchases.insert(Spaced(chosen.offer->purchase));
+    matters = matters || chosen.offer->region != kEverywhere;
+  }
+  if (!matters) return {};
+  const std::string usd =
+      spread.usd_low < spread.usd_high
+          ? fmt::format("{} to {}", Digits(spread.usd_low), Digits(spread.usd_high))
+          : Digits(spread.usd_low);
+  constexpr std::size_t kShown = 3;
+  std::string places;
+  for (std::size_t i = 0; i < std::min(spread.regions.size(), kShown); ++i) {
+    const std::string& region = spread.regions[i];
+    places += (i == 0 ? "" : ", ") + (region == kEverywhere ? "all others" : region);
+  }
+  if (spread.regions.size() > kShown) {
+    places += fmt::format(" and {} more", spread.regions.size() - kShown);
+  }
+  std::string why = fmt::format(
+      "the region is not known; a node costs {} USD/h {} in {}; give its price with --price "
+      "USD_PER_HOUR",
+      usd, fmt::join(purchases, " or "), places);
+  return {.spread = std::move(spread), .why = std::move(why)};
+}
+
 const InstanceFacts* FindInstance(const Catalog& catalog, const std::string& provider,
                                   const std::string& instance) {
-  const auto found = std::find_if(catalog.instances.begin(), catalog.instances.end(),
-                                  [&](const InstanceFacts& facts) {
-                                    return facts.provider == provider && facts.instance == instance;
-                                  });
+  const auto found = std::find_if(
+      catalog.instances.begin(), catalog.instances.end(), [&](const InstanceFacts& facts) {
+        return IsSameName(facts.provider, provider) && IsSameName(facts.instance, instance);
+      });
   return found == catalog.instances.end() ? nullptr : &*found;
 }
 
-std::string Lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(c < 128 ? std::tolower(c) : c); });
+std::vector<std::string> ProvidersOf(const Catalog& catalog) {
+  std::set<std::string> providers;
+  for (const InstanceFacts& facts : catalog.instances) providers.insert(facts.provider);
+  return {providers.begin(), providers.end()};
+}
+
+std::vector<std::string> InstancesOf(const Catalog& catalog, const std::string& provider) {
+  std::vector<std::string> instances;
+  for (const InstanceFacts& facts : catalog.instances) {
+    if (IsSameName(facts.provider, provider)) instances.push_back(facts.instance);
+  }
+  return instances;
+}
+
+// What to say to who asked for an instance that is not in the catalog.
+std::string WhatIsKnown(const Catalog& catalog, const std::string& provider,
+                        const std::string& instance) {
+  const std::vector<std::string> instances = InstancesOf(catalog, provider);
+  if (instances.empty()) {
+    const std::vector<std::string> providers = ProvidersOf(catalog);
+    const std::string meant = DidYouMean(provider, providers);
+    return meant.empty() ? fmt::format("providers are {}", fmt::join(providers, ", ")) : meant;
+  }
+  if (const std::string meant = DidYouMean(instance, instances); !meant.empty()) return meant;
+  for (const InstanceFacts& facts : catalog.instances) {
+    if (!IsSameName(facts.instance, instance)) continue;
+    return fmt::format("it is sold by {}: 'assay price show {} {}'", facts.provider, facts.provider,
+                       facts.instance);
+  }
+  return fmt::format("'assay price list {}' shows what is",
+                     instances.empty() ? "" : Lower(provider));
+}
+
+// For words of which no offer has any: what they may have been meant to be.
+std::string UnmatchedWords(const Catalog& catalog, const std::vector<std::string>& words) {
+  std::set<std::string> names;
+  for (const Offer& offer : catalog.offers) {
+    names.insert({offer.provider, offer.instance, offer.region, offer.purchase});
+  }
+  std::string text;
+  for (const std::string& word : words) {
+    const bool is_known = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      return Lower(name).find(word) != std::string::npos;
+    });
+    const std::string meant =
+        is_known ? "" : DidYouMean(word, std::vector<std::string>(names.begin(), names.end()));
+    if (!meant.empty()) text += fmt::format("; '{}': {}", Clean(word), meant);
+  }
   return text;
 }
 
@@ -308,10 +442,16 @@ std::vector<Offer> OffersFor(std::span<const Offer> offers, const std::string& p
                              const std::string& instance) {
   std::vector<Offer> found;
   std::copy_if(offers.begin(), offers.end(), std::back_inserter(found), [&](const Offer& offer) {
-    return offer.provider == provider && offer.instance == instance;
+    return IsSameName(offer.provider, provider) && IsSameName(offer.instance, instance);
   });
   std::stable_sort(found.begin(), found.end(), IsNewer);
   return found;
+}
+
+std::string PurchaseWords(const Offer& offer) {
+  std::string words = Spaced(offer.purchase);
+  if (offer.term_months) words += fmt::format(" {} months", *offer.term_months);
+  return words;
 }
 
 Chosen ChooseOffer(std::span<const Offer> offers, const Identity& identity) {
@@ -320,30 +460,76 @@ Chosen ChooseOffer(std::span<const Offer> offers, const Identity& identity) {
   for (const Offer& offer : newest_first) {
     if (offer.is_private && HasPrice(offer)) return {.offer = offer, .why = "a price of your own"};
   }
-  const std::string& detected = identity.purchase.value;
-  const std::optional<Offer> as_detected = Newest(newest_first, identity, detected);
-  if (as_detected && as_detected->offered) {
-    return {.offer = as_detected,
-            .why = fmt::format("{} in {}, as detected", PurchaseWords(*as_detected),
-                               as_detected->region)};
+  const bool is_somewhere = identity.region.value == "unknown";
+  if (is_somewhere) {
+    if (Chosen spread = SpreadOver(newest_first, identity); spread.spread) return spread;
   }
-  const std::optional<Offer> on_demand = Newest(newest_first, identity, "on_demand");
-  if (on_demand && on_demand->offered) {
-    return {.offer = on_demand,
-            .why = fmt::format("on demand in {}, since {}", on_demand->region,
-                               detected == "unknown"
-                                   ? "how it was bought is not known"
-                                   : fmt::format("no {} price is known there", detected))};
-  }
+  if (Chosen chosen = ChooseAt(newest_first, identity); chosen.offer) return chosen;
   const std::optional<Offer> nearest = NearestOffer(newest_first, identity);
-  std::string why = fmt::format("no price is known for {} {} in region {}", identity.provider.value,
-                                identity.instance.value, identity.region.value);
-  if (on_demand) why += ", where it is not sold on demand";
+  std::string why = fmt::format("no price is known for {} {} in {}", identity.provider.value,
+                                identity.instance.value,
+                                is_somewhere ? "any region" : "region " + identity.region.value);
+  if (newest_first.empty() && identity.instance.value != "unknown") {
+    std::vector<std::string> names;
+    for (const Offer& offer : offers) {
+      if (IsSameName(offer.provider, identity.provider.value)) names.push_back(offer.instance);
+    }
+    if (const std::string meant = DidYouMean(identity.instance.value, names); !meant.empty()) {
+      why += fmt::format(" ({})", meant);
+    }
+  }
+  if (Newest(newest_first, identity, "on_demand")) why += ", where it is not sold on demand";
   if (nearest) {
-    why += fmt::format("; the nearest is {} USD per hour {} in {}, {}", UsdPerHourText(*nearest),
+    why += fmt::format("; the nearest is {} USD/h {} in {}, {}", UsdPerHourText(*nearest),
                        PurchaseWords(*nearest), nearest->region, nearest->price_date);
   }
   return {.nearest = nearest, .why = why + "; give one with --price USD_PER_HOUR"};
+}
+
+std::optional<double> UsdPerNodeHour(const Chosen& price) {
+  if (!price.offer || !price.offer->offered) return std::nullopt;
+  return price.offer->usd_per_hour;
+}
+
+std::string OffTheList(double typed_usd_per_hour, const Chosen& listed) {
+  constexpr double kLeast = 0.5;
+  constexpr double kMost = 1.5;
+  const std::optional<Offer>& offer = listed.offer ? listed.offer : listed.nearest;
+  if (!offer && !listed.spread) return "";
+  const double low = listed.spread ? listed.spread->usd_low : offer->usd_per_hour.value_or(0);
+  const double high = listed.spread ? listed.spread->usd_high : low;
+  if (kLeast * low <= typed_usd_per_hour && typed_usd_per_hour <= kMost * high) return "";
+  const double from = typed_usd_per_hour < low ? low : high;
+  return fmt::format(
+      "{} USD/h is {:.3g} times the {} that is listed{}; give the USD per hour of one whole node",
+      Digits(typed_usd_per_hour), typed_usd_per_hour / from, Digits(from),
+      listed.spread ? ""
+                    : fmt::format(" {} in {}", PurchaseWords(*offer), RegionWords(offer->region)));
+}
+
+std::string PriceLine(const Chosen& price, std::span<const Node> nodes, std::string_view today) {
+  const std::optional<double> usd = UsdPerNodeHour(price);
+  if (!usd) return "price: none" + (price.why.empty() ? "" : "; " + price.why);
+  const Offer& offer = *price.offer;
+  std::string text = fmt::format("price: {} USD/h a node", Digits(*usd));
+  if (const int gpus = nodes.empty() ? 0 : AcceleratorsOf(nodes.front()); gpus > 0) {
+    text += fmt::format(" = {} x {} a GPU", gpus, Digits(*usd / gpus));
+  }
+  if (nodes.size() > 1) {
+    text += fmt::format(", {} for {} nodes", Digits(*usd * static_cast<double>(nodes.size())),
+                        nodes.size());
+  }
+  text += fmt::format(", {}, {}, {}", PurchaseWords(offer), RegionWords(offer.region),
+                      today.empty() ? offer.price_date : PriceAge(offer, today));
+  if (offer.usd_low && offer.usd_high) {
+    text += fmt::format(", range {} to {}", Digits(*offer.usd_low), Digits(*offer.usd_high));
+  }
+  if (offer.upfront_usd.value_or(0) > 0) {
+    text += fmt::format(", of which {} USD are paid at the start", Digits(*offer.upfront_usd));
+  }
+  if (!price.why.empty()) text += "; " + price.why;
+  if (!price.note.empty()) text += "; note: " + price.note;
+  return text;
 }
 
 Offer TypedOffer(double usd_per_hour, const Identity& identity, std::string_view today) {
@@ -405,8 +591,8 @@ std::string PriceListTable(const Catalog& catalog, const std::string& filter,
                     PurchaseWords(offer), UsdPerHourText(offer), PriceAge(offer, today)});
   }
   if (rows.size() == 1) {
-    throw Error(fmt::format("no offer matches '{}'; 'assay price list' shows all {}", Clean(filter),
-                            catalog.offers.size()));
+    throw Error(fmt::format("no offer matches '{}'{}; 'assay price list' shows all {}",
+                            Clean(filter), UnmatchedWords(catalog, words), catalog.offers.size()));
   }
   constexpr std::size_t kUsdColumn = 5;
   return Table(rows, kUsdColumn) +
@@ -421,16 +607,12 @@ std::string PriceShowText(const Catalog& catalog, const std::string& provider,
   const InstanceFacts* facts = FindInstance(catalog, provider, instance);
   const std::vector<Offer> offers = OffersFor(catalog.offers, provider, instance);
   if (facts == nullptr && offers.empty()) {
-    std::vector<std::string> instances;
-    for (const InstanceFacts& each : catalog.instances) {
-      if (each.provider == provider) instances.push_back(each.instance);
-    }
-    const std::string nearest = Nearest(instance, instances);
     throw Error(fmt::format("nothing is known of {} {}; {}", Clean(provider), Clean(instance),
-                            nearest.empty() ? "'assay price list' shows what is"
-                                            : fmt::format("did you mean {}?", nearest)));
+                            WhatIsKnown(catalog, provider, instance)));
   }
-  std::string text = fmt::format("{} {}\n", provider, instance);
+  std::string text =
+      fmt::format("{} {}\n", facts == nullptr ? offers.front().provider : facts->provider,
+                  facts == nullptr ? offers.front().instance : facts->instance);
   if (facts != nullptr) {
     text += fmt::format("  {}\n  facts: {}\n", FactsText(*facts), facts->source);
   }

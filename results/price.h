@@ -62,15 +62,45 @@ std::vector<Offer> ParseOffers(std::string_view csv, const std::string& source);
 std::vector<Offer> OffersFor(std::span<const Offer> offers, const std::string& provider,
                              const std::string& instance);
 
-// The offer behind a `$` column: a private one, else that of the detected purchase and region, else
-// on-demand in that region, else none with the nearest shown. Of several the newest. An undated
-// price is never chosen.
-struct Chosen {
-  std::optional<Offer> offer = {};
-  std::optional<Offer> nearest = {};  // shown where there is none
-  std::string why = {};               // one sentence: which rule, or how to give a price
+// What an hour of one node may cost where its region is not known.
+struct PriceSpread {
+  double usd_low = 0;
+  double usd_high = 0;
+  std::vector<std::string> regions = {};  // that have a price, by name
 };
+
+// The price behind a `$` column, with what has to be said beside it.
+struct Chosen {
+  std::optional<Offer> offer = {};  // none: no dollars
+  // The purchase that was looked for, where the offer is on demand in its place: each figure in
+  // dollars is marked so.
+  std::optional<std::string> instead_of = {};
+  std::optional<PriceSpread> spread = {};  // where there is none, since the region is not known
+  std::optional<Offer> nearest = {};       // where there is none for another reason
+  std::string why = {};                    // which rule, or how to give a price
+  std::string note = {};                   // why the price may be wrong
+};
+
+// The offer that stands for a machine: a private one, else that of the detected purchase and
+// region, else on demand in that region, else none with the nearest shown. Without a region there
+// is none where it would matter, and the spread over the regions is shown. Of several the newest.
+// An undated price is never chosen.
 Chosen ChooseOffer(std::span<const Offer> offers, const Identity& identity);
+
+// USD of one hour of one node; nothing without a price.
+std::optional<double> UsdPerNodeHour(const Chosen& price);
+
+// A typed price that is less than half or more than one and a half times what is listed is noted:
+// the sentence, or "" where it is not, or nothing is listed.
+std::string OffTheList(double typed_usd_per_hour, const Chosen& listed);
+
+// The one line that says which price stands behind dollars on such nodes: "price: 55.04 USD/h a
+// node (8 x 6.88 a GPU), on demand, us-east-1, 2026-07-20 (132 days old); …", or why there is none.
+// The age is told where `today` (2026-11-22) is given.
+std::string PriceLine(const Chosen& price, std::span<const Node> nodes, std::string_view today);
+
+// "on demand", "reserved 12 months".
+std::string PurchaseWords(const Offer& offer);
 
 // The price typed with --price, in USD per hour of a node. Its purchase is the identity's where
 // that was typed too, else `custom`. Throws Error unless it is above 0.

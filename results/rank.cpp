@@ -58,7 +58,7 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
         field.entrants.push_back({.side = side,
                                   .backend = backend,
                                   .runs = runs,
-                                  .cost = CostOf(runs, ranking.sides[side].offer),
+                                  .cost = CostOf(runs, ranking.sides[side].price),
                                   .not_priced = NotPriced(runs, holding.kind),
                                   .marks = MarksText(runs)});
       }
@@ -117,16 +117,15 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
   std::vector<std::size_t> priced;
   for (std::size_t i = 0; i < entrants.size(); ++i) {
     const Entrant& entrant = entrants[i];
-    const InRun& first = entrant.runs.front();
-    ranked.entries.push_back({.side = entrant.side,
-                              .backend = entrant.backend,
-                              .speed = entrant.sample.Speed(),
-                              .by_speed = by_speed[i],
-                              .usd = entrant.cost,
-                              .note = entrant.cost ? entrant.not_priced
-                                      : entrant.marks.empty()
-                                          ? WhyUnpriced(*first.run, *first.records.front())
-                                          : ""});
+    const bool is_priced = UsdPerNodeHour(ranking.sides[entrant.side].price).has_value();
+    ranked.entries.push_back(
+        {.side = entrant.side,
+         .backend = entrant.backend,
+         .speed = entrant.sample.Speed(),
+         .by_speed = by_speed[i],
+         .usd = entrant.cost,
+         // What is a cache's says so below.
+         .note = is_priced && (entrant.cost || entrant.marks.empty()) ? entrant.not_priced : ""});
     std::string& note = ranked.entries.back().note;
     if (is_guessed[i]) note = "a guessed rank" + (note.empty() ? note : "; " + note);
     if (!entrant.marks.empty()) note = entrant.marks + (note.empty() ? "" : "; " + note);
@@ -140,8 +139,9 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
   const std::vector<int> by_usd = RanksOf(priced.size(), [&](std::size_t leader, std::size_t i) {
     const Entrant& from = entrants[priced[leader]];
     const Entrant& to = entrants[priced[i]];
-    const Interval envelope = PriceEnvelope(*from.cost, *to.cost, *ranking.sides[from.side].offer,
-                                            *ranking.sides[to.side].offer);
+    const Interval envelope =
+        PriceEnvelope(*from.cost, *to.cost, *ranking.sides[from.side].price.offer,
+                      *ranking.sides[to.side].price.offer);
     const Change found = change(from, to);
     const bool worse = JudgePerUsd(found, envelope, margin) == Verdict::kSlower;
     is_guessed_per_usd[priced[i]] = worse && !found.interval;
@@ -170,7 +170,7 @@ std::vector<std::string> CountOnce(std::vector<Side>& sides) {
   std::vector<Side> once;
   std::size_t at = 0;
   for (Side& side : sides) {
-    Side left = {.offer = std::move(side.offer)};
+    Side left = {.price = std::move(side.price)};
     for (Run& run : side.runs) {
       if (kept.contains(at)) {
         left.names.push_back(runs[at].name);

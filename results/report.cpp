@@ -82,8 +82,8 @@ std::string MachineName(const ReportInput& input) {
 }
 
 std::string PriceText(const ReportInput& input) {
-  if (!input.offer || !input.offer->usd_per_hour) return "-";
-  return fmt::format("{}/h {}", Usd(*input.offer->usd_per_hour), input.offer->purchase);
+  const std::optional<double> usd = UsdPerNodeHour(input.price);
+  return usd ? fmt::format("{}/h {}", Usd(*usd), PurchaseWords(*input.price.offer)) : "-";
 }
 
 std::string SpeedText(const Record& record) {
@@ -97,14 +97,8 @@ std::string IntervalText(const Record& record) {
 }
 
 std::string CostText(const Record& record, const ReportInput& input) {
-  const std::optional<double> price = UsdPerHour(input.run, input.offer);
-  if (!price) return "-";
-  if (const std::string why = WhyUnpriced(input.run, record); !why.empty()) {
-    return fmt::format("- ({})", why);
-  }
-  const std::vector<Cost> costs = Costs(record, *price);
-  if (costs.empty()) return "-";
-  return fmt::format("{:.4g} {}", costs[0].usd, costs[0].label);
+  const std::vector<Cost> costs = CostsAt(input.run, record, input.price);
+  return costs.empty() ? "-" : CostText(costs.front());
 }
 
 // What came of it, where it isn't a measurement.
@@ -124,8 +118,8 @@ bool Measured(const Record& record) {
   return record.status == Status::kOk || record.status == Status::kPartial;
 }
 
-// The answer, one row a run: the headline figure and its price.
-std::string AnswerTable(std::span<const ReportInput> inputs) {
+// The answer, one row a run: the headline figure and its price, which is told under it.
+std::string AnswerTable(std::span<const ReportInput> inputs, std::string_view today) {
   std::string table = "<table>\n<caption>The headline, per machine</caption>\n" +
                       Header({"machine", "headline", "speed", "interval", "price", "cost"});
   for (const ReportInput& input : inputs) {
@@ -141,7 +135,13 @@ std::string AnswerTable(std::span<const ReportInput> inputs) {
          Cell(IntervalText(*headline.record) + (unrest.empty() ? "" : "; " + unrest)),
          Cell(PriceText(input), kNumber), Cell(CostText(*headline.record, input), kNumber)});
   }
-  return table + "</table>\n";
+  table += "</table>\n";
+  for (const ReportInput& input : inputs) {
+    const std::string line = PriceLine(input.price, input.run.nodes, today);
+    table += fmt::format("<p class=price>{}: {}</p>\n", Html(Clean(MachineName(input))),
+                         Html(Clean(line, 1024)));
+  }
+  return table;
 }
 
 // A figure for each sweep of the probe, which the script draws: what was fitted to it, in words.
@@ -253,15 +253,18 @@ std::string PricesSection(std::span<const ReportInput> inputs, std::string_view 
   std::string section = "<section>\n<h2>Prices</h2>\n<table>\n" +
                         Header({"machine", "price", "region", "date", "source", "why this one"});
   for (const ReportInput& input : inputs) {
-    if (!input.offer) {
-      section += Row({Cell(MachineName(input)), Cell("none", kNumber), Cell("-"), Cell("-"),
-                      Cell("-"), Cell(input.price_note)});
+    const Chosen& price = input.price;
+    const std::string why =
+        fmt::format("<td>{}{}{}</td>", Html(Clean(price.why, 1024)), price.note.empty() ? "" : "; ",
+                    Html(Clean(price.note, 1024)));
+    if (!price.offer) {
+      section += Row(
+          {Cell(MachineName(input)), Cell("none", kNumber), Cell("-"), Cell("-"), Cell("-"), why});
       continue;
     }
     section += Row({Cell(MachineName(input)), Cell(PriceText(input), kNumber),
-                    Cell(input.offer->region), Cell(PriceAge(*input.offer, today)),
-                    fmt::format("<td>{}</td>", Html(Clean(input.offer->source, 1024))),
-                    Cell(input.price_note)});
+                    Cell(price.offer->region), Cell(PriceAge(*price.offer, today)),
+                    fmt::format("<td>{}</td>", Html(Clean(price.offer->source, 1024))), why});
   }
   return section + "</table>\n</section>\n";
 }
@@ -271,7 +274,7 @@ std::string PageData(std::span<const ReportInput> inputs) {
   std::string data = "[";
   for (const ReportInput& input : inputs) {
     if (data.size() > 1) data += ",\n";
-    data += FiguresToJson(input.run, input.offer, MachineName(input));
+    data += FiguresToJson(input.run, input.price, MachineName(input));
   }
   return data + "]";
 }
@@ -305,7 +308,7 @@ std::string ReportPage(std::span<const ReportInput> inputs, std::string_view tod
   std::string sections;
   for (const std::string& probe : probes) sections += ProbeSection(probe, inputs);
   return Fill(ASSAY_EMBEDDED(report_html), {{"today", std::string(today)},
-                                            {"answer", AnswerTable(inputs)},
+                                            {"answer", AnswerTable(inputs, today)},
                                             {"probes", sections},
                                             {"machines", MachinesSection(inputs)},
                                             {"prices", PricesSection(inputs, today)},

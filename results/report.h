@@ -2,11 +2,11 @@
 // (built into the binary) draws performance with intervals, and performance against price.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "results/price.h"
 #include "results/run.h"
 
 namespace assay {
@@ -14,8 +14,7 @@ namespace assay {
 struct ReportInput {
   std::string name = {};  // of the file, as given
   Run run = {};
-  std::optional<Offer> offer = {};  // the price behind its dollars
-  std::string price_note = {};      // which rule chose it, or how to give one
+  Chosen price = {};  // behind its dollars
 };
 
 // `today` is the UTC date (2026-11-21) that price ages are counted to. Everything from a file is

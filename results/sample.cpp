@@ -304,16 +304,19 @@ double SpeedOf(const std::vector<InRun>& runs) {
   });
 }
 
-std::optional<double> CostOf(const std::vector<InRun>& runs, const std::optional<Offer>& offer) {
+std::optional<double> CostOf(const std::vector<InRun>& runs, const Chosen& price) {
   return SideFigure(runs, [&](const Run& run, const Record& record) -> std::optional<double> {
-    const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
-    if (!usd_per_hour || !WhyUnpriced(run, record).empty()) return std::nullopt;
-    const std::vector<Cost> costs = Costs(record, *usd_per_hour);
+    const std::vector<Cost> costs = CostsAt(run, record, price);
     return costs.empty() ? std::nullopt : std::optional(costs.front().usd);
   });
 }
 
 std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind) {
+  for (const InRun& in_run : runs) {
+    for (const Record* record : in_run.records) {
+      if (Costs(*record, 1).empty()) return "";
+    }
+  }
   for (const InRun& in_run : runs) {
     if (const auto part = PartUsed(*in_run.run, kind)) {
       return fmt::format("{} used, and all are paid", *part);
@@ -323,7 +326,6 @@ std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind) {
     }
     for (const Record* record : in_run.records) {
       if (const std::string why = WhyUnpriced(*in_run.run, *record); !why.empty()) return why;
-      if (Costs(*record, 1).empty()) return "it has no figure in dollars";
     }
   }
   return "";

@@ -81,10 +81,11 @@ std::optional<double> SideFigure(
     const std::function<std::optional<double>(const Run&, const Record&)>& figure);
 // Figures::Speed of a side.
 double SpeedOf(const std::vector<InRun>& runs);
-// The first of the case's costs at that offer. All of its costs are in proportion to P T / W.
-std::optional<double> CostOf(const std::vector<InRun>& runs, const std::optional<Offer>& offer);
+// The first of the case's costs at that price. All of its costs are in proportion to P T / W.
+std::optional<double> CostOf(const std::vector<InRun>& runs, const Chosen& price);
 
-// Why a case of that device kind is not compared per dollar on these runs, or "".
+// Why a case of that device kind that has a figure in dollars is not compared per dollar on these
+// runs, or "".
 std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind);
 
 // Work per dollar as a factor, `estimate` = cost a / cost b, at the ends of both offers' price

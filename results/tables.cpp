@@ -126,9 +126,6 @@ void AddTo(std::string& note, const std::string& more) {
   note += (note.empty() ? "" : "; ") + more;
 }
 
-// "0.006957 USD per TFLOP/s-h".
-std::string CostText(double usd, const std::string& label) { return Usd(usd) + label.substr(1); }
-
 std::string PlusMinus(double half_width) { return "±" + Percent(half_width); }
 
 // --- A run ---
@@ -205,7 +202,7 @@ std::string NotesOf(const Run& run, const Record& record) {
   return note;
 }
 
-Row RunRow(const Run& run, const Record& record, const std::optional<Offer>& offer) {
+Row RunRow(const Run& run, const Record& record, const Chosen& price) {
   Row row = {.cells = {{Clean(record.probe)},
                        {Clean(CaseLabel(record.probe, record.params))},
                        {OnText(record)}}};
@@ -235,13 +232,12 @@ Row RunRow(const Run& run, const Record& record, const std::optional<Offer>& off
   const std::optional<double> here = OfHere(record);
   row.cells.push_back(
       {here ? Percent(*here) : "-", here && *here > kSuspiciousAbove ? Ink::kBad : Ink::kPlain});
-  const std::optional<double> usd_per_hour = UsdPerHour(run, offer);
-  const std::string unpriced = WhyUnpriced(run, record);
-  const std::vector<Cost> costs =
-      usd_per_hour && unpriced.empty() ? Costs(record, *usd_per_hour) : std::vector<Cost>{};
-  row.cells.push_back({costs.empty() ? "-" : CostText(costs.front().usd, costs.front().label)});
+  const std::vector<Cost> costs = CostsAt(run, record, price);
+  row.cells.push_back({costs.empty() ? "-" : CostText(costs.front())});
   row.sentence = NotesOf(run, record);
-  if (usd_per_hour && !unpriced.empty()) AddTo(row.sentence, "no price: " + unpriced);
+  if (const std::string why = WhyUnpriced(run, record); UsdPerNodeHour(price) && !why.empty()) {
+    AddTo(row.sentence, "no price: " + why);
+  }
   return row;
 }
 
@@ -302,24 +298,24 @@ std::string MachineText(const Side& side) {
   return text;
 }
 
-std::string PriceText(const std::optional<Offer>& offer, std::string_view today) {
-  if (!offer || !offer->usd_per_hour) return "no price";
-  std::string text =
-      fmt::format("{}/h a node, {}, price of {}", Usd(*offer->usd_per_hour), Clean(offer->purchase),
-                  Clean(today.empty() ? offer->price_date : PriceAge(*offer, today)));
-  if (offer->usd_low && offer->usd_high) {
-    text += fmt::format(" (range {} to {})", Usd(*offer->usd_low), Usd(*offer->usd_high));
+std::string Lines(const std::string& before, const std::vector<std::string>& sentences) {
+  std::string text;
+  for (const std::string& sentence : sentences) {
+    text +=
+        before + Wrapped(Clean(sentence, 4096), kLineWidth - before.size(), before.size()) + '\n';
   }
   return text;
 }
 
-std::string SideText(const Side& side, std::string_view today) {
+// Its files and its machine; under them, indented, its price.
+std::string SideText(const Side& side, std::size_t indent, std::string_view today) {
   std::string names;
   for (std::size_t i = 0; i < std::min<std::size_t>(side.names.size(), 3); ++i) {
     names += (i == 0 ? "" : ", ") + Clean(side.names[i]);
   }
   if (side.names.size() > 3) names += fmt::format(" and {} more", side.names.size() - 3);
-  return fmt::format("{}  {}  {}", names, MachineText(side), PriceText(side.offer, today));
+  return fmt::format("{}  {}\n", names, MachineText(side)) +
+         Lines(std::string(indent, ' '), {PriceLine(side.price, side.runs.front().nodes, today)});
 }
 
 bool IsLarge(const CompareRow& row) { return std::abs(row.change.estimate - 1) > 0.10; }
@@ -360,15 +356,6 @@ std::string CommonLevel(const Comparison& comparison) {
   std::set<std::string> levels;
   for (const CompareRow& row : comparison.rows) levels.insert(row.change.level);
   return levels.size() == 1 ? *levels.begin() : "";
-}
-
-std::string Lines(const std::string& before, const std::vector<std::string>& sentences) {
-  std::string text;
-  for (const std::string& sentence : sentences) {
-    text +=
-        before + Wrapped(Clean(sentence, 4096), kLineWidth - before.size(), before.size()) + '\n';
-  }
-  return text;
 }
 
 // "2 slower, 1 faster, 1 same, 1 unclear of 5".
@@ -467,7 +454,7 @@ std::vector<Row> Folded(const std::vector<Row>& rows) {
 
 }  // namespace
 
-std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool colour) {
+std::string RunTable(const Run& run, const Chosen& price, bool colour, std::string_view today) {
   std::vector<Row> rows;
   std::vector<Row> skipped;
   bool headline_asked = false;
@@ -475,23 +462,20 @@ std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool col
   for (const Record* const one : InOrderOfSizes(run.records)) {
     const Record& record = *one;
     headline_asked = headline_asked || record.probe == "headline";
-    (record.status == Status::kSkipped ? skipped : rows).push_back(RunRow(run, record, offer));
+    (record.status == Status::kSkipped ? skipped : rows).push_back(RunRow(run, record, price));
     for (Row& row : DeviceRows(run, record, health.Of(record))) rows.push_back(std::move(row));
   }
   skipped = Folded(skipped);
   rows.insert(rows.end(), skipped.begin(), skipped.end());
-  std::string text = TextOf(RunColumns(), rows, colour);
+  std::string text =
+      Lines("", {PriceLine(price, run.nodes, today)}) + '\n' + TextOf(RunColumns(), rows, colour);
   if (!headline_asked) return text;
   const Headline headline = HeadlineOf(run);
   text += fmt::format("\n  headline {}: ", headline.name);
   if (headline.record == nullptr) return text + "absent, " + Clean(headline.absent, 1024) + '\n';
   const Rate speed = *Speed(*headline.record);
   text += WithPrefix(speed.value, speed.unit);
-  if (const std::optional<double> usd_per_hour = UsdPerHour(run, offer)) {
-    for (const Cost& cost : Costs(*headline.record, *usd_per_hour)) {
-      text += ", " + CostText(cost.usd, cost.label);
-    }
-  }
+  for (const Cost& cost : CostsAt(run, *headline.record, price)) text += ", " + CostText(cost);
   if (const std::string unrest = UnrestText(*headline.record); !unrest.empty()) {
     text += "; " + unrest;
   }
@@ -499,9 +483,11 @@ std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool col
 }
 
 std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today) {
+  constexpr std::string_view kBaseline = "baseline   ";
+  constexpr std::string_view kCandidate = "candidate  ";
   std::string text =
-      fmt::format("baseline   {}\ncandidate  {}\n", SideText(comparison.baseline, today),
-                  SideText(comparison.candidate, today));
+      fmt::format("{}{}{}{}", kBaseline, SideText(comparison.baseline, kBaseline.size(), today),
+                  kCandidate, SideText(comparison.candidate, kCandidate.size(), today));
   text += Lines("note: ", comparison.notes);
   const std::string level = CommonLevel(comparison);
   const bool intervals =
@@ -639,7 +625,7 @@ std::string SpreadTable(const std::vector<SpreadFound>& found, bool colour) {
 
 std::string RankingTable(const Ranking& ranking, bool colour, std::string_view today) {
   std::string text;
-  for (const Side& side : ranking.sides) text += SideText(side, today) + '\n';
+  for (const Side& side : ranking.sides) text += SideText(side, kGap, today);
   text += Lines("note: ", ranking.notes) + "equal ranks are statistically tied\n";
   const std::vector<Column> columns = {{.heading = "rank", .to_the_right = true},
                                        {.heading = "speed", .to_the_right = true},
@@ -656,7 +642,10 @@ std::string RankingTable(const Ranking& ranking, bool colour, std::string_view t
       rows.push_back({.cells = {{fmt::format("{}", entry.by_speed)},
                                 {WithPrefix(entry.speed, ranked.unit)},
                                 {entry.by_usd ? fmt::format("{}", *entry.by_usd) : "-"},
-                                {entry.usd ? CostText(*entry.usd, ranked.cost_label) : "-"},
+                                {entry.usd ? CostText({.label = ranked.cost_label,
+                                                       .usd = *entry.usd,
+                                                       .instead_of = side.price.instead_of})
+                                           : "-"},
                                 {Clean(entry.backend)},
                                 {side.names.empty() ? "-" : Clean(side.names.front())}},
                       .sentence = Clean(entry.note)});

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "results/compare.h"
+#include "results/price.h"
 #include "results/run.h"
 #include "results/spread.h"
 
@@ -16,12 +17,13 @@ namespace assay {
 // How many columns a terminal uses for that UTF-8 text.
 std::size_t DisplayWidth(std::string_view text);
 
-// A row a case: case, backend, median speed, interval with its level, of here, dollars per unit.
-// A case without figures has its reason instead, and what to do about it; skipped ones come last.
-std::string RunTable(const Run& run, const std::optional<Offer>& offer, bool colour);
+// The price in one line, then a row a case: case, backend, median speed, interval with its level,
+// of here, dollars per unit. A case without figures has its reason instead, and what to do about
+// it; skipped ones come last. The age of prices is told, here and below, where `today` (2026-11-22)
+// is given.
+std::string RunTable(const Run& run, const Chosen& price, bool colour, std::string_view today = {});
 
-// What is compared, what has to be known about it, a row a case, and what that amounts to. The age
-// of the prices is told where `today` (2026-11-22) is given.
+// What is compared, what has to be known about it, a row a case, and what that amounts to.
 std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today = {});
 // A line a case, every figure at full precision.
 std::string ComparisonCsv(const Comparison& comparison);

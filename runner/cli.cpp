@@ -102,6 +102,36 @@ Environment: NCCL_TESTS_MIN_BW GB/s, exit status 1 where the average busbw is 10
 // One column for all help texts.
 constexpr std::size_t kHelpColumn = 26;
 
+// How a number with a decimal comma, or commas between thousands, is written with a point alone;
+// "" where that doesn't make it a number.
+std::string WithPoint(std::string text) {
+  const std::size_t comma = text.find(',');
+  if (comma == std::string::npos) return "";
+  const bool is_decimal = comma == text.rfind(',') && text.find('.') == std::string::npos;
+  if (is_decimal) {
+    text[comma] = '.';
+  } else {
+    std::erase(text, ',');
+  }
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? text : "";
+}
+
+// A finite number above `least`, and at most `most`.
+CLI::Validator NumberAbove(double least, double most = 1e12) {
+  return {[least, most](const std::string& text) -> std::string {
+            double value = 0;
+            const char* const last = text.data() + text.size();
+            const auto [end, error] = std::from_chars(text.data(), last, value);
+            if (error == std::errc() && end == last && value > least && value <= most) return "";
+            const std::string meant = WithPoint(text);
+            return fmt::format("wants a number above {:g}; got '{}'{}", least, Clean(text, 32),
+                               meant.empty() ? "" : "; write " + meant);
+          },
+          ""};
+}
+
 void AddIdentity(CLI::App& app, IdentityFlags& flags) {
   app.add_option("--provider", flags.provider, "cloud: aws, gcp, azure, oci, …")
       ->option_text("NAME");
@@ -121,7 +151,7 @@ void AddPricing(CLI::App& app, PricingFlags& flags) {
   app.add_flag("--as-run", flags.as_run, "prices stored in the files, not this binary's");
   app.add_option("--price", flags.price_usd_per_hour, "USD per node-hour, for every file")
       ->option_text("USD")
-      ->check(CLI::PositiveNumber);
+      ->check(NumberAbove(0));
 }
 
 // What `run` and `coll` have in common.
@@ -154,10 +184,10 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_option("--max-seconds", run.max_seconds,
                  "per case, over all rounds [the suite's]; storage takes 1.25 a round at least")
       ->option_text("S")
-      ->check(CLI::PositiveNumber);
+      ->check(NumberAbove(0));
   app.add_option("--max-cost", run.max_cost_usd, "stop when the run has cost this much")
       ->option_text("USD")
-      ->check(CLI::PositiveNumber);
+      ->check(NumberAbove(0));
   app.add_option("--out", run.out, "result file [PROVIDER-INSTANCE-UTC.json]")->option_text("FILE");
   app.add_option("--gbench-out", run.gbench_out, "also Google Benchmark's JSON")
       ->option_text("FILE");
@@ -169,7 +199,7 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
   AddIdentity(app, run.identity);
   app.add_option("--price", run.price_usd_per_hour, "USD per node-hour, over any listed one")
       ->option_text("USD")
-      ->check(CLI::PositiveNumber);
+      ->check(NumberAbove(0));
 }
 
 // What `run` has, and `noise` hands on to it.

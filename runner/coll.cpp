@@ -495,8 +495,8 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
 void Complete(NcclOptions& look, const Run& run, const Chosen& price, const collectives::Door& door,
               const Params& params, const std::string& library, const std::vector<int>& groups) {
   const std::int64_t ranks = IntegerOf(params, "ranks");
-  look.usd_per_hour = UsdPerHour(run, price.offer);
-  look.why_unpriced = [&run](const Record& record) { return WhyUnpriced(run, record); };
+  look.notes.push_back(PriceLine(price, run.nodes, Today()));
+  look.costs = [run, price](const Record& record) { return CostsAt(run, record, price); };
   if (AreOfOneType(run.nodes)) {
     look.link_gbs =
         LinkGbs(run.nodes[0].identity,
@@ -965,7 +965,7 @@ int RunColl(const CollOptions& asked) {
   }
   if (options.format == "csv") console.Result(table->Csv());
   if (options.format == "json" || options.run.json) {
-    console.Result(FiguresToJson(measured.run, measured.price.offer) + "\n");
+    console.Result(FiguresToJson(measured.run, measured.price) + "\n");
   }
   ReportFiles(measured, options.run, console);
   if (!options.output_file.empty()) {

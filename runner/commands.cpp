@@ -102,9 +102,10 @@ int RunThisMachine(const RunOptions& options) {
       .command = CommandOf(options),
       .ranks = setup.ranks};
   const Measured measured = MeasureHere(plan, options, door, console);
-  console.Result(
-      options.json ? FiguresToJson(measured.run, measured.price.offer) + "\n"
-                   : "\n" + RunTable(measured.run, measured.price.offer, console.Colour()) + "\n");
+  console.Result(options.json
+                     ? FiguresToJson(measured.run, measured.price) + "\n"
+                     : "\n" + RunTable(measured.run, measured.price, console.Colour(), Today()) +
+                           "\n");
   ReportFiles(measured, options, console);
   return ExitStatusOf(measured.run, options.probes);
 }
@@ -165,7 +166,9 @@ std::vector<Run> ReadRuns(const std::vector<std::string>& paths) {
 
 Side SideOf(const std::vector<std::string>& paths, const PricingFlags& pricing) {
   Side side = {.runs = ReadRuns(paths), .names = paths};
-  side.offer = PriceOf(side.runs[0], pricing).offer;
+  std::vector<const Run*> runs;
+  for (const Run& run : side.runs) runs.push_back(&run);
+  side.price = PriceOf(runs, pricing);
   return side;
 }
 
@@ -244,9 +247,7 @@ int Report(const ReportCommand& command) {
   std::vector<ReportInput> inputs;
   for (const std::size_t i : distinct.kept) {
     ReportInput input = {.name = command.files[i], .run = std::move(runs[i])};
-    Chosen price = PriceOf(input.run, command.pricing);
-    input.offer = std::move(price.offer);
-    input.price_note = std::move(price.why);
+    input.price = PriceOf({&input.run}, command.pricing);
     inputs.push_back(std::move(input));
   }
   if (!command.out.empty()) {
@@ -255,8 +256,9 @@ int Report(const ReportCommand& command) {
     return kAllWell;
   }
   for (const ReportInput& input : inputs) {
-    console.Result(command.json ? FiguresToJson(input.run, input.offer) + "\n"
-                                : RunTable(input.run, input.offer, console.Colour()) + "\n");
+    console.Result(command.json
+                       ? FiguresToJson(input.run, input.price) + "\n"
+                       : RunTable(input.run, input.price, console.Colour(), Today()) + "\n");
   }
   return kAllWell;
 }

@@ -9,6 +9,7 @@
 #include <set>
 #include <string_view>
 
+#include "results/names.h"
 #include "results/text.h"
 
 namespace assay {
@@ -50,7 +51,7 @@ Finding ProviderOfDmi(const std::filesystem::path& root) {
 std::string ProviderOf(const std::string& instance, const std::vector<InstanceFacts>& catalog) {
   std::set<std::string> providers;
   for (const InstanceFacts& facts : catalog) {
-    if (facts.instance == instance) providers.insert(facts.provider);
+    if (IsSameName(facts.instance, instance)) providers.insert(facts.provider);
   }
   return providers.size() == 1 ? *providers.begin() : "";
 }
@@ -69,25 +70,86 @@ bool HasWord(const std::string& text, std::string_view word) {
 // A tenth either way: firmware and kernel take their share, and makers round.
 bool Near(double a, double b) { return std::abs(a - b) <= 0.1 * b; }
 
-bool Fits(const InstanceFacts& facts, const Node& hardware) {
-  constexpr double kGib = 1U << 30U;
-  if (hardware.accelerators.size() != 1) return false;
-  const Accelerator& accelerator = hardware.accelerators.front();
-  // "A100-80GB" and "H100-NVL": the model's name is the part before the dash.
-  const std::string model = facts.accelerator.substr(0, facts.accelerator.find('-'));
-  if (model.empty() || !HasWord(accelerator.name, model)) return false;
-  if (facts.accelerator_count != accelerator.present) return false;
-  if (facts.accelerator_memory_gib && accelerator.memory_bytes &&
-      !Near(static_cast<double>(*accelerator.memory_bytes) / kGib, *facts.accelerator_memory_gib)) {
-    return false;
-  }
+constexpr double kGib = 1U << 30U;
+
+// "A100-80GB" and "H100-NVL": the model's name is the part before the dash.
+std::string ModelOf(const InstanceFacts& facts) {
+  return facts.accelerator.substr(0, facts.accelerator.find('-'));
+}
+
+// What of this hardware, beside its accelerators, the instance does not have; "" where it fits or
+// nothing is known.
+std::string MisfitOfHost(const InstanceFacts& facts, const Node& hardware) {
   // A vCPU is a hardware thread, of which a core has one or two.
-  if (facts.vcpus && *facts.vcpus != hardware.cpu.cores_present &&
-      *facts.vcpus != 2 * hardware.cpu.cores_present) {
-    return false;
+  const int cores = hardware.cpu.cores_present;
+  if (facts.vcpus && cores > 0 && *facts.vcpus != cores && *facts.vcpus != 2 * cores) {
+    return fmt::format("{} vCPU and this machine {} {}", *facts.vcpus, cores,
+                       cores == 1 ? "core" : "cores");
   }
-  return !facts.memory_gib ||
-         Near(static_cast<double>(hardware.memory_bytes) / kGib, *facts.memory_gib);
+  const double gib = static_cast<double>(hardware.memory_bytes) / kGib;
+  if (facts.memory_gib && gib > 0 && !Near(gib, *facts.memory_gib)) {
+    return fmt::format("{:g} GiB of memory and this machine {:.1f}", *facts.memory_gib, gib);
+  }
+  return "";
+}
+
+// The same of the accelerators that it has; a container may be handed some of the node's alone.
+std::string MisfitOf(const InstanceFacts& facts, const std::vector<Accelerator>& accelerators,
+                     bool may_be_some) {
+  for (const Accelerator& has : accelerators) {
+    const std::string model = ModelOf(facts);
+    if (accelerators.size() > 1 || model.empty() || !HasWord(has.name, model) ||
+        facts.accelerator_count < has.present ||
+        (facts.accelerator_count > has.present && !may_be_some)) {
+      return fmt::format("{} x {} and this machine {} x {}", facts.accelerator_count,
+                         facts.accelerator, has.present, Clean(has.name));
+    }
+    const double gib = static_cast<double>(has.memory_bytes.value_or(0)) / kGib;
+    if (facts.accelerator_memory_gib && has.memory_bytes &&
+        !Near(gib, *facts.accelerator_memory_gib)) {
+      return fmt::format("accelerators of {:g} GiB and this machine of {:.1f}",
+                         *facts.accelerator_memory_gib, gib);
+    }
+  }
+  return "";
+}
+
+bool Fits(const InstanceFacts& facts, const Node& hardware) {
+  return !hardware.accelerators.empty() && MisfitOf(facts, hardware.accelerators, false).empty() &&
+         MisfitOfHost(facts, hardware).empty();
+}
+
+// Whether this program would find accelerators of that model where they are: those of NVIDIA, by
+// the vendor's number on the PCI bus.
+bool WouldBeFound(const std::string& model, const std::vector<DeviceFacts>& devices) {
+  return std::any_of(devices.begin(), devices.end(), [&](const DeviceFacts& device) {
+    return HasWord(device.name, model) &&
+           std::any_of(device.match.begin(), device.match.end(),
+                       [](const std::string& match) { return match.starts_with("10de:"); });
+  });
+}
+
+// An instance that somebody named, on hardware that can't be it: its price would be another's.
+void CheckNamed(const IdentityOptions& options, const Node& hardware, Identified& found) {
+  const Finding& instance = found.identity.instance;
+  if (instance.how != "flag" && instance.how != "k8s") return;
+  for (const InstanceFacts& facts : options.instances) {
+    if (facts.provider != found.identity.provider.value || facts.instance != instance.value)
+      continue;
+    std::string misfit = MisfitOf(facts, hardware.accelerators, hardware.in_container);
+    if (hardware.accelerators.empty() && !hardware.in_container && facts.accelerator_count > 0 &&
+        WouldBeFound(ModelOf(facts), options.devices)) {
+      misfit = fmt::format("{} x {} and this machine shows none", facts.accelerator_count,
+                           facts.accelerator);
+    }
+    if (misfit.empty()) misfit = MisfitOfHost(facts, hardware);
+    if (misfit.empty()) continue;
+    found.notes.push_back({.what = fmt::format("this can't be {} {}, which has {}", facts.provider,
+                                               facts.instance, misfit),
+                           .remedy = instance.how == "flag"
+                                         ? "give the --instance that this is, or none"
+                                         : "mend ASSAY_K8S_INSTANCE_TYPE, or give --instance"});
+  }
 }
 
 // The catalog's instances that this hardware may be, of one provider where that is known.
@@ -118,6 +180,16 @@ void SettleByInventory(const IdentityOptions& options, const Node& hardware, Ide
   }
 }
 
+// Names as people, and some metadata, write them become those of the catalog and of the cloud.
+void NameAsTheCloudDoes(const IdentityOptions& options, Identity& identity) {
+  std::vector<std::string> names;
+  for (const InstanceFacts& facts : options.instances) {
+    if (facts.provider == identity.provider.value) names.push_back(facts.instance);
+  }
+  identity.instance.value = NamedAs(identity.instance.value, names);
+  identity.region.value = RegionNamed(identity.provider.value, identity.region.value);
+}
+
 std::string Variable(const IdentityOptions& options, const char* name) {
   const auto found = options.environment.find(name);
   return found != options.environment.end() && IsName(found->second) ? found->second : "";
@@ -128,7 +200,7 @@ std::string Variable(const IdentityOptions& options, const char* name) {
 Identified Identify(const IdentityOptions& options, const Node& hardware) {
   Identified found;
   Identity& identity = found.identity;
-  Settle(identity.provider, Clean(options.provider), "flag", "certain");
+  Settle(identity.provider, Lower(Clean(options.provider)), "flag", "certain");
   Settle(identity.instance, Clean(options.instance), "flag", "certain");
   Settle(identity.region, Clean(options.region), "flag", "certain");
   Settle(identity.purchase, Clean(options.purchase), "flag", "certain");
@@ -167,6 +239,8 @@ Identified Identify(const IdentityOptions& options, const Node& hardware) {
            "likely");
   }
   SettleByInventory(options, hardware, found);
+  NameAsTheCloudDoes(options, identity);
+  CheckNamed(options, hardware, found);
   return found;
 }
 

@@ -28,6 +28,7 @@ struct IdentityOptions {
   // topology.kubernetes.io/zone, which a pod's specification hands in.
   std::map<std::string, std::string> environment = ProcessEnvironment();
   std::vector<InstanceFacts> instances = {};  // the catalog
+  std::vector<DeviceFacts> devices = {};      // the same
 };
 
 struct Identified {
@@ -35,10 +36,10 @@ struct Identified {
   std::vector<Note> notes = {};  // why something stayed unknown, each with its remedy
 };
 
-// `hardware` is what InspectMachine found: with accelerators, it may fit one instance only.
-// Takes no longer than metadata.overall; sends nothing where DMI names no cloud with a metadata
-// service, where the flags leave nothing to ask, or under no_metadata. Throws Error for a
-// metadata.url that isn't loopback.
+// `hardware` is what InspectMachine found: with accelerators, it may fit one instance only; where
+// it can't be the instance that was named by hand, that is a note. Takes no longer than
+// metadata.overall; sends nothing where DMI names no cloud with a metadata service, where the flags
+// leave nothing to ask, or under no_metadata. Throws Error for a metadata.url that isn't loopback.
 Identified Identify(const IdentityOptions& options, const Node& hardware);
 
 }  // namespace assay

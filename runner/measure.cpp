@@ -56,7 +56,8 @@ IdentityOptions IdentityOptionsFrom(const IdentityFlags& flags) {
           .purchase = flags.purchase,
           .no_metadata = flags.no_metadata,
           .metadata = {.url = flags.metadata_url},
-          .instances = Catalog::BuiltIn().instances};
+          .instances = Catalog::BuiltIn().instances,
+          .devices = Catalog::BuiltIn().devices};
 }
 
 // Where a run is written that names no file. Two runs may begin in one second: the journal finds
@@ -344,7 +345,7 @@ Case OneOf(const std::vector<Probe>& probes, const Record& asked) {
 
 // "7 measured, 2 skipped, 0 failed in 1 min 48 s".
 std::string Summary(const Measured& measured) {
-  const std::optional<double> usd_per_hour = UsdPerHour(measured.run, measured.price.offer);
+  const std::optional<double> usd_per_hour = UsdPerHour(measured.run, measured.price);
   int done = 0;
   int skipped = 0;
   int failed = 0;
@@ -438,21 +439,30 @@ Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
   return node;
 }
 
-Chosen PriceOf(const Run& run, const PricingFlags& flags) {
+Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags) {
+  const Run& run = *runs.front();
   const Identity identity = run.nodes.empty() ? Identity{} : run.nodes[0].identity;
+  std::vector<Offer> listed = Catalog::BuiltIn().offers;
+  if (flags.as_run) {
+    listed = run.offers;
+    std::erase_if(listed, [](const Offer& offer) { return offer.is_private; });
+  }
+  Chosen chosen = ChooseOffer(listed, identity);
+  if (chosen.offer && flags.as_run) chosen.why += ", as the file has it";
+  std::vector<Offer> own = run.offers;
+  std::erase_if(own, [](const Offer& offer) { return !offer.is_private; });
   if (flags.price_usd_per_hour) {
-    return {.offer = TypedOffer(*flags.price_usd_per_hour, identity, Today()), .why = "as typed"};
+    own = {TypedOffer(*flags.price_usd_per_hour, identity, Today())};
   }
-  std::vector<Offer> offers = run.offers;
-  if (!flags.as_run) {
-    std::erase_if(offers, [](const Offer& offer) { return !offer.is_private; });
-    const std::vector<Offer> listed =
-        OffersFor(Catalog::BuiltIn().offers, identity.provider.value, identity.instance.value);
-    offers.insert(offers.end(), listed.begin(), listed.end());
+  if (Chosen price = ChooseOffer(own, identity); price.offer) {
+    if (flags.price_usd_per_hour) price.why = "as typed";
+    price.note = OffTheList(*price.offer->usd_per_hour, chosen);
+    return price;
   }
-  Chosen chosen = ChooseOffer(offers, identity);
-  const std::string apart = PricedApart(run.nodes);
-  if (chosen.offer && !chosen.offer->is_private && !apart.empty()) {
+  std::vector<Node> nodes;
+  for (const Run* each : runs) nodes.insert(nodes.end(), each->nodes.begin(), each->nodes.end());
+  const std::string apart = PricedApart(nodes);
+  if (chosen.offer && !apart.empty()) {
     return {.why = fmt::format("no one offer prices nodes that differ in {}; give what one costs "
                                "on average with --price USD_PER_HOUR",
                                apart)};
@@ -532,8 +542,8 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
     run.offers.insert(run.offers.begin(),
                       TypedOffer(*options.price_usd_per_hour, identity, Today()));
   }
-  const Chosen price = PriceOf(run, {.price_usd_per_hour = options.price_usd_per_hour});
-  const std::optional<double> usd_per_hour = UsdPerHour(run, price.offer);
+  const Chosen price = PriceOf({&run}, {.price_usd_per_hour = options.price_usd_per_hour});
+  const std::optional<double> usd_per_hour = UsdPerHour(run, price);
 
   engine.quota_period = QuotaPeriodOf(run.nodes);
   // What can be found out to be wrong is, before a file is made.
@@ -664,10 +674,8 @@ void ReportFiles(const Measured& measured, const RunOptions& options, Console& c
   tell(Summary(measured));
   if (!measured.path.empty()) tell(fmt::format("wrote {}\n", measured.path));
   if (!options.report.empty()) {
-    const std::vector<ReportInput> inputs = {{.name = measured.path,
-                                              .run = measured.written,
-                                              .offer = measured.price.offer,
-                                              .price_note = measured.price.why}};
+    const std::vector<ReportInput> inputs = {
+        {.name = measured.path, .run = measured.written, .price = measured.price}};
     WriteText(options.report, ReportPage(inputs, Today()), "--report");
     tell(fmt::format("wrote {}\n", options.report));
   }

@@ -39,8 +39,9 @@ GemmAt GemmBeside(const Modules& modules);
 
 Node ThisNode(const Setup& setup, const IdentityFlags& flags);
 
-// The price behind a run's dollars: typed, or stored in the file, or of this binary's catalog.
-Chosen PriceOf(const Run& run, const PricingFlags& flags);
+// The one price behind the dollars of these runs: typed, or stored in the first file, or of this
+// binary's catalog. No listed one prices nodes that differ in what it is chosen by.
+Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags);
 
 // The cases that the questions unfold into, each once. Throws Error where there is none.
 std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vector<Probe>& probes,

@@ -117,12 +117,6 @@ std::string JsonNumber(const std::optional<double>& value) {
 // nccl-tests' JSON has its booleans as words.
 std::string JsonWord(bool value) { return value ? "\"true\"" : "\"false\""; }
 
-std::vector<Cost> CostsOf(const Record& record, const NcclOptions& options) {
-  const bool has_none = options.why_unpriced && !options.why_unpriced(record).empty();
-  if (!options.usd_per_hour || has_none) return {};
-  return Costs(record, *options.usd_per_hour);
-}
-
 }  // namespace
 
 const std::vector<NcclType>& NcclTypes() {
@@ -259,6 +253,10 @@ std::string NcclTable::HalfText(const Record* record) const {
                             Number(100 * summary->deviation_s / summary->mean_s, 7));
 }
 
+std::vector<Cost> NcclTable::CostsOf(const Record& record) const {
+  return options_.costs ? options_.costs(record) : std::vector<Cost>{};
+}
+
 // Each cell is one word, so that who counts columns from either end counts right.
 std::string NcclTable::OwnText(const Record& record) const {
   const auto scaled = [](std::optional<double> value, double scale) {
@@ -290,8 +288,8 @@ std::string NcclTable::OwnText(const Record& record) const {
     of_spec = 100 * *gbs / *options_.link_gbs;
   }
   std::string usd = "-";
-  if (const std::vector<Cost> costs = CostsOf(record, options_); !costs.empty()) {
-    usd = fmt::format("{:.4g}", costs.front().usd);
+  if (const std::vector<Cost> costs = CostsOf(record); !costs.empty()) {
+    usd = fmt::format("{:.4g}{}", costs.front().usd, costs.front().instead_of ? "(on-demand)" : "");
   }
   return fmt::format("  {}  {}  {}  {:>16}  {}  {}  {:>9}",
                      Cell(scaled(Percentile50(record), 1e6), 8),
@@ -389,7 +387,7 @@ std::string NcclTable::Foot() const {
 std::string NcclTable::Csv() const {
   std::string text =
       "size_bytes,count,type,redop,root,placement,backend,mode,status,time_us,algbw_gbs,busbw_gbs,"
-      "wrong,p50_us,p99_us,cv_pct,slowest_rank,wire_gbs,wire_model,usd_per_tb,group\r\n";
+      "wrong,p50_us,p99_us,cv_pct,slowest_rank,wire_gbs,wire_model,usd_per_tb,group,instead_of\r\n";
   const auto cell = [](const std::optional<double>& value, double scale) {
     return value ? fmt::format("{}", *value * scale) : std::string();
   };
@@ -404,9 +402,9 @@ std::string NcclTable::Csv() const {
       const auto slowest = record.facts.find("slowest_rank");
       const auto* rank =
           slowest == record.facts.end() ? nullptr : std::get_if<std::int64_t>(&slowest->second);
-      const std::vector<Cost> costs = CostsOf(record, options_);
+      const std::vector<Cost> costs = CostsOf(record);
       text += fmt::format(
-          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", p.bytes, p.count,
+          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", p.bytes, p.count,
           p.type, CsvCell(p.redop), p.root, CsvCell(TextParam(record, "placement", "")),
           CsvCell(record.backend), CsvCell(TextParam(record, "mode", "")), ToText(record.status),
           cell(half.time_s, 1e6), cell(half.algbw, 1e-9), cell(half.busbw, 1e-9),
@@ -417,7 +415,8 @@ std::string NcclTable::Csv() const {
               : "",
           rank == nullptr ? "" : std::to_string(*rank),
           wire ? fmt::format("{}", wire->bytes_per_s / 1e9) : "", wire ? wire->model : "",
-          costs.empty() ? "" : fmt::format("{}", costs.front().usd), GroupOf(record));
+          costs.empty() ? "" : fmt::format("{}", costs.front().usd), GroupOf(record),
+          costs.empty() ? "" : CsvCell(costs.front().instead_of.value_or("")));
     }
   }
   return text;

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "results/figures.h"
 #include "results/run.h"
 
 namespace assay {
@@ -58,9 +59,8 @@ struct NcclOptions {
   bool own_columns = true;
   std::vector<std::string> notes = {};  // each a `#` line of the head
   std::vector<NcclRank> ranks = {};
-  std::optional<double> usd_per_hour = {};
-  // Why a record has no dollars all the same, or ""; null: each has.
-  std::function<std::string(const Record&)> why_unpriced = {};
+  // What a record costs; may be null.
+  std::function<std::vector<Cost>(const Record& record)> costs = {};
   std::optional<double> link_gbs = {};     // what a rank's share of the network can carry
   std::optional<double> min_bus_gbs = {};  // NCCL_TESTS_MIN_BW
   std::string started = {};                // "2026-11-22 04:38:10"
@@ -104,6 +104,7 @@ class NcclTable {
   std::string HalfText(const Record* record) const;
   std::string OwnText(const Record& record) const;
   std::string HalfJson(const Record& record) const;
+  std::vector<Cost> CostsOf(const Record& record) const;
   std::optional<double> AverageBus() const;
   // Any element of any row: where none was, nobody knows what is right.
   bool WasChecked() const;

@@ -826,7 +826,7 @@ class Case:
 
     def cost(self):
         def first(run, record):
-            of_record = costs(record, usd_per_hour(run, self.side["offer"]))
+            of_record = [] if unpriced(run, record) else costs(record, usd_per_hour(run, self.side["offer"]))
             return of_record[0][1] if of_record else None
 
         return self.figure(first)
@@ -1157,6 +1157,7 @@ class Check:
 def check_figures(check, printed, run):
     price = usd_per_hour(run, printed["offer"])
     check("usd_per_hour", printed["usd_per_hour"], price)
+    check("price of a node", printed["price"]["usd_per_node_hour"], price and price / max(1, len(run["nodes"])))
     check("division", printed["division"], division(run))
     name, key = headline(run)
     check.all_of("headline", printed["headline"], {"name": name, "case": key})
@@ -1224,6 +1225,7 @@ def check_figures(check, printed, run):
         check(f"{where} costs", [c["name"] for c in case["costs"]], [c[0] for c in recomputed])
         for cost, (name, usd) in zip(case["costs"], recomputed):
             check(f"{where} {name}", cost["usd"], usd)
+            check(f"{where} {name} in place of", cost["instead_of"], printed["price"]["instead_of"])
     recomputed = fits(run["records"])
     check("number of fits", len(printed["fits"]), len(recomputed))
     for fit, again in zip(printed["fits"], recomputed):

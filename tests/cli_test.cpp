@@ -75,6 +75,30 @@ TEST(Cli, ABadValueNamesItsOption) {
   EXPECT_THAT(ErrorOf({"run", "--ci", "0"}), HasSubstr("--ci"));
 }
 
+TEST(Cli, ANumberWithACommaIsAnsweredWithThePoint) {
+  const std::pair<const char*, const char*> cases[] = {{"55,04", "; write 55.04;"},
+                                                       {"1,234.5", "; write 1234.5;"},
+                                                       {"1,234,567", "; write 1234567;"},
+                                                       {",5", "; write .5;"},
+                                                       {"5,o4", "got '5,o4';"},
+                                                       {"free", "got 'free';"},
+                                                       {"0", "got '0';"},
+                                                       {"inf", "got 'inf';"},
+                                                       {"nan", "got 'nan';"},
+                                                       {"1e13", "got '1e13';"}};
+  for (const auto& [text, answer] : cases) {
+    for (const char* option : {"--price", "--max-cost", "--max-seconds"}) {
+      const std::string error = ErrorOf({"run", option, text});
+      EXPECT_THAT(error,
+                  AllOf(HasSubstr(option), HasSubstr("wants a number above 0"), HasSubstr(answer)));
+      EXPECT_LT(error.size(), 130u) << error;
+    }
+    EXPECT_THAT(ErrorOf({"compare", "--price", text, "a", "b"}), HasSubstr(answer));
+  }
+  const auto run = std::get<RunOptions>(ParseArguments({"run", "--price", "55.04"}));
+  EXPECT_EQ(run.price_usd_per_hour, 55.04);
+}
+
 TEST(Cli, CollTakesNcclTestsFlagsLongAndShort) {
   const auto flags = std::get<CollOptions>(ParseArguments(
       {"coll", "all_reduce", "-t", "1",    "-g", "2",      "-b", "8",  "-e", "128M", "-f",

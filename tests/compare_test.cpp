@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -64,7 +65,7 @@ Side SideOf(Runs runs, std::optional<double> usd_per_hour = {}) {
   for (std::size_t i = 0; i < side.runs.size(); ++i) {
     side.names.push_back("run" + std::to_string(i + 1) + ".json");
   }
-  if (usd_per_hour) side.offer = Offer{.offered = true, .usd_per_hour = usd_per_hour};
+  if (usd_per_hour) side.price.offer = Offer{.usd_per_hour = usd_per_hour};
   return side;
 }
 
@@ -623,11 +624,37 @@ TEST(Compare, WorkPerDollarIsSpeedOverPrice) {
   EXPECT_FALSE(row.per_usd_envelope.has_value());
 }
 
+// A node that is held is paid, also where the case ran on the other one alone.
+TEST(Compare, EveryNodeHeldIsPaid) {
+  Runs held = RunsOf({1.0, 1.001, 0.999});
+  for (OneRun& run : held) run.nodes.push_back(run.nodes[0]);
+  const Side two = SideOf(held, 1.0);
+  const Side one = SideOf(RunsOf({1.0, 1.001, 0.999}), 1.0);
+  EXPECT_NEAR(Compare(one, two, {}).rows[0].per_usd_change.value(), 0.5, 1e-12);
+  EXPECT_NEAR(Compare(two, one, {}).rows[0].per_usd_change.value(), 2, 1e-12);
+  const Ranking ranking = Rank({one, two}, {});
+  std::map<std::size_t, double> usd;
+  for (const RankEntry& entry : ranking.cases[0].entries) usd[entry.side] = entry.usd.value();
+  EXPECT_NEAR(usd.at(1), 2 * usd.at(0), 1e-9);
+}
+
+TEST(Compare, WhatHasNoPriceIsRankedWithoutDollars) {
+  OneRun run = RunOf({Storage("refuted", {1, 1.01, 0.99})});
+  const Side refuted = SideOf({run}, 1.0);
+  run.id = "other";
+  const Ranking ranking = Rank({refuted, SideOf({run}, 1.0)}, {});
+  ASSERT_EQ(ranking.cases[0].entries.size(), 2u);
+  for (const RankEntry& entry : ranking.cases[0].entries) {
+    EXPECT_FALSE(entry.usd);
+    EXPECT_THAT(entry.note, HasSubstr("refuted"));
+  }
+}
+
 TEST(Compare, ARangeOfPricesIsAnEnvelopeThatTheVerdictHasToHoldIn) {
   Side a = SideOf(RunsOf({1.0, 1.001, 0.999}), 2.0);
   Side b = SideOf(RunsOf({1.0, 1.001, 0.999}), 1.0);
-  b.offer->usd_low = 0.8;
-  b.offer->usd_high = 2.5;
+  b.price.offer->usd_low = 0.8;
+  b.price.offer->usd_high = 2.5;
   const CompareRow row = Compare(a, b, {}).rows[0];
   EXPECT_NEAR(row.per_usd_envelope->low, 0.8, 1e-12);
   EXPECT_NEAR(row.per_usd_envelope->high, 2.5, 1e-12);
@@ -816,8 +843,8 @@ TEST(Compare, RowsOfASweepStandInTheOrderOfSizes) {
 TEST(Compare, TheRangeOfPricesOfEachSideIsInTheEnvelope) {
   const Side one = SideOf(RunsOf({1.0, 1.001, 0.999}), 1.0);
   Side ranged = SideOf(RunsOf({1.0, 1.001, 0.999}), 2.0);
-  ranged.offer->usd_low = 1.6;
-  ranged.offer->usd_high = 5;
+  ranged.price.offer->usd_low = 1.6;
+  ranged.price.offer->usd_high = 5;
   const auto envelope = [](const Side& a, const Side& b) {
     return *Compare(a, b, {}).rows[0].per_usd_envelope;
   };
@@ -828,15 +855,15 @@ TEST(Compare, TheRangeOfPricesOfEachSideIsInTheEnvelope) {
   EXPECT_NEAR(envelope(one, ranged).low, 0.2, 1e-12);
   EXPECT_NEAR(envelope(one, ranged).high, 0.625, 1e-12);
   Side both = one;
-  both.offer->usd_low = 0.8;
-  both.offer->usd_high = 1.25;
+  both.price.offer->usd_low = 0.8;
+  both.price.offer->usd_high = 1.25;
   EXPECT_NEAR(envelope(ranged, both).low, 1.6 / 1.25, 1e-12);
   EXPECT_NEAR(envelope(ranged, both).high, 5 / 0.8, 1e-12);
   // The verdict is that of the envelope's ends with the speed's interval around them: 0.23 % here.
   const Interval speed = *Compare(one, one, {}).rows[0].change.interval;
   for (const auto& [low, expected] :
        {std::pair(1.001 / speed.low, Verdict::kFaster), {0.999 / speed.low, Verdict::kUnclear}}) {
-    ranged.offer->usd_low = low;
+    ranged.price.offer->usd_low = low;
     EXPECT_EQ(Compare(ranged, one, {}).rows[0].per_usd_verdict, expected);
     EXPECT_EQ(Compare(one, ranged, {}).rows[0].per_usd_verdict,
               expected == Verdict::kFaster ? Verdict::kSlower : expected);

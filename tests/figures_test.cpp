@@ -330,11 +330,11 @@ TEST(Figures, TheIntervalOfARunHasItsRoundsAsUnits) {
 }
 
 TEST(Figures, ThePriceIsOfEveryNodeHeld) {
-  const Offer offer = {.offered = true, .usd_per_hour = 2.5};
+  const Chosen price = {.offer = Offer{.usd_per_hour = 2.5}};
   const assay::Run run = {.nodes = {Node{}, Node{}, Node{}}};
-  EXPECT_DOUBLE_EQ(UsdPerHour(run, offer).value(), 7.5);
-  EXPECT_FALSE(UsdPerHour(run, std::nullopt).has_value());
-  EXPECT_FALSE(UsdPerHour(run, Offer{.offered = false}).has_value());
+  EXPECT_DOUBLE_EQ(UsdPerHour(run, price).value(), 7.5);
+  EXPECT_FALSE(UsdPerHour(run, {}).has_value());
+  EXPECT_FALSE(UsdPerHour(run, {.offer = Offer{.offered = false}}).has_value());
 }
 
 TEST(Figures, ANodeFigureStandsBesideItsDevicesAlone) {

@@ -173,7 +173,7 @@ TEST(Health, TheTableHasARowForEachDevice) {
   assay::Run run = RunOf({Gemm({97, 98, 97, 80, 98})});
   run.records[0].rounds[0].telemetry = {
       {.unit = 3, .at_s = {1, 2, 3}, .sm_mhz = {1500, 1410, 1400}, .temperature_c = {80, 91, 90}}};
-  const std::string table = RunTable(run, std::nullopt, /*colour=*/false);
+  const std::string table = RunTable(run, {}, /*colour=*/false);
   EXPECT_THAT(table, HasSubstr(" cuda:0           97.00 TFLOP/s\n"));
   EXPECT_THAT(table,
               HasSubstr(" cuda:3           80.00 TFLOP/s, 1410 MHz, 91 °C, the slowest; all lie "

@@ -176,6 +176,91 @@ TEST(Identity, FlagsWinAndAreAllThatIsNeeded) {
   EXPECT_EQ(server.Connections(), asked);
 }
 
+TEST(Identity, AnInstanceAndARegionByFlagLeaveThePurchaseToTheMachine) {
+  ScriptedRoot root;
+  IdentityOptions options = Options(root, "");
+  options.instance = "p5.48xlarge";
+  options.region = "us-east-1";
+  options.instances = SmallCatalog();
+  Identity identity = Identify(options, {}).identity;
+  EXPECT_EQ(Text(identity.provider), "aws, catalog, likely");
+  EXPECT_EQ(Text(identity.purchase), "unknown, none, none");
+
+  WriteDmi(root, "Amazon EC2", "p5.48xlarge", "");
+  LoopbackServer server(AwsService(AwsLeaves()));
+  options.metadata.url = server.Url();
+  identity = Identify(options, {}).identity;
+  EXPECT_EQ(Text(identity.instance), "p5.48xlarge, flag, certain");
+  EXPECT_EQ(Text(identity.purchase), "spot, imds, certain");
+}
+
+TEST(Identity, NamesAreThoseOfTheCloudHoweverTheyAreTyped) {
+  const ScriptedRoot root;
+  IdentityOptions options = Options(root, "");
+  options.instances = SmallCatalog();
+  options.provider = "AWS";
+  options.instance = "P5.48XLarge";
+  options.region = "us-east-1a";
+  Identity identity = Identify(options, {}).identity;
+  EXPECT_EQ(Text(identity.provider), "aws, flag, certain");
+  EXPECT_EQ(Text(identity.instance), "p5.48xlarge, flag, certain");
+  EXPECT_EQ(Text(identity.region), "us-east-1, flag, certain");
+  // The provider follows from the name.
+  options.provider = "";
+  options.instance = "standard_nc80adis_h100_v5";
+  options.region = "EastUS2";
+  identity = Identify(options, {}).identity;
+  EXPECT_EQ(Text(identity.provider), "azure, catalog, likely");
+  EXPECT_EQ(Text(identity.instance), "Standard_NC80adis_H100_v5, flag, certain");
+  EXPECT_EQ(Text(identity.region), "eastus2, flag, certain");
+}
+
+TEST(Identity, AnInstanceThatTheHardwareCantBeIsNoted) {
+  const ScriptedRoot root;
+  IdentityOptions options = Options(root, "");
+  options.instances = SmallCatalog();
+  options.instances.push_back(Facts("aws", "trn1.2xlarge", "Trainium1", 1, 32, 8, 32));
+  options.devices = {{.name = "H100 SXM", .match = {"NVIDIA H100 80GB HBM3", "10de:2330"}},
+                     {.name = "Trainium1", .match = {"1d0f:7164"}}};
+  const auto note = [&](const std::string& instance, const Node& node) -> std::string {
+    options.instance = instance;
+    const Identified found = Identify(options, node);
+    return found.notes.empty() ? "" : found.notes[0].what;
+  };
+  const std::string gpu = "NVIDIA H100 80GB HBM3";
+  const std::string cant = "this can't be aws p5.48xlarge, which has ";
+  EXPECT_EQ(note("p5.48xlarge", Hardware(gpu, 8, 96, 2015)), "");
+  EXPECT_EQ(note("p5.48xlarge", Hardware(gpu, 8, 192, 1844)), "") << "a tenth less is still it";
+  EXPECT_EQ(note("p5.48xlarge", Hardware(gpu, 8, 192, 1843)),
+            cant + "2048 GiB of memory and this machine 1843.0");
+  EXPECT_EQ(note("p5.48xlarge", Hardware(gpu, 8, 95, 2015)),
+            cant + "192 vCPU and this machine 95 cores");
+  EXPECT_EQ(note("p5.48xlarge", Hardware(gpu, 4, 96, 2015)),
+            cant + "8 x H100 and this machine 4 x " + gpu);
+  EXPECT_EQ(note("p5.48xlarge", Hardware("NVIDIA H200", 8, 96, 2015)),
+            cant + "8 x H100 and this machine 8 x NVIDIA H200");
+  EXPECT_EQ(note("p5.48xlarge", Hardware("", 0, 96, 2015)),
+            cant + "8 x H100 and this machine shows none");
+  EXPECT_EQ(note("P5.48xlarge", Hardware("", 0, 2, 16)),
+            cant + "8 x H100 and this machine shows none");
+  EXPECT_EQ(note("trn1.2xlarge", Hardware("", 0, 4, 31)), "") << "not looked for";
+  EXPECT_EQ(note("c7i.large", Hardware("", 0, 2, 16)), "") << "nothing is known of it";
+  // A container may be handed some of the node's.
+  Node container = Hardware(gpu, 4, 96, 2015);
+  container.in_container = true;
+  EXPECT_EQ(note("p5.48xlarge", container), "");
+  container.accelerators[0].present = 16;
+  EXPECT_NE(note("p5.48xlarge", container), "");
+  container.accelerators.clear();
+  EXPECT_EQ(note("p5.48xlarge", container), "");
+  // What the cloud itself says is not doubted.
+  options.instance = "";
+  options.environment = {{"ASSAY_K8S_INSTANCE_TYPE", "p5.48xlarge"}};
+  const Identified pod = Identify(options, Hardware("", 0, 2, 16));
+  ASSERT_EQ(pod.notes.size(), 1U);
+  EXPECT_EQ(pod.notes[0].remedy, "mend ASSAY_K8S_INSTANCE_TYPE, or give --instance");
+}
+
 TEST(Identity, AResellersMachineIsNotNamedByTheCloudBelow) {
   ScriptedRoot root;
   WriteDmi(root, "Amazon EC2", "p5.48xlarge", "");

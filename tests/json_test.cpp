@@ -287,10 +287,32 @@ TEST(Json, ListsOfStructsAreBounded) {
   EXPECT_THAT(RefusalOf(json.dump()), HasSubstr("'records' has 100001 entries"));
 }
 
+TEST(FiguresToJson, HoldsThePriceOfANodeWhatItStandsForAndTheDollarsOfAllNodes) {
+  assay::Run run = SampleRun();
+  run.nodes.push_back(run.nodes[0]);
+  run.records = {SampleStorage()};
+  Chosen price = {.offer = run.offers[0], .instead_of = "spot", .why = "so", .note = "odd"};
+  Json figures = Json::parse(FiguresToJson(run, price));
+  EXPECT_EQ(figures["usd_per_hour"], 3 * 55.04);
+  EXPECT_EQ(figures["price"]["usd_per_node_hour"], 55.04);
+  EXPECT_EQ(figures["price"]["instead_of"], "spot");
+  EXPECT_EQ(figures["price"]["why"], "so");
+  EXPECT_EQ(figures["price"]["note"], "odd");
+  EXPECT_TRUE(figures["price"]["spread"].is_null());
+  const Json cost = figures["cases"][0]["costs"][0];
+  EXPECT_NEAR(cost["usd"].get<double>(), 3 * 55.04 / 3600 * 0.0000132 / 4096 * 0x1p40, 1e-9);
+  EXPECT_EQ(cost["instead_of"], "spot");
+  price = {.spread = PriceSpread{.usd_low = 1, .usd_high = 2, .regions = {"a", "b"}}};
+  figures = Json::parse(FiguresToJson(run, price));
+  EXPECT_EQ(figures["price"]["spread"]["usd_high"], 2);
+  EXPECT_EQ(figures["price"]["spread"]["regions"].size(), 2u);
+  EXPECT_TRUE(figures["cases"][0]["costs"].empty());
+}
+
 TEST(ComparisonToJson, HoldsEveryCaseWithItsVerdict) {
   Comparison comparison;
   comparison.baseline.names = {"a.json"};
-  comparison.baseline.offer = SampleRun().offers[0];
+  comparison.baseline.price.offer = SampleRun().offers[0];
   comparison.rows = {{.probe = "gemm",
                       .backend = "onednn",
                       .params = {{"m", std::int64_t{16}}},

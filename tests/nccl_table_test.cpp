@@ -64,7 +64,7 @@ NcclOptions Look() {
                      .device = 1,
                      .device_id = "cpu",
                      .device_name = "AMD EPYC"}},
-          .usd_per_hour = 3.6,
+          .costs = [](const Record& record) { return Costs(record, 3.6); },
           .started = kStamp};
 }
 
@@ -100,7 +100,7 @@ std::vector<std::string> WordsOf(const std::string& line) {
 TEST(NcclTable, RowsOfOtherGroupsAreCommentsInTheSameColumns) {
   NcclOptions look = Look();
   look.ranks[1].group = 3;
-  look.usd_per_hour.reset();
+  look.costs = nullptr;
   NcclTable alone(look);
   NcclTable table(look);
   Record first = AllReduce(8, 1e-6, "out_of_place");
@@ -118,7 +118,7 @@ TEST(NcclTable, RowsOfOtherGroupsAreCommentsInTheSameColumns) {
   // nccl-tests adds up what is wrong in all groups, and averages over its own.
   EXPECT_THAT(table.Foot(), HasSubstr("Out of bounds values : 1 FAILED"));
   EXPECT_THAT(table.Foot(), HasSubstr("Avg bus bandwidth    : 0.008 "));
-  EXPECT_THAT(table.Csv(), HasSubstr(",3\r\n"));
+  EXPECT_THAT(table.Csv(), HasSubstr(",3,\r\n"));
 }
 
 TEST(NcclTable, WhatHasNoPriceHasNoDollars) {

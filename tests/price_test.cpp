@@ -64,7 +64,7 @@ Identity At(const std::string& region, const std::string& purchase) {
 TEST(Price, ARowIsReadByItsHeader) {
   const std::vector<Offer> offers = ParseOffers(
       std::string(kHeader) +
-          "aws,reseller,p5.48xlarge,us-east-1,use1-az4,node,reserved,true,12,100,40.5,,,2026-11,"
+          "aws,reseller,p5.48xlarge,us-east-1,use1-az4,node,reserved,true,12,8928,1,,,2026-11,"
           "month,list,\"a page, with a comma\",false\n"
           "gcp,gcp,a4,all,,node,on_demand,false,,,,,,2026,not_before,list,a file,false\n",
       "test");
@@ -72,8 +72,8 @@ TEST(Price, ARowIsReadByItsHeader) {
   EXPECT_EQ(offers[0].seller, "reseller");
   EXPECT_EQ(offers[0].zone, "use1-az4");
   EXPECT_EQ(offers[0].term_months, 12);
-  EXPECT_EQ(offers[0].upfront_usd, 100);
-  EXPECT_EQ(offers[0].usd_per_hour, 40.5);
+  EXPECT_EQ(offers[0].upfront_usd, 8928);
+  EXPECT_EQ(offers[0].usd_per_hour, 1);
   EXPECT_EQ(offers[0].source, "a page, with a comma");
   EXPECT_FALSE(offers[1].offered);
   EXPECT_FALSE(offers[1].usd_per_hour);
@@ -93,6 +93,9 @@ TEST(Price, ARowThatBreaksARuleIsRefusedWithItsNumber) {
       {"aws,aws,p5,r,,node,on_demand,yes,,,3,,,2026,year,list,s,false", "offered is 'yes'"},
       {"aws,aws,p5,r,,node,on_demand,true,,,3,,,2026,year,list,,false", "source is empty"},
       {"aws,aws,p5,,,node,on_demand,true,,,3,,,2026,year,list,s,false", "region is empty"},
+      {"aws,aws,p5,r,,node,reserved,true,,9,3,,,2026,year,list,s,false", "needs the term_months"},
+      {"aws,aws,p5,r,,node,reserved,true,12,8929,1,,,2026,year,list,s,false",
+       "must hold the hour's"},
       {"aws,aws,(p5 claim),r,,node,on_demand,true,,,3,,,2026,year,list,s,false", "claim"},
       {"aws,aws,p5,r,,node,on_demand,true,,,3,,,2026-13,month,list,s,false", "price_date"},
       {"aws,aws,p5,r,,node,on_demand,true,,,3,,,2026-02-30,day,list,s,false", "price_date"},
@@ -321,15 +324,110 @@ TEST(ChooseOffer, TheDetectedPurchaseAndRegionComeFirst) {
   const Chosen chosen = ChooseOffer(offers, At("us-east-1", "spot"));
   ASSERT_TRUE(chosen.offer);
   EXPECT_EQ(chosen.offer->usd_per_hour, 20);
-  EXPECT_THAT(chosen.why, HasSubstr("as detected"));
+  EXPECT_FALSE(chosen.instead_of);
+  EXPECT_EQ(chosen.why, "bought as detected");
 }
 
-TEST(ChooseOffer, ElseOnDemandInThatRegion) {
+TEST(ChooseOffer, ElseOnDemandInThatRegionWhichIsSaid) {
   const std::vector<Offer> offers = {Sample()};
-  EXPECT_THAT(ChooseOffer(offers, At("us-east-1", "spot")).why,
-              AllOf(HasSubstr("on demand"), HasSubstr("no spot price")));
-  EXPECT_THAT(ChooseOffer(offers, At("us-east-1", "unknown")).why, HasSubstr("not known"));
-  EXPECT_EQ(ChooseOffer(offers, At("us-east-1", "spot")).offer->usd_per_hour, 55);
+  for (const char* purchase : {"spot", "reserved", "capacity_block"}) {
+    const Chosen chosen = ChooseOffer(offers, At("us-east-1", purchase));
+    ASSERT_TRUE(chosen.offer) << purchase;
+    EXPECT_EQ(chosen.offer->usd_per_hour, 55);
+    EXPECT_EQ(chosen.instead_of, purchase);
+    EXPECT_THAT(chosen.why, HasSubstr("price is known there, so dollars are on demand"));
+  }
+  // Nothing else was looked for.
+  const Chosen unknown = ChooseOffer(offers, At("us-east-1", "unknown"));
+  EXPECT_FALSE(unknown.instead_of);
+  EXPECT_EQ(unknown.why, "how it was bought is not known, so on demand is taken");
+}
+
+TEST(ChooseOffer, WithoutARegionThereIsTheSpreadOverThemAndNoPrice) {
+  const auto in = [](const std::string& region, const std::string& purchase, double usd) {
+    return Sample([&](Offer& offer) {
+      offer.region = region;
+      offer.purchase = purchase;
+      offer.usd_per_hour = usd;
+    });
+  };
+  std::vector<Offer> offers = {in("us-east-1", "on_demand", 55), in("us-west-1", "on_demand", 68.8),
+                               in("us-east-1", "spot", 20)};
+  const Chosen on_demand = ChooseOffer(offers, At("unknown", "unknown"));
+  EXPECT_FALSE(on_demand.offer);
+  EXPECT_FALSE(UsdPerNodeHour(on_demand));
+  ASSERT_TRUE(on_demand.spread);
+  EXPECT_EQ(on_demand.spread->usd_low, 55);
+  EXPECT_EQ(on_demand.spread->usd_high, 68.8);
+  EXPECT_THAT(on_demand.spread->regions, ElementsAre("us-east-1", "us-west-1"));
+  EXPECT_EQ(on_demand.why,
+            "the region is not known; a node costs 55.00 to 68.80 USD/h on demand in us-east-1, "
+            "us-west-1; give its price with --price USD_PER_HOUR");
+  // Where spot has no price it would be on demand there.
+  const Chosen spot = ChooseOffer(offers, At("unknown", "spot"));
+  EXPECT_FALSE(spot.offer);
+  EXPECT_EQ(spot.spread->usd_low, 20);
+  EXPECT_EQ(spot.spread->usd_high, 68.8);
+  EXPECT_THAT(spot.why, HasSubstr("20.00 to 68.80 USD/h on demand or spot in"));
+  // One price that holds in one region alone is still not known to be that of this machine.
+  offers.resize(1);
+  const Chosen one = ChooseOffer(offers, At("unknown", "on_demand"));
+  EXPECT_FALSE(one.offer);
+  EXPECT_THAT(one.why, HasSubstr("a node costs 55.00 USD/h on demand in us-east-1;"));
+  // The region doesn't matter where all have one price.
+  offers[0].region = "all";
+  EXPECT_EQ(ChooseOffer(offers, At("unknown", "on_demand")).offer->usd_per_hour, 55);
+  offers.push_back(in("us-west-1", "on_demand", 70));
+  offers.back().price_date = "2026-11-02";
+  const Chosen others = ChooseOffer(offers, At("unknown", "on_demand"));
+  EXPECT_FALSE(others.offer);
+  EXPECT_THAT(others.why, HasSubstr("55.00 to 70.00 USD/h on demand in all others, us-west-1;"));
+}
+
+TEST(PriceLine, SaysThePriceOfANodeAndOfAGpuAndHowItCameToStand) {
+  Node node = {.accelerators = {{.name = "H100", .present = 8, .visible = 4, .used = 1}}};
+  Chosen price = ChooseOffer(std::vector{Sample([](Offer& offer) { offer.usd_per_hour = 55.04; })},
+                             At("us-east-1", "spot"));
+  EXPECT_EQ(PriceLine(price, std::vector{node}, "2026-11-22"),
+            "price: 55.04 USD/h a node = 8 x 6.88 a GPU, on demand, us-east-1, 2026-11-01 (21 days "
+            "old); no spot price is known there, so dollars are on demand");
+  price.note = "it looks odd";
+  price.offer->region = "all";
+  price.offer->usd_low = 50.5;
+  price.offer->usd_high = 113.9328;
+  price.offer->upfront_usd = 1000;
+  price.offer->term_months = 12;
+  price.offer->purchase = "reserved";
+  EXPECT_EQ(
+      PriceLine(price, std::vector{node, node}, ""),
+      "price: 55.04 USD/h a node = 8 x 6.88 a GPU, 110.08 for 2 nodes, reserved 12 months, all "
+      "regions, 2026-11-01, range 50.50 to 113.9328, of which 1000.00 USD are paid at the "
+      "start; no spot price is known there, so dollars are on demand; note: it looks odd");
+  EXPECT_EQ(PriceLine({.why = "it is not sold"}, std::vector{node}, ""),
+            "price: none; it is not sold");
+  node.accelerators.clear();
+  price = {.offer = Sample()};
+  EXPECT_EQ(PriceLine(price, std::vector{node}, ""),
+            "price: 55.00 USD/h a node, on demand, us-east-1, 2026-11-01");
+}
+
+TEST(OffTheList, IsBeyondHalfOfWhatIsListedEitherWay) {
+  const Chosen listed = {.offer = Sample([](Offer& offer) { offer.usd_per_hour = 40; })};
+  for (const double near : {20.0, 40.0, 60.0}) EXPECT_EQ(OffTheList(near, listed), "") << near;
+  EXPECT_EQ(
+      OffTheList(19.99, listed),
+      "19.99 USD/h is 0.5 times the 40.00 that is listed on demand in us-east-1; give the USD "
+      "per hour of one whole node");
+  EXPECT_THAT(OffTheList(60.01, listed), HasSubstr("60.01 USD/h is 1.5 times the 40.00"));
+  EXPECT_THAT(OffTheList(5, listed), HasSubstr("is 0.125 times"));
+  // The nearest and the spread are lists, too.
+  EXPECT_NE(OffTheList(5, {.nearest = Sample()}), "");
+  const Chosen spread = {.spread = PriceSpread{.usd_low = 20, .usd_high = 80}};
+  EXPECT_EQ(OffTheList(10, spread), "");
+  EXPECT_EQ(OffTheList(120, spread), "");
+  EXPECT_THAT(OffTheList(9.9, spread), HasSubstr("0.495 times the 20.00 that is listed;"));
+  EXPECT_THAT(OffTheList(121, spread), HasSubstr("times the 80.00"));
+  EXPECT_EQ(OffTheList(5, {}), "");
 }
 
 TEST(ChooseOffer, ElseNoneAndTheNearestIsShown) {
@@ -388,6 +486,23 @@ TEST(ChooseOffer, OnePriceEverywhereFitsAnyRegionAndAZonesPriceOnlyThatZone) {
   EXPECT_TRUE(ChooseOffer(zonal, identity).offer);
 }
 
+TEST(ChooseOffer, NamesInAnotherCaseAndAZoneAreUnderstood) {
+  Identity identity = At("us-east-1a", "on_demand");
+  identity.provider.value = "AWS";
+  identity.instance.value = "P5.48xlarge";
+  EXPECT_TRUE(ChooseOffer(std::vector{Sample()}, identity).offer);
+  identity.region.value = "us-east-2a";
+  EXPECT_FALSE(ChooseOffer(std::vector{Sample()}, identity).offer);
+}
+
+TEST(ChooseOffer, AnInstanceThatIsNotListedIsAnsweredWithTheOneThatWasMeant) {
+  Identity identity = At("us-east-1", "on_demand");
+  identity.instance.value = "p5.48xlrage";
+  EXPECT_EQ(ChooseOffer(std::vector{Sample()}, identity).why,
+            "no price is known for aws p5.48xlrage in region us-east-1 (did you mean p5.48xlarge?); "
+            "give one with --price USD_PER_HOUR");
+}
+
 TEST(ChooseOffer, AnUnknownMachineHasNoPriceAndIsToldHowToGiveOne) {
   const Chosen chosen = ChooseOffer(Catalog::BuiltIn().offers, Identity{});
   EXPECT_FALSE(chosen.offer);
@@ -442,6 +557,36 @@ TEST(PriceList, HasTheOffersWithAllWords) {
   EXPECT_THAT(PriceListTable(Catalog::BuiltIn(), "", "2026-11-22"), HasSubstr("not offered"));
   EXPECT_THAT(ErrorOf([] { PriceListTable(Catalog::BuiltIn(), "abacus", "2026-11-22"); }),
               HasSubstr("'abacus'"));
+}
+
+TEST(PriceList, AWordThatNoOfferHasIsAnsweredWithTheOneThatWasMeant) {
+  const auto error = [](const std::string& words) {
+    return ErrorOf([&] { PriceListTable(Catalog::BuiltIn(), words, "2026-11-22"); });
+  };
+  EXPECT_THAT(error("us-est-1 aws"), HasSubstr("'us-est-1': did you mean us-east-1?"));
+  EXPECT_THAT(error("awz spot"), HasSubstr("'awz': did you mean aws?"));
+  EXPECT_THAT(error("p5.48xlrage"), HasSubstr("'p5.48xlrage': did you mean p5.48xlarge?"));
+  EXPECT_THAT(error("on_demnd"), HasSubstr("'on_demnd': did you mean on_demand?"));
+  // Each is known, and no offer has both.
+  EXPECT_THAT(error("azure p5.48xlarge"), Not(HasSubstr("did you mean")));
+}
+
+TEST(PriceShow, TakesNamesInAnyCaseAndSuggestsWhatWasMeant) {
+  const auto show = [](const std::string& provider, const std::string& instance) {
+    return PriceShowText(Catalog::BuiltIn(), provider, instance, "2026-11-22");
+  };
+  const auto error = [&](const std::string& provider, const std::string& instance) {
+    return ErrorOf([&] { show(provider, instance); });
+  };
+  EXPECT_EQ(show("Azure", "standard_nd96isr_h100_v5"), show("azure", "Standard_ND96isr_H100_v5"));
+  EXPECT_THAT(show("AWS", "P5.48xlarge"), testing::StartsWith("aws p5.48xlarge\n"));
+  EXPECT_THAT(error("awz", "p5.48xlarge"), HasSubstr("; did you mean aws?"));
+  EXPECT_THAT(error("hyperscaler", "p5.48xlarge"), HasSubstr("; providers are aws, azure, "));
+  EXPECT_THAT(error("azure", "standard_nd96isr_h100-v5"),
+              HasSubstr("; did you mean Standard_ND96isr_H100_v5?"));
+  EXPECT_THAT(error("gcp", "p5.48xlarge"),
+              HasSubstr("; it is sold by aws: 'assay price show aws p5.48xlarge'"));
+  EXPECT_THAT(error("gcp", "abacus"), HasSubstr("; 'assay price list gcp' shows what is"));
 }
 
 TEST(PriceShow, NamesFactsOffersAgesAndSources) {

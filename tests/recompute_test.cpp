@@ -177,8 +177,8 @@ OneRun Everything(double speed, const std::string& node_id, int rounds) {
                       stalling, quota, failed}};
 }
 
-Offer OfferAt(double usd_per_hour) {
-  return {.provider = "aws", .purchase = "spot", .usd_per_hour = usd_per_hour};
+Chosen PriceAt(double usd_per_hour) {
+  return {.offer = Offer{.provider = "aws", .purchase = "spot", .usd_per_hour = usd_per_hour}};
 }
 
 TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
@@ -241,7 +241,7 @@ TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
                            .rounds = Visits(5, 1e-3)});
   }
   const std::string file = Write("run.json", RunToJson(run));
-  const std::string figures = FiguresToJson(run, OfferAt(0.1));
+  const std::string figures = FiguresToJson(run, PriceAt(0.1));
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   EXPECT_NE(figures.find("\"unpriced\":\"by TCP sockets"), std::string::npos);
   EXPECT_NE(figures.find("\"standing\":\"above the bound\""), std::string::npos);
@@ -292,7 +292,7 @@ TEST_F(Recompute, AgreesOnPowerAndPeakOfAGpu) {
   for (const char* gpu : {"NVIDIA B200", "NVIDIA H100 80GB HBM3"}) {
     run.nodes[0].accelerators[0].name = gpu;
     file = Write("run.json", RunToJson(run));
-    figures = FiguresToJson(run, OfferAt(0.1));
+    figures = FiguresToJson(run, PriceAt(0.1));
     EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   }
   EXPECT_NE(figures.find("\"of_clock\":0."), std::string::npos) << figures;
@@ -340,7 +340,7 @@ TEST_F(Recompute, AgreesOnTheHealthOfEachDevice) {
     run.records.push_back(gemm);
   }
   const std::string file = Write("run.json", RunToJson(run));
-  const std::string figures = FiguresToJson(run, OfferAt(0.1));
+  const std::string figures = FiguresToJson(run, PriceAt(0.1));
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   EXPECT_NE(figures.find("\"standing\":\"low\""), std::string::npos) << figures;
   EXPECT_NE(figures.find("\"standing\":\"suspiciously high\""), std::string::npos) << figures;
@@ -385,7 +385,7 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
   other.id = "1";
   other.nodes[0].node_id = "n2";
   const std::string file = Write("run.json", RunToJson(run));
-  const std::string figures = FiguresToJson(run, OfferAt(0.1));
+  const std::string figures = FiguresToJson(run, PriceAt(0.1));
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   std::size_t priced = 0;
   for (std::size_t at = 0; (at = figures.find("usd_per_eflop", at)) != std::string::npos; ++at) {
@@ -395,7 +395,7 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
   EXPECT_EQ(figures.find("usd_per_tbps_hour"), std::string::npos);
   EXPECT_NE(figures.find("usd_per_tb_reduced"), std::string::npos);
   const Comparison compared =
-      Compare({.runs = {run}, .offer = OfferAt(1)}, {.runs = {other}, .offer = OfferAt(2)}, {});
+      Compare({.runs = {run}, .price = PriceAt(1)}, {.runs = {other}, .price = PriceAt(2)}, {});
   int per_usd = 0;
   int said = 0;
   for (const CompareRow& row : compared.rows) {
@@ -413,7 +413,7 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
 TEST_F(Recompute, AgreesOnEveryFigureOfARun) {
   const OneRun run = Everything(1, "n1", 5);
   const std::string file = Write("run.json", RunToJson(run));
-  const std::string figures = FiguresToJson(run, OfferAt(0.1));
+  const std::string figures = FiguresToJson(run, PriceAt(0.1));
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   EXPECT_NE(said_.find("0 differ"), std::string::npos) << said_;
   // And it would say so of each: one digit of seven figures.
@@ -495,12 +495,12 @@ TEST_F(Recompute, AgreesOnEveryFigureOfAComparison) {
     const Sides& sides = all[turn / 2];
     const bool own = turn % 2 == 1;
     // The range of prices is on one side, the other, or both.
-    Side a = {.runs = sides.a, .offer = OfferAt(0.2)};
-    Side b = {.runs = sides.b, .offer = OfferAt(0.1)};
-    if (turn % 3 != 0) a.offer->usd_low = 0.17;
-    if (turn % 3 != 0) a.offer->usd_high = 0.26;
-    if (turn % 3 != 1) b.offer->usd_low = 0.09;
-    if (turn % 3 != 1) b.offer->usd_high = 0.15;
+    Side a = {.runs = sides.a, .price = PriceAt(0.2)};
+    Side b = {.runs = sides.b, .price = PriceAt(0.1)};
+    if (turn % 3 != 0) a.price.offer->usd_low = 0.17;
+    if (turn % 3 != 0) a.price.offer->usd_high = 0.26;
+    if (turn % 3 != 1) b.price.offer->usd_low = 0.09;
+    if (turn % 3 != 1) b.price.offer->usd_high = 0.15;
     std::string arguments = own ? " --noise " + noise : "";
     for (const auto& [option, runs] : {std::pair{"a", sides.a}, std::pair{"b", sides.b}}) {
       arguments += std::string(" --") + option;
@@ -524,7 +524,7 @@ TEST_F(Recompute, AgreesOnEveryFigureOfARanking) {
   std::string arguments = " --files";
   for (const double speed : {1.0, 2.5, 1.01}) {
     sides.push_back({.runs = {Everything(speed, "n" + std::to_string(sides.size()), 5)},
-                     .offer = OfferAt(0.1 * speed * speed)});
+                     .price = PriceAt(0.1 * speed * speed)});
     arguments +=
         " " + Write(std::to_string(sides.size()) + ".json", RunToJson(sides.back().runs[0]));
   }

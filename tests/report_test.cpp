@@ -27,15 +27,15 @@ ReportInput Input(const std::string& instance, double usd_per_hour) {
   return {
       .name = instance + ".json",
       .run = {.started = "2026-11-21T22:40:13Z", .rounds = 3, .nodes = {node}, .records = {gemm}},
-      .offer = Offer{.provider = "aws",
-                     .instance = instance,
-                     .region = "us-east-1",
-                     .purchase = "on_demand",
-                     .usd_per_hour = usd_per_hour,
-                     .price_date = "2026-11-01",
-                     .date_precision = "day",
-                     .source = "a price page"},
-      .price_note = "on demand in us-east-1"};
+      .price = {.offer = Offer{.provider = "aws",
+                               .instance = instance,
+                               .region = "us-east-1",
+                               .purchase = "on_demand",
+                               .usd_per_hour = usd_per_hour,
+                               .price_date = "2026-11-01",
+                               .date_precision = "day",
+                               .source = "a price page"},
+                .why = "on demand in us-east-1"}};
 }
 
 TEST(Report, ReadsWithoutScript) {
@@ -74,6 +74,21 @@ TEST(Report, RowsOfASweepStandInTheOrderOfSizesOfAllRuns) {
     EXPECT_GT(at, before) << size;
     before = at;
   }
+}
+
+TEST(Report, ThePriceIsSaidAndIsOfEveryNodeHeld) {
+  ReportInput input = Input("m7i.large", 3);
+  input.run.nodes.push_back(input.run.nodes[0]);
+  std::string page = ReportPage({&input, 1}, "2026-11-29");
+  EXPECT_THAT(page, HasSubstr("<p class=price>2 x aws m7i.large us-east-1: price: 3.00 USD/h a "
+                              "node, 6.00 for 2 nodes, on demand, us-east-1, 2026-11-01 (28 days "
+                              "old); on demand in us-east-1</p>"));
+  // 6 USD/h for 907.2 GFLOP/s in the mean.
+  EXPECT_THAT(page, HasSubstr(">6.592 USD per TFLOP/s-h</td>"));
+  EXPECT_THAT(page, HasSubstr("\"usd_per_hour\":6.0,"));
+  input.price.instead_of = "spot";
+  page = ReportPage({&input, 1}, "2026-11-29");
+  EXPECT_THAT(page, HasSubstr(">6.592 USD per TFLOP/s-h (on demand)</td>"));
 }
 
 TEST(Report, SaysUnderAStepWhatItPaysForItsAllReduce) {
@@ -158,9 +173,9 @@ TEST(Report, EverythingFromAFileIsEscaped) {
   ReportInput input = Input("m7i.large", 0.1);
   assay::Run& run = input.run;
   input.name = evil;
-  input.price_note = evil;
-  input.offer->source = evil;
-  input.offer->region = evil;
+  input.price.why = evil;
+  input.price.offer->source = evil;
+  input.price.offer->region = evil;
   run.started = evil;
   run.assay.version = evil;
   Node& node = run.nodes[0];
@@ -188,8 +203,8 @@ TEST(Report, EverythingFromAFileIsEscaped) {
 
 TEST(Report, AMachineWithoutAPriceSaysHowToGiveOne) {
   ReportInput input = Input("m7i.large", 0.1);
-  input.offer.reset();
-  input.price_note = "no price is known; give one with --price";
+  input.price.offer.reset();
+  input.price.why = "no price is known; give one with --price";
   const ReportInput inputs[] = {input};
   const std::string page = ReportPage(inputs, "2026-11-22");
   EXPECT_THAT(page, HasSubstr("no price is known; give one with --price"));

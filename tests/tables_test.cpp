@@ -37,8 +37,13 @@ OneRun RunOf(std::vector<Record> records) {
   return {.rounds = 3, .nodes = {node}, .records = std::move(records)};
 }
 
-Offer OfferAt(double usd_per_hour) {
-  return {.purchase = "on_demand", .usd_per_hour = usd_per_hour, .price_date = "2026-11-01"};
+Chosen PriceAt(double usd_per_hour) {
+  return {.offer = Offer{.region = "us-east-1",
+                         .purchase = "on_demand",
+                         .usd_per_hour = usd_per_hour,
+                         .price_date = "2026-11-01",
+                         .date_precision = "day"},
+          .why = "bought as detected"};
 }
 
 TEST(Tables, WidthIsWhatATerminalShows) {
@@ -59,9 +64,10 @@ TEST(Tables, CasesSkippedForOneReasonAreOneRow) {
     record.reason = std::string("oneDNN has no ") + dtype + " matmul";
   }
   records.back().backend = "cublaslt";
-  EXPECT_EQ(
-      RunTable(RunOf(records), std::nullopt, false),
-      R"(  probe  case                               on            median  95 % interval  of here  $ per unit
+  EXPECT_EQ(RunTable(RunOf(records), {}, false),
+            R"(price: none
+
+  probe  case                               on            median  95 % interval  of here  $ per unit
   gemm   mxfp8 64 x 4096 x 4096 and 1 more  cpu/onednn    skipped: oneDNN has no mxfp8 matmul
   gemm   nvfp4 64 x 4096 x 4096             cpu/onednn    skipped: oneDNN has no nvfp4 matmul
   gemm   mxfp8 256 x 4096 x 4096            gpu/cublaslt  skipped: oneDNN has no mxfp8 matmul
@@ -79,9 +85,10 @@ TEST(Tables, ARunIsARowACaseAndSkippedOnesComeLast) {
   Record fast = Gemm("f32", {1.00, 1.01, 0.99});
   fast.here = Here{.probe = "peak", .work = {.flops = 137'438'953'472}};
   for (Visit& visit : fast.rounds) visit.here_time_s = {visit.time_s[0] * 0.9};
-  EXPECT_EQ(
-      RunTable(RunOf({skipped, fast, wrong}), OfferAt(0.1), false),
-      R"(  probe  case                     on                 median  95 % interval                of here  $ per unit
+  EXPECT_EQ(RunTable(RunOf({skipped, fast, wrong}), PriceAt(0.1), false),
+            R"(price: 0.10 USD/h a node, on demand, us-east-1, 2026-11-01; bought as detected
+
+  probe  case                     on                 median  95 % interval                of here  $ per unit
   gemm   f32 4096 x 4096 x 4096   cpu/onednn  137.4 GFLOP/s  ±2.5 % (3 rounds, this run)   90.0 %  0.7276 USD per TFLOP/s-h
   gemm   bf16 4096 x 4096 x 4096  cpu/onednn  WRONG: 3 of 4096 sampled elements differ by more than 0.01 from
                                               the reference; not timed
@@ -91,7 +98,7 @@ TEST(Tables, ARunIsARowACaseAndSkippedOnesComeLast) {
 }
 
 TEST(Tables, WithoutAPriceThereIsADash) {
-  const std::string table = RunTable(RunOf({Gemm("f32", {1, 1, 1})}), std::nullopt, false);
+  const std::string table = RunTable(RunOf({Gemm("f32", {1, 1, 1})}), {}, false);
   EXPECT_THAT(table, HasSubstr("±0.0 % (3 rounds, this run)        -  -\n"));
 }
 
@@ -104,7 +111,7 @@ TEST(Tables, WhatTheFiguresDontShowIsSaidBesideThem) {
   OneRun run = RunOf({stalls});
   run.nodes[0].cpu.cores_present = 4;
   run.nodes[0].cpu.cores_used = 2;
-  const std::string table = RunTable(run, std::nullopt, false);
+  const std::string table = RunTable(run, {}, false);
   EXPECT_THAT(table, HasSubstr("mean time +10.0 % to the median"));
   EXPECT_THAT(table, HasSubstr("suspicious"));
   EXPECT_THAT(table, HasSubstr("2 of 4 used"));
@@ -114,10 +121,10 @@ TEST(Tables, WhatTheFiguresDontShowIsSaidBesideThem) {
 TEST(Tables, WhatDidNotComeToRestIsSaid) {
   Record gemm = Gemm("bf16", {1, 1, 1, 1});
   for (Visit& visit : gemm.rounds) visit.sustained = Sustained{.ended = "steady"};
-  EXPECT_THAT(RunTable(RunOf({gemm}), std::nullopt, false), Not(HasSubstr("steady")));
+  EXPECT_THAT(RunTable(RunOf({gemm}), {}, false), Not(HasSubstr("steady")));
   gemm.rounds[1].sustained->ended = "unsteady";
   gemm.rounds[2].sustained->ended = "scattered";
-  EXPECT_THAT(RunTable(RunOf({gemm}), std::nullopt, false),
+  EXPECT_THAT(RunTable(RunOf({gemm}), {}, false),
               HasSubstr("steady in 2 of 4 rounds, not at rest in 1, too noisy to tell in 1"));
 }
 
@@ -127,12 +134,68 @@ TEST(Tables, ABurstOfAnAcceleratorHasNoPriceInASuiteForOthers) {
   gemm.params["regime"] = std::string("burst");
   OneRun run = RunOf({gemm});
   run.suite.name = "quick";
-  EXPECT_THAT(RunTable(run, OfferAt(1), false), HasSubstr("USD per TFLOP/s-h"));
+  EXPECT_THAT(RunTable(run, PriceAt(1), false), HasSubstr("USD per TFLOP/s-h"));
   run.suite.name = "standard";
-  EXPECT_THAT(RunTable(run, OfferAt(1), false),
+  EXPECT_THAT(RunTable(run, PriceAt(1), false),
               testing::AllOf(Not(HasSubstr("USD per TFLOP/s-h")),
                              HasSubstr("no price: a burst, and a node is paid for")));
-  EXPECT_THAT(RunTable(run, std::nullopt, false), Not(HasSubstr("no price")));
+  EXPECT_THAT(RunTable(run, {}, false), Not(HasSubstr("no price")));
+}
+
+TEST(Tables, ThePriceIsSaidFirstAndIsOfEveryNodeHeld) {
+  OneRun run = RunOf({Gemm("f32", {1, 1})});
+  run.nodes.push_back(run.nodes[0]);
+  const std::string table = RunTable(run, PriceAt(3), false, "2026-11-29");
+  EXPECT_THAT(table, testing::StartsWith(
+                         "price: 3.00 USD/h a node, 6.00 for 2 nodes, on demand, us-east-1, "
+                         "2026-11-01 (28 days old); bought as detected\n\n  probe"));
+  // 6 USD/h for 137.44 GFLOP/s.
+  EXPECT_THAT(table, HasSubstr("43.66 USD per TFLOP/s-h\n"));
+  EXPECT_THAT(RunTable(run, {.why = "no price is known"}, false),
+              testing::StartsWith("price: none; no price is known\n\n"));
+}
+
+TEST(Tables, TheHeadlinesDollarsAreOfEveryNodeHeld) {
+  Record headline = Gemm("bf16", {1, 1, 1, 1, 1});
+  headline.probe = "headline";
+  headline.params = {{"name", std::string("bf16-cpu/2")}, {"regime", std::string("sustained")}};
+  headline.verify = Verification{.checked = 1};
+  for (Visit& visit : headline.rounds)
+    visit.sustained = Sustained{.least_s = 60, .ended = "steady"};
+  OneRun run = RunOf({headline});
+  run.nodes[0].cpu.cores_present = run.nodes[0].cpu.cores_used = 2;
+  run.nodes.push_back(run.nodes[0]);
+  Chosen price = PriceAt(3);
+  EXPECT_THAT(RunTable(run, price, false),
+              HasSubstr("GFLOP/s, 43.66 USD per TFLOP/s-h, 12127 USD per EFLOP"));
+  price.instead_of = "spot";
+  EXPECT_THAT(RunTable(run, price, false), HasSubstr("43.66 USD per TFLOP/s-h (on demand), "));
+}
+
+TEST(Tables, DollarsOnDemandInPlaceOfAnotherPurchaseAreMarkedInEachRow) {
+  Side side = {.runs = {RunOf({Gemm("f32", {1, 1}), Gemm("bf16", {1, 1})})}, .names = {"a.json"}};
+  side.price = PriceAt(3);
+  const auto marks = [](const std::string& text, const std::string& mark) {
+    int found = 0;
+    for (auto at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) ++found;
+    return found;
+  };
+  const std::string mark = "USD per TFLOP/s-h (on demand)";
+  EXPECT_EQ(marks(RunTable(side.runs[0], side.price, false), mark), 0);
+  side.price.instead_of = "spot";
+  EXPECT_EQ(marks(RunTable(side.runs[0], side.price, false), mark), 2);
+
+  Side other = {.runs = {side.runs[0]}, .names = {"b.json"}, .price = PriceAt(3)};
+  other.runs[0].id = "b";
+  const std::string of_a = "dollars of the baseline are on demand";
+  const std::string of_b = "dollars of the candidate are on demand";
+  const std::string there = ComparisonCsv(Compare(side, other, {}));
+  EXPECT_EQ(marks(there, of_a), 2);
+  EXPECT_EQ(marks(there, of_b), 0);
+  const std::string back = ComparisonCsv(Compare(other, side, {}));
+  EXPECT_EQ(marks(back, of_a), 0);
+  EXPECT_EQ(marks(back, of_b), 2);
+  EXPECT_EQ(marks(RankingTable(Rank({side, other}, {}), false), mark), 2);
 }
 
 TEST(Tables, AnAbsentHeadlineSaysWhy) {
@@ -141,13 +204,13 @@ TEST(Tables, AnAbsentHeadlineSaysWhy) {
   headline.params = {{"name", std::string("bf16-cpu/2")},
                      {"dtype", std::string("bf16")},
                      {"regime", std::string("sustained")}};
-  EXPECT_THAT(RunTable(RunOf({headline}), OfferAt(1), false),
+  EXPECT_THAT(RunTable(RunOf({headline}), PriceAt(1), false),
               HasSubstr("headline bf16-cpu/2: absent, 3 rounds, and it needs 5\n"));
   headline.rounds.resize(5, headline.rounds[0]);
   headline.verify = Verification{.checked = 10};
   for (Visit& visit : headline.rounds)
     visit.sustained = Sustained{.least_s = 60, .ended = "steady"};
-  EXPECT_THAT(RunTable(RunOf({headline}), OfferAt(1), false),
+  EXPECT_THAT(RunTable(RunOf({headline}), PriceAt(1), false),
               HasSubstr("headline bf16-cpu/2: 137.4 GFLOP/s, 7.276 USD per TFLOP/s-h, 2021 USD "
                         "per EFLOP\n"));
 }
@@ -157,14 +220,14 @@ TEST(Tables, ColourFollowsTheVerdictAndMovesNoColumn) {
   failed.status = Status::kFailed;
   failed.reason = "out of memory";
   const OneRun run = RunOf({failed, Gemm("f32", {1, 1})});
-  std::string coloured = RunTable(run, std::nullopt, true);
+  std::string coloured = RunTable(run, {}, true);
   EXPECT_THAT(coloured, HasSubstr("\033[31mfailed: out of memory\033[0m"));
   for (const char* code : {"\033[31m", "\033[2m", "\033[0m"}) {
     for (std::size_t at; (at = coloured.find(code)) != std::string::npos;) {
       coloured.erase(at, std::string(code).size());
     }
   }
-  EXPECT_EQ(coloured, RunTable(run, std::nullopt, false));
+  EXPECT_EQ(coloured, RunTable(run, {}, false));
 }
 
 TEST(Tables, NothingFromAFileReachesTheTerminalRaw) {
@@ -178,8 +241,7 @@ TEST(Tables, NothingFromAFileReachesTheTerminalRaw) {
   OneRun other = RunOf({Gemm("f32", {1})});
   const Comparison comparison =
       Compare({.runs = {run}, .names = {"a\033.json"}}, {.runs = {other}, .names = {"b.json"}}, {});
-  for (const std::string& text :
-       {RunTable(run, std::nullopt, false), ComparisonTable(comparison, false)}) {
+  for (const std::string& text : {RunTable(run, {}, false), ComparisonTable(comparison, false)}) {
     EXPECT_THAT(text, Not(HasSubstr("\033")));
     EXPECT_THAT(text, Not(HasSubstr("\007")));
     EXPECT_THAT(text, Not(HasSubstr("\r")));
@@ -189,7 +251,7 @@ TEST(Tables, NothingFromAFileReachesTheTerminalRaw) {
 
 TEST(Tables, AComparisonEndsInWhatItAmountsTo) {
   const auto side = [](double scale, double usd, const std::string& name) {
-    Side made = {.names = {name + "1.json", name + "2.json"}, .offer = OfferAt(usd)};
+    Side made = {.names = {name + "1.json", name + "2.json"}, .price = PriceAt(usd)};
     for (const double run : {0.999, 1.001}) {
       made.runs.push_back(
           RunOf({Gemm("bf16", {run, run}), Gemm("f32", {run * scale, run * scale})}));
@@ -197,10 +259,11 @@ TEST(Tables, AComparisonEndsInWhatItAmountsTo) {
     return made;
   };
   Comparison comparison = Compare(side(1, 2.0, "a"), side(0.5, 1.0, "b"), {});
-  EXPECT_EQ(
-      ComparisonTable(comparison, false),
-      R"(baseline   a1.json, a2.json  m7i.large  us-east-1  Xeon 8488C  2.000 USD/h a node, on_demand, price of 2026-11-01
-candidate  b1.json, b2.json  m7i.large  us-east-1  Xeon 8488C  1.000 USD/h a node, on_demand, price of 2026-11-01
+  EXPECT_EQ(ComparisonTable(comparison, false),
+            R"(baseline   a1.json, a2.json  m7i.large  us-east-1  Xeon 8488C
+           price: 2.00 USD/h a node, on demand, us-east-1, 2026-11-01; bought as detected
+candidate  b1.json, b2.json  m7i.large  us-east-1  Xeon 8488C
+           price: 1.00 USD/h a node, on demand, us-east-1, 2026-11-01; bought as detected
 note: fewer than three nodes of one type on a side: this is about this node and that one, not about instance
       types
 intervals: 95 %, Holm-adjusted over the cases; each side: 2 runs, this node
@@ -219,10 +282,10 @@ intervals: 95 %, Holm-adjusted over the cases; each side: 2 runs, this node
 }
 
 TEST(Tables, ARangeOfPricesIsNeverCalledAConfidence) {
-  Side a = {.runs = {RunOf({Gemm("f32", {1, 1})})}, .names = {"a.json"}, .offer = OfferAt(1)};
+  Side a = {.runs = {RunOf({Gemm("f32", {1, 1})})}, .names = {"a.json"}, .price = PriceAt(1)};
   Side b = a;
-  b.offer->usd_low = 0.5;
-  b.offer->usd_high = 2;
+  b.price.offer->usd_low = 0.5;
+  b.price.offer->usd_high = 2;
   const std::string table = ComparisonTable(Compare(a, b, {}), false);
   EXPECT_THAT(table, HasSubstr("over the price range"));
   EXPECT_THAT(table, HasSubstr("-50.0 % .. +100.0 %"));
@@ -244,7 +307,7 @@ TEST(Tables, CsvKeepsEveryDigitAndNoFormula) {
 
 TEST(Tables, ARankingIsABlockACase) {
   const auto side = [](double time, double usd, const std::string& name) {
-    Side made = {.names = {name}, .offer = OfferAt(usd)};
+    Side made = {.names = {name}, .price = PriceAt(usd)};
     for (const double run : {0.999, 1.0, 1.001}) {
       made.runs.push_back(RunOf({Gemm("f32", {time * run})}));
     }
@@ -288,9 +351,9 @@ TEST(Tables, AStorageFigureThatIsOrMayBeACachesIsMarked) {
       made.nodes[0].storage = {{.kind = expected.kind}};
       return made;
     };
-    const std::string table = RunTable(run(1e-4), OfferAt(1), false);
+    const std::string table = RunTable(run(1e-4), PriceAt(1), false);
     const auto side = [&](double time_s, const std::string& name) {
-      Side made = {.names = {name}, .offer = OfferAt(1)};
+      Side made = {.names = {name}, .price = PriceAt(1)};
       made.runs.push_back(run(time_s));
       return made;
     };

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -37,6 +38,9 @@ std::string Transcribe(const std::string& arguments) {
   std::size_t got = 0;
   while ((got = fread(buffer, 1, sizeof buffer, pipe)) > 0) output.append(buffer, got);
   const int status = pclose(pipe);
+  // The age of a price changes by the day.
+  static const std::regex age("[0-9]+ days? old");
+  output = std::regex_replace(output, age, "N days old");
   if (!output.empty() && output.back() != '\n') output += "\n";
   return output + "[" + std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : 128) + "]\n";
 }

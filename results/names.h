@@ -1,0 +1,25 @@
+// What clouds call their machines and places, as people write it: in any case, and a zone where its
+// region is meant.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace assay {
+
+// With ASCII capitals as small letters; providers are named so.
+std::string Lower(std::string_view text);
+// Whether two names are one but for their case: no cloud tells its names apart by it.
+bool IsSameName(std::string_view a, std::string_view b);
+// The name among `names` that `text` is in another case; else `text` itself.
+std::string NamedAs(std::string_view text, const std::vector<std::string>& names);
+
+// The region that is meant by `text`: aws's us-east-1a lies in us-east-1, gcp's us-central1-b in
+// us-central1. Elsewhere, and where the cloud's own rule doesn't fit, `text` is the region.
+std::string RegionNamed(std::string_view provider, std::string_view text);
+
+// "did you mean p5.48xlarge?", or the first few that begin with `text`; "" where none is like it.
+std::string DidYouMean(std::string_view text, const std::vector<std::string>& names);
+
+}  // namespace assay
