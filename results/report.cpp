@@ -9,9 +9,11 @@
 
 #include "results/embedded.h"
 #include "results/figures.h"
+#include "results/health.h"
 #include "results/json.h"
 #include "results/model.h"
 #include "results/nodes.h"
+#include "results/notes.h"
 #include "results/price.h"
 #include "results/text.h"
 
@@ -40,6 +42,11 @@ std::string ScriptSafe(std::string_view json) {
 // Cell text: cleaned of what a terminal or a page should not see, then escaped.
 std::string Cell(std::string_view text, std::string_view attributes = "") {
   return fmt::format("<td{}>{}</td>", attributes, Html(Clean(text)));
+}
+
+// A cell over several columns, of sentences.
+std::string Words(std::string_view text, int columns) {
+  return fmt::format("<td colspan={}>{}</td>", columns, Html(Clean(text, 4096)));
 }
 
 std::string Row(const std::vector<std::string>& cells) {
@@ -101,21 +108,10 @@ std::string CostText(const Record& record, const ReportInput& input) {
   return costs.empty() ? "-" : CostText(costs.front());
 }
 
-// What came of it, where it isn't a measurement.
-std::string StatusText(const Record& record) {
-  std::string text = fmt::format("{}: {}", ToText(record.status), record.reason);
-  if (!record.remedy.empty()) text += "; " + record.remedy;
-  return text;
-}
-
 // "ofi over tcp": who did it, and by what its ranks reached each other.
 std::string BackendText(const Record& record) {
   const std::string transport = TransportOf(record);
   return record.backend + (transport.empty() ? "" : " over " + transport);
-}
-
-bool Measured(const Record& record) {
-  return record.status == Status::kOk || record.status == Status::kPartial;
 }
 
 // The answer, one row a run: the headline figure and its price, which is told under it.
@@ -187,33 +183,34 @@ std::string ProbeSection(const std::string& probe, std::span<const ReportInput> 
     const std::string key = MatchKey(*record);
     if (labels.emplace(key, CaseLabel(record->probe, record->params)).second) keys.push_back(key);
   }
+  std::vector<RunHealth> health;
+  for (const ReportInput& input : inputs) health.emplace_back(input.run);
   std::string section =
       fmt::format("<section>\n<h2>{}</h2>\n<div class=chart data-probe=\"{}\"></div>\n<table>\n",
                   Html(Clean(probe)), Html(Clean(probe)));
   section += Header({"case", "machine", "backend", "median", "interval", "of here", "cost"});
   for (const std::string& key : keys) {
-    for (const ReportInput& input : inputs) {
+    for (std::size_t run = 0; run < inputs.size(); ++run) {
+      const ReportInput& input = inputs[run];
       for (const Record& record : input.run.records) {
         if (record.probe != probe || MatchKey(record) != key) continue;
         std::vector<std::string> cells = {Cell(labels[key]), Cell(MachineName(input)),
                                           Cell(BackendText(record))};
-        if (Measured(record)) {
+        if (Speed(record)) {
           const std::optional<double> here = OfHere(record);
-          cells.insert(
-              cells.end(),
-              {Cell(SpeedText(record), kNumber),
-               Cell(IntervalText(record) + (record.complete ? "" : ", incomplete")),
-               Cell(here ? Percent(*here) : "-", kNumber), Cell(CostText(record, input), kNumber)});
+          cells.insert(cells.end(), {Cell(SpeedText(record), kNumber), Cell(IntervalText(record)),
+                                     Cell(here ? Percent(*here) : "-", kNumber),
+                                     Cell(CostText(record, input), kNumber)});
         } else {
-          cells.push_back(Cell(StatusText(record), " colspan=4"));
+          cells.push_back(Words(OutcomeOf(record), 4));
         }
         section += Row(cells);
-        if (const std::string overlap = OverlapText(record); !overlap.empty()) {
-          section += Row({Cell(""), Cell(overlap, " colspan=6")});
+        if (!Speed(record)) continue;
+        if (const std::string notes = NotesOf(input.run, record, input.price); !notes.empty()) {
+          section += Row({Cell(""), Words(notes, 6)});
         }
-        for (const std::string& said :
-             {CachedText(input.run, record), StandingText(input.run, record)}) {
-          if (!said.empty()) section += Row({Cell(""), Cell(said, " colspan=6")});
+        for (const DeviceNote& device : DeviceNotesOf(input.run, record, health[run].Of(record))) {
+          section += Row({Cell(""), Words(device.device + ": " + device.text, 6)});
         }
       }
     }
@@ -227,9 +224,11 @@ std::string MachinesSection(std::span<const ReportInput> inputs) {
       Header({"file", "machine", "how known", "processor", "memory", "run", "notes"});
   for (const ReportInput& input : inputs) {
     const Run& run = input.run;
-    const std::string when =
-        fmt::format("{}, {} rounds, seed {}, assay {} {}{}", run.started, run.rounds, run.seed,
-                    run.assay.version, run.assay.commit, run.complete ? "" : ", incomplete");
+    const std::string when = fmt::format("{}, {} rounds, seed {}, assay {} {}{}", run.started,
+                                         run.rounds, run.seed, run.assay.version, run.assay.commit,
+                                         run.status != "complete" ? ", " + run.status
+                                         : run.complete           ? ""
+                                                                  : ", incomplete");
     for (const Node& node : run.nodes) {
       const Finding& instance = node.identity.instance;
       std::string notes;

@@ -15,6 +15,7 @@
 #include "results/health.h"
 #include "results/model.h"
 #include "results/nodes.h"
+#include "results/notes.h"
 #include "results/price.h"
 #include "results/text.h"
 
@@ -148,60 +149,6 @@ std::string OnText(const Record& record) {
   return record.units.size() > 1 ? fmt::format("{} x {}", record.units.size(), one) : one;
 }
 
-// What has to be known beside the figures of a case.
-std::string NotesOf(const Run& run, const Record& record) {
-  std::string note = CachedText(run, record);
-  if (const auto bus = BusBandwidth(record)) AddTo(note, "bus " + WithPrefix(*bus, "B/s"));
-  if (const std::string overlap = OverlapText(record); !overlap.empty()) AddTo(note, overlap);
-  if (const std::string standing = StandingText(run, record); !standing.empty()) {
-    AddTo(note, standing);
-  }
-  if (const auto stable = StableSpeed(record)) {
-    AddTo(note, "stable " + WithPrefix(stable->value, stable->unit));
-  }
-  if (const auto node = NodeFigureOf(run, record); node && node->slowest_alone) {
-    AddTo(note, fmt::format("together {}; alone: slowest {}, sum {}",
-                            WithPrefix(node->together.value, node->together.unit),
-                            WithPrefix(*node->slowest_alone, node->together.unit),
-                            WithPrefix(*node->sum_alone, node->together.unit)));
-  }
-  if (const auto in_cache = record.facts.find("in_cache");
-      in_cache != record.facts.end() && in_cache->second == Fact(true)) {
-    AddTo(note, "in cache");
-  }
-  if (const auto of = OfPeakOf(run, record)) {
-    AddTo(note, Percent(of->of_spec) + " of the data sheet");
-    if (of->of_clock) {
-      note += fmt::format(", {} at the {:.0f} MHz that it ran at", Percent(*of->of_clock),
-                          *of->clock_mhz);
-    }
-    if (std::max(of->of_spec, of->of_clock.value_or(0)) > kSuspiciousAbove) {
-      AddTo(note, "suspicious: above its peak");
-    }
-  }
-  if (const auto power = PowerOf(record)) {
-    AddTo(note, fmt::format("{:.0f} W", power->watts));
-    if (power->joules_per_tflop) {
-      AddTo(note, fmt::format("{:.3g} J per TFLOP", *power->joules_per_tflop));
-    }
-    if (power->held_back == "power-capped") AddTo(note, "power-capped (expected at full load)");
-    if (power->held_back == "thermal") AddTo(note, "held back by heat");
-    if (power->held_back == "power-brake") AddTo(note, "held back by the power supply's brake");
-  }
-  if (const std::string unrest = UnrestText(record); !unrest.empty()) AddTo(note, unrest);
-  if (const std::string paced = PacingText(record); !paced.empty()) AddTo(note, paced);
-  if (const auto stalls = MeanToMedian(record); stalls && *stalls > kSuspiciousAbove) {
-    AddTo(note, "mean time " + Percent(*stalls - 1, true) + " to the median");
-  }
-  if (const auto here = OfHere(record); here && *here > kSuspiciousAbove) {
-    AddTo(note, "suspicious: above its bound of here");
-  }
-  if (const auto part = PartUsed(run, DeviceKind(record))) AddTo(note, *part + " used");
-  if (record.status == Status::kPartial) AddTo(note, "partial: " + Clean(record.reason));
-  if (!record.complete) AddTo(note, fmt::format("{} rounds only", record.rounds.size()));
-  return note;
-}
-
 Row RunRow(const Run& run, const Record& record, const Chosen& price) {
   Row row = {.cells = {{Clean(record.probe)},
                        {Clean(CaseLabel(record.probe, record.params))},
@@ -210,18 +157,7 @@ Row RunRow(const Run& run, const Record& record, const Chosen& price) {
   if (!speed) {
     const bool skipped = record.status == Status::kSkipped;
     row.ink = skipped ? Ink::kDim : Ink::kBad;
-    row.sentence = record.status == Status::kWrong ? "WRONG" : std::string(ToText(record.status));
-    std::string reason = Clean(record.reason, 1024);
-    if (record.status == Status::kWrong) {
-      if (reason.empty() && record.verify) {
-        reason = fmt::format("{} of {} checked elements differ from the reference ({})",
-                             record.verify->wrong, record.verify->checked,
-                             Clean(record.verify->what.value_or("no element is named")));
-      }
-      reason += "; not timed";
-    }
-    if (!reason.empty()) row.sentence += ": " + reason;
-    if (!record.remedy.empty()) row.sentence += "; try: " + Clean(record.remedy, 1024);
+    row.sentence = OutcomeOf(record);
     return row;
   }
   row.cells.push_back({WithPrefix(speed->value, speed->unit)});
@@ -234,43 +170,18 @@ Row RunRow(const Run& run, const Record& record, const Chosen& price) {
       {here ? Percent(*here) : "-", here && *here > kSuspiciousAbove ? Ink::kBad : Ink::kPlain});
   const std::vector<Cost> costs = CostsAt(run, record, price);
   row.cells.push_back({costs.empty() ? "-" : CostText(costs.front())});
-  row.sentence = NotesOf(run, record);
-  if (const std::string why = WhyUnpriced(run, record); UsdPerNodeHour(price) && !why.empty()) {
-    AddTo(row.sentence, "no price: " + why);
-  }
+  row.sentence = NotesOf(run, record, price);
   return row;
-}
-
-// "node 1 cuda:3" as far as that tells devices apart.
-std::string DeviceText(const Run& run, const Record& record, const Unit& unit) {
-  const bool is_gpu = DeviceKind(record) == "gpu";
-  std::string text = is_gpu ? fmt::format("cuda:{}", unit.device) : "";
-  if (run.nodes.size() > 1 || !is_gpu) {
-    text = fmt::format("node {}{}{}", unit.node, text.empty() ? "" : " ", text);
-  }
-  return text;
 }
 
 // A row for each device of a case that has several, and for a single one that isn't well.
 std::vector<Row> DeviceRows(const Run& run, const Record& record,
                             const std::optional<Health>& health) {
   std::vector<Row> rows;
-  if (!health) return rows;
-  const bool are_several = health->devices.size() > 1;
-  for (std::size_t i = 0; i < health->devices.size(); ++i) {
-    const DeviceHealth& device = health->devices[i];
-    const bool is_well = device.standing == Standing::kOk;
-    if (!are_several && is_well) continue;
-    Row row = {.cells = {{}, {"  " + DeviceText(run, record, device.unit)}}};
-    row.ink = is_well ? Ink::kDim : Ink::kBad;
-    row.sentence = WithPrefix(device.speed.value, device.speed.unit);
-    if (device.clock_mhz) row.sentence += fmt::format(", {:.0f} MHz", *device.clock_mhz);
-    if (device.temperature_c) row.sentence += fmt::format(", {:.0f} °C", *device.temperature_c);
-    if (are_several && i == health->slowest) {
-      row.sentence += fmt::format(", the slowest; all lie within {}", Percent(health->spread));
-    }
-    if (!is_well) row.sentence += fmt::format("; {}: {}", ToText(device.standing), device.why);
-    rows.push_back(std::move(row));
+  for (DeviceNote& device : DeviceNotesOf(run, record, health)) {
+    rows.push_back({.cells = {{}, {"  " + device.device}},
+                    .sentence = std::move(device.text),
+                    .ink = device.is_well ? Ink::kDim : Ink::kBad});
   }
   return rows;
 }

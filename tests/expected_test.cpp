@@ -236,7 +236,7 @@ Run RunAt(const Place& place, double busbw_gbs = 480) {
   return run;
 }
 
-const Offer kOffer = {.offered = true, .usd_per_hour = 10, .price_date = "2026-11-01"};
+const Chosen kPrice = {.offer = Offer{.usd_per_hour = 10, .price_date = "2026-11-01"}};
 
 TEST(Sockets, BesideAFasterNetworkAreLowWithTheRemedyAndHaveNoDollars) {
   struct Slow {
@@ -296,33 +296,34 @@ TEST(Sockets, AreAsGoodAsAnythingWhereNothingElseIsKnown) {
 TEST(Sockets, AreSaidInTheTableThePageAndTheFigures) {
   const assay::Run run = RunAt({"aws", "p5.48xlarge"});
   const assay::Run well = RunAt({"aws", "p5.48xlarge", "nccl", 2, std::nullopt});
-  const std::string table = RunTable(run, kOffer, false);
+  const std::string table = RunTable(run, kPrice, false);
   EXPECT_THAT(table, AllOf(HasSubstr("low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
                            HasSubstr("no price: by TCP sockets"), Not(HasSubstr("USD per TB"))));
-  EXPECT_THAT(RunTable(well, kOffer, false),
+  EXPECT_THAT(RunTable(well, kPrice, false),
               AllOf(HasSubstr("USD per TB"), Not(HasSubstr("low:"))));
   const auto page = [](const assay::Run& shown) {
-    const ReportInput input = {.name = "a.json", .run = shown, .offer = kOffer};
+    const ReportInput input = {.name = "a.json", .run = shown, .price = kPrice};
     const std::string text = ReportPage({&input, 1}, "2026-11-22");
     return text.substr(0, text.find("<script"));
   };
-  EXPECT_THAT(page(run), AllOf(HasSubstr("low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
-                               HasSubstr("- (by TCP sockets"), Not(HasSubstr("$ per TB"))));
-  EXPECT_THAT(page(well), AllOf(HasSubstr("$ per TB"), Not(HasSubstr("TCP sockets"))));
-  const std::string figures = FiguresToJson(run, kOffer);
+  EXPECT_THAT(page(run),
+              AllOf(HasSubstr("low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
+                    HasSubstr("no price: by TCP sockets"), Not(HasSubstr("USD per TB"))));
+  EXPECT_THAT(page(well), AllOf(HasSubstr("USD per TB"), Not(HasSubstr("TCP sockets"))));
+  const std::string figures = FiguresToJson(run, kPrice);
   EXPECT_THAT(figures,
               AllOf(HasSubstr("\"standing\":\"low\""), HasSubstr("aws-ofi-nccl"),
                     HasSubstr("\"unpriced\":\"by TCP sockets"), HasSubstr("\"costs\":[]")));
-  EXPECT_THAT(FiguresToJson(well, kOffer),
+  EXPECT_THAT(FiguresToJson(well, kPrice),
               AllOf(HasSubstr("\"unpriced\":null"), Not(HasSubstr("\"costs\":[]"))));
 }
 
 TEST(Sockets, AreSaidOfTheirSideOfAComparisonAndIsNotRankedPerDollar) {
   const Side slow = {
-      .runs = {RunAt({"aws", "p5.48xlarge"}, 20)}, .names = {"slow"}, .offer = kOffer};
+      .runs = {RunAt({"aws", "p5.48xlarge"}, 20)}, .names = {"slow"}, .price = kPrice};
   const Side well = {.runs = {RunAt({"aws", "p5.48xlarge", "nccl", 2, std::nullopt})},
                      .names = {"well"},
-                     .offer = kOffer};
+                     .price = kPrice};
   const auto row = [](const Side& a, const Side& b) { return Compare(a, b, {}).rows.at(0); };
   const CompareRow candidate = row(well, slow);
   EXPECT_THAT(candidate.note,

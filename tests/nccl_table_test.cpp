@@ -123,8 +123,8 @@ TEST(NcclTable, RowsOfOtherGroupsAreCommentsInTheSameColumns) {
 
 TEST(NcclTable, WhatHasNoPriceHasNoDollars) {
   NcclOptions look = Look();
-  look.why_unpriced = [](const Record& record) {
-    return record.work.bytes == 8 ? "by sockets" : "";
+  look.costs = [](const Record& record) {
+    return record.work.bytes == 8 ? std::vector<Cost>() : Costs(record, 3.6);
   };
   NcclTable table(look);
   const auto last = [&](std::int64_t bytes) {
@@ -135,8 +135,8 @@ TEST(NcclTable, WhatHasNoPriceHasNoDollars) {
   EXPECT_NE(last(64), "-");
   const std::vector<std::string> lines = LinesOf(table.Csv());
   ASSERT_EQ(lines.size(), 3U);
-  EXPECT_THAT(lines[1], testing::EndsWith(",,0\r")) << "before the group";
-  EXPECT_THAT(lines[2], Not(testing::EndsWith(",,0\r")));
+  EXPECT_THAT(lines[1], testing::EndsWith(",,0,\r")) << "before the group";
+  EXPECT_THAT(lines[2], Not(testing::EndsWith(",,0,\r")));
 }
 
 TEST(NcclTable, TheTransportStandsOverTheRowsOfItsLibraryOnceUnlessItChanges) {

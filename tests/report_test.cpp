@@ -3,7 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <regex>
 #include <string>
+
+#include "results/tables.h"
+#include "results/text.h"
 
 namespace assay {
 namespace {
@@ -89,6 +94,111 @@ TEST(Report, ThePriceIsSaidAndIsOfEveryNodeHeld) {
   input.price.instead_of = "spot";
   page = ReportPage({&input, 1}, "2026-11-29");
   EXPECT_THAT(page, HasSubstr(">6.592 USD per TFLOP/s-h (on demand)</td>"));
+}
+
+// One record for each thing that has to be known beside figures, or in their place; each is said in
+// the words of the table.
+TEST(Report, SaysOfEachCaseWhatTheTableSays) {
+  const ReportInput plain = Input("m7i.large", 1);
+  struct {
+    std::string mark;
+    std::function<void(assay::Run& run, Record& record)> change;
+  } const cases[] = {
+      {"cache?: through the page cache",
+       [](assay::Run&, Record& record) {
+         record.probe = "storage";
+         record.facts["direct"] = std::string("not_asked");
+       }},
+      {"memory: the volume is in this machine's memory; no price: the volume is in",
+       [](assay::Run& run, Record& record) {
+         run.nodes[0].storage = {{.kind = "memory"}};
+         record.probe = "storage";
+         record.work = {.bytes = 4096, .ops = 1};
+         record.storage = 0;
+       }},
+      {"no price: a burst, and a node is paid for what it sustains",
+       [](assay::Run& run, Record& record) {
+         run.suite.name = "standard";
+         record.backend = "cublaslt";
+       }},
+      {"paced (CPU quota): work over time",
+       [](assay::Run&, Record& record) { record.facts["paced"] = std::string("CPU quota"); }},
+      {"steady in 2 of 3 rounds, not at rest in 1",
+       [](assay::Run&, Record& record) {
+         for (Visit& visit : record.rounds) visit.sustained = Sustained{.ended = "steady"};
+         record.rounds[1].sustained->ended = "unsteady";
+       }},
+      {"mean time +",
+       [](assay::Run&, Record& record) {
+         record.rounds[0].time_s = {0.15, 0.15, 0.3};
+       }},
+      {"suspicious: above its bound of here",
+       [](assay::Run&, Record& record) {
+         record.here = Here{.probe = "peak", .work = record.work};
+         record.rounds[0].here_time_s = {1};
+       }},
+      {"in cache", [](assay::Run&, Record& record) { record.facts["in_cache"] = true; }},
+      {"1 of 2 used", [](assay::Run& run, Record&) { run.nodes[0].cpu.cores_used = 1; }},
+      {"partial: a rank was lost",
+       [](assay::Run&, Record& record) {
+         record.status = Status::kPartial;
+         record.reason = "a rank was lost";
+       }},
+      {"3 rounds only", [](assay::Run&, Record& record) { record.complete = false; }},
+      {"failed: the device is lost; try: reset it",
+       [](assay::Run&, Record& record) {
+         record.status = Status::kFailed;
+         record.reason = "the device is lost";
+         record.remedy = "reset it";
+       }},
+      {"skipped: there is no room",
+       [](assay::Run&, Record& record) {
+         record.status = Status::kSkipped;
+         record.reason = "there is no room";
+       }},
+      {"WRONG: 3 of 9 checked elements differ from the reference (C[1] is 2); not timed",
+       [](assay::Run&, Record& record) {
+         record.status = Status::kWrong;
+         record.verify = Verification{.checked = 9, .wrong = 3, .what = "C[1] is 2"};
+       }},
+  };
+  const std::string before = ReportPage({&plain, 1}, "2026-11-22");
+  for (const auto& one : cases) {
+    ReportInput input = plain;
+    one.change(input.run, input.run.records[0]);
+    std::string table = RunTable(input.run, input.price, false);
+    const std::string page = ReportPage({&input, 1}, "2026-11-22");
+    const std::string shown = page.substr(0, page.find("<script"));
+    EXPECT_THAT(shown, HasSubstr(Html(one.mark)));
+    EXPECT_THAT(before.substr(0, before.find("<script")), Not(HasSubstr(Html(one.mark))));
+    // The table's lines are wrapped.
+    table = std::regex_replace(table, std::regex("\n? +"), " ");
+    EXPECT_THAT(table, HasSubstr(one.mark));
+  }
+}
+
+TEST(Report, HasARowForEachDeviceAsTheTableHas) {
+  ReportInput input = Input("p5.48xlarge", 1);
+  Record& gemm = input.run.records[0];
+  gemm.backend = "cublaslt";
+  gemm.units = {{.device = 0}, {.device = 1}, {.device = 2}, {.device = 3}, {.device = 4}};
+  for (Visit& visit : gemm.rounds) visit.unit_p50_s = {0.1, 0.1, 0.101, 0.15, 0.1};
+  const std::string page = ReportPage({&input, 1}, "2026-11-22");
+  EXPECT_THAT(page, HasSubstr("<td colspan=6>cuda:0: "));
+  EXPECT_THAT(page,
+              testing::ContainsRegex("<td colspan=6>cuda:3: [^<]*the slowest; all lie within"));
+}
+
+TEST(Report, SaysHowARunEnded) {
+  ReportInput input = Input("m7i.large", 1);
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), Not(HasSubstr("incomplete</td>")));
+  input.run.complete = false;
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), HasSubstr(", incomplete</td>"));
+  for (const char* status : {"interrupted", "failed"}) {
+    input.run.status = status;
+    EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"),
+                HasSubstr(std::string(", ") + status + "</td>"));
+  }
 }
 
 TEST(Report, SaysUnderAStepWhatItPaysForItsAllReduce) {
