@@ -262,6 +262,9 @@ TEST(Figures, TheWireIsWhatTheAlgorithmThatRanMoves) {
   EXPECT_FALSE(WireRate(record)) << "nobody knows how mpi did it";
   record.facts = {{"algorithm", std::string("ring")}};
   EXPECT_FALSE(WireRate(record)) << "nor how much that moved between which nodes";
+  record.facts = {{"wire_bytes", std::int64_t{1'500'000'000}}};
+  EXPECT_FALSE(WireRate(record)) << "bytes without the way that they went";
+  record.facts = {{"algorithm", std::string("ring")}};
   record.facts["wire_bytes"] = std::int64_t{1'500'000'000};
   EXPECT_DOUBLE_EQ(WireRate(record)->bytes_per_s, 0.75e11) << "a share of two ranks";
   EXPECT_EQ(WireRate(record)->model, "ring");
