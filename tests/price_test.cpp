@@ -498,9 +498,10 @@ TEST(ChooseOffer, NamesInAnotherCaseAndAZoneAreUnderstood) {
 TEST(ChooseOffer, AnInstanceThatIsNotListedIsAnsweredWithTheOneThatWasMeant) {
   Identity identity = At("us-east-1", "on_demand");
   identity.instance.value = "p5.48xlrage";
-  EXPECT_EQ(ChooseOffer(std::vector{Sample()}, identity).why,
-            "no price is known for aws p5.48xlrage in region us-east-1 (did you mean p5.48xlarge?); "
-            "give one with --price USD_PER_HOUR");
+  EXPECT_EQ(
+      ChooseOffer(std::vector{Sample()}, identity).why,
+      "no price is known for aws p5.48xlrage in region us-east-1 (did you mean p5.48xlarge?); "
+      "give one with --price USD_PER_HOUR");
 }
 
 TEST(ChooseOffer, AnUnknownMachineHasNoPriceAndIsToldHowToGiveOne) {

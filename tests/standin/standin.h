@@ -29,9 +29,9 @@ struct Faults {
   int devices = 8;
   Driver driver = Driver::kFits;
   int compute_capability = 90;
-  int oldest_code = 75;  // the lowest compute capability that kernels of ours were compiled for
-  int compute_mode = 0;                             // of all devices, as CUDA's enumeration has it
-  bool unavailable = false;                         // and another process holds them
+  int oldest_code = 75;      // the lowest compute capability that kernels of ours were compiled for
+  int compute_mode = 0;      // of all devices, as CUDA's enumeration has it
+  bool unavailable = false;  // and another process holds them
   std::size_t memory_bytes = std::size_t{1} << 30;  // of all devices together
   std::map<int, double> slowness = {};              // of a device: 1.5 takes half as long again
   std::string spoil_kernel = {};                    // "copy": leaves one index out, words 12 and 13
