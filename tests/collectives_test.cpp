@@ -890,9 +890,9 @@ TEST_F(Launcher, MayRunAsRootOnlyWhereWeAreRoot) {
   EXPECT_EQ(getenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"), nullptr);
 }
 
-TEST_F(Launcher, ThatDiesIsQuotedWithItsLastWordsButNotItsAddresses) {
+TEST_F(Launcher, ThatDiesIsQuotedWithTheCauseButNotItsAddresses) {
   const std::string what = WhatOf([&] {
-    Launch(Script("echo first >&2; echo 'no slots on 10.20.30.40' >&2; echo ------- >&2; exit 1"));
+    Launch(Script("echo ------- >&2; echo 'no slots on 10.20.30.40' >&2; echo last >&2; exit 1"));
   });
   EXPECT_THAT(what, HasSubstr("ended early (\"no slots on (redacted)\")"));
   EXPECT_THAT(what, Not(HasSubstr("\n")));

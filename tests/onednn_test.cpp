@@ -38,19 +38,22 @@ void RunsAndIsRight(Backend& backend, const Op& op, const std::string& what) {
   }
 }
 
-// Why this oneDNN has no GEMM of that dtype here.
-std::optional<std::string> Lacking(Dtype dtype) {
+// Why this oneDNN can't do that here.
+std::optional<std::string> Lacking(const Op& op) {
   const std::unique_ptr<Backend> backend = MakeOneDnnBackend({.threads = 1});
-  const Prepared prepared = backend->Prepare(
-      Gemm{.dtype = dtype, .m = 8, .n = 8, .k = 8, .cache = "warm"}, backend->Devices().front(), 1);
+  const Prepared prepared = backend->Prepare(op, backend->Devices().front(), 1);
   const Skipped* skipped = std::get_if<Skipped>(&prepared);
   return skipped == nullptr ? std::nullopt : std::optional(skipped->reason);
+}
+
+std::optional<std::string> LackingGemm(Dtype dtype) {
+  return Lacking(Gemm{.dtype = dtype, .m = 8, .n = 8, .k = 8, .cache = "warm"});
 }
 
 class EveryGemm : public ::testing::TestWithParam<Dtype> {};
 
 TEST_P(EveryGemm, IsRightAtOddShapesAndInBatches) {
-  if (const auto no = Lacking(GetParam())) GTEST_SKIP() << *no;
+  if (const auto no = LackingGemm(GetParam())) GTEST_SKIP() << *no;
   // One thread, since threads that wait for each other on a busy machine take their time.
   const std::unique_ptr<Backend> backend = MakeOneDnnBackend({.threads = 1});
   for (const Gemm& shape : std::vector<Gemm>{{.m = 1, .n = 1, .k = 1},
@@ -74,7 +77,7 @@ TEST_P(EveryGemm, IsRightAtOddShapesAndInBatches) {
 }
 
 TEST_P(EveryGemm, IsRightOnAllCores) {
-  if (const auto no = Lacking(GetParam())) GTEST_SKIP() << *no;
+  if (const auto no = LackingGemm(GetParam())) GTEST_SKIP() << *no;
   const std::unique_ptr<Backend> backend = MakeOneDnnBackend({});
   RunsAndIsRight(*backend,
                  Gemm{.dtype = GetParam(), .m = 300, .n = 1100, .k = 700, .cache = "warm"},
@@ -129,8 +132,10 @@ TEST(OneDnn, PackingIsAFactAndNotTimed) {
   const auto workload = Ready(*backend, Gemm{.m = 1, .n = 4096, .k = 4096, .cache = "warm"});
   ASSERT_NE(workload, nullptr);
   const Facts facts = workload->Describe();
+  const std::string layout = std::get<std::string>(facts.at("weights_layout"));
+  if (layout == "plain") GTEST_SKIP() << "oneDNN packs no weights on this processor";
   EXPECT_GT(std::get<double>(facts.at("pack_s")), 0);
-  EXPECT_THAT(std::get<std::string>(facts.at("weights_layout")), HasSubstr("packed in blocks"));
+  EXPECT_THAT(layout, HasSubstr("packed in blocks"));
   // One token reads 64 MiB of weights; packing reads and writes them. With packing inside, the
   // least of ten runs could not be below it.
   double least = 1e9;
@@ -199,6 +204,10 @@ TEST(OneDnn, WhatItLacksIsSkippedWithAReason) {
 class EveryAttention : public ::testing::TestWithParam<Dtype> {};
 
 TEST_P(EveryAttention, IsRightUnderEveryMask) {
+  if (const auto no = Lacking(Attention{
+          .dtype = GetParam(), .seq_q = 1, .seq_kv = 1, .head_dim_qk = 1, .head_dim_v = 1})) {
+    GTEST_SKIP() << *no;
+  }
   const std::unique_ptr<Backend> backend = MakeOneDnnBackend({.threads = 1});
   for (const Attention& shape :
        std::vector<Attention>{{.seq_q = 1, .seq_kv = 1, .head_dim_qk = 1, .head_dim_v = 1},

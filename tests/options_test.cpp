@@ -36,6 +36,7 @@ const std::map<std::string, Words> kPrintedBy = {
     {"kernels/", {"run"}},
     {"results/", {"run", "coll", "compare", "report"}},
     {"results/compare.cpp", {"compare"}},
+    {"results/expected.cpp", {"run", "coll"}},  // of measuring again
     {"results/nodes.cpp", {"run", "coll"}},
     {"results/price.cpp", {"run", "coll", "compare", "report"}},
     {"results/rank.cpp", {"compare"}},
@@ -57,6 +58,7 @@ const std::map<std::string, std::set<std::string>> kOthers = {
     {"collectives/collectives.cpp", {"--gpus", "--mpi", "--split"}},
     {"collectives/hier.cpp", {"--map-by"}},
     {"collectives/launch.cpp", {"--bind-to", "--oversubscribe", "--worker"}},
+    {"results/expected.cpp", {"--device", "--mca"}},  // of containers and of mpirun
     {"results/price.cpp", {"--purchase"}},
     {"runner/commands.cpp", {"--ranks", "--fail-slower", "--out"}},
     {"runner/cuda.h", {"--gpus"}},
