@@ -5,7 +5,7 @@
 namespace assay {
 namespace {
 
-// Of `coll`, with its value.
+// The option of `coll` that sets the param, with its value; "" where it has none.
 std::string InColl(const std::string& param, const std::string& value) {
   if (param == "algo") return "--algo " + value;
   if (param == "bytes") return "-b " + value;

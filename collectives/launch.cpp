@@ -425,7 +425,8 @@ class LaunchedJob : public Job {
 }  // namespace
 
 std::string CauseIn(const std::string& words) {
-  // Of ranks the last, but one that names another rank knows more than who was late itself.
+  // The last complaint of a rank counts, unless an earlier one names another rank: that one knows
+  // more than the rank that was late itself.
   std::string complaint;
   for (const std::string& line : LinesOf(ComplaintsIn(words))) {
     if (complaint.find("; rank ") == std::string::npos) complaint = line.substr(kAnswer.size());

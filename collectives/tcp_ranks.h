@@ -36,8 +36,8 @@ struct TcpOptions {
 // Error for one that is missing or makes no sense.
 TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variable);
 
-// That variables of a rank of several are set, which are of use with JoinTcp alone; "" where they
-// aren't.
+// A sentence that says that RANK and WORLD_SIZE are set for several ranks but nobody joins them, as
+// JoinTcp would; "" where they aren't set so.
 std::string UnjoinedText(const std::function<const char*(const char*)>& variable);
 
 // Returns once all ranks are there. Throws Error, within about the time of its patience, where they

@@ -28,7 +28,8 @@ struct FileIdentity {
   std::uint64_t inode = 0;
   bool operator==(const FileIdentity&) const = default;
 };
-// Of the loop device "loop5" with the number "7:5". Nothing where this process may not ask it.
+// The file behind the loop device "loop5", whose number is "7:5"; nothing where this process may
+// not ask the device for it.
 std::optional<FileIdentity> LoopFileOf(const std::string& name, const std::string& number);
 
 // Where the kernel's trees are; scripted folders in tests.

@@ -22,7 +22,7 @@ void LaunchGate(const volatile int* open, volatile int* expired, std::uint64_t t
 
 // Adds one to *count: next to nothing, but it can be seen that it was done.
 void LaunchCount(std::uint64_t* count, CUstream_st* stream);
-// Its kernel, for who asks CUDA whether this build has code for a GPU.
+// The kernel of LaunchCount, by which CUDA can be asked whether this build has code for a GPU.
 const void* CountKernelHandle();
 
 // Elements 0 … count - 1 of an input of `element_bytes` (1, 2, 4 or 8) each.

@@ -206,23 +206,19 @@ SlowerThan SlowerThanOf(const Pair& pair, const CompareRow& row, double share) {
   return slower;
 }
 
-void AddNote(CompareRow& row, const std::string& note) {
-  row.note += (row.note.empty() ? "" : "; ") + note;
-}
-
 void PricePerDollar(const Pair& pair, const Side& a, const Side& b, CompareRow& row) {
   if (!UsdPerNodeHour(a.price) || !UsdPerNodeHour(b.price)) return;
   std::string why = NotPriced(pair.runs_a, pair.kind);
   if (why.empty()) why = NotPriced(pair.runs_b, pair.kind);
   if (!why.empty()) {
-    AddNote(row, "not per dollar: " + why);
+    AddNote(row.note, "not per dollar: " + why);
     return;
   }
   const std::optional<double> cost_a = CostOf(pair.runs_a, a.price);
   const std::optional<double> cost_b = CostOf(pair.runs_b, b.price);
   if (!cost_a || !cost_b) return;
-  if (a.price.instead_of) AddNote(row, "dollars of the baseline are on demand");
-  if (b.price.instead_of) AddNote(row, "dollars of the candidate are on demand");
+  if (a.price.instead_of) AddNote(row.note, "dollars of the baseline are on demand");
+  if (b.price.instead_of) AddNote(row.note, "dollars of the candidate are on demand");
   const Interval envelope = PriceEnvelope(*cost_a, *cost_b, *a.price.offer, *b.price.offer);
   row.per_usd_change = envelope.estimate;
   if (envelope.low < envelope.high) row.per_usd_envelope = envelope;
@@ -262,19 +258,19 @@ CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& opti
     }
   }
   if (options.fail_slower) row.slower_than = SlowerThanOf(pair, row, *options.fail_slower);
-  if (const std::string own = OwnFigures(pair, row); !own.empty()) AddNote(row, own);
+  if (const std::string own = OwnFigures(pair, row); !own.empty()) AddNote(row.note, own);
   if (pair.backend_a != pair.backend_b) {
-    AddNote(row, fmt::format("{} against {}", pair.backend_a, pair.backend_b));
+    AddNote(row.note, fmt::format("{} against {}", pair.backend_a, pair.backend_b));
   }
   const std::string marks_a = MarksText(pair.runs_a);
   const std::string marks_b = MarksText(pair.runs_b);
-  if (marks_a == marks_b && !marks_a.empty()) AddNote(row, marks_a);
-  if (marks_a != marks_b && !marks_a.empty()) AddNote(row, "baseline " + marks_a);
-  if (marks_a != marks_b && !marks_b.empty()) AddNote(row, "candidate " + marks_b);
+  if (marks_a == marks_b && !marks_a.empty()) AddNote(row.note, marks_a);
+  if (marks_a != marks_b && !marks_a.empty()) AddNote(row.note, "baseline " + marks_a);
+  if (marks_a != marks_b && !marks_b.empty()) AddNote(row.note, "candidate " + marks_b);
   const int method_a = pair.runs_a.front().records.front()->method;
   const int method_b = pair.runs_b.front().records.front()->method;
   if (method_a != method_b) {
-    AddNote(row, fmt::format("method {} against {}", method_a, method_b));
+    AddNote(row.note, fmt::format("method {} against {}", method_a, method_b));
   }
   return row;
 }
@@ -325,8 +321,9 @@ std::string VerdictText(const CompareRow& row, Verdict verdict) {
 }
 
 std::string NoteOf(const CompareRow& row) {
-  if (row.verdict != Verdict::kNone) return row.note;
-  return row.note + (row.note.empty() ? "" : "; ") + kNoVerdict;
+  std::string note = row.note;
+  if (row.verdict == Verdict::kNone) AddNote(note, kNoVerdict);
+  return note;
 }
 
 Interval Change::Reach() const {

@@ -23,8 +23,9 @@ inline constexpr char kNoVerdict[] = "no verdict: \u03c3 is a guess; `assay nois
 // A factor of speed, candidate / baseline, and how sure it is.
 struct Change {
   double estimate = 1;
-  // Of the confidence that was asked for. Nothing where what runs differ by is a guess on a side:
-  // then a factor beyond `guess_bound`, or its inverse, is faster or slower all the same.
+  // The interval with the confidence that was asked for; nothing where what runs differ by is a
+  // guess on a side. Then a factor beyond `guess_bound`, or its inverse, is faster or slower all
+  // the same.
   std::optional<Interval> interval = {};
   double guess_bound = 0;
   std::string level = {};  // "each side: 4 runs, this node"
@@ -35,7 +36,7 @@ struct Change {
 // [L, U] is the interval less 1 and m the margin: same if -m < L and U < m; else faster if L > 0;
 // slower if U < 0; else unclear.
 Verdict Judge(const Interval& change, double margin);
-// Of what a guess leaves: faster or slower if it excludes 1, else none.
+// The verdict on the range that a guess leaves: faster or slower if it excludes 1, else none.
 Verdict JudgeGuess(const Interval& reach);
 Verdict Judge(const Change& change, double margin);
 

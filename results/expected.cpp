@@ -109,13 +109,11 @@ constexpr std::array<NetworkKind, 12> kNetworkKinds = {
      {.kind = "gvnic", .name = "gVNIC"},
      {.kind = "ici", .name = "ICI"}}};
 
-const InstanceFacts* FactsOfNodes(const Run& run, std::span<const InstanceFacts> instances) {
+// The type that all nodes are of, or nothing.
+const InstanceFacts* TypeOf(const Run& run, std::span<const InstanceFacts> instances) {
   if (run.nodes.empty() || !AreOfOneType(run.nodes)) return nullptr;
   const Identity& identity = run.nodes[0].identity;
-  const auto facts = std::ranges::find_if(instances, [&](const InstanceFacts& one) {
-    return one.provider == identity.provider.value && one.instance == identity.instance.value;
-  });
-  return facts == instances.end() ? nullptr : &*facts;
+  return FindInstance(instances, identity.provider.value, identity.instance.value);
 }
 
 }  // namespace
@@ -132,7 +130,7 @@ std::optional<BySockets> BySocketsOf(const Run& run, const Record& record,
       Integer(record.params, "nodes").value_or(1) < 2) {
     return std::nullopt;
   }
-  const InstanceFacts* facts = FactsOfNodes(run, instances);
+  const InstanceFacts* facts = TypeOf(run, instances);
   const NetworkKind* kind = facts == nullptr ? nullptr : FindNetworkKind(facts->network_kind);
   if (kind == nullptr || kind->for_nccl.empty()) return std::nullopt;
   BySockets by = {
@@ -186,7 +184,7 @@ std::optional<Judged> Judge(const Run& run, const Record& record,
                                      by->remedy)};
   }
   const std::optional<double> bus = BusBandwidth(record);
-  const InstanceFacts* facts = FactsOfNodes(run, instances);
+  const InstanceFacts* facts = TypeOf(run, instances);
   const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
   if (!bus || facts == nullptr || DeviceKind(record) != "gpu" || facts->accelerator_count < 1 ||
       Integer(record.params, "ranks") != nodes * facts->accelerator_count) {

@@ -53,8 +53,8 @@ std::optional<Judged> Judge(
     const Run& run, const Record& record, std::span<const Expected> expected = BuiltInExpected(),
     std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
 
-// That ranks on several nodes of an instance type with a network of its own (EFA, InfiniBand, RoCE,
-// TCPX) went by TCP sockets instead.
+// A case whose ranks lie on several nodes of an instance type with a network of its own (EFA,
+// InfiniBand, RoCE, TCPX), and which went by TCP sockets instead.
 struct BySockets {
   std::string network = {};  // "EFA, 3200 Gbit/s"
   std::string remedy = {};

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "results/expected.h"
+#include "results/nodes.h"
 #include "results/text.h"
 
 namespace assay {
@@ -34,13 +35,6 @@ std::optional<std::int64_t> Integer(const Params& params, const std::string& nam
   if (found == params.end()) return std::nullopt;
   const auto* integer = std::get_if<std::int64_t>(&found->second);
   return integer == nullptr ? std::nullopt : std::optional(*integer);
-}
-
-// The text of a fact, "" where there is none.
-std::string TextFact(const Record& record, const std::string& name) {
-  const auto fact = record.facts.find(name);
-  const auto* text = fact == record.facts.end() ? nullptr : std::get_if<std::string>(&fact->second);
-  return text == nullptr ? "" : *text;
 }
 
 std::optional<Counted> Count(const Work& work, const std::string& probe, const Params& params) {
@@ -126,7 +120,7 @@ bool IsSustained(const Record& record) {
 std::int64_t AcceleratorsOf(const Run& run) {
   std::int64_t present = 0;
   for (const Node& node : run.nodes) {
-    for (const Accelerator& accelerator : node.accelerators) present += accelerator.present;
+    present += AcceleratorsOf(node);
   }
   return present;
 }
@@ -178,7 +172,7 @@ std::string PacingText(const Record& record) {
   const Pacing pacing = PacingOf(record);
   if (!IsMeasured(record) || pacing.statistic != Statistic::kOverTime) return "";
   std::string text = pacing.spans > 0 ? "" : "paced (" + pacing.why + "): work over time";
-  const auto add = [&](const std::string& more) { text += (text.empty() ? "" : "; ") + more; };
+  const auto add = [&](const std::string& more) { AddNote(text, more); };
   const auto rate = [&](double time_s) {
     const std::optional<Rate> of = RateAt(record, time_s);
     return of ? WithPrefix(of->value, of->unit) : "none";
@@ -340,7 +334,7 @@ std::optional<Wire> WireRate(const Record& record) {
               .is_between_nodes = nodes > 1};
 }
 
-std::string TransportOf(const Record& record) { return TextFact(record, "transport"); }
+std::string TransportOf(const Record& record) { return TextOf(record.facts, "transport"); }
 
 std::vector<double> LogRoundTimes(const Record& record) {
   return LogTimesOf(PacingOf(record), std::nullopt);
@@ -513,8 +507,8 @@ std::optional<Cached> CachedOf(const Run& run, const Record& record) {
           .mark = "memory", .why = "the volume is in this machine's memory", .is_sure = true};
     }
   }
-  const std::string direct = TextFact(record, "direct");
-  const std::string how = TextFact(record, "direct_how");
+  const std::string direct = TextOf(record.facts, "direct");
+  const std::string how = TextOf(record.facts, "direct_how");
   if (direct == "proved") return std::nullopt;
   if (direct == "refuted") return Cached{.mark = "refuted", .why = how, .is_sure = true};
   if (direct == "not_asked") return Cached{.mark = "cache?", .why = "through the page cache"};

@@ -25,13 +25,6 @@ std::string Accelerators(const Node& node) {
   return text;
 }
 
-// The words of a fact; empty where there are none.
-std::string TextOf(const Facts& facts, const char* name) {
-  const auto fact = facts.find(name);
-  const auto* text = fact == facts.end() ? nullptr : std::get_if<std::string>(&fact->second);
-  return text == nullptr ? "" : *text;
-}
-
 // How far direct transfers are from being proved; 0 of what isn't storage.
 int DoubtOf(const Facts& facts) {
   const std::string verdict = TextOf(facts, "direct");
@@ -136,6 +129,12 @@ Facts FactsOfNodes(const std::vector<Facts>& nodes) {
   return facts;
 }
 
+int AcceleratorsOf(const Node& node) {
+  int present = 0;
+  for (const Accelerator& accelerator : node.accelerators) present += accelerator.present;
+  return present;
+}
+
 bool AreOfOneType(std::span<const Node> nodes) {
   return std::all_of(nodes.begin(), nodes.end(), [&](const Node& node) {
     return node.identity.provider.value == nodes[0].identity.provider.value &&
@@ -147,7 +146,7 @@ std::string PricedApart(std::span<const Node> nodes) {
   std::string text;
   for (const Aspect& aspect : Aspects()) {
     const std::string spread = aspect.prices ? Spread(nodes, aspect.of) : "";
-    if (!spread.empty()) text += (text.empty() ? "" : "; ") + aspect.name + ": " + spread;
+    if (!spread.empty()) AddNote(text, aspect.name + ": " + spread);
   }
   return text;
 }

@@ -31,6 +31,9 @@ std::vector<Note> UnlikeNodes(std::span<const Node> nodes);
 // node where it is worth least.
 Facts FactsOfNodes(const std::vector<Facts>& nodes);
 
+// How many accelerators lie in a node, whichever were used.
+int AcceleratorsOf(const Node& node);
+
 // Whether they are instances of one type.
 bool AreOfOneType(std::span<const Node> nodes);
 

@@ -11,10 +11,6 @@
 namespace assay {
 namespace {
 
-void AddTo(std::string& note, const std::string& more) {
-  note += (note.empty() ? "" : "; ") + more;
-}
-
 // "node 1 cuda:3" as far as that tells devices apart.
 std::string DeviceText(const Run& run, const Record& record, const Unit& unit) {
   const bool is_gpu = DeviceKind(record) == "gpu";
@@ -29,56 +25,56 @@ std::string DeviceText(const Run& run, const Record& record, const Unit& unit) {
 
 std::string NotesOf(const Run& run, const Record& record, const Chosen& price) {
   std::string note = CachedText(run, record);
-  if (const auto bus = BusBandwidth(record)) AddTo(note, "bus " + WithPrefix(*bus, "B/s"));
-  if (const std::string overlap = OverlapText(record); !overlap.empty()) AddTo(note, overlap);
+  if (const auto bus = BusBandwidth(record)) AddNote(note, "bus " + WithPrefix(*bus, "B/s"));
+  if (const std::string overlap = OverlapText(record); !overlap.empty()) AddNote(note, overlap);
   if (const std::string standing = StandingText(run, record); !standing.empty()) {
-    AddTo(note, standing);
+    AddNote(note, standing);
   }
   if (const auto stable = StableSpeed(record)) {
-    AddTo(note, "stable " + WithPrefix(stable->value, stable->unit));
+    AddNote(note, "stable " + WithPrefix(stable->value, stable->unit));
   }
   if (const auto node = NodeFigureOf(run, record); node && node->slowest_alone) {
-    AddTo(note, fmt::format("together {}; alone: slowest {}, sum {}",
-                            WithPrefix(node->together.value, node->together.unit),
-                            WithPrefix(*node->slowest_alone, node->together.unit),
-                            WithPrefix(*node->sum_alone, node->together.unit)));
+    AddNote(note, fmt::format("together {}; alone: slowest {}, sum {}",
+                              WithPrefix(node->together.value, node->together.unit),
+                              WithPrefix(*node->slowest_alone, node->together.unit),
+                              WithPrefix(*node->sum_alone, node->together.unit)));
   }
   if (const auto in_cache = record.facts.find("in_cache");
       in_cache != record.facts.end() && in_cache->second == Fact(true)) {
-    AddTo(note, "in cache");
+    AddNote(note, "in cache");
   }
   if (const auto of = OfPeakOf(run, record)) {
-    AddTo(note, Percent(of->of_spec) + " of the data sheet");
+    AddNote(note, Percent(of->of_spec) + " of the data sheet");
     if (of->of_clock) {
       note += fmt::format(", {} at the {:.0f} MHz that it ran at", Percent(*of->of_clock),
                           *of->clock_mhz);
     }
     if (std::max(of->of_spec, of->of_clock.value_or(0)) > kSuspiciousAbove) {
-      AddTo(note, "suspicious: above its peak");
+      AddNote(note, "suspicious: above its peak");
     }
   }
   if (const auto power = PowerOf(record)) {
-    AddTo(note, fmt::format("{:.0f} W", power->watts));
+    AddNote(note, fmt::format("{:.0f} W", power->watts));
     if (power->joules_per_tflop) {
-      AddTo(note, fmt::format("{:.3g} J per TFLOP", *power->joules_per_tflop));
+      AddNote(note, fmt::format("{:.3g} J per TFLOP", *power->joules_per_tflop));
     }
-    if (power->held_back == "power-capped") AddTo(note, "power-capped (expected at full load)");
-    if (power->held_back == "thermal") AddTo(note, "held back by heat");
-    if (power->held_back == "power-brake") AddTo(note, "held back by the power supply's brake");
+    if (power->held_back == "power-capped") AddNote(note, "power-capped (expected at full load)");
+    if (power->held_back == "thermal") AddNote(note, "held back by heat");
+    if (power->held_back == "power-brake") AddNote(note, "held back by the power supply's brake");
   }
-  if (const std::string unrest = UnrestText(record); !unrest.empty()) AddTo(note, unrest);
-  if (const std::string paced = PacingText(record); !paced.empty()) AddTo(note, paced);
+  if (const std::string unrest = UnrestText(record); !unrest.empty()) AddNote(note, unrest);
+  if (const std::string paced = PacingText(record); !paced.empty()) AddNote(note, paced);
   if (const auto stalls = MeanToMedian(record); stalls && *stalls > kSuspiciousAbove) {
-    AddTo(note, "mean time " + Percent(*stalls - 1, true) + " to the median");
+    AddNote(note, "mean time " + Percent(*stalls - 1, true) + " to the median");
   }
   if (const auto here = OfHere(record); here && *here > kSuspiciousAbove) {
-    AddTo(note, "suspicious: above its bound of here");
+    AddNote(note, "suspicious: above its bound of here");
   }
-  if (const auto part = PartUsed(run, DeviceKind(record))) AddTo(note, *part + " used");
-  if (record.status == Status::kPartial) AddTo(note, "partial: " + Clean(record.reason));
-  if (!record.complete) AddTo(note, fmt::format("{} rounds only", record.rounds.size()));
+  if (const auto part = PartUsed(run, DeviceKind(record))) AddNote(note, *part + " used");
+  if (record.status == Status::kPartial) AddNote(note, "partial: " + Clean(record.reason));
+  if (!record.complete) AddNote(note, fmt::format("{} rounds only", record.rounds.size()));
   if (const std::string why = WhyUnpriced(run, record); UsdPerNodeHour(price) && !why.empty()) {
-    AddTo(note, "no price: " + why);
+    AddNote(note, "no price: " + why);
   }
   return note;
 }

@@ -18,6 +18,7 @@
 #include "results/error.h"
 #include "results/hash.h"
 #include "results/names.h"
+#include "results/nodes.h"
 #include "results/text.h"
 
 ASSAY_DECLARE_EMBEDDED(instances_csv);
@@ -247,13 +248,6 @@ std::string RegionWords(const std::string& region) {
   return region == kEverywhere ? "all regions" : region;
 }
 
-// All of a node, whichever were used: the price is of the whole.
-int AcceleratorsOf(const Node& node) {
-  int count = 0;
-  for (const Accelerator& accelerator : node.accelerators) count += accelerator.present;
-  return count;
-}
-
 // The offer where the machine is; none where neither the detected purchase nor on demand has a
 // price there.
 Chosen ChooseAt(const std::vector<Offer>& newest_first, const Identity& identity) {
@@ -312,15 +306,6 @@ Chosen SpreadOver(const std::vector<Offer>& newest_first, const Identity& identi
   return {.spread = std::move(spread), .why = std::move(why)};
 }
 
-const InstanceFacts* FindInstance(const Catalog& catalog, const std::string& provider,
-                                  const std::string& instance) {
-  const auto found = std::find_if(
-      catalog.instances.begin(), catalog.instances.end(), [&](const InstanceFacts& facts) {
-        return IsSameName(facts.provider, provider) && IsSameName(facts.instance, instance);
-      });
-  return found == catalog.instances.end() ? nullptr : &*found;
-}
-
 std::vector<std::string> ProvidersOf(const Catalog& catalog) {
   std::set<std::string> providers;
   for (const InstanceFacts& facts : catalog.instances) providers.insert(facts.provider);
@@ -350,8 +335,7 @@ std::string WhatIsKnown(const Catalog& catalog, const std::string& provider,
     return fmt::format("it is sold by {}: 'assay price show {} {}'", facts.provider, facts.provider,
                        facts.instance);
   }
-  return fmt::format("'assay price list {}' shows what is",
-                     instances.empty() ? "" : Lower(provider));
+  return fmt::format("'assay price list {}' shows what is", Lower(provider));
 }
 
 // For words of which no offer has any: what they may have been meant to be.
@@ -436,6 +420,14 @@ std::vector<Offer> ParseOffers(std::string_view csv, const std::string& source) 
     }
   }
   return offers;
+}
+
+const InstanceFacts* FindInstance(std::span<const InstanceFacts> instances,
+                                  std::string_view provider, std::string_view instance) {
+  const auto found = std::ranges::find_if(instances, [&](const InstanceFacts& facts) {
+    return IsSameName(facts.provider, provider) && IsSameName(facts.instance, instance);
+  });
+  return found == instances.end() ? nullptr : &*found;
 }
 
 std::vector<Offer> OffersFor(std::span<const Offer> offers, const std::string& provider,
@@ -576,7 +568,7 @@ std::string PriceListTable(const Catalog& catalog, const std::string& filter,
   std::vector<std::vector<std::string>> rows = {
       {"provider", "instance", "accelerators", "region", "purchase", "USD/h", "price date"}};
   for (const Offer& offer : catalog.offers) {
-    const InstanceFacts* facts = FindInstance(catalog, offer.provider, offer.instance);
+    const InstanceFacts* facts = FindInstance(catalog.instances, offer.provider, offer.instance);
     const std::string accelerators =
         facts == nullptr ? "-"
                          : fmt::format("{} x {}", facts->accelerator_count, facts->accelerator);
@@ -604,7 +596,7 @@ std::string PriceListTable(const Catalog& catalog, const std::string& filter,
 
 std::string PriceShowText(const Catalog& catalog, const std::string& provider,
                           const std::string& instance, std::string_view today) {
-  const InstanceFacts* facts = FindInstance(catalog, provider, instance);
+  const InstanceFacts* facts = FindInstance(catalog.instances, provider, instance);
   const std::vector<Offer> offers = OffersFor(catalog.offers, provider, instance);
   if (facts == nullptr && offers.empty()) {
     throw Error(fmt::format("nothing is known of {} {}; {}", Clean(provider), Clean(instance),

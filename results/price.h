@@ -48,6 +48,10 @@ struct Catalog {
   static const Catalog& BuiltIn();
 };
 
+// The instance of that name, in whatever case it is written, or nothing.
+const InstanceFacts* FindInstance(std::span<const InstanceFacts> instances,
+                                  std::string_view provider, std::string_view instance);
+
 // The device that calls itself so (NVML name or PCI id), or nothing.
 const DeviceFacts* FindDevice(std::span<const DeviceFacts> devices, std::string_view name);
 
@@ -95,7 +99,7 @@ std::optional<double> UsdPerNodeHour(const Chosen& price);
 std::string OffTheList(double typed_usd_per_hour, const Chosen& listed);
 
 // The one line that says which price stands behind dollars on such nodes: "price: 55.04 USD/h a
-// node (8 x 6.88 a GPU), on demand, us-east-1, 2026-07-20 (132 days old); …", or why there is none.
+// node = 8 x 6.88 a GPU, on demand, us-east-1, 2026-07-20 (132 days old); …", or why there is none.
 // The age is told where `today` (2026-11-22) is given.
 std::string PriceLine(const Chosen& price, std::span<const Node> nodes, std::string_view today);
 

@@ -13,6 +13,7 @@
 #include "results/figures.h"
 #include "results/once.h"
 #include "results/sample.h"
+#include "results/text.h"
 
 namespace assay {
 namespace {
@@ -151,7 +152,7 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
     RankEntry& entry = ranked.entries[priced[i]];
     entry.by_usd = by_usd[i];
     if (!is_guessed_per_usd[priced[i]]) continue;
-    entry.note += (entry.note.empty() ? "" : "; ") + std::string("a guessed rank per USD");
+    AddNote(entry.note, "a guessed rank per USD");
   }
   return ranked;
 }

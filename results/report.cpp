@@ -170,7 +170,8 @@ std::string FitFigures(const std::string& probe, std::span<const ReportInput> in
 }
 
 // All cases of one probe, runs beside each other case by case.
-std::string ProbeSection(const std::string& probe, std::span<const ReportInput> inputs) {
+std::string ProbeSection(const std::string& probe, std::span<const ReportInput> inputs,
+                         std::span<const RunHealth> health) {
   std::vector<const Record*> records;
   for (const ReportInput& input : inputs) {
     for (const Record& record : input.run.records) {
@@ -183,8 +184,6 @@ std::string ProbeSection(const std::string& probe, std::span<const ReportInput> 
     const std::string key = MatchKey(*record);
     if (labels.emplace(key, CaseLabel(record->probe, record->params)).second) keys.push_back(key);
   }
-  std::vector<RunHealth> health;
-  for (const ReportInput& input : inputs) health.emplace_back(input.run);
   std::string section =
       fmt::format("<section>\n<h2>{}</h2>\n<div class=chart data-probe=\"{}\"></div>\n<table>\n",
                   Html(Clean(probe)), Html(Clean(probe)));
@@ -305,7 +304,9 @@ std::string ReportPage(std::span<const ReportInput> inputs, std::string_view tod
     }
   }
   std::string sections;
-  for (const std::string& probe : probes) sections += ProbeSection(probe, inputs);
+  std::vector<RunHealth> health;
+  for (const ReportInput& input : inputs) health.emplace_back(input.run);
+  for (const std::string& probe : probes) sections += ProbeSection(probe, inputs, health);
   return Fill(ASSAY_EMBEDDED(report_html), {{"today", std::string(today)},
                                             {"answer", AnswerTable(inputs, today)},
                                             {"probes", sections},

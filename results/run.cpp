@@ -32,6 +32,12 @@ constexpr std::array<std::pair<Status, std::string_view>, 5> kStatuses = {{
 
 }  // namespace
 
+std::string TextOf(const Facts& facts, const std::string& name) {
+  const auto fact = facts.find(name);
+  const auto* text = fact == facts.end() ? nullptr : std::get_if<std::string>(&fact->second);
+  return text == nullptr ? "" : *text;
+}
+
 std::string ToText(const Value& value) {
   if (const auto* integer = std::get_if<std::int64_t>(&value)) return fmt::format("{}", *integer);
   if (const auto* boolean = std::get_if<bool>(&value)) return *boolean ? "true" : "false";

@@ -26,6 +26,9 @@ using Params = std::map<std::string, Value>;
 using Fact = std::variant<std::int64_t, bool, double, std::string>;
 using Facts = std::map<std::string, Fact>;
 
+// The text of a fact, "" where there is none.
+std::string TextOf(const Facts& facts, const std::string& name);
+
 // "4096", "true", "bf16".
 std::string ToText(const Value& value);
 // "dtype=bf16,k=4096,m=16": the canonical text of params.

@@ -18,8 +18,9 @@ struct SpreadFound {
   Change a_to_b = {};       // of that case: every other run against the rest
 };
 
-// Of each probe, from four runs or more of one machine, in the order in which they were begun.
-// Throws Error where nothing was measured in all of them, and for runs of several machines.
+// One row for each probe, from four runs or more of one machine, given in the order in which they
+// were begun. // Throws Error where nothing was measured in all of them, and for runs of several
+// machines.
 std::vector<SpreadFound> SpreadOf(const std::vector<Run>& runs, const std::string& date);
 
 struct MergedNoise {

@@ -308,10 +308,6 @@ Interval RatioInterval(std::span<const double> a, std::span<const double> b, dou
   return interval;
 }
 
-double RatioPValue(std::span<const double> a, std::span<const double> b) {
-  return RatioPValue(EstimateOf(a), EstimateOf(b), std::numeric_limits<double>::infinity());
-}
-
 Estimate EstimateOf(std::span<const double> logs) {
   const auto n = static_cast<double>(logs.size());
   return {.mean = Mean(logs), .variance = Variance(logs) / n, .degrees_of_freedom = n - 1};

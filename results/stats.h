@@ -56,8 +56,6 @@ std::optional<Interval> MeanInterval(std::span<const double> logs, double confid
 // exp(mean(b) - mean(a)) with its interval.
 Interval RatioInterval(std::span<const double> a, std::span<const double> b,
                        double confidence = 0.95);
-// The two-sided p-value of "there is no change" by the Welch t test.
-double RatioPValue(std::span<const double> a, std::span<const double> b);
 
 // A mean of logs with the variance of that mean, which is known with so many degrees of freedom.
 struct Estimate {
@@ -71,6 +69,7 @@ Estimate EstimateOf(std::span<const double> logs);
 // The same of two estimates, by a t interval with Welch's degrees of freedom, but no more than
 // `most_df`.
 Interval RatioInterval(const Estimate& a, const Estimate& b, double confidence, double most_df);
+// The two-sided p-value of "there is no change" by the Welch t test, with the same degrees.
 double RatioPValue(const Estimate& a, const Estimate& b, double most_df);
 
 // The stopping rule of a case that goes on until its interval is narrow: "ci" once half the width

@@ -123,10 +123,6 @@ std::string TextOf(const std::vector<Column>& columns, const std::vector<Row>& r
   return text;
 }
 
-void AddTo(std::string& note, const std::string& more) {
-  note += (note.empty() ? "" : "; ") + more;
-}
-
 std::string PlusMinus(double half_width) { return "±" + Percent(half_width); }
 
 // --- A run ---
@@ -218,7 +214,7 @@ std::string Lines(const std::string& before, const std::vector<std::string>& sen
   return text;
 }
 
-// Its files and its machine; under them, indented, its price.
+// A side's files and machine; under them, indented, its price.
 std::string SideText(const Side& side, std::size_t indent, std::string_view today) {
   std::string names;
   for (std::size_t i = 0; i < std::min<std::size_t>(side.names.size(), 3); ++i) {
@@ -445,7 +441,7 @@ std::string ComparisonTable(const Comparison& comparison, bool colour, std::stri
       shown.cells.push_back({row.per_usd_envelope ? RangeText(*row.per_usd_envelope) : "-"});
     }
     shown.sentence = Clean(row.note);
-    if (level.empty() && intervals) AddTo(shown.sentence, Clean(row.change.level));
+    if (level.empty() && intervals) AddNote(shown.sentence, Clean(row.change.level));
     rows.push_back(std::move(shown));
   }
   text += TextOf(columns, rows, colour) + '\n';

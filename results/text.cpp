@@ -338,6 +338,11 @@ std::string OverlapText(const Record& record) {
   return text;
 }
 
+void AddNote(std::string& notes, std::string_view note) {
+  if (!notes.empty()) notes += "; ";
+  notes += note;
+}
+
 std::string CachedText(const Run& run, const Record& record) {
   const std::optional<Cached> cached = CachedOf(run, record);
   return cached ? fmt::format("{}: {}", cached->mark, Clean(cached->why)) : "";

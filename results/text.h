@@ -41,6 +41,9 @@ std::string CaseLabel(const std::string& probe, const Params& params);
 // 3.2 ms ± 0.4 ms of 14.1 ms, 71.0 % hidden; …". Empty of any other record.
 std::string OverlapText(const Record& record);
 
+// Appends what is said of a case to what is said already, after a semicolon.
+void AddNote(std::string& notes, std::string_view note);
+
 // "refuted: loop0 does its file's I/O through the page cache": what figures.h CachedOf says; ""
 // where it says nothing.
 std::string CachedText(const Run& run, const Record& record);

@@ -424,13 +424,10 @@ std::string FreeName(const std::string& path) {
 
 // What a rank's share of its node's network carries, GB/s, where the instance's facts tell.
 std::optional<double> LinkGbs(const Identity& identity, double ranks_per_node) {
-  for (const InstanceFacts& facts : Catalog::BuiltIn().instances) {
-    if (facts.provider == identity.provider.value && facts.instance == identity.instance.value &&
-        facts.network_gbps) {
-      return *facts.network_gbps / 8 / ranks_per_node;
-    }
-  }
-  return std::nullopt;
+  const InstanceFacts* facts =
+      FindInstance(Catalog::BuiltIn().instances, identity.provider.value, identity.instance.value);
+  if (facts == nullptr || !facts->network_gbps) return std::nullopt;
+  return *facts->network_gbps / 8 / ranks_per_node;
 }
 
 // What stands over the table, but for what is known only once the run begins.
@@ -651,10 +648,11 @@ std::map<std::int64_t, double> FloorsOf(const std::string& expect) {
 
 std::vector<std::string> Shortfalls(const Run& run, const std::string& expect) {
   std::vector<std::string> shortfalls;
-  bool is_compared = expect != "auto";
+  const bool is_auto = expect == "auto";
+  bool is_compared = !is_auto;
   for (const Record& record : run.records) {
-    const std::optional<Judged> judged = Judge(run, record);
-    if (expect != "auto" || !judged) continue;
+    const std::optional<Judged> judged = is_auto ? Judge(run, record) : std::nullopt;
+    if (!judged) continue;
     const bool is_low = judged->standing == Standing::kLow;
     is_compared = is_compared || is_low || judged->expected_gbs;
     if (is_low) shortfalls.push_back(fmt::format("{} is low: {}", LabelOf(record), judged->why));

@@ -133,23 +133,22 @@ bool WouldBeFound(const std::string& model, const std::vector<DeviceFacts>& devi
 void CheckNamed(const IdentityOptions& options, const Node& hardware, Identified& found) {
   const Finding& instance = found.identity.instance;
   if (instance.how != "flag" && instance.how != "k8s") return;
-  for (const InstanceFacts& facts : options.instances) {
-    if (facts.provider != found.identity.provider.value || facts.instance != instance.value)
-      continue;
-    std::string misfit = MisfitOf(facts, hardware.accelerators, hardware.in_container);
-    if (hardware.accelerators.empty() && !hardware.in_container && facts.accelerator_count > 0 &&
-        WouldBeFound(ModelOf(facts), options.devices)) {
-      misfit = fmt::format("{} x {} and this machine shows none", facts.accelerator_count,
-                           facts.accelerator);
-    }
-    if (misfit.empty()) misfit = MisfitOfHost(facts, hardware);
-    if (misfit.empty()) continue;
-    found.notes.push_back({.what = fmt::format("this can't be {} {}, which has {}", facts.provider,
-                                               facts.instance, misfit),
-                           .remedy = instance.how == "flag"
-                                         ? "give the --instance that this is, or none"
-                                         : "mend ASSAY_K8S_INSTANCE_TYPE, or give --instance"});
+  const InstanceFacts* facts =
+      FindInstance(options.instances, found.identity.provider.value, instance.value);
+  if (facts == nullptr) return;
+  std::string misfit = MisfitOf(*facts, hardware.accelerators, hardware.in_container);
+  if (hardware.accelerators.empty() && !hardware.in_container && facts->accelerator_count > 0 &&
+      WouldBeFound(ModelOf(*facts), options.devices)) {
+    misfit = fmt::format("{} x {} and this machine shows none", facts->accelerator_count,
+                         facts->accelerator);
   }
+  if (misfit.empty()) misfit = MisfitOfHost(*facts, hardware);
+  if (misfit.empty()) return;
+  found.notes.push_back({.what = fmt::format("this can't be {} {}, which has {}", facts->provider,
+                                             facts->instance, misfit),
+                         .remedy = instance.how == "flag"
+                                       ? "give the --instance that this is, or none"
+                                       : "mend ASSAY_K8S_INSTANCE_TYPE, or give --instance"});
 }
 
 // The catalog's instances that this hardware may be, of one provider where that is known.

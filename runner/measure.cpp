@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <utility>
@@ -442,15 +443,12 @@ Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
 Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags) {
   const Run& run = *runs.front();
   const Identity identity = run.nodes.empty() ? Identity{} : run.nodes[0].identity;
-  std::vector<Offer> listed = Catalog::BuiltIn().offers;
-  if (flags.as_run) {
-    listed = run.offers;
-    std::erase_if(listed, [](const Offer& offer) { return offer.is_private; });
-  }
-  Chosen chosen = ChooseOffer(listed, identity);
+  std::vector<Offer> own;
+  std::vector<Offer> stored;
+  std::ranges::partition_copy(run.offers, std::back_inserter(own), std::back_inserter(stored),
+                              &Offer::is_private);
+  Chosen chosen = ChooseOffer(flags.as_run ? stored : Catalog::BuiltIn().offers, identity);
   if (chosen.offer && flags.as_run) chosen.why += ", as the file has it";
-  std::vector<Offer> own = run.offers;
-  std::erase_if(own, [](const Offer& offer) { return !offer.is_private; });
   if (flags.price_usd_per_hour) {
     own = {TypedOffer(*flags.price_usd_per_hour, identity, Today())};
   }

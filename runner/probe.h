@@ -149,7 +149,7 @@ struct Case {
   std::function<Prepared(std::uint64_t seed)> prepare = {};
   // A meter of `units`, which reads from now on; may be null.
   std::function<std::unique_ptr<Meter>()> meter = {};
-  // Its devices don't compute in its dtype, in place of which a suite may ask another.
+  // Whether the case's devices can't compute in its dtype; a suite may ask another dtype instead.
   bool lacks_dtype = false;
   // What counts is what the device sustains: a visit goes on until it is at rest under load.
   bool sustained = false;

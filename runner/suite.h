@@ -17,7 +17,8 @@ namespace assay {
 struct Choice {
   std::string name = {};
   std::vector<std::string> values = {};
-  // Of a suite's "bf16|f16": what stands for a value where devices lack it, by the value.
+  // The value that stands for another one where devices lack that: a suite's "bf16|f16" is
+  // {{"bf16", "f16"}}.
   std::map<std::string, std::string> instead = {};
 };
 
