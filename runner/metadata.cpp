@@ -404,11 +404,13 @@ std::string LoopbackAddress(const std::string& text) {
 }  // namespace
 
 bool IsName(std::string_view text) {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
+  const auto begins = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
   };
-  return text.size() <= 64 && std::all_of(text.begin(), text.end(), allowed);
+  const auto goes_on = [&](char c) { return begins(c) || c == '.' || c == '_' || c == '-'; };
+  return text.empty() ||
+         (text.size() <= 64 && begins(text.front()) && std::ranges::all_of(text, goes_on) &&
+          text.find("..") == std::string_view::npos);
 }
 
 Metadata AskMetadata(const std::string& provider, const MetadataOptions& options) {

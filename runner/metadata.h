@@ -16,7 +16,9 @@
 namespace assay {
 
 // At most 64 of the characters with which clouds name instances, regions, zones and ways of paying:
-// letters, digits, '.', '_' and '-'. Neither markup nor a terminal's control sequences pass.
+// letters, digits, '.', '_' and '-', of which a letter or digit comes first, and no two dots side
+// by side; or nothing at all. Neither markup nor a terminal's control sequences pass, nor what a
+// shell or a file system would take for more than a name ("-rf", "..").
 bool IsName(std::string_view text);
 
 struct MetadataOptions {

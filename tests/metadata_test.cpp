@@ -213,6 +213,27 @@ TEST(Metadata, AProxyInTheEnvironmentIsBypassed) {
   EXPECT_EQ(proxy.Connections(), 0);
 }
 
+TEST(Metadata, WhatAShellOrAFileSystemTakesForMoreThanANameIsNoValue) {
+  for (const char* text : {"..", ".", "-rf", "--out=x", "a..b", "_", ".hidden", "-"}) {
+    Leaves leaves = AwsLeaves();
+    leaves["/latest/meta-data/instance-type"] = text;
+    leaves["/latest/meta-data/placement/region"] = text;
+    LoopbackServer server(AwsService(leaves));
+    const Metadata metadata = AskMetadata("aws", Quick(server));
+    EXPECT_EQ(metadata.identity.instance.value, "unknown") << text;
+    EXPECT_EQ(metadata.identity.region.value, "unknown") << text;
+    EXPECT_EQ(What(metadata), "the metadata service of aws gave no plausible instance") << text;
+    EXPECT_FALSE(IsName(text)) << text;
+  }
+  Leaves leaves = GcpLeaves();
+  leaves["/computeMetadata/v1/instance/zone"] = "projects/123/zones/-x";
+  LoopbackServer server(GcpService(leaves));
+  EXPECT_EQ(AskMetadata("gcp", Quick(server)).identity.region.value, "unknown");
+  for (const char* name : {"p5.48xlarge", "Standard_ND96isr_H100_v5", "2", "VM.GPU.A10.1", ""}) {
+    EXPECT_TRUE(IsName(name)) << name;
+  }
+}
+
 TEST(Metadata, MarkupAndControlCharactersAreNoValues) {
   const std::string hostile[] = {"<script>alert(1)</script>", "p5\x1b[31m.48xlarge",
                                  "p5.48xlarge\n\nX",          "p5 48xlarge",
