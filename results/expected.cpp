@@ -109,14 +109,18 @@ constexpr std::array<NetworkKind, 12> kNetworkKinds = {
      {.kind = "gvnic", .name = "gVNIC"},
      {.kind = "ici", .name = "ICI"}}};
 
-// The type that all nodes are of, or nothing.
+}  // namespace
+
+std::string StandingText(const std::optional<Judged>& judged) {
+  if (!judged || judged->standing == Standing::kOk) return "";
+  return fmt::format("{}: {}", ToText(judged->standing), judged->why);
+}
+
 const InstanceFacts* TypeOf(const Run& run, std::span<const InstanceFacts> instances) {
   if (run.nodes.empty() || !AreOfOneType(run.nodes)) return nullptr;
   const Identity& identity = run.nodes[0].identity;
   return FindInstance(instances, identity.provider.value, identity.instance.value);
 }
-
-}  // namespace
 
 const NetworkKind* FindNetworkKind(std::string_view kind) {
   const auto found = std::ranges::find(kNetworkKinds, kind, &NetworkKind::kind);
@@ -125,18 +129,21 @@ const NetworkKind* FindNetworkKind(std::string_view kind) {
 
 std::optional<BySockets> BySocketsOf(const Run& run, const Record& record,
                                      std::span<const InstanceFacts> instances) {
+  return BySocketsOf(TypeOf(run, instances), record);
+}
+
+std::optional<BySockets> BySocketsOf(const InstanceFacts* type, const Record& record) {
   const auto told = record.facts.find("sockets");
   if (!Speed(record) || told == record.facts.end() || told->second != Fact(true) ||
       Integer(record.params, "nodes").value_or(1) < 2) {
     return std::nullopt;
   }
-  const InstanceFacts* facts = TypeOf(run, instances);
-  const NetworkKind* kind = facts == nullptr ? nullptr : FindNetworkKind(facts->network_kind);
+  const NetworkKind* kind = type == nullptr ? nullptr : FindNetworkKind(type->network_kind);
   if (kind == nullptr || kind->for_nccl.empty()) return std::nullopt;
   BySockets by = {
       .network = std::string(kind->name),
       .remedy = std::string(DeviceKind(record) == "gpu" ? kind->for_nccl : kind->for_others)};
-  if (facts->network_gbps) by.network += fmt::format(", {:g} Gbit/s", *facts->network_gbps);
+  if (type->network_gbps) by.network += fmt::format(", {:g} Gbit/s", *type->network_gbps);
   return by;
 }
 
@@ -178,22 +185,26 @@ std::string_view ToText(Standing standing) {
 std::optional<Judged> Judge(const Run& run, const Record& record,
                             std::span<const Expected> expected,
                             std::span<const InstanceFacts> instances) {
-  if (const auto by = BySocketsOf(run, record, instances)) {
+  return Judge(TypeOf(run, instances), record, expected);
+}
+
+std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
+                            std::span<const Expected> expected) {
+  if (const auto by = BySocketsOf(type, record)) {
     return Judged{.standing = Standing::kLow,
                   .why = fmt::format("by TCP sockets, where a node has {}; try: {}", by->network,
                                      by->remedy)};
   }
   const std::optional<double> bus = BusBandwidth(record);
-  const InstanceFacts* facts = TypeOf(run, instances);
   const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
-  if (!bus || facts == nullptr || DeviceKind(record) != "gpu" || facts->accelerator_count < 1 ||
-      Integer(record.params, "ranks") != nodes * facts->accelerator_count) {
+  if (!bus || type == nullptr || DeviceKind(record) != "gpu" || type->accelerator_count < 1 ||
+      Integer(record.params, "ranks") != nodes * type->accelerator_count) {
     return std::nullopt;
   }
   const double gbs = *bus / 1e9;
   const auto known = std::find_if(expected.begin(), expected.end(), [&](const Expected& one) {
-    return one.provider == facts->provider && one.instance == facts->instance &&
-           one.nodes == nodes && one.operation == record.probe && one.bytes == record.work.bytes;
+    return one.provider == type->provider && one.instance == type->instance && one.nodes == nodes &&
+           one.operation == record.probe && one.bytes == record.work.bytes;
   });
   Judged judged;
   if (known != expected.end()) {
@@ -206,7 +217,7 @@ std::optional<Judged> Judge(const Run& run, const Record& record,
       return judged;
     }
   }
-  const std::optional<double> bound = NetworkGbs(*facts);
+  const std::optional<double> bound = NetworkGbs(*type);
   if (nodes > 1 && bound && gbs > kSuspiciousAbove * *bound) {
     judged.standing = Standing::kAboveBound;
     judged.why = BoundWhy(gbs, *bound, nodes);

@@ -45,6 +45,14 @@ struct Judged {
   std::optional<double> expected_gbs = {};
   std::string why = {};  // one sentence, with the source
 };
+// "low: …" with the sentence; "" where it is well or nothing is known.
+std::string StandingText(const std::optional<Judged>& judged);
+
+// The instance type that all nodes of the run are of; null where they are of several, and of one
+// that isn't known. Points into `instances`.
+const InstanceFacts* TypeOf(
+    const Run& run, std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+
 // What went by sockets beside a network that they don't use (BySocketsOf) is low whatever it
 // reached, on CPUs too. Else nothing where nothing is known: for a CPU, for an instance type,
 // operation, size or number of nodes that has no row (the bound needs none), and where not all
@@ -52,6 +60,9 @@ struct Judged {
 std::optional<Judged> Judge(
     const Run& run, const Record& record, std::span<const Expected> expected = BuiltInExpected(),
     std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+// The same where TypeOf the run is known already, which takes a look at each of its nodes.
+std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
+                            std::span<const Expected> expected = BuiltInExpected());
 
 // A case whose ranks lie on several nodes of an instance type with a network of its own (EFA,
 // InfiniBand, RoCE, TCPX), and which went by TCP sockets instead.
@@ -64,6 +75,7 @@ struct BySockets {
 std::optional<BySockets> BySocketsOf(
     const Run& run, const Record& record,
     std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+std::optional<BySockets> BySocketsOf(const InstanceFacts* type, const Record& record);
 // How an instance type's network_kind is called, and whether sockets are not the way to use it;
 // nothing for a kind that isn't known.
 struct NetworkKind {

@@ -125,18 +125,17 @@ std::int64_t AcceleratorsOf(const Run& run) {
   return present;
 }
 
-// Why a record can't be the headline, or "".
-std::string Unfit(const Run& run, const Record& record) {
+// Why a record can't be the headline, or "". `part` is what PartUsed says of its kind of device,
+// and `present` how many accelerators the run held.
+std::string Unfit(const Record& record, const std::optional<std::string>& part,
+                  std::int64_t present) {
   constexpr std::size_t kRounds = 5;
   if (record.status != Status::kOk) {
     return fmt::format("{}: {}", ToText(record.status), record.reason);
   }
   if (!record.complete) return "fewer rounds than asked were measured";
-  if (const auto part = PartUsed(run, DeviceKind(record))) {
-    return fmt::format("{} was used, and the node is what is paid", *part);
-  }
-  if (const std::int64_t present = AcceleratorsOf(run);
-      DeviceKind(record) == "gpu" && std::ssize(record.units) < present) {
+  if (part) return fmt::format("{} was used, and the node is what is paid", *part);
+  if (DeviceKind(record) == "gpu" && std::ssize(record.units) < present) {
     return fmt::format("{} of {} took part, and the node is what is paid", record.units.size(),
                        present);
   }
@@ -517,10 +516,14 @@ std::optional<Cached> CachedOf(const Run& run, const Record& record) {
 }
 
 std::string WhyUnpriced(const Run& run, const Record& record) {
+  return WhyUnpriced(run, record, TypeOf(run));
+}
+
+std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFacts* type) {
   if (const auto cached = CachedOf(run, record); cached && cached->is_sure) {
     return cached->mark == "memory" ? cached->why : "direct I/O is refuted";
   }
-  if (const auto by = BySocketsOf(run, record)) {
+  if (const auto by = BySocketsOf(type, record)) {
     return fmt::format("by TCP sockets, and a node is paid with its {}", by->network);
   }
   const bool is_shown = run.suite.name == "standard" || run.suite.name == "full";
@@ -539,8 +542,13 @@ std::optional<double> UsdPerHour(const Run& run, const Chosen& price) {
 }
 
 std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price) {
+  return CostsAt(run, record, price, TypeOf(run));
+}
+
+std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price,
+                          const InstanceFacts* type) {
   const std::optional<double> usd_per_hour = UsdPerHour(run, price);
-  if (!usd_per_hour || !WhyUnpriced(run, record).empty()) return {};
+  if (!usd_per_hour || !WhyUnpriced(run, record, type).empty()) return {};
   std::vector<Cost> costs = Costs(record, *usd_per_hour);
   for (Cost& cost : costs) cost.instead_of = price.instead_of;
   return costs;
@@ -551,25 +559,31 @@ std::string CostText(const Cost& cost) {
   return Usd(cost.usd) + cost.label.substr(1) + (cost.instead_of ? " (on demand)" : "");
 }
 
-std::optional<NodeFigure> NodeFigureOf(const Run& run, const Record& record) {
+RunFigures::RunFigures(const Run& run)
+    : type_(TypeOf(run)), cpus_used_(PartUsed(run, "cpu")), gpus_used_(PartUsed(run, "gpu")) {
+  for (const Record& record : run.records) {
+    if (!HasWord(record.params, "scope", "device")) continue;
+    if (const std::optional<Rate> speed = RateAt(record, MeanTime(record))) {
+      speeds_[{record.probe, record.method, record.backend, record.params}].push_back(speed->value);
+    }
+  }
+}
+
+const std::optional<std::string>& RunFigures::Used(const Record& record) const {
+  return DeviceKind(record) == "gpu" ? gpus_used_ : cpus_used_;
+}
+
+std::optional<NodeFigure> RunFigures::Node(const Record& record) const {
   if (record.units.size() < 2 || record.status != Status::kOk) return std::nullopt;
   const std::optional<Rate> together = RateAt(record, MeanTime(record));
   if (!together) return std::nullopt;
   NodeFigure figure = {.together = *together};
-  Params alone = record.params;
-  alone["scope"] = std::string("device");
-  std::vector<double> speeds;
-  for (const Record& other : run.records) {
-    if (other.probe != record.probe || other.method != record.method || other.params != alone ||
-        other.backend != record.backend) {
-      continue;
-    }
-    if (const std::optional<Rate> speed = RateAt(other, MeanTime(other))) {
-      speeds.push_back(speed->value);
-    }
-  }
+  Params params = record.params;
+  params["scope"] = std::string("device");
+  const auto alone = speeds_.find({record.probe, record.method, record.backend, std::move(params)});
   // A sum over some of the devices, or the slowest of some, would say nothing of the node.
-  if (speeds.size() == record.units.size()) {
+  if (alone != speeds_.end() && alone->second.size() == record.units.size()) {
+    const std::vector<double>& speeds = alone->second;
     figure.slowest_alone = *std::min_element(speeds.begin(), speeds.end());
     figure.sum_alone = Mean(speeds) * static_cast<double>(speeds.size());
   }
@@ -583,10 +597,12 @@ Headline HeadlineOf(const Run& run) {
     headline.absent = "the run is not complete";
     return headline;
   }
+  const std::int64_t present = AcceleratorsOf(run);
+  const RunFigures figures(run);
   for (const Record& record : run.records) {
     if (record.probe != "headline" || !HasWord(record.params, "name", headline.name)) continue;
     if (record.params.count("algo") != 0 && !HasWord(record.params, "algo", "default")) continue;
-    headline.absent = Unfit(run, record);
+    headline.absent = Unfit(record, figures.Used(record), present);
     if (headline.absent.empty()) {
       headline.record = &record;
       return headline;

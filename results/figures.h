@@ -2,8 +2,10 @@
 // in results/METRICS.md; scripts/recompute.py computes the same from that page alone.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "results/pacing.h"
@@ -141,6 +143,8 @@ std::optional<Cached> CachedOf(const Run& run, const Record& record);
 // what accelerators compute and copy, but for collectives, is that of what they sustain; what is a
 // cache's is not what its volume is paid for, nor what sockets give what a faster network is.
 std::string WhyUnpriced(const Run& run, const Record& record);
+// The same where the instance type of the run's nodes is known already (results/expected.h TypeOf).
+std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFacts* type);
 
 // P of METRICS.md: USD per hour of every node that the run held, idle ones too. Nothing without a
 // price.
@@ -149,6 +153,8 @@ std::optional<double> UsdPerHour(const Run& run, const Chosen& price);
 // What a record of this run costs at that price of one node, as it may be shown: the one place
 // where a figure meets a price. Empty without a price, and where WhyUnpriced has a reason.
 std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price);
+std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price,
+                          const InstanceFacts* type);
 
 // A case on several devices at once: W / T, beside the slowest device alone and the sum of all
 // devices alone where the run holds those cases (param scope=device).
@@ -157,8 +163,28 @@ struct NodeFigure {
   std::optional<double> slowest_alone = {};
   std::optional<double> sum_alone = {};
 };
-// Nothing for a case on one device, and nothing where a device failed.
-std::optional<NodeFigure> NodeFigureOf(const Run& run, const Record& record);
+
+// What the figures of a record need to know of its whole run. It looks through the run once, so
+// that a record of a run with many cases and nodes takes no longer than one of a run with few. The
+// run need not outlive it.
+class RunFigures {
+ public:
+  explicit RunFigures(const Run& run);
+  // Nothing for a case on one device, and nothing where a device failed.
+  std::optional<NodeFigure> Node(const Record& record) const;
+  // PartUsed of the run, of the kind of device that the record is of.
+  const std::optional<std::string>& Used(const Record& record) const;
+  // TypeOf the run, by the catalog that is built in.
+  const InstanceFacts* Type() const { return type_; }
+
+ private:
+  const InstanceFacts* type_ = nullptr;
+  std::optional<std::string> cpus_used_ = {};
+  std::optional<std::string> gpus_used_ = {};
+  // Probe, method, backend and params of a case on one device alone.
+  using Alone = std::tuple<std::string, int, std::string, Params>;
+  std::map<Alone, std::vector<double>> speeds_ = {};
+};
 
 // The figure that machines are compared by: bf16-train/1, on nodes without accelerators bf16-cpu/2.
 struct Headline {

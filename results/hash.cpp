@@ -21,15 +21,29 @@ std::string Hex(const unsigned char* bytes, std::size_t size) {
   return hex;
 }
 
+constexpr std::size_t kSha256Bytes = 32;
+using Sha256 = std::array<unsigned char, kSha256Bytes>;
+
+Sha256 Sha256Of(std::string_view data) {
+  Sha256 digest = {};
+  if (EVP_Digest(data.data(), data.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1) {
+    throw Error("OpenSSL can't compute SHA-256; check the installation of libcrypto");
+  }
+  return digest;
+}
+
 }  // namespace
 
 std::string Sha256Hex(std::string_view data) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest = {};
-  unsigned int size = 0;
-  if (EVP_Digest(data.data(), data.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
-    throw Error("OpenSSL can't compute SHA-256; check the installation of libcrypto");
-  }
-  return Hex(digest.data(), size);
+  const Sha256 digest = Sha256Of(data);
+  return Hex(digest.data(), digest.size());
+}
+
+std::string Sha256Base64(std::string_view data) {
+  const Sha256 digest = Sha256Of(data);
+  std::array<unsigned char, 4 * ((kSha256Bytes + 2) / 3) + 1> text = {};  // and a null byte
+  const int size = EVP_EncodeBlock(text.data(), digest.data(), static_cast<int>(digest.size()));
+  return {text.begin(), text.begin() + size};
 }
 
 std::string HmacSha256Hex(std::string_view key, std::string_view data) {

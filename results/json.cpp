@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <type_traits>
@@ -27,15 +28,31 @@ using Input = nlohmann::json;
 constexpr const char* kFormat = "assay-run";
 constexpr int kVersion = 1;
 constexpr int kDeepest = 32;
-// A file may hold this many values: 16 bytes each in memory, and more than a full suite has.
-constexpr std::int64_t kMostValues = 50'000'000;
-// A list or table of anything but numbers may hold this many entries.
-constexpr std::size_t kMostEntries = 100'000;
 
 // Invalid UTF-8, which a device's name may hold, is replaced: the file stays JSON.
 template <class AnyJson>
 std::string Dump(const AnyJson& json) {
   return json.dump(-1, ' ', false, AnyJson::error_handler_t::replace);
+}
+
+// The same with every text as Clean leaves it, keys included: what is printed may come from a file
+// of a stranger.
+Json Harmless(const Json& json) {
+  if (json.is_string()) {
+    const auto& text = json.get_ref<const std::string&>();
+    return Clean(text, text.size());
+  }
+  if (json.is_array()) {
+    Json::array_t array;
+    for (const Json& element : json) array.push_back(Harmless(element));
+    return array;
+  }
+  if (!json.is_object()) return json;
+  Json::object_t object;
+  for (const auto& [key, value] : json.items()) {
+    object.emplace_back(Clean(key, key.size()), Harmless(value));
+  }
+  return object;
 }
 
 // What a number may be: never infinite, nor none at all, for which JSON has no word.
@@ -399,9 +416,11 @@ class Writer {
   }
   template <class T>
   static Json ToJson(const std::map<std::string, T>& values) {
-    Json json = Json::object();
-    for (const auto& [key, value] : values) json[key] = ToJson(value);
-    return json;
+    // Straight into the list that an ordered object is: looking each key up among those before it
+    // would take a million steps for each of a hostile table's keys.
+    Json::object_t object;
+    for (const auto& [key, value] : values) object.emplace_back(key, ToJson(value));
+    return object;
   }
   template <class... T>
   static Json ToJson(const std::variant<T...>& value) {
@@ -632,8 +651,9 @@ class Reader {
   }
 
   void ExpectFew() const {
-    if (json_.size() > kMostEntries) {
-      Fail(fmt::format("has {} entries and may have {}", json_.size(), kMostEntries));
+    constexpr std::size_t kMost = ReadLimits().entries;
+    if (json_.size() > kMost) {
+      Fail(fmt::format("has {} entries and may have {}", json_.size(), kMost));
     }
   }
 
@@ -648,9 +668,9 @@ class Reader {
 
 // Depth and number of values are bounded before anything is built. (The parser's own callback could
 // do it, but looks at all earlier elements of a list at the end of each: quadratic time.)
-void CheckBounds(std::string_view text, const std::string& source, int deepest) {
+void CheckBounds(std::string_view text, const std::string& source, std::int64_t& values) {
   int depth = 0;
-  std::int64_t values = 0;
+  std::int64_t held = 0;
   bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -662,19 +682,21 @@ void CheckBounds(std::string_view text, const std::string& source, int deepest) 
     if (c == '"') in_string = true;
     if (c == '[' || c == '{') ++depth;
     if (c == ']' || c == '}') --depth;
-    if (c == ',' || c == '[' || c == '{') ++values;
-    if (depth > deepest) {
+    if (c == ',' || c == '[' || c == '{') ++held;
+    if (depth > kDeepest) {
       throw Error(fmt::format("{}: it is nested deeper than {} levels, which assay never writes",
-                              source, deepest));
+                              source, kDeepest));
     }
   }
-  if (values > kMostValues) {
-    throw Error(fmt::format("{}: it holds more than {} values; split it", source, kMostValues));
+  values -= held;
+  if (values < 0) {
+    throw Error(
+        fmt::format("{}: it holds more than {} values; split it", source, ReadLimits().values));
   }
 }
 
-Input Parse(std::string_view text, const std::string& source, int deepest = kDeepest) {
-  CheckBounds(text, source, deepest);
+Input Parse(std::string_view text, const std::string& source, std::int64_t& values) {
+  CheckBounds(text, source, values);
   try {
     return Input::parse(text.begin(), text.end());
   } catch (const Input::parse_error& error) {
@@ -684,6 +706,11 @@ Input Parse(std::string_view text, const std::string& source, int deepest = kDee
   } catch (const Input::exception&) {
     throw Error(fmt::format("{}: it holds a number that is too large for a double", source));
   }
+}
+
+Input Parse(std::string_view text, const std::string& source) {
+  std::int64_t values = ReadLimits().values;
+  return Parse(text, source, values);
 }
 
 void CheckFormat(const Reader& reader, const Input& json, const std::string& source, Run& run) {
@@ -867,13 +894,13 @@ std::vector<double> RoundSpeeds(const Record& record) {
   return speeds;
 }
 
-Json FiguresOf(const Run& run, const Record& record, const std::optional<Health>& health,
-               const Chosen& price) {
+Json FiguresOf(const Run& run, const Record& record, const RunFigures& figures,
+               const std::optional<Health>& health, const Chosen& price) {
   const std::optional<Rate> speed = Speed(record);
   const std::optional<Rate> stable = StableSpeed(record);
   const std::optional<Wire> wire = WireRate(record);
-  const std::optional<Judged> judged = Judge(run, record);
-  const std::string unpriced = WhyUnpriced(run, record);
+  const std::optional<Judged> judged = Judge(figures.Type(), record);
+  const std::string unpriced = WhyUnpriced(run, record, figures.Type());
   const std::optional<Cached> cached = CachedOf(run, record);
   return {{"probe", record.probe},
           {"case", CaseLabel(record.probe, record.params)},
@@ -902,14 +929,14 @@ Json FiguresOf(const Run& run, const Record& record, const std::optional<Health>
           {"standing_why", judged ? Json(judged->why) : Json(nullptr)},
           {"cached", cached ? Json{{"mark", cached->mark}, {"why", cached->why}} : Json(nullptr)},
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
-          {"node", ToJson(NodeFigureOf(run, record))},
+          {"node", ToJson(figures.Node(record))},
           {"health", ToJson(health)},
           {"overlap", ToJson(OverlapOf(record))},
           {"power", ToJson(PowerOf(record))},
           {"of_peak", ToJson(OfPeakOf(run, record))},
-          {"used", Writer::ToJson(PartUsed(run, DeviceKind(record)))},
+          {"used", Writer::ToJson(figures.Used(record))},
           {"unpriced", unpriced.empty() ? Json(nullptr) : Json(unpriced)},
-          {"costs", ToJson(CostsAt(run, record, price))}};
+          {"costs", ToJson(CostsAt(run, record, price, figures.Type()))}};
 }
 
 // With the indices of its cases, and the sizes that these have.
@@ -955,11 +982,16 @@ Run RunFromJson(std::string_view text, const std::string& source) {
 
 std::string RecordToJson(const Record& record) { return Dump(Writer::ToJson(record)); }
 
-Record RecordFromJson(std::string_view text, const std::string& source) {
-  const Input json = Parse(text, source);
+Record RecordFromJson(std::string_view text, const std::string& source, std::int64_t& values) {
+  const Input json = Parse(text, source, values);
   Record record;
   Reader(json, "", source).Get(record, {});
   return record;
+}
+
+Record RecordFromJson(std::string_view text, const std::string& source) {
+  std::int64_t values = ReadLimits().values;
+  return RecordFromJson(text, source, values);
 }
 
 std::string NodeToJson(const Node& node) { return Dump(Writer::ToJson(node)); }
@@ -973,11 +1005,26 @@ Node NodeFromJson(std::string_view text, const std::string& source) {
 
 std::string JsonText(std::string_view text) { return Dump(Json(text)); }
 
+std::string WithStrings(std::string_view text,
+                        const std::function<std::string(const std::string&)>& change) {
+  const auto changed = [&](const auto& self, const Json& json) -> Json {
+    if (json.is_string()) return change(json.get_ref<const std::string&>());
+    if (!json.is_structured()) return json;
+    Json copy = json;
+    for (Json& element : copy) element = self(self, element);
+    return copy;
+  };
+  Parse(text, "a JSON document");  // says what is wrong with it
+  return changed(changed, Json::parse(text)).dump(2, ' ', false, Json::error_handler_t::replace) +
+         "\n";
+}
+
 std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name) {
   const RunHealth health(run);
+  const RunFigures figures(run);
   Json cases = Json::array();
   for (const Record& record : run.records) {
-    cases.push_back(FiguresOf(run, record, health.Of(record), price));
+    cases.push_back(FiguresOf(run, record, figures, health.Of(record), price));
   }
   Json fits = Json::array();
   for (const Fit& fit : FitsOf(run.records)) fits.push_back(ToJson(fit, run.records));
@@ -998,7 +1045,7 @@ std::string FiguresToJson(const Run& run, const Chosen& price, const std::string
         {"absent", headline.absent}}},
       {"cases", std::move(cases)},
       {"fits", std::move(fits)}};
-  return Dump(json);
+  return Dump(Harmless(json));
 }
 
 std::string ComparisonToJson(const Comparison& comparison) {
@@ -1034,7 +1081,7 @@ std::string ComparisonToJson(const Comparison& comparison) {
                      {"only_candidate", comparison.only_candidate},
                      {"differences", comparison.differences},
                      {"notes", comparison.notes}};
-  return Dump(json);
+  return Dump(Harmless(json));
 }
 
 std::string RankingToJson(const Ranking& ranking) {
@@ -1063,7 +1110,7 @@ std::string RankingToJson(const Ranking& ranking) {
                      {"sides", ToJson(ranking.sides)},
                      {"cases", std::move(cases)},
                      {"notes", ranking.notes}};
-  return Dump(json);
+  return Dump(Harmless(json));
 }
 
 }  // namespace assay

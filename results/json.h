@@ -3,6 +3,9 @@
 // sentence with the source, the key and what to do.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -19,8 +22,17 @@ std::string RunToJson(const Run& run);
 // `source` names the text in errors. Refuses another format, a newer version, an unknown need.
 Run RunFromJson(std::string_view text, const std::string& source);
 
-// One line each, for the journal.
+// How much of one source is read, be it one text or many: more is refused.
+struct ReadLimits {
+  std::int64_t values = 50'000'000;  // 16 bytes each in memory, and more than a full suite has
+  std::size_t entries = 100'000;     // of a list or table of anything but numbers
+  std::size_t lines = 1'000'000;     // of a journal: ten rounds of as many records
+};
+
+// One line each, for the journal. Reading takes what the text holds from `values`, which are left
+// of its source's limit.
 std::string RecordToJson(const Record& record);
+Record RecordFromJson(std::string_view text, const std::string& source, std::int64_t& values);
 Record RecordFromJson(std::string_view text, const std::string& source);
 
 // What a node says of itself to the rank that writes the file.
@@ -30,8 +42,14 @@ Node NodeFromJson(std::string_view text, const std::string& source);
 // A text as JSON has it, quotes included.
 std::string JsonText(std::string_view text);
 
+// The document with each string in it, but not its keys, as `change` makes it. Throws Error for
+// what isn't JSON.
+std::string WithStrings(std::string_view text,
+                        const std::function<std::string(const std::string&)>& change);
+
 // What is printed, at full precision: every figure of results/METRICS.md by the name it has there.
-// `name` is what the run is called in a page; empty elsewhere.
+// Text in it is harmless on a terminal and in a page, as Clean (results/text.h) leaves it. `name`
+// is what the run is called in a page; empty elsewhere.
 std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name = {});
 std::string ComparisonToJson(const Comparison& comparison);
 std::string RankingToJson(const Ranking& ranking);

@@ -129,8 +129,9 @@ std::vector<Fit> FitsOf(std::span<const Record> records) {
   std::map<std::string, std::vector<const Record*>> sweeps;
   for (const Record& record : records) {
     if (!BusBandwidth(record)) continue;
-    std::vector<const Record*>& sweep = sweeps[SweepOf(record)];
-    if (sweep.empty()) order.push_back(SweepOf(record));
+    const std::string name = SweepOf(record);
+    std::vector<const Record*>& sweep = sweeps[name];
+    if (sweep.empty()) order.push_back(name);
     sweep.push_back(&record);
   }
   std::vector<Fit> fits;
@@ -191,9 +192,10 @@ std::vector<const Record*> InOrderOfSizes(const std::vector<const Record*>& reco
   }
   std::vector<const Record*> ordered(records.size());
   for (const auto& [key, places] : sweeps) {
-    std::vector<std::size_t> rising = places;
-    std::ranges::stable_sort(rising, {}, [&](std::size_t i) { return sizes_of(*records[i]); });
-    for (std::size_t i = 0; i < places.size(); ++i) ordered[places[i]] = records[rising[i]];
+    std::vector<std::pair<Sizes, const Record*>> rising;
+    for (const std::size_t i : places) rising.emplace_back(sizes_of(*records[i]), records[i]);
+    std::ranges::stable_sort(rising, {}, &std::pair<Sizes, const Record*>::first);
+    for (std::size_t i = 0; i < places.size(); ++i) ordered[places[i]] = rising[i].second;
   }
   return ordered;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "results/text.h"
 
@@ -78,11 +79,11 @@ std::string Saying::Who() const {
 std::vector<Saying> Gather(std::span<const Node> nodes,
                            const std::function<std::vector<std::string>(const Node&)>& says) {
   std::vector<Saying> all;
+  std::map<std::string, std::size_t> places;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     for (const std::string& text : says(nodes[i])) {
-      const auto same =
-          std::find_if(all.begin(), all.end(), [&](const Saying& one) { return one.text == text; });
-      Saying& saying = same == all.end() ? all.emplace_back(Saying{.text = text}) : *same;
+      const auto [place, is_new] = places.emplace(text, all.size());
+      Saying& saying = is_new ? all.emplace_back(Saying{.text = text}) : all[place->second];
       if (saying.nodes.empty() || saying.nodes.back() != i) saying.nodes.push_back(i);
     }
   }

@@ -23,17 +23,18 @@ std::string DeviceText(const Run& run, const Record& record, const Unit& unit) {
 
 }  // namespace
 
-std::string NotesOf(const Run& run, const Record& record, const Chosen& price) {
+std::string NotesOf(const Run& run, const Record& record, const RunFigures& figures,
+                    const Chosen& price) {
   std::string note = CachedText(run, record);
   if (const auto bus = BusBandwidth(record)) AddNote(note, "bus " + WithPrefix(*bus, "B/s"));
   if (const std::string overlap = OverlapText(record); !overlap.empty()) AddNote(note, overlap);
-  if (const std::string standing = StandingText(run, record); !standing.empty()) {
+  if (const std::string standing = StandingText(Judge(figures.Type(), record)); !standing.empty()) {
     AddNote(note, standing);
   }
   if (const auto stable = StableSpeed(record)) {
     AddNote(note, "stable " + WithPrefix(stable->value, stable->unit));
   }
-  if (const auto node = NodeFigureOf(run, record); node && node->slowest_alone) {
+  if (const auto node = figures.Node(record); node && node->slowest_alone) {
     AddNote(note, fmt::format("together {}; alone: slowest {}, sum {}",
                               WithPrefix(node->together.value, node->together.unit),
                               WithPrefix(*node->slowest_alone, node->together.unit),
@@ -70,10 +71,11 @@ std::string NotesOf(const Run& run, const Record& record, const Chosen& price) {
   if (const auto here = OfHere(record); here && *here > kSuspiciousAbove) {
     AddNote(note, "suspicious: above its bound of here");
   }
-  if (const auto part = PartUsed(run, DeviceKind(record))) AddNote(note, *part + " used");
+  if (const auto& part = figures.Used(record)) AddNote(note, *part + " used");
   if (record.status == Status::kPartial) AddNote(note, "partial: " + Clean(record.reason));
   if (!record.complete) AddNote(note, fmt::format("{} rounds only", record.rounds.size()));
-  if (const std::string why = WhyUnpriced(run, record); UsdPerNodeHour(price) && !why.empty()) {
+  if (const std::string why = WhyUnpriced(run, record, figures.Type());
+      UsdPerNodeHour(price) && !why.empty()) {
     AddNote(note, "no price: " + why);
   }
   return note;

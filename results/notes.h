@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "results/figures.h"
 #include "results/health.h"
 #include "results/price.h"
 #include "results/run.h"
@@ -13,8 +14,10 @@
 namespace assay {
 
 // The marks of a record that has a speed ("cache?: …; low: …; 3 rounds only"), and why it has no
-// price where there is one. Cleaned of what a file may hold; "" where there is nothing to say.
-std::string NotesOf(const Run& run, const Record& record, const Chosen& price);
+// price where there is one. `figures` is of that run. Cleaned of what a file may hold; "" where
+// there is nothing to say.
+std::string NotesOf(const Run& run, const Record& record, const RunFigures& figures,
+                    const Chosen& price);
 
 // What came of a record that has no speed: its status, why, and what to do.
 std::string OutcomeOf(const Record& record);

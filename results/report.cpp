@@ -9,6 +9,7 @@
 
 #include "results/embedded.h"
 #include "results/figures.h"
+#include "results/hash.h"
 #include "results/health.h"
 #include "results/json.h"
 #include "results/model.h"
@@ -67,6 +68,23 @@ std::string Header(const std::vector<std::string>& names) {
   return row + "</tr>\n";
 }
 
+// A run with what the page needs to know of all of it, found once.
+struct Shown {
+  explicit Shown(const ReportInput& from);
+
+  const ReportInput& input;
+  std::string machine;
+  RunHealth health;
+  RunFigures figures;
+  std::vector<Fit> fits;
+};
+
+// One record of one of the runs.
+struct Place {
+  std::size_t run = 0;
+  const Record* record = nullptr;
+};
+
 // "aws p5.48xlarge us-east-1"; empty where that isn't known.
 std::string NodeName(const Node& node) {
   const Identity& identity = node.identity;
@@ -88,6 +106,13 @@ std::string MachineName(const ReportInput& input) {
   return name.empty() ? input.name : name;
 }
 
+Shown::Shown(const ReportInput& from)
+    : input(from),
+      machine(Clean(MachineName(from))),
+      health(from.run),
+      figures(from.run),
+      fits(FitsOf(from.run.records)) {}
+
 std::string PriceText(const ReportInput& input) {
   const std::optional<double> usd = UsdPerNodeHour(input.price);
   return usd ? fmt::format("{}/h {}", Usd(*usd), PurchaseWords(*input.price.offer)) : "-";
@@ -103,8 +128,9 @@ std::string IntervalText(const Record& record) {
   return interval ? fmt::format("±{} ({})", Percent(interval->HalfWidth()), interval->level) : "-";
 }
 
-std::string CostText(const Record& record, const ReportInput& input) {
-  const std::vector<Cost> costs = CostsAt(input.run, record, input.price);
+std::string CostText(const Record& record, const Shown& shown) {
+  const std::vector<Cost> costs =
+      CostsAt(shown.input.run, record, shown.input.price, shown.figures.Type());
   return costs.empty() ? "-" : CostText(costs.front());
 }
 
@@ -115,41 +141,40 @@ std::string BackendText(const Record& record) {
 }
 
 // The answer, one row a run: the headline figure and its price, which is told under it.
-std::string AnswerTable(std::span<const ReportInput> inputs, std::string_view today) {
+std::string AnswerTable(std::span<const Shown> runs, std::string_view today) {
   std::string table = "<table>\n<caption>The headline, per machine</caption>\n" +
                       Header({"machine", "headline", "speed", "interval", "price", "cost"});
-  for (const ReportInput& input : inputs) {
-    const Headline headline = HeadlineOf(input.run);
+  for (const Shown& shown : runs) {
+    const Headline headline = HeadlineOf(shown.input.run);
     if (headline.record == nullptr) {
-      table += Row({Cell(MachineName(input)), Cell(headline.name),
+      table += Row({Cell(shown.machine), Cell(headline.name),
                     Cell("absent: " + headline.absent, " colspan=4")});
       continue;
     }
     const std::string unrest = UnrestText(*headline.record);
     table += Row(
-        {Cell(MachineName(input)), Cell(headline.name), Cell(SpeedText(*headline.record), kNumber),
+        {Cell(shown.machine), Cell(headline.name), Cell(SpeedText(*headline.record), kNumber),
          Cell(IntervalText(*headline.record) + (unrest.empty() ? "" : "; " + unrest)),
-         Cell(PriceText(input), kNumber), Cell(CostText(*headline.record, input), kNumber)});
+         Cell(PriceText(shown.input), kNumber), Cell(CostText(*headline.record, shown), kNumber)});
   }
   table += "</table>\n";
-  for (const ReportInput& input : inputs) {
-    const std::string line = PriceLine(input.price, input.run.nodes, today);
-    table += fmt::format("<p class=price>{}: {}</p>\n", Html(Clean(MachineName(input))),
-                         Html(Clean(line, 1024)));
+  for (const Shown& shown : runs) {
+    const std::string line = PriceLine(shown.input.price, shown.input.run.nodes, today);
+    table +=
+        fmt::format("<p class=price>{}: {}</p>\n", Html(shown.machine), Html(Clean(line, 1024)));
   }
   return table;
 }
 
-// A figure for each sweep of the probe, which the script draws: what was fitted to it, in words.
-std::string FitFigures(const std::string& probe, std::span<const ReportInput> inputs) {
-  std::string figures;
-  for (std::size_t run = 0; run < inputs.size(); ++run) {
-    const std::vector<Fit> fits = FitsOf(inputs[run].run.records);
+// A figure for each sweep, which the script draws, with what was fitted to it in words; by probe.
+std::map<std::string, std::string> FitFigures(std::span<const Shown> runs) {
+  std::map<std::string, std::string> figures;
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    const std::vector<Fit>& fits = runs[run].fits;
     for (std::size_t i = 0; i < fits.size(); ++i) {
-      if (fits[i].sweep.front()->probe != probe) continue;
       const CostModel& model = fits[i].model;
-      const std::string machine = inputs.size() > 1 ? MachineName(inputs[run]) + ", " : "";
-      figures += fmt::format(
+      const std::string machine = runs.size() > 1 ? runs[run].machine + ", " : "";
+      figures[fits[i].sweep.front()->probe] += fmt::format(
           "<figure class=fit data-run={} data-fit={}><figcaption>{}: α = {:.3g} us, β = {:.3g} "
           "ns/B{}, "
           "residual {} over {} sizes</figcaption></figure>\n",
@@ -159,70 +184,93 @@ std::string FitFigures(const std::string& probe, std::span<const ReportInput> in
           Percent(model.residual), model.points);
     }
   }
-  if (figures.empty()) return "";
-  return fmt::format(
-      "<h3>Time against size</h3>\n<p>T = α + β S, fitted to the median times: α of all steps of "
-      "an "
-      "operation together, β of all bytes that they move. A bar is the 95 % interval. The dashed "
-      "end of a line is a projection: nobody has measured it. A large residual says that no one "
-      "line fits.</p>\n<div class=fits>\n{}</div>\n",
-      figures);
+  for (auto& [probe, text] : figures) {
+    text = fmt::format(
+        "<h3>Time against size</h3>\n<p>T = α + β S, fitted to the median times: α of all steps of "
+        "an "
+        "operation together, β of all bytes that they move. A bar is the 95 % interval. The dashed "
+        "end of a line is a projection: nobody has measured it. A large residual says that no one "
+        "line fits.</p>\n<div class=fits>\n{}</div>\n",
+        text);
+  }
+  return figures;
 }
 
-// All cases of one probe, runs beside each other case by case.
-std::string ProbeSection(const std::string& probe, std::span<const ReportInput> inputs,
-                         std::span<const RunHealth> health) {
-  std::vector<const Record*> records;
-  for (const ReportInput& input : inputs) {
-    for (const Record& record : input.run.records) {
-      if (record.probe == probe) records.push_back(&record);
-    }
+// The rows of one record: its figures, and under them what has to be known of it and of its
+// devices.
+std::string RecordRows(const std::string& label, const Shown& shown, const Record& record) {
+  const ReportInput& input = shown.input;
+  std::vector<std::string> cells = {Cell(label), Cell(shown.machine), Cell(BackendText(record))};
+  if (!Speed(record)) {
+    cells.push_back(Words(OutcomeOf(record), 4));
+    return Row(cells);
   }
-  std::map<std::string, std::string> labels;  // by match key, in a stable order
-  std::vector<std::string> keys;
-  for (const Record* record : InOrderOfSizes(records)) {
-    const std::string key = MatchKey(*record);
-    if (labels.emplace(key, CaseLabel(record->probe, record->params)).second) keys.push_back(key);
+  const std::optional<double> here = OfHere(record);
+  cells.insert(cells.end(), {Cell(SpeedText(record), kNumber), Cell(IntervalText(record)),
+                             Cell(here ? Percent(*here) : "-", kNumber),
+                             Cell(CostText(record, shown), kNumber)});
+  std::string rows = Row(cells);
+  if (const std::string notes = NotesOf(input.run, record, shown.figures, input.price);
+      !notes.empty()) {
+    rows += Row({Cell(""), Words(notes, 6)});
+  }
+  for (const DeviceNote& device : DeviceNotesOf(input.run, record, shown.health.Of(record))) {
+    rows += Row({Cell(""), Words(device.device + ": " + device.text, 6)});
+  }
+  return rows;
+}
+
+// All cases of one probe, runs beside each other case by case. `places` are its records in the
+// order of the runs.
+std::string ProbeSection(const std::string& probe, const std::vector<Place>& places,
+                         std::span<const Shown> runs, const std::string& fit_figures) {
+  std::vector<const Record*> records;
+  std::map<std::string, std::vector<Place>> cases;  // by match key
+  for (const Place& place : places) {
+    records.push_back(place.record);
+    cases[MatchKey(*place.record)].push_back(place);
   }
   std::string section =
       fmt::format("<section>\n<h2>{}</h2>\n<div class=chart data-probe=\"{}\"></div>\n<table>\n",
                   Html(Clean(probe)), Html(Clean(probe)));
   section += Header({"case", "machine", "backend", "median", "interval", "of here", "cost"});
-  for (const std::string& key : keys) {
-    for (std::size_t run = 0; run < inputs.size(); ++run) {
-      const ReportInput& input = inputs[run];
-      for (const Record& record : input.run.records) {
-        if (record.probe != probe || MatchKey(record) != key) continue;
-        std::vector<std::string> cells = {Cell(labels[key]), Cell(MachineName(input)),
-                                          Cell(BackendText(record))};
-        if (Speed(record)) {
-          const std::optional<double> here = OfHere(record);
-          cells.insert(cells.end(), {Cell(SpeedText(record), kNumber), Cell(IntervalText(record)),
-                                     Cell(here ? Percent(*here) : "-", kNumber),
-                                     Cell(CostText(record, input), kNumber)});
-        } else {
-          cells.push_back(Words(OutcomeOf(record), 4));
-        }
-        section += Row(cells);
-        if (!Speed(record)) continue;
-        if (const std::string notes = NotesOf(input.run, record, input.price); !notes.empty()) {
-          section += Row({Cell(""), Words(notes, 6)});
-        }
-        for (const DeviceNote& device : DeviceNotesOf(input.run, record, health[run].Of(record))) {
-          section += Row({Cell(""), Words(device.device + ": " + device.text, 6)});
-        }
-      }
+  for (const Record* first : InOrderOfSizes(records)) {
+    const auto rows = cases.extract(MatchKey(*first));
+    if (rows.empty()) continue;  // it stands with an earlier one
+    const std::string label = CaseLabel(first->probe, first->params);
+    for (const Place& place : rows.mapped()) {
+      section += RecordRows(label, runs[place.run], *place.record);
     }
   }
-  return section + "</table>\n" + FitFigures(probe, inputs) + "</section>\n";
+  return section + "</table>\n" + fit_figures + "</section>\n";
 }
 
-std::string MachinesSection(std::span<const ReportInput> inputs) {
+// The sections of all probes, in the order in which they come first.
+std::string ProbeSections(std::span<const Shown> runs) {
+  std::vector<std::string> probes;
+  std::map<std::string, std::vector<Place>> places;
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    for (const Record& record : runs[run].input.run.records) {
+      std::vector<Place>& of_probe = places[record.probe];
+      if (of_probe.empty()) probes.push_back(record.probe);
+      of_probe.push_back({.run = run, .record = &record});
+    }
+  }
+  std::map<std::string, std::string> figures = FitFigures(runs);
+  std::string sections;
+  for (const std::string& probe : probes) {
+    sections += ProbeSection(probe, places[probe], runs, figures[probe]);
+  }
+  return sections;
+}
+
+std::string MachinesSection(std::span<const Shown> runs) {
   std::string section =
       "<section>\n<h2>Machines</h2>\n<table>\n" +
       Header({"file", "machine", "how known", "processor", "memory", "run", "notes"});
-  for (const ReportInput& input : inputs) {
-    const Run& run = input.run;
+  for (const Shown& shown : runs) {
+    const Run& run = shown.input.run;
+    const std::string& name = shown.input.name;
     const std::string when = fmt::format("{}, {} rounds, seed {}, assay {} {}{}", run.started,
                                          run.rounds, run.seed, run.assay.version, run.assay.commit,
                                          run.status != "complete" ? ", " + run.status
@@ -235,7 +283,7 @@ std::string MachinesSection(std::span<const ReportInput> inputs) {
         notes += fmt::format("{}{} ({})", notes.empty() ? "" : "; ", note.what, note.remedy);
       }
       section +=
-          Row({Cell(input.name), Cell(NodeName(node).empty() ? input.name : NodeName(node)),
+          Row({Cell(name), Cell(NodeName(node).empty() ? name : NodeName(node)),
                Cell(fmt::format("{}, {}", instance.how, instance.confidence)),
                Cell(fmt::format("{}, {} of {} cores", node.cpu.model, node.cpu.cores_used,
                                 node.cpu.cores_present)),
@@ -247,20 +295,20 @@ std::string MachinesSection(std::span<const ReportInput> inputs) {
   return section + "</table>\n</section>\n";
 }
 
-std::string PricesSection(std::span<const ReportInput> inputs, std::string_view today) {
+std::string PricesSection(std::span<const Shown> runs, std::string_view today) {
   std::string section = "<section>\n<h2>Prices</h2>\n<table>\n" +
                         Header({"machine", "price", "region", "date", "source", "why this one"});
-  for (const ReportInput& input : inputs) {
-    const Chosen& price = input.price;
+  for (const Shown& shown : runs) {
+    const Chosen& price = shown.input.price;
     const std::string why =
         fmt::format("<td>{}{}{}</td>", Html(Clean(price.why, 1024)), price.note.empty() ? "" : "; ",
                     Html(Clean(price.note, 1024)));
     if (!price.offer) {
-      section += Row(
-          {Cell(MachineName(input)), Cell("none", kNumber), Cell("-"), Cell("-"), Cell("-"), why});
+      section +=
+          Row({Cell(shown.machine), Cell("none", kNumber), Cell("-"), Cell("-"), Cell("-"), why});
       continue;
     }
-    section += Row({Cell(MachineName(input)), Cell(PriceText(input), kNumber),
+    section += Row({Cell(shown.machine), Cell(PriceText(shown.input), kNumber),
                     Cell(price.offer->region), Cell(PriceAge(*price.offer, today)),
                     fmt::format("<td>{}</td>", Html(Clean(price.offer->source, 1024))), why});
   }
@@ -268,11 +316,11 @@ std::string PricesSection(std::span<const ReportInput> inputs, std::string_view 
 }
 
 // What the script draws: the figures of each run, with the name that the tables give it.
-std::string PageData(std::span<const ReportInput> inputs) {
+std::string PageData(std::span<const Shown> runs) {
   std::string data = "[";
-  for (const ReportInput& input : inputs) {
+  for (const Shown& shown : runs) {
     if (data.size() > 1) data += ",\n";
-    data += FiguresToJson(input.run, input.price, MachineName(input));
+    data += FiguresToJson(shown.input.run, shown.input.price, shown.machine);
   }
   return data + "]";
 }
@@ -292,29 +340,39 @@ std::string Fill(std::string_view skeleton, const std::map<std::string, std::str
   return page.append(skeleton);
 }
 
+// The sources that the page's policy allows: the hash of each element of the skeleton that begins
+// with this tag, as it will be in the page. Nothing that comes from a file is within one.
+std::string HashesOf(const std::string& tag, std::string_view skeleton,
+                     const std::map<std::string, std::string>& parts) {
+  const std::string begin = "<" + tag + ">";
+  const std::string end = "</" + tag + ">";
+  std::string hashes;
+  for (std::size_t at = skeleton.find(begin); at != std::string_view::npos;) {
+    const std::size_t from = at + begin.size();
+    const std::size_t to = skeleton.find(end, from);
+    hashes += fmt::format("{}'sha256-{}'", hashes.empty() ? "" : " ",
+                          Sha256Base64(Fill(skeleton.substr(from, to - from), parts)));
+    at = skeleton.find(begin, to);
+  }
+  return hashes;
+}
+
 }  // namespace
 
 std::string ReportPage(std::span<const ReportInput> inputs, std::string_view today) {
-  std::vector<std::string> probes;
-  for (const ReportInput& input : inputs) {
-    for (const Record& record : input.run.records) {
-      if (std::find(probes.begin(), probes.end(), record.probe) == probes.end()) {
-        probes.push_back(record.probe);
-      }
-    }
-  }
-  std::string sections;
-  std::vector<RunHealth> health;
-  for (const ReportInput& input : inputs) health.emplace_back(input.run);
-  for (const std::string& probe : probes) sections += ProbeSection(probe, inputs, health);
-  return Fill(ASSAY_EMBEDDED(report_html), {{"today", std::string(today)},
-                                            {"answer", AnswerTable(inputs, today)},
-                                            {"probes", sections},
-                                            {"machines", MachinesSection(inputs)},
-                                            {"prices", PricesSection(inputs, today)},
-                                            {"data", ScriptSafe(PageData(inputs))},
-                                            {"d3_notice", Html(ASSAY_EMBEDDED(d3_notice))},
-                                            {"d3", std::string(ASSAY_EMBEDDED(d3_js))}});
+  const std::vector<Shown> runs(inputs.begin(), inputs.end());
+  const std::string_view skeleton = ASSAY_EMBEDDED(report_html);
+  std::map<std::string, std::string> parts = {{"today", std::string(today)},
+                                              {"answer", AnswerTable(runs, today)},
+                                              {"probes", ProbeSections(runs)},
+                                              {"machines", MachinesSection(runs)},
+                                              {"prices", PricesSection(runs, today)},
+                                              {"data", ScriptSafe(PageData(runs))},
+                                              {"d3_notice", Html(ASSAY_EMBEDDED(d3_notice))},
+                                              {"d3", std::string(ASSAY_EMBEDDED(d3_js))}};
+  parts["script_hashes"] = HashesOf("script", skeleton, parts);
+  parts["style_hashes"] = HashesOf("style", skeleton, parts);
+  return Fill(skeleton, parts);
 }
 
 }  // namespace assay

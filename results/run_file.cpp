@@ -10,7 +10,9 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "results/error.h"
@@ -33,11 +35,22 @@ std::string ReadFile(const std::string& path) {
   return ReadText(path, kLargestFile, "a result file that 'assay run' wrote");
 }
 
+[[noreturn]] void FailOfMany(const std::string& name, const char* what, std::size_t most) {
+  throw Error(
+      fmt::format("{}: the journal has more {} than the {} that it may have; it is damaged or "
+                  "wasn't written by "
+                  "assay, so measure again or take a sound copy",
+                  name, what, most));
+}
+
 // Takes a line of the journal into the run: the newest word on everything but the rounds, which
-// add up (and count for nothing once an answer was wrong).
-void Fold(Record newest, std::map<std::string, std::size_t>& places, Run& run) {
+// add up (and count for nothing once an answer was wrong). The whole is held to what a file may
+// hold, since that is what it becomes.
+void Fold(Record newest, const std::string& name, std::size_t most,
+          std::map<std::string, std::size_t>& places, Run& run) {
   const auto [place, is_new] = places.emplace(RecordKey(newest), run.records.size());
   if (is_new) {
+    if (run.records.size() == most) FailOfMany(name, "records", most);
     run.records.push_back(std::move(newest));
     return;
   }
@@ -45,6 +58,7 @@ void Fold(Record newest, std::map<std::string, std::size_t>& places, Run& run) {
   std::vector<Visit> rounds = std::move(record.rounds);
   if (newest.status == Status::kWrong) rounds.clear();
   std::move(newest.rounds.begin(), newest.rounds.end(), std::back_inserter(rounds));
+  if (rounds.size() > most) FailOfMany(name, "rounds of a case", most);
   record = std::move(newest);
   record.rounds = std::move(rounds);
 }
@@ -91,7 +105,7 @@ Run ReadRun(const std::string& path) {
   return run;
 }
 
-Run RunFromJournal(std::string_view text, const std::string& source) {
+Run RunFromJournal(std::string_view text, const std::string& source, const ReadLimits& limits) {
   // What follows the last line's end was being written when the end came.
   text = text.substr(0, text.rfind('\n') + 1);
   if (text.empty()) {
@@ -100,14 +114,16 @@ Run RunFromJournal(std::string_view text, const std::string& source) {
   }
   Run run;
   std::map<std::string, std::size_t> places;
-  for (int line = 1; !text.empty(); ++line) {
+  std::int64_t values = limits.values;
+  for (std::size_t line = 1; !text.empty(); ++line) {
     const std::size_t end = text.find('\n');
     const std::string name = fmt::format("{}, line {}", source, line);
+    if (line > limits.lines) FailOfMany(name, "lines", limits.lines);
     if (line == 1) {
       run = RunFromJson(text.substr(0, end), name);
       run.records.clear();
     } else {
-      Fold(RecordFromJson(text.substr(0, end), name), places, run);
+      Fold(RecordFromJson(text.substr(0, end), name, values), name, limits.entries, places, run);
     }
     text.remove_prefix(end + 1);
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "results/json.h"
 #include "results/run.h"
 
 namespace assay {
@@ -18,8 +19,9 @@ namespace assay {
 Run ReadRun(const std::string& path);
 
 // The journal's text: a line with the Run without records, then a line a visit. `source` names it
-// in errors.
-Run RunFromJournal(std::string_view text, const std::string& source);
+// in errors. All lines together are held to `limits`, as a file is: its records, the rounds of each
+// and their values.
+Run RunFromJournal(std::string_view text, const std::string& source, const ReadLimits& limits = {});
 
 // "interrupted, 2 of 5 rounds": of a Run that isn't complete, counted on its least visited case;
 // empty for one that is.

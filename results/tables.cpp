@@ -145,7 +145,7 @@ std::string OnText(const Record& record) {
   return record.units.size() > 1 ? fmt::format("{} x {}", record.units.size(), one) : one;
 }
 
-Row RunRow(const Run& run, const Record& record, const Chosen& price) {
+Row RunRow(const Run& run, const Record& record, const RunFigures& figures, const Chosen& price) {
   Row row = {.cells = {{Clean(record.probe)},
                        {Clean(CaseLabel(record.probe, record.params))},
                        {OnText(record)}}};
@@ -164,9 +164,9 @@ Row RunRow(const Run& run, const Record& record, const Chosen& price) {
   const std::optional<double> here = OfHere(record);
   row.cells.push_back(
       {here ? Percent(*here) : "-", here && *here > kSuspiciousAbove ? Ink::kBad : Ink::kPlain});
-  const std::vector<Cost> costs = CostsAt(run, record, price);
+  const std::vector<Cost> costs = CostsAt(run, record, price, figures.Type());
   row.cells.push_back({costs.empty() ? "-" : CostText(costs.front())});
-  row.sentence = NotesOf(run, record, price);
+  row.sentence = NotesOf(run, record, figures, price);
   return row;
 }
 
@@ -341,13 +341,12 @@ namespace {
 std::vector<Row> Folded(const std::vector<Row>& rows) {
   std::vector<Row> folded;
   std::vector<int> more;
+  std::map<std::array<std::string, 3>, std::size_t> places;
   for (const Row& row : rows) {
-    const auto alike = std::ranges::find_if(folded, [&](const Row& other) {
-      return other.cells[0].text == row.cells[0].text && other.cells[2].text == row.cells[2].text &&
-             other.sentence == row.sentence;
-    });
-    if (alike != folded.end()) {
-      ++more[static_cast<std::size_t>(alike - folded.begin())];
+    const auto [place, is_new] =
+        places.emplace(std::array{row.cells[0].text, row.cells[2].text, row.sentence}, more.size());
+    if (!is_new) {
+      ++more[place->second];
       continue;
     }
     folded.push_back(row);
@@ -366,10 +365,12 @@ std::string RunTable(const Run& run, const Chosen& price, bool colour, std::stri
   std::vector<Row> skipped;
   bool headline_asked = false;
   const RunHealth health(run);
+  const RunFigures figures(run);
   for (const Record* const one : InOrderOfSizes(run.records)) {
     const Record& record = *one;
     headline_asked = headline_asked || record.probe == "headline";
-    (record.status == Status::kSkipped ? skipped : rows).push_back(RunRow(run, record, price));
+    (record.status == Status::kSkipped ? skipped : rows)
+        .push_back(RunRow(run, record, figures, price));
     for (Row& row : DeviceRows(run, record, health.Of(record))) rows.push_back(std::move(row));
   }
   skipped = Folded(skipped);

@@ -349,9 +349,7 @@ std::string CachedText(const Run& run, const Record& record) {
 }
 
 std::string StandingText(const Run& run, const Record& record) {
-  const std::optional<Judged> judged = Judge(run, record);
-  if (!judged || judged->standing == Standing::kOk) return "";
-  return fmt::format("{}: {}", ToText(judged->standing), judged->why);
+  return StandingText(Judge(run, record));
 }
 
 std::string TestFileText(const Record& record) {

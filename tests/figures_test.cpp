@@ -350,17 +350,17 @@ TEST(Figures, ANodeFigureStandsBesideItsDevicesAlone) {
   Record slow = alone;
   slow.rounds[0].time_s = {1.25};
   const assay::Run run = {.records = {node, alone, slow}};
-  const NodeFigure figure = NodeFigureOf(run, run.records[0]).value();
+  const NodeFigure figure = RunFigures(run).Node(run.records[0]).value();
   EXPECT_DOUBLE_EQ(figure.together.value, 400);
   EXPECT_DOUBLE_EQ(figure.slowest_alone.value(), 200);
   EXPECT_DOUBLE_EQ(figure.sum_alone.value(), 450);
-  EXPECT_FALSE(NodeFigureOf(run, run.records[1]).has_value()) << "one device is no node";
+  EXPECT_FALSE(RunFigures(run).Node(run.records[1]).has_value()) << "one device is no node";
 
   assay::Run broken = run;
   broken.records[2].status = Status::kFailed;
-  EXPECT_FALSE(NodeFigureOf(broken, broken.records[0])->sum_alone.has_value());
+  EXPECT_FALSE(RunFigures(broken).Node(broken.records[0])->sum_alone.has_value());
   broken.records[0].status = Status::kPartial;
-  EXPECT_FALSE(NodeFigureOf(broken, broken.records[0]).has_value());
+  EXPECT_FALSE(RunFigures(broken).Node(broken.records[0]).has_value());
 }
 
 Run WithHeadline() {

@@ -309,6 +309,62 @@ TEST(FiguresToJson, HoldsThePriceOfANodeWhatItStandsForAndTheDollarsOfAllNodes) 
   EXPECT_TRUE(figures["cases"][0]["costs"].empty());
 }
 
+// A bidirectional override, a control sequence in one character (C1), DEL, and a zero-width space.
+constexpr const char* kHarmful = "a\u202Eb\u009B31m\u007Fc\u200B";
+constexpr const char* kHarmless = "a?b?31m?c?";
+
+std::vector<std::string> HarmfulIn(const std::string& text) {
+  std::vector<std::string> found;
+  for (const char* harmful : {"\u202E", "\u009B", "\u007F", "\u200B"}) {
+    if (text.find(harmful) != std::string::npos) found.emplace_back(harmful);
+  }
+  return found;
+}
+
+TEST(FiguresToJson, HoldsNoTextThatHarmsATerminal) {
+  assay::Run run = SampleRun();
+  run.id = kHarmful;
+  Record& record = run.records[0];
+  record.probe = record.backend = record.reason = record.remedy = kHarmful;
+  record.params = {{kHarmful, kHarmful}};
+  record.facts["algorithm"] = kHarmful;
+  const Chosen price = {.instead_of = kHarmful, .why = kHarmful, .note = kHarmful};
+  const std::string text = FiguresToJson(run, price, kHarmful);
+  EXPECT_THAT(HarmfulIn(text), ElementsAre());
+  const Json figures = Json::parse(text);
+  EXPECT_EQ(figures["run"], kHarmless);
+  EXPECT_EQ(figures["name"], kHarmless);
+  EXPECT_EQ(figures["price"]["why"], kHarmless);
+  EXPECT_EQ(figures["cases"][0]["backend"], kHarmless);
+  EXPECT_EQ(figures["cases"][0]["reason"], kHarmless);
+  EXPECT_EQ(figures["cases"][0]["key"],
+            std::string(kHarmless) + "/1/" + kHarmless + "=" + kHarmless);
+  EXPECT_EQ(FiguresToJson(SampleRun(), {}).find('?'), std::string::npos) << "nothing else changes";
+}
+
+TEST(ComparisonToJson, HoldsNoTextThatHarmsATerminal) {
+  Comparison comparison;
+  comparison.baseline.names = {kHarmful};
+  comparison.rows = {{.probe = kHarmful, .backend = kHarmful, .params = {{kHarmful, kHarmful}}}};
+  comparison.notes = {kHarmful};
+  const std::string text = ComparisonToJson(comparison);
+  EXPECT_THAT(HarmfulIn(text), ElementsAre());
+  EXPECT_EQ(Json::parse(text)["cases"][0]["params"][kHarmless], kHarmless);
+  Ranking ranking;
+  ranking.notes = {kHarmful};
+  ranking.cases = {{.probe = kHarmful, .params = {{kHarmful, kHarmful}}}};
+  EXPECT_THAT(HarmfulIn(RankingToJson(ranking)), ElementsAre());
+}
+
+TEST(WithStrings, ChangesEachStringAndNothingElse) {
+  const auto shout = [](const std::string& text) { return text + "!"; };
+  const Json json = Json::parse(
+      WithStrings(R"({"a": "b", "c": [1, 2.5, "d", {"e": null, "f": "g\n"}], "h": true})", shout));
+  EXPECT_EQ(json, Json::parse(
+                      R"({"a": "b!", "c": [1, 2.5, "d!", {"e": null, "f": "g\n!"}], "h": true})"));
+  EXPECT_THROW(WithStrings("{", shout), Error);
+}
+
 TEST(ComparisonToJson, HoldsEveryCaseWithItsVerdict) {
   Comparison comparison;
   comparison.baseline.names = {"a.json"};

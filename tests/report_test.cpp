@@ -6,7 +6,9 @@
 #include <functional>
 #include <regex>
 #include <string>
+#include <vector>
 
+#include "results/hash.h"
 #include "results/tables.h"
 #include "results/text.h"
 
@@ -267,6 +269,53 @@ TEST(Report, LoadsNothing) {
         << loading;
   }
   EXPECT_THAT(page, HasSubstr("default-src 'none'"));
+}
+
+// The texts between <TAG> and </TAG>.
+std::vector<std::string> Elements(const std::string& page, const std::string& tag) {
+  std::vector<std::string> elements;
+  const std::string begin = "<" + tag + ">";
+  for (auto at = page.find(begin); at != std::string::npos; at = page.find(begin, at + 1)) {
+    const std::size_t from = at + begin.size();
+    elements.push_back(page.substr(from, page.find("</" + tag + ">", from) - from));
+  }
+  return elements;
+}
+
+TEST(Report, ThePolicyAllowsItsOwnScriptsAndStylesByTheirHashesAndNothingElse) {
+  ReportInput inputs[] = {Input("m7i.large", 0.1)};
+  inputs[0].name = "</title><script>alert(1)</script><style>x</style>";
+  const std::string page = ReportPage(inputs, "2026-11-22");
+  const std::string_view begin = "<meta http-equiv=\"Content-Security-Policy\" content=\"";
+  const std::size_t at = page.find(begin) + begin.size();
+  const std::string policy = page.substr(at, page.find('"', at) - at);
+  std::string scripts;
+  for (const std::string& script : Elements(page, "script")) {
+    scripts += " 'sha256-" + Sha256Base64(script) + "'";
+  }
+  std::string styles;
+  for (const std::string& style : Elements(page, "style")) {
+    styles += " 'sha256-" + Sha256Base64(style) + "'";
+  }
+  EXPECT_EQ(Elements(page, "script").size(), 2U);  // D3 and ours; the data is no script
+  EXPECT_EQ(Elements(page, "style").size(), 1U);
+  EXPECT_EQ(policy, "default-src 'none'; base-uri 'none'; form-action 'none'; style-src" + styles +
+                        "; script-src" + scripts);
+  EXPECT_LT(at, page.find("<style>")) << "it holds for what follows it";
+  EXPECT_LT(at, page.find("<script"));
+  // No attribute that is a script or a style, which hashes don't allow.
+  EXPECT_FALSE(std::regex_search(page.substr(0, page.find("<script>")),
+                                 std::regex(R"re(<[^>]* (on[a-z]+|style)=)re")));
+}
+
+TEST(Report, TheDataHoldsNoTextThatHarmsATerminalOrAPage) {
+  ReportInput input = Input("a\u202Eb", 0.1);
+  input.run.records[0].backend = "c\u009Bd";
+  const std::string page = ReportPage({&input, 1}, "2026-11-22");
+  EXPECT_THAT(page, Not(HasSubstr("\u202E")));
+  EXPECT_THAT(page, Not(HasSubstr("\u009B")));
+  EXPECT_THAT(page,
+              AllOf(HasSubstr("\"name\":\"aws a?b us-east-1\""), HasSubstr("\"backend\":\"c?d\"")));
 }
 
 TEST(Report, CarriesTheNoticeOfWhatItIsDrawnWith) {
