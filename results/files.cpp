@@ -2,15 +2,20 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <system_error>
 
+#include "results/hash.h"
 #include "results/text.h"
 
 namespace assay {
@@ -18,33 +23,118 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool IsThere(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
-
 std::string FolderOf(const std::string& path) {
   const std::string folder = fs::path(path).parent_path().string();
   return folder.empty() ? "." : folder;
 }
 
-// Where a name leads to, by however many links, also where the last of them leads to nothing yet.
-std::string Target(const std::string& path) {
-  fs::path target = path;
+// The number of the open descriptor that a name in /dev or /proc stands for: /dev/stdout,
+// /dev/fd/63, /proc/self/fd/1. Links in those two folders are the system's own; no other link is
+// looked at.
+std::optional<int> DescriptorNamed(const std::string& path) {
   std::error_code error;
-  for (int links = 0; links < 40 && fs::is_symlink(target, error); ++links) {
-    const fs::path next = fs::read_symlink(target, error);
-    if (error) break;
-    target = next.is_absolute() ? next : target.parent_path() / next;
+  const fs::path descriptors = fs::canonical("/proc/self/fd", error);
+  if (error) return std::nullopt;
+  fs::path name = fs::absolute(path, error);
+  constexpr int kMostLinks = 8;
+  for (int links = 0; links < kMostLinks; ++links) {
+    const fs::path folder = fs::canonical(name.parent_path(), error);
+    if (error) return std::nullopt;
+    if (folder == descriptors) {
+      const std::string text = name.filename().string();
+      int number = 0;
+      const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), number);
+      const bool is_number = bad == std::errc() && end == text.data() + text.size();
+      return is_number ? std::optional(number) : std::nullopt;
+    }
+    if (folder != "/dev") return std::nullopt;
+    const fs::path next = fs::read_symlink(folder / name.filename(), error);
+    if (error) return std::nullopt;
+    name = folder / next;  // an absolute one stands for itself
   }
-  return target.string();
+  return std::nullopt;
 }
 
-// A device, a pipe or a socket, which no file can take the place of.
+bool IsFile(const struct stat& status) { return S_ISREG(status.st_mode); }
+
+// A device or a named pipe under its own name.
 bool IsSpecial(const std::string& path) {
   struct stat status = {};
-  return stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+  return lstat(path.c_str(), &status) == 0 && !IsFile(status) && !S_ISDIR(status.st_mode) &&
+         !S_ISLNK(status.st_mode);
 }
 
-std::string TemporaryName(const std::string& target) {
-  return fmt::format("{}.{}.tmp", target, getpid());
+// Opens it for writing. Null, with errno, where that fails, where it has become a file, and where
+// it is a stranger's pipe in a folder that anybody may write in (/tmp): nobody may ever read from
+// it.
+std::unique_ptr<File> OpenSpecial(const std::string& path) {
+  struct stat folder = {};
+  const bool is_anybodys = stat(FolderOf(path).c_str(), &folder) == 0 && (folder.st_mode & S_IWOTH);
+  struct stat pipe = {};
+  if (is_anybodys && lstat(path.c_str(), &pipe) == 0 && S_ISFIFO(pipe.st_mode) &&
+      pipe.st_uid != geteuid() && pipe.st_uid != 0) {
+    errno = EACCES;
+    return nullptr;
+  }
+  auto file = std::make_unique<File>(path, O_WRONLY | O_NOFOLLOW | O_NOCTTY);
+  if (!file->IsOpen()) return nullptr;
+  struct stat status = {};
+  if (fstat(file->Descriptor(), &status) == 0 && !IsFile(status)) return file;
+  errno = EEXIST;
+  return nullptr;
+}
+
+// Writes all of it to what has no end to be written at. False, with errno, where that fails.
+bool WriteOn(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(descriptor, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno == EAGAIN) {  // whoever reads has made the pipe one that doesn't wait
+      pollfd ready = {.fd = descriptor, .events = POLLOUT, .revents = 0};
+      poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// A name beside `path` that nobody can have guessed, and so nobody can have taken.
+std::string TemporaryName(const std::string& path) {
+  return fmt::format("{}.{}.tmp", path, RandomHex(8));
+}
+
+constexpr mode_t kMode = 0644;
+
+// Whoever may read a file of this user's may read what takes its place; anybody else's says
+// nothing.
+mode_t ModeAt(const std::string& path) {
+  struct stat old = {};
+  const bool is_own = lstat(path.c_str(), &old) == 0 && IsFile(old) && old.st_uid == geteuid();
+  return is_own ? old.st_mode & 0777U : kMode;
+}
+
+// What came of putting a file at its place: an errno or 0, and whether the file is there.
+struct Put {
+  int error = 0;
+  bool is_there = false;
+};
+
+Put PutWhole(const std::string& path, std::string_view text, Replacing replacing) {
+  const std::string temporary = TemporaryName(path);
+  const File file(temporary, O_WRONLY | O_CREAT | O_EXCL, ModeAt(path));
+  if (!file.IsOpen()) return {.error = errno};
+  const bool is_there =
+      file.WriteAt(0, text) && fsync(file.Descriptor()) == 0 &&
+      (replacing == Replacing::kMay ? std::rename(temporary.c_str(), path.c_str()) == 0
+                                    : RenameToNew(temporary, path));
+  if (!is_there) {
+    const int error = errno;
+    unlink(temporary.c_str());
+    return {.error = error};
+  }
+  return {.error = SyncFolder(path) ? 0 : errno, .is_there = true};
 }
 
 }  // namespace
@@ -53,6 +143,8 @@ File::File(const std::string& path, int flags, mode_t mode) {
   do {
     descriptor_ = open(path.c_str(), flags | O_CLOEXEC, mode);
   } while (descriptor_ < 0 && errno == EINTR);
+  // Some file systems have no modes (EPERM): all that is made there has the one of the mount.
+  if (descriptor_ >= 0 && (flags & O_CREAT) != 0) fchmod(descriptor_, mode);
 }
 
 File::~File() {
@@ -76,7 +168,7 @@ void FailToWrite(const std::string& path, int error, const std::string& option,
   if (error == ENOSPC || error == EDQUOT) {
     remedy = fmt::format("free some space there or choose another {}", option);
   }
-  if (error == ENOENT && !IsThere(FolderOf(path))) {
+  if (error == ENOENT && access(FolderOf(path).c_str(), F_OK) != 0) {
     remedy = fmt::format("make that folder first or choose another {}", option);
   }
   throw Unwritten(fmt::format("can't write '{}': {}; {}{}", Clean(path, 1024), std::strerror(error),
@@ -94,7 +186,7 @@ bool RenameToNew(const std::string& from, const std::string& to) {
   if (errno != EINVAL && errno != ENOSYS && errno != EPERM) return false;
   if (link(from.c_str(), to.c_str()) == 0) return unlink(from.c_str()) == 0;
   if (errno == EEXIST) return false;
-  if (IsThere(to)) {
+  if (IsTaken(to)) {
     errno = EEXIST;
     return false;
   }
@@ -128,48 +220,68 @@ std::string ReadText(const std::string& path, std::int64_t most_bytes, const std
   return text;
 }
 
+bool IsTaken(const std::string& path) {
+  struct stat status = {};
+  return lstat(path.c_str(), &status) == 0;
+}
+
+int PutFile(const std::string& path, std::string_view text, Replacing replacing) {
+  return PutWhole(path, text, replacing).error;
+}
+
 void WriteText(const std::string& path, std::string_view text, const std::string& option) {
-  if (IsSpecial(path)) {
-    const File file(path, O_WRONLY);
-    std::string_view rest = text;
-    while (file.IsOpen() && !rest.empty()) {
-      const ssize_t written = write(file.Descriptor(), rest.data(), rest.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) break;
-      rest.remove_prefix(static_cast<std::size_t>(written));
-    }
-    if (!file.IsOpen() || !rest.empty()) FailToWrite(path, errno, option);
+  if (const std::optional<int> descriptor = DescriptorNamed(path)) {
+    if (!WriteOn(*descriptor, text)) FailToWrite(path, errno, option);
     return;
   }
-  const std::string target = Target(path);
-  const std::string temporary = TemporaryName(target);
-  struct stat old = {};
-  const bool replaces = stat(target.c_str(), &old) == 0;
-  unlink(temporary.c_str());  // of an earlier process with this number
-  const File file(temporary, O_WRONLY | O_CREAT | O_EXCL);
-  if (!file.IsOpen()) FailToWrite(path, errno, option);
-  // Who may read what was there may read what takes its place.
-  const bool keeps_mode = !replaces || fchmod(file.Descriptor(), old.st_mode & 07777U) == 0;
-  if (!keeps_mode || !file.WriteAt(0, text) || fsync(file.Descriptor()) != 0 ||
-      std::rename(temporary.c_str(), target.c_str()) != 0) {
-    const int error = errno;
-    unlink(temporary.c_str());
-    FailToWrite(path, error, option, replaces ? "; what was there is as it was" : "");
+  if (IsSpecial(path)) {
+    const std::unique_ptr<File> file = OpenSpecial(path);
+    if (file == nullptr || !WriteOn(file->Descriptor(), text)) FailToWrite(path, errno, option);
+    return;
   }
-  if (!SyncFolder(target)) FailToWrite(path, errno, option);
+  const bool replaces = IsTaken(path);
+  const Put put = PutWhole(path, text, Replacing::kMay);
+  if (put.error == 0) return;
+  const bool stays = replaces && !put.is_there;
+  FailToWrite(path, put.error, option, stays ? "; what was there is as it was" : "");
+}
+
+std::string FreeName(const std::string& path) {
+  if (DescriptorNamed(path) || IsSpecial(path)) return path;
+  std::string name = path;
+  for (int number = 0; IsTaken(name); ++number) name = fmt::format("{}.{}", path, number);
+  return name;
+}
+
+std::string WriteTextToFreeName(const std::string& path, std::string_view text,
+                                const std::string& option) {
+  if (DescriptorNamed(path) || IsSpecial(path)) {
+    WriteText(path, text, option);
+    return path;
+  }
+  for (;;) {
+    std::string name = FreeName(path);
+    const int error = PutFile(name, text, Replacing::kNever);
+    if (error == 0) return name;
+    if (error != EEXIST) FailToWrite(name, error, option);
+  }
 }
 
 void CheckWritable(const std::string& path, const std::string& option) {
+  if (const std::optional<int> descriptor = DescriptorNamed(path)) {
+    const int flags = fcntl(*descriptor, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY) FailToWrite(path, EBADF, option);
+    return;
+  }
   if (IsSpecial(path)) {
     if (access(path.c_str(), W_OK) != 0) FailToWrite(path, errno, option);
     return;
   }
-  const std::string target = Target(path);
   struct stat old = {};
-  if (stat(target.c_str(), &old) == 0 && S_ISDIR(old.st_mode)) FailToWrite(path, EISDIR, option);
-  const std::string temporary = TemporaryName(target);
+  if (lstat(path.c_str(), &old) == 0 && S_ISDIR(old.st_mode)) FailToWrite(path, EISDIR, option);
+  const std::string temporary = TemporaryName(path);
   const File file(temporary, O_WRONLY | O_CREAT | O_EXCL);
-  if (!file.IsOpen() && errno != EEXIST) FailToWrite(path, errno, option);
+  if (!file.IsOpen()) FailToWrite(path, errno, option);
   unlink(temporary.c_str());
 }
 

@@ -1,5 +1,10 @@
-// Files that are whole or not there: written beside their place, brought to the disk, and only then
-// given their name. What stands under the name until then stays if anything fails.
+// The one writer of every file that assay leaves behind. A file is whole or not there: it is
+// written under a name of its own beside its place, brought to the disk, and only then renamed.
+// What stands at the place stays as it is if anything fails.
+//
+// A folder may belong to somebody else. Links are therefore never followed: a link at the place is
+// replaced, and what it leads to is not touched. Devices and named pipes, which no file can take
+// the place of, are written to as they are, and so is what a name in /dev or /proc stands for.
 #pragma once
 
 #include <sys/types.h>
@@ -18,7 +23,7 @@ class Unwritten : public Error {
   using Error::Error;
 };
 
-// One open file.
+// One open file. One that is made (O_CREAT) has `mode` whatever the umask is.
 class File {
  public:
   File(const std::string& path, int flags, mode_t mode = 0644);
@@ -52,9 +57,28 @@ bool RenameToNew(const std::string& from, const std::string& to);
 // anything else: what isn't there, a device, a pipe.
 std::string ReadText(const std::string& path, std::int64_t most_bytes, const std::string& what);
 
-// Writes `text` under the name `path`, in the place of a file that is there; to a device or a pipe
-// as it is. Throws Unwritten, and leaves what is there, where that fails. `option` named the path.
+// Whether anything has the name `path`, be it a link that leads to nothing.
+bool IsTaken(const std::string& path);
+
+// What becomes of a regular file or a link that has the name.
+enum class Replacing { kMay, kNever };
+
+// Puts a file with this text at `path`, whole or not at all. Gives 0, or the errno of what failed
+// (EEXIST where the name is taken and may not be). A new file has mode 0644 whatever the umask is;
+// one that takes the place of a regular file of this user keeps that one's permissions.
+int PutFile(const std::string& path, std::string_view text, Replacing replacing);
+
+// Writes `text` to `path`: to a device, a named pipe or a descriptor (/dev/stdout) as it is, else
+// by PutFile in the place of what is there. Throws Unwritten where that fails. `option` named the
+// path.
 void WriteText(const std::string& path, std::string_view text, const std::string& option);
+
+// The first of `path`, `path`.0, `path`.1, … that nothing has, as nccl-tests names its files;
+// `path` itself where it is a device, a named pipe or a descriptor.
+std::string FreeName(const std::string& path);
+// WriteText under the FreeName of this moment, never over a file. Returns that name.
+std::string WriteTextToFreeName(const std::string& path, std::string_view text,
+                                const std::string& option);
 
 // Throws Unwritten where WriteText is sure to fail, before what is to be written is known. Changes
 // nothing.

@@ -214,6 +214,14 @@ class Scrubber {
       if (auto* text = std::get_if<std::string>(&value)) (*this)(*text);
     }
   }
+  // One that was typed has what was typed of the machine, too.
+  void operator()(Offer& offer) const {
+    for (std::string* text : {&offer.provider, &offer.seller, &offer.instance, &offer.region,
+                              &offer.purchase, &offer.source}) {
+      (*this)(*text);
+    }
+    (*this)(offer.zone);
+  }
   void operator()(Finding& finding) const {
     (*this)(finding.value);
     (*this)(finding.how);
@@ -310,11 +318,12 @@ void ApplyPrivacy(Run& run, const Privacy& privacy) {
   scrub(run.campaign);
   scrub(run.division);
   scrub(run.suite.name);
+  if (run.assay.image_digest) run.assay.image_digest = ImageDigestIn(*run.assay.image_digest);
   ScrubCommand(run.command);
   if (!privacy.keep_price)
     std::erase_if(run.offers, [](const Offer& offer) { return offer.is_private; });
   for (Offer& offer : run.offers) {
-    if (offer.is_private) scrub(offer.source);
+    if (offer.is_private) scrub(offer);
   }
   for (Node& node : run.nodes) scrub(node);
   for (Record& record : run.records) scrub(record);
@@ -344,6 +353,20 @@ std::string ScrubText(std::string_view text, const Privacy& privacy) {
     scrubbed = std::move(next);
   }
   return scrubbed;
+}
+
+std::optional<std::string> ImageDigestIn(std::string_view text) {
+  constexpr std::string_view kAlgorithm = "sha256:";
+  constexpr std::size_t kDigits = 64;
+  const std::size_t at = text.find(kAlgorithm);
+  if (at == std::string_view::npos) return std::nullopt;
+  const std::string_view digest = text.substr(at, kAlgorithm.size() + kDigits);
+  const std::string_view digits = digest.substr(kAlgorithm.size());
+  const bool is_whole =
+      digits.size() == kDigits &&
+      digits.find_first_not_of("0123456789abcdef") == std::string_view::npos &&
+      (at + digest.size() == text.size() || !IsAlphanumeric(text[at + digest.size()]));
+  return is_whole ? std::optional(std::string(digest)) : std::nullopt;
 }
 
 void ScrubCommand(std::map<std::string, std::vector<std::string>>& command) {

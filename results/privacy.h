@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +14,9 @@
 namespace assay {
 
 // The only way out of this machine: environment, command, offers, and every text that a device, a
-// library, a service or a user had a hand in. Doing it twice changes nothing more.
+// library, a service or a user had a hand in. Doing it twice changes nothing more. The result file,
+// its journal and every other output of a run (runner/outputs.h) come after it. The table and the
+// notes on the terminal come before it: whoever typed a price or runs on a host sees both there.
 struct Privacy {
   bool keep_ids = false;                // host names may stay
   bool keep_price = false;              // typed and negotiated prices may
@@ -32,6 +35,10 @@ std::map<std::string, std::string> AllowedEnvironment(const char* const* environ
 // instance and volume ids, accounts, projects, subscriptions, serials, keys, tokens and, unless
 // they are to be kept, the names of this host and of `privacy.hosts`.
 std::string ScrubText(std::string_view text, const Privacy& privacy = {});
+
+// "sha256:" and the 64 hexadecimal digits after it, of whatever names a container's image; nothing
+// where they aren't there. The name may be that of a private registry, or anything at all.
+std::optional<std::string> ImageDigestIn(std::string_view text);
 
 // The parsed options without paths, URLs, prices and discounts: options that are known to hold none
 // stay, by name, and each value is looked at as one of the environment is.

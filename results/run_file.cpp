@@ -208,9 +208,15 @@ bool Journal::Claim(const std::string& path, WhereTaken where_taken) {
                     "keep it under another name or choose another --out",
                     state_->part));
   }
-  if (access(path.c_str(), F_OK) != 0) return true;
+  if (!IsTaken(path)) return true;
   unlink(state_->part.c_str());
   if (may_go_on) return false;
+  if (access(path.c_str(), F_OK) != 0) {
+    throw Error(fmt::format(
+        "'{}' is a link that leads to nothing, and links are not followed; remove it or "
+        "choose another --out",
+        path));
+  }
   throw Error(
       fmt::format("'{}' is there already and is never written over; remove it or choose "
                   "another --out",
@@ -256,28 +262,20 @@ void Journal::Finish(const Run& run) {
   Run whole = run;
   state_->Flush("; what it holds is whole, and what was measured since then is lost");
   bool folded = false;
+  std::set<std::string> known;
+  for (const Record& record : whole.records) known.insert(RecordKey(record));
   try {
     for (Record& record : ReadRun(state_->part).records) {
-      const auto same = [&](const Record& known) { return RecordKey(known) == RecordKey(record); };
-      if (std::none_of(whole.records.begin(), whole.records.end(), same)) {
-        whole.records.push_back(std::move(record));
-      }
+      if (known.contains(RecordKey(record))) continue;
+      whole.records.push_back(std::move(record));
     }
     folded = true;
   } catch (const Error&) {
     // A journal that somebody damaged doesn't keep `run` from its file, and is left as it is.
   }
 
-  const std::string temporary = fmt::format("{}.{}.tmp", state_->path, getpid());
-  unlink(temporary.c_str());  // of an earlier process with this number
-  const File file(temporary, O_WRONLY | O_CREAT | O_EXCL);
-  if (!file.IsOpen() || !file.WriteAt(0, RunToJson(whole)) || fsync(file.Descriptor()) != 0 ||
-      !RenameToNew(temporary, state_->path)) {
-    const int error = errno;
-    unlink(temporary.c_str());
-    FailToWrite(state_->path, error, kOption, kept);
-  }
-  if (!SyncFolder(state_->path)) FailToWrite(state_->path, errno, kOption, kept);
+  const int error = PutFile(state_->path, RunToJson(whole), Replacing::kNever);
+  if (error != 0) FailToWrite(state_->path, error, kOption, kept);
   if (folded) unlink(state_->part.c_str());
   state_.reset();
 }

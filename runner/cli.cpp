@@ -195,7 +195,7 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_flag("--json", run.json, "figures as JSON on stdout instead of the table");
   app.add_flag("-q,--quiet", run.quiet, "results and errors only");
   app.add_flag("--keep-ids", run.keep_ids, "keep host and instance ids in the file");
-  app.add_flag("--keep-price", run.keep_price, "keep a typed price in the file");
+  app.add_flag("--keep-price", run.keep_price, "keep a typed price in all that is written");
   AddIdentity(app, run.identity);
   app.add_option("--price", run.price_usd_per_hour, "USD per node-hour, over any listed one")
       ->option_text("USD")

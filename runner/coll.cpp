@@ -8,7 +8,6 @@
 #include <charconv>
 #include <cstdlib>
 #include <ctime>
-#include <fstream>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -19,9 +18,7 @@
 #include "results/error.h"
 #include "results/expected.h"
 #include "results/figures.h"
-#include "results/files.h"
 #include "results/groups.h"
-#include "results/json.h"
 #include "results/model.h"
 #include "results/nodes.h"
 #include "results/price.h"
@@ -32,6 +29,7 @@
 #include "runner/measure.h"
 #include "runner/module.h"
 #include "runner/nccl_table.h"
+#include "runner/outputs.h"
 #include "runner/signals.h"
 #include "version.h"
 
@@ -412,14 +410,6 @@ std::set<std::string> ReasonsOf(const Run& run) {
     }
   }
   return reasons;
-}
-
-// The name that nccl-tests would take: it never writes over a file.
-std::string FreeName(const std::string& path) {
-  for (int attempt = -1;; ++attempt) {
-    const std::string name = attempt < 0 ? path : fmt::format("{}.{}", path, attempt);
-    if (!std::ifstream(name)) return name;
-  }
 }
 
 // What a rank's share of its node's network carries, GB/s, where the instance's facts tell.
@@ -897,7 +887,10 @@ int RunColl(const CollOptions& asked) {
   if (ranks->Size() > 1 && collectives::HasThreads(options.run.backends[0])) {
     door.whereabouts(ranks->Size(), options.run.backends[0]);
   }
-  if (!options.output_file.empty()) CheckWritable(FreeName(options.output_file), "-J");
+  // nccl-tests' own file is never written over.
+  std::vector<AskedFile> files = FilesOf(options.run);
+  files.push_back({.option = "-J", .path = options.output_file});
+  CheckFiles(files);
   std::optional<Bisection> bisection;
   const bool prints = !options.run.json && (options.format == "table" || options.format == "nccl");
   NcclOptions look = LookOf(options, coll, probe, environment);
@@ -946,7 +939,7 @@ int RunColl(const CollOptions& asked) {
       return in_groups(bisection->Next(records));
     };
   }
-  const Measured measured = MeasureHere(plan, options.run, door, console);
+  Measured measured = MeasureHere(plan, options.run, door, console);
   if (!coll.exact && !bisection) {
     for (const Record& record : measured.run.records) printer->Add(record);
   }
@@ -961,16 +954,12 @@ int RunColl(const CollOptions& asked) {
       console.Error("assay: --project needs a sweep of at least three sizes to fit\n");
     }
   }
-  if (options.format == "csv") console.Result(table->Csv());
+  measured.handout.SetTable(*table, Now());
+  if (options.format == "csv") console.Result(OutputText("--format csv", measured.handout));
   if (options.format == "json" || options.run.json) {
-    console.Result(FiguresToJson(measured.run, measured.price) + "\n");
+    console.Result(OutputText("--json", measured.handout));
   }
-  ReportFiles(measured, options.run, console);
-  if (!options.output_file.empty()) {
-    const std::string name = FreeName(options.output_file);
-    WriteText(name, table->Json(Now()), "-J");
-    console.Note(fmt::format("wrote {}\n", name));
-  }
+  ReportFiles(measured, files, console);
   const std::vector<std::string> shortfalls = Shortfalls(measured.run, options.expect);
   for (const std::string& shortfall : shortfalls) {
     console.Error(fmt::format("assay: {}\n", shortfall));

@@ -20,6 +20,7 @@
 #include "results/json.h"
 #include "results/once.h"
 #include "results/price.h"
+#include "results/privacy.h"
 #include "results/report.h"
 #include "results/run_file.h"
 #include "results/tables.h"
@@ -30,6 +31,7 @@
 #include "runner/measure.h"
 #include "runner/module.h"
 #include "runner/noise_runs.h"
+#include "runner/outputs.h"
 #include "runner/signals.h"
 #include "runner/suite.h"
 #include "version.h"
@@ -103,10 +105,10 @@ int RunThisMachine(const RunOptions& options) {
       .ranks = setup.ranks};
   const Measured measured = MeasureHere(plan, options, door, console);
   console.Result(options.json
-                     ? FiguresToJson(measured.run, measured.price) + "\n"
+                     ? OutputText("--json", measured.handout)
                      : "\n" + RunTable(measured.run, measured.price, console.Colour(), Today()) +
                            "\n");
-  ReportFiles(measured, options, console);
+  ReportFiles(measured, FilesOf(options), console);
   return ExitStatusOf(measured.run, options.probes);
 }
 
@@ -246,7 +248,8 @@ int Report(const ReportCommand& command) {
   for (const std::string& note : distinct.notes) console.Note(fmt::format("note: {}\n", note));
   std::vector<ReportInput> inputs;
   for (const std::size_t i : distinct.kept) {
-    ReportInput input = {.name = command.files[i], .run = std::move(runs[i])};
+    // A page is passed on, and the way to a file may lead through somebody's home.
+    ReportInput input = {.name = ScrubText(command.files[i]), .run = std::move(runs[i])};
     input.price = PriceOf({&input.run}, command.pricing);
     inputs.push_back(std::move(input));
   }

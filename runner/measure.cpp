@@ -26,7 +26,6 @@
 #include "results/hash.h"
 #include "results/nodes.h"
 #include "results/privacy.h"
-#include "results/report.h"
 #include "results/run_file.h"
 #include "results/text.h"
 #include "runner/identity.h"
@@ -73,7 +72,9 @@ Build ThisBuild() {
   Build build = {
       .version = ASSAY_VERSION, .commit = ASSAY_COMMIT, .dirty = ASSAY_DIRTY, .build = ASSAY_BUILD};
   // Whoever starts the container knows the digest of its image; the image itself can't.
-  if (const char* digest = std::getenv("ASSAY_IMAGE_DIGEST")) build.image_digest = digest;
+  if (const char* image = std::getenv("ASSAY_IMAGE_DIGEST")) {
+    build.image_digest = ImageDigestIn(image);
+  }
   return build;
 }
 
@@ -91,13 +92,21 @@ bool OnOneFileSystem(const std::string& a, const std::string& b) {
          first.st_dev == second.st_dev;
 }
 
-// The record of the same case among `records`; a copy is added where there is none.
-Record& RecordLike(const Record& record, std::vector<Record>& records) {
-  const auto same = std::find_if(records.begin(), records.end(), [&](const Record& other) {
-    return RecordKey(other) == RecordKey(record);
-  });
-  return same == records.end() ? records.emplace_back(record) : *same;
-}
+// Records of which each case has one, found by its RecordKey.
+class Records {
+ public:
+  // The record of the same case; a copy is added where there is none.
+  Record& Like(const Record& record) {
+    const auto [place, is_new] = places_.emplace(RecordKey(record), all_.size());
+    return is_new ? all_.emplace_back(record) : all_[place->second];
+  }
+  const std::vector<Record>& All() const { return all_; }
+  std::vector<Record>& All() { return all_; }
+
+ private:
+  std::vector<Record> all_ = {};
+  std::map<std::string, std::size_t> places_ = {};
+};
 
 // The longest period of a quota under which cores that are used have to wait; nothing where all may
 // run all the time.
@@ -205,7 +214,7 @@ class Recorder : public Observer {
     {
       const std::lock_guard lock(mutex_);
       current_.reset();
-      RecordLike(record, records_) = record;
+      records_.Like(record) = record;
       if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
       if (journal_) Write(record, round);
     }
@@ -220,18 +229,19 @@ class Recorder : public Observer {
   bool Keep(Run run, const std::string& status, const std::string& diagnosis = "") {
     const std::lock_guard lock(mutex_);
     if (finished_ || !journal_) return false;
-    run.records = records_;
-    for (Record& record : run.records) {
+    Records records = records_;
+    for (Record& record : records.All()) {
       record.complete = false;
       if (record.stopped.empty()) record.stopped = status;
     }
     if (current_ && !diagnosis.empty()) {
-      Record& hanging = RecordLike(*current_, run.records);
+      Record& hanging = records.Like(*current_);
       hanging.status = hanging.rounds.empty() ? Status::kFailed : Status::kPartial;
       hanging.complete = false;
       hanging.reason = diagnosis;
       hanging.remedy = "look at the rank that is named, its host and its link; then run it again";
     }
+    run.records = std::move(records.All());
     run.status = status;
     run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");
     run.division = DivisionOf(run);
@@ -284,7 +294,7 @@ class Recorder : public Observer {
   bool told_unwritten_ = false;
   std::mutex mutex_ = {};  // holds what follows
   bool finished_ = false;
-  std::vector<Record> records_ = {};    // as of their last visits
+  Records records_ = {};                // as of their last visits
   std::optional<Record> current_ = {};  // is being visited
   std::optional<double> first_result_s_ = {};
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
@@ -550,8 +560,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
     throw Error("--max-cost needs a price, and none is known here; add --price USD per node-hour");
   }
 
-  if (!options.report.empty()) CheckWritable(options.report, "--report");
-  if (!options.gbench_out.empty()) CheckWritable(options.gbench_out, "--gbench-out");
+  CheckFiles(FilesOf(options));
 
   CatchSignals();
   Run header = run;
@@ -560,7 +569,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
   std::string no_file;
   try {
     if (options.out.empty()) {
-      journal.emplace(DefaultFileName(identity), header, WhereTaken::kTakesNext);
+      journal.emplace(DefaultFileName(header.nodes[0].identity), header, WhereTaken::kTakesNext);
     } else {
       journal.emplace(options.out, header);
     }
@@ -629,22 +638,23 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
                              [](const Record& record) { return record.complete; });
   if (recorder.FirstResult()) run.timeline_s["first_result"] = *recorder.FirstResult();
   run.division = DivisionOf(run);
-  Run written = run;
-  ApplyPrivacy(written, privacy);
-  std::string unwritten;
+  Measured measured = {.run = run, .price = price, .handout = Handout(std::move(run), privacy)};
   try {
-    recorder.Finish(written);
+    recorder.Finish(measured.handout.TheRun());
+    measured.path = path;
   } catch (const Error& error) {
-    unwritten = error.what();
+    measured.unwritten = error.what();
   }
   last_resort.reset();
-  return {.run = std::move(run),
-          .written = std::move(written),
-          .price = price,
-          .path = unwritten.empty() ? path : "",
-          .unwritten = unwritten,
-          .gbench = std::move(gbench),
-          .elapsed_s = recorder.Elapsed()};
+  measured.handout.SetFile(measured.path);
+  measured.handout.SetGbench(std::move(gbench));
+  measured.elapsed_s = recorder.Elapsed();
+  return measured;
+}
+
+std::vector<AskedFile> FilesOf(const RunOptions& options) {
+  return {{.option = "--report", .path = options.report},
+          {.option = "--gbench-out", .path = options.gbench_out}};
 }
 
 int ExitStatusOf(const Run& run, const std::vector<std::string>& asked) {
@@ -664,23 +674,15 @@ int ExitStatusOf(const Run& run, const std::vector<std::string>& asked) {
   return kAllWell;
 }
 
-void ReportFiles(const Measured& measured, const RunOptions& options, Console& console) {
+void ReportFiles(const Measured& measured, std::span<const AskedFile> files, Console& console) {
   // Where the results did not come through, the file is all that there is.
   const auto tell = [&](const std::string& text) {
     ResultsAreLost() ? console.Error(text) : console.Note(text);
   };
+  const auto wrote = [&](const std::string& name) { tell(fmt::format("wrote {}\n", name)); };
   tell(Summary(measured));
-  if (!measured.path.empty()) tell(fmt::format("wrote {}\n", measured.path));
-  if (!options.report.empty()) {
-    const std::vector<ReportInput> inputs = {
-        {.name = measured.path, .run = measured.written, .price = measured.price}};
-    WriteText(options.report, ReportPage(inputs, Today()), "--report");
-    tell(fmt::format("wrote {}\n", options.report));
-  }
-  if (!options.gbench_out.empty()) {
-    WriteText(options.gbench_out, measured.gbench, "--gbench-out");
-    tell(fmt::format("wrote {}\n", options.gbench_out));
-  }
+  if (!measured.path.empty()) wrote(measured.path);
+  WriteFiles(files, measured.handout, wrote);
   if (!measured.unwritten.empty()) throw Error(measured.unwritten);
   if (!measured.path.empty()) {
     console.Note(fmt::format("next: assay compare OTHER.json {}\n", measured.path));

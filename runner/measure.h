@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "runner/cli.h"
 #include "runner/console.h"
 #include "runner/engine.h"
+#include "runner/outputs.h"
 #include "runner/probe.h"
 #include "runner/suite.h"
 
@@ -68,14 +70,18 @@ struct Plan {
 };
 
 struct Measured {
-  Run run = {};      // as measured
-  Run written = {};  // as in the file: without what is private
+  // As measured and as typed, for the terminal alone.
+  Run run = {};
   Chosen price = {};
+  // For everything else.
+  Handout handout;
   std::string path = {};       // of the file; empty where there is none
   std::string unwritten = {};  // why there is none, where one was asked for
-  std::string gbench = {};     // Google Benchmark's own JSON, where that was asked for
   double elapsed_s = 0;
 };
+
+// The files beside the result file that the options ask for.
+std::vector<AskedFile> FilesOf(const RunOptions& options);
 
 // Measures the plan's cases on all nodes that the door holds and writes the one result file, its
 // journal while measuring. Catches the signals that end a process: the file is kept. Throws Error
@@ -83,9 +89,9 @@ struct Measured {
 Measured MeasureHere(const Plan& plan, const RunOptions& options, const collectives::Door& door,
                      Console& console);
 
-// Says what came of it, writes the other files that were asked for, and tells of all of them.
-// Throws Error where one could not be written.
-void ReportFiles(const Measured& measured, const RunOptions& options, Console& console);
+// Says what came of it, writes `files` beside the result file, and tells of all of them. Throws
+// Error where one could not be written.
+void ReportFiles(const Measured& measured, std::span<const AskedFile> files, Console& console);
 
 // A probe asked for by name that could not run at all is a failure; one that merely wasn't possible
 // in a plain `assay run` is not.

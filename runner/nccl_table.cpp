@@ -338,6 +338,23 @@ std::string NcclTable::Row(const Record* out_of_place, const Record* in_place,
   return text;
 }
 
+NcclTable NcclTable::Scrubbed(const Privacy& privacy,
+                              std::function<std::vector<Cost>(const Record& record)> costs) const {
+  NcclTable scrubbed = *this;
+  scrubbed.options_.costs = std::move(costs);
+  for (std::string& note : scrubbed.options_.notes) note = ScrubText(note, privacy);
+  for (NcclRank& rank : scrubbed.options_.ranks) {
+    for (std::string* text : {&rank.host, &rank.device_id, &rank.device_name}) {
+      *text = ScrubText(*text, privacy);
+    }
+  }
+  for (Line& line : scrubbed.lines_) {
+    if (line.out_of_place) ApplyPrivacy(*line.out_of_place, privacy);
+    if (line.in_place) ApplyPrivacy(*line.in_place, privacy);
+  }
+  return scrubbed;
+}
+
 std::optional<double> NcclTable::AverageBus() const {
   std::vector<double> all;
   for (const Line& line : lines_) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "results/figures.h"
+#include "results/privacy.h"
 #include "results/run.h"
 
 namespace assay {
@@ -82,6 +83,10 @@ class NcclTable {
   // The same as CSV, a line for each record, and as nccl-tests' JSON file, version 3.
   std::string Csv() const;
   std::string Json(const std::string& ended) const;
+
+  // The same table as it may leave this machine, with the dollars that `costs` gives.
+  NcclTable Scrubbed(const Privacy& privacy,
+                     std::function<std::vector<Cost>(const Record& record)> costs) const;
 
   int WrongRows() const { return wrong_; }
   // False where the average bus bandwidth is more than 10 % under NCCL_TESTS_MIN_BW.

@@ -226,24 +226,121 @@ class EndToEnd(unittest.TestCase):
         storage = self.folder / "canary39-folder"
         storage.mkdir()
         out = self.folder / "canary39-folder" / "x.json"
+        typed = ["--price", "98.7654", "--instance", "canary40-AKIAIOSFODNN7EXAMPLE"]
+        canaries["ASSAY_IMAGE_DIGEST"] = "registry.example/canary41:latest"
         done = self.assay("run", "peak", "memory", "storage", *QUICK, *SMALL, "--filter", "peak|memory|seqread",
-                          "--storage-path", str(storage), "--price", "98.7654", "--out", str(out),
-                          "--report", str(self.folder / "page.html"), **canaries)
-        leaves = re.compile(r"canary\d\d|98\.7654")
-        self.assertIsNone(leaves.search(out.read_text()))
-        # The terminal names the file that the user named; nothing else.
-        self.assertIsNone(leaves.search(done.stderr.replace(str(storage), "").replace("98.77 USD", "")))
+                          "--storage-path", str(storage), *typed, "--out", str(out), "--report", "page.html",
+                          "--gbench-out", "g.json", "--json", **canaries)
+        # A typed name that is a secret in part is told in part.
+        leaves = re.compile(r"canary(?!40-\(redacted\))\d\d|98\.7654|98\.77 USD|AKIA")
+        for text in (out.read_text(), (self.folder / "page.html").read_text(), (self.folder / "g.json").read_text(),
+                     done.stdout):
+            found = leaves.search(text)
+            self.assertIsNone(found, found and text[max(0, found.start() - 80):found.end() + 20])
+        # The terminal names the file that the user named, and what was typed; nothing else.
+        told = done.stderr.replace(str(storage), "").replace("98.77 USD", "").replace(typed[-1], "")
+        self.assertIsNone(leaves.search(told), told)
         kept = self.read("canary39-folder/x.json")
         self.assertTrue(all(not offer["private"] for offer in kept["offers"]))
+        self.assertIsNone(kept["assay"]["image_digest"])
+        # A run that is killed leaves its journal.
+        process = subprocess.Popen([BINARY, "run", "peak", "--rounds", "500", "--max-seconds", "50", "--no-metadata", *typed,
+                                    "--out", "k.json"], cwd=self.folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                   text=True, env=environment(HOME=str(self.folder), **canaries))
+        for line in process.stderr:
+            if line.startswith("round 2 "):
+                break
+        process.kill()
+        process.communicate()
+        journal = (self.folder / "k.json.part").read_text()
+        self.assertGreater(journal.count("\n"), 1)
+        self.assertIsNone(leaves.search(journal))
 
     def test_a_typed_price_gives_dollars_and_stays_at_home(self):
-        done = self.assay("run", "peak", *QUICK, "--price", "3.5", "--out", "p.json", "--json")
-        figures = json.loads(done.stdout)
-        costs = [case["costs"] for case in figures["cases"] if case["status"] == "ok"]
+        done = self.assay("run", "peak", *QUICK, "--price", "3.5", "--out", "p.json", "--report", "p.html")
+        self.assertRegex(done.stdout, r"price: 3\.500? USD/h")
+        self.assertRegex(done.stdout, r"USD per T(FLOP|OP)/s-h")
+        self.assertEqual([offer for offer in self.read("p.json")["offers"] if offer["private"]], [])
+        self.assertNotIn("3.50 USD", (self.folder / "p.html").read_text())
+        figures = self.assay("run", "peak", *QUICK, "--price", "3.5", "--out", "q.json", "--json").stdout
+        self.assertIsNone(json.loads(figures)["usd_per_hour"])
+        done = self.assay("run", "peak", *QUICK, "--price", "3.5", "--keep-price", "--out", "kept.json", "--json")
+        costs = [case["costs"] for case in json.loads(done.stdout)["cases"] if case["status"] == "ok"]
         self.assertTrue(costs and all(costs))
-        self.assertNotIn("3.5", json.dumps(self.read("p.json")["offers"]))
-        self.assay("run", "peak", *QUICK, "--price", "3.5", "--keep-price", "--out", "kept.json")
         self.assertIn(3.5, [offer["usd_per_hour"] for offer in self.read("kept.json")["offers"]])
+
+    def test_a_run_that_is_killed_leaves_yesterdays_page(self):
+        for seconds in (1.5, 0.1, 0.6):
+            (self.folder / "page.html").write_text("yesterday's page")
+            process = subprocess.Popen([BINARY, "run", "peak", "--rounds", "500", "--max-seconds", "500", "--no-metadata",
+                                        "--out", f"k{seconds}.json", "--report", "page.html", "--gbench-out", "g.json"],
+                                       cwd=self.folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                                       env=environment(HOME=str(self.folder)))
+            process.stderr.readline()  # it has begun
+            time.sleep(seconds)
+            process.kill()
+            process.communicate()
+            self.assertEqual((self.folder / "page.html").read_text(), "yesterday's page")
+            self.assertFalse((self.folder / "g.json").exists())
+
+    def test_no_output_follows_a_link_or_the_umask(self):
+        victim = self.folder / "victim"
+        victim.write_text("precious")
+        self.assay("run", "peak", *QUICK, "--out", "a.json")
+
+        def linked(*arguments):
+            for name in ("page", "gbench", "nccl"):
+                (self.folder / name).unlink(missing_ok=True)
+                (self.folder / name).symlink_to(victim)
+            done = subprocess.run([BINARY, *arguments], cwd=self.folder, text=True, capture_output=True, timeout=120,
+                                  env=environment(HOME=str(self.folder)), check=False, umask=0o077)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(victim.read_text(), "precious")
+            return {path.name for path in self.folder.iterdir() if path.is_file() and not path.is_symlink()}
+
+        self.assertIn("page", linked("report", "a.json", "--out", "page"))
+        files = linked("run", "peak", *QUICK, "--out", "b.json", "--report", "page", "--gbench-out", "gbench")
+        self.assertLessEqual({"b.json", "page", "gbench"}, files)
+        # nccl-tests never writes over a name.
+        self.assertIn("nccl.0", linked("coll", "all_reduce", "--sizes", "64", "-n", "2", *NATIVE, "-J", "nccl",
+                                       "--out", "c.json"))
+        for name in ("b.json", "c.json", "nccl.0"):
+            self.assertEqual((self.folder / name).stat().st_mode & 0o7777, 0o644, name)
+        (self.folder / "d.json").symlink_to("nowhere")
+        done = self.assay("run", "peak", *QUICK, "--out", "d.json", status=2)
+        self.assertIn("'d.json' is a link that leads to nothing", done.stderr)
+        self.assertNotIn("round 1", done.stderr)
+        self.assertFalse((self.folder / "nowhere").exists())
+
+    def test_a_page_goes_to_standard_output_by_its_name_and_to_a_pipe(self):
+        self.assay("run", "peak", *QUICK, "--out", "a.json")
+        for script in ("\"$@\" --out /dev/stdout >page.html", "\"$@\" --out /dev/stdout | cat >page.html",
+                       "\"$@\" --out >(cat >page.html); wait $!", "mkfifo p; cat p >page.html & \"$@\" --out p; wait"):
+            done = subprocess.run(["bash", "-c", script, "bash", BINARY, "report", "a.json"], cwd=self.folder, text=True,
+                                  capture_output=True, timeout=60, check=False, env=environment(HOME=str(self.folder)))
+            self.assertEqual(done.returncode, 0, script + done.stderr)
+            page = self.folder / "page.html"
+            self.assertTrue(page.read_text().endswith("</html>\n"), script)
+            page.unlink()
+
+    @unittest.skipUnless(shutil.which("chromium"), "there is no chromium")
+    def test_in_a_browser_the_page_draws_and_runs_no_script_but_its_own(self):
+        self.assay("run", "peak", *QUICK, "--out", "a.json", "--report", "page.html")
+        page = (self.folder / "page.html").read_text()
+        injected = ("<script>document.title = 'injected'</script><img src=x onerror=\"document.title = 'injected'\">"
+                    "<a id=link href=\"javascript:document.title='injected'\">x</a><style>body { display: none }</style>")
+        (self.folder / "injected.html").write_text(page.replace("</h1>", "</h1>" + injected, 1))
+        # The attack works where nothing forbids it.
+        (self.folder / "open.html").write_text(re.sub(r"<meta http-equiv=[^>]*>", "", page).replace("</h1>", "</h1>" + injected, 1))
+        titles = {}
+        for name in ("page", "injected", "open"):
+            done = subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+                                   f"--user-data-dir={self.folder}/profile", f"file://{self.folder}/{name}.html"],
+                                  text=True, capture_output=True, timeout=120, check=False)
+            titles[name] = re.search(r"<title>(.*?)</title>", done.stdout)[1]
+            self.assertRegex(done.stdout, r"<div class=\"chart\"[^>]*><svg", name)
+        self.assertEqual(titles["page"], titles["injected"])
+        self.assertEqual(titles["open"], "injected")
 
     def test_the_cost_bound_ends_the_run(self):
         self.assay("run", "peak", "--rounds", "400", "--max-seconds", "400", "--no-metadata", "--price", "3600",

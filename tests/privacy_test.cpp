@@ -17,6 +17,7 @@
 #include "results/json.h"
 #include "results/run_file.h"
 #include "tests/canaries.h"
+#include "tests/planted_run.h"
 #include "tests/sample_run.h"
 
 namespace assay {
@@ -33,71 +34,6 @@ std::map<std::string, std::string> Allowed(const std::vector<std::string>& varia
   for (const std::string& variable : variables) environment.push_back(variable.c_str());
   environment.push_back(nullptr);
   return AllowedEnvironment(environment.data());
-}
-
-// Every canary in each place of a Run where its like could come to lie.
-assay::Run PlantedRun() {
-  assay::Run run = SampleRun();
-  run.records = {SampleGemm(), SampleStorage(), SampleSkip()};
-  Node& node = run.nodes[0];
-  int i = 0;
-  for (const Canary& canary : Canaries()) {
-    const std::string name = "canary_" + std::to_string(i++);
-    const std::size_t equals = canary.text.find('=');
-    switch (canary.where) {
-      case Canary::kEnvironment:
-        node.env[canary.text.substr(0, equals)] = canary.text.substr(equals + 1);
-        break;
-      case Canary::kArgument:
-        run.command[canary.text.substr(0, equals)].push_back(canary.text.substr(equals + 1));
-        break;
-      case Canary::kDmi:
-      case Canary::kMetadata:
-        node.virtualization += canary.text + "; ";
-        node.identity.instance.value += ' ' + canary.text;
-        node.identity.zone_id.how += ' ' + canary.text;
-        node.notes.push_back({.what = canary.text, .remedy = canary.text});
-        break;
-      case Canary::kDevice:
-        node.cpu.model += ' ' + canary.text;
-        node.accelerators.push_back({.name = canary.text, .vbios = canary.text});
-        node.nics.push_back({.kind = canary.text});
-        node.storage.push_back({.device = canary.text,
-                                .volume_type = canary.text,
-                                .fs = canary.text,
-                                .mount = {canary.text},
-                                .raid = canary.text,
-                                .how = canary.text});
-        break;
-      case Canary::kLog:
-      case Canary::kReason:
-        node.software[name] = canary.text;
-        break;
-    }
-    Record record = SampleGemm();
-    record.params["algo"] = canary.text;
-    record.backend = canary.text;
-    record.reason = record.remedy = canary.text;
-    record.facts[name] = canary.text;
-    record.here->params["algo"] = canary.text;
-    record.verify->what = canary.text;
-    record.verify->reference = canary.text;
-    record.rounds[0].telemetry[0].events = {canary.text};
-    // A text of the environment is only safe whole.
-    if (canary.where != Canary::kEnvironment && canary.where != Canary::kArgument) {
-      run.records.push_back(record);
-      run.campaign = *run.campaign + ' ' + canary.text;
-    }
-  }
-  return run;
-}
-
-std::vector<std::string> Found(const std::string& text) {
-  std::vector<std::string> found;
-  for (const Canary& canary : Canaries()) {
-    if (text.find(canary.secret) != std::string::npos) found.push_back(canary.secret);
-  }
-  return found;
 }
 
 TEST(Privacy, ThereAreFortyCanariesAndEachIsPlanted) {
@@ -297,6 +233,38 @@ TEST(Privacy, PrivateOffersLeaveOnlyWhereAskedFor) {
   ApplyPrivacy(run, {});
   ASSERT_EQ(run.offers.size(), 1U);
   EXPECT_FALSE(run.offers[0].is_private);
+}
+
+TEST(Privacy, APriceOfOnesOwnThatIsKeptTellsOfTheMachineWhatTheRestTells) {
+  assay::Run run = SampleRun();
+  run.offers[1].instance = "canaryinst-AKIAIOSFODNN7EXAMPLE";
+  run.offers[1].region = "/home/ada";
+  run.offers[1].zone = "account 123456789012";
+  ApplyPrivacy(run, {.keep_price = true});
+  ASSERT_EQ(run.offers.size(), 2U);
+  EXPECT_EQ(run.offers[1].instance, "canaryinst-(redacted)");
+  EXPECT_EQ(run.offers[1].region, "(redacted)");
+  EXPECT_EQ(run.offers[1].zone, "account (redacted)");
+}
+
+TEST(Privacy, OfAnImagesNameItsDigestStaysAndNothingElse) {
+  const std::string digest = "sha256:" + std::string(60, '0') + "beef";
+  EXPECT_EQ(ImageDigestIn(digest), digest);
+  EXPECT_EQ(ImageDigestIn("registry.corp.example:5000/ada/assay@" + digest), digest);
+  EXPECT_EQ(ImageDigestIn(digest + " token=abc"), digest);
+  for (const std::string& text :
+       {std::string(), std::string("sha256:"), std::string("canary"), digest.substr(1),
+        digest.substr(0, 70), digest + "0", "sha256:" + std::string(64, 'g'),
+        "sha512:" + std::string(64, '0'), "SHA256:" + std::string(64, '0')}) {
+    EXPECT_EQ(ImageDigestIn(text), std::nullopt) << text;
+  }
+  assay::Run run = SampleRun();
+  run.assay.image_digest = "registry.corp.example/ada@" + digest;
+  ApplyPrivacy(run, {});
+  EXPECT_EQ(run.assay.image_digest, digest);
+  run.assay.image_digest = "registry.corp.example/ada:latest";
+  ApplyPrivacy(run, {});
+  EXPECT_EQ(run.assay.image_digest, std::nullopt);
 }
 
 TEST(Privacy, NodesAreToldApartByTheirGpusInAnyOrder) {

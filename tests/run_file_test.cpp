@@ -1,5 +1,7 @@
 #include "results/run_file.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/filter.h>
@@ -18,6 +20,7 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -199,6 +202,39 @@ TEST_F(RunFile, ADamagedLineInTheMiddleIsNamed) {
   EXPECT_THAT(SentenceOf([&] { ReadRun(part_); }), HasSubstr("run.json.part, line 2: this isn't"));
 }
 
+// The text of a journal with so many lines, one for each of so many cases in turn.
+std::string JournalOf(int lines, int cases) {
+  std::string text = RunToJson(Header());
+  Record record = SampleSkip();
+  for (int line = 0; line < lines; ++line) {
+    record.backend = fmt::format("b{}", line % cases);
+    text += RecordToJson(record) + "\n";
+  }
+  return text;
+}
+
+TEST_F(RunFile, AllLinesOfAJournalTogetherAreHeldToTheLimitsOfAFile) {
+  const auto refusal = [](const std::string& text, const ReadLimits& limits) {
+    return SentenceOf([&] { RunFromJournal(text, "j", limits); });
+  };
+  EXPECT_EQ(refusal(JournalOf(9, 3), {.entries = 3, .lines = 10}), "no error");
+  EXPECT_THAT(refusal(JournalOf(9, 4), {.entries = 3}),
+              HasSubstr("j, line 5: the journal has more records than the 3 that it may have"));
+  EXPECT_THAT(refusal(JournalOf(10, 3), {.lines = 10}),
+              HasSubstr("j, line 11: the journal has more lines than the 10 that it may have"));
+  EXPECT_THAT(refusal(JournalOf(9, 1), {.values = 20}), HasSubstr("it holds more than"));
+  std::string text = RunToJson(Header());
+  for (int line = 0; line < 3; ++line) text += RecordToJson(After(2)) + "\n";
+  EXPECT_EQ(refusal(text, {.entries = 6}), "no error");
+  EXPECT_THAT(refusal(text, {.entries = 5}),
+              HasSubstr("j, line 4: the journal has more rounds of a case than the 5"));
+}
+
+TEST_F(RunFile, AJournalOfOneRecordMoreThanAFileMayHaveIsRefused) {
+  Write(part_, JournalOf(100'001, 100'001));
+  EXPECT_THAT(SentenceOf([&] { ReadRun(part_); }), HasSubstr("more records than the 100000"));
+}
+
 TEST_F(RunFile, WhileHeldBackNothingTouchesTheDisk) {
   Journal journal(path_, Header());
   const std::string before = Contents(part_);
@@ -300,6 +336,183 @@ TEST_F(RunFile, AFileIsReplacedWholeOrStaysAsItWas) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
 }
 
+TEST_F(RunFile, ALinkAtThePlaceIsReplacedAndWhatItLeadsToIsNotTouched) {
+  const std::string target = folder_ + "/precious";
+  Write(target, "precious");
+  for (const std::string& leads_to :
+       {target, folder_ + "/nowhere", std::string("/dev/null"), path_}) {
+    fs::create_symlink(leads_to, path_);
+    CheckWritable(path_, "--report");
+    EXPECT_TRUE(fs::is_symlink(path_)) << "it is only looked at";
+    WriteText(path_, "page", "--report");
+    EXPECT_FALSE(fs::is_symlink(path_)) << leads_to;
+    EXPECT_EQ(Contents(path_), "page");
+    fs::remove(path_);
+  }
+  EXPECT_EQ(Contents(target), "precious");
+  EXPECT_FALSE(fs::exists(folder_ + "/nowhere"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
+}
+
+TEST_F(RunFile, ALinkAtTheResultFileIsRefusedBeforeMeasuring) {
+  fs::create_symlink("nowhere", path_);
+  EXPECT_THAT(SentenceOf([&] { Journal(path_, Header()); }),
+              HasSubstr("run.json' is a link that leads to nothing, and links are not followed"));
+  EXPECT_FALSE(fs::exists(part_));
+  EXPECT_EQ(fs::read_symlink(path_), "nowhere");
+  Journal next(path_, Header(), WhereTaken::kTakesNext);
+  EXPECT_EQ(next.Path(), folder_ + "/run-2.json");
+  // A link that is put there while the run goes on is not followed either.
+  fs::create_symlink("nowhere", next.Path());
+  EXPECT_THAT(SentenceOf([&] { next.Finish(Header()); }), HasSubstr("File exists"));
+  EXPECT_FALSE(fs::exists(folder_ + "/nowhere"));
+}
+
+mode_t ModeOf(const std::string& path) {
+  struct stat status = {};
+  return lstat(path.c_str(), &status) == 0 ? status.st_mode & 07777U : 0;
+}
+
+TEST_F(RunFile, WhatIsNewHasMode0644WhateverTheUmaskIs) {
+  const std::string page = folder_ + "/page.html";
+  for (const mode_t mask : {mode_t{0077}, mode_t{0}, mode_t{0777}}) {
+    const mode_t before = umask(mask);
+    Journal journal(path_, Header());
+    const mode_t part = ModeOf(part_);
+    journal.Finish(Header());
+    WriteText(page, "page", "--report");
+    umask(before);
+    EXPECT_EQ(part, 0644U) << mask;
+    EXPECT_EQ(ModeOf(path_), 0644U) << mask;
+    EXPECT_EQ(ModeOf(page), 0644U) << mask;
+    fs::remove(path_);
+    fs::remove(page);
+  }
+}
+
+TEST_F(RunFile, AFileOfAnotherUserSaysNothingOfWhoMayReadWhatReplacesIt) {
+  if (geteuid() != 0) GTEST_SKIP() << "giving a file away needs root";
+  Write(path_, "theirs");
+  ASSERT_EQ(chown(path_.c_str(), 4711, 4711), 0);
+  ASSERT_EQ(chmod(path_.c_str(), 0666), 0);
+  WriteText(path_, "ours", "--report");
+  EXPECT_EQ(ModeOf(path_), 0644U);
+  // Nor does one's own file give away more than its permissions.
+  ASSERT_EQ(chmod(path_.c_str(), 04755), 0);
+  WriteText(path_, "ours", "--report");
+  EXPECT_EQ(ModeOf(path_), 0755U);
+}
+
+TEST_F(RunFile, NobodyCanStandInTheWayOfTheTemporaryFile) {
+  for (int number = getpid() - 2; number < getpid() + 3; ++number) {
+    fs::create_directory(path_ + "." + std::to_string(number) + ".tmp");
+  }
+  CheckWritable(path_, "--report");
+  WriteText(path_, "page", "--report");
+  EXPECT_EQ(Contents(path_), "page");
+}
+
+TEST_F(RunFile, PipesAndDescriptorsAreWrittenToAsTheyAre) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  std::string read;
+  std::thread reader([&] { read = Contents(path_); });
+  CheckWritable(path_, "--report");
+  const std::string text(1U << 20U, 'x');  // more than a pipe holds
+  WriteText(path_, text, "--report");
+  reader.join();
+  EXPECT_EQ(read, text);
+  EXPECT_TRUE(fs::is_fifo(path_));
+  EXPECT_EQ(FreeName(path_), path_);
+
+  // What a descriptor is opened on goes on from where it stands, also where that is a file.
+  const std::string file = folder_ + "/table";
+  Write(file, "table\n");
+  const File open_file(file, O_WRONLY | O_APPEND);
+  for (const std::string& name : {fmt::format("/dev/fd/{}", open_file.Descriptor()),
+                                  fmt::format("/proc/self/fd/{}", open_file.Descriptor())}) {
+    CheckWritable(name, "--report");
+    WriteText(name, "page\n", "--report");
+  }
+  EXPECT_EQ(Contents(file), "table\npage\npage\n");
+  const File for_reading(file, O_RDONLY);
+  const std::string name = fmt::format("/dev/fd/{}", for_reading.Descriptor());
+  EXPECT_THAT(SentenceOf([&] { CheckWritable(name, "--out"); }), HasSubstr("Bad file descriptor"));
+  EXPECT_THAT(SentenceOf([&] { WriteText(name, "x", "--out"); }), HasSubstr("Bad file descriptor"));
+  // A link of somebody's own to such a name is a link like any other.
+  fs::create_symlink(fmt::format("/dev/fd/{}", open_file.Descriptor()), folder_ + "/link");
+  WriteText(folder_ + "/link", "page", "--report");
+  EXPECT_EQ(Contents(folder_ + "/link"), "page");
+  EXPECT_EQ(Contents(file), "table\npage\npage\n");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 3);
+}
+
+TEST_F(RunFile, StandardOutputByItsNameIsWrittenTo) {
+  int ends[2] = {};
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[1], STDOUT_FILENO);
+    WriteText("/dev/stdout", "page", "--report");
+    _exit(fs::is_symlink("/dev/stdout") ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string text(4, ' ');
+  EXPECT_EQ(read(ends[0], text.data(), text.size()), 4);
+  EXPECT_EQ(text, "page");
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(RunFile, AStrangersPipeInAFolderOfEverybodysIsRefused) {
+  if (geteuid() != 0) GTEST_SKIP() << "giving a pipe away needs root";
+  ASSERT_EQ(mkfifo(path_.c_str(), 0666), 0);
+  ASSERT_EQ(chown(path_.c_str(), 4711, 4711), 0);
+  ASSERT_EQ(chmod(folder_.c_str(), 01777), 0);
+  // There is nobody who reads from it: to open it would last for ever.
+  EXPECT_THAT(SentenceOf([&] { WriteText(path_, "x", "--report"); }),
+              HasSubstr("Permission denied; choose another file with --report"));
+}
+
+TEST_F(RunFile, NamesAreFreeThatNothingHas) {
+  EXPECT_EQ(WriteTextToFreeName(path_, "first", "-J"), path_);
+  fs::create_symlink("nowhere", path_ + ".0");
+  EXPECT_EQ(FreeName(path_), path_ + ".1");
+  EXPECT_EQ(WriteTextToFreeName(path_, "second", "-J"), path_ + ".1");
+  EXPECT_EQ(Contents(path_), "first");
+  EXPECT_EQ(Contents(path_ + ".1"), "second");
+  EXPECT_EQ(fs::read_symlink(path_ + ".0"), "nowhere");
+  EXPECT_THAT(SentenceOf([&] { WriteTextToFreeName(folder_ + "/no/n.json", "x", "-J"); }),
+              HasSubstr("make that folder first or choose another -J"));
+}
+
+// A process replaces a page of one letter by one of another again and again. Whenever it is killed,
+// the page is whole.
+TEST_F(RunFile, KilledAtAnyMomentAPageIsTheOldOneOrTheNewOne) {
+  constexpr std::size_t kSize = 1U << 18U;
+  Write(path_, std::string(kSize, 'a'));
+  std::mt19937 random(7);
+  std::set<char> seen;
+  for (int kills = 0; kills < 30; ++kills) {
+    const pid_t child = fork();
+    if (child == 0) {
+      for (int i = kills;; ++i) {
+        WriteText(path_, std::string(kSize, static_cast<char>('a' + i % 7)), "--report");
+      }
+    }
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(std::uniform_int_distribution(0, 20'000)(random)));
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    const std::string page = Contents(path_);
+    ASSERT_EQ(page.size(), kSize);
+    ASSERT_EQ(page.find_first_not_of(page[0]), std::string::npos);
+    seen.insert(page[0]);
+  }
+  EXPECT_GT(seen.size(), 1U) << "it was killed before it had done anything";
+}
+
 // From here on these calls fail, as on file systems that lack them.
 bool Refuse(const std::vector<int>& calls, std::uint32_t error) {
   std::vector<sock_filter> program = {
@@ -340,6 +553,30 @@ TEST_F(RunFile, WhereRenamingCantRefuseLinksAndLooksDo) {
     EXPECT_EQ(status, 0);
     fs::remove(path_);
     fs::remove(part_);
+  }
+}
+
+// Some file systems say only when they are synced that there was no room.
+TEST_F(RunFile, AFullDiskKeepsTheOldPageAndIsNamed) {
+  const std::vector<std::vector<int>> failing = {{SYS_pwrite64}, {SYS_fsync}, {SYS_rename}};
+  for (const std::vector<int>& calls : failing) {
+    Write(path_, "yesterday's");
+    const pid_t child = fork();
+    if (child == 0) {
+      if (!Refuse(calls, ENOSPC)) _exit(77);
+      const std::string sentence = SentenceOf([&] { WriteText(path_, "today's", "--report"); });
+      const bool is_said =
+          sentence.find(
+              "run.json': No space left on device; free some space there or choose another "
+              "--report; what was there is as it was") != std::string::npos;
+      if (!is_said) _exit(1);
+      if (Contents(path_) != "yesterday's") _exit(2);
+      _exit(std::distance(fs::directory_iterator(folder_), {}) == 1 ? 0 : 3);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no seccomp filter may be set here";
+    EXPECT_EQ(status, 0) << calls[0];
   }
 }
 

@@ -162,11 +162,12 @@ inline Run SampleRun() {
   run.complete = false;
   run.rounds = 5;
   run.division = "open";
-  run.assay = {.version = "0.1.0",
-               .commit = "abc1234",
-               .dirty = true,
-               .build = "Release GNU 12.2.0",
-               .image_digest = "sha256:5d41402abc4b2a76b9719d911017c592"};
+  run.assay = {
+      .version = "0.1.0",
+      .commit = "abc1234",
+      .dirty = true,
+      .build = "Release GNU 12.2.0",
+      .image_digest = "sha256:5d41402abc4b2a76b9719d911017c5925d41402abc4b2a76b9719d911017c592"};
   run.suite = {.name = "quick", .version = 2, .sha256 = "9f86d081884c7d65"};
   run.command = {{"probes", {"gemm", "storage"}}, {"dtype", {"bf16"}}};
   run.timeline_s = {
