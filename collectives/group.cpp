@@ -6,7 +6,9 @@
 #include <cstring>
 #include <set>
 #include <sstream>
+#include <string_view>
 
+#include "collectives/told_number.h"
 #include "results/error.h"
 
 namespace assay {
@@ -28,15 +30,25 @@ std::string JoinTexts(const std::vector<std::string>& texts) {
 std::vector<std::string> PartTexts(const std::string& joined) {
   std::vector<std::string> texts;
   for (std::size_t at = 0; at < joined.size();) {
-    const std::size_t text = joined.find(' ', at) + 1;
-    texts.push_back(joined.substr(text, std::stoul(joined.substr(at, text - at))));
-    at = text + texts.back().size();
+    const std::size_t space = joined.find(' ', at);
+    const auto length = ToldNumber<std::size_t>(std::string_view(joined).substr(at, space - at),
+                                                "a rank", "the length of a text");
+    if (space == std::string::npos || length > joined.size() - space - 1) {
+      throw Error("a rank told a text that ends early; report this as a bug");
+    }
+    texts.push_back(joined.substr(space + 1, length));
+    at = space + 1 + length;
   }
   return texts;
 }
 
 std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own) {
-  return PartTexts(ranks.Broadcast(JoinTexts(ranks.Gather(own))));
+  std::vector<std::string> all = PartTexts(ranks.Broadcast(JoinTexts(ranks.Gather(own))));
+  if (all.size() != static_cast<std::size_t>(ranks.Size())) {
+    throw Error(fmt::format("rank 0 passed on the texts of {} of {} ranks; report this as a bug",
+                            all.size(), ranks.Size()));
+  }
+  return all;
 }
 
 Group::Group(Ranks& parent, int number) : parent_(parent) {

@@ -11,12 +11,12 @@
 
 namespace assay {
 
-// Texts as one text, and back.
+// Texts as one text, and back. PartTexts throws Error for what JoinTexts never makes.
 std::string JoinTexts(const std::vector<std::string>& texts);
 std::vector<std::string> PartTexts(const std::string& joined);
 
 // Every rank's text in rank order, on every rank: what Gather gives to rank 0 alone. Called on all
-// ranks together; one exchange, of two calls.
+// ranks together; one exchange, of two calls. Throws Error unless it is one text of each rank.
 std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own);
 
 class Group : public Ranks {

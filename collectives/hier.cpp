@@ -16,6 +16,7 @@
 #include "collectives/group.h"
 #include "collectives/native.h"
 #include "collectives/reduction.h"
+#include "collectives/told_number.h"
 #include "collectives/transport_exchange.h"
 #include "collectives/used_transport.h"
 #include "results/error.h"
@@ -261,7 +262,8 @@ Nodes NodesOf(Ranks& ranks) {
   Nodes nodes;
   int rank = 0;
   for (const std::string& text : GatherToAll(ranks, std::to_string(ranks.Node()))) {
-    const std::size_t node = std::stoul(text);
+    const auto node =
+        ToldNumber<std::size_t>(text, fmt::format("rank {}", rank), "its node's number");
     if (node >= static_cast<std::size_t>(ranks.Size())) throw Error("ranks are on unknown nodes");
     nodes.resize(std::max(nodes.size(), node + 1));
     nodes[node].push_back(rank++);

@@ -25,6 +25,7 @@
 #include <variant>
 
 #include "collectives/each_node.h"
+#include "collectives/told_number.h"
 #include "results/error.h"
 #include "results/json.h"
 
@@ -68,11 +69,11 @@ Fact Decode(const std::string& text) {
   const std::string value = text.empty() ? "" : text.substr(1);
   switch (text.empty() ? '?' : text[0]) {
     case 'i':
-      return std::int64_t{std::stoll(value)};
+      return ToldNumber<std::int64_t>(value, "a rank", "a fact");
     case 'b':
       return value == "1";
     case 'd':
-      return std::stod(value);
+      return ToldNumber<double>(value, "a rank", "a fact");
     case 's':
       return value;
     default:
@@ -719,11 +720,11 @@ std::string Worker::FromEachNode(const std::function<std::string()>& tell) {
   }
   std::map<int, std::string> by_node;
   for (const std::string& text : ranks_.Gather(own)) {
-    std::string says = text.substr(text.find(' ') + 1);
-    std::string& known = by_node[std::atoi(text.c_str())];
+    auto [number, says] = Cut(text, ' ');
+    const int node = ToldNumber<int>(number, "a rank", "the number of its node");
+    std::string& known = by_node[node];
     if (!known.empty() && !says.empty()) {
-      return fmt::format("error two ranks of node {} have the LOCAL_RANK 0",
-                         std::atoi(text.c_str()));
+      return fmt::format("error two ranks of node {} have the LOCAL_RANK 0", node);
     }
     if (known.empty()) known = std::move(says);
   }
@@ -891,8 +892,9 @@ void Worker::Regroup(const std::string& groups) {
   std::istringstream numbers(groups);
   std::string number;
   for (int rank = 0; rank <= ranks_.Rank(); ++rank) std::getline(numbers, number, ',');
-  group_ = std::make_unique<Group>(ranks_, std::stoi(number));
-  takes_part_ = std::stoi(number) >= 0;
+  const int own = ToldNumber<int>(number, "rank 0", "the group of a rank");
+  group_ = std::make_unique<Group>(ranks_, own);
+  takes_part_ = own >= 0;
 }
 
 std::string Worker::Settle(std::istream& words) {

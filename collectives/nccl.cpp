@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -168,7 +169,13 @@ ncclUniqueId IdFrom(const std::string& text) {
   ncclUniqueId id = {};
   if (text.size() != 2 * sizeof(id.internal)) throw Error("rank 0 could make no NCCL identifier");
   for (std::size_t i = 0; i < sizeof(id.internal); ++i) {
-    id.internal[i] = static_cast<char>(std::stoi(text.substr(2 * i, 2), nullptr, 16));
+    const char* const at = text.data() + 2 * i;
+    unsigned char byte = 0;
+    const auto [stopped, error] = std::from_chars(at, at + 2, byte, 16);
+    if (error != std::errc() || stopped != at + 2) {
+      throw Error("rank 0 told a garbled NCCL identifier; report this as a bug");
+    }
+    id.internal[i] = static_cast<char>(byte);
   }
   return id;
 }

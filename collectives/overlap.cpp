@@ -13,6 +13,7 @@
 
 #include "collectives/companion.h"
 #include "collectives/group.h"
+#include "collectives/told_number.h"
 #include "results/error.h"
 #include "runner/random.h"
 #include "runner/threads.h"
@@ -214,8 +215,11 @@ class StepWorkload : public Overlap {
     const Batch together = Together(gemms_, compute);
     Batch step;
     for (const std::string& text : ranks_.Gather(fmt::format("{}", compute))) {
-      const Seconds communicate = together.per_unit.at(step.per_unit.size());
-      step.per_unit.push_back(std::max(communicate, Seconds(std::stod(text))));
+      const std::size_t rank = step.per_unit.size();
+      const Seconds communicate = together.per_unit.at(rank);
+      const Seconds computes(
+          ToldNumber<double>(text, fmt::format("rank {}", rank), "the time of its GEMMs"));
+      step.per_unit.push_back(std::max(communicate, computes));
     }
     compute = Slowest(compute);
     step.time = std::max(together.time, Seconds(compute));

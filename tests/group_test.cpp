@@ -149,5 +149,32 @@ TEST(Group, EachDoesItsOwnCollectiveThroughMemoryOfItsOwn) {
   }
 }
 
+TEST(Texts, WhatIsNoJoinOfTextsIsNamed) {
+  const std::vector<std::string> texts = {"", "a b", std::string("\0 9", 3)};
+  EXPECT_EQ(PartTexts(JoinTexts(texts)), texts);
+  for (const char* garbled : {"x", "5", "55", " a", "-1 a", "1x a", "2 a", "1 ab",
+                              "99999999999999999999 a", "18446744073709551615 a"}) {
+    try {
+      PartTexts(garbled);
+      ADD_FAILURE() << garbled;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("a rank told")) << garbled;
+    }
+  }
+}
+
+TEST(Texts, ThoseOfAllRanksAreAsMany) {
+  class Short : public Ranks {
+   public:
+    int Size() const override { return 2; }
+  } ranks;
+  try {
+    GatherToAll(ranks, "own");
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("the texts of 1 of 2 ranks"));
+  }
+}
+
 }  // namespace
 }  // namespace assay

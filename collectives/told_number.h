@@ -1,0 +1,26 @@
+// Numbers in what ranks tell each other.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <string_view>
+#include <system_error>
+
+#include "results/error.h"
+#include "results/text.h"
+
+namespace assay {
+
+// The number that the whole of `text` is. Throws Error for any other text, with who told it and
+// what it was to be: "rank 3 told 'x' for the number of its process; report this as a bug".
+template <class Number>
+Number ToldNumber(std::string_view text, std::string_view who, std::string_view what) {
+  Number number = {};
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, number);
+  if (error == std::errc() && stopped == end) return number;
+  throw Error(fmt::format("{} told '{}' for {}; report this as a bug", who, Clean(text, 32), what));
+}
+
+}  // namespace assay
