@@ -37,6 +37,7 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/descriptor.h"
 #include "collectives/group.h"
 #include "collectives/library.h"
 #include "collectives/puts.h"
@@ -282,6 +283,22 @@ class SharedFile {
     if (file_ >= 0) flock(file_, LOCK_SH | LOCK_NB);
   }
 
+  // Whether the address that a rank told is of such a file, and this user's: libfabric maps and
+  // writes whatever lies there.
+  static bool IsAt(const std::vector<unsigned char>& address) {
+    std::string name(address.begin(), std::find(address.begin(), address.end(), 0));
+    // Read as libfabric does.
+    if (const std::size_t at = name.find("://"); at != std::string::npos) name.erase(0, at + 3);
+    if (!name.starts_with(kPrefix) || name.size() != kPrefix.size() + 16 ||
+        name.find_first_not_of(kDigits, kPrefix.size()) != std::string::npos) {
+      return false;
+    }
+    const Descriptor file(shm_open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0));
+    struct stat status = {};
+    return file.Number() >= 0 && fstat(file.Number(), &status) == 0 && S_ISREG(status.st_mode) &&
+           status.st_uid == geteuid() && status.st_nlink == 1;
+  }
+
  private:
   static constexpr std::string_view kPrefix = "assay-ofi-";
   // One that was just made may have no lock yet.
@@ -361,6 +378,12 @@ class OfiEndpoint {
 
   void Connect(const std::vector<std::vector<unsigned char>>& addresses) {
     for (const std::vector<unsigned char>& address : addresses) {
+      if (file_ && !SharedFile::IsAt(address)) {
+        throw Error(
+            fmt::format("what rank {} told as its memory in /dev/shm is no endpoint of user "
+                        "{}'s: start all ranks as one user",
+                        addresses_.size(), geteuid()));
+      }
       fi_addr_t peer = FI_ADDR_UNSPEC;
       if (fi_av_insert(peers_.get(), address.data(), 1, &peer, 0, nullptr) != 1) {
         throw Error(fmt::format("libfabric's provider {} takes no address of rank {}",

@@ -16,61 +16,75 @@
 #include <string>
 
 #include "collectives/group.h"
+#include "collectives/told_number.h"
 #include "results/error.h"
 
 namespace assay {
 namespace {
 
-class File {
- public:
-  explicit File(int fd) : fd_(fd) {}
-  ~File() {
-    if (fd_ >= 0) close(fd_);
+// Nobody can take away bytes that others have mapped, which would kill them with a SIGBUS.
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
+
+// Memory with these seals, that many zeroes; no descriptor where there can be none.
+Descriptor NewMemory(std::size_t bytes) {
+  Descriptor made(memfd_create("assay", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (made.Number() < 0) return {};
+  if (ftruncate(made.Number(), static_cast<off_t>(bytes)) != 0 ||
+      fcntl(made.Number(), F_ADD_SEALS, kSeals | F_SEAL_SEAL) != 0) {
+    return {};
   }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  int Get() const { return fd_; }
+  return made;
+}
 
- private:
-  int fd_;
-};
-
-// Where the others find it, and what tells it from any other file that may be there for them.
+// Where the others find it, and what tells it from any other that may be there for them: process,
+// descriptor, device and inode.
 std::string AddressOf(int fd) {
   struct stat status = {};
   if (fstat(fd, &status) != 0) return "";
-  return fmt::format("/proc/{}/fd/{} {} {}", getpid(), fd, status.st_dev, status.st_ino);
+  return fmt::format("{} {} {} {}", getpid(), fd, status.st_dev, status.st_ino);
 }
 
-int OpenAt(const std::string& address) {
+// The memory at an address that rank 0 told; no descriptor where there is none, or anything else.
+// Whatever is opened here is written to. It must be memory of this user's with no name in any file
+// system: as many bytes as are asked for, under the seals, which only memfd_create allows.
+Descriptor MemoryAt(const std::string& address, std::size_t bytes) {
   std::istringstream words(address);
-  std::string path;
+  pid_t process = 0;
+  int number = 0;
   dev_t device = 0;
   ino_t inode = 0;
-  if (!(words >> path >> device >> inode)) return -1;
-  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (!(words >> process >> number >> device >> inode) || process <= 0 || number < 0) return {};
+  // Looked at before it is opened, since to open a device or a pipe does something to it.
+  const Descriptor place(
+      open(fmt::format("/proc/{}/fd/{}", process, number).c_str(), O_PATH | O_CLOEXEC));
   struct stat status = {};
-  if (fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == device && status.st_ino == inode) {
-    return fd;
+  if (place.Number() < 0 || fstat(place.Number(), &status) != 0) return {};
+  if (status.st_dev != device || status.st_ino != inode || !S_ISREG(status.st_mode) ||
+      status.st_uid != geteuid() || status.st_nlink != 0 ||
+      status.st_size != static_cast<off_t>(bytes)) {
+    return {};
   }
-  if (fd >= 0) close(fd);
-  return -1;
+  Descriptor opened(
+      open(fmt::format("/proc/self/fd/{}", place.Number()).c_str(), O_RDWR | O_CLOEXEC));
+  if (opened.Number() < 0) return {};
+  const int seals = fcntl(opened.Number(), F_GET_SEALS);
+  if (seals < 0 || (seals & kSeals) != kSeals) return {};
+  return opened;
 }
 
 }  // namespace
 
 SharedMemory::SharedMemory(Ranks& ranks, std::size_t bytes) : bytes_(bytes) {
-  const bool creates = ranks.Rank() == 0;
-  const File created(creates ? memfd_create("assay", MFD_CLOEXEC) : -1);
-  if (creates && created.Get() >= 0 && ftruncate(created.Get(), static_cast<off_t>(bytes)) == 0) {
-    ranks.Broadcast(AddressOf(created.Get()));
-  } else if (creates) {
-    ranks.Broadcast("");
+  Descriptor memory;
+  if (ranks.Rank() == 0) {
+    memory = NewMemory(bytes);
+    ranks.Broadcast(AddressOf(memory.Number()));
+  } else {
+    memory = MemoryAt(ranks.Broadcast(""), bytes);
   }
-  const std::string address = creates ? "" : ranks.Broadcast("");
-  const File opened(creates ? -1 : OpenAt(address));
-  const int fd = creates ? created.Get() : opened.Get();
-  if (fd >= 0) memory_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory.Number() >= 0) {
+    memory_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.Number(), 0);
+  }
   if (memory_ == MAP_FAILED) memory_ = nullptr;
   double failed[] = {memory_ == nullptr ? 1.0 : 0.0};
   ranks.Max(failed);  // nobody goes on before all have opened it
@@ -88,15 +102,10 @@ SharedMemory::~SharedMemory() { munmap(memory_, bytes_); }
 
 SharedWait::SharedWait(Ranks& ranks) : rank_(ranks.Rank()) {
   for (const std::string& text : GatherToAll(ranks, std::to_string(getpid()))) {
-    const pid_t pid = std::stoi(text);
+    const auto pid = ToldNumber<pid_t>(text, fmt::format("rank {}", processes_.size()),
+                                       "the number of its process");
     const bool is_other = pid != getpid();
-    processes_.push_back(is_other ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0)) : -1);
-  }
-}
-
-SharedWait::~SharedWait() {
-  for (const int fd : processes_) {
-    if (fd >= 0) close(fd);
+    processes_.emplace_back(is_other ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0)) : -1);
   }
 }
 
@@ -110,7 +119,7 @@ void SharedWait::Patiently(const std::atomic<std::uint64_t>& counter, std::uint6
     look = Clock::now() + kLook;
     for (std::size_t rank = 0; rank < processes_.size(); ++rank) {
       // Readable once the process has ended, waited for or not; -1 is passed over.
-      pollfd process = {.fd = processes_[rank], .events = POLLIN, .revents = 0};
+      pollfd process = {.fd = processes_[rank].Number(), .events = POLLIN, .revents = 0};
       if (poll(&process, 1, 0) <= 0) continue;
       // Its last words may have been what this one waits for.
       if (counter.load(std::memory_order_acquire) >= value) return;

@@ -10,11 +10,14 @@
 #include <span>
 #include <vector>
 
+#include "collectives/descriptor.h"
 #include "runner/ranks.h"
 
 namespace assay {
 
-// It has no name in any file system, so that no kind of death leaves it behind.
+// It has no name in any file system, so that no kind of death leaves it behind. Rank 0 makes it and
+// tells the others where; they take nothing but memory of this kind and of their own user, whatever
+// they are told.
 class SharedMemory {
  public:
   // Zeroes. Called on all ranks together; throws Error on all of them where one can't map it.
@@ -39,11 +42,8 @@ struct alignas(64) SharedCounter {
 // to others, since there may be more ranks than cores.
 class SharedWait {
  public:
-  // Called on all ranks together.
+  // Called on all ranks together. Throws Error on all of them where one tells no process.
   explicit SharedWait(Ranks& ranks);
-  ~SharedWait();
-  SharedWait(const SharedWait&) = delete;
-  SharedWait& operator=(const SharedWait&) = delete;
 
   // Returns when the counter is `value` or more, and sees all that was written before. Throws Error
   // when a rank has ended meanwhile.
@@ -67,7 +67,7 @@ class SharedWait {
   void Patiently(const std::atomic<std::uint64_t>& counter, std::uint64_t value) const;
 
   int rank_;
-  std::vector<int> processes_ = {};  // [rank]: pidfd; -1 for this process, or where there is none
+  std::vector<Descriptor> processes_ = {};  // [rank]: pidfd; none for this process or an old kernel
 };
 
 }  // namespace assay

@@ -1,18 +1,28 @@
 // Collectives through shared memory, between threads and between processes.
 #include "collectives/native.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstring>
 #include <mutex>
 #include <new>
+#include <sstream>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
+#include "collectives/group.h"
+#include "collectives/shared_memory.h"
 #include "results/error.h"
 #include "tests/layout_check.h"
 #include "tests/thread_ranks.h"
@@ -267,6 +277,160 @@ TEST(Native, ARankThatIsKilledEndsTheOthersAndIsNamed) {
   const std::vector<int> others = {StatusOf(pids[0]), StatusOf(pids[2])};
   EXPECT_THAT(others, testing::Each(testing::AnyOf(1, 2)));
   EXPECT_THAT(others, testing::Contains(1));
+}
+
+// ---- Shared memory, of which rank 0 tells where it is
+
+// Rank 1 of two, to which rank 0 says always the same.
+class Told : public Ranks {
+ public:
+  explicit Told(std::string text) : text_(std::move(text)) {}
+  int Rank() const override { return 1; }
+  int Size() const override { return 2; }
+  std::string Broadcast(const std::string& own) override {
+    (void)own;
+    return text_;
+  }
+  std::vector<std::string> Gather(const std::string& own) override {
+    (void)own;
+    return {};
+  }
+
+ private:
+  std::string text_;
+};
+
+constexpr std::size_t kMemory = 16 << 10;
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
+
+// Of what this process has open, as rank 0 tells it.
+std::string AddressOf(int descriptor) {
+  struct stat status = {};
+  EXPECT_EQ(fstat(descriptor, &status), 0);
+  return fmt::format("{} {} {} {}", getpid(), descriptor, status.st_dev, status.st_ino);
+}
+
+// Maps what rank 0 tells of, and writes to all of it.
+bool TakesAndWrites(const std::string& address) {
+  Told ranks(address);
+  try {
+    const SharedMemory memory(ranks, kMemory);
+    for (std::byte& byte : memory.Bytes()) byte = std::byte{1};
+    return true;
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("can't share 16384 bytes of memory"));
+    return false;
+  }
+}
+
+std::string BytesOf(int descriptor) {
+  std::string bytes(kMemory, '\0');
+  EXPECT_EQ(pread(descriptor, bytes.data(), bytes.size(), 0), static_cast<ssize_t>(kMemory));
+  return bytes;
+}
+
+int Filled(int descriptor) {
+  const std::string bytes(kMemory, 'x');
+  EXPECT_EQ(pwrite(descriptor, bytes.data(), bytes.size(), 0), static_cast<ssize_t>(kMemory));
+  return descriptor;
+}
+
+int Memfd(std::size_t bytes, int seals) {
+  const int descriptor = memfd_create("assay", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  EXPECT_EQ(ftruncate(descriptor, static_cast<off_t>(bytes)), 0);
+  EXPECT_EQ(fcntl(descriptor, F_ADD_SEALS, seals), 0);
+  return descriptor;
+}
+
+TEST(SharedMemory, IsTakenWhereItIsSealedMemory) {
+  const int memory = Memfd(kMemory, kSeals);
+  EXPECT_TRUE(TakesAndWrites(AddressOf(memory)));
+  EXPECT_EQ(BytesOf(memory), std::string(kMemory, '\1'));
+  close(memory);
+}
+
+TEST(SharedMemory, AnAddressOfAFileIsRefusedAndTheFileUntouched) {
+  std::string path = testing::TempDir() + "assay-file-XXXXXX";
+  const int named = Filled(mkstemp(path.data()));
+  struct stat status = {};
+  ASSERT_EQ(fstat(named, &status), 0);
+  EXPECT_FALSE(TakesAndWrites(AddressOf(named)));
+  EXPECT_FALSE(TakesAndWrites(fmt::format("{} {} {}", path, status.st_dev, status.st_ino)));
+  EXPECT_FALSE(
+      TakesAndWrites(fmt::format("1/../../../{} 0 {} {}", path, status.st_dev, status.st_ino)));
+  EXPECT_EQ(BytesOf(named), std::string(kMemory, 'x'));
+  // Nor one that has no name any more, on a disk or in memory.
+  EXPECT_EQ(unlink(path.c_str()), 0);
+  EXPECT_FALSE(TakesAndWrites(AddressOf(named)));
+  EXPECT_EQ(BytesOf(named), std::string(kMemory, 'x'));
+  close(named);
+  if (const int nameless = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); nameless >= 0) {
+    EXPECT_FALSE(TakesAndWrites(AddressOf(Filled(nameless))));
+    EXPECT_EQ(BytesOf(nameless), std::string(kMemory, 'x'));
+    close(nameless);
+  }
+}
+
+TEST(SharedMemory, AnyOtherMemoryIsRefused) {
+  const int unsealed = Memfd(kMemory, 0);
+  const int shrinks = Memfd(kMemory, F_SEAL_GROW);
+  const int grows = Memfd(kMemory, F_SEAL_SHRINK);
+  const int short_of_it = Memfd(kMemory - 4096, kSeals);
+  const int more = Memfd(kMemory + 4096, kSeals);
+  const int read_only = Memfd(kMemory, kSeals | F_SEAL_WRITE);
+  const int device = open("/dev/zero", O_RDWR | O_CLOEXEC);
+  for (const int other : {unsealed, shrinks, grows, short_of_it, more, read_only, device}) {
+    EXPECT_FALSE(TakesAndWrites(AddressOf(other)));
+    close(other);
+  }
+  for (const char* address : {"", "x", "-1 0 0 0", "1 -1 0 0", "1 0"}) {
+    EXPECT_FALSE(TakesAndWrites(address)) << address;
+  }
+}
+
+TEST(SharedMemory, AnotherUsersIsRefused) {
+  if (geteuid() != 0) GTEST_SKIP() << "takes root to be another user";
+  const int memory = Memfd(kMemory, kSeals);
+  ASSERT_EQ(fchown(memory, 65534, 65534), 0);
+  EXPECT_FALSE(TakesAndWrites(AddressOf(memory)));
+  EXPECT_EQ(BytesOf(memory), std::string(kMemory, '\0'));
+  close(memory);
+}
+
+TEST(SharedMemory, NobodyCanMakeItSmallerUnderTheOthers) {
+  // Rank 0, which does with the memory what another rank could.
+  class Shrinking : public Told {
+   public:
+    Shrinking() : Told("") {}
+    int Rank() const override { return 0; }
+    std::string Broadcast(const std::string& own) override {
+      int process = 0;
+      std::istringstream(own) >> process >> descriptor;
+      EXPECT_EQ(process, getpid());
+      for (const off_t bytes : {off_t{0}, off_t{2 * kMemory}}) {
+        EXPECT_NE(ftruncate(descriptor, bytes), 0) << bytes;
+      }
+      return own;
+    }
+    int descriptor = -1;
+  } ranks;
+  const SharedMemory memory(ranks, kMemory);
+  EXPECT_GE(ranks.descriptor, 0);
+  std::memset(memory.Bytes().data(), 1, kMemory);
+}
+
+TEST(SharedMemory, ARanksBadNumberIsNamed) {
+  for (const char* pid : {"", "x", "12x", "99999999999999999999"}) {
+    Told ranks(JoinTexts({"7", pid}));
+    try {
+      const SharedWait wait(ranks);
+      ADD_FAILURE() << pid;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.what(), fmt::format("rank 1 told '{}' for the number of its process; report "
+                                          "this as a bug",
+                                          pid));
+    }
+  }
 }
 
 }  // namespace

@@ -400,6 +400,67 @@ class SpreadRanks : public Ranks {
   Ranks& ranks_;
 };
 
+// Ranks whose rank 0 tells the others another address than its own.
+class MisledRanks : public Ranks {
+ public:
+  MisledRanks(Ranks& ranks, const std::string& name) : ranks_(ranks), name_(ToHex(name)) {}
+  int Rank() const override { return ranks_.Rank(); }
+  int Size() const override { return ranks_.Size(); }
+  void Barrier() override { ranks_.Barrier(); }
+  std::vector<std::string> Gather(const std::string& text) override { return ranks_.Gather(text); }
+  void Max(std::span<double> values) override { ranks_.Max(values); }
+  std::string Broadcast(const std::string& text) override {
+    std::string told = ranks_.Broadcast(text);
+    if (told.find(ToHex("assay-ofi-")) != std::string::npos) told.replace(0, told.find(' '), name_);
+    return told;
+  }
+
+ private:
+  static std::string ToHex(const std::string& text) {
+    std::string hex;
+    for (const char c : text) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+    return hex;
+  }
+
+  Ranks& ranks_;
+  std::string name_;
+};
+
+TEST(OfiSharedMemory, AnAddressOfAnyOtherFileIsRefusedAndTheFileUntouched) {
+  // Of another name, of another user's, a link, and under a second name.
+  std::vector<std::string> names = {fmt::format("assay-{}", getpid())};
+  for (const char* end : {"1", "2", "3"}) {
+    names.push_back(fmt::format("assay-ofi-{:08x}{:0>8}", getpid(), end));
+  }
+  const auto path = [](const std::string& name) { return "/dev/shm/" + name; };
+  const std::string kept(1 << 16, 'x');
+  std::ofstream(path(names[0])) << kept;
+  if (geteuid() == 0) {
+    std::ofstream(path(names[1])) << kept;
+    ASSERT_EQ(chown(path(names[1]).c_str(), 65534, 65534), 0);
+  }
+  std::filesystem::create_symlink(path(names[0]), path(names[2]));
+  std::filesystem::create_hard_link(path(names[0]), path(names[3]));
+  for (const std::string& name : names) {
+    OnRanks(2, [&](ThreadRanks& ranks) {
+      MisledRanks misled(ranks, name + '\0');
+      try {
+        Joined(misled, {.provider = "shm"});
+        ADD_FAILURE() << name << " was taken for an endpoint";
+      } catch (const Error& error) {
+        EXPECT_THAT(error.what(), HasSubstr("what rank 0 told as its memory in /dev/shm is no "));
+      }
+    });
+  }
+  for (const std::string& name : names) {
+    std::ifstream file(path(name));
+    if (file.is_open()) {
+      EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), kept) << name;
+    }
+    std::filesystem::remove(path(name));
+  }
+}
+
 TEST(OfiJoin, RanksOnSeveralNodesShareNoMemory) {
   OnRanks(2, [](ThreadRanks& ranks) {
     SpreadRanks spread(ranks);
