@@ -540,6 +540,7 @@ class Jobs {
                     .pinned = pinned,
                     .launcher = launcher,
                     .self = no_link ? setup_.self : self,
+                    .start = std::max(Seconds(60), setup_.watchdog + Seconds(10)),
                     .timeout = setup_.watchdog,
                     .expired = [hung = setup_.hung] {
                       if (hung) hung("", false);
@@ -916,7 +917,8 @@ JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap, Seco
   // Modules that wait for ranks by themselves wait as long (collectives/nccl.cpp).
   setenv("ASSAY_WATCHDOG", fmt::format("{}", watchdog.count()).c_str(), 1);
   if (bootstrap == "tcp") {
-    const TcpOptions options = TcpOptionsFrom(std::getenv);
+    TcpOptions options = TcpOptionsFrom(std::getenv);
+    options.patience = watchdog;
     if (options.size == 1 && !allow_single) return JoinedRanks(new Ranks);
     return JoinedRanks(JoinTcp(options).release(), {.watchdog = watchdog});
   }

@@ -155,8 +155,8 @@ class LaunchedJob : public Job {
 
   std::string Ask(const std::string& command) override {
     if (!Alive()) throw Error("the ranks have ended already; run again");
-    const Seconds timeout = std::exchange(started_, true) ? options_.timeout : options_.start;
-    const auto allowed = std::chrono::duration_cast<SteadyClock::duration>(timeout);
+    allowed_ = std::exchange(started_, true) ? options_.timeout : options_.start;
+    const auto allowed = std::chrono::duration_cast<SteadyClock::duration>(allowed_);
     deadline_ = SteadyClock::now() + allowed;
     Send(command + "\n");
     for (std::string line;;) {
@@ -309,7 +309,7 @@ class LaunchedJob : public Job {
     if (left <= 0) {
       if (options_.expired) options_.expired();
       Fail(fmt::format("did not answer \"{}\" within {} and were stopped", command,
-                       Duration(options_.timeout.count())));
+                       Duration(allowed_.count())));
     }
     std::vector<pollfd> ready = {{.fd = answers_.Number(), .events = POLLIN, .revents = 0},
                                  {.fd = errors_.Number(), .events = POLLIN, .revents = 0}};
@@ -415,6 +415,7 @@ class LaunchedJob : public Job {
   LaunchOptions options_;
   std::vector<Child> children_ = {};
   Descriptor commands_, answers_, errors_;
+  Seconds allowed_ = {};  // for the answer that is waited for
   SteadyClock::time_point deadline_ = {};
   bool started_ = false;
   bool answered_ = false;

@@ -22,9 +22,9 @@ struct LaunchOptions {
   bool pinned = true;                   // else ranks share out the cores themselves
   std::optional<Mpirun> launcher = {};  // none: no MPI
   std::string self = {};                // the program that is a worker when called with --worker
-  // For all ranks to come up; those that look for each other say themselves, earlier, whom they
-  // miss.
-  Seconds start = Seconds(60);
+  // For all ranks to come up. It is more than `timeout`, after which ranks that look for each other
+  // say themselves whom they miss.
+  Seconds start = Seconds(70);
   // For rank 0's next sign of life, and of its watchdog beside what the work may take.
   Seconds timeout = Seconds(60);
   std::function<void()> expired = {};  // told where one of the two is over

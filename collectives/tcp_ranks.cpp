@@ -8,7 +8,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,10 +19,12 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <fstream>
 #include <list>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string_view>
 #include <thread>
@@ -49,11 +53,19 @@ constexpr std::size_t kMostGreeting = 512;
 constexpr Seconds kGreetingTime(5);
 // Strangers that may be halfway through a greeting at once, beside the ranks.
 constexpr std::size_t kMostStrangers = 64;
-constexpr std::string_view kProtocol = "assay-ranks/1";
+// Descriptors that rank 0 may have besides connections.
+constexpr std::size_t kOtherDescriptors = 256;
+// How long a rank tries again whose connection ended before rank 0 knew it: strangers may have
+// crowded it out, or rank 0 is no more.
+constexpr Seconds kSecondTry(10);
+constexpr milliseconds kPause(20);  // between tries
+constexpr std::string_view kProtocol = "assay-ranks/2";
 
 // What a frame is for, so that ranks that are out of step notice.
 enum Kind : unsigned char {
   kChallenge = 'c',
+  kNonce = 'n',
+  kProof = 'r',
   kGreeting = 'h',
   kAnswer = 'a',
   kPlace = 'p',
@@ -77,6 +89,11 @@ struct Message {
 class Broken : public Error {
  public:
   using Error::Error;
+};
+// Its end alone.
+class Gone : public Broken {
+ public:
+  using Broken::Broken;
 };
 
 int Remaining(SteadyClock::time_point deadline) {
@@ -198,7 +215,7 @@ class Peer {
   }
 
   [[noreturn]] void Fail(const char* why) const {
-    throw Broken(fmt::format("{} is gone ({}); look for its own last words", name_, why));
+    throw Gone(fmt::format("{} is gone ({}); look for its own last words", name_, why));
   }
 
   Descriptor socket_;
@@ -208,6 +225,9 @@ class Peer {
 };
 
 // ---- Addresses ----
+
+constexpr std::string_view kHowToMakeAKey =
+    "make one with openssl rand -hex 32, and set ASSAY_BOOTSTRAP_KEY to it on every rank";
 
 struct Place {
   sockaddr_storage address = {};
@@ -225,6 +245,38 @@ bool IsLoopback(const Place& place) {
   return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
 }
 
+// The user whose number all have that aren't known here, as in a container.
+uid_t UnknownUser() {
+  uid_t user = 65534;
+  std::ifstream("/proc/sys/kernel/overflowuid") >> user;
+  return user;
+}
+
+// Where this user's ranks meet that have no key: a name that the kernel keeps for this network, as
+// it does ports. Any user may take it, so that each side asks who the other one is (UserOf).
+Place PlaceOfUser(int port) {
+  if (geteuid() == UnknownUser()) {
+    throw Error(fmt::format("user {} may be anybody here, so ranks need a key: {}", geteuid(),
+                            kHowToMakeAKey));
+  }
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const std::string name = fmt::format("assay-ranks/{}/{}", geteuid(), port);
+  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
+  Place place = {.length =
+                     static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())};
+  std::memcpy(&place.address, &address, sizeof(address));
+  return place;
+}
+
+// The user whose process connected at the other end of a Unix socket, or listened there.
+uid_t UserOf(int socket) {
+  ucred peer = {};
+  socklen_t size = sizeof(peer);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return UnknownUser();
+  return peer.uid;
+}
+
 // Every address of MASTER_ADDR that may be used. Throws Error where there is none.
 std::vector<Place> PlacesOf(const TcpOptions& options) {
   addrinfo hints = {};
@@ -239,36 +291,29 @@ std::vector<Place> PlacesOf(const TcpOptions& options) {
                     Clean(options.address, 256), gai_strerror(status)));
   }
   std::vector<Place> places;
-  bool refused = false;
   for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
     Place place = {.length = each->ai_addrlen};
     std::memcpy(&place.address, each->ai_addr, each->ai_addrlen);
-    if (options.key.empty() && !IsLoopback(place)) {
-      refused = true;
-    } else {
-      places.push_back(place);
-    }
+    places.push_back(place);
   }
   freeaddrinfo(found);
-  if (places.empty()) {
-    throw Error(fmt::format(
-        "MASTER_ADDR {} can be reached from other machines{}, so ranks need a key: set "
-        "ASSAY_BOOTSTRAP_KEY on all of them to the same 64 hex digits (openssl rand -hex 32)",
-        Clean(options.address, 256), refused ? "" : " or from none"));
-  }
-  return places;
+  if (!options.key.empty()) return places;
+  if (std::any_of(places.begin(), places.end(), IsLoopback)) return {PlaceOfUser(options.port)};
+  throw Error(
+      fmt::format("MASTER_ADDR {} can be reached from other machines, so ranks need a key: {}",
+                  Clean(options.address, 256), kHowToMakeAKey));
 }
 
 Descriptor NewSocket(const Place& place) {
-  Descriptor made(
-      socket(place.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  Descriptor made(socket(place.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (made.Number() < 0) {
-    throw Error(fmt::format("no TCP socket can be made here: {}", std::strerror(errno)));
+    throw Error(fmt::format("no socket can be made here: {}", std::strerror(errno)));
   }
   return made;
 }
 
-// Small messages leave at once, and a cut link is noticed within a minute.
+// Small messages leave at once, and a cut link is noticed within a minute. Unix sockets, which have
+// neither trouble, refuse it.
 void Tune(int socket) {
   const auto set = [socket](int level, int name, int value) {
     setsockopt(socket, level, name, &value, sizeof(value));
@@ -283,6 +328,19 @@ void Tune(int socket) {
 
 Descriptor Listen(const TcpOptions& options) {
   if (options.listener >= 0) {
+    if (options.key.empty()) {
+      throw Error(
+          fmt::format("ASSAY_BOOTSTRAP_LISTENER needs a key beside it: {}", kHowToMakeAKey));
+    }
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+    if (getsockopt(options.listener, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 ||
+        listens == 0) {
+      throw Error(
+          fmt::format("ASSAY_BOOTSTRAP_LISTENER {} is no socket that listens: unset it, and rank 0 "
+                      "listens at MASTER_ADDR itself",
+                      options.listener));
+    }
     fcntl(options.listener, F_SETFD, FD_CLOEXEC);
     fcntl(options.listener, F_SETFL, O_NONBLOCK);
     return Descriptor(options.listener);
@@ -305,46 +363,118 @@ Descriptor Listen(const TcpOptions& options) {
                           : "MASTER_ADDR must be an address of the machine that rank 0 runs on"));
 }
 
-Descriptor Connect(const TcpOptions& options, SteadyClock::time_point deadline) {
+// Connects to a place; what came of it is an errno, or 0.
+int Reach(const Descriptor& socket, const Place& place, SteadyClock::time_point deadline) {
+  if (connect(socket.Number(), reinterpret_cast<const sockaddr*>(&place.address), place.length) ==
+      0) {
+    return 0;
+  }
+  if (errno != EINPROGRESS) return errno;
+  pollfd ready = {.fd = socket.Number(), .events = POLLOUT, .revents = 0};
+  if (poll(&ready, 1, Remaining(deadline)) <= 0) return ETIMEDOUT;
   int error = 0;
-  // Rank 0 may come later than this one.
+  socklen_t size = sizeof(error);
+  getsockopt(socket.Number(), SOL_SOCKET, SO_ERROR, &error, &size);
+  return error;
+}
+
+// Where nobody listens at a port of this machine's, the kernel may give a connection to it that
+// very port to come from. The connection then ends at itself, and rank 0 could not listen there any
+// more.
+bool EndsAtItself(const Descriptor& socket) {
+  Place own = {.length = sizeof(own.address)};
+  Place other = {.length = sizeof(other.address)};
+  return getsockname(socket.Number(), reinterpret_cast<sockaddr*>(&own.address), &own.length) ==
+             0 &&
+         getpeername(socket.Number(), reinterpret_cast<sockaddr*>(&other.address), &other.length) ==
+             0 &&
+         own.length == other.length && std::memcmp(&own.address, &other.address, own.length) == 0;
+}
+
+// Closes a connection in such a way that its port is free at once.
+void Reset(Descriptor& socket) {
+  const linger at_once = {.l_onoff = 1, .l_linger = 0};
+  setsockopt(socket.Number(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  socket.Close();
+}
+
+// A connection to rank 0, which may come later than this one.
+Descriptor Connect(const TcpOptions& options, Seconds patience) {
+  const SteadyClock::time_point deadline = After(patience);
+  int error = 0;
   do {
     for (const Place& place : PlacesOf(options)) {
       Descriptor made = NewSocket(place);
-      if (connect(made.Number(), reinterpret_cast<const sockaddr*>(&place.address), place.length) ==
-          0) {
-        return made;
+      error = Reach(made, place, deadline);
+      if (error != 0) continue;
+      if (place.address.ss_family != AF_UNIX) {
+        if (!EndsAtItself(made)) return made;
+        Reset(made);
+        error = ECONNREFUSED;
+        continue;
       }
-      error = errno;
-      if (error != EINPROGRESS) continue;
-      pollfd ready = {.fd = made.Number(), .events = POLLOUT, .revents = 0};
-      error = ETIMEDOUT;
-      if (poll(&ready, 1, Remaining(deadline)) <= 0) continue;
-      socklen_t size = sizeof(error);
-      getsockopt(made.Number(), SOL_SOCKET, SO_ERROR, &error, &size);
-      if (error == 0) return made;
+      const uid_t user = UserOf(made.Number());
+      if (user == geteuid()) return made;
+      throw Error(fmt::format(
+          "user {} listens where rank 0 of user {} would (MASTER_PORT {}): choose another "
+          "MASTER_PORT, or give the ranks a key ({})",
+          user, geteuid(), options.port, kHowToMakeAKey));
     }
-    std::this_thread::sleep_for(milliseconds(20));
+    std::this_thread::sleep_for(kPause);
   } while (SteadyClock::now() < deadline);
   throw Error(
       fmt::format("rank {} can't reach rank 0 at {} port {} within {} ({}); is rank 0 "
                   "started, and does a firewall let the port through?",
                   options.rank, Clean(options.address, 256), options.port,
-                  Duration(options.patience.count()), std::strerror(error)));
+                  Duration(patience.count()), std::strerror(error)));
 }
 
 // ---- Proofs ----
 
-// What a rank says of itself, and each side's proof over what the other has just drawn.
-std::string RankProof(const std::string& key, const std::string& root_nonce,
-                      const std::string& rank_nonce, const std::string& says) {
-  return HmacSha256Hex(key,
-                       fmt::format("{} rank\n{}\n{}\n{}", kProtocol, root_nonce, rank_nonce, says));
+bool IsHex(const std::string& text) {
+  return text.size() == kHexDigits && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+           return std::isxdigit(c) != 0;
+         });
 }
-std::string RootProof(const std::string& key, const std::string& root_nonce,
-                      const std::string& rank_nonce, const std::string& answer) {
+
+// A random key has about 30 different bytes, and as many different steps from one byte to the next.
+// Fewer than 16 of either come once in 10^16 random keys, but wherever a few digits are repeated,
+// counted up or filled with zeros.
+bool CanBeGuessed(const std::string& key) {
+  std::set<int> bytes;
+  std::set<int> steps;
+  int before = 0;
+  for (std::size_t at = 0; at < key.size(); at += 2) {
+    const int byte = std::stoi(key.substr(at, 2), nullptr, 16);
+    bytes.insert(byte);
+    steps.insert((byte - before) & 0xFF);
+    before = byte;
+  }
+  return std::min(bytes.size(), steps.size()) < 16;
+}
+
+// Each side draws a number, and proves with the key what it says to the other:
+//   rank 0   c  PROTOCOL NUMBER
+//   rank     n  NUMBER
+//   rank 0   r  PROOF (root, of nothing)
+//   rank     h  RANK SIZE BUILD HOST PROOF (rank, of what stands before it)
+//   rank 0   a  PROOF ANSWER (answer, of it): "yes", or why not
+std::string Proof(const std::string& key, std::string_view whose, const std::string& root_nonce,
+                  const std::string& rank_nonce, std::string_view says) {
   return HmacSha256Hex(
-      key, fmt::format("{} root\n{}\n{}\n{}", kProtocol, root_nonce, rank_nonce, answer));
+      key, fmt::format("{} {}\n{}\n{}\n{}", kProtocol, whose, root_nonce, rank_nonce, says));
+}
+
+// A text's last word, and what stands before it; its first, and what stands behind it.
+std::pair<std::string, std::string> CutLast(const std::string& text) {
+  const std::size_t at = text.rfind(' ');
+  if (at == std::string::npos) return {"", text};
+  return {text.substr(0, at), text.substr(at + 1)};
+}
+std::pair<std::string, std::string> CutFirst(const std::string& text) {
+  const std::size_t at = text.find(' ');
+  if (at == std::string::npos) return {text, ""};
+  return {text.substr(0, at), text.substr(at + 1)};
 }
 
 std::string ThisHost() {
@@ -365,7 +495,24 @@ struct Stranger {
   Peer peer;
   std::string nonce;
   SteadyClock::time_point deadline;
+  std::string own_nonce = {};  // empty until it has told it
 };
+
+// Lets this process have a descriptor for each rank and stranger, as far as its hard limit does.
+// Throws Error where that is too low for the ranks alone.
+void RaiseLimit(int ranks) {
+  const auto needed = static_cast<rlim_t>(ranks);
+  const rlim_t wanted = 2 * needed + kMostStrangers + kOtherDescriptors;
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(limit.rlim_max, wanted);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur > needed) return;
+  throw Error(
+      fmt::format("rank 0 may have {} descriptors, and needs one for each of {} ranks; raise its "
+                  "hard limit (ulimit -n)",
+                  limit.rlim_cur, ranks));
+}
 
 // All ranks but 0, by rank, with the hosts of all.
 class Reception {
@@ -376,6 +523,7 @@ class Reception {
         peers_(static_cast<std::size_t>(options.size)),
         hosts_(static_cast<std::size_t>(options.size)) {
     hosts_[0] = std::move(own_host);
+    RaiseLimit(options.size);
   }
 
   void Receive() {
@@ -408,14 +556,22 @@ class Reception {
 
  private:
   void Accept() {
-    Descriptor made(accept4(listener_.Number(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (made.Number() < 0 && (errno == EMFILE || errno == ENFILE)) {
-      throw Error(
-          fmt::format("rank 0 may not open a connection for each of {} ranks ({}); raise "
-                      "its limit with ulimit -n",
-                      options_.size, std::strerror(errno)));
+    Descriptor made = NextConnection();
+    while (made.Number() < 0 && (errno == EMFILE || errno == ENFILE)) {
+      if (strangers_.empty()) {
+        throw Error(
+            fmt::format("rank 0 may not open a connection for each of {} ranks ({}); raise "
+                        "its hard limit (ulimit -n)",
+                        options_.size, std::strerror(errno)));
+      }
+      SendAway(strangers_.begin(), "had to go, since rank 0 may open no more (ulimit -n)");
+      made = NextConnection();
     }
     if (made.Number() < 0) return;
+    if (options_.key.empty()) {
+      const uid_t user = UserOf(made.Number());
+      if (user != geteuid()) return TurnAway(fmt::format("was user {}'s", user));
+    }
     Tune(made.Number());
     if (strangers_.size() >= kMostStrangers + peers_.size()) {
       SendAway(strangers_.begin(), "was crowded out by others");
@@ -431,36 +587,53 @@ class Reception {
     }
   }
 
+  // None, and the reason in errno, where there is none now.
+  Descriptor NextConnection() const {
+    return Descriptor(accept4(listener_.Number(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  }
+
   void Hear(std::list<Stranger>::iterator stranger) {
     try {
-      std::optional<Message> message = stranger->peer.Take(kMostGreeting);
-      if (!message) return;
-      Greet(stranger, stranger->peer.Expect(*message, kGreeting));
+      while (std::optional<Message> message = stranger->peer.Take(kMostGreeting)) {
+        if (!stranger->own_nonce.empty()) {
+          return Greet(stranger, stranger->peer.Expect(*message, kGreeting));
+        }
+        std::string nonce = stranger->peer.Expect(*message, kNonce);
+        if (!IsHex(nonce)) return SendAway(stranger, "said something that assay never says");
+        stranger->peer.Send(kProof, Proof(options_.key, "root", stranger->nonce, nonce, ""));
+        stranger->own_nonce = std::move(nonce);
+      }
+    } catch (const Gone&) {
+      SendAway(stranger,
+               stranger->own_nonce.empty()
+                   ? "left before it said anything"
+                   : "left at rank 0's proof, as one with another ASSAY_BOOTSTRAP_KEY does");
     } catch (const Broken&) {
       SendAway(stranger, "said something that assay never says");
     }
   }
 
-  // "RANK SIZE BUILD HOST NONCE PROOF". Until the proof is seen to hold, nothing of it counts.
+  // Until its proof is seen to hold, nothing counts of what it says.
   void Greet(std::list<Stranger>::iterator stranger, const std::string& text) {
-    std::istringstream words(text);
+    const auto [says, proof] = CutLast(text);
+    const std::string& nonce = stranger->own_nonce;
+    if (!SameProof(proof, Proof(options_.key, "rank", stranger->nonce, nonce, says))) {
+      return SendAway(stranger, "did not hold this job's key (ASSAY_BOOTSTRAP_KEY)");
+    }
+    std::istringstream words(says);
     int rank = -1;
     int size = -1;
     std::string build;
     std::string host;
-    std::string nonce;
-    std::string proof;
-    words >> rank >> size >> build >> host >> nonce >> proof;
-    const std::string says = fmt::format("{} {} {} {}", rank, size, build, host);
-    if (!words || nonce.size() != kHexDigits ||
-        !SameProof(proof, RankProof(options_.key, stranger->nonce, nonce, says))) {
-      stranger->peer.Send(kAnswer, "- no");
-      SendAway(stranger, "did not hold this job's key (ASSAY_BOOTSTRAP_KEY)");
-      return;
-    }
+    words >> rank >> size >> build >> host;
     std::string refusal;
     const auto at = static_cast<std::size_t>(rank);
-    if (size != options_.size) {
+    if (build != Sha256Hex(BuildId())) {
+      refusal = fmt::format(
+          "rank {} runs another build of assay than rank 0: install the same "
+          "one everywhere",
+          rank);
+    } else if (size != options_.size) {
       refusal = fmt::format(
           "rank {} was told of {} ranks and rank 0 of {}: set the same "
           "WORLD_SIZE on all",
@@ -470,17 +643,12 @@ class Reception {
           "a rank came as number {}, and there are 1 to {} beside rank 0: "
           "set RANK to each number once",
           rank, size - 1);
-    } else if (build != Sha256Hex(BuildId())) {
-      refusal = fmt::format(
-          "rank {} runs another build of assay than rank 0: install the same "
-          "one everywhere",
-          rank);
     } else if (peers_[at]) {
       refusal = fmt::format("two processes came as rank {}: set RANK to each number once", rank);
     }
     const std::string answer = refusal.empty() ? "yes" : refusal;
-    stranger->peer.Send(kAnswer,
-                        RootProof(options_.key, stranger->nonce, nonce, answer) + " " + answer);
+    stranger->peer.Send(
+        kAnswer, Proof(options_.key, "answer", stranger->nonce, nonce, answer) + " " + answer);
     // It knows the key, so it is one of ours, and the job can't come to be.
     if (!refusal.empty()) throw Error(refusal);
     stranger->peer.Rename(fmt::format("rank {}", rank));
@@ -490,9 +658,12 @@ class Reception {
     --missing_;
   }
 
-  void SendAway(std::list<Stranger>::iterator stranger, const std::string& why) {
+  void TurnAway(std::string why) {
     ++sent_away_;
-    last_sent_away_ = why;
+    last_sent_away_ = std::move(why);
+  }
+  void SendAway(std::list<Stranger>::iterator stranger, std::string why) {
+    TurnAway(std::move(why));
     strangers_.erase(stranger);
   }
 
@@ -592,32 +763,7 @@ class TcpRanks : public Ranks {
 
  private:
   void JoinRoot(const TcpOptions& options) {
-    const SteadyClock::time_point deadline = After(options.patience);
-    Descriptor made = Connect(options, deadline);
-    Tune(made.Number());
-    Peer root(std::move(made), "rank 0");
-    std::istringstream challenge(root.Receive(kChallenge, kMostGreeting, deadline));
-    std::string protocol;
-    std::string root_nonce;
-    challenge >> protocol >> root_nonce;
-    if (protocol != kProtocol || root_nonce.size() != kHexDigits) {
-      throw Error(fmt::format("what listens at MASTER_ADDR port {} isn't rank 0 of this assay",
-                              options.port));
-    }
-    const std::string says = SaysOf(options);
-    const std::string nonce = RandomHex(32);
-    root.Send(kGreeting, fmt::format("{} {} {}", says, nonce,
-                                     RankProof(options.key, root_nonce, nonce, says)));
-    const std::string text = root.Receive(kAnswer, kMostGreeting, deadline);
-    const std::string proof = text.substr(0, text.find(' '));
-    const std::string answer = text.substr(std::min(text.size(), proof.size() + 1));
-    if (!SameProof(proof, RootProof(options.key, root_nonce, nonce, answer))) {
-      throw Error(
-          fmt::format("rank {} and rank 0 don't hold the same key: set "
-                      "ASSAY_BOOTSTRAP_KEY to the same 64 hex digits on all ranks",
-                      options.rank));
-    }
-    if (answer != "yes") throw Error(answer);
+    Peer root = Introduced(options);
     // The last rank may come as late as the deadline by rank 0's clock, which began at another
     // time.
     std::istringstream place(
@@ -625,6 +771,51 @@ class TcpRanks : public Ranks {
     place >> node_ >> local_rank_;
     if (!place) throw Error("rank 0 did not say where this rank is; report this as a bug");
     peers_.emplace_back(std::move(root));
+  }
+
+  // A connection to rank 0, which has taken this rank in.
+  static Peer Introduced(const TcpOptions& options) {
+    const SteadyClock::time_point deadline = After(options.patience);
+    for (Seconds patience = options.patience;;) {
+      Peer root(Connect(options, patience), "rank 0");
+      Tune(root.Number());
+      try {
+        Introduce(options, root, deadline);
+        return root;
+      } catch (const Gone&) {
+        const Seconds left = deadline - SteadyClock::now();
+        if (left <= kPause) throw;
+        std::this_thread::sleep_for(kPause);
+        patience = std::min(left, kSecondTry);
+      }
+    }
+  }
+
+  // Returns when rank 0 has taken this rank in, after each has proved itself.
+  static void Introduce(const TcpOptions& options, Peer& root, SteadyClock::time_point deadline) {
+    const auto challenge = CutFirst(root.Receive(kChallenge, kMostGreeting, deadline));
+    const std::string& root_nonce = challenge.second;
+    if (challenge.first != kProtocol || !IsHex(root_nonce)) {
+      throw Error(fmt::format("what listens at MASTER_ADDR port {} isn't rank 0 of this assay",
+                              options.port));
+    }
+    const std::string nonce = RandomHex(32);
+    const auto expect_proof = [&](const std::string& proof, const char* whose,
+                                  const std::string& says) {
+      if (SameProof(proof, Proof(options.key, whose, root_nonce, nonce, says))) return;
+      throw Error(
+          fmt::format("rank {} and rank 0 don't hold the same key: set "
+                      "ASSAY_BOOTSTRAP_KEY to the same 64 hex digits on all ranks",
+                      options.rank));
+    };
+    root.Send(kNonce, nonce);
+    expect_proof(root.Receive(kProof, kMostGreeting, deadline), "root", "");
+    const std::string says = SaysOf(options);
+    root.Send(kGreeting,
+              fmt::format("{} {}", says, Proof(options.key, "rank", root_nonce, nonce, says)));
+    const auto [proof, answer] = CutFirst(root.Receive(kAnswer, kMostGreeting, deadline));
+    expect_proof(proof, "answer", answer);
+    if (answer != "yes") throw Error(answer);
   }
 
   // Every rank's text in rank order on rank 0, whichever comes first; empty elsewhere.
@@ -705,10 +896,12 @@ TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variabl
   }
   if (const char* key = variable("ASSAY_BOOTSTRAP_KEY")) {
     options.key = key;
-    const auto is_hex = [](unsigned char c) { return std::isxdigit(c) != 0; };
-    if (options.key.size() != kHexDigits ||
-        !std::all_of(options.key.begin(), options.key.end(), is_hex)) {
+    if (!IsHex(options.key)) {
       throw Error("ASSAY_BOOTSTRAP_KEY is 64 hex digits (openssl rand -hex 32); this one isn't");
+    }
+    if (CanBeGuessed(options.key)) {
+      throw Error(fmt::format("ASSAY_BOOTSTRAP_KEY can be guessed, as it isn't random: {}",
+                              kHowToMakeAKey));
     }
   }
   if (const char* listener = variable("ASSAY_BOOTSTRAP_LISTENER"); listener && options.rank == 0) {

@@ -2,23 +2,35 @@
 #include "collectives/tcp_ranks.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <random>
 #include <thread>
+#include <utility>
+#include <vector>
 
+#include "collectives/collectives.h"
 #include "results/error.h"
 #include "results/hash.h"
 #include "runner/module.h"
@@ -169,35 +181,10 @@ TEST(TcpRanks, AWrongKeyIsTurnedAwayAndNamed) {
         options.patience = Seconds(1);
       });
   EXPECT_THAT(errors[0], HasSubstr("rank 2 of 3 did not come"));
-  EXPECT_THAT(errors[0], HasSubstr("did not hold this job's key"));
+  EXPECT_THAT(errors[0], HasSubstr("left at rank 0's proof, as one with another "
+                                   "ASSAY_BOOTSTRAP_KEY does"));
   EXPECT_THAT(errors[1], HasSubstr("rank 0 is gone"));
   EXPECT_THAT(errors[2], HasSubstr("don't hold the same key"));
-}
-
-TEST(TcpRanks, ARankDoesNotObeyARankZeroThatHasNoKey) {
-  const Listener listener;
-  std::thread impostor([&] {
-    const int connection = accept(listener.descriptor, nullptr, nullptr);
-    const auto say = [&](char kind, const std::string& text) {
-      std::string frame = {kind, 0, 0, 0, static_cast<char>(text.size())};
-      frame += text;
-      send(connection, frame.data(), frame.size(), MSG_NOSIGNAL);
-    };
-    say('c', "assay-ranks/1 " + std::string(64, '0'));
-    say('a', std::string(64, '0') + " yes");
-    say('p', "0 1");
-    std::array<char, 1024> ignored;
-    while (recv(connection, ignored.data(), ignored.size(), 0) > 0) continue;
-    close(connection);
-  });
-  try {
-    JoinTcp(OptionsOf(listener, 1, 2));
-    ADD_FAILURE() << "an impostor was believed";
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("don't hold the same key"));
-  }
-  impostor.join();
-  close(listener.descriptor);
 }
 
 // ---- Proofs, by somebody who has seen or made some of them
@@ -230,13 +217,34 @@ std::string Says(int rank, int size, const std::string& host = "h") {
   return fmt::format("{} {} {} {}", rank, size, Sha256Hex(BuildId()), Sha256Hex(host));
 }
 
-std::string Proof(const std::string& side, const std::string& root_nonce, const std::string& nonce,
-                  const std::string& text) {
+const std::string kChallenge = "assay-ranks/2 ";
+
+std::string Proof(const std::string& whose, const std::string& root_nonce, const std::string& nonce,
+                  const std::string& says) {
   return HmacSha256Hex(kKey,
-                       fmt::format("assay-ranks/1 {}\n{}\n{}\n{}", side, root_nonce, nonce, text));
+                       fmt::format("assay-ranks/2 {}\n{}\n{}\n{}", whose, root_nonce, nonce, says));
 }
 
 const std::string kNonce(64, '1');
+
+// A connection to rank 0 that has drawn its number, and has had rank 0's proof.
+struct Knocking {
+  explicit Knocking(const Listener& listener, const std::string& nonce = kNonce)
+      : connection(Knock(listener)) {
+    const std::string challenge = Hear(connection);
+    EXPECT_EQ(challenge.substr(0, kChallenge.size()), kChallenge);
+    root_nonce = challenge.substr(kChallenge.size());
+    Say(connection, 'n', nonce);
+    root_proof = Hear(connection);
+  }
+  ~Knocking() { close(connection); }
+  Knocking(const Knocking&) = delete;
+  Knocking& operator=(const Knocking&) = delete;
+
+  int connection;
+  std::string root_nonce = {};
+  std::string root_proof = {};
+};
 
 // Rank 0 of `size` ranks, which waits for the others until the end, when they come and are let in.
 class WaitingRoot {
@@ -259,16 +267,11 @@ class WaitingRoot {
   WaitingRoot& operator=(const WaitingRoot&) = delete;
 
   const Listener& At() const { return listener_; }
-  // What a connection is answered that greets in this way, knowing the root's nonce.
-  std::string Answers(const std::function<std::string(const std::string& root_nonce)>& greeting) {
-    const int knocking = Knock(listener_);
-    std::string challenge = Hear(knocking);
-    EXPECT_EQ(challenge.size(), std::string("assay-ranks/1 ").size() + 64);
-    Say(knocking, 'h', greeting(challenge.substr(challenge.rfind(' ') + 1)));
-    std::string answer = Hear(knocking);
-    EXPECT_TRUE(Ends(knocking, 5000)) << "it was let in";
-    close(knocking);
-    return answer;
+  // Whether a connection is let in that greets in this way, knowing the root's nonce.
+  bool LetsIn(const std::function<std::string(const std::string& root_nonce)>& greeting) const {
+    const Knocking knocking(listener_);
+    Say(knocking.connection, 'h', greeting(knocking.root_nonce));
+    return !Ends(knocking.connection, 5000);
   }
 
  private:
@@ -288,47 +291,41 @@ class WaitingRoot {
 };
 
 TEST(TcpRanks, AProofIsOfWhatTheRankSays) {
-  WaitingRoot root(3);
+  const WaitingRoot root(3);
   const std::string proved = Says(2, 3);
-  const auto answer = [&](const std::string& said) {
-    return root.Answers([&](const std::string& root_nonce) {
-      return said + " " + kNonce + " " + Proof("rank", root_nonce, kNonce, proved);
+  const auto lets_in = [&](const std::string& said) {
+    return root.LetsIn([&](const std::string& root_nonce) {
+      return said + " " + Proof("rank", root_nonce, kNonce, proved);
     });
   };
-  EXPECT_EQ(answer(Says(1, 3)), "- no") << "another rank";
-  EXPECT_EQ(answer(Says(2, 4)), "- no") << "another number of ranks";
-  EXPECT_EQ(answer(Says(2, 3, "elsewhere")), "- no") << "another host";
-  EXPECT_EQ(answer(fmt::format("2 3 {} {}", Sha256Hex("build"), Sha256Hex("h"))), "- no");
+  EXPECT_FALSE(lets_in(Says(1, 3))) << "another rank";
+  EXPECT_FALSE(lets_in(Says(2, 4))) << "another number of ranks";
+  EXPECT_FALSE(lets_in(Says(2, 3, "elsewhere"))) << "another host";
+  EXPECT_FALSE(lets_in(fmt::format("2 3 {} {}", Sha256Hex("build"), Sha256Hex("h"))));
 }
 
 TEST(TcpRanks, AProofThatWasSeenOnceIsOfNoUseAgain) {
-  WaitingRoot root(2);
+  const WaitingRoot root(2);
   std::string seen;
   // What goes by a wire that somebody listens to: right, but for its last digit.
-  root.Answers([&](const std::string& root_nonce) {
-    seen = Says(1, 2) + " " + kNonce + " " + Proof("rank", root_nonce, kNonce, Says(1, 2));
+  EXPECT_FALSE(root.LetsIn([&](const std::string& root_nonce) {
+    seen = Says(1, 2) + " " + Proof("rank", root_nonce, kNonce, Says(1, 2));
     std::string spoilt = seen;
     spoilt.back() = spoilt.back() == '0' ? '1' : '0';
     return spoilt;
-  });
-  EXPECT_EQ(root.Answers([&](const std::string&) { return seen; }), "- no")
+  }));
+  EXPECT_FALSE(root.LetsIn([&](const std::string&) { return seen; }))
       << "a proof to another nonce of rank 0's";
-  EXPECT_EQ(root.Answers([&](const std::string& root_nonce) {
-    return Says(1, 2) + " " + std::string(64, '2') + " " +
-           Proof("rank", root_nonce, kNonce, Says(1, 2));
-  }),
-            "- no")
-      << "of another nonce of the rank's";
-  EXPECT_EQ(root.Answers([&](const std::string& root_nonce) {
-    return Says(1, 2) + " " + kNonce + " " + Proof("root", root_nonce, kNonce, Says(1, 2));
-  }),
-            "- no")
-      << "what rank 0 itself would say";
-  EXPECT_EQ(root.Answers([&](const std::string& root_nonce) {
-    return Says(1, 2) + " 1 " + Proof("rank", root_nonce, "1", Says(1, 2));
-  }),
-            "- no")
-      << "a nonce that is short enough to come again";
+  EXPECT_FALSE(root.LetsIn([&](const std::string& root_nonce) {
+    return Says(1, 2) + " " + Proof("rank", root_nonce, std::string(64, '2'), Says(1, 2));
+  })) << "of another nonce of the rank's";
+  for (const char* whose : {"root", "answer"}) {
+    EXPECT_FALSE(root.LetsIn([&](const std::string& root_nonce) {
+      return Says(1, 2) + " " + Proof(whose, root_nonce, kNonce, Says(1, 2));
+    })) << "what rank 0 itself would say";
+  }
+  const Knocking knocking(root.At(), "1");
+  EXPECT_EQ(knocking.root_proof, "") << "a nonce that is short enough to come again";
 }
 
 TEST(TcpRanks, AProofOfAllThatIsLetIn) {
@@ -342,35 +339,33 @@ TEST(TcpRanks, AProofOfAllThatIsLetIn) {
       error = thrown.what();
     }
   });
-  const int knocking = Knock(listener);
-  const std::string challenge = Hear(knocking);
-  const std::string root_nonce = challenge.substr(challenge.rfind(' ') + 1);
-  Say(knocking, 'h',
-      Says(1, 2) + " " + kNonce + " " + Proof("rank", root_nonce, kNonce, Says(1, 2)));
-  EXPECT_EQ(Hear(knocking), Proof("root", root_nonce, kNonce, "yes") + " yes");
-  EXPECT_EQ(Hear(knocking), "1 0") << "its node and its number there";
+  const Knocking knocking(listener);
+  const auto [connection, root_nonce] = std::pair(knocking.connection, knocking.root_nonce);
+  EXPECT_EQ(knocking.root_proof, Proof("root", root_nonce, kNonce, ""));
+  Say(connection, 'h', Says(1, 2) + " " + Proof("rank", root_nonce, kNonce, Says(1, 2)));
+  EXPECT_EQ(Hear(connection), Proof("answer", root_nonce, kNonce, "yes") + " yes");
+  EXPECT_EQ(Hear(connection), "1 0") << "its node and its number there";
   root.join();
-  close(knocking);
   EXPECT_EQ(error, "");
 }
 
-TEST(TcpRanks, WhatRankZeroAnsweredOnceIsNoAnswerToAnother) {
-  // An impostor that answers as rank 0 would have: to another nonce of the rank's, another nonce of
-  // its own, or with another word.
-  const std::string root_nonce(64, '0');
-  const auto join = [&](const std::function<std::string(const std::string& nonce)>& answer) {
+// A listener in rank 0's place, which a rank joins, and which answers as a test likes.
+struct Impostor {
+  // `first` and `second` make rank 0's two proofs, of the rank's nonce.
+  using Says = std::function<std::string(const std::string& nonce)>;
+  Impostor(const Says& first, const Says& second) {
     const Listener listener;
     std::thread impostor([&] {
       const int connection = accept(listener.descriptor, nullptr, nullptr);
-      Say(connection, 'c', "assay-ranks/1 " + root_nonce);
-      std::string greeting = Hear(connection);
-      greeting.resize(greeting.rfind(' '));
-      Say(connection, 'a', answer(greeting.substr(greeting.rfind(' ') + 1)));
-      Say(connection, 'p', "0 1");
+      Say(connection, 'c', kChallenge + kRootNonce);
+      nonce = Hear(connection);
+      Say(connection, 'r', first(nonce));
+      heard = Hear(connection);
+      if (!heard.empty()) Say(connection, 'a', second(nonce));
+      if (!heard.empty()) Say(connection, 'p', "0 1");
       while (!Hear(connection).empty()) continue;
       close(connection);
     });
-    std::string error;
     try {
       JoinTcp(OptionsOf(listener, 1, 2));
     } catch (const Error& thrown) {
@@ -378,32 +373,63 @@ TEST(TcpRanks, WhatRankZeroAnsweredOnceIsNoAnswerToAnother) {
     }
     impostor.join();
     close(listener.descriptor);
-    return error;
+  }
+
+  inline static const std::string kRootNonce = std::string(64, '0');
+  std::string nonce = {};
+  std::string heard = {};  // after it
+  std::string error = {};
+};
+
+TEST(TcpRanks, ARankTellsNothingBeforeItsRankZeroHasProvedTheKey) {
+  const std::string none(64, '0');
+  const Impostor impostor([&](const std::string&) { return none; },
+                          [&](const std::string&) { return none + " yes"; });
+  EXPECT_THAT(impostor.error, HasSubstr("don't hold the same key"));
+  EXPECT_EQ(impostor.heard, "") << "its number, size, build, host or a proof by its key";
+  EXPECT_THAT(impostor.nonce, testing::MatchesRegex("[0-9a-f]{64}"));
+  const Impostor again([&](const std::string&) { return none; },
+                       [&](const std::string&) { return none + " yes"; });
+  EXPECT_NE(impostor.nonce, again.nonce) << "drawn each time";
+}
+
+TEST(TcpRanks, WhatRankZeroAnsweredOnceIsNoAnswerToAnother) {
+  // An impostor that answers as rank 0 would have: to another nonce of the rank's, another nonce of
+  // its own, or with another word.
+  const std::string& root_nonce = Impostor::kRootNonce;
+  const auto right = [&](const std::string& nonce) { return Proof("root", root_nonce, nonce, ""); };
+  const auto yes = [&](const std::string& nonce) {
+    return Proof("answer", root_nonce, nonce, "yes") + " yes";
   };
-  EXPECT_EQ(join([&](const std::string& nonce) {
-              return Proof("root", root_nonce, nonce, "yes") + " yes";
-            }),
-            "");
+  EXPECT_EQ(Impostor(right, yes).error, "");
   const auto no_key = HasSubstr("don't hold the same key");
-  EXPECT_THAT(
-      join([&](const std::string&) { return Proof("root", root_nonce, kNonce, "yes") + " yes"; }),
-      no_key);
-  EXPECT_THAT(join([&](const std::string& nonce) {
-                return Proof("root", std::string(64, '3'), nonce, "yes") + " yes";
-              }),
-              no_key);
-  EXPECT_THAT(join([&](const std::string& nonce) {
-                return Proof("root", root_nonce, nonce, "no") + " yes";
-              }),
-              no_key);
-  EXPECT_THAT(join([&](const std::string& nonce) {
-                return Proof("rank", root_nonce, nonce, "yes") + " yes";
-              }),
-              no_key);
+  const std::string another(64, '3');
+  for (const Impostor::Says& first :
+       {Impostor::Says([&](const std::string&) { return Proof("root", root_nonce, kNonce, ""); }),
+        Impostor::Says([&](const auto& nonce) { return Proof("root", another, nonce, ""); }),
+        Impostor::Says([&](const auto& nonce) { return Proof("rank", root_nonce, nonce, ""); })}) {
+    const Impostor impostor(first, yes);
+    EXPECT_THAT(impostor.error, no_key);
+    EXPECT_EQ(impostor.heard, "");
+  }
+  for (const Impostor::Says& second : {Impostor::Says([&](const auto&) {
+                                         return Proof("answer", root_nonce, kNonce, "yes") + " yes";
+                                       }),
+                                       Impostor::Says([&](const auto& nonce) {
+                                         return Proof("answer", another, nonce, "yes") + " yes";
+                                       }),
+                                       Impostor::Says([&](const auto& nonce) {
+                                         return Proof("answer", root_nonce, nonce, "no") + " yes";
+                                       }),
+                                       Impostor::Says([&](const auto& nonce) {
+                                         return Proof("rank", root_nonce, nonce, "yes") + " yes";
+                                       })}) {
+    EXPECT_THAT(Impostor(right, second).error, no_key);
+  }
 }
 
 TEST(TcpRanks, AStrangerIsReadNoFurtherThanAGreeting) {
-  WaitingRoot root(2);
+  const WaitingRoot root(2);
   // Headers alone: none of what they announce comes.
   const auto ends = [&](const std::string& header, int milliseconds) {
     const int knocking = Knock(root.At());
@@ -572,19 +598,300 @@ TEST(TcpRanks, RanksOutOfStepNoticeIt) {
   EXPECT_THAT(errors[0], HasSubstr("rank 1 is out of step"));
 }
 
-TEST(TcpRanks, WithoutAKeyOnlyThisMachineIsServed) {
+// ---- Descriptors and ports, of which strangers take what they can
+
+std::string ComplaintOf(const std::function<void()>& body) {
   try {
-    JoinTcp({.rank = 0, .size = 2, .address = "0.0.0.0", .patience = Seconds(0.1)});
-    ADD_FAILURE() << "listened to the world without a key";
+    body();
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("ASSAY_BOOTSTRAP_KEY"));
+    return error.what();
   }
-  EXPECT_THROW(JoinTcp({.rank = 1, .size = 2, .address = "192.0.2.1", .patience = Seconds(0.1)}),
-               Error);
-  EXPECT_THAT(OnTcpRanks(
-                  2, [](Ranks& ranks) { ranks.Barrier(); },
-                  [](TcpOptions& options) { options.key.clear(); }),
-              testing::Each(""));
+  return "";
+}
+
+// Does `body` in a process of its own; gives the text that it returns, or the sentence that it
+// throws.
+class Process {
+ public:
+  explicit Process(const std::function<std::string()>& body) {
+    int ends[2] = {-1, -1};
+    EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
+    pid_ = fork();
+    if (pid_ == 0) {
+      alarm(60);
+      std::string text;
+      const std::string complaint = ComplaintOf([&] { text = body(); });
+      text += complaint;
+      _exit(write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : 1);
+    }
+    close(ends[1]);
+    text_ = ends[0];
+  }
+  ~Process() { End(); }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  // Waits for its end.
+  std::string End() {
+    if (text_ < 0) return "";
+    std::string all;
+    std::array<char, 1024> part;
+    for (ssize_t n = 0; (n = read(text_, part.data(), part.size())) > 0;) {
+      all.append(part.data(), static_cast<std::size_t>(n));
+    }
+    close(std::exchange(text_, -1));
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    return status == 0 ? all : fmt::format("it ended with status {}", status);
+  }
+
+ private:
+  pid_t pid_ = -1;
+  int text_ = -1;
+};
+
+// A limit on descriptors that leaves so many to be opened.
+rlim_t LimitFor(int more) {
+  std::vector<int> taken;
+  for (int i = 0; i < more; ++i) taken.push_back(dup(STDIN_FILENO));
+  for (const int descriptor : taken) close(descriptor);
+  return static_cast<rlim_t>(taken.back()) + 1;
+}
+
+// Rank 0 of `size` ranks, as a process of its own that may open 14 descriptors more; but up to its
+// hard limit where that `may_rise`.
+Process RankZeroOf(int size, const Listener& listener, bool may_rise) {
+  return Process([&listener, size, may_rise] {
+    rlimit limit = {};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = LimitFor(14);
+    if (!may_rise) limit.rlim_max = limit.rlim_cur;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    JoinTcp(OptionsOf(listener, 0, size))->Barrier();
+    return std::string();
+  });
+}
+
+// What each of the others complains of.
+std::vector<std::string> OthersOf(int size, const Listener& listener) {
+  std::vector<std::string> errors(static_cast<std::size_t>(size));
+  std::vector<std::thread> threads;
+  for (int rank = 1; rank < size; ++rank) {
+    threads.emplace_back([&, rank] {
+      errors[static_cast<std::size_t>(rank)] =
+          ComplaintOf([&] { JoinTcp(OptionsOf(listener, rank, size))->Barrier(); });
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return errors;
+}
+
+TEST(TcpRanks, StrangersThatExhaustDescriptorsDoNotKeepRanksOut) {
+  const Listener listener;
+  Process root = RankZeroOf(3, listener, /*may_rise=*/false);
+  std::vector<int> strangers;
+  for (int i = 0; i < 60; ++i) strangers.push_back(Knock(listener));
+  EXPECT_THAT(OthersOf(3, listener), testing::Each(""));
+  EXPECT_EQ(root.End(), "");
+  for (const int stranger : strangers) close(stranger);
+  close(listener.descriptor);
+}
+
+TEST(TcpRanks, TheSoftLimitOnDescriptorsIsRaisedForAllRanks) {
+  const Listener listener;
+  Process root = RankZeroOf(40, listener, /*may_rise=*/true);
+  EXPECT_THAT(OthersOf(40, listener), testing::Each(""));
+  EXPECT_EQ(root.End(), "");
+  close(listener.descriptor);
+}
+
+TEST(TcpRanks, AHardLimitThatIsTooLowForAllRanksIsSaidAtOnceWithTheRemedy) {
+  const Listener listener;
+  Process root = RankZeroOf(60000, listener, /*may_rise=*/false);
+  EXPECT_THAT(root.End(), HasSubstr("raise its hard limit (ulimit -n)"));
+  close(listener.descriptor);
+}
+
+TEST(TcpRanks, ARankThatIsCrowdedOutBeforeItWasKnownComesAgain) {
+  const Listener listener;
+  std::string error;
+  std::thread rank(
+      [&] { error = ComplaintOf([&] { JoinTcp(OptionsOf(listener, 1, 2))->Barrier(); }); });
+  close(accept(listener.descriptor, nullptr, nullptr));
+  EXPECT_EQ(ComplaintOf([&] { JoinTcp(OptionsOf(listener, 0, 2))->Barrier(); }), "");
+  rank.join();
+  EXPECT_EQ(error, "");
+}
+
+// In a network whose connections may come from two ports alone, of which the first is that to which
+// the rank connects while nobody listens there.
+TEST(TcpRanks, ARankThatMeetsItselfLeavesThePortToRankZero) {
+  if (geteuid() != 0) GTEST_SKIP() << "takes root";
+  constexpr int kPort = 42000;
+  Process both([&]() -> std::string {
+    if (unshare(CLONE_NEWNET) != 0) return "no network";
+    const int any = socket(AF_INET, SOCK_DGRAM, 0);
+    ifreq loopback = {};
+    std::string("lo").copy(loopback.ifr_name, IFNAMSIZ - 1);
+    loopback.ifr_flags = IFF_UP;
+    if (ioctl(any, SIOCSIFFLAGS, &loopback) != 0) return "no network";
+    std::ofstream("/proc/sys/net/ipv4/ip_local_port_range") << kPort << " " << kPort + 1;
+    // Whether the kernel does here what the rank is to notice.
+    const int self = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(kPort);
+    if (connect(self, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
+      return "nobody meets himself here";
+    }
+    const linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(self, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    close(self);
+    const auto join = [&](int rank) {
+      JoinTcp({.rank = rank, .size = 2, .port = kPort, .key = kKey, .patience = Seconds(10)})
+          ->Barrier();
+    };
+    std::string error;
+    std::thread rank([&] { error = ComplaintOf([&] { join(1); }); });
+    // The rank holds the port for a moment in each of its tries.
+    std::string root = "can't listen";
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    for (int tries = 0; tries < 20 && root.find("can't listen") != std::string::npos; ++tries) {
+      root = ComplaintOf([&] { join(0); });
+      std::this_thread::sleep_for(std::chrono::milliseconds(7));
+    }
+    rank.join();
+    return root + error;
+  });
+  const std::string outcome = both.End();
+  if (outcome.starts_with("no ")) GTEST_SKIP() << "needs the right to a network of its own";
+  EXPECT_EQ(outcome, "");
+}
+
+// ---- Without a key
+
+constexpr uid_t kNobody = 65534;
+
+// A port that no other test uses: the number of one of the loopback interface's.
+int UnusedPort() {
+  const Listener listener;
+  close(listener.descriptor);
+  return listener.port;
+}
+
+TcpOptions KeylessOptions(int port, int rank, Seconds patience = Seconds(20)) {
+  return {.rank = rank, .size = 2, .port = port, .patience = patience};
+}
+
+// Where the ranks of a user meet that have no key.
+std::pair<sockaddr_un, socklen_t> MeetingPlace(uid_t user, int port) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const std::string name = fmt::format("assay-ranks/{}/{}", user, port);
+  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
+  return {address, static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())};
+}
+
+TEST(TcpRanks, WithoutAKeyRanksOfOneUserMeetWhereNoPortIs) {
+  const Listener taken;  // by somebody who would be rank 0
+  std::string error;
+  std::thread root(
+      [&] { error = ComplaintOf([&] { JoinTcp(KeylessOptions(taken.port, 0))->Barrier(); }); });
+  EXPECT_EQ(ComplaintOf([&] { JoinTcp(KeylessOptions(taken.port, 1))->Barrier(); }), "");
+  root.join();
+  EXPECT_EQ(error, "");
+  pollfd knocked = {.fd = taken.descriptor, .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&knocked, 1, 0), 0) << "a rank came to the port";
+  close(taken.descriptor);
+}
+
+TEST(TcpRanks, AnotherUserIsNoRankZero) {
+  if (geteuid() != 0) GTEST_SKIP() << "takes root to be another user";
+  const int port = UnusedPort();
+  const uid_t own = geteuid();
+  Process impostor([&]() -> std::string {
+    if (setgid(kNobody) != 0 || setuid(kNobody) != 0) return "it can't be nobody";
+    const int listening = socket(AF_UNIX, SOCK_STREAM, 0);
+    const auto [address, length] = MeetingPlace(own, port);
+    if (bind(listening, reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
+        listen(listening, 1) != 0) {
+      return "it can't listen";
+    }
+    const int connection = accept(listening, nullptr, nullptr);
+    Say(connection, 'c', kChallenge + kNonce);
+    const std::string heard = Hear(connection);
+    return heard.empty() ? "nothing" : heard;
+  });
+  EXPECT_THAT(
+      ComplaintOf([&] { JoinTcp(KeylessOptions(port, 1))->Barrier(); }),
+      testing::AllOf(HasSubstr("user 65534 listens where rank 0 of user 0 would"),
+                     HasSubstr("choose another MASTER_PORT"), HasSubstr("openssl rand -hex 32")));
+  EXPECT_EQ(impostor.End(), "nothing") << "is what it may hear";
+}
+
+TEST(TcpRanks, AnotherUserIsNoRank) {
+  if (geteuid() != 0) GTEST_SKIP() << "takes root to be another user";
+  const int port = UnusedPort();
+  const uid_t own = geteuid();
+  Process stranger([&]() -> std::string {
+    if (setgid(kNobody) != 0 || setuid(kNobody) != 0) return "it can't be nobody";
+    const int knocking = socket(AF_UNIX, SOCK_STREAM, 0);
+    const auto [address, length] = MeetingPlace(own, port);
+    for (int tries = 0;; ++tries) {
+      if (connect(knocking, reinterpret_cast<const sockaddr*>(&address), length) == 0) break;
+      if (tries == 500) return "it can't connect";
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    const std::string heard = Hear(knocking);
+    return heard.empty() ? "nothing" : heard;
+  });
+  EXPECT_THAT(ComplaintOf([&] { JoinTcp(KeylessOptions(port, 0, Seconds(2)))->Barrier(); }),
+              HasSubstr("1 connection was turned away, the last of which was user 65534's"));
+  EXPECT_EQ(stranger.End(), "nothing") << "is what it may hear";
+}
+
+// Its number is that of every user whom this system doesn't know.
+TEST(TcpRanks, NobodyNeedsAKey) {
+  if (geteuid() != 0) GTEST_SKIP() << "takes root to be another user";
+  Process nobody([&]() -> std::string {
+    if (setgid(kNobody) != 0 || setuid(kNobody) != 0) return "it can't be nobody";
+    JoinTcp(KeylessOptions(1, 1, Seconds(0.1)));
+    return "";
+  });
+  EXPECT_THAT(nobody.End(),
+              testing::AllOf(HasSubstr("user 65534 may be anybody here"), HasSubstr("openssl")));
+}
+
+TEST(TcpRanks, BetweenMachinesRanksNeedAKeyAndAreToldHowToMakeOne) {
+  for (const int rank : {0, 1}) {
+    for (const char* address : {"0.0.0.0", "192.0.2.1", "::"}) {
+      EXPECT_THAT(
+          ComplaintOf([&] {
+            JoinTcp({.rank = rank, .size = 2, .address = address, .patience = Seconds(0.1)});
+          }),
+          testing::AllOf(HasSubstr(address), HasSubstr("ranks need a key: make one with "
+                                                       "openssl rand -hex 32, and set "
+                                                       "ASSAY_BOOTSTRAP_KEY to it")));
+    }
+  }
+}
+
+TEST(TcpRanks, AListenerThatIsHandedInNeedsAKeyAndMustListen) {
+  const Listener listener;
+  TcpOptions options = OptionsOf(listener, 0, 2);
+  options.patience = Seconds(0.1);
+  options.key.clear();
+  EXPECT_THAT(ComplaintOf([&] { JoinTcp(options); }),
+              HasSubstr("ASSAY_BOOTSTRAP_LISTENER needs a key beside it"));
+  options.key = kKey;
+  const int other = open("/dev/null", O_RDWR | O_CLOEXEC);
+  const int deaf = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  for (const int descriptor : {other, deaf, 1 << 19}) {
+    options.listener = descriptor;
+    EXPECT_THAT(ComplaintOf([&] { JoinTcp(options); }), HasSubstr("is no socket that listens"));
+  }
+  for (const int descriptor : {other, deaf, listener.descriptor}) close(descriptor);
 }
 
 TEST(TcpRanks, RankZeroMustRunWhereMasterAddrIs) {
@@ -619,9 +926,10 @@ TEST(TcpRanks, VariablesThatNobodyUsesAreSaidWithTheRemedy) {
 }
 
 TEST(TcpRanks, ReadsTheVariablesThatLaunchersSet) {
+  const std::string key = RandomHex(32);
   const std::map<std::string, std::string> good = {
       {"MASTER_ADDR", "10.0.0.1"}, {"RANK", "3"},        {"WORLD_SIZE", "16"},
-      {"LOCAL_RANK", "1"},         {"MASTER_PORT", "4"}, {"ASSAY_BOOTSTRAP_KEY", kKey}};
+      {"LOCAL_RANK", "1"},         {"MASTER_PORT", "4"}, {"ASSAY_BOOTSTRAP_KEY", key}};
   const auto from = [](const std::map<std::string, std::string>& variables) {
     return TcpOptionsFrom([&](const char* name) {
       const auto found = variables.find(name);
@@ -634,7 +942,7 @@ TEST(TcpRanks, ReadsTheVariablesThatLaunchersSet) {
   EXPECT_EQ(options.rank, 3);
   EXPECT_EQ(options.size, 16);
   EXPECT_EQ(options.local_rank, 1);
-  EXPECT_EQ(options.key, kKey);
+  EXPECT_EQ(options.key, key);
   const auto complaint = [&](const std::string& name, const std::string& value) -> std::string {
     auto bad = good;
     bad[name] = value;
@@ -652,6 +960,20 @@ TEST(TcpRanks, ReadsTheVariablesThatLaunchersSet) {
   EXPECT_THAT(complaint("MASTER_ADDR", ""), HasSubstr("needs MASTER_ADDR"));
   EXPECT_THAT(complaint("ASSAY_BOOTSTRAP_KEY", "secret"), HasSubstr("64 hex digits"));
   EXPECT_THAT(complaint("ASSAY_BOOTSTRAP_KEY", "secret"), testing::Not(HasSubstr("secret")));
+  // One digit, words again and again, numbers that are counted, little behind many zeros.
+  std::string counted;
+  for (int byte = 0; byte < 32; ++byte) counted += fmt::format("{:02x}", 255 - 7 * byte);
+  std::string words;
+  while (words.size() < 64) words += "deadbeefcafe0123";
+  for (const std::string& trivial :
+       {kKey, std::string(64, '0'), words, counted, std::string(48, '0') + "3141592653589793"}) {
+    EXPECT_THAT(complaint("ASSAY_BOOTSTRAP_KEY", trivial),
+                testing::AllOf(HasSubstr("ASSAY_BOOTSTRAP_KEY can be guessed"),
+                               testing::Not(HasSubstr(trivial))));
+  }
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_EQ(complaint("ASSAY_BOOTSTRAP_KEY", RandomHex(32)), "");
+  }
   // What srun tells each task, where nobody said otherwise.
   const std::map<std::string, std::string> step = {
       {"MASTER_ADDR", "node0"}, {"SLURM_PROCID", "2"}, {"SLURM_STEP_NUM_TASKS", "4"}};
@@ -663,6 +985,23 @@ TEST(TcpRanks, ReadsTheVariablesThatLaunchersSet) {
   auto portless = good;
   portless.erase("MASTER_PORT");
   EXPECT_EQ(from(portless).port, 29500);
+}
+
+TEST(TcpRanks, TheirMeetingMayTakeAsLongAsTheWatchdogSays) {
+  Process root([]() -> std::string {
+    const int port = UnusedPort();
+    for (const auto& [name, value] :
+         std::map<std::string, std::string>{{"MASTER_ADDR", "127.0.0.1"},
+                                            {"MASTER_PORT", std::to_string(port)},
+                                            {"RANK", "0"},
+                                            {"WORLD_SIZE", "2"},
+                                            {"ASSAY_BOOTSTRAP_KEY", RandomHex(32)}}) {
+      setenv(name.c_str(), value.c_str(), 1);
+    }
+    collectives::JoinRanks(Modules(), "tcp", /*watchdog=*/Seconds(0.3));
+    return "joined";
+  });
+  EXPECT_THAT(root.End(), HasSubstr("rank 1 of 2 did not come within 300.0 ms"));
 }
 
 }  // namespace
