@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -287,12 +288,30 @@ bool WriteKey(const std::string& path, const std::string& key) {
   return written;
 }
 
+// The key at `path`, or "" where that isn't a file that the user made and nobody else can read:
+// whoever knew the key, or had put it there, could tell the machine by its node id.
 std::string ReadKey(const std::string& path) {
+  // Nonblocking, so that a pipe there is refused and not waited for.
+  const int file = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (file < 0) return "";
+  struct stat status = {};
+  const bool is_ours = fstat(file, &status) == 0 && S_ISREG(status.st_mode) &&
+                       status.st_uid == geteuid() && (status.st_mode & 07777U) == 0600U;
   constexpr std::size_t kKeySize = 64;
-  std::ifstream file(path);
-  std::string key;
-  file >> key;
-  return key.size() == kKeySize ? key : "";
+  std::string key(kKeySize + 1, '\0');  // one more, so that a longer file isn't taken for a key
+  const ssize_t size = is_ours ? read(file, key.data(), key.size()) : 0;
+  close(file);
+  if (size != static_cast<ssize_t>(kKeySize)) return "";
+  key.resize(kKeySize);
+  return key.find_first_not_of("0123456789abcdef") == std::string::npos ? key : "";
+}
+
+// Makes a folder and what is missing above it, for the user alone. Failures are seen by who writes
+// into it.
+void MakeFolder(const std::filesystem::path& folder) {
+  if (mkdir(folder.c_str(), 0700) == 0 || errno != ENOENT || folder == folder.root_path()) return;
+  MakeFolder(folder.parent_path());
+  mkdir(folder.c_str(), 0700);
 }
 
 std::string FirstWord(const char* path) {
@@ -303,10 +322,11 @@ std::string FirstWord(const char* path) {
 }
 
 std::string ConfigurationFolder() {
-  const char* xdg = std::getenv("XDG_CONFIG_HOME");
+  // Not with more rights than who set the variables: they would choose where we write.
+  const char* xdg = secure_getenv("XDG_CONFIG_HOME");
   // A relative one is to be ignored (XDG Base Directory Specification).
   if (xdg != nullptr && xdg[0] == '/') return std::string(xdg) + "/assay";
-  const char* home = std::getenv("HOME");
+  const char* home = secure_getenv("HOME");
   if (home != nullptr && home[0] == '/') return std::string(home) + "/.config/assay";
   return "";
 }
@@ -397,9 +417,7 @@ std::string MachineNodeId(const std::string& machine_id, const std::string& fold
   const std::string path = folder + "/node-key";
   std::string key = ReadKey(path);
   if (key.empty()) {
-    std::error_code ignored;  // seen by what follows
-    std::filesystem::create_directories(folder, ignored);
-    chmod(folder.c_str(), 0700);
+    MakeFolder(folder);
     // Two processes may do this at once: the link fails for the second, and both read the first's.
     const std::string temporary = fmt::format("{}.{}", path, RandomHex(8));
     if (WriteKey(temporary, RandomHex(32))) {

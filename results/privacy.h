@@ -49,7 +49,9 @@ void ScrubCommand(std::map<std::string, std::vector<std::string>>& command);
 // configuration folder ($XDG_CONFIG_HOME/assay or ~/.config/assay), so that nobody who knows the
 // machine id can recognise it. Empty where there is no machine id or no place for a key.
 std::string NodeId(std::vector<std::string> gpu_uuids);
-// The second half of it: `machine_id` under the key in `folder`/node-key.
+// The second half of it: `machine_id` under the key in `folder`/node-key, which is made with its
+// folder where there is none. Empty too where what lies there is no file of the user's own that is
+// closed to all others (mode 0600); it is left as it is.
 std::string MachineNodeId(const std::string& machine_id, const std::string& folder);
 
 }  // namespace assay

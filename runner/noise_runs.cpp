@@ -134,10 +134,10 @@ std::vector<Noise> RowsThere(const std::string& path) {
 }  // namespace
 
 std::string OwnNoisePath() {
-  const char* const data = std::getenv("XDG_DATA_HOME");
+  const char* const data = secure_getenv("XDG_DATA_HOME");
   // The specification of these folders has relative ones ignored.
   if (data != nullptr && data[0] == '/') return std::string(data) + "/assay/noise.csv";
-  const char* const home = std::getenv("HOME");
+  const char* const home = secure_getenv("HOME");
   if (home == nullptr || home[0] != '/') return "";
   return std::string(home) + "/.local/share/assay/noise.csv";
 }

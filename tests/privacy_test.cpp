@@ -9,6 +9,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <random>
 #include <set>
 #include <sstream>
@@ -288,6 +290,70 @@ TEST(Privacy, AMachineIsKnownOnlyToWhoHoldsItsKey) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder), {}), 1);
   EXPECT_EQ(MachineNodeId("", folder), "");
   EXPECT_EQ(MachineNodeId("machine", "/proc/nowhere"), "");
+  fs::remove_all(root);
+}
+
+// What somebody else, or an accident, may have put in the place of the key.
+TEST(Privacy, OnlyAKeyOfOurOwnThatIsClosedToOthersIsBelieved) {
+  std::string root = ::testing::TempDir() + "node_key_XXXXXX";
+  ASSERT_NE(mkdtemp(root.data()), nullptr);
+  const std::string known(64, 'a');
+  const std::string elsewhere = root + "/elsewhere";
+  const auto write = [&](const fs::path& path, const std::string& text, mode_t mode = 0600) {
+    std::ofstream(path) << text;
+    chmod(path.c_str(), mode);
+  };
+  write(elsewhere, known);
+  const std::map<std::string, std::function<void(const fs::path&)>> attacks = {
+      {"link", [&](const fs::path& key) { fs::create_symlink(elsewhere, key); }},
+      {"link to nothing", [&](const fs::path& key) { fs::create_symlink(root + "/none", key); }},
+      {"group may read", [&](const fs::path& key) { write(key, known, 0640); }},
+      {"all may write", [&](const fs::path& key) { write(key, known, 0622); }},
+      {"pipe", [&](const fs::path& key) { mkfifo(key.c_str(), 0600); }},
+      {"folder", [&](const fs::path& key) { fs::create_directory(key); }},
+      {"too short", [&](const fs::path& key) { write(key, known.substr(1)); }},
+      {"too long", [&](const fs::path& key) { write(key, known + 'a'); }},
+      {"no hex", [&](const fs::path& key) { write(key, known.substr(1) + 'g'); }}};
+  for (const auto& [name, attack] : attacks) {
+    const fs::path folder = root + "/folder";
+    fs::create_directory(folder);
+    attack(folder / "node-key");
+    const auto before = fs::symlink_status(folder / "node-key");
+    EXPECT_EQ(MachineNodeId("machine", folder), "") << name;
+    const auto after = fs::symlink_status(folder / "node-key");
+    EXPECT_EQ(std::pair(after.type(), after.permissions()),
+              std::pair(before.type(), before.permissions()))
+        << name;
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder), {}), 1) << name;
+    fs::remove_all(folder);
+  }
+  EXPECT_FALSE(fs::exists(root + "/none"));
+  fs::create_directory(root + "/folder");
+  write(root + "/folder/node-key", known);
+  EXPECT_EQ(MachineNodeId("machine", root + "/folder"), HmacSha256Hex(known, "machine"));
+  const bool given = chown((root + "/folder/node-key").c_str(), 12345, 12345) == 0;
+  if (given) {
+    EXPECT_EQ(MachineNodeId("machine", root + "/folder"), "");
+  }
+  fs::remove_all(root);
+  if (!given) GTEST_SKIP() << "a key of another user needs root";
+}
+
+TEST(Privacy, OnlyFoldersThatWereMadeForTheKeyAreClosed) {
+  std::string root = ::testing::TempDir() + "node_key_XXXXXX";
+  ASSERT_NE(mkdtemp(root.data()), nullptr);
+  const auto mode = [](const std::string& path) {
+    return static_cast<unsigned>(fs::status(path).permissions());
+  };
+  fs::create_directory(root + "/there");
+  chmod((root + "/there").c_str(), 0755);
+  fs::create_symlink("there", root + "/link");
+  EXPECT_NE(MachineNodeId("machine", root + "/link"), "");
+  EXPECT_NE(MachineNodeId("machine", root + "/there"), "");
+  EXPECT_EQ(mode(root + "/there"), 0755U);
+  EXPECT_NE(MachineNodeId("machine", root + "/not/yet"), "");
+  EXPECT_EQ(mode(root + "/not"), 0700U);
+  EXPECT_EQ(mode(root + "/not/yet"), 0700U);
   fs::remove_all(root);
 }
 
