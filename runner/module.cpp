@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <optional>
 #include <sstream>
@@ -50,17 +52,51 @@ constexpr Known kOthers[] = {
      .to_open = "install libcudart and libnccl of the CUDA version that this was built with"},
 };
 
-// Why `path` can't be trusted, or nothing.
-std::optional<std::string> Distrust(const std::string& path) {
+// Where a path leads: its real path, or why somebody else could decide what lies there.
+struct Reached {
+  fs::path real = "/";
+  std::optional<std::string> distrust = {};
+};
+
+// Follows an absolute path as the kernel does, a component at a time, since each folder and each
+// link on the way is a place where something else can be put. All must belong to root or the user,
+// and others may write to none. A sticky folder, such as /tmp, may stand on the way although others
+// write to it, since they can neither remove nor rename what isn't theirs; it may not be the end,
+// since what they add would be opened.
+Reached Follow(const fs::path& path) {
+  constexpr int kMostLinks = 40;  // as the kernel has it
+  Reached reached;
+  const auto distrust = [&](const fs::path& at, const std::string& why) {
+    reached.distrust = Clean(at.string() + ' ' + why, 512);
+    return reached;
+  };
+  const std::string by_others = "is writable by others";
   struct stat status = {};
-  if (stat(path.c_str(), &status) != 0) {
-    return path + " can't be read: " + std::strerror(errno);
+  int links = 0;
+  for (std::deque<fs::path> left(path.begin(), path.end()); !left.empty();) {
+    const fs::path name = left.front();
+    left.pop_front();
+    if (name.empty() || name == ".") continue;
+    const fs::path at = name == ".." ? reached.real.parent_path() : reached.real / name;
+    if (lstat(at.c_str(), &status) != 0) {
+      return distrust(at, std::string("can't be read: ") + std::strerror(errno));
+    }
+    if (status.st_uid != 0 && status.st_uid != geteuid()) {
+      return distrust(at, "belongs to another user");
+    }
+    if (S_ISLNK(status.st_mode)) {
+      std::error_code failed;
+      const fs::path target = fs::read_symlink(at, failed);
+      if (failed || ++links > kMostLinks) return distrust(at, "is a link that leads nowhere");
+      left.insert(left.begin(), target.begin(), target.end());
+      continue;
+    }
+    reached.real = at;
+    const bool is_open = (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+    if (is_open && (status.st_mode & S_ISVTX) == 0) return distrust(at, by_others);
   }
-  if (status.st_uid != 0 && status.st_uid != geteuid()) {
-    return path + " belongs to another user";
-  }
-  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return path + " is writable by others";
-  return std::nullopt;
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return distrust(reached.real, by_others);
+  return reached;
 }
 
 void Open(const Known& known, Modules::Entry& entry) {
@@ -84,42 +120,51 @@ void Open(const Known& known, Modules::Entry& entry) {
   entry.remedy.clear();
 }
 
-Modules::Entry Find(const Known& known, const ModuleSearch& search) {
+// Looks in the folder that the user chose. Nothing: there is no such file in it.
+std::optional<Modules::Entry> FindChosen(const Known& known, const std::string& file,
+                                         const std::string& chosen) {
   Modules::Entry entry = {.name = known.name};
-  const std::string file = std::string("libassay-") + known.file + ".so";
-  const auto is_in = [&](const std::string& folder) {
-    std::error_code ignored;
-    // By its real path, so that what is checked is what is opened.
-    entry.path = fs::canonical(fs::path(folder) / file, ignored).string();
-    return !entry.path.empty();
-  };
-  if (!search.chosen.empty()) {
-    std::optional<std::string> distrust = Distrust(search.chosen);
-    const bool found = !distrust && is_in(search.chosen);
-    if (found) distrust = Distrust(entry.path);
-    if (distrust) {
-      entry.reason = *distrust + ", so nothing from ASSAY_MODULE_DIR is opened";
-      entry.remedy = "make it yours alone (chown, chmod go-w), or unset ASSAY_MODULE_DIR";
-      return entry;
-    }
-    if (found) {
-      Open(known, entry);
-      return entry;
-    }
+  const bool is_absolute = chosen[0] == '/';
+  Reached reached =
+      is_absolute ? Follow(chosen) : Reached{.distrust = Clean(chosen) + " is no absolute path"};
+  if (!reached.distrust) {
+    const fs::path module = reached.real / file;
+    struct stat status = {};
+    if (lstat(module.c_str(), &status) != 0 && errno == ENOENT) return std::nullopt;
+    reached = Follow(module);
+    entry.path = reached.real.string();
   }
+  if (reached.distrust) {
+    entry.reason = *reached.distrust + ", so nothing from ASSAY_MODULE_DIR is opened";
+    entry.remedy = is_absolute
+                       ? "make it yours alone (chown, chmod go-w), or unset ASSAY_MODULE_DIR"
+                       : "write it from / on, or unset ASSAY_MODULE_DIR";
+    return entry;
+  }
+  Open(known, entry);
+  return entry;
+}
+
+Modules::Entry Find(const Known& known, const ModuleSearch& search) {
+  const std::string file = std::string("libassay-") + known.file + ".so";
+  if (!search.chosen.empty()) {
+    if (std::optional<Modules::Entry> found = FindChosen(known, file, search.chosen)) return *found;
+  }
+  Modules::Entry entry = {.name = known.name};
   for (const std::string& folder : search.folders) {
-    if (is_in(folder)) {
-      Open(known, entry);
-      return entry;
-    }
+    std::error_code ignored;
+    entry.path = fs::canonical(fs::path(folder) / file, ignored).string();
+    if (entry.path.empty()) continue;
+    Open(known, entry);
+    return entry;
   }
   entry.reason = "there is no " + file + " beside assay, nor in its lib/assay";
   entry.remedy = known.to_build;
   return entry;
 }
 
-// Set by Open MPI's mpirun and by Slurm's PMIx, which Open MPI speaks; then by hydra and by Slurm's
-// PMI-2, which MPICH speaks.
+// Two of our own modules are chosen between, by variables of Open MPI's mpirun and of Slurm's PMIx,
+// which Open MPI speaks; then of hydra and of Slurm's PMI-2, which MPICH speaks.
 std::string FamilyAtHand() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK"}) {
     if (std::getenv(name) != nullptr) return kOpenMpi.file;
@@ -144,7 +189,7 @@ Modules::Entry FindMpi(const ModuleSearch& search) {
 }  // namespace
 
 std::optional<Mpirun> FindMpirun() {
-  const char* path = std::getenv("PATH");
+  const char* path = secure_getenv("PATH");
   std::istringstream folders(path == nullptr ? "" : path);
   for (std::string folder; std::getline(folders, folder, ':');) {
     const std::string file = folder + "/mpirun";
@@ -165,7 +210,7 @@ const char* BuildId() { return ASSAY_BUILD_ID; }
 
 ModuleSearch ModuleSearch::Usual() {
   ModuleSearch search;
-  if (const char* chosen = std::getenv("ASSAY_MODULE_DIR")) search.chosen = chosen;
+  if (const char* chosen = secure_getenv("ASSAY_MODULE_DIR")) search.chosen = chosen;
   std::error_code ignored;
   const fs::path origin = fs::read_symlink("/proc/self/exe", ignored).parent_path();
   if (origin.empty()) return search;

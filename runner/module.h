@@ -44,7 +44,8 @@ struct Mpirun {
   std::string path = {};
   std::string family = {};  // which is the fitting module's name
 };
-// The first mpirun in PATH.
+// The first mpirun in PATH; none where this program has more rights than who started it
+// (ModuleSearch::Usual).
 std::optional<Mpirun> FindMpirun();
 
 // The build id that modules must carry.
@@ -52,14 +53,17 @@ const char* BuildId();
 
 // Where modules are looked for.
 struct ModuleSearch {
-  // A folder that the user names ($ASSAY_MODULE_DIR), or "". It is looked in first, and it and its
-  // modules must belong to root or the user and be writable by nobody else: what is opened here is
-  // run as the user.
+  // An absolute folder that the user names ($ASSAY_MODULE_DIR), or "". It is looked in first. The
+  // folder, its modules and all that leads to them must belong to root or the user, and nobody else
+  // may put something in its place: what is opened here is run as the user.
   std::string chosen = {};
   // Then these, which are as trusted as the binary that lies beside them.
   std::vector<std::string> folders = {};
 
-  // $ASSAY_MODULE_DIR, the binary's own folder, and lib/assay of the tree it is installed in.
+  // $ASSAY_MODULE_DIR, the binary's own folder, and lib/assay of the tree it is installed in. The
+  // variable is ignored where the kernel says that this program has more rights than who started it
+  // (AT_SECURE: setuid, setgid, file capabilities). Variables that libraries read themselves, such
+  // as OMPI_MCA_…, FI_PROVIDER_PATH or HWLOC_PLUGINS_PATH, are theirs to ignore then.
   static ModuleSearch Usual();
 };
 

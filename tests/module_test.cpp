@@ -178,6 +178,102 @@ TEST_F(ModuleFolder, AChosenFolderOfAnotherUserIsRefused) {
   EXPECT_THAT(Mpi({.chosen = folder_}).reason, HasSubstr("belongs to another user"));
 }
 
+// Folders below the test's own.
+class ChosenFolder : public ModuleFolder {
+ protected:
+  // A folder that is the user's alone, in which there is a module of this build.
+  std::string Good() const {
+    const std::string good = folder_ + "/good";
+    Lay("fit.so");
+    fs::create_directory(good);
+    chmod(good.c_str(), 0755);
+    fs::rename(File(), good + "/libassay-openmpi.so");
+    return good;
+  }
+  static bool IsOpened(const std::string& chosen) {
+    return Mpi({.chosen = chosen}).module != nullptr;
+  }
+  static std::string Refusal(const std::string& chosen) {
+    const Modules::Entry entry = Mpi({.chosen = chosen});
+    EXPECT_EQ(entry.module, nullptr) << chosen;
+    EXPECT_THAT(entry.reason, HasSubstr("so nothing from ASSAY_MODULE_DIR is opened"));
+    EXPECT_THAT(entry.remedy, HasSubstr("unset ASSAY_MODULE_DIR"));
+    return entry.reason;
+  }
+};
+
+TEST_F(ChosenFolder, AFolderAboveItThatOthersMayWriteIsRefused) {
+  const std::string good = Good();
+  EXPECT_TRUE(IsOpened(good));
+  for (const mode_t mode : {0777U, 0775U}) {
+    chmod(folder_.c_str(), mode);
+    EXPECT_THAT(Refusal(good), HasSubstr(folder_ + " is writable by others"));
+  }
+}
+
+TEST_F(ChosenFolder, AFolderAboveItThatBelongsToAnotherUserIsRefused) {
+  const std::string good = Good();
+  if (chown(folder_.c_str(), 12345, 12345) != 0) GTEST_SKIP() << "needs root to give a folder away";
+  EXPECT_THAT(Refusal(good), HasSubstr(folder_ + " belongs to another user"));
+}
+
+TEST_F(ChosenFolder, AStickyFolderMayStandAboveItButNotInItsPlace) {
+  const std::string good = Good();
+  chmod(folder_.c_str(), 01777);
+  EXPECT_TRUE(IsOpened(good));
+  chmod(good.c_str(), 01777);
+  for (const std::string end : {"", "/", "/.", "/x/.."}) {
+    if (end == "/x/..") fs::create_directory(good + "/x");
+    EXPECT_THAT(Refusal(good + end), HasSubstr(good + " is writable by others")) << end;
+  }
+}
+
+TEST_F(ChosenFolder, ALinkOfTheUsersOwnIsFollowed) {
+  const std::string good = Good();
+  const std::string link = folder_ + "/link";
+  fs::create_symlink("good/../good/.", link);
+  EXPECT_TRUE(IsOpened(link));
+  EXPECT_EQ(Mpi({.chosen = link}).path, fs::canonical(good + "/libassay-openmpi.so").string());
+}
+
+TEST_F(ChosenFolder, WhatALinkLeadsToIsHeldToTheSame) {
+  const std::string good = Good();
+  const std::string link = folder_ + "/link";
+  fs::create_symlink(good, link);
+  chmod(good.c_str(), 0777);
+  EXPECT_THAT(Refusal(link), HasSubstr(good + " is writable by others"));
+  // So is a module that is a link.
+  const std::string other = folder_ + "/other";
+  fs::create_directory(other);
+  chmod(other.c_str(), 0755);
+  fs::create_symlink(good + "/libassay-openmpi.so", other + "/libassay-openmpi.so");
+  EXPECT_THAT(Refusal(other), HasSubstr(good + " is writable by others"));
+}
+
+TEST_F(ChosenFolder, ALinkOfAnotherUserIsRefusedWhereverItLeads) {
+  const std::string good = Good();
+  const std::string link = folder_ + "/link";
+  fs::create_symlink(good, link);
+  chmod(folder_.c_str(), 01777);
+  EXPECT_TRUE(IsOpened(link));
+  if (lchown(link.c_str(), 12345, 12345) != 0) GTEST_SKIP() << "needs root to give a link away";
+  EXPECT_THAT(Refusal(link), HasSubstr(link + " belongs to another user"));
+}
+
+TEST_F(ChosenFolder, LinksWithoutAnEndAreRefused) {
+  const std::string link = folder_ + "/link";
+  fs::create_symlink("link", link);
+  EXPECT_THAT(Refusal(link), HasSubstr(link + " is a link that leads nowhere"));
+}
+
+TEST_F(ChosenFolder, ARelativePathIsRefused) {
+  const std::string good = Good();
+  const fs::path here = fs::current_path();
+  fs::current_path(folder_);
+  EXPECT_THAT(Refusal("good"), HasSubstr("good is no absolute path"));
+  fs::current_path(here);
+}
+
 TEST(ModuleSearch, LooksBesideTheBinaryAndWhereItIsInstalled) {
   setenv("ASSAY_MODULE_DIR", "/opt/modules", 1);
   const ModuleSearch search = ModuleSearch::Usual();

@@ -7,6 +7,7 @@ usage: several_gpus_test.py BINARY FOLDER_OF_THE_STAND_IN [unittest arguments]
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,11 @@ class SeveralGpus(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix="assay-test-")
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
+        # A build tree may be below a folder that others write to, from which no module is opened.
+        self.modules = self.folder / "modules"
+        shutil.copytree(MODULES, self.modules)
+        for path in (self.modules, *self.modules.iterdir()):
+            path.chmod(0o755)
 
     def perf(self, *arguments, operation="all_reduce", status=0):
         link = self.folder / f"{operation}_perf"
@@ -28,7 +34,7 @@ class SeveralGpus(unittest.TestCase):
         kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         done = subprocess.run([link, "--backend", "nccl", "--no-metadata", "--out", "a.json", *arguments],
                               cwd=self.folder, text=True, capture_output=True, timeout=100, check=False,
-                              env={**kept, "LC_ALL": "C", "HOME": str(self.folder), "ASSAY_MODULE_DIR": str(MODULES)})
+                              env={**kept, "LC_ALL": "C", "HOME": str(self.folder), "ASSAY_MODULE_DIR": str(self.modules)})
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         return done
 
