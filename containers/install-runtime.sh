@@ -4,6 +4,8 @@
 # usage: install-runtime.sh STAGED
 set -eu
 apt-get update -qq
+# What was mended since the base was made, whose digest stands still.
+DEBIAN_FRONTEND=noninteractive apt-get upgrade -y -qq
 DEBIAN_FRONTEND=noninteractive xargs -a "$1/packages" \
   apt-get install -y -qq --no-install-recommends openmpi-bin openssh-client openssh-server
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /etc/ssh/ssh_host_*

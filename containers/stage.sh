@@ -6,6 +6,7 @@ set -eu
 cmake --preset release -DBUILD_TESTING=OFF -DCMAKE_INSTALL_PREFIX=/usr/local
 cmake --build --preset release
 DESTDIR=$1 cmake --install build/release --strip
+tests/run_paths.py "$1"
 ldd "$1/usr/local/bin/assay" $(find "$1" -name "*.so") | awk '/=> \// && !/\/usr\/local\// {print $3}' | sort -u |
   while read -r library; do dpkg -S "$(readlink -f "$library")" 2>/dev/null || dpkg -S "$library"; done |
   cut -d: -f1 | sort -u >"$1/packages"

@@ -20,7 +20,7 @@ declare -A most_compressed_mb=([cpu]=150 [cuda]=2000)
 
 if ! buildah inspect --type image $base >/dev/null 2>&1; then
   root=$(mktemp -d)
-  debootstrap --variant=minbase --include=ca-certificates bookworm "$root" >/dev/null
+  debootstrap --force-check-gpg --variant=minbase --include=ca-certificates bookworm "$root" >/dev/null
   rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
   # How this host reaches its mirror and PyPI: images of this check are for this host alone.
   cp -rL /etc/apt/apt.conf.d/. "$root/etc/apt/apt.conf.d/"

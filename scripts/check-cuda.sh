@@ -4,12 +4,13 @@
 # ptxas to its account: no spills, and few enough registers for a full multiprocessor, which is 2048
 # threads for 65536 of them. Needs nvcc, which makes an error of every warning, and no GPU.
 #
-# --pypi 12.9 takes an older toolkit's compiler from PyPI, for GPUs that this one no longer knows
+# --pypi 12.9 takes an older toolkit's compiler from PyPI (scripts/wheels), for GPUs that this one no longer knows
 # (V100) and for what it has in its headers. PyPI has no nvcc of CUDA 12, but NVRTC: the same compiler
 # as a library, with the same ptxas. It takes host code for device code, so that the launchers are
 # compiled too; they don't count. Then the module is compiled with that toolkit's headers, linked with its
 # libraries, and opened by build/dev/assay, which it doesn't take further than to a driver.
 set -euo pipefail
+umask 022  # a module that others may write isn't opened
 cd "$(dirname "$0")/.."
 most_registers=32
 folder=$(mktemp -d)
@@ -18,7 +19,9 @@ trap 'rm -rf "$folder"' EXIT
 toolkit=
 if [[ ${1:-} == --pypi ]]; then
   toolkit=${2:-}
-  [[ $toolkit =~ ^12\.[0-9]+$ ]] || { echo "check-cuda: --pypi wants a version of CUDA 12, such as 12.9" >&2; exit 2; }
+  list=scripts/wheels/cuda-$toolkit.txt
+  [[ $toolkit =~ ^12\.[0-9]+$ && -e $list ]] ||
+    { echo "check-cuda: --pypi wants a version of CUDA 12 whose wheels are in scripts/wheels: 12.9" >&2; exit 2; }
   shift 2
 fi
 architectures=("$@")
@@ -33,11 +36,14 @@ if [[ -z $toolkit ]]; then
       -arch="sm_$2" -cubin -o "$folder/code" "$1"
   }
 else
-  venv=build/cuda-$toolkit
-  [[ -x $venv/bin/pip ]] || python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "nvidia-cuda-nvcc-cu12==$toolkit.*" \
-    "nvidia-cuda-runtime-cu12==$toolkit.*" "nvidia-cuda-nvrtc-cu12==$toolkit.*" "nvidia-cublas-cu12==$toolkit.*" "nvidia-nccl-cu12==2.19.*"
-  nvidia=$(echo "$PWD/$venv"/lib/python3*/site-packages/nvidia)
+  wheels=$PWD/build/cuda-$toolkit
+  if ! cmp -s "$list" "$wheels/list"; then
+    rm -rf "$wheels" "$wheels.partial"
+    scripts/install-wheels.sh "$list" "$wheels.partial"
+    cp "$list" "$wheels.partial/list"
+    mv "$wheels.partial" "$wheels"
+  fi
+  nvidia=$wheels/nvidia
   # NVRTC has no C++ library; of that the kernels have the names of types alone.
   mkdir "$folder/include"
   echo 'namespace std { using size_t = unsigned long; }' >"$folder/include/cstddef"
@@ -70,7 +76,7 @@ with open(source, "rb") as file:
 failed = nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*map(str.encode, options)))
 sys.exit(text("ProgramLog")) if failed else print(text("PTX"))
 PYTHON
-  nvrtc() { "$venv/bin/python3" "$folder/nvrtc.py" "$nvidia/cuda_nvrtc/lib/libnvrtc.so.12" "$@"; }
+  nvrtc() { /usr/bin/python3 "$folder/nvrtc.py" "$nvidia/cuda_nvrtc/lib/libnvrtc.so.12" "$@"; }
   architectures_known() { nvrtc --list; }
   compile() {
     nvrtc "$1" -std=c++17 -I. "-I$folder/include" "-I$nvidia/cuda_runtime/include" --pre-include=cuda_runtime_api.h \

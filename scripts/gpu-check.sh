@@ -33,8 +33,13 @@ if [[ ! -x $here/assay_gpu_tests ]]; then  # not packed
   tests=$build/tests
 fi
 [[ ! -d $here/lib ]] || export LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-out=${1:-gpu-check-$(date -u +%Y%m%dT%H%M%SZ)}
-mkdir -p "$out"
+if [[ -n ${1:-} ]]; then
+  out=$1
+  mkdir -p "$out"
+else
+  out=gpu-check-$(date -u +%Y%m%dT%H%M%SZ)
+  mkdir "$out"  # a folder that somebody else has put there is an error
+fi
 out=$(cd "$out" && pwd)
 exec > >(tee "$out/log.txt") 2>&1
 

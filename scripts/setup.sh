@@ -3,8 +3,9 @@
 # its tests need too, with "check" those of scripts/check.sh and scripts/fuzz.sh. With "cuda" also the
 # CUDA toolkit with cuDNN and NCCL, 1.3 GB from PyPI into /usr/local/cuda, where there is none. Beside
 # a toolkit with cuDNN also the latter's frontend, headers alone, from PyPI. Says what it installs; does
-# nothing when all is there.
+# nothing when all is there. What comes from PyPI is held to the SHA-256 in scripts/wheels.
 set -euo pipefail
+scripts=$(cd "$(dirname "$0")" && pwd)
 
 packages=(
   g++ cmake ninja-build pkg-config git ca-certificates
@@ -20,32 +21,28 @@ case "${1:-}" in
   check) packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev libomp-19-dev) ;;
 esac
 
-# NVIDIA's wheels hold its compiler since CUDA 13, of which this is the version that asks for the oldest driver, 580.
 cuda=/usr/local/cuda
-cuda_wheels=(
-  nvidia-cuda-{nvcc,crt,cccl,runtime,nvrtc}"==13.0.*" "nvidia-nvvm==13.0.*" "nvidia-cublas==13.1.*"
-  "nvidia-cudnn-cu13==9.19.*" "nvidia-nccl-cu13==2.28.*"
-)
+cuda_wheels=$scripts/wheels/cuda-13.0.txt
 if [[ ${1:-} != cuda ]]; then
-  cuda_wheels=()
+  cuda_wheels=
   if [[ -e /proc/driver/nvidia/version && ! -e $cuda/bin/nvcc ]] && ! command -v nvcc >/dev/null; then
     echo "setup: a GPU's driver but no nvcc, so that GPUs are left out; scripts/setup.sh cuda installs it from PyPI" >&2
   fi
 elif nvcc=$(PATH=$cuda/bin:$PATH command -v nvcc); then
   echo "setup: there is $nvcc already; assay wants CUDA 12.4 or later, with cuDNN and NCCL" >&2
-  cuda_wheels=()
+  cuda_wheels=
 elif [[ -e $cuda ]]; then
   echo "setup: $cuda has no bin/nvcc; complete that toolkit or move it away, then run this again" >&2
   exit 2
 fi
 
 # Where CMakeLists.txt looks for it.
-frontend=nvidia-cudnn-frontend==1.32.0
+frontend=$scripts/wheels/cudnn-frontend.txt
 frontend_folder=/usr/local/share/cudnn-frontend
-if [[ ! -e $cuda/include/cudnn.h && ${#cuda_wheels[@]} -eq 0 || -e $frontend_folder/include/cudnn_frontend.h ]]; then
+if [[ ! -e $cuda/include/cudnn.h && -z $cuda_wheels || -e $frontend_folder/include/cudnn_frontend.h ]]; then
   frontend=
 fi
-if [[ ${#cuda_wheels[@]} -gt 0 || -n $frontend ]] && ! python3 -m pip --version >/dev/null 2>&1; then
+if [[ -n $cuda_wheels || -n $frontend ]] && ! /usr/bin/python3 -I -m pip --version >/dev/null 2>&1; then
   packages+=(python3-pip)
 fi
 
@@ -54,7 +51,7 @@ for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
     missing+=("$package")
 done
-[[ ${#missing[@]} -eq 0 && ${#cuda_wheels[@]} -eq 0 && -z $frontend ]] && exit 0
+[[ ${#missing[@]} -eq 0 && -z $cuda_wheels && -z $frontend ]] && exit 0
 
 install_packages() {
   echo "setup: installing ${missing[*]}" >&2
@@ -78,18 +75,12 @@ install_packages() {
   fi
 }
 
-# install_wheels FOLDER WHEEL…
-install_wheels() {
-  "${as_root[@]}" python3 -m pip install -q --disable-pip-version-check --root-user-action ignore \
-    --no-deps --no-compile --no-cache-dir --target "$@"
-}
-
 # Wheels spread the toolkit over folders, and name libraries for the loader alone.
 install_cuda() {
-  echo "setup: installing ${cuda_wheels[*]} from PyPI into $cuda" >&2
+  echo "setup: installing ${cuda_wheels##*/} from PyPI into $cuda" >&2
   local wheels=$cuda.partial
   "${as_root[@]}" rm -rf "$wheels"
-  install_wheels "$wheels" "${cuda_wheels[@]}"
+  "${as_root[@]}" "$scripts/install-wheels.sh" "$cuda_wheels" "$wheels"
   "${as_root[@]}" bash -euc '
     cd "$1/nvidia/cu13"
     cp -a ../{cudnn,nccl}/{include,lib} .
@@ -105,19 +96,20 @@ as_root=()
 if [[ $EUID -ne 0 ]]; then
   if command -v sudo >/dev/null; then
     as_root=(sudo)
-  elif [[ ${#missing[@]} -gt 0 || ${#cuda_wheels[@]} -gt 0 ]]; then
-    echo "setup: missing ${missing[*]} ${cuda_wheels[*]}; install them as root, then run this again" >&2
+  elif [[ ${#missing[@]} -gt 0 || -n $cuda_wheels ]]; then
+    echo "setup: missing ${missing[*]} ${cuda_wheels##*/}; install them as root, then run this again" >&2
     exit 2
   fi
 fi
 if [[ ${#missing[@]} -gt 0 ]]; then
   install_packages
 fi
-if [[ ${#cuda_wheels[@]} -gt 0 ]]; then
+if [[ -n $cuda_wheels ]]; then
   install_cuda
 fi
 # It is of use to attention on GPUs alone: without a way to PyPI the rest is as good.
 if [[ -n $frontend ]]; then
-  echo "setup: installing $frontend from PyPI" >&2
-  install_wheels $frontend_folder $frontend || echo "setup: no $frontend; attention on GPUs has no masks, backward and fp8" >&2
+  echo "setup: installing ${frontend##*/} from PyPI into $frontend_folder" >&2
+  "${as_root[@]}" "$scripts/install-wheels.sh" "$frontend" $frontend_folder ||
+    echo "setup: no frontend of cuDNN; attention on GPUs has no masks, backward and fp8" >&2
 fi

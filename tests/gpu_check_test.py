@@ -84,6 +84,16 @@ class GpuCheck(unittest.TestCase):
         for status in (2, 3, 124):
             self.assertIn(f"failed: attention (status {status})", self.check(1, {"attention": [status, [record()]]}))
 
+    def test_a_folder_that_somebody_else_made_is_not_written_into(self):
+        (self.folder / "date").write_text("#!/bin/sh\necho NOW\n")
+        (self.folder / "date").chmod(0o755)
+        there = self.folder / "gpu-check-NOW"
+        there.mkdir()
+        done = subprocess.run([self.folder / "gpu-check.sh"], cwd=self.folder, capture_output=True, timeout=100, check=False,
+                              env={**os.environ, "ANSWERS": "{}", "PATH": f"{self.folder}:/usr/bin:/bin"})
+        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(list(there.iterdir()), [])
+
     def test_what_every_gpu_has_is_not_skipped(self):
         for name in ("memory", "launch", "gemm", "quick"):
             said = self.check(1, {name: [1, [record("cuda")]], "attention-fp8": [1, [record()]]})
