@@ -462,30 +462,6 @@ std::vector<Record> Blanks(const Case& which) {
   return records;
 }
 
-std::vector<Case> Matching(const std::vector<Case>& cases, const std::string& filter) {
-  if (filter.empty()) return cases;
-  std::regex regex;
-  try {
-    regex.assign(filter, std::regex::extended);
-  } catch (const std::regex_error&) {
-    throw Error(
-        fmt::format("--filter '{}' is not a regular expression; try a plain word such as "
-                    "gemm, or dtype:bf16",
-                    filter));
-  }
-  std::vector<Case> matching;
-  for (const Case& each : cases) {
-    if (std::regex_search(CaseName(each), regex)) matching.push_back(each);
-  }
-  if (matching.empty()) {
-    throw Error(cases.empty() ? "there is no case to measure; name another probe or suite"
-                              : fmt::format("--filter '{}' matches none of {} cases, whose names "
-                                            "look like {}",
-                                            filter, cases.size(), CaseName(cases.front())));
-  }
-  return matching;
-}
-
 // FNV-1a, 64 bits (Fowler, Noll and Vo): a case has the same seeds whatever stands beside it.
 std::uint64_t HashOf(const std::string& text) {
   std::uint64_t hash = 0xcbf29ce484222325U;
@@ -677,6 +653,30 @@ std::string CaseName(const Case& which) {
   std::string name = which.probe;
   for (const auto& [key, value] : which.params) name += fmt::format("/{}:{}", key, ToText(value));
   return name;
+}
+
+std::vector<Case> Matching(const std::vector<Case>& cases, const std::string& filter) {
+  if (filter.empty()) return cases;
+  std::regex regex;
+  try {
+    regex.assign(filter, std::regex::extended);
+  } catch (const std::regex_error&) {
+    throw Error(
+        fmt::format("--filter '{}' is not a regular expression; try a plain word such as "
+                    "gemm, or dtype:bf16",
+                    filter));
+  }
+  std::vector<Case> matching;
+  for (const Case& each : cases) {
+    if (std::regex_search(CaseName(each), regex)) matching.push_back(each);
+  }
+  if (matching.empty()) {
+    throw Error(cases.empty() ? "there is no case to measure; name another probe or suite"
+                              : fmt::format("--filter '{}' matches none of {} cases, whose names "
+                                            "look like {}",
+                                            filter, cases.size(), CaseName(cases.front())));
+  }
+  return matching;
 }
 
 std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions& options,

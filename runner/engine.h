@@ -67,6 +67,10 @@ class Observer {
 // Benchmark's names begin with.
 std::string CaseName(const Case& which);
 
+// The cases whose names match the filter. Throws Error for a bad filter, or one that matches
+// nothing.
+std::vector<Case> Matching(const std::vector<Case>& cases, const std::string& filter);
+
 // Visits all cases that match the filter in rounds, each round in a fresh seeded random order, in
 // which the sustained ones come last, since they leave a device hot; one Record each, in the order
 // of `cases`. Before each other visit a device whose meter reads its temperature rests until it is

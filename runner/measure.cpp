@@ -33,6 +33,7 @@
 #include "runner/module.h"
 #include "runner/ranks.h"
 #include "runner/signals.h"
+#include "runner/time_left.h"
 #include "version.h"
 
 namespace assay {
@@ -161,12 +162,12 @@ void TellDevices(const std::vector<Case>& cases, std::vector<RankPlace>& ranks) 
 // Keeps the journal, where there is a file, and the progress line while the engine measures.
 class Recorder : public Observer {
  public:
-  Recorder(Journal* journal, Console& console, const Plan& plan, double estimate_s,
+  Recorder(Journal* journal, Console& console, const Plan& plan, TimeLeft time_left,
            std::optional<double> usd_per_hour, const Privacy& privacy, bool hold_for_storage)
       : journal_(journal),
         console_(console),
         plan_(plan),
-        estimate_s_(estimate_s),
+        time_left_(std::move(time_left)),
         usd_per_hour_(usd_per_hour),
         privacy_(privacy),
         hold_for_storage_(hold_for_storage) {}
@@ -184,28 +185,24 @@ class Recorder : public Observer {
     if (which.probe == "storage" && hold_for_storage_ && journal_) journal_->HoldBack(true);
     const double elapsed_s = Elapsed();
     const bool soaks = plan_.engine.duration > Seconds(0);
-    // Visits of unlike lengths: what is left by the estimate, at the pace so far.
-    estimate_done_s_ += estimate_visit_s_;
-    estimate_visit_s_ = VisitSeconds(which, plan_.engine).count();
-    if (which.shared && made_.insert(which.shared.get()).second) {
-      estimate_visit_s_ += (*which.shared)().count();
-    }
-    const double pace = done < 5 || soaks ? 1 : elapsed_s / estimate_done_s_;
-    const double left_s = soaks
-                              ? std::max(0.0, estimate_s_ - elapsed_s)
-                              : pace * std::max(estimate_visit_s_, estimate_s_ - estimate_done_s_);
+    const std::optional<TimeLeft::Guess> left = time_left_.VisitBegins(which, elapsed_s);
     const std::string rounds = soaks ? fmt::format("round {}", round)
                                      : fmt::format("round {} of {}", round, plan_.engine.rounds);
-    const std::string times = fmt::format(
-        "about {} left{}", Duration(left_s),
-        usd_per_hour_ ? fmt::format("   {} so far", Usd(*usd_per_hour_ * elapsed_s / 3600)) : "");
-    console_.Progress(fmt::format("[{}/{}] {} {}   {}   {}", done + 1, total, which.probe,
+    std::string times;
+    if (left) {
+      times = fmt::format("   {} {} left", left->is_least ? "at least" : "about",
+                          Duration(left->seconds));
+    }
+    if (usd_per_hour_) {
+      times += fmt::format("   {} so far", Usd(*usd_per_hour_ * elapsed_s / 3600));
+    }
+    console_.Progress(fmt::format("[{}/{}] {} {}   {}{}", done + 1, total, which.probe,
                                   CaseLabel(which.probe, which.params), rounds, times));
     // A soak has many rounds, and not all of them are news.
     const bool is_news = !soaks || round == 1 || elapsed_s - noted_s_ >= 10;
     if (round != round_ && is_news && !console_.ShowsProgress()) {
       noted_s_ = elapsed_s;
-      console_.Note(fmt::format("{}   {}\n", rounds, times));
+      console_.Note(fmt::format("{}{}\n", rounds, times));
     }
     round_ = round;
   }
@@ -281,15 +278,12 @@ class Recorder : public Observer {
   Journal* journal_;
   Console& console_;
   const Plan& plan_;
-  double estimate_s_;
+  TimeLeft time_left_;
   std::optional<double> usd_per_hour_;
   const Privacy& privacy_;
   bool hold_for_storage_;
   int round_ = 0;
   double noted_s_ = 0;               // when a round was told of
-  double estimate_done_s_ = 0;       // of the visits before this one
-  double estimate_visit_s_ = 0;      // of this one
-  std::set<const void*> made_ = {};  // what cases share
   std::set<std::string> told_ = {};  // of test files
   bool told_unwritten_ = false;
   std::mutex mutex_ = {};  // holds what follows
@@ -555,7 +549,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
 
   engine.quota_period = QuotaPeriodOf(run.nodes);
   // What can be found out to be wrong is, before a file is made.
-  const double estimate_s = EstimateSeconds(plan.cases, engine);
+  const TimeLeft time_left(plan.cases, engine);
   if (options.max_cost_usd && !usd_per_hour) {
     throw Error("--max-cost needs a price, and none is known here; add --price USD per node-hour");
   }
@@ -581,16 +575,20 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
 
   console.Note(fmt::format("assay {}   {}\n\n{}", ASSAY_VERSION, MachineHeader(run.nodes),
                            NotesText(run.nodes)));
-  // What is sustained may take five times its least time.
-  const bool is_least = std::ranges::any_of(plan.cases, &Case::sustained);
-  const char* about = is_least ? "at least" : "about";
-  console.Note(fmt::format(
-      "{} cases, {} rounds, {} {}{}\n", plan.cases.size(), run.rounds, about, Duration(estimate_s),
-      usd_per_hour ? fmt::format(", {} {}", about, Usd(*usd_per_hour * estimate_s / 3600))
-                   : "; " + price.why));
+  std::string planned = "for as long as its operations take";
+  std::string costs = usd_per_hour ? "" : "; " + price.why;
+  if (const std::optional<TimeLeft::Guess> guess = time_left.Planned()) {
+    const char* about = guess->is_least ? "at least" : "about";
+    planned = fmt::format("{} {}", about, Duration(guess->seconds));
+    if (usd_per_hour) {
+      costs = fmt::format(", {} {}", about, Usd(*usd_per_hour * guess->seconds / 3600));
+    }
+  }
+  console.Note(
+      fmt::format("{} cases, {} rounds, {}{}\n", plan.cases.size(), run.rounds, planned, costs));
   if (plan.begins) plan.begins(run, price, no_file);
 
-  Recorder recorder(journal ? &*journal : nullptr, console, plan, estimate_s, usd_per_hour, privacy,
+  Recorder recorder(journal ? &*journal : nullptr, console, plan, time_left, usd_per_hour, privacy,
                     OnOneFileSystem(options.storage_path, path + ".part"));
   const Run begun = run;
   const Keeping keeping([&](const std::string& diagnosis) {
