@@ -394,6 +394,7 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
         "fewer than three nodes of one type on a side: this is about this node and that one, not "
         "about instance types");
   }
+  comparison.refused = matched.refused.size();
   for (std::string& sentence : matched.refused) notes.push_back(std::move(sentence));
   comparison.only_baseline = std::move(matched.only_a);
   comparison.only_candidate = std::move(matched.only_b);

@@ -100,6 +100,7 @@ struct Comparison {
   std::vector<CompareRow> rows = {};
   std::vector<std::string> only_baseline = {};
   std::vector<std::string> only_candidate = {};
+  std::size_t refused = 0;  // cases that both sides have and that are not compared; notes say why
   std::vector<std::string> differences = {};  // of environment, in words
   std::vector<std::string> notes = {};        // what is said above the table
 };

@@ -140,16 +140,6 @@ Run RunFromJournal(std::string_view text, const std::string& source, const ReadL
   return run;
 }
 
-std::string Incompleteness(const Run& run) {
-  if (run.complete) return "";
-  std::size_t least = static_cast<std::size_t>(std::max(0, run.rounds));
-  for (const Record& record : run.records) {
-    if (record.status != Status::kSkipped) least = std::min(least, record.rounds.size());
-  }
-  return fmt::format("{}, {} of {} rounds", run.status == "complete" ? "incomplete" : run.status,
-                     run.records.empty() ? 0 : least, run.rounds);
-}
-
 struct Journal::State {
   explicit State(const std::string& file)
       : path(file), part(file + ".part"), journal(part, O_WRONLY | O_CREAT | O_EXCL) {}

@@ -23,10 +23,6 @@ Run ReadRun(const std::string& path);
 // and their values.
 Run RunFromJournal(std::string_view text, const std::string& source, const ReadLimits& limits = {});
 
-// "interrupted, 2 of 5 rounds": of a Run that isn't complete, counted on its least visited case;
-// empty for one that is.
-std::string Incompleteness(const Run& run);
-
 // What becomes of a name under which a run or its journal is there already.
 enum class WhereTaken {
   kRefuses,    // throws Error

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <set>
 #include <string_view>
 
@@ -441,11 +442,23 @@ std::vector<std::string> IncompleteOf(const Side& side) {
   for (std::size_t i = 0; i < side.runs.size(); ++i) {
     const Run& run = side.runs[i];
     if (run.complete) continue;
-    std::size_t rounds = 0;
-    for (const Record& record : run.records) rounds = std::max(rounds, record.rounds.size());
-    sentences.push_back(fmt::format("{}: {}, {} of {} rounds", NameOf(side, i),
-                                    run.status == "complete" ? "not complete" : run.status, rounds,
-                                    run.rounds));
+    std::size_t rounds =
+        run.records.empty() ? 0 : static_cast<std::size_t>(std::max(0, run.rounds));
+    std::map<std::string_view, int> cases;  // that are not complete, by what became of them
+    for (const Record& record : run.records) {
+      if (record.status != Status::kSkipped) rounds = std::min(rounds, record.rounds.size());
+      if (record.complete) continue;
+      ++cases[record.status == Status::kOk ? "short of rounds" : ToText(record.status)];
+    }
+    std::vector<std::string> counts;
+    for (const auto& [outcome, count] : cases) {
+      counts.push_back(fmt::format("{} {}", count, outcome));
+    }
+    sentences.push_back(run.status != "complete"
+                            ? fmt::format("{}: {}, {} of {} rounds", NameOf(side, i), run.status,
+                                          rounds, run.rounds)
+                            : fmt::format("{}: cases that are not complete: {}", NameOf(side, i),
+                                          fmt::join(counts, ", ")));
   }
   return sentences;
 }

@@ -113,7 +113,8 @@ std::string NameOf(const Side& side, std::size_t run);
 void CheckSide(const Side& side);
 // Closed and open runs among these.
 bool DivisionsDiffer(const std::vector<const Side*>& sides);
-// One sentence for each run that isn't complete.
+// What is said of each run that isn't complete: "a.json: interrupted, 2 of 5 rounds" (of its least
+// visited case), or of one that ended well what became of its cases ("2 skipped, 1 failed").
 std::vector<std::string> IncompleteOf(const Side& side);
 // What a pair takes from noise.csv, and how it was found: "storage 30 % (not measured, …)"; ""
 // where both sides have several runs.

@@ -210,6 +210,18 @@ int FailSlower(const Comparison& comparison, double share, Console& console) {
       "σ is a guess; measure it with 'assay noise', or give two runs or more of each side");
   say(wide, fmt::format("it takes {}{} more runs a side", wide.more_runs,
                         wide.more_runs >= kManyRuns ? " or more" : ""));
+  // A case without a pair is not passed in silence: it may be what broke.
+  const std::size_t alone = comparison.only_baseline.size() + comparison.refused;
+  if (alone > 0) {
+    const std::string first = comparison.only_baseline.empty()
+                                  ? "the notes say why"
+                                  : Clean(comparison.only_baseline.front());
+    console.Error(fmt::format(
+        "assay: --fail-slower {} can't be told in {} of the baseline's cases, which the candidate "
+        "has no figure to compare with ({}{}): measure them alike on both sides\n",
+        Percent(share), alone, first, comparison.only_baseline.size() > 1 ? ", …" : ""));
+    if (status == kAllWell) status = kCantTell;
+  }
   return status;
 }
 

@@ -722,6 +722,33 @@ TEST(Compare, AnInterruptedRunIsSaid) {
   EXPECT_THAT(comparison.notes, Contains("run1.json: interrupted, 2 of 5 rounds"));
 }
 
+TEST(Compare, OfARunThatEndedItIsSaidWhichCasesAreNotComplete) {
+  const auto with_status = [](Status status) {
+    Record record = Gemm(66, {1, 1});
+    record.status = status;
+    record.complete = false;
+    if (status != Status::kOk) record.rounds.clear();
+    return record;
+  };
+  OneRun run =
+      RunOf({Gemm(64, {1, 1}), with_status(Status::kSkipped), with_status(Status::kSkipped),
+             with_status(Status::kFailed), with_status(Status::kOk)});
+  run.complete = false;
+  run.status = "complete";
+  EXPECT_THAT(
+      Compare(SideOf({run}), SideOf({RunOf({Gemm(64, {1})})}), {}).notes,
+      Contains("run1.json: cases that are not complete: 1 failed, 1 short of rounds, 2 skipped"));
+}
+
+TEST(Compare, CasesOfBothSidesThatAreNotComparedAreCounted) {
+  Record other = Gemm(66, {1});
+  other.method = 7;
+  const Comparison comparison = Compare(SideOf({RunOf({Gemm(64, {1}), Gemm(66, {1})})}),
+                                        SideOf({RunOf({Gemm(64, {1}), other})}), {});
+  EXPECT_EQ(comparison.refused, 1u);
+  EXPECT_THAT(comparison.only_baseline, IsEmpty());
+}
+
 TEST(Compare, WhatDiffersInTheSurroundingsIsSaidInWords) {
   OneRun a = RunOf({Gemm(64, {1})});
   OneRun b = a;

@@ -527,6 +527,15 @@ class EndToEnd(unittest.TestCase):
         self.assay(*asked, "--a", *near, "--b", *more)
         self.assertRegex(self.assay(*asked, "--a", *near, "--b", *wide, status=2).stderr,
                          r"can't be told in 1 of 1 cases .*: it takes \d+ more runs a side")
+        # A case that the candidate lacks, or failed, is not passed in silence.
+        both = json.loads((self.folder / near[0]).read_text())
+        example = json.loads((SOURCE / "tests/data/run.example.json").read_text())
+        lost = next(record for record in example["records"] if record["probe"] == "storage" and record["rounds"])
+        both["records"].append(lost)
+        (self.folder / "both.json").write_text(json.dumps(both | {"id": "both"}))
+        alone = "can't be told in 1 of the baseline's cases, which the candidate has no figure to compare with (storage "
+        self.assertIn(alone, self.assay(*asked, "--a", "both.json", *near[1:], "--b", *more, status=2).stderr)
+        self.assay(*asked, "--a", *more, "--b", "both.json", *near[1:])
         # A file of one's own says how runs differ.
         row = "gemm,*,runs,{},15,60,true,16 A/A runs,2026-11-28\n"
         header = "probe,machine,between,sigma,df,span_minutes,measured,how,date\n"
