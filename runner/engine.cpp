@@ -596,6 +596,7 @@ class Engine {
             .sustain = sustain,
             .in_spans = which.in_spans && !options_.fixed,
             .period = IsOnCpu(which) && !which.in_spans ? options_.quota_period : std::nullopt,
+            .counts_stops = IsOnCpu(which) && !IsNetwork(which.probe),
             .stop = options_.stop,
             .now = options_.now};
   }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <iterator>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,8 @@ constexpr double kNearly = 0.1;
 // Whether it is at rest is asked each time that so much more of its time has passed: who asks all
 // the time is soon told what he wants to hear.
 constexpr double kLooksApart = 1.1;
+// A gap between batches is a stop where it exceeds the usual one by this share of gap and batch.
+constexpr double kStop = 0.5;
 
 // A batch with what it cost the host, which is more than its time where parts are not timed
 // (emptying a cache, writing inputs anew). The budget pays the cost.
@@ -43,6 +46,7 @@ struct Paid {
   Batch batch = {};
   std::int64_t iterations = 1;
   Seconds cost = {};
+  std::optional<Seconds> gap = {};  // what it cost since the one before it, but for its time
 
   double IterationSeconds() const { return batch.time.count() / static_cast<double>(iterations); }
   double IterationCost() const { return cost.count() / static_cast<double>(iterations); }
@@ -69,7 +73,8 @@ Histogram Minus(const Histogram& after, const Histogram& before) {
 // The samples of one unit of work: of all, or of a part.
 class Series {
  public:
-  void Add(const Batch& batch, std::int64_t iterations) {
+  // `gap`: since the batch before it ended, of the host's time; nothing where stops don't count.
+  void Add(const Batch& batch, std::int64_t iterations, std::optional<Seconds> gap = {}) {
     if (batch.time == Seconds(0)) {
       throw Error("the workload's clock does not advance; report this as a bug of its backend");
     }
@@ -82,6 +87,7 @@ class Series {
       visit_.iterations.push_back(iterations);
     }
     visit_.time_s.push_back(per_iteration(batch.time));
+    if (gap) gaps_s_.push_back(per_iteration(*gap));
     if (batch.host > Seconds(0)) visit_.host_time_s.push_back(per_iteration(batch.host));
     if (batch.stable) visit_.stable_time_s.push_back(per_iteration(*batch.stable));
     for (const auto& [name, time] : batch.phases) {
@@ -99,17 +105,23 @@ class Series {
   // again and again, and for enough periods of that. 0 where neither is seen.
   Seconds LeastTime() const {
     std::vector<Timed> samples;
-    Seconds all = {};
-    for (const double time_s : visit_.time_s) {
+    for (const double time_s : TimesWithStops()) {
       samples.push_back({.iterations = static_cast<double>(visit_.batch), .time_s = time_s});
-      all += Seconds(samples.back().Seconds());
     }
     const int stalls = StallsIn(samples);
     if (stalls < kFewestStalls) return stalls > 0 ? kPacedTime : Seconds(0);
-    return std::max(kPacedTime, kPeriods * all / stalls);
+    return std::max(kPacedTime, kPeriods * Time() / stalls);
+  }
+
+  // How long these samples lasted together, with the stops.
+  Seconds Time() const {
+    const std::vector<double> times_s = TimesWithStops();
+    return Seconds(std::accumulate(times_s.begin(), times_s.end(), 0.0) *
+                   static_cast<double>(visit_.batch));
   }
 
   Visit TakeVisit() {
+    visit_.time_s = TimesWithStops();
     for (const std::vector<double>& times : unit_times_) {
       visit_.unit_p50_s.push_back(Median(times));
       visit_.unit_max_s.push_back(*std::max_element(times.begin(), times.end()));
@@ -118,7 +130,20 @@ class Series {
   }
 
  private:
+  // Seconds per iteration of each batch, with the stops before it.
+  std::vector<double> TimesWithStops() const {
+    std::vector<double> times_s = visit_.time_s;
+    if (gaps_s_.empty()) return times_s;
+    const double usual_s = Median(gaps_s_);
+    for (std::size_t i = 0; i < times_s.size(); ++i) {
+      const double stop_s = gaps_s_[i] - usual_s;
+      if (stop_s > kStop * (times_s[i] + usual_s)) times_s[i] += stop_s;
+    }
+    return times_s;
+  }
+
   Visit visit_ = {};
+  std::vector<double> gaps_s_ = {};  // one a sample, per iteration; or none
   std::vector<std::vector<double>> unit_times_ = {};
 };
 
@@ -188,7 +213,12 @@ class Sampler {
   Paid Pay(std::int64_t iterations) {
     const Seconds begin = Now();
     Paid paid = {.batch = workload_.Run(iterations), .iterations = iterations};
-    paid.cost = std::max(paid.batch.time, Now() - begin);
+    const Seconds end = Now();
+    paid.cost = std::max(paid.batch.time, end - begin);
+    if (options_.counts_stops) {
+      paid.gap = std::max(Seconds(0), end - ended_.value_or(begin) - paid.batch.time);
+    }
+    ended_ = end;
     sampled_.spent += paid.cost;
     if (!(paid.batch.time >= Seconds(0)) || !std::isfinite(paid.batch.time.count())) {
       throw Error("the workload's clock went backwards; report this as a bug of its backend");
@@ -220,15 +250,14 @@ class Sampler {
   }
 
   void TakeSamples(std::int64_t iterations) {
-    Seconds timed = {};
     while (!Stopped()) {
       const Paid paid = Pay(iterations);
-      Keep(paid.batch, iterations);
-      timed += paid.batch.time;
+      Keep(paid, iterations);
       if (options_.fixed) break;
       const int samples = all_.Size();
-      if (samples >= options_.min_samples && timed >= options_.min_time && timed >= LeastTime()) {
-        break;
+      if (samples >= options_.min_samples) {
+        const Seconds timed = all_.Time();
+        if (timed >= options_.min_time && timed >= LeastTime()) break;
       }
       const int least = paid.IterationCost() > options_.budget.count() ? 1 : 3;
       if (samples >= least && sampled_.spent + paid.cost > options_.budget) break;
@@ -245,11 +274,11 @@ class Sampler {
   void TakeSustained(std::int64_t iterations, Seconds begin) {
     const Sustain& sustain = *options_.sustain;
     std::vector<double> begins_s;
-    std::vector<Batch> batches;
+    std::vector<Paid> batches;
     Seconds look = sustain.least;
     while (!Stopped()) {
       begins_s.push_back((Now() - begin).count());
-      batches.push_back(Pay(iterations).batch);
+      batches.push_back(Pay(iterations));
       const Seconds elapsed = Now() - begin;
       if (elapsed < look && elapsed < sustain.longest) continue;
       look = elapsed * kLooksApart;
@@ -258,7 +287,7 @@ class Sampler {
       const auto heating = static_cast<std::size_t>(half - begins_s.begin());
       Trace times = {.of = "time_s", .at_s = {half, begins_s.end()}};
       for (std::size_t i = heating; i < batches.size(); ++i) {
-        times.values.push_back(batches[i].time.count());
+        times.values.push_back(batches[i].batch.time.count());
       }
       std::vector<std::optional<Fitted>> trends = {TrendOf(times)};
       if (sustain.watch)
@@ -278,15 +307,22 @@ class Sampler {
     }
   }
 
-  void Keep(const Batch& batch, std::int64_t iterations) {
-    all_.Add(batch, iterations);
+  // A stop is shared out over the parts as the time is.
+  void Keep(const Paid& paid, std::int64_t iterations) {
+    const Batch& batch = paid.batch;
+    all_.Add(batch, iterations, paid.gap);
     parts_.resize(batch.parts.size());
-    for (std::size_t i = 0; i < parts_.size(); ++i) parts_[i].Add(batch.parts[i], iterations);
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      std::optional<Seconds> gap = paid.gap;
+      if (gap) *gap *= batch.parts[i].time / batch.time;
+      parts_[i].Add(batch.parts[i], iterations, gap);
+    }
   }
 
   Workload& workload_;
   SamplerOptions options_;
   Sampled sampled_ = {};
+  std::optional<Seconds> ended_ = {};  // when the last batch did
   std::optional<Sustained> sustained_ = {};
   Series all_ = {};
   std::vector<Series> parts_ = {};

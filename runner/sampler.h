@@ -37,6 +37,10 @@ struct SamplerOptions {
   std::optional<Sustain> sustain = {};   // then neither, but for least_batch
   bool in_spans = false;                 // then only the budget counts
   std::optional<Seconds> period = {};    // of what is known to pace the device
+  // The device is the CPU that this process runs on, which a scheduler takes away at a switch of
+  // threads by preference: between two timed batches. Each batch then counts the time by which the
+  // gap before it exceeds the usual one, where that is more than half of both together.
+  bool counts_stops = false;
   // Asked before each batch: a reason to end now, or nothing.
   std::function<std::optional<std::string>()> stop = {};
   std::function<Seconds()> now = {};  // the host's clock; empty: a steady one

@@ -5,9 +5,11 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 
 #include "results/error.h"
+#include "results/stats.h"
 #include "tests/fake.h"
 
 namespace assay {
@@ -227,6 +229,57 @@ TEST(Sampler, WhatIsPacedIsWatchedForTenPeriodsAndASecond) {
   Script stopped = {.iteration_s = {}};
   for (int i = 0; i < 400; ++i) stopped.iteration_s.push_back(i % 5 == 4 ? 0.2 : 0.01);
   EXPECT_NEAR(timed_s(stopped, half), 2.4, 0.25);
+}
+
+// Batches of 10 ms and a gap of 1 ms after each, but for a longer one after every fifth.
+class StoppedBetween : public Workload {
+ public:
+  StoppedBetween(FakeLog& log, Seconds longer) : log_(log), longer_(longer) {}
+  Batch Run(std::int64_t) override {
+    log_.now += Seconds(0.01) + (++runs_ % 5 == 0 ? longer_ : Seconds(0.001));
+    Batch batch = {.time = Seconds(0.01)};
+    batch.parts = {{.time = Seconds(0.0025)}, {.time = Seconds(0.0075)}};
+    return batch;
+  }
+  Checked Verify() override { return {}; }
+
+ private:
+  FakeLog& log_;
+  Seconds longer_;
+  int runs_ = 0;
+};
+
+TEST(Sampler, WhatStopsTheProcessBetweenTwoBatchesCountsToTheNextOne) {
+  const auto take = [](double longer_s, bool counts_stops) {
+    FakeLog log;
+    StoppedBetween workload(log, Seconds(longer_s));
+    const Batch first = workload.Run(1);
+    return Sample(workload, first,
+                  {.min_samples = 20, .counts_stops = counts_stops, .now = log.Clock()});
+  };
+  const auto mean = [](const std::vector<double>& times_s) {
+    return std::accumulate(times_s.begin(), times_s.end(), 0.0) /
+           static_cast<double>(times_s.size());
+  };
+  // A quota that lets through five batches of 10 ms in 250 ms.
+  const Sampled stopped = take(0.196, true);
+  EXPECT_NEAR(mean(stopped.visit.time_s), 0.01 + 0.195 / 5, 0.002);
+  EXPECT_DOUBLE_EQ(Median(stopped.visit.time_s), 0.01);
+  ASSERT_THAT(stopped.parts, SizeIs(2));
+  EXPECT_NEAR(mean(stopped.parts[1].time_s), 0.75 * (0.01 + 0.195 / 5), 0.0015);
+  EXPECT_THAT(take(0.196, false).visit.time_s, Each(DoubleEq(0.01)));
+  // Half of a batch and its gap: 5.5 ms more than the usual gap of 1 ms.
+  EXPECT_THAT(take(0.0064, true).visit.time_s, Each(DoubleEq(0.01)));
+  EXPECT_NEAR(mean(take(0.0066, true).visit.time_s), 0.01 + 0.0056 / 5, 2e-4);
+}
+
+TEST(Sampler, StopsBetweenBatchesAreSeenAsWhatPacesIt) {
+  FakeLog log;
+  StoppedBetween workload(log, Seconds(0.196));
+  const Batch first = workload.Run(1);
+  const Sampled sampled =
+      Sample(workload, first, {.min_samples = 10, .counts_stops = true, .now = log.Clock()});
+  EXPECT_NEAR(sampled.spent.count(), 2.5, 0.3) << "ten periods of 250 ms";
 }
 
 TEST(Sampler, PhasesAreKeptPerIterationBesideEachSample) {
