@@ -211,6 +211,9 @@ TEST(Wire, WhatCrossesBetweenNodesIsCountedForTheAlgorithmAndTheSeatsThatRan) {
   EXPECT_EQ(QuartersOnTheWire(uneven, kGather, "auto", 3), 3) << "into the root's node";
   EXPECT_EQ(QuartersOnTheWire(in_order, kScatter, "auto"), 2);
   EXPECT_EQ(QuartersOnTheWire(uneven, kScatter, "auto", 3), 3);
+  const std::vector<int> one_each = {0, 1, 2, 3};
+  EXPECT_EQ(QuartersOnTheWire(one_each, kGather, "auto"), 3) << "what the root receives";
+  EXPECT_EQ(QuartersOnTheWire(one_each, kScatter, "auto"), 3) << "what the root sends";
   EXPECT_EQ(QuartersOnTheWire(in_order, kSendRecv, "auto"), 4);
   EXPECT_EQ(QuartersOnTheWire(by_turns, kSendRecv, "auto"), 8);
   EXPECT_EQ(QuartersOnTheWire({0, 0, 0, 0}, kAllReduce, "ring"), 6) << "of one rank, on one node";

@@ -66,6 +66,14 @@ TEST(Once, ACopyRepeatsNothing) {
   EXPECT_THAT(CountOnce(side), ElementsAre("a.json is given twice: counted once"));
 }
 
+TEST(Once, ASideOfCopiesKeepsItsPrice) {
+  Side side = SideOf({RunOf("1", {1}), RunOf("1", {1})}, {"a.json", "copy.json"});
+  side.price = {.offer = Offer{.usd_per_hour = 2.5}, .why = "bought as detected"};
+  CountOnce(side);
+  EXPECT_EQ(UsdPerNodeHour(side.price), 2.5);
+  EXPECT_EQ(side.price.why, "bought as detected");
+}
+
 TEST(Once, OfARunAndItsJournalTheFullerIsKept) {
   const OneRun whole = RunOf("1", {1, 1.1, 1.2});
   const OneRun journal = JournalOf(whole, 2);

@@ -231,6 +231,21 @@ TEST(Sampler, WhatIsPacedIsWatchedForTenPeriodsAndASecond) {
   EXPECT_NEAR(timed_s(stopped, half), 2.4, 0.25);
 }
 
+TEST(Sampler, AWorkloadThatCountsNothingInItsTimeIsAnError) {
+  class Idle : public Workload {
+   public:
+    Batch Run(std::int64_t) override { return {.time = Seconds(1)}; }
+    Checked Verify() override { return {}; }
+  };
+  Idle idle;
+  try {
+    Sample(idle, {.time = Seconds(1)}, {.budget = Seconds(2), .in_spans = true});
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("counted nothing in its time"));
+  }
+}
+
 // Batches of 10 ms and a gap of 1 ms after each, but for a longer one after every fifth.
 class StoppedBetween : public Workload {
  public:

@@ -44,7 +44,9 @@ TEST(TimeLeft, ASweepOfFixedOperationsIsToldFromTheSizesThatItHasSeen) {
     const double true_s = all_s - (elapsed_s - 0.3);
     const bool is_near = std::get<std::int64_t>(cases[i].params.at("bytes")) >= 128 * kMib;
     EXPECT_EQ(guess->is_least, !is_near) << i;
-    if (i >= 2) EXPECT_NEAR(guess->seconds, true_s, 0.01 * true_s) << i;
+    if (i >= 2) {
+      EXPECT_NEAR(guess->seconds, true_s, 0.01 * true_s) << i;
+    }
     elapsed_s += TrueSeconds(cases[i]);
   }
 }

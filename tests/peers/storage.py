@@ -70,10 +70,11 @@ def fio(args, case, seconds, cgroup=None, options=()):
                  "--ramp_time=1", "--output-format=json", *options], cgroup)
     job, = json.loads(reply)["jobs"]
     side = job["write" if pattern.endswith("write") else "read"]
-    # What ends after the time is not counted, but its `iops` is over the time until none is in flight.
-    iops = side["total_ios"] / min(side["runtime"] / 1000, seconds)
+    # Its bandwidth: what ended until none was in flight, and that time. Its `iops` divides what ended within the
+    # runtime by the longer time.
+    ios = side["io_bytes"] / block_bytes
     cpu_s = (job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1000
-    return iops, cpu_s / side["total_ios"]
+    return ios / (side["runtime"] / 1000), cpu_s / ios
 
 
 def fill(args):
@@ -117,7 +118,7 @@ def capped(args):
              if args.only in f"{name_of(case)}, {what} {limit}"]
     fill(args)
     free = {case: fio(args, case, 3)[0] for case in dict.fromkeys(case for _, _, case in cells)}
-    print(f"\n{args.seconds:g} s each of `assay run storage` ({args.rounds} rounds) between two halves of fio (each behind"
+    print(f"\n{args.seconds} s each of `assay run storage` ({args.rounds} rounds) between two halves of fio (each behind"
           f" a ramp of 1 s), in one control group (cgroup v1 `blkio.throttle`); again, {ATTEMPTS} times at most, where the two"
           f" halves differ by over {SAME:.0%}:\n")
     print("| case | cap | assay | interval | fio | assay / fio | cap in the interval, widened by 0.5 % | |")
@@ -133,9 +134,9 @@ def capped(args):
             continue
         with cap_of(args.folder, what, limit) as cgroup:
             for attempt in range(ATTEMPTS):
-                before, _ = fio(args, case, args.seconds / 2, cgroup)
+                before, _ = fio(args, case, args.seconds // 2, cgroup)
                 _, figures = assay(args, case, args.seconds, args.rounds, cgroup)
-                after, _ = fio(args, case, args.seconds / 2, cgroup)
+                after, _ = fio(args, case, args.seconds // 2, cgroup)
                 if abs(after / before - 1) <= SAME:
                     break
             repeated += attempt
@@ -167,7 +168,7 @@ def capped(args):
 
 
 def uncapped(args):
-    print(f"\n{args.pairs} pairs in turn, {args.seconds:g} s each; medians, and the ratio assay / fio with its"
+    print(f"\n{args.pairs} pairs in turn, {args.seconds} s each; medians, and the ratio assay / fio with its"
           " 95 % interval (t on log ratios of pairs), which must not lie wholly below 0.97; that of processor time must not lie wholly above 1:\n")
     print("| case | assay IOPS | fio IOPS | ratio | verdict | CPU a transfer: assay | fio | fio, tuned |"
           " assay / fio | verdict |")
@@ -210,10 +211,11 @@ def main():
     parser.add_argument("--only", default="", help="cells whose name holds this")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, help="of each measurement [capped: 25; uncapped: 2]")
+    parser.add_argument("--seconds", type=int,
+                        help="of each measurement, whole ones and even, as fio cuts off what is less [capped: 24; uncapped: 2]")
     args = parser.parse_args()
     args.file = os.path.join(args.folder, ".fio-peer.tmp")
-    args.seconds = args.seconds or {"capped": 25, "uncapped": 2}[args.part]
+    args.seconds = args.seconds or {"capped": 24, "uncapped": 2}[args.part]
     try:
         (capped if args.part == "capped" else uncapped)(args)
     finally:
