@@ -174,7 +174,7 @@ CUDA
     -Wno-pass-failed -include "$folder/ldcg.h" -c -o "$folder/objects/kernels.o" kernels/cuda_kernels.cu
   libraries=("$nvidia"/cuda_runtime/lib/libcudart.so.12 "$nvidia"/cublas/lib/libcublas{,Lt}.so.12)
   g++ -shared -Wl,--no-undefined,--version-script=cmake/module.map -o "$folder/module/libassay-cuda.so" "$folder"/objects/*.o \
-    build/dev/libassay_{memory,results}.a "${libraries[@]}" -lfmt -Wl,-rpath,"$nvidia/cuda_runtime/lib:$nvidia/cublas/lib"
+    build/dev/libassay_{memory,results}.a "${libraries[@]}" -lfmt -lcrypto -Wl,-rpath,"$nvidia/cuda_runtime/lib:$nvidia/cublas/lib"
   ASSAY_MODULE_DIR=$folder/module build/dev/assay list >"$folder/list"
   opened=$(grep -F "CUDA $toolkit (driver" "$folder/list" || true)
   if [[ -z $opened ]] || { [[ $opened == *"(driver: none)"* ]] &&
