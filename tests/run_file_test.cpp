@@ -462,6 +462,9 @@ TEST_F(RunFile, StandardOutputByItsNameIsWrittenTo) {
   int status = 0;
   waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
+  if (fs::is_symlink("/dev/stdout")) return;
+  fs::remove("/dev/stdout");  // as it was before whoever broke this
+  fs::create_symlink("/proc/self/fd/1", "/dev/stdout");
 }
 
 TEST_F(RunFile, AStrangersPipeInAFolderOfEverybodysIsRefused) {
