@@ -7,10 +7,13 @@
 
 #include <algorithm>
 #include <functional>
+#include <ostream>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "results/json.h"
+#include "results/nodes.h"
 #include "results/report.h"
 #include "results/run_file.h"
 #include "results/tables.h"
@@ -71,7 +74,7 @@ struct Shape {
 
 std::vector<Shape> Shapes() {
   return {
-      {"cases of one probe on all devices, and on one alone",
+      {"cases of one probe on all devices and on one alone",
        [](int size) {
          return RunOf(size, [](int i) {
            Record record = RecordOf(i / 3);
@@ -102,7 +105,7 @@ std::vector<Shape> Shapes() {
            return record;
          });
        }},
-      {"cases that were skipped, each for a reason of its own",
+      {"cases that were skipped each for a reason of its own",
        [](int size) {
          return RunOf(size, [](int i) {
            Record record = RecordOf(i);
@@ -112,7 +115,7 @@ std::vector<Shape> Shapes() {
            return record;
          });
        }},
-      {"one case, again and again",
+      {"one case again and again",
        [](int size) { return RunOf(size, [](int) { return RecordOf(0); }); }},
       {"nodes that are all unlike",
        [](int size) {
@@ -141,7 +144,7 @@ std::vector<Shape> Shapes() {
       {"a case with many params and facts",
        [](int size) {
          Record record = RecordOf(0);
-         for (int i = 0; i < size; ++i) {
+         for (int i = 0; i < 8 * size; ++i) {
            record.params["param-" + std::to_string(i)] = std::int64_t{i};
            record.facts["fact-" + std::to_string(i)] = std::int64_t{i};
          }
@@ -168,20 +171,42 @@ std::vector<Use> Uses() {
            }}};
 }
 
-TEST(Linear, EveryUseOfAFileTakesTimeInProportionToItsSize) {
-  for (const Shape& shape : Shapes()) {
-    const assay::Run small = shape.run(kSmall);
-    const assay::Run large = shape.run(kSmall * kTimes);
-    for (const Use& use : Uses()) {
-      std::size_t made = 0;
-      const double small_s = CpuSeconds([&] { made = use.of(small); });
-      const double large_s = CpuSeconds([&] { made = use.of(large); });
-      EXPECT_GT(made, 0U);
-      // Under a millisecond the clock tells little.
-      EXPECT_LT(large_s, kMostTimes * std::max(small_s, 0.001))
-          << use.name << " of " << shape.name << ": " << small_s << " s, then " << large_s << " s";
-    }
+void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }
+
+class LinearOf : public ::testing::TestWithParam<Shape> {};
+
+TEST_P(LinearOf, EveryUseOfAFileTakesTimeInProportionToItsSize) {
+  const assay::Run small = GetParam().run(kSmall);
+  const assay::Run large = GetParam().run(kSmall * kTimes);
+  for (const Use& use : Uses()) {
+    std::size_t made = 0;
+    const double small_s = CpuSeconds([&] { made = use.of(small); });
+    const double large_s = CpuSeconds([&] { made = use.of(large); });
+    EXPECT_GT(made, 0U);
+    // Under a millisecond the clock tells little.
+    EXPECT_LT(large_s, kMostTimes * std::max(small_s, 0.001))
+        << use.name << " of " << GetParam().name << ": " << small_s << " s, then " << large_s
+        << " s";
   }
+}
+
+// "cases of one probe" -> "cases_of_one_probe".
+std::string TestName(const ::testing::TestParamInfo<Shape>& shape) {
+  std::string name = shape.param.name;
+  for (char& c : name) c = c >= 'a' && c <= 'z' ? c : '_';
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, LinearOf, ::testing::ValuesIn(Shapes()), TestName);
+
+TEST(Linear, GatheringWhatNodesSayTakesTimeInProportionToThem) {
+  std::vector<Node> nodes(4 * kSmall * kTimes);
+  for (std::size_t i = 0; i < nodes.size(); ++i) nodes[i].node_id = std::to_string(i);
+  const auto ids = [](const Node& node) { return std::vector{node.node_id}; };
+  const std::span<const Node> all = nodes;
+  const double small_s = CpuSeconds([&] { Gather(all.first(4 * kSmall), ids); });
+  const double large_s = CpuSeconds([&] { Gather(all, ids); });
+  EXPECT_LT(large_s, kMostTimes * std::max(small_s, 0.001));
 }
 
 TEST(Linear, AJournalTakesTimeInProportionToItsLines) {
