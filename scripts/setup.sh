@@ -77,7 +77,7 @@ install_packages() {
 
 # Wheels spread the toolkit over folders, and name libraries for the loader alone.
 install_cuda() {
-  echo "setup: installing ${cuda_wheels##*/} from PyPI into $cuda" >&2
+  echo "setup: installing what wheels/${cuda_wheels##*/} names from PyPI into $cuda" >&2
   local wheels=$cuda.partial
   "${as_root[@]}" rm -rf "$wheels"
   "${as_root[@]}" "$scripts/install-wheels.sh" "$cuda_wheels" "$wheels"
@@ -97,7 +97,7 @@ if [[ $EUID -ne 0 ]]; then
   if command -v sudo >/dev/null; then
     as_root=(sudo)
   elif [[ ${#missing[@]} -gt 0 || -n $cuda_wheels ]]; then
-    echo "setup: missing ${missing[*]} ${cuda_wheels##*/}; install them as root, then run this again" >&2
+    echo "setup: missing ${missing[*]} ${cuda_wheels:+and what scripts/wheels/${cuda_wheels##*/} names}; install them as root, then run this again" >&2
     exit 2
   fi
 fi
@@ -109,7 +109,7 @@ if [[ -n $cuda_wheels ]]; then
 fi
 # It is of use to attention on GPUs alone: without a way to PyPI the rest is as good.
 if [[ -n $frontend ]]; then
-  echo "setup: installing ${frontend##*/} from PyPI into $frontend_folder" >&2
+  echo "setup: installing what wheels/${frontend##*/} names from PyPI into $frontend_folder" >&2
   "${as_root[@]}" "$scripts/install-wheels.sh" "$frontend" $frontend_folder ||
     echo "setup: no frontend of cuDNN; attention on GPUs has no masks, backward and fp8" >&2
 fi
