@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <set>
@@ -249,6 +250,13 @@ int CompareFiles(const CompareCommand& command) {
   return command.fail_slower ? FailSlower(comparison, *command.fail_slower, console) : kAllWell;
 }
 
+// A page is passed on, and the way to a file may lead through somebody's home: then the file's own
+// name has to do.
+std::string NameInPage(const std::string& path) {
+  if (ScrubText(path) == path) return path;
+  return ScrubText(std::filesystem::path(path).filename().string());
+}
+
 int Report(const ReportCommand& command) {
   Console console;
   std::vector<Run> runs = ReadRuns(command.files);
@@ -260,8 +268,7 @@ int Report(const ReportCommand& command) {
   for (const std::string& note : distinct.notes) console.Note(fmt::format("note: {}\n", note));
   std::vector<ReportInput> inputs;
   for (const std::size_t i : distinct.kept) {
-    // A page is passed on, and the way to a file may lead through somebody's home.
-    ReportInput input = {.name = ScrubText(command.files[i]), .run = std::move(runs[i])};
+    ReportInput input = {.name = NameInPage(command.files[i]), .run = std::move(runs[i])};
     input.price = PriceOf({&input.run}, command.pricing);
     inputs.push_back(std::move(input));
   }

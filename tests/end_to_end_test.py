@@ -323,6 +323,16 @@ class EndToEnd(unittest.TestCase):
             self.assertTrue(page.read_text().endswith("</html>\n"), script)
             page.unlink()
 
+    def test_a_page_names_no_folder_that_tells_of_a_user(self):
+        for folder in ("ada@corp.example", "results"):
+            (self.folder / folder).mkdir()
+            self.assay("run", "peak", *QUICK, "--out", f"{folder}/a.json")
+        self.assay("report", "ada@corp.example/a.json", "results/a.json", "--out", "page.html")
+        page = (self.folder / "page.html").read_text()
+        self.assertNotIn("ada@corp", page)
+        self.assertIn("<td>a.json</td>", page)
+        self.assertIn("<td>results/a.json</td>", page)
+
     @unittest.skipUnless(shutil.which("chromium"), "there is no chromium")
     def test_in_a_browser_the_page_draws_and_runs_no_script_but_its_own(self):
         self.assay("run", "peak", *QUICK, "--out", "a.json", "--report", "page.html")
