@@ -118,8 +118,8 @@ TEST(Health, OnlyTheFastestOfWhatFitsIsHeldAgainstOthers) {
 
 // Of an H100, by the built-in data: 0.4 of its best is what a product of 1024 gives.
 TEST(Health, AYardstickHoldsForItsShape) {
-  const auto standing = [](const Params& params, double tflops,
-                           const std::string& probe = "gemm") -> std::optional<Standing> {
+  const auto standing = [](const Params& params, double tflops, const std::string& probe = "gemm",
+                           const std::string& without = "") -> std::optional<Standing> {
     Record record = Gemm({tflops});
     record.probe = probe;
     record.params = {
@@ -127,6 +127,7 @@ TEST(Health, AYardstickHoldsForItsShape) {
         {"m", std::int64_t{2048}},  {"n", std::int64_t{2048}}, {"k", std::int64_t{13312}},
         {"batch", std::int64_t{1}}, {"regime", "burst"},       {"algo", "default"}};
     for (const auto& [name, value] : params) record.params[name] = value;
+    record.params.erase(without);
     if (probe == "copy") record.work = {.bytes = record.work.flops};
     assay::Run run = RunOf({record});
     run.nodes[0].accelerators[0].name = "NVIDIA H100 80GB HBM3";
@@ -142,6 +143,7 @@ TEST(Health, AYardstickHoldsForItsShape) {
   EXPECT_EQ(standing({{"m", 4 * k}, {"n", 4 * k}, {"k", 4 * k}}, 650), std::nullopt);
   EXPECT_EQ(standing({{"k", 13 * k - 8}}, 650), std::nullopt) << "none that is near, either";
   EXPECT_EQ(standing({{"batch", std::int64_t{8}}}, 600), std::nullopt);
+  EXPECT_EQ(standing({}, 650, "gemm", "batch"), std::nullopt) << "which of them isn't told";
   EXPECT_EQ(standing({{"regime", "sustained"}}, 650), std::nullopt)
       << "what is sustained is less than a burst";
   // 380 GB/s over NVLink: a copy of few bytes is no copy at the link's rate.

@@ -363,6 +363,9 @@ TEST(ChooseOffer, WithoutARegionThereIsTheSpreadOverThemAndNoPrice) {
   EXPECT_EQ(on_demand.why,
             "the region is not known; a node costs 55.00 to 68.80 USD/h on demand in us-east-1, "
             "us-west-1; give its price with --price USD_PER_HOUR");
+  std::vector<Offer> more = offers;
+  more.push_back(in("us-west-2", "on_demand", 60));
+  EXPECT_EQ(ChooseOffer(more, At("unknown", "on_demand")).spread->usd_high, 68.8);
   // Where spot has no price it would be on demand there.
   const Chosen spot = ChooseOffer(offers, At("unknown", "spot"));
   EXPECT_FALSE(spot.offer);
@@ -588,6 +591,19 @@ TEST(PriceShow, TakesNamesInAnyCaseAndSuggestsWhatWasMeant) {
   EXPECT_THAT(error("gcp", "p5.48xlarge"),
               HasSubstr("; it is sold by aws: 'assay price show aws p5.48xlarge'"));
   EXPECT_THAT(error("gcp", "abacus"), HasSubstr("; 'assay price list gcp' shows what is"));
+}
+
+TEST(PriceShow, SaysThatNoPriceIsKnown) {
+  const Catalog catalog = {
+      .instances = {*FindInstance(Catalog::BuiltIn().instances, "aws", "p5.48xlarge")}};
+  EXPECT_THAT(PriceShowText(catalog, "aws", "p5.48xlarge", "2026-11-22"),
+              HasSubstr("no price is known; 'assay run --price USD_PER_HOUR' takes one"));
+}
+
+TEST(UsdPerNodeHour, IsOfWhatIsOfferedAlone) {
+  EXPECT_EQ(UsdPerNodeHour({.offer = Offer{.usd_per_hour = 5}}), 5);
+  EXPECT_EQ(UsdPerNodeHour({.offer = Offer{.offered = false, .usd_per_hour = 5}}), std::nullopt);
+  EXPECT_EQ(UsdPerNodeHour({}), std::nullopt);
 }
 
 TEST(PriceShow, NamesFactsOffersAgesAndSources) {
