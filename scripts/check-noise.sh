@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ -z ${ASSAY:-} ]]; then
   cmake --preset release >/dev/null
-  cmake --build --preset release >/dev/null
+  cmake --build --preset release --target assay >/dev/null
   ASSAY=$PWD/build/release/assay
 fi
 mkdir -p "${NOISE_FOLDER:=build/noise}"

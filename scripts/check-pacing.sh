@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ -z ${ASSAY:-} ]]; then
   cmake --preset release >/dev/null
-  cmake --build --preset release >/dev/null
+  cmake --build --preset release --target assay >/dev/null
   ASSAY=build/release/assay
 fi
 exec /usr/bin/python3 -B tests/paced.py "$ASSAY" "$@"

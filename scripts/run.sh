@@ -4,5 +4,5 @@
 set -euo pipefail
 scripts=$(cd "$(dirname "$0")" && pwd)
 "$scripts/setup.sh"
-"$scripts/build.sh" release
+"$scripts/build.sh" release --target assay  # and its modules
 exec "$scripts/../build/release/assay" run --report report.html "$@"
