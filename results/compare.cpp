@@ -135,6 +135,7 @@ Matched Match(const Side& a, const Side& b, const CompareOptions& options) {
       matched.refused.push_back(fmt::format(
           "{} is not compared: method {} against {} (--force does)", CaseWords(*holding_a.any),
           holding_a.any->method, unlike->second->any->method));
+      break;  // of several methods one is enough to say
     }
   }
   return matched;

@@ -454,11 +454,13 @@ std::vector<std::string> IncompleteOf(const Side& side) {
     for (const auto& [outcome, count] : cases) {
       counts.push_back(fmt::format("{} {}", count, outcome));
     }
-    sentences.push_back(run.status != "complete"
-                            ? fmt::format("{}: {}, {} of {} rounds", NameOf(side, i), run.status,
-                                          rounds, run.rounds)
-                            : fmt::format("{}: cases that are not complete: {}", NameOf(side, i),
-                                          fmt::join(counts, ", ")));
+    std::string how = fmt::format("{}, {} of {} rounds", run.status, rounds, run.rounds);
+    if (run.status == "complete") {
+      how = counts.empty()
+                ? "not complete"
+                : fmt::format("cases that are not complete: {}", fmt::join(counts, ", "));
+    }
+    sentences.push_back(fmt::format("{}: {}", NameOf(side, i), how));
   }
   return sentences;
 }

@@ -211,18 +211,19 @@ int FailSlower(const Comparison& comparison, double share, Console& console) {
       "σ is a guess; measure it with 'assay noise', or give two runs or more of each side");
   say(wide, fmt::format("it takes {}{} more runs a side", wide.more_runs,
                         wide.more_runs >= kManyRuns ? " or more" : ""));
-  // A case without a pair is not passed in silence: it may be what broke.
-  const std::size_t alone = comparison.only_baseline.size() + comparison.refused;
-  if (alone > 0) {
-    const std::string first = comparison.only_baseline.empty()
-                                  ? "the notes say why"
-                                  : Clean(comparison.only_baseline.front());
-    console.Error(fmt::format(
-        "assay: --fail-slower {} can't be told in {} of the baseline's cases, which the candidate "
-        "has no figure to compare with ({}{}): measure them alike on both sides\n",
-        Percent(share), alone, first, comparison.only_baseline.size() > 1 ? ", …" : ""));
+  // What has no pair is not passed in silence: it may be what broke.
+  const auto unpaired = [&](std::size_t cases, const std::string& what) {
+    if (cases == 0) return;
+    console.Error(fmt::format("assay: --fail-slower {} can't be told in {} more: {}\n",
+                              Percent(share), cases, what));
     if (status == kAllWell) status = kCantTell;
-  }
+  };
+  const std::vector<std::string>& lost = comparison.only_baseline;
+  unpaired(lost.size(),
+           fmt::format("the candidate has no figure of {}{}; measure it there too",
+                       lost.empty() ? "" : Clean(lost.front()), lost.size() > 1 ? ", …" : ""));
+  unpaired(comparison.refused,
+           "both sides have them, and they are not compared; the notes say why");
   return status;
 }
 

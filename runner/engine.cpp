@@ -482,6 +482,11 @@ Seconds BudgetOf(const Case& which, const EngineOptions& options) {
 
 bool IsOnCpu(const Case& which) { return DeviceKind({.backend = which.backend}) == "cpu"; }
 
+bool IsOnOneNode(const Case& which) {
+  return std::ranges::all_of(
+      which.units, [&](const Unit& unit) { return unit.node == which.units.front().node; });
+}
+
 int MostRounds(const EngineOptions& options) {
   return options.until_ci ? std::max(options.rounds, kMostRounds) : options.rounds;
 }
@@ -596,7 +601,7 @@ class Engine {
             .sustain = sustain,
             .in_spans = which.in_spans && !options_.fixed,
             .period = IsOnCpu(which) && !which.in_spans ? options_.quota_period : std::nullopt,
-            .counts_stops = IsOnCpu(which) && !IsNetwork(which.probe),
+            .counts_stops = IsOnCpu(which) && !IsNetwork(which.probe) && IsOnOneNode(which),
             .stop = options_.stop,
             .now = options_.now};
   }

@@ -575,7 +575,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
 
   console.Note(fmt::format("assay {}   {}\n\n{}", ASSAY_VERSION, MachineHeader(run.nodes),
                            NotesText(run.nodes)));
-  std::string planned = "for as long as its operations take";
+  std::string planned = "for as long as their operations take";
   std::string costs = usd_per_hour ? "" : "; " + price.why;
   if (const std::optional<TimeLeft::Guess> guess = time_left.Planned()) {
     const char* about = guess->is_least ? "at least" : "about";

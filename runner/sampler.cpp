@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <iterator>
+#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -37,8 +38,10 @@ constexpr double kNearly = 0.1;
 // Whether it is at rest is asked each time that so much more of its time has passed: who asks all
 // the time is soon told what he wants to hear.
 constexpr double kLooksApart = 1.1;
-// A gap between batches is a stop where it exceeds the usual one by this share of gap and batch.
+// A gap is a stop where it exceeds the least one by this share of gap and batch together, and by
+// this time.
 constexpr double kStop = 0.5;
+constexpr Seconds kLeastStop(1e-3);
 
 // A batch with what it cost the host, which is more than its time where parts are not timed
 // (emptying a cache, writing inputs anew). The budget pays the cost.
@@ -46,7 +49,7 @@ struct Paid {
   Batch batch = {};
   std::int64_t iterations = 1;
   Seconds cost = {};
-  std::optional<Seconds> gap = {};  // what it cost since the one before it, but for its time
+  std::optional<Seconds> gap = {};  // the part of the cost that was not timed, where stops count
 
   double IterationSeconds() const { return batch.time.count() / static_cast<double>(iterations); }
   double IterationCost() const { return cost.count() / static_cast<double>(iterations); }
@@ -73,7 +76,7 @@ Histogram Minus(const Histogram& after, const Histogram& before) {
 // The samples of one unit of work: of all, or of a part.
 class Series {
  public:
-  // `gap`: since the batch before it ended, of the host's time; nothing where stops don't count.
+  // `gap` is what the batch cost the host beside its time; nothing where stops don't count.
   void Add(const Batch& batch, std::int64_t iterations, std::optional<Seconds> gap = {}) {
     if (batch.time == Seconds(0)) {
       throw Error("the workload's clock does not advance; report this as a bug of its backend");
@@ -87,7 +90,10 @@ class Series {
       visit_.iterations.push_back(iterations);
     }
     visit_.time_s.push_back(per_iteration(batch.time));
-    if (gap) gaps_s_.push_back(per_iteration(*gap));
+    if (gap) {
+      gaps_s_.push_back(per_iteration(*gap));
+      SeeGap(gaps_s_.back());
+    }
     if (batch.host > Seconds(0)) visit_.host_time_s.push_back(per_iteration(batch.host));
     if (batch.stable) visit_.stable_time_s.push_back(per_iteration(*batch.stable));
     for (const auto& [name, time] : batch.phases) {
@@ -99,29 +105,33 @@ class Series {
     }
   }
 
+  // A gap per iteration that the least one is looked for among, as of a batch of the warm-up.
+  void SeeGap(double gap_s) { least_gap_s_ = std::min(least_gap_s_, gap_s); }
+
   int Size() const { return static_cast<int>(visit_.time_s.size()); }
+
+  // Whether stops count: where the device is known to be paced, or they come again and again.
+  bool IsStopped(bool is_paced) const {
+    return !gaps_s_.empty() && (is_paced || StallsIn(Samples()) >= kFewestStalls);
+  }
 
   // How long these samples have to go on: for long enough to tell hiccups from what stops them
   // again and again, and for enough periods of that. 0 where neither is seen.
   Seconds LeastTime() const {
-    std::vector<Timed> samples;
-    for (const double time_s : TimesWithStops()) {
-      samples.push_back({.iterations = static_cast<double>(visit_.batch), .time_s = time_s});
-    }
-    const int stalls = StallsIn(samples);
+    const int stalls = StallsIn(Samples());
     if (stalls < kFewestStalls) return stalls > 0 ? kPacedTime : Seconds(0);
-    return std::max(kPacedTime, kPeriods * Time() / stalls);
+    return std::max(kPacedTime, kPeriods * Time(true) / stalls);
   }
 
-  // How long these samples lasted together, with the stops.
-  Seconds Time() const {
-    const std::vector<double> times_s = TimesWithStops();
+  // How long these samples lasted together.
+  Seconds Time(bool with_stops) const {
+    const std::vector<double> times_s = with_stops ? TimesWithStops() : visit_.time_s;
     return Seconds(std::accumulate(times_s.begin(), times_s.end(), 0.0) *
                    static_cast<double>(visit_.batch));
   }
 
-  Visit TakeVisit() {
-    visit_.time_s = TimesWithStops();
+  Visit TakeVisit(bool with_stops) {
+    if (with_stops) visit_.time_s = TimesWithStops();
     for (const std::vector<double>& times : unit_times_) {
       visit_.unit_p50_s.push_back(Median(times));
       visit_.unit_max_s.push_back(*std::max_element(times.begin(), times.end()));
@@ -130,20 +140,31 @@ class Series {
   }
 
  private:
-  // Seconds per iteration of each batch, with the stops before it.
+  // Seconds per iteration of each batch, with its share of the stop in its gap.
   std::vector<double> TimesWithStops() const {
     std::vector<double> times_s = visit_.time_s;
     if (gaps_s_.empty()) return times_s;
-    const double usual_s = Median(gaps_s_);
+    const double least_stop_s = kLeastStop.count() / static_cast<double>(visit_.batch);
     for (std::size_t i = 0; i < times_s.size(); ++i) {
-      const double stop_s = gaps_s_[i] - usual_s;
-      if (stop_s > kStop * (times_s[i] + usual_s)) times_s[i] += stop_s;
+      const double both_s = times_s[i] + least_gap_s_;
+      const double stop_s = gaps_s_[i] - least_gap_s_;
+      if (stop_s > std::max(kStop * both_s, least_stop_s))
+        times_s[i] += stop_s * times_s[i] / both_s;
     }
     return times_s;
   }
 
+  std::vector<Timed> Samples() const {
+    std::vector<Timed> samples;
+    for (const double time_s : TimesWithStops()) {
+      samples.push_back({.iterations = static_cast<double>(visit_.batch), .time_s = time_s});
+    }
+    return samples;
+  }
+
   Visit visit_ = {};
   std::vector<double> gaps_s_ = {};  // one a sample, per iteration; or none
+  double least_gap_s_ = std::numeric_limits<double>::infinity();
   std::vector<std::vector<double>> unit_times_ = {};
 };
 
@@ -167,8 +188,9 @@ class Sampler {
       if (!sampled_.stopped) TakeSamples(iterations);
       TakeHistograms(before);
     }
-    sampled_.visit = all_.TakeVisit();
-    for (Series& part : parts_) sampled_.parts.push_back(part.TakeVisit());
+    const bool with_stops = IsStopped();
+    sampled_.visit = all_.TakeVisit(with_stops);
+    for (Series& part : parts_) sampled_.parts.push_back(part.TakeVisit(with_stops));
     sampled_.visit.sustained = std::move(sustained_);
     return std::move(sampled_);
   }
@@ -188,7 +210,7 @@ class Sampler {
       throw Error("the workload counted nothing in its time; report this as a bug of its backend");
     }
     TakeHistograms(before);
-    sampled_.visit = all_.TakeVisit();
+    sampled_.visit = all_.TakeVisit(/*with_stops=*/false);
     return std::move(sampled_);
   }
 
@@ -213,12 +235,8 @@ class Sampler {
   Paid Pay(std::int64_t iterations) {
     const Seconds begin = Now();
     Paid paid = {.batch = workload_.Run(iterations), .iterations = iterations};
-    const Seconds end = Now();
-    paid.cost = std::max(paid.batch.time, end - begin);
-    if (options_.counts_stops) {
-      paid.gap = std::max(Seconds(0), end - ended_.value_or(begin) - paid.batch.time);
-    }
-    ended_ = end;
+    paid.cost = std::max(paid.batch.time, Now() - begin);
+    if (options_.counts_stops) paid.gap = paid.cost - paid.batch.time;
     sampled_.spent += paid.cost;
     if (!(paid.batch.time >= Seconds(0)) || !std::isfinite(paid.batch.time.count())) {
       throw Error("the workload's clock went backwards; report this as a bug of its backend");
@@ -233,6 +251,7 @@ class Sampler {
     if (last.cost > options_.budget) return options_.least_batch;
     while (!Stopped()) {
       const Paid next = Pay(NextIterations(last, options_));
+      if (next.gap) all_.SeeGap(next.gap->count() / static_cast<double>(next.iterations));
       const double change = std::abs(next.IterationSeconds() / last.IterationSeconds() - 1);
       last = next;
       const bool long_enough = NextIterations(last, options_) <= 2 * last.iterations;
@@ -256,13 +275,15 @@ class Sampler {
       if (options_.fixed) break;
       const int samples = all_.Size();
       if (samples >= options_.min_samples) {
-        const Seconds timed = all_.Time();
+        const Seconds timed = all_.Time(IsStopped());
         if (timed >= options_.min_time && timed >= LeastTime()) break;
       }
       const int least = paid.IterationCost() > options_.budget.count() ? 1 : 3;
       if (samples >= least && sampled_.spent + paid.cost > options_.budget) break;
     }
   }
+
+  bool IsStopped() const { return all_.IsStopped(options_.period.has_value()); }
 
   // How long what is paced has to be watched; 0 for what isn't.
   Seconds LeastTime() const {
@@ -322,7 +343,6 @@ class Sampler {
   Workload& workload_;
   SamplerOptions options_;
   Sampled sampled_ = {};
-  std::optional<Seconds> ended_ = {};  // when the last batch did
   std::optional<Sustained> sustained_ = {};
   Series all_ = {};
   std::vector<Series> parts_ = {};

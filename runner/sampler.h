@@ -38,8 +38,9 @@ struct SamplerOptions {
   bool in_spans = false;                 // then only the budget counts
   std::optional<Seconds> period = {};    // of what is known to pace the device
   // The device is the CPU that this process runs on, which a scheduler takes away at a switch of
-  // threads by preference: between two timed batches. Each batch then counts the time by which the
-  // gap before it exceeds the usual one, where that is more than half of both together.
+  // threads by preference: between the timed spans of two batches. Where it is paced, by `period`
+  // or as its batches and the gaps between them show, a batch counts its share of the time by which
+  // its gap exceeds the least one, where that is more than half of both together and a millisecond.
   bool counts_stops = false;
   // Asked before each batch: a reason to end now, or nothing.
   std::function<std::optional<std::string>()> stop = {};

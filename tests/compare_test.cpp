@@ -740,11 +740,23 @@ TEST(Compare, OfARunThatEndedItIsSaidWhichCasesAreNotComplete) {
       Contains("run1.json: cases that are not complete: 1 failed, 1 short of rounds, 2 skipped"));
 }
 
+TEST(Compare, ARunThatSaysOnlyThatItIsNotCompleteIsSaidToBeSo) {
+  OneRun run = RunOf({Gemm(64, {1, 1})});
+  run.complete = false;
+  run.status = "complete";
+  EXPECT_THAT(Compare(SideOf({run}), SideOf({RunOf({Gemm(64, {1})})}), {}).notes,
+              Contains("run1.json: not complete"));
+}
+
 TEST(Compare, CasesOfBothSidesThatAreNotComparedAreCounted) {
-  Record other = Gemm(66, {1});
-  other.method = 7;
-  const Comparison comparison = Compare(SideOf({RunOf({Gemm(64, {1}), Gemm(66, {1})})}),
-                                        SideOf({RunOf({Gemm(64, {1}), other})}), {});
+  const auto of_method = [](int method) {
+    Record record = Gemm(66, {1});
+    record.method = method;
+    return record;
+  };
+  const Comparison comparison =
+      Compare(SideOf({RunOf({Gemm(64, {1}), Gemm(66, {1})})}),
+              SideOf({RunOf({Gemm(64, {1}), of_method(7), of_method(8)})}), {});
   EXPECT_EQ(comparison.refused, 1u);
   EXPECT_THAT(comparison.only_baseline, IsEmpty());
 }

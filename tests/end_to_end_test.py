@@ -543,7 +543,7 @@ class EndToEnd(unittest.TestCase):
         lost = next(record for record in example["records"] if record["probe"] == "storage" and record["rounds"])
         both["records"].append(lost)
         (self.folder / "both.json").write_text(json.dumps(both | {"id": "both"}))
-        alone = "can't be told in 1 of the baseline's cases, which the candidate has no figure to compare with (storage "
+        alone = "can't be told in 1 more: the candidate has no figure of storage "
         self.assertIn(alone, self.assay(*asked, "--a", "both.json", *near[1:], "--b", *more, status=2).stderr)
         self.assay(*asked, "--a", *more, "--b", "both.json", *near[1:])
         # A file of one's own says how runs differ.

@@ -786,6 +786,40 @@ TEST(Engine, AQuotaIsToldOfCasesOnTheCpuAlone) {
   EXPECT_LT(std::ssize(records[1].rounds[0].time_s), 100);
 }
 
+TEST(Engine, StopsBetweenBatchesCountOnThisNodesCpuAlone) {
+  // Runs whose host's time holds a stop of 0.1 s now and then, beside the 10 ms that they time.
+  class Stopped : public FakeWorkload {
+   public:
+    explicit Stopped(FakeLog& log) : FakeWorkload({.iteration_s = {0.01}}, log), log_(log) {}
+    Batch Run(std::int64_t iterations) override {
+      if (++runs_ % 5 == 0) log_.now += Seconds(0.1);
+      return FakeWorkload::Run(iterations);
+    }
+
+   private:
+    FakeLog& log_;
+    int runs_ = 0;
+  };
+  FakeLog log;
+  const auto longest_s = [&log](const std::string& probe, const std::string& backend, int nodes) {
+    Case which = FakeCase("a", {Script{}}, log);
+    which.probe = probe;
+    which.backend = backend;
+    which.units.clear();
+    for (int node = 0; node < nodes; ++node) which.units.push_back({.node = node});
+    which.prepare = [&log](std::uint64_t) -> Prepared { return std::make_unique<Stopped>(log); };
+    Observer observer;
+    EngineOptions options = Brief(log);
+    options.min_samples = 30;
+    const Record record = Measure({which}, options, observer).at(0);
+    return std::ranges::max(record.rounds.at(0).time_s);
+  };
+  EXPECT_GT(longest_s("gemm", "onednn", 1), 0.1);
+  EXPECT_DOUBLE_EQ(longest_s("gemm", "cublaslt", 1), 0.01) << "its clock is its own";
+  EXPECT_DOUBLE_EQ(longest_s("all_reduce", "mpi", 1), 0.01) << "others may be late";
+  EXPECT_DOUBLE_EQ(longest_s("gemm", "onednn", 2), 0.01) << "the nodes wait for each other";
+}
+
 TEST(FakeRanks, TalkToEachOther) {
   std::vector<std::string> gathered;
   std::atomic<int> right = 0;

@@ -16,6 +16,7 @@ namespace assay {
 namespace {
 
 using ::testing::DoubleEq;
+using ::testing::DoubleNear;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::Ge;
@@ -246,12 +247,16 @@ TEST(Sampler, AWorkloadThatCountsNothingInItsTimeIsAnError) {
   }
 }
 
-// Batches of 10 ms and a gap of 1 ms after each, but for a longer one after every fifth.
+// Batches of 10 ms and a gap of 1 ms in each, but for a longer one in some of every five, or in one
+// run.
 class StoppedBetween : public Workload {
  public:
-  StoppedBetween(FakeLog& log, Seconds longer) : log_(log), longer_(longer) {}
+  StoppedBetween(FakeLog& log, Seconds longer, int of_five = 1, int only_run = 0)
+      : log_(log), longer_(longer), of_five_(of_five), only_run_(only_run) {}
   Batch Run(std::int64_t) override {
-    log_.now += Seconds(0.01) + (++runs_ % 5 == 0 ? longer_ : Seconds(0.001));
+    ++runs_;
+    const bool stops = only_run_ > 0 ? runs_ == only_run_ : runs_ % 5 < of_five_;
+    log_.now += Seconds(0.01) + (stops ? longer_ : Seconds(0.001));
     Batch batch = {.time = Seconds(0.01)};
     batch.parts = {{.time = Seconds(0.0025)}, {.time = Seconds(0.0075)}};
     return batch;
@@ -261,40 +266,83 @@ class StoppedBetween : public Workload {
  private:
   FakeLog& log_;
   Seconds longer_;
+  int of_five_;
+  int only_run_;
   int runs_ = 0;
 };
 
-TEST(Sampler, WhatStopsTheProcessBetweenTwoBatchesCountsToTheNextOne) {
-  const auto take = [](double longer_s, bool counts_stops) {
+Sampled TakeStopped(StoppedBetween workload, FakeLog& log, SamplerOptions options) {
+  options.now = log.Clock();
+  const Batch first = workload.Run(1);
+  return Sample(workload, first, options);
+}
+
+double MeanOf(const std::vector<double>& times_s) {
+  return std::accumulate(times_s.begin(), times_s.end(), 0.0) / static_cast<double>(times_s.size());
+}
+
+TEST(Sampler, WhatStopsTheProcessBetweenTwoBatchesAgainAndAgainCounts) {
+  const auto take = [](double longer_s, int of_five, bool counts_stops,
+                       std::optional<Seconds> period = {}) {
     FakeLog log;
-    StoppedBetween workload(log, Seconds(longer_s));
-    const Batch first = workload.Run(1);
-    return Sample(workload, first,
-                  {.min_samples = 20, .counts_stops = counts_stops, .now = log.Clock()});
+    return TakeStopped({log, Seconds(longer_s), of_five}, log,
+                       {.min_samples = 50, .period = period, .counts_stops = counts_stops});
   };
-  const auto mean = [](const std::vector<double>& times_s) {
-    return std::accumulate(times_s.begin(), times_s.end(), 0.0) /
-           static_cast<double>(times_s.size());
+  // Of each gap that is 195 ms longer than the least, ten elevenths are the batch's.
+  const double stop_s = 0.195 * 10 / 11;
+  for (const int of_five : {1, 3}) {
+    const Sampled stopped = take(0.196, of_five, true);
+    const double mean_s = 0.01 + stop_s * of_five / 5;
+    EXPECT_NEAR(MeanOf(stopped.visit.time_s), mean_s, 0.06 * mean_s) << of_five;
+    ASSERT_THAT(stopped.parts, SizeIs(2));
+    EXPECT_NEAR(MeanOf(stopped.parts[1].time_s), 0.75 * mean_s, 0.06 * mean_s) << of_five;
+    EXPECT_THAT(take(0.196, of_five, false).visit.time_s, Each(DoubleEq(0.01)));
+  }
+  // Half of a batch and its gap, 5.5 ms, is the least that counts.
+  const Seconds period(0.1);
+  EXPECT_THAT(take(0.0064, 1, true, period).visit.time_s, Each(DoubleEq(0.01)));
+  EXPECT_NEAR(MeanOf(take(0.0066, 1, true, period).visit.time_s), 0.01 + 0.0056 / 1.1 / 5, 2e-4);
+}
+
+TEST(Sampler, AStopThatComesOnceDoesNotCountUnlessAQuotaIsKnown) {
+  const auto take = [](std::optional<Seconds> period) {
+    FakeLog log;
+    return TakeStopped({log, Seconds(0.2), 0, 30}, log,
+                       {.min_samples = 50, .period = period, .counts_stops = true})
+        .visit.time_s;
   };
-  // A quota that lets through five batches of 10 ms in 250 ms.
-  const Sampled stopped = take(0.196, true);
-  EXPECT_NEAR(mean(stopped.visit.time_s), 0.01 + 0.195 / 5, 0.002);
-  EXPECT_DOUBLE_EQ(Median(stopped.visit.time_s), 0.01);
-  ASSERT_THAT(stopped.parts, SizeIs(2));
-  EXPECT_NEAR(mean(stopped.parts[1].time_s), 0.75 * (0.01 + 0.195 / 5), 0.0015);
-  EXPECT_THAT(take(0.196, false).visit.time_s, Each(DoubleEq(0.01)));
-  // Half of a batch and its gap: 5.5 ms more than the usual gap of 1 ms.
-  EXPECT_THAT(take(0.0064, true).visit.time_s, Each(DoubleEq(0.01)));
-  EXPECT_NEAR(mean(take(0.0066, true).visit.time_s), 0.01 + 0.0056 / 5, 2e-4);
+  EXPECT_THAT(take({}), Each(DoubleEq(0.01)));
+  EXPECT_GT(MeanOf(take(Seconds(0.1))), 0.011);
+}
+
+TEST(Sampler, TheLeastGapIsLookedForInTheWarmUpToo) {
+  FakeLog log;
+  // Run 2, the warm-up's, has a short gap; every later batch is stopped.
+  class Later : public Workload {
+   public:
+    explicit Later(FakeLog& log) : log_(log) {}
+    Batch Run(std::int64_t) override {
+      log_.now += Seconds(++runs_ <= 2 ? 0.011 : 0.2);
+      return {.time = Seconds(0.01)};
+    }
+    Checked Verify() override { return {}; }
+
+   private:
+    FakeLog& log_;
+    int runs_ = 0;
+  } later(log);
+  const Batch first = later.Run(1);
+  const Sampled sampled =
+      Sample(later, first,
+             {.min_samples = 5, .period = Seconds(0.2), .counts_stops = true, .now = log.Clock()});
+  EXPECT_THAT(sampled.visit.time_s, Each(DoubleNear(0.01 + 0.189 / 1.1, 1e-6)));
 }
 
 TEST(Sampler, StopsBetweenBatchesAreSeenAsWhatPacesIt) {
   FakeLog log;
-  StoppedBetween workload(log, Seconds(0.196));
-  const Batch first = workload.Run(1);
   const Sampled sampled =
-      Sample(workload, first, {.min_samples = 10, .counts_stops = true, .now = log.Clock()});
-  EXPECT_NEAR(sampled.spent.count(), 2.5, 0.3) << "ten periods of 250 ms";
+      TakeStopped({log, Seconds(0.196)}, log, {.min_samples = 10, .counts_stops = true});
+  EXPECT_NEAR(sampled.spent.count(), 2.5, 0.4) << "ten periods of 250 ms";
 }
 
 TEST(Sampler, PhasesAreKeptPerIterationBesideEachSample) {

@@ -70,8 +70,8 @@ def fio(args, case, seconds, cgroup=None, options=()):
                  "--ramp_time=1", "--output-format=json", *options], cgroup)
     job, = json.loads(reply)["jobs"]
     side = job["write" if pattern.endswith("write") else "read"]
-    # Its bandwidth: what ended until none was in flight, and that time. Its `iops` divides what ended within the
-    # runtime by the longer time.
+    # fio's rate is taken as all its bytes over its whole runtime. Its own `iops` divides what ended within the asked
+    # time by that longer time, and is too low.
     ios = side["io_bytes"] / block_bytes
     cpu_s = (job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1000
     return ios / (side["runtime"] / 1000), cpu_s / ios
@@ -212,10 +212,12 @@ def main():
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int,
-                        help="of each measurement, whole ones and even, as fio cuts off what is less [capped: 24; uncapped: 2]")
+                        help="of each measurement; even where capped [24; uncapped: 2]")
     args = parser.parse_args()
     args.file = os.path.join(args.folder, ".fio-peer.tmp")
     args.seconds = args.seconds or {"capped": 24, "uncapped": 2}[args.part]
+    if args.part == "capped" and args.seconds % 2:
+        parser.error("--seconds must be even: fio cuts off half seconds")
     try:
         (capped if args.part == "capped" else uncapped)(args)
     finally:
