@@ -4,7 +4,7 @@
 # usage: install-runtime.sh STAGED
 set -eu
 apt-get update -qq
-# What was mended since the base was made, whose digest stands still.
+# The base's digest stands still, so what Debian has mended since is installed here.
 DEBIAN_FRONTEND=noninteractive apt-get upgrade -y -qq
 DEBIAN_FRONTEND=noninteractive xargs -a "$1/packages" \
   apt-get install -y -qq --no-install-recommends openmpi-bin openssh-client openssh-server

@@ -10,7 +10,7 @@ folder=${ASSAY_TRIXIE:-/var/cache/assay-trixie}
 # What lies in the folder is run as root, so root alone may be able to change it: the folder is closed to
 # others, also to those who would run what is setuid in there, and those above it can't be written by
 # others, or are sticky, in which nobody can move what is root's.
-above=$(realpath -e -- "$(dirname -- "$folder")")
+above=$(realpath -e -- "$(dirname -- "$folder")" 2>/dev/null) || { echo "check-trixie: there is no folder for $folder" >&2; exit 2; }
 folder=${above%/}/$(basename -- "$folder")
 refuse() {
   echo "check-trixie: $folder $1, so that what is in it can't be run as root; give ASSAY_TRIXIE a folder that isn't there yet" >&2

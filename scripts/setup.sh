@@ -16,7 +16,7 @@ packages=(
 )
 case "${1:-}" in
   test)  # MPICH beside Open MPI, whose mpirun stays the usual one
-    packages+=(libmpich-dev mpich munge slurm-client slurmctld slurmd)
+    packages+=(libmpich-dev mpich munge python3-pip slurm-client slurmctld slurmd)
     ;;
   check) packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev libomp-19-dev) ;;
 esac

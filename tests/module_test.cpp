@@ -242,7 +242,7 @@ TEST_F(ChosenFolder, WhatALinkLeadsToIsHeldToTheSame) {
   fs::create_symlink(good, link);
   chmod(good.c_str(), 0777);
   EXPECT_THAT(Refusal(link), HasSubstr(good + " is writable by others"));
-  // So is a module that is a link.
+  // A module that is a link is held to the same.
   const std::string other = folder_ + "/other";
   fs::create_directory(other);
   chmod(other.c_str(), 0755);

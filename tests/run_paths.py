@@ -37,7 +37,13 @@ def relative(folder):
     """A sentence for each entry that depends on the current folder."""
     said = []
     for path in linked(folder):
-        for tag, text in entries(path):
+        try:
+            found = entries(path)
+        except subprocess.CalledProcessError:
+            if path.exists():
+                raise
+            continue  # gone meanwhile
+        for tag, text in found:
             if tag == "NEEDED":
                 bad = "/" in text and not text.startswith("/")
             else:
