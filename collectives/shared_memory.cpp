@@ -12,8 +12,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <sstream>
 #include <string>
+#include <system_error>
 
 #include "collectives/group.h"
 #include "collectives/told_number.h"
@@ -25,9 +27,18 @@ namespace {
 // Nobody can take away bytes that others have mapped, which would kill them with a SIGBUS.
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
+// What it is called where /proc tells what a process has open.
+constexpr const char* kName = "assay-ranks";
+
+// Since Linux 6.3: memory that is never run as a program. A system may be set to allow no other.
+constexpr unsigned kNoExecSeal = 0x8;  // MFD_NOEXEC_SEAL
+
 // Memory with these seals, that many zeroes; no descriptor where there can be none.
 Descriptor NewMemory(std::size_t bytes) {
-  Descriptor made(memfd_create("assay", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  Descriptor made(memfd_create(kName, MFD_CLOEXEC | MFD_ALLOW_SEALING | kNoExecSeal));
+  if (made.Number() < 0 && errno == EINVAL) {
+    made = Descriptor(memfd_create(kName, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  }
   if (made.Number() < 0) return {};
   if (ftruncate(made.Number(), static_cast<off_t>(bytes)) != 0 ||
       fcntl(made.Number(), F_ADD_SEALS, kSeals | F_SEAL_SEAL) != 0) {
@@ -46,7 +57,8 @@ std::string AddressOf(int fd) {
 
 // The memory at an address that rank 0 told; no descriptor where there is none, or anything else.
 // Whatever is opened here is written to. It must be memory of this user's with no name in any file
-// system: as many bytes as are asked for, under the seals, which only memfd_create allows.
+// system: as many bytes as are asked for, under the seals, which only memfd_create allows, and
+// called as NewMemory does, so that it is no other program's.
 Descriptor MemoryAt(const std::string& address, std::size_t bytes) {
   std::istringstream words(address);
   pid_t process = 0;
@@ -64,8 +76,12 @@ Descriptor MemoryAt(const std::string& address, std::size_t bytes) {
       status.st_size != static_cast<off_t>(bytes)) {
     return {};
   }
-  Descriptor opened(
-      open(fmt::format("/proc/self/fd/{}", place.Number()).c_str(), O_RDWR | O_CLOEXEC));
+  const std::string itself = fmt::format("/proc/self/fd/{}", place.Number());
+  std::error_code error;
+  if (std::filesystem::read_symlink(itself, error) != fmt::format("/memfd:{} (deleted)", kName)) {
+    return {};
+  }
+  Descriptor opened(open(itself.c_str(), O_RDWR | O_CLOEXEC));
   if (opened.Number() < 0) return {};
   const int seals = fcntl(opened.Number(), F_GET_SEALS);
   if (seals < 0 || (seals & kSeals) != kSeals) return {};

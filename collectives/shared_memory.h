@@ -16,8 +16,8 @@
 namespace assay {
 
 // It has no name in any file system, so that no kind of death leaves it behind. Rank 0 makes it and
-// tells the others where; they take nothing but memory of this kind and of their own user, whatever
-// they are told.
+// tells the others where; they take nothing but memory of this kind, of this name and of their own
+// user, whatever they are told.
 class SharedMemory {
  public:
   // Zeroes. Called on all ranks together; throws Error on all of them where one can't map it.

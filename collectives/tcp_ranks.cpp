@@ -58,7 +58,8 @@ constexpr std::size_t kOtherDescriptors = 256;
 // How long a rank tries again whose connection ended before rank 0 knew it: strangers may have
 // crowded it out, or rank 0 is no more.
 constexpr Seconds kSecondTry(10);
-constexpr milliseconds kPause(20);  // between tries
+constexpr milliseconds kPause(20);        // between tries
+constexpr milliseconds kNamePause(1000);  // where MASTER_ADDR's name isn't known yet
 constexpr std::string_view kProtocol = "assay-ranks/2";
 
 // What a frame is for, so that ranks that are out of step notice.
@@ -90,19 +91,29 @@ class Broken : public Error {
  public:
   using Error::Error;
 };
-// Its end alone.
+// The connection's end, and no other breach.
 class Gone : public Broken {
  public:
   using Broken::Broken;
 };
 
+// For poll(), which counts in an int: the time to the deadline, but no more than a second of it.
 int Remaining(SteadyClock::time_point deadline) {
   const auto left = duration_cast<milliseconds>(deadline - SteadyClock::now()).count();
-  return static_cast<int>(std::clamp<long>(left, 0, 1000000));
+  return static_cast<int>(std::clamp<long>(left, 0, 1000));
 }
 
 SteadyClock::time_point After(Seconds time) {
   return SteadyClock::now() + duration_cast<SteadyClock::duration>(time);
+}
+
+// Sleeps until the descriptor is ready; false where it isn't by the deadline.
+bool IsReadyBy(SteadyClock::time_point deadline, int descriptor, short events) {
+  do {
+    pollfd ready = {.fd = descriptor, .events = events, .revents = 0};
+    if (poll(&ready, 1, Remaining(deadline)) > 0) return true;
+  } while (SteadyClock::now() < deadline);
+  return false;
 }
 
 // One connection that never blocks by itself. Reading is bounded: no more than a frame is held
@@ -151,8 +162,7 @@ class Peer {
   std::string Receive(Kind kind, std::size_t most_text, SteadyClock::time_point deadline) {
     for (;;) {
       if (std::optional<Message> message = Take(most_text)) return Expect(*message, kind);
-      pollfd ready = {.fd = Number(), .events = POLLIN, .revents = 0};
-      if (poll(&ready, 1, Remaining(deadline)) == 0) {
+      if (!IsReadyBy(deadline, Number(), POLLIN)) {
         throw Broken(name_ + " did not answer in time; is it assay that listens there?");
       }
     }
@@ -234,6 +244,10 @@ struct Place {
   socklen_t length = 0;
 };
 
+bool SamePlace(const Place& a, const Place& b) {
+  return a.length == b.length && std::memcmp(&a.address, &b.address, a.length) == 0;
+}
+
 bool IsLoopback(const Place& place) {
   if (place.address.ss_family == AF_INET) {
     sockaddr_in v4 = {};
@@ -245,7 +259,7 @@ bool IsLoopback(const Place& place) {
   return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
 }
 
-// The user whose number all have that aren't known here, as in a container.
+// The user number that stands for every user whom this system or container doesn't know.
 uid_t UnknownUser() {
   uid_t user = 65534;
   std::ifstream("/proc/sys/kernel/overflowuid") >> user;
@@ -277,7 +291,18 @@ uid_t UserOf(int socket) {
   return peer.uid;
 }
 
-// Every address of MASTER_ADDR that may be used. Throws Error where there is none.
+// MASTER_ADDR is a name that isn't known here, or not yet: some clusters tell a rank's name only
+// once it runs.
+class UnknownName : public Error {
+ public:
+  using Error::Error;
+};
+
+bool MayBecomeKnown(int status) {
+  return status == EAI_AGAIN || status == EAI_NONAME || status == EAI_NODATA;
+}
+
+// Every address of MASTER_ADDR that may be used, once each. Throws Error where there is none.
 std::vector<Place> PlacesOf(const TcpOptions& options) {
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
@@ -285,16 +310,20 @@ std::vector<Place> PlacesOf(const TcpOptions& options) {
   const int status =
       getaddrinfo(options.address.c_str(), std::to_string(options.port).c_str(), &hints, &found);
   if (status != 0) {
-    throw Error(
-        fmt::format("MASTER_ADDR {} is no address that is known here ({}); name rank 0's "
-                    "host or its IP address",
-                    Clean(options.address, 256), gai_strerror(status)));
+    const std::string what = fmt::format(
+        "MASTER_ADDR {} is no address that is known here ({}); name rank 0's "
+        "host or its IP address",
+        Clean(options.address, 256), gai_strerror(status));
+    // Without a key it must be this machine's, whose names don't come later.
+    if (MayBecomeKnown(status) && !options.key.empty()) throw UnknownName(what);
+    throw Error(what);
   }
   std::vector<Place> places;
   for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
     Place place = {.length = each->ai_addrlen};
     std::memcpy(&place.address, each->ai_addr, each->ai_addrlen);
-    places.push_back(place);
+    const auto is_it = [&](const Place& other) { return SamePlace(place, other); };
+    if (std::none_of(places.begin(), places.end(), is_it)) places.push_back(place);
   }
   freeaddrinfo(found);
   if (!options.key.empty()) return places;
@@ -304,9 +333,10 @@ std::vector<Place> PlacesOf(const TcpOptions& options) {
                   Clean(options.address, 256), kHowToMakeAKey));
 }
 
+// None, and EAFNOSUPPORT in errno, where this machine has no addresses of the kind, such as IPv6's.
 Descriptor NewSocket(const Place& place) {
   Descriptor made(socket(place.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (made.Number() < 0) {
+  if (made.Number() < 0 && errno != EAFNOSUPPORT) {
     throw Error(fmt::format("no socket can be made here: {}", std::strerror(errno)));
   }
   return made;
@@ -326,7 +356,29 @@ void Tune(int socket) {
   set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30000);
 }
 
-Descriptor Listen(const TcpOptions& options) {
+// Listens at a place; what came of it is an errno, or 0.
+int ListenAt(const Place& place, std::vector<Descriptor>& listeners) {
+  Descriptor made = NewSocket(place);
+  if (made.Number() < 0) return errno;
+  const int on = 1;
+  setsockopt(made.Number(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (bind(made.Number(), reinterpret_cast<const sockaddr*>(&place.address), place.length) != 0 ||
+      listen(made.Number(), SOMAXCONN) != 0) {
+    return errno;
+  }
+  listeners.push_back(std::move(made));
+  return 0;
+}
+
+// What an address is refused with that this machine doesn't have.
+bool IsElsewhere(int error) {
+  return error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EINVAL || error == ENODEV;
+}
+
+// Sockets at every address of MASTER_ADDR that this machine has. Throws Error where it has none, or
+// one of them is somebody else's: ranks would come to that one too.
+std::vector<Descriptor> Listen(const TcpOptions& options) {
+  std::vector<Descriptor> listeners;
   if (options.listener >= 0) {
     if (options.key.empty()) {
       throw Error(
@@ -343,24 +395,27 @@ Descriptor Listen(const TcpOptions& options) {
     }
     fcntl(options.listener, F_SETFD, FD_CLOEXEC);
     fcntl(options.listener, F_SETFL, O_NONBLOCK);
-    return Descriptor(options.listener);
+    listeners.emplace_back(options.listener);
+    return listeners;
   }
   int error = 0;
   for (const Place& place : PlacesOf(options)) {
-    Descriptor made = NewSocket(place);
-    const int on = 1;
-    setsockopt(made.Number(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(made.Number(), reinterpret_cast<const sockaddr*>(&place.address), place.length) == 0 &&
-        listen(made.Number(), SOMAXCONN) == 0) {
-      return made;
-    }
-    error = errno;
+    const int outcome = ListenAt(place, listeners);
+    if (outcome == 0) continue;
+    error = outcome;
+    if (IsElsewhere(error)) continue;
+    listeners.clear();
+    break;
   }
-  throw Error(fmt::format(
-      "rank 0 can't listen on MASTER_ADDR {} port {} ({}); {}", Clean(options.address, 256),
-      options.port, std::strerror(error),
-      error == EADDRINUSE ? "choose another MASTER_PORT"
-                          : "MASTER_ADDR must be an address of the machine that rank 0 runs on"));
+  if (!listeners.empty()) return listeners;
+  std::string remedy = "choose another MASTER_PORT";
+  if (error != EADDRINUSE) {
+    remedy = options.key.empty()
+                 ? fmt::format("give the ranks a key: {}", kHowToMakeAKey)
+                 : "MASTER_ADDR must be an address of the machine that rank 0 runs on";
+  }
+  throw Error(fmt::format("rank 0 can't listen on MASTER_ADDR {} port {} ({}); {}",
+                          Clean(options.address, 256), options.port, std::strerror(error), remedy));
 }
 
 // Connects to a place; what came of it is an errno, or 0.
@@ -370,8 +425,7 @@ int Reach(const Descriptor& socket, const Place& place, SteadyClock::time_point 
     return 0;
   }
   if (errno != EINPROGRESS) return errno;
-  pollfd ready = {.fd = socket.Number(), .events = POLLOUT, .revents = 0};
-  if (poll(&ready, 1, Remaining(deadline)) <= 0) return ETIMEDOUT;
+  if (!IsReadyBy(deadline, socket.Number(), POLLOUT)) return ETIMEDOUT;
   int error = 0;
   socklen_t size = sizeof(error);
   getsockopt(socket.Number(), SOL_SOCKET, SO_ERROR, &error, &size);
@@ -388,7 +442,7 @@ bool EndsAtItself(const Descriptor& socket) {
              0 &&
          getpeername(socket.Number(), reinterpret_cast<sockaddr*>(&other.address), &other.length) ==
              0 &&
-         own.length == other.length && std::memcmp(&own.address, &other.address, own.length) == 0;
+         SamePlace(own, other);
 }
 
 // Closes a connection in such a way that its port is free at once.
@@ -398,14 +452,22 @@ void Reset(Descriptor& socket) {
   socket.Close();
 }
 
-// A connection to rank 0, which may come later than this one.
+// A connection to rank 0, which may come later than this one, and so may its name.
 Descriptor Connect(const TcpOptions& options, Seconds patience) {
   const SteadyClock::time_point deadline = After(patience);
   int error = 0;
+  std::optional<UnknownName> unknown;
   do {
-    for (const Place& place : PlacesOf(options)) {
+    std::vector<Place> places;
+    unknown.reset();
+    try {
+      places = PlacesOf(options);
+    } catch (const UnknownName& name) {
+      unknown = name;
+    }
+    for (const Place& place : places) {
       Descriptor made = NewSocket(place);
-      error = Reach(made, place, deadline);
+      error = made.Number() < 0 ? errno : Reach(made, place, deadline);
       if (error != 0) continue;
       if (place.address.ss_family != AF_UNIX) {
         if (!EndsAtItself(made)) return made;
@@ -420,13 +482,23 @@ Descriptor Connect(const TcpOptions& options, Seconds patience) {
           "MASTER_PORT, or give the ranks a key ({})",
           user, geteuid(), options.port, kHowToMakeAKey));
     }
-    std::this_thread::sleep_for(kPause);
+    // A server of names is asked less often than a port.
+    std::this_thread::sleep_for(std::min<SteadyClock::duration>(unknown ? kNamePause : kPause,
+                                                                deadline - SteadyClock::now()));
   } while (SteadyClock::now() < deadline);
-  throw Error(
-      fmt::format("rank {} can't reach rank 0 at {} port {} within {} ({}); is rank 0 "
-                  "started, and does a firewall let the port through?",
-                  options.rank, Clean(options.address, 256), options.port,
-                  Duration(patience.count()), std::strerror(error)));
+  if (unknown) throw *unknown;
+  const std::string within = Duration(patience.count());
+  if (options.key.empty()) {
+    throw Error(fmt::format(
+        "rank {} has no ASSAY_BOOTSTRAP_KEY, so it looked for rank 0 of MASTER_PORT {} among "
+        "user {}'s processes on this machine, and found none within {}: start rank 0 here, as "
+        "the same user and without a key, or give all ranks one",
+        options.rank, options.port, geteuid(), within));
+  }
+  throw Error(fmt::format(
+      "rank {} can't reach rank 0 at {} port {} within {} ({}); is rank 0 started, with "
+      "the same ASSAY_BOOTSTRAP_KEY, and does a firewall let the port through?",
+      options.rank, Clean(options.address, 256), options.port, within, std::strerror(error)));
 }
 
 // ---- Proofs ----
@@ -437,10 +509,10 @@ bool IsHex(const std::string& text) {
          });
 }
 
-// A random key has about 30 different bytes, and as many different steps from one byte to the next.
-// Fewer than 16 of either come once in 10^16 random keys, but wherever a few digits are repeated,
-// counted up or filled with zeros.
-bool CanBeGuessed(const std::string& key) {
+// A random key has about 30 different bytes, and as many different steps from one byte to the next;
+// it has fewer than 16 of either once in 10^16 keys. A key in which digits are repeated, counted up
+// or filled with zeros always has.
+bool IsTyped(const std::string& key) {
   std::set<int> bytes;
   std::set<int> steps;
   int before = 0;
@@ -519,7 +591,7 @@ class Reception {
  public:
   Reception(const TcpOptions& options, std::string own_host)
       : options_(options),
-        listener_(Listen(options)),
+        listeners_(Listen(options)),
         peers_(static_cast<std::size_t>(options.size)),
         hosts_(static_cast<std::size_t>(options.size)) {
     hosts_[0] = std::move(own_host);
@@ -532,13 +604,16 @@ class Reception {
       const SteadyClock::time_point now = SteadyClock::now();
       if (now >= deadline) throw Error(WhoIsMissing());
       SteadyClock::time_point next = deadline;
-      std::vector<pollfd> ready = {{.fd = listener_.Number(), .events = POLLIN, .revents = 0}};
+      std::vector<pollfd> ready;
+      for (const Descriptor& listener : listeners_) {
+        ready.push_back({.fd = listener.Number(), .events = POLLIN, .revents = 0});
+      }
       for (const Stranger& stranger : strangers_) {
         ready.push_back({.fd = stranger.peer.Number(), .events = POLLIN, .revents = 0});
         next = std::min(next, stranger.deadline);
       }
       if (poll(ready.data(), ready.size(), Remaining(next) + 1) < 0) continue;
-      std::size_t at = 1;
+      std::size_t at = listeners_.size();
       for (auto each = strangers_.begin(); each != strangers_.end(); ++at) {
         const auto stranger = each++;
         if (ready[at].revents != 0) {
@@ -547,7 +622,9 @@ class Reception {
           SendAway(stranger, "said too little in " + Duration(kGreetingTime.count()));
         }
       }
-      if (ready[0].revents != 0) Accept();
+      for (std::size_t i = 0; i < listeners_.size(); ++i) {
+        if (ready[i].revents != 0) Accept(listeners_[i]);
+      }
     }
   }
 
@@ -555,19 +632,25 @@ class Reception {
   const std::vector<std::string>& hosts() const { return hosts_; }
 
  private:
-  void Accept() {
-    Descriptor made = NextConnection();
-    while (made.Number() < 0 && (errno == EMFILE || errno == ENFILE)) {
-      if (strangers_.empty()) {
+  void Accept(const Descriptor& listener) {
+    Descriptor made = NextConnection(listener);
+    while (made.Number() < 0 && (errno == EMFILE || errno == ENFILE) && !strangers_.empty()) {
+      SendAway(strangers_.begin(), "had to go, since rank 0 may open no more (ulimit -n)");
+      made = NextConnection(listener);
+    }
+    if (made.Number() < 0) {
+      if (errno == EMFILE) {
         throw Error(
             fmt::format("rank 0 may not open a connection for each of {} ranks ({}); raise "
                         "its hard limit (ulimit -n)",
                         options_.size, std::strerror(errno)));
       }
-      SendAway(strangers_.begin(), "had to go, since rank 0 may open no more (ulimit -n)");
-      made = NextConnection();
+      // Others have used up what the whole machine has, and may give it back.
+      if (errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        std::this_thread::sleep_for(kPause);
+      }
+      return;
     }
-    if (made.Number() < 0) return;
     if (options_.key.empty()) {
       const uid_t user = UserOf(made.Number());
       if (user != geteuid()) return TurnAway(fmt::format("was user {}'s", user));
@@ -588,8 +671,8 @@ class Reception {
   }
 
   // None, and the reason in errno, where there is none now.
-  Descriptor NextConnection() const {
-    return Descriptor(accept4(listener_.Number(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  static Descriptor NextConnection(const Descriptor& listener) {
+    return Descriptor(accept4(listener.Number(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   }
 
   void Hear(std::list<Stranger>::iterator stranger) {
@@ -679,15 +762,19 @@ class Reception {
       strangers = fmt::format("; {} connection{} turned away, the last of which {}", sent_away_,
                               sent_away_ == 1 ? " was" : "s were", last_sent_away_);
     }
+    const std::string key =
+        options_.key.empty()
+            ? fmt::format("MASTER_PORT, by user {} on this machine and without a key", geteuid())
+            : "MASTER_ADDR, MASTER_PORT and ASSAY_BOOTSTRAP_KEY";
     return fmt::format(
-        "rank{} {}{} of {} did not come within {}{}; is every rank started, with "
-        "its RANK, and rank 0's MASTER_ADDR and MASTER_PORT?",
+        "rank{} {}{} of {} did not come within {}{}; is every rank started, with its RANK, and "
+        "rank 0's {}?",
         all == 1 ? "" : "s", fmt::join(missing, ", "), all > 8 ? " …" : "", options_.size,
-        Duration(options_.patience.count()), strangers);
+        Duration(options_.patience.count()), strangers, key);
   }
 
   const TcpOptions& options_;
-  Descriptor listener_;
+  std::vector<Descriptor> listeners_;
   std::vector<std::optional<Peer>> peers_;
   std::vector<std::string> hosts_;
   std::list<Stranger> strangers_ = {};
@@ -776,18 +863,31 @@ class TcpRanks : public Ranks {
   // A connection to rank 0, which has taken this rank in.
   static Peer Introduced(const TcpOptions& options) {
     const SteadyClock::time_point deadline = After(options.patience);
+    std::optional<Gone> lost;  // in the try before, if there was one
     for (Seconds patience = options.patience;;) {
-      Peer root(Connect(options, patience), "rank 0");
+      Peer root(Reached(options, patience, lost), "rank 0");
       Tune(root.Number());
       try {
         Introduce(options, root, deadline);
         return root;
-      } catch (const Gone&) {
+      } catch (const Gone& gone) {
+        lost = gone;
         const Seconds left = deadline - SteadyClock::now();
         if (left <= kPause) throw;
         std::this_thread::sleep_for(kPause);
         patience = std::min(left, kSecondTry);
       }
+    }
+  }
+
+  // As Connect; a rank 0 that can't be reached again has ended, as it said when it was lost.
+  static Descriptor Reached(const TcpOptions& options, Seconds patience,
+                            const std::optional<Gone>& lost) {
+    try {
+      return Connect(options, patience);
+    } catch (const Error&) {
+      if (lost) throw Gone(*lost);
+      throw;
     }
   }
 
@@ -899,7 +999,7 @@ TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variabl
     if (!IsHex(options.key)) {
       throw Error("ASSAY_BOOTSTRAP_KEY is 64 hex digits (openssl rand -hex 32); this one isn't");
     }
-    if (CanBeGuessed(options.key)) {
+    if (IsTyped(options.key)) {
       throw Error(fmt::format("ASSAY_BOOTSTRAP_KEY can be guessed, as it isn't random: {}",
                               kHowToMakeAKey));
     }

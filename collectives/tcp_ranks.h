@@ -1,12 +1,13 @@
 // Ranks without any MPI: processes that find each other over TCP, by the variables that PyTorch's
-// launchers, Kubernetes' training operators and `assay run --ranks` set. Rank 0 listens on the one
-// interface that MASTER_ADDR names, and each other rank has one connection to it. Only small texts
-// travel here, between measurements; libraries bring connections of their own.
+// launchers, Kubernetes' training operators and `assay run --ranks` set. Rank 0 listens at every
+// address of MASTER_ADDR that its machine has, and each other rank has one connection to it. Only
+// small texts travel here, between measurements; libraries bring connections of their own.
 //
 // Rank 0 proves that it holds the key, and then each rank that it does too, by an HMAC-SHA256 over
 // numbers that both sides have just drawn; the key itself never travels. Before rank 0's proof a
-// rank tells nothing but its number. That keeps strangers out who can reach the port. It doesn't
-// hide or seal what is said afterwards, which is commands, times and descriptions of machines.
+// rank tells nothing but the random number that it has drawn. The proofs keep out strangers who can
+// reach the port. They don't hide or seal what is said afterwards, which is commands, times and
+// descriptions of machines.
 //
 // Without a key, ranks are processes of one user on one machine: MASTER_ADDR is a loopback address,
 // and in its place they meet at a Unix socket, where the kernel tells each side whose process the
@@ -37,7 +38,8 @@ struct TcpOptions {
 
 // MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE, LOCAL_RANK, ASSAY_BOOTSTRAP_KEY and
 // ASSAY_BOOTSTRAP_LISTENER; for RANK and WORLD_SIZE what srun tells each task of its step. Throws
-// Error for one that is missing or makes no sense, and for a key that can be guessed.
+// Error for one that is missing or makes no sense, and for a key that is typed rather than drawn:
+// one with fewer than 16 different bytes, or steps from byte to byte.
 TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variable);
 
 // A sentence that says that RANK and WORLD_SIZE are set for several ranks but nobody joins them, as

@@ -25,6 +25,7 @@
 #include "collectives/shared_memory.h"
 #include "results/error.h"
 #include "tests/layout_check.h"
+#include "tests/other_user.h"
 #include "tests/thread_ranks.h"
 
 namespace assay {
@@ -303,7 +304,7 @@ class Told : public Ranks {
 constexpr std::size_t kMemory = 16 << 10;
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
-// Of what this process has open, as rank 0 tells it.
+// The address of a descriptor of this process, as rank 0 tells it.
 std::string AddressOf(int descriptor) {
   struct stat status = {};
   EXPECT_EQ(fstat(descriptor, &status), 0);
@@ -335,8 +336,8 @@ int Filled(int descriptor) {
   return descriptor;
 }
 
-int Memfd(std::size_t bytes, int seals) {
-  const int descriptor = memfd_create("assay", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+int Memfd(std::size_t bytes, int seals, const char* name = "assay-ranks") {
+  const int descriptor = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   EXPECT_EQ(ftruncate(descriptor, static_cast<off_t>(bytes)), 0);
   EXPECT_EQ(fcntl(descriptor, F_ADD_SEALS, seals), 0);
   return descriptor;
@@ -359,7 +360,7 @@ TEST(SharedMemory, AnAddressOfAFileIsRefusedAndTheFileUntouched) {
   EXPECT_FALSE(
       TakesAndWrites(fmt::format("1/../../../{} 0 {} {}", path, status.st_dev, status.st_ino)));
   EXPECT_EQ(BytesOf(named), std::string(kMemory, 'x'));
-  // Nor one that has no name any more, on a disk or in memory.
+  // A file that has no name any more is refused too, on a disk or in memory.
   EXPECT_EQ(unlink(path.c_str()), 0);
   EXPECT_FALSE(TakesAndWrites(AddressOf(named)));
   EXPECT_EQ(BytesOf(named), std::string(kMemory, 'x'));
@@ -379,7 +380,9 @@ TEST(SharedMemory, AnyOtherMemoryIsRefused) {
   const int more = Memfd(kMemory + 4096, kSeals);
   const int read_only = Memfd(kMemory, kSeals | F_SEAL_WRITE);
   const int device = open("/dev/zero", O_RDWR | O_CLOEXEC);
-  for (const int other : {unsealed, shrinks, grows, short_of_it, more, read_only, device}) {
+  const int another_programs = Memfd(kMemory, kSeals, "assay-ranks2");
+  for (const int other :
+       {unsealed, shrinks, grows, short_of_it, more, read_only, another_programs, device}) {
     EXPECT_FALSE(TakesAndWrites(AddressOf(other)));
     close(other);
   }
@@ -389,12 +392,34 @@ TEST(SharedMemory, AnyOtherMemoryIsRefused) {
 }
 
 TEST(SharedMemory, AnotherUsersIsRefused) {
-  if (geteuid() != 0) GTEST_SKIP() << "takes root to be another user";
+  if (!CanBeAnother()) GTEST_SKIP() << "takes root to be another user";
   const int memory = Memfd(kMemory, kSeals);
-  ASSERT_EQ(fchown(memory, 65534, 65534), 0);
+  ASSERT_EQ(fchown(memory, kNobody, kNobody), 0);
   EXPECT_FALSE(TakesAndWrites(AddressOf(memory)));
   EXPECT_EQ(BytesOf(memory), std::string(kMemory, '\0'));
   close(memory);
+}
+
+TEST(SharedMemory, IsNeverAProgramSinceSystemsMayAllowNoOther) {
+  constexpr int kSealedExec = 0x20;  // F_SEAL_EXEC
+  // Rank 0, which looks at the seals of what it tells.
+  class Looking : public Told {
+   public:
+    Looking() : Told("") {}
+    int Rank() const override { return 0; }
+    std::string Broadcast(const std::string& own) override {
+      int process = 0;
+      int descriptor = -1;
+      std::istringstream(own) >> process >> descriptor;
+      seals = fcntl(descriptor, F_GET_SEALS);
+      return own;
+    }
+    int seals = -1;
+  } ranks;
+  const SharedMemory memory(ranks, kMemory);
+  const int known = memfd_create("known", MFD_CLOEXEC | 0x8U);  // MFD_NOEXEC_SEAL
+  EXPECT_EQ(ranks.seals & kSealedExec, known >= 0 ? kSealedExec : 0);
+  if (known >= 0) close(known);
 }
 
 TEST(SharedMemory, NobodyCanMakeItSmallerUnderTheOthers) {

@@ -6,13 +6,18 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,6 +39,7 @@
 #include "results/error.h"
 #include "results/hash.h"
 #include "runner/module.h"
+#include "tests/other_user.h"
 
 namespace assay {
 namespace {
@@ -158,19 +164,39 @@ TEST(TcpRanks, ALauncherKnowsTheLocalRankBetter) {
       [](TcpOptions& options) { options.local_rank = 1 - options.rank; });
 }
 
+// The processor time of this thread so far, in seconds.
+double UsedSeconds() {
+  rusage usage = {};
+  getrusage(RUSAGE_THREAD, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
 TEST(TcpRanks, RanksThatWaitLeaveTheirCoresToOthers) {
   OnTcpRanks(2, [](Ranks& ranks) {
-    const auto used_s = [] {
-      rusage usage = {};
-      getrusage(RUSAGE_THREAD, &usage);
-      return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-             1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-    };
-    const double before = used_s();
+    const double before = UsedSeconds();
     if (ranks.Rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(500));
     ranks.Barrier();
-    EXPECT_LT(used_s() - before, 0.1);
+    EXPECT_LT(UsedSeconds() - before, 0.1);
   });
+}
+
+TEST(TcpRanks, TheFirstWaitForTheLastAsLongAsTheirPatienceLasts) {
+  const Listener listener;
+  std::array<std::string, 3> errors;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < 3; ++rank) {
+    threads.emplace_back([&, rank] {
+      if (rank == 2) std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+      try {
+        JoinTcp(OptionsOf(listener, rank, 3))->Barrier();
+      } catch (const Error& error) {
+        errors[static_cast<std::size_t>(rank)] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(errors, testing::Each(""));
 }
 
 TEST(TcpRanks, AWrongKeyIsTurnedAwayAndNamed) {
@@ -723,6 +749,57 @@ TEST(TcpRanks, ARankThatIsCrowdedOutBeforeItWasKnownComesAgain) {
   EXPECT_EQ(error, "");
 }
 
+TEST(TcpRanks, ARankZeroThatWasMetAndEndedIsToldOfAsSuch) {
+  const Listener listener;
+  std::string error;
+  std::thread rank([&] {
+    TcpOptions options = OptionsOf(listener, 1, 2);
+    options.patience = Seconds(1);
+    error = ComplaintOf([&] { JoinTcp(options); });
+  });
+  const int connection = accept(listener.descriptor, nullptr, nullptr);
+  close(listener.descriptor);
+  close(connection);
+  rank.join();
+  EXPECT_THAT(error, HasSubstr("rank 0 is gone (it closed the connection); look for its own last "
+                               "words"));
+}
+
+// From here on a system call fails with `error` in this thread.
+bool Fails(std::uint32_t call, int error) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter = {.len = std::size(program), .filter = program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST(TcpRanks, WhatTheWholeMachineLacksIsWaitedFor) {
+  for (const int error : {ENFILE, ENOBUFS, ENOMEM, EMFILE}) {
+    const Listener listener;
+    const int knocking = Knock(listener);
+    Process root([&]() -> std::string {
+      if (!Fails(SYS_accept4, error)) return "no filter";
+      TcpOptions options = OptionsOf(listener, 0, 2);
+      options.patience = Seconds(0.6);
+      const double before = UsedSeconds();
+      const std::string complaint = ComplaintOf([&] { JoinTcp(options); });
+      return UsedSeconds() - before < 0.3 ? complaint : "it used its core meanwhile";
+    });
+    const std::string outcome = root.End();
+    close(knocking);
+    close(listener.descriptor);
+    if (outcome == "no filter") GTEST_SKIP() << "no seccomp filter may be set here";
+    EXPECT_THAT(outcome, HasSubstr(error == EMFILE ? "raise its hard limit (ulimit -n)"
+                                                   : "rank 1 of 2 did not come within 600.0 ms"))
+        << error;
+  }
+}
+
 // In a network whose connections may come from two ports alone, of which the first is that to which
 // the rank connects while nobody listens there.
 TEST(TcpRanks, ARankThatMeetsItselfLeavesThePortToRankZero) {
@@ -735,7 +812,9 @@ TEST(TcpRanks, ARankThatMeetsItselfLeavesThePortToRankZero) {
     std::string("lo").copy(loopback.ifr_name, IFNAMSIZ - 1);
     loopback.ifr_flags = IFF_UP;
     if (ioctl(any, SIOCSIFFLAGS, &loopback) != 0) return "no network";
-    std::ofstream("/proc/sys/net/ipv4/ip_local_port_range") << kPort << " " << kPort + 1;
+    std::ofstream range("/proc/sys/net/ipv4/ip_local_port_range");
+    range << kPort << " " << kPort + 1;
+    if (!range.flush()) return "no right to set this network's ports";
     // Whether the kernel does here what the rank is to notice.
     const int self = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address = {};
@@ -743,7 +822,7 @@ TEST(TcpRanks, ARankThatMeetsItselfLeavesThePortToRankZero) {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(kPort);
     if (connect(self, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
-      return "nobody meets himself here";
+      return "no connection ends at itself here";
     }
     const linger at_once = {.l_onoff = 1, .l_linger = 0};
     setsockopt(self, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
@@ -765,13 +844,13 @@ TEST(TcpRanks, ARankThatMeetsItselfLeavesThePortToRankZero) {
     return root + error;
   });
   const std::string outcome = both.End();
-  if (outcome.starts_with("no ")) GTEST_SKIP() << "needs the right to a network of its own";
+  if (outcome.starts_with("no ")) {
+    GTEST_SKIP() << "needs the right to a network of its own: " << outcome;
+  }
   EXPECT_EQ(outcome, "");
 }
 
 // ---- Without a key
-
-constexpr uid_t kNobody = 65534;
 
 // A port that no other test uses: the number of one of the loopback interface's.
 int UnusedPort() {
@@ -807,7 +886,7 @@ TEST(TcpRanks, WithoutAKeyRanksOfOneUserMeetWhereNoPortIs) {
 }
 
 TEST(TcpRanks, AnotherUserIsNoRankZero) {
-  if (geteuid() != 0) GTEST_SKIP() << "takes root to be another user";
+  if (!CanBeAnother()) GTEST_SKIP() << "takes root to be another user";
   const int port = UnusedPort();
   const uid_t own = geteuid();
   Process impostor([&]() -> std::string {
@@ -823,15 +902,15 @@ TEST(TcpRanks, AnotherUserIsNoRankZero) {
     const std::string heard = Hear(connection);
     return heard.empty() ? "nothing" : heard;
   });
-  EXPECT_THAT(
-      ComplaintOf([&] { JoinTcp(KeylessOptions(port, 1))->Barrier(); }),
-      testing::AllOf(HasSubstr("user 65534 listens where rank 0 of user 0 would"),
-                     HasSubstr("choose another MASTER_PORT"), HasSubstr("openssl rand -hex 32")));
+  EXPECT_THAT(ComplaintOf([&] { JoinTcp(KeylessOptions(port, 1))->Barrier(); }),
+              testing::AllOf(
+                  HasSubstr(fmt::format("user 65534 listens where rank 0 of user {} would", own)),
+                  HasSubstr("choose another MASTER_PORT"), HasSubstr("openssl rand -hex 32")));
   EXPECT_EQ(impostor.End(), "nothing") << "is what it may hear";
 }
 
 TEST(TcpRanks, AnotherUserIsNoRank) {
-  if (geteuid() != 0) GTEST_SKIP() << "takes root to be another user";
+  if (!CanBeAnother()) GTEST_SKIP() << "takes root to be another user";
   const int port = UnusedPort();
   const uid_t own = geteuid();
   Process stranger([&]() -> std::string {
@@ -851,9 +930,36 @@ TEST(TcpRanks, AnotherUserIsNoRank) {
   EXPECT_EQ(stranger.End(), "nothing") << "is what it may hear";
 }
 
+TEST(TcpRanks, WithoutAKeyRanksThatFindNobodySayWhereTheyLooked) {
+  const std::string user = fmt::format("user {}", geteuid());
+  EXPECT_THAT(
+      ComplaintOf([&] { JoinTcp(KeylessOptions(UnusedPort(), 1, Seconds(0.1))); }),
+      testing::AllOf(HasSubstr("rank 1 has no ASSAY_BOOTSTRAP_KEY, so it looked for rank 0"),
+                     HasSubstr(user + "'s processes on this machine, and found none within"),
+                     HasSubstr("or give all ranks one"), testing::Not(HasSubstr("firewall"))));
+  EXPECT_THAT(ComplaintOf([&] { JoinTcp(KeylessOptions(UnusedPort(), 0, Seconds(0.1))); }),
+              HasSubstr("MASTER_PORT, by " + user + " on this machine and without a key?"));
+  TcpOptions with_key = KeylessOptions(UnusedPort(), 1, Seconds(0.1));
+  with_key.key = kKey;
+  EXPECT_THAT(ComplaintOf([&] { JoinTcp(with_key); }),
+              HasSubstr("is rank 0 started, with the same ASSAY_BOOTSTRAP_KEY"));
+}
+
+TEST(TcpRanks, WithoutAKeyAPlaceThatCannotBeHadIsNoFaultOfMasterAddr) {
+  Process root([]() -> std::string {
+    if (!Fails(SYS_bind, EACCES)) return "no filter";
+    JoinTcp(KeylessOptions(1, 0, Seconds(0.1)));
+    return "";
+  });
+  const std::string outcome = root.End();
+  if (outcome == "no filter") GTEST_SKIP() << "no seccomp filter may be set here";
+  EXPECT_THAT(outcome, testing::AllOf(HasSubstr("(Permission denied); give the ranks a key"),
+                                      testing::Not(HasSubstr("MASTER_ADDR must be"))));
+}
+
 // Its number is that of every user whom this system doesn't know.
 TEST(TcpRanks, NobodyNeedsAKey) {
-  if (geteuid() != 0) GTEST_SKIP() << "takes root to be another user";
+  if (!CanBeAnother()) GTEST_SKIP() << "takes root to be another user";
   Process nobody([&]() -> std::string {
     if (setgid(kNobody) != 0 || setuid(kNobody) != 0) return "it can't be nobody";
     JoinTcp(KeylessOptions(1, 1, Seconds(0.1)));
@@ -901,6 +1007,112 @@ TEST(TcpRanks, RankZeroMustRunWhereMasterAddrIs) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("must be an address of the machine that rank 0 runs on"));
   }
+}
+
+// Makes these the names of hosts that this process knows, and no others. Gives the file, to which
+// more can be added; "" where that can't be done.
+std::string KnownNames(const std::string& hosts) {
+  const auto written = [](std::string path, const std::string& text) {
+    close(mkstemp(path.data()));
+    std::ofstream(path) << text;
+    return path;
+  };
+  const auto stands_for = [](const std::string& path, const char* known) {
+    return mount(path.c_str(), known, nullptr, MS_BIND, nullptr) == 0;
+  };
+  if (unshare(CLONE_NEWNS) != 0) return "";
+  mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  std::string names = written(testing::TempDir() + "hosts-XXXXXX", hosts);
+  const std::string order = written(testing::TempDir() + "order-XXXXXX", "hosts: files\n");
+  const bool known = stands_for(names, "/etc/hosts") && stands_for(order, "/etc/nsswitch.conf");
+  unlink(order.c_str());
+  if (!known) unlink(std::exchange(names, "").c_str());
+  return names;
+}
+
+constexpr const char* kNoNames = "needs the right to name hosts for itself";
+
+TcpOptions AtAddress(const char* address, int port, int rank, int size = 2) {
+  return {.rank = rank,
+          .size = size,
+          .address = address,
+          .port = port,
+          .key = kKey,
+          .patience = Seconds(10)};
+}
+
+TEST(TcpRanks, RankZeroListensAtEveryAddressOfItsMachine) {
+  const int port = UnusedPort();
+  Process all([&]() -> std::string {
+    // One of them twice, and some that are another machine's.
+    const std::string names = KnownNames(
+        "127.0.0.1 here\n192.0.2.1 here\n127.0.0.2 here\n127.0.0.1 here\n2001:db8::1 here\n");
+    if (names.empty()) return kNoNames;
+    unlink(names.c_str());
+    std::array<std::string, 3> errors;
+    std::vector<std::thread> ranks;
+    for (const auto& [rank, address] :
+         std::map<int, const char*>{{0, "here"}, {1, "127.0.0.1"}, {2, "127.0.0.2"}}) {
+      ranks.emplace_back([&errors, options = AtAddress(address, port, rank, 3)] {
+        errors[static_cast<std::size_t>(options.rank)] =
+            ComplaintOf([&] { JoinTcp(options)->Barrier(); });
+      });
+    }
+    for (std::thread& rank : ranks) rank.join();
+    return errors[0] + errors[1] + errors[2];
+  });
+  const std::string outcome = all.End();
+  if (outcome == kNoNames) GTEST_SKIP() << kNoNames;
+  EXPECT_EQ(outcome, "");
+}
+
+TEST(TcpRanks, RankZeroIsNotAtANameOfWhichSomebodyHasAnAddress) {
+  for (const std::string taken : {"127.0.0.1", "127.0.0.2"}) {
+    const int port = UnusedPort();
+    Process root([&]() -> std::string {
+      const std::string names = KnownNames("127.0.0.1 here\n127.0.0.2 here\n");
+      if (names.empty()) return kNoNames;
+      unlink(names.c_str());
+      sockaddr_in address = {};
+      address.sin_family = AF_INET;
+      address.sin_port = htons(static_cast<std::uint16_t>(port));
+      inet_pton(AF_INET, taken.c_str(), &address.sin_addr);
+      const int stranger = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      if (bind(stranger, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
+          listen(stranger, 1) != 0) {
+        return "it can't listen";
+      }
+      JoinTcp(AtAddress("here", port, 0));
+      return "";
+    });
+    const std::string outcome = root.End();
+    if (outcome == kNoNames) GTEST_SKIP() << kNoNames;
+    EXPECT_THAT(outcome, HasSubstr("(Address already in use); choose another MASTER_PORT"));
+  }
+}
+
+TEST(TcpRanks, ANameThatIsKnownLaterIsWaitedFor) {
+  const int port = UnusedPort();
+  Process both([&]() -> std::string {
+    const std::string names = KnownNames("127.0.0.1 other\n");
+    if (names.empty()) return kNoNames;
+    std::string error;
+    std::thread rank(
+        [&] { error = ComplaintOf([&] { JoinTcp(AtAddress("late", port, 1))->Barrier(); }); });
+    const std::string early = ComplaintOf([&] { JoinTcp(AtAddress("late", port, 0)); });
+    std::ofstream(names, std::ios::app) << "127.0.0.1 late\n";
+    error += ComplaintOf([&] { JoinTcp(AtAddress("late", port, 0))->Barrier(); });
+    rank.join();
+    TcpOptions unknown = AtAddress("never", port, 1);
+    unknown.patience = Seconds(0.2);
+    const std::string never = ComplaintOf([&] { JoinTcp(unknown); });
+    unlink(names.c_str());
+    return fmt::format("{}\n{}\n{}", error, early, never);
+  });
+  const std::string outcome = both.End();
+  if (outcome == kNoNames) GTEST_SKIP() << kNoNames;
+  EXPECT_THAT(outcome, testing::StartsWith("\nMASTER_ADDR late is no address that is known here"));
+  EXPECT_THAT(outcome, HasSubstr("\nMASTER_ADDR never is no address that is known here"));
 }
 
 TEST(TcpRanks, VariablesThatNobodyUsesAreSaidWithTheRemedy) {
