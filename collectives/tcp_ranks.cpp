@@ -20,6 +20,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <list>
@@ -77,7 +78,8 @@ enum Kind : unsigned char {
 };
 
 // A frame is a kind, the length of what follows in four bytes (the highest bit is set where the
-// text goes on in the next frame, which only a full one may say), and that many bytes.
+// text goes on in the next frame, which only a full one may say), and that many bytes. After the
+// proofs a seal follows: an HMAC of the frame, of who sends it and of how many it sent before.
 constexpr std::size_t kHeader = 5;
 constexpr std::uint32_t kGoesOn = 0x80000000U;
 
@@ -126,6 +128,14 @@ class Peer {
   const std::string& Name() const { return name_; }
   void Rename(std::string name) { name_ = std::move(name); }
 
+  // From here on every frame is sealed, in both directions, by a key of this connection alone.
+  // Whoever stands between the two can no more than end it.
+  void Seal(std::string key, bool is_root) {
+    key_ = std::move(key);
+    sent_ = {.from = is_root ? "root" : "rank"};
+    taken_ = {.from = is_root ? "rank" : "root"};
+  }
+
   // Sleeps while the other side reads too slowly.
   void Send(Kind kind, std::string_view text) {
     do {
@@ -137,6 +147,7 @@ class Peer {
         frame.push_back(static_cast<char>((length >> shift) & 0xFFU));
       }
       frame += text.substr(0, part);
+      if (!key_.empty()) frame += SealOf(frame, sent_);
       SendAll(frame);
       text.remove_prefix(part);
     } while (!text.empty());
@@ -177,6 +188,16 @@ class Peer {
   }
 
  private:
+  // One direction of a sealed connection.
+  struct Way {
+    const char* from = "";
+    std::uint64_t frames = 0;
+  };
+
+  std::string SealOf(std::string_view frame, Way& way) const {
+    return HmacSha256Hex(key_, fmt::format("{} {}\n{}", way.from, way.frames++, frame));
+  }
+
   void SendAll(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t n = send(Number(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -206,10 +227,18 @@ class Peer {
       throw Broken(name_ + " sent something that assay never sends; look for what else uses port " +
                    "and key of this job");
     }
-    if (received_.size() < kHeader + length) return std::nullopt;
+    const std::size_t seal = key_.empty() ? 0 : kHexDigits;
+    if (received_.size() < kHeader + length + seal) return std::nullopt;
+    const std::string_view frame(received_.data(), kHeader + length);
+    if (seal > 0 && !SameProof(received_.substr(frame.size(), seal), SealOf(frame, taken_))) {
+      throw Broken(
+          fmt::format("what came as from {} is not what it sent; look for who can change "
+                      "what passes between it and this rank",
+                      name_));
+    }
     message_.kind = kind;
-    message_.text.append(received_, kHeader, length);
-    received_.erase(0, kHeader + length);
+    message_.text.append(frame, kHeader, length);
+    received_.erase(0, kHeader + length + seal);
     if (goes_on) return TakeBuffered(most_text);
     return std::exchange(message_, {});
   }
@@ -232,6 +261,9 @@ class Peer {
   std::string name_;
   std::string received_ = {};
   Message message_ = {};  // its text so far
+  std::string key_ = {};  // empty: nothing is sealed yet
+  Way sent_ = {};
+  Way taken_ = {};
 };
 
 // ---- Addresses ----
@@ -531,6 +563,7 @@ bool IsTyped(const std::string& key) {
 //   rank 0   r  PROOF (root, of nothing)
 //   rank     h  RANK SIZE BUILD HOST PROOF (rank, of what stands before it)
 //   rank 0   a  PROOF ANSWER (answer, of it): "yes", or why not
+// A proof that never travels (seal, of nothing) is the key that seals what they say from then on.
 std::string Proof(const std::string& key, std::string_view whose, const std::string& root_nonce,
                   const std::string& rank_nonce, std::string_view says) {
   return HmacSha256Hex(
@@ -734,6 +767,7 @@ class Reception {
         kAnswer, Proof(options_.key, "answer", stranger->nonce, nonce, answer) + " " + answer);
     // It knows the key, so it is one of ours, and the job can't come to be.
     if (!refusal.empty()) throw Error(refusal);
+    stranger->peer.Seal(Proof(options_.key, "seal", stranger->nonce, nonce, ""), /*is_root=*/true);
     stranger->peer.Rename(fmt::format("rank {}", rank));
     peers_[at] = std::move(stranger->peer);
     hosts_[at] = host;
@@ -916,6 +950,7 @@ class TcpRanks : public Ranks {
     const auto [proof, answer] = CutFirst(root.Receive(kAnswer, kMostGreeting, deadline));
     expect_proof(proof, "answer", answer);
     if (answer != "yes") throw Error(answer);
+    root.Seal(Proof(options.key, "seal", root_nonce, nonce, ""), /*is_root=*/false);
   }
 
   // Every rank's text in rank order on rank 0, whichever comes first; empty elsewhere.

@@ -6,8 +6,9 @@
 // Rank 0 proves that it holds the key, and then each rank that it does too, by an HMAC-SHA256 over
 // numbers that both sides have just drawn; the key itself never travels. Before rank 0's proof a
 // rank tells nothing but the random number that it has drawn. The proofs keep out strangers who can
-// reach the port. They don't hide or seal what is said afterwards, which is commands, times and
-// descriptions of machines.
+// reach the port. Each frame afterwards is sealed by an HMAC under a key of its connection, so that
+// nobody in between can change, repeat or add one. What the ranks say, which is commands, times and
+// descriptions of machines, isn't hidden.
 //
 // Without a key, ranks are processes of one user on one machine: MASTER_ADDR is a loopback address,
 // and in its place they meet at a Unix socket, where the kernel tells each side whose process the

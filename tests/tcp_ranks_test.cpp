@@ -18,10 +18,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -371,6 +373,10 @@ TEST(TcpRanks, AProofOfAllThatIsLetIn) {
   Say(connection, 'h', Says(1, 2) + " " + Proof("rank", root_nonce, kNonce, Says(1, 2)));
   EXPECT_EQ(Hear(connection), Proof("answer", root_nonce, kNonce, "yes") + " yes");
   EXPECT_EQ(Hear(connection), "1 0") << "its node and its number there";
+  std::string seal(64, '\0');
+  EXPECT_EQ(recv(connection, seal.data(), seal.size(), MSG_WAITALL), 64);
+  EXPECT_EQ(seal, HmacSha256Hex(Proof("seal", root_nonce, kNonce, ""),
+                                std::string("root 0\np\0\0\0\0031 0", 15)));
   root.join();
   EXPECT_EQ(error, "");
 }
@@ -388,7 +394,12 @@ struct Impostor {
       Say(connection, 'r', first(nonce));
       heard = Hear(connection);
       if (!heard.empty()) Say(connection, 'a', second(nonce));
-      if (!heard.empty()) Say(connection, 'p', "0 1");
+      if (!heard.empty()) {
+        const std::string place("p\0\0\0\0030 1", 8);
+        const std::string sealed =
+            place + HmacSha256Hex(Proof("seal", kRootNonce, nonce, ""), "root 0\n" + place);
+        send(connection, sealed.data(), sealed.size(), MSG_NOSIGNAL);
+      }
       while (!Hear(connection).empty()) continue;
       close(connection);
     });
@@ -452,6 +463,116 @@ TEST(TcpRanks, WhatRankZeroAnsweredOnceIsNoAnswerToAnother) {
                                        })}) {
     EXPECT_THAT(Impostor(right, second).error, no_key);
   }
+}
+
+// The next frame as it lies on the wire, with the seal that follows the proofs.
+std::string FrameOf(int connection, bool is_sealed) {
+  std::string frame(5, '\0');
+  if (recv(connection, frame.data(), 5, MSG_WAITALL) != 5) return "";
+  const auto length =
+      static_cast<unsigned char>(frame[3]) * 256U + static_cast<unsigned char>(frame[4]);
+  std::string rest(length + (is_sealed ? 64 : 0), '\0');
+  const ssize_t n = recv(connection, rest.data(), rest.size(), MSG_WAITALL);
+  return frame + rest.substr(0, static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+}
+
+// Rank 1 meets rank 0, which tells it its place, "first" and "second", through somebody who passes
+// on what both say until they believe each other, and then does as it likes. Gives what rank 1 says
+// of it.
+std::string SaysThroughAMiddle(const std::function<std::string(Ranks&)>& rank,
+                               const std::function<void(int rank, int root)>& middle) {
+  const Listener root_at;
+  const Listener middle_at;
+  std::thread root([&] {
+    try {
+      const auto ranks = JoinTcp(OptionsOf(root_at, 0, 2));
+      ranks->Broadcast("first");
+      ranks->Broadcast("second");
+    } catch (const Error& error) {
+      ADD_FAILURE() << error.what();
+    }
+  });
+  std::thread between([&] {
+    const int to_rank = accept(middle_at.descriptor, nullptr, nullptr);
+    const int to_root = Knock(root_at);
+    for (const int connection : {to_rank, to_root}) {
+      const timeval patience = {.tv_sec = 3, .tv_usec = 0};
+      setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    }
+    const auto pass_on = [](int from, int to) {
+      const std::string frame = FrameOf(from, /*is_sealed=*/false);
+      send(to, frame.data(), frame.size(), MSG_NOSIGNAL);
+    };
+    for (const bool from_root : {true, false, true, false, true}) {
+      pass_on(from_root ? to_root : to_rank, from_root ? to_rank : to_root);
+    }
+    middle(to_rank, to_root);
+    close(to_rank);
+    close(to_root);
+  });
+  std::string says;
+  try {
+    const auto ranks = JoinTcp(OptionsOf(middle_at, 1, 2));
+    says = rank(*ranks);
+  } catch (const Error& error) {
+    says = error.what();
+  }
+  root.join();
+  between.join();
+  close(root_at.descriptor);
+  close(middle_at.descriptor);
+  return says;
+}
+
+TEST(TcpRanks, SomebodyInTheMiddleChangesRepeatsAndAddsNothing) {
+  using Frames = std::vector<std::string>;  // rank 0's three
+  const auto heard_of = [](const std::function<std::string(const Frames&)>& change) {
+    return SaysThroughAMiddle(
+        [](Ranks& ranks) {
+          const std::string first = ranks.Broadcast("");
+          return first + ", " + ranks.Broadcast("");
+        },
+        [&](int rank, int root) {
+          Frames frames;
+          for (int i = 0; i < 3; ++i) frames.push_back(FrameOf(root, /*is_sealed=*/true));
+          const std::string bytes = change(frames);
+          send(rank, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        });
+  };
+  EXPECT_EQ(heard_of([](const Frames& told) { return told[0] + told[1] + told[2]; }),
+            "first, second");
+  const auto noticed = HasSubstr("what came as from rank 0 is not what it sent");
+  EXPECT_THAT(heard_of([](const Frames& told) {
+                std::string place = told[0];
+                place[5] = '7';
+                return place + told[1] + told[2];
+              }),
+              noticed);
+  EXPECT_THAT(heard_of([](const Frames& told) { return told[0] + told[1] + told[1]; }), noticed);
+  EXPECT_THAT(heard_of([](const Frames& told) { return told[0] + told[2] + told[1]; }), noticed);
+  EXPECT_THAT(heard_of([](const Frames& told) {
+                std::string own("t\0\0\0\3own", 8);
+                return told[0] + told[1] + own + told[1].substr(10);
+              }),
+              noticed);
+}
+
+TEST(TcpRanks, SomebodyInTheMiddleCannotGiveARankItsOwnWords) {
+  EXPECT_THAT(SaysThroughAMiddle(
+                  [](Ranks& ranks) {
+                    ranks.Gather("");
+                    ranks.Barrier();
+                    return std::string("passed");
+                  },
+                  [](int rank, int root) {
+                    const std::string place = FrameOf(root, /*is_sealed=*/true);
+                    send(rank, place.data(), place.size(), MSG_NOSIGNAL);
+                    FrameOf(rank, /*is_sealed=*/true);
+                    // The rank's barrier, of the number that rank 0's would have.
+                    const std::string own = FrameOf(rank, /*is_sealed=*/true);
+                    send(rank, own.data(), own.size(), MSG_NOSIGNAL);
+                  }),
+              HasSubstr("what came as from rank 0 is not what it sent"));
 }
 
 TEST(TcpRanks, AStrangerIsReadNoFurtherThanAGreeting) {
