@@ -77,14 +77,6 @@ bool IsOnDevice(const std::string& library) {
   });
 }
 
-// 0 where the launcher doesn't say.
-int LaunchedSize() {
-  for (const char* name : kSizeVariables) {
-    if (const char* value = std::getenv(name)) return std::atoi(value);
-  }
-  return 0;
-}
-
 // The rank that the launcher gave this process, which knows it before it has met the others.
 std::string LaunchedRank() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
@@ -893,6 +885,13 @@ std::map<std::string, std::string> Software(const Setup& setup) {
 bool UnderLauncher() {
   return std::any_of(std::begin(kLauncherVariables), std::end(kLauncherVariables),
                      [](const char* name) { return std::getenv(name) != nullptr; });
+}
+
+int LaunchedSize() {
+  for (const char* name : kSizeVariables) {
+    if (const char* value = std::getenv(name)) return std::atoi(value);
+  }
+  return 0;
 }
 
 std::string UnjoinedNote(const std::string& bootstrap) {

@@ -84,6 +84,8 @@ std::map<std::string, std::string> Software(const Setup& setup);
 
 // True if this process was started by mpirun, srun or the like: then it never launches any itself.
 bool UnderLauncher();
+// How many processes that launcher started; 0 where it doesn't say, or there is none.
+int LaunchedSize();
 
 // What is to be said where RANK and WORLD_SIZE are set as torchrun does it, and nobody joins those
 // ranks (`bootstrap`, a launcher of MPI's); "" where nothing is.

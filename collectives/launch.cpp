@@ -53,7 +53,7 @@ using Variables = std::map<std::string, std::string>;
 
 Variables OwnEnvironment() {
   Variables variables;
-  for (char** each = environ; *each != nullptr; ++each) {
+  for (char** each = environ; each != nullptr && *each != nullptr; ++each) {
     const std::string text = *each;
     const std::size_t equals = text.find('=');
     if (equals != std::string::npos) variables[text.substr(0, equals)] = text.substr(equals + 1);

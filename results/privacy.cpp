@@ -353,7 +353,7 @@ void ApplyPrivacy(Record& record, const Privacy& privacy) { Scrubber{privacy}(re
 
 std::map<std::string, std::string> AllowedEnvironment(const char* const* environment) {
   std::map<std::string, std::string> allowed;
-  for (; *environment != nullptr; ++environment) {
+  for (; environment != nullptr && *environment != nullptr; ++environment) {
     const std::string_view variable = *environment;
     const std::size_t equals = variable.find('=');
     if (equals == std::string_view::npos) continue;

@@ -10,12 +10,22 @@
 #include "runner/commands.h"
 #include "runner/console.h"
 #include "runner/measure.h"
+#include "runner/module.h"
 
 int main(int argc, char** argv) {
   assay::HoldStandardStreams();
   std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away is not an error
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond `ulimit -f` is a write that fails (EFBIG)
+  const int launched = assay::collectives::LaunchedSize();
+  const bool is_privileged = assay::DropEnvironment();
   try {
+    if (is_privileged && launched > 1) {
+      throw assay::Error(
+          "a launcher started this process and others, which can't find each other: assay has more "
+          "rights here than who starts it (setuid, setgid or file capabilities), and so takes "
+          "no launcher's variables; chmod ug-s or setcap -r it, or use --bootstrap tcp without "
+          "one");
+    }
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     if (!arguments.empty() && arguments[0] == "--worker") {
       return assay::collectives::WorkerMain(assay::GemmBeside);

@@ -1,6 +1,7 @@
 #include "runner/module.h"
 
 #include <dlfcn.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <optional>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 #include "results/text.h"
 #include "version.h"
@@ -187,6 +189,20 @@ Modules::Entry FindMpi(const ModuleSearch& search) {
 }
 
 }  // namespace
+
+bool DropEnvironment() {
+  if (getauxval(AT_SECURE) == 0) return false;
+  std::vector<std::pair<const char*, std::string>> kept;
+  // How to print, and where ranks meet, which the ranks that assay starts are told so too.
+  for (const char* name : {"TERM", "NO_COLOR", "LANG", "LC_ALL", "TZ", "ASSAY_BOOTSTRAP",
+                           "ASSAY_BOOTSTRAP_KEY", "ASSAY_BOOTSTRAP_LISTENER", "ASSAY_WATCHDOG",
+                           "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK"}) {
+    if (const char* value = std::getenv(name)) kept.emplace_back(name, value);
+  }
+  clearenv();
+  for (const auto& [name, value] : kept) setenv(name, value.c_str(), 1);
+  return true;
+}
 
 std::optional<Mpirun> FindMpirun() {
   const char* path = secure_getenv("PATH");

@@ -24,6 +24,13 @@ struct ModuleDevices {
   std::vector<Note> notes = {};  // what makes figures of theirs doubtful
 };
 
+// Where the kernel says that this program has more rights than who started it (AT_SECURE: setuid,
+// setgid, file capabilities), drops every variable but TERM, NO_COLOR, LANG, LC_ALL, TZ and those
+// of --bootstrap tcp, and returns true. Libraries choose code by variables that they read by
+// themselves: HWLOC_PLUGINS_PATH, FI_PROVIDER_PATH, OMPI_MCA_… The price is that a launcher's are
+// lost too. To be called before what reads the environment, while there is one thread.
+bool DropEnvironment();
+
 // What a module's one exported function, `extern "C" const assay::Module* assay_module()`, points
 // to.
 struct Module {
@@ -62,8 +69,7 @@ struct ModuleSearch {
 
   // $ASSAY_MODULE_DIR, the binary's own folder, and lib/assay of the tree it is installed in. The
   // variable is ignored where the kernel says that this program has more rights than who started it
-  // (AT_SECURE: setuid, setgid, file capabilities). Variables that libraries read themselves, such
-  // as OMPI_MCA_…, FI_PROVIDER_PATH or HWLOC_PLUGINS_PATH, are theirs to ignore then.
+  // (DropEnvironment).
   static ModuleSearch Usual();
 };
 

@@ -18,6 +18,7 @@ import sys
 import tarfile
 import tempfile
 import unittest
+import unittest.mock
 import zipfile
 
 import run_paths
@@ -82,6 +83,16 @@ class CurrentFolder(Trust):
         self.assertEqual(relative(), [])
         library.rename(self.make("lib") / "nameless")
         self.assertEqual(relative("-Wl,--no-as-needed", "lib/nameless"), [f"{library}: NEEDED [lib/nameless]"])
+
+    def test_a_program_that_is_gone_meanwhile_is_left_out_and_one_that_cant_be_read_is_not(self):
+        for name, is_there in (("gone", False), ("there", True)):
+            path = self.folder / name
+            with unittest.mock.patch.object(run_paths, "linked", return_value=[path]):
+                if is_there:
+                    self.lay(path, "no program\n")
+                    self.assertRaises(subprocess.CalledProcessError, run_paths.relative, self.folder)
+                else:
+                    self.assertEqual(run_paths.relative(self.folder), [])
 
     def test_libraries_in_the_current_folder_are_not_loaded(self):
         modules = sorted(BUILD.glob("libassay-*.so"))
@@ -150,6 +161,36 @@ class Privilege(Trust):
                            ASSAY_MODULE_DIR=str(chosen)).stdout
         self.assertRegex(said, r"(?m)^  mpi +not loaded: there is no libassay-")
         self.assertNotIn(str(chosen), said)
+
+    def test_no_plugin_that_a_library_looks_for_by_itself(self):
+        ran = self.folder / "ran"
+        plugins = self.make("plugins")
+        source = self.lay(self.folder / "mark.c", "#include <stdio.h>\n"
+                          f'__attribute__((constructor)) static void mark(void) {{ fclose(fopen("{ran}", "w")); }}\n')
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", plugins / "hwloc_mark.so", source], check=True)
+        plain = self.make("plain") / "assay"
+        shutil.copy(BINARY, plain)
+        for binary, runs in ((plain, True), (self.privileged(BINARY, self.make("other")), False)):
+            done = self.run_in(self.folder, [binary, "run", "memory", "--rounds", "1", "--max-seconds", "0.02", "--set", "bytes=1M",
+                                             "--no-metadata", "--out", f"{runs}.json"], HWLOC_PLUGINS_PATH=str(plugins))
+            self.assertEqual((done.returncode, ran.exists()), (0, runs), done.stderr)
+            ran.unlink(missing_ok=True)
+
+    def test_no_launcher_and_ranks_that_it_started_are_told(self):
+        binary = self.privileged(BINARY, self.make("other"))
+        for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"):
+            done = self.run_in(self.folder, [binary, "list"], **{name: "2"})
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn("assay: a launcher started this process and others, which can't find each other", done.stderr)
+            self.assertEqual(self.run_in(self.folder, [binary, "list"], **{name: "1"}).returncode, 0)
+
+    def test_an_environment_of_nothing_that_is_kept(self):
+        """The program's own environment is then no list at all."""
+        binary = self.privileged(BINARY, self.make("other"))
+        done = subprocess.run([binary, "run", "all_reduce", "--backend", "native", "--ranks", "2", "--rounds", "1",
+                               "--max-seconds", "0.02", "--set", "bytes=64", "--no-metadata", "--out", "here.json"],
+                              cwd=self.folder, env={}, text=True, capture_output=True, timeout=100, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_no_mpirun(self):
         family = next((each for each in ("openmpi", "mpich") if (BUILD / f"libassay-{each}.so").exists()), None)
