@@ -10,6 +10,8 @@
 #include <cstring>
 #include <deque>
 #include <filesystem>
+#include <fstream>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <system_error>
@@ -58,7 +60,19 @@ constexpr Known kOthers[] = {
 struct Reached {
   fs::path real = "/";
   std::optional<std::string> distrust = {};
+  bool is_unknown = false;  // whose that is can't be told, and no chown helps
 };
+
+// Whether a uid may stand for all that this user namespace has no number for.
+bool IsUnknownHere(uid_t uid) {
+  unsigned long overflow = 0;
+  std::ifstream("/proc/sys/kernel/overflowuid") >> overflow;
+  unsigned long first = 0;
+  unsigned long outside = 0;
+  unsigned long count = 0;
+  std::ifstream("/proc/self/uid_map") >> first >> outside >> count;
+  return uid == overflow && count < std::numeric_limits<uid_t>::max();  // else all have theirs
+}
 
 // Follows an absolute path as the kernel does, a component at a time, since each folder and each
 // link on the way is a place where something else can be put. All must belong to root or the user,
@@ -84,7 +98,11 @@ Reached Follow(const fs::path& path) {
       return distrust(at, std::string("can't be read: ") + std::strerror(errno));
     }
     if (status.st_uid != 0 && status.st_uid != geteuid()) {
-      return distrust(at, "belongs to another user");
+      reached.is_unknown = IsUnknownHere(status.st_uid);
+      return distrust(at, reached.is_unknown ? "belongs to uid " + std::to_string(status.st_uid) +
+                                                   ", as which this user namespace shows all users "
+                                                   "that it doesn't know"
+                                             : "belongs to another user");
     }
     if (S_ISLNK(status.st_mode)) {
       std::error_code failed;
@@ -96,6 +114,10 @@ Reached Follow(const fs::path& path) {
     reached.real = at;
     const bool is_open = (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
     if (is_open && (status.st_mode & S_ISVTX) == 0) return distrust(at, by_others);
+  }
+  // A link to "." comes last without a folder after it.
+  if (lstat(reached.real.c_str(), &status) != 0) {
+    return distrust(reached.real, std::string("can't be read: ") + std::strerror(errno));
   }
   if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return distrust(reached.real, by_others);
   return reached;
@@ -138,9 +160,10 @@ std::optional<Modules::Entry> FindChosen(const Known& known, const std::string& 
   }
   if (reached.distrust) {
     entry.reason = *reached.distrust + ", so nothing from ASSAY_MODULE_DIR is opened";
-    entry.remedy = is_absolute
-                       ? "make it yours alone (chown, chmod go-w), or unset ASSAY_MODULE_DIR"
-                       : "write it from / on, or unset ASSAY_MODULE_DIR";
+    entry.remedy = !is_absolute ? "write it from / on, or unset ASSAY_MODULE_DIR"
+                   : reached.is_unknown
+                       ? "install modules beside assay, and unset ASSAY_MODULE_DIR"
+                       : "make it yours alone (chown, chmod go-w), or unset ASSAY_MODULE_DIR";
     return entry;
   }
   Open(known, entry);

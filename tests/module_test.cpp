@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -234,6 +237,41 @@ TEST_F(ChosenFolder, ALinkOfTheUsersOwnIsFollowed) {
   fs::create_symlink("good/../good/.", link);
   EXPECT_TRUE(IsOpened(link));
   EXPECT_EQ(Mpi({.chosen = link}).path, fs::canonical(good + "/libassay-openmpi.so").string());
+}
+
+TEST_F(ChosenFolder, ALinkToItsOwnFolderIsJudgedByThatFolder) {
+  const std::string good = Good();
+  fs::create_symlink(".", good + "/link");
+  EXPECT_TRUE(IsOpened(good + "/link"));
+  chmod(good.c_str(), 01777);
+  EXPECT_THAT(Refusal(good + "/link"), HasSubstr(good + " is writable by others"));
+}
+
+TEST_F(ChosenFolder, AFolderOfAUserWhomTheNamespaceDoesntKnowIsRefusedAsThat) {
+  const std::string good = Good();
+  // Without the right to give it away, "/" is root's, whom the namespace doesn't know either.
+  [[maybe_unused]] const int given = chown(good.c_str(), 12345, 12345);
+  const std::string map = std::to_string(geteuid()) + ' ' + std::to_string(geteuid()) + " 1\n";
+  int ends[2] = {};
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    std::string said;
+    if (unshare(CLONE_NEWUSER) == 0 && (std::ofstream("/proc/self/uid_map") << map << std::flush)) {
+      const Modules::Entry entry = Mpi({.chosen = good});
+      said = entry.reason + "; " + entry.remedy;
+    }
+    _exit(write(ends[1], said.data(), said.size()) < 0 ? 1 : 0);
+  }
+  close(ends[1]);
+  std::string said(4096, '\0');
+  said.resize(
+      static_cast<std::size_t>(std::max<ssize_t>(read(ends[0], said.data(), said.size()), 0)));
+  close(ends[0]);
+  waitpid(child, nullptr, 0);
+  if (said.empty()) GTEST_SKIP() << "needs the right to make a user namespace";
+  EXPECT_THAT(said, HasSubstr(", as which this user namespace shows all users"));
+  EXPECT_THAT(said, HasSubstr("; install modules beside assay"));
 }
 
 TEST_F(ChosenFolder, WhatALinkLeadsToIsHeldToTheSame) {
