@@ -404,15 +404,18 @@ void ScrubCommand(std::map<std::string, std::vector<std::string>>& command) {
   }
 }
 
-std::string NodeId(std::vector<std::string> gpu_uuids) {
-  if (gpu_uuids.empty()) return MachineNodeId(FirstWord("/etc/machine-id"), ConfigurationFolder());
+std::string NodeId(std::vector<std::string> gpu_uuids, std::vector<Note>& notes) {
+  if (gpu_uuids.empty()) {
+    return MachineNodeId(FirstWord("/etc/machine-id"), ConfigurationFolder(), notes);
+  }
   std::sort(gpu_uuids.begin(), gpu_uuids.end());
   std::string all;
   for (const std::string& uuid : gpu_uuids) all += uuid + '\n';
   return Sha256Hex(all);
 }
 
-std::string MachineNodeId(const std::string& machine_id, const std::string& folder) {
+std::string MachineNodeId(const std::string& machine_id, const std::string& folder,
+                          std::vector<Note>& notes) {
   if (machine_id.empty() || folder.empty()) return "";
   const std::string path = folder + "/node-key";
   std::string key = ReadKey(path);
@@ -426,7 +429,17 @@ std::string MachineNodeId(const std::string& machine_id, const std::string& fold
     unlink(temporary.c_str());
     key = ReadKey(path);
   }
-  return key.empty() ? "" : HmacSha256Hex(key, machine_id);
+  if (!key.empty()) return HmacSha256Hex(key, machine_id);
+  struct stat status = {};
+  if (lstat(path.c_str(), &status) == 0 || errno == EACCES) {
+    // Without the path, which tells the user's name.
+    notes.push_back({.what =
+                         "assay/node-key in the folder for configurations isn't a key in a file "
+                         "of this user's own with mode 600, so this node has no id",
+                     .remedy = "chmod 600 it, or remove it and it is made anew; it is in "
+                               "$XDG_CONFIG_HOME, or else in ~/.config"});
+  }
+  return "";
 }
 
 }  // namespace assay

@@ -48,10 +48,12 @@ void ScrubCommand(std::map<std::string, std::vector<std::string>>& command);
 // GPUs, an HMAC of the machine id under a key that is made once and kept in the user's own
 // configuration folder ($XDG_CONFIG_HOME/assay or ~/.config/assay), so that nobody who knows the
 // machine id can recognise it. Empty where there is no machine id or no place for a key.
-std::string NodeId(std::vector<std::string> gpu_uuids);
+// Why it is empty, where a key lies there that isn't believed, is said in `notes`.
+std::string NodeId(std::vector<std::string> gpu_uuids, std::vector<Note>& notes);
 // The second half of it: `machine_id` under the key in `folder`/node-key, which is made with its
 // folder where there is none. Empty too where what lies there is no file of the user's own that is
-// closed to all others (mode 0600); it is left as it is.
-std::string MachineNodeId(const std::string& machine_id, const std::string& folder);
+// closed to all others (mode 0600): that is left as it is, and `notes` say why there is no id.
+std::string MachineNodeId(const std::string& machine_id, const std::string& folder,
+                          std::vector<Note>& notes);
 
 }  // namespace assay

@@ -435,7 +435,7 @@ Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
   Identified identified = Identify(IdentityOptionsFrom(flags), node);
   node.identity = std::move(identified.identity);
   node.notes.insert(node.notes.end(), identified.notes.begin(), identified.notes.end());
-  node.node_id = NodeId(std::move(uuids));
+  node.node_id = NodeId(std::move(uuids), node.notes);
   node.env = AllowedEnvironment(environ);
   node.storage = io::Volumes(setup);
   for (const auto& software : {kernels::Software(), io::Software(), collectives::Software(setup)}) {

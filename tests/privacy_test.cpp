@@ -25,10 +25,12 @@
 namespace assay {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::Pair;
+using ::testing::StartsWith;
 namespace fs = std::filesystem;
 
 std::map<std::string, std::string> Allowed(const std::vector<std::string>& variables) {
@@ -270,26 +272,35 @@ TEST(Privacy, OfAnImagesNameItsDigestStaysAndNothingElse) {
 }
 
 TEST(Privacy, NodesAreToldApartByTheirGpusInAnyOrder) {
-  EXPECT_EQ(NodeId({"GPU-b", "GPU-a"}), NodeId({"GPU-a", "GPU-b"}));
-  EXPECT_EQ(NodeId({"GPU-b", "GPU-a"}), Sha256Hex("GPU-a\nGPU-b\n"));
-  EXPECT_NE(NodeId({"GPU-a"}), NodeId({"GPU-b"}));
+  std::vector<Note> notes;
+  EXPECT_EQ(NodeId({"GPU-b", "GPU-a"}, notes), NodeId({"GPU-a", "GPU-b"}, notes));
+  EXPECT_EQ(NodeId({"GPU-b", "GPU-a"}, notes), Sha256Hex("GPU-a\nGPU-b\n"));
+  EXPECT_NE(NodeId({"GPU-a"}, notes), NodeId({"GPU-b"}, notes));
+  EXPECT_TRUE(notes.empty());
+}
+
+// The id, and what is noted after it.
+std::string MachineId(const std::string& machine, const std::string& folder) {
+  std::vector<Note> notes;
+  const std::string id = MachineNodeId(machine, folder, notes);
+  return notes.empty() ? id : id + "note: " + notes[0].what + "; " + notes[0].remedy;
 }
 
 TEST(Privacy, AMachineIsKnownOnlyToWhoHoldsItsKey) {
   std::string root = ::testing::TempDir() + "node_key_XXXXXX";
   ASSERT_NE(mkdtemp(root.data()), nullptr);
   const std::string folder = root + "/not/yet/there";
-  const std::string id = MachineNodeId("machine", folder);
+  const std::string id = MachineId("machine", folder);
   EXPECT_EQ(id.size(), 64U);
-  EXPECT_EQ(MachineNodeId("machine", folder), id);
-  EXPECT_NE(MachineNodeId("other", folder), id);
-  EXPECT_NE(MachineNodeId("machine", root + "/elsewhere"), id);
+  EXPECT_EQ(MachineId("machine", folder), id);
+  EXPECT_NE(MachineId("other", folder), id);
+  EXPECT_NE(MachineId("machine", root + "/elsewhere"), id);
   struct stat status = {};
   ASSERT_EQ(stat((folder + "/node-key").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777U, 0600U);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder), {}), 1);
-  EXPECT_EQ(MachineNodeId("", folder), "");
-  EXPECT_EQ(MachineNodeId("machine", "/proc/nowhere"), "");
+  EXPECT_EQ(MachineId("", folder), "");
+  EXPECT_EQ(MachineId("machine", "/proc/nowhere"), "");
   fs::remove_all(root);
 }
 
@@ -304,6 +315,8 @@ TEST(Privacy, OnlyAKeyOfOurOwnThatIsClosedToOthersIsBelieved) {
     chmod(path.c_str(), mode);
   };
   write(elsewhere, known);
+  const auto is_noted = AllOf(StartsWith("note: assay/node-key "), HasSubstr("chmod 600"),
+                              Not(HasSubstr(root)));  // which may tell the user's name
   const std::map<std::string, std::function<void(const fs::path&)>> attacks = {
       {"link", [&](const fs::path& key) { fs::create_symlink(elsewhere, key); }},
       {"link to nothing", [&](const fs::path& key) { fs::create_symlink(root + "/none", key); }},
@@ -319,7 +332,7 @@ TEST(Privacy, OnlyAKeyOfOurOwnThatIsClosedToOthersIsBelieved) {
     fs::create_directory(folder);
     attack(folder / "node-key");
     const auto before = fs::symlink_status(folder / "node-key");
-    EXPECT_EQ(MachineNodeId("machine", folder), "") << name;
+    EXPECT_THAT(MachineId("machine", folder), is_noted) << name;
     const auto after = fs::symlink_status(folder / "node-key");
     EXPECT_EQ(std::pair(after.type(), after.permissions()),
               std::pair(before.type(), before.permissions()))
@@ -330,10 +343,10 @@ TEST(Privacy, OnlyAKeyOfOurOwnThatIsClosedToOthersIsBelieved) {
   EXPECT_FALSE(fs::exists(root + "/none"));
   fs::create_directory(root + "/folder");
   write(root + "/folder/node-key", known);
-  EXPECT_EQ(MachineNodeId("machine", root + "/folder"), HmacSha256Hex(known, "machine"));
+  EXPECT_EQ(MachineId("machine", root + "/folder"), HmacSha256Hex(known, "machine"));
   const bool given = chown((root + "/folder/node-key").c_str(), 12345, 12345) == 0;
   if (given) {
-    EXPECT_EQ(MachineNodeId("machine", root + "/folder"), "");
+    EXPECT_THAT(MachineId("machine", root + "/folder"), is_noted);
   }
   fs::remove_all(root);
   if (!given) GTEST_SKIP() << "a key of another user needs root";
@@ -348,10 +361,10 @@ TEST(Privacy, OnlyFoldersThatWereMadeForTheKeyAreClosed) {
   fs::create_directory(root + "/there");
   chmod((root + "/there").c_str(), 0755);
   fs::create_symlink("there", root + "/link");
-  EXPECT_NE(MachineNodeId("machine", root + "/link"), "");
-  EXPECT_NE(MachineNodeId("machine", root + "/there"), "");
+  EXPECT_NE(MachineId("machine", root + "/link"), "");
+  EXPECT_NE(MachineId("machine", root + "/there"), "");
   EXPECT_EQ(mode(root + "/there"), 0755U);
-  EXPECT_NE(MachineNodeId("machine", root + "/not/yet"), "");
+  EXPECT_NE(MachineId("machine", root + "/not/yet"), "");
   EXPECT_EQ(mode(root + "/not"), 0700U);
   EXPECT_EQ(mode(root + "/not/yet"), 0700U);
   fs::remove_all(root);
@@ -365,7 +378,7 @@ TEST(Privacy, ProcessesThatStartTogetherAgreeOnTheKey) {
   constexpr int kProcesses = 8;
   for (int i = 0; i < kProcesses; ++i) {
     if (fork() == 0) {
-      const std::string id = MachineNodeId("machine", folder);
+      const std::string id = MachineId("machine", folder);
       _exit(write(ends[1], id.data(), id.size()) == 64 ? 0 : 1);
     }
   }

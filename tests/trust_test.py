@@ -9,6 +9,7 @@ usage: trust_test.py BINARY BUILD_FOLDER SOURCE_FOLDER [unittest arguments]
 import base64
 import hashlib
 import io
+import json
 import os
 import pathlib
 import re
@@ -214,6 +215,20 @@ class Privilege(Trust):
             self.assertEqual(ran.exists(), runs, done.stdout + done.stderr)
             ran.unlink(missing_ok=True)
         self.assertIn("there is no mpirun in PATH", done.stdout + done.stderr)
+
+
+class NodeKey(Trust):
+    def test_one_that_others_may_read_is_not_believed_and_that_is_said(self):
+        key = self.lay(self.make("configuration") / "assay/node-key", "a" * 64)
+        for mode, is_said in ((0o600, False), (0o644, True)):
+            key.chmod(mode)
+            done = self.run_in(self.folder, [BINARY, "run", "memory", "--rounds", "1", "--max-seconds", "0.02", "--set", "bytes=1M",
+                                             "--no-metadata", "--out", f"{mode}.json"],
+                               XDG_CONFIG_HOME=str(self.folder / "configuration"))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual("assay/node-key in the folder for configurations" in done.stderr, is_said, done.stderr)
+            node = json.loads((self.folder / f"{mode}.json").read_text())["nodes"][0]
+            self.assertEqual((node["node_id"] == "", "node-key" in str(node["notes"])), (is_said, is_said), node)
 
 
 class Chroot(Trust):
