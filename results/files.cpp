@@ -12,7 +12,6 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <system_error>
 
 #include "results/hash.h"
@@ -265,6 +264,15 @@ std::string WriteTextToFreeName(const std::string& path, std::string_view text,
     if (error == 0) return name;
     if (error != EEXIST) FailToWrite(name, error, option);
   }
+}
+
+std::optional<std::string> PlaceOf(const std::string& path) {
+  if (DescriptorNamed(path) || IsSpecial(path)) return std::nullopt;
+  std::error_code error;
+  const fs::path name = fs::absolute(path, error);
+  // A link at the name itself would be replaced; those on the way to it are followed.
+  const fs::path folder = fs::weakly_canonical(name.parent_path(), error);
+  return ((error ? name.parent_path() : folder) / name.filename()).string();
 }
 
 void CheckWritable(const std::string& path, const std::string& option) {

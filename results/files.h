@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -79,6 +80,10 @@ std::string FreeName(const std::string& path);
 // WriteText under the FreeName of this moment, never over a file. Returns that name.
 std::string WriteTextToFreeName(const std::string& path, std::string_view text,
                                 const std::string& option);
+
+// The place that a file written to `path` takes: its folder as the system knows it, and its name.
+// Nothing for a device, a named pipe or a descriptor, where nothing is replaced.
+std::optional<std::string> PlaceOf(const std::string& path);
 
 // Throws Unwritten where WriteText is sure to fail, before what is to be written is known. Changes
 // nothing.

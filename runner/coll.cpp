@@ -890,7 +890,7 @@ int RunColl(const CollOptions& asked) {
   // nccl-tests' own file is never written over.
   std::vector<AskedFile> files = FilesOf(options.run);
   files.push_back({.option = "-J", .path = options.output_file});
-  CheckFiles(files);
+  CheckFiles(files, options.run.out);
   std::optional<Bisection> bisection;
   const bool prints = !options.run.json && (options.format == "table" || options.format == "nccl");
   NcclOptions look = LookOf(options, coll, probe, environment);

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -260,6 +261,14 @@ std::string NameInPage(const std::string& path) {
 
 int Report(const ReportCommand& command) {
   Console console;
+  for (const std::string& path : command.files) {
+    std::error_code error;  // of what isn't there, which reading tells
+    if (command.out.empty() || !std::filesystem::equivalent(path, command.out, error)) continue;
+    throw Error(
+        fmt::format("--out names '{}', which the page is made from; give the page a name of its "
+                    "own",
+                    Clean(path, 1024)));
+  }
   std::vector<Run> runs = ReadRuns(command.files);
   std::vector<NamedRun> named;
   for (std::size_t i = 0; i < runs.size(); ++i) {

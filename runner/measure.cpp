@@ -554,21 +554,19 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
     throw Error("--max-cost needs a price, and none is known here; add --price USD per node-hour");
   }
 
-  CheckFiles(FilesOf(options));
-
-  CatchSignals();
   Run header = run;
   ApplyPrivacy(header, privacy);
+  const bool is_named = !options.out.empty();
+  const std::string out = is_named ? options.out : DefaultFileName(header.nodes[0].identity);
+  CheckFiles(FilesOf(options), out);
+
+  CatchSignals();
   std::optional<Journal> journal;
   std::string no_file;
   try {
-    if (options.out.empty()) {
-      journal.emplace(DefaultFileName(header.nodes[0].identity), header, WhereTaken::kTakesNext);
-    } else {
-      journal.emplace(options.out, header);
-    }
+    journal.emplace(out, header, is_named ? WhereTaken::kRefuses : WhereTaken::kTakesNext);
   } catch (const Unwritten& error) {
-    if (!plan.may_lack_file || !options.out.empty()) throw;
+    if (!plan.may_lack_file || is_named) throw;
     no_file = fmt::format("no result file: {}", error.what());
   }
   const std::string path = journal ? journal->Path() : "";

@@ -1,15 +1,21 @@
 #include "runner/outputs.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cassert>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <utility>
 
+#include "results/error.h"
 #include "results/figures.h"
 #include "results/files.h"
 #include "results/json.h"
 #include "results/report.h"
+#include "results/text.h"
 #include "runner/measure.h"
 
 namespace assay {
@@ -79,9 +85,21 @@ std::string OutputText(std::string_view option, const Handout& handout) {
   return OutputOf(option).text(handout);
 }
 
-void CheckFiles(std::span<const AskedFile> files) {
+void CheckFiles(std::span<const AskedFile> files, const std::string& out) {
+  std::map<std::string, std::string_view> options;  // by the place that each one's file takes
+  const auto take = [&](std::string_view option, const std::string& path) {
+    const std::optional<std::string> place = path.empty() ? std::nullopt : PlaceOf(path);
+    if (!place) return;
+    const auto [taken, is_free] = options.emplace(*place, option);
+    if (is_free) return;
+    throw Error(fmt::format("{} and {} both name '{}'; give each a name of its own", option,
+                            taken->second, Clean(path, 1024)));
+  };
+  take("--out", out);
+  take("the journal of --out", out.empty() ? "" : out + ".part");
   for (const AskedFile& file : files) {
     if (file.path.empty()) continue;
+    take(file.option, file.path);
     const bool may_replace = OutputOf(file.option).may_replace;
     CheckWritable(may_replace ? file.path : FreeName(file.path), std::string(file.option));
   }

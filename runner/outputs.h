@@ -68,8 +68,10 @@ struct AskedFile {
   std::string path = {};         // empty: it was not asked for
 };
 
-// Throws Unwritten where one of them can't be written, before what they hold is known.
-void CheckFiles(std::span<const AskedFile> files);
+// Throws Unwritten where one of them can't be written, before what they hold is known, and Error
+// where one would take the place of another, of the result file at `out` or of its journal. `out`
+// is empty where its name isn't known yet.
+void CheckFiles(std::span<const AskedFile> files, const std::string& out);
 
 // Writes those that were asked for and tells `wrote` the name of each. Throws Unwritten at the
 // first that can't be written.

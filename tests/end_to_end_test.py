@@ -323,6 +323,16 @@ class EndToEnd(unittest.TestCase):
             self.assertTrue(page.read_text().endswith("</html>\n"), script)
             page.unlink()
 
+    def test_a_page_never_takes_the_place_of_the_run_it_is_made_from(self):
+        self.assay("run", "peak", *QUICK, "--out", "a.json")
+        self.assay("run", "peak", *QUICK, "--out", "b.json")
+        before = (self.folder / "a.json").read_bytes()
+        (self.folder / "link.json").symlink_to("a.json")
+        for files in (["a.json", "--out", "a.json"], ["b.json", "link.json", "--out", "./a.json"]):
+            done = self.assay("report", *files, status=2)
+            self.assertRegex(done.stderr, "--out names '(a|link).json', which the page is made from; give the page")
+            self.assertEqual((self.folder / "a.json").read_bytes(), before)
+
     def test_a_page_names_no_folder_that_tells_of_a_user(self):
         for folder in ("ada@corp.example", "results"):
             (self.folder / folder).mkdir()

@@ -14,6 +14,7 @@
 #include <map>
 #include <sstream>
 
+#include "results/error.h"
 #include "results/json.h"
 #include "runner/measure.h"
 #include "tests/canaries.h"
@@ -123,6 +124,46 @@ TEST(Outputs, FiguresAreThoseThatAReaderOfTheFileFinds) {
   const Handout handout = HandoutOf(run);
   const assay::Run read = RunFromJson(RunToJson(handout.TheRun()), "x.json");
   EXPECT_EQ(OutputText("--json", handout), FiguresToJson(read, PriceOf({&read}, {})) + "\n");
+}
+
+TEST(Outputs, NoneMayTakeThePlaceOfAnother) {
+  std::string pattern = ::testing::TempDir() + "places_XXXXXX";
+  const std::string folder = mkdtemp(pattern.data());
+  const std::string out = folder + "/r.json";
+  const auto refusal = [&](const std::vector<AskedFile>& files) -> std::string {
+    try {
+      CheckFiles(files, out);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  fs::create_directory_symlink(folder, folder + "/link");
+  for (const std::string& same :
+       {out, folder + "/./r.json", folder + "/link/r.json",
+        folder + "/link/../" + fs::path(folder).filename().string() + "/r.json"}) {
+    EXPECT_EQ(refusal({{.option = "--report", .path = same}}),
+              "--report and --out both name '" + same + "'; give each a name of its own");
+  }
+  EXPECT_THAT(refusal({{.option = "-J", .path = out}}), HasSubstr("-J and --out both name"));
+  EXPECT_THAT(refusal({{.option = "--gbench-out", .path = out + ".part"}}),
+              HasSubstr("--gbench-out and the journal of --out both name"));
+  const std::string page = folder + "/page";
+  EXPECT_THAT(
+      refusal({{.option = "--report", .path = page}, {.option = "--gbench-out", .path = page}}),
+      HasSubstr("--gbench-out and --report both name"));
+  EXPECT_EQ(refusal({{.option = "--report", .path = page},
+                     {.option = "--gbench-out", .path = page + ".json"},
+                     {.option = "-J", .path = ""}}),
+            "");
+  EXPECT_EQ(refusal({{.option = "--report", .path = "/dev/zero"},
+                     {.option = "--gbench-out", .path = "/dev/zero"}}),
+            "")
+      << "a device takes both";
+  // A link is replaced and not followed, so that what it leads to is safe.
+  fs::create_symlink("r.json", page);
+  EXPECT_EQ(refusal({{.option = "--report", .path = page}}), "");
+  fs::remove_all(folder);
 }
 
 std::string Contents(const fs::path& path) {
@@ -258,6 +299,23 @@ TEST_F(Program, NoSecretReachesTheNameOfAFile) {
     files += name.ends_with(".json") ? 1 : 0;
   }
   EXPECT_EQ(files, 1);
+}
+
+TEST_F(Program, NothingIsMeasuredWhereOneFileWouldTakeThePlaceOfAnother) {
+  const std::string run = Commands().at("--report");
+  const std::string coll = Commands().at("-J");
+  const std::map<std::string, std::string> refused = {
+      {run + " --out r.json --report r.json", "--report and --out both name 'r.json'"},
+      {run + " --out r.json --report x --gbench-out ./x", "--gbench-out and --report both name"},
+      {coll + " --out r.json -J r.json", "-J and --out both name 'r.json'"},
+  };
+  for (const auto& [command, sentence] : refused) {
+    EXPECT_EQ(Assay(command).status, 2) << command;
+    EXPECT_THAT(Contents(folder_ + "/errors"), HasSubstr(sentence));
+    for (const char* name : {"r.json", "r.json.part", "x"}) {
+      EXPECT_FALSE(fs::exists(folder_ + "/" + name)) << command;
+    }
+  }
 }
 
 }  // namespace
