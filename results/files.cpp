@@ -99,6 +99,47 @@ bool WriteOn(int descriptor, std::string_view text) {
   return true;
 }
 
+// A regular file that is read from its beginning on.
+class Source {
+ public:
+  // Throws Error, with `what` to give instead, for anything else: what isn't there, a device, a
+  // pipe, which must not block here.
+  Source(const std::string& path, const std::string& what)
+      : path_(path), file_(path, O_RDONLY | O_NONBLOCK) {
+    if (!file_.IsOpen()) {
+      throw Error(fmt::format("can't read '{}': {}; check the name", path, std::strerror(errno)));
+    }
+    struct stat status = {};
+    if (fstat(file_.Descriptor(), &status) != 0 || !IsFile(status)) {
+      throw Error(fmt::format("'{}' isn't a file; give {}", path, what));
+    }
+    size_ = status.st_size;
+  }
+
+  std::int64_t Size() const { return size_; }
+
+  // Appends at most so many bytes to `text`; false at the end of the file. Throws Error where
+  // reading fails.
+  bool Read(std::size_t most_bytes, std::string& text) const {
+    const std::size_t before = text.size();
+    text.resize(before + most_bytes);
+    ssize_t got = 0;
+    do {
+      got = read(file_.Descriptor(), text.data() + before, most_bytes);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+      throw Error(fmt::format("can't read '{}': {}; check the disk", path_, std::strerror(errno)));
+    }
+    text.resize(before + static_cast<std::size_t>(got));
+    return got > 0;
+  }
+
+ private:
+  std::string path_;
+  File file_;
+  std::int64_t size_ = 0;
+};
+
 // A name beside `path` that nobody can have guessed, and so nobody can have taken.
 std::string TemporaryName(const std::string& path) {
   return fmt::format("{}.{}.tmp", path, RandomHex(8));
@@ -193,30 +234,38 @@ bool RenameToNew(const std::string& from, const std::string& to) {
 }
 
 std::string ReadText(const std::string& path, std::int64_t most_bytes, const std::string& what) {
-  const File file(path, O_RDONLY | O_NONBLOCK);  // a pipe must not block here
-  if (!file.IsOpen()) {
-    throw Error(fmt::format("can't read '{}': {}; check the name", path, std::strerror(errno)));
-  }
-  struct stat status = {};
-  if (fstat(file.Descriptor(), &status) != 0 || !S_ISREG(status.st_mode)) {
-    throw Error(fmt::format("'{}' isn't a file; give {}", path, what));
-  }
-  if (status.st_size > most_bytes) {
+  const Source source(path, what);
+  if (source.Size() > most_bytes) {
     throw Error(fmt::format("'{}' is over {}; give {}", path, BinarySize(most_bytes), what));
   }
-  std::string text(static_cast<std::size_t>(status.st_size), '\0');
-  std::size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = read(file.Descriptor(), text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      throw Error(fmt::format("can't read '{}': {}; check the disk", path, std::strerror(errno)));
-    }
-    if (got == 0) break;  // it was shortened meanwhile
-    size += static_cast<std::size_t>(got);
-  }
-  text.resize(size);
+  std::string text;
+  const auto size = static_cast<std::size_t>(source.Size());
+  while (text.size() < size && source.Read(size - text.size(), text)) continue;
   return text;
+}
+
+void ReadLines(const std::string& path, std::int64_t most_bytes, const std::string& what,
+               const std::function<void(std::string_view line)>& take) {
+  constexpr std::size_t kAtOnce = 1U << 20U;
+  const auto check = [&](std::size_t size) {
+    if (size <= static_cast<std::size_t>(most_bytes)) return;
+    throw Error(
+        fmt::format("'{}' has a line over {}; give {}", path, BinarySize(most_bytes), what));
+  };
+  const Source source(path, what);
+  std::string text;
+  std::size_t seen = 0;  // of it, where there is no end of a line
+  while (source.Read(kAtOnce, text)) {
+    std::size_t begin = 0;
+    for (auto end = text.find('\n', seen); end != std::string::npos; end = text.find('\n', begin)) {
+      check(end - begin);
+      take(std::string_view(text).substr(begin, end - begin));
+      begin = end + 1;
+    }
+    text.erase(0, begin);
+    seen = text.size();
+    check(seen);
+  }
 }
 
 bool IsTaken(const std::string& path) {

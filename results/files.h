@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -57,6 +58,11 @@ bool RenameToNew(const std::string& from, const std::string& to);
 // The text of a file of at most `most_bytes`. Throws Error, with `what` to give instead, for
 // anything else: what isn't there, a device, a pipe.
 std::string ReadText(const std::string& path, std::int64_t most_bytes, const std::string& what);
+
+// Tells `take` each line of a file, without its end; what follows the last line's end is no line.
+// Throws Error as ReadText does, and for a line of more than `most_bytes`.
+void ReadLines(const std::string& path, std::int64_t most_bytes, const std::string& what,
+               const std::function<void(std::string_view line)>& take);
 
 // Whether anything has the name `path`, be it a link that leads to nothing.
 bool IsTaken(const std::string& path);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -668,9 +669,10 @@ class Reader {
 
 // Depth and number of values are bounded before anything is built. (The parser's own callback could
 // do it, but looks at all earlier elements of a list at the end of each: quadratic time.)
-void CheckBounds(std::string_view text, const std::string& source, std::int64_t& values) {
+void CheckBounds(std::string_view text, const std::string& source) {
+  constexpr std::int64_t kMost = ReadLimits().values;
   int depth = 0;
-  std::int64_t held = 0;
+  std::int64_t values = 0;
   bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -682,21 +684,34 @@ void CheckBounds(std::string_view text, const std::string& source, std::int64_t&
     if (c == '"') in_string = true;
     if (c == '[' || c == '{') ++depth;
     if (c == ']' || c == '}') --depth;
-    if (c == ',' || c == '[' || c == '{') ++held;
+    if (c == ',' || c == '[' || c == '{') ++values;
     if (depth > kDeepest) {
       throw Error(fmt::format("{}: it is nested deeper than {} levels, which assay never writes",
                               source, kDeepest));
     }
   }
-  values -= held;
-  if (values < 0) {
-    throw Error(
-        fmt::format("{}: it holds more than {} values; split it", source, ReadLimits().values));
+  if (values > kMost) {
+    throw Error(fmt::format("{}: it holds more than {} values; split it", source, kMost));
   }
 }
 
-Input Parse(std::string_view text, const std::string& source, std::int64_t& values) {
-  CheckBounds(text, source, values);
+// As CheckBounds counts them, and 16 bytes of text as one.
+std::int64_t ValuesOf(const Input& json) {
+  constexpr std::size_t kText = 16;
+  if (json.is_string()) {
+    return static_cast<std::int64_t>(json.get_ref<const std::string&>().size() / kText);
+  }
+  if (!json.is_structured()) return 0;
+  auto values = static_cast<std::int64_t>(std::max<std::size_t>(1, json.size()));
+  for (auto element = json.begin(); element != json.end(); ++element) {
+    if (json.is_object()) values += static_cast<std::int64_t>(element.key().size() / kText);
+    values += ValuesOf(*element);
+  }
+  return values;
+}
+
+Input Parse(std::string_view text, const std::string& source) {
+  CheckBounds(text, source);
   try {
     return Input::parse(text.begin(), text.end());
   } catch (const Input::parse_error& error) {
@@ -706,11 +721,6 @@ Input Parse(std::string_view text, const std::string& source, std::int64_t& valu
   } catch (const Input::exception&) {
     throw Error(fmt::format("{}: it holds a number that is too large for a double", source));
   }
-}
-
-Input Parse(std::string_view text, const std::string& source) {
-  std::int64_t values = ReadLimits().values;
-  return Parse(text, source, values);
 }
 
 void CheckFormat(const Reader& reader, const Input& json, const std::string& source, Run& run) {
@@ -982,16 +992,16 @@ Run RunFromJson(std::string_view text, const std::string& source) {
 
 std::string RecordToJson(const Record& record) { return Dump(Writer::ToJson(record)); }
 
-Record RecordFromJson(std::string_view text, const std::string& source, std::int64_t& values) {
-  const Input json = Parse(text, source, values);
+Record RecordFromJson(std::string_view text, const std::string& source, HeldValues* held) {
+  const Input json = Parse(text, source);
   Record record;
   Reader(json, "", source).Get(record, {});
+  if (held != nullptr) {
+    const auto rounds = json.find("rounds");
+    held->rounds = rounds == json.end() ? 0 : ValuesOf(*rounds);
+    held->rest = ValuesOf(json) - held->rounds;
+  }
   return record;
-}
-
-Record RecordFromJson(std::string_view text, const std::string& source) {
-  std::int64_t values = ReadLimits().values;
-  return RecordFromJson(text, source, values);
 }
 
 std::string NodeToJson(const Node& node) { return Dump(Writer::ToJson(node)); }

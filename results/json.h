@@ -22,18 +22,22 @@ std::string RunToJson(const Run& run);
 // `source` names the text in errors. Refuses another format, a newer version, an unknown need.
 Run RunFromJson(std::string_view text, const std::string& source);
 
-// How much of one source is read, be it one text or many: more is refused.
+// How much a text may hold, and how much of a journal's lines is kept: more is refused.
 struct ReadLimits {
   std::int64_t values = 50'000'000;  // 16 bytes each in memory, and more than a full suite has
   std::size_t entries = 100'000;     // of a list or table of anything but numbers
-  std::size_t lines = 1'000'000;     // of a journal: ten rounds of as many records
 };
 
-// One line each, for the journal. Reading takes what the text holds from `values`, which are left
-// of its source's limit.
+// How many values a record's text holds, 16 bytes of a string counted as one: in its rounds, and
+// beside them.
+struct HeldValues {
+  std::int64_t rounds = 0;
+  std::int64_t rest = 0;
+};
+
+// One line each, for the journal. `held`, where it isn't null, is told what the text holds.
 std::string RecordToJson(const Record& record);
-Record RecordFromJson(std::string_view text, const std::string& source, std::int64_t& values);
-Record RecordFromJson(std::string_view text, const std::string& source);
+Record RecordFromJson(std::string_view text, const std::string& source, HeldValues* held = nullptr);
 
 // What a node says of itself to the rank that writes the file.
 std::string NodeToJson(const Node& node);

@@ -22,45 +22,104 @@
 namespace assay {
 namespace {
 
-constexpr std::int64_t kLargestFile = std::int64_t{1} << 30U;
+constexpr std::int64_t kLargestFile = std::int64_t{1} << 30U;  // or line of a journal
 constexpr const char* kOption = "--out";
+constexpr const char* kWhatToGive = "a result file that 'assay run' wrote";
 
-std::string ReadFile(const std::string& path) {
-  if (access(path.c_str(), F_OK) != 0 && access((path + ".part").c_str(), F_OK) == 0) {
-    throw Error(
-        fmt::format("there is no '{0}', but '{0}.part', which an interrupted run left; "
-                    "give that name",
-                    path));
-  }
-  return ReadText(path, kLargestFile, "a result file that 'assay run' wrote");
-}
-
-[[noreturn]] void FailOfMany(const std::string& name, const char* what, std::size_t most) {
+void TellOfItsJournal(const std::string& path) {
+  if (access(path.c_str(), F_OK) == 0 || access((path + ".part").c_str(), F_OK) != 0) return;
   throw Error(
-      fmt::format("{}: the journal has more {} than the {} that it may have; it is damaged or "
-                  "wasn't written by "
-                  "assay, so measure again or take a sound copy",
-                  name, what, most));
+      fmt::format("there is no '{0}', but '{0}.part', which an interrupted run left; "
+                  "give that name",
+                  path));
 }
 
-// Takes a line of the journal into the run: the newest word on everything but the rounds, which
-// add up (and count for nothing once an answer was wrong). The whole is held to what a file may
-// hold, since that is what it becomes.
-void Fold(Record newest, const std::string& name, std::size_t most,
-          std::map<std::string, std::size_t>& places, Run& run) {
-  const auto [place, is_new] = places.emplace(RecordKey(newest), run.records.size());
-  if (is_new) {
-    if (run.records.size() == most) FailOfMany(name, "records", most);
-    run.records.push_back(std::move(newest));
-    return;
+// Makes a run of a journal's lines: of each case the newest word on everything but the rounds,
+// which add up (and count for nothing once an answer was wrong). What is kept is held to the limits
+// of a file, since it becomes one; what each line says again is not, since a soak says it a million
+// times.
+class JournalReader {
+ public:
+  JournalReader(std::string source, const ReadLimits& limits)
+      : source_(std::move(source)), limits_(limits) {}
+
+  void Add(std::string_view line) {
+    const std::string name = fmt::format("{}, line {}", source_, ++lines_);
+    if (lines_ == 1) {
+      run_ = RunFromJson(line, name);
+      run_.records.clear();
+    } else {
+      Fold(line, name);
+    }
   }
-  Record& record = run.records[place->second];
-  std::vector<Visit> rounds = std::move(record.rounds);
-  if (newest.status == Status::kWrong) rounds.clear();
-  std::move(newest.rounds.begin(), newest.rounds.end(), std::back_inserter(rounds));
-  if (rounds.size() > most) FailOfMany(name, "rounds of a case", most);
-  record = std::move(newest);
-  record.rounds = std::move(rounds);
+
+  Run Finish() {
+    if (lines_ == 0) {
+      throw Error(
+          fmt::format("{}: nothing had been measured when this run ended; run it again", source_));
+    }
+    run_.status = "interrupted";
+    run_.complete = false;
+    for (Record& record : run_.records) {
+      if (record.status == Status::kSkipped) continue;
+      record.complete = static_cast<int>(record.rounds.size()) >= run_.rounds;
+      if (!record.complete) record.stopped = "interrupted";
+    }
+    if (const std::string broken = BrokenReference(run_); !broken.empty()) {
+      throw Error(fmt::format("{}: it {}; the file is damaged, so measure again", source_, broken));
+    }
+    return std::move(run_);
+  }
+
+ private:
+  void Fold(std::string_view line, const std::string& name) {
+    HeldValues held;
+    Record newest = RecordFromJson(line, name, &held);
+    const auto [place, is_new] = places_.emplace(RecordKey(newest), run_.records.size());
+    if (is_new) {
+      CheckLimit(run_.records.size() + 1, limits_.entries, "records", name);
+      run_.records.emplace_back();
+      kept_.emplace_back();
+    }
+    Record& record = run_.records[place->second];
+    HeldValues& kept = kept_[place->second];
+    values_ += held.rounds + held.rest - kept.rest;
+    kept.rest = held.rest;
+    std::vector<Visit> rounds = std::move(record.rounds);
+    if (newest.status == Status::kWrong) {
+      rounds.clear();
+      values_ -= std::exchange(kept.rounds, 0);
+    }
+    kept.rounds += held.rounds;
+    CheckLimit(values_, limits_.values, "values", name);
+    std::move(newest.rounds.begin(), newest.rounds.end(), std::back_inserter(rounds));
+    CheckLimit(rounds.size(), limits_.entries, "rounds of a case", name);
+    record = std::move(newest);
+    record.rounds = std::move(rounds);
+  }
+
+  template <class Number>
+  static void CheckLimit(Number number, Number most, const char* what, const std::string& name) {
+    if (number <= most) return;
+    throw Error(
+        fmt::format("{}: the journal has more {} than the {} that it may have; it is damaged or "
+                    "wasn't written by assay, so measure again or take a sound copy",
+                    name, what, most));
+  }
+
+  std::string source_;
+  ReadLimits limits_;
+  Run run_ = {};
+  std::size_t lines_ = 0;
+  std::map<std::string, std::size_t> places_ = {};  // by RecordKey, in run_.records
+  std::vector<HeldValues> kept_ = {};               // of each record
+  std::int64_t values_ = 0;                         // of all of them
+};
+
+Run ReadJournal(const std::string& path) {
+  JournalReader reader(path, {});
+  ReadLines(path, kLargestFile, kWhatToGive, [&](std::string_view line) { reader.Add(line); });
+  return reader.Finish();
 }
 
 // The stand-ins of our tests call their devices so.
@@ -88,8 +147,9 @@ std::string NumberedName(const std::string& path, int number) {
 }  // namespace
 
 Run ReadRun(const std::string& path) {
-  const std::string text = ReadFile(path);
-  Run run = path.ends_with(".part") ? RunFromJournal(text, path) : RunFromJson(text, path);
+  TellOfItsJournal(path);
+  Run run = path.ends_with(".part") ? ReadJournal(path)
+                                    : RunFromJson(ReadText(path, kLargestFile, kWhatToGive), path);
   if (run.id.empty()) {
     throw Error(
         fmt::format("{}: this run has no id, by which copies of it are known; give the file as "
@@ -106,38 +166,12 @@ Run ReadRun(const std::string& path) {
 }
 
 Run RunFromJournal(std::string_view text, const std::string& source, const ReadLimits& limits) {
-  // What follows the last line's end was being written when the end came.
-  text = text.substr(0, text.rfind('\n') + 1);
-  if (text.empty()) {
-    throw Error(
-        fmt::format("{}: nothing had been measured when this run ended; run it again", source));
-  }
-  Run run;
-  std::map<std::string, std::size_t> places;
-  std::int64_t values = limits.values;
-  for (std::size_t line = 1; !text.empty(); ++line) {
-    const std::size_t end = text.find('\n');
-    const std::string name = fmt::format("{}, line {}", source, line);
-    if (line > limits.lines) FailOfMany(name, "lines", limits.lines);
-    if (line == 1) {
-      run = RunFromJson(text.substr(0, end), name);
-      run.records.clear();
-    } else {
-      Fold(RecordFromJson(text.substr(0, end), name, values), name, limits.entries, places, run);
-    }
+  JournalReader reader(source, limits);
+  for (auto end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+    reader.Add(text.substr(0, end));
     text.remove_prefix(end + 1);
   }
-  run.status = "interrupted";
-  run.complete = false;
-  for (Record& record : run.records) {
-    if (record.status == Status::kSkipped) continue;
-    record.complete = static_cast<int>(record.rounds.size()) >= run.rounds;
-    if (!record.complete) record.stopped = "interrupted";
-  }
-  if (const std::string broken = BrokenReference(run); !broken.empty()) {
-    throw Error(fmt::format("{}: it {}; the file is damaged, so measure again", source, broken));
-  }
-  return run;
+  return reader.Finish();
 }
 
 struct Journal::State {

@@ -15,12 +15,12 @@ namespace assay {
 
 // Reads FILE or FILE.part. A torn last line of a journal is dropped, and its Run has the status
 // "interrupted" and is not complete. Throws Error (one sentence) for anything that isn't a sound
-// assay-run file, or is over 1 GiB.
+// assay-run file, and for a file, or a line of a journal, over 1 GiB.
 Run ReadRun(const std::string& path);
 
 // The journal's text: a line with the Run without records, then a line a visit. `source` names it
-// in errors. All lines together are held to `limits`, as a file is: its records, the rounds of each
-// and their values.
+// in errors. What is kept of all lines together is held to `limits`, as a file is: its records, the
+// rounds of each and their values.
 Run RunFromJournal(std::string_view text, const std::string& source, const ReadLimits& limits = {});
 
 // What becomes of a name under which a run or its journal is there already.

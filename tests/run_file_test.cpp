@@ -212,21 +212,62 @@ std::string JournalOf(int lines, int cases) {
   return text;
 }
 
-TEST_F(RunFile, AllLinesOfAJournalTogetherAreHeldToTheLimitsOfAFile) {
+TEST_F(RunFile, WhatIsKeptOfAJournalIsHeldToTheLimitsOfAFile) {
   const auto refusal = [](const std::string& text, const ReadLimits& limits) {
     return SentenceOf([&] { RunFromJournal(text, "j", limits); });
   };
-  EXPECT_EQ(refusal(JournalOf(9, 3), {.entries = 3, .lines = 10}), "no error");
+  EXPECT_EQ(refusal(JournalOf(9, 3), {.entries = 3}), "no error");
   EXPECT_THAT(refusal(JournalOf(9, 4), {.entries = 3}),
               HasSubstr("j, line 5: the journal has more records than the 3 that it may have"));
-  EXPECT_THAT(refusal(JournalOf(10, 3), {.lines = 10}),
-              HasSubstr("j, line 11: the journal has more lines than the 10 that it may have"));
-  EXPECT_THAT(refusal(JournalOf(9, 1), {.values = 20}), HasSubstr("it holds more than"));
   std::string text = RunToJson(Header());
-  for (int line = 0; line < 3; ++line) text += RecordToJson(After(2)) + "\n";
+  const std::string line = RecordToJson(After(2)) + "\n";
+  for (int i = 0; i < 3; ++i) text += line;
   EXPECT_EQ(refusal(text, {.entries = 6}), "no error");
   EXPECT_THAT(refusal(text, {.entries = 5}),
               HasSubstr("j, line 4: the journal has more rounds of a case than the 5"));
+  HeldValues held;
+  RecordFromJson(line, "line", &held);
+  EXPECT_GT(held.rounds, 2);
+  EXPECT_GT(held.rest, 10);
+  const std::int64_t values = 3 * held.rounds + held.rest;
+  EXPECT_EQ(refusal(text, {.values = values}), "no error");
+  EXPECT_THAT(refusal(text, {.values = values - 1}),
+              HasSubstr("j, line 4: the journal has more values than the"));
+  Record wrong = After(0);
+  wrong.status = Status::kWrong;
+  // What a wrong answer takes back is no longer held.
+  EXPECT_EQ(refusal(text + RecordToJson(wrong) + "\n" + line + line, {.values = values}),
+            "no error");
+  Record other = After(2);
+  other.backend = "libaio";
+  EXPECT_THAT(refusal(text + RecordToJson(other) + "\n", {.values = values}),
+              HasSubstr("j, line 5: the journal has more values than the"));
+}
+
+TEST_F(RunFile, LinesAreReadOneByOne) {
+  const std::string large((3U << 20U) + 7, 'x');  // more than is read at once
+  Write(path_, "a\n\n" + large + "\nb\ntorn");
+  std::vector<std::string> lines;
+  const auto take = [&](std::string_view line) { lines.emplace_back(line); };
+  ReadLines(path_, 8 << 20, "x", take);
+  EXPECT_EQ(lines, (std::vector<std::string>{"a", "", large, "b"}));
+  EXPECT_THAT(SentenceOf([&] { ReadLines(path_, 1 << 20, "another", take); }),
+              HasSubstr("run.json' has a line over 1 MiB; give another"));
+}
+
+// A soak says again at each visit what a case is; 5,000 lines here stand for the millions that it
+// writes in days.
+TEST_F(RunFile, WhatALongSoakSaysAgainAtEachVisitCountsOnce) {
+  std::string text = RunToJson(Header());
+  Record record = After(1);
+  for (int i = 0; i < 200; ++i) record.facts[fmt::format("fact{}", i)] = std::int64_t{i};
+  const std::string line = RecordToJson(record) + "\n";
+  constexpr std::size_t kLines = 5'000;
+  for (std::size_t i = 0; i < kLines; ++i) text += line;
+  const ReadLimits limits = {.values = 100'000, .entries = kLines};  // of the million that it says
+  const assay::Run run = RunFromJournal(text, "j", limits);
+  ASSERT_THAT(run.records, SizeIs(1));
+  EXPECT_THAT(run.records[0].rounds, SizeIs(kLines));
 }
 
 TEST_F(RunFile, AJournalOfOneRecordMoreThanAFileMayHaveIsRefused) {
