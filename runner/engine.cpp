@@ -18,6 +18,7 @@
 #include "results/figures.h"
 #include "results/pacing.h"
 #include "results/stats.h"
+#include "results/text.h"
 #include "runner/random.h"
 #include "runner/sampler.h"
 #include "version.h"
@@ -128,12 +129,15 @@ class Reporter : public benchmark::BenchmarkReporter {
   std::string host_name_ = {};
 };
 
+// The library escapes little of what it writes as JSON, and a library or a device may say anything.
+std::string Harmless(const std::string& text) { return Clean(text, text.size()); }
+
 // One visit as one benchmark of one iteration, which calls `visit` once.
 Outcome RunAsBenchmark(const std::string& name, const Case& which, Reporter& reporter,
                        const std::function<Outcome()>& visit) {
   std::optional<Outcome> outcome;
   benchmark::RegisterBenchmark(
-      name.c_str(),
+      Harmless(name).c_str(),
       [&](benchmark::State& state) {
         for (auto _ : state) {
           outcome = visit();
@@ -150,7 +154,7 @@ Outcome RunAsBenchmark(const std::string& name, const Case& which, Reporter& rep
         }
         state.SetLabel(which.backend);
         if (!outcome->visit) {
-          state.SkipWithError(outcome->stopped.value_or(outcome->reason).c_str());
+          state.SkipWithError(Harmless(outcome->stopped.value_or(outcome->reason)).c_str());
         }
       })
       ->UseManualTime()

@@ -709,6 +709,19 @@ TEST(Engine, GoogleBenchmarksOwnJsonHoldsEveryVisitAndNoHostName) {
   EXPECT_EQ(skipped["error_message"], "not \"here\"");
 }
 
+TEST(Engine, GoogleBenchmarksOwnJsonIsJsonWhateverACaseSays) {
+  FakeLog log;
+  std::string text;
+  EngineOptions options = Brief(log);
+  options.gbench = [&](std::string json) { text = std::move(json); };
+  MeasureQuietly(
+      {FakeCase("\x1b[31m\xff", {{.throws_at_run = 1, .error = "\x1b[31m\xff lost; x"}}, log)},
+      options);
+  const nlohmann::json json = nlohmann::json::parse(text);
+  EXPECT_EQ(json["benchmarks"][0]["name"], "fake/name:?[31m?/round:1/iterations:1/manual_time");
+  EXPECT_THAT(json["benchmarks"][0]["error_message"].get<std::string>(), StartsWith("?[31m? lost"));
+}
+
 // Google Benchmark reads its environment before main, so only a new process can show this.
 TEST(Engine, BenchmarkVariablesChangeNothing) {
   const std::string stray = TemporaryPath("assay_stray");
