@@ -63,6 +63,15 @@ bool IsSpecial(const std::string& path) {
          !S_ISLNK(status.st_mode);
 }
 
+// Whether what is at `path` (`old`) can't be replaced, since it and its sticky folder (/tmp) are of
+// other users.
+bool IsKeptByItsFolder(const struct stat& old, const std::string& path) {
+  const uid_t user = geteuid();
+  struct stat folder = {};
+  return user != 0 && old.st_uid != user && stat(FolderOf(path).c_str(), &folder) == 0 &&
+         (folder.st_mode & S_ISVTX) != 0 && folder.st_uid != user;
+}
+
 // Opens it for writing. Null, with errno, where that fails, where it has become a file, and where
 // it is a stranger's pipe in a folder that anybody may write in (/tmp): nobody may ever read from
 // it.
@@ -335,7 +344,9 @@ void CheckWritable(const std::string& path, const std::string& option) {
     return;
   }
   struct stat old = {};
-  if (lstat(path.c_str(), &old) == 0 && S_ISDIR(old.st_mode)) FailToWrite(path, EISDIR, option);
+  const bool is_taken = lstat(path.c_str(), &old) == 0;
+  if (is_taken && S_ISDIR(old.st_mode)) FailToWrite(path, EISDIR, option);
+  if (is_taken && IsKeptByItsFolder(old, path)) FailToWrite(path, EPERM, option);
   const std::string temporary = TemporaryName(path);
   const File file(temporary, O_WRONLY | O_CREAT | O_EXCL);
   if (!file.IsOpen()) FailToWrite(path, errno, option);

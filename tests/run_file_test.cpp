@@ -443,6 +443,54 @@ TEST_F(RunFile, AFileOfAnotherUserSaysNothingOfWhoMayReadWhatReplacesIt) {
   EXPECT_EQ(ModeOf(path_), 0755U);
 }
 
+// What `function` throws when another user calls it; in a process of its own.
+template <class Function>
+std::string SentenceOfAnother(uid_t user, const Function& function) {
+  int ends[2] = {};
+  if (pipe(ends) != 0) return "no pipe";
+  const pid_t child = fork();
+  if (child == 0) {
+    const std::string sentence =
+        setgid(user) == 0 && setuid(user) == 0 ? SentenceOf(function) : "no other user";
+    const bool is_told = write(ends[1], sentence.data(), sentence.size()) > 0;
+    _exit(is_told ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string sentence(4096, '\0');
+  const ssize_t got = read(ends[0], sentence.data(), sentence.size());
+  close(ends[0]);
+  waitpid(child, nullptr, 0);
+  sentence.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  return sentence;
+}
+
+TEST_F(RunFile, WhatAStickyFolderKeepsIsFoundOutBeforeMeasuring) {
+  if (geteuid() != 0) GTEST_SKIP() << "being another user needs root";
+  constexpr uid_t kTheirs = 4711;
+  constexpr uid_t kOurs = 4712;
+  ASSERT_EQ(chmod(folder_.c_str(), 01777), 0);
+  const std::string link = folder_ + "/link";
+  Write(path_, "theirs");
+  fs::create_symlink("nowhere", link);
+  for (const std::string& path : {path_, link}) {
+    ASSERT_EQ(lchown(path.c_str(), kTheirs, kTheirs), 0);
+    for (const auto put : {+[](const std::string& to) { CheckWritable(to, "--report"); },
+                           +[](const std::string& to) { WriteText(to, "page", "--report"); }}) {
+      EXPECT_THAT(SentenceOfAnother(kOurs, [&] { put(path); }),
+                  HasSubstr("Operation not permitted; choose another file with --report"));
+      EXPECT_EQ(SentenceOfAnother(kOurs, [&] { put(folder_ + "/new"); }), "no error");
+    }
+    // Whoever has the file or the folder, and the system's own user, may replace it.
+    EXPECT_EQ(SentenceOfAnother(kTheirs, [&] { CheckWritable(path, "--report"); }), "no error");
+    CheckWritable(path, "--report");
+    ASSERT_EQ(chown(folder_.c_str(), kOurs, kOurs), 0);
+    EXPECT_EQ(SentenceOfAnother(kOurs, [&] { CheckWritable(path, "--report"); }), "no error");
+    ASSERT_EQ(chown(folder_.c_str(), 0, 0), 0);
+  }
+  ASSERT_EQ(chmod(folder_.c_str(), 0777), 0);
+  EXPECT_EQ(SentenceOfAnother(kOurs, [&] { CheckWritable(path_, "--report"); }), "no error");
+}
+
 TEST_F(RunFile, NobodyCanStandInTheWayOfTheTemporaryFile) {
   for (int number = getpid() - 2; number < getpid() + 3; ++number) {
     fs::create_directory(path_ + "." + std::to_string(number) + ".tmp");
