@@ -259,6 +259,17 @@ std::string NameInPage(const std::string& path) {
   return ScrubText(std::filesystem::path(path).filename().string());
 }
 
+// Tells apart what would have one name: "a.json (1)", "a.json (2)".
+void NumberEqualNames(std::vector<ReportInput>& inputs) {
+  std::map<std::string, int> counts;
+  for (const ReportInput& input : inputs) ++counts[input.name];
+  std::map<std::string, int> numbers;
+  for (ReportInput& input : inputs) {
+    if (counts.at(input.name) < 2) continue;
+    input.name += fmt::format(" ({})", ++numbers[input.name]);
+  }
+}
+
 int Report(const ReportCommand& command) {
   Console console;
   for (const std::string& path : command.files) {
@@ -282,6 +293,7 @@ int Report(const ReportCommand& command) {
     input.price = PriceOf({&input.run}, command.pricing);
     inputs.push_back(std::move(input));
   }
+  NumberEqualNames(inputs);
   if (!command.out.empty()) {
     WriteText(command.out, ReportPage(inputs, Today()), "--out");
     console.Note(fmt::format("wrote {}\n", command.out));

@@ -334,14 +334,19 @@ class EndToEnd(unittest.TestCase):
             self.assertEqual((self.folder / "a.json").read_bytes(), before)
 
     def test_a_page_names_no_folder_that_tells_of_a_user(self):
-        for folder in ("ada@corp.example", "results"):
+        for folder in ("ada@corp.example", "results", "bob@corp.example"):
             (self.folder / folder).mkdir()
             self.assay("run", "peak", *QUICK, "--out", f"{folder}/a.json")
-        self.assay("report", "ada@corp.example/a.json", "results/a.json", "--out", "page.html")
-        page = (self.folder / "page.html").read_text()
-        self.assertNotIn("ada@corp", page)
-        self.assertIn("<td>a.json</td>", page)
-        self.assertIn("<td>results/a.json</td>", page)
+
+        def names(*files):
+            self.assay("report", *files, "--out", "page.html")
+            page = (self.folder / "page.html").read_text()
+            self.assertNotIn("@corp", page)
+            return re.findall(r"<td>((?:results/)?a\.json[^<]*)</td>", page)
+
+        self.assertEqual(sorted(set(names("ada@corp.example/a.json", "results/a.json"))), ["a.json", "results/a.json"])
+        self.assertEqual(sorted(set(names("ada@corp.example/a.json", "results/a.json", "bob@corp.example/a.json"))),
+                         ["a.json (1)", "a.json (2)", "results/a.json"])
 
     @unittest.skipUnless(shutil.which("chromium"), "there is no chromium")
     def test_in_a_browser_the_page_draws_and_runs_no_script_but_its_own(self):
