@@ -430,6 +430,14 @@ TEST_F(RunFile, WhatIsNewHasMode0644WhateverTheUmaskIs) {
   }
 }
 
+TEST_F(RunFile, WhatReplacesAFileOfOnesOwnKeepsItsPermissionsAlone) {
+  Write(path_, "ours");
+  ASSERT_EQ(chmod(path_.c_str(), 04755), 0);
+  WriteText(path_, "ours", "--report");
+  // A replaced file's setuid bit is not kept.
+  EXPECT_EQ(ModeOf(path_), 0755U);
+}
+
 TEST_F(RunFile, AFileOfAnotherUserSaysNothingOfWhoMayReadWhatReplacesIt) {
   if (geteuid() != 0) GTEST_SKIP() << "giving a file away needs root";
   Write(path_, "theirs");
@@ -437,10 +445,6 @@ TEST_F(RunFile, AFileOfAnotherUserSaysNothingOfWhoMayReadWhatReplacesIt) {
   ASSERT_EQ(chmod(path_.c_str(), 0666), 0);
   WriteText(path_, "ours", "--report");
   EXPECT_EQ(ModeOf(path_), 0644U);
-  // Nor does one's own file give away more than its permissions.
-  ASSERT_EQ(chmod(path_.c_str(), 04755), 0);
-  WriteText(path_, "ours", "--report");
-  EXPECT_EQ(ModeOf(path_), 0755U);
 }
 
 // What `function` throws when another user calls it; in a process of its own.
