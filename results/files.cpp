@@ -156,8 +156,7 @@ std::string TemporaryName(const std::string& path) {
 
 constexpr mode_t kMode = 0644;
 
-// Whoever may read a file of this user's may read what takes its place; anybody else's says
-// nothing.
+// The permissions of the new file: those of this user's own file that it replaces, else 0644.
 mode_t ModeAt(const std::string& path) {
   struct stat old = {};
   const bool is_own = lstat(path.c_str(), &old) == 0 && IsFile(old) && old.st_uid == geteuid();

@@ -215,7 +215,7 @@ class Scrubber {
       if (auto* text = std::get_if<std::string>(&value)) (*this)(*text);
     }
   }
-  // One that was typed has what was typed of the machine, too.
+  // A typed offer repeats what was typed of the machine.
   void operator()(Offer& offer) const {
     for (std::string* text : {&offer.provider, &offer.seller, &offer.instance, &offer.region,
                               &offer.purchase, &offer.source}) {
@@ -306,8 +306,8 @@ std::string ReadKey(const std::string& path) {
   return key.find_first_not_of("0123456789abcdef") == std::string::npos ? key : "";
 }
 
-// Makes a folder and what is missing above it, for the user alone. Failures are seen by who writes
-// into it.
+// Makes a folder and what is missing above it, for the user alone. A failure shows when the key is
+// written.
 void MakeFolder(const std::filesystem::path& folder) {
   if (mkdir(folder.c_str(), 0700) == 0 || errno != ENOENT || folder == folder.root_path()) return;
   MakeFolder(folder.parent_path());
@@ -322,7 +322,7 @@ std::string FirstWord(const char* path) {
 }
 
 std::string ConfigurationFolder() {
-  // Not with more rights than who set the variables: they would choose where we write.
+  // A privileged process ignores these variables: whoever set them would choose where it writes.
   const char* xdg = secure_getenv("XDG_CONFIG_HOME");
   // A relative one is to be ignored (XDG Base Directory Specification).
   if (xdg != nullptr && xdg[0] == '/') return std::string(xdg) + "/assay";

@@ -73,7 +73,7 @@ struct Measured {
   // As measured and as typed, for the terminal alone.
   Run run = {};
   Chosen price = {};
-  // For everything else.
+  // The run that every other output is made from.
   Handout handout;
   std::string path = {};       // of the file; empty where there is none
   std::string unwritten = {};  // why there is none, where one was asked for

@@ -25,7 +25,7 @@ class Handout {
   // Takes out of `run` what is private.
   Handout(Run run, const Privacy& privacy);
 
-  // Of the result file at `path` the name without its folder is handed out.
+  // Hands out the name of the result file at `path`, without its folder.
   void SetFile(const std::string& path);
   // Google Benchmark's own JSON, and nccl-tests' table with the time at which it ended.
   void SetGbench(std::string json) { gbench_ = std::move(json); }
