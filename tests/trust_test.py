@@ -185,8 +185,8 @@ class Privilege(Trust):
             self.assertIn("assay: a launcher started this process and others, which can't find each other", done.stderr)
             self.assertEqual(self.run_in(self.folder, [binary, "list"], **{name: "1"}).returncode, 0)
 
-    def test_an_environment_of_nothing_that_is_kept(self):
-        """The program's own environment is then no list at all."""
+    def test_ranks_that_it_starts_itself_still_meet(self):
+        """They are as privileged, and are told by variables where they meet."""
         binary = self.privileged(BINARY, self.make("other"))
         done = subprocess.run([binary, "run", "all_reduce", "--backend", "native", "--ranks", "2", "--rounds", "1",
                                "--max-seconds", "0.02", "--set", "bytes=64", "--no-metadata", "--out", "here.json"],
