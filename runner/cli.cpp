@@ -426,8 +426,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       ->option_text("PCT");
   compare_app
       .add_option("--fail-slower", percent.fail_slower,
-                  "exit 1 if a case is slower by this, 2 if that can't be told "
-                  "or the candidate lacks a case")
+                  "exit 1 if a case is slower by this, 2 if one is missing or can't be told")
       ->option_text("PCT");
   compare_app.add_option("--noise", compare.noise, "how runs were measured to differ")
       ->option_text("FILE");
