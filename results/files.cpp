@@ -92,22 +92,6 @@ std::unique_ptr<File> OpenSpecial(const std::string& path) {
   return nullptr;
 }
 
-// Writes all of it to what has no end to be written at. False, with errno, where that fails.
-bool WriteOn(int descriptor, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = write(descriptor, text.data(), text.size());
-    if (written >= 0) {
-      text.remove_prefix(static_cast<std::size_t>(written));
-    } else if (errno == EAGAIN) {  // whoever reads has made the pipe one that doesn't wait
-      pollfd ready = {.fd = descriptor, .events = POLLOUT, .revents = 0};
-      poll(&ready, 1, -1);
-    } else if (errno != EINTR) {
-      return false;
-    }
-  }
-  return true;
-}
-
 // A regular file that is read from its beginning on.
 class Source {
  public:
@@ -239,6 +223,21 @@ bool RenameToNew(const std::string& from, const std::string& to) {
     return false;
   }
   return std::rename(from.c_str(), to.c_str()) == 0;
+}
+
+bool WriteOn(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(descriptor, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno == EAGAIN) {  // whoever reads has made the pipe one that doesn't wait
+      pollfd ready = {.fd = descriptor, .events = POLLOUT, .revents = 0};
+      poll(&ready, 1, -1);
+    } else if (errno != EINTR) {
+      return false;
+    }
+  }
+  return true;
 }
 
 std::string ReadText(const std::string& path, std::int64_t most_bytes, const std::string& what) {

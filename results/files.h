@@ -91,6 +91,10 @@ std::string WriteTextToFreeName(const std::string& path, std::string_view text,
 // Nothing for a device, a named pipe or a descriptor, where nothing is replaced.
 std::optional<std::string> PlaceOf(const std::string& path);
 
+// Writes all of `text` to an open pipe, terminal or device, which may make it wait. False, with
+// errno, where that fails.
+bool WriteOn(int descriptor, std::string_view text);
+
 // Throws Unwritten where WriteText is sure to fail, before what is to be written is known. Changes
 // nothing.
 void CheckWritable(const std::string& path, const std::string& option);

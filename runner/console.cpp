@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <string_view>
 
 #include "results/error.h"
+#include "results/files.h"
 
 namespace assay {
 namespace {
@@ -44,17 +44,7 @@ int lost_to = 0;
 
 // After the first result that is lost come no others: what is there ends where it breaks off.
 void WriteResult(std::string_view text) {
-  while (!text.empty() && lost_to == 0) {
-    const ssize_t written = write(STDOUT_FILENO, text.data(), text.size());
-    if (written >= 0) {
-      text.remove_prefix(static_cast<std::size_t>(written));
-    } else if (errno == EAGAIN) {  // whoever reads has made the pipe one that doesn't wait
-      pollfd ready = {.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
-      poll(&ready, 1, -1);
-    } else if (errno != EINTR) {
-      lost_to = errno;
-    }
-  }
+  if (lost_to == 0 && !WriteOn(STDOUT_FILENO, text)) lost_to = errno;
 }
 
 }  // namespace

@@ -288,7 +288,7 @@ TEST(Sampler, WhatStopsTheProcessBetweenTwoBatchesAgainAndAgainCounts) {
     return TakeStopped({log, Seconds(longer_s), of_five}, log,
                        {.min_samples = 50, .period = period, .counts_stops = counts_stops});
   };
-  // Of each gap that is 195 ms longer than the least, ten elevenths are the batch's.
+  // A long gap exceeds the least one by 195 ms, of which ten elevenths count to the batch.
   const double stop_s = 0.195 * 10 / 11;
   for (const int of_five : {1, 3}) {
     const Sampled stopped = take(0.196, of_five, true);

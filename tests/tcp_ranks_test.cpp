@@ -1078,7 +1078,7 @@ TEST(TcpRanks, WithoutAKeyAPlaceThatCannotBeHadIsNoFaultOfMasterAddr) {
                                       testing::Not(HasSubstr("MASTER_ADDR must be"))));
 }
 
-// Its number is that of every user whom this system doesn't know.
+// The number of the user nobody stands for every user whom this system doesn't know.
 TEST(TcpRanks, NobodyNeedsAKey) {
   if (!CanBeAnother()) GTEST_SKIP() << "takes root to be another user";
   Process nobody([&]() -> std::string {
