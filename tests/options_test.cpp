@@ -170,8 +170,9 @@ TEST(Options, ThatMessagesNameAreOfTheCommandThatPrintsThem) {
 TEST(Options, OfTheDocumentsAreThere) {
   const fs::path root = ASSAY_SOURCE_DIR;
   int lines = 0;
-  for (const char* name : {"README.md", "docs/attention.md", "docs/collectives.md", "docs/peers.md",
-                           "docs/storage.md", "runner/cli.cpp"}) {
+  for (const char* name :
+       {"README.md", "docs/attention.md", "docs/clouds.md", "docs/collectives.md", "docs/peers.md",
+        "docs/probes.md", "docs/reading.md", "docs/storage.md", "runner/cli.cpp"}) {
     std::ifstream in(root / name);
     static const std::regex command(R"(assay (run|coll|noise|compare|report|env)\b([^`#()]*))");
     for (std::string line; std::getline(in, line);) {
