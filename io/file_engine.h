@@ -1,7 +1,7 @@
-// The seam of the storage cases. A Feed says what is to be moved and takes what came of it; a
-// FileEngine keeps one transfer per slot in flight on one open file until the feed runs dry. So
-// io_uring, threads that call pread and pwrite, and a scripted engine in a test are one loop to
-// everything above.
+// The seam of the storage cases. A Feed says what is to be transferred and takes the outcome; a
+// FileEngine keeps one transfer per slot in flight on one open file until the feed runs dry. To
+// everything above, io_uring, threads that call pread and pwrite, and a scripted engine in a test
+// are the same loop.
 #pragma once
 
 #include <cstddef>
@@ -17,64 +17,68 @@
 
 namespace assay::io {
 
+// One read or write of contiguous bytes.
 struct Transfer {
   bool write = false;
-  std::int64_t offset = 0;
-  std::span<std::byte> data = {};  // within EngineSetup::buffers, not always the same of a slot
+  std::int64_t offset = 0;         // in the file, in bytes
+  std::span<std::byte> data = {};  // within EngineSetup::buffers; it may differ from call to call
 };
 
+// The source of transfers. The calls of one engine into its feed never overlap.
 class Feed {
  public:
   virtual ~Feed() = default;
-  // The next transfer of this slot, or nothing: the slot has no more to do in this run. The calls
-  // of one engine into its feed never overlap.
+  // The next transfer of this slot, or nothing where the slot has no more to do in this run.
   virtual std::optional<Transfer> Next(int slot) = 0;
-  // Whether it has work for PrepareAhead, for which an engine has time while transfers are in
-  // flight: to make the contents of a later one.
+  // Whether PrepareAhead has work to do. An engine calls that while transfers are in flight, so
+  // that making the contents of a later transfer doesn't keep the volume waiting.
   virtual bool WantsTime() const { return false; }
   virtual void PrepareAhead() {}
-  // What came of the slot's transfer: the bytes moved, or -errno; and when it was begun and ended,
-  // by NowNs.
+  // Tells the outcome of the slot's transfer. `result` is the bytes moved, or -errno; the times of
+  // its begin and end are those of NowNs.
   virtual void Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) = 0;
 };
 
+// A way of doing the transfers. An engine belongs to the thread that made it.
 class FileEngine {
  public:
   virtual ~FileEngine() = default;
-  // What the kernel granted, in words: "fixed_buffers registered_file defer_taskrun".
+  // The features that the kernel granted, in words: "fixed_buffers registered_file defer_taskrun".
   virtual std::string Flags() const = 0;
-  // Whether each transfer has clock readings of its own; if not, one reading is shared by all that
-  // were reaped together, so that a latency may be up to one reap too long.
+  // Whether each transfer has its own clock readings. If not, all transfers that were reaped
+  // together share one reading, so that a latency may be up to one reap too long.
   virtual bool ExactLatency() const = 0;
-  // Returns when every slot is dry and nothing is in flight. Called in the thread that made the
-  // engine. A transfer that fails is the feed's business; throws Error when the engine itself
-  // can't go on.
+  // Runs the feed until every slot is dry and nothing is in flight. A transfer that fails is told
+  // to the feed; throws Error when the engine itself can't go on.
   virtual void Run(Feed& feed) = 0;
-  // Brings what was written to stable storage; returns how long that took, in nanoseconds. Called
-  // in the thread that made the engine, while nothing is in flight. Throws Error when it fails.
+  // Brings what was written to stable storage, and returns how long that took in nanoseconds.
+  // Throws Error when it fails. REQUIRES: nothing is in flight.
   virtual std::int64_t Flush() = 0;
 };
 
-// fdatasync, for an engine's Flush.
+// An implementation of FileEngine::Flush by fdatasync.
 std::int64_t FlushFile(int fd);
 
+// What an engine works with. The caller owns the descriptor and the buffers, which must outlive the
+// engine.
 struct EngineSetup {
   int fd = -1;
-  int depth = 1;                      // slots 0 … depth - 1
+  int depth = 1;                      // the number of slots, which are numbered from 0
   std::span<std::byte> buffers = {};  // all memory that transfers will name
 };
 
-// Skipped: this way of doing I/O is refused on this machine.
+// An engine, or Skipped where the machine refuses this way of doing I/O.
 using MadeEngine = std::variant<std::unique_ptr<FileEngine>, Skipped>;
 using EngineFactory = std::function<MadeEngine(const EngineSetup&)>;
 
-// io_uring with a registered file, and fixed buffers where the limit on locked memory allows. Which
-// set-up flags to use is decided by trying each with a real read, because kernels accept some that
-// then fail. Defined in uring.cpp, the sole includer of liburing.
+// Makes an engine on io_uring with a registered file, and with fixed buffers where the limit on
+// locked memory allows. The set-up flags are chosen by trying each combination with a real read,
+// because kernels accept some that then fail. Defined in uring.cpp, the sole includer of liburing.
 MadeEngine MakeUring(const EngineSetup& setup);
 std::string LiburingVersion();
 
-// One thread a slot, each calling pread or pwrite; at depth 1 the calling thread itself.
+// Makes an engine with one thread per slot, each calling pread or pwrite. At depth 1 the calling
+// thread does it itself.
 MadeEngine MakePsync(const EngineSetup& setup);
 
 }  // namespace assay::io

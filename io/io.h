@@ -1,4 +1,4 @@
-// All that the rest of the program sees of data going in and out of the machine.
+// The door of io/: all that the rest of the program sees of data going in and out of the machine.
 #pragma once
 
 #include <map>
@@ -9,15 +9,18 @@
 
 namespace assay::io {
 
-// storage.
+// The probes of this folder: storage.
 std::vector<Probe> Probes(const Setup& setup);
 
-// The volume under setup.storage_path, for Node::storage; path_id 0.
+// The volume that holds setup.storage_path, for Node::storage, as the only element and with path_id
+// 0.
 std::vector<Volume> Volumes(const Setup& setup);
 
+// The names and versions of the libraries that are used here.
 std::map<std::string, std::string> Software();
 
-// Removes what storage cases left open, for an abnormal end. Async-signal-safe.
+// Removes the test file that has a name at this moment, if any, for an abnormal end of the process.
+// Async-signal-safe.
 void RemoveTestFiles() noexcept;
 
 }  // namespace assay::io

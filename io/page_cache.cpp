@@ -7,8 +7,8 @@
 namespace assay::io {
 namespace {
 
-constexpr std::int64_t kParts = 12;    // a pass is dropped in
-constexpr std::int64_t kSamples = 64;  // a pass
+constexpr std::int64_t kParts = 12;    // the parts in which a pass is dropped
+constexpr std::int64_t kSamples = 64;  // the blocks that are sampled in a pass
 
 }  // namespace
 
@@ -23,7 +23,7 @@ PageCachePass::PageCachePass(const TestFile& file, const TrafficOptions& traffic
 void PageCachePass::Before(std::int64_t k) {
   const std::int64_t blocks = traffic_.blocks;
   if (stays_cold_) {
-    // Reads in order are followed by their place, others by their number alone.
+    // Sequential reads are followed by their place in the file, random ones by their number alone.
     const std::int64_t part =
         (traffic_.random ? k % blocks : pattern_.BlockAt(k)) * parts_ / blocks;
     if (part != part_) {
@@ -47,8 +47,8 @@ std::optional<double> PageCachePass::CachedReads() const {
 }
 
 void PageCachePass::Drop(std::int64_t part) const {
-  // The kernel keeps what lies across an end of the range: it reads ahead into pieces of several
-  // MiB. So the range goes on into the parts beside it, which are as far from the reads.
+  // The range goes on into the parts beside it, which are as far from the reads, because the kernel
+  // reads ahead in pieces of several MiB and keeps a piece that lies across an end of the range.
   const std::int64_t beside = parts_ == kParts ? 1 : 0;
   const std::int64_t first = std::max<std::int64_t>(0, part - beside);
   const std::int64_t last = std::min(parts_, part + 1 + beside);

@@ -1,5 +1,5 @@
-// Reads of a test file through the page cache, kept what they are called: cold, so that none finds
-// a block there that an earlier pass over the file brought, or warm.
+// Keeps reads through the page cache what they are called: cold, so that no read finds a block in
+// the cache that an earlier pass over the file brought there, or warm.
 #pragma once
 
 #include <cstdint>
@@ -11,19 +11,19 @@
 
 namespace assay::io {
 
-// Goes along with one job's traffic. Where it is to stay cold, what was read leaves the page cache
-// twice in a pass, in small parts, a third of a pass behind the reads and two thirds: twice, since
-// the kernel keeps a block that is being read at that moment. That costs the job a few per cent of
-// one processor at most, as reclaiming memory does when a file is larger than memory.
+// Follows one job's traffic and, where it should stay cold, drops what was read from the page cache
+// in small parts, a third of a pass behind the reads and again two thirds behind. Dropping twice is
+// needed since the kernel keeps a block that is being read at that moment. It costs the job a few
+// per cent of one processor at most, as reclaiming memory does when a file is larger than memory.
 class PageCachePass {
  public:
   PageCachePass(const TestFile& file, const TrafficOptions& traffic, bool stays_cold);
 
-  // Right before the k-th read since the traffic was made.
+  // Must be called right before the k-th read since the traffic was made, by the job's thread.
   void Before(std::int64_t k);
 
-  // The share of blocks, of a sample, that were in the page cache a quarter of a pass before they
-  // were read: 0 of cold reads, 1 of warm ones. Nothing before there was one.
+  // The share of a sample of blocks that were in the page cache a quarter of a pass before they
+  // were read: 0 for cold reads, 1 for warm ones. Nothing as long as no block was sampled.
   std::optional<double> CachedReads() const;
 
  private:
@@ -35,7 +35,7 @@ class PageCachePass {
   const AccessPattern pattern_;
   const bool stays_cold_;
   const std::int64_t parts_;
-  std::int64_t part_ = -1;  // that reads are in
+  std::int64_t part_ = -1;  // the part of the file that reads are in
   std::int64_t sampled_ = 0;
   std::int64_t cached_ = 0;
 };

@@ -88,8 +88,8 @@ class Psync : public FileEngine {
   }
 
   const int fd_;
-  std::mutex feed_;     // held while in the feed
-  std::mutex control_;  // guards what follows
+  std::mutex feed_;     // serialises calls into the feed
+  std::mutex control_;  // guards the members below
   std::condition_variable begin_;
   std::condition_variable end_;
   Feed* feed_of_run_ = nullptr;

@@ -10,7 +10,7 @@
 namespace assay::io {
 namespace {
 
-// As it lies in the block; the body follows.
+// The header as it lies in the block; the body follows.
 struct Header {
   std::int64_t offset;
   std::uint64_t sequence;
@@ -20,9 +20,9 @@ struct Header {
 
 constexpr std::size_t kBodyWords = (kStampedBytes - sizeof(Header)) / sizeof(std::uint64_t);
 
-// Random words that bodies are made of: two stretches of them, which the seed chooses, and a word
-// of the seed. That is as good as a generator to what compresses or deduplicates, and keeps up with
-// memory, so that each write can have a body of its own.
+// Random words that bodies are made of: a body combines two stretches of them, which its seed
+// chooses, with a word of the seed. To compression and deduplication this looks as random as a
+// generator's output, and it keeps up with memory, so that each write can have its own body.
 constexpr std::size_t kStarts = 1024;
 struct Tables {
   std::array<std::uint64_t, kStarts + kBodyWords> first;
@@ -105,7 +105,7 @@ void PutStamps(std::span<std::byte> data, const Stamp& stamp) {
   Stamp here = stamp;
   for (std::size_t b = 0; b < Blocks(data); ++b) {
     std::byte* block = data.data() + b * static_cast<std::size_t>(kStampedBytes);
-    // A Header begins with what a Stamp holds; the body's seed behind it stays.
+    // A Header begins with the fields of a Stamp; the body's seed behind them stays.
     static_assert(sizeof(Stamp) == offsetof(Header, body_seed));
     std::memcpy(block, &here, sizeof here);
     here.offset += kStampedBytes;

@@ -1,6 +1,6 @@
 // The contents of a test file. Each 4 KiB block describes itself: where it belongs, which write put
-// it there, which file it is of, and the seed of its random rest; so that any block that was read
-// can be checked in full, and no two are alike, which leaves nothing to compress or to deduplicate.
+// it there, which file it belongs to, and the seed of its random rest. So any block can be checked
+// in full, and no two blocks are alike, which leaves nothing to compress or to deduplicate.
 #pragma once
 
 #include <cstddef>
@@ -13,21 +13,22 @@ namespace assay::io {
 
 constexpr std::int64_t kStampedBytes = 4096;
 
+// What a block says of itself.
 struct Stamp {
-  std::int64_t offset = 0;
-  std::uint64_t sequence = 0;  // of the write
-  std::uint64_t salt = 0;      // of the file
+  std::int64_t offset = 0;     // where it belongs in the file
+  std::uint64_t sequence = 0;  // the number of the write
+  std::uint64_t salt = 0;      // the random number that tells files apart
 };
 
-// Writes the random body of every 4 KiB block of `data`; each has a seed of its own.
-// REQUIRES: data.size() is a multiple of 4 KiB (here and below).
+// Writes the random body of every 4 KiB block of `data`, each from its own seed.
+// REQUIRES, here and below: data.size() is a multiple of 4 KiB.
 void FillBodies(std::span<std::byte> data, std::uint64_t seed);
 
-// Stamps every 4 KiB block of `data`, which belongs at stamp.offset; the bodies stay.
+// Stamps every 4 KiB block of `data`, the first of which belongs at stamp.offset. The bodies stay.
 void PutStamps(std::span<std::byte> data, const Stamp& stamp);
 
-// What is wrong with the first block of `data` that isn't what PutStamps and FillBodies left, in
-// words, or nothing. Any sequence will do where none is given.
+// Checks every block of `data` against what PutStamps and FillBodies leave. Returns, in words, what
+// is wrong with the first bad block, or nothing. Where no sequence is given, any is accepted.
 std::optional<std::string> CheckStamps(std::span<const std::byte> data, std::int64_t offset,
                                        std::uint64_t salt, std::optional<std::uint64_t> sequence);
 

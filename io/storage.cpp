@@ -31,7 +31,7 @@ namespace {
 constexpr std::int64_t kMaxBlockBytes = std::int64_t{64} << 20;
 constexpr std::int64_t kMaxBufferBytes = std::int64_t{1} << 30;  // io_uring's own bound on one
 
-// What a case asks for, checked.
+// The params of a case, checked.
 struct Access {
   bool write = false;
   bool random = false;
@@ -94,7 +94,7 @@ double CpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// One stream of transfers: a thread, its buffers, its part of the file.
+// One job: a thread with its own buffers and its own part of the file.
 struct Job {
   Job(const TrafficOptions& options, int depth)
       : buffers(static_cast<std::size_t>(options.block_bytes) *
@@ -103,10 +103,10 @@ struct Job {
 
   Slab buffers;
   Traffic traffic;
-  std::unique_ptr<PageCachePass> pass = {};  // of reads through the page cache
+  std::unique_ptr<PageCachePass> pass = {};  // only for reads through the page cache
   std::unique_ptr<FileEngine> engine = {};
   // An io_uring must be used by the thread that made it.
-  TaskThread worker;  // last: its task uses the others
+  TaskThread worker;  // declared last, since its task uses the others
 };
 
 class StorageWorkload : public Workload {
@@ -115,7 +115,8 @@ class StorageWorkload : public Workload {
                   std::uint64_t sequence)
       : file_(std::move(file)), access_(access), fd_(file_->Open(access.direct)) {
     cached_before_ = access.warm ? file_->CachedFraction(0, file_->Bytes()) : file_->DropCache();
-    // Else what the kernel reads ahead of random reads would be found there by later ones.
+    // The advice keeps the kernel from reading ahead of random reads, which later ones would find
+    // in the page cache.
     if (!access.direct && access.random) posix_fadvise(fd_.Get(), 0, 0, POSIX_FADV_RANDOM);
     const std::int64_t blocks = file_->Bytes() / access.block_bytes / access.jobs;
     for (int i = 0; i < access.jobs; ++i) {
@@ -140,14 +141,15 @@ class StorageWorkload : public Workload {
   }
 
   ~StorageWorkload() override {
-    // In the thread that made it, like all else about an engine.
+    // An engine is destroyed in the thread that made it.
     for (auto& job : jobs_) {
       job->worker.Give([&job] { job->engine.reset(); });
       job->worker.Wait();
     }
   }
 
-  // Makes the engines; Skipped when this way of doing I/O is refused.
+  // Makes the engines, each in its job's thread. Returns Skipped where this way of doing I/O is
+  // refused.
   std::optional<Skipped> Start(const EngineFactory& make) {
     std::optional<Skipped> refused;
     for (auto& job : jobs_) {
@@ -167,7 +169,7 @@ class StorageWorkload : public Workload {
   }
 
   Batch Run(std::int64_t iterations) override {
-    // Jobs without a share stay out.
+    // Where there are fewer iterations than jobs, the jobs without a share stay out.
     const std::int64_t jobs = std::min(iterations, std::int64_t{access_.jobs});
     RunJobs(static_cast<std::size_t>(jobs), [&](std::size_t i, Traffic& traffic) {
       const auto job = static_cast<std::int64_t>(i);
@@ -182,8 +184,8 @@ class StorageWorkload : public Workload {
     return {.time = std::chrono::nanoseconds(end_ns - begin_ns)};
   }
 
-  // A flush slows down what is acknowledged after it, so that there is one, behind all spans: each
-  // transfer since the one before pays an equal share of it.
+  // One flush comes behind all spans, since a flush slows down what is acknowledged after it. Each
+  // transfer since the last flush pays an equal share of it.
   std::vector<Batch> RunSpans(const Spans& spans) override {
     std::atomic<bool> is_over = false;
     const auto nanoseconds = [](Seconds time) {
@@ -214,7 +216,7 @@ class StorageWorkload : public Workload {
             static_cast<double>(counted.transfers) * 1e9 / static_cast<double>(counted.time_ns);
       }
       if (!is_whole) break;
-      // Jobs' spans end within a transfer of each other; their rates add up.
+      // The jobs' spans end within a transfer of each other, so their rates add up.
       batches.push_back(
           {.time = Seconds(static_cast<double>(transfers) / per_second), .iterations = transfers});
     }
@@ -276,7 +278,8 @@ class StorageWorkload : public Workload {
     return finished;
   }
 
-  // Begins the traffic of the first `count` jobs, and returns when all is over.
+  // Runs the first `count` jobs at once, after `begin` was called for each one's traffic; returns
+  // when all are done.
   void RunJobs(std::size_t count, const std::function<void(std::size_t, Traffic&)>& begin) {
     const double cpu_begin = CpuSeconds();
     const std::int64_t begin_ns = NowNs();
@@ -290,7 +293,7 @@ class StorageWorkload : public Workload {
       try {
         job->worker.Wait();
       } catch (...) {
-        thrown = std::current_exception();  // after all have ended, so that none is left running
+        thrown = std::current_exception();  // rethrown once all jobs have ended
       }
     }
     if (thrown) std::rethrow_exception(thrown);
@@ -300,7 +303,7 @@ class StorageWorkload : public Workload {
     busy_s_ += static_cast<double>(NowNs() - begin_ns) * 1e-9;
   }
 
-  // All jobs write to one file.
+  // Flushes the file, which all jobs write to.
   Seconds Flush() {
     Job& job = *jobs_.front();
     std::int64_t flush_ns = 0;
@@ -339,8 +342,8 @@ class StorageWorkload : public Workload {
   double busy_s_ = 0;
 };
 
-// Why this way of doing I/O can't be used in this process, or nothing. The file is a page of
-// memory: the question is of the calls, not of the disk.
+// Why this way of doing I/O can't be used in this process, or nothing. It is tried on a page of
+// memory (a memfd), since the question is whether the calls are allowed, not what the disk does.
 std::optional<Skipped> RefusalOf(const EngineFactory& make) {
   const Descriptor file(memfd_create("assay", MFD_CLOEXEC));
   if (!file.Valid() || ftruncate(file.Get(), kStampedBytes) != 0) return std::nullopt;
@@ -350,13 +353,13 @@ std::optional<Skipped> RefusalOf(const EngineFactory& make) {
   return std::nullopt;
 }
 
-// What all storage cases of a run share: the test file, made when the first of them is prepared.
+// The test file that all storage cases of a run share; it is made when the first case is prepared.
 class Bench {
  public:
   Bench(std::string folder, StorageOptions options)
       : folder_(std::move(folder)), options_(std::move(options)) {}
 
-  // About how long making the file will take. What stands in its way, Prepare says.
+  // An estimate of how long making the file will take. What prevents making it is told by Prepare.
   Seconds FileSeconds() {
     try {
       if (!file_ && !begun_) Begin();
@@ -394,7 +397,8 @@ class Bench {
                                            file_->Alignment()),
                      .remedy = "set block_bytes to such a multiple"};
     }
-    // Twice as many blocks as transfers in flight, so that no two of these are of one block.
+    // A job needs twice as many blocks as transfers in flight, so that no two of these are of one
+    // block.
     if (file_->Bytes() / access.block_bytes / access.jobs < 2 * access.depth) {
       return Skipped{.reason = fmt::format("a test file of {} MiB is too small for so many blocks "
                                            "of this size in flight",
@@ -419,7 +423,7 @@ class Bench {
                        .remedy = "give this process more memory, or measure cache=cold"};
       }
     }
-    // Every workload stamps its writes from a number of its own on.
+    // Every workload stamps its writes with its own range of numbers.
     auto workload = std::make_unique<StorageWorkload>(file_, access, seed, ++workloads_ << 40U);
     if (std::optional<Skipped> refused = workload->Start(make)) return std::move(*refused);
     return workload;
@@ -431,11 +435,11 @@ class Bench {
   const std::string folder_;
   const StorageOptions options_;
   std::optional<std::variant<std::shared_ptr<TestFile>, Skipped>> begun_ = {};
-  std::shared_ptr<TestFile> file_ = nullptr;  // finished
+  std::shared_ptr<TestFile> file_ = nullptr;  // null until it is finished
   std::uint64_t workloads_ = 0;
 };
 
-// The engines that are to be measured: those asked for, else the first that isn't refused here.
+// The engines to measure: those that were asked for, else the first that isn't refused here.
 Engines Chosen(const Engines& engines, const std::vector<std::string>& asked) {
   if (asked.empty()) {
     for (const auto& engine : engines) {

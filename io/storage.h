@@ -1,4 +1,4 @@
-// The storage probe: reads and writes of a file under Setup::storage_path.
+// The storage probe: reads and writes of a test file that it makes under Setup::storage_path.
 #pragma once
 
 #include <string>
@@ -11,14 +11,16 @@
 
 namespace assay::io {
 
+// The engines that a run can use, by name.
 using Engines = std::vector<std::pair<std::string, EngineFactory>>;
 
 struct StorageOptions {
   TestFileOptions file = {};
-  // By name, best first; a test may put a scripted one here.
+  // The best engine stands first. A test may put a scripted one here.
   Engines engines = {{"io_uring", MakeUring}, {"psync", MakePsync}};
 };
 
+// The cases of one probe share one test file, which is made for the first case that needs it.
 Probe StorageProbe(const Setup& setup, const StorageOptions& options);
 
 }  // namespace assay::io

@@ -1,4 +1,4 @@
-// RAII for what the operating system hands out, and its error names.
+// Resources of the operating system as objects that release them, the clock, and names of errors.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,7 @@
 
 namespace assay::io {
 
+// A file descriptor that this object owns and closes.
 class Descriptor {
  public:
   Descriptor() = default;
@@ -26,7 +27,7 @@ class Descriptor {
   int fd_ = -1;
 };
 
-// Page-aligned memory, touched already. Throws Error when there is not that much.
+// Page-aligned memory whose pages have all been touched. Throws Error when there is not that much.
 class Slab {
  public:
   explicit Slab(std::size_t bytes);
@@ -39,10 +40,10 @@ class Slab {
   std::span<std::byte> bytes_ = {};
 };
 
-// Nanoseconds of the steady clock.
+// The time of the steady clock in nanoseconds.
 std::int64_t NowNs();
 
-// "ENOSPC", or "errno 4711" for one without a name.
+// The symbolic name of an errno: "ENOSPC", or "errno 4711" for one without a name.
 std::string ErrorName(int error);
 
 }  // namespace assay::io

@@ -71,7 +71,7 @@ class FillFeed : public Feed {
     failure_ = result < 0 ? ErrorName(static_cast<int>(-result)) : "a short write";
   }
 
-  std::int64_t End() const { return next_; }  // of what was written
+  std::int64_t End() const { return next_; }  // the offset behind what was written
   const std::string& Failure() const { return failure_; }
 
  private:
@@ -83,13 +83,13 @@ class FillFeed : public Feed {
   std::string failure_ = {};
 };
 
-// A bound on the size of the file, and where it comes from, in words.
+// A bound on the size of the file, and the reason for it in words.
 struct Bound {
   std::int64_t bytes = 0;
   std::string by = {};
 };
 
-// The largest file that this process may write.
+// The size of the largest file that this process may write.
 std::int64_t FileSizeLimit() {
   rlimit limit = {};
   constexpr auto kMost = static_cast<rlim_t>(std::numeric_limits<std::int64_t>::max());
@@ -97,11 +97,12 @@ std::int64_t FileSizeLimit() {
   return static_cast<std::int64_t>(std::min(limit.rlim_cur, kMost));
 }
 
-// Without a name (O_EXCL: it can't be given one later), or with one that is removed at once.
+// Creates the file, without a name where that is possible (O_EXCL: it can't be given one later),
+// else with one that is removed at once. Returns a descriptor, or -1 with errno set.
 int Create(const std::string& folder, bool may_be_nameless) {
   if (may_be_nameless) {
     const int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
-    // What kernels say of file systems and sandboxes that don't know O_TMPFILE; all else is final.
+    // These errors mean that the file system or sandbox doesn't know O_TMPFILE; any other is final.
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT)) {
       return fd;
     }
@@ -156,7 +157,7 @@ ExtentMap MapExtents(int fd, std::int64_t bytes) {
                                     sizeof(std::uint64_t));
   auto* map = reinterpret_cast<fiemap*>(memory.data());
   const auto end = static_cast<std::uint64_t>(bytes);
-  std::uint64_t at = 0;  // all before is written
+  std::uint64_t at = 0;  // everything before it is known to be written
   while (at < end) {
     *map = {};
     map->fm_start = at;
@@ -207,7 +208,8 @@ std::variant<std::shared_ptr<TestFile>, Skipped> TestFile::Begin(const std::stri
   std::vector<Bound> bounds = {{in_memory ? options.memory_bytes : options.bytes, ""},
                                {usable, "the free space"},
                                {limit, "the limit on the size of files (ulimit -f)"}};
-  // What may lie in memory must leave as much of it, of which a control group may have little.
+  // A file that lies in memory, or may, must leave as much memory free as it takes; a control group
+  // may have little of it.
   if (in_memory || below.ends == Below::Ends::kUnknown) {
     const std::int64_t available =
         options.available_memory().value_or(std::numeric_limits<std::int64_t>::max());
@@ -270,8 +272,8 @@ Seconds TestFile::FillSeconds() const {
 }
 
 void TestFile::Finish() {
-  // Asks for the space first, so that a full volume is noticed before a minute of writing. Not all
-  // file systems can; writing tells as well.
+  // The space is asked for first, so that a full volume is noticed before a minute of writing. Not
+  // all file systems can do that; writing then tells as well.
   if (fallocate(file_.Get(), 0, 0, bytes_) != 0 && (errno == ENOSPC || errno == EDQUOT)) {
     throw Error(
         fmt::format("There is no room in \"{}\" for a test file of {} MiB ({}); free some "
@@ -279,8 +281,8 @@ void TestFile::Finish() {
                     Clean(folder_), bytes_ >> 20, ErrorName(errno)));
   }
   while (filled_ < bytes_ && (filled_ < options_.least_bytes || filling_ < options_.most_fill)) {
-    // What a cache takes in at once costs its time in the flush behind it, so that a piece is no
-    // more than there seems to be time for.
+    // A cache takes a piece in at once, and its time is spent in the flush behind it; so a piece is
+    // no larger than there seems to be time for.
     constexpr std::int64_t kMostPiece = std::int64_t{64} << 20;
     const double left_s = std::max(0.0, (options_.most_fill - filling_).count());
     const double affordable = std::min(left_s * FillBytesPerSecond(), double{kMostPiece});
@@ -302,7 +304,7 @@ void TestFile::Finish() {
 }
 
 Descriptor TestFile::Open(bool direct) const {
-  // By way of the descriptor, since the file has no name.
+  // The file is opened by way of its descriptor, since it has no name.
   const std::string link = fmt::format("/proc/self/fd/{}", file_.Get());
   if (direct) {
     Descriptor fd(open(link.c_str(), O_RDWR | O_CLOEXEC | O_DIRECT));
@@ -318,7 +320,7 @@ Descriptor TestFile::Open(bool direct) const {
   return fd;
 }
 
-// Writes on up to byte `until` and brings it to stable storage, or stops where time is up.
+// Goes on writing up to byte `until` and brings that to stable storage, or stops where time is up.
 void TestFile::Fill(std::int64_t until) {
   const std::int64_t begin_ns = options_.now_ns();
   const auto spent = [&] {
@@ -392,9 +394,10 @@ double TestFile::CachedFraction(std::int64_t begin, std::int64_t bytes) const {
   return static_cast<double>(cached) / static_cast<double>(resident.size());
 }
 
-// An open with O_DIRECT proves nothing: tmpfs accepts it too. Proof is that the kernel states how
-// direct transfers must be aligned (STATX_DIOALIGN), that a direct read leaves nothing in the page
-// cache, and that all that lies below hands direct transfers on to a disk.
+// Finds out whether direct transfers are direct. That an open with O_DIRECT succeeds proves
+// nothing, since tmpfs accepts it too. The proof is that the kernel states how direct transfers
+// must be aligned (STATX_DIOALIGN), that a direct read leaves nothing in the page cache, and that
+// everything below hands direct transfers on to a disk.
 void TestFile::ProveDirect() {
   const auto verdict = [this](const char* word, std::string how) {
     direct_ = {.verdict = word, .how = std::move(how)};

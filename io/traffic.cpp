@@ -17,12 +17,13 @@
 namespace assay::io {
 namespace {
 
-// With few writes in flight a device waits while the contents of the next one are made, so that
-// they are made ahead. Those of smaller blocks take less time than the system call more.
+// The bounds within which contents are made ahead. With few writes in flight a device would wait
+// while the contents of the next one are made. The contents of small blocks take less time than the
+// extra system call would.
 constexpr int kFewSlots = 8;
 constexpr std::int64_t kWorthASpare = std::int64_t{64} << 10;
-// The part of a span for which it may go on to end before a lump: of a second a little more than
-// the 0.1 s that lie between two of what Linux throttles.
+// The divisor of a span's length that gives how much longer it may go on to end before a lump. An
+// eighth of a second is a little more than the 0.1 s between two lumps of what Linux throttles.
 constexpr std::int64_t kOverrun = 8;
 
 }  // namespace
@@ -40,9 +41,9 @@ std::int64_t AccessPattern::BlockAt(std::int64_t k) const {
   return static_cast<std::int64_t>(random_ ? Permute(i) : i);
 }
 
-// A Feistel network permutes the 2^(2 half_bits) numbers, of which under four times too many are
-// used; walking on until one is small enough permutes just ours (Black and Rogaway, "Ciphers with
-// arbitrary finite domains", 2002).
+// Permutes the blocks. A Feistel network permutes 2^(2 half_bits) numbers, under four times as many
+// as there are blocks; walking on until a number is small enough permutes just the blocks (Black
+// and Rogaway, "Ciphers with arbitrary finite domains", 2002).
 std::uint64_t AccessPattern::Permute(std::uint64_t block) const {
   const std::uint64_t mask = (std::uint64_t{1} << half_bits_) - 1;
   do {
@@ -185,7 +186,7 @@ void Traffic::VerifyReads(Checked& checked) const {
 void Traffic::VerifyWrites(int fd, Checked& checked) const {
   const Slab slab(static_cast<std::size_t>(options_.block_bytes));
   const std::int64_t deadline_ns = NowNs() + 250'000'000;
-  // Older ones were overwritten in a later pass.
+  // Older writes were overwritten in a later pass.
   const std::int64_t count = std::min(next_ - first_, options_.blocks);
   if (count == 0) return;
   const AccessPattern sample(true, count, RandomAt(options_.seed, 0));

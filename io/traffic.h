@@ -1,5 +1,5 @@
-// The feed of one job: which block comes next, what is written there, how long each transfer took,
-// and whether what was moved is right.
+// The feed of one job: it decides which block comes next and what is written there, records how
+// long each transfer took, and checks whether what was transferred is right.
 #pragma once
 
 #include <array>
@@ -15,13 +15,14 @@
 
 namespace assay::io {
 
-// An order in which the blocks 0 … blocks - 1 are visited, over and over: from a random one on, or
-// in a random permutation, so that each comes once a pass and no two transfers in flight are of
-// one block.
+// The order in which blocks 0 … blocks - 1 are visited, over and over: sequentially from a random
+// one on, or in a random permutation. Either way each block comes once a pass, so that no two
+// transfers in flight are of one block.
 class AccessPattern {
  public:
   // REQUIRES: blocks >= 1.
   AccessPattern(bool random, std::int64_t blocks, std::uint64_t seed);
+  // The block of the k-th visit, for any k >= 0.
   std::int64_t BlockAt(std::int64_t k) const;
 
  private:
@@ -34,52 +35,56 @@ class AccessPattern {
   std::array<std::uint64_t, 4> keys_ = {};
 };
 
+// What one job does. It works in a part of the file that no other job touches.
 struct TrafficOptions {
   bool write = false;
   bool random = false;
-  std::int64_t block_bytes = 4096;  // a multiple of 4 KiB
-  std::int64_t first_byte = 0;      // of the part of the file that this job works in
-  std::int64_t blocks = 1;          // in that part; >= slots
+  std::int64_t block_bytes = 4096;  // the size of a transfer, a multiple of 4 KiB
+  std::int64_t first_byte = 0;      // the job's part of the file begins here
+  std::int64_t blocks = 1;          // the blocks in that part; at least as many as slots
   std::uint64_t seed = 0;
   std::uint64_t salt = 0;
   std::uint64_t sequence = 0;  // the k-th write is stamped sequence + k
-  // Called right before the k-th transfer begins; may be null.
+  // A function that is called right before the k-th transfer begins; may be null.
   std::function<void(std::int64_t k)> before = {};
 };
 
-// How a run is counted by time, in the engine's clock.
+// How a run is counted by time, in the engine's clock: a ramp that doesn't count, then spans.
 struct TrafficSpans {
   std::int64_t ramp_ns = 0;
-  std::int64_t length_ns = 0;
-  int count = 0;
-  std::function<bool()> stop = {};  // asked once a span: true ends the run; null: never
+  std::int64_t length_ns = 0;       // of each span
+  int count = 0;                    // of spans
+  std::function<bool()> stop = {};  // asked once a span; true ends the run; may be null
 };
 
+// One span as it was counted.
 struct CountedSpan {
   std::int64_t transfers = 0;
   std::int64_t time_ns = 0;
 };
 
+// The calls of one Traffic must not overlap; the engine sees to that while it runs.
 class Traffic : public Feed {
  public:
-  // How many blocks its buffers must hold.
+  // The number of blocks that the buffers must hold.
   static std::size_t BuffersFor(const TrafficOptions& options, int slots);
-  // REQUIRES: `buffers` holds BuffersFor(options, slots) blocks.
+  // The caller owns `buffers`. REQUIRES: they hold BuffersFor(options, slots) blocks.
   Traffic(const TrafficOptions& options, int slots, std::span<std::byte> buffers);
 
-  // Begins a run of so many transfers (>= 1), all of which count.
+  // Begins a run of that many transfers (>= 1), all of which count.
   void Begin(std::int64_t transfers);
-  // Begins a run that goes on until its spans of time are over. The first begins with the end of a
-  // transfer after the ramp, and each goes on to the end of one after its time, where the next one
-  // begins: of those within an eighth of a span, the one that was waited for longest, so that
-  // what comes in lumps is counted in whole ones. Only what ends in spans counts.
+  // Begins a run that goes on until its spans of time are over. Only transfers that end within
+  // spans count. The first span begins with the end of a transfer after the ramp. A span ends, and
+  // the next begins, with the end of a transfer at or after its length: among those within an
+  // eighth of a span, the one that was waited for longest, so that a volume that answers in lumps
+  // is counted in whole lumps.
   void Begin(const TrafficSpans& spans);
-  // REQUIRES: the run has ended without failures.
+  // The spans of the last run. REQUIRES: it has ended without failures.
   const std::vector<CountedSpan>& Spans() const { return counted_; }
-  // When the first transfer of the run began, and the last that counts ended.
+  // The times when the first transfer of the run began and when the last one that counts ended.
   std::int64_t BeginNs() const { return begin_ns_; }
   std::int64_t EndNs() const { return end_ns_; }
-  // How many ended since Begin, whether they count or not.
+  // The number of transfers that ended since Begin, whether they count or not.
   std::int64_t FinishedInRun() const { return finished_ - finished_before_; }
 
   std::optional<Transfer> Next(int slot) override;
@@ -87,32 +92,33 @@ class Traffic : public Feed {
   void PrepareAhead() override;
   void Done(int slot, std::int64_t result, std::int64_t begin_ns, std::int64_t end_ns) override;
 
-  // All that ended well, whether it counts or not.
+  // The number of transfers that ended well since the traffic was made, whether they count or not.
   std::int64_t Finished() const { return finished_; }
-  // Failures by name ("EIO", "short"), since the traffic was made; after the first no more
-  // transfers are begun.
+  // The number of failures by name ("EIO", "short") since the traffic was made. After the first
+  // failure no more transfers are begun.
   const std::map<std::string, std::int64_t>& Failures() const { return failures_; }
-  // Of the transfers that count.
+  // The latencies of the transfers that count.
   const LatencyHistogram& Latency() const { return latency_; }
 
-  // Checks what the slots' last reads brought.
+  // Compares in full what the last read of each slot brought, and adds to `checked`.
   void VerifyReads(Checked& checked) const;
-  // Reads blocks back that were written since Begin, in random order until there were 1,024 or a
-  // quarter of a second is over, and compares them. Throws Error when a block can't be read.
+  // Reads back blocks that were written since Begin, in random order until there were 1,024 or a
+  // quarter of a second is over, compares them in full, and adds to `checked`. Throws Error when a
+  // block can't be read.
   void VerifyWrites(int fd, Checked& checked) const;
 
  private:
-  // The end of a transfer: where a span may end.
+  // The end of a transfer, at which a span may end.
   struct End {
     std::int64_t at_ns = 0;
-    std::int64_t finished = 0;   // by then
+    std::int64_t finished = 0;   // transfers that had ended by then
     std::int64_t waited_ns = 0;  // since the end before it
   };
   void TakeEnd(const End& end, std::int64_t latency_ns);
   void EndSpan();
   std::int64_t OffsetOf(std::int64_t k) const;
   std::span<std::byte> Buffer(std::size_t buffer) const;
-  // Makes what the k-th write is to bring.
+  // Makes the contents of the k-th write.
   void MakeContents(std::int64_t k, std::span<std::byte> data) const;
 
   const TrafficOptions options_;
@@ -121,14 +127,14 @@ class Traffic : public Feed {
   std::int64_t first_ = 0;  // the first transfer since Begin
   std::int64_t next_ = 0;
   std::int64_t finished_ = 0;
-  std::int64_t finished_before_ = 0;  // when the run began
-  std::int64_t left_ = 0;             // to be begun
+  std::int64_t finished_before_ = 0;  // finished_ when the run began
+  std::int64_t left_ = 0;             // transfers that are still to be begun
   bool is_over_ = true;               // nothing more is to be begun, and nothing more counts
   std::optional<TrafficSpans> spans_ = {};
-  End span_begin_ = {};                    // of the ramp at first
-  std::optional<End> span_end_ = {};       // the best so far
-  LatencyHistogram of_span_ = {};          // of what ended until then, and
-  std::vector<std::int64_t> behind_ = {};  // after it
+  End span_begin_ = {};                    // the begin of the span, or of the ramp at first
+  std::optional<End> span_end_ = {};       // the best end of the span so far
+  LatencyHistogram of_span_ = {};          // the latencies up to span_end_
+  std::vector<std::int64_t> behind_ = {};  // the latencies after span_end_
   std::vector<CountedSpan> counted_ = {};  // the ramp is not among them
   bool in_ramp_ = false;
   std::int64_t latest_ns_ = 0;  // threads may tell of their ends out of order

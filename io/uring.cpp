@@ -18,8 +18,8 @@ struct Mode {
   const char* name;
 };
 
-// Best first. DEFER_TASKRUN (Linux 6.1) runs completions only when we ask for them, COOP_TASKRUN
-// (5.19) at least without interrupting us.
+// The set-up modes, the best first. DEFER_TASKRUN (Linux 6.1) runs completions only when we ask for
+// them; COOP_TASKRUN (5.19) runs them at least without interrupting us.
 constexpr std::array kModes = {
     Mode{IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, "single_issuer defer_taskrun"},
     Mode{IORING_SETUP_COOP_TASKRUN, "coop_taskrun"},
@@ -40,7 +40,8 @@ class Uring : public FileEngine {
     if (started_) io_uring_queue_exit(&ring_);
   }
 
-  // 0, or the errno with which this mode was refused. Called once.
+  // Sets the ring up in this mode. Returns 0, or the errno with which the mode was refused. Called
+  // once.
   int Start(const Mode& mode) {
     const int rc = io_uring_queue_init(static_cast<unsigned>(depth_), &ring_, mode.flags);
     if (rc < 0) return -rc;
@@ -68,9 +69,9 @@ class Uring : public FileEngine {
       now = NowNs();
       const std::size_t count = Reap();
       in_flight -= static_cast<unsigned>(count);
-      // The device gets each transfer at once, and not when the last of the reap is ready: a volume
-      // behind a hypervisor gives a tenth more for it (docs/peers.md). Where many are reaped
-      // together it is we who are behind, and a system call serves several.
+      // Transfers are submitted at once, and not when the last one of the reap is ready, for which
+      // a volume behind a hypervisor gives a tenth more (docs/peers.md). Where many are reaped
+      // together this thread is what lags behind, so that one system call submits several.
       const std::size_t together = std::max<std::size_t>(1, count / 8);
       for (std::size_t i = 0; i < count; ++i) {
         const auto [slot, result] = reaped_[i];
@@ -82,8 +83,8 @@ class Uring : public FileEngine {
   }
 
  private:
-  // Both registrations only save time, so that a refusal (too little lockable memory is usual) is
-  // recorded by the flag's absence.
+  // Registers the file and the buffers. Both only save time, so a refusal (too little lockable
+  // memory is usual) is no error; the flag's absence records it.
   void Register() {
     io_uring_register_ring_fd(&ring_);
     if (io_uring_register_files(&ring_, &fd_, 1) == 0) {

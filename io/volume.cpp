@@ -33,10 +33,10 @@ struct Mount {
   std::string point = {};
   std::string type = {};
   std::string source = {};
-  std::vector<std::string> options = {};  // as mountinfo escapes them
+  std::vector<std::string> options = {};  // still escaped, as in mountinfo
 };
 
-// The one line of a small file without its end and padding, or "".
+// The first line of a small file, without its end and padding; "" where it can't be read.
 std::string FirstLine(const fs::path& path) {
   std::ifstream file(path);
   std::string line;
@@ -46,7 +46,7 @@ std::string FirstLine(const fs::path& path) {
   return line;
 }
 
-// mountinfo writes blanks as \040 (proc(5)).
+// Undoes the escapes of mountinfo, which writes a blank as \040 (proc(5)).
 std::string Unescape(const std::string& text) {
   std::string plain;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -72,7 +72,8 @@ std::vector<Mount> MountsIn(const fs::path& mountinfo) {
   std::ifstream file(mountinfo);
   std::vector<Mount> mounts;
   for (std::string line; std::getline(file, line);) {
-    // id parent major:minor root point options [optional …] - type source super-options
+    // The line's format: id parent major:minor root point options [optional …] - type source
+    // super-options
     const std::vector<std::string> words = SplitFields(line, ' ');
     const auto dash = std::find(words.begin(), words.end(), "-");
     if (words.size() < 6 || words.end() - dash < 4) continue;
@@ -86,9 +87,10 @@ std::vector<Mount> MountsIn(const fs::path& mountinfo) {
   return mounts;
 }
 
-// The mount that a place is seen through. Its number decides, since a mount may lie over another
-// one, and a subvolume of btrfs has a device number that no mount has. Where the kernel doesn't
-// tell the number, it is a mount of the same device: the deepest above the place, else the last.
+// The mount that a place is seen through. The mount's number decides, since a mount may lie over
+// another one, and a subvolume of btrfs has a device number that no mount has. Where the kernel
+// doesn't tell the number, the mount is one of the same device: the deepest above the place, else
+// the last.
 std::optional<Mount> MountOf(const Place& place, const fs::path& mountinfo) {
   const std::vector<Mount> mounts = MountsIn(mountinfo);
   if (place.mount_id) {
@@ -107,7 +109,7 @@ std::optional<Mount> MountOf(const Place& place, const fs::path& mountinfo) {
   return best == nullptr ? std::nullopt : std::optional(*best);
 }
 
-// The value of the option `name`, which some file systems say of themselves, or "".
+// The value of the super-option `name`, or "" where the file system has none.
 std::string OptionOf(const Mount& mount, const std::string& name) {
   for (const std::string& option : mount.options) {
     if (option.starts_with(name + '=')) return Unescape(option.substr(name.size() + 1));
@@ -115,8 +117,8 @@ std::string OptionOf(const Mount& mount, const std::string& name) {
   return "";
 }
 
-// Options by name that can move a figure. All others stay out: those of network file systems hold
-// addresses and user names.
+// The mount options that can move a figure. All others are left out, since options of network file
+// systems hold addresses and user names.
 std::vector<std::string> TellingOptions(const std::vector<std::string>& options) {
   static const std::set<std::string_view> kTelling = {
       "allocsize",      "autodefrag",  "barrier",       "cache",      "commit",    "compress",
@@ -150,12 +152,13 @@ bool KeepsFilesInMemory(const std::string& type) {
   return IsOneOf(type, {"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"});
 }
 
-// File systems on block devices whose direct transfers go to the device, by their sources.
+// Whether a file system on a block device hands direct transfers on to it, as the file system's
+// source code shows.
 bool PassesDirectOn(const std::string& type) {
   return IsOneOf(type, {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"});
 }
 
-// What a file system without a block device of this machine is.
+// The kind of a volume whose file system has no block device of this machine.
 std::string KindOfFileSystem(const std::string& type) {
   if (KeepsFilesInMemory(type)) return "memory";
   if (IsOneOf(type, {"nfs", "nfs4", "lustre", "ceph", "cifs", "smb3", "gpfs", "beegfs", "afs",
@@ -165,7 +168,8 @@ std::string KindOfFileSystem(const std::string& type) {
   return "unknown";
 }
 
-// A model that tells where its disk is, as clouds' own drivers and device-mapper rules match it.
+// A disk model that tells where the disk is. Clouds' own drivers and device-mapper rules match the
+// same names.
 struct KnownModel {
   std::string_view prefix;
   std::string_view kind;
@@ -192,7 +196,8 @@ struct Disk {
   std::string how = {};
 };
 
-// Under a hypervisor a disk of no known model may be anything, whatever bus it seems to be on.
+// Whether this machine is virtual, where a disk of no known model may be anything, whatever bus it
+// seems to be on.
 bool UnderHypervisor(const KernelRoots& roots) {
   std::ifstream file(roots.proc + "/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -229,7 +234,7 @@ Disk DiskOf(const fs::path& block, const KernelRoots& roots) {
   return disk;
 }
 
-// The driver of a block device by its major number, in the names of /proc/devices, or "".
+// The driver of a block device by its major number, as /proc/devices names it, or "".
 std::string DriverOf(const fs::path& block, const KernelRoots& roots) {
   const std::string number = FirstLine(block / "dev");
   const std::string major = number.substr(0, number.find(':'));
@@ -244,9 +249,9 @@ std::string DriverOf(const fs::path& block, const KernelRoots& roots) {
   return "";
 }
 
-// A block device of so many bytes; 0 where it isn't told.
+// The size of a block device; 0 where the system doesn't tell.
 std::int64_t BytesOf(const fs::path& block) {
-  const std::string sectors = FirstLine(block / "size");  // of 512 bytes, whatever the disk's are
+  const std::string sectors = FirstLine(block / "size");  // 512 bytes each, whatever the disk's are
   if (sectors.empty() || sectors.size() > 16 ||
       sectors.find_first_not_of("0123456789") != std::string::npos) {
     return 0;
@@ -254,12 +259,13 @@ std::int64_t BytesOf(const fs::path& block) {
   return std::stoll(sectors) * 512;
 }
 
-// Goes down from a file to the disks that it lies on in the end, and gathers what they are.
+// Walks down from a file to the disks that it lies on in the end, and gathers what they are.
 class Descent {
  public:
   explicit Descent(const KernelRoots& roots) : roots_(roots) {}
 
-  // The mount that the place is seen through, and all below it. False where there is none.
+  // Walks down from the mount that the place is seen through. Returns false where there is no such
+  // mount.
   bool FromPlace(const Place& place) {
     const std::optional<Mount> mount = MountOf(place, roots_.proc + "/self/mountinfo");
     if (!mount) {
@@ -274,13 +280,15 @@ class Descent {
   const std::optional<Mount>& Top() const { return top_; }
   // The block device that the file system at the top is on, if it is on one.
   const std::optional<fs::path>& TopBlock() const { return top_block_; }
-  // "raid0 x2": what spreads the volume over several disks; the uppermost where there are two.
+  // The RAID that spreads the volume over several disks, the uppermost where there are two: "raid0
+  // x2".
   std::optional<std::string> Raid() const {
     if (raid_.empty()) return std::nullopt;
     return fmt::format("{} x{}", raid_, disks_.size());
   }
 
-  // Of all disks: one that is partly memory is as fast as memory, in part.
+  // The kind of all disks together. A volume that is partly memory counts as memory, since part of
+  // it is as fast.
   std::string Kind() const {
     if (kinds_.contains("memory")) return "memory";
     return kinds_.size() == 1 ? *kinds_.begin() : "unknown";
@@ -290,7 +298,7 @@ class Descent {
   const Below& Worst() const { return worst_; }
 
  private:
-  // What one way down ended at.
+  // The end of one way down.
   struct End {
     std::string kind = {};
     Below::Ends ends = Below::Ends::kUnknown;
@@ -320,7 +328,7 @@ class Descent {
       return Lead({"memory", Below::Ends::kMemory, type + " keeps files in memory"});
     }
     if (mount.type == "overlay") {
-      // What is written goes to the upper layer, which a container may not see.
+      // An overlay writes to its upper layer, which a container may not see.
       const std::optional<Place> upper = PlaceAt(OptionOf(mount, "upperdir"));
       AddTo(how_, "overlay");
       if (upper && upper->block_device.empty()) {
@@ -345,7 +353,7 @@ class Descent {
           "the disk under this " + type + " can't be found"});
   }
 
-  // Where sysfs keeps the block devices that a mounted file system is on.
+  // The folders in sysfs of the block devices that a mounted file system is on.
   std::vector<fs::path> BlocksOf(const Mount& mount) const {
     std::error_code error;
     const fs::path block = fs::canonical(BlockByNumber(mount.device), error);
@@ -390,7 +398,8 @@ class Descent {
     return std::nullopt;
   }
 
-  // A path that the kernel or a mount option names; it may be of another name space.
+  // The place of a path that the kernel or a mount option names; it may belong to another name
+  // space.
   std::optional<Place> PlaceAt(const std::string& path) const {
     if (!path.starts_with('/')) return std::nullopt;
     return roots_.place(path);
@@ -426,15 +435,16 @@ class Descent {
     if (disk.kind == "memory") {
       return Lead({"memory", Below::Ends::kMemory, name + " keeps its data in memory"});
     }
-    // A disk hangs on a bus; all else of this kind is served by a program or a driver that may keep
-    // what it likes (nbd; ublk, whose device is that of its program).
+    // A disk hangs on a bus. Any other block device (nbd, ublk) is served by a program or a driver
+    // that may cache what it likes.
     const bool is_disk = fs::exists(block / "device", error) &&
                          fs::canonical(block / "device/subsystem", error).filename() != "ublk-char";
     Lead({disk.kind, is_disk ? Below::Ends::kDevice : Below::Ends::kUnknown,
           is_disk ? "" : "what lies below " + name + " can't be told"});
   }
 
-  // A loop device reads and writes a file: through the page cache, unless that is switched off.
+  // Walks on from a loop device to its file, which it reads and writes through the page cache
+  // unless that is switched off.
   void FromLoop(const fs::path& block, const std::string& name) {
     AddTo(how_, "loop");
     const std::string direct = FirstLine(block / "loop/dio");
@@ -445,7 +455,7 @@ class Descent {
     }
     const std::optional<FileIdentity> own = roots_.loop_file(name, FirstLine(block / "dev"));
     const std::optional<Place> file = PlaceAt(FirstLine(block / "loop/backing_file"));
-    // Here that name may be another file's.
+    // The name that the kernel has for the file may be another file's in this name space.
     if (own && file && *own == FileIdentity{.device = file->device, .inode = file->inode}) {
       std::error_code error;
       const fs::path disk = fs::canonical(BlockByNumber(file->block_device), error);
@@ -462,7 +472,7 @@ class Descent {
          fmt::format("the file behind {} can't be {}", name, own ? "found" : "told by this user")});
   }
 
-  static constexpr int kMostLevels = 256;  // of all ways down together
+  static constexpr int kMostLevels = 256;  // the most levels of all ways down together
 
   const KernelRoots& roots_;
   std::optional<Mount> top_ = {};

@@ -1,5 +1,5 @@
-// Which volume a folder is on, told from what the kernel says of mounts and block devices. Never a
-// serial number, an address or a name that a person gave.
+// The volume that a folder is on, told from what the kernel says of mounts and block devices.
+// Nothing here holds a serial number, an address or a name that a person gave.
 #pragma once
 
 #include <cstdint>
@@ -11,20 +11,20 @@
 
 namespace assay::io {
 
-// Where a path lies, as the kernel says.
+// The place of a path, as the kernel tells it.
 struct Place {
   std::string path = {};                      // absolute, without links
-  std::optional<std::int64_t> mount_id = {};  // of the mount that it is seen through
-  std::string device = {};                    // that holds it, "259:1"
-  std::string block_device = {};              // that it is itself, "7:0"; empty: it is none
+  std::optional<std::int64_t> mount_id = {};  // the mount that the path is seen through
+  std::string device = {};                    // the device that holds it, "259:1"
+  std::string block_device = {};              // the device that it is, "7:0"; empty: it is none
   std::uint64_t inode = 0;
 };
-// Nothing where there is no such path.
+// Looks a path up; nothing where it doesn't exist.
 std::optional<Place> PlaceOf(const std::string& path);
 
-// Which file a loop device is on, whatever its name is here.
+// A file's identity, which doesn't depend on the name that it has here.
 struct FileIdentity {
-  std::string device = {};  // that holds it, "259:1"
+  std::string device = {};  // the device that holds it, "259:1"
   std::uint64_t inode = 0;
   bool operator==(const FileIdentity&) const = default;
 };
@@ -32,7 +32,7 @@ struct FileIdentity {
 // not ask the device for it.
 std::optional<FileIdentity> LoopFileOf(const std::string& name, const std::string& number);
 
-// Where the kernel's trees are; scripted folders in tests.
+// The sources of what the kernel says, which tests replace by scripted ones.
 struct KernelRoots {
   std::string proc = "/proc";
   std::string sys = "/sys";
@@ -41,8 +41,9 @@ struct KernelRoots {
       loop_file = LoopFileOf;
 };
 
-// Where transfers end that pass the page cache of their own file system by. A loop device, a RAID,
-// device-mapper or an overlay hands them on, and what lies below decides; the worst of several.
+// Where direct transfers end, which bypass the page cache of their own file system. Loop devices,
+// RAID, device-mapper and overlays hand them on, and what lies below decides; of several branches
+// the worst.
 struct Below {
   enum class Ends {
     kDevice,   // at disks
@@ -51,11 +52,11 @@ struct Below {
     kMemory,   // in this machine's memory
   };
   Ends ends = Ends::kUnknown;
-  std::string why = "the folder can't be found";  // unless it is kDevice
+  std::string why = "the folder can't be found";  // of no meaning for kDevice
 };
 Below DescribeBelow(const std::string& folder, const KernelRoots& roots);
 
-// The volume that holds `folder`; what can't be found out stays unknown. Never throws.
+// Describes the volume that holds `folder`. What can't be found out stays unknown. Never throws.
 Volume DescribeVolume(const std::string& folder, const KernelRoots& roots);
 
 }  // namespace assay::io

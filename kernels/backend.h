@@ -1,5 +1,6 @@
-// A Backend is one way of running Ops. To add one: a file that implements it, one line in the list
-// of kernels.cpp, one find_package in CMakeLists.txt.
+// A Backend is one way of running Ops: this program's own loops, or a vendor's library. Adding one
+// takes a file that implements it, one line in the list of kernels.cpp and one find_package in
+// CMakeLists.txt.
 #pragma once
 
 #include <cstdint>
@@ -14,65 +15,72 @@
 
 namespace assay {
 
+// One device that a backend can run Ops on: the whole CPU, or a single GPU.
 struct Device {
   std::string name = {};  // "cpu", "cuda:0"
   std::string kind = {};  // "cpu", "gpu"
-  int index = 0;
+  int index = 0;          // among the backend's devices of this kind
 };
 
-// Reads what a device says of itself, again and again from its making on.
+// A meter samples a device's own sensors (clock, power, temperature) from the moment it is made.
 class DeviceMeter {
  public:
   virtual ~DeviceMeter() = default;
-  // Reads once more, now. All that was read until then, at_s counting from the meter's making.
+  // Takes one more reading now and returns all readings so far; at_s counts seconds from the
+  // meter's making.
   virtual Telemetry SoFar() = 0;
-  // Ends it with a last reading. What was read at `from` and after, by the same clock. Called once.
+  // Takes a last reading, ends the sampling, and returns the readings at `from` and later, by the
+  // same clock. Called once.
   virtual Telemetry Finish(Seconds from) = 0;
 };
 
 class Backend {
  public:
   virtual ~Backend() = default;
+  // The name in results and in --backend: "onednn".
   virtual std::string Name() const = 0;
-  // Empty where there are none. Never throws.
+  // The devices that this backend can use here; empty where there are none. Never throws.
   virtual std::vector<Device> Devices() = 0;
-  // Why there are none; nothing where there are some.
+  // Why Devices() is empty, with a remedy; nothing where it isn't.
   virtual std::optional<Skipped> Missing() { return std::nullopt; }
-  // Whether it has this kind of op at all. That it lacks a dtype or a size, or that this machine
-  // does, is for Prepare to say.
+  // Whether the backend implements this kind of op at all. A dtype or a size that it lacks, or that
+  // this machine lacks, is answered by Prepare with a Skipped.
   virtual bool Has(const Op& op) const = 0;
-  // Whether the device computes in bf16, for which a suite has another dtype where it doesn't. All
-  // else that a device lacks is for Prepare to say.
+  // Whether the device computes in bf16; a suite asks for another dtype where it doesn't.
+  // Everything else that a device lacks is answered by Prepare.
   virtual bool HasBf16(const Device& device) const {
     (void)device;
     return true;
   }
-  // The op with what it leaves to the backend filled in (Memory::bytes = 0).
+  // The op made complete: whatever it leaves to the backend is filled in, such as Memory::bytes
+  // where it is 0.
   virtual Op Complete(const Op& op, const Device& device) const {
     (void)device;
     return op;
   }
-  // The useful work of one iteration of a complete op; flops of a peak are absent where the device
-  // has no such arithmetic.
+  // The useful work of one iteration of a complete op. The flops of a Peak are absent where the
+  // device has no such arithmetic.
   virtual Work OneIteration(const Op& op, const Device& device) const {
     (void)device;
     return WorkOf(op);
   }
-  // What reads the device while it is measured; null where nothing does.
+  // A meter that samples the device while it is measured; null where its sensors can't be read.
   virtual std::unique_ptr<DeviceMeter> MeterOf(const Device& device) {
     (void)device;
     return nullptr;
   }
-  // The op, ready to be timed on that device, or why it can't be. Inputs come from `seed`.
+  // Makes a complete op ready to be timed on that device: buffers are allocated and filled with
+  // random inputs from `seed`. Returns Skipped where the device or the library can't do it; throws
+  // Error where it should have worked and didn't.
   virtual Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) = 0;
-  // An iteration runs each step once, in order. Each is prepared, run and timed by itself, which is
-  // right where the host does them (kernels/compound.h); a device with a clock of its own is to do
-  // better.
+  // Makes several steps ready as one workload, an iteration of which runs each step once, in order.
+  // This default prepares, runs and times each step by itself (kernels/compound.h), which is right
+  // where the host does the work; a device with its own clock overrides it and times one loop.
   virtual Prepared PrepareInTurn(const std::vector<Step>& steps, const Device& device,
                                  std::uint64_t seed);
 };
 
-// Those that CPU kernels may use.
+// The cores that CPU kernels may use: those of the setup, else all that this process may use.
 inline const std::vector<int>& CoresOf(const Setup& setup) {
   return setup.cores.empty() ? UsableCores() : setup.cores;
 }

@@ -18,16 +18,18 @@
 namespace assay {
 namespace {
 
-// What one of the parts has said, by the part's name.
+// The answers of the parts, each with the part's name.
 template <class T>
 using Said = std::vector<std::pair<std::string, T>>;
 
-// How much of its tolerance an answer used; where nothing is allowed, any error is beyond all.
+// Whether `a` used more of its tolerance than `b` did. Where nothing is allowed, any error is
+// beyond every other.
 bool NearerToItsTolerance(const Checked& a, const Checked& b) {
   return a.max_error * b.tolerance > b.max_error * a.tolerance;
 }
 
-// Of all that was checked; the error is that which is nearest to its tolerance.
+// Adds up what was checked and what was wrong; the error is the one that is nearest to its
+// tolerance.
 Checked AllOf(Said<Checked> parts) {
   std::optional<Checked> total;
   for (auto& [name, one] : parts) {
@@ -47,7 +49,7 @@ Checked AllOf(Said<Checked> parts) {
   return total.value_or(Checked{});
 }
 
-// What all agree on once, the rest by part: "qkv.pack_s".
+// Merges facts: one on which all parts agree stands once, any other once a part: "qkv.pack_s".
 Facts AllOf(const Said<Facts>& parts) {
   Facts facts;
   for (const auto& [part, own] : parts) {
@@ -74,17 +76,18 @@ void Add(Batch& sum, const Batch& more) {
   for (std::size_t i = 0; i < more.per_unit.size(); ++i) sum.per_unit[i] += more.per_unit[i];
 }
 
-// A thread for each device: what a library keeps by thread, such as CUDA's current device, is so
-// the device's own.
+// The workload of PrepareTogether. It has a thread for each device, so that what a library keeps
+// for each thread, such as CUDA's current device, is the device's own.
 class Together : public Workload {
  public:
   ~Together() override {
-    // Where it was made: a handle may belong to its thread's device.
+    // A workload is destroyed in the thread that made it, since its handles may belong to that
+    // thread's device.
     for (Part& part : parts_) part.thread->Give([&part] { part.workload = nullptr; });
     for (Part& part : parts_) part.thread->Wait();
   }
 
-  // Has `prepare` called in that device's thread; why it can't be, or nothing.
+  // Has `prepare` called in the device's thread. Returns why it can't be, or nothing.
   std::optional<Skipped> Add(const std::string& name, const std::function<Prepared()>& prepare) {
     Part& part = parts_.emplace_back();
     part.name = name;
@@ -173,10 +176,12 @@ class Together : public Workload {
   }
 
   std::vector<Part> parts_ = {};
-  bool all_meet_ = true;                        // right before they begin, by themselves
-  std::optional<std::barrier<>> meeting_ = {};  // of this batch
+  // Whether every workload calls the meeting itself, right before it begins (BeginTogether).
+  bool all_meet_ = true;
+  std::optional<std::barrier<>> meeting_ = {};  // the common start of this batch
 };
 
+// The meter of MeterTogether.
 class UnitMeter : public Meter {
  public:
   explicit UnitMeter(std::vector<std::unique_ptr<DeviceMeter>> meters) {

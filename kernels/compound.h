@@ -1,5 +1,5 @@
-// Workloads made of others: one after the other on one device, or one on each of several devices at
-// once, whichever backend runs them.
+// Workloads made of other workloads: one after the other on one device (InTurn), or one on each of
+// several devices at once (PrepareTogether). Both work with every backend.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,9 @@
 
 namespace assay {
 
-// A workload whose iteration runs each part once, in order. Its time is the sum of theirs; each is
-// verified, and the one nearest to its tolerance is shown. Facts that differ carry the part's name.
+// A workload that owns several parts, and whose iteration runs each part once, in order. The time
+// is the sum of the parts' times. Every part is verified, and the error shown is the one that is
+// nearest to its tolerance. A fact on which parts differ carries the part's name: "qkv.pack_s".
 class InTurn : public Workload {
  public:
   struct Part {
@@ -33,24 +34,32 @@ class InTurn : public Workload {
   std::vector<Part> parts_;
 };
 
-// Prepares each step by itself, with a seed of its own, as a part. Skipped if any of them is.
+// Prepares each step as a part, with its own seed derived from `seed`. Returns the first Skipped,
+// with the step's name before its reason, where any step can't be prepared.
 std::variant<std::vector<InTurn::Part>, Skipped> PrepareEach(
     const std::vector<Step>& steps, std::uint64_t seed,
     const std::function<Prepared(const Op& op, std::uint64_t seed)>& prepare);
 
-// A workload that runs on each of these devices at once, in a thread for each, where `prepare` made
-// that device's own: for one at a time, since they may share what they are made with. A batch lasts
-// from their common start to the end of the last; `per_unit` has each device's own time. Verified
-// like steps. Skipped if any of them is; an Error names the device.
+// Makes a workload that runs on all of these devices at once. Each device has its own thread, which
+// calls `prepare` for it and later runs, verifies and destroys what that made; so a library's
+// per-thread state, such as CUDA's current device, is right. The calls of `prepare` never overlap,
+// since they may share what they are given.
+//
+// A batch lasts from the common start of all devices to the end of the last one; `per_unit` has
+// each device's own time, in the order of `devices`. Devices are verified one after the other, and
+// merged like the parts of InTurn. Returns Skipped where any device can't be prepared; an Error
+// begins with the device's name.
 Prepared PrepareTogether(
     const std::vector<Device>& devices,
     const std::function<Prepared(const Device& device, std::uint64_t seed)>& prepare,
     std::uint64_t seed);
 
-// The meter of a case on these devices at once, by unit; null stands for one that can't be read.
+// A meter of several devices at once. Meter i becomes unit i of the telemetry; a null one stands
+// for a device that can't be read, and leaves no telemetry.
 std::unique_ptr<Meter> MeterTogether(std::vector<std::unique_ptr<DeviceMeter>> meters);
 
-// The sum of what was counted in all of them.
+// The sum of all works, field by field; a field that any of them lacks is absent. REQUIRES: at
+// least one.
 Work TotalOf(const std::vector<Work>& works);
 
 }  // namespace assay

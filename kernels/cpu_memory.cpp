@@ -29,7 +29,8 @@ int ArraysOf(Pattern pattern) {
   return pattern == Pattern::kTriad ? 3 : pattern == Pattern::kCopy ? 2 : 1;
 }
 
-// Arrays whose distance is a power of two fall on the same cache sets and memory banks.
+// The stagger between arrays: those whose distance is a power of two would fall on the same cache
+// sets and memory banks.
 constexpr std::size_t kStagger = 4096 + 256;
 
 class MemoryWorkload : public Workload {
@@ -119,7 +120,7 @@ class MemoryWorkload : public Workload {
     std::uint64_t sum = 0;
   };
 
-  // Whole lines, as equal as they get.
+  // The thread's part of the arrays: whole cache lines, shared out as equally as possible.
   Part PartOf(int thread) const {
     const std::size_t lines = words_ / kStreamLineWords;
     const auto size = static_cast<std::size_t>(team_.Size());
@@ -128,7 +129,8 @@ class MemoryWorkload : public Workload {
             .end = lines * (index + 1) / size * kStreamLineWords};
   }
 
-  // Array 0 is what is written, or read where nothing is; 1 and 2 are sources.
+  // Array 0 is the one that is written, or the one that is read where nothing is written; 1 and 2
+  // are sources.
   std::byte* Array(std::size_t index) const {
     return pages_.Begin() + index * (words_ * sizeof(std::uint64_t) + kStagger);
   }

@@ -1,5 +1,6 @@
-// Streams through the CPU's main memory: read, write, copy and triad over arrays of which each is
-// at least four times the last-level cache, as STREAM asks (www.cs.virginia.edu/stream/ref.html).
+// The memory probe on the CPU: read, write, copy and triad over large arrays. Unless the user gives
+// a size, each array is at least four times the last-level cache, as STREAM asks
+// (www.cs.virginia.edu/stream/ref.html).
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,10 @@
 
 namespace assay {
 
-// REQUIRES: op is complete (bytes > 0).
+// Allocates the arrays, in huge pages where the system grants them, and has each of `threads`
+// threads first touch the part that it will stream through, so that its pages lie in memory near
+// its core. Returns Skipped where the arrays would take over half of the memory that can be had;
+// throws Error for an unknown pattern. REQUIRES: op is complete (bytes > 0).
 Prepared PrepareMemory(const Memory& op, int threads, const std::vector<int>& cores,
                        std::uint64_t seed);
 

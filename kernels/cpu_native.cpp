@@ -14,8 +14,9 @@
 namespace assay {
 namespace {
 
-// Cycles per second of the core this runs on: the fastest of a few chains of additions, each of
-// which waits for the one before it and takes one cycle. 0 where no such chain is written.
+// The clock of the core that this runs on, in cycles per second, by the fastest of a few chains of
+// additions, each of which waits for the one before it and takes one cycle. 0 on architectures for
+// which no such chain is written.
 double EffectiveHertz() {
 #if defined(__x86_64__) || defined(__aarch64__)
   constexpr int kTurns = 2000;
@@ -64,7 +65,7 @@ class PeakWorkload : public Workload {
     return {.time = time};
   }
 
-  // Every thread's sum over the iterations of every chain's bits, modulo 2^32.
+  // For each thread, the sum of every chain's bits over all iterations, modulo 2^32.
   Checked Verify() override {
     MeasureClock();
     Words expected = {};
@@ -95,7 +96,7 @@ class PeakWorkload : public Workload {
  private:
   using Words = std::array<std::uint32_t, kMostPeakWords>;
 
-  // The clock of the slowest core, right after the work.
+  // The clock of the slowest core, measured right after the work.
   void MeasureClock() {
     std::vector<double> hertz(sums_.size());
     team_.Run([&](int thread) { hertz[static_cast<std::size_t>(thread)] = EffectiveHertz(); });

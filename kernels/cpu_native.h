@@ -9,9 +9,10 @@
 
 namespace assay {
 
+// The backend runs on the setup's threads and cores.
 std::unique_ptr<Backend> MakeNativeBackend(const Setup& setup);
 
-// {"highway", "1.0.3"}.
+// Highway's version, and the instruction set that it chose here: {"highway", "1.0.3 (AVX3)"}.
 std::map<std::string, std::string> NativeSoftware();
 
 }  // namespace assay

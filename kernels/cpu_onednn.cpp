@@ -31,7 +31,7 @@ using dnnl::memory;
 
 std::size_t At(std::int64_t index) { return static_cast<std::size_t>(index); }
 
-// What oneDNN 3 does otherwise than 2.
+// The differences between oneDNN 2 and 3.
 
 #if DNNL_VERSION_MAJOR >= 3
 using Softmax = dnnl::softmax_forward;
@@ -107,7 +107,8 @@ std::string IsaName() {
   return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
-// While one lives, OpenMP gives this thread so many, itself among them.
+// Sets the number of threads that OpenMP gives the calling thread, itself included, for as long as
+// the object lives.
 class OmpThreads {
  public:
   explicit OmpThreads(int threads) : before_(omp_get_max_threads()) {
@@ -121,7 +122,7 @@ class OmpThreads {
   int before_;
 };
 
-// Gives the calling thread back where it may run.
+// Restores the calling thread's affinity (the cores that it may run on) at the end of its life.
 class Roaming {
  public:
   Roaming() { pthread_getaffinity_np(pthread_self(), sizeof(before_), &before_); }
@@ -133,8 +134,8 @@ class Roaming {
   cpu_set_t before_ = {};
 };
 
-// OpenMP's threads, one to a core. libgomp would read their places from the environment; here they
-// are told.
+// A thread pool of OpenMP's threads, one pinned to each core. Left alone, libgomp would read their
+// placement from the environment; here it is set.
 class Crew {
  public:
   Crew(int threads, const std::vector<int>& cores)
@@ -144,9 +145,10 @@ class Crew {
   // Whether each thread has a core to itself, as seen by the last Shift.
   bool Pinned() const { return pinned_; }
 
-  // While one lives, the calling thread is the first of the crew and on the first core, the others
-  // are on theirs, and oneDNN uses just them. After it the caller may roam as before: threads that
-  // it starts later inherit where it may run. Throws Error where OpenMP gives fewer threads.
+  // For as long as a Shift lives, the calling thread is the first of the crew and pinned to the
+  // first core, the others are pinned to theirs, and oneDNN uses just them. Afterwards the caller's
+  // affinity is as before, since threads that it starts later inherit it. Throws Error where OpenMP
+  // gives fewer threads.
   class Shift {
    public:
     explicit Shift(const Crew& crew) : omp_threads_(crew.threads_) {
@@ -176,7 +178,7 @@ class Crew {
     OmpThreads omp_threads_;
   };
 
-  // An equal share to each thread. Needs a Shift.
+  // A ParallelFor that gives each thread of the crew an equal share. REQUIRES: a Shift lives.
   static void For(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body) {
     Failure failure;
 #pragma omp parallel
@@ -234,20 +236,22 @@ class Copies {
   std::byte* operator[](std::int64_t i) const { return buffer_.Begin() + stride_ * (i % count_); }
   std::optional<std::int64_t> HugePagePercent() const { return buffer_.HugePagePercent(); }
 
-  // The same numbers in each, every page first touched by the thread that fills it.
+  // Fills every copy with the same numbers; each page is first touched by the thread that fills it.
   void Fill(Format format, const std::string& inputs, std::uint64_t seed, std::int64_t elements) {
     for (std::int64_t i = 0; i < count_; ++i) {
       assay::Fill(format, inputs, seed, elements, (*this)[i], Crew::For);
     }
   }
-  // All bits set: NaN in every floating-point format, so that what is never written is found.
+  // Sets all bits, which is NaN in every floating-point format, so that what is never written is
+  // found.
   void Poison() {
     Crew::For(count_ * stride_, [&](std::int64_t begin, std::int64_t end) {
       std::memset(buffer_.Begin() + begin, 0xff, At(end - begin));
     });
   }
 
-  // The first of copies 0 … used - 1 that differs from copy `from` in any bit, if one does.
+  // The index of the first of copies 0 … used - 1 that differs from copy `from` in any bit, if one
+  // does.
   std::optional<std::int64_t> FirstUnlike(std::int64_t from, std::int64_t used) const {
     std::vector<char> unlike(At(used));
     Crew::For(used, [&](std::int64_t begin, std::int64_t end) {
@@ -267,7 +271,7 @@ class Copies {
   Pages buffer_;
 };
 
-// Which of several sets of operands an iteration takes: one after the other.
+// The choice among several sets of operands: iterations take them in turn.
 class Rotation {
  public:
   explicit Rotation(std::int64_t sets) : sets_(sets) {}
@@ -296,7 +300,7 @@ class Rotation {
   std::int64_t last_ = 0;
 };
 
-// How many copies of so many bytes are at least three times the last-level cache.
+// The number of copies, of `bytes` each, that takes at least three times the last-level cache.
 std::int64_t ColdCopies(std::int64_t bytes) {
   constexpr std::int64_t kUnknown = std::int64_t{32} << 20;  // where the system doesn't say
   const std::int64_t cache = LastLevelCacheBytes();
@@ -350,12 +354,12 @@ std::optional<Formats> FormatsOf(Dtype dtype) {
   switch (dtype) {
     case Dtype::kF32:
       return Formats{.a = Format::kF32, .b = Format::kF32, .c = Format::kF32};
-    // As frameworks do: the product is handed on in the format it came in.
+    // The product is stored in the operands' format, as frameworks do.
     case Dtype::kBf16:
       return Formats{.a = Format::kBf16, .b = Format::kBf16, .c = Format::kBf16};
     case Dtype::kF16:
       return Formats{.a = Format::kF16, .b = Format::kF16, .c = Format::kF16};
-    // The only combination that oneDNN 2 and every x86 dot instruction share.
+    // u8 by s8 is the only combination that oneDNN 2 and every x86 dot instruction share.
     case Dtype::kInt8:
       return Formats{.a = Format::kU8, .b = Format::kS8, .c = Format::kS32};
     case Dtype::kF64:
@@ -383,7 +387,8 @@ Skipped OneAlgorithm() {
 
 dnnl::primitive_attr Attributes() {
   dnnl::primitive_attr attributes;
-  // No allocation while timed, and no silent f32 in bf16 by an environment variable.
+  // A scratchpad of ours keeps allocation out of the timed span; the strict mode keeps an
+  // environment variable from turning f32 into bf16 silently.
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   attributes.set_fpmath_mode(dnnl::fpmath_mode::strict);
   return attributes;
@@ -400,7 +405,7 @@ Facts CommonFacts(const Crew& crew) {
           {"pinned", crew.Pinned()}};
 }
 
-// Runs f of oneDNN's, whose errors become ours.
+// Calls f, which calls oneDNN, and turns oneDNN's errors into ours.
 template <class F>
 auto Calling(const char* what, const F& f) {
   try {
@@ -436,11 +441,11 @@ class GemmWorkload : public Workload {
 
   struct Sizes {
     std::int64_t a = 0, b = 0, c = 0, scratch = 0;  // bytes
-    std::int64_t activations = 1, weights = 1;      // copies: of A and C, of B
+    std::int64_t activations = 1, weights = 1;      // how many copies of A and C, and of B
     std::int64_t Total() const { return activations * (a + c) + weights * b + scratch; }
   };
 
-  // Needs a Shift, as the whole of preparing does.
+  // REQUIRES: a Shift lives, as for all of preparing.
   GemmWorkload(const Crew& crew, const dnnl::engine& engine, dnnl::matmul::primitive_desc plan,
                const Gemm& gemm, Formats formats, const Sizes& sizes, std::uint64_t seed)
       : crew_(crew),
@@ -456,7 +461,8 @@ class GemmWorkload : public Workload {
         rotation_(std::max(sizes.activations, sizes.weights)) {
     a_.Fill(formats.a, gemm.inputs, RandomAt(seed, 0), gemm.batch * gemm.m * gemm.k);
     c_.Poison();
-    b_.Poison();  // so that packing is not charged for the system's handing out of pages
+    b_.Poison();  // touches the pages, so that packing doesn't pay for the system's handing them
+                  // out
 
     const std::int64_t b_elements = gemm.batch * gemm.k * gemm.n;
     Pages plain(At(b_elements * BytesOf(formats.b)));
@@ -519,8 +525,8 @@ class GemmWorkload : public Workload {
   }
 
  private:
-  // A plain row-major matrix for each of the batch; without the batch where it is one, since 2-D
-  // is what the fastest implementations take.
+  // The descriptor of a batch of plain row-major matrices. A batch of one is described as 2-D,
+  // which is what the fastest implementations take.
   static memory::desc Row(const Gemm& gemm, std::int64_t rows, std::int64_t columns,
                           Format format) {
     if (gemm.batch == 1) return {{rows, columns}, TypeOf(format), memory::format_tag::ab};
@@ -677,13 +683,13 @@ class AttentionWorkload : public Workload {
  private:
   static constexpr std::int64_t kQueries = 64;
 
-  // Some queries of a head and all the keys that any of them sees.
+  // A block: some queries of a head, and all keys that any of them sees.
   struct Block {
     std::int64_t query = 0;
     std::int64_t queries = 0;
     KeyRange keys = {};
     bool masked = false;    // some of these queries do not see some of these keys
-    std::size_t shape = 0;  // index into shapes_; of no meaning without keys
+    std::size_t shape = 0;  // index into shapes_; has no meaning without keys
   };
 
   // The primitives for blocks of one size.
@@ -697,7 +703,7 @@ class AttentionWorkload : public Workload {
     std::string scores_info = {}, softmax_info = {}, mix_info = {};
   };
 
-  // What one thread works with.
+  // The buffers and arguments that one thread works with.
   struct Desk {
     explicit Desk(const AttentionWorkload& work)
         : stream(work.engine_),
@@ -734,10 +740,10 @@ class AttentionWorkload : public Workload {
 
   bool InPlace() const { return format_ == Format::kF32; }
 
-  // bf16: half a unit in the last place, 2⁻⁸, for the output, and three times that for the rounding
-  // of the softmax's weights, whose errors are independent (standard deviation 0.4 of it each).
-  // f32: four times the largest error measured up to 4096 keys, 4e-6, which is that of the
-  // exponential.
+  // The tolerance of bf16 is half a unit in the last place, 2⁻⁸, for the output, and three times
+  // that for the rounding of the softmax's weights, whose errors are independent (standard
+  // deviation 0.4 of it each). The tolerance of f32 is four times the largest error measured up to
+  // 4096 keys, 4e-6, which comes from the exponential.
   double Tolerance() const { return format_ == Format::kF32 ? 1.6e-5 : std::ldexp(1.0, -6); }
 
   void MakeBlocks() {
@@ -761,7 +767,7 @@ class AttentionWorkload : public Workload {
       score_elements_ = std::max(score_elements_, block.queries * keys);
       blocks_.push_back(block);
     }
-    // The longest first, so that no thread begins one when the others are done.
+    // The longest blocks come first, so that no thread begins a long one when the others are done.
     std::stable_sort(blocks_.begin(), blocks_.end(), [](const Block& a, const Block& b) {
       return a.keys.last - a.keys.first > b.keys.last - b.keys.first;
     });
@@ -863,7 +869,8 @@ class AttentionWorkload : public Workload {
     }
   }
 
-  // A query without any key keeps its scores, which are finite; its output is zeroed afterwards.
+  // Sets the scores that the mask hides to -∞. A query without any key keeps its scores, which are
+  // finite; its output is zeroed afterwards.
   void Mask(const Block& block, float* scores) const {
     constexpr float kNever = -std::numeric_limits<float>::infinity();
     const std::int64_t width = block.keys.last - block.keys.first;
@@ -883,8 +890,8 @@ class AttentionWorkload : public Workload {
   Rotation rotation_;
   std::vector<Shape> shapes_;
   std::vector<Block> blocks_;
-  std::int64_t pairs_computed_ = 0;  // of one head
-  std::int64_t score_elements_ = 0;  // of the largest block
+  std::int64_t pairs_computed_ = 0;  // (query, key) pairs of one head, masked ones included
+  std::int64_t score_elements_ = 0;  // the scores of the largest block
   std::int64_t scratch_bytes_ = 0;
   Copies q_, k_, v_, o_;
   std::vector<Desk> desks_;  // one a thread

@@ -1,4 +1,5 @@
-// oneDNN on the cores of this machine: GEMM, and attention forward as matmul, softmax, matmul.
+// The oneDNN backend on this machine's cores: GEMM, and the forward of attention as three
+// primitives (matmul, softmax, matmul).
 #pragma once
 
 #include <map>
@@ -9,10 +10,12 @@
 
 namespace assay {
 
-// Each thread stays on a core of its own, whatever the environment says about OpenMP.
+// The backend runs on the setup's threads and cores. Each thread is pinned to a core of its own,
+// whatever the environment says about OpenMP.
 std::unique_ptr<Backend> MakeOneDnnBackend(const Setup& setup);
 
-// {"onednn", "2.6.3 (avx512_core_bf16)"}: the library and what it makes of this processor.
+// The library's version, and the instruction set that it chose for this processor:
+// {"onednn", "2.6.3 (avx512_core_bf16)"}.
 std::map<std::string, std::string> OneDnnSoftware();
 
 }  // namespace assay

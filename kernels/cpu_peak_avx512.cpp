@@ -128,7 +128,7 @@ void FillInt8(std::uint64_t seed, std::uint32_t* values, std::uint32_t* operands
   }
 }
 
-// Modulo 2^32, as the accumulators wrap.
+// Computes modulo 2^32, since the accumulators wrap.
 void ReferenceInt8(const std::uint32_t* values, const std::uint32_t* operands, std::uint32_t* out) {
   for (std::size_t i = 0; i < kChains; ++i) {
     std::int32_t dot = 0;

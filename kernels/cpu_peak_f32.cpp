@@ -18,23 +18,24 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using F32 = hn::ScalableTag<float>;
 
-// To hide a latency of 4 cycles in two pipes takes 8 chains of vectors, in four pipes 16. Where
-// there are 16 registers only, 12 and the constant fit: one spilled accumulator would halve the
-// figure.
+// The number of chains, in vectors. Hiding a latency of 4 cycles takes 8 in two pipes and 16 in
+// four. Where there are only 16 registers, 12 and the constant fit; one spilled accumulator would
+// halve the figure.
 constexpr bool kManyRegisters = !HWY_ARCH_X86 || HWY_TARGET <= HWY_AVX3;
 constexpr std::size_t kVectors = kManyRegisters ? 16 : 12;
 
 std::int64_t Chains() { return static_cast<std::int64_t>(kVectors * hn::Lanes(F32())); }
 
-// Each chain is x ← x² + c, chaotic for c near -1.7 (and bounded: |x| <= 2 for -2 <= c <= 0), so
-// that all mantissa bits keep toggling and the result depends on the number of steps.
+// The loop. Each chain computes x ← x² + c, which is chaotic for c near -1.7 (and bounded: |x| <= 2
+// for -2 <= c <= 0), so that all mantissa bits keep toggling and the result depends on the number
+// of steps.
 void RunF32(const std::uint32_t* values, const std::uint32_t* operands, std::uint32_t* out) {
   const F32 d;
   const std::size_t lanes = hn::Lanes(d);
   const auto* from = reinterpret_cast<const float*>(values);
   auto* to = reinterpret_cast<float*>(out);
   const auto c = hn::LoadU(d, reinterpret_cast<const float*>(operands));
-  // Variables of their own and not an array, which compilers keep on the stack.
+  // The vectors are separate variables and not an array, which compilers keep on the stack.
   const auto load = [&](std::size_t i)
                         HWY_ATTR { return hn::LoadU(d, from + i % kVectors * lanes); };
   auto x0 = load(0), x1 = load(1), x2 = load(2), x3 = load(3);
@@ -68,7 +69,8 @@ void RunF32(const std::uint32_t* values, const std::uint32_t* operands, std::uin
   if constexpr (kManyRegisters) store(12, x12), store(13, x13), store(14, x14), store(15, x15);
 }
 
-// Whether MulAdd rounds once: (1 + 2^-12)² - (1 + 2^-11) is 2^-24, or 0 if the square is rounded.
+// Whether MulAdd is fused and so rounds once: (1 + 2^-12)² - (1 + 2^-11) is 2^-24, or 0 if the
+// square is rounded.
 bool Fused() {
   const F32 d;
   const auto x = hn::Set(d, 1.0F + 0x1p-12F);
@@ -102,7 +104,7 @@ float Float(std::uint32_t bits) {
   return value;
 }
 
-// In [0, 1).
+// A uniform random number in [0, 1).
 float Uniform(std::uint64_t seed, std::uint64_t index) {
   return static_cast<float>(RandomAt(seed, index) >> 40U) * 0x1p-24F;
 }

@@ -70,7 +70,8 @@ ASSAY_AVX512 void TriadAvx512(double* to, const double* b, const double* c, doub
 
 #undef ASSAY_AVX512
 
-// SSE2 is in every x86-64. Four stores fill a line, which the write-combining buffers send whole.
+// The SSE2 loops, which every x86-64 can run. Four stores fill a line, which the write-combining
+// buffers send whole.
 const __m128i* Line128(const std::uint64_t* at) { return reinterpret_cast<const __m128i*>(at); }
 __m128i* Line128(std::uint64_t* at) { return reinterpret_cast<__m128i*>(at); }
 

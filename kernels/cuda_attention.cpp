@@ -24,14 +24,15 @@ Format FormatOf(Dtype dtype) {
   return dtype == Dtype::kF16 ? Format::kF16 : Format::kBf16;
 }
 
-// The softmax's weights are 1 at most; times 256 most of a long row's are normal numbers in fp8.
+// The scale of the softmax's weights in fp8. They are 1 at most, and times 256 most weights of a
+// long row are normal numbers.
 constexpr float kWeightScale = 256;
 
-// A library's plans, and the one by which the pass is done.
+// A library's plans for a pass, and the plan that was chosen.
 struct Chosen {
   std::unique_ptr<AttentionPlans> plans = {};
-  std::vector<int> usable = {};  // those that are built and whose workspace can be had
-  int plan = 0;                  // one of them
+  std::vector<int> usable = {};  // the plans that are built and whose workspace can be had
+  int plan = 0;                  // the chosen one, which is usable
   std::int64_t WorkspaceBytes() const { return plans->WorkspaceBytes(plan); }
 };
 
@@ -56,14 +57,16 @@ class AttentionWorkload : public TimedWorkload {
     if (op.cache == "cold") sets_ = ColdSets(gpu, set_bytes_);
   }
 
-  // Chooses the first plan that can be had; several are kept where `tuned`. Why there is none.
+  // Chooses the first usable plan; where `tuned`, keeps several to choose among later. Returns why
+  // there is none, or nothing.
   std::optional<Skipped> Plan(bool tuned) {
     if (auto no = TooLarge(sets_ * set_bytes_)) return no;
     if (auto no = Choose(backward_ ? Pass::kBackward : Pass::kForward, tuned, main_)) return no;
     return backward_ ? Choose(Pass::kForwardWithLogSums, false, forward_) : std::nullopt;
   }
 
-  // Allocates, and makes the inputs; those that backward has of the forward, by a forward.
+  // Allocates the tensors and makes the inputs. What backward needs from the forward is made by
+  // running a forward.
   void Fill(std::uint64_t seed) {
     for (const std::vector<Part>* parts : {&inputs_, &made_}) {
       for (const Part part : *parts) memory_[part] = MakeDeviceMemory(Size(sets_ * Aligned(part)));
@@ -76,7 +79,7 @@ class AttentionWorkload : public TimedWorkload {
       for (std::int64_t set = 0; set < sets_; ++set) {
         maker.Make(shape.format, op_.inputs, RandomAt(seed, i), shape.Count(), At(inputs_[i], set));
       }
-      // The same numbers on the host, for the check.
+      // The host has the same numbers, for the check.
       std::vector<std::byte>& host = host_[inputs_[i]];
       host.resize(Size(shape.Bytes()));
       assay::Fill(shape.format, op_.inputs, RandomAt(seed, i), shape.Count(), host.data(),
@@ -111,7 +114,7 @@ class AttentionWorkload : public TimedWorkload {
     Spoil();
   }
 
-  // Of all outputs made since the last Verify.
+  // Checks all outputs that were made since the last Verify.
   Checked Verify() override {
     return CheckSets(
         *timer_, sets_, [this](std::int64_t set) { return Outputs(set); },
@@ -135,11 +138,11 @@ class AttentionWorkload : public TimedWorkload {
   }
 
  private:
-  // bf16: half a unit in the last place, 2⁻⁸, for what is stored, and three times that for the
-  // rounding of the softmax's weights, or of dS, before the second product: those are independent
-  // (standard deviation 0.4 of it each). f16 has three bits more, but loses some of the smallest
-  // weights. fp8 (e4m3) has four bits less than bf16; where 32768 keys share a row, half of its
-  // weights are subnormal, which adds 0.05 of their spread and not more.
+  // The tolerance of bf16 is half a unit in the last place, 2⁻⁸, for what is stored, and three
+  // times that for the rounding of the softmax's weights, or of dS, before the second product,
+  // whose errors are independent (standard deviation 0.4 of it each). f16 has three bits more, but
+  // loses some of the smallest weights. fp8 (e4m3) has four bits less than bf16; where 32768 keys
+  // share a row, half of its weights are subnormal, which adds at most 0.05 of their spread.
   double Tolerance() const {
     if (op_.dtype == Dtype::kFp8E4m3) return std::ldexp(1.0, -2);
     return std::ldexp(1.0, op_.dtype == Dtype::kF16 ? -8 : -6);
@@ -172,7 +175,8 @@ class AttentionWorkload : public TimedWorkload {
         if (!none) none = Skipped{.reason = error.what(), .remedy = "use another shape or mask"};
         continue;
       }
-      // What a plan asks for may be larger than any GPU: it is looked at before it is allocated.
+      // A plan may ask for a workspace larger than any GPU, so it is looked at before it is
+      // allocated.
       auto no = TooLarge(sets_ * set_bytes_ + chosen.plans->WorkspaceBytes(plan));
       if (!no) {
         chosen.usable.push_back(plan);
@@ -200,7 +204,7 @@ class AttentionWorkload : public TimedWorkload {
     workspace_bytes_ = wanted;
   }
 
-  // One for all sets.
+  // Copies a small tensor to the device, which all sets share.
   template <class T>
   void Share(Part part, const T* from) {
     const std::size_t bytes = Size(ShapeOf(op_, part).Bytes());
@@ -210,7 +214,7 @@ class AttentionWorkload : public TimedWorkload {
                                 timer_->Stream()));
   }
 
-  // O is scaled as the values are.
+  // Makes the scales of fp8. O is scaled as the values are.
   void MakeScales() {
     const auto scale = static_cast<float>(ScaleOf(FormatOf(op_.dtype)));
     scales_ = {{Part::kDescale, 1 / scale},
@@ -222,7 +226,7 @@ class AttentionWorkload : public TimedWorkload {
     for (const auto& [part, value] : scales_) Share(part, &value);
   }
 
-  // A table and two lengths a sequence.
+  // Makes the page table and the two lengths of each sequence.
   void MakePages(std::uint64_t seed) {
     page_table_ = PageTable(op_, seed);
     const auto batch = Size(op_.batch);
@@ -242,7 +246,8 @@ class AttentionWorkload : public TimedWorkload {
     main_.plans->Enqueue(main_.plan, pointers_[Size(set)], workspace_.get());
   }
 
-  // All bits set: NaN in every floating-point format, so that what is never written is found.
+  // Sets all bits of the outputs, which is NaN in every floating-point format, so that what is
+  // never written is found.
   void Spoil() {
     for (const Part part : outputs_) {
       cuda::Check(cudaMemsetAsync(memory_.at(part).get(), 0xff, Size(sets_ * Aligned(part)),
@@ -297,22 +302,22 @@ class AttentionWorkload : public TimedWorkload {
   Attention op_;
   Gpu gpu_;
   bool backward_;
-  std::vector<Part> inputs_;   // that are random
-  std::vector<Part> outputs_;  // of what is timed
-  std::vector<Part> made_;     // by the library, timed or not
+  std::vector<Part> inputs_;   // the random tensors
+  std::vector<Part> outputs_;  // the tensors that the timed pass writes
+  std::vector<Part> made_;     // all tensors that the library writes, timed or not
   std::int64_t set_bytes_ = 0;
   std::int64_t sets_ = 1;
   Chosen main_ = {};
   Chosen forward_ = {};
   std::map<Part, DeviceMemory> memory_ = {};
-  std::set<Part> shared_ = {};                           // by all sets
+  std::set<Part> shared_ = {};                           // the tensors that all sets share
   std::vector<AttentionPlans::Pointers> pointers_ = {};  // one a set
   DeviceMemory workspace_ = {};
   std::int64_t workspace_bytes_ = 0;
-  std::map<Part, std::vector<std::byte>> host_ = {};  // the inputs; keys and values out of pages
+  std::map<Part, std::vector<std::byte>> host_ = {};  // the inputs, without pages
   std::vector<std::int32_t> page_table_ = {};
   std::vector<std::int32_t> lengths_ = {};
-  std::map<Part, float> scales_ = {};  // of fp8
+  std::map<Part, float> scales_ = {};  // for fp8 alone
   std::uint64_t check_seed_ = 0;
   Facts tuning_ = {};
 };

@@ -1,5 +1,5 @@
-// Attention on a GPU: its tensors and its inputs, the choice of a plan, the clock and the check.
-// What a library has to bring is an AttentionLibrary.
+// Attention on a GPU: tensors, inputs, the choice among a library's plans, timing and the check are
+// here. What a library has to bring is an AttentionLibrary.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,19 @@
 
 namespace assay::cuda {
 
-// The forward, with the log-sums that backward starts from or without; or backward.
+// What one call computes: the forward, the forward with the log-sums that backward starts from, or
+// the backward.
 enum class Pass { kForward, kForwardWithLogSums, kBackward };
 
-// What a pass reads and writes. Keys and values that lie in pages come with a page table (batch x
-// pages of a sequence) and each sequence's lengths, all in int32. fp8 has scales, one f32 each:
-// what is stored of Q, K and V times kDescale is what it stands for; the softmax's weights are
-// rounded to fp8 times kScaleS, and undone by kDescaleS; O is stored times kScaleO. The largest of
-// both, before their scaling, are outputs (kMaxS, kMaxO).
+// The tensors that a pass reads and writes.
+//
+// Keys and values that lie in pages come with a page table (batch x pages of a sequence) and the
+// lengths of each sequence (kSeqQ, kSeqKv), all in int32.
+//
+// fp8 has scales, one f32 each. A stored number of Q, K or V times kDescale is the number that it
+// stands for. The softmax's weights are multiplied by kScaleS before they are rounded to fp8, which
+// kDescaleS undoes; O is stored times kScaleO. The largest magnitudes of both before scaling are
+// outputs (kMaxS, kMaxO).
 enum class Part {
   kQ,
   kK,
@@ -45,7 +50,8 @@ enum class Part {
   kMaxO
 };
 
-// How one lies: batch (or page, where there are any), head, token, element, packed in that order.
+// The shape of one tensor, packed in the order batch (or page, where there are any), head, token,
+// element.
 struct Shape {
   Format format = {};
   std::int64_t batch = 0, heads = 0, tokens = 0, elements = 0;
@@ -54,18 +60,21 @@ struct Shape {
 };
 Shape ShapeOf(const Attention& op, Part part);
 
-// A library's ways of doing one pass, best guess first.
+// A library's ways of doing one pass, numbered 0 … Count() - 1, the library's best guess first.
 class AttentionPlans {
  public:
+  // The device memory of each part, which the caller owns.
   using Pointers = std::map<Part, void*>;
   virtual ~AttentionPlans() = default;
   virtual int Count() const = 0;
-  // Makes it ready. Throws Error where that can't be done after all.
+  // Makes a plan ready to run. Throws Error where the library can't do so after all.
   virtual void Build(int plan) = 0;
-  // Of one that is built.
+  // The workspace that a built plan needs.
   virtual std::int64_t WorkspaceBytes(int plan) const = 0;
-  virtual std::string Name(int plan) const = 0;  // enough to ask for it again
-  // Puts it on the stream. Throws Error where the library refuses.
+  // The library's own name of the plan, which is enough to ask for it again.
+  virtual std::string Name(int plan) const = 0;
+  // Puts a built plan on the stream that it was made for, and returns without waiting. Throws Error
+  // where the library refuses.
   virtual void Enqueue(int plan, const Pointers& parts, void* workspace) = 0;
 };
 
@@ -73,14 +82,15 @@ class AttentionLibrary {
  public:
   virtual ~AttentionLibrary() = default;
   virtual std::string Name() const = 0;  // "cuDNN 9.19.0"
-  // Its plans for the current device and that stream, or why it has none.
+  // The library's plans for this pass on the current device and that stream, or why it has none.
   virtual std::variant<std::unique_ptr<AttentionPlans>, std::string> Plan(const Attention& op,
                                                                           Pass pass, const Gpu& gpu,
                                                                           cudaStream_t stream) = 0;
 };
 
-// On the current device, in bf16 or f16, and forward in fp8. A tuned case that isn't among
-// `tunings` is tuned now, which takes seconds.
+// Makes attention ready on the current device, which is `gpu`: bf16 and f16, and the forward also
+// in fp8. A case with algo = "tuned" that isn't in `tunings` yet is tuned now, which takes seconds,
+// and added to it.
 Prepared PrepareAttention(AttentionLibrary& library, const Attention& op, const Gpu& gpu,
                           Tunings& tunings, std::uint64_t seed);
 

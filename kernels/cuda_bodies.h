@@ -1,5 +1,6 @@
-// What one index of each CUDA kernel does. constexpr, so that nvcc makes device code of it
-// (--expt-relaxed-constexpr), while tests and the stand-in for a GPU call the very same functions.
+// The bodies of the CUDA kernels: what each does for one index. They are constexpr, so that nvcc
+// compiles them for the device (--expt-relaxed-constexpr) while tests and the stand-in for a GPU
+// call the very same functions on the host.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +10,7 @@
 
 namespace assay::cuda {
 
-// What a thread moves at a time: 16 bytes, the widest access that there is on every device.
+// The unit that a thread moves at a time: 16 bytes, the widest access that every device has.
 struct alignas(16) Words {
   std::uint64_t a = 0, b = 0;
 };
@@ -17,8 +18,9 @@ struct alignas(16) Numbers {
   double a = 0, b = 0;
 };
 
-// Four elements of an input, from one draw: elements 4 * draw … of the stream `seed`, through the
-// table of 65536 values of kernels/inputs.h. T is as wide as an element; only its bits matter.
+// Fills four elements of an input from one 64-bit draw: elements 4 * draw … 4 * draw + 3 of the
+// stream `seed`, looked up in the table of 65536 values of kernels/inputs.h. T is an unsigned type
+// as wide as an element; only its bits matter.
 template <class T>
 constexpr void FillAt(T* out, std::size_t count, const T* table, std::uint64_t seed,
                       std::size_t draw) {
@@ -29,7 +31,8 @@ constexpr void FillAt(T* out, std::size_t count, const T* table, std::uint64_t s
 }
 
 constexpr std::uint64_t WordAt(std::uint64_t seed, std::size_t i) { return RandomAt(seed, i); }
-// A small integer, so that a triad of two is exact with one rounding or two.
+// Numbers are small integers, so that a triad is exact whether the device fuses its multiply-add
+// (one rounding) or not (two).
 constexpr double NumberAt(std::uint64_t seed, std::size_t i) {
   return static_cast<double>(RandomAt(seed, i) >> 32U);
 }
@@ -41,8 +44,10 @@ constexpr void FillNumbersAt(Numbers* out, std::uint64_t seed, std::size_t i) {
   out[i] = {NumberAt(seed, 2 * i), NumberAt(seed, 2 * i + 1)};
 }
 
-// The streams, which go over their arrays several times; how a source is loaded is the kernel's to
-// choose. A later pass writes something else, so that the output tells whether the last was made.
+// The bodies of the memory streams. A kernel goes over its arrays several times in one launch, and
+// each pass writes something else (ValueIn, ScaleIn), so that the output shows whether the last
+// pass was made. The kernel loads the sources itself, because how it loads decides which cache they
+// come from.
 constexpr std::uint64_t SumOf(const Words& words) { return words.a + words.b; }
 constexpr std::uint64_t ValueIn(std::uint64_t value, unsigned pass) { return value + pass; }
 constexpr double ScaleIn(double scale, unsigned pass) { return scale + pass; }
@@ -53,7 +58,7 @@ constexpr void TriadAt(Numbers* to, const Numbers& b, const Numbers& c, double s
   to[i] = {b.a + scale * c.a, b.b + scale * c.b};
 }
 
-// What a launch leaves behind, for one thread.
+// The body of the launch probe's kernel: one thread counts the launch.
 constexpr void CountAt(std::uint64_t* count) { *count += 1; }
 
 }  // namespace assay::cuda

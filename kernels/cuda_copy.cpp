@@ -22,7 +22,7 @@ struct Ends {
   int Device() const { return from == kHost ? to : from; }
 };
 
-// Whether `from` writes to `to` with no stop in the host's memory.
+// Whether GPU `from` can write to GPU `to` directly, without a stop in the host's memory.
 bool ReachesDirectly(int from, int to) {
   for (const auto& [self, peer] : {Ends{from, to}, Ends{to, from}}) {
     int can = 0;
@@ -31,7 +31,7 @@ bool ReachesDirectly(int from, int to) {
     Check(cudaSetDevice(self));
     const cudaError_t error = cudaDeviceEnablePeerAccess(peer, 0);
     if (error == cudaErrorPeerAccessAlreadyEnabled) {
-      cudaGetLastError();  // not a later call's
+      cudaGetLastError();  // clears the error, which would else be taken for a later call's
     } else {
       Check(error);
     }
@@ -39,7 +39,7 @@ bool ReachesDirectly(int from, int to) {
   return true;
 }
 
-// Bytes from one end to the other, on a stream of the device that copies.
+// One copy from one end to the other, on a stream of the device whose engine copies.
 class Lane {
  public:
   Lane(const Ends& ends, std::size_t bytes, std::uint64_t seed)
@@ -91,7 +91,7 @@ class Lane {
     }
   }
 
-  // Of at most so many bytes.
+  // Checks at most `most_bytes` bytes of what arrived.
   Checked Verify(std::size_t most_bytes) {
     const auto read = [&](std::size_t first, std::span<std::uint64_t> words) {
       const auto* begin = static_cast<const std::uint64_t*>(to_) + first;
@@ -113,13 +113,13 @@ class Lane {
  private:
   std::size_t Words() const { return bytes_ / sizeof(std::uint64_t); }
 
-  // Page-locked, on the memory node that is nearest to the device.
+  // Allocates page-locked memory on the NUMA node that is nearest to the device.
   MappedMemory MakeNearMemory() const {
     const Pinned near(cpus_);
     return MakeMappedMemory(bytes_);
   }
 
-  // So that the next Verify sees what was copied since.
+  // Overwrites the destination, so that the next Verify sees only what was copied since.
   void Spoil() {
     if (ends_.to == kHost) {
       std::memset(to_, 0xff, bytes_);
@@ -133,10 +133,10 @@ class Lane {
   Ends ends_;
   std::size_t bytes_;
   std::uint64_t seed_;
-  std::vector<int> cpus_ = {};  // near the device, where an end is the host
+  std::vector<int> cpus_ = {};  // those near the device, where an end is the host
   cuda::Stream stream_ = {};
   Event done_ = {};
-  cuda::Stream reading_ = {};  // of the device at the end
+  cuda::Stream reading_ = {};  // a stream of the destination's device, for reading back
   MappedMemory host_ = {};
   DeviceMemory source_ = {};
   DeviceMemory destination_ = {};
@@ -145,20 +145,21 @@ class Lane {
 };
 
 Timer::Limits LimitsOf(std::size_t copies, bool direct) {
-  // A copy by way of the host may wait for what is before it on its stream, as the gate would be.
+  // No gate: a copy by way of the host may wait for what is before it on its stream, which the gate
+  // would be.
   if (!direct) return {.graph_below = Seconds(0), .lead = 0};
   if (copies == 1) return {};
-  // Other devices' streams can't be part of this one's graph; and each copy takes a place in the
-  // queue of this one's stream, of which there are about 1024.
+  // No graph: other devices' streams can't be part of this one's. A smaller lead: each copy takes a
+  // place in the queue of this stream, which has about 1024.
   const auto places = static_cast<std::int64_t>(copies) + 1;
   return {.graph_below = Seconds(0), .lead = std::clamp<std::int64_t>(256 / places, 1, 64)};
 }
 
-// One copy after the other; or several at once, which begin together and of which the last one
+// Copies one after the other, or several at once that begin together, in which case the last one
 // ends the iteration.
 class CopyWorkload : public TimedWorkload {
  public:
-  // On the current device, which is the first end's.
+  // REQUIRES: the current device is the one that copies between the first pair of ends.
   CopyWorkload(const Copy& op, const std::vector<Ends>& ends, bool direct, std::uint64_t seed)
       : TimedWorkload(LimitsOf(ends.size(), direct)),
         op_(op),
@@ -177,7 +178,7 @@ class CopyWorkload : public TimedWorkload {
   }
 
   Checked Verify() override {
-    // Of all together.
+    // The most bytes that are checked of all copies together.
     constexpr std::size_t kMost = std::size_t{256} << 20;
     Checked checked;
     for (std::size_t i = 0; i < lanes_.size(); ++i) {

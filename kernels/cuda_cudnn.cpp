@@ -30,7 +30,7 @@ struct Opened {
   std::string failure = {};
 };
 
-// Opens cuDNN at the first call; never closes it, since it leaves threads and handlers behind.
+// Opens cuDNN at the first call. It is never closed, since it leaves threads and handlers behind.
 const Opened& Open() {
   static const Opened opened = [] {
     Opened now;
@@ -43,7 +43,7 @@ const Opened& Open() {
   return opened;
 }
 
-// 91900 for 9.19.0. REQUIRES: it is open.
+// The version as cuDNN numbers it: 91900 for 9.19.0. REQUIRES: cuDNN is open.
 std::size_t VersionNumber() {
   const auto of = reinterpret_cast<std::size_t (*)()>(dlsym(CudnnLibrary(), "cudnnGetVersion"));
   return of == nullptr ? 0 : of();
@@ -93,7 +93,7 @@ std::string CudnnReason(const std::string& message) {
 #ifdef ASSAY_CUDNN_FRONTEND
 
 namespace cudnn_frontend {
-void* cudnn_dlhandle = nullptr;  // from which the frontend takes cuDNN's functions
+void* cudnn_dlhandle = nullptr;  // the library in which the frontend looks cuDNN's functions up
 }
 
 namespace assay::cuda {
@@ -102,9 +102,9 @@ namespace {
 namespace fe = cudnn_frontend;
 using fe::graph::Tensor_attributes;
 
-// Before anything of the frontend's is called.
+// Prepares the frontend; must be called before anything else of it.
 void StartFrontend() {
-  // It would take another CUDA's runtime if it found that first.
+  // Without this variable it would load another CUDA's runtime if it found that first.
   setenv("CUDNN_FRONTEND_CUDART_LIB_NAME",
          fmt::format("libcudart.so.{}", CUDART_VERSION / 1000).c_str(), 0);
   fe::cudnn_dlhandle = CudnnLibrary();
@@ -116,7 +116,7 @@ void CheckFe(fe::error_t error, const char* what) {
                           CudnnVersion(), what, Clean(error.get_message())));
 }
 
-// Runs f of the frontend's, which may throw what isn't ours.
+// Calls f, which calls the frontend, and turns the frontend's exceptions into ours.
 template <class F>
 auto Calling(const char* what, const F& f) {
   try {
@@ -130,7 +130,7 @@ auto Calling(const char* what, const F& f) {
 
 class CudnnHandle {
  public:
-  // On the current device. Null where cuDNN is not for such a one.
+  // Makes a handle on the current device; null where cuDNN doesn't support such a device.
   static std::shared_ptr<const CudnnHandle> Make(cudaStream_t stream) {
     cudnnHandle_t made = nullptr;
     const cudnnStatus_t status = fe::detail::create_handle(&made);
@@ -155,20 +155,20 @@ class CudnnHandle {
   cudnnHandle_t handle_;
 };
 
-// What a graph is for: the current device, with a handle; or one that is only described.
+// The device that a graph is for: the current one, with a handle, or one that is only described.
 struct Target {
   int capability = 0;
   std::shared_ptr<const CudnnHandle> handle = {};
   std::shared_ptr<const fe::DeviceProperties> description = {};
 };
 
-// A pass as a graph of cuDNN's.
+// The plans of a pass, which is one cuDNN graph.
 class CudnnPlans : public AttentionPlans {
  public:
   CudnnPlans(const Attention& op, Pass pass, Target target) : target_(std::move(target)) {
     if (target_.description) graph_.set_device_properties(target_.description);
     graph_
-        .set_sm_version(target_.capability)  // which nodes look at when they are made
+        .set_sm_version(target_.capability)  // nodes look at it when they are made
         .set_io_data_type(TypeOf(ShapeOf(op, Part::kQ).format))
         .set_intermediate_data_type(fe::DataType_t::FLOAT)
         .set_compute_data_type(fe::DataType_t::FLOAT);
@@ -212,7 +212,7 @@ class CudnnPlans : public AttentionPlans {
     if (log_sums) Output(op, stats, Part::kLogSums);
   }
 
-  // Asks for plans. Nothing where there are any, else why not.
+  // Asks cuDNN for plans. Returns nothing where there are any, else why not.
   std::optional<std::string> Propose() {
     const std::function<fe::error_t()> steps[] = {
         [&] { return graph_.validate(); },
@@ -233,7 +233,7 @@ class CudnnPlans : public AttentionPlans {
   std::int64_t WorkspaceBytes(int plan) const override {
     return std::max<std::int64_t>(graph_.get_workspace_size_plan_at_index(plan), 0);
   }
-  // The engine and its knobs: "ENG0_k24=0_k27=2".
+  // The name is the engine and its knobs: "ENG0_k24=0_k27=2".
   std::string Name(int plan) const override {
     std::string name;
     CheckFe(graph_.get_plan_name_at_index(plan, name), "naming a plan");
@@ -249,8 +249,9 @@ class CudnnPlans : public AttentionPlans {
  private:
   static std::int64_t UidOf(Part part) { return 1 + static_cast<std::int64_t>(part); }
 
-  // A band around the diagonal, as frontend and KeysSeen both mean it: no key after the diagonal,
-  // and under a window of w the diagonal's and the w - 1 before it.
+  // Sets the mask, a band along the diagonal that the frontend and KeysSeen both define alike: no
+  // key after the diagonal, and under a window of w only the diagonal's key and the w - 1 before
+  // it.
   template <class Options>
   static Options Masked(const Attention& op, Options options) {
     if (op.mask == "full") return options;

@@ -1,6 +1,6 @@
-// cuDNN's attention, through the graphs of NVIDIA's cudnn-frontend, of which the source is the sole
-// includer; a build without that has what kernels/cuda_sdpa.h has. cuDNN itself is opened when it
-// is first asked for, so that the module loads without.
+// cuDNN's attention through the graphs of NVIDIA's cudnn-frontend, whose headers only the source
+// includes. A build without the frontend falls back on kernels/cuda_sdpa.h. cuDNN itself is opened
+// at the first use, so that the module loads on machines without it.
 #pragma once
 
 #include <memory>
@@ -14,27 +14,28 @@
 namespace assay::cuda {
 
 // Why there is no cuDNN here: this build is without its headers, or the library isn't found.
-// Nothing where there is one.
+// Nothing where cuDNN can be used.
 std::optional<Skipped> NoCudnn();
 
-// Null where there is none.
+// The library, or null where NoCudnn() gives a reason.
 std::unique_ptr<AttentionLibrary> MakeCudnn();
 
-// Whether cuDNN has a plan for this op on a device that need not be here: of that compute
-// capability (90 for 9.0), and with those properties, in the JSON that cuDNN itself writes of a
-// device. Nothing where it has, else why not. A driver isn't needed, but a libcuda.so.1 is; the
-// toolkit's stub does.
+// Why cuDNN has no plan for this op on a device that need not be present, or nothing where it has
+// one. The device is described by its compute capability (90 for 9.0) and its properties, in the
+// JSON that cuDNN itself writes for a device. No driver is needed, but a libcuda.so.1 is, for which
+// the toolkit's stub will do.
 std::optional<std::string> WhyNoPlan(const Attention& op, int capability,
                                      const std::string& device_properties);
 
-// "9.19.0".
+// The version of the library that was opened: "9.19.0".
 std::string CudnnVersion();
 
-// For those who call cuDNN: the library as dlopen gave it, null where there is none; why it makes
-// no handle on a GPU that it doesn't know; and of what its engines say when they refuse, the reason
-// alone.
+// The three functions below serve the sources that call cuDNN.
+// CudnnLibrary is the library as dlopen gave it, or null; it is never closed.
 void* CudnnLibrary();
+// CudnnIsNotFor says why cuDNN makes no handle on a GPU that it doesn't know.
 std::string CudnnIsNotFor(const Gpu& gpu);
+// CudnnReason keeps the reason alone of what cuDNN's engines say when they refuse.
 std::string CudnnReason(const std::string& message);
 
 }  // namespace assay::cuda

@@ -15,8 +15,8 @@
 namespace assay::cuda {
 namespace {
 
-// Why nothing of this build runs on the current device, which is that GPU: no kernel was compiled
-// for it.
+// Why no kernel of this build runs on the current device, which is `gpu`: none was compiled for it.
+// Nothing where one was.
 std::optional<Skipped> NoCode(const Gpu& gpu) {
   cudaFuncAttributes attributes = {};
   const cudaError_t error = cudaFuncGetAttributes(&attributes, CountKernelHandle());
@@ -43,7 +43,7 @@ std::optional<Skipped> NoCode(const Gpu& gpu) {
 Gpu Gpu::At(int index) {
   cudaDeviceProp properties = {};
   Check(cudaGetDeviceProperties(&properties, index));
-  // Clocks and caches are attributes: CUDA 13 took them out of the properties.
+  // Clocks and caches are read as attributes, since CUDA 13 took them out of the properties.
   const auto attribute = [&](cudaDeviceAttr which) {
     int value = 0;
     Check(cudaDeviceGetAttribute(&value, which, index));

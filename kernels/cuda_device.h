@@ -1,4 +1,5 @@
-// The GPUs that CUDA shows this process, and what the workloads on them have in common.
+// The GPUs that CUDA shows this process, and what all workloads on them share: selecting a device,
+// making inputs in its memory, and checking its outputs.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +18,9 @@
 
 namespace assay::cuda {
 
+// What is known of one GPU.
 struct Gpu {
-  int index = 0;
+  int index = 0;  // CUDA's own, among the visible ones
   std::string name = {};
   std::string bus_id = {};  // "0000:18:00.0"
   int capability = 0;       // 90 for 9.0
@@ -30,29 +32,33 @@ struct Gpu {
   int bus_bits = 0;
   cudaComputeMode mode = cudaComputeModeDefault;  // who may use it
 
-  // Throws Error where CUDA can't tell.
+  // Asks CUDA about the GPU with that index. Throws Error where CUDA can't tell.
   static Gpu At(int index);
+  // The facts that a record holds of this GPU.
   Facts Describe() const;
 };
 
-// Makes it CUDA's current device in this thread; or why this process may not use it, or can't.
+// Makes the GPU CUDA's current device in this thread. Returns why this process may not use it, or
+// can't, or nothing where it is selected.
 std::optional<Skipped> Select(const Gpu& gpu);
 
-// The CPUs of the memory node that is nearest to the GPU, by /sys under `root`; empty where it
-// doesn't say.
+// The CPUs of the NUMA node that is nearest to the GPU, read from /sys under `root`; empty where
+// the system doesn't say.
 std::vector<int> CpusNear(const std::string& bus_id, const std::string& root = "/");
 
 double Gib(std::int64_t bytes);
 
-// Why `bytes` more can't be had on the current device, or nothing. A sixteenth of the memory stays
-// free: for the context, the library's own and what fragments.
+// Why `bytes` more can't be allocated on the current device, or nothing where they can. A sixteenth
+// of the memory stays free, for the context, libraries' own buffers and fragmentation.
 std::optional<Skipped> TooLarge(std::int64_t bytes);
 
-// Elements 0 … count - 1 of an input stream (kernels/inputs.h), made on the device.
+// Makes inputs in the device's memory: the same elements of a stream (kernels/inputs.h) that Fill
+// makes on the host, bit for bit.
 class InputMaker {
  public:
   InputMaker(const Gpu& gpu, cudaStream_t stream) : gpu_(gpu), stream_(stream) {}
-  // Puts it on the stream. The maker must live until that is done.
+  // Enqueues writing elements 0 … count - 1 of the stream `seed` to the device pointer `out`, and
+  // returns without waiting. The maker must outlive that work, since it owns the tables.
   void Make(Format format, const std::string& inputs, std::uint64_t seed, std::int64_t count,
             void* out);
 
@@ -62,21 +68,23 @@ class InputMaker {
   std::map<Format, DeviceMemory> tables_ = {};
 };
 
-// Compares `count` words with what they should be: all of them up to `most_bytes`, and of more that
-// much, in pieces spread evenly of which the first begins and the last ends it. `read` fetches
-// words from the index given on.
+// Compares `count` 64-bit words with what `expected` says. Up to `most_bytes` all words are
+// compared; of a larger buffer that much is, in evenly spread pieces, of which the first holds the
+// buffer's first word and the last its last. `read` fetches words from index `first` on.
 Checked CheckWords(
     std::size_t count, std::size_t most_bytes,
     const std::function<void(std::size_t first, std::span<std::uint64_t> words)>& read,
     const std::function<std::uint64_t(std::size_t i)>& expected);
 
-// Checks the outputs of all calls that the timer counts, which rotate over `sets` of the same
-// inputs: one that has the bits of another that was checked needs no check of its own.
+// Checks the outputs of all calls that the timer counts. Calls rotate over `sets` copies of the
+// same inputs, so every set must hold the same output: an output whose bits equal those of a
+// checked one needs no check of its own.
 Checked CheckSets(const Timer& timer, std::int64_t sets,
                   const std::function<std::vector<std::byte>(std::int64_t set)>& read,
                   const std::function<Checked(std::int64_t set)>& check);
 
-// Equal parts for each core that this process may use.
+// Splits 0 … count - 1 into equal ranges and calls body(begin, end) for each, on one thread for
+// each core that this process may use; returns when all are done. It is a ParallelFor.
 void OnAllCores(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);
 
 }  // namespace assay::cuda

@@ -34,7 +34,7 @@ void CheckLt(cublasStatus_t status, const char* what) {
                           CublasLtVersion(), what, cublasLtGetStatusName(status)));
 }
 
-// What scales of blocks take; cuBLASLt has them since CUDA 12.8.
+// The scale modes of blocks, which cuBLASLt has since CUDA 12.8.
 #if CUBLAS_VER_MAJOR * 100 + CUBLAS_VER_MINOR >= 1208
 constexpr bool kHasBlocks = true;
 constexpr cudaDataType_t kE2m1 = CUDA_R_4F_E2M1;
@@ -51,18 +51,19 @@ constexpr std::int32_t kBlocksOf32 = 0;
 constexpr std::int32_t kBlocksOf16 = 0;
 #endif
 
-// How cuBLASLt does a dtype's product: what A, B and C are, in what it is summed, and what alpha
-// and beta are (docs.nvidia.com/cuda/cublas, the table of cublasLtMatmul). C is as WorkOf counts
-// it.
+// The types of a dtype's product in cuBLASLt: those of A, B and C, of the sum, and of alpha and
+// beta (docs.nvidia.com/cuda/cublas, the table of cublasLtMatmul). C's is the one that WorkOf
+// counts.
 struct Types {
   Format a = {};
   Format b = {};
   Format c = {};
   cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
   cudaDataType_t scale = CUDA_R_32F;
-  // What A and B are multiplied by: f32, one for each of the two, or one for each block.
+  // The format of the scales of A and B: f32, one for each of the two, or that of one for each
+  // block.
   std::optional<Format> scales = {};
-  // The scale of each of them as a whole where `scales` are of blocks; alpha brings it in.
+  // The scale of each matrix as a whole where `scales` belong to blocks; alpha brings it in.
   float whole = 1;
 };
 
@@ -74,7 +75,7 @@ std::optional<Types> TypesOf(Dtype dtype) {
           .a = kF64, .b = kF64, .c = kF64, .compute = CUBLAS_COMPUTE_64F, .scale = CUDA_R_64F};
     case Dtype::kF32:
       return Types{.a = kF32, .b = kF32, .c = kF32};
-    // The inputs lie on tf32's grid already, so that the product is exact but for its sums.
+    // The inputs lie on tf32's grid already, so that only the sums are rounded.
     case Dtype::kTf32:
       return Types{.a = kTf32, .b = kTf32, .c = kF32, .compute = CUBLAS_COMPUTE_32F_FAST_TF32};
     case Dtype::kBf16:
@@ -140,11 +141,11 @@ cudaDataType_t TypeOf(Format format) {
   throw Error("a format that cuBLASLt multiplies in no case of ours; report this as a bug");
 }
 
-// What is in 8 bits was multiplied by 64 to use their range (kernels/inputs.h): the scale that
-// undoes it.
+// The scale of 8-bit inputs, which undoes the factor 64 by which they use their range
+// (kernels/inputs.h).
 constexpr float kFp8Scale = 1.0F / 64;
 
-// A number as cuBLASLt reads alpha and beta: in the type of the scale, and no other.
+// A number as cuBLASLt reads alpha and beta, which must have the type of the scale.
 class Scalar {
  public:
   Scalar(cudaDataType_t type, double value) {
@@ -179,7 +180,7 @@ void Set(const LtLayout& layout, cublasLtMatrixLayoutAttribute_t attribute, Valu
           "describing a matrix");
 }
 
-// Column major, as all of cuBLAS is, one after the other for a batch.
+// The layout of a batch of matrices, one after the other, column major as everything in cuBLAS.
 LtLayout MakeLayout(cudaDataType_t type, std::int64_t rows, std::int64_t columns,
                     std::int64_t batch) {
   cublasLtMatrixLayout_t layout = nullptr;
@@ -194,8 +195,8 @@ LtLayout MakeLayout(cudaDataType_t type, std::int64_t rows, std::int64_t columns
   return owned;
 }
 
-// One Gemm as cuBLASLt sees it. Its "TN" is the layout that every dtype has on every GPU: cuBLAS's
-// own A is our weights, n rows of k numbers each (as frameworks keep them), transposed; its B is
+// One Gemm as cuBLASLt sees it, in the layout "TN", which every dtype has on every GPU. cuBLAS's
+// own A is our weights, n rows of k numbers each (as frameworks keep them), transposed. Its B is
 // our A, row major; and its C, column major, is ours, row major.
 class Product {
  public:
@@ -224,14 +225,15 @@ class Product {
     handle_.reset(handle);
   }
 
-  // The scales of our A and B from now on, on the device. The heuristic wants to see them too.
+  // Sets the scales of our A and B, in device memory, for all later calls. The heuristic wants to
+  // see them too.
   void UseScales(const void* of_a, const void* of_b) const {
     Set(matmul_, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, of_b);
     Set(matmul_, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, of_a);
   }
 
-  // What the heuristic offers within so much workspace, best guess first; none, and why, where it
-  // has nothing for this case on this device.
+  // The algorithms that the heuristic offers within that workspace, best guess first. Empty where
+  // it has none for this case on this device, and then *why is the reason.
   std::vector<cublasLtMatmulHeuristicResult_t> Offers(int most, std::size_t workspace_bytes,
                                                       std::string* why) const {
     cublasLtMatmulPreference_t made = nullptr;
@@ -240,8 +242,8 @@ class Product {
     CheckLt(cublasLtMatmulPreferenceSetAttribute(made, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                  &workspace_bytes, sizeof(workspace_bytes)),
             "a preference");
-    // Parts of a sum that are added up in C's 16 bits are rounded more often than a case's f32
-    // says.
+    // Partial sums must not be added up in C's 16 bits, which would round them more often than the
+    // case's f32 says.
     if (is_output_narrow_) {
       const std::uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
       CheckLt(cublasLtMatmulPreferenceSetAttribute(made, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
@@ -261,7 +263,7 @@ class Product {
     return offers;
   }
 
-  // C = A · B on the stream, by that algorithm.
+  // Enqueues C = A · B on the stream, by that algorithm.
   cublasStatus_t Enqueue(const cublasLtMatmulAlgo_t& algorithm, const void* a, const void* b,
                          void* c, void* workspace, std::size_t workspace_bytes,
                          cudaStream_t stream) const {
@@ -281,7 +283,7 @@ class Product {
   Scalar zero_;
 };
 
-// "66, tile 20, stages 35, split-k 1": enough to ask for it again.
+// The algorithm in words, enough to ask for it again: "66, tile 20, stages 35, split-k 1".
 std::string ToText(const cublasLtMatmulAlgo_t& algorithm) {
   const auto value = [&](cublasLtMatmulAlgoConfigAttributes_t attribute) {
     std::int32_t number = 0;
@@ -299,19 +301,19 @@ struct Operands {
   std::int64_t AllBytes() const { return a.AllBytes() + b.AllBytes() + c.AllBytes(); }
 };
 
-// How the scales of blocks lie of an operand of so many rows of k.
+// The layout of the block scales of an operand that has `rows` rows of k numbers.
 ScaleLayout LayoutOf(const Gemm& gemm, std::int64_t rows) {
   return {.rows = rows, .blocks = gemm.k / BlockOf(gemm.dtype)};
 }
 
-// How many scales such an operand has.
+// The number of scales of such an operand.
 std::int64_t ScalesOf(const Gemm& gemm, const Types& types, std::int64_t rows) {
   if (!types.scales) return 0;
   return *types.scales == Format::kF32 ? 1 : LayoutOf(gemm, rows).Count();
 }
 
-// As yet without memory. Rotating over three caches' worth leaves nothing of a set in the cache
-// when its turn comes again.
+// The operands of a product, without memory as yet. They rotate over three caches' worth of sets,
+// which leaves nothing of a set in the cache when its turn comes again.
 Operands OperandsOf(const Gemm& gemm, const Types& types, const Gpu& gpu) {
   const auto input = [&](Format format, std::int64_t rows) {
     const Format scale = types.scales.value_or(format);
@@ -359,7 +361,7 @@ class GemmWorkload : public TimedWorkload, private Streamed {
                    OnAllCores);
   }
 
-  // The offers, to choose among.
+  // The offers as candidates for tuning.
   Candidates From(const std::vector<cublasLtMatmulHeuristicResult_t>& offers) {
     return {.library = "cuBLASLt",
             .count = static_cast<int>(offers.size()),
@@ -378,7 +380,7 @@ class GemmWorkload : public TimedWorkload, private Streamed {
     algorithm_ = offer.algo;
     needed_bytes_ = offer.workspaceSize;
   }
-  // That one, once it has been chosen.
+  // Uses the offer that was chosen, from now on.
   void Use(const cublasLtMatmulHeuristicResult_t& offer, const Facts& tuning) {
     Use(offer);
     tuning_ = tuning;
@@ -386,7 +388,7 @@ class GemmWorkload : public TimedWorkload, private Streamed {
   }
 
   std::int64_t Period() const override { return std::max(operands_.a.sets, operands_.b.sets); }
-  // Throws Error where cuBLASLt refuses; what the device does of it is seen later.
+  // Throws Error where cuBLASLt refuses; an error of the device is seen later.
   void Enqueue(std::int64_t i) override {
     const auto& [a, b, c] = operands_;
     if (types_.scales) product_->UseScales(a.Scales(i), b.Scales(i));
@@ -397,7 +399,7 @@ class GemmWorkload : public TimedWorkload, private Streamed {
   }
   Streamed* AsStreamed() override { return this; }
 
-  // Of all outputs made since the last Verify.
+  // Checks all outputs that were made since the last Verify.
   Checked Verify() override {
     return CheckSets(
         *timer_, operands_.c.sets, [this](std::int64_t set) { return Output(set); },
@@ -439,7 +441,7 @@ class GemmWorkload : public TimedWorkload, private Streamed {
   // The random numbers of one operand and of its scales.
   struct Stream {
     Format format = {};
-    std::int64_t rows = 0;  // of k, in each of a batch
+    std::int64_t rows = 0;  // rows of k numbers in each matrix of the batch
     std::uint64_t seed = 0;
     std::uint64_t index = 0;
     std::uint64_t Numbers() const { return RandomAt(seed, index); }
@@ -461,8 +463,8 @@ class GemmWorkload : public TimedWorkload, private Streamed {
     }
   }
 
-  // The same on the host, for the check: the numbers themselves, or what they and their scales
-  // stand for.
+  // The operand on the host, for the check: the numbers themselves, or where they have scales the
+  // numbers that they stand for.
   Format HostFormat(Format format) const { return types_.scales ? Format::kF32 : format; }
   std::vector<std::byte> OnHost(const Stream& of) const {
     const std::int64_t count = gemm_.batch * of.rows * gemm_.k;
@@ -508,7 +510,7 @@ class GemmWorkload : public TimedWorkload, private Streamed {
   Facts tuning_ = {};
 };
 
-// The products of several workloads, one after the other: a call of the timer that they share
+// Several products one after the other, timed as one loop: each call of the timer that they share
 // enqueues one of each.
 class GemmLoop : public InTurn {
  public:
@@ -533,11 +535,11 @@ class GemmLoop : public InTurn {
   std::int64_t period_ = 1;
 };
 
-// A product that is timed by this timer.
+// Makes a product ready that is timed by `timer`.
 std::variant<std::unique_ptr<GemmWorkload>, Skipped> Ready(const Gemm& op, const Gpu& gpu,
                                                            Tunings& tunings, std::uint64_t seed,
                                                            std::shared_ptr<Timer> timer) {
-  // The heuristic gives up to so many; it has mostly fewer.
+  // The most algorithms that the heuristic is asked for; it mostly has fewer.
   constexpr int kOffers = 32;
   const std::optional<Types> types = TypesOf(op.dtype);
   if (!types) return NoTypes(op.dtype);

@@ -1,4 +1,4 @@
-// Matrix multiplication by cuBLASLt, of whose header the source is the sole includer.
+// Matrix multiplication by cuBLASLt, whose header only the source includes.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,17 @@
 
 namespace assay::cuda {
 
-// On the current device. A tuned case that isn't among `tunings` is tuned now, which takes seconds.
+// Makes one product ready on the current device, which is `gpu`. A case with algo = "tuned" that
+// isn't in `tunings` yet is tuned now, which takes seconds, and added to it. Returns Skipped where
+// cuBLASLt has no algorithm for it here or the memory doesn't suffice.
 Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint64_t seed);
 
-// One after the other on one stream, timed as one loop.
+// Makes several products ready, which run one after the other on one stream and are timed as one
+// loop. REQUIRES: every step's op is a Gemm.
 Prepared PrepareGemms(const std::vector<Step>& steps, const Gpu& gpu, Tunings& tunings,
                       std::uint64_t seed);
 
-// "13.1.0".
+// The version of the library: "13.1.0".
 std::string CublasLtVersion();
 
 }  // namespace assay::cuda

@@ -27,8 +27,8 @@ void CheckBlas(cublasStatus_t status, const char* what) {
                           cublasGetStatusName(status)));
 }
 
-// How cuBLAS does a dtype's grouped product (docs.nvidia.com/cuda/cublas, the table of
-// cublasGemmGroupedBatchedEx); alpha and beta are of the type that is computed in.
+// The types of a dtype's grouped product in cuBLAS (docs.nvidia.com/cuda/cublas, the table of
+// cublasGemmGroupedBatchedEx). Alpha and beta have the type that is computed in.
 struct Types {
   Format in = {};
   Format out = {};
@@ -59,8 +59,8 @@ std::optional<Types> TypesOf(Dtype dtype) {
   return std::nullopt;
 }
 
-// What one call takes besides memory: for each group that has rows its sizes, and for all of them
-// alpha and beta in both types, of which cuBLAS reads the one that it computes in. As for cuBLASLt
+// The arguments of one call besides memory: the sizes of each group that has rows, and alpha and
+// beta in both types, of which cuBLAS reads the one that it computes in. As for cuBLASLt
 // (cuda_gemm.cpp), cuBLAS's own A is our weights, transposed; its B is our A, and its C is ours.
 class Groups {
  public:
@@ -90,7 +90,8 @@ class Groups {
   std::int64_t FirstRow(std::int64_t i) const { return first_rows_[At(i)]; }
   std::int64_t Rows(std::int64_t i) const { return rows_[At(i)]; }
 
-  // `pointers` lie on the device: of the weights of each group, then of A's rows, then of C's.
+  // Enqueues the products of all groups. `pointers` lie in device memory: those to the weights of
+  // each group, then to A's rows, then to C's.
   cublasStatus_t Enqueue(cublasHandle_t handle, void** pointers) const {
 #if CUBLAS_VER_MAJOR * 100 + CUBLAS_VER_MINOR >= 1205
     const void* one = types_.compute == CUBLAS_COMPUTE_64F
@@ -118,7 +119,7 @@ class Groups {
 
 struct Operands {
   Operand a = {}, b = {}, c = {};
-  std::int64_t group_bytes = 0;  // of one group's weights, aligned
+  std::int64_t group_bytes = 0;  // the size of one group's weights, aligned
   std::int64_t AllBytes() const { return a.AllBytes() + b.AllBytes() + c.AllBytes(); }
 };
 
@@ -138,7 +139,7 @@ class GroupedWorkload : public TimedWorkload {
  public:
   GroupedWorkload(const GroupedGemm& op, const Types& types, const Gpu& gpu, Operands operands,
                   std::uint64_t seed)
-      // No graph: cuBLAS reads the sizes in the host's memory when it is called.
+      // No graph is captured, since cuBLAS reads the sizes in the host's memory when it is called.
       : TimedWorkload({.graph_below = Seconds(0)}),
         op_(op),
         types_(types),
@@ -150,10 +151,10 @@ class GroupedWorkload : public TimedWorkload {
     cublasHandle_t handle = nullptr;
     CheckBlas(cublasCreate(&handle), "its start");
     handle_.reset(handle);
-    // In this order: to set the stream takes the workspace away.
+    // The order matters: setting the stream takes the workspace away.
     CheckBlas(cublasSetStream(handle, timer_->Stream()), "its start");
     CheckBlas(cublasSetWorkspace(handle, workspace_.get(), WorkspaceBytes(gpu)), "its start");
-    // Sums stay in what the case says, as in cuda_gemm.cpp.
+    // Sums stay in the type that the case says, as in cuda_gemm.cpp.
     CheckBlas(cublasSetMathMode(handle, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION),
               "its start");
     MakePointers();
@@ -169,7 +170,7 @@ class GroupedWorkload : public TimedWorkload {
     Spoil();
     timer_->Wait("making inputs");
 
-    // The same numbers on the host, for the checks; one group's weights at a time.
+    // The host has the same numbers, for the checks; one group's weights at a time.
     host_a_.resize(At(BytesOf(types.in, op.m * op.k)));
     Fill(types.in, op.inputs, RandomAt(seed, 0), op.m * op.k, host_a_.data(), OnAllCores);
     std::vector<std::byte> weights(At(BytesOf(types.in, op.n * op.k)));
@@ -229,7 +230,7 @@ class GroupedWorkload : public TimedWorkload {
 
  private:
   std::int64_t Period() const override { return operands_.a.sets; }
-  // Throws Error where cuBLAS refuses; what the device does of it is seen later.
+  // Throws Error where cuBLAS refuses; an error of the device is seen later.
   void Enqueue(std::int64_t set) override {
     CheckBlas(groups_.Enqueue(handle_.get(),
                               static_cast<void**>(pointers_.get()) + 3 * groups_.Count() * set),
@@ -244,7 +245,7 @@ class GroupedWorkload : public TimedWorkload {
     return operands_.b.Numbers(set) + group * operands_.group_bytes;
   }
 
-  // What Groups::Enqueue wants, one set after the other.
+  // Makes the pointers that Groups::Enqueue wants, one set after the other.
   void MakePointers() {
     std::vector<void*> pointers;
     for (std::int64_t set = 0; set < operands_.a.sets; ++set) {
@@ -286,7 +287,7 @@ class GroupedWorkload : public TimedWorkload {
       all.checked += one.checked;
       all.wrong += one.wrong;
       all.max_error = std::max(all.max_error, one.max_error);
-      all.tolerance = one.tolerance;  // of all the same: it is K's
+      all.tolerance = one.tolerance;  // the same for all groups, since it depends on K
       if (all.reference.empty()) all.reference = one.reference;
     }
     return all;

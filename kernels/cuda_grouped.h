@@ -1,4 +1,5 @@
-// Products in groups of unlike sizes by cuBLAS, of whose header the source is the sole includer.
+// Grouped matrix multiplication (groups of unlike sizes in one call) by cuBLAS, whose header only
+// the source includes.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,8 @@
 
 namespace assay::cuda {
 
-// On the current device.
+// Makes the grouped product ready on the current device, which is `gpu`. Returns Skipped where
+// cuBLAS has no such product here or the memory doesn't suffice.
 Prepared PrepareGroupedGemm(const GroupedGemm& op, const Gpu& gpu, std::uint64_t seed);
 
 }  // namespace assay::cuda

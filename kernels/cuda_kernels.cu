@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(kThreads)
   for (std::size_t i = First(); i < count; i += Step()) FillNumbersAt(out, seed, i);
 }
 
-// From L2 or beyond (ld.global.cg). A thread meets the same elements in each pass, and of an array
-// that is small enough would else find them in its own multiprocessor's cache.
+// Loads from L2 or beyond (ld.global.cg). A thread meets the same elements in each pass, and would
+// otherwise find those of a small array in its own multiprocessor's cache.
 template <class T>
 __device__ T Load(const T* from) {
   static_assert(sizeof(T) == sizeof(ulonglong2));
@@ -54,7 +54,7 @@ __device__ T Load(const T* from) {
   return loaded;
 }
 
-// Several accesses in flight for each thread: that is what the unrolling is for.
+// The loops are unrolled so that each thread has several accesses in flight.
 __global__ void __launch_bounds__(kThreads)
     ReadKernel(const Words* __restrict__ from, std::size_t count, unsigned passes,
                std::uint64_t* sums) {

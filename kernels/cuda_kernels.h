@@ -1,5 +1,7 @@
-// The kernels of our own. Each call puts one launch on the stream; whether that worked is for the
-// runtime's last error to say. Sizes count what the pointers point at.
+// Launchers of this program's own CUDA kernels. Each call puts one launch on the stream and returns
+// without waiting; whether the launch worked is the runtime's last error (cudaGetLastError).
+// Pointers are to memory that the device can access, and sizes count the elements that they point
+// at.
 #pragma once
 
 #include <cstddef>
@@ -11,39 +13,44 @@ struct CUstream_st;  // a cudaStream_t points to one
 
 namespace assay::cuda {
 
-// Threads of a block, and the most blocks: with so many each of `processors` is full.
+// The threads of a block, and the most blocks of a launch: enough to fill each of the GPU's
+// `processors` (streaming multiprocessors).
 constexpr unsigned kThreads = 256;
 constexpr unsigned BlocksOn(int processors) { return 8U * static_cast<unsigned>(processors); }
 
-// Holds up the stream until *open is not 0, or sets *expired after so long. Both lie in memory of
-// the host that the device sees.
+// A blocking kernel: one thread spins until *open is not 0, and so holds up the stream. After
+// `timeout_ns` it gives up and sets *expired to 1, so that a program that never opens the gate ends
+// in an error and not in a hang. Both flags lie in host memory that is mapped into the device.
 void LaunchGate(const volatile int* open, volatile int* expired, std::uint64_t timeout_ns,
                 CUstream_st* stream);
 
-// Adds one to *count: next to nothing, but it can be seen that it was done.
+// Adds one to *count: next to no work, but its effect can be checked.
 void LaunchCount(std::uint64_t* count, CUstream_st* stream);
-// The kernel of LaunchCount, by which CUDA can be asked whether this build has code for a GPU.
+// The kernel that LaunchCount launches, for asking CUDA whether this build has code for a GPU.
 const void* CountKernelHandle();
 
-// Elements 0 … count - 1 of an input of `element_bytes` (1, 2, 4 or 8) each.
+// Fills elements 0 … count - 1 of an input, each of `element_bytes` (1, 2, 4 or 8), by FillAt.
 void LaunchFill(void* out, std::size_t count, int element_bytes, const void* table,
                 std::uint64_t seed, unsigned blocks, CUstream_st* stream);
 
+// Fill the sources of the memory streams, by FillWordsAt and FillNumbersAt.
 void LaunchFillWords(Words* out, std::size_t count, std::uint64_t seed, unsigned blocks,
                      CUstream_st* stream);
 void LaunchFillNumbers(Numbers* out, std::size_t count, std::uint64_t seed, unsigned blocks,
                        CUstream_st* stream);
 
-// Streams over whole arrays, `passes` times in one launch; what is read comes from L2 or beyond.
-// In each pass, adds the sum of all words to the `blocks` sums, modulo 2^64.
+// The four memory streams. Each goes over whole arrays `passes` times in one launch, and its loads
+// come from L2 or beyond, never from a multiprocessor's own cache.
+//
+// LaunchRead adds the sum of the words that block b read, over all passes, to sums[b], modulo 2^64.
 void LaunchRead(const Words* from, std::size_t count, unsigned passes, std::uint64_t* sums,
                 unsigned blocks, CUstream_st* stream);
-// Pass p writes value + p.
+// In pass p, LaunchWrite writes value + p to both halves of every element.
 void LaunchWrite(Words* to, std::size_t count, unsigned passes, std::uint64_t value,
                  unsigned blocks, CUstream_st* stream);
 void LaunchCopy(Words* to, const Words* from, std::size_t count, unsigned passes, unsigned blocks,
                 CUstream_st* stream);
-// Pass p writes b + (scale + p) c.
+// In pass p, LaunchTriad writes b + (scale + p) · c.
 void LaunchTriad(Numbers* to, const Numbers* b, const Numbers* c, std::size_t count,
                  unsigned passes, double scale, unsigned blocks, CUstream_st* stream);
 

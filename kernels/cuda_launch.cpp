@@ -24,7 +24,7 @@ class LaunchWorkload : public TimedWorkload {
 
   Batch Run(std::int64_t iterations) override {
     if (op_.mode != "sync") return TimedWorkload::Run(iterations);
-    // Waited for as a program would, without the timer's deadline.
+    // The host waits as any program would, without the timer's deadline.
     const auto begin = std::chrono::steady_clock::now();
     for (std::int64_t i = 0; i < iterations; ++i) {
       Enqueue(i);

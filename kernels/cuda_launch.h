@@ -1,4 +1,4 @@
-// What it takes to start a kernel.
+// The launch probe: the time that it takes to start a kernel.
 #pragma once
 
 #include "kernels/cuda_device.h"
@@ -7,7 +7,7 @@
 
 namespace assay::cuda {
 
-// On the current device, which is `gpu`.
+// Makes the launches of `op` ready on the current device, which is `gpu`.
 Prepared PrepareLaunch(const Launch& op, const Gpu& gpu);
 
 }  // namespace assay::cuda

@@ -10,12 +10,14 @@
 namespace assay::cuda {
 namespace {
 
-// What is written differs from one iteration to the next, and so tells which one it is from.
+// The period of what is written, which differs from one iteration to the next and so tells which
+// iteration it is from.
 constexpr std::int64_t kPeriod = 8;
-// So much of an output is read back.
+// The most of an output that is read back for the check.
 constexpr std::size_t kReadBack = std::size_t{256} << 20;
 
-// Arrays whose distance is a power of two fall on the same cache sets and memory channels.
+// The stagger between arrays: those whose distance is a power of two would fall on the same cache
+// sets and memory channels.
 constexpr std::size_t kStagger = 4096 + 256;
 
 class MemoryWorkload : public TimedWorkload {
@@ -66,7 +68,8 @@ class MemoryWorkload : public TimedWorkload {
 
  private:
   cudaStream_t Stream() const { return timer_->Stream(); }
-  // Array 0 is what is written, or read where nothing is; 1 and 2 are sources.
+  // Array 0 is the one that is written, or the one that is read where nothing is written; 1 and 2
+  // are sources.
   template <class T>
   T* Array(std::size_t index) const {
     std::byte* begin = static_cast<std::byte*>(arrays_.get()) + index * (bytes_ + kStagger);
@@ -95,13 +98,13 @@ class MemoryWorkload : public TimedWorkload {
     Check(cudaGetLastError());
   }
 
-  // So that the next Verify sees what the next Run wrote, and nothing older.
+  // Overwrites the output, so that the next Verify sees what the next Run wrote, and nothing older.
   void Spoil() {
     if (pattern_ == "read") return;
     Check(cudaMemsetAsync(Array<std::byte>(0), 0xff, bytes_, Stream()));
   }
 
-  // What word `i` of the output holds after the last iteration.
+  // The value that word `i` of the output must have after the last iteration.
   std::uint64_t Expected(std::size_t i) const {
     if (pattern_ == "write") return ValueIn(ValueOf(timer_->Last()), passes_ - 1);
     if (pattern_ == "copy") return WordAt(seed_, i);
@@ -148,7 +151,7 @@ class MemoryWorkload : public TimedWorkload {
   std::string pattern_;
   std::size_t bytes_;
   unsigned passes_;
-  bool in_cache_;  // all arrays together, in L2
+  bool in_cache_;  // whether all arrays together fit in L2
   Gpu gpu_;
   std::uint64_t seed_;
   unsigned blocks_;

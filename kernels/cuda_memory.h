@@ -1,5 +1,5 @@
-// Streams through a GPU's memory: read, write, copy and triad, by kernels of our own whose threads
-// move 16 bytes at a time.
+// The memory probe on a GPU: read, write, copy and triad by this program's own kernels, whose
+// threads move 16 bytes at a time.
 #pragma once
 
 #include "kernels/cuda_device.h"
@@ -8,7 +8,8 @@
 
 namespace assay::cuda {
 
-// On the current device. REQUIRES: op is complete (bytes > 0, passes > 0).
+// Makes the stream ready on the current device, which is `gpu`. Returns Skipped where the arrays
+// don't fit its memory. REQUIRES: op is complete (bytes > 0, passes > 0).
 Prepared PrepareMemory(const Memory& op, const Gpu& gpu, std::uint64_t seed);
 
 }  // namespace assay::cuda

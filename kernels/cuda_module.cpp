@@ -1,5 +1,5 @@
-// The cuda module: what GPUs do alone, by kernels of our own (backend cuda), by cuBLASLt,
-// cuBLAS and cuDNN.
+// The cuda module: the ops that single GPUs do, by this program's own kernels (backend cuda), by
+// cuBLASLt, cuBLAS and cuDNN.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -51,7 +51,8 @@ Gpus VisibleGpus() {
   return gpus;
 }
 
-// Looks when it is first asked: who measures storage alone need not wait for the driver.
+// The GPUs, which are looked for at the first use, so that a run of storage alone need not wait for
+// the driver.
 class Sight {
  public:
   const Gpus& Seen() {
@@ -94,7 +95,7 @@ class GpuBackend : public Backend {
   }
 
  protected:
-  // One of those that it has, on that GPU, which is CUDA's current one.
+  // Prepares an op that the backend has. REQUIRES: the GPU is CUDA's current device.
   virtual Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) = 0;
   const Gpu& GpuOf(const Device& device) const {
     return sight_->Seen().all.at(static_cast<std::size_t>(device.index));
@@ -148,7 +149,7 @@ class CublasLtBackend : public GpuBackend {
     return cuda::PrepareGemm(std::get<Gemm>(op), gpu, tunings_, seed);
   }
 
-  // Of products, which is all that it has.
+  // Makes one loop of the steps, all of which are products, since the backend has nothing else.
   Prepared PrepareInTurn(const std::vector<Step>& steps, const Device& device,
                          std::uint64_t seed) override {
     const Gpu& gpu = GpuOf(device);
@@ -203,7 +204,7 @@ std::vector<std::unique_ptr<Backend>> Backends() {
   return backends;
 }
 
-// What makes figures of this GPU doubtful.
+// Adds notes on what makes figures of this GPU doubtful.
 void AddNotes(const Gpu& gpu, const Accelerator& accelerator, cuda::Nvml* nvml,
               std::vector<Note>& notes) {
   const auto processes = nvml == nullptr ? std::nullopt : nvml->Processes(gpu.bus_id);
@@ -254,7 +255,7 @@ ModuleDevices Devices() {
     }
     AddNotes(gpu, accelerator, gpus.nvml.get(), devices.notes);
   }
-  // A part of them would be another node.
+  // A part of the UUIDs would make another node id, so it is all of them or none.
   if (devices.uuids.size() != gpus.all.size()) devices.uuids.clear();
   return devices;
 }

@@ -18,8 +18,8 @@
 namespace assay::cuda {
 namespace {
 
-// NVML's C interface as far as it is used: nvml.h comes with neither every toolkit nor the driver.
-// Names with _v2 are those that its header maps the plain ones to.
+// NVML's C interface as far as it is used, since nvml.h comes neither with every toolkit nor with
+// the driver. Names that end in _v2 are those that NVML's header maps the plain names to.
 using nvmlDevice_t = struct nvmlDevice_st*;
 using Status = int;
 constexpr Status kSuccess = 0;
@@ -76,7 +76,7 @@ class Library : public Nvml {
   }
 
   std::optional<unsigned> Processes(const std::string& bus_id) override {
-    // Where there is no room for what it would tell of each, it tells their number alone.
+    // Given no room for the processes themselves, NVML tells their number alone.
     constexpr Status kTooLittleRoom = 7;
     const nvmlDevice_t device = DeviceAt(bus_id);
     Status (*ask)(nvmlDevice_t, unsigned*, void*) = nullptr;
@@ -134,7 +134,7 @@ class Library : public Nvml {
     return function != nullptr;
   }
 
-  // False where the library hasn't got it or has no answer.
+  // Calls the function `name`. Returns false where the library lacks it or it has no answer.
   template <class... Arguments>
   bool Ask(const char* name, Arguments... arguments) const {
     Status (*function)(Arguments...) = nullptr;
@@ -148,7 +148,7 @@ class Library : public Nvml {
     return device;
   }
 
-  void* library_;  // for as long as the process lives
+  void* library_;  // never closed
   Status (*by_bus_id_)(const char*, nvmlDevice_t*) = nullptr;
   std::mutex mutex_ = {};
   std::map<std::string, nvmlDevice_t> devices_ = {};
@@ -184,7 +184,7 @@ class GpuMeter : public DeviceMeter {
     std::uint64_t reasons = 0;
     for (const Timed& reading : counted) reasons |= reading.is.reasons;
     seen.events = ReasonsText(reasons);
-    // An error is one whenever it came.
+    // Errors that came at any time since the meter was made count, not only those since `from`.
     const Reading& made = readings_.front().is;
     if (last.uncorrected_ecc_errors > made.uncorrected_ecc_errors) {
       seen.events.emplace_back("ecc_uncorrected");
@@ -210,7 +210,7 @@ class GpuMeter : public DeviceMeter {
     return seen;
   }
 
-  // At most 64 of them: every second or fewer, and the last.
+  // Thins the readings to at most 64: every second one or fewer, and always the last.
   static std::vector<Timed> Thinned(std::span<const Timed> readings) {
     constexpr std::size_t kMostSteps = 63;
     const std::size_t steps = readings.size() - 1;

@@ -1,5 +1,6 @@
-// What the NVIDIA driver's management library tells of GPUs. It belongs to the driver and not to
-// the toolkit, so it is opened when it is first asked; where it is absent there is nothing to see.
+// NVML, the NVIDIA driver's management library: clocks, power, temperature and health of GPUs. It
+// belongs to the driver and not to the toolkit, so it is opened at the first use with dlopen; where
+// it is absent there are no readings.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@
 
 namespace assay::cuda {
 
-// One reading. What a GPU or driver doesn't tell is absent.
+// One reading of a GPU. Optional values are absent where the GPU or the driver doesn't tell them.
 struct Reading {
   double sm_mhz = 0;
   double power_w = 0;
@@ -24,33 +25,35 @@ struct Reading {
   std::optional<std::int64_t> remapped_rows = {};
 };
 
-// NVML's bits in words (docs.nvidia.com/deploy/nvml-api, nvmlClocksEventReasons): "sw_power_cap".
-// An idle GPU isn't held back.
+// NVML's reason bits in words (docs.nvidia.com/deploy/nvml-api, nvmlClocksEventReasons):
+// "sw_power_cap". The bit for an idle GPU has no word, since nothing holds such a GPU back.
 std::vector<std::string> ReasonsText(std::uint64_t reasons);
 
 class Nvml {
  public:
-  // Null where it can't be had.
+  // Opens the library; null where it is absent or can't be initialised.
   static std::shared_ptr<Nvml> Open(const char* library = "libnvidia-ml.so.1");
   virtual ~Nvml() = default;
 
-  // By CUDA's PCI bus id. Adds what is known of the GPU: vbios, power limit, ECC, MIG.
+  // Here and below, `bus_id` is CUDA's PCI bus id of the GPU. Describe adds what NVML knows of it
+  // to `accelerator`: vbios, power limit, ECC, MIG.
   virtual void Describe(const std::string& bus_id, Accelerator& accelerator) = 0;
-  // Nothing where it doesn't tell.
+  // The GPU's UUID; nothing where NVML doesn't tell.
   virtual std::optional<std::string> Uuid(const std::string& bus_id) = 0;
-  // How many lanes of PCIe it has, and could have; nothing where it doesn't tell.
+  // The lanes of PCIe that the GPU uses now, and the most that it could use.
   struct Lanes {
     unsigned now = 0;
     unsigned most = 0;
   };
   virtual std::optional<Lanes> LanesOf(const std::string& bus_id) = 0;
-  // How many processes compute on it; nothing where it doesn't tell.
+  // The number of processes that compute on the GPU; nothing where NVML doesn't tell.
   virtual std::optional<unsigned> Processes(const std::string& bus_id) = 0;
+  // A reading of this moment; nothing where the GPU can't be read.
   virtual std::optional<Reading> Read(const std::string& bus_id) = 0;
 };
 
-// Reads a GPU every tenth of a second from now on, in a thread of its own; of a long time Finish
-// gives every second reading or fewer. Null where it can't be read.
+// Starts a thread that reads a GPU ten times a second. After a long time Finish returns a thinned
+// series, every second reading or fewer. Null where the GPU can't be read.
 std::unique_ptr<DeviceMeter> MeterOf(std::shared_ptr<Nvml> nvml, const std::string& bus_id);
 
 }  // namespace assay::cuda

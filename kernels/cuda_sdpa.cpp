@@ -22,7 +22,7 @@
 namespace assay::cuda {
 namespace {
 
-// One of cuDNN's functions.
+// One of cuDNN's functions, looked up by its name in the opened library.
 template <class Signature>
 class Function {
  public:
@@ -53,7 +53,7 @@ const Functions& Cudnn() {
   return functions;
 }
 
-// Why the last call failed.
+// The reason why the last call failed, in cuDNN's words.
 std::string Reason() {
   std::array<char, 4096> text = {};
   Cudnn().last_error(text.data(), text.size());
@@ -89,10 +89,11 @@ void Set(const Descriptor& descriptor, cudnnBackendAttributeName_t name, const D
   Set(descriptor, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, &pointer);
 }
 
-// One that must be in order. Others may be refused: of these, why.
+// Finalizes a descriptor that must be in order; throws Error if it isn't.
 void Finalize(const Descriptor& descriptor, const char* what) {
   Check(Cudnn().finalize(descriptor.get()), what);
 }
+// Finalizes a descriptor that cuDNN may refuse. Returns the reason where it does, else nothing.
 std::optional<std::string> WhyNotFinal(const Descriptor& descriptor, const char* what) {
   const cudnnStatus_t status = Cudnn().finalize(descriptor.get());
   if (status == CUDNN_STATUS_BAD_PARAM ||
@@ -111,7 +112,7 @@ T Get(const Descriptor& descriptor, cudnnBackendAttributeName_t name,
   Check(Cudnn().get(descriptor.get(), name, type, 1, &count, &value), "reading an attribute");
   return value;
 }
-// Into room for so many descriptors; how many there are.
+// Gets descriptors into `room`, as many as fit, and returns how many there are.
 std::int64_t GetInto(std::vector<cudnnBackendDescriptor_t> room, const Descriptor& descriptor,
                      cudnnBackendAttributeName_t name) {
   std::int64_t count = 0;
@@ -168,7 +169,7 @@ struct Here {
   cudaStream_t stream = nullptr;
 };
 
-// The forward as a graph of one operation.
+// The plans of the forward, which is a graph of one operation.
 class SdpaPlans : public AttentionPlans {
  public:
   explicit SdpaPlans(const Attention& op)
@@ -188,8 +189,8 @@ class SdpaPlans : public AttentionPlans {
     Set(operation_, CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC, tensors_.back());
   }
 
-  // Asks for plans on the current device, or on one that is only described. Nothing where there are
-  // any, else why not.
+  // Asks cuDNN for plans on the current device, or on one that is only described. Returns nothing
+  // where there are any, else why not.
   std::optional<std::string> Propose(const Here& here) {
     cudnnHandle_t handle = nullptr;
     const cudnnStatus_t status = Cudnn().create(&handle);
@@ -197,8 +198,8 @@ class SdpaPlans : public AttentionPlans {
     Check(status, "its start");
     handle_.reset(handle);
     Check(Cudnn().set_stream(handle, here.stream), "taking a stream");
-    // It may be left out, says cuDNN's header, and calls it deprecated; but it is what cuDNN's
-    // frontend sets, and so the way that attention is taken on GPUs.
+    // cuDNN's header calls this attribute deprecated and says that it may be left out. The frontend
+    // sets it all the same, so that with it attention runs on GPUs as it does elsewhere.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
     Set(graph_, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, &handle);
@@ -225,7 +226,7 @@ class SdpaPlans : public AttentionPlans {
     return Get<std::int64_t>(At(plan).built, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
                              CUDNN_TYPE_INT64);
   }
-  // The engine and its knobs, as the frontend writes them: "eng8_k24=0_k27=2".
+  // The name is the engine and its knobs, as the frontend writes them: "eng8_k24=0_k27=2".
   std::string Name(int plan) const override {
     const Descriptor& config = At(plan).config;
     const Descriptor engine = std::move(
@@ -268,7 +269,7 @@ class SdpaPlans : public AttentionPlans {
   const Plan& At(int plan) const { return plans_.at(static_cast<std::size_t>(plan)); }
 
   void Tensor(cudnnBackendAttributeName_t name, const Attention& op, Part part) {
-    // One that serves twice, as the page table does, is described once.
+    // A tensor that serves twice, as the page table does, is described once.
     if (parts_.empty() || parts_.back() != part) {
       parts_.push_back(part);
       tensors_.push_back(MakeTensor(UidOf(part), ShapeOf(op, part), false));
@@ -284,14 +285,15 @@ class SdpaPlans : public AttentionPlans {
     Set(heuristic_, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph_);
     Set(heuristic_, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, &mode);
     if (auto why = WhyNotFinal(heuristic_, "asking for plans")) return why;
-    // First how many there may be, then those that there are.
+    // The first call asks how many configurations there may be, the second gets those that there
+    // are.
     const std::int64_t most = GetInto({}, heuristic_, CUDNN_ATTR_ENGINEHEUR_RESULTS);
     for (Descriptor& config : GetAll(heuristic_, CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                      CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, most)) {
       plans_.push_back({.config = std::move(config)});
     }
     if (!plans_.empty()) return std::nullopt;
-    const std::string reason = Reason();  // of the last engine that was asked
+    const std::string reason = Reason();  // that of the last engine that was asked
     return reason.empty() ? "it has no engine for this GPU" : reason;
   }
 
@@ -306,9 +308,9 @@ class SdpaPlans : public AttentionPlans {
   std::vector<Plan> plans_ = {};
 };
 
-// Why the operation isn't asked. It has block masks alone, which cuDNN 9.19 does on Blackwell; it
-// has no type of fp8; and of backward's operation (CUDNN_BACKEND_OPERATION_SDPA_BWD_DESCRIPTOR)
-// cuDNN 9.19 makes no graph.
+// Why the operation isn't tried for this op, or nothing. It has block masks alone, which cuDNN 9.19
+// supports on Blackwell only; it has no fp8; and cuDNN 9.19 makes no graph of backward's operation
+// (CUDNN_BACKEND_OPERATION_SDPA_BWD_DESCRIPTOR).
 std::optional<std::string> Beyond(const Attention& op) {
   std::string what;
   if (op.direction == "backward") {
@@ -328,7 +330,7 @@ std::optional<std::string> Beyond(const Attention& op) {
 
 using Planned = std::variant<std::unique_ptr<AttentionPlans>, std::string>;
 
-// `where` is what SdpaPlans::Propose takes.
+// Plans the op on `where`, which is whatever SdpaPlans::Propose takes.
 template <class Where>
 Planned PlanOn(const Where& where, const Attention& op) {
   if (const auto why = Beyond(op)) return *why;

@@ -1,7 +1,6 @@
-// Attention by the one operation that cuDNN's backend API has for it, which is what a build without
-// cuDNN's frontend can do: forward in bf16 and f16, without a mask, keys and values in pages or
-// not. Masks, backward and fp8 are graphs of many operations, and the frontend is there to write
-// them.
+// Attention by the single operation that cuDNN's backend API has for it, for builds without cuDNN's
+// frontend. It can do the forward in bf16 and f16 without a mask, with keys and values in pages or
+// not. Masks, backward and fp8 need graphs of many operations, which the frontend exists to write.
 #pragma once
 
 #include <cstddef>
@@ -16,17 +15,18 @@
 
 namespace assay::cuda {
 
-// The cuDNN of which the operation has pages: 9.15.0, as cuDNN numbers it.
+// The first version of cuDNN whose operation can read pages: 9.15.0, as cuDNN numbers it.
 inline constexpr std::size_t kSdpaSince = 91500;
 
-// Why this build is without even that: cuDNN's headers are missing or too old. Else nothing.
+// Why this build lacks even this operation: cuDNN's headers are missing or too old. Nothing where
+// it has it.
 std::optional<Skipped> NoSdpa();
 
-// Null where this build is without. cuDNN must be there (NoCudnn).
+// The library, or null where NoSdpa() gives a reason. REQUIRES: cuDNN is there (NoCudnn).
 std::unique_ptr<AttentionLibrary> MakeSdpa();
 
-// What it would plan on a GPU that is only described, or why nothing: WhyNoPlan has the
-// particulars. Such plans can't be enqueued, and to be built they want a driver.
+// The plans for a GPU that is only described, or why there are none; WhyNoPlan (cuda_cudnn.h) says
+// how a GPU is described. Such plans can't be enqueued, and building them needs a driver.
 std::variant<std::unique_ptr<AttentionPlans>, std::string> PlanSdpa(
     const Attention& op, const std::string& device_properties);
 

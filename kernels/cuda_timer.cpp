@@ -15,16 +15,16 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-// Of one graph, unless one period takes more. Longer ones take long to make.
+// The most calls in one graph, unless one period takes more; longer graphs take long to make.
 constexpr std::int64_t kMostInGraph = 1024;
-// What the host's time is taken of.
+// The calls from which the host's time is taken.
 constexpr std::int64_t kHostCalls = 64;
-// Where launching takes this share of a batch's time, it is what took the time.
+// The share of a batch's time from which on launching counts as what took the time.
 constexpr double kHostsShare = 0.8;
 
 }  // namespace
 
-// Closed while one lives, until Open.
+// A closed gate on the timer's stream; it opens at Open, or at the end of its life.
 class Timer::Gate {
  public:
   explicit Gate(const Timer& timer)
@@ -104,7 +104,7 @@ Seconds Timer::TimeCalls(std::int64_t iterations, const Enqueue& enqueue) {
 }
 
 Seconds Timer::TimeGraphs(std::int64_t iterations, const Enqueue& enqueue) {
-  // Whole periods, so that few graphs serve.
+  // Graphs hold whole periods, so that a few of them serve for all iterations.
   const std::int64_t longest = std::max<std::int64_t>(kMostInGraph / period_, 1) * period_;
   std::map<std::pair<std::int64_t, std::int64_t>, GraphExec> graphs;  // by first call and calls
   std::vector<cudaGraphExec_t> launches;
@@ -164,7 +164,7 @@ Batch Timer::Time(std::int64_t iterations, std::int64_t period, const Enqueue& e
 }
 
 void Timer::Hold() {
-  held_.reset();  // it would open the new one
+  held_.reset();  // first, since its destructor would open the new gate
   held_ = std::make_unique<Gate>(*this);
 }
 

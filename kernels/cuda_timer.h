@@ -1,4 +1,4 @@
-// Time of work on a GPU, by the GPU's own clock.
+// A timer of work on a GPU by the GPU's own clock (CUDA events).
 #pragma once
 
 #include <cstdint>
@@ -11,30 +11,35 @@
 
 namespace assay::cuda {
 
-// Returns once all that is on the stream is done. Throws Error, with `what`, if it failed or did
-// not come to an end in so long.
+// Waits until all work on the stream is done. Throws Error, which names the work by `what`, if it
+// failed or isn't done within `hung`.
 void Wait(cudaStream_t stream, const std::string& what, Seconds hung = Seconds(60));
 
-// One stream, and the clock of what is put on it. Two events are recorded around the calls of a
-// batch, all behind a gate: a kernel of one thread that spins on a flag of the host and holds up
-// the stream until a number of calls is queued. So the host's launching is not in the time. Calls
-// that last under 10 us, or that the host launches no faster than the device does them, are
-// captured in a CUDA graph and launched together. CUDA's events resolve about 0.5 us
-// (cudaEventElapsedTime): a batch should last 200 us or more.
+// A Timer owns one stream and times what is put on it.
 //
-// What waits for the stream within a call would wait for its own gate. The gate gives up after a
-// while, which ends in an Error; so does a device that doesn't come to an end.
+// The problem: launching a kernel takes the host microseconds, which would be in the time of short
+// work. The pattern: two events are recorded around the calls of a batch, all behind a gate, which
+// is a blocking kernel (LaunchGate) that holds up the stream until a number of calls is queued.
+// Calls that last under 10 us, or that the host launches no faster than the device does them, are
+// captured in a CUDA graph and launched together.
+//
+// The caveats: CUDA's events resolve about 0.5 us (cudaEventElapsedTime), so a batch should last
+// 200 us or more. A call that waits for the stream would wait for its own gate; the gate gives up
+// after a while, which ends in an Error, and so does a device that never finishes. A Timer belongs
+// to one thread at a time, whose current device is the stream's.
 class Timer {
  public:
   struct Limits {
-    Seconds gate = Seconds(5);             // for the gate
-    Seconds hung = Seconds(60);            // for all that is on the stream
-    Seconds graph_below = Seconds(10e-6);  // of a call; 0: no graph, Seconds::max(): always one
-    // So many calls are queued before the gate opens: enough of a lead, and far from the about 1024
-    // launches at which the driver's queue is full and a launch waits for the device. 0: no gate.
+    Seconds gate = Seconds(5);   // how long the gate holds up the stream before it gives up
+    Seconds hung = Seconds(60);  // how long the work on the stream may take
+    // Calls shorter than this are captured in a graph. 0: never, Seconds::max(): always.
+    Seconds graph_below = Seconds(10e-6);
+    // The number of calls that are queued before the gate opens. It must be enough of a lead over
+    // the device, and far below the about 1024 launches at which the driver's queue is full and a
+    // launch waits for the device. 0: no gate.
     std::int64_t lead = 64;
   };
-  // On the current device.
+  // Makes a stream and events on the current device.
   Timer() : Timer(Limits{}) {}
   explicit Timer(const Limits& limits);
   ~Timer();
@@ -43,33 +48,38 @@ class Timer {
 
   cudaStream_t Stream() const { return stream_.get(); }
 
-  // `iterations` calls of enqueue(i), each of which puts one iteration on the stream; i goes from 0
-  // to period - 1 and round again, from batch to batch. The period is the same in all batches.
-  // Batch::host is what launching and waiting take without a gate, of up to 64 calls that come
-  // first: so every kernel is there before a gate is, since CUDA loads a kernel at its first launch
-  // and may wait for the device to do so.
+  // Times `iterations` calls of enqueue(i), each of which puts one iteration on the stream. The
+  // argument i goes from 0 to period - 1 and round again, on from batch to batch; the period must
+  // be the same in all batches.
+  //
+  // Up to 64 more calls come first, without a gate. They give Batch::host, the time of launching
+  // and waiting by the host's clock, scaled to the batch. They also load every kernel before a gate
+  // is closed: CUDA loads a kernel at its first launch, and may wait for the device to do so.
   Batch Time(std::int64_t iterations, std::int64_t period,
              const std::function<void(std::int64_t)>& enqueue);
-  // As Workload::BeginTogether: `meet` is called before the gate is made and before it opens.
+  // Has `meet` called twice in each batch, before the gate is made and before it opens, so that
+  // several devices begin together (Workload::BeginTogether).
   void BeginTogether(std::function<void()> meet) { meet_ = std::move(meet); }
 
-  // For who has a clock of his own, as Streamed's of these names: Hold puts a gate on the stream.
+  // For callers with their own clock, as the functions of these names in Streamed: Hold puts a gate
+  // on the stream, Put enqueues calls behind it, Release opens it, and Finish waits for everything
+  // and throws Error if the gate had given up.
   void Hold();
   void Release();
   void Put(std::int64_t iterations, std::int64_t period,
            const std::function<void(std::int64_t)>& enqueue);
   void Finish();
 
-  // The calls made since CountAnew, those for the host's time and those of graphs among them; and
-  // the i of the last one.
+  // The number of calls since CountAnew, including those for the host's time and those in graphs.
   std::int64_t Calls() const { return calls_ - counted_from_; }
   void CountAnew() { counted_from_ = calls_; }
+  // The argument i of the last call.
   std::int64_t Last() const { return (calls_ - 1) % period_; }
 
   void Wait(const std::string& what) const { cuda::Wait(Stream(), what, limits_.hung); }
 
-  // How the last batch was launched: "events", "graph", or "events, at the pace of the host", which
-  // was late with what it launched once the gate was open.
+  // How the last batch was launched: "events", "graph", or "events, at the pace of the host" where
+  // the host could not launch as fast as the device worked once the gate was open.
   const std::string& Method() const { return method_; }
 
  private:
@@ -93,16 +103,16 @@ class Timer {
   Event begin_;
   Event end_;
   MappedMemory flags_;      // two ints: open, expired
-  std::int64_t calls_ = 0;  // ever
+  std::int64_t calls_ = 0;  // since the timer was made
   std::int64_t counted_from_ = 0;
   std::int64_t period_ = 1;
-  bool graph_;  // for the next batch
+  bool graph_;  // whether the next batch is launched as graphs
   std::string method_ = "events";
   std::function<void()> meet_ = {};
-  std::unique_ptr<Gate> held_;  // last: it uses the flags
+  std::unique_ptr<Gate> held_;  // declared last, since its destructor uses the flags
 };
 
-// A workload whose iterations are calls of a timer.
+// A base for workloads whose iterations are calls of a timer.
 class TimedWorkload : public Workload {
  public:
   Batch Run(std::int64_t iterations) override {
@@ -118,11 +128,12 @@ class TimedWorkload : public Workload {
       : TimedWorkload(std::make_shared<Timer>(limits)) {}
   explicit TimedWorkload(std::shared_ptr<Timer> timer) : timer_(std::move(timer)) {}
 
+  // After how many iterations the argument of Enqueue begins at 0 again.
   virtual std::int64_t Period() const { return 1; }
   // Puts iteration i of the period on the timer's stream.
   virtual void Enqueue(std::int64_t i) = 0;
 
-  const std::shared_ptr<Timer> timer_;  // a loop's parts share theirs
+  const std::shared_ptr<Timer> timer_;  // the parts of a loop share one
 };
 
 }  // namespace assay::cuda

@@ -49,8 +49,8 @@ class Contest {
     iterations_ = static_cast<std::int64_t>(std::ceil(kBatch.count() / least));
   }
 
-  // Those that run are timed in rounds, one after the other and again, so that the GPU's warming up
-  // falls on all alike, and the slow ones leave. The fastest of those left; null where none is.
+  // Times the candidates that run in rounds, one after the other and again, so that the GPU's
+  // warming up falls on all alike; slow ones drop out. Returns the fastest that is left, or null.
   Candidate* Race() {
     for (int round = 0; round < kRounds; ++round) {
       for (Candidate* candidate : running_) Measure(*candidate);
@@ -68,8 +68,8 @@ class Contest {
     return *std::ranges::min_element(running_, IsFaster);
   }
 
-  // The winner and the library's first are measured anew, in turn: choosing the least of many times
-  // favours luck. Who wins then.
+  // Measures the winner and the library's first anew, in turn, because choosing the least of many
+  // times favours luck. Returns which of the two wins then.
   Candidate* Decide(Candidate* winner) {
     for (Candidate* again : {winner, &First()}) again->times.clear();
     for (int round = 0; round < kRounds; ++round) {
@@ -82,7 +82,7 @@ class Contest {
 
   Candidate& First() { return all_.front(); }
 
-  // Who failed, and how; "" where nobody did.
+  // The candidates that failed, and how; "" where none did.
   std::string Failures() const {
     std::string text;
     for (const Candidate& candidate : all_) {
@@ -111,7 +111,7 @@ class Contest {
   const Candidates& from_;
   std::vector<Candidate> all_ = {};
   std::vector<Candidate*> running_ = {};
-  std::int64_t iterations_ = 1;  // of a batch
+  std::int64_t iterations_ = 1;  // in a batch
 };
 
 }  // namespace

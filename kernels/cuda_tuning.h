@@ -1,4 +1,5 @@
-// The choice among a library's algorithms for the same work, by timing those that are right.
+// Autotuning: the choice among a library's algorithms for the same work, by timing those that give
+// right answers.
 #pragma once
 
 #include <cstdint>
@@ -10,24 +11,28 @@
 
 namespace assay::cuda {
 
-// Several ways of doing the same, numbered in the order in which the library proposes them.
+// Several algorithms for the same work, numbered in the order in which the library proposes them.
+// All three functions may throw Error.
 struct Candidates {
-  std::string library = {};  // whose they are: "cuBLASLt"
+  std::string library = {};  // the library that offers them: "cuBLASLt"
   int count = 0;
-  // What is done from now on is done by this one. This and what follows may throw Error.
+  // Selects the algorithm that later calls of `once` and `time` run.
   std::function<void(int candidate)> use = {};
-  std::function<Checked()> once = {};  // done once, with nothing left of what was there before
-  std::function<Seconds(std::int64_t iterations)> time = {};  // of all of them
+  // Overwrites the output, runs the work once, and checks it.
+  std::function<Checked()> once = {};
+  // Runs the work `iterations` times and returns the time of all of them together.
+  std::function<Seconds(std::int64_t iterations)> time = {};
 };
 
-// The one that a tuned case keeps to, once chosen, and what was learnt of the others.
+// The algorithm that a tuned case keeps for the whole run, and what was learnt of the others.
 struct Tuned {
   int candidate = 0;
   Facts facts = {};
 };
-using Tunings = std::map<std::string, Tuned>;  // by case and device
+using Tunings = std::map<std::string, Tuned>;  // keyed by case and device
 
-// The fastest of those that give right answers. Throws Error where none does.
+// Finds the fastest candidate that gives right answers; this takes seconds. Throws Error where none
+// does.
 Tuned Fastest(const Candidates& candidates);
 
 }  // namespace assay::cuda

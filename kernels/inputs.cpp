@@ -73,7 +73,7 @@ T Stored(Format format, double z) {
   return {};
 }
 
-// Made once.
+// The table of a format, which is made at the first use.
 template <Format kFormat, class T>
 const std::vector<T>& Table() {
   static const std::vector<T> table = [] {
@@ -94,7 +94,7 @@ const std::vector<T>& Table() {
   return table;
 }
 
-// What `use` makes of the format's table.
+// Calls `use` with the format's table, and returns what it returns.
 template <class Use>
 auto WithTable(Format format, const Use& use) {
   switch (format) {
@@ -149,8 +149,8 @@ void FillNormal(const std::vector<T>& table, std::uint64_t seed, std::int64_t be
   while (i < end) one();
 }
 
-// A floating-point format of less than 32 bits: those of its mantissa, and the exponent of its
-// smallest number, which is also the last place of its smallest binades.
+// A floating-point format of less than 32 bits: the number of its mantissa bits, and the exponent
+// of its smallest number, which is also the last place of its smallest binades.
 struct Narrow {
   int mantissa_bits;
   int least;
@@ -160,8 +160,9 @@ constexpr Narrow kE4m3 = {.mantissa_bits = 3, .least = -9};
 constexpr Narrow kE5m2 = {.mantissa_bits = 2, .least = -16};
 constexpr Narrow kE2m1 = {.mantissa_bits = 1, .least = -1};
 
-// The code of a finite magnitude that isn't above the format's largest: in units of the last place
-// of its binade the processor rounds it; a carry makes the next exponent by itself.
+// The code of a finite magnitude that isn't above the format's largest number. The magnitude is
+// scaled to units of the last place of its binade, where the processor rounds it; a carry makes the
+// next exponent by itself.
 unsigned Encoded(float magnitude, const Narrow& format) {
   if (magnitude == 0) return 0;
   int exponent = 0;
@@ -305,7 +306,7 @@ std::uint8_t F8E5m2FromF32(float value) {
 }
 
 float F32FromF8E5m2(std::uint8_t bits) {
-  return F32FromF16(static_cast<std::uint16_t>(bits << 8U));  // of which it is the upper half
+  return F32FromF16(static_cast<std::uint16_t>(bits << 8U));  // e5m2 is the upper half of an f16
 }
 
 std::uint8_t F4E2m1FromF32(float value) {

@@ -37,7 +37,7 @@ bool Chosen(const std::vector<std::string>& only, const std::string& name) {
   return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
 }
 
-// The value of a param that must be one of these words.
+// The value of a param that must be one of these words. Throws Error where it isn't.
 const std::string& Word(const Params& params, const std::string& name,
                         std::initializer_list<std::string_view> words) {
   const std::string& value = StringOf(params, name);
@@ -66,17 +66,17 @@ Dtype DtypeOf(const Params& params) {
       text));
 }
 
-// What the products of a dtype are summed in.
+// The type that the products of a dtype are summed in.
 std::string_view AccumulatorOf(Dtype dtype) {
   return dtype == Dtype::kInt8 ? "s32" : dtype == Dtype::kF64 ? "f64" : "f32";
 }
 
-// What has no regime is a burst.
+// Whether the params ask for a sustained case; without a param regime it is a burst.
 bool IsSustained(const Params& params) {
   return params.contains("regime") && Word(params, "regime", {"burst", "sustained"}) == "sustained";
 }
 
-// What one iteration of a case does, most often a single op.
+// The steps of one iteration of a case, most often a single op.
 using Steps = std::vector<Step>;
 
 Steps One(const Op& op) { return {{.op = op}}; }
@@ -85,12 +85,12 @@ Steps PeakFrom(Params& params) { return One(Peak{.dtype = DtypeOf(params)}); }
 
 Steps GemmFrom(Params& params) {
   const Dtype dtype = DtypeOf(params);
-  // The default, f32, stands for what the dtype is summed in.
+  // The default, f32, stands for the type that the dtype is summed in.
   const std::string_view accumulator = AccumulatorOf(dtype);
   if (StringOf(params, "acc") == "f32") params["acc"] = std::string(accumulator);
   const bool fast = IsFp8(dtype) && StringOf(params, "acc") == "f32_fast";
   if (!fast) Word(params, "acc", {accumulator});
-  // A sum of more in 14 bits may be off by as much as it is, so that no check would tell.
+  // A longer sum in 14 bits may be off by as much as its own size, so that no check could tell.
   constexpr std::int64_t kMostFast = 65536;
   if (fast && Size(params, "k") > kMostFast) {
     throw Error(fmt::format("k is {} with acc=f32_fast; give at most {}, or acc=f32",
@@ -160,13 +160,13 @@ Steps LaunchFrom(Params& params) {
 
 Steps AttentionFrom(Params& params) { return One(AttentionOf(params)); }
 
-// The headline of what the node has: bf16-train/1 on its GPUs, else bf16-cpu/2; with other params
-// than these it is custom.
+// The defaults of the headline. The name auto becomes bf16-train/1 on a node's GPUs, else
+// bf16-cpu/2; with other params than the name stands for it becomes custom.
 const Params kHeadline = {{"name", "auto"},    {"tokens", 0},        {"dtype", "bf16"},
                           {"cache", "cold"},   {"inputs", "normal"}, {"regime", "sustained"},
                           {"algo", "default"}, {"scope", "node"}};
 
-// What a headline's name stands for; nothing for another name.
+// The params that a headline's name stands for; nothing for another name.
 std::optional<Params> HeadlineNamed(const std::string& name) {
   Params params = kHeadline;
   params["name"] = name;
@@ -180,8 +180,8 @@ std::optional<Params> HeadlineNamed(const std::string& name) {
   return params;
 }
 
-// What differs from what its name stands for needs a name of its own; but the library's algorithm
-// may be tuned, which stands beside.
+// Whether the params are those that the headline's name stands for. A different headline needs a
+// name of its own, except that the library's algorithm may be tuned.
 bool FitsItsName(const Params& params) {
   std::optional<Params> meant = HeadlineNamed(StringOf(params, "name"));
   if (meant) (*meant)["algo"] = params.at("algo");
@@ -201,14 +201,14 @@ Steps HeadlineFrom(Params& params) {
                         .algo = Word(params, "algo", {"default", "tuned"})});
 }
 
-// What a case of its own does, on all of these devices at once.
+// The share of one case: the steps that it does, on all of these devices at once.
 struct Share {
   std::vector<Device> devices = {};
   Steps steps = {};
 };
 Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends& backends);
 
-// The case of an op on that device, by the first backend that has it there; null where none has.
+// The case of an op on that device by the first backend that has the op there; null where none has.
 std::shared_ptr<const Case> BoundBy(const std::string& probe, const Op& op, const Params& params,
                                     const Backends& backends, const Device& device) {
   for (const std::shared_ptr<Backend>& backend : backends) {
@@ -251,7 +251,7 @@ bool HasAll(const Backend& backend, const Steps& steps) {
   return std::ranges::all_of(steps, [&](const Step& step) { return backend.Has(step.op); });
 }
 
-// The backends that have all of these but no device, and why.
+// The backends that have all of these ops but no device, and why.
 std::map<std::string, Skipped> AbsentFor(const Steps& steps, const Backends& backends) {
   std::map<std::string, Skipped> absent;
   for (const std::shared_ptr<Backend>& backend : backends) {
@@ -265,9 +265,10 @@ bool IsChosen(const Device& device, const Setup& setup) {
   return Chosen(setup.devices, device.name) || Chosen(setup.devices, "all");
 }
 
-// What is asked for, of a backend's devices. Where its scope is the node, it is done by all that
-// are chosen at once; where it is the device, by each alone, and the first stands for all unless
-// some are asked for by name. A copy from GPU to GPU is one for each pair that its ends leave open.
+// Splits what is asked for into the shares of single cases. With scope node, all chosen devices do
+// it at once in one case. With scope device, each does it alone in its own case, and only the first
+// device does unless some are asked for by name. A copy from GPU to GPU makes a case for each pair
+// that its ends leave open.
 std::vector<Share> SharesOf(const std::vector<Device>& devices, const Steps& asked,
                             const std::string& scope, const Setup& setup) {
   std::vector<Device> chosen;
@@ -308,7 +309,7 @@ bool IsInBf16(const Op& op) {
          (grouped != nullptr && grouped->dtype == Dtype::kBf16);
 }
 
-// The case of a share, but for what the probe knows.
+// The case of a share, without the fields that only the probe knows.
 Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends& backends) {
   std::vector<Work> works;
   std::vector<Unit> units;
@@ -358,7 +359,7 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
   return made;
 }
 
-// Why no backend and device that is chosen does this; `able` are the backends that could.
+// The reason why no chosen backend and device does this; `able` are the backends that could.
 Skipped WhyNone(const std::string& probe, const Steps& asked, const std::vector<std::string>& able,
                 const Setup& setup, const Backends& backends) {
   for (const auto& [backend, why] : AbsentFor(asked, backends)) {
@@ -372,7 +373,8 @@ Skipped WhyNone(const std::string& probe, const Steps& asked, const std::vector<
           .remedy = fmt::format("choose among --backend {}", fmt::join(able, ", "))};
 }
 
-// A probe of ops: `parse` makes them of checked params, and writes into those what they mean.
+// Makes a probe of ops. `parse` turns checked params into steps, and writes into the params what
+// they mean.
 Probe OpProbe(const std::string& name, const std::string& summary, const Params& defaults,
               Steps (*parse)(Params&), const Setup& setup, const Backends& backends) {
   const auto unfold = [=](const Params& given) {
@@ -386,7 +388,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
     const Steps asked = parse(params);
 
     std::vector<Case> cases;
-    std::vector<std::string> able;  // backends that have the op, chosen or not
+    std::vector<std::string> able;  // all backends that have the ops, chosen or not
     for (const std::shared_ptr<Backend>& backend : backends) {
       if (!HasAll(*backend, asked)) continue;
       able.push_back(backend->Name());
@@ -419,7 +421,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
       .name = name, .summary = summary, .defaults = defaults, .unfold = unfold, .absent = absent};
 }
 
-// The headline's name says which devices it is of.
+// Makes the headline's probe, whose name says which kind of device it is measured on.
 Probe HeadlineProbe(const Setup& setup, const Backends& backends) {
   constexpr const char* kSummary = "a model's GEMMs in one figure, by which nodes are compared";
   const auto has = [=](const std::shared_ptr<Backend>& backend, const char* kind) {

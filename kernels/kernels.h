@@ -1,4 +1,4 @@
-// All that the rest of the program sees of compute and memory on one device.
+// The door of kernels/: all that the rest of the program sees of compute and memory on one device.
 #pragma once
 
 #include <map>
@@ -10,14 +10,15 @@
 
 namespace assay::kernels {
 
-// peak, gemm, memory, attention, headline.
+// The probes of this folder, from peak to headline. They keep the setup's backends alive.
 std::vector<Probe> Probes(const Setup& setup);
 
-// The op that a question of attention asks for; all params must be there. Throws Error for what
-// contradicts itself, as unfolding does.
+// Converts the params of the probe attention into the op. All params must be there. Throws Error
+// where they contradict each other.
 Attention AttentionOf(const Params& params);
 
-// Names and versions of the libraries under it: {"onednn", "2.6.3 (avx512_core_bf16)"}.
+// The names and versions of the libraries that are used here: {"onednn", "2.6.3
+// (avx512_core_bf16)"}.
 std::map<std::string, std::string> Software();
 
 }  // namespace assay::kernels

@@ -58,12 +58,12 @@ std::int64_t Sum(std::initializer_list<std::int64_t> terms) {
   return sum;
 }
 
-// Of so many elements without their scales.
+// The bytes of the product of `factors` elements, without their scales.
 std::int64_t BytesOf(Dtype dtype, std::initializer_list<std::int64_t> factors) {
   return (Product({NameOf(dtype).bits, Product(factors)}) + 7) / 8;
 }
 
-// What a product's result is stored in.
+// The type that a product's result is stored in.
 Dtype ResultOf(Dtype dtype) {
   switch (dtype) {
     case Dtype::kInt8:
@@ -85,7 +85,7 @@ Dtype ResultOf(Dtype dtype) {
 }
 
 Work WorkOfOp(const Gemm& op) {
-  // Rows of k elements, with the scales of their blocks.
+  // The bytes of rows of k elements, with the scales of their blocks.
   const auto operand = [&](std::int64_t rows) {
     const std::int64_t block = BlockOf(op.dtype);
     const std::int64_t scales = block == 0 ? 0 : (op.k + block - 1) / block;
@@ -188,7 +188,7 @@ std::vector<std::int64_t> RowsOfGroups(std::int64_t m, std::int64_t groups) {
   // Where the loads up to each group's end are rounded, they add up to m.
   const auto load_before = [&](std::int64_t group) {
     const double share = static_cast<double>(group) / static_cast<double>(groups);
-    return (std::pow(5.0, share) - 1) / 4;  // of equal factors, the sum
+    return (std::pow(5.0, share) - 1) / 4;  // the sum of a geometric series
   };
   const auto end = [&](std::int64_t group) {
     return std::llround(load_before(group) * static_cast<double>(m));

@@ -13,9 +13,10 @@
 
 namespace assay {
 
-// Fp8E5m2E4m3 is A in e5m2 and B in e4m3, as gradients are multiplied by weights in training
-// (Micikevicius et al., "FP8 formats for deep learning", 2022). Mxfp8 is e4m3 with a scale for each
-// 32 elements along k (OCP MX), nvfp4 is e2m1 with one for each 16.
+// The data type of an op's operands. Fp8E5m2E4m3 has A in e5m2 and B in e4m3, as gradients are
+// multiplied by weights in training (Micikevicius et al., "FP8 formats for deep learning", 2022).
+// Mxfp8 is e4m3 with a scale for each 32 elements along k (OCP MX), and nvfp4 is e2m1 with a scale
+// for each 16.
 enum class Dtype {
   kF64,
   kF32,
@@ -31,13 +32,15 @@ enum class Dtype {
 };
 std::string_view ToText(Dtype dtype);  // as in params: "bf16", "fp8_e4m3"
 std::optional<Dtype> DtypeFrom(std::string_view text);
-// How many elements along k share a scale of one byte; 0: there are no such scales.
+// The number of elements along k that share a scale of one byte; 0 for data types without such
+// scales.
 std::int64_t BlockOf(Dtype dtype);
-// Fp8 by a single scale for all of a matrix, or none.
+// Whether it is one of the fp8 types whose matrices have a single scale or none, which mxfp8 isn't.
 bool IsFp8(Dtype dtype);
 
-// C (m x n) = A (m x k) · B (k x n), row major, B being the weights. C has the dtype of A and B,
-// but int8 gives int32, and fp8 and what is scaled in blocks give bf16.
+// Matrix multiplication: C (m x n) = A (m x k) · B (k x n), row major, B being the weights. C has
+// the dtype of A and B, except that int8 gives int32, and fp8 and types with block scales give
+// bf16.
 struct Gemm {
   Dtype dtype = Dtype::kF32;
   Dtype accumulate = Dtype::kF32;  // int8 accumulates in int32, written "s32" in params
@@ -46,32 +49,33 @@ struct Gemm {
   std::int64_t batch = 1;
   std::string cache = "cold";     // cold, warm, weights-cold
   std::string inputs = "normal";  // normal, zeros
-  std::string algo = "default";   // default: what the library would take; tuned: the fastest it has
+  std::string algo = "default";   // default: the library's own choice; tuned: the fastest it has
 };
 
-// The products of a mixture of experts: rows of A (m x k) go to groups (RowsOfGroups), each of
-// which has a B (k x n) of its own, and give as many rows of C (m x n). Rows of a group lie
-// together.
+// Grouped matrix multiplication, as in a mixture of experts. Each row of A (m x k) belongs to one
+// group (RowsOfGroups), and each group has its own B (k x n); the result is C (m x n). The rows of
+// a group are contiguous.
 struct GroupedGemm {
   Dtype dtype = Dtype::kBf16;
   std::int64_t m = 0, n = 0, k = 0;
   std::int64_t groups = 1;
   std::string cache = "cold";     // cold, warm
-  std::string inputs = "normal";  // as of Gemm
+  std::string inputs = "normal";  // as in Gemm
 };
 
-// The product of one of the groups, of so many rows.
+// The product of one group that has `rows` rows.
 Gemm OneOf(const GroupedGemm& op, std::int64_t rows);
 
-// How many rows each group has, in all exactly m. The same for the same m and groups on every
-// machine: loads that rise by equal factors, the groups-th root of 5, in a random order. What a
-// router chooses differs by model, layer and text; this stands for none of them.
+// The number of rows of each group, exactly m in all. It is the same for the same m and groups on
+// every machine: loads rise by equal factors, the groups-th root of 5, and stand in a random order.
+// A real router's choice differs by model, layer and text; this unevenness stands for none of them.
 std::vector<std::int64_t> RowsOfGroups(std::int64_t m, std::int64_t groups);
 
-// O = softmax(Q Kᵀ / sqrt(head_dim_qk) + mask) V, per batch and query head; each key-value head
-// serves heads_q / heads_kv query heads. Backward makes dQ, dK and dV for a given dO, from the
-// forward's O and log-sums. Decode is a few queries over the keys and values of all tokens so far,
-// as in generating text: its time goes into reading those. In fp8 O is fp8 too.
+// Scaled dot-product attention: O = softmax(Q Kᵀ / sqrt(head_dim_qk) + mask) V for each batch and
+// query head; each key-value head serves heads_q / heads_kv query heads. Backward makes dQ, dK and
+// dV for a given dO, from the forward's O and log-sums. Decode is a few queries over the keys and
+// values of all tokens so far, as in generating text, and its time goes into reading those. In fp8,
+// O is fp8 too.
 struct Attention {
   Dtype dtype = Dtype::kBf16;
   std::int64_t batch = 1, heads_q = 1, heads_kv = 1;
@@ -83,29 +87,30 @@ struct Attention {
   std::int64_t page_size = 0;         // tokens a page of decode's keys and values; 0: in one piece
   std::string cache = "cold";
   std::string inputs = "normal";
-  std::string algo = "default";  // as of Gemm
+  std::string algo = "default";  // as in Gemm
 };
 
-// Streams over arrays of `bytes` each.
+// A memory stream over one to three arrays of `bytes` each.
 struct Memory {
   std::string pattern = "triad";  // read, write, copy, triad
   std::int64_t bytes = 0;         // 0: the backend chooses (Backend::Complete)
-  std::int64_t passes = 1;        // over the arrays in one iteration
+  std::int64_t passes = 1;        // how often one iteration goes over the arrays
 };
 
-// Bytes from one memory to another, by the devices' copy engines.
+// A copy from one memory to another by the devices' copy engines.
 struct Copy {
   // h2d, d2h: from page-locked memory of the host to the device, or back; both: these two at once;
   // peer: from device `from` to device `to`; all: from every device to every other at once.
   std::string route = "h2d";
-  std::int64_t bytes = 0;   // of each copy
-  int from = -1, to = -1;   // of a peer copy
-  std::int64_t copies = 1;  // at once
+  std::int64_t bytes = 0;   // the size of each copy
+  int from = -1, to = -1;   // the devices of a peer copy
+  std::int64_t copies = 1;  // how many copies run at once
 };
 
-// A kernel that does next to nothing, for what it takes to start one.
+// The launch of a kernel that does next to nothing, which shows what starting one takes.
 struct Launch {
-  std::string mode = "sync";  // sync: the host waits for each; stream, graph: one after the other
+  // sync: the host waits for each launch; stream, graph: launches follow each other.
+  std::string mode = "sync";
 };
 
 // Register-only arithmetic: what the device's units can do at the clock of the moment.
@@ -113,29 +118,30 @@ struct Peak {
   Dtype dtype = Dtype::kF32;
 };
 
-// The bytes of one array of Memory where the user leaves them open: at least four times
-// `cache_bytes`, as a power of two so that like machines agree, but three arrays in at most half of
-// `memory_bytes`.
+// The default of Memory::bytes: at least four times `cache_bytes` and 64 MiB, rounded to a power of
+// two so that like machines agree, but so small that three arrays fit in half of `memory_bytes` (0:
+// unknown).
 std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes);
 
-// How many passes over its arrays move a GiB at least: what is as long as that is long beside the
-// launch of a kernel, also where the arrays fit in a cache.
+// The number of passes over the arrays that moves at least a GiB, so that an iteration is long
+// beside the launch of a kernel even where the arrays fit in a cache.
 std::int64_t PassesOver(const Memory& op);
 
-// Of all its arrays together.
+// The bytes of all arrays of a Memory op together.
 std::int64_t WorkingSetBytes(const Memory& op);
 
 using Op = std::variant<Gemm, GroupedGemm, Attention, Memory, Copy, Launch, Peak>;
 
-// One op of several that make an iteration.
+// A named op that is part of a longer iteration.
 struct Step {
   std::string name = {};
   Op op = {};
 };
 
-// The keys [first, last) that a query sees under the mask; empty where it sees none. Top left:
-// query i sees keys 0 … i. Bottom right: the last query sees the last key, so that query i sees 0 …
-// seq_kv - seq_q + i. Window: the last `window` of the keys that bottom right shows.
+// The keys [first, last) that a query sees under the mask; empty where it sees none. Under
+// causal_top_left query i sees keys 0 … i. Under causal_bottom_right the last query sees the last
+// key, so that query i sees keys 0 … seq_kv - seq_q + i. Under window it sees the last `window` of
+// those.
 struct KeyRange {
   std::int64_t first = 0;
   std::int64_t last = 0;
@@ -144,8 +150,9 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query);
 
 // The useful work of one iteration:
 //   gemm/2mnk             flops = 2 m n k batch
-//   grouped_gemm/2mnk     the same of all groups together; bytes_min counts the B of those with
-//   rows attention/2pairs(dqk+dv)
+//   grouped_gemm/2mnk     the same for all groups together; bytes_min counts the B of groups that
+//                         have rows
+//   attention/2pairs(dqk+dv)
 //                         flops = 2 batch heads_q pairs (head_dim_qk + head_dim_v), pairs being the
 //                         unmasked (query, key) pairs, counted exactly; softmax isn't counted
 //   attention/kv+2pairs(dqk+dv)
@@ -160,12 +167,13 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query);
 //   copy/n, copy/2n …     bytes = N for each copy, each byte counted once, where it arrives
 //   launch/1              ops = 1
 //   peak/ops              as many as the backend's loop does (Backend::OneIteration)
-// bytes_min moves each operand once, scales of blocks and backward's O and log-sums (f32) among
-// them. Throws Error where a count doesn't fit 63 bits.
+// bytes_min is the least traffic: each operand is moved once, block scales and backward's O and
+// log-sums (f32) included. Throws Error where a count doesn't fit 63 bits.
 Work WorkOf(const Op& op);
 
-// Rises with any change that could move the op's figure. 2: decode's speed is that of reading keys
-// and values, and a short stream passes over its arrays several times in one launch.
+// The version of the way an op is measured, which rises with any change that could move its figure.
+// Method 2: decode's speed is that of reading keys and values, and a short memory stream passes
+// over its arrays several times in one launch.
 int MethodOf(const Op& op);
 
 }  // namespace assay

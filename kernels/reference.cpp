@@ -27,8 +27,8 @@ constexpr std::int64_t kSmallMatrix = std::int64_t{1} << 21U;
 
 std::size_t At(std::int64_t index) { return static_cast<std::size_t>(index); }
 
-// `wanted` different numbers below `count`, the last one among them; all where that many are not
-// there.
+// A sample of `wanted` different numbers below `count`, the last one among them; all numbers where
+// there aren't that many.
 std::vector<std::int64_t> Sample(std::int64_t count, std::int64_t wanted, std::uint64_t seed) {
   if (count <= wanted) {
     std::vector<std::int64_t> all(At(count));
@@ -43,13 +43,13 @@ std::vector<std::int64_t> Sample(std::int64_t count, std::int64_t wanted, std::u
   return {chosen.begin(), chosen.end()};
 }
 
-// What a check of one part came to.
+// The outcome of checking one part.
 struct Found {
   double error = 0;
   std::int64_t wrong = 0;
   std::optional<std::string> what = {};
 
-  // An answer that may be off by `allowed`, which is `unit` times the tolerance.
+  // Checks one answer, which may be off by `allowed`, that is by `unit` times the tolerance.
   template <class Describe>
   void Hold(double answer, double right, double unit, double allowed, const Describe& describe) {
     const double off = std::fabs(answer - right);
@@ -74,7 +74,8 @@ Checked Total(const std::vector<Found>& parts) {
   return total;
 }
 
-// Half a unit in the last place, relative to the number: the rounding of a result on being stored.
+// The rounding of a result when it is stored: half a unit in the last place, relative to the
+// number.
 double Roundoff(Format format) {
   switch (format) {
     case Format::kBf16:
@@ -102,14 +103,16 @@ double Roundoff(Format format) {
   return 0;
 }
 
-// What the roundings of a sum of k products may come to, relative to its expected size. In f64 the
-// reference is no more precise than the answer, and its sums of sums less so by a few roundings.
+// The most that the roundings of a sum of k products may add up to, relative to its expected size.
+// In f64 the reference is no more precise than the answer, and its sums of sums are less so by a
+// few roundings.
 double SumRoundoff(const Gemm& gemm) {
   const auto k = static_cast<double>(gemm.k);
   double sums = 4 * std::sqrt(k) * std::ldexp(1.0, gemm.accumulate == Dtype::kF64 ? -50 : -24);
   // Tensor cores cut off what doesn't fit the sum, every few products, instead of rounding it (Fasi
-  // and others, "Numerical behavior of NVIDIA tensor cores", PeerJ Computer Science, 2021): so it
-  // falls behind in proportion to k. Cut every four products, by half of this at most.
+  // and others, "Numerical behavior of NVIDIA tensor cores", PeerJ Computer Science, 2021), so that
+  // the sum falls behind in proportion to k. Cutting every four products costs half of this at
+  // most.
   if (gemm.dtype != Dtype::kF32 && gemm.dtype != Dtype::kF64) sums += k * std::ldexp(1.0, -25);
   if (!IsFp8(gemm.dtype)) return sums;
   const double kept = gemm.fast_accumulate ? k : std::min(k, 128.0);
@@ -120,7 +123,7 @@ double Dot(const std::vector<double>& a, const std::vector<double>& b) {
   return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
 }
 
-// A row in the making.
+// A row of sums while its terms are added.
 class SumOf {
  public:
   explicit SumOf(std::int64_t count) : sums_{.values = Zeros(count), .spread = Zeros(count)} {}
@@ -429,7 +432,7 @@ Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
 
 namespace {
 
-// A query's row of everything that backward reads, and what a key's row makes of it.
+// A query's row of everything that backward reads, and its products with a key's row.
 class QueryRow {
  public:
   QueryRow(const Attention& attention, const BackwardInputs& in, std::int64_t row)
@@ -507,7 +510,7 @@ Checked CheckAttentionBackward(const Attention& attention, const BackwardInputs&
   const std::vector<std::int64_t> queries = Sample(rows_q, small ? rows_q : kAttentionRows, seed);
   const std::vector<std::int64_t> keys = Sample(rows_kv, small ? rows_kv : kAttentionRows, ~seed);
 
-  // Row `row` of `answer`, which has `heads` heads of `sequence` rows.
+  // Checks row `row` of `answer`, which has `heads` heads of `sequence` rows.
   const auto hold = [&](Found& found, const char* name, Tensor answer, std::int64_t row,
                         std::int64_t heads, std::int64_t sequence, const Sums& right) {
     const auto width = static_cast<std::int64_t>(right.values.size());

@@ -1,5 +1,6 @@
-// What the right answer is, in f64, slowly and obviously, and how an answer is held against it. An
-// answer is checked whole, at a cost of an order less than computing it.
+// The reference: what the right answer is, computed in f64, slowly and obviously; and the checks
+// that hold an answer against it. A whole answer is checked at a cost that is an order less than
+// computing it.
 #pragma once
 
 #include <cstddef>
@@ -12,11 +13,12 @@
 
 namespace assay {
 
-// C = A · B for every element, row major, one batch element after the other.
+// Computes C = A · B, every element, row major, one batch element after the other.
 std::vector<double> ReferenceGemm(const Gemm& gemm, Tensor a, Tensor b);
 
-// Of each of a batch, one after the other, `rows` rows of `columns` elements as `columns` rows of
-// `rows`: B as a check wants it, of weights that lie as frameworks keep them. Of whole bytes each.
+// Transposes each matrix of a batch, from `rows` rows of `columns` elements to `columns` rows of
+// `rows`. It makes the B that a check wants from weights that lie as frameworks keep them. Elements
+// must be whole bytes.
 std::vector<std::byte> Turned(Tensor matrix, std::int64_t batch, std::int64_t rows,
                               std::int64_t columns, const ParallelFor& parallel);
 
@@ -47,7 +49,8 @@ class GemmCheck {
   // Reads B (plain, row major), which need not outlive this. `seed` picks weights and samples.
   GemmCheck(const Gemm& gemm, Tensor b, std::uint64_t seed, const ParallelFor& parallel);
 
-  // Of the C made from this A and the B of above, both plain and row major.
+  // Checks a C that was made from this A and the constructor's B; A and C are plain and row major.
+  // May be called again with another A and C.
   Checked Check(Tensor a, Tensor c, const ParallelFor& parallel) const;
 
  private:
@@ -59,7 +62,7 @@ class GemmCheck {
 
   Gemm gemm_;
   bool exact_ = false;
-  std::int64_t blocks_ = 0;              // of columns, in a row
+  std::int64_t blocks_ = 0;              // of 256 columns in a row
   std::vector<double> weights_ = {};     // one a column
   std::vector<double> sums_ = {};        // batch x k x blocks: B's weighted sums
   std::vector<Column> columns_ = {};     // the sampled ones, ascending
@@ -67,41 +70,44 @@ class GemmCheck {
   double b_rms_ = 0;
 };
 
-// Numbers, and for each the root of the squares of the terms that it is the sum of.
+// Numbers that are sums, each with its spread: the root of the sum of the squares of its terms, to
+// which independent roundings of the terms add up.
 struct Sums {
   std::vector<double> values = {};
   std::vector<double> spread = {};
 };
 
-// One row of the output, all zeros where the query sees no key, and the logarithm of the sum of
-// exp(score / sqrt(head_dim_qk)) that its softmax divides by, then -infinity. Tensors lie batch,
-// head, sequence, element; query head h reads key-value head h / (heads_q / heads_kv). Scores are
-// of what queries and keys stand for (ScaleOf); the output is scaled as the values are.
+// One row of attention's output and its log-sum: the logarithm of the sum of
+// exp(score / sqrt(head_dim_qk)) that the softmax divides by. Where the query sees no key, the row
+// is all zeros and the log-sum is -infinity. Tensors lie in the order batch, head, sequence,
+// element, and query head h reads key-value head h / (heads_q / heads_kv). Scores are those of the
+// numbers that queries and keys stand for (ScaleOf); the output is scaled as the values are.
 struct AttentionRow : Sums {
   double log_sum = 0;
 };
 AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
                                 std::int64_t batch, std::int64_t head, std::int64_t query);
 
-// Holds 64 random rows of `o`, or all where there are few, against the reference: an error is
-// relative to the larger of the element and its spread, to which independent roundings of the terms
-// add up, and may be `tolerance`. Every element is held against the range of the values that it is
-// a weighted mean of; queries without keys must give zeros.
+// Holds 64 random rows of `o`, or all where there are few, against the reference. An error is
+// relative to the larger of the element and its spread, and may be up to `tolerance`. Besides,
+// every element of `o` must lie within the range of the values that it is a weighted mean of, and
+// queries without keys must give zeros.
 Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v, Tensor o,
                        double tolerance, std::uint64_t seed, const ParallelFor& parallel);
 
-// What backward starts from: the forward's inputs, its output and its log-sums (batch, head,
-// query), and the gradient of the output.
+// The tensors that backward starts from: the forward's inputs, its output, its log-sums (batch,
+// head, query), and the gradient of the output.
 struct BackwardInputs {
   Tensor q, k, v, o, log_sums, d_o;
 };
 
-// With P = exp(Q Kᵀ / sqrt(head_dim_qk) - log_sum) where the mask lets it be, and
-// dS = P (dO Vᵀ - rowsum(dO O)) / sqrt(head_dim_qk), element by element (Dao et al.,
-// "FlashAttention", 2022, algorithm 4): one row of dQ = dS K …
+// One row of dQ = dS K. Here P = exp(Q Kᵀ / sqrt(head_dim_qk) - log_sum) where the mask shows the
+// key and 0 elsewhere, and dS = P (dO Vᵀ - rowsum(dO O)) / sqrt(head_dim_qk), element by element
+// (Dao et al., "FlashAttention", 2022, algorithm 4).
 Sums ReferenceQueryGradient(const Attention& attention, const BackwardInputs& in,
                             std::int64_t batch, std::int64_t head, std::int64_t query);
-// … and of dK = dSᵀ Q and dV = Pᵀ dO, each summed over the query heads that share the head.
+// One row of dK = dSᵀ Q and of dV = Pᵀ dO, each summed over the query heads that share the
+// key-value head.
 struct KeyGradients {
   Sums dk, dv;
 };
@@ -109,23 +115,25 @@ KeyGradients ReferenceKeyGradients(const Attention& attention, const BackwardInp
                                    std::int64_t batch, std::int64_t head_kv, std::int64_t key);
 
 // Holds 64 random rows of each gradient, or all where there are few, against the reference as
-// CheckAttention does, and for as many queries O and the log-sums that both start from. All of them
-// are held, for each key-value head, to what softmax makes of their sums: its weights add up to
-// one, so that dV's columns have the sums of dO's and those of dK have none; and sum(Q dQ) = sum(K
-// dK) = sum(scores dS). Each may be off by what independent errors within the tolerance add up to,
-// and by what O's own rounding does to dK.
+// CheckAttention does, and for as many queries O and the log-sums that the gradients start from.
+//
+// Besides, all elements are held, for each key-value head, to what softmax makes of their sums. Its
+// weights add up to one, so that the columns of dV have the sums of dO's columns and those of dK
+// add up to zero; and sum(Q dQ) = sum(K dK) = sum(scores dS). A sum may be off by what independent
+// errors within the tolerance add up to, and by what O's own rounding does to dK.
 Checked CheckAttentionBackward(const Attention& attention, const BackwardInputs& in, Tensor dq,
                                Tensor dk, Tensor dv, double tolerance, std::uint64_t seed,
                                const ParallelFor& parallel);
 
-// Where decode's keys and values lie in pages: row b of ceil(seq_kv / page_size) numbers has the
-// pages of sequence b in order. A random order of all pages there are, as a cache that has been in
-// use for a while has; keys and values share it.
+// The pages of decode's keys and values. PagesOfSequence is ceil(seq_kv / page_size). PageTable has
+// a row of that many page numbers for each sequence of the batch, in order of tokens. All pages of
+// the pool stand in a random order, as in a cache that has been in use for a while; keys and values
+// share the table.
 std::int64_t PagesOfSequence(const Attention& attention);
 std::vector<std::int32_t> PageTable(const Attention& attention, std::uint64_t seed);
 
-// Keys or values of a pool of such pages (page, head, token, element of head_dim), put in order:
-// batch, head, token, element.
+// Gathers keys or values from a pool of pages (page, head, token, element of head_dim) into the
+// order batch, head, token, element.
 std::vector<std::byte> FromPages(const Attention& attention,
                                  const std::vector<std::int32_t>& page_table, Tensor pool,
                                  std::int64_t head_dim);
