@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t kFewestParts = 4;
 
-// By round, the median over these records of the log of their time.
+// For each round, the median over these records of the logarithm of their time.
 std::vector<double> MedianLogs(const std::vector<Record>& records) {
   std::vector<double> medians;
   for (std::size_t round = 0;; ++round) {
@@ -117,8 +117,8 @@ std::string Bisection::Pairs() {
   return GroupsOfPairs();
 }
 
-// Held against the fastest pair: where most pairs are slow, their median is too. A pair that chance
-// makes a suspect costs a check, and is cleared by it.
+// Takes the pairs. They are held against the fastest pair, because where most pairs are slow their
+// median is slow too. A pair that only chance makes a suspect costs a check, and is cleared by it.
 void Bisection::TakePairs(std::span<const Record> records) {
   std::size_t rounds = records.empty() ? 0 : records.front().rounds.size();
   for (const Record& record : records) rounds = std::min(rounds, record.rounds.size());
@@ -151,8 +151,8 @@ void Bisection::TakePairs(std::span<const Record> records) {
   if (Count() % 2 == 1) suspects_.push_back(Count() - 1);  // was in no pair yet
 }
 
-// As many suspects at once as there are good partners, of whom two stay together where that leaves
-// enough: what the others are held against at the same time.
+// Asks for as many suspects at once as there are good partners. Where enough partners are left, one
+// good pair stays together, as the reference that is measured at the same time.
 std::string Bisection::Checks() {
   asked_.clear();
   if (suspects_.empty() || !unknown_.empty()) return "";

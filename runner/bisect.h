@@ -1,7 +1,7 @@
-// Which rank, or which node, is slow? A Bisection asks for groups of ranks, is told how long each
-// took, and ends in a sentence: first halves, then pairs across them, then every suspect with a
-// partner of its own that is known to be good. A pure function of records: what it asks for,
-// `assay coll --bisect` measures.
+// A Bisection finds out which rank, or which node, is slow. It asks for groups of ranks, is told
+// how long each took, and ends in a sentence. First it asks for halves, then for pairs across them,
+// then for every suspect with its own partner that is known to be good. It measures nothing itself:
+// `assay coll --bisect` measures what it asks for and hands it the records.
 #pragma once
 
 #include <cstddef>
@@ -16,21 +16,23 @@ namespace assay {
 
 class Bisection {
  public:
-  // One entry a rank. Nodes are told apart where there are four or more, else ranks; hosts name
-  // them, where they are known. Throws Error with fewer than four ranks.
+  // Both vectors have one entry for each rank. Nodes are told apart where there are four or more,
+  // else ranks. Hosts name them, where they are known. Throws Error with fewer than four ranks.
   Bisection(const std::vector<int>& node_of_rank, const std::vector<std::string>& host_of_rank);
 
-  // The groups to measure next, as collectives::GroupsFrom reads them; empty when all is known.
-  // `records` are those of what was asked for last, one a group; none at first.
+  // Takes the records of the groups that were asked for last, one a group (none at first), and
+  // returns the groups to measure next, as collectives::GroupsFrom reads them; empty when all is
+  // known.
   std::string Next(std::span<const Record> records);
 
-  std::string Asked() const;  // what that was: "halves"
-  // Once Next gave nothing: a line that begins with `#`.
+  // The step that was asked for last, in a word: "halves".
+  std::string Asked() const;
+  // The outcome: a line that begins with `#`. REQUIRES: Next has returned nothing.
   std::string Verdict() const;
   bool FoundSlow() const { return !slow_.empty(); }
 
  private:
-  // What was asked for last.
+  // The steps, one of which was asked for last.
   enum class Step { kNothing, kHalves, kPairs, kChecks };
   struct Slow {
     int part = 0;
@@ -53,17 +55,17 @@ class Bisection {
   int ranks_;
   std::vector<std::string> hosts_;
   bool by_node_ = false;
-  std::vector<std::vector<int>> parts_ = {};  // nodes or ranks: the ranks of each
+  std::vector<std::vector<int>> parts_ = {};  // the ranks of each node, or each rank by itself
   Step step_ = Step::kNothing;
   std::string slow_half_ = {};                   // in words
-  std::vector<std::pair<int, int>> asked_ = {};  // by group
-  std::size_t checks_ = 0;                       // so many of them are (suspect, partner)
+  std::vector<std::pair<int, int>> asked_ = {};  // the pairs that were asked for, by group
+  std::size_t checks_ = 0;                       // how many of them are (suspect, partner)
   std::vector<std::pair<int, int>> slow_pairs_ = {};
-  std::vector<int> suspects_ = {};       // not yet checked
-  std::vector<int> good_ = {};           // two by two, as they were paired
-  std::vector<Record> good_pairs_ = {};  // what suspects are held against where nothing else is
+  std::vector<int> suspects_ = {};       // those not yet checked
+  std::vector<int> good_ = {};           // those known to be good, two by two as they were paired
+  std::vector<Record> good_pairs_ = {};  // the reference for suspects where there is no other
   std::vector<Slow> slow_ = {};
-  double unseen_ = 1;         // a pair may be slower by this and not stand out
+  double unseen_ = 1;         // the ratio by which a pair may be slower and not stand out
   std::string unknown_ = {};  // why there is no verdict
   bool is_over_ = false;
 };

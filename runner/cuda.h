@@ -1,5 +1,5 @@
-// Ownership and errors of the CUDA runtime, for the sources of modules alone. Sole includer of its
-// header.
+// RAII and errors for the CUDA runtime, whose header only this one includes. It is for the sources
+// of modules alone.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -18,7 +18,7 @@
 
 namespace assay::cuda {
 
-// What helps against an error of CUDA's.
+// The remedy for an error of CUDA, in words.
 inline std::string RemedyOf(cudaError_t error) {
   if (error == cudaErrorSystemNotReady) {  // 802: the switches between the GPUs are not set up
     return "start NVIDIA's fabric manager, whose version is the driver's (systemctl start "
@@ -34,7 +34,7 @@ inline std::string RemedyOf(cudaError_t error) {
   return "see nvidia-smi and dmesg";
 }
 
-// Throws Error for anything but success.
+// Turns an error of CUDA into ours: throws Error, with a remedy, for anything but success.
 inline void Check(cudaError_t error, std::source_location where = std::source_location::current()) {
   if (error == cudaSuccess) return;
   throw Error(fmt::format("CUDA: {} ({}, line {}); {}", cudaGetErrorString(error),
@@ -50,7 +50,7 @@ using GraphExec = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
 using DeviceMemory = Handle<void, cudaFree>;
 using MappedMemory = Handle<void, cudaFreeHost>;
 
-// On the current device; waits for no other stream.
+// Makes a stream on the current device that doesn't wait for the default stream.
 inline Stream MakeStream() {
   cudaStream_t stream = nullptr;
   Check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
@@ -63,21 +63,23 @@ inline Event MakeEvent() {
   return Event(event);
 }
 
-// On the current device, aligned for every use.
+// Allocates memory on the current device, aligned for every use. Throws Error where there is too
+// little.
 inline DeviceMemory MakeDeviceMemory(std::size_t bytes) {
   void* memory = nullptr;
   Check(cudaMalloc(&memory, bytes));
   return DeviceMemory(memory);
 }
 
-// Host memory that the device sees at the same address.
+// Allocates page-locked host memory that all devices see at the same address.
 inline MappedMemory MakeMappedMemory(std::size_t bytes) {
   void* memory = nullptr;
   Check(cudaHostAlloc(&memory, bytes, cudaHostAllocMapped | cudaHostAllocPortable));
   return MappedMemory(memory);
 }
 
-// What was put on the stream between the two, as a graph that can be launched.
+// Captures the work that `enqueue` puts on the stream, instead of running it, as a graph that can
+// be launched.
 template <class Enqueue>
 GraphExec Capture(cudaStream_t stream, const Enqueue& enqueue) {
   Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
@@ -85,7 +87,7 @@ GraphExec Capture(cudaStream_t stream, const Enqueue& enqueue) {
   try {
     enqueue();
   } catch (const Error&) {
-    cudaStreamEndCapture(stream, &graph);  // the stream is of use again, the graph isn't
+    cudaStreamEndCapture(stream, &graph);  // makes the stream usable again; the graph isn't
     const Graph discarded(graph);
     throw;
   }
@@ -98,11 +100,12 @@ GraphExec Capture(cudaStream_t stream, const Enqueue& enqueue) {
   return result;
 }
 
-// Why nothing can run on this machine, or nothing. The runtime finds the driver by itself.
+// Why no device can be used on this machine, or nothing where *devices of them can. The runtime
+// finds the driver by itself.
 inline std::optional<Skipped> NoDevice(int* devices) {
   const cudaError_t error = cudaGetDeviceCount(devices);
   if (error == cudaSuccess && *devices > 0) return std::nullopt;
-  cudaGetLastError();  // what is known now must not be taken for a later call's
+  cudaGetLastError();  // clears the error, which would else be taken for a later call's
   const auto version = [](int number) {
     return fmt::format("CUDA {}.{}", number / 1000, number / 10 % 100);
   };

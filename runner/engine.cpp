@@ -26,37 +26,39 @@
 namespace assay {
 namespace {
 
-// The companion ("of here") is measured before and after each visit, this long each time.
+// How long the companion (the measured roofline of "of here") is sampled before and after each
+// visit.
 constexpr Seconds kHereTime(0.02);
-// What preparing, verifying and releasing take beside the samples, for the estimate alone.
+// The time that preparing, verifying and releasing take beside the samples; used by the estimate
+// alone.
 constexpr Seconds kVisitOverhead(0.4);
 constexpr int kMostRounds = 20;  // as results/stats.h StopAfter
-// Before a visit that isn't sustained, a device rests until it is so near to its idle temperature.
+// How near to its idle temperature a device must be before a visit that isn't sustained.
 constexpr double kNearIdle = 3;  // Celsius
 constexpr Seconds kRestLook(0.1);
-// How many times its least time a sustained visit lasts at most.
+// The most time of a sustained visit, in multiples of its least time.
 constexpr double kSustainBound = 5;
 
-// What came of one visit.
+// The outcome of one visit.
 struct Outcome {
   std::optional<Visit> visit = {};  // nothing: the status says why
-  std::vector<Visit> parts = {};    // of a case with parts
+  std::vector<Visit> parts = {};    // only for a case with parts
   Status status = Status::kOk;
   std::string reason = {};
   std::string remedy = {};
   std::optional<std::string> stopped = {};  // cut short
   std::optional<Verification> verify = {};
-  std::optional<Work> work = {};  // where only the workload knows it
+  std::optional<Work> work = {};  // only where the case doesn't know it
   Facts facts = {};
   std::map<std::string, Histogram> histograms = {};
   Seconds spent = {};
 };
 
-// Google Benchmark, wrapped once. It reads its flags from the environment before main
-// (BENCHMARK_LIST_TESTS, BENCHMARK_OUT, BENCHMARK_REPORT_AGGREGATES_ONLY …), any of which would
-// silently leave us without samples, write a stray file or run a visit twice; so each flag that
-// 1.7 or 1.9 has is set back here. Verbosity -1 silences 1.9's remark on a min_time without unit,
-// which 1.7 requires.
+// Initializes Google Benchmark, which is wrapped in this file alone. The library reads its flags
+// from the environment before main (BENCHMARK_LIST_TESTS, BENCHMARK_OUT,
+// BENCHMARK_REPORT_AGGREGATES_ONLY …), any of which would silently leave us without samples, write
+// a stray file or run a visit twice. So each flag that 1.7 or 1.9 has is set back here. Verbosity
+// -1 silences 1.9's remark on a min_time without unit, which 1.7 requires.
 void InitializeOnce() {
   static const bool initialized = [] {
     std::array arguments = {
@@ -89,8 +91,8 @@ void InitializeOnce() {
   (void)initialized;
 }
 
-// Prints nothing. Google Benchmark's own writer gets all visits as if they were one run of the
-// library.
+// A reporter that prints nothing. It hands all visits to Google Benchmark's own JSON writer, as if
+// they were one run of the library.
 class Reporter : public benchmark::BenchmarkReporter {
  public:
   Reporter() {
@@ -109,7 +111,7 @@ class Reporter : public benchmark::BenchmarkReporter {
 
   void ReportRuns(const std::vector<Run>& runs) override { json_.ReportRuns(runs); }
 
-  // All of it. The host's name, which the library puts in, is nobody's business.
+  // The JSON of all visits. The host's name, which the library puts in, is removed.
   std::string Json() {
     if (!has_context_) return "";
     json_.Finalize();
@@ -129,10 +131,11 @@ class Reporter : public benchmark::BenchmarkReporter {
   std::string host_name_ = {};
 };
 
-// The library escapes little of what it writes as JSON, and a library or a device may say anything.
+// The text without characters that would break JSON. Google Benchmark escapes little of what it
+// writes, and a vendor's library or a device may say anything.
 std::string Harmless(const std::string& text) { return Clean(text, text.size()); }
 
-// One visit as one benchmark of one iteration, which calls `visit` once.
+// Runs one visit as one benchmark of one iteration, which calls `visit` once.
 Outcome RunAsBenchmark(const std::string& name, const Case& which, Reporter& reporter,
                        const std::function<Outcome()>& visit) {
   std::optional<Outcome> outcome;
@@ -170,7 +173,7 @@ std::string WrongReason(const Verification& verify) {
                      verify.what.value_or("which ones is not known"));
 }
 
-// Of both together; the first wrong element is the first's.
+// Adds up two verifications; the first wrong element of the earlier one is kept.
 Verification Sum(const Verification& before, Verification latest) {
   latest.checked += before.checked;
   latest.wrong += before.wrong;
@@ -190,8 +193,8 @@ Verification ToVerification(const Checked& checked, const char* when, int round)
           .what = checked.what};
 }
 
-// A companion that is ready to be sampled; one that can't run here is simply not there, since the
-// case it stands beside is what was asked for.
+// A companion that is ready to be sampled, if it can run here. One that can't is no error, since
+// the case beside it is what was asked for.
 class Companion {
  public:
   Companion(const std::shared_ptr<const Case>& which, std::uint64_t seed) {
@@ -205,7 +208,7 @@ class Companion {
     });
   }
 
-  // Appends a few values, in about so much time.
+  // Appends a few values to `time_s`, which takes about `time`.
   void Sample(std::vector<double>& time_s, Seconds time, const std::function<Seconds()>& now) {
     Guard([&] {
       if (!workload_) return;
@@ -229,7 +232,7 @@ class Companion {
   Batch first_ = {};
 };
 
-// By unit, as far as it is told.
+// The temperatures by unit, as far as they are known.
 using Temperatures = std::map<int, double>;
 
 Temperatures TemperaturesIn(const std::vector<Telemetry>& readings) {
@@ -240,15 +243,15 @@ Temperatures TemperaturesIn(const std::vector<Telemetry>& readings) {
   return temperatures;
 }
 
-// The same for all cases that run on the same devices, by whatever backend: "gpu 0:0 0:1".
+// A key that is the same for all cases on the same devices, whatever their backends: "gpu 0:0 0:1".
 std::string DevicesOf(const Case& which) {
   std::string devices = DeviceKind({.backend = which.backend});
   for (const Unit& unit : which.units) devices += fmt::format(" {}:{}", unit.node, unit.device);
   return devices;
 }
 
-// What devices are like before anything runs, by DevicesOf. Each set is read once, however many
-// cases it has. Of one that can't be read, its visits will say what is wrong.
+// The temperatures of devices before anything runs, by DevicesOf. Each set of devices is read once,
+// however many cases it has. Where one can't be read, its visits will say what is wrong.
 std::map<std::string, Temperatures> IdleTemperatures(const std::vector<Case>& cases) {
   std::map<std::string, Temperatures> idle;
   for (const Case& each : cases) {
@@ -271,8 +274,8 @@ struct Rest {
   std::function<void(Seconds)> sleep = {};
 };
 
-// Sleeps until all are nearly as cool as when they were idle. What the meter reads counts from then
-// on.
+// Sleeps until all devices are nearly as cool as when they were idle, or the rest is over. The
+// meter's readings count from then on.
 void RestUntilCool(Meter& meter, const Rest& rest, const SamplerOptions& sampler) {
   const Seconds begin = sampler.now();
   const auto is_cool = [&] {
@@ -294,13 +297,14 @@ void Shift(std::vector<Telemetry>& telemetry, double by_s) {
   }
 }
 
-// Of the moments in a visit.
+// Shifts all points in time that a visit holds.
 void Shift(Visit& visit, double by_s) {
   Shift(visit.telemetry, by_s);
   if (visit.sustained) Shift(visit.sustained->start, by_s);
 }
 
-// Prepare, verify, rest, warm up, sample, verify, release. Throws what the workload throws.
+// Does one visit: prepare, verify, rest, warm up, sample, verify, release. Throws what the workload
+// throws.
 Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const SamplerOptions& options,
                   const Rest& rest) {
   SamplerOptions sampler = options;
@@ -311,7 +315,7 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   }
   Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
   Outcome outcome;
-  // False where the answer is wrong: it is never given a rate.
+  // Returns false where the answer is wrong, which is then never given a rate.
   const auto verify = [&](const char* when) {
     const Checked checked = workload.Verify();
     outcome.verify = ToVerification(checked, when, round);
@@ -348,7 +352,7 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
     outcome.stopped = sampled.stopped;
     return outcome;
   }
-  // The bound of what is sustained is measured hot, and for as long as a burst would be.
+  // The companion of a sustained case is measured hot, and for as long as a burst would be.
   companion.Sample(here_time_s, sampler.sustain ? 2 * sampler.min_time : kHereTime, sampler.now);
   if (!verify("timed")) return outcome;
   outcome.work = workload.OneIteration();
@@ -387,7 +391,7 @@ void Merge(std::map<std::string, Histogram>& into, const std::map<std::string, H
   }
 }
 
-// `soaks`: EngineOptions::duration.
+// Adds the outcome of a visit to the case's record. `soaks`: EngineOptions::duration is set.
 void Keep(Outcome outcome, Record& record, bool soaks) {
   if (outcome.verify) {
     const bool adds = soaks && record.verify;
@@ -415,7 +419,7 @@ void Keep(Outcome outcome, Record& record, bool soaks) {
   record.status = partial ? Status::kPartial : outcome.status;
 }
 
-// The entries that are of one part, by the name that they have in its record.
+// The entries that belong to one part, by the names that they have in the part's record.
 template <class Named>
 Named OfPart(const Named& all, std::size_t part) {
   const std::string prefix = fmt::format("{}/", part);
@@ -426,7 +430,7 @@ Named OfPart(const Named& all, std::size_t part) {
   return own;
 }
 
-// One record, or one a part.
+// Adds the outcome of a visit to the case's records: one, or one for each part.
 void Keep(const Outcome& outcome, std::vector<Record>& records, bool soaks) {
   if (outcome.parts.empty()) {
     for (Record& record : records) Keep(outcome, record, soaks);
@@ -466,7 +470,8 @@ std::vector<Record> Blanks(const Case& which) {
   return records;
 }
 
-// FNV-1a, 64 bits (Fowler, Noll and Vo): a case has the same seeds whatever stands beside it.
+// The FNV-1a hash of 64 bits (Fowler, Noll and Vo), so that a case has the same seeds whatever
+// other cases there are.
 std::uint64_t HashOf(const std::string& text) {
   std::uint64_t hash = 0xcbf29ce484222325U;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
@@ -479,7 +484,7 @@ std::vector<std::size_t> ShuffledOrder(std::vector<std::size_t> order, std::uint
   return order;
 }
 
-// Of all rounds.
+// The time that a case may take over all rounds.
 Seconds BudgetOf(const Case& which, const EngineOptions& options) {
   return which.in_spans ? options.max_spans_case : options.max_case;
 }
@@ -495,8 +500,8 @@ int MostRounds(const EngineOptions& options) {
   return options.until_ci ? std::max(options.rounds, kMostRounds) : options.rounds;
 }
 
-// Why a case needs no further round; nothing where it goes on. `spent` is nothing where the time is
-// the case's own.
+// Why a case needs no further round; nothing where it goes on. `spent` is nothing for a case
+// without a budget.
 std::optional<std::string> WhyDone(const Record& record, std::optional<Seconds> spent,
                                    Seconds budget, const EngineOptions& options) {
   const int rounds = static_cast<int>(record.rounds.size());
@@ -588,7 +593,8 @@ class Engine {
     Keep(outcome, records_[index], Soaks());
   }
 
-  // A visit's share is what is left, divided by the rounds that are left.
+  // The options of a visit, whose budget is the time that is left divided by the rounds that are
+  // left.
   SamplerOptions SamplerFor(std::size_t index, int round) const {
     const Case& which = cases_[index];
     std::optional<Sustain> sustain;
@@ -649,7 +655,7 @@ class Engine {
   std::vector<Case> cases_;
   Reporter reporter_ = {};
   Seconds begin_ = {};
-  Seconds start_ = {};                             // of the run
+  Seconds start_ = {};                             // when the run began
   std::vector<std::vector<Record>> records_ = {};  // by case
   std::vector<Seconds> spent_ = {};                // by case
   std::map<std::string, Temperatures> idle_ = {};  // by DevicesOf
@@ -703,7 +709,7 @@ Seconds VisitSeconds(const Case& which, const EngineOptions& options) {
     const Spans spans = SpansWithin(share);
     return spans.ramp + spans.length * spans.count + kVisitOverhead;
   }
-  // Warm-up takes up to a quarter beside the samples.
+  // Warm-up takes up to a quarter of the samples' time in addition.
   const Seconds visit = std::min(share, options.min_visit * 1.25) + kVisitOverhead;
   const bool rests = which.meter && !IsOnCpu(which);
   return rests ? visit + options.rest : visit;

@@ -1,4 +1,5 @@
-// Ownership of the pointers that C libraries hand out: Handle<CURL, curl_easy_cleanup>.
+// RAII for the pointers that C libraries hand out: Handle<CURL, curl_easy_cleanup> is a unique_ptr
+// that calls the library's own function.
 #pragma once
 
 #include <memory>

@@ -17,14 +17,16 @@ namespace {
 
 bool Unknown(const Finding& finding) { return finding.value == "unknown"; }
 
-// The first source to know something is the one believed.
+// Fills a finding in, unless an earlier source has done so: the first source to know something is
+// believed.
 void Settle(Finding& finding, std::string value, const char* how, const char* confidence) {
   if (!Unknown(finding) || value.empty()) return;
   finding = {.value = std::move(value), .how = how, .confidence = confidence};
 }
 
-// What the firmware says of who runs this machine. "Microsoft Corporation" is no evidence of Azure,
-// as every Hyper-V says so; its asset tag is (cloud-init's ds-identify holds these strings, too).
+// The provider that the firmware (DMI) names. "Microsoft Corporation" is no evidence of Azure,
+// since every Hyper-V says so; Azure's asset tag is (cloud-init's ds-identify holds these strings,
+// too).
 Finding ProviderOfDmi(const std::filesystem::path& root) {
   const std::filesystem::path dmi = root / "sys/class/dmi/id";
   const std::string vendor = FirstLine(dmi / "sys_vendor");
@@ -34,7 +36,7 @@ Finding ProviderOfDmi(const std::filesystem::path& root) {
     return Finding{.value = provider, .how = "dmi", .confidence = confidence};
   };
   if (vendor == "Amazon EC2") return found("aws", "certain");
-  // Before Nitro (P3 and older), EC2 was Xen, and Xen's own identifier began so.
+  // Before Nitro (P3 and older), EC2 ran on Xen, and the identifier of its Xen began with "ec2".
   if (vendor == "Xen" && FirstLine(root / "sys/hypervisor/uuid").rfind("ec2", 0) == 0) {
     return found("aws", "certain");
   }
@@ -42,12 +44,12 @@ Finding ProviderOfDmi(const std::filesystem::path& root) {
   if (tag == "7783-7084-3265-9085-8269-3286-77") return found("azure", "certain");
   if (tag == "OracleCloud.com") return found("oci", "certain");
   if (product == "Alibaba Cloud ECS") return found("alibaba", "certain");
-  // The software is certain; whose cloud it is, it doesn't say.
+  // OpenStack's name is certain, but it doesn't say whose cloud this is.
   if (product.rfind("OpenStack", 0) == 0) return found("openstack", "guess");
   return {};
 }
 
-// The provider in whose catalog alone the instance stands.
+// The provider that alone has an instance of this name in the catalog, or "".
 std::string ProviderOf(const std::string& instance, const std::vector<InstanceFacts>& catalog) {
   std::set<std::string> providers;
   for (const InstanceFacts& facts : catalog) {
@@ -56,7 +58,8 @@ std::string ProviderOf(const std::string& instance, const std::vector<InstanceFa
   return providers.size() == 1 ? *providers.begin() : "";
 }
 
-// "H100" is a word of "NVIDIA H100 80GB HBM3", and "L4" none of "NVIDIA L40S".
+// Whether `word` is a whole word of the text: "H100" is one of "NVIDIA H100 80GB HBM3", and "L4"
+// none of "NVIDIA L40S".
 bool HasWord(const std::string& text, std::string_view word) {
   const auto joins = [&](std::size_t i) {
     return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i])) != 0;
@@ -67,20 +70,21 @@ bool HasWord(const std::string& text, std::string_view word) {
   return false;
 }
 
-// A tenth either way: firmware and kernel take their share, and makers round.
+// Whether two sizes are equal within a tenth: firmware and kernel take their share, and makers
+// round.
 bool Near(double a, double b) { return std::abs(a - b) <= 0.1 * b; }
 
 constexpr double kGib = 1U << 30U;
 
-// "A100-80GB" and "H100-NVL": the model's name is the part before the dash.
+// The model's name alone, which is the part before the dash of "A100-80GB" and "H100-NVL".
 std::string ModelOf(const InstanceFacts& facts) {
   return facts.accelerator.substr(0, facts.accelerator.find('-'));
 }
 
-// What of this hardware, beside its accelerators, the instance does not have; "" where it fits or
-// nothing is known.
+// How this hardware, beside its accelerators, differs from the instance, in words; "" where it fits
+// or nothing is known.
 std::string MisfitOfHost(const InstanceFacts& facts, const Node& hardware) {
-  // A vCPU is a hardware thread, of which a core has one or two.
+  // A vCPU is a hardware thread, and a core has one or two of them.
   const int cores = hardware.cpu.cores_present;
   if (facts.vcpus && cores > 0 && *facts.vcpus != cores && *facts.vcpus != 2 * cores) {
     return fmt::format("{} vCPU and this machine {} {}", *facts.vcpus, cores,
@@ -93,7 +97,8 @@ std::string MisfitOfHost(const InstanceFacts& facts, const Node& hardware) {
   return "";
 }
 
-// The same of the accelerators that it has; a container may be handed some of the node's alone.
+// How these accelerators differ from the instance's, in words, or "". A container may be handed
+// only some of a node's accelerators.
 std::string MisfitOf(const InstanceFacts& facts, const std::vector<Accelerator>& accelerators,
                      bool may_be_some) {
   for (const Accelerator& has : accelerators) {
@@ -119,8 +124,8 @@ bool Fits(const InstanceFacts& facts, const Node& hardware) {
          MisfitOfHost(facts, hardware).empty();
 }
 
-// Whether this program would find accelerators of that model where they are: those of NVIDIA, by
-// the vendor's number on the PCI bus.
+// Whether this program would find accelerators of that model if they were there: those of NVIDIA,
+// by the vendor's number on the PCI bus.
 bool WouldBeFound(const std::string& model, const std::vector<DeviceFacts>& devices) {
   return std::any_of(devices.begin(), devices.end(), [&](const DeviceFacts& device) {
     return HasWord(device.name, model) &&
@@ -129,7 +134,8 @@ bool WouldBeFound(const std::string& model, const std::vector<DeviceFacts>& devi
   });
 }
 
-// An instance that somebody named, on hardware that can't be it: its price would be another's.
+// Notes an instance that somebody named on hardware that can't be it, since its price would be
+// another's.
 void CheckNamed(const IdentityOptions& options, const Node& hardware, Identified& found) {
   const Finding& instance = found.identity.instance;
   if (instance.how != "flag" && instance.how != "k8s") return;
@@ -151,7 +157,8 @@ void CheckNamed(const IdentityOptions& options, const Node& hardware, Identified
                                        : "mend ASSAY_K8S_INSTANCE_TYPE, or give --instance"});
 }
 
-// The catalog's instances that this hardware may be, of one provider where that is known.
+// Settles the instance by the hardware where just one instance of the catalog fits it, among those
+// of the provider where that is known.
 void SettleByInventory(const IdentityOptions& options, const Node& hardware, Identified& found) {
   Identity& identity = found.identity;
   if (!Unknown(identity.instance)) return;
@@ -179,7 +186,7 @@ void SettleByInventory(const IdentityOptions& options, const Node& hardware, Ide
   }
 }
 
-// Names as people, and some metadata, write them become those of the catalog and of the cloud.
+// Replaces names as people, and some metadata, write them by those of the catalog and of the cloud.
 void NameAsTheCloudDoes(const IdentityOptions& options, Identity& identity) {
   std::vector<std::string> names;
   for (const InstanceFacts& facts : options.instances) {
@@ -206,8 +213,8 @@ Identified Identify(const IdentityOptions& options, const Node& hardware) {
 
   const Finding dmi = ProviderOfDmi(options.root);
   if (Unknown(identity.provider)) identity.provider = dmi;
-  // Who resells a cloud's machines has names of its own for them, so a provider given by flag that
-  // isn't DMI's ends the search there.
+  // A reseller of a cloud's machines has its own names for them, so a provider given by flag that
+  // isn't the one of DMI ends the search.
   const bool same = !Unknown(dmi) && identity.provider.value == dmi.value;
 
   const bool open =
@@ -221,7 +228,7 @@ Identified Identify(const IdentityOptions& options, const Node& hardware) {
     if (metadata.note) found.notes.push_back(*metadata.note);
   }
   if (same && dmi.value == "aws") {
-    // On Nitro the product is named as the instance: "p5.48xlarge".
+    // On Nitro the product's name is the instance's: "p5.48xlarge".
     const std::string product =
         FirstLine(std::filesystem::path(options.root) / "sys/class/dmi/id/product_name");
     if (IsName(product) && product.find('.') != std::string::npos) {

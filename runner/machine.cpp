@@ -46,7 +46,7 @@ std::vector<std::string> Words(const std::string& text) {
   return words;
 }
 
-// The number at the beginning of `text`: "400 Gb/sec (4X NDR)" -> 400.
+// The number at the beginning of `text`: 400 for "400 Gb/sec (4X NDR)".
 template <class Number = double>
 std::optional<Number> NumberOf(std::string_view text) {
   Number number = {};
@@ -55,7 +55,7 @@ std::optional<Number> NumberOf(std::string_view text) {
   return number;
 }
 
-// "key : value" files such as /proc/cpuinfo: the first value of `key`.
+// The first value of `key` in the lines of a file of "key : value", such as /proc/cpuinfo.
 std::string ValueOf(const std::vector<std::string>& lines, std::string_view key) {
   for (const std::string& line : lines) {
     const auto colon = line.find(':');
@@ -92,7 +92,7 @@ fs::path Canonical(const fs::path& path) {
 
 double Gib(std::int64_t bytes) { return static_cast<double>(bytes) / (1U << 30U); }
 
-// "1 core", "2 cores".
+// A number with its noun: "1 core", "2 cores".
 std::string Count(int n, std::string_view what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
@@ -102,8 +102,8 @@ std::string Count(int n, std::string_view what) {
 struct Topology {
   int sockets = 0;
   int numa_nodes = 0;
-  int cores = 0;               // of the machine
-  int visible = 0;             // with at least one hardware thread that this process may use
+  int cores = 0;               // all cores of the machine
+  int visible = 0;             // cores with a hardware thread that this process may use
   std::vector<int> cpus = {};  // hardware threads that this process may use
 };
 
@@ -111,7 +111,8 @@ Topology ReadTopology(const MachineOptions& options) {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) return {};
   const Handle<std::remove_pointer_t<hwloc_topology_t>, hwloc_topology_destroy> topology(raw);
-  // With the disallowed ones too: a container's cpuset must not hide what the node is paid for.
+  // Disallowed cores are included, since a container's cpuset must not hide what the node is paid
+  // for.
   hwloc_topology_set_flags(raw, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED);
   if (!options.topology.empty() &&
       hwloc_topology_set_synthetic(raw, options.topology.c_str()) != 0) {
@@ -149,7 +150,8 @@ Topology ReadTopology(const MachineOptions& options) {
   return found;
 }
 
-// The extensions that matter to the workloads, of those that the kernel lets programs use.
+// The instruction set extensions that matter to the workloads, among those that the kernel lets
+// programs use.
 std::vector<std::string> IsaOf(const std::set<std::string>& flags) {
   std::vector<std::string> isa;
   for (const char* name :
@@ -171,8 +173,8 @@ std::string CpuModel(const std::vector<std::string>& cpuinfo) {
 
 // ---- where it runs
 
-// The hypervisor's signature by the convention of CPUID leaf 0x40000000, which the kernel's own
-// detection reads too; empty where there is none to ask.
+// The hypervisor's signature in CPUID leaf 0x40000000, which the kernel's own detection reads too;
+// empty where there is none.
 std::string HypervisorSignature() {
 #if defined(__x86_64__)
   std::array<unsigned, 4> r = {};
@@ -229,16 +231,16 @@ bool InContainer(const fs::path& root, const std::map<std::string, std::string>&
 
 // ---- memory
 
-// A value of /proc/meminfo, bytes.
+// A value of /proc/meminfo in bytes.
 std::int64_t Memory(const std::vector<std::string>& meminfo, std::string_view key) {
   return NumberOf<std::int64_t>(ValueOf(meminfo, key)).value_or(0) * 1024;
 }
 
 // ---- devices
 
-// Accelerators on the PCI bus, which shows them inside containers too: NVIDIA, AMD and Habana in
-// the classes "display" (03) and "processing accelerator" (12). A virtual function of a card that
-// is itself here is the same card.
+// The accelerators on the PCI bus, which shows them inside containers too: NVIDIA, AMD and Habana
+// in the classes "display" (03) and "processing accelerator" (12). A virtual function counts as its
+// card where the card itself is here.
 std::vector<Accelerator> Accelerators(const fs::path& root) {
   std::map<std::string, std::string> names;  // by address on the bus
   for (const fs::path& device : Entries(root / "sys/bus/pci/devices")) {
@@ -269,7 +271,7 @@ std::vector<Accelerator> Accelerators(const fs::path& root) {
 }
 
 std::vector<Nic> Nics(const fs::path& root) {
-  std::map<std::pair<std::string, double>, int> counts;  // speed 0: not said
+  std::map<std::pair<std::string, double>, int> counts;  // by kind and speed; speed 0: unknown
   std::set<fs::path> rdma;
   for (const fs::path& nic : Entries(root / "sys/class/infiniband")) {
     const fs::path device = Canonical(nic / "device");
@@ -281,7 +283,7 @@ std::vector<Nic> Nics(const fs::path& root) {
   }
   for (const fs::path& nic : Entries(root / "sys/class/net")) {
     const fs::path device = Canonical(nic / "device");
-    if (device.empty() || rdma.count(device) != 0) continue;  // a virtual one, or counted above
+    if (device.empty() || rdma.count(device) != 0) continue;  // virtual, or counted above
     if (FirstLine(nic / "type") != "1") continue;             // ARPHRD_ETHER
     const double mbps = NumberOf(FirstLine(nic / "speed")).value_or(0);
     ++counts[{"ethernet", mbps > 0 ? mbps / 1000 : 0}];
@@ -297,9 +299,10 @@ std::vector<Nic> Nics(const fs::path& root) {
 
 // ---- noise
 
-// Steal time is only seen by a machine that wants to run, so it is set against the time wanted:
-// all but idle and waiting for devices (proc(5), /proc/stat: user nice system idle iowait irq
-// softirq steal). Since boot, as an idle machine would see none in a short sample.
+// The share of steal time since boot in the time that this machine wanted to run. Only a machine
+// that wants to run sees any steal, so it is divided by all time but idle and waiting for devices
+// (proc(5), /proc/stat: user nice system idle iowait irq softirq steal). It is counted since boot,
+// because an idle machine would see none in a short sample.
 double StealShare(const std::string& stat) {
   const auto words = Words(stat);
   if (words.size() < 9 || words[0] != "cpu") return 0;
@@ -314,7 +317,7 @@ double StealShare(const std::string& stat) {
 std::vector<Note> ClockNotes(const fs::path& cpu) {
   std::vector<Note> notes;
   std::set<std::string> governors;
-  std::optional<std::pair<double, double>> limit;  // kHz: allowed, possible
+  std::optional<std::pair<double, double>> limit;  // clocks in kHz: allowed, possible
   for (const fs::path& policy : Entries(cpu / "cpufreq")) {
     const std::string governor = FirstLine(policy / "scaling_governor");
     if (!governor.empty() && governor != "performance") governors.insert(Clean(governor));
@@ -511,7 +514,8 @@ void AddVisible(const std::vector<Accelerator>& devices, Node& node) {
     auto same = std::find_if(all.begin(), all.end(),
                              [&](const Accelerator& other) { return other.name == device.name; });
     if (same == all.end()) {
-      // Where the driver tells no names outside of itself, the bus's numbers stand for them.
+      // Where the driver gives no product names, the accelerator on the bus has only its numbers as
+      // a name.
       same = std::find_if(all.begin(), all.end(), [](const Accelerator& other) {
         return other.name.starts_with("PCI 10de:") && other.visible == 0;
       });

@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-// "32768K" in bytes.
+// Reads a size as the kernel writes it ("32768K"), in bytes.
 std::int64_t CacheSize(const std::string& text) {
   std::istringstream stream(text);
   std::int64_t size = 0;
@@ -45,7 +45,7 @@ Pages::Pages(std::size_t bytes) : bytes_(bytes + kHugePage) {
     throw Error(fmt::format("{} bytes of memory can't be had ({}); give smaller bytes", bytes,
                             std::strerror(errno)));
   }
-  madvise(mapped_, bytes_, MADV_HUGEPAGE);  // A refusal shows in HugePagePercent.
+  madvise(mapped_, bytes_, MADV_HUGEPAGE);  // HugePagePercent shows whether it was granted
   const auto address = reinterpret_cast<std::uintptr_t>(mapped_);
   begin_ = static_cast<std::byte*>(mapped_) + (kHugePage - address % kHugePage) % kHugePage;
 }
@@ -78,7 +78,7 @@ std::optional<std::int64_t> Pages::HugePagePercent() const {
 std::int64_t LastLevelCacheBytes(const std::string& root) {
   namespace fs = std::filesystem;
   int last = 0;
-  std::map<std::string, std::int64_t> caches;  // those of the last level, by who shares them
+  std::map<std::string, std::int64_t> caches;  // last-level caches, by the CPUs that share them
   std::error_code error;
   for (const auto& cpu : fs::directory_iterator(fs::path(root) / "sys/devices/system/cpu", error)) {
     for (const auto& index : fs::directory_iterator(cpu.path() / "cache", error)) {

@@ -1,4 +1,4 @@
-// Host memory as workloads want it, and how much of the caches before it there is.
+// Host memory as workloads want it, and the size of the caches before it.
 #pragma once
 
 #include <cstddef>
@@ -9,12 +9,12 @@
 
 namespace assay {
 
-// Zeroed memory in huge pages where the system grants them. Nobody has touched it yet: the threads
-// that first write it decide on which memory node it lies.
+// Zeroed memory that this object owns, in huge pages where the system grants them. It has not been
+// touched: the threads that first write to it decide on which NUMA node its pages lie.
 class Pages {
  public:
   Pages() = default;
-  // Throws Error where it can't be had.
+  // Throws Error where the memory can't be had.
   explicit Pages(std::size_t bytes);
   ~Pages();
   Pages(Pages&& other) noexcept { *this = std::move(other); }
@@ -25,10 +25,10 @@ class Pages {
     return *this;
   }
 
-  // At the beginning of a huge page.
+  // The begin of the memory, which is aligned to a huge page; null for an empty object.
   std::byte* Begin() const { return begin_; }
 
-  // How much of what was touched lies in huge pages; nothing where the system doesn't say.
+  // The share of the touched memory that lies in huge pages; nothing where the system doesn't say.
   std::optional<std::int64_t> HugePagePercent() const;
 
  private:
@@ -37,7 +37,8 @@ class Pages {
   std::byte* begin_ = nullptr;
 };
 
-// The last-level caches of all sockets together, by /sys under `root`; 0 where it doesn't say.
+// The size of the last-level caches of all sockets together, read from /sys under `root`; 0 where
+// the system doesn't say.
 std::int64_t LastLevelCacheBytes(const std::string& root = "/");
 
 }  // namespace assay

@@ -22,11 +22,12 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kMaxReplyBytes = std::size_t{64} << 10U;
 
-// Readers turn a reply into our word for it: "" where the service has nothing to say, nothing where
-// the reply isn't plausible and must not be used.
+// A Reader turns a reply into our word for it: "" where the service has nothing to say, nothing
+// where the reply isn't plausible and must not be used.
 using Reader = std::optional<std::string> (*)(std::string_view text);
 
-// Without the line end that some services add, and the quotes of a leaf that is given as JSON.
+// The text without the line end that some services add, and without the quotes of a leaf that is
+// given as JSON.
 std::string_view Bare(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
   if (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
@@ -41,13 +42,14 @@ std::optional<std::string> Plain(std::string_view text) {
   return std::string(text);
 }
 
-// "projects/123456/zones/us-central1-a" -> "us-central1-a": the number is the project's, and
-// private.
+// The last part of a path: "projects/123456/zones/us-central1-a" gives "us-central1-a". The number
+// is the project's, and private.
 std::optional<std::string> AfterLastSlash(std::string_view text) {
   return Plain(text.substr(text.rfind('/') + 1));
 }
 
-// "projects/123456/zones/us-south1-ai1b" -> "us-south1": a zone's last part may have any length.
+// The region of a zone: "projects/123456/zones/us-south1-ai1b" gives "us-south1". A zone's last
+// part may have any length.
 std::optional<std::string> RegionOfGcpZone(std::string_view text) {
   const auto zone = AfterLastSlash(text);
   if (!zone) return {};
@@ -56,13 +58,15 @@ std::optional<std::string> RegionOfGcpZone(std::string_view text) {
   return zone->substr(0, dash);
 }
 
-// "qIZq:PHX-AD-1" -> "PHX-AD-1": the prefix is the tenancy's, and private.
+// The text behind a colon: "qIZq:PHX-AD-1" gives "PHX-AD-1". The prefix is the tenancy's, and
+// private.
 std::optional<std::string> AfterColon(std::string_view text) {
   text = Bare(text);
   return Plain(text.substr(text.rfind(':') + 1));
 }
 
-// Unlisted words are kept: a cloud may add a way of paying that is better named than guessed.
+// Our word for AWS's way of paying. Unlisted words are kept, since a cloud may add a way of paying
+// that is better named than guessed.
 std::optional<std::string> AwsLifeCycle(std::string_view text) {
   const auto word = Plain(text);
   if (word == "on-demand") return "on_demand";
@@ -77,7 +81,8 @@ std::optional<std::string> GcpPreemptible(std::string_view text) {
   return {};
 }
 
-// "Low" is the older name of spot in scale sets; a regular machine says "Regular" or nothing.
+// Our word for Azure's priority. "Low" is the older name of spot in scale sets; a regular machine
+// says "Regular" or nothing.
 std::optional<std::string> AzurePriority(std::string_view text) {
   const auto word = Plain(text);
   if (word == "Spot" || word == "Low") return "spot";
@@ -92,20 +97,21 @@ struct Question {
   Reader read;
 };
 
-// One row a cloud. The paths are the allow-list.
+// The metadata service of a cloud. Its paths are the allow-list.
 struct Service {
   std::string_view provider;
   const char* header;  // sent with every request
   const char* proof;   // a header that every true reply carries, in lower case; or null
-  bool wants_token;    // IMDSv2: PUT for a token first
+  bool wants_token;    // whether a token must be fetched first, by PUT (IMDSv2)
   std::vector<Question> questions;
 };
 
-// AWS: docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html.
-// GCP: cloud.google.com/compute/docs/metadata/predefined-metadata-keys.
-// Azure: learn.microsoft.com/azure/virtual-machines/instance-metadata-service. The whole document
-// would hold user data and public keys, so its leaves are asked for one by one; likewise on OCI:
-// docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm.
+// The services, as their clouds document them. AWS:
+// docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html. GCP:
+// cloud.google.com/compute/docs/metadata/predefined-metadata-keys. Azure:
+// learn.microsoft.com/azure/virtual-machines/instance-metadata-service. OCI:
+// docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm. On Azure and OCI the whole
+// document would hold user data and public keys, so its leaves are asked for one by one.
 const std::vector<Service>& Services() {
   static const std::vector<Service> services = {
       {.provider = "aws",
@@ -170,10 +176,10 @@ struct Reply {
   CURLcode code = CURLE_OK;
   long status = 0;
   bool connected = false;
-  bool proven = false;    // the proof was among the headers
-  std::size_t bytes = 0;  // of headers and body together
+  bool proven = false;    // whether the proof was among the headers
+  std::size_t bytes = 0;  // the size of headers and body together
   std::string body = {};
-  std::chrono::seconds retry_after = {};  // as the service asks it; 0: it doesn't say
+  std::chrono::seconds retry_after = {};  // as the service asks for it; 0: it doesn't
 };
 
 bool TakeBytes(Reply& reply, std::size_t bytes) {
@@ -181,7 +187,7 @@ bool TakeBytes(Reply& reply, std::size_t bytes) {
   return reply.bytes <= kMaxReplyBytes;
 }
 
-// libcurl takes a short count as "stop this transfer".
+// Takes a piece of the body. A short count returned tells libcurl to stop the transfer.
 std::size_t OnBody(const char* data, std::size_t, std::size_t bytes, void* into) {
   auto& reply = *static_cast<Reply*>(into);
   if (!TakeBytes(reply, bytes)) return 0;
@@ -230,7 +236,7 @@ class Session {
       asked = question.path;
       if (reply.code != CURLE_OK) {
         Say(metadata, Failure(reply));
-        break;  // another request would only wait for the same end
+        break;  // another request would only run into the same deadline
       }
       if (reply.status == 404) continue;  // this machine has no such thing
       if (reply.status != 200) {
@@ -247,7 +253,8 @@ class Session {
       if (!value) {
         Say(metadata, fmt::format("gave no plausible {}", question.what));
       } else if (!value->empty()) {
-        // Behind "on demand" a reservation or a savings plan may pay; the machine can't know.
+        // A reservation or a savings plan may pay for what says "on demand", which the machine
+        // can't know.
         metadata.identity.*
             question.finding = {.value = *value,
                                 .how = "imds",
@@ -258,7 +265,7 @@ class Session {
   }
 
  private:
-  // The token lives in memory only, and a minute only.
+  // Fetches a token, which is kept in memory only and lives for a minute.
   std::optional<std::string> Token(Metadata& metadata) {
     const Reply reply =
         Send("PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds: 60"});
@@ -289,8 +296,8 @@ class Session {
     return reply.body;
   }
 
-  // A service that is asked too often, or is not ready, gets a second chance: when it says, where
-  // that is in time.
+  // Sends a request. A service that is asked too often, or isn't ready, gets a second chance at the
+  // time that it says, if that is before the deadline.
   Reply Send(const char* method, const std::string& path, const std::vector<std::string>& lines) {
     constexpr long kTooManyRequests = 429;
     constexpr long kUnavailable = 503;
@@ -330,7 +337,7 @@ class Session {
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-    // An empty proxy also overrules http_proxy and its kin, which would be told the token.
+    // An empty proxy also overrules http_proxy and its like, which would be told the token.
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.connect.count()));
@@ -375,7 +382,8 @@ class Session {
   steady_clock::time_point deadline_;
 };
 
-// libcurl's own parser judges, so that what is judged is what will be used.
+// The address, if it is http:// and loopback; throws Error if it isn't. libcurl's own parser reads
+// it, so that what is judged is what will be used.
 std::string LoopbackAddress(const std::string& text) {
   const Url url(curl_url());
   const auto part = [&](CURLUPart which) {
@@ -414,7 +422,7 @@ bool IsName(std::string_view text) {
 }
 
 Metadata AskMetadata(const std::string& provider, const MetadataOptions& options) {
-  // Addresses are numbers: no name is looked up, which could be slow, or be answered by a stranger.
+  // Addresses are numbers, since looking a name up could be slow or be answered by a stranger.
   const std::string address =
       options.url.empty() ? "http://169.254.169.254" : LoopbackAddress(options.url);
   const auto& services = Services();
@@ -426,13 +434,13 @@ Metadata AskMetadata(const std::string& provider, const MetadataOptions& options
     return {.identity = {},
             .note = Complaint(provider, "can't be asked, as libcurl does not start")};
   }
-  // A thread of its own, which is left behind if libcurl should break its promise on time.
+  // The requests run in a thread that is left behind if libcurl should break its promise on time.
   std::packaged_task<Metadata()> task(
       [&service = *service, address, options] { return Session(service, address, options).Ask(); });
   std::future<Metadata> answer = task.get_future();
   try {
     std::thread(std::move(task)).detach();
-  } catch (const std::system_error&) {  // as under a container's limit on processes
+  } catch (const std::system_error&) {  // a container may limit the number of processes
     return {.identity = {}, .note = Complaint(provider, "can't be asked, as no thread starts")};
   }
   if (answer.wait_for(options.overall + milliseconds(100)) == std::future_status::ready) {

@@ -2,8 +2,8 @@
 // one fixed link-local address. What answers there is not trusted: only single leaves of an
 // allow-list are asked for (never user data, credentials, keys or numbers of accounts), proxies are
 // bypassed, redirects are not followed, replies are bounded, and a value that isn't plausible is
-// dropped. The time is bounded too, so that metadata never delays or fails a measurement.
-// Sole includer of libcurl.
+// dropped. The time is bounded too, so that metadata never delays or fails a measurement. The
+// source is the sole includer of libcurl.
 #pragma once
 
 #include <chrono>
@@ -15,29 +15,30 @@
 
 namespace assay {
 
-// At most 64 of the characters with which clouds name instances, regions, zones and ways of paying:
-// letters, digits, '.', '_' and '-', of which a letter or digit comes first, and no two dots side
-// by side; or nothing at all. Neither markup nor a terminal's control sequences pass, nor what a
-// shell or a file system would take for more than a name ("-rf", "..").
+// Whether the text is a name as clouds give them to instances, regions, zones and ways of paying.
+// It has at most 64 letters, digits, '.', '_' and '-', begins with a letter or digit, and has no
+// two dots side by side; the empty text passes too. Neither markup nor a terminal's control
+// sequences pass, nor what a shell or a file system would take for more than a name ("-rf", "..").
 bool IsName(std::string_view text);
 
 struct MetadataOptions {
-  // In place of the cloud's own address, for tests: http:// and a loopback address.
+  // An address in place of the cloud's own, for tests: http:// and a loopback address.
   std::string url = {};
   std::chrono::milliseconds connect = std::chrono::seconds(1);
   std::chrono::milliseconds request = std::chrono::seconds(2);
   std::chrono::milliseconds overall = std::chrono::seconds(5);
 };
 
+// What a metadata service said.
 struct Metadata {
-  Identity identity = {};         // instance, region, zone_id, purchase, as far as they were said
-  std::optional<Note> note = {};  // why something wasn't, where that isn't simply absent
+  Identity identity = {};  // instance, region, zone_id and purchase, as far as they were said
+  std::optional<Note> note = {};  // why something wasn't said, unless it simply doesn't exist
 };
 
-// Asks the service of `provider`: "aws", "gcp", "azure" or "oci"; of another one nothing is known
-// and nothing is sent. What is answered with 429 or 503 is asked once more, after
-// what Retry-After says. Returns within `overall` (and a tenth of a second). Throws Error for an
-// options.url that isn't loopback, and for nothing that a service does.
+// Asks the service of `provider`: "aws", "gcp", "azure" or "oci". For any other provider nothing is
+// sent and nothing is known. A request that is answered with 429 or 503 is sent once more, after
+// the time that Retry-After says. Returns within `overall` (and a tenth of a second). Throws Error
+// for an options.url that isn't loopback, and for nothing that a service does.
 Metadata AskMetadata(const std::string& provider, const MetadataOptions& options = {});
 
 }  // namespace assay

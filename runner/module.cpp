@@ -25,7 +25,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// To add a module: one line here, one source file and its target in CMakeLists.txt.
+// The modules that this program knows. Adding one takes one line here, one source file and its
+// target in CMakeLists.txt.
 struct Known {
   const char* name;
   const char* file;      // libassay-FILE.so
@@ -60,10 +61,11 @@ constexpr Known kOthers[] = {
 struct Reached {
   fs::path real = "/";
   std::optional<std::string> distrust = {};
-  bool is_unknown = false;  // whose that is can't be told, and no chown helps
+  bool is_unknown = false;  // the owner can't be told, so that no chown helps
 };
 
-// Whether a uid may stand for all that this user namespace has no number for.
+// Whether a uid may be the overflow uid, which stands for all users that this user namespace has no
+// number for.
 bool IsUnknownHere(uid_t uid) {
   unsigned long overflow = 0;
   std::ifstream("/proc/sys/kernel/overflowuid") >> overflow;
@@ -71,7 +73,8 @@ bool IsUnknownHere(uid_t uid) {
   unsigned long outside = 0;
   unsigned long count = 0;
   std::ifstream("/proc/self/uid_map") >> first >> outside >> count;
-  return uid == overflow && count < std::numeric_limits<uid_t>::max();  // else all have theirs
+  // Where the whole range is mapped, every user has a number.
+  return uid == overflow && count < std::numeric_limits<uid_t>::max();
 }
 
 // Follows an absolute path as the kernel does, a component at a time, since each folder and each
@@ -80,7 +83,7 @@ bool IsUnknownHere(uid_t uid) {
 // write to it, since they can neither remove nor rename what isn't theirs; it may not be the end,
 // since what they add would be opened.
 Reached Follow(const fs::path& path) {
-  constexpr int kMostLinks = 40;  // as the kernel has it
+  constexpr int kMostLinks = 40;  // the kernel's own limit
   Reached reached;
   const auto distrust = [&](const fs::path& at, const std::string& why) {
     reached.distrust = Clean(at.string() + ' ' + why, 512);
@@ -115,7 +118,7 @@ Reached Follow(const fs::path& path) {
     const bool is_open = (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
     if (is_open && (status.st_mode & S_ISVTX) == 0) return distrust(at, by_others);
   }
-  // A link to "." comes last without a folder after it.
+  // The path may end in a link to ".", after which no folder was looked at.
   if (lstat(reached.real.c_str(), &status) != 0) {
     return distrust(reached.real, std::string("can't be read: ") + std::strerror(errno));
   }
@@ -144,7 +147,8 @@ void Open(const Known& known, Modules::Entry& entry) {
   entry.remedy.clear();
 }
 
-// Looks in the folder that the user chose. Nothing: there is no such file in it.
+// Looks for the module in the folder that the user chose. Returns nothing where that has no such
+// file.
 std::optional<Modules::Entry> FindChosen(const Known& known, const std::string& file,
                                          const std::string& chosen) {
   Modules::Entry entry = {.name = known.name};
@@ -188,8 +192,9 @@ Modules::Entry Find(const Known& known, const ModuleSearch& search) {
   return entry;
 }
 
-// Two of our own modules are chosen between, by variables of Open MPI's mpirun and of Slurm's PMIx,
-// which Open MPI speaks; then of hydra and of Slurm's PMI-2, which MPICH speaks.
+// The family of MPI that started this process, or that would start ranks here. It is told by
+// variables of Open MPI's mpirun and of Slurm's PMIx, which Open MPI speaks; then by those of hydra
+// and of Slurm's PMI-2, which MPICH speaks.
 std::string FamilyAtHand() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK"}) {
     if (std::getenv(name) != nullptr) return kOpenMpi.file;
@@ -201,8 +206,9 @@ std::string FamilyAtHand() {
   return mpirun ? mpirun->family : kOpenMpi.file;
 }
 
-// Of a build that has a module for one MPI alone, that one whatever the launcher is: some speak to
-// both, and where it doesn't the ranks notice that they are too few.
+// Opens one of MPI's modules. A build that has a module for one MPI alone takes it whatever the
+// launcher is, since some launchers speak to both; where this one doesn't, the ranks notice that
+// they are too few.
 Modules::Entry FindMpi(const ModuleSearch& search) {
   const bool is_mpich = FamilyAtHand() == kMpich.file;
   const Modules::Entry fitting = Find(is_mpich ? kMpich : kOpenMpi, search);
@@ -216,7 +222,8 @@ Modules::Entry FindMpi(const ModuleSearch& search) {
 bool DropEnvironment() {
   if (getauxval(AT_SECURE) == 0) return false;
   std::vector<std::pair<const char*, std::string>> kept;
-  // How to print, and where ranks meet, which the ranks that assay starts are told so too.
+  // The kept variables say how to print and where ranks meet; the ranks that assay starts are told
+  // through the latter, too.
   for (const char* name : {"TERM", "NO_COLOR", "LANG", "LC_ALL", "TZ", "ASSAY_BOOTSTRAP",
                            "ASSAY_BOOTSTRAP_KEY", "ASSAY_BOOTSTRAP_LISTENER", "ASSAY_WATCHDOG",
                            "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK"}) {
@@ -233,7 +240,8 @@ std::optional<Mpirun> FindMpirun() {
   for (std::string folder; std::getline(folders, folder, ':');) {
     const std::string file = folder + "/mpirun";
     if (folder.empty() || folder[0] != '/' || access(file.c_str(), X_OK) != 0) continue;
-    // By its real name, or as Intel's script, whose name tells nothing, by what lies beside it.
+    // Hydra is known by its real name. Intel's mpirun is a script whose name tells nothing, so it
+    // is known by what lies beside it.
     std::error_code ignored;
     const fs::path real = fs::canonical(file, ignored);
     const std::string name = real.filename().string();

@@ -16,34 +16,37 @@
 namespace assay {
 namespace {
 
-// The coarsest clock in use, a pair of CUDA events, resolves about 0.5 us: 0.05 % of this.
+// The least time of a batch. The coarsest clock in use, a pair of CUDA events, resolves about 0.5
+// us, which is 0.05 % of it.
 constexpr Seconds kShortestBatch(1e-3);
-// How many samples min_time is divided into: plenty for a median, and little to keep in a file.
+// The number of samples that min_time is divided into: plenty for a median, and little to keep in a
+// file.
 constexpr double kSamplesWanted = 50;
 constexpr double kAgreement = 0.02;
 constexpr double kWarmUpShare = 0.25;
-// The batch grows by at most this factor at a time, since an iteration that is shorter than its
-// clock resolves may look like nothing.
+// The factor by which a batch grows at most at a time, since an iteration that is shorter than its
+// clock resolves may seem to take no time.
 constexpr std::int64_t kGrowth = 10;
 constexpr std::int64_t kMostIterations = 1'000'000'000;
-// What is paced is watched for so many of its periods, and for so long, at least.
+// How long a paced workload is sampled at least: that many of its periods, and that much time.
 constexpr int kPeriods = 10;
 constexpr Seconds kPacedTime(1);
-// A span is that long or longer: ten of the periods in which kernels hand out what is capped.
+// The least length of a span: ten of the periods in which kernels hand out what is capped.
 constexpr Seconds kSpan(1);
 constexpr Seconds kLeastRamp(0.25);
 constexpr Seconds kMostRamp(1);
-// A visit that took a little longer than its share doesn't cost the next one half a span.
+// The share of a step by which a budget may fall short and still count as whole, so that a visit
+// that took a little longer than its share doesn't cost the next one half a span.
 constexpr double kNearly = 0.1;
-// Whether it is at rest is asked each time that so much more of its time has passed: who asks all
-// the time is soon told what he wants to hear.
+// The factor between the times at which a sustained visit is tested for steady state. Testing all
+// the time would soon find a steady state by chance.
 constexpr double kLooksApart = 1.1;
-// A gap is a stop where it exceeds the least one by this share of gap and batch together, and by
-// this time.
+// A gap between batches is a stop where it exceeds the least gap by this share of gap and batch
+// together, and by this time.
 constexpr double kStop = 0.5;
 constexpr Seconds kLeastStop(1e-3);
 
-// A batch with what it cost the host, which is more than its time where parts are not timed
+// A batch with its cost by the host's clock, which is more than its time where parts are not timed
 // (emptying a cache, writing inputs anew). The budget pays the cost.
 struct Paid {
   Batch batch = {};
@@ -55,7 +58,8 @@ struct Paid {
   double IterationCost() const { return cost.count() / static_cast<double>(iterations); }
 };
 
-// Enough iterations for the clock, but few enough that min_samples batches fit into the budget.
+// The size of the next batch: enough iterations for the clock, but few enough that min_samples
+// batches fit into the budget.
 std::int64_t NextIterations(const Paid& last, const SamplerOptions& options) {
   const Seconds target = std::max(kShortestBatch, options.min_time / kSamplesWanted);
   const double for_clock = std::ceil(target.count() / last.IterationSeconds());
@@ -73,10 +77,11 @@ Histogram Minus(const Histogram& after, const Histogram& before) {
   return {.scheme = after.scheme, .counts = {counts.begin(), counts.end()}};
 }
 
-// The samples of one unit of work: of all, or of a part.
+// The samples of the whole case, or of one of its parts.
 class Series {
  public:
-  // `gap` is what the batch cost the host beside its time; nothing where stops don't count.
+  // Adds a batch. `gap` is the part of its cost that was not timed; nothing where stops don't
+  // count.
   void Add(const Batch& batch, std::int64_t iterations, std::optional<Seconds> gap = {}) {
     if (batch.time == Seconds(0)) {
       throw Error("the workload's clock does not advance; report this as a bug of its backend");
@@ -105,25 +110,27 @@ class Series {
     }
   }
 
-  // A gap per iteration that the least one is looked for among, as of a batch of the warm-up.
+  // Takes a gap per iteration into account for the least one, such as that of a batch of the
+  // warm-up.
   void SeeGap(double gap_s) { least_gap_s_ = std::min(least_gap_s_, gap_s); }
 
   int Size() const { return static_cast<int>(visit_.time_s.size()); }
 
-  // Whether stops count: where the device is known to be paced, or they come again and again.
+  // Whether stops count, because the device is known to be paced, or because they come again and
+  // again.
   bool IsStopped(bool is_paced) const {
     return !gaps_s_.empty() && (is_paced || StallsIn(Samples()) >= kFewestStalls);
   }
 
-  // How long these samples have to go on: for long enough to tell hiccups from what stops them
-  // again and again, and for enough periods of that. 0 where neither is seen.
+  // The least time that sampling must go on: long enough to tell a single hiccup from stops that
+  // come again and again, and for enough periods of these. 0 where neither is seen.
   Seconds LeastTime() const {
     const int stalls = StallsIn(Samples());
     if (stalls < kFewestStalls) return stalls > 0 ? kPacedTime : Seconds(0);
     return std::max(kPacedTime, kPeriods * Time(true) / stalls);
   }
 
-  // How long these samples lasted together.
+  // The time of these samples together.
   Seconds Time(bool with_stops) const {
     const std::vector<double> times_s = with_stops ? TimesWithStops() : visit_.time_s;
     return Seconds(std::accumulate(times_s.begin(), times_s.end(), 0.0) *
@@ -140,7 +147,7 @@ class Series {
   }
 
  private:
-  // Seconds per iteration of each batch, with its share of the stop in its gap.
+  // The seconds per iteration of each batch, its share of the stop in its gap included.
   std::vector<double> TimesWithStops() const {
     std::vector<double> times_s = visit_.time_s;
     if (gaps_s_.empty()) return times_s;
@@ -163,7 +170,7 @@ class Series {
   }
 
   Visit visit_ = {};
-  std::vector<double> gaps_s_ = {};  // one a sample, per iteration; or none
+  std::vector<double> gaps_s_ = {};  // the gap per iteration of each sample; or empty
   double least_gap_s_ = std::numeric_limits<double>::infinity();
   std::vector<std::vector<double>> unit_times_ = {};
 };
@@ -214,7 +221,7 @@ class Sampler {
     return std::move(sampled_);
   }
 
-  // Of what was timed: without `before`.
+  // Takes the histograms of the timed batches, which are the workload's less those of `before`.
   void TakeHistograms(const std::map<std::string, Histogram>& before) {
     sampled_.histograms = workload_.Histograms();
     for (const auto& [name, histogram] : before) {
@@ -244,7 +251,7 @@ class Sampler {
     return paid;
   }
 
-  // Returns the iterations of a batch.
+  // Warms up and returns the number of iterations of a batch.
   std::int64_t WarmUp(const Batch& first) {
     Paid last = {.batch = first, .iterations = 1, .cost = first.time};
     sampled_.spent = last.cost;
@@ -285,13 +292,14 @@ class Sampler {
 
   bool IsStopped() const { return all_.IsStopped(options_.period.has_value()); }
 
-  // How long what is paced has to be watched; 0 for what isn't.
+  // The least time that a paced workload must be sampled; 0 for one that isn't paced.
   Seconds LeastTime() const {
     if (!options_.period) return all_.LeastTime();
     return std::max(kPacedTime, kPeriods * *options_.period);
   }
 
-  // When it is at rest, and with that what counts, is known only at the end.
+  // Samples a sustained workload. When steady state was reached, and so which samples count, is
+  // known only at the end.
   void TakeSustained(std::int64_t iterations, Seconds begin) {
     const Sustain& sustain = *options_.sustain;
     std::vector<double> begins_s;
@@ -303,7 +311,7 @@ class Sampler {
       const Seconds elapsed = Now() - begin;
       if (elapsed < look && elapsed < sustain.longest) continue;
       look = elapsed * kLooksApart;
-      // Of batches that outlast half of it all the last one must do.
+      // Where single batches take longer than half of the time, the last one must do.
       const auto half = std::lower_bound(begins_s.begin(), begins_s.end() - 1, elapsed.count() / 2);
       const auto heating = static_cast<std::size_t>(half - begins_s.begin());
       Trace times = {.of = "time_s", .at_s = {half, begins_s.end()}};
@@ -328,7 +336,7 @@ class Sampler {
     }
   }
 
-  // A stop is shared out over the parts as the time is.
+  // Keeps a batch as a sample. A stop is shared out over the parts as the time is.
   void Keep(const Paid& paid, std::int64_t iterations) {
     const Batch& batch = paid.batch;
     all_.Add(batch, iterations, paid.gap);
@@ -353,7 +361,7 @@ class Sampler {
 Spans SpansWithin(Seconds budget) {
   const Seconds ramp = std::clamp(budget / 4, kLeastRamp, kMostRamp);
   const int count = std::max(1, static_cast<int>(std::floor((budget - ramp) / kSpan + kNearly)));
-  // Of one span alone the rest is part, in steps that periods fit into.
+  // A single span takes the rest of the budget as well, in steps that periods fit into.
   const Seconds step = kSpan / 2;
   const Seconds length =
       count > 1 ? kSpan : std::max(kSpan, std::floor((budget - ramp) / step + kNearly) * step);

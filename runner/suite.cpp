@@ -35,7 +35,7 @@ std::vector<std::string> Words(std::string_view line) {
   return words;
 }
 
-// "m=1,16". `where` begins the error.
+// Reads a choice such as "m=1,16". An Error begins with `where`.
 Choice ToChoice(const std::string& text, const std::string& where) {
   const std::size_t equals = text.find('=');
   if (equals == 0 || equals == std::string::npos) {
@@ -48,7 +48,7 @@ Choice ToChoice(const std::string& text, const std::string& where) {
   return choice;
 }
 
-// "bf16|f16" as bf16 that has f16 for what lacks it.
+// Reads "bf16|f16" as bf16, with f16 for devices that lack it.
 Choice WithInstead(Choice choice, const std::string& where) {
   for (std::string& value : choice.values) {
     const std::vector<std::string> parts = Split(value, '|');
@@ -64,7 +64,8 @@ Choice WithInstead(Choice choice, const std::string& where) {
   return choice;
 }
 
-// ", did you mean X?" or the choice, so that no error leaves its reader without a next step.
+// The end of an error: ", did you mean X?", or the words to choose among, so that no error leaves
+// its reader without a next step.
 std::string DidYouMean(const std::string& word, const std::vector<std::string>& candidates) {
   const std::string nearest = Nearest(word, candidates);
   if (!nearest.empty()) return fmt::format("did you mean {}?", nearest);
@@ -78,7 +79,7 @@ std::optional<std::int64_t> ToInteger(std::string_view text) {
   return value;
 }
 
-// The text as a value of the same type as `like`.
+// Reads the text as a value of the same type as `like`.
 Value ToValue(const std::string& param, const std::string& text, const Value& like) {
   if (std::holds_alternative<std::int64_t>(like)) {
     if (IsSize(param)) return ParseSize(text, param);
@@ -98,7 +99,7 @@ Choice* Find(std::vector<Choice>& choices, const std::string& name) {
   return found == choices.end() ? nullptr : &*found;
 }
 
-// Puts the choice in the place of the one of that name, or at the end.
+// Puts the choice in the place of the one with its name, or at the end.
 void Replace(std::vector<Choice>& choices, const Choice& choice) {
   if (Choice* old = Find(choices, choice.name)) {
     *old = choice;
@@ -118,7 +119,7 @@ std::vector<Question> Multiply(const Probe& probe, const std::vector<Choice>& ch
     for (const std::string& text : choice.values) {
       values.push_back(ToValue(choice.name, text, like->second));
     }
-    if (IsSize(choice.name)) std::ranges::sort(values);  // as a sweep is read
+    if (IsSize(choice.name)) std::ranges::sort(values);  // a sweep is read by rising sizes
     std::vector<Question> next;
     for (const Question& product : products) {
       for (const Value& value : values) {
@@ -138,8 +139,8 @@ std::vector<Question> Multiply(const Probe& probe, const std::vector<Choice>& ch
   return products;
 }
 
-// The entries of one probe with only the dtypes that were asked for. A dtype that no entry has is
-// asked in all of them instead; the accumulator then follows the dtype.
+// The entries of one probe, cut down to the dtypes that were asked for. A dtype that no entry has
+// is asked for in all entries instead, and the accumulator then follows the dtype.
 std::vector<SuiteEntry> WithDtypes(const Probe& probe, std::vector<SuiteEntry> entries,
                                    const std::vector<std::string>& dtypes) {
   const auto dtype = probe.defaults.find("dtype");
@@ -202,7 +203,7 @@ std::vector<const Probe*> Select(const std::vector<Probe>& probes,
   return selected;
 }
 
-// "version=1 rounds=3 max_seconds=4 max_storage_seconds=6" of the suite itself.
+// Reads a suite's own settings: "version=1 rounds=3 max_seconds=4 max_storage_seconds=6".
 void ReadSettings(const std::vector<std::string>& words, const std::string& where, Suite& suite) {
   for (const std::string& word : words) {
     const Choice choice = ToChoice(word, where);

@@ -1,5 +1,5 @@
-// Suites are named sets of questions, kept in one data file (runner/suites.txt) that is built into
-// the binary; --set and --dtype change their values.
+// Suites are named sets of questions. They are kept in one data file (runner/suites.txt) that is
+// built into the binary; --set and --dtype change their values.
 #pragma once
 
 #include <map>
@@ -13,54 +13,56 @@
 
 namespace assay {
 
-// A param and the values it takes, as text: their type is the probe's to say.
+// A param and the values that it takes, as text, since only the probe knows their type.
 struct Choice {
   std::string name = {};
   std::vector<std::string> values = {};
-  // The value that stands for another one where devices lack that: a suite's "bf16|f16" is
-  // {{"bf16", "f16"}}.
+  // The value that replaces another one on devices that lack it: a suite's "bf16|f16" is {{"bf16",
+  // "f16"}}.
   std::map<std::string, std::string> instead = {};
 };
 
-// One line of a suite: the choices multiply, the last one fastest.
+// One line of a suite. Its choices multiply, the last one varying fastest.
 struct SuiteEntry {
   std::string probe = {};
   std::vector<Choice> choices = {};
 };
 
 struct Suite {
-  SuiteName name = {};  // sha256 of its lines, comments and spacing aside
+  SuiteName name = {};  // with the sha256 of its lines, comments and spacing aside
   int rounds = 0;
   Seconds max_case = {};        // EngineOptions::max_case
   Seconds max_spans_case = {};  // EngineOptions::max_spans_case
   std::vector<SuiteEntry> entries = {};
 };
 
-// `text` is in the format of runner/suites.txt. Throws Error for an unknown name, with the nearest,
-// and for a line that can't be read, with its number.
+// Reads one suite from `text`, in the format of runner/suites.txt. Throws Error for an unknown
+// name, with the nearest one, and for a line that can't be read, with its number.
 Suite ParseSuite(std::string_view text, const std::string& name);
-// The same from the file that is built in.
+// Reads a suite from the file that is built in.
 Suite LoadSuite(const std::string& name);
 
+// A probe with a value for each of its params.
 struct Question {
   std::string probe = {};
   Params params = {};  // all of them, defaults included
-  // The question for a backend and devices of a case with lacks_dtype; nothing where the dtype was
-  // asked for by name.
+  // The params to ask instead where a case has lacks_dtype; nothing where the dtype was asked for
+  // by name.
   std::optional<Params> instead = {};
 };
 
+// What the command line takes from a suite and changes in it.
 struct Selection {
   std::vector<std::string> probes = {};  // only these; empty: all that the suite names
-  std::vector<std::string> set = {};     // "m=1,16": takes the place of the suite's values
+  std::vector<std::string> set = {};     // "m=1,16" takes the place of the suite's values
   std::vector<std::string> dtypes = {};  // the lines with these, or all lines with these instead
-  std::string regime = {};               // of all lines whose probe has one; "": as they say
+  std::string regime = {};               // for all lines whose probe has one; "": as they say
 };
 
-// Every question of the suite, probe by probe in the order of its lines, without repetition. A
-// selected probe that the suite does not name is asked with its defaults. Sizes (`bytes`,
-// `*_bytes`) are what ParseSize reads. Throws Error, with the nearest word where there is one, for
-// a probe or a param that does not exist and for a value of the wrong type.
+// Unfolds a suite into its questions, probe by probe in the order of its lines, without repetition.
+// A selected probe that the suite does not name is asked with its defaults. Sizes (`bytes`,
+// `*_bytes`) are read by ParseSize. Throws Error, with the nearest word where there is one, for a
+// probe or a param that does not exist and for a value of the wrong type.
 std::vector<Question> Unfold(const Suite& suite, const std::vector<Probe>& probes,
                              const Selection& selection);
 

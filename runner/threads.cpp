@@ -31,7 +31,7 @@ std::optional<std::string> FirstLine(const fs::path& path) {
   return line;
 }
 
-// Control groups that hold this process for a controller ("cpu", "memory"), its own first.
+// The control groups that hold this process for a controller ("cpu", "memory"), its own first.
 struct Groups {
   bool unified = false;  // cgroup v2
   std::vector<fs::path> folders = {};
@@ -51,7 +51,8 @@ std::vector<Groups> GroupsOf(const std::string& controller, const fs::path& root
     }
     fs::path mount = root / "sys/fs/cgroup";
     if (!groups.unified) mount /= fs::exists(mount / controllers) ? controllers : controller;
-    // A container may see only the upper end of this path: what isn't there reads as no limit.
+    // A container may see only the upper end of this path. Folders that aren't there read as no
+    // limit.
     for (fs::path group = fs::path(line.substr(second + 1)).relative_path();;
          group = group.parent_path()) {
       groups.folders.push_back(mount / group);
@@ -86,12 +87,12 @@ std::optional<double> MemoryLimitOf(const fs::path& group, bool unified) {
   return NumberIn(group / (unified ? "memory.max" : "memory.limit_in_bytes"));
 }
 
-// Both in microseconds, as the kernel has them.
+// Makes a quota of the kernel's two numbers, which are in microseconds.
 Quota QuotaOf(double quota, double period) {
   return {.cores = quota / period, .period = Seconds(period * 1e-6)};
 }
 
-// "150000 100000"; "max 100000" is no quota.
+// The quota of a group of cgroup v2, whose file reads "150000 100000"; "max 100000" is no quota.
 std::optional<Quota> QuotaV2(const fs::path& group) {
   std::istringstream line(FirstLine(group / "cpu.max").value_or(""));
   double quota = 0;
@@ -100,7 +101,7 @@ std::optional<Quota> QuotaV2(const fs::path& group) {
   return std::nullopt;
 }
 
-// The same in two files; -1 is no quota.
+// The quota of a group of cgroup v1, which has a file for each number; -1 is no quota.
 std::optional<Quota> QuotaV1(const fs::path& group) {
   const double quota = NumberIn(group / "cpu.cfs_quota_us").value_or(-1);
   const double period = NumberIn(group / "cpu.cfs_period_us").value_or(0);
@@ -128,7 +129,7 @@ bool Pin(pthread_t thread, const std::vector<int>& cpus) {
   return pthread_setaffinity_np(thread, bytes, sets.data()) == 0;
 }
 
-// How long a thread that is awake spins for the others to wake up, before it sleeps again.
+// How long a thread that is awake spins while the others wake up, before it sleeps again.
 constexpr Seconds kWakeUp = std::chrono::milliseconds(1);
 
 void Relax() {
@@ -139,7 +140,7 @@ void Relax() {
 #endif
 }
 
-// Returns once `value` is no longer `old`: spins for `spin`, then blocks.
+// Waits until `value` is no longer `old`: spins for `spin`, then blocks.
 void Await(const std::atomic<int>& value, int old, Seconds spin) {
   const auto deadline = Clock::now() + spin;
   while (value.load(std::memory_order_acquire) == old) {
@@ -154,7 +155,7 @@ std::vector<int> CoresAmong(const std::vector<int>& cpus, const std::string& roo
   std::vector<int> cores;
   std::set<std::string> seen;
   for (int cpu : cpus) {
-    // Hardware threads of one core share this text; where it can't be read, a CPU is a core.
+    // The hardware threads of one core share this text; where it can't be read, each CPU is a core.
     const std::string siblings =
         FirstLine(fs::path(root) / fmt::format("sys/devices/system/cpu/cpu{}/topology/"
                                                "thread_siblings_list",
@@ -169,7 +170,8 @@ std::vector<int> CoresAmong(const std::vector<int>& cpus, const std::string& roo
 }
 
 const std::vector<int>& UsableCores() {
-  // Asked once: a library that pins the calling thread later must not make the machine look small.
+  // The cores are asked for once, since a library that pins the calling thread later must not make
+  // the machine look small.
   static const std::vector<int> cores = CoresAmong(AllowedCpus());
   return cores;
 }
@@ -206,7 +208,7 @@ std::optional<std::int64_t> AvailableMemory(const std::string& root) {
       const auto used =
           NumberIn(folder / (groups.unified ? "memory.current" : "memory.usage_in_bytes"));
       if (!limit || !used) continue;
-      // What files left in the page cache counts as used, and goes when memory is asked for.
+      // Pages of files in the page cache count as used, but are given up when memory is asked for.
       const char* const cached = groups.unified ? "inactive_file" : "total_inactive_file";
       const double cache = NumberAfter(cached, folder / "memory.stat").value_or(0);
       least = std::min(least, std::max(0.0, *limit - *used + cache));
@@ -216,7 +218,7 @@ std::optional<std::int64_t> AvailableMemory(const std::string& root) {
 }
 
 struct Team::State {
-  // What one thread leaves behind, on cache lines of its own.
+  // The results of one thread, on cache lines that no other thread writes to.
   struct alignas(128) Slot {
     Clock::time_point end = {};
     std::exception_ptr failure = {};
@@ -259,13 +261,13 @@ struct Team::State {
 
   int size = 0;
   bool pinned = true;
-  bool stop = false;                               // written before `turn` rises, read after
-  const std::function<void(int)>* body = nullptr;  // likewise
+  bool stop = false;                               // written before `turn` rises, read after that
+  const std::function<void(int)>* body = nullptr;  // written and read as `stop` is
   Clock::time_point start = {};
   std::vector<Slot> slots = {};
-  alignas(128) std::atomic<int> turn = 0;     // rises by one a Run …
-  alignas(128) std::atomic<int> started = 0;  // … follows when all have arrived …
-  alignas(128) std::atomic<int> ended = 0;    // … and when all have finished
+  alignas(128) std::atomic<int> turn = 0;     // rises by one with each Run
+  alignas(128) std::atomic<int> started = 0;  // becomes `turn` when all have arrived
+  alignas(128) std::atomic<int> ended = 0;    // becomes `turn` when all have finished
   alignas(128) std::atomic<int> arrived = 0;
   std::atomic<int> finished = 0;
   std::vector<std::thread> threads = {};
