@@ -6,18 +6,11 @@
 #include <numeric>
 #include <sstream>
 
+#include "results/dtype.h"
 #include "results/error.h"
 
 namespace assay {
 namespace {
-
-struct Dtype {
-  std::string_view name;
-  std::int64_t bytes;
-};
-constexpr Dtype kDtypes[] = {{"i8", 1},  {"u8", 1},  {"i32", 4},    {"u32", 4},
-                             {"i64", 8}, {"u64", 8}, {"f16", 2},    {"bf16", 2},
-                             {"f32", 4}, {"f64", 8}, {"f8e4m3", 1}, {"f8e5m2", 1}};
 
 constexpr std::int64_t kShareBytes = 16;
 
@@ -128,20 +121,7 @@ Collective CollectiveFrom(const std::string& text) {
 }
 
 std::int64_t ElementBytes(std::string_view dtype) {
-  for (const Dtype& known : kDtypes) {
-    if (known.name == dtype) return known.bytes;
-  }
-  throw Error(fmt::format("collectives know no dtype {}: use one of {}", dtype,
-                          fmt::join(CollectiveDtypes(), ", ")));
-}
-
-const std::vector<std::string>& CollectiveDtypes() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all;
-    for (const Dtype& dtype : kDtypes) all.emplace_back(dtype.name);
-    return all;
-  }();
-  return names;
+  return ReadDtype(dtype, "dtype", DtypeUse::kCollectives).bits / 8;
 }
 
 Layout::Layout(const Collective& collective, int ranks)

@@ -77,9 +77,8 @@ struct Collective {
 std::string ToText(const Collective& collective);
 Collective CollectiveFrom(const std::string& text);
 
-// i8 u8 i32 u32 i64 u64 f16 bf16 f32 f64 f8e4m3 f8e5m2. Throws Error for another.
+// The bytes of one element. Throws Error for what is no dtype of collectives (results/dtype.h).
 std::int64_t ElementBytes(std::string_view dtype);
-const std::vector<std::string>& CollectiveDtypes();
 
 // The least multiple of `to` that is not less.
 constexpr std::size_t RoundedUp(std::size_t bytes, std::size_t to) {

@@ -29,6 +29,7 @@
 #include "collectives/tcp_ranks.h"
 #include "collectives/used_transport.h"
 #include "collectives/watchdog.h"
+#include "results/dtype.h"
 #include "results/error.h"
 #include "results/text.h"
 #include "runner/threads.h"
@@ -198,10 +199,10 @@ Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
   }
   if (facts.operation == Operation::kBarrier) return collective;
 
-  OneOf(probe, params, "dtype", CollectiveDtypes());
   OneOf(probe, params, "cache", {"rewritten", "rotated"});
   OneOf(probe, params, "buffers", {"plain", "registered", "shared"});
-  collective.dtype = StringOf(params, "dtype");
+  collective.dtype =
+      ReadDtype(StringOf(params, "dtype"), probe + ": dtype", DtypeUse::kCollectives).name;
   collective.cache = StringOf(params, "cache");
   collective.buffers = StringOf(params, "buffers");
   collective.bytes = IntegerOf(params, "bytes");

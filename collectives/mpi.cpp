@@ -30,6 +30,7 @@
 #include "collectives/transport.h"
 #include "collectives/transport_exchange.h"
 #include "collectives/used_transport.h"
+#include "results/dtype.h"
 #include "results/error.h"
 #include "runner/module.h"
 #include "version.h"
@@ -462,14 +463,40 @@ Facts FactsOfMpi(Ranks& ranks, Peers peers, bool by_its_collectives) {
 
 // Where MPI moves elements without looking into them, any type of their size will do.
 MPI_Datatype TypeOf(const std::string& dtype) {
-  if (dtype == "f32") return MPI_FLOAT;
-  if (dtype == "f64") return MPI_DOUBLE;
-  if (dtype == "i32") return MPI_INT32_T;
-  if (dtype == "u32") return MPI_UINT32_T;
-  if (dtype == "i64") return MPI_INT64_T;
-  if (dtype == "u64") return MPI_UINT64_T;
-  if (dtype == "i8") return MPI_INT8_T;
-  return ElementBytes(dtype) == 2 ? MPI_UINT16_T : MPI_UINT8_T;
+  const DtypeFacts& facts = ReadDtype(dtype, "dtype", DtypeUse::kCollectives);
+  switch (facts.dtype) {
+    case Dtype::kF32:
+      return MPI_FLOAT;
+    case Dtype::kF64:
+      return MPI_DOUBLE;
+    case Dtype::kI32:
+      return MPI_INT32_T;
+    case Dtype::kU32:
+      return MPI_UINT32_T;
+    case Dtype::kI64:
+      return MPI_INT64_T;
+    case Dtype::kU64:
+      return MPI_UINT64_T;
+    case Dtype::kInt8:
+      return MPI_INT8_T;
+    case Dtype::kU8:
+    case Dtype::kF16:
+    case Dtype::kBf16:
+    case Dtype::kFp8E4m3:
+    case Dtype::kFp8E5m2:
+    case Dtype::kFp8E5m2E4m3:
+    case Dtype::kTf32:
+    case Dtype::kMxfp8:
+    case Dtype::kNvfp4:
+      break;
+  }
+  return facts.bits == 16 ? MPI_UINT16_T : MPI_UINT8_T;
+}
+
+// MPI's predefined reductions know C's types, which have no float of 16 or 8 bits.
+bool Reduces(const std::string& dtype) {
+  const DtypeFacts* facts = FindDtype(dtype);
+  return facts != nullptr && (facts->kind != DtypeKind::kFloat || facts->bits >= 32);
 }
 
 // Nothing where MPI has no such reduction.
@@ -637,8 +664,7 @@ class MpiLibrary : public Library {
       return Skipped{.reason = "MPI has no reduction " + collective.redop,
                      .remedy = Asking("redop", "sum")};
     }
-    if (facts.reduces && (collective.dtype == "f16" || collective.dtype[0] == 'b' ||
-                          collective.dtype.starts_with("f8"))) {
+    if (facts.reduces && !Reduces(collective.dtype)) {
       return Skipped{.reason = "MPI reduces no " + collective.dtype,
                      .remedy = "--backend native, or " + Asking("dtype", "f32")};
     }

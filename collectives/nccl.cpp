@@ -34,6 +34,7 @@
 #include "collectives/library.h"
 #include "collectives/nccl_log.h"
 #include "collectives/used_transport.h"
+#include "results/dtype.h"
 #include "results/error.h"
 #include "runner/cuda.h"
 #include "runner/module.h"
@@ -86,20 +87,43 @@ std::string Version() {
 }
 
 std::optional<ncclDataType_t> TypeOf(const std::string& dtype) {
-  static const std::map<std::string, ncclDataType_t> types = [] {
-    std::map<std::string, ncclDataType_t> all = {
-        {"i8", ncclInt8},     {"u8", ncclUint8},    {"i32", ncclInt32},   {"u32", ncclUint32},
-        {"i64", ncclInt64},   {"u64", ncclUint64},  {"f16", ncclFloat16}, {"bf16", ncclBfloat16},
-        {"f32", ncclFloat32}, {"f64", ncclFloat64},
-    };
+  const DtypeFacts* facts = FindDtype(dtype);
+  if (facts == nullptr) return std::nullopt;
+  switch (facts->dtype) {
+    case Dtype::kInt8:
+      return ncclInt8;
+    case Dtype::kU8:
+      return ncclUint8;
+    case Dtype::kI32:
+      return ncclInt32;
+    case Dtype::kU32:
+      return ncclUint32;
+    case Dtype::kI64:
+      return ncclInt64;
+    case Dtype::kU64:
+      return ncclUint64;
+    case Dtype::kF16:
+      return ncclFloat16;
+    case Dtype::kBf16:
+      return ncclBfloat16;
+    case Dtype::kF32:
+      return ncclFloat32;
+    case Dtype::kF64:
+      return ncclFloat64;
+    case Dtype::kFp8E4m3:
+    case Dtype::kFp8E5m2:
 #if NCCL_VERSION_CODE >= NCCL_VERSION(2, 24, 0)
-    all["f8e4m3"] = ncclFloat8e4m3;
-    all["f8e5m2"] = ncclFloat8e5m2;
+      return facts->dtype == Dtype::kFp8E4m3 ? ncclFloat8e4m3 : ncclFloat8e5m2;
+#else
+      return std::nullopt;
 #endif
-    return all;
-  }();
-  const auto found = types.find(dtype);
-  return found == types.end() ? std::nullopt : std::optional(found->second);
+    case Dtype::kFp8E5m2E4m3:
+    case Dtype::kTf32:
+    case Dtype::kMxfp8:
+    case Dtype::kNvfp4:
+      return std::nullopt;
+  }
+  return std::nullopt;
 }
 
 ncclRedOp_t ReductionOf(const std::string& redop) {

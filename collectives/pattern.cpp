@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "results/dtype.h"
 #include "results/error.h"
 #include "runner/random.h"
 
@@ -48,21 +49,44 @@ using Bf16 = Small<std::uint16_t, 8, 7>;
 using F8e4m3 = Small<std::uint8_t, 4, 3>;
 using F8e5m2 = Small<std::uint8_t, 5, 2>;
 
+const DtypeFacts& FactsNamed(std::string_view dtype) {
+  return ReadDtype(dtype, "dtype", DtypeUse::kCollectives);
+}
+
 // Calls body with a value of the type that a dtype names.
 template <class Body>
 auto WithType(std::string_view dtype, Body body) {
-  if (dtype == "f32") return body(float{});
-  if (dtype == "f64") return body(double{});
-  if (dtype == "f16") return body(F16(0));
-  if (dtype == "bf16") return body(Bf16(0));
-  if (dtype == "f8e4m3") return body(F8e4m3(0));
-  if (dtype == "f8e5m2") return body(F8e5m2(0));
-  if (dtype == "i8") return body(std::int8_t{});
-  if (dtype == "u8") return body(std::uint8_t{});
-  if (dtype == "i32") return body(std::int32_t{});
-  if (dtype == "u32") return body(std::uint32_t{});
-  if (dtype == "i64") return body(std::int64_t{});
-  if (dtype == "u64") return body(std::uint64_t{});
+  switch (FactsNamed(dtype).dtype) {
+    case Dtype::kF32:
+      return body(float{});
+    case Dtype::kF64:
+      return body(double{});
+    case Dtype::kF16:
+      return body(F16(0));
+    case Dtype::kBf16:
+      return body(Bf16(0));
+    case Dtype::kFp8E4m3:
+      return body(F8e4m3(0));
+    case Dtype::kFp8E5m2:
+      return body(F8e5m2(0));
+    case Dtype::kInt8:
+      return body(std::int8_t{});
+    case Dtype::kU8:
+      return body(std::uint8_t{});
+    case Dtype::kI32:
+      return body(std::int32_t{});
+    case Dtype::kU32:
+      return body(std::uint32_t{});
+    case Dtype::kI64:
+      return body(std::int64_t{});
+    case Dtype::kU64:
+      return body(std::uint64_t{});
+    case Dtype::kFp8E5m2E4m3:
+    case Dtype::kTf32:
+    case Dtype::kMxfp8:
+    case Dtype::kNvfp4:
+      break;
+  }
   throw Error("no element has the dtype " + std::string(dtype));
 }
 
@@ -76,13 +100,33 @@ double ValueOf(T value) {
 }
 
 // Integers up to 2^this are exact in the dtype, sums of them too as long as they are no larger.
-int ExactBits(std::string_view dtype) {
-  if (dtype == "f16") return 11;
-  if (dtype == "bf16" || dtype == "u8") return 8;
-  if (dtype == "f8e4m3") return 4;
-  if (dtype == "f8e5m2") return 3;
-  if (dtype == "i8") return 7;
-  return 24;
+int ExactBits(Dtype dtype) {
+  constexpr int kMost = 24;
+  switch (dtype) {
+    case Dtype::kF16:
+      return 11;
+    case Dtype::kBf16:
+    case Dtype::kU8:
+      return 8;
+    case Dtype::kInt8:
+      return 7;
+    case Dtype::kFp8E4m3:
+      return 4;
+    case Dtype::kFp8E5m2:
+      return 3;
+    case Dtype::kF32:
+    case Dtype::kF64:
+    case Dtype::kI32:
+    case Dtype::kU32:
+    case Dtype::kI64:
+    case Dtype::kU64:
+    case Dtype::kFp8E5m2E4m3:
+    case Dtype::kTf32:
+    case Dtype::kMxfp8:
+    case Dtype::kNvfp4:
+      return kMost;
+  }
+  return kMost;
 }
 
 }  // namespace
@@ -92,9 +136,9 @@ Pattern::Pattern(const Collective& collective, int ranks, std::uint64_t seed,
     : collective_(collective),
       ranks_(ranks),
       seed_(RandomAt(seed, iteration)),
-      is_signed_(collective.dtype[0] != 'u'),
+      is_signed_(FactsNamed(collective.dtype).kind != DtypeKind::kUnsigned),
       reduces_(FactsOf(collective.operation).reduces) {
-  const int exact = ExactBits(collective.dtype);
+  const int exact = ExactBits(FactsNamed(collective.dtype).dtype);
   const bool sums = reduces_ && (collective.redop == "sum" || collective.redop == "avg");
   bits_ = std::min(16, exact + (is_signed_ ? 1 : 0));
   if (!sums) return;
@@ -219,8 +263,9 @@ double ToleranceOf(const Collective& collective, int ranks) {
   const bool rounds = FactsOf(collective.operation).reduces && collective.redop == "avg" &&
                       !std::has_single_bit(static_cast<unsigned>(ranks));
   if (!rounds) return 0;
-  if (collective.dtype == "f64") return std::ldexp(2.0, -52);
-  if (collective.dtype == "f32") return std::ldexp(2.0, -23);
+  const Dtype dtype = FactsNamed(collective.dtype).dtype;
+  if (dtype == Dtype::kF64) return std::ldexp(2.0, -52);
+  if (dtype == Dtype::kF32) return std::ldexp(2.0, -23);
   return 0;
 }
 

@@ -6,6 +6,8 @@
 #include <span>
 #include <string_view>
 
+#include "results/dtype.h"
+
 namespace assay {
 
 struct ReduceOptions {
@@ -31,7 +33,7 @@ class Reduction {
                   std::size_t bytes, ReduceOptions options = {}) const;
 
  private:
-  int dtype_;
+  Dtype dtype_;
   int redop_;
   int ranks_;
 };

@@ -369,6 +369,11 @@ std::optional<Formats> FormatsOf(Dtype dtype) {
     case Dtype::kFp8E5m2E4m3:
     case Dtype::kMxfp8:
     case Dtype::kNvfp4:
+    case Dtype::kU8:
+    case Dtype::kI32:
+    case Dtype::kU32:
+    case Dtype::kI64:
+    case Dtype::kU64:
       return std::nullopt;
   }
   return std::nullopt;

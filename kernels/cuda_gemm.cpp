@@ -87,6 +87,11 @@ std::optional<Types> TypesOf(Dtype dtype) {
     case Dtype::kFp8E5m2E4m3:
       return Types{.a = kF8E5m2, .b = kF8E4m3, .c = kBf16, .scales = kF32};
     case Dtype::kFp8E5m2:
+    case Dtype::kU8:
+    case Dtype::kI32:
+    case Dtype::kU32:
+    case Dtype::kI64:
+    case Dtype::kU64:
       return std::nullopt;
     case Dtype::kMxfp8:
       if (!kHasBlocks) return std::nullopt;

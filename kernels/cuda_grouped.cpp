@@ -54,6 +54,11 @@ std::optional<Types> TypesOf(Dtype dtype) {
     case Dtype::kMxfp8:
     case Dtype::kNvfp4:
     case Dtype::kInt8:
+    case Dtype::kU8:
+    case Dtype::kI32:
+    case Dtype::kU32:
+    case Dtype::kI64:
+    case Dtype::kU64:
       return std::nullopt;
   }
   return std::nullopt;

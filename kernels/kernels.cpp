@@ -58,17 +58,7 @@ std::int64_t Size(const Params& params, const std::string& name) {
 }
 
 Dtype DtypeOf(const Params& params) {
-  const std::string text = StringOf(params, "dtype");
-  if (const std::optional<Dtype> dtype = DtypeFrom(text)) return *dtype;
-  throw Error(fmt::format(
-      "dtype is '{}'; give one of: f64, f32, tf32, bf16, f16, fp8_e4m3, fp8_e5m2, fp8_e5m2_e4m3, "
-      "mxfp8, nvfp4, int8",
-      text));
-}
-
-// The type that the products of a dtype are summed in.
-std::string_view AccumulatorOf(Dtype dtype) {
-  return dtype == Dtype::kInt8 ? "s32" : dtype == Dtype::kF64 ? "f64" : "f32";
+  return ReadDtype(StringOf(params, "dtype"), "dtype", DtypeUse::kProducts).dtype;
 }
 
 // Whether the params ask for a sustained case; without a param regime it is a burst.

@@ -12,32 +12,6 @@
 namespace assay {
 namespace {
 
-struct DtypeName {
-  Dtype dtype;
-  std::string_view text;
-  std::int64_t bits;
-  std::int64_t block = 0;
-};
-
-constexpr std::array<DtypeName, 11> kDtypes = {{
-    {Dtype::kF64, "f64", 64},
-    {Dtype::kF32, "f32", 32},
-    {Dtype::kTf32, "tf32", 32},
-    {Dtype::kBf16, "bf16", 16},
-    {Dtype::kF16, "f16", 16},
-    {Dtype::kFp8E4m3, "fp8_e4m3", 8},
-    {Dtype::kFp8E5m2, "fp8_e5m2", 8},
-    {Dtype::kFp8E5m2E4m3, "fp8_e5m2_e4m3", 8},
-    {Dtype::kMxfp8, "mxfp8", 8, 32},
-    {Dtype::kNvfp4, "nvfp4", 4, 16},
-    {Dtype::kInt8, "int8", 8},
-}};
-
-const DtypeName& NameOf(Dtype dtype) {
-  return *std::find_if(kDtypes.begin(), kDtypes.end(),
-                       [dtype](const DtypeName& name) { return name.dtype == dtype; });
-}
-
 std::int64_t Product(std::initializer_list<std::int64_t> factors) {
   std::int64_t product = 1;
   for (std::int64_t factor : factors) {
@@ -60,7 +34,7 @@ std::int64_t Sum(std::initializer_list<std::int64_t> terms) {
 
 // The bytes of the product of `factors` elements, without their scales.
 std::int64_t BytesOf(Dtype dtype, std::initializer_list<std::int64_t> factors) {
-  return (Product({NameOf(dtype).bits, Product(factors)}) + 7) / 8;
+  return (Product({FactsOf(dtype).bits, Product(factors)}) + 7) / 8;
 }
 
 // The type that a product's result is stored in.
@@ -79,6 +53,11 @@ Dtype ResultOf(Dtype dtype) {
     case Dtype::kTf32:
     case Dtype::kBf16:
     case Dtype::kF16:
+    case Dtype::kU8:
+    case Dtype::kI32:
+    case Dtype::kU32:
+    case Dtype::kI64:
+    case Dtype::kU64:
       return dtype;
   }
   return dtype;
@@ -160,19 +139,6 @@ Work WorkOfOp(const Launch&) { return {.ops = 1, .formula = "launch/1"}; }
 Work WorkOfOp(const Peak&) { return {.formula = "peak/ops"}; }
 
 }  // namespace
-
-std::string_view ToText(Dtype dtype) { return NameOf(dtype).text; }
-
-std::optional<Dtype> DtypeFrom(std::string_view text) {
-  for (const DtypeName& name : kDtypes) {
-    if (name.text == text) return name.dtype;
-  }
-  return std::nullopt;
-}
-
-std::int64_t BlockOf(Dtype dtype) { return NameOf(dtype).block; }
-
-bool IsFp8(Dtype dtype) { return ToText(dtype).starts_with("fp8"); }
 
 Gemm OneOf(const GroupedGemm& op, std::int64_t rows) {
   return {.dtype = op.dtype,

@@ -9,34 +9,10 @@
 #include <variant>
 #include <vector>
 
+#include "results/dtype.h"
 #include "results/run.h"
 
 namespace assay {
-
-// The data type of an op's operands. Fp8E5m2E4m3 has A in e5m2 and B in e4m3, as gradients are
-// multiplied by weights in training (Micikevicius et al., "FP8 formats for deep learning", 2022).
-// Mxfp8 is e4m3 with a scale for each 32 elements along k (OCP MX), and nvfp4 is e2m1 with a scale
-// for each 16.
-enum class Dtype {
-  kF64,
-  kF32,
-  kTf32,
-  kBf16,
-  kF16,
-  kFp8E4m3,
-  kFp8E5m2,
-  kFp8E5m2E4m3,
-  kMxfp8,
-  kNvfp4,
-  kInt8
-};
-std::string_view ToText(Dtype dtype);  // as in params: "bf16", "fp8_e4m3"
-std::optional<Dtype> DtypeFrom(std::string_view text);
-// The number of elements along k that share a scale of one byte; 0 for data types without such
-// scales.
-std::int64_t BlockOf(Dtype dtype);
-// Whether it is one of the fp8 types whose matrices have a single scale or none, which mxfp8 isn't.
-bool IsFp8(Dtype dtype);
 
 // Matrix multiplication: C (m x n) = A (m x k) · B (k x n), row major, B being the weights. C has
 // the dtype of A and B, except that int8 gives int32, and fp8 and types with block scales give

@@ -10,6 +10,7 @@
 #include <set>
 #include <string_view>
 
+#include "results/dtype.h"
 #include "results/expected.h"
 #include "results/nodes.h"
 #include "results/text.h"
@@ -30,6 +31,10 @@ bool HasWord(const Params& params, const std::string& name, std::string_view wor
   return text != nullptr && *text == word;
 }
 
+bool MultipliesIntegers(const Params& params) {
+  return HasWord(params, "dtype", ToText(Dtype::kInt8));
+}
+
 std::optional<std::int64_t> Integer(const Params& params, const std::string& name) {
   const auto found = params.find(name);
   if (found == params.end()) return std::nullopt;
@@ -43,7 +48,7 @@ std::optional<Counted> Count(const Work& work, const std::string& probe, const P
   // Decode's time goes into reading keys and values: its flops are for the file alone.
   const bool reads = probe == "attention" && HasWord(params, "phase", "decode") && work.bytes;
   if (work.flops && !reads) {
-    return Counted{amount(*work.flops), HasWord(params, "dtype", "int8") ? "OP/s" : "FLOP/s"};
+    return Counted{amount(*work.flops), MultipliesIntegers(params) ? "OP/s" : "FLOP/s"};
   }
   if (probe == "storage" && work.ops &&
       Integer(params, "block_bytes").value_or(kBandwidthFrom) < kBandwidthFrom) {
@@ -451,7 +456,7 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
   const std::optional<Counted> counted = Count(record);
   if (record.work.flops && *record.work.flops > 0 && std::string_view(counted->unit) != "B/s") {
     const auto work = static_cast<double>(*record.work.flops);
-    const bool integers = HasWord(record.params, "dtype", "int8");
+    const bool integers = MultipliesIntegers(record.params);
     return {{.name = integers ? "usd_per_tops_hour" : "usd_per_tflops_hour",
              .label = integers ? "$ per TOP/s-h" : "$ per TFLOP/s-h",
              .usd = for_rate(work)},

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "results/csv.h"
+#include "results/dtype.h"
 #include "results/embedded.h"
 #include "results/stats.h"
 #include "results/text.h"
@@ -71,7 +72,9 @@ std::vector<ExpectedOfDevice::Condition> ReadConditions(const CsvRow& row) {
     conditions.push_back({.param = word.substr(0, equals - (at_least ? 1 : 0)),
                           .value = word.substr(equals + 1),
                           .at_least = at_least});
-    const std::string& value = conditions.back().value;
+    std::string& value = conditions.back().value;
+    const DtypeFacts* dtype = conditions.back().param == "dtype" ? FindDtype(value) : nullptr;
+    if (dtype != nullptr) value = dtype->name;
     if (at_least &&
         (value.size() > 12 || value.find_first_not_of("0123456789") != std::string::npos)) {
       row.Fail(fmt::format("params has '{}', whose value is no whole number", word));

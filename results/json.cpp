@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "results/drift.h"
+#include "results/dtype.h"
 #include "results/error.h"
 #include "results/expected.h"
 #include "results/figures.h"
@@ -178,13 +179,24 @@ void AddLaterParams(const std::string& probe, Params& params) {
   if (probe == "storage") params.emplace("cache", "cold");
 }
 
+// A dtype that a file has under a former name is told by its own, so that old and new are compared.
+void RenameDtype(Params& params) {
+  const auto dtype = params.find("dtype");
+  const auto* name = dtype == params.end() ? nullptr : std::get_if<std::string>(&dtype->second);
+  if (name == nullptr) return;
+  if (const DtypeFacts* facts = FindDtype(*name)) dtype->second = std::string(facts->name);
+}
+
 template <class Archive>
 void Fields(Archive& a, typename Archive::template Ref<Record> record) {
   a("probe", record.probe);
   a("method", record.method, Sign::kPositive);
   a("params", record.params);
   using Of = std::remove_reference_t<typename Archive::template Ref<Record>>;
-  if constexpr (!std::is_const_v<Of>) AddLaterParams(record.probe, record.params);
+  if constexpr (!std::is_const_v<Of>) {
+    AddLaterParams(record.probe, record.params);
+    RenameDtype(record.params);
+  }
   a("backend", record.backend);
   a("status", record.status);
   a.Maybe("reason", record.reason);

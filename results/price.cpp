@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "results/csv.h"
+#include "results/dtype.h"
 #include "results/embedded.h"
 #include "results/error.h"
 #include "results/hash.h"
@@ -154,30 +155,16 @@ InstanceFacts ReadInstance(const CsvRow& row) {
 }
 
 DeviceFacts ReadDevice(const CsvRow& row) {
-  // The column of each dtype. All products of 8-bit floating point run at one rate, with scales of
-  // blocks too; fp4 is that of blocks, there being no other.
-  constexpr std::array<std::pair<const char*, const char*>, 11> kPeaks = {{
-      {"f64", "f64_tflops"},
-      {"f32", "f32_tflops"},
-      {"tf32", "tf32_tflops"},
-      {"bf16", "bf16_tflops"},
-      {"f16", "f16_tflops"},
-      {"fp8_e4m3", "fp8_tflops"},
-      {"fp8_e5m2", "fp8_tflops"},
-      {"fp8_e5m2_e4m3", "fp8_tflops"},
-      {"mxfp8", "fp8_tflops"},
-      {"int8", "int8_tops"},
-      {"nvfp4", "fp4_tflops"},
-  }};
   DeviceFacts facts = {.name = row.Required("name"),
                        .peak_clock_mhz = row.Number("peak_clock_mhz"),
                        .power_w = row.Number("power_w"),
                        .source = row.Required("source")};
   std::istringstream match(row.Required("match"));
   for (std::string name; std::getline(match, name, '|');) facts.match.push_back(name);
-  for (const auto& [dtype, column] : kPeaks) {
-    if (const std::optional<double> tera = row.Number(column)) {
-      facts.peak_flops[dtype] = *tera * 1e12;
+  for (const DtypeFacts& dtype : Dtypes()) {
+    if (dtype.peak.empty()) continue;
+    if (const std::optional<double> tera = row.Number(std::string(dtype.peak))) {
+      facts.peak_flops[std::string(dtype.name)] = *tera * 1e12;
     }
   }
   if (const std::optional<double> giga = row.Number("memory_gb_per_s")) {

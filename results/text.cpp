@@ -9,6 +9,7 @@
 #include <optional>
 #include <sstream>
 
+#include "results/dtype.h"
 #include "results/expected.h"
 #include "results/figures.h"
 
@@ -91,13 +92,13 @@ struct Words {
 };
 
 Params Usual(const std::string& probe, const std::string& dtype) {
-  const std::string acc = dtype == "int8" ? "s32" : dtype == "f64" ? "f64" : "f32";
+  const DtypeFacts* facts = FindDtype(dtype);
   const Params kernel = {{"cache", "cold"},   {"inputs", "normal"}, {"regime", "burst"},
                          {"algo", "default"}, {"scope", "node"},    {"batch", std::int64_t{1}}};
   Params usual;
   if (probe == "gemm") {
     usual = kernel;
-    usual["acc"] = acc;
+    usual["acc"] = std::string(facts == nullptr ? "f32" : AccumulatorOf(facts->dtype));
   } else if (probe == "grouped_gemm" || probe == "memory") {
     usual = kernel;
   } else if (probe == "attention") {

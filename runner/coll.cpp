@@ -15,6 +15,7 @@
 
 #include "collectives/collectives.h"
 #include "results/drift.h"
+#include "results/dtype.h"
 #include "results/error.h"
 #include "results/expected.h"
 #include "results/figures.h"
@@ -88,26 +89,10 @@ std::vector<std::int64_t> Ladder(std::int64_t from, std::int64_t to, std::int64_
 
 bool Has(const Probe& probe, const std::string& param) { return probe.defaults.contains(param); }
 
-// Ours for each of nccl-tests' names that the flag gives.
+// The dtypes that the flag gives, by nccl-tests' names or ours.
 std::vector<std::string> DtypesOf(const CollOptions& options) {
-  std::vector<std::string> ours;
-  std::vector<std::string> names;
-  for (const NcclType& type : NcclTypes()) {
-    names.emplace_back(type.name);
-    if (type.ours != type.name) names.emplace_back(type.ours);
-    if (options.datatype == "all" || options.datatype == type.name ||
-        options.datatype == type.ours) {
-      ours.emplace_back(type.ours);
-    }
-  }
-  if (ours.empty()) {
-    const std::string nearest = Nearest(options.datatype, names);
-    throw Error(fmt::format("-d has no type {}{}; it is one of {}, or all",
-                            Clean(options.datatype, 32),
-                            nearest.empty() ? "" : fmt::format(" (did you mean {}?)", nearest),
-                            fmt::join(names, ", ")));
-  }
-  return ours;
+  if (options.datatype == "all") return DtypeNames(DtypeUse::kCollectives);
+  return {std::string(ReadDtype(options.datatype, "-d", DtypeUse::kCollectives).name)};
 }
 
 std::vector<std::string> RedopsOf(const CollOptions& options) {
@@ -275,10 +260,7 @@ std::string BuffersOf(int local_register) {
 // can be sent.
 std::vector<std::string> WholeElements(const std::vector<std::int64_t>& sizes,
                                        const std::string& dtype) {
-  std::int64_t element = 1;
-  for (const NcclType& type : NcclTypes()) {
-    if (type.ours == dtype) element = type.bytes;
-  }
+  const std::int64_t element = ReadDtype(dtype, "-d", DtypeUse::kCollectives).bits / 8;
   std::vector<std::string> texts;
   for (const std::int64_t size : sizes) {
     texts.push_back(std::to_string(std::max<std::int64_t>(size / element, 1) * element));

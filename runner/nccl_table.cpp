@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "results/csv.h"
+#include "results/dtype.h"
 #include "results/figures.h"
 #include "results/groups.h"
 #include "results/histogram.h"
@@ -91,10 +92,10 @@ Preamble PreambleOf(const Record& record) {
   Preamble preamble;
   preamble.bytes = record.work.bytes.value_or(0);
   const std::string dtype = TextParam(record, "dtype", "none");
-  for (const NcclType& type : NcclTypes()) {
-    if (type.ours != dtype) continue;
-    preamble.type = type.name;
-    preamble.count = CountOf(record, type.bytes);
+  const DtypeFacts* facts = FindDtype(dtype);
+  if (facts != nullptr && !facts->nccl_tests.empty()) {
+    preamble.type = facts->nccl_tests;
+    preamble.count = CountOf(record, facts->bits / 8);
   }
   // nccl-tests names a reduction for sendrecv too.
   preamble.redop = TextParam(record, "redop", record.probe == "sendrecv" ? "sum" : "none");
@@ -118,15 +119,6 @@ std::string JsonNumber(const std::optional<double>& value) {
 std::string JsonWord(bool value) { return value ? "\"true\"" : "\"false\""; }
 
 }  // namespace
-
-const std::vector<NcclType>& NcclTypes() {
-  static const std::vector<NcclType> types = {
-      {"int8", "i8", 1},       {"uint8", "u8", 1},      {"int32", "i32", 4},
-      {"uint32", "u32", 4},    {"int64", "i64", 8},     {"uint64", "u64", 8},
-      {"half", "f16", 2},      {"float", "f32", 4},     {"double", "f64", 8},
-      {"bfloat16", "bf16", 2}, {"f8e4m3", "f8e4m3", 1}, {"f8e5m2", "f8e5m2", 1}};
-  return types;
-}
 
 std::string NcclTable::Head() const {
   const NcclOptions& o = options_;

@@ -16,14 +16,6 @@
 
 namespace assay {
 
-// nccl-tests' name of a dtype and ours ("float", "f32"), in the order of its `-d all`.
-struct NcclType {
-  std::string_view name = {};
-  std::string_view ours = {};
-  std::int64_t bytes = 0;
-};
-const std::vector<NcclType>& NcclTypes();
-
 // Where a rank is, as its line says.
 struct NcclRank {
   std::int64_t pid = 0;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "results/dtype.h"
 #include "results/embedded.h"
 #include "results/error.h"
 #include "results/hash.h"
@@ -44,6 +45,15 @@ Choice ToChoice(const std::string& text, const std::string& where) {
   Choice choice = {.name = text.substr(0, equals), .values = Split(text.substr(equals + 1), ',')};
   if (std::count(choice.values.begin(), choice.values.end(), "") > 0) {
     throw Error(fmt::format("{} '{}': a value is empty; write NAME=VALUE[,VALUE…]", where, text));
+  }
+  return choice;
+}
+
+// Gives each dtype of the choice its own name.
+Choice WithOwnNames(Choice choice, const std::string& where) {
+  if (choice.name != "dtype") return choice;
+  for (std::string& value : choice.values) {
+    value = ReadDtype(value, where + " dtype").name;
   }
   return choice;
 }
@@ -164,8 +174,8 @@ std::vector<SuiteEntry> WithDtypes(const Probe& probe, std::vector<SuiteEntry> e
       SuiteEntry changed = entry;
       Replace(changed.choices, {.name = "dtype", .values = {asked}});
       if (const auto acc = probe.defaults.find("acc"); acc != probe.defaults.end()) {
-        const std::string follows = asked == "int8" ? "s32" : ToText(acc->second);
-        Replace(changed.choices, {.name = "acc", .values = {follows}});
+        const std::string_view follows = AccumulatorOf(ReadDtype(asked, "dtype").dtype);
+        Replace(changed.choices, {.name = "acc", .values = {std::string(follows)}});
       }
       kept.push_back(changed);
     }
@@ -246,7 +256,7 @@ Suite ParseSuite(std::string_view text, const std::string& name) {
     }
     SuiteEntry entry = {.probe = words[1]};
     for (const std::string& word : rest) {
-      entry.choices.push_back(WithInstead(ToChoice(word, where), where));
+      entry.choices.push_back(WithOwnNames(WithInstead(ToChoice(word, where), where), where));
     }
     suite.entries.push_back(entry);
   }
@@ -268,9 +278,12 @@ std::vector<Question> Unfold(const Suite& suite, const std::vector<Probe>& probe
                              const Selection& selection) {
   const std::vector<const Probe*> selected = Select(probes, selection.probes);
   std::vector<Choice> set;
-  std::vector<std::string> dtypes = selection.dtypes;
+  std::vector<std::string> dtypes;
+  for (const std::string& dtype : selection.dtypes) {
+    dtypes.emplace_back(ReadDtype(dtype, "--dtype").name);
+  }
   for (const std::string& text : selection.set) {
-    const Choice choice = ToChoice(text, "--set");
+    const Choice choice = WithOwnNames(ToChoice(text, "--set"), "--set");
     if (choice.name == "dtype") {
       dtypes.insert(dtypes.end(), choice.values.begin(), choice.values.end());
     }

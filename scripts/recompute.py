@@ -1259,12 +1259,18 @@ def check_ranking(check, printed, sides, force, within, noise):
             check.all_of(f"{where} {entrant}", entry, found[0][entrant])
 
 
+# Names of dtypes in files of collectives from before all probes had the same.
+FORMER_DTYPES = {"i8": "int8", "f8e4m3": "fp8_e4m3", "f8e5m2": "fp8_e5m2"}
+
+
 def read(path):
     with open(path, encoding="utf-8") as file:
         document = json.load(file)
     for record in document.get("records", []):
         if record["probe"] == "storage":  # files from before the param have it as it was measured
             record["params"].setdefault("cache", "cold")
+        if record["params"].get("dtype") in FORMER_DTYPES:
+            record["params"]["dtype"] = FORMER_DTYPES[record["params"]["dtype"]]
     return document
 
 

@@ -15,6 +15,7 @@
 #include "collectives/reduction.h"
 #include "collectives/transport_exchange.h"
 #include "kernels/cpu_peak.h"
+#include "results/dtype.h"
 #include "runner/random.h"
 #include "tests/layout_check.h"
 #include "tests/memory_puts.h"
@@ -98,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(Algorithms, EachOperation, testing::ValuesIn([] {
 
 TEST(Algorithms, EveryDtypeAndReductionIsExact) {
   std::set<std::pair<std::string, std::string>> done;
-  for (const std::string& dtype : CollectiveDtypes()) {
+  for (const std::string& dtype : DtypeNames(DtypeUse::kCollectives)) {
     for (const char* redop : {"sum", "prod", "min", "max", "avg"}) {
       for (const std::string& algorithm : AlgorithmsOf(Operation::kAllReduce)) {
         const Collective collective = {
@@ -159,7 +160,7 @@ TEST(Algorithms, AnUnknownNameIsRefusedWithThoseThatThereAre) {
   const Collective gather_no = {.operation = Operation::kGather, .algorithm = "butterfly"};
   EXPECT_EQ(AlgorithmRefusal(gather_no, 2)->remedy,
             "--set algo=auto (coll: --algo auto), or linear");
-  EXPECT_TRUE(AlgorithmRefusal({.dtype = "f8e4m3"}, 2));
+  EXPECT_TRUE(AlgorithmRefusal({.dtype = "fp8_e4m3"}, 2));
   Ranks alone;
   EXPECT_TRUE(RefusalOver({.buffers = "shared"}, alone, /*registers=*/true));
   EXPECT_TRUE(RefusalOver({.buffers = "registered"}, alone));
@@ -224,7 +225,7 @@ TEST(Reduction, SixteenBitFloatsAreRoundedOnceToNearestEven) {
 
 TEST(Reduction, IntegersWrapAndTheirAveragesAreCutTowardsZero) {
   ForEachF32Target([] {
-    EXPECT_EQ(Reduced<std::int8_t>("i8", "prod", {{100, -3}, {3, 5}}),
+    EXPECT_EQ(Reduced<std::int8_t>("int8", "prod", {{100, -3}, {3, 5}}),
               (std::vector<std::int8_t>{44, -15}));
     EXPECT_EQ(Reduced<std::int32_t>("i32", "avg", {{-7, 7}, {0, 0}}, {.last = true}),
               (std::vector<std::int32_t>{-3, 3}));
@@ -251,9 +252,9 @@ TEST(Reduction, SeveralOutputsAreAllWrittenAndOneMayBeASource) {
 
 TEST(Reduction, KnowsWhatItCanReduce) {
   EXPECT_TRUE(Reduction::Knows("bf16", "sum"));
-  EXPECT_TRUE(Reduction::Knows("i8", "avg"));
+  EXPECT_TRUE(Reduction::Knows("int8", "avg"));
   EXPECT_FALSE(Reduction::Knows("bf16", "avg"));
-  EXPECT_FALSE(Reduction::Knows("f8e5m2", "max"));
+  EXPECT_FALSE(Reduction::Knows("fp8_e5m2", "max"));
   EXPECT_FALSE(Reduction::Knows("f32", "xor"));
 }
 

@@ -138,7 +138,12 @@ TEST(CollPlan, AllMeansEveryTypeReductionAndRoot) {
   EXPECT_THAT(PlanOf({"-r", "1", "--sizes", "8"}, BroadcastProbe()).questions, SizeIs(2));
   EXPECT_EQ(ToText(PlanOf({"-d", "bfloat16"}).questions[0].params.at("dtype")), "bf16");
   EXPECT_EQ(ToText(PlanOf({"-d", "f64"}).questions[0].params.at("dtype")), "f64");
+  for (const char* name : {"fp8_e4m3", "f8e4m3"}) {
+    EXPECT_EQ(ToText(PlanOf({"-d", name}).questions[0].params.at("dtype")), "fp8_e4m3");
+  }
+  EXPECT_EQ(ToText(PlanOf({"-d", "i8"}).questions[0].params.at("dtype")), "int8");
   EXPECT_THAT(ErrorOf({"-d", "flaot"}), HasSubstr("did you mean float?"));
+  EXPECT_THAT(ErrorOf({"-d", "tf32"}), HasSubstr("-d is 'tf32'"));
   EXPECT_THAT(ErrorOf({"-o", "mulsum"}), HasSubstr("sum, prod, max, min, avg"));
   EXPECT_THAT(ErrorOf({"-r", "2"}, BroadcastProbe()), HasSubstr("from 0 to 1"));
 }

@@ -12,6 +12,7 @@
 
 #include "collectives/pattern.h"
 #include "collectives/straggler.h"
+#include "results/dtype.h"
 #include "results/error.h"
 #include "results/figures.h"
 
@@ -155,7 +156,7 @@ double At(const Collective& collective, const std::vector<std::byte>& bytes, std
 // The sum in double of what is there must be what is expected, and each partial sum be a number
 // that the dtype holds: then it is exact in any order.
 TEST(Pattern, ReductionsAreExactInEveryDtypeWhateverTheRanks) {
-  for (const std::string& dtype : CollectiveDtypes()) {
+  for (const std::string& dtype : DtypeNames(DtypeUse::kCollectives)) {
     for (const char* redop : {"sum", "prod", "min", "max"}) {
       for (const int ranks : {1, 2, 3, 8, 100, 1000}) {
         const Collective c = {.dtype = dtype, .redop = redop, .bytes = 8 * 24};
@@ -182,13 +183,13 @@ TEST(Pattern, ReductionsAreExactInEveryDtypeWhateverTheRanks) {
         }
         std::vector<std::byte> expected(static_cast<std::size_t>(c.bytes));
         Pattern(c, ranks, 1, 1).FillReduced(0, expected);
-        const double holds = dtype == "f16"      ? 2048
-                             : dtype == "bf16"   ? 256
-                             : dtype == "f8e4m3" ? 16
-                             : dtype == "f8e5m2" ? 8
-                             : dtype == "i8"     ? 128
-                             : dtype == "u8"     ? 256
-                                                 : 1 << 24;
+        const double holds = dtype == "f16"        ? 2048
+                             : dtype == "bf16"     ? 256
+                             : dtype == "fp8_e4m3" ? 16
+                             : dtype == "fp8_e5m2" ? 8
+                             : dtype == "int8"     ? 128
+                             : dtype == "u8"       ? 256
+                                                   : 1 << 24;
         for (std::size_t i = 0; i < count; ++i) {
           ASSERT_EQ(At(c, expected, i), all[i]) << dtype << " " << redop << " " << ranks;
           if (redop == std::string("sum")) {
@@ -201,7 +202,7 @@ TEST(Pattern, ReductionsAreExactInEveryDtypeWhateverTheRanks) {
 }
 
 TEST(Pattern, EveryRankAddsSomethingSomewhere) {
-  const Collective c = {.dtype = "f8e5m2", .bytes = 4096};
+  const Collective c = {.dtype = "fp8_e5m2", .bytes = 4096};
   for (int rank = 0; rank < 100; ++rank) {
     const std::vector<std::byte> input = InputOf(c, 100, rank);
     EXPECT_TRUE(std::any_of(input.begin(), input.end(), [](std::byte b) {
@@ -269,10 +270,10 @@ TEST(Mismatch, ReadsSmallFloatsAsTheyAreDefined) {
   EXPECT_EQ(value("bf16", 0x3f80), 1);
   EXPECT_EQ(value("bf16", 0xc0a0), -5);
   EXPECT_TRUE(std::isnan(value("bf16", 0x7fc0)));
-  EXPECT_EQ(value("f8e4m3", 0x38), 1);
-  EXPECT_EQ(value("f8e4m3", 0x7e), 448);
-  EXPECT_EQ(value("f8e5m2", 0x3c), 1);
-  EXPECT_EQ(value("f8e5m2", 0x7b), 57344);
+  EXPECT_EQ(value("fp8_e4m3", 0x38), 1);
+  EXPECT_EQ(value("fp8_e4m3", 0x7e), 448);
+  EXPECT_EQ(value("fp8_e5m2", 0x3c), 1);
+  EXPECT_EQ(value("fp8_e5m2", 0x7b), 57344);
 }
 
 TEST(Straggler, OneRankThatStandsOutIsNamed) {

@@ -23,6 +23,7 @@
 #include "collectives/job.h"
 #include "collectives/launch.h"
 #include "collectives/native.h"
+#include "results/dtype.h"
 #include "results/error.h"
 #include "results/json.h"
 #include "tests/thread_ranks.h"
@@ -1044,7 +1045,7 @@ TEST(Collectives, EveryOperationOfTheLeastSizesAndEachDtypeIsWrittenAndReadBack)
   int without_work = 0;
   for (const Probe& probe : collectives::Probes({.backends = {"native"}})) {
     if (!probe.defaults.contains("mode")) continue;
-    for (const std::string& dtype : CollectiveDtypes()) {
+    for (const std::string& dtype : DtypeNames(DtypeUse::kCollectives)) {
       for (const std::int64_t elements : {1, 2, 5, 100}) {
         Params params = probe.defaults;
         params["ranks"] = std::int64_t{3};

@@ -84,6 +84,9 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(re.findall(r"# backend (\S+)", done.stdout), ["native-mpi", "mpi"])
         self.assertIn("under the 100000 of --expect", self.assay(*little, "--expect", "64:1e5", status=1).stderr)
         self.assertIn("did you mean all_reduce?", self.assay("coll", "all_reduse", status=2).stderr)
+        for wrong in (["coll", "all_reduce", "-d", "fp8_e4m"], ["run", "all_reduce", "--dtype", "fp8_e4m"],
+                      ["run", "gemm", "--set", "dtype=fp8_e4m"]):
+            self.assertIn(" is 'fp8_e4m'; did you mean fp8_e4m3", self.assay(*wrong, status=2).stderr)
         done = self.assay("coll", "reduce", "--sizes", "64,1K", "-r", "all", "--rounds", "2", "--max-seconds",
                           "0.02", "--format", "csv", "--no-metadata")
         self.assertEqual([line.split(",")[4:6] for line in done.stdout.splitlines()[1:]],

@@ -196,6 +196,10 @@ TEST(Health, TheBuiltInDataIsSoundAndABadRowIsNamed) {
   const std::string good = "X100,gemm,dtype=bf16 m=4 n=4 k=4 batch=1,100,TFLOP/s,torch,a.org\n";
   EXPECT_EQ(error(good), "no error");
   EXPECT_THAT(error(good + good), HasSubstr("e.csv, row 2: the same device"));
+  const auto read = ParseExpectedOfDevices(
+      header + "X100,gemm,dtype=f8e4m3 m=4 n=4 k=4 batch=1,100,TFLOP/s,torch,a.org\n", "e.csv",
+      kDevices);
+  EXPECT_EQ(read.at(0).conditions.at(0).value, "fp8_e4m3");
   EXPECT_THAT(error("X100,gemm,dtype=bf16 m>=4 n=4 k=4 batch=1,100,TFLOP/s,torch,a.org\n"),
               HasSubstr("params lacks m=VALUE"));
   EXPECT_THAT(error("X100,gemm,dtype=bf16 m=4 n=4 batch=1,100,TFLOP/s,torch,a.org\n"),

@@ -116,8 +116,8 @@ TEST(Hier, EveryReductionIsExact) {
                                    .algorithm = "hier"};
     EXPECT_EQ(WhatIsWrongOn(Seats(2, 3), collective, 1), "") << NameOf(collective, 6);
   };
-  expect_right("i8", "prod", Operation::kAllReduce);
-  expect_right("i8", "min", Operation::kReduce);
+  expect_right("int8", "prod", Operation::kAllReduce);
+  expect_right("int8", "min", Operation::kReduce);
   expect_right("f64", "max", Operation::kReduceScatter);
   // Divided once, after all have been added.
   expect_right("i32", "avg", Operation::kAllReduce);

@@ -390,6 +390,21 @@ TEST(ComparisonToJson, HoldsEveryCaseWithItsVerdict) {
   EXPECT_EQ(json["only_candidate"][0], "peak bf16");
 }
 
+TEST(Json, ADtypeUnderAFormerNameIsReadAsItsOwn) {
+  for (const auto& [former, name] : {std::pair("i8", "int8"),
+                                     {"f8e4m3", "fp8_e4m3"},
+                                     {"f8e5m2", "fp8_e5m2"},
+                                     {"u8", "u8"},
+                                     {"f13", "f13"}}) {
+    Record record = {.probe = "all_reduce", .params = {{"dtype", std::string(former)}}};
+    const Record read = RecordFromJson(RecordToJson(record), "old.json");
+    EXPECT_EQ(StringOf(read.params, "dtype"), name);
+    record.params["dtype"] = std::string(name);
+    EXPECT_EQ(MatchKey(read), MatchKey(record));
+    EXPECT_EQ(RecordToJson(read), RecordToJson(record));
+  }
+}
+
 TEST(Json, AStorageRecordFromBeforeTheParamCacheIsCold) {
   Record old = SampleStorage();
   old.params.erase("cache");

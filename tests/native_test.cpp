@@ -23,6 +23,7 @@
 
 #include "collectives/group.h"
 #include "collectives/shared_memory.h"
+#include "results/dtype.h"
 #include "results/error.h"
 #include "tests/layout_check.h"
 #include "tests/other_user.h"
@@ -84,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(Native, EachNativeOperation, testing::ValuesIn([] {
 
 TEST(Native, EveryDtypeAndReductionIsExactInEveryForm) {
   int cases = 0;
-  for (const std::string& dtype : CollectiveDtypes()) {
+  for (const std::string& dtype : DtypeNames(DtypeUse::kCollectives)) {
     for (const char* redop : {"sum", "prod", "min", "max", "avg"}) {
       for (const char* buffers : {"plain", "shared"}) {
         for (const std::int64_t bytes : {1000, 9000}) {
@@ -140,8 +141,8 @@ TEST(Native, RefusesWhatItHasNot) {
   Ranks alone;
   EXPECT_TRUE(NativeRefusal({.buffers = "registered"}, alone));
   EXPECT_TRUE(NativeRefusal({.algorithm = "ring"}, alone));
-  EXPECT_TRUE(NativeRefusal({.dtype = "f8e4m3"}, alone));
-  EXPECT_FALSE(NativeRefusal({.operation = Operation::kAllGather, .dtype = "f8e4m3"}, alone));
+  EXPECT_TRUE(NativeRefusal({.dtype = "fp8_e4m3"}, alone));
+  EXPECT_FALSE(NativeRefusal({.operation = Operation::kAllGather, .dtype = "fp8_e4m3"}, alone));
   class OtherNode : public Ranks {
     int Node() const override { return 1; }
   } other;

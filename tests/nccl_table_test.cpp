@@ -2,6 +2,7 @@
 // nccl-tests' output: what they read in ours must be what was measured.
 #include "runner/nccl_table.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
+#include <tuple>
 
 namespace assay {
 namespace {
@@ -269,6 +271,17 @@ TEST(NcclTable, WrongElementsAreCountedAndFail) {
   EXPECT_THAT(table.Row(&unchecked, nullptr, ""), HasSubstr("0.01       0 "));
   unchecked.verify = Verification{.reference = "not checked"};
   EXPECT_THAT(table.Row(&unchecked, nullptr, ""), HasSubstr("0.01     N/A "));
+}
+
+TEST(NcclTable, ATypeHasTheNameThatNcclTestsHas) {
+  for (const auto& [dtype, type, count] :
+       {std::tuple("fp8_e4m3", "f8e4m3", 64), {"int8", "int8", 64}, {"bf16", "bfloat16", 32}}) {
+    NcclTable table(Look());
+    Record record = AllReduce(64, 1e-6, "out_of_place");
+    record.params["dtype"] = std::string(dtype);
+    EXPECT_THAT(table.Row(&record, nullptr, ""),
+                HasSubstr(fmt::format("{:12}  {:>8} ", count, type)));
+  }
 }
 
 TEST(NcclTable, WhereNothingWasCheckedNothingIsOk) {

@@ -214,7 +214,7 @@ TEST_F(Nccl, TooFewGpusAreToldInASentence) {
 }
 
 TEST_F(Nccl, ReducesEveryDtypeExactly) {
-  for (const std::string& dtype : CollectiveDtypes()) {
+  for (const std::string& dtype : DtypeNames(DtypeUse::kCollectives)) {
     for (const char* redop : {"sum", "prod", "min", "max"}) {
       const Collective collective = {.dtype = dtype, .redop = redop, .bytes = 640};
       const Outcome outcome = RunOn(4, collective);

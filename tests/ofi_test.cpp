@@ -285,7 +285,7 @@ TEST_P(Ofi, OneToNineRanksAreRight) {
       const std::shared_ptr<Transport> transport = Joined(own, Options());
       for (const OperationFacts& facts : Operations()) {
         const Collective collective = {
-            .operation = facts.operation, .dtype = "i8", .bytes = 70'001};
+            .operation = facts.operation, .dtype = "int8", .bytes = 70'001};
         const auto exchange = ExchangeOver(transport, own, collective);
         const std::string what = WhatIsWrong(collective, own.Rank(), ranks, *exchange, 1);
         const std::lock_guard lock(mutex);

@@ -68,7 +68,7 @@ const std::map<std::string, std::set<std::string>> kOthers = {
     {"runner/measure.cpp", {"--device"}},
     {"runner/metadata.cpp", {"--network"}},
     {"runner/outputs.cpp", {"--format"}},  // of coll alone, which names its outputs so
-    {"runner/suite.cpp", {"--regime", "--set"}},
+    {"runner/suite.cpp", {"--dtype", "--regime", "--set"}},
     {"runner/threads.cpp", {"--threads"}},
 };
 

@@ -126,6 +126,23 @@ TEST(Suite, ADtypeKeepsTheLinesThatHaveIt) {
               ElementsAre("gemm acc=s32,dtype=int8,m=4096,n=4096"));
 }
 
+TEST(Suite, ADtypeHasOneNameHoweverItIsWritten) {
+  const std::string int8 = "gemm acc=s32,dtype=int8,m=4096,n=4096";
+  const Suite suite = Parse("tiny gemm dtype=float,i8 acc=s32\n");
+  EXPECT_THAT(Texts(Unfold(suite, {kGemm}, {})),
+              ElementsAre("gemm acc=s32,dtype=f32,m=4096,n=4096", int8));
+  EXPECT_THAT(Texts(Unfold(suite, {kGemm}, {.dtypes = {"i8"}})), ElementsAre(int8));
+  EXPECT_THAT(Texts(Unfold(suite, {kGemm}, {.set = {"dtype=int8,i8"}})), ElementsAre(int8));
+  const auto error = [&](const Selection& selection) {
+    return ErrorOf([&] { Unfold(suite, {kGemm}, selection); });
+  };
+  EXPECT_THAT(error({.dtypes = {"fp8_e4m"}}),
+              HasSubstr("--dtype is 'fp8_e4m'; did you mean fp8_e4m3"));
+  EXPECT_THAT(error({.set = {"dtype=bflaot16"}}), HasSubstr("did you mean bfloat16?"));
+  EXPECT_THAT(ErrorOf([] { Parse("tiny gemm m=1\ntiny gemm dtype=bf166\n"); }),
+              HasSubstr("line 3: dtype is 'bf166'; did you mean bf16?"));
+}
+
 TEST(Suite, ADtypeThatNoLineHasTakesTheirPlaceAndTheAccumulatorFollows) {
   const Suite suite = Parse("tiny gemm dtype=int8 acc=s32 m=1\ntiny gemm dtype=bf16 m=2\n");
   EXPECT_THAT(

@@ -28,8 +28,8 @@ struct Type {
   std::size_t bytes;
 };
 Type TypeOf(ncclDataType_t type) {
-  static const char* const names[] = {"i8",  "u8",  "i32", "u32",  "i64",    "u64",
-                                      "f16", "f32", "f64", "bf16", "f8e4m3", "f8e5m2"};
+  static const char* const names[] = {"int8", "u8",  "i32", "u32",  "i64",      "u64",
+                                      "f16",  "f32", "f64", "bf16", "fp8_e4m3", "fp8_e5m2"};
   const std::string name = names[type];
   return {name, static_cast<std::size_t>(assay::ElementBytes(name))};
 }
