@@ -1,6 +1,6 @@
-// The algorithms of collectives over messages, each written once as the Schedule that a rank
-// follows. What carries the messages (collectives/transport.h) they never see; they are told only
-// into what segments it wants data cut.
+// The algorithms of collectives over messages, each of which writes the Schedule that a rank
+// follows. An algorithm never sees what carries the messages (collectives/transport.h); it knows
+// only the size of segments that the transport wants data cut into.
 #pragma once
 
 #include <cstddef>
@@ -15,20 +15,23 @@
 
 namespace assay {
 
-// The names that Collective::algorithm may have beside "auto" and kHier.
+// The names that Collective::algorithm may have, besides "auto" and kHier.
 std::vector<std::string> AlgorithmsOf(Operation operation);
 
-// That of two levels (collectives/hier.h), each of which is one of these; not for every operation.
+// The name of the two-level algorithm (collectives/hier.h), each level of which is one of the
+// others. Not every operation has it.
 inline constexpr std::string_view kHier = "hier";
 bool IsForTwoLevels(Operation operation);
 
-// What "auto" stands for; any other name is given back.
+// The name of the algorithm that "auto" stands for; any other name is returned as it is.
 std::string AlgorithmFor(const Collective& collective, int ranks, std::size_t segment_bytes);
 
-// Why no algorithm can do that: its name, its dtype, or the number of ranks.
+// Why no algorithm can do the collective, or nothing: because of its algorithm's name, its dtype,
+// or the number of ranks.
 std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks);
 
-// REQUIRES: AlgorithmRefusal says nothing.
+// The schedule of one rank. A pipeline keeps up to `segments_in_flight` segments of `segment_bytes`
+// under way at once, each way. REQUIRES: AlgorithmRefusal returns nothing.
 Schedule ScheduleOf(const Collective& collective, int rank, int ranks, std::size_t segment_bytes,
                     std::size_t segments_in_flight);
 

@@ -1,6 +1,6 @@
-// What a network gives two ranks, one at each end: single messages back and forth, or many in
-// flight. To a library these are collectives whose algorithm is the pattern, so that buffers, clock
-// and check are those of all others.
+// The fabric probe: what a network gives two ranks, one at each end, with single messages back and
+// forth or many in flight. To a library its patterns are collectives whose algorithm is the
+// pattern's name, so that buffers, clock and check are the same as for all others.
 #pragma once
 
 #include <cstdint>
@@ -15,17 +15,19 @@
 
 namespace assay {
 
-// pingpong: one message there, and when it has come one back. stream: messages from rank 0 to rank
-// 1, all in flight at once, and when they have come one byte back. bidirectional: as many both ways
-// at once.
+// The names of the patterns. In a pingpong one message goes there, and when it has come another
+// goes back. In a stream many messages go from rank 0 to rank 1, all in flight at once, and when
+// they have come one byte goes back. In bidirectional as many go both ways at once.
 const std::vector<std::string>& FabricPatterns();
 
-// Messages of a stream in flight: 64, but together at most 16 MiB where that leaves one.
+// The number of messages of a stream in flight: 64, or so many that they take at most 16 MiB
+// together, but at least one.
 std::int64_t FabricWindow(std::int64_t message_bytes);
 
-// One iteration, as libraries are asked for it.
+// One iteration as the collective that libraries are asked for.
 Collective FabricCollective(const std::string& pattern, std::int64_t message_bytes);
-// The two messages of a pingpong; the bytes of a stream, over both directions where there are two.
+// The work of one iteration: the two messages of a pingpong, or the bytes of a stream, of both
+// directions where there are two.
 Work FabricWork(const std::string& pattern, std::int64_t message_bytes);
 
 bool IsFabric(const Collective& collective);

@@ -1,6 +1,7 @@
-// Two-level collectives, where several nodes have several ranks each: among the ranks of a node
-// through memory that they share, and between nodes each rank with those that have its place on the
-// others. Each then sends and receives its share alone, and all links of a node are at work.
+// Two-level (hierarchical) collectives for several nodes with several ranks each. The ranks of a
+// node exchange through shared memory; between nodes each rank exchanges with the ranks that have
+// its place on the other nodes. So each rank sends and receives only its share, and all links of a
+// node are busy.
 #pragma once
 
 #include <memory>
@@ -17,16 +18,17 @@ namespace assay {
 
 // The ranks of each node, in order.
 using Nodes = std::vector<std::vector<int>>;
-// Called on all ranks together.
+// Finds out which ranks are on which node. Called on all ranks together.
 Nodes NodesOf(Ranks& ranks);
 
-// Why that can't be done on two levels.
+// Why the collective can't be done on two levels, or nothing.
 std::optional<Skipped> HierRefusal(const Collective& collective, const Nodes& nodes);
-// Whether two levels are better than one: on nodes that have a rank each they are one.
+// Whether there are two levels at all: several nodes, and not a single rank on each.
 bool HasTwoLevels(const Nodes& nodes);
 
-// Called on all ranks together, which the transport connects; throws Error on all of them.
-// REQUIRES: HierRefusal(collective, nodes) says nothing.
+// Makes this rank's end of a two-level collective. Called on all ranks together, which the
+// transport connects; throws Error on all of them where one can't. REQUIRES:
+// HierRefusal(collective, nodes) returns nothing.
 std::unique_ptr<Exchange> HierExchange(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Nodes& nodes, const Collective& collective);
 

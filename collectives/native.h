@@ -1,4 +1,5 @@
-// Collectives of our own between the ranks of one host, through memory that they share.
+// The native library: this program's own collectives between the ranks of one host, through shared
+// memory.
 #pragma once
 
 #include <cstdint>
@@ -13,22 +14,25 @@
 
 namespace assay {
 
-// One rank's end; made on all ranks together, which must be of one host. What it does depends on
-// the collective's buffers, and on its size:
-//   small, any buffers   each rank publishes its input beside a counter, and takes what it needs
-//                        from where the others published theirs: one exchange of signals
-//   shared               buffers lie in a window that all ranks map. Each reduces its share of the
-//                        elements straight from all inputs and stores it to all outputs: 2 n S
-//                        bytes through memory, which nothing undercuts
-//   plain                private buffers: copied in, reduced and copied out through segments that
-//                        stay in the caches, three of them at work at once
-// REQUIRES: NativeRefusal(collective, ranks) says nothing.
+// Makes this rank's end of a collective. Called on all ranks together, which must be on one host.
+// The way it works depends on the collective's buffers and size:
+//
+// - small, with any buffers: each rank publishes its input beside a counter, and takes what it
+// needs
+//   from where the others published theirs, which takes one exchange of signals.
+// - shared: buffers lie in a window that all ranks map. Each rank reduces its share of the elements
+//   straight from all inputs and stores it to all outputs, which moves 2 n S bytes through memory,
+//   the least possible.
+// - plain: private buffers are copied in, reduced and copied out through segments that stay in the
+//   caches, in a pipeline of three phases.
+//
+// REQUIRES: NativeRefusal(collective, ranks) returns nothing.
 std::unique_ptr<Exchange> NativeExchange(const Collective& collective, Ranks& ranks);
 
-// Called on all ranks together.
+// Why the native library can't do the collective, or nothing. Called on all ranks together.
 std::optional<Skipped> NativeRefusal(const Collective& collective, Ranks& ranks);
 
-// "native": all that in host memory.
+// The library "native".
 std::unique_ptr<Library> NativeLibrary();
 
 }  // namespace assay

@@ -1,5 +1,5 @@
-// A Transport over libfabric: reliable datagrams with tags, or writes into each other's memory, by
-// whichever provider all ranks have.
+// A Transport over libfabric: tagged messages over reliable datagrams, or one-sided writes, by a
+// provider that all ranks have.
 #pragma once
 
 #include <memory>
@@ -13,23 +13,24 @@
 namespace assay {
 
 struct OfiOptions {
-  // The provider to use, by libfabric's name; "": the first that all ranks have of efa, verbs, shm
-  // (where all share memory), tcp. $FI_PROVIDER narrows both, as libfabric itself has it.
+  // The provider to use, by libfabric's name. "": the first of efa, verbs, shm (where all ranks
+  // share memory) and tcp that all ranks have. $FI_PROVIDER narrows the choice, as it does in
+  // libfabric itself.
   std::string provider = {};
-  // Whether messages are written straight into registered memory, their transport's Window, instead
-  // of being matched by tags.
+  // Whether messages are one-sided writes into registered memory, the transport's Window, instead
+  // of messages that the receiver matches by tags.
   bool puts = false;
-  // A rank that waits this long while nothing at all arrives or leaves gives up.
+  // How long a rank waits while nothing at all arrives or leaves before it gives up.
   Seconds patience = Seconds(120);
-  // What shared memory and what network this rank is in; "": the system is asked. Ranks with one
-  // host's name may be in containers of their own, which share neither.
+  // The identities of this rank's shared memory and network name spaces; "": the system is asked.
+  // Ranks under one host name may be in different containers, which share neither.
   std::string memory = {};
   std::string network = {};
 };
 
-// Called on all ranks together, which tell each other their addresses through `ranks`. Skipped, on
-// all of them, where they have no provider in common. Throws Error, on all of them, where one can't
-// open it.
+// Connects all ranks, which tell each other their addresses through `ranks`. Called on all ranks
+// together. Returns Skipped, on all of them, where they have no provider in common; throws Error,
+// on all of them, where one can't open it.
 std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks,
                                                           const OfiOptions& options = {});
 

@@ -1,7 +1,7 @@
-// The inputs of one iteration of a collective, and what must come out of them. Element i of rank r
-// is an integer that depends on seed, iteration, rank and i, so that a contribution that is lost,
-// doubled, misplaced or left over shows; and so small that every partial reduction, in whatever
-// order, is exact in the dtype. So what is right is right to the bit.
+// The inputs of one iteration of a collective, and the right outputs. Element i of rank r is an
+// integer that depends on seed, iteration, rank and i, so that a contribution that is lost,
+// doubled, misplaced or left over shows. It is so small that every partial reduction, in whatever
+// order, is exact in the dtype, so that outputs can be compared bit for bit.
 #pragma once
 
 #include <cstddef>
@@ -18,9 +18,9 @@ class Pattern {
  public:
   Pattern(const Collective& collective, int ranks, std::uint64_t seed, std::uint64_t iteration);
 
-  // Elements begin, begin + 1, … of that rank's input, as many as `to` has room for.
+  // Writes elements begin, begin + 1, … of that rank's input, as many as `to` has room for.
   void Fill(int rank, std::int64_t begin, std::span<std::byte> to) const;
-  // The same of the reduction over all ranks' inputs.
+  // Writes elements begin, begin + 1, … of the reduction over all ranks' inputs.
   void FillReduced(std::int64_t begin, std::span<std::byte> to) const;
 
  private:
@@ -34,27 +34,28 @@ class Pattern {
   std::uint64_t seed_;
   bool is_signed_;
   bool reduces_;
-  int bits_ = 0;    // values have so many
-  int stride_ = 1;  // of the ranks, one in so many adds something to an element
+  int bits_ = 0;    // the bits of a value
+  int stride_ = 1;  // one rank in this many adds something to an element
 };
 
 // The value of one element, for messages and errors.
 double ElementValue(std::string_view dtype, const std::byte* element);
 
+// The outcome of a comparison.
 struct Mismatch {
   std::int64_t wrong = 0;
-  double max_error = 0;  // a NaN or an infinity is told by `wrong` alone
-  std::int64_t first = 0;
-  std::string what = {};  // "3 instead of 7"
+  double max_error = 0;    // without NaN and infinities, which only `wrong` counts
+  std::int64_t first = 0;  // the index of the first wrong element
+  std::string what = {};   // what is wrong with it: "3 instead of 7"
 };
 
-// How `got` differs from `expected`, which are elements of that dtype. Equal to the bit is right;
-// within `tolerance` x |expected| too.
+// Compares elements of that dtype. An element is right if it equals the expected one bit for bit,
+// or is within `tolerance` x |expected| of it. REQUIRES: both have the same size.
 Mismatch Compare(std::string_view dtype, std::span<const std::byte> got,
                  std::span<const std::byte> expected, double tolerance);
 
-// What Compare may allow: 0, but for an average over ranks that aren't a power of two, which is
-// rounded: two units in the last place.
+// The tolerance for Compare: two units in the last place for an average over a number of ranks that
+// isn't a power of two, which is rounded, and 0 for all others.
 double ToleranceOf(const Collective& collective, int ranks);
 
 }  // namespace assay

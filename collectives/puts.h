@@ -1,5 +1,5 @@
-// Messages on a network whose ranks write into each other's memory (RDMA): a receiver tells the
-// sender where a message belongs, and the sender puts it there, so that nothing is ever copied.
+// Messages over one-sided writes (RDMA puts): a receiver tells the sender where a message belongs,
+// and the sender writes it there, so that nothing is ever copied.
 #pragma once
 
 #include <cstddef>
@@ -14,33 +14,37 @@
 
 namespace assay {
 
+// A network whose ranks can write into each other's memory.
 class PutNetwork {
  public:
   virtual ~PutNetwork() = default;
   virtual int Rank() const = 0;
   virtual int Size() const = 0;
-  // Makes this rank's memory known to all others, in place of what was known before. Called on all
-  // ranks together when nothing is under way; throws Error on all of them where one can't.
+  // Registers this rank's memory and makes it known to all others, in place of what was known
+  // before. The caller owns the memory, which must outlive the network or the next call. Called on
+  // all ranks together while nothing is under way; throws Error on all of them where one can't.
   virtual void Expose(Ranks& ranks, std::span<std::byte> memory) = 0;
-  // Starts to write own exposed bytes into another rank's, `at` of them from their begin. When all
-  // have arrived there, that rank is told `notice`, and this one that `done` is done. Puts arrive
-  // in any order. REQUIRES: bytes > 0.
+  // Starts a one-sided write of `bytes` bytes at `from`, in this rank's exposed memory, to offset
+  // `at` of rank `to`'s. When all have arrived, that rank gets the event kNotice with `notice`, and
+  // this one kDone with `done`. Puts may arrive in any order. REQUIRES: bytes > 0.
   virtual void Put(int to, const std::byte* from, std::size_t at, std::size_t bytes,
                    std::uint32_t notice, std::uint64_t done) = 0;
   struct Event {
     enum class Kind : std::uint8_t { kNotice, kDone };
     Kind kind = Kind::kNotice;
-    std::uint64_t value = 0;  // what was given to Put
+    std::uint64_t value = 0;  // the `notice` or the `done` that was given to Put
   };
-  // The next thing that has happened. Where nothing has: nothing, or if it `waits`, what happens
-  // next: it spins, and throws Error when nothing can happen any more. Only within this call puts
-  // are sure to move on.
+  // Returns the next event, or nothing where there is none yet. With `waits` it spins until there
+  // is one, and throws Error when there can't be one any more. Puts are sure to make progress only
+  // within this call.
   virtual std::optional<Event> Next(bool waits) = 0;
+  // As Transport's functions of these names.
   virtual std::size_t SegmentBytes() const = 0;
   virtual std::size_t SegmentsInFlight() const = 0;
   virtual Facts Describe() const = 0;
 };
 
+// Makes a Transport over a network of puts. Its messages must lie in its Window.
 std::unique_ptr<Transport> MessagesByPuts(std::unique_ptr<PutNetwork> network);
 
 }  // namespace assay

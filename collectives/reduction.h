@@ -1,5 +1,5 @@
-// The arithmetic of collectives: arrays reduced element by element, and copied, with the widest
-// vectors that this machine has.
+// The arithmetic of collectives: reducing arrays element by element, and copying them, with the
+// widest vectors that this machine has.
 #pragma once
 
 #include <cstddef>
@@ -11,24 +11,26 @@
 namespace assay {
 
 struct ReduceOptions {
-  // The last reduction of a collective, after which its elements are those of all ranks: an average
-  // is divided here.
+  // Whether this is the last reduction of a collective, after which all ranks have contributed; an
+  // average is divided here.
   bool last = false;
-  // Stores go past the caches, for outputs that are too large to stay there.
+  // Whether stores bypass the caches, for outputs that are too large to stay there.
   bool stream = false;
 };
 
+// A reduction of one dtype by one operation. It has no state, so that threads may share it.
 class Reduction {
  public:
-  // What has no reduction: 8-bit floats, and averages of 16-bit floats.
+  // Whether there is such a reduction; there is none for 8-bit floats, nor for averages of 16-bit
+  // floats.
   static bool Knows(std::string_view dtype, std::string_view redop);
-  // REQUIRES: Knows(dtype, redop). An average is over so many ranks.
+  // `ranks` is the divisor of an average. REQUIRES: Knows(dtype, redop).
   Reduction(std::string_view dtype, std::string_view redop, int ranks);
 
-  // Each array of `to` becomes the reduction of all arrays of `from`, of which there is at least
-  // one; all have so many bytes. An array of `to` may be one of `from`, and else overlaps none.
-  // 16-bit floats are reduced in f32 and rounded once, to nearest even; averages of integers are
-  // cut towards zero.
+  // Writes the reduction of all arrays of `from`, of which there is at least one, to each array of
+  // `to`. All arrays have `bytes` bytes. An array of `to` may be one of `from`, but overlaps none
+  // otherwise. 16-bit floats are reduced in f32 and rounded once, to nearest even; averages of
+  // integers are truncated towards zero.
   void operator()(std::span<const std::byte* const> from, std::span<std::byte* const> to,
                   std::size_t bytes, ReduceOptions options = {}) const;
 
@@ -38,7 +40,7 @@ class Reduction {
   int ranks_;
 };
 
-// Each array of `to` becomes a copy of `from`, unless it is that already.
+// Copies `from` to each array of `to` that isn't `from` itself. `stream`: stores bypass the caches.
 void CopyTo(const std::byte* from, std::span<std::byte* const> to, std::size_t bytes,
             bool stream = false);
 

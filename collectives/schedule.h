@@ -1,6 +1,6 @@
 // A Schedule is what one rank does in one collective, as data: messages to start and to wait for,
-// arrays to reduce and to copy, in order. An algorithm writes it once, when a case is prepared; to
-// follow it afterwards decides nothing and allocates nothing.
+// arrays to reduce and to copy, in order. An algorithm writes it once, when a case is prepared.
+// Following it afterwards takes no decisions and allocates nothing.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@ namespace assay {
 
 class Schedule {
  public:
-  // Bytes of the input, of the output, or of memory that the schedule reserves for itself.
+  // A place in the input, in the output, or in scratch memory that the schedule reserves for
+  // itself; `at` is in bytes.
   struct Place {
     enum class Buffer : std::uint8_t { kInput, kOutput, kScratch };
     Buffer buffer = Buffer::kInput;
@@ -22,10 +23,13 @@ class Schedule {
   static Place Input(std::size_t at) { return {.buffer = Place::Buffer::kInput, .at = at}; }
   static Place Output(std::size_t at) { return {.buffer = Place::Buffer::kOutput, .at = at}; }
 
-  // A message that has been started; kNone for one of no bytes, which nobody needs to send.
+  // The number of a message that has been started; kNone for a message of no bytes, which is never
+  // sent.
   using Message = std::int32_t;
   static constexpr Message kNone = -1;
 
+  // Adds a step that starts a message. Its place must stay untouched until the step that waits for
+  // it.
   Message Send(int to, Place place, std::size_t bytes) {
     sent_bytes_ += bytes;
     return Start({.kind = Kind::kSend, .peer = to, .a = place, .bytes = bytes});
@@ -33,7 +37,7 @@ class Schedule {
   Message Receive(int from, Place place, std::size_t bytes) {
     return Start({.kind = Kind::kReceive, .peer = from, .a = place, .bytes = bytes});
   }
-  // Nothing where that has been waited for already.
+  // Adds a step that waits for a message, unless an earlier step does so already.
   void Wait(Message message) {
     if (message == kNone || waited_[static_cast<std::size_t>(message)]) return;
     waited_[static_cast<std::size_t>(message)] = true;
@@ -42,7 +46,8 @@ class Schedule {
   void WaitForAll() {
     for (std::size_t i = 0; i < waited_.size(); ++i) Wait(static_cast<Message>(i));
   }
-  // `to` becomes a reduced with b, and may be one of them; `last`: see ReduceOptions.
+  // Adds a step that writes the reduction of a and b to `to`, which may be one of them. `last`: see
+  // ReduceOptions.
   void Reduce(Place a, Place b, Place to, std::size_t bytes, bool last) {
     if (bytes == 0) return;
     const Kind kind = last ? Kind::kReduceLast : Kind::kReduce;
@@ -51,6 +56,7 @@ class Schedule {
   void Copy(Place from, Place to, std::size_t bytes) {
     if (bytes > 0) steps_.push_back({.kind = Kind::kCopy, .a = from, .to = to, .bytes = bytes});
   }
+  // Reserves scratch memory, aligned to a cache line.
   Place Scratch(std::size_t bytes) {
     constexpr std::size_t kLine = 64;
     const Place place = {.buffer = Place::Buffer::kScratch, .at = scratch_bytes_};
@@ -71,7 +77,7 @@ class Schedule {
   const std::vector<Step>& Steps() const { return steps_; }
   std::size_t Messages() const { return waited_.size(); }
   std::size_t ScratchBytes() const { return scratch_bytes_; }
-  // What this rank gives to the network.
+  // The bytes of all messages that this rank sends.
   std::size_t SentBytes() const { return sent_bytes_; }
 
  private:

@@ -1,4 +1,4 @@
-// Memory that all ranks of one host map, and how they wait for each other in it.
+// Memory that all ranks of one host map, and the counters by which they wait for each other in it.
 #pragma once
 
 #include <sys/types.h>
@@ -15,12 +15,13 @@
 
 namespace assay {
 
-// It has no name in any file system, so that no kind of death leaves it behind. Rank 0 makes it and
-// tells the others where; they take nothing but memory of this kind, of this name and of their own
-// user, whatever they are told.
+// Shared memory without a name in any file system, so that no kind of death leaves it behind. Rank
+// 0 makes it and tells the others where it is. Whatever they are told, they open nothing but memory
+// of this kind, of this name and of their own user.
 class SharedMemory {
  public:
-  // Zeroes. Called on all ranks together; throws Error on all of them where one can't map it.
+  // Makes and maps zeroed memory. Called on all ranks together; throws Error on all of them where
+  // one can't map it.
   SharedMemory(Ranks& ranks, std::size_t bytes);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
@@ -38,15 +39,16 @@ struct alignas(64) SharedCounter {
   std::atomic<std::uint64_t> value;
 };
 
-// Waits for what other ranks write into shared memory: spins for about 10 us, then offers its core
-// to others, since there may be more ranks than cores.
+// Waits for counters that other ranks raise in shared memory. It spins for about 10 us and then
+// yields its core, since there may be more ranks than cores.
 class SharedWait {
  public:
-  // Called on all ranks together. Throws Error on all of them where one tells no process.
+  // Called on all ranks together, which tell each other their processes. Throws Error on all of
+  // them where one tells none.
   explicit SharedWait(Ranks& ranks);
 
-  // Returns when the counter is `value` or more, and sees all that was written before. Throws Error
-  // when a rank has ended meanwhile.
+  // Returns when the counter is `value` or more; everything that was written before it was raised
+  // is then visible. Throws Error when a rank has ended meanwhile.
   void For(const std::atomic<std::uint64_t>& counter, std::uint64_t value) const {
     for (int spins = 0; spins < kSpins; ++spins) {
       if (counter.load(std::memory_order_acquire) >= value) return;

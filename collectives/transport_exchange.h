@@ -1,5 +1,5 @@
-// An Exchange over any Transport, by the algorithms of collectives/algorithms.h or, point to point,
-// the patterns of collectives/fabric.h.
+// An Exchange over any Transport, by the algorithms of collectives/algorithms.h or, for point to
+// point, by the patterns of collectives/fabric.h.
 #pragma once
 
 #include <memory>
@@ -14,30 +14,31 @@
 
 namespace assay {
 
-// Why none of them can do that; `registers`: over a transport with a Window for buffers. Called on
-// all ranks together.
+// Why no algorithm or pattern can do the collective, or nothing. `registers`: the transport has a
+// Window for buffers. Called on all ranks together.
 std::optional<Skipped> RefusalOver(const Collective& collective, Ranks& ranks,
                                    bool registers = false);
 
-// By the algorithm that the collective names; "auto" takes two levels (collectives/hier.h) where
-// several nodes have several ranks each. Called on all ranks together; throws Error on all of them.
-// REQUIRES: RefusalOver(collective, ranks, …) says nothing; the transport connects these ranks.
+// Makes this rank's end of the collective, by the algorithm that it names; "auto" takes two levels
+// (collectives/hier.h) where several nodes have several ranks each. Called on all ranks together;
+// throws Error on all of them where one can't. REQUIRES: RefusalOver(collective, ranks, …) returns
+// nothing, and the transport connects these ranks.
 std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Collective& collective);
 
-// The same by an algorithm of one level, between those whom the transport connects, each of whom is
-// on a node: `node_of` has it by the transport's numbers. For its Window, `ranks` are all that have
-// such a transport; called on all of them together.
+// Makes this rank's end by a one-level algorithm, between the ranks that the transport connects.
+// `node_of` has the node of each, by the transport's numbers. `ranks` are all ranks that have such
+// a transport, since they make its Window together; called on all of them together.
 std::unique_ptr<Exchange> FlatExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                            const Collective& collective,
                                            const std::vector<int>& node_of);
 
-// The fact of how much a collective moves: on several nodes the most bytes that one of them sends
-// to, or receives from, the others in one operation; on one node the same of a rank.
+// The name of the fact that says how much a collective moves. On several nodes it is the most bytes
+// that a node sends to, or receives from, the others in one operation; on one node, the most that a
+// rank does.
 inline constexpr const char* kWireFact = "wire_bytes";
-// Facts `algorithm` and kWireFact of a collective that a library does by the algorithm of ours that
-// "auto" stands for: where every library must move the same, as from each rank to the next. Called
-// on all ranks together.
+// The facts `algorithm` and kWireFact for a library of somebody else's, where every library must
+// move what our "auto" algorithm does, as from each rank to the next. Called on all ranks together.
 Facts WireFactsOf(const Collective& collective, Ranks& ranks);
 
 }  // namespace assay
