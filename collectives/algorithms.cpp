@@ -19,13 +19,15 @@ using Place = Schedule::Place;
 using Message = Schedule::Message;
 
 constexpr std::size_t kLine = 64;
-// Up to here a message costs its latency, not its bytes, so that the fewest rounds win.
+// The size up to which a message costs its latency and not its bytes, so that the fewest rounds
+// win.
 constexpr std::int64_t kLatencyBoundBytes = 16 << 10;
-// A ring has ranks - 1 steps each way where halving and doubling have log2(ranks); once a rank's
-// share is this many segments, the steps follow each other without a gap and cost nothing.
+// The segments of a rank's share from which on a ring's pipeline is full. A ring has ranks - 1
+// steps each way where halving and doubling have log2(ranks); in a full pipeline the steps follow
+// each other without a gap and cost nothing.
 constexpr std::int64_t kSegmentsThatHideSteps = 8;
 
-// What all algorithms of one rank need to know, and the schedule that they write.
+// Everything that an algorithm needs to know of one rank, and the schedule that it writes.
 struct Plan {
   Collective collective;
   Layout layout;
@@ -33,7 +35,7 @@ struct Plan {
   int ranks;
   std::size_t element;
   std::size_t segment;
-  std::size_t window;  // segments under way at once, each way
+  std::size_t window;  // the segments that are under way at once, each way
   Schedule schedule = {};
 
   Plan(const Collective& of, int own_rank, int all_ranks, std::size_t segment_bytes,
@@ -52,16 +54,16 @@ struct Plan {
   std::size_t Base() const { return Bytes(layout.Base()); }
   int After(int steps) const { return ((rank + steps) % ranks + ranks) % ranks; }
   std::size_t Segments(std::size_t bytes) const { return (bytes + segment - 1) / segment; }
-  // Of so many bytes, those of one segment; 0 past the end.
+  // The bytes of one segment of an array of that many bytes; 0 past the end.
   std::size_t SegmentOf(std::size_t bytes, std::size_t index) const {
     const std::size_t begin = std::min(bytes, index * segment);
     return std::min(segment, bytes - begin);
   }
 };
 
-// An array cut into equal blocks but for the last ones, which may be short or empty.
+// An array cut into equal blocks, except for the last ones, which may be short or empty.
 struct Blocks {
-  std::size_t bytes;  // of the array
+  std::size_t bytes;  // the size of the array
   std::size_t block;
   Blocks(std::size_t array_bytes, int count)
       : bytes(array_bytes),
@@ -73,25 +75,27 @@ struct Blocks {
   std::size_t Size(int index) const { return Begin(index + 1) - Begin(index); }
 };
 
-// A message of a train: to or from whom, and what.
+// One message of a train: its peer, its place and its size.
 struct Car {
   int peer = 0;
   Place place = {};
   std::size_t bytes = 0;
 };
 
-// Messages that come in while others go out, a window of each at a time. Deadlock can't happen:
-// the rank that is furthest behind has its receives posted, and what it waits for has been sent.
+// A train is a pipeline: messages come in while others go out, a window of each at a time. It can't
+// deadlock, since the rank that is furthest behind has its receives posted, and what it waits for
+// has been sent.
 struct Train {
   std::size_t receives = 0;
   std::size_t sends = 0;
   std::function<Car(std::size_t)> incoming = {};
   std::function<Car(std::size_t)> outgoing = {};
-  // What is done with a message that has come in.
+  // Handles the message with that number after it has come in.
   std::function<void(std::size_t)> arrived = {};
-  // How many must have come in before a message can go out.
+  // How many messages must have come in before the message with that number can go out.
   std::function<std::size_t(std::size_t)> needs = {};
-  // Before a message comes in, so many must have gone out: they lay where it will lie.
+  // How many messages must have gone out before the one with that number can come in, because they
+  // lie where it will lie.
   std::function<std::size_t(std::size_t)> clears = {};
   std::size_t sends_a_receive = 1;
   std::size_t receives_a_segment = 1;
@@ -141,20 +145,20 @@ class TrainWriter {
   std::size_t window_;
   std::vector<Message> received_ = {};
   std::vector<Message> sent_ = {};
-  std::size_t over_ = 0;  // sends waited for
+  std::size_t over_ = 0;  // the sends that were waited for
 };
 
 void Write(Plan& plan, const Train& train) { TrainWriter(plan, train).Write(); }
 
 // --- Rings. In step s a rank gives its right neighbour the block that it took from its left one in
-// step s - 1: 2 (n - 1) / n S bytes each way for an all-reduce, which nothing undercuts.
+// step s - 1. An all-reduce moves 2 (n - 1) / n S bytes each way, the least possible.
 
 void RingAllReduce(Plan& plan) {
   const Blocks blocks(plan.Base(), plan.ranks);
   const std::size_t segments = std::max<std::size_t>(1, plan.Segments(blocks.block));
   const auto reduce_steps = static_cast<std::size_t>(plan.ranks - 1);
   const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
-  // The block that goes out in a step; the one that comes in goes out in the next.
+  // The part of a block that goes out in a step; what comes in goes out in the next step.
   const auto part = [&](std::size_t step, std::size_t index, Place::Buffer buffer) {
     const int block = plan.After(-static_cast<int>(step));
     return Car{.place = Place{.buffer = buffer, .at = blocks.Begin(block) + index * plan.segment},
@@ -182,7 +186,7 @@ void RingAllReduce(Plan& plan) {
                          Schedule::Output(own.place.at), own.bytes, step + 1 == reduce_steps);
   };
   train.needs = [&](std::size_t i) { return i < segments ? 0 : i - segments + 1; };
-  // What comes in now replaces what went out that many steps ago.
+  // A message that comes in replaces what went out that many steps ago.
   train.clears = [&](std::size_t i) {
     return i < reduce_steps * segments ? 0 : i - reduce_steps * segments + 1;
   };
@@ -194,7 +198,8 @@ void RingReduceScatter(Plan& plan) {
   const std::size_t segments = plan.Segments(block_bytes);
   const auto steps = static_cast<std::size_t>(plan.ranks - 1);
   const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
-  // What one step makes goes out in the next, while that makes its own.
+  // The sums that one step makes go out in the next, which makes its own meanwhile; so there are
+  // two sets.
   const std::size_t sum_bytes = segments * plan.segment;
   const Place sums = plan.schedule.Scratch(steps > 1 ? 2 * sum_bytes : 0);
   const auto input = [&](std::size_t step, std::size_t index) {
@@ -223,7 +228,7 @@ void RingReduceScatter(Plan& plan) {
   train.arrived = [&](std::size_t i) {
     const std::size_t step = i / segments;
     const std::size_t index = i % segments;
-    // The sum of two steps ago lay there, and went out a step ago.
+    // The place held the sum of two steps ago, which went out a step ago.
     if (step >= 2) writer.WaitForSends(i - segments + 1);
     plan.schedule.Reduce(input(step + 1, index), slots + i % plan.window * plan.segment,
                          sum(step, index), plan.SegmentOf(block_bytes, index), step + 1 == steps);
@@ -256,11 +261,11 @@ void RingAllGather(Plan& plan) {
   Write(plan, train);
 }
 
-// --- Recursive forms: log2(n) rounds, in each of which a rank exchanges with the one whose number
-// differs in one bit.
+// --- Recursive forms take log2(n) rounds, in each of which a rank exchanges with the one whose
+// number differs in one bit.
 
-// Sends one array to a rank and receives another from it; `arrived` is given each segment's begin
-// and bytes, and where it lies.
+// Sends one array to a rank and receives another from it; `arrived` is called with the begin, the
+// bytes and the place of each segment.
 void Swap(Plan& plan, int peer, Place out, std::size_t out_bytes, std::optional<Place> in,
           std::size_t in_bytes, Place slots,
           const std::function<void(std::size_t, std::size_t, Place, TrainWriter&)>& arrived) {
@@ -283,8 +288,8 @@ void Swap(Plan& plan, int peer, Place out, std::size_t out_bytes, std::optional<
   writer.Write();
 }
 
-// Ranks beyond a power of two hand their input to a neighbour before, and are given the outcome
-// after: of the first ranks the even ones step aside.
+// Folds the ranks to a power of two. Those beyond it hand their input to a neighbour before, and
+// get the outcome afterwards; they are the even ones among the first ranks.
 class Fold {
  public:
   explicit Fold(const Plan& plan)
@@ -294,7 +299,7 @@ class Fold {
   int Size() const { return size_; }
   bool Aside() const { return rank_ < 2 * extra_ && rank_ % 2 == 0; }
   bool Helps() const { return rank_ < 2 * extra_ && rank_ % 2 == 1; }
-  // Numbers of those that take part, without gaps, and back.
+  // The number of a rank among those that take part, which has no gaps, and the way back.
   int Number() const { return rank_ < 2 * extra_ ? rank_ / 2 : rank_ - extra_; }
   int RankOf(int number) const { return number < extra_ ? 2 * number + 1 : number + extra_; }
 
@@ -304,7 +309,7 @@ class Fold {
   int rank_;
 };
 
-// Runs body(own) for the ranks that take part, where `own` is what they have so far.
+// Calls body(own) on the ranks that take part, where `own` is the place of what they have so far.
 void Folded(Plan& plan, const Fold& fold, Place slots, const std::function<void(Place)>& body) {
   const std::size_t bytes = plan.Base();
   if (fold.Aside()) {
@@ -323,7 +328,8 @@ void Folded(Plan& plan, const Fold& fold, Place slots, const std::function<void(
   Swap(plan, helped, Schedule::Output(0), bytes, {}, 0, slots, {});
 }
 
-// All of it in every round: the fewest messages, for what is small.
+// Recursive doubling sends the whole array in every round, which takes the fewest messages and
+// suits small arrays.
 void RecursiveDoublingAllReduce(Plan& plan) {
   const Fold fold(plan);
   const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
@@ -331,7 +337,7 @@ void RecursiveDoublingAllReduce(Plan& plan) {
     for (int bit = 1; bit < fold.Size(); bit *= 2) {
       Swap(plan, fold.RankOf(fold.Number() ^ bit), own, plan.Base(), {}, plan.Base(), slots,
            [&](std::size_t at, std::size_t size, Place from, TrainWriter& writer) {
-             // It is replaced where it was sent from.
+             // The segment is replaced in the place from which it was sent.
              writer.WaitForSends(at / plan.segment + 1);
              plan.schedule.Reduce(own + at, from, Schedule::Output(at), size,
                                   bit * 2 == fold.Size());
@@ -341,15 +347,15 @@ void RecursiveDoublingAllReduce(Plan& plan) {
   });
 }
 
-// Rabenseifner's: halving the array with every round until each rank has the sum of its own block,
-// then doubling it again: a ring's bytes in 2 log2(n) rounds.
+// Rabenseifner's algorithm halves the array with every round until each rank has the sum of its own
+// block, and then doubles it again. It moves a ring's bytes in 2 log2(n) rounds.
 void RabenseifnerAllReduce(Plan& plan) {
   const Fold fold(plan);
   const Blocks blocks(plan.Base(), fold.Size());
   const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
   Folded(plan, fold, slots, [&](Place own) {
     const auto bytes = [&](int begin, int end) { return blocks.Begin(end) - blocks.Begin(begin); };
-    int begin = 0;  // of the blocks that are this rank's concern
+    int begin = 0;  // the first of the blocks that this rank still works on
     for (int half = fold.Size() / 2; half >= 1; half /= 2) {
       const bool upper = (fold.Number() & half) != 0;
       const int kept = upper ? begin + half : begin;
@@ -379,7 +385,7 @@ void RecursiveHalvingReduceScatter(Plan& plan) {
   const std::size_t block_bytes = plan.Base();
   const auto bytes = [&](int blocks) { return static_cast<std::size_t>(blocks) * block_bytes; };
   const Place slots = plan.schedule.Scratch(plan.window * plan.segment);
-  // The sums so far of half the blocks; the last round's go to the output.
+  // The place of the partial sums of half the blocks; those of the last round go to the output.
   const Place sums = plan.schedule.Scratch(plan.ranks > 2 ? bytes(plan.ranks / 2) : 0);
   Place own = Schedule::Input(0);
   for (int half = plan.ranks / 2; half >= 1; half /= 2) {
@@ -407,7 +413,7 @@ void RecursiveDoublingAllGather(Plan& plan) {
   }
 }
 
-// --- Trees, of which a chain is one: segments go down or up one behind the other.
+// --- Trees, of which a chain is one. Segments go down or up in a pipeline.
 
 struct Tree {
   std::optional<int> parent = {};
@@ -415,7 +421,7 @@ struct Tree {
 };
 
 Tree BinomialTree(const Plan& plan) {
-  // Numbers count from the root; a rank's parent lacks its lowest bit.
+  // Numbers count from the root. The number of a rank's parent is its own without its lowest bit.
   const int root = plan.collective.root;
   const int number = plan.After(-root);
   const auto rank_of = [&](int other) { return (other + root) % plan.ranks; };
@@ -425,7 +431,7 @@ Tree BinomialTree(const Plan& plan) {
     if (number + bit < plan.ranks) tree.children.push_back(rank_of(number + bit));
   }
   if (number != 0) tree.parent = rank_of(number - bit);
-  // Whose subtree is largest comes first.
+  // The child with the largest subtree comes first.
   std::reverse(tree.children.begin(), tree.children.end());
   return tree;
 }
@@ -488,7 +494,7 @@ void TreeReduce(Plan& plan, const Tree& tree) {
   train.arrived = [&](std::size_t i) {
     const std::size_t segment = i / children;
     const bool first = i % children == 0;
-    // The sum that lay there before must have gone out.
+    // The sum that lay in this place before must have gone out.
     if (first && tree.parent && segment >= plan.window)
       writer.WaitForSends(segment - plan.window + 1);
     plan.schedule.Reduce(first ? Schedule::Input(segment * plan.segment) : sum(segment), slot(i),
@@ -503,7 +509,7 @@ void ChainBroadcast(Plan& plan) { TreeBroadcast(plan, Chain(plan)); }
 void BinomialReduce(Plan& plan) { TreeReduce(plan, BinomialTree(plan)); }
 void ChainReduce(Plan& plan) { TreeReduce(plan, Chain(plan)); }
 
-// --- Straight from each rank to each other.
+// --- Direct exchanges, straight from each rank to each other.
 
 void Deliver(Plan& plan, const std::vector<Car>& incoming, const std::vector<Car>& outgoing) {
   const auto cut = [&](const std::vector<Car>& wholes) {
@@ -524,8 +530,8 @@ void Deliver(Plan& plan, const std::vector<Car>& incoming, const std::vector<Car
                .outgoing = [&](std::size_t i) { return out[i]; }});
 }
 
-// In step d a rank sends to the d-th after it and receives from the d-th before it, so that nobody
-// is sent to by two at once.
+// Pairwise exchange. In step d a rank sends to the d-th rank after it and receives from the d-th
+// before it, so that no two ranks send to the same one at once.
 void PairwiseAlltoall(Plan& plan) {
   std::vector<Car> in;
   std::vector<Car> out;
@@ -577,7 +583,7 @@ void LinearScatter(Plan& plan) {
                      bytes);
 }
 
-// After round k a rank has heard, directly or not, of 2^(k+1) ranks.
+// The dissemination barrier. After round k a rank has heard of 2^(k+1) ranks, directly or not.
 void DisseminationBarrier(Plan& plan) {
   const Place out = plan.schedule.Scratch(1);
   for (int distance = 1; distance < plan.ranks; distance *= 2) {
@@ -592,10 +598,10 @@ struct Algorithm {
   Operation operation;
   std::string_view name;
   void (*write)(Plan&);
-  bool power_of_two = false;  // of ranks is what it takes
+  bool power_of_two = false;  // whether the number of ranks must be one
 };
 
-// The first of an operation is what "auto" falls back to.
+// All algorithms. The first one of an operation is the fallback of "auto".
 constexpr Algorithm kAlgorithms[] = {
     {Operation::kAllReduce, "ring", RingAllReduce},
     {Operation::kAllReduce, "recursive_doubling", RecursiveDoublingAllReduce},
@@ -667,7 +673,7 @@ std::string AlgorithmFor(const Collective& collective, int ranks, std::size_t se
       return small && power_of_two ? "recursive_halving" : "ring";
     case Operation::kBroadcast:
     case Operation::kReduce:
-      // A chain takes ranks + segments steps of a segment, a tree log2(ranks) times all segments.
+      // A chain takes (ranks + segments) steps of a segment, a tree log2(ranks) times all segments.
       return segments >= ranks ? "chain" : "binomial";
     case Operation::kAlltoall:
     case Operation::kAlltoallv:

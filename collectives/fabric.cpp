@@ -16,7 +16,7 @@ constexpr std::int64_t kMostBytesInFlight = std::int64_t{16} << 20;
 constexpr int kDataTag = 1;
 constexpr int kWordTag = 2;
 
-// An algorithm's name is "PATTERN:MESSAGE_BYTES".
+// The parts of an algorithm's name, which is "PATTERN:MESSAGE_BYTES".
 struct Named {
   std::string pattern = {};
   std::size_t message_bytes = 0;
@@ -75,7 +75,7 @@ class FabricExchange : public Exchange {
   }
 
  private:
-  // These start; Finish ends all that was started.
+  // Send and Receive start a message; Finish waits for all that were started.
   void Send(const std::byte* data) {
     for (std::size_t i = 0; i < in_flight_; ++i) {
       started_.push_back(transport_->Send(other_, data + i * named_.message_bytes,
@@ -117,8 +117,8 @@ std::int64_t FabricWindow(std::int64_t message_bytes) {
 }
 
 Collective FabricCollective(const std::string& pattern, std::int64_t message_bytes) {
-  // Buffers in turn, back to back: an iteration begins where the one before has ended, not after a
-  // barrier that the ranks leave at unlike times.
+  // Iterations run back to back on buffers in turn: one begins where the one before has ended, and
+  // not after a barrier that the ranks leave at different times.
   Collective collective = {.operation = Operation::kSendRecv,
                            .dtype = "u8",
                            .bytes = message_bytes,
@@ -128,7 +128,7 @@ Collective FabricCollective(const std::string& pattern, std::int64_t message_byt
   if (pattern == "pingpong") return collective;
   collective.bytes *= FabricWindow(message_bytes);
   if (pattern == "stream") {
-    // In place, so that rank 0 has nothing to copy to itself.
+    // The broadcast is in place, so that rank 0 has nothing to copy to itself.
     collective.operation = Operation::kBroadcast;
     collective.in_place = true;
   }

@@ -25,11 +25,12 @@
 namespace assay {
 namespace {
 
-// Shares on a node are cut to so many bytes, as Layout does.
+// The grain that shares on a node are rounded to, as Layout does.
 constexpr std::size_t kGrain = 16;
 constexpr std::size_t kLine = 64;
 
-// Some of the ranks of a transport, which count as if they were all.
+// A column: some of the ranks of a transport, numbered as if they were all. Its members have the
+// same place on their nodes.
 class Column : public Transport {
  public:
   Column(std::shared_ptr<Transport> all, std::vector<int> members)
@@ -58,7 +59,7 @@ class Column : public Transport {
   std::vector<int> members_;
 };
 
-// Where a rank is: on which node, and which of its ranks.
+// The place of a rank: its node, and its number within the node.
 struct Seat {
   std::size_t node = 0;
   std::size_t place = 0;
@@ -72,7 +73,8 @@ Seat SeatOf(const Nodes& nodes, int rank) {
   throw Error(fmt::format("rank {} is on no node", rank));
 }
 
-// Each node's ranks follow each other, so that what belongs to a node lies together.
+// Whether the numbers of each node's ranks follow each other, so that what belongs to a node lies
+// together.
 bool AreInOrder(const Nodes& nodes) {
   int next = 0;
   for (const std::vector<int>& members : nodes) {
@@ -83,14 +85,15 @@ bool AreInOrder(const Nodes& nodes) {
   return true;
 }
 
-// The members of a column, of whom each is on another node.
+// The node of each member of a column, all of which are on different nodes.
 std::vector<int> EachOnItsOwn(std::size_t nodes) {
   std::vector<int> node_of(nodes);
   std::iota(node_of.begin(), node_of.end(), 0);
   return node_of;
 }
 
-// The steps of a collective, each of them one of the whole array's or of a rank's share:
+// The two-level exchange. The steps of each operation are collectives of their own, on the whole
+// array or on a rank's share:
 //   all_reduce      node: reduce_scatter | between: all_reduce     | node: all_gather
 //   broadcast       node: scatter        | between: broadcast      | node: all_gather
 //   reduce          node: reduce_scatter | between: reduce         | node: gather
@@ -107,7 +110,8 @@ class TwoLevels : public Exchange {
         root_(SeatOf(nodes, collective.root)),
         all_(Bytes(Layout(collective, ranks.Size()).Base())) {
     if (collective.redop == "avg") scale_.emplace(collective.dtype, "avg", ranks.Size());
-    // A part that is equal shares of the node's ranks, and a rest that each of them has whole.
+    // The array is a part that the node's ranks share equally, and a rest that each of them has
+    // whole.
     if (!IsOfShares()) {
       share_ = all_ / places_ / kGrain * kGrain;
       rest_ = all_ - share_ * places_;
@@ -155,7 +159,7 @@ class TwoLevels : public Exchange {
     if (const auto all = facts.find(kTransportFact); all != facts.end()) {
       all->second = OnTwoLevels(kSharedMemory, BetweenNodes(std::get<std::string>(all->second)));
     }
-    // On one node all of it goes through shared memory, of which nothing is counted.
+    // On one node everything goes through shared memory, which isn't counted.
     if (nodes_ == 1) facts.erase(kWireFact);
     facts["ranks_on_each_node"] = static_cast<std::int64_t>(places_);
     return facts;
@@ -165,13 +169,13 @@ class TwoLevels : public Exchange {
   std::size_t Bytes(std::int64_t elements) const {
     return static_cast<std::size_t>(elements * ElementBytes(collective_.dtype));
   }
-  // Shared out among all ranks already.
+  // Whether the collective's own array is already shared out among all ranks.
   bool IsOfShares() const {
     return collective_.operation == Operation::kAllGather ||
            collective_.operation == Operation::kReduceScatter;
   }
 
-  // One step. An average is a sum until the last.
+  // The collective of one step. An average is a sum until the last step.
   Collective Step(Operation operation, std::size_t bytes, std::size_t root = 0) const {
     return {.operation = operation,
             .dtype = collective_.dtype,
@@ -183,7 +187,8 @@ class TwoLevels : public Exchange {
     return Step(collective_.operation, IsOfShares() ? nodes_ * all_ : share_ + rest_, root_.node);
   }
 
-  // On all nodes alike, so that their groups make as many calls.
+  // Makes the exchanges within the node. All nodes do so alike, so that their groups make equally
+  // many calls.
   void MakeOnNode(Ranks& ranks) {
     Group node(ranks, ranks.Node());
     const auto make = [&](Operation operation, std::size_t bytes, std::size_t root = 0) {
@@ -239,7 +244,7 @@ class TwoLevels : public Exchange {
 
   Collective collective_;
   std::size_t nodes_;
-  std::size_t places_;  // ranks on each of them
+  std::size_t places_;  // the ranks of each node
   Seat seat_;
   Seat root_;
   std::size_t all_;  // bytes of the whole array, or of a rank's share of it where it has one
@@ -252,7 +257,7 @@ class TwoLevels : public Exchange {
   std::unique_ptr<Exchange> between_ = {};
   std::unique_ptr<Exchange> after_ = {};
   Pages own_memory_ = {};
-  std::byte* from_ = nullptr;  // what goes between nodes, and what comes of it
+  std::byte* from_ = nullptr;  // the input and the output of the step between nodes
   std::byte* to_ = nullptr;
 };
 

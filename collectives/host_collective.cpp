@@ -30,10 +30,10 @@ namespace assay {
 namespace {
 
 constexpr std::size_t kCacheLine = 64;
-// A rank's buffers that take turns are at most this many bytes together.
+// The most bytes of all buffers of a rank that take turns.
 constexpr std::int64_t kMostRotated = std::int64_t{1} << 30;
 constexpr std::int64_t kMostSlots = 4096;
-// What is copied to and from a device at once.
+// The bytes that are copied to and from a device at once.
 constexpr std::size_t kStaging = std::size_t{8} << 20;
 
 class HostCollective : public Accompanied {
@@ -60,7 +60,7 @@ class HostCollective : public Accompanied {
     waits_s_ = 0;
     double own_time = 0;
     const Seconds begin = clock_();
-    // In one batch of eight, so that small sizes aren't spent on checks.
+    // One batch of eight is checked, so that small sizes don't spend their time on checks.
     const std::uint64_t random = RandomAt(seed_, ~++batches_);
     const bool checks_all = collective_.verify == "all";
     const std::int64_t spot =
@@ -82,7 +82,8 @@ class HostCollective : public Accompanied {
       done += segment;
     }
     const Seconds whole = clock_() - begin;
-    // An operation is over when its last rank is: the maximum is taken of each, not of the sums.
+    // An operation is over when its last rank is, so the maximum is taken for each operation and
+    // not for the sums.
     ranks_.Max(times);
     Batch batch;
     for (std::size_t i = 0; i < count; ++i) {
@@ -168,7 +169,7 @@ class HostCollective : public Accompanied {
   }
 
  private:
-  // What counts is what all ranks say, not rank 0 alone.
+  // Sets the fact of the transport by what all ranks say, and not rank 0 alone.
   void DescribeTransport(Facts& facts) const {
     std::string own;
     if (const auto told = facts.find(kTransportFact); told != facts.end()) {
@@ -182,7 +183,7 @@ class HostCollective : public Accompanied {
     if (by_sockets[0] > 0) facts[kSocketsFact] = true;
   }
 
-  // Operations that follow each other without anything in between.
+  // The number of operations that follow each other without anything in between.
   std::size_t AtOnce() const {
     const auto asked = static_cast<std::size_t>(collective_.graph_operations);
     return asked > 0 ? std::min(asked, slots_.size()) : slots_.size();
@@ -210,7 +211,7 @@ class HostCollective : public Accompanied {
       slots = std::clamp<std::int64_t>(kMostRotated / bytes, 1, slots);
       slots = std::min(slots, kMostSlots);
     }
-    // No two operations of a group have the same buffers.
+    // The operations of a group must all have different buffers.
     slots = static_cast<std::int64_t>(RoundedUp(static_cast<std::size_t>(slots),
                                                 static_cast<std::size_t>(collective_.aggregate)));
     const std::size_t total = std::max<std::size_t>(1, room * static_cast<std::size_t>(slots));
@@ -273,7 +274,7 @@ class HostCollective : public Accompanied {
       if (companion_ != nullptr) companion_->Begin();
       exchange_->Run(slots_[i].input.data(), slots_[i].output.data());
       const Seconds now = clock_();
-      // Before anything that isn't timed takes its core or its memory from it.
+      // The companion ends here, before anything untimed takes its core or its memory away.
       if (companion_ != nullptr) companion_->End();
       times[i] = (now - before).count();
       before = now;
@@ -281,8 +282,8 @@ class HostCollective : public Accompanied {
     }
   }
 
-  // The time at which all ranks are there. How long this one waited for them is kept: who comes
-  // last waits least.
+  // Waits until all ranks are there and returns the time then. It keeps how long this rank waited,
+  // since the last to come waits least.
   Seconds AlignAndCount() {
     const Seconds here = clock_();
     exchange_->Align();
@@ -291,7 +292,7 @@ class HostCollective : public Accompanied {
     return all_here;
   }
 
-  // One read of each cache line brings the output to this core, as its user would.
+  // Reads each cache line of the output once, which brings it to this core as a user of it would.
   static void ReadOutput(const Slot& slot) {
     const volatile std::byte* output = slot.output.data();
     for (std::size_t i = 0; i < slot.output.size(); i += kCacheLine) (void)output[i];
@@ -337,7 +338,8 @@ class HostCollective : public Accompanied {
     }
   }
 
-  // A barrier has no output. In one more of them, a rank comes so late that all others must notice.
+  // Checks a barrier, which has no output: in one more barrier a rank comes so late that all others
+  // must notice.
   void CheckBarrier(Checked& checked) const {
     constexpr auto kLate = std::chrono::milliseconds(50);
     constexpr auto kNoticed = std::chrono::milliseconds(5);
@@ -354,7 +356,7 @@ class HostCollective : public Accompanied {
                                NameOf(ranks_.Rank()), NameOf(late));
   }
 
-  // What a rank is called by all, whatever group it is in here.
+  // The number that a rank has among all ranks, whatever group it is in.
   int NameOf(int rank) const { return members_[static_cast<std::size_t>(rank)]; }
 
   Collective collective_;
@@ -370,14 +372,14 @@ class HostCollective : public Accompanied {
   std::vector<Layout::Piece> pieces_;
   Pages own_memory_ = {};
   std::vector<Slot> slots_ = {};
-  std::uint64_t iteration_ = 0;        // of the last operation, counted from 1
-  std::uint64_t first_iteration_ = 0;  // of the operation that slot 0 was last used by
+  std::uint64_t iteration_ = 0;        // the number of the last operation, counted from 1
+  std::uint64_t first_iteration_ = 0;  // the number of the operation that last used slot 0
   std::uint64_t batches_ = 0;
   double waits_s_ = 0;
   std::vector<std::byte> staging_ = {};
   Companion* companion_ = nullptr;
   Beside* beside_ = nullptr;
-  Checked checked_ = {};  // of operations within batches, not yet told
+  Checked checked_ = {};  // checks of operations within batches that Verify has not returned yet
   LatencyHistogram latency_ = {};
   Stragglers stragglers_ = {};
 };

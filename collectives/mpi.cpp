@@ -38,16 +38,16 @@
 namespace assay {
 namespace {
 
-// One source, built with each MPI that there is.
+// This source is built once with each MPI that the build found.
 #ifdef OPEN_MPI
 constexpr const char* kName = "openmpi";
 #else
 constexpr const char* kName = "mpich";
 #endif
 
-// Waits without burning a core, which MPI_Wait would: the first looks follow each other closely,
-// for partners that are about to make the same call; then it sleeps, an eighth of the time that it
-// has waited already and at most 5 ms.
+// Waits without burning a core, as MPI_Wait would. The first polls follow each other closely, for
+// partners that are about to make the same call. Then it sleeps between polls, an eighth of the
+// time that it has waited already and at most 5 ms.
 void Wait(MPI_Request request) {
   using std::chrono::duration_cast, std::chrono::microseconds;
   const auto begin = std::chrono::steady_clock::now();
@@ -65,13 +65,13 @@ int Length(const std::string& text) {
   return static_cast<int>(text.size());
 }
 
-// The mpirun that started this process, if it runs on this machine; -1 else. The daemons that it
-// has elsewhere may serve other jobs.
+// The process id of the mpirun that started this process, if it runs on this machine; else -1. The
+// daemons that it has elsewhere may serve other jobs.
 int LauncherOf(int pid) {
   for (int depth = 0; depth < 8 && pid > 1; ++depth) {
     std::string stat;
     std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat);
-    // "PID (NAME) STATE PARENT …", where the name may hold anything.
+    // The format is "PID (NAME) STATE PARENT …", where the name may hold anything.
     const std::size_t begin = stat.find('(');
     const std::size_t end = stat.rfind(") ");
     if (begin == std::string::npos || end == std::string::npos) return -1;
@@ -84,15 +84,16 @@ int LauncherOf(int pid) {
   return -1;
 }
 
-// An mpirun that lost its daemon on another machine waits for a quarter of an hour, until TCP gives
-// up, for its word that all ranks are gone. A process of its own, which outlives this one, ends it
-// if it is still there in five seconds.
+// Ends the mpirun that started this process if it is still there in five seconds. A separate
+// process does that, which outlives this one. It is needed since an mpirun that lost its daemon on
+// another machine waits for a quarter of an hour, until TCP gives up, for the daemon's word that
+// all ranks are gone.
 void EndLauncher() {
   const int launcher = LauncherOf(getppid());
   if (launcher < 0) return;
   const auto handle = static_cast<int>(syscall(SYS_pidfd_open, launcher, 0));
   if (handle < 0 || fork() != 0) return;
-  // Nothing that mpirun waits for the end of, such as its pipes, may stay open here.
+  // Nothing may stay open here whose end mpirun waits for, such as its pipes.
   setsid();
   dup2(handle, 0);
   close_range(1, ~0U, 0);
@@ -114,7 +115,7 @@ class MpiRanks : public Ranks {
     MPI_Comm_rank(world_, &rank_);
     MPI_Comm_size(world_, &size_);
 
-    // Ranks that can share memory are on one node, which its lowest rank stands for.
+    // Ranks that can share memory are on one node, which is known by its lowest rank.
     MPI_Comm node = MPI_COMM_NULL;
     MPI_Comm_split_type(world_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node);
     MPI_Comm_rank(node, &local_rank_);
@@ -141,7 +142,7 @@ class MpiRanks : public Ranks {
   std::string JoinedBy() const override { return "mpi"; }
   bool AnyThread() const override { return any_thread_; }
 
-  // Where MPI itself is what hangs, its own way to end the job may hang too.
+  // Ends the job. Where MPI itself hangs, its own way to end the job may hang too.
   void Abort(int status) override {
     EndLauncher();
     std::thread([status] {
@@ -224,8 +225,8 @@ std::string LibraryVersion() {
 }
 
 std::string Version() {
-  // "Open MPI v4.1.4, package: …", "MPICH Version:      4.0.2\n…": what follows names who built it,
-  // and on which host.
+  // The text is "Open MPI v4.1.4, package: …" or "MPICH Version:      4.0.2\n…". It is cut off
+  // where it names who built the library and on which host.
   const std::string all = LibraryVersion();
   std::istringstream words(all.substr(0, all.find_first_of(",\n")));
   std::string version;
@@ -248,7 +249,7 @@ class ControlVariables {
   ControlVariables(const ControlVariables&) = delete;
   ControlVariables& operator=(const ControlVariables&) = delete;
 
-  // Of all that are there now.
+  // The names of all variables that exist now.
   std::vector<std::string> Names() const {
     std::vector<std::string> names;
     int count = 0;
@@ -259,7 +260,7 @@ class ControlVariables {
     return names;
   }
 
-  // Nothing where this library has no whole number of that name.
+  // The value of a variable; nothing where this library has no whole number of that name.
   std::optional<std::int64_t> Number(const std::string& name) const {
     std::optional<std::int64_t> number;
     Read(name, [&](const Info& info, MPI_T_cvar_handle handle) {
@@ -294,7 +295,7 @@ class ControlVariables {
 
  private:
   struct Info {
-    std::string name = {};  // "": there is no such variable, or no more
+    std::string name = {};  // "": there is no such variable, or not any more
     MPI_Datatype type = MPI_DATATYPE_NULL;
     MPI_T_enum names = MPI_T_ENUM_NULL;
   };
@@ -327,14 +328,15 @@ class ControlVariables {
   bool has_begun_;
 };
 
-// Whom a rank exchanges with.
+// Where the ranks are that a rank exchanges with.
 struct Peers {
   bool on_node = false;
   bool elsewhere = false;
 };
 
-// Open MPI. A component that wasn't selected is closed, and takes its variables along; so those
-// that still have some are the selected ones.
+// The components of Open MPI that were selected in a framework. A component that wasn't selected is
+// closed and takes its variables along, so the ones that still have variables are the selected
+// ones.
 std::vector<std::string> OpenComponents(const std::vector<std::string>& variables,
                                         const std::string& framework) {
   constexpr std::string_view kOfEach = "_major_version";
@@ -347,19 +349,19 @@ std::vector<std::string> OpenComponents(const std::vector<std::string>& variable
   return names;
 }
 
-// What the data of a rank goes over, in words, and whether that is TCP sockets as far as it is
-// known.
+// The transport that a rank's data goes over, in words, and whether that is TCP sockets, as far as
+// it is known.
 struct Used {
   std::string transport = {};
   bool is_sockets = false;
 };
 
-// ob1 sends to a peer by the BTL (byte transfer layer) of the highest exclusivity that reaches it.
-// Those of shared memory reach every peer of a node; whom others reach is known only where there is
-// no choice.
+// The transport of Open MPI's ob1, which sends to a peer by the BTL (byte transfer layer) of the
+// highest exclusivity that reaches it. BTLs of shared memory reach every peer of a node; which
+// peers others reach is known only where there is no choice.
 Used BtlFor(bool on_node, const ControlVariables& variables, const std::vector<std::string>& btls) {
   std::vector<std::string> candidates;
-  std::string best;  // of shared memory, unless another is as exclusive
+  std::string best;  // the most exclusive BTL; shared memory's, unless another is as exclusive
   std::int64_t most = -1;
   for (const std::string& btl : btls) {
     const bool shares_memory = btl == "vader" || btl == "sm" || btl == "smcuda";
@@ -380,7 +382,7 @@ Used TransportOfOpenMpi(Peers peers, bool by_its_collectives) {
   const ControlVariables variables;
   const std::vector<std::string> names = variables.Names();
   if (by_its_collectives) {
-    // These may do without the layer for messages (PML), by networks of their own.
+    // These components may bypass the layer for messages (PML) by networks of their own.
     for (const std::string& component : OpenComponents(names, "coll")) {
       for (const char* own : {"hcoll", "ucc", "fca", "portals4"}) {
         if (component != own) continue;
@@ -395,7 +397,7 @@ Used TransportOfOpenMpi(Peers peers, bool by_its_collectives) {
   }
   if (pml[0] == "ob1") {
     std::vector<std::string> btls = OpenComponents(names, "btl");
-    // Since Open MPI 5 sm has the variables of vader, which it was called before, as well.
+    // Since Open MPI 5 vader is called sm, which has vader's variables as well.
     if (std::ranges::find(btls, "sm") != btls.end()) std::erase(btls, "vader");
     const Used within = peers.on_node ? BtlFor(true, variables, btls) : Used{};
     const Used between = peers.elsewhere ? BtlFor(false, variables, btls) : Used{};
@@ -408,8 +410,9 @@ Used TransportOfOpenMpi(Peers peers, bool by_its_collectives) {
               mtl.size() == 1 ? "cm/" + mtl[0] : UnknownTransport("cm by one of several MTLs")};
 }
 
-// MPICH tells the device that it was built with: "MPICH Device: ch4:ucx". Between nodes that is the
-// one network module it has; within a node it may go by that as well, or by shared memory.
+// The transport of MPICH, which tells the device that it was built with: "MPICH Device: ch4:ucx".
+// Between nodes that is its only network module; within a node it may use that as well, or shared
+// memory.
 std::string TransportOfMpich(Peers peers, const std::string& library) {
   constexpr std::string_view kDevice = "MPICH Device:";
   const std::size_t at = library.find(kDevice);
@@ -424,7 +427,7 @@ std::string TransportOfMpich(Peers peers, const std::string& library) {
       peers.elsewhere ? device.substr(device.find(':') + 1) : "");
 }
 
-// The processors that this process may use: "0" where it is pinned to one.
+// The list of processors that this process may use, such as "0" where it is pinned to one.
 std::string Processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -442,7 +445,8 @@ Used TransportOf(Peers peers, bool by_its_collectives) {
   return {.transport = TransportOfMpich(peers, LibraryVersion())};
 }
 
-// Called on all ranks together. `by_its_collectives`: rather than by messages of ours.
+// The facts about how MPI moves data. `by_its_collectives`: by MPI's collectives, and not by our
+// algorithms over MPI's messages. Called on all ranks together.
 Facts FactsOfMpi(Ranks& ranks, Peers peers, bool by_its_collectives) {
   const Used used = TransportOf(peers, by_its_collectives);
   Facts facts = {{"mpi", Version()}, {kTransportFact, used.transport}};
@@ -452,8 +456,8 @@ Facts FactsOfMpi(Ranks& ranks, Peers peers, bool by_its_collectives) {
     processors += (processors.empty() ? "" : " | ") + of_rank;
   }
   facts["processors_by_rank"] = processors;
-  // How Open MPI 4 copies between processes of a node: "cma" is cross-memory attach, which a
-  // container's profile may forbid.
+  // The mechanism by which Open MPI 4 copies between processes of a node: "cma" is cross-memory
+  // attach, which a container's profile may forbid.
   if (std::string copy = ControlVariables().Choice("btl_vader_single_copy_mechanism");
       !copy.empty()) {
     facts["single_copy"] = copy;
@@ -461,7 +465,8 @@ Facts FactsOfMpi(Ranks& ranks, Peers peers, bool by_its_collectives) {
   return facts;
 }
 
-// Where MPI moves elements without looking into them, any type of their size will do.
+// MPI's type for a dtype. Where MPI moves elements without looking into them, any type of their
+// size will do.
 MPI_Datatype TypeOf(const std::string& dtype) {
   const DtypeFacts& facts = ReadDtype(dtype, "dtype", DtypeUse::kCollectives);
   switch (facts.dtype) {
@@ -499,7 +504,7 @@ bool Reduces(const std::string& dtype) {
   return facts != nullptr && (facts->kind != DtypeKind::kFloat || facts->bits >= 32);
 }
 
-// Nothing where MPI has no such reduction.
+// MPI's operation for a reduction; nothing where it has none.
 std::optional<MPI_Op> ReductionOf(const std::string& redop) {
   if (redop == "sum") return MPI_SUM;
   if (redop == "prod") return MPI_PROD;
@@ -508,7 +513,7 @@ std::optional<MPI_Op> ReductionOf(const std::string& redop) {
   return std::nullopt;
 }
 
-// A communicator of just these ranks, in their order.
+// A communicator of exactly these ranks, in their order.
 class Comm {
  public:
   explicit Comm(const Ranks& ranks) {
@@ -548,7 +553,7 @@ class MpiExchange : public Exchange {
         reduction_(ReductionOf(collective.redop).value_or(MPI_SUM)),
         comm_(ranks),
         ranks_(ranks) {
-    // All else goes by an algorithm that MPI doesn't tell.
+    // All other operations use an algorithm that MPI doesn't tell.
     if (collective.operation == Operation::kSendRecv) wire_ = WireFactsOf(collective, ranks);
     if (collective.operation != Operation::kAlltoallv) return;
     for (int rank = 0; rank < ranks.Size(); ++rank) {
@@ -577,7 +582,7 @@ class MpiExchange : public Exchange {
         MPI_Reduce_scatter_block(input, output, base_, type_, reduction_, comm_);
         return;
       case Operation::kBroadcast:
-        // MPI knows one buffer; the copy to another is part of what was asked for.
+        // MPI_Bcast has a single buffer; the copy to the other one is part of what was asked for.
         if (is_root && !in_place) std::memcpy(output, input, Bytes());
         MPI_Bcast(output, base_, type_, root, comm_);
         return;
@@ -674,21 +679,22 @@ class MpiLibrary : public Library {
                          "in place means its own part of it",
                      .remedy = "placement out_of_place, which it has"};
     }
-    [[maybe_unused]] const Layout layout(collective, ranks);  // throws for what no ranks can do
+    [[maybe_unused]] const Layout layout(collective, ranks);  // throws for an impossible collective
     return std::nullopt;
   }
 };
 
-// Point to point, on a communicator of its own.
+// A transport by MPI's point-to-point messages, on its own communicator.
 class MpiTransport : public Transport {
  public:
   explicit MpiTransport(Ranks& ranks) : ranks_(ranks), comm_(ranks) {
     std::vector<double> nodes = {static_cast<double>(ranks.Node())};
     ranks.Max(nodes);
-    // Between hosts, what Open MPI sends over TCP at once, its header included: beyond 64 KiB the
-    // receiver's leave queues behind the data that the receiver sends, and the two directions of a
-    // link take turns. Within a host a message costs a system call or two, for which 128 KiB pay,
-    // and the few that are under way fit the L2 cache still.
+    // The segments' size. Between hosts it is what Open MPI sends eagerly over TCP, its header
+    // included: beyond 64 KiB the receiver's clear-to-send queues behind the data that the receiver
+    // sends, so that the two directions of a link take turns. Within a host a message costs a
+    // system call or two, which 128 KiB pay for, and the few that are under way still fit the L2
+    // cache.
     several_nodes_ = nodes[0] > 0;
   }
 
@@ -705,7 +711,8 @@ class MpiTransport : public Transport {
     return ticket;
   }
   void Wait(Ticket ticket) override {
-    // Now and then another process may run: on a busy machine it may be the one that we wait for.
+    // The core is yielded now and then, since on a busy machine the next process may be the one
+    // that we wait for.
     for (int done = 0, looks = 0;; ++looks) {
       MPI_Test(&requests_[ticket], &done, MPI_STATUS_IGNORE);
       if (done != 0) break;
@@ -733,7 +740,7 @@ class MpiTransport : public Transport {
   Ranks& ranks_;
   Comm comm_;
   bool several_nodes_ = false;
-  std::vector<MPI_Request> requests_ = {};  // [ticket]; few, since few are under way at once
+  std::vector<MPI_Request> requests_ = {};  // [ticket]; reused, so that there are few
   std::vector<Ticket> free_ = {};
 };
 

@@ -20,24 +20,26 @@ namespace {
 
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kPage = 4096;
-// An input of so many bytes is published whole: copying it costs less than a second exchange of
+// The largest input that is published whole, since copying it costs less than a second exchange of
 // signals would.
 constexpr std::size_t kPublishedBytes = 4 << 10;
-// One exchange of signals hands over so many bytes of a rank: enough to hide its cost, and few
+// The bytes of a rank that one exchange of signals hands over: enough to hide its cost, and few
 // enough for a turn of all segments to stay in the L2 cache.
 constexpr std::size_t kSegmentBytes = 64 << 10;
-// Segments in turn: one is filled, one reduced, one copied out, and one makes up for a late rank.
+// The segments that take turns in the pipeline: one is filled, one reduced, one copied out, and one
+// makes up for a late rank.
 constexpr std::uint64_t kTurns = 4;
 
-// Half of it, when all inputs and outputs are more than that: what is stored would push out what
-// is read next, and be pushed out before it is read.
+// Whether all inputs and outputs together overflow half of the last-level cache. Stores through the
+// cache would then push out what is read next, and be pushed out themselves before they are read.
 bool Overflows(std::size_t bytes) {
   const std::int64_t reported = LastLevelCacheBytes();
   const std::int64_t cache = reported > 0 ? reported : std::int64_t{32} << 20;
   return static_cast<std::int64_t>(bytes) > cache / 2;
 }
 
-// Bytes that one rank's output takes from another's input, or from the reduction over all.
+// A piece of one rank's output that is taken from another rank's input, or from the reduction over
+// all.
 struct Take {
   int from = 0;  // a rank, or Layout::kEveryRank
   std::size_t at = 0;
@@ -45,7 +47,7 @@ struct Take {
   std::size_t bytes = 0;
 };
 
-// What all forms know of a collective, in bytes.
+// The shape of a collective in bytes, which all forms share.
 class Shape {
  public:
   Shape(const Collective& collective, int rank, int ranks)
@@ -76,13 +78,13 @@ class Shape {
     return takes;
   }
   bool Reduces() const { return FactsOf(collective_.operation).reduces; }
-  // The outcome is whole on each rank that has one, so that ranks can share the work of reducing
-  // it.
+  // Whether every rank that gets an output gets the whole one, so that ranks can share the work of
+  // reducing it.
   bool IsWhole() const {
     return collective_.operation == Operation::kAllReduce ||
            collective_.operation == Operation::kReduce;
   }
-  // The part of that work that is one rank's.
+  // One rank's part of that work.
   Take Share(int rank) const {
     const std::size_t all = Bytes(layout_.Base());
     const std::size_t grain = static_cast<std::size_t>(ranks_) * kLine;
@@ -93,7 +95,7 @@ class Shape {
             .to = begin,
             .bytes = std::min(all - begin, share)};
   }
-  // Each rank that takes anything of an input takes all of it.
+  // Whether each rank that takes anything of an input takes all of it.
   bool IsForAll() const {
     switch (collective_.operation) {
       case Operation::kAllGather:
@@ -112,7 +114,8 @@ class Shape {
     }
     return false;
   }
-  // Most bytes that any rank puts in, and that go in and come out of all ranks together.
+  // The most bytes that any rank puts in, and the bytes that go in and come out of all ranks
+  // together.
   std::size_t MostInput() const {
     std::size_t most = 0;
     for (int rank = 0; rank < ranks_; ++rank) most = std::max(most, Input(rank));
@@ -136,8 +139,8 @@ class Shape {
   std::size_t element_;
 };
 
-// Equal regions of shared memory, one a rank, which touches its own first: so the pages are on its
-// NUMA node.
+// Equal regions of shared memory, one for each rank. A rank touches its own region first, which
+// places the pages on its NUMA node.
 class Regions {
  public:
   Regions(Ranks& ranks, std::size_t bytes)
@@ -158,8 +161,8 @@ class Regions {
 
 SharedCounter& CounterAt(std::byte* place) { return *reinterpret_cast<SharedCounter*>(place); }
 
-// All ranks have come when each has heard, directly or not, of each other: in round k of the one
-// 2^k before it.
+// A dissemination barrier: in round k each rank hears of the one 2^k before it, until each has
+// heard of every other, directly or not.
 class Barrier {
  public:
   Barrier(Ranks& ranks, const SharedWait& wait)
@@ -183,7 +186,7 @@ class Barrier {
   std::uint64_t passed_ = 0;
 };
 
-// How the data moves.
+// A form is one way of moving the data.
 class Form {
  public:
   virtual ~Form() = default;
@@ -195,9 +198,9 @@ class Form {
   virtual Facts Describe() const = 0;
 };
 
-// Small inputs. A rank publishes into one of two places in turn: nobody is two operations ahead,
-// since each needs all others' input of the one between. What fits is in the counter's own cache
-// line and comes along with it.
+// The form for small inputs. A rank publishes its input in one of two places, in turn. Two suffice,
+// since no rank can be two operations ahead: it needs all others' input of the one between. An
+// input that fits lies in the counter's own cache line and comes along with it.
 class Published : public Form {
  public:
   Published(const Shape& shape, const Reduction* reduction, Ranks& ranks, const SharedWait& wait)
@@ -248,7 +251,8 @@ class Published : public Form {
   std::uint64_t published_ = 0;
 };
 
-// Buffers in the window: between two barriers everybody may read all inputs and write all outputs.
+// The form for buffers in the window. Between two barriers every rank may read all inputs and write
+// all outputs.
 class Direct : public Form {
  public:
   Direct(const Shape& shape, const Reduction* reduction, Ranks& ranks, Barrier& barrier)
@@ -262,7 +266,7 @@ class Direct : public Form {
     if (shape.IsWhole()) {
       takes_ = {shape.Share(self)};
     } else if (int taker = 0; IsGathered(taker)) {
-      // One rank alone would do all the copying: each brings its own.
+      // The taker alone would do all the copying, so each rank brings its own input instead.
       takes_ = shape.Takes(taker);
       std::erase_if(takes_, [self](const Take& take) { return take.from != self; });
       to_ranks_ = {taker};
@@ -310,8 +314,8 @@ class Direct : public Form {
   }
 
  private:
-  // Into one output, and from there into the others, a segment at a time: a copy writes whole cache
-  // lines of another core without fetching them first, which single stores to them don't.
+  // Reduces into one output and copies that to the others, a segment at a time. A copy writes whole
+  // cache lines of another core without fetching them first, which single stores can't.
   void Reduce(std::size_t bytes) {
     if (streams_) return (*reduction_)(from_, to_, bytes, {.last = true, .stream = true});
     for (std::size_t left = bytes; left > 0;) {
@@ -325,7 +329,7 @@ class Direct : public Form {
     }
   }
 
-  // All input goes to one rank, which `taker` becomes.
+  // Whether all input goes to one rank, which `taker` is then set to.
   bool IsGathered(int& taker) const {
     int takers = 0;
     for (int rank = 0; rank < shape_.Ranks(); ++rank) {
@@ -335,7 +339,7 @@ class Direct : public Form {
     }
     return takers == 1 && shape_.Ranks() > 1;
   }
-  // The place in that rank's part of the window that is `own` in this rank's.
+  // The place in another rank's part of the window that corresponds to `own` in this rank's.
   template <class Byte>
   Byte* OfRank(int rank, Byte* own) const {
     return own + (window_->Of(rank) - window_->Of(shape_.Rank()));
@@ -347,18 +351,18 @@ class Direct : public Form {
   Barrier& barrier_;
   bool streams_;
   std::vector<Take> takes_ = {};
-  std::vector<int> to_ranks_ = {};  // this one first
+  std::vector<int> to_ranks_ = {};  // the ranks that get the outcome, this one first
   std::vector<const std::byte*> from_;
   std::vector<std::byte*> to_ = {};
   std::optional<Regions> window_ = {};
 };
 
-// Private buffers, in steps of a segment. In each step a rank fills a segment of its own with what
-// others need; takes what it needs from theirs, reduced where that is asked for; and, where ranks
-// share the work of reducing, puts the outcome of its share back in place of what it took, from
-// where each copies out what the others have made of it: those cache lines are in its hands
-// already. Three steps are under way at once, one in each of these phases, and a counter a phase
-// tells the others how far it is.
+// The form for private buffers, a pipeline over segments. Each step has three phases. A rank first
+// fills its own segment with what others need. It then takes what it needs from theirs, and reduces
+// it where that is asked for; where ranks share the work of reducing, it puts the outcome of its
+// share back in place of what it took, since it owns those cache lines already. Last, each rank
+// copies out what the others have made. Three steps are under way at once, one in each phase, and a
+// counter for each phase tells the others how far a rank is.
 class Staged : public Form {
  public:
   Staged(const Shape& shape, const Reduction* reduction, Ranks& ranks, const SharedWait& wait)
@@ -383,7 +387,7 @@ class Staged : public Form {
         }
       }
     }
-    // One cell serves all that take the same.
+    // One cell serves all ranks that take the same.
     if (shape.IsForAll() && gives_.size() > 1) gives_.resize(1);
     steps_ = (most + cell_bytes_ - 1) / cell_bytes_;
     if (!shares_work_) return;
@@ -425,7 +429,7 @@ class Staged : public Form {
   std::atomic<std::uint64_t>& CounterOf(int rank, Counter counter) const {
     return CounterAt(stages_.Of(rank) + counter * kLine).value;
   }
-  // Steps are counted over all operations.
+  // Tells the others that a phase of a step is done. Steps are counted over all operations.
   void Tell(Counter counter, std::uint64_t step) {
     CounterOf(shape_.Rank(), counter).store(done_ + step + 1, std::memory_order_release);
   }
@@ -434,12 +438,12 @@ class Staged : public Form {
       if (rank != shape_.Rank()) wait_.For(CounterOf(rank, counter), steps);
     }
   }
-  // A segment's turn comes again when all are done with its last content.
+  // Waits until all ranks are done with the last content of the step's segment.
   void WaitForTurn(std::uint64_t step) const {
     if (done_ + step >= kTurns) WaitForAll(kConsumed, done_ + step + 1 - kTurns);
   }
 
-  // Where a rank leaves what another takes.
+  // The place where `rank` leaves what `taker` takes in a step.
   std::byte* Cell(int rank, int taker, std::uint64_t step) const {
     std::size_t index = 0;
     if (!shape_.IsForAll()) {
@@ -448,7 +452,7 @@ class Staged : public Form {
     return stages_.Of(rank) + kCounters * kLine + (done_ + step) % kTurns * kSegmentBytes +
            index * cell_bytes_;
   }
-  // Of so many bytes, those that are moved in a step.
+  // The bytes of an array of that size that are moved in a step.
   std::size_t InStep(std::size_t bytes, std::uint64_t step) const {
     const std::size_t begin = std::min(bytes, step * cell_bytes_);
     return std::min(cell_bytes_, bytes - begin);
@@ -482,7 +486,7 @@ class Staged : public Form {
       for (const int rank : readers_) {
         if (rank != self) to_.push_back(Cell(rank, self, step));
       }
-      // Cells are read again soon, and so stay in the caches even where outputs don't.
+      // Cells are read again soon, so they are stored through the caches even where outputs aren't.
       const bool has_cells = !to_.empty();
       const bool has_output = shape_.Output(self) > 0;
       if (has_output && !(has_cells && streams_)) to_.push_back(own);
@@ -512,7 +516,7 @@ class Staged : public Form {
   Regions stages_;
   std::vector<Give> gives_ = {};
   std::vector<Take> takes_ = {};
-  std::vector<int> readers_ = {};  // ranks that get what comes of shared work
+  std::vector<int> readers_ = {};  // the ranks that get the outcome of shared work
   std::vector<const std::byte*> from_;
   std::vector<std::byte*> to_ = {};
   std::uint64_t steps_ = 0;

@@ -1,8 +1,8 @@
 // The nccl module: collectives between NVIDIA GPUs, one GPU for each rank. Sole includer of
 // <nccl.h>. Communicators are non-blocking, so that every wait can look at the clock and at NCCL's
-// own asynchronous errors: what hangs is aborted, and ends in a sentence. Where one thread is to
-// launch for several GPUs (Ranks::Together), one of their ranks makes the calls for all, as one
-// group.
+// own asynchronous errors; a collective that hangs is aborted and ends in a sentence. Where one
+// thread launches for several GPUs (Ranks::Together), one of their ranks makes the calls for all,
+// as one group.
 #include <fmt/format.h>
 #include <nccl.h>
 #include <unistd.h>
@@ -47,22 +47,23 @@ using cuda::Capture, cuda::Check, cuda::Event, cuda::GraphExec, cuda::MakeEvent;
 using cuda::MakeStream, cuda::NoDevice, cuda::Stream;
 using SteadyClock = std::chrono::steady_clock;
 
-// How long a rank waits for the others: what the program's watchdog does.
+// How long a rank waits for the others, which is the watchdog's time.
 Seconds Timeout() {
   const char* watchdog_s = std::getenv("ASSAY_WATCHDOG");
   return Seconds(watchdog_s == nullptr ? 60 : std::atof(watchdog_s));
 }
-// So much longer for a communicator of thousands.
+// The factor by which making a communicator may take longer, since it may have thousands of ranks.
 constexpr int kInitFactor = 5;
-// Operations that are timed alone are put on the stream in groups, each with two events.
+// The number of operations that are put on the stream at once where each is timed alone, by two
+// events.
 constexpr std::size_t kEventsAtOnce = 64;
-// So much of what is beside an operation is put on its stream before either begins: enough of a
-// lead, and far from the about 1024 launches at which the driver's queue is full.
+// The number of launches of the work beside an operation that are queued before either begins:
+// enough of a lead, and far below the about 1024 launches at which the driver's queue is full.
 constexpr std::int64_t kLead = 64;
 
 using NcclMemory = Handle<void, ncclMemFree>;
 
-// NCCL has windows since 2.27, and a name for their grain since 2.28.
+// The grain of windows, which NCCL has since 2.27, and a name for their grain since 2.28.
 #ifdef NCCL_WIN_REQUIRED_ALIGNMENT
 constexpr std::size_t kWindowGrain = NCCL_WIN_REQUIRED_ALIGNMENT;
 #else
@@ -133,9 +134,9 @@ ncclRedOp_t ReductionOf(const std::string& redop) {
   return redop == "avg" ? ncclAvg : ncclSum;
 }
 
-// NCCL's own account of what it does goes to a file of this process, unless the user wants it for
-// himself. Made before the first communicator, since NCCL reads the environment then, and shared by
-// all ranks of the process, as NCCL has but one.
+// The file that NCCL's own log goes to, unless the user has set NCCL_DEBUG. It is made before the
+// first communicator, since NCCL reads the environment then. All ranks of the process share it,
+// because NCCL has one log for each process.
 class DebugFile {
  public:
   static std::shared_ptr<DebugFile> OfProcess() {
@@ -162,8 +163,8 @@ class DebugFile {
   DebugFile(const DebugFile&) = delete;
   DebugFile& operator=(const DebugFile&) = delete;
 
-  // Called once NCCL has it open: it goes on being written and read, and no kind of death leaves
-  // it.
+  // Removes the file's name, so that no kind of death leaves it behind. It goes on being written
+  // and read. REQUIRES: NCCL has opened it.
   void Unname() {
     const std::lock_guard lock(mutex_);
     if (!path_.empty()) unlink(path_.c_str());
@@ -179,7 +180,7 @@ class DebugFile {
 
  private:
   std::mutex mutex_ = {};
-  std::string path_ = {};  // "" once it has no name
+  std::string path_ = {};  // "" once the file has no name
   std::ifstream file_ = {};
 };
 
@@ -204,8 +205,8 @@ ncclUniqueId IdFrom(const std::string& text) {
   return id;
 }
 
-// What connected communicators of one process share: each may wait for ever for one that was given
-// up, which NCCL tells only other processes of.
+// The state that connected communicators of one process share. Each may wait for ever for one that
+// was given up, since NCCL tells only other processes of that.
 class Clique {
  public:
   static std::shared_ptr<Clique> Of(const ncclUniqueId& id) {
@@ -220,7 +221,8 @@ class Clique {
   }
 
   bool IsLost() const { return is_lost_; }
-  // Why the first of them was: this, or what was said before.
+  // Marks the communicators as lost. Returns why the first of them was: `why`, or what was said
+  // before.
   std::string Lose(const std::string& why) {
     const std::lock_guard lock(mutex_);
     if (!is_lost_) why_ = why;
@@ -234,7 +236,7 @@ class Clique {
   std::atomic<bool> is_lost_ = false;
 };
 
-// Each rank's own part, after which all are there; where one throws, all do.
+// Runs each rank's own part and waits until all ranks have done theirs; where one throws, all do.
 template <class Body>
 void OnAll(Ranks& ranks, const Body& body) {
   std::string why;
@@ -248,8 +250,8 @@ void OnAll(Ranks& ranks, const Body& body) {
   }
 }
 
-// The GPU of a rank, as nccl-tests counts: the ranks of a node take those that they see in order.
-// Called on all ranks together: throws Error on each where one has none of its own.
+// The GPU of a rank, as nccl-tests counts: the ranks of a node take the GPUs that they see, in
+// order. Called on all ranks together; throws Error on each where one has no GPU of its own.
 RankDevice OwnDevice(Ranks& ranks) {
   int devices = 0;
   RankDevice own;
@@ -267,7 +269,7 @@ RankDevice OwnDevice(Ranks& ranks) {
                          properties.pciDeviceID);
     own.name = properties.name;
   }
-  std::map<std::string, int> taken;  // by node and id: the rank
+  std::map<std::string, int> taken;  // the rank that has a GPU, by node and id
   std::map<std::string, int> ranks_of;
   std::optional<std::string> shared;
   const std::vector<std::string> all = GatherToAll(
@@ -296,22 +298,24 @@ RankDevice OwnDevice(Ranks& ranks) {
   return own;
 }
 
-// NCCL takes these before what a communicator is made with.
+// Whether environment variables set the number of channels, which NCCL prefers to a communicator's
+// own configuration.
 bool EnvironmentSetsChannels() {
   constexpr std::array<const char*, 4> kNames = {"NCCL_MAX_CTAS", "NCCL_MIN_CTAS",
                                                  "NCCL_MAX_NCHANNELS", "NCCL_MIN_NCHANNELS"};
   return std::ranges::any_of(kNames, [](const char* name) { return std::getenv(name) != nullptr; });
 }
 
-// One communicator over all ranks, on this rank's device. Once one of this process fails, all are
-// of no more use: who learns of it throws Error, and each rank aborts its own.
+// One communicator over all ranks, on this rank's device. Once a communicator of this process
+// fails, none of them can be used any more: every rank that learns of it throws Error and aborts
+// its own.
 class Communicator {
  public:
   Communicator(Ranks& ranks, int device, Seconds timeout, int channels = 0)
       : rank_(ranks.Rank()), device_(device), timeout_(timeout) {
     const auto begin = SteadyClock::now();
     Check(cudaSetDevice(device));
-    // Rank 0 tells the others even if it fails, so that nobody waits for it.
+    // Rank 0 broadcasts even if it fails, so that nobody waits for it.
     ncclUniqueId id = {};
     const bool made = rank_ != 0 || ncclGetUniqueId(&id) == ncclSuccess;
     id = IdFrom(ranks.Broadcast(made ? HexOf(id) : ""));
@@ -370,7 +374,7 @@ class Communicator {
   Seconds Init() const { return init_; }
   Seconds FirstOperation() const { return first_; }
 
-  // What this rank does in its own thread: where it throws, the communicator is aborted.
+  // Runs what this rank does in its own thread. Where that throws, the communicator is aborted.
   template <class Body>
   void OrAbort(const Body& body) {
     try {
@@ -382,7 +386,8 @@ class Communicator {
     }
   }
 
-  // The ranks of one thread give `own` each, and `body` is called for all of them on this device.
+  // Calls `body` once for all ranks of one thread, with what each of them gave as `own`, on this
+  // device.
   template <class Own, class Body>
   void Together(Ranks& ranks, Own& own, const Body& body) {
     ranks.Together(&own, [&](std::span<void* const> things) {
@@ -393,9 +398,9 @@ class Communicator {
     });
   }
 
-  // One thread's call of NCCL for each of its GPUs, which must be a group where there are several,
-  // since any of them may wait for the others. Returns when they have been made; throws Error where
-  // one failed or isn't over in time.
+  // Makes one thread's calls of NCCL, one for each of its GPUs. They must be a group where there
+  // are several, since any of them may wait for the others. Returns when all have been made; throws
+  // Error where one failed or isn't over in time.
   template <class Call>
   static void ForEachGpu(std::span<Communicator* const> all, const char* what, const Call& call,
                          int times_timeout = 1) {
@@ -410,15 +415,15 @@ class Communicator {
       result = cudaSetDevice(one->device_) == cudaSuccess ? call(*one) : ncclUnhandledCudaError;
     }
     if (all.size() > 1) {
-      const ncclResult_t end = ncclGroupEnd();  // in any case, or it would go on
+      const ncclResult_t end = ncclGroupEnd();  // after errors too, or the group would go on
       if (!is_bad(result)) result = end;
     }
     if (is_bad(result)) last->Settle(result, what);
     if (result == ncclInProgress) WaitFor(all, what, times_timeout);
   }
 
-  // Follows each call of NCCL, which may not be over when it returns. Throws Error where it failed
-  // or is not over in time.
+  // Waits for a call of NCCL, which may not be over when it returns. Throws Error where it failed
+  // or isn't over in time.
   void Settle(ncclResult_t result, const char* what) {
     Communicator* const own[] = {this};
     if (result == ncclInProgress) return WaitFor(own, what, 1);
@@ -428,7 +433,7 @@ class Communicator {
                      more == nullptr || *more == '\0' ? "" : "; ", more == nullptr ? "" : more));
   }
 
-  // Return when all that is on the stream is done, or on those of all.
+  // Wait until all work on this stream is done, or on the streams of all.
   void Synchronize(const char* what) {
     Communicator* const own[] = {this};
     Synchronize(own, what);
@@ -444,7 +449,8 @@ class Communicator {
     });
   }
 
-  // After this on the streams, every rank has come: a sum of one element has no other use.
+  // Enqueues a barrier, which is an all-reduce of one element: work behind it begins when every
+  // rank has come.
   static void EnqueueAlign(std::span<Communicator* const> all) {
     ForEachGpu(all, "a barrier", [](Communicator& one) { return one.Align(); });
   }
@@ -454,7 +460,7 @@ class Communicator {
   }
 
  private:
-  // Of a call of NCCL. Throws Error where it failed.
+  // Whether a call of NCCL is still in progress. Throws Error where it failed.
   bool IsInProgress(const char* what) {
     ncclResult_t state = ncclSuccess;
     if (ncclCommGetAsyncError(comm_, &state) != ncclSuccess) Fail(fmt::format("lost {}", what));
@@ -466,7 +472,8 @@ class Communicator {
     WaitUntil(all, what, times_timeout, [&](Communicator& one) { return !one.IsInProgress(what); });
   }
 
-  // Returns when each is. Throws Error where they aren't in time, or one of this process was lost.
+  // Waits until each of them is over. Throws Error where they aren't in time, or a communicator of
+  // this process was lost.
   template <class IsOver>
   static void WaitUntil(std::span<Communicator* const> all, const char* what, int times_timeout,
                         const IsOver& is_over) {
@@ -486,7 +493,7 @@ class Communicator {
     }
   }
 
-  // Whoever waits for this process's communicators learns of it.
+  // Throws Error, after marking all communicators of this process as lost.
   [[noreturn]] void Fail(const std::string& why) {
     throw Error(
         clique_->Lose(fmt::format("NCCL: rank {} {}; NCCL_DEBUG=INFO tells more", rank_, why)));
@@ -529,7 +536,7 @@ class NcclExchange : public Exchange {
   std::optional<int> Device() const override { return comm_->Device(); }
 
   std::span<std::byte> Window(std::size_t bytes) override {
-    // NCCL wants the ends of a window on its own grain.
+    // NCCL wants both ends of a window to be multiples of its grain.
     const std::size_t room = RoundedUp(bytes, kWindowGrain);
     comm_->OrAbort([&] {
       OnAll(ranks_, [&] {
@@ -567,7 +574,8 @@ class NcclExchange : public Exchange {
     });
   }
 
-  // In this rank's own thread, so that a rank that comes late lets the others wait on their GPUs.
+  // The barrier is made in this rank's own thread, so that a rank that comes late lets the others
+  // wait on their GPUs.
   void Align() override {
     NcclExchange* const own[] = {this};
     comm_->OrAbort([&] {
@@ -589,8 +597,8 @@ class NcclExchange : public Exchange {
       if (collective_.mode == "graph") {
         NcclExchange* const own[] = {this};
         CaptureOnce();
-        // A launch may block, so that each GPU has its own thread for it (NCCL's documentation,
-        // "Using NCCL with CUDA Graphs"), and none begins while another still makes its graph.
+        // The launch of a graph may block (NCCL's documentation, "Using NCCL with CUDA Graphs"), so
+        // each GPU has its own thread for it, and none begins while another still makes its graph.
         ranks_.Barrier();
         return TimeTogether(own);
       }
@@ -601,8 +609,8 @@ class NcclExchange : public Exchange {
     });
   }
 
-  // Behind a gate on the other stream, which both wait for, so that none of the host's launching is
-  // in the time: ranks meet, which is the start of both.
+  // Both wait behind a gate on the other stream, so that none of the host's launching is in the
+  // time. Then the ranks meet, which is the start of both.
   double RunBeside(const Slot* slot, Beside& beside) override {
     enum { kOpen, kStart, kOwnEnd, kOtherEnd };
     NcclExchange* const own[] = {this};
@@ -617,8 +625,8 @@ class NcclExchange : public Exchange {
         EnqueueAligns(own);
         Record(own, kStart);
         Check(cudaStreamWaitEvent(other, EventAt(kStart).get(), 0));
-        // First, as a training step has it: where streams share a hardware queue
-        // (CUDA_DEVICE_MAX_CONNECTIONS), it would wait for all that lie before it.
+        // The collective is enqueued first, as in a training step: where streams share a hardware
+        // queue (CUDA_DEVICE_MAX_CONNECTIONS), it would wait for all work before it.
         if (slot != nullptr) {
           ForEachGpu(own, Name(), [&](NcclExchange& one) {
             return one.Enqueue(slot->input.data(), slot->output.data());
@@ -655,7 +663,7 @@ class NcclExchange : public Exchange {
   }
 
  private:
-  // Of this rank's node, since ranks share its adapters.
+  // The transport of this rank's node, since its ranks share adapters.
   std::string Transport() const {
     std::map<std::string, std::vector<std::string>> by_node;
     for (const std::string& told :
@@ -675,7 +683,7 @@ class NcclExchange : public Exchange {
   }
 
   const char* Name() const { return FactsOf(collective_.operation).name.data(); }
-  // Held as long as this lives, whatever is thrown.
+  // A hold on the other stream that is released at the end of its life, whatever is thrown.
   class Held {
    public:
     explicit Held(Streamed& work) : work_(work) { work_.Hold(); }
@@ -687,7 +695,7 @@ class NcclExchange : public Exchange {
     Streamed& work_;
   };
 
-  // The slots from one to another as they are given to NCCL, some together.
+  // A range of slots that is given to NCCL at once.
   struct Together {
     std::size_t begin = 0;
     std::size_t count = 0;
@@ -699,7 +707,7 @@ class NcclExchange : public Exchange {
     return calls;
   }
 
-  // What the ranks that one thread launches for do together, by one of them.
+  // Runs what the ranks that one thread launches for do together, on one of them.
   template <class Body>
   void ByOneThread(const Body& body) {
     comm_->Together(ranks_, *this, [&](std::span<NcclExchange* const> all) {
@@ -720,7 +728,7 @@ class NcclExchange : public Exchange {
   static void EnqueueAligns(std::span<NcclExchange* const> all) {
     Communicator::EnqueueAlign(CommsOf(all));
   }
-  // The collective on these slots of each.
+  // Enqueues the collective on these slots of each rank.
   static void EnqueueCall(std::span<NcclExchange* const> all, const Together& call) {
     ForEachGpu(all, all[0]->Name(), [&](NcclExchange& one) {
       return one.Enqueue(one.slots_.subspan(call.begin, call.count));
@@ -733,7 +741,7 @@ class NcclExchange : public Exchange {
     }
   }
 
-  // One operation, or a group of them.
+  // Enqueues one operation, or a group of them.
   ncclResult_t Enqueue(std::span<const Slot> slots) {
     if (slots.size() == 1) return Enqueue(slots[0].input.data(), slots[0].output.data());
     ncclResult_t failure = ncclGroupStart();
@@ -754,7 +762,7 @@ class NcclExchange : public Exchange {
     const auto at = [this](auto* begin, std::int64_t place) {
       return begin + static_cast<std::size_t>(place) * element_bytes_;
     };
-    ncclResult_t failure = ncclSuccess;  // the first within a group
+    ncclResult_t failure = ncclSuccess;  // the first failure within a group
     const auto take = [&](ncclResult_t result) {
       if (failure == ncclSuccess && result != ncclInProgress) failure = result;
     };
@@ -766,7 +774,7 @@ class NcclExchange : public Exchange {
       if (count == 0) return;
       take(ncclRecv(to, static_cast<std::size_t>(count), type_, from, comm, stream));
     };
-    // Sends and receives that are one operation.
+    // Calls the body within a group, for sends and receives that make one operation.
     const auto group = [&](auto body) {
       take(ncclGroupStart());
       for (int rank = 0; rank < ranks; ++rank) body(rank);
@@ -806,7 +814,7 @@ class NcclExchange : public Exchange {
           if (rank == (self + ranks - 1) % ranks) receive(rank, output, layout_.Base());
         });
       case Operation::kBarrier:
-        return comm_->Align();  // NCCL has no other
+        return comm_->Align();  // NCCL has no barrier of its own
     }
     return ncclInvalidArgument;
   }
@@ -840,8 +848,8 @@ class NcclExchange : public Exchange {
     }
   }
 
-  // The time of a call is that since the one before ended, and so has all that the host did
-  // between.
+  // Times calls that the host waits for. The time of a call is that since the one before ended, so
+  // that it includes all that the host did in between.
   static void TimeWaiting(std::span<NcclExchange* const> all) {
     const std::vector<Together> calls = all[0]->CallsOf(0, all[0]->slots_.size());
     EnqueueAligns(all);
@@ -877,7 +885,7 @@ class NcclExchange : public Exchange {
                       time_s / static_cast<double>(call.count));
   }
 
-  // One graph for each number of operations.
+  // Captures the graph of the current call, once for each number of operations.
   void CaptureOnce() {
     if (graphs_.contains(slots_.size())) return;
     NcclExchange* const own[] = {this};
@@ -900,7 +908,7 @@ class NcclExchange : public Exchange {
   ncclWindow_t window_ = nullptr;
   std::vector<Event> events_ = {};
   std::map<std::size_t, GraphExec> graphs_ = {};  // by number of operations
-  // Of the call that is being made.
+  // The arguments of the call that is being made.
   std::span<const Slot> slots_ = {};
   std::span<double> times_ = {};
   std::size_t launched_together_ = 1;
@@ -915,8 +923,8 @@ class NcclLibrary : public Library {
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     int devices = 0;
     const std::optional<Skipped> no_device = NoDevice(&devices);
-    // Where one rank has none, the others would wait for it while they make a communicator; and one
-    // that needs a new one makes it with all.
+    // A communicator is made by all ranks together: the others would wait for a rank without a GPU,
+    // and a rank that needs a new one can't make it alone.
     const bool is_fit = comm_ && !comm_->IsLost() && members_ == ranks.Members() &&
                         channels_ == collective.channels;
     const bool is_overruled = collective.channels > 0 && EnvironmentSetsChannels();
@@ -966,8 +974,8 @@ class NcclLibrary : public Library {
   Seconds timeout_;
   std::shared_ptr<DebugFile> debug_ = {};
   std::shared_ptr<Communicator> comm_ = {};
-  std::vector<int> members_ = {};  // that it connects
-  int channels_ = 0;               // that it may use
+  std::vector<int> members_ = {};  // the ranks that the communicator connects
+  int channels_ = 0;               // the channels that it may use
 };
 
 std::vector<std::unique_ptr<Library>> Libraries() {

@@ -53,7 +53,8 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-// What is asked of libfabric; what it lets us get away with depends on the version that runs.
+// The version of libfabric's interface that is asked for, which decides how a newer library
+// behaves.
 constexpr std::uint32_t kApi = FI_VERSION(1, 14);
 
 struct Freed {
@@ -79,20 +80,21 @@ void Check(long status, const char* what) {
   if (status < 0) throw Error(Sentence(what, status));
 }
 
-// libfabric's own words for one of its values. For its version, any value will do but none.
+// One of libfabric's values in its own words. For FI_TYPE_VERSION the value doesn't matter, but it
+// must not be null.
 std::string Described(const void* value, fi_type type) {
   char text[1024] = {};
   fi_tostr_r(text, sizeof(text), value, type);
   return Clean(text);
 }
 
-// A provider that we know how to use, by the names that it goes by: a library without message
-// matching of its own has it from the utility provider rxm, and 1.17 has the newer tcp as "net".
+// A provider that we know how to use, with the names that it goes by. A provider without message
+// matching has it from the utility provider rxm, and libfabric 1.17 calls the newer tcp "net".
 struct Provider {
   const char* name;
   std::vector<std::string_view> names;
-  // Messages of this size are sent at once, without the receiver's leave, or cost none of the other
-  // direction's time where they need it.
+  // The largest messages that are sent eagerly, without waiting for the receiver, or that cost none
+  // of the other direction's time where they have to wait.
   std::size_t segment_bytes;
   std::size_t in_flight;
   bool is_sockets = false;
@@ -114,7 +116,7 @@ const std::vector<Provider>& Providers() {
 // One way out of this rank: an endpoint that could be opened.
 struct Candidate {
   const Provider* provider = nullptr;
-  std::size_t name = 0;  // which of the provider's
+  std::size_t name = 0;  // the index among the provider's names
   std::string fabric = {};
   const fi_info* info = nullptr;
 
@@ -128,7 +130,7 @@ bool LeadsNowhere(const fi_info& info, bool several_nodes) {
     return several_nodes && (ntohl(address->sin_addr.s_addr) >> 24U) == IN_LOOPBACKNET;
   }
   if (info.addr_format == FI_SOCKADDR_IN6) {
-    // A link-local address means another link on each host.
+    // A link-local address means a different link on each host.
     const in6_addr& address = static_cast<const sockaddr_in6*>(info.src_addr)->sin6_addr;
     return IN6_IS_ADDR_LINKLOCAL(&address) || (several_nodes && IN6_IS_ADDR_LOOPBACK(&address));
   }
@@ -158,7 +160,7 @@ Info Offers(bool puts) {
   return Info(list);
 }
 
-// In the order in which we like them.
+// The ways out of this rank, the preferred ones first.
 std::vector<Candidate> CandidatesOf(const fi_info* list, const std::string& chosen, bool several,
                                     bool shares_memory) {
   std::vector<Candidate> all;
@@ -179,7 +181,7 @@ std::vector<Candidate> CandidatesOf(const fi_info* list, const std::string& chos
   return all;
 }
 
-// Why each provider that isn't there is not there, as far as can be told from here.
+// Why each absent provider is absent, as far as can be told from here.
 std::string Absences(const std::vector<Candidate>& candidates, bool several, bool shares_memory) {
   std::vector<std::string> all;
   for (const Provider& provider : Providers()) {
@@ -205,7 +207,7 @@ std::string Absences(const std::vector<Candidate>& candidates, bool several, boo
   return fmt::format("{}", fmt::join(all, ", "));
 }
 
-// What one kernel numbers by itself is the same on two ranks only if they run on one.
+// Makes a number that a kernel gives comparable between ranks, by adding the kernel's boot id.
 std::string OfThisKernel(std::string_view what) {
   std::string boot;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
@@ -217,8 +219,8 @@ std::string Namespace(const char* kind) {
   return std::filesystem::read_symlink(fmt::format("/proc/self/ns/{}", kind), unknown).string();
 }
 
-// The file system in which endpoints of provider shm are found, and whose processes these name to
-// each other, since it copies from one to another by their numbers.
+// The identity of this rank's shared memory: the file system in which endpoints of provider shm are
+// found, and the name space of processes, since shm copies between processes by their numbers.
 std::string OwnMemory() {
   struct stat status = {};
   const bool is_there = stat("/dev/shm", &status) == 0;
@@ -227,7 +229,7 @@ std::string OwnMemory() {
   return OfThisKernel(fmt::format("{} {}", device, Namespace("pid")));
 }
 
-// Whether all ranks say the same of this; `usual` stands for "".
+// Whether all ranks say the same of `own`; where that is "", `usual` is asked.
 bool AreAlike(Ranks& ranks, const std::string& own, std::string (*usual)()) {
   const std::vector<std::string> all = GatherToAll(ranks, own.empty() ? usual() : own);
   return std::ranges::all_of(all, [&](const std::string& one) { return one == all.front(); });
@@ -235,7 +237,7 @@ bool AreAlike(Ranks& ranks, const std::string& own, std::string (*usual)()) {
 
 std::string OwnNetwork() { return OfThisKernel(Namespace("net")); }
 
-// Begins what a rank says instead of its part when it has none.
+// The beginning of what a rank says instead of its part when it failed.
 constexpr std::string_view kError = "error ";
 constexpr char kDigits[] = "0123456789abcdef";
 
@@ -258,10 +260,10 @@ std::vector<unsigned char> FromHex(const std::string& text) {
   return bytes;
 }
 
-// The memory in which an endpoint of provider shm is found, a file under /dev/shm. By default it
-// has the name of its process's number: what a killed rank left is then in the way of whoever has
-// that number next. So it has a name that no other has, and a lock for as long as this lives, by
-// which other ranks know what was left behind, and remove it.
+// The file under /dev/shm by which an endpoint of provider shm is found. libfabric would name it
+// after the number of its process, and what a killed rank left would be in the way of the next
+// process with that number. So it has a unique name, and a lock for as long as this lives, by which
+// other ranks know what was left behind and remove it.
 class SharedFile {
  public:
   SharedFile() {
@@ -275,19 +277,19 @@ class SharedFile {
   SharedFile(const SharedFile&) = delete;
   SharedFile& operator=(const SharedFile&) = delete;
 
-  // For the endpoint, before it is enabled.
+  // The name that the endpoint must be given before it is enabled.
   const std::string& Name() const { return name_; }
-  // Once it is there.
+  // Locks the file. REQUIRES: the endpoint is enabled, which makes the file.
   void Lock() {
     file_ = shm_open(name_.c_str(), O_RDONLY | O_CLOEXEC, 0);
     if (file_ >= 0) flock(file_, LOCK_SH | LOCK_NB);
   }
 
-  // Whether the address that a rank told is of such a file, and this user's: libfabric maps and
+  // Whether the address that a rank told is that of such a file of this user's. libfabric maps and
   // writes whatever lies there.
   static bool IsAt(const std::vector<unsigned char>& address) {
     std::string name(address.begin(), std::find(address.begin(), address.end(), 0));
-    // Read as libfabric does.
+    // The name is read as libfabric reads it.
     if (const std::size_t at = name.find("://"); at != std::string::npos) name.erase(0, at + 3);
     if (!name.starts_with(kPrefix) || name.size() != kPrefix.size() + 16 ||
         name.find_first_not_of(kDigits, kPrefix.size()) != std::string::npos) {
@@ -301,7 +303,7 @@ class SharedFile {
 
  private:
   static constexpr std::string_view kPrefix = "assay-ofi-";
-  // One that was just made may have no lock yet.
+  // How long a file may be without a lock, since one that was just made may have none yet.
   static constexpr std::chrono::seconds kYoung = std::chrono::seconds(60);
 
   static void RemoveAbandoned() {
@@ -325,7 +327,7 @@ class SharedFile {
   int file_ = -1;
 };
 
-// One rank's end of the network: opened, connected to all others, and looked at for completions.
+// One rank's end of the network. It is opened, connected to all others, and polled for completions.
 class OfiEndpoint {
  public:
   OfiEndpoint(const Ranks& ranks, const Candidate& candidate, std::string absent, Seconds patience)
@@ -406,7 +408,7 @@ class OfiEndpoint {
     facts["libfabric"] = Described(&kApi, FI_TYPE_VERSION);
     facts[kTransportFact] = std::string(provider_.name);
     if (provider_.is_sockets) facts[kSocketsFact] = true;
-    // The same may be layered, or have had another name: "tcp;ofi_rxm", "net".
+    // libfabric's name of a provider may be layered, or an older one: "tcp;ofi_rxm", "net".
     const std::string provider = Clean(info_->fabric_attr->prov_name);
     if (provider != provider_.name) facts["provider"] = provider;
     facts["protocol"] = Described(&info_->ep_attr->protocol, FI_TYPE_PROTOCOL);
@@ -417,8 +419,8 @@ class OfiEndpoint {
     return facts;
   }
 
-  // Calls until there is room for what is called for: queues are full until some of what is in
-  // them is done, which is given to `take`.
+  // Repeats a call until libfabric's queues have room for it. They are full until some of their
+  // operations are done, which are given to `take`.
   template <class Call, class Take>
   void Post(const char* what, Call call, Take take) {
     Hope();
@@ -428,10 +430,11 @@ class OfiEndpoint {
     }
   }
 
-  // Begins a wait, of which Look counts how long nothing at all has happened.
+  // Begins a wait. From now on Look counts for how long nothing at all has happened.
   void Hope() { idle_ = 0; }
 
-  // Every provider that we use moves data only while somebody looks for completions.
+  // Polls for completions and gives them to `take`. Every provider that we use moves data only
+  // while somebody polls.
   template <class Take>
   void Look(Take take) {
     fi_cq_tagged_entry entries[16];
@@ -471,18 +474,18 @@ class OfiEndpoint {
   const Provider& provider_;
   std::string absent_;
   SteadyClock::duration patience_;
-  std::optional<SharedFile> file_ = {};  // outlives the endpoint, which removes it
+  std::optional<SharedFile> file_ = {};  // must outlive the endpoint, which removes the file
   Handle<fid_fabric> fabric_ = {};
   Handle<fid_domain> domain_ = {};
   Handle<fid_av> peers_ = {};
   Handle<fid_cq> completions_ = {};
-  Handle<fid_ep> endpoint_ = {};  // closed first
+  Handle<fid_ep> endpoint_ = {};  // declared behind its resources, so that it is closed first
   std::vector<fi_addr_t> addresses_ = {};
-  std::uint64_t idle_ = 0;  // looks since anything was done
+  std::uint64_t idle_ = 0;  // the polls since anything was done
   SteadyClock::time_point idle_since_ = {};
 };
 
-// Messages with tags, which the receiver matches.
+// A transport by tagged messages, which the receiver matches.
 class OfiTransport : public Transport {
  public:
   explicit OfiTransport(std::unique_ptr<OfiEndpoint> endpoint) : endpoint_(std::move(endpoint)) {}
@@ -499,8 +502,8 @@ class OfiTransport : public Transport {
     message.addr = endpoint_->AddressOf(to);
     message.tag = TagOf(Rank(), tag);
     message.context = &request.context;
-    // Small messages are copied at once, but have a completion too: what is merely queued moves on
-    // only while its sender looks, and after the last Wait nobody does.
+    // Small messages are copied at once, but have a completion too: a message that is merely queued
+    // makes progress only while its sender polls, which nobody does after the last Wait.
     const std::uint64_t flags =
         FI_COMPLETION | (bytes <= endpoint_->Offer().tx_attr->inject_size ? FI_INJECT : 0);
     Post("fi_tsendmsg", [&] { return fi_tsendmsg(endpoint_->Get(), &message, flags); });
@@ -509,7 +512,7 @@ class OfiTransport : public Transport {
 
   Ticket Receive(int from, void* data, std::size_t bytes, int tag) override {
     Request& request = Begin(bytes, /*receives=*/true);
-    // The tag tells the sender, so that a provider needn't match by address.
+    // The tag includes the sender, so that a provider needn't match by address.
     Post("fi_trecv", [&] {
       return fi_trecv(endpoint_->Get(), data, bytes, nullptr, FI_ADDR_UNSPEC, TagOf(from, tag), 0,
                       &request.context);
@@ -575,11 +578,11 @@ class OfiTransport : public Transport {
   }
 
   std::unique_ptr<OfiEndpoint> endpoint_;
-  std::deque<Request> requests_ = {};  // stay where they are
+  std::deque<Request> requests_ = {};  // a deque, since requests must not move
   std::vector<Ticket> free_ = {};
 };
 
-// What rank 0 makes of every rank's text, on every rank.
+// Returns, on every rank, what `decide` makes of every rank's text on rank 0.
 template <class Decide>
 std::string Agree(Ranks& ranks, const std::string& own, Decide decide) {
   const std::vector<std::string> all = ranks.Gather(own);
@@ -595,8 +598,8 @@ std::string Agree(Ranks& ranks, const std::string& own, Decide decide) {
   return decision;
 }
 
-// Writes into each other's registered memory, each with 32 bits that come to its target as a
-// completion. Nothing is taken for granted of the order in which they arrive.
+// One-sided writes into registered memory, each with 32 bits of immediate data that reach its
+// target as a completion. They may arrive in any order.
 class OfiPuts : public PutNetwork {
  public:
   explicit OfiPuts(std::unique_ptr<OfiEndpoint> endpoint) : endpoint_(std::move(endpoint)) {}
@@ -610,7 +613,7 @@ class OfiPuts : public PutNetwork {
     std::string own;
     try {
       Register(memory);
-      // Where no virtual addresses are asked for, places count from the region's begin.
+      // Where the provider doesn't want virtual addresses, offsets count from the region's begin.
       const bool by_address = (Mode() & FI_MR_VIRT_ADDR) != 0;
       own = fmt::format("{} {}", by_address ? reinterpret_cast<std::uintptr_t>(memory.data()) : 0,
                         fi_mr_key(region_.get()));
@@ -677,7 +680,7 @@ class OfiPuts : public PutNetwork {
   int Mode() const { return endpoint_->Offer().domain_attr->mr_mode; }
 
   void Register(std::span<std::byte> memory) {
-    // A domain's keys are its own, or ours to choose.
+    // The provider chooses a region's key, or leaves it to us.
     const std::uint64_t key = (Mode() & FI_MR_PROV_KEY) != 0 ? 0 : ++last_key_;
     fid_mr* region = nullptr;
     Check(fi_mr_reg(endpoint_->Domain(), memory.data(), memory.size(), FI_WRITE | FI_REMOTE_WRITE,
@@ -705,17 +708,17 @@ class OfiPuts : public PutNetwork {
   }
 
   std::unique_ptr<OfiEndpoint> endpoint_;
-  Handle<fid_mr> region_ = {};  // closed before it
+  Handle<fid_mr> region_ = {};  // declared behind the memory, so that it is closed before that
   std::uint64_t last_key_ = 0;
   std::vector<Target> targets_ = {};  // [rank]
-  std::deque<Write> writes_ = {};     // stay where they are
+  std::deque<Write> writes_ = {};     // a deque, since writes must not move
   std::vector<Write*> free_ = {};
   std::size_t under_way_ = 0;
   std::deque<Event> events_ = {};
 };
 
-// "NAME FABRIC" lines, each once: what ranks tell each other of their candidates. Fabrics that have
-// one name are one network.
+// The text by which ranks tell each other their candidates: lines of "NAME FABRIC", each once.
+// Fabrics with the same name are one network.
 std::string ToText(const std::vector<Candidate>& candidates) {
   std::string text;
   for (const Candidate& one : candidates) {
@@ -725,8 +728,8 @@ std::string ToText(const std::vector<Candidate>& candidates) {
   return text;
 }
 
-// The first of rank 0's lines that all ranks have; else the first provider that all have, whose
-// networks then have to lead to each other; "" without one.
+// Chooses the first of rank 0's lines that all ranks have; else the first provider that all have,
+// whose networks must then lead to each other; "" where there is none.
 std::string Choose(const std::vector<std::string>& all) {
   const auto in_all = [&](const std::string& text) {
     return std::all_of(all.begin(), all.end(), [&](const std::string& lines) {
@@ -737,7 +740,7 @@ std::string Choose(const std::vector<std::string>& all) {
   std::istringstream lines(all.front());
   for (std::string line; std::getline(lines, line);) {
     const std::string own_name = line.substr(0, line.find(' '));
-    // Another provider is liked less than this one on several networks.
+    // The same provider on several networks is preferred to another provider.
     if (!name.empty() && name != own_name) break;
     if (in_all(line + "\n")) return line;
     if (in_all(own_name + " ")) name = own_name;
@@ -745,7 +748,7 @@ std::string Choose(const std::vector<std::string>& all) {
   return name;
 }
 
-// Of texts "WAYS_OUT ABSENCES", those of the rank that has the fewest ways out.
+// The absences of the rank with the fewest ways out, from texts of the form "WAYS_OUT ABSENCES".
 std::string WhatIsLacking(const std::vector<std::string>& all) {
   const auto ways = [](const std::string& text) { return std::atoi(text.c_str()); };
   const auto least = std::min_element(
@@ -753,7 +756,8 @@ std::string WhatIsLacking(const std::vector<std::string>& all) {
   return fmt::format("rank {} has no {}", least - all.begin(), least->substr(least->find(' ') + 1));
 }
 
-// This rank's own way that fits what was chosen. Ranks of one node take its adapters in turn.
+// This rank's own candidate that fits what was chosen. The ranks of a node take its adapters in
+// turn.
 const Candidate& Pick(const std::vector<Candidate>& candidates, const std::string& chosen,
                       int local_rank) {
   std::vector<const Candidate*> fitting;
@@ -771,9 +775,9 @@ const Candidate& Pick(const std::vector<Candidate>& candidates, const std::strin
 std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks, const OfiOptions& options) {
   double last_node[] = {static_cast<double>(ranks.Node())};
   ranks.Max(last_node);
-  // A host's name alone doesn't make two ranks neighbours (NCCL compares its shared memory's device
-  // likewise): without this, they would wait for each other in memory that they don't share, or at
-  // a loopback address that is each one's own.
+  // Two ranks with one host name need not share memory or a network (NCCL compares the device of
+  // its shared memory, too). Without this test they would wait for each other in memory that they
+  // don't share, or at a loopback address that is each one's own.
   const bool one_memory = AreAlike(ranks, options.memory, OwnMemory);
   const bool one_network = AreAlike(ranks, options.network, OwnNetwork);
   const bool several = last_node[0] > 0 || !one_network;
@@ -837,7 +841,8 @@ class OfiLibrary : public Library {
     if (std::optional<Skipped> no = RefusalOver(collective, ranks, /*registers=*/true)) {
       return *no;
     }
-    // Once for all cases: opening an adapter and connecting take longer than most of them.
+    // The transport is made once for all cases, since opening an adapter and connecting take longer
+    // than most of them.
     if (members_ != ranks.Members()) {
       tagged_.reset();
       putting_.reset();
@@ -855,7 +860,7 @@ class OfiLibrary : public Library {
   }
 
  private:
-  std::vector<int> members_ = {};  // that these connect
+  std::vector<int> members_ = {};  // the ranks that the transports connect
   std::shared_ptr<Transport> tagged_ = {};
   std::shared_ptr<Transport> putting_ = {};
 };

@@ -23,8 +23,8 @@ namespace {
 
 constexpr std::int64_t kMostGemms = 1'000'000;
 
-// The GEMMs, in a thread that does nothing else: what prepares them runs them, so that threads that
-// they start for themselves are those of all their runs.
+// The GEMMs in a thread that does nothing else. The same thread prepares and runs them, so that a
+// library's thread pool stays the same for all runs.
 class GemmThread : public Companion {
  public:
   GemmThread(const std::vector<int>& cores, Clock clock)
@@ -33,7 +33,7 @@ class GemmThread : public Companion {
     thread_.Give([this] { workload_.reset(); });
   }
 
-  // Nothing where it can be run.
+  // Prepares the GEMM. Returns why it can't be run, or nothing.
   std::optional<Skipped> Prepare(Case gemm, std::uint64_t seed) {
     std::optional<Skipped> no;
     gemm_ = std::move(gemm);
@@ -57,7 +57,7 @@ class GemmThread : public Companion {
     });
   }
   void End() override { thread_.Wait(); }
-  // From Begin until the last of the GEMMs was over.
+  // The time from Begin until the last of the GEMMs was over, in seconds.
   double Time() const { return (end_ - begin_).count(); }
 
   Checked Verify() {
@@ -68,18 +68,18 @@ class GemmThread : public Companion {
   }
   Facts Describe() const { return workload_->Describe(); }
 
-  std::int64_t gemms = 1;  // that the next Begin begins
+  std::int64_t gemms = 1;  // how many GEMMs the next Begin begins
 
  private:
   Clock clock_;
-  Case gemm_ = {};  // outlives the workload, which may need what its case holds
+  Case gemm_ = {};  // must outlive the workload, which may need what its case holds
   std::unique_ptr<Workload> workload_ = {};
   Seconds begin_ = {};
   Seconds end_ = {};
-  TaskThread thread_;  // last: its tasks use the others
+  TaskThread thread_;  // declared last, since its tasks use the other members
 };
 
-// The cores of one rank, by use.
+// The cores of one rank, by what uses them.
 struct Split {
   std::vector<int> communicate = {};
   std::vector<int> compute = {};
@@ -91,12 +91,12 @@ Split SplitOf(const std::vector<int>& cores, std::int64_t comm_cores) {
   return {.communicate = {cores.begin(), at}, .compute = {at, cores.end()}};
 }
 
-// What is the same wherever a step runs.
+// The part of the workload that is the same wherever a step runs.
 class StepWorkload : public Overlap {
  public:
   StepWorkload(Ranks& ranks, std::uint64_t seed) : ranks_(ranks), seed_(seed) {}
 
-  // Nothing where it can be run.
+  // Prepares both sides of the step. Returns why it can't be run, or nothing.
   std::optional<Skipped> Prepare(const TrainingStep& step, const GemmAt& gemm,
                                  const std::function<Prepared()>& collective) {
     Prepared prepared = collective();
@@ -123,7 +123,7 @@ class StepWorkload : public Overlap {
         gemms_ = static_cast<std::int64_t>(std::clamp(found, 1.0, static_cast<double>(kMostGemms)));
       };
       settle(compute_s);
-      compute_s = compute();  // many take less than as many times one
+      compute_s = compute();  // measured again, since n GEMMs take less than n times one
       settle(compute_s);
     } else {
       compute_s *= static_cast<double>(gemms);
@@ -148,7 +148,7 @@ class StepWorkload : public Overlap {
       std::istringstream words(texts[rank]);
       std::int64_t checked = 0;
       std::int64_t wrong = 0;
-      std::string max_error;  // may be "inf" or "nan", which no stream reads
+      std::string max_error;  // a text, since it may be "inf" or "nan", which no stream reads
       double tolerance = 0;
       words >> checked >> wrong >> max_error >> tolerance >> std::ws;
       all.checked += checked;
@@ -178,13 +178,14 @@ class StepWorkload : public Overlap {
  private:
   virtual std::optional<Skipped> PrepareGemms(const Params& params, const GemmAt& gemm,
                                               std::uint64_t seed) = 0;
-  // The first of anything takes longer.
+  // Runs everything once, untimed, because the first run of anything takes longer.
   virtual void WarmUp() = 0;
-  // Each from a common start of all ranks. This rank's own time of its GEMMs.
+  // The three below begin with a common start of all ranks. ComputeAlone returns the time of this
+  // rank's own GEMMs, in seconds.
   virtual double ComputeAlone(std::int64_t gemms) = 0;
-  // One all-reduce.
+  // Does one all-reduce alone.
   virtual Batch CommunicateAlone() = 0;
-  // Both at once; the time of the GEMMs goes to `compute_s`.
+  // Does both at once, and sets `compute_s` to the time of the GEMMs.
   virtual Batch Together(std::int64_t gemms, double& compute_s) = 0;
   virtual Checked VerifyGemms() = 0;
   virtual Facts DescribeGemms() const = 0;
@@ -202,8 +203,8 @@ class StepWorkload : public Overlap {
     return time;
   }
 
-  // Which of the two comes first alone is chosen at random; both at once come last, so that the
-  // outcomes that Verify finds are theirs.
+  // Runs one step. Which of the two runs alone first is chosen at random. Both at once come last,
+  // so that the outcomes that Verify finds are those of both at once.
   Batch RunStep() {
     const bool computes_first = RandomAt(seed_, ++steps_) % 2 == 0;
     double compute_alone = 0;
@@ -235,10 +236,11 @@ class StepWorkload : public Overlap {
   std::uint64_t steps_ = 0;
   std::int64_t gemms_ = 1;
   std::unique_ptr<Workload> workload_ = {};
-  Accompanied* collective_ = nullptr;  // the same
+  Accompanied* collective_ = nullptr;  // the all-reduce's workload, by its other interface
 };
 
-// GEMMs in a thread beside the one that communicates, each on its cores.
+// The step in host memory: a thread for GEMMs beside the one that communicates, each on its own
+// cores.
 class HostStep : public StepWorkload {
  public:
   HostStep(Ranks& ranks, Split cores, std::uint64_t seed, const Clock& clock)
@@ -282,12 +284,12 @@ class HostStep : public StepWorkload {
   }
 
   Split cores_;
-  Pinned pinned_;     // this thread, which communicates
-  GemmThread gemms_;  // last: its thread uses the others
+  Pinned pinned_;     // pins this thread, which communicates
+  GemmThread gemms_;  // declared last, since its thread uses the other members
 };
 
-// GEMMs on a stream beside the library's own, by the GPU's clock. All is put on both streams by one
-// thread.
+// The step on GPUs: GEMMs on a stream beside the library's own, timed by the GPU's clock. One
+// thread puts everything on both streams.
 class GpuStep : public StepWorkload {
  public:
   using StepWorkload::StepWorkload;
@@ -303,7 +305,7 @@ class GpuStep : public StepWorkload {
     if (beside_.work == nullptr) throw Error("a GEMM that has no stream; report this bug");
     return std::nullopt;
   }
-  // Kernels are loaded at their first launch, which may wait for the device.
+  // Loads the kernels. CUDA does that at their first launch, which may wait for the device.
   void WarmUp() override {
     collective().Run(1);
     gemms_->Run(1);
@@ -326,7 +328,7 @@ class GpuStep : public StepWorkload {
   Checked VerifyGemms() override { return gemms_->Verify(); }
   Facts DescribeGemms() const override { return gemms_->Describe(); }
 
-  Case gemm_ = {};  // outlives the workload, which may need what its case holds
+  Case gemm_ = {};  // must outlive the workload, which may need what its case holds
   std::unique_ptr<Workload> gemms_ = {};
   Beside beside_ = {};
 };
@@ -336,7 +338,7 @@ class GpuStep : public StepWorkload {
 std::vector<std::vector<int>> CoresByRank(Ranks& ranks) {
   const std::string own = fmt::format("{} {}", ranks.Node(), fmt::join(UsableCores(), " "));
   const std::vector<std::string> texts = GatherToAll(ranks, own);
-  std::map<std::string, std::size_t> sharing;  // how many ranks may use the same
+  std::map<std::string, std::size_t> sharing;  // how many ranks may use the same cores
   for (const std::string& text : texts) ++sharing[text];
   std::map<std::string, std::size_t> before;
   std::vector<std::vector<int>> all;
@@ -372,7 +374,8 @@ Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmAt& ge
   };
   if (step.on_gpus) return made(std::make_unique<GpuStep>(ranks, seed));
   const std::vector<std::vector<int>> cores = CoresByRank(ranks);
-  // The same on every rank, which therefore all say no or none does.
+  // The least number of cores is the same on every rank, so that either all ranks say no or none
+  // does.
   std::size_t fewest = cores.front().size();
   for (const std::vector<int>& of_rank : cores) fewest = std::min(fewest, of_rank.size());
   if (step.comm_cores > 0 && static_cast<std::size_t>(step.comm_cores) >= fewest) {

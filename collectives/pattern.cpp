@@ -15,7 +15,7 @@
 namespace assay {
 namespace {
 
-// A float of fewer bits than the language has, by the width of its exponent and its mantissa.
+// A float narrower than the language has, by the width of its exponent and its mantissa.
 template <class Bits, int exponent, int mantissa>
 struct Small {
   static constexpr int kMantissa = mantissa;
@@ -31,8 +31,8 @@ struct Small {
                              (f & 0x7fffffU) >> (23 - mantissa));
   }
 
-  // e4m3 alone has no infinities, and one NaN; as no right value is that large, it reads here as
-  // the number that the bits would be.
+  // The value of the bits. e4m3 alone has no infinities and a single NaN, which reads here as the
+  // number that the bits would be, since no right value is that large.
   double Value() const {
     const double sign = (bits >> (exponent + mantissa)) != 0 ? -1 : 1;
     const int power = bits >> mantissa & ((1 << exponent) - 1);
@@ -99,7 +99,8 @@ double ValueOf(T value) {
   }
 }
 
-// Integers up to 2^this are exact in the dtype, sums of them too as long as they are no larger.
+// The exponent up to which powers of two bound integers that are exact in the dtype; sums that are
+// no larger are exact, too.
 int ExactBits(Dtype dtype) {
   constexpr int kMost = 24;
   switch (dtype) {
@@ -142,8 +143,8 @@ Pattern::Pattern(const Collective& collective, int ranks, std::uint64_t seed,
   const bool sums = reduces_ && (collective.redop == "sum" || collective.redop == "avg");
   bits_ = std::min(16, exact + (is_signed_ ? 1 : 0));
   if (!sums) return;
-  // ranks x the largest value must not pass 2^exact. Where that leaves too little, only some of the
-  // ranks add something to an element, others to the next.
+  // The number of ranks times the largest value must not exceed 2^exact. Where that leaves too few
+  // bits, only some of the ranks add something to an element, and others to the next.
   const int rank_bits = static_cast<int>(std::bit_width(static_cast<unsigned>(ranks - 1)));
   bits_ = std::min(bits_, exact + (is_signed_ ? 1 : 0) - rank_bits);
   if (bits_ >= 2) return;
@@ -152,7 +153,8 @@ Pattern::Pattern(const Collective& collective, int ranks, std::uint64_t seed,
   stride_ = (ranks + adding - 1) / adding;
 }
 
-// One random number makes four elements.
+// Calls body for each element, with the bits that its value is made of. One random number makes
+// four elements.
 template <class Body>
 void Pattern::ForEach(int rank, std::int64_t begin, std::int64_t count, Body body) const {
   const std::uint64_t key = RandomAt(seed_, static_cast<std::uint64_t>(rank));
@@ -170,7 +172,8 @@ void Pattern::ForEach(int rank, std::int64_t begin, std::int64_t count, Body bod
       if (i < begin || i >= end) continue;
       int value = static_cast<int>(random & mask) + lowest;
       if (multiplies) {
-        // Signs, and one rank's 2: the product is 1 or 2, whatever the ranks are.
+        // Values are signs, and 2 for one rank, so that the product is 1 or 2 in magnitude for any
+        // number of ranks.
         value = (is_our_turn ? 2 : 1) * (is_signed_ && (random & 1U) != 0 ? -1 : 1);
       } else if (!is_our_turn) {
         value = 0;

@@ -19,21 +19,21 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 
-// What a receiver puts into the sender's memory: where it wants its next message.
+// A grant (clear to send) that a receiver puts into the sender's memory: where it wants a message.
 struct Leave {
-  std::uint64_t at = 0;  // in the receiver's memory
+  std::uint64_t at = 0;  // an offset in the receiver's memory
   std::uint64_t bytes = 0;
   std::uint64_t tag = 0;
 };
-// Leaves of one rank for another that may be under way; further receives wait for their turn.
+// The grants of one rank for another that may be under way; further receives wait for their turn.
 constexpr std::size_t kLeaves = 64;
 
-// A notice says of whom a put is, whether it is a leave or a message, and the number of the receive
-// that it belongs to: that is how a rank knows what has come, in whatever order it comes.
+// A notice says which rank a put comes from, whether it is a grant or a message, and the number of
+// the receive that it belongs to. So a rank knows what has come, in whatever order it comes.
 constexpr std::uint32_t kIsLeave = std::uint32_t{1} << 31U;
 constexpr unsigned kRankShift = 16;
 constexpr int kMostRanks = 1 << 15;
-// A put whose end nobody waits for.
+// The `done` of a put whose end nobody waits for.
 constexpr std::uint64_t kNobody = ~std::uint64_t{0};
 
 class PutTransport : public Transport {
@@ -55,7 +55,7 @@ class PutTransport : public Transport {
     return facts;
   }
 
-  // Before the caller's lie the leaves that others put here, and those that go out.
+  // The grants that others put here, and those that go out, lie before the caller's memory.
   std::span<std::byte> Window(Ranks& ranks, std::size_t bytes) override {
     const std::size_t leaves = RoundedUp(2 * LeafBytes() * peers_.size(), kPage);
     Pages memory(leaves + bytes);
@@ -111,20 +111,20 @@ class PutTransport : public Transport {
     Leave leave = {};
     std::uint64_t number = 0;
   };
-  // What is under way between this rank and another. Receives are numbered from 0.
+  // The messages between this rank and another that are under way. Receives are numbered from 0.
   struct Peer {
     std::deque<Incoming> receives = {};   // from the first that isn't over
-    std::uint64_t first = 0;              // its number
-    std::uint64_t given = 0;              // receives that leave was given for
-    std::deque<Outgoing> sends = {};      // for which there is no leave yet
-    std::deque<Allowed> allowed = {};     // leaves for which there is no send yet
-    std::uint64_t taken = 0;              // leaves that came, without a gap
-    std::array<bool, kLeaves> came = {};  // of those after them
+    std::uint64_t first = 0;              // the number of that receive
+    std::uint64_t given = 0;              // how many receives were granted
+    std::deque<Outgoing> sends = {};      // those that have no grant yet
+    std::deque<Allowed> allowed = {};     // grants that have no send yet
+    std::uint64_t taken = 0;              // how many grants came, without a gap
+    std::array<bool, kLeaves> came = {};  // which of the grants after those came
   };
 
   static std::size_t LeafBytes() { return kLeaves * sizeof(Leave); }
   Peer& PeerOf(int rank) { return peers_.at(static_cast<std::size_t>(rank)); }
-  // Where the leaves lie that a rank puts here, and those that go to it.
+  // The offsets of the grants that a rank puts here, and of those that go to it.
   static std::size_t InboxAt(int rank, std::uint64_t number) {
     return static_cast<std::size_t>(rank) * LeafBytes() + number % kLeaves * sizeof(Leave);
   }
@@ -152,8 +152,8 @@ class PutTransport : public Transport {
            static_cast<std::uint16_t>(number);
   }
 
-  // A leave's place serves again when the receive is over that it was given for: the sender has
-  // read it then.
+  // Grants as many receives as there are places for. The place of a grant is free again when its
+  // receive is over, since the sender has read it then.
   void GiveLeaves(int from) {
     Peer& peer = PeerOf(from);
     for (; peer.given < peer.first + std::min(kLeaves, peer.receives.size()); ++peer.given) {
@@ -164,7 +164,8 @@ class PutTransport : public Transport {
     }
   }
 
-  // Of each tag the first message goes to the first place that wants one.
+  // Puts messages that are granted. For each tag, the first message goes to the first place that
+  // wants one.
   void PutAllowed(int to) {
     Peer& peer = PeerOf(to);
     for (auto send = peer.sends.begin(); send != peer.sends.end() && !peer.allowed.empty();) {
@@ -205,7 +206,7 @@ class PutTransport : public Transport {
     }
   }
 
-  // How far a number's lower half is after another whole one.
+  // How far the number whose lower half is in the notice lies after `number`.
   static std::size_t After(std::uint64_t number, std::uint32_t notice) {
     return static_cast<std::uint16_t>(notice - static_cast<std::uint32_t>(number));
   }
@@ -216,7 +217,7 @@ class PutTransport : public Transport {
     if (ahead >= kLeaves)
       throw Error(fmt::format("rank {} gave rank {} too many leaves", from, Rank()));
     peer.came[(peer.taken + ahead) % kLeaves] = true;
-    // In order, so that messages of one tag are.
+    // Grants are taken in order, which keeps messages of one tag in order.
     for (; peer.came[peer.taken % kLeaves]; ++peer.taken) {
       peer.came[peer.taken % kLeaves] = false;
       Allowed& allowed = peer.allowed.emplace_back();
@@ -242,7 +243,7 @@ class PutTransport : public Transport {
   }
 
   Pages memory_ = {};
-  std::unique_ptr<PutNetwork> network_;  // forgets the memory before that is given back
+  std::unique_ptr<PutNetwork> network_;  // must forget the memory before that is freed
   std::span<std::byte> window_ = {};
   std::vector<Peer> peers_;      // [rank]
   std::vector<bool> over_ = {};  // [ticket]

@@ -1,5 +1,5 @@
-// Through Highway's runtime dispatch: this file is compiled once for each instruction set. It and
-// kernels/cpu_peak_f32.cpp are the only includers of Highway.
+// Reductions through Highway's runtime dispatch: this file is compiled once for each instruction
+// set. It and kernels/cpu_peak_f32.cpp are the only includers of Highway.
 #include "collectives/reduction.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -15,7 +15,7 @@
 #include <iterator>
 #include <type_traits>
 
-#ifndef ASSAY_REDUCTION_TYPES  // what all instruction sets have in common
+#ifndef ASSAY_REDUCTION_TYPES  // types that all instruction sets have in common
 #define ASSAY_REDUCTION_TYPES
 namespace assay {
 
@@ -27,7 +27,7 @@ struct ReduceCall {
   std::span<const std::byte* const> from;
   std::span<std::byte* const> to;
   std::size_t bytes;
-  int divisor;  // of the result
+  int divisor;  // what the result is divided by
   bool stream;
 };
 
@@ -40,7 +40,7 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// How elements of memory become the lanes that are computed with, and back.
+// The conversion of elements in memory to the lanes that are computed with, and back.
 template <class T>
 struct Lanes {
   using D = hn::ScalableTag<T>;
@@ -67,7 +67,8 @@ struct F16Lanes {
   }
 };
 
-// The upper half of an f32. Highway 1.0's own conversion cuts where this rounds.
+// The lanes of bf16, which is the upper half of an f32. Highway 1.0's own conversion truncates
+// where this rounds.
 struct Bf16Lanes {
   using D = hn::ScalableTag<float>;
   using Bits = hn::RebindToUnsigned<D>;
@@ -81,7 +82,7 @@ struct Bf16Lanes {
     const auto bits = hn::BitCast(Bits(), v);
     const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(Bits(), 1));
     const auto rounded = hn::Add(hn::Add(bits, hn::Set(Bits(), 0x7fff)), odd);
-    // A NaN stays one: rounding could carry it into the sign.
+    // A NaN must stay one; rounding could carry into its sign.
     const auto quiet = hn::Or(bits, hn::Set(Bits(), 0x400000));
     const auto is_number = hn::RebindMask(Bits(), hn::Eq(v, v));
     const auto upper = hn::ShiftRight<16>(hn::IfThenElse(is_number, rounded, quiet));
@@ -95,7 +96,7 @@ struct Bf16Lanes {
   }
 };
 
-// What vectors have no instruction for, lane by lane.
+// Computes lane by lane what vectors have no instruction for.
 template <class D, class Body>
 hn::Vec<D> EachLane(D d, hn::Vec<D> a, hn::Vec<D> b, Body body) {
   using T = hn::TFromD<D>;
@@ -119,7 +120,7 @@ hn::Vec<D> Combine(D d, hn::Vec<D> a, hn::Vec<D> b) {
   } else if constexpr (std::is_floating_point_v<T>) {
     return hn::Mul(a, b);
   } else {
-    // Without a sign, since that may overflow.
+    // The product is unsigned, since a signed one may overflow.
     return EachLane(d, a, b, [](T x, T y) HWY_ATTR {
       return static_cast<T>(static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(y));
     });
@@ -134,7 +135,7 @@ hn::Vec<D> Divide(D d, hn::Vec<D> v, int divisor) {
     return hn::Div(v, by);
   } else {
     (void)by;
-    // A divisor may be larger than an element can be.
+    // The division is wide, since a divisor may be larger than an element can be.
     using Wide = std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>;
     return EachLane(d, v, v, [divisor](T x, T) HWY_ATTR {
       return static_cast<T>(static_cast<Wide>(x) / static_cast<Wide>(divisor));
@@ -151,7 +152,7 @@ void ReduceArrays(const ReduceCall& call) {
   const int divisor = call.divisor;
   const auto finished = [d, divisor](auto v)
                             HWY_ATTR { return divisor == 1 ? v : Divide(d, v, divisor); };
-  // Fewer elements than a vector has, by way of one that is filled up.
+  // Handles fewer elements than a vector has, by way of a vector that is filled up.
   const auto part = [&](std::size_t at, std::size_t bytes) HWY_ATTR {
     HWY_ALIGN std::byte whole[HWY_MAX_BYTES] = {};
     std::memcpy(whole, from[0] + at, bytes);
@@ -167,7 +168,7 @@ void ReduceArrays(const ReduceCall& call) {
   std::size_t at = 0;
   bool stream = call.stream;
   if (stream) {
-    // Streaming stores need aligned outputs, which have to be so at one and the same element.
+    // Streaming stores need outputs that are all aligned at the same element.
     const auto past = [step](const std::byte* p) {
       return reinterpret_cast<std::uintptr_t>(p) % step;
     };
@@ -202,7 +203,7 @@ void ReduceArrays(const ReduceCall& call) {
     }
   }
   for (; at < call.bytes; at += step) part(at, std::min(step, call.bytes - at));
-  // Whoever is told that the outputs are there must find them there.
+  // The fence makes the outputs visible before any other rank is told that they are there.
   if (stream) hwy::FlushStream();
 }
 

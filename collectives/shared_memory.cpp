@@ -24,16 +24,19 @@
 namespace assay {
 namespace {
 
-// Nobody can take away bytes that others have mapped, which would kill them with a SIGBUS.
+// The seals of the memory. With them nobody can take away bytes that others have mapped, which
+// would kill them with a SIGBUS.
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
-// What it is called where /proc tells what a process has open.
+// The memory's name where /proc tells what a process has open.
 constexpr const char* kName = "assay-ranks";
 
-// Since Linux 6.3: memory that is never run as a program. A system may be set to allow no other.
+// The seal, since Linux 6.3, of memory that is never run as a program. A system may be set to allow
+// no other memory.
 constexpr unsigned kNoExecSeal = 0x8;  // MFD_NOEXEC_SEAL
 
-// Memory with these seals, that many zeroes; no descriptor where there can be none.
+// Makes zeroed memory of that size with these seals; an invalid descriptor where that can't be
+// done.
 Descriptor NewMemory(std::size_t bytes) {
   Descriptor made(memfd_create(kName, MFD_CLOEXEC | MFD_ALLOW_SEALING | kNoExecSeal));
   if (made.Number() < 0 && errno == EINVAL) {
@@ -47,18 +50,18 @@ Descriptor NewMemory(std::size_t bytes) {
   return made;
 }
 
-// Where the others find it, and what tells it from any other that may be there for them: process,
-// descriptor, device and inode.
+// The address by which other ranks find the memory: process and descriptor; and what tells it from
+// anything else that they may find there: device and inode.
 std::string AddressOf(int fd) {
   struct stat status = {};
   if (fstat(fd, &status) != 0) return "";
   return fmt::format("{} {} {} {}", getpid(), fd, status.st_dev, status.st_ino);
 }
 
-// The memory at an address that rank 0 told; no descriptor where there is none, or anything else.
-// Whatever is opened here is written to. It must be memory of this user's with no name in any file
-// system: as many bytes as are asked for, under the seals, which only memfd_create allows, and
-// called as NewMemory does, so that it is no other program's.
+// Opens the memory at an address that rank 0 told; an invalid descriptor where there is none, or
+// something else. Whatever is opened here is written to, so it must be this user's memory without a
+// name in any file system: of exactly the size that is asked for, with the seals, which only
+// memfd_create allows, and with the name that NewMemory gives it, so that it is no other program's.
 Descriptor MemoryAt(const std::string& address, std::size_t bytes) {
   std::istringstream words(address);
   pid_t process = 0;
@@ -66,7 +69,7 @@ Descriptor MemoryAt(const std::string& address, std::size_t bytes) {
   dev_t device = 0;
   ino_t inode = 0;
   if (!(words >> process >> number >> device >> inode) || process <= 0 || number < 0) return {};
-  // Looked at before it is opened, since to open a device or a pipe does something to it.
+  // The file is looked at before it is opened, since opening a device or a pipe has side effects.
   const Descriptor place(
       open(fmt::format("/proc/{}/fd/{}", process, number).c_str(), O_PATH | O_CLOEXEC));
   struct stat status = {};
@@ -134,10 +137,11 @@ void SharedWait::Patiently(const std::atomic<std::uint64_t>& counter, std::uint6
     if (Clock::now() < look) continue;
     look = Clock::now() + kLook;
     for (std::size_t rank = 0; rank < processes_.size(); ++rank) {
-      // Readable once the process has ended, waited for or not; -1 is passed over.
+      // A pidfd is readable once the process has ended, whether it was waited for or not; poll
+      // ignores -1.
       pollfd process = {.fd = processes_[rank].Number(), .events = POLLIN, .revents = 0};
       if (poll(&process, 1, 0) <= 0) continue;
-      // Its last words may have been what this one waits for.
+      // The process may have raised the counter right before it ended.
       if (counter.load(std::memory_order_acquire) >= value) return;
       throw Error(fmt::format("rank {} ended while rank {} waited for it", rank, rank_));
     }

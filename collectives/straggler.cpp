@@ -39,7 +39,7 @@ void Stragglers::Add(std::size_t rank, double own_s, double wait_s) {
 }
 
 void Stragglers::EndBatch(std::int64_t operations, double time_s, double whole_s) {
-  if (batch_own_s_.empty()) return;  // not rank 0
+  if (batch_own_s_.empty()) return;  // only rank 0 adds anything
   const auto count = static_cast<double>(operations);
   const double longest = *std::ranges::max_element(batch_wait_s_);
   own_s_.resize(batch_own_s_.size());

@@ -46,24 +46,24 @@ using SteadyClock = std::chrono::steady_clock;
 using std::chrono::duration_cast, std::chrono::milliseconds;
 
 constexpr int kMostRanks = 65536;
-constexpr std::size_t kHexDigits = 64;  // of a key, a drawn number, a proof: 32 bytes each
+constexpr std::size_t kHexDigits = 64;  // those of a key, a drawn number or a proof: 32 bytes each
 constexpr std::size_t kMostFrame = std::size_t{64} << 10;
 constexpr std::size_t kMostText = std::size_t{64} << 20;
-// Until a rank has proved itself it is read no further than this, and has this long to say it.
+// The bytes that are read of a rank, and the time that it has, until it has proved itself.
 constexpr std::size_t kMostGreeting = 512;
 constexpr Seconds kGreetingTime(5);
-// Strangers that may be halfway through a greeting at once, beside the ranks.
+// The number of strangers that may be halfway through a greeting at once, besides the ranks.
 constexpr std::size_t kMostStrangers = 64;
-// Descriptors that rank 0 may have besides connections.
+// The number of descriptors that rank 0 may have besides connections.
 constexpr std::size_t kOtherDescriptors = 256;
-// How long a rank tries again whose connection ended before rank 0 knew it: strangers may have
-// crowded it out, or rank 0 is no more.
+// How long a rank goes on trying after its connection ended before rank 0 knew it. Strangers may
+// have crowded it out, or rank 0 has ended.
 constexpr Seconds kSecondTry(10);
-constexpr milliseconds kPause(20);        // between tries
+constexpr milliseconds kPause(20);        // the pause between tries
 constexpr milliseconds kNamePause(1000);  // where MASTER_ADDR's name isn't known yet
 constexpr std::string_view kProtocol = "assay-ranks/2";
 
-// What a frame is for, so that ranks that are out of step notice.
+// The purpose of a frame, by which ranks notice that they are out of step.
 enum Kind : unsigned char {
   kChallenge = 'c',
   kNonce = 'n',
@@ -77,9 +77,10 @@ enum Kind : unsigned char {
   kMax = 'm',
 };
 
-// A frame is a kind, the length of what follows in four bytes (the highest bit is set where the
-// text goes on in the next frame, which only a full one may say), and that many bytes. After the
-// proofs a seal follows: an HMAC of the frame, of who sends it and of how many it sent before.
+// The size of a frame's header. A frame is a kind, a length in four bytes, and that many bytes of
+// text. The highest bit of the length is set where the text goes on in the next frame, which only a
+// full frame may say. After the proofs a seal follows: an HMAC of the frame, of its sender and of
+// the number of frames that this one sent before.
 constexpr std::size_t kHeader = 5;
 constexpr std::uint32_t kGoesOn = 0x80000000U;
 
@@ -88,18 +89,19 @@ struct Message {
   std::string text = {};
 };
 
-// The connection's end, or what makes no sense on it, as a sentence that begins with its name.
+// The error of a connection that ended or said what makes no sense, as a sentence that begins with
+// the connection's name.
 class Broken : public Error {
  public:
   using Error::Error;
 };
-// The connection's end, and no other breach.
+// The error of a connection that ended, without any other fault.
 class Gone : public Broken {
  public:
   using Broken::Broken;
 };
 
-// For poll(), which counts in an int: the time to the deadline, but no more than a second of it.
+// The milliseconds to the deadline, but no more than a second, since poll() takes an int.
 int Remaining(SteadyClock::time_point deadline) {
   const auto left = duration_cast<milliseconds>(deadline - SteadyClock::now()).count();
   return static_cast<int>(std::clamp<long>(left, 0, 1000));
@@ -109,7 +111,7 @@ SteadyClock::time_point After(Seconds time) {
   return SteadyClock::now() + duration_cast<SteadyClock::duration>(time);
 }
 
-// Sleeps until the descriptor is ready; false where it isn't by the deadline.
+// Sleeps until the descriptor is ready. Returns false where it isn't by the deadline.
 bool IsReadyBy(SteadyClock::time_point deadline, int descriptor, short events) {
   do {
     pollfd ready = {.fd = descriptor, .events = events, .revents = 0};
@@ -118,8 +120,8 @@ bool IsReadyBy(SteadyClock::time_point deadline, int descriptor, short events) {
   return false;
 }
 
-// One connection that never blocks by itself. Reading is bounded: no more than a frame is held
-// beside the text that is being put together.
+// One non-blocking connection. Reading is bounded: no more than a frame is held besides the text
+// that is being put together.
 class Peer {
  public:
   Peer(Descriptor socket, std::string name) : socket_(std::move(socket)), name_(std::move(name)) {}
@@ -128,15 +130,15 @@ class Peer {
   const std::string& Name() const { return name_; }
   void Rename(std::string name) { name_ = std::move(name); }
 
-  // From here on every frame is sealed, in both directions, by a key of this connection alone.
-  // Whoever stands between the two can no more than end it.
+  // Seals every later frame, in both directions, by a key of this connection alone. Somebody
+  // between the two sides can then do no more than end the connection.
   void Seal(std::string key, bool is_root) {
     key_ = std::move(key);
     sent_ = {.from = is_root ? "root" : "rank"};
     taken_ = {.from = is_root ? "rank" : "root"};
   }
 
-  // Sleeps while the other side reads too slowly.
+  // Sends a text. Sleeps while the other side reads too slowly.
   void Send(Kind kind, std::string_view text) {
     do {
       const std::size_t part = std::min(text.size(), kMostFrame);
@@ -153,7 +155,7 @@ class Peer {
     } while (!text.empty());
   }
 
-  // The next message if it is there; never waits.
+  // Returns the next message if it is there; never waits.
   std::optional<Message> Take(std::size_t most_text) {
     for (;;) {
       if (std::optional<Message> message = TakeBuffered(most_text)) return message;
@@ -161,7 +163,7 @@ class Peer {
     }
   }
 
-  // Waits for the next message, which must be of this kind.
+  // Waits for the next message, which must be of this kind, and returns its text.
   std::string Receive(Kind kind, std::size_t most_text = kMostText) {
     for (;;) {
       if (std::optional<Message> message = Take(most_text)) return Expect(*message, kind);
@@ -169,7 +171,7 @@ class Peer {
       poll(&ready, 1, -1);
     }
   }
-  // The same, but no longer than to the deadline.
+  // Waits as above, but not beyond the deadline.
   std::string Receive(Kind kind, std::size_t most_text, SteadyClock::time_point deadline) {
     for (;;) {
       if (std::optional<Message> message = Take(most_text)) return Expect(*message, kind);
@@ -243,7 +245,7 @@ class Peer {
     return std::exchange(message_, {});
   }
 
-  // False where nothing more is there now.
+  // Reads what is there. Returns false where there is nothing more now.
   bool ReadSome() {
     std::array<char, kMostFrame> buffer;
     const ssize_t n = recv(Number(), buffer.data(), buffer.size(), 0);
@@ -260,7 +262,7 @@ class Peer {
   Descriptor socket_;
   std::string name_;
   std::string received_ = {};
-  Message message_ = {};  // its text so far
+  Message message_ = {};  // the message that is being put together, with its text so far
   std::string key_ = {};  // empty: nothing is sealed yet
   Way sent_ = {};
   Way taken_ = {};
@@ -298,8 +300,9 @@ uid_t UnknownUser() {
   return user;
 }
 
-// Where this user's ranks meet that have no key: a name that the kernel keeps for this network, as
-// it does ports. Any user may take it, so that each side asks who the other one is (UserOf).
+// The place where this user's ranks meet that have no key: an abstract Unix socket, whose name the
+// kernel keeps for each network name space as it does ports. Any user may take the name, so each
+// side asks who the other one is (UserOf).
 Place PlaceOfUser(int port) {
   if (geteuid() == UnknownUser()) {
     throw Error(fmt::format("user {} may be anybody here, so ranks need a key: {}", geteuid(),
@@ -323,8 +326,8 @@ uid_t UserOf(int socket) {
   return peer.uid;
 }
 
-// MASTER_ADDR is a name that isn't known here, or not yet: some clusters tell a rank's name only
-// once it runs.
+// The error for a MASTER_ADDR whose name isn't known here, or not yet, since some clusters publish
+// a rank's name only once it runs.
 class UnknownName : public Error {
  public:
   using Error::Error;
@@ -334,7 +337,7 @@ bool MayBecomeKnown(int status) {
   return status == EAI_AGAIN || status == EAI_NONAME || status == EAI_NODATA;
 }
 
-// Every address of MASTER_ADDR that may be used, once each. Throws Error where there is none.
+// Every address of MASTER_ADDR that may be used, each once. Throws Error where there is none.
 std::vector<Place> PlacesOf(const TcpOptions& options) {
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
@@ -346,7 +349,7 @@ std::vector<Place> PlacesOf(const TcpOptions& options) {
         "MASTER_ADDR {} is no address that is known here ({}); name rank 0's "
         "host or its IP address",
         Clean(options.address, 256), gai_strerror(status));
-    // Without a key it must be this machine's, whose names don't come later.
+    // Without a key the name must be this machine's, whose names don't appear later.
     if (MayBecomeKnown(status) && !options.key.empty()) throw UnknownName(what);
     throw Error(what);
   }
@@ -365,7 +368,8 @@ std::vector<Place> PlacesOf(const TcpOptions& options) {
                   Clean(options.address, 256), kHowToMakeAKey));
 }
 
-// None, and EAFNOSUPPORT in errno, where this machine has no addresses of the kind, such as IPv6's.
+// Makes a socket for a place. It is invalid, with EAFNOSUPPORT in errno, where this machine has no
+// addresses of that kind, such as IPv6.
 Descriptor NewSocket(const Place& place) {
   Descriptor made(socket(place.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (made.Number() < 0 && errno != EAFNOSUPPORT) {
@@ -374,8 +378,8 @@ Descriptor NewSocket(const Place& place) {
   return made;
 }
 
-// Small messages leave at once, and a cut link is noticed within a minute. Unix sockets, which have
-// neither trouble, refuse it.
+// Sets a socket's options, so that small messages leave at once and a cut link is noticed within a
+// minute. Unix sockets, which have neither problem, refuse these options.
 void Tune(int socket) {
   const auto set = [socket](int level, int name, int value) {
     setsockopt(socket, level, name, &value, sizeof(value));
@@ -388,7 +392,7 @@ void Tune(int socket) {
   set(IPPROTO_TCP, TCP_USER_TIMEOUT, 30000);
 }
 
-// Listens at a place; what came of it is an errno, or 0.
+// Listens at a place. Returns 0 or an errno.
 int ListenAt(const Place& place, std::vector<Descriptor>& listeners) {
   Descriptor made = NewSocket(place);
   if (made.Number() < 0) return errno;
@@ -402,13 +406,13 @@ int ListenAt(const Place& place, std::vector<Descriptor>& listeners) {
   return 0;
 }
 
-// What an address is refused with that this machine doesn't have.
+// Whether the errno means that this machine doesn't have the address.
 bool IsElsewhere(int error) {
   return error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EINVAL || error == ENODEV;
 }
 
-// Sockets at every address of MASTER_ADDR that this machine has. Throws Error where it has none, or
-// one of them is somebody else's: ranks would come to that one too.
+// Opens sockets at every address of MASTER_ADDR that this machine has. Throws Error where it has
+// none, or where another process listens at one of them, since ranks would come to that one too.
 std::vector<Descriptor> Listen(const TcpOptions& options) {
   std::vector<Descriptor> listeners;
   if (options.listener >= 0) {
@@ -450,7 +454,7 @@ std::vector<Descriptor> Listen(const TcpOptions& options) {
                           Clean(options.address, 256), options.port, std::strerror(error), remedy));
 }
 
-// Connects to a place; what came of it is an errno, or 0.
+// Connects to a place. Returns 0 or an errno.
 int Reach(const Descriptor& socket, const Place& place, SteadyClock::time_point deadline) {
   if (connect(socket.Number(), reinterpret_cast<const sockaddr*>(&place.address), place.length) ==
       0) {
@@ -464,8 +468,8 @@ int Reach(const Descriptor& socket, const Place& place, SteadyClock::time_point 
   return error;
 }
 
-// Where nobody listens at a port of this machine's, the kernel may give a connection to it that
-// very port to come from. The connection then ends at itself, and rank 0 could not listen there any
+// Whether the connection ends at itself. Where nobody listens at a port of this machine, the kernel
+// may give a connection to it that very port as its source, and rank 0 could not listen there any
 // more.
 bool EndsAtItself(const Descriptor& socket) {
   Place own = {.length = sizeof(own.address)};
@@ -477,14 +481,14 @@ bool EndsAtItself(const Descriptor& socket) {
          SamePlace(own, other);
 }
 
-// Closes a connection in such a way that its port is free at once.
+// Closes a connection so that its port is free at once.
 void Reset(Descriptor& socket) {
   const linger at_once = {.l_onoff = 1, .l_linger = 0};
   setsockopt(socket.Number(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
   socket.Close();
 }
 
-// A connection to rank 0, which may come later than this one, and so may its name.
+// Connects to rank 0, which may start later than this rank, and whose name may become known later.
 Descriptor Connect(const TcpOptions& options, Seconds patience) {
   const SteadyClock::time_point deadline = After(patience);
   int error = 0;
@@ -514,7 +518,7 @@ Descriptor Connect(const TcpOptions& options, Seconds patience) {
           "MASTER_PORT, or give the ranks a key ({})",
           user, geteuid(), options.port, kHowToMakeAKey));
     }
-    // A server of names is asked less often than a port.
+    // A name server is asked less often than a port.
     std::this_thread::sleep_for(std::min<SteadyClock::duration>(unknown ? kNamePause : kPause,
                                                                 deadline - SteadyClock::now()));
   } while (SteadyClock::now() < deadline);
@@ -541,9 +545,9 @@ bool IsHex(const std::string& text) {
          });
 }
 
-// A random key has about 30 different bytes, and as many different steps from one byte to the next;
-// it has fewer than 16 of either once in 10^16 keys. A key in which digits are repeated, counted up
-// or filled with zeros always has.
+// Whether a key was typed rather than drawn. A random key has about 30 different bytes, and as many
+// different steps from one byte to the next; it has fewer than 16 of either once in 10^16 keys. A
+// key in which digits are repeated, counted up or filled with zeros always has fewer.
 bool IsTyped(const std::string& key) {
   std::set<int> bytes;
   std::set<int> steps;
@@ -557,7 +561,7 @@ bool IsTyped(const std::string& key) {
   return std::min(bytes.size(), steps.size()) < 16;
 }
 
-// Each side draws a number, and proves with the key what it says to the other:
+// The proof of what one side says to the other. Each side draws a number, and then they talk:
 //   rank 0   c  PROTOCOL NUMBER
 //   rank     n  NUMBER
 //   rank 0   r  PROOF (root, of nothing)
@@ -570,7 +574,8 @@ std::string Proof(const std::string& key, std::string_view whose, const std::str
       key, fmt::format("{} {}\n{}\n{}\n{}", kProtocol, whose, root_nonce, rank_nonce, says));
 }
 
-// A text's last word, and what stands before it; its first, and what stands behind it.
+// CutLast splits a text into all before its last word, and that word; CutFirst into its first word,
+// and all behind it.
 std::pair<std::string, std::string> CutLast(const std::string& text) {
   const std::size_t at = text.rfind(' ');
   if (at == std::string::npos) return {"", text};
@@ -600,11 +605,11 @@ struct Stranger {
   Peer peer;
   std::string nonce;
   SteadyClock::time_point deadline;
-  std::string own_nonce = {};  // empty until it has told it
+  std::string own_nonce = {};  // the stranger's number; empty until it has told it
 };
 
-// Lets this process have a descriptor for each rank and stranger, as far as its hard limit does.
-// Throws Error where that is too low for the ranks alone.
+// Raises this process's limit on descriptors to one for each rank and stranger, as far as the hard
+// limit allows. Throws Error where that is too low for the ranks alone.
 void RaiseLimit(int ranks) {
   const auto needed = static_cast<rlim_t>(ranks);
   const rlim_t wanted = 2 * needed + kMostStrangers + kOtherDescriptors;
@@ -619,7 +624,7 @@ void RaiseLimit(int ranks) {
                   limit.rlim_cur, ranks));
 }
 
-// All ranks but 0, by rank, with the hosts of all.
+// Receives all ranks but 0, by rank, with the hosts of all.
 class Reception {
  public:
   Reception(const TcpOptions& options, std::string own_host)
@@ -678,7 +683,7 @@ class Reception {
                         "its hard limit (ulimit -n)",
                         options_.size, std::strerror(errno)));
       }
-      // Others have used up what the whole machine has, and may give it back.
+      // Other processes have used up what the whole machine has, and may give it back.
       if (errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         std::this_thread::sleep_for(kPause);
       }
@@ -703,7 +708,7 @@ class Reception {
     }
   }
 
-  // None, and the reason in errno, where there is none now.
+  // Accepts the next connection. It is invalid, with the reason in errno, where there is none now.
   static Descriptor NextConnection(const Descriptor& listener) {
     return Descriptor(accept4(listener.Number(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   }
@@ -729,7 +734,7 @@ class Reception {
     }
   }
 
-  // Until its proof is seen to hold, nothing counts of what it says.
+  // Takes what a stranger says, none of which counts until its proof has been checked.
   void Greet(std::list<Stranger>::iterator stranger, const std::string& text) {
     const auto [says, proof] = CutLast(text);
     const std::string& nonce = stranger->own_nonce;
@@ -765,7 +770,7 @@ class Reception {
     const std::string answer = refusal.empty() ? "yes" : refusal;
     stranger->peer.Send(
         kAnswer, Proof(options_.key, "answer", stranger->nonce, nonce, answer) + " " + answer);
-    // It knows the key, so it is one of ours, and the job can't come to be.
+    // A stranger that knows the key is one of our ranks, so the job can't start.
     if (!refusal.empty()) throw Error(refusal);
     stranger->peer.Seal(Proof(options_.key, "seal", stranger->nonce, nonce, ""), /*is_root=*/true);
     stranger->peer.Rename(fmt::format("rank {}", rank));
@@ -817,9 +822,9 @@ class Reception {
   std::string last_sent_away_ = {};
 };
 
-// Node and local rank of each rank: nodes are numbered by their lowest rank.
+// The node and the local rank of each rank. Nodes are numbered by their lowest rank.
 std::vector<std::pair<int, int>> Places(const std::vector<std::string>& hosts) {
-  std::map<std::string, std::pair<int, int>> seen;  // its number, and how many ranks so far
+  std::map<std::string, std::pair<int, int>> seen;  // a host's number, and its ranks so far
   std::vector<std::pair<int, int>> places;
   for (const std::string& host : hosts) {
     auto& [node, ranks] = seen.try_emplace(host, static_cast<int>(seen.size()), 0).first->second;
@@ -866,7 +871,7 @@ class TcpRanks : public Ranks {
     const std::size_t bytes = values.size() * sizeof(double);
     std::string own(bytes, '\0');
     if (bytes > 0) std::memcpy(own.data(), values.data(), bytes);
-    // Numbers travel as they lie in memory: all ranks are of one build.
+    // Numbers travel as they lie in memory, since all ranks are of one build.
     const auto take_larger = [&](const std::string& text) {
       if (text.size() != bytes) {
         throw Broken("the ranks are out of step over a maximum; report this as a bug");
@@ -885,8 +890,8 @@ class TcpRanks : public Ranks {
  private:
   void JoinRoot(const TcpOptions& options) {
     Peer root = Introduced(options);
-    // The last rank may come as late as the deadline by rank 0's clock, which began at another
-    // time.
+    // The last rank may come as late as the deadline by rank 0's clock, which began at another time
+    // than this one's.
     std::istringstream place(
         root.Receive(kPlace, kMostGreeting, After(options.patience + Seconds(5))));
     place >> node_ >> local_rank_;
@@ -894,10 +899,10 @@ class TcpRanks : public Ranks {
     peers_.emplace_back(std::move(root));
   }
 
-  // A connection to rank 0, which has taken this rank in.
+  // Connects to rank 0 and returns the connection once rank 0 has taken this rank in.
   static Peer Introduced(const TcpOptions& options) {
     const SteadyClock::time_point deadline = After(options.patience);
-    std::optional<Gone> lost;  // in the try before, if there was one
+    std::optional<Gone> lost;  // the end of the connection in the try before, if there was one
     for (Seconds patience = options.patience;;) {
       Peer root(Reached(options, patience, lost), "rank 0");
       Tune(root.Number());
@@ -914,7 +919,8 @@ class TcpRanks : public Ranks {
     }
   }
 
-  // As Connect; a rank 0 that can't be reached again has ended, as it said when it was lost.
+  // Connects as Connect does. Where rank 0 can't be reached again after a connection was lost, it
+  // has ended, and the loss is the error.
   static Descriptor Reached(const TcpOptions& options, Seconds patience,
                             const std::optional<Gone>& lost) {
     try {
@@ -925,7 +931,7 @@ class TcpRanks : public Ranks {
     }
   }
 
-  // Returns when rank 0 has taken this rank in, after each has proved itself.
+  // Introduces this rank. Returns when rank 0 has taken it in, after each side has proved itself.
   static void Introduce(const TcpOptions& options, Peer& root, SteadyClock::time_point deadline) {
     const auto challenge = CutFirst(root.Receive(kChallenge, kMostGreeting, deadline));
     const std::string& root_nonce = challenge.second;
@@ -953,7 +959,7 @@ class TcpRanks : public Ranks {
     root.Seal(Proof(options.key, "seal", root_nonce, nonce, ""), /*is_root=*/false);
   }
 
-  // Every rank's text in rank order on rank 0, whichever comes first; empty elsewhere.
+  // Collects every rank's text, in rank order on rank 0 whichever comes first; empty elsewhere.
   std::vector<std::string> Collect(Kind kind, const std::string& text) {
     if (rank_ != 0) {
       peers_[0]->Send(kind, text);
@@ -989,7 +995,7 @@ class TcpRanks : public Ranks {
   int size_;
   int local_rank_ = 0;
   int node_ = 0;
-  std::vector<std::optional<Peer>> peers_ = {};  // on rank 0 by rank; elsewhere rank 0 alone
+  std::vector<std::optional<Peer>> peers_ = {};  // on rank 0 all, by rank; elsewhere rank 0 alone
 };
 
 int IntegerOf(const char* name, const char* text, int least, int most) {
@@ -1006,7 +1012,7 @@ int IntegerOf(const char* name, const char* text, int least, int most) {
 }  // namespace
 
 TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variable) {
-  // In a step of Slurm its own variables serve where these aren't set.
+  // In a step of Slurm, Slurm's own variables serve where these aren't set.
   const auto needed = [&](const char* name, const char* slurms) {
     const char* value = variable(name);
     if ((value == nullptr || *value == '\0') && slurms != nullptr) value = variable(slurms);

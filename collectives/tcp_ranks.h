@@ -10,9 +10,9 @@
 // nobody in between can change, repeat or add one. What the ranks say, which is commands, times and
 // descriptions of machines, isn't hidden.
 //
-// Without a key, ranks are processes of one user on one machine: MASTER_ADDR is a loopback address,
-// and in its place they meet at a Unix socket, where the kernel tells each side whose process the
-// other one is. Nothing of another user's is let in or obeyed.
+// Without a key, ranks must be processes of one user on one machine. MASTER_ADDR is then a loopback
+// address, in whose place they meet at a Unix socket, where the kernel tells each side whose
+// process the other one is. No process of another user is let in or obeyed.
 #pragma once
 
 #include <functional>
@@ -25,34 +25,36 @@
 
 namespace assay {
 
+// Where and as whom a process joins.
 struct TcpOptions {
   int rank = 0;
   int size = 1;
   std::string address = "127.0.0.1";  // where rank 0 listens: a name or number
   int port = 29500;
-  std::string key = {};                // 64 hex digits; empty: ranks of this user's, here alone
+  std::string key = {};                // 64 hex digits; empty: ranks of this user on this machine
   std::optional<int> local_rank = {};  // empty: counted among the ranks with the same `host`
-  std::string host = {};               // tells nodes apart; empty: of the boot id and host name
-  int listener = -1;                   // rank 0's, opened by somebody else, who gives a key too
-  Seconds patience = Seconds(60);      // for all ranks to come
+  std::string host = {};               // tells nodes apart; empty: made of boot id and host name
+  int listener = -1;                   // rank 0's socket, if opened by someone who gives a key, too
+  Seconds patience = Seconds(60);      // how long to wait for all ranks
 };
 
-// MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE, LOCAL_RANK, ASSAY_BOOTSTRAP_KEY and
-// ASSAY_BOOTSTRAP_LISTENER; for RANK and WORLD_SIZE what srun tells each task of its step. Throws
-// Error for one that is missing or makes no sense, and for a key that is typed rather than drawn:
-// one with fewer than 16 different bytes, or steps from byte to byte.
+// Reads the options from MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE, LOCAL_RANK,
+// ASSAY_BOOTSTRAP_KEY and ASSAY_BOOTSTRAP_LISTENER; where RANK and WORLD_SIZE aren't set, from what
+// srun tells each task of its step. Throws Error for a variable that is missing or makes no sense,
+// and for a key that is typed rather than drawn: one with fewer than 16 different bytes, or steps
+// from byte to byte.
 TcpOptions TcpOptionsFrom(const std::function<const char*(const char*)>& variable);
 
-// A sentence that says that RANK and WORLD_SIZE are set for several ranks but nobody joins them, as
+// A sentence for the user whose RANK and WORLD_SIZE are set for several ranks that nobody joins, as
 // JoinTcp would; "" where they aren't set so.
 std::string UnjoinedText(const std::function<const char*(const char*)>& variable);
 
-// Returns once all ranks are there. Throws Error, within about the time of its patience, where they
-// don't come, come twice, come of another build or job, or don't hold the key. A connection
-// that says something else is sent away, and told of if a rank is missing in the end. Rank 0 raises
-// this process's soft limit on descriptors to what that many ranks need, as far as the hard one
-// lets it. The calls of what is returned throw Error when a rank is gone; they sleep while they
-// wait.
+// Joins the ranks, and returns once all are there. Throws Error, within about the time of its
+// patience, where ranks don't come, come twice, belong to another build or job, or don't hold the
+// key. A connection that says anything else is turned away, which the error mentions if a rank is
+// missing in the end. Rank 0 raises this process's soft limit on descriptors to what that many
+// ranks need, as far as the hard limit allows. The calls of the returned object throw Error when a
+// rank is gone, and sleep while they wait.
 std::unique_ptr<Ranks> JoinTcp(const TcpOptions& options);
 
 }  // namespace assay

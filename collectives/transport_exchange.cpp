@@ -26,11 +26,11 @@ namespace assay {
 namespace {
 
 constexpr std::size_t kLine = 64;
-// One tag is enough: messages of two ranks arrive in order.
+// The one tag that is needed, since messages between two ranks arrive in order.
 constexpr int kTag = 0;
 
-// What crosses the busiest link when each of these ranks follows its schedule: kWireFact. `self` is
-// this rank by the numbers of the schedule's peers. Called on all ranks together.
+// The bytes that cross the busiest link when each of these ranks follows its schedule: kWireFact.
+// `self` is this rank by the numbers of the schedule's peers. Called on all ranks together.
 std::int64_t WireBytes(Ranks& ranks, const Schedule& schedule, int self,
                        const std::vector<int>& node_of) {
   const bool several = std::ranges::any_of(node_of, [](int node) { return node > 0; });
@@ -93,7 +93,7 @@ class TransportExchange : public Exchange {
 
   void Align() override { Follow(barrier_, nullptr, nullptr); }
   void Run(const std::byte* input, std::byte* output) override { Follow(schedule_, input, output); }
-  // What is received into scratch memory has to lie there too.
+  // The window holds the scratch memory too, since messages are received into it.
   std::span<std::byte> Window(std::size_t bytes) override {
     const std::size_t begin = RoundedUp(bytes, kLine);
     const std::span<std::byte> window = transport_->Window(ranks_, begin + own_scratch_.size());
@@ -158,7 +158,7 @@ class TransportExchange : public Exchange {
   std::int64_t wire_bytes_ = 0;
   std::optional<Reduction> reduction_ = {};
   std::vector<std::byte> own_scratch_;
-  std::span<std::byte> scratch_;  // of both: they are never followed at once
+  std::span<std::byte> scratch_;  // shared by both schedules, which are never followed at once
   std::vector<Transport::Ticket> tickets_;
 };
 
