@@ -1,4 +1,4 @@
-// What changes while a case is repeated for long (`assay coll --duration`): the slope of the times
+// The drift of a case that is repeated for long (`assay coll --duration`): the slope of the times
 // of its rounds.
 #pragma once
 
@@ -12,21 +12,21 @@
 
 namespace assay {
 
-// Of the straight line of least squares through the logarithms of the rounds' median times. All are
-// factors of speed, with intervals of 95 % that are wider where neighbours are alike.
+// The slope of the least-squares line through the logarithms of the rounds' median times. All are
+// factors of speed, with intervals of 95 % that are wider where neighbouring rounds are alike.
 struct Drift {
   Interval per_minute = {};  // 0.99: after a minute it is 1 % slower
   Interval over_all = {};    // from the first round to the last
-  double span_s = 0;         // between these
+  double span_s = 0;         // the time between these two
 };
 
-// Nothing under five rounds, which a line would fit too well.
+// The drift of a record; nothing under five rounds, which a line would fit too well.
 std::optional<Drift> DriftOf(const Record& record);
 
-// kSame: steady, since the change over the soak is within the margin of networks.
+// The verdict on the change over the whole soak, with the margin of networks; kSame means steady.
 Verdict VerdictOn(const Drift& drift);
 
-// A line that begins with `#` for each record: its drift and its verdict, and how many of the
+// Lines that begin with `#`, one for each record: its drift, its verdict, and how many of the
 // checked elements were wrong.
 std::string DriftText(std::span<const Record> records);
 

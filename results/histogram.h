@@ -11,24 +11,25 @@
 
 namespace assay {
 
-// REQUIRES: ns >= 0.
+// The bucket of a latency. REQUIRES: ns >= 0.
 std::int64_t LatencyBucket(std::int64_t ns);
 // The least value of a bucket.
 std::int64_t LatencyBucketFloor(std::int64_t bucket);
 
-// What a histogram tells of its values, each taken as the middle of its bucket. Nothing where it is
-// empty or of another scheme.
+// What a histogram tells of its values, each taken as the middle of its bucket.
 struct LatencySummary {
   std::int64_t count = 0;
   double min_s = 0;
   double max_s = 0;
   double mean_s = 0;
-  double deviation_s = 0;  // of the population
+  double deviation_s = 0;  // the standard deviation of the population
 };
+// Here and below, nothing where the histogram is empty or of another scheme.
 std::optional<LatencySummary> SummaryOf(const Histogram& histogram);
-// Nearest rank, p in [0, 1].
+// The percentile by nearest rank, p in [0, 1].
 std::optional<double> LatencyPercentile(const Histogram& histogram, double p);
 
+// A histogram that latencies are added to, which allocates nothing while that is done.
 class LatencyHistogram {
  public:
   LatencyHistogram();

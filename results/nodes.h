@@ -1,6 +1,6 @@
-// Several nodes of one run: what they have in common, and what sets them apart. A collective runs
-// at the pace of its slowest node, and one price stands for all of them, so that they should be
-// alike.
+// Several nodes of one run: what they have in common, and what sets them apart. They should be
+// alike, since a collective runs at the pace of its slowest node, and one price stands for all of
+// them.
 #pragma once
 
 #include <functional>
@@ -12,33 +12,34 @@
 
 namespace assay {
 
-// Something that nodes say, and which of them: "node 2", "3 nodes".
+// A text that holds for some nodes.
 struct Saying {
   std::string text = {};
   std::vector<std::size_t> nodes = {};  // indices, ascending
+  // The nodes in words: "node 2", "3 nodes".
   std::string Who() const;
 };
-// All that `says` gives of any node, once each, in the order of the nodes.
+// Collects what `says` gives for the nodes, each text once, in the order of the nodes.
 std::vector<Saying> Gather(std::span<const Node> nodes,
                            const std::function<std::vector<std::string>(const Node&)>& says);
 
-// What the nodes differ in that moves figures or dollars, a note each with its remedy: instance,
+// Notes, each with its remedy, on differences between nodes that move figures or dollars: instance,
 // region, zone, purchase, processor, accelerators, and versions of the libraries between them.
 std::vector<Note> UnlikeNodes(std::span<const Node> nodes);
 
-// Facts of a case that these nodes measured at once: the first node's, but those that tell what a
-// figure is worth (whether a cache may have answered, whether the client was too slow) are of the
-// node where it is worth least.
+// The facts of a case that these nodes measured at once. They are the first node's, except for
+// facts that tell what a figure is worth (whether a cache may have answered, whether the client was
+// too slow), which are those of the node where it is worth least.
 Facts FactsOfNodes(const std::vector<Facts>& nodes);
 
-// How many accelerators lie in a node, whichever were used.
+// The number of accelerators in a node, used or not.
 int AcceleratorsOf(const Node& node);
 
-// Whether they are instances of one type.
+// Whether all nodes are instances of one type.
 bool AreOfOneType(std::span<const Node> nodes);
 
-// Which of what an offer is chosen by they differ in ("instance: p5.48xlarge (2 nodes), g6.xlarge
-// (node 2)"); empty where one offer prices them all.
+// How the nodes differ in what an offer is chosen by: "instance: p5.48xlarge (2 nodes), g6.xlarge
+// (node 2)". Empty where one offer prices them all.
 std::string PricedApart(std::span<const Node> nodes);
 
 }  // namespace assay

@@ -1,5 +1,5 @@
-// A run is counted once, however many files hold it: a copy repeats no measurement, and counted as
-// a second run it would make chance look like certainty.
+// Each run is counted once, however many files hold it. A copy repeats no measurement; counted as a
+// second run it would make chance look like certainty.
 #pragma once
 
 #include <span>
@@ -12,21 +12,21 @@
 namespace assay {
 
 struct NamedRun {
-  std::string name = {};  // of its file, as given
+  std::string name = {};  // the name of its file, as given
   const Run* run = nullptr;
 };
 
-// The runs among those given, each once. Of a run's copies, its journal and its file, the fullest
-// is kept: the one that holds all that the others hold.
+// The distinct runs among those given. Among a run's copies, its journal and its file, the fullest
+// is kept, which is the one that holds all that the others hold.
 struct Distinct {
   std::vector<std::size_t> kept = {};   // ascending indices
   std::vector<std::string> notes = {};  // one sentence for each that was left out
 };
-// Runs are one where they have one id; one without an id is always a run of its own. Throws Error
-// where two of one id contradict each other.
+// Finds the distinct runs. Runs with the same id are one; a run without an id is always distinct.
+// Throws Error where two runs with the same id contradict each other.
 Distinct DistinctRuns(std::span<const NamedRun> runs);
 
-// Leaves each run of a side once, and says which were left out.
+// Reduces a side to its distinct runs, and returns a sentence for each that was left out.
 std::vector<std::string> CountOnce(Side& side);
 
 // Throws Error where a run is on both sides.

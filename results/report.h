@@ -1,5 +1,6 @@
-// Runs as one HTML page that loads nothing, reads without script, and prints well. With script, D3
-// (built into the binary) draws performance with intervals, and performance against price.
+// The report: runs as one HTML page that loads nothing, can be read without script, and prints
+// well. With script, D3 (built into the binary) draws performance with intervals, and performance
+// against price.
 #pragma once
 
 #include <span>
@@ -12,13 +13,12 @@
 namespace assay {
 
 struct ReportInput {
-  std::string name = {};  // of the file, as given
+  std::string name = {};  // the name of the file, as given
   Run run = {};
-  Chosen price = {};  // behind its dollars
+  Chosen price = {};  // the price behind its dollars
 };
-
-// `today` is the UTC date (2026-11-21) that price ages are counted to. Everything from a file is
-// escaped.
+// Makes the page. `today` is the UTC date (2026-11-21) that price ages are counted to. Everything
+// that comes from a file is escaped.
 std::string ReportPage(std::span<const ReportInput> inputs, std::string_view today);
 
 }  // namespace assay

@@ -17,21 +17,23 @@ namespace assay {
 
 using Seconds = std::chrono::duration<double>;
 
-// What was asked: integers, booleans and strings only, so that equal questions have equal text.
-// Sorted by name, which makes it canonical. Every param is written out, defaults included.
+// Params are what was asked. They are integers, booleans and strings only, so that equal questions
+// have equal text, and sorted by name, which makes that text canonical. Every param is written out,
+// defaults included.
 using Value = std::variant<std::int64_t, bool, std::string>;
 using Params = std::map<std::string, Value>;
 
-// What was found out on the way: algorithm, layout, seconds to pack. Never part of the match key.
+// Facts are what was found out on the way: algorithm, layout, seconds to pack. They are never part
+// of the match key.
 using Fact = std::variant<std::int64_t, bool, double, std::string>;
 using Facts = std::map<std::string, Fact>;
 
-// The text of a fact, "" where there is none.
+// The text of the fact with that name; "" where there is none.
 std::string TextOf(const Facts& facts, const std::string& name);
 
-// "4096", "true", "bf16".
+// The text of a value: "4096", "true", "bf16".
 std::string ToText(const Value& value);
-// "dtype=bf16,k=4096,m=16": the canonical text of params.
+// The canonical text of params: "dtype=bf16,k=4096,m=16".
 std::string ToText(const Params& params);
 // The value of an integer, boolean or string param. Throws Error when it is absent or of another
 // type.
@@ -49,6 +51,8 @@ struct Work {
   std::string per = "iteration, all units";
 };
 
+// The status of a record. Only ok and partial ones have figures; a wrong answer is never given a
+// rate.
 enum class Status { kOk, kPartial, kSkipped, kFailed, kWrong };
 std::string_view ToText(Status status);
 std::optional<Status> StatusFrom(std::string_view text);
@@ -60,44 +64,46 @@ struct Unit {
   int device = 0;
 };
 
-// What a device said of itself while its samples were taken: from the warm-up before them, which
-// the first reading precedes; of a sustained visit while what counts was measured.
+// The readings of a device's sensors while samples were taken. They begin right before the warm-up,
+// or in a sustained visit with the samples that count.
 struct Telemetry {
   int unit = 0;                   // index into Record::units
   std::vector<double> at_s = {};  // since the run began
   std::vector<double> sm_mhz = {};
   std::vector<double> power_w = {};
   std::vector<double> temperature_c = {};  // empty where it isn't told
-  std::optional<double> energy_j = {};     // from the first of at_s to the last
+  std::optional<double> energy_j = {};     // used from the first of at_s to the last
   std::vector<std::string> events = {};    // "sw_power_cap"
 };
 
-// How fast something moved, as a share of its mean a minute: 0.01 is 1 % more after a minute.
+// The trend of a quantity: its change a minute as a share of its mean, so that 0.01 is 1 % more
+// after a minute.
 struct Trend {
   std::string of = {};  // "time_s" (of an iteration), "sm_mhz", "temperature_c"
-  int unit = 0;         // index into Record::units, of what a device tells
+  int unit = 0;         // index into Record::units, for what a device tells
   double per_minute = 0;
-  double half_width = 0;  // of its 95 % interval
+  double half_width = 0;  // half the width of the 95 % interval
 };
 
-// How a visit came to rest under load before what counts of it.
+// How a sustained visit reached steady state.
 struct Sustained {
-  double least_s = 0;    // how long load and samples had to last together, at least
-  double heated_s = 0;   // under load before the first sample that counts
-  double counted_s = 0;  // from there to the end of the last one
-  // Why it ended: "steady"; "scattered" (its noise hides what would count as a drift); "unsteady"
-  // (it did not come to rest in the time that there was).
+  double least_s = 0;    // the least time that load and samples had to last together
+  double heated_s = 0;   // the time under load before the first sample that counts
+  double counted_s = 0;  // the time from there to the end of the last one
+  // Why the visit ended: "steady"; "scattered" (its noise hides what would count as a drift);
+  // "unsteady" (it did not reach steady state in the time that there was).
   std::string ended = {};
-  std::vector<Trend> drift = {};      // over what counts
+  std::vector<Trend> drift = {};      // the trends over the samples that count
   std::vector<Telemetry> start = {};  // one reading of each device, before the load
 };
 
-// One case in one round. `time_s` holds seconds *per iteration*, one value a batch of `batch`
-// iterations, from the common start to the end of the last device or rank. Work that is counted by
-// time has `iterations` instead: as many as ended in each span of time, of which it is one value.
+// A visit: one case in one round (a trial elsewhere). `time_s` holds seconds *per iteration*, one
+// value for each batch of `batch` iterations, from the common start to the end of the last device
+// or rank. Where work is counted over spans of time, a value belongs to a span, and `iterations`
+// says how many ended in it.
 struct Visit {
-  double start_s = 0;                         // since the run began
-  int order = 0;                              // position within the round
+  double start_s = 0;                         // when it began, since the run began
+  int order = 0;                              // its position within the round
   std::int64_t batch = 0;                     // 1 where there are `iterations`
   std::vector<std::int64_t> iterations = {};  // empty, or one for each of time_s
   std::vector<double> time_s = {};
@@ -106,12 +112,13 @@ struct Visit {
   std::vector<double> unit_p50_s = {};  // each unit's median and maximum, where there are several
   std::vector<double> unit_max_s = {};
   std::vector<double> here_time_s = {};  // the companion case (Record::here), back to back
-  // Of iterations with phases: seconds per iteration of each by its name, beside time_s.
+  // The seconds per iteration of each phase, by its name, where iterations have phases.
   std::map<std::string, std::vector<double>> phase_time_s = {};
   std::vector<Telemetry> telemetry = {};
-  std::optional<Sustained> sustained = {};  // of a sustained case: then what was counted is above
+  std::optional<Sustained> sustained = {};  // only for a sustained case
 };
 
+// The outcome of checking a case's answers.
 struct Verification {
   std::string when = "timed";  // "first": an untimed iteration; "timed": the last timed one
   int round = 0;
@@ -130,14 +137,15 @@ struct Histogram {
   std::vector<std::pair<std::int64_t, std::int64_t>> counts = {};  // bucket, count; ascending
 };
 
-// The bound that a case is held against "of here": measured back to back in the same round.
+// The measured roofline that a case is held against ("of here"), measured back to back in the same
+// round.
 struct Here {
   std::string probe = {};
   Params params = {};
   Work work = {};
 };
 
-// What came of a case over all rounds, or a status with its reason.
+// The outcome of a case over all rounds, or a status with its reason.
 struct Record {
   std::string probe = {};
   int method = 1;
@@ -146,7 +154,7 @@ struct Record {
   Status status = Status::kOk;
   bool complete = true;      // false: fewer rounds than asked; shown, never in a headline
   std::string stopped = {};  // "ci", "rounds", "time", "cost", "interrupted"
-  std::string reason = {};   // of a status that isn't ok
+  std::string reason = {};   // why the status isn't ok
   std::string remedy = {};
   Work work = {};
   Facts facts = {};
@@ -160,16 +168,18 @@ struct Record {
 
 // The key by which cases of two Runs are matched: probe, method, canonical params.
 std::string MatchKey(const Record& record);
-// What tells the records of one Run apart: the match key, the backend and the units.
+// The key that tells the records of one Run apart: the match key, the backend and the units.
 std::string RecordKey(const Record& record);
 
-// Something found out about the machine: from where, and how sure ("certain", "likely", "guess").
+// Something that was found out about the machine, with its source and how sure it is ("certain",
+// "likely", "guess").
 struct Finding {
   std::string value = "unknown";
   std::string how = "none";
   std::string confidence = "none";
 };
 
+// Which instance of which cloud a node is.
 struct Identity {
   Finding provider = {};
   Finding instance = {};
@@ -185,10 +195,12 @@ struct Cpu {
   int cores_visible = 0;
   int cores_used = 0;
   std::vector<std::string> isa = {};
-  std::optional<double> quota = {};           // of a container, in cores
-  std::optional<double> quota_period_s = {};  // in which that much is given, again and again
+  std::optional<double> quota = {};           // a container's CPU quota, in cores
+  std::optional<double> quota_period_s = {};  // the period of that quota
 };
 
+// The accelerators of one kind in a node: how many are there, how many this process may use, and
+// how many it did use.
 struct Accelerator {
   std::string name = {};
   int present = 0;
@@ -207,6 +219,7 @@ struct Nic {
   std::optional<double> gbps = {};
 };
 
+// A volume that storage cases are measured on.
 struct Volume {
   int path_id = 0;
   std::string kind = "unknown";  // local, network, memory, unknown
@@ -221,11 +234,13 @@ struct Volume {
   std::string how = {};
 };
 
+// Something that makes figures doubtful, and what helps.
 struct Note {
   std::string what = {};
   std::string remedy = {};
 };
 
+// One machine of a run. What isn't known of it stays empty.
 struct Node {
   std::string node_id = {};
   bool in_container = false;
@@ -264,6 +279,7 @@ struct Offer {
   bool is_private = false;  // typed or negotiated: leaves only with --keep-price
 };
 
+// Where a rank ran.
 struct RankPlace {
   int rank = 0;
   int node = 0;
@@ -271,6 +287,7 @@ struct RankPlace {
   int numa = 0;
 };
 
+// The build of assay that measured.
 struct Build {
   std::string version = {};
   std::string commit = {};
@@ -285,6 +302,7 @@ struct SuiteName {
   std::string sha256 = {};
 };
 
+// One run, which is one result file. results/FORMAT.md explains every field.
 struct Run {
   int version = 1;
   std::vector<std::string> needs = {};
@@ -308,9 +326,9 @@ struct Run {
   std::vector<Record> records = {};
 };
 
-// A sound Run has a node, and every index in it (of nodes, volumes, units) points at something, so
-// that who follows one needn't look. What is wrong with the first that doesn't, for an error; else
-// empty.
+// Checks that the Run is sound: that it has a node, and that every index in it (of nodes, volumes,
+// units) points at something, so that nobody who follows one needs to look. Returns what is wrong
+// with the first that doesn't, for an error; else "".
 std::string BrokenReference(const Run& run);
 
 }  // namespace assay

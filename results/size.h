@@ -6,12 +6,13 @@
 
 namespace assay {
 
-// The bytes of a size as nccl-tests and fio write it: "8", "4k", "64M", "1.5K", "1GB", "1GiB",
-// "2t". Every prefix is binary, as in both. Throws Error naming `what` for anything else, parts of
-// a byte and more than 1 PiB among it.
+// Reads a size as nccl-tests and fio write it, in bytes: "8", "4k", "64M", "1.5K", "1GB", "1GiB",
+// "2t". Every prefix is binary, as in both. Throws Error, which names `what`, for anything else,
+// including parts of a byte and more than 1 PiB.
 std::int64_t ParseSize(std::string_view text, std::string_view what);
 
-// The param's value counts bytes, so that cases that differ in it alone are a sweep of sizes.
+// Whether the param's value counts bytes, so that cases which differ in it alone are a sweep of
+// sizes.
 bool IsSize(std::string_view param);
 
 }  // namespace assay

@@ -1,7 +1,7 @@
-// Statistics as pure functions. The one method for intervals: the highest level that is repeated is
-// the unit (sample < round < run < node < instance type); lower levels are averaged first; under 20
-// units a (Welch) t interval on mean log time, from 20 a bootstrap-t. results/METRICS.md defines
-// each to the last digit.
+// Statistics as pure functions. There is one method for intervals: the highest level that is
+// repeated is the unit (sample < round < run < node < instance type), and lower levels are averaged
+// first. Under 20 units it is a (Welch) t interval on mean log time, from 20 a bootstrap-t.
+// results/METRICS.md defines each to the last digit.
 #pragma once
 
 #include <optional>
@@ -21,62 +21,64 @@ struct Interval {
   double HalfWidth() const { return (high - low) / 2; }
 };
 
+// REQUIRES, for all below: values is not empty.
 double Mean(std::span<const double> values);
-// REQUIRES: values is not empty (as for all below).
 double Median(std::span<const double> values);
-// Nearest rank, p in [0, 1].
+// The percentile by nearest rank, p in [0, 1].
 double Percentile(std::span<const double> values, double p);
-// Sample standard deviation (n - 1); 0 for one value.
+// The sample standard deviation (n - 1); 0 for one value.
 double StandardDeviation(std::span<const double> values);
-// The two-sided quantile of Student's t, e.g. (0.95, 4) -> 2.776. Above 10^6 degrees of freedom,
-// infinity included, the normal distribution's.
+// The two-sided quantile of Student's t: (0.95, 4) gives 2.776. Above 10^6 degrees of freedom,
+// infinity included, it is the normal distribution's.
 double StudentT(double confidence, double degrees_of_freedom);
-// P(|T| > t), the other way round: (2.776, 4) -> 0.05.
+// The inverse, P(|T| > t): (2.776, 4) gives 0.05.
 double StudentTail(double t, double degrees_of_freedom);
-// How far each lies from the median, 0.6745 (x - median) / MAD (Iglewicz and Hoaglin, "How to
-// detect and handle outliers", 1993, who call more than 3.5 an outlier); infinite where most are
-// equal and this one isn't.
+// The modified z-score of each value, 0.6745 (x - median) / MAD (Iglewicz and Hoaglin, "How to
+// detect and handle outliers", 1993, who call more than 3.5 an outlier). It is infinite where most
+// values are equal and this one isn't.
 std::vector<double> ModifiedZScores(std::span<const double> values);
 double LagOneAutocorrelation(std::span<const double> values);
 
-// The slope of the straight line of least squares, and half the width of its interval, which is
-// wider where neighbours are alike: they tell less than as many that aren't (a first-order
-// process). REQUIRES: three points or more, at two or more x, in the order in which they were
-// taken.
+// The slope of the least-squares line, and half the width of its interval. The interval is wider
+// where neighbours are alike, since they tell less than independent ones (a first-order process).
+// REQUIRES: three points or more, at two or more x, in the order in which they were taken.
 struct Slope {
   double value = 0;
   double half_width = 0;
 };
 Slope SlopeOf(std::span<const double> x, std::span<const double> y, double confidence = 0.95);
 
-// exp of the mean of `logs`, with its interval relative to it (estimate = 1). Nothing under 2
+// The interval of exp of the mean of `logs`, relative to that (estimate = 1). Nothing under 2
 // units.
 std::optional<Interval> MeanInterval(std::span<const double> logs, double confidence = 0.95);
 
-// exp(mean(b) - mean(a)) with its interval.
+// The ratio exp(mean(b) - mean(a)) with its interval.
 Interval RatioInterval(std::span<const double> a, std::span<const double> b,
                        double confidence = 0.95);
 
-// A mean of logs with the variance of that mean, which is known with so many degrees of freedom.
+// A mean of logs with the variance of that mean, and the degrees of freedom of the variance.
 struct Estimate {
   double mean = 0;
   double variance = 0;
   double degrees_of_freedom = 0;
 };
-// From the values themselves; of a single one nothing is known of its variance.
+// Estimates from the values themselves. A single value has 0 degrees of freedom, since its variance
+// is unknown.
 Estimate EstimateOf(std::span<const double> logs);
 
-// The same of two estimates, by a t interval with Welch's degrees of freedom, but no more than
+// The ratio of two estimates, with a t interval by Welch's degrees of freedom, but no more than
 // `most_df`.
 Interval RatioInterval(const Estimate& a, const Estimate& b, double confidence, double most_df);
-// The two-sided p-value of "there is no change" by the Welch t test, with the same degrees.
+// The two-sided p-value of "there is no change" by the Welch t test, with the same degrees of
+// freedom.
 double RatioPValue(const Estimate& a, const Estimate& b, double most_df);
 
-// The stopping rule of a case that goes on until its interval is narrow: "ci" once half the width
-// of the interval is at most `ci`, "rounds" after 20; nothing where it goes on. It looks after
-// rounds 5, 8, 12 and 20 only, and asks for ci / 1.5 at the first and ci / 1.25 at the second look:
-// a rule that looks often, or that is easily pleased with few rounds, stops at lucky streaks
-// (simulated in tests/coverage_test.cpp: 93 % instead of 92 % of the intervals hold the truth).
+// The stopping rule of a case that goes on until its interval is narrow. It returns "ci" once half
+// the width of the interval is at most `ci`, "rounds" after 20, and nothing where the case goes on.
+// It looks after rounds 5, 8, 12 and 20 only, and asks for ci / 1.5 at the first and ci / 1.25 at
+// the second look. A rule that looks often, or that is content with few rounds, stops at lucky
+// streaks (simulated in tests/coverage_test.cpp: 93 % instead of 92 % of the intervals hold the
+// truth).
 std::optional<std::string> StopAfter(int rounds, double half_width, double ci);
 
 }  // namespace assay

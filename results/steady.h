@@ -1,5 +1,6 @@
-// Whether what is under load has come to rest: the rule by which a sustained visit ends. A drift is
-// held against its own uncertainty, so that noise is neither taken for rest nor waited for in vain.
+// The rule by which a sustained visit ends: whether steady state has been reached. A drift is held
+// against its own uncertainty, so that noise is neither taken for steady state nor waited for in
+// vain.
 #pragma once
 
 #include <optional>
@@ -11,35 +12,37 @@
 
 namespace assay {
 
-// Below this a drift is none: 0.5 % a minute.
+// The drift below which a device is steady: 0.5 % a minute.
 inline constexpr double kSteadyPerMinute = 0.005;
 
-// Something that was read over time.
+// A quantity that was read over time.
 struct Trace {
-  std::string of = {};  // as Trend has it
+  std::string of = {};  // its name, as in Trend
   int unit = 0;
   std::vector<double> at_s = {};
   std::vector<double> values = {};
 };
 
-// A trend, and the half width that its interval would have if all that is off the line were noise
-// from one value to the next. What bends slowly has a wider one, and only noise is hopeless.
+// A trend, and the half width that its interval would have if everything off the line were noise
+// from one value to the next. A curve that bends slowly has a wider interval, which may narrow;
+// only noise is hopeless.
 struct Fitted {
   Trend trend = {};
   double noise = 0;
 };
 
-// The least-squares slope through medians of equal spans of the trace, of which single stalls move
-// none. Nothing where there are too few values to tell a line from.
+// Fits the trend: the least-squares slope through medians of equal spans of the trace, which single
+// stalls don't move. Nothing where there are too few values for a line.
 std::optional<Fitted> TrendOf(const Trace& trace);
 
-// Those of the clock and of the temperature that a device told of at `from_s` and after; of what it
-// didn't tell at all its moments, none.
+// The trends of a device's clock and temperature at `from_s` and after. A quantity that the device
+// didn't tell at every reading has none.
 std::vector<std::optional<Fitted>> TrendsOf(const Telemetry& seen, double from_s);
 
-// Why a visit ends after `elapsed` of at most `longest` seconds, as Sustained::ended; nothing where
-// it goes on. It is "steady" if the interval of each trend lies within kSteadyPerMinute. It is
-// "scattered" if the others' intervals hold 0, and their noise will hide as much even at `longest`.
+// Why a visit ends after `elapsed` of at most `longest` seconds, as in Sustained::ended; nothing
+// where it goes on. It is "steady" if the interval of each trend lies within kSteadyPerMinute. It
+// is "scattered" if the intervals of the other trends hold 0, and their noise will hide as much
+// even at `longest`.
 std::optional<std::string> WhyEnded(std::span<const std::optional<Fitted>> trends, double elapsed_s,
                                     double longest_s);
 
