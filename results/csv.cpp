@@ -12,14 +12,14 @@
 namespace assay {
 namespace {
 
-// Reads one row after the other; knows the line for errors.
+// Reads one row after the other, and knows the line for errors.
 class Reader {
  public:
   Reader(std::string_view text, const std::string& source) : text_(text), source_(source) {
-    if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;  // a byte order mark, as spreadsheets write it
+    if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;  // the byte order mark of spreadsheets
   }
 
-  // The cells of the next row; none at the end. Empty lines are passed over.
+  // Returns the cells of the next row, or none at the end. Empty lines are skipped.
   std::vector<std::string> Row() {
     while (EndLine()) {
     }
@@ -59,7 +59,7 @@ class Reader {
       ++at_;
     }
     std::string_view cell = text_.substr(begin, at_ - begin);
-    // The carriage return belongs to the line's end; EndLine has nothing else to look for then.
+    // A carriage return belongs to the line's end; EndLine need not look for it then.
     if (cell.ends_with('\r') && (at_ == text_.size() || text_[at_] == '\n')) cell.remove_suffix(1);
     return std::string(cell);
   }

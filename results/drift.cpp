@@ -13,7 +13,7 @@ namespace assay {
 namespace {
 
 constexpr std::size_t kFewestRounds = 5;
-// Of a change that is one: as `compare` has it for networks.
+// The margin that `compare` has for networks.
 constexpr double kMargin = 0.03;
 
 }  // namespace

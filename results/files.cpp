@@ -27,9 +27,9 @@ std::string FolderOf(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
-// The number of the open descriptor that a name in /dev or /proc stands for: /dev/stdout,
-// /dev/fd/63, /proc/self/fd/1. Links in those two folders are the system's own; no other link is
-// looked at.
+// The number of the open descriptor that a name in /dev or /proc stands for, such as /dev/stdout,
+// /dev/fd/63 and /proc/self/fd/1. Only links in those two folders are followed, since they are the
+// system's own.
 std::optional<int> DescriptorNamed(const std::string& path) {
   std::error_code error;
   const fs::path descriptors = fs::canonical("/proc/self/fd", error);
@@ -49,22 +49,22 @@ std::optional<int> DescriptorNamed(const std::string& path) {
     if (folder != "/dev") return std::nullopt;
     const fs::path next = fs::read_symlink(folder / name.filename(), error);
     if (error) return std::nullopt;
-    name = folder / next;  // an absolute one stands for itself
+    name = folder / next;  // an absolute link replaces the folder
   }
   return std::nullopt;
 }
 
 bool IsFile(const struct stat& status) { return S_ISREG(status.st_mode); }
 
-// A device or a named pipe under its own name.
+// Whether the path is a device or a named pipe itself, and not a link to one.
 bool IsSpecial(const std::string& path) {
   struct stat status = {};
   return lstat(path.c_str(), &status) == 0 && !IsFile(status) && !S_ISDIR(status.st_mode) &&
          !S_ISLNK(status.st_mode);
 }
 
-// Whether what is at `path` (`old`) can't be replaced, since it and its sticky folder (/tmp) are of
-// other users.
+// Whether the file at `path` (`old`) can't be replaced, because it and its sticky folder (/tmp)
+// belong to other users.
 bool IsKeptByItsFolder(const struct stat& old, const std::string& path) {
   const uid_t user = geteuid();
   struct stat folder = {};
@@ -72,9 +72,9 @@ bool IsKeptByItsFolder(const struct stat& old, const std::string& path) {
          (folder.st_mode & S_ISVTX) != 0 && folder.st_uid != user;
 }
 
-// Opens it for writing. Null, with errno, where that fails, where it has become a file, and where
-// it is a stranger's pipe in a folder that anybody may write in (/tmp): nobody may ever read from
-// it.
+// Opens a device or a named pipe for writing. Null, with errno, where that fails, where it has
+// become a file, and where it is a stranger's pipe in a folder that anybody may write to (/tmp),
+// since nobody may ever read from it.
 std::unique_ptr<File> OpenSpecial(const std::string& path) {
   struct stat folder = {};
   const bool is_anybodys = stat(FolderOf(path).c_str(), &folder) == 0 && (folder.st_mode & S_IWOTH);
@@ -92,11 +92,11 @@ std::unique_ptr<File> OpenSpecial(const std::string& path) {
   return nullptr;
 }
 
-// A regular file that is read from its beginning on.
+// A regular file that is read from its beginning.
 class Source {
  public:
-  // Throws Error, with `what` to give instead, for anything else: what isn't there, a device, a
-  // pipe, which must not block here.
+  // Throws Error, which says `what` to give instead, for anything else: an absent file, a device,
+  // or a pipe, which must not block here.
   Source(const std::string& path, const std::string& what)
       : path_(path), file_(path, O_RDONLY | O_NONBLOCK) {
     if (!file_.IsOpen()) {
@@ -111,8 +111,8 @@ class Source {
 
   std::int64_t Size() const { return size_; }
 
-  // Appends at most so many bytes to `text`; false at the end of the file. Throws Error where
-  // reading fails.
+  // Appends at most `most_bytes` bytes to `text`. Returns false at the end of the file; throws
+  // Error where reading fails.
   bool Read(std::size_t most_bytes, std::string& text) const {
     const std::size_t before = text.size();
     text.resize(before + most_bytes);
@@ -133,7 +133,7 @@ class Source {
   std::int64_t size_ = 0;
 };
 
-// A name beside `path` that nobody can have guessed, and so nobody can have taken.
+// A name beside `path` that nobody can guess, and so nobody can have taken.
 std::string TemporaryName(const std::string& path) {
   return fmt::format("{}.{}.tmp", path, RandomHex(8));
 }
@@ -147,7 +147,7 @@ mode_t ModeAt(const std::string& path) {
   return is_own ? old.st_mode & 0777U : kMode;
 }
 
-// What came of putting a file at its place: an errno or 0, and whether the file is there.
+// The outcome of putting a file at its place: an errno or 0, and whether the file is there.
 struct Put {
   int error = 0;
   bool is_there = false;
@@ -175,7 +175,7 @@ File::File(const std::string& path, int flags, mode_t mode) {
   do {
     descriptor_ = open(path.c_str(), flags | O_CLOEXEC, mode);
   } while (descriptor_ < 0 && errno == EINTR);
-  // Some file systems have no modes (EPERM): all that is made there has the one of the mount.
+  // Some file systems have no modes (EPERM); every file there has the mode of the mount.
   if (descriptor_ >= 0 && (flags & O_CREAT) != 0) fchmod(descriptor_, mode);
 }
 
@@ -209,7 +209,7 @@ void FailToWrite(const std::string& path, int error, const std::string& option,
 
 bool SyncFolder(const std::string& path) {
   const File handle(FolderOf(path), O_RDONLY | O_DIRECTORY);
-  // Some network file systems can't fsync a folder (EINVAL): nothing more can be done there.
+  // Some network file systems can't fsync a folder (EINVAL), and nothing more can be done there.
   return handle.IsOpen() && (fsync(handle.Descriptor()) == 0 || errno == EINVAL);
 }
 
@@ -230,7 +230,7 @@ bool WriteOn(int descriptor, std::string_view text) {
     const ssize_t written = write(descriptor, text.data(), text.size());
     if (written >= 0) {
       text.remove_prefix(static_cast<std::size_t>(written));
-    } else if (errno == EAGAIN) {  // whoever reads has made the pipe one that doesn't wait
+    } else if (errno == EAGAIN) {  // the reader has made the pipe non-blocking
       pollfd ready = {.fd = descriptor, .events = POLLOUT, .revents = 0};
       poll(&ready, 1, -1);
     } else if (errno != EINTR) {
@@ -261,7 +261,7 @@ void ReadLines(const std::string& path, std::int64_t most_bytes, const std::stri
   };
   const Source source(path, what);
   std::string text;
-  std::size_t seen = 0;  // of it, where there is no end of a line
+  std::size_t seen = 0;  // the first bytes of `text`, which hold no end of a line
   while (source.Read(kAtOnce, text)) {
     std::size_t begin = 0;
     for (auto end = text.find('\n', seen); end != std::string::npos; end = text.find('\n', begin)) {
@@ -326,7 +326,7 @@ std::optional<std::string> PlaceOf(const std::string& path) {
   if (DescriptorNamed(path) || IsSpecial(path)) return std::nullopt;
   std::error_code error;
   const fs::path name = fs::absolute(path, error);
-  // A link at the name itself would be replaced; those on the way to it are followed.
+  // A link at the name itself would be replaced; links on the way to it are followed.
   const fs::path folder = fs::weakly_canonical(name.parent_path(), error);
   return ((error ? name.parent_path() : folder) / name.filename()).string();
 }

@@ -21,12 +21,13 @@ namespace {
 constexpr std::size_t kFewestSiblings = 4;
 constexpr double kOutlier = 3.5;
 constexpr double kLeastDeviation = 0.02;
-// A best of several versions of a library is not what each of them reaches.
+// The bounds beside published figures. The lower one leaves room, since a published best of several
+// versions of a library is more than each of them reaches.
 constexpr double kLowBelow = 0.88;
 constexpr double kHighAbove = 1.10;
 
-// The params that a figure of the probe holds for alone: its shape. Where one may be as large as
-// one likes, from some size on nothing changes any more.
+// The shape of a probe: the params that a published figure holds for. A param that may be as large
+// as one likes changes nothing any more from some size on.
 struct Shape {
   std::string_view probe = "";
   std::vector<std::string_view> exact = {};
@@ -120,7 +121,8 @@ bool Fits(const Record& record, const ExpectedOfDevice& expected) {
          });
 }
 
-// What each unit does of the work, in the median over rounds of its own median time.
+// The speed of each unit: its share of the work over the median of its own median times in the
+// rounds.
 std::vector<Rate> SpeedsOf(const Record& record) {
   std::vector<Rate> speeds;
   const std::optional<Rate> all = Speed(record);
@@ -226,8 +228,8 @@ RunHealth::RunHealth(const Run& run, std::span<const ExpectedOfDevice> expected,
   }
 }
 
-// What the record, whose fastest device has that speed, is to be judged by: it fits, and no other
-// record of the run that fits is faster.
+// The published figure by which a record is judged, whose fastest device has that speed. The record
+// fits it, and no other record of the run that fits is faster; null where there is no such figure.
 const ExpectedOfDevice* RunHealth::YardstickOf(const Record& record, double fastest) const {
   const Node& node = run_.nodes.at(static_cast<std::size_t>(record.units[0].node));
   if (DeviceKind(record) != "gpu" || node.accelerators.size() != 1 || node.accelerators[0].mig) {

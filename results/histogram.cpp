@@ -9,10 +9,11 @@ namespace assay {
 
 namespace {
 
-// The highest bucket there is: results/run.h keeps nanoseconds in 63 bits.
+// The highest bucket, since results/run.h keeps nanoseconds in 63 bits.
 constexpr std::int64_t kMostBucket = 64 * (62 - 5) + 127 - 64;
 
-// Files are from outside: counts and buckets that no histogram has make it none of ours.
+// Whether it is a histogram of ours. Files come from outside, so counts and buckets that no
+// histogram has are refused.
 bool IsOurs(const Histogram& histogram) {
   return histogram.scheme == "loglin64" && !histogram.counts.empty() &&
          std::all_of(histogram.counts.begin(), histogram.counts.end(), [](const auto& entry) {

@@ -17,7 +17,8 @@
 namespace assay {
 namespace {
 
-// Relative residuals: each point is divided by its time, and the model is fitted to 1.
+// Fits a model by relative residuals: each point is divided by its time, and the model is fitted
+// to 1.
 CostModel Fitted(std::span<const SizeTime> sweep, bool with_start, bool with_rate) {
   double aa = 0, ab = 0, bb = 0, a1 = 0, b1 = 0;
   for (const SizeTime& point : sweep) {
@@ -44,7 +45,7 @@ CostModel Fitted(std::span<const SizeTime> sweep, bool with_start, bool with_rat
   return model;
 }
 
-// What tells one sweep from another: everything but the size.
+// The key that tells one sweep from another: everything but the size.
 std::string SweepOf(const Record& record) {
   Params params = record.params;
   params.erase("bytes");
@@ -109,7 +110,8 @@ std::optional<CostModel> FitCost(std::span<const SizeTime> sweep) {
 
 double StepsOf(std::string_view operation, Steps steps, double ranks) {
   if (operation == "sendrecv") return 1;
-  // In fewer steps, parts would have to be passed on, and more bytes move than busbw counts.
+  // With fewer steps, parts would have to be passed on, and more bytes would move than busbw
+  // counts.
   if (operation == "alltoall" || operation == "alltoallv") return ranks - 1;
   const double passes = operation == "all_reduce" ? 2 : 1;
   return passes * (steps == Steps::kRing ? ranks - 1 : std::ceil(std::log2(ranks)));

@@ -10,12 +10,12 @@
 namespace assay {
 namespace {
 
-// What nodes may differ in.
+// Something that nodes may differ in.
 struct Aspect {
   std::string name = {};
   std::string (*of)(const Node& node) = nullptr;
   std::string remedy = {};
-  bool prices = false;  // an offer is chosen by it
+  bool prices = false;  // whether an offer is chosen by it
 };
 
 std::string Accelerators(const Node& node) {
@@ -26,7 +26,7 @@ std::string Accelerators(const Node& node) {
   return text;
 }
 
-// How far direct transfers are from being proved; 0 of what isn't storage.
+// A rank of how far direct transfers are from being proved; 0 for anything but storage.
 int DoubtOf(const Facts& facts) {
   const std::string verdict = TextOf(facts, "direct");
   if (verdict.empty()) return 0;
@@ -50,10 +50,11 @@ const std::vector<Aspect>& Aspects() {
   return all;
 }
 
-// Of what moves data between nodes, and of the drivers below it.
+// The software that moves data between nodes, and the drivers below it.
 constexpr const char* kSoftware[] = {"cuda", "driver", "libfabric", "mpi", "nccl"};
 
-// "p5.48xlarge (3 nodes), p4d.24xlarge (node 2)"; empty where all have the same.
+// How the nodes differ in one aspect, in words: "p5.48xlarge (3 nodes), p4d.24xlarge (node 2)";
+// empty where all have the same.
 std::string Spread(std::span<const Node> nodes, const std::function<std::string(const Node&)>& of) {
   const std::vector<Saying> values =
       Gather(nodes, [&](const Node& node) { return std::vector{of(node)}; });

@@ -14,8 +14,8 @@
 namespace assay {
 namespace {
 
-// What a run is from its beginning on, as text: all but its records and what is known of it only
-// once it is over.
+// The part of a run that is known from its beginning, as text: everything but its records and what
+// is known only once it is over.
 std::string BeginningOf(Run run) {
   run.records.clear();
   run.status.clear();
@@ -26,8 +26,8 @@ std::string BeginningOf(Run run) {
   return RunToJson(run);
 }
 
-// A record as text, of its first `rounds` rounds. What changes while rounds are added is left out
-// unless `whole`; how the case came to its end always is.
+// A record as text, with its first `rounds` rounds. What changes while rounds are added is left out
+// unless `whole`; how the case ended is always left out.
 std::string TextOf(Record record, std::size_t rounds, bool whole) {
   record.status = Status::kOk;
   record.complete = true;
@@ -43,9 +43,9 @@ std::string TextOf(Record record, std::size_t rounds, bool whole) {
   return RecordToJson(record);
 }
 
-// Whether `fuller` holds all that `lesser` holds of a case.
+// Whether `fuller` holds everything that `lesser` holds of a case.
 bool Holds(const Record& fuller, const Record& lesser) {
-  if (fuller.status == Status::kWrong) return true;  // its rounds count for nothing any more
+  if (fuller.status == Status::kWrong) return true;  // a wrong answer voids all rounds
   const std::size_t rounds = lesser.rounds.size();
   if (lesser.status == Status::kWrong || fuller.rounds.size() < rounds) return false;
   const bool whole = fuller.rounds.size() == rounds && rounds > 0;
@@ -76,7 +76,7 @@ std::string LeftOut(const NamedRun& kept, const NamedRun& other, bool are_equal)
 
 Distinct DistinctRuns(std::span<const NamedRun> runs) {
   Distinct distinct;
-  std::map<std::string, std::size_t> kept;  // by id
+  std::map<std::string, std::size_t> kept;  // indices by id
   std::set<std::size_t> indices;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const auto [known, is_new] = kept.emplace(runs[i].run->id, i);
@@ -95,7 +95,7 @@ Distinct DistinctRuns(std::span<const NamedRun> runs) {
           Clean(before.name), Clean(now.name), Clean(now.run->id, 64)));
     }
     const bool are_equal = before_holds && now_holds;
-    // Of two that hold as much, the one that tells how the run ended.
+    // Where two hold equally much, the one that tells how the run ended is kept.
     if (before_holds && (!are_equal || before.run->complete || !now.run->complete)) {
       distinct.notes.push_back(LeftOut(before, now, are_equal));
       continue;

@@ -9,12 +9,14 @@
 namespace assay {
 namespace {
 
-// Fewer batches of a visit don't tell a pattern.
+// The least batches of a visit that can show a pattern.
 constexpr std::size_t kFewestBatches = 10;
-// How far apart mean and median are where the median is of neither the burst nor the pause.
+// The ratio of mean and median from which on the median describes neither the fast nor the slow
+// batches.
 constexpr double kApart = 1.1;
-// What counts as a fall, and how many standard errors it takes: simulated for spans that vary by
-// up to 50 % and are up to 0.8 alike, it sees one where there is none in under 1 % of cases.
+// The least fall that counts, and the number of standard errors that it takes. Simulated with spans
+// that vary by up to 50 % with an autocorrelation of up to 0.8, a fall is seen where there is none
+// in under 1 % of cases.
 constexpr double kLeastFall = 0.20;
 constexpr double kSure = 6;
 constexpr std::size_t kSpansOfInterval = 15;
@@ -39,7 +41,7 @@ std::vector<double> TimesOf(const std::vector<Timed>& samples) {
   return times;
 }
 
-// The i-th of `count` equal spans of the samples.
+// The i-th of `count` equal parts of the samples.
 std::span<const Timed> Part(const std::vector<Timed>& samples, std::size_t i, std::size_t count) {
   const std::size_t begin = i * samples.size() / count;
   return std::span(samples).subspan(begin, (i + 1) * samples.size() / count - begin);
@@ -92,8 +94,8 @@ std::vector<Timed> InTimeOrder(const std::vector<std::vector<Timed>>& visits) {
   return all;
 }
 
-// Samples by how far into their visit they began, for as long as all visits went on: further on
-// there are those of the slower ones alone.
+// All samples in the order of how far into their visit they began, for as long as all visits went
+// on, since later samples would be those of the slower visits alone.
 std::vector<Timed> ByPlaceInVisit(const std::vector<std::vector<Timed>>& visits) {
   double shortest_s = std::numeric_limits<double>::infinity();
   for (const std::vector<Timed>& visit : visits) {
@@ -109,7 +111,7 @@ std::vector<Timed> ByPlaceInVisit(const std::vector<std::vector<Timed>>& visits)
   return all;
 }
 
-// What of the visits began after so much time, of each visit or of all of them together.
+// The samples that began after `from_s`, counted within each visit or over all visits together.
 std::vector<std::vector<Timed>> From(double from_s, bool each_visit,
                                      const std::vector<std::vector<Timed>>& visits) {
   std::vector<std::vector<Timed>> left;
@@ -124,7 +126,7 @@ std::vector<std::vector<Timed>> From(double from_s, bool each_visit,
   return left;
 }
 
-// Whether each of these visits has something left, or, where that isn't asked, any.
+// Whether each of these visits has samples left, or without `each_visit` whether any has.
 bool AreLeft(const std::vector<std::vector<Timed>>& left, bool each_visit,
              const std::vector<std::vector<Timed>>& visits) {
   bool any = false;
@@ -135,9 +137,9 @@ bool AreLeft(const std::vector<std::vector<Timed>>& left, bool each_visit,
   return any;
 }
 
-// Takes the burst before sample `fall` out of what counts. What began less than one sample after
-// the rate was down is of both levels, and counts for neither, if enough is left then. Nothing
-// where a visit would have no level after it.
+// Takes the burst before sample `fall` out of the samples that count. Samples that began less than
+// one sample after the fall may belong to both levels, and count for neither if enough are left.
+// Returns nothing, and changes nothing, where a visit would have no level after the burst.
 std::optional<Burst> TakeBurst(const std::vector<Timed>& ordered, std::size_t fall, bool each_visit,
                                std::vector<std::vector<Timed>>& visits) {
   double longest_s = 0;
@@ -183,12 +185,12 @@ double TimeOf(const std::vector<Timed>& samples, Statistic statistic) {
 
 std::optional<std::size_t> FallOf(const std::vector<Timed>& samples) {
   constexpr std::size_t kSpans = kSpansToTell;
-  // Levels lie between the fastest and the slowest sample.
+  // Both levels lie between the fastest and the slowest sample, so a small range rules a fall out.
   if (samples.size() < kSpans || RangeOf(samples) < 1 / (1 - kLeastFall)) return std::nullopt;
   const std::vector<double> logs = LogRates(samples, kSpans);
   std::array<double, kSpans + 1> sums = {};
   for (std::size_t i = 0; i < kSpans; ++i) sums[i + 1] = sums[i] + logs[i];
-  // The split into two levels by least squares is that whose levels are furthest apart, weighted.
+  // The least-squares split into two levels is the one whose levels are furthest apart, weighted.
   std::size_t split = 0;
   double most = -1;
   for (std::size_t k = 2; k + 2 <= kSpans; ++k) {
@@ -233,7 +235,7 @@ Pacing PacingOf(const Record& record) {
   Pacing pacing;
   bool is_in_spans = false;
   std::size_t stalling = 0;
-  std::size_t telling = 0;  // visits
+  std::size_t telling = 0;  // the visits with enough batches to tell
   for (const Visit& visit : record.rounds) {
     const std::vector<Timed>& samples = pacing.counted.emplace_back(SamplesOf(visit));
     is_in_spans = is_in_spans || IsInSpans(visit);
@@ -252,8 +254,8 @@ Pacing PacingOf(const Record& record) {
   }
 
   const std::vector<Timed> in_order = InTimeOrder(pacing.counted);
-  // Neighbours that come and go shift what runs free, too: there only what comes back in each
-  // visit is a burst.
+  // Neighbours that come and go shift the rate of a device that runs free, too; there only a fall
+  // that comes back in each visit is a burst.
   const bool may_be_once = is_in_spans || record.rounds.size() == 1;
   if (const auto fall = may_be_once ? FallOf(in_order) : std::nullopt) {
     pacing.burst = TakeBurst(in_order, *fall, /*each_visit=*/false, pacing.counted);

@@ -43,7 +43,7 @@ std::vector<Item> ReadRows(std::string_view csv, const std::string& source, cons
   return items;
 }
 
-// The first day that 2026, 2026-11 or 2026-11-21 may mean; nothing for anything else.
+// The first day of a date such as 2026, 2026-11 or 2026-11-21; nothing for anything else.
 std::optional<std::chrono::sys_days> FirstDay(std::string_view date) {
   const std::size_t size = date.size();
   if (size != 4 && size != 7 && size != 10) return std::nullopt;
@@ -73,7 +73,8 @@ bool IsAsPreciseAsItSays(const std::string& date, const std::string& precision) 
   return precision == "not_before";
 }
 
-// What is paid at the start of a term is in the price of each hour of it: P would lack it else.
+// Checks that what is paid at the start of a term is included in the price of each hour, since P
+// would lack it otherwise.
 void CheckUpfront(const CsvRow& row, const Offer& offer) {
   constexpr double kMostHoursAMonth = 744;
   if (offer.upfront_usd.value_or(0) <= 0) return;
@@ -134,7 +135,7 @@ Offer ReadOffer(const CsvRow& row) {
   return offer;
 }
 
-// What makes two offers the same.
+// The key by which two offers are the same.
 auto KeyOf(const Offer& offer) {
   return std::tie(offer.provider, offer.seller, offer.instance, offer.region, offer.zone,
                   offer.resource, offer.purchase, offer.term_months, offer.price_date);
@@ -174,7 +175,7 @@ DeviceFacts ReadDevice(const CsvRow& row) {
 }
 
 bool IsNewer(const Offer& a, const Offer& b) {
-  return FirstDay(a.price_date) > FirstDay(b.price_date);  // nothing is older than any day
+  return FirstDay(a.price_date) > FirstDay(b.price_date);  // no date counts as the oldest
 }
 
 bool HasPrice(const Offer& offer) {
@@ -187,7 +188,7 @@ bool IsIn(const Offer& offer, const Identity& identity) {
          (!offer.zone || *offer.zone == identity.zone_id.value);
 }
 
-// The newest dated offer of that purchase where the machine is. It may say "not offered".
+// The newest dated offer of that purchase for the machine's region. It may say "not offered".
 std::optional<Offer> Newest(const std::vector<Offer>& newest_first, const Identity& identity,
                             const std::string& purchase) {
   for (const Offer& offer : newest_first) {
@@ -198,7 +199,8 @@ std::optional<Offer> Newest(const std::vector<Offer>& newest_first, const Identi
   return std::nullopt;
 }
 
-// The priced offer that is most like what was looked for: region first, then on-demand, then age.
+// The priced offer that is nearest to what was looked for: by region first, then on-demand, then
+// age.
 std::optional<Offer> NearestOffer(const std::vector<Offer>& newest_first,
                                   const Identity& identity) {
   const Offer* best = nullptr;
@@ -217,7 +219,7 @@ std::string Spaced(std::string purchase) {
   return purchase;
 }
 
-// Every digit that a price list has: "55.04", "113.9328", "6.88".
+// A price with every digit that a price list has: "55.04", "113.9328", "6.88".
 std::string Digits(double usd) {
   std::string text = fmt::format("{:.4f}", usd);
   const std::size_t least = text.find('.') + 3;
@@ -235,8 +237,8 @@ std::string RegionWords(const std::string& region) {
   return region == kEverywhere ? "all regions" : region;
 }
 
-// The offer where the machine is; none where neither the detected purchase nor on demand has a
-// price there.
+// Chooses the offer in the machine's region; none where neither the detected purchase nor on demand
+// has a price there.
 Chosen ChooseAt(const std::vector<Offer>& newest_first, const Identity& identity) {
   const std::string& detected = identity.purchase.value;
   if (const auto offer = Newest(newest_first, identity, detected); offer && offer->offered) {
@@ -253,7 +255,8 @@ Chosen ChooseAt(const std::vector<Offer>& newest_first, const Identity& identity
       .why = fmt::format("no {} price is known there, so dollars are on demand", Spaced(detected))};
 }
 
-// What a machine may cost whose region is not known: nothing where all regions have one price.
+// The spread of prices for a machine whose region is not known; empty where the region doesn't
+// matter.
 Chosen SpreadOver(const std::vector<Offer>& newest_first, const Identity& identity) {
   std::set<std::string> regions;
   for (const Offer& offer : newest_first) regions.insert(offer.region);
@@ -307,7 +310,7 @@ std::vector<std::string> InstancesOf(const Catalog& catalog, const std::string& 
   return instances;
 }
 
-// What to say to who asked for an instance that is not in the catalog.
+// The sentence for somebody who asked for an instance that is not in the catalog.
 std::string WhatIsKnown(const Catalog& catalog, const std::string& provider,
                         const std::string& instance) {
   const std::vector<std::string> instances = InstancesOf(catalog, provider);
@@ -325,7 +328,7 @@ std::string WhatIsKnown(const Catalog& catalog, const std::string& provider,
   return fmt::format("'assay price list {}' shows what is", Lower(provider));
 }
 
-// For words of which no offer has any: what they may have been meant to be.
+// A sentence on the words that no offer has, and what they may have been meant to be.
 std::string UnmatchedWords(const Catalog& catalog, const std::vector<std::string>& words) {
   std::set<std::string> names;
   for (const Offer& offer : catalog.offers) {
@@ -343,7 +346,8 @@ std::string UnmatchedWords(const Catalog& catalog, const std::vector<std::string
   return text;
 }
 
-// Columns as wide as their widest cell, two spaces apart; the numbers of `right` to the right.
+// A table whose columns are as wide as their widest cell, two spaces apart; column `right` is
+// aligned to the right.
 std::string Table(const std::vector<std::vector<std::string>>& rows, std::size_t right) {
   std::vector<std::size_t> widths(rows.front().size());
   for (const auto& row : rows) {
@@ -362,7 +366,8 @@ std::string Table(const std::vector<std::vector<std::string>>& rows, std::size_t
   return text;
 }
 
-// "8 x H100 (80 GiB each), 192 vCPU, 2048 GiB memory, efa 3200 Gb/s, 28610 GiB local NVMe".
+// The facts of an instance in words: "8 x H100 (80 GiB each), 192 vCPU, 2048 GiB memory, efa 3200
+// Gb/s, 28610 GiB local NVMe".
 std::string FactsText(const InstanceFacts& facts) {
   std::string text = fmt::format("{} x {}", facts.accelerator_count, facts.accelerator);
   const auto add = [&](const char* format, const auto& value) {

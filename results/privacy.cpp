@@ -30,11 +30,11 @@ const std::string kRedacted = "(redacted)";
 constexpr std::size_t kLongestText = 1024;
 constexpr std::size_t kLongestValue = 256;
 
-// What is looked for in text. `$1` of a pattern, where it has one, is kept.
+// A pattern that is redacted in text. Its group `$1`, where it has one, is kept.
 struct Rule {
   const char* what;
   std::regex pattern;
-  bool is_host = false;  // --keep-ids keeps these
+  bool is_host = false;  // whether --keep-ids keeps what it matches
 };
 
 const std::vector<Rule>& Rules() {
@@ -93,8 +93,8 @@ const std::vector<Rule>& Rules() {
 
 bool IsAlphanumeric(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
 
-// IPv6 has too many spellings for a pattern: the system's own reader decides on each word that
-// could be one.
+// Redacts IPv6 addresses. They have too many spellings for a pattern, so inet_pton decides on each
+// word that could be one.
 void RedactIpv6(std::string& text) {
   const auto of_address = [](char c) {
     return std::isxdigit(static_cast<unsigned char>(c)) != 0 || c == ':' || c == '.';
@@ -105,7 +105,7 @@ void RedactIpv6(std::string& text) {
     std::size_t last = end;
     while (last > begin && (text[last - 1] == '.' ||
                             (text[last - 1] == ':' && last - begin > 2 && text[last - 2] != ':'))) {
-      --last;  // the end of a sentence or what introduces a port
+      --last;  // skips the end of a sentence and the colon before a port
     }
     const std::string word = text.substr(begin, last - begin);
     const bool is_word = (begin == 0 || !IsAlphanumeric(text[begin - 1])) &&
@@ -120,7 +120,7 @@ void RedactIpv6(std::string& text) {
   }
 }
 
-// Where `word` stands alone.
+// Redacts `word` wherever it stands alone.
 void RedactWord(std::string& text, const std::string& word) {
   const auto part_of_word = [](char c) { return IsAlphanumeric(c) || c == '_' || c == '-'; };
   for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
@@ -133,7 +133,7 @@ void RedactWord(std::string& text, const std::string& word) {
   }
 }
 
-// The names of this host and the others, long and short; none that are also plain words.
+// The names of this host and the others, long and short, except those that are also plain words.
 std::vector<std::string> HostNames(const std::vector<std::string>& others) {
   std::array<char, 256> name = {};
   std::vector<std::string> names = others;
@@ -173,7 +173,7 @@ const std::set<std::string>& AllowedNames() {
   return names;
 }
 
-// Twenty characters in a row that could be hex or base64. In a path the slash parts names.
+// Whether twenty characters in a row could be hex or base64. In a path the slash separates names.
 bool HasLongRun(std::string_view value) {
   constexpr int kLongRun = 20;
   const bool is_path = value.starts_with('/');
@@ -193,7 +193,7 @@ std::string ScrubValue(const std::string& value) {
   return tells ? kRedacted : value;
 }
 
-// "13.1.0.3" is a version where versions are kept, although it could be an address.
+// Whether the text is a version such as "13.1.0.3", which could also be an address.
 bool IsVersion(std::string_view text) {
   return text.find_first_not_of("0123456789.") == std::string_view::npos;
 }
@@ -215,7 +215,7 @@ class Scrubber {
       if (auto* text = std::get_if<std::string>(&value)) (*this)(*text);
     }
   }
-  // A typed offer repeats what was typed of the machine.
+  // A typed offer repeats what was typed about the machine, so it is scrubbed, too.
   void operator()(Offer& offer) const {
     for (std::string* text : {&offer.provider, &offer.seller, &offer.instance, &offer.region,
                               &offer.purchase, &offer.source}) {
@@ -288,17 +288,17 @@ bool WriteKey(const std::string& path, const std::string& key) {
   return written;
 }
 
-// The key at `path`, or "" where that isn't a file that the user made and nobody else can read:
-// whoever knew the key, or had put it there, could tell the machine by its node id.
+// Reads the key at `path`; "" where that isn't a file that the user made and nobody else can read.
+// Somebody who knew the key, or had put it there, could tell the machine by its node id.
 std::string ReadKey(const std::string& path) {
-  // Nonblocking, so that a pipe there is refused and not waited for.
+  // The open doesn't block, so that a pipe there is refused and not waited for.
   const int file = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   if (file < 0) return "";
   struct stat status = {};
   const bool is_ours = fstat(file, &status) == 0 && S_ISREG(status.st_mode) &&
                        status.st_uid == geteuid() && (status.st_mode & 07777U) == 0600U;
   constexpr std::size_t kKeySize = 64;
-  std::string key(kKeySize + 1, '\0');  // one more, so that a longer file isn't taken for a key
+  std::string key(kKeySize + 1, '\0');  // one byte more, to notice a longer file
   const ssize_t size = is_ours ? read(file, key.data(), key.size()) : 0;
   close(file);
   if (size != static_cast<ssize_t>(kKeySize)) return "";
@@ -306,8 +306,8 @@ std::string ReadKey(const std::string& path) {
   return key.find_first_not_of("0123456789abcdef") == std::string::npos ? key : "";
 }
 
-// Makes a folder and what is missing above it, for the user alone. A failure shows when the key is
-// written.
+// Makes a folder, and the missing ones above it, for the user alone. A failure shows when the key
+// is written.
 void MakeFolder(const std::filesystem::path& folder) {
   if (mkdir(folder.c_str(), 0700) == 0 || errno != ENOENT || folder == folder.root_path()) return;
   MakeFolder(folder.parent_path());
@@ -322,9 +322,10 @@ std::string FirstWord(const char* path) {
 }
 
 std::string ConfigurationFolder() {
-  // A privileged process ignores these variables: whoever set them would choose where it writes.
+  // A privileged process ignores these variables, since whoever set them would choose where it
+  // writes.
   const char* xdg = secure_getenv("XDG_CONFIG_HOME");
-  // A relative one is to be ignored (XDG Base Directory Specification).
+  // A relative path must be ignored (XDG Base Directory Specification).
   if (xdg != nullptr && xdg[0] == '/') return std::string(xdg) + "/assay";
   const char* home = secure_getenv("HOME");
   if (home != nullptr && home[0] == '/') return std::string(home) + "/.config/assay";

@@ -109,7 +109,7 @@ std::string BrokenReference(const Run& run) {
         return fmt::format("has records[{}] on node {} of {}", i, unit.node, run.nodes.size());
       }
     }
-    // A case without units ran on the first node.
+    // A case without units is taken to have run on the first node.
     std::vector<int> nodes = {0};
     if (!record.units.empty()) nodes.clear();
     for (const Unit& unit : record.units) nodes.push_back(unit.node);

@@ -22,7 +22,7 @@
 namespace assay {
 namespace {
 
-constexpr std::int64_t kLargestFile = std::int64_t{1} << 30U;  // or line of a journal
+constexpr std::int64_t kLargestFile = std::int64_t{1} << 30U;  // a journal's line, too
 constexpr const char* kOption = "--out";
 constexpr const char* kWhatToGive = "a result file that 'assay run' wrote";
 
@@ -34,10 +34,10 @@ void TellOfItsJournal(const std::string& path) {
                   path));
 }
 
-// Makes a run of a journal's lines: of each case the newest word on everything but the rounds,
-// which add up (and count for nothing once an answer was wrong). What is kept is held to the limits
-// of a file, since it becomes one; what each line says again is not, since a soak says it a million
-// times.
+// Makes a run of a journal's lines. The newest line of a case decides about everything but its
+// rounds, which add up (and count for nothing once an answer was wrong). The run is held to the
+// limits of a file, since it becomes one; what lines repeat is not, since a soak repeats it a
+// million times.
 class JournalReader {
  public:
   JournalReader(std::string source, const ReadLimits& limits)
@@ -111,9 +111,9 @@ class JournalReader {
   ReadLimits limits_;
   Run run_ = {};
   std::size_t lines_ = 0;
-  std::map<std::string, std::size_t> places_ = {};  // by RecordKey, in run_.records
-  std::vector<HeldValues> kept_ = {};               // of each record
-  std::int64_t values_ = 0;                         // of all of them
+  std::map<std::string, std::size_t> places_ = {};  // indices into run_.records, by RecordKey
+  std::vector<HeldValues> kept_ = {};               // the values of each record
+  std::int64_t values_ = 0;                         // the values of all records
 };
 
 Run ReadJournal(const std::string& path) {
@@ -122,7 +122,8 @@ Run ReadJournal(const std::string& path) {
   return reader.Finish();
 }
 
-// The stand-ins of our tests call their devices so.
+// Whether the run holds figures of our tests' stand-ins, which are known by the names of their
+// devices.
 bool IsOfStandIn(const Run& run) {
   constexpr std::string_view kName = "stand-in";
   const auto calls_itself_so = [&](const auto& thing) { return thing.name == kName; };
@@ -136,7 +137,7 @@ bool IsOfStandIn(const Run& run) {
          });
 }
 
-// "a.json", 2 -> "a-2.json".
+// The name with a number: "a-2.json" for "a.json" and 2.
 std::string NumberedName(const std::string& path, int number) {
   const std::filesystem::path name(path);
   return (name.parent_path() /
@@ -178,8 +179,9 @@ struct Journal::State {
   explicit State(const std::string& file)
       : path(file), part(file + ".part"), journal(part, O_WRONLY | O_CREAT | O_EXCL) {}
 
-  // Writes what is pending after the last whole line. What a failed write left there is torn, which
-  // readers drop, and the next write goes over it. `then`: what follows from one that fails.
+  // Writes what is pending behind the last whole line. A failed write leaves a torn line there,
+  // which readers drop and the next write overwrites. `then` ends the sentence of an Error with
+  // what follows from it.
   void Flush(const char* then = "; nothing is lost yet, and the next visit tries again") {
     if (pending.empty()) return;
     if (!journal.WriteAt(size, pending) || fdatasync(journal.Descriptor()) != 0) {
@@ -193,7 +195,7 @@ struct Journal::State {
   std::string part;
   File journal;
   Run header = {};
-  std::int64_t size = 0;  // of whole lines in the file
+  std::int64_t size = 0;  // the size of all whole lines in the file
   std::string pending;
   bool hold = false;
   std::map<std::string, std::size_t> rounds_written;  // by RecordKey
@@ -214,13 +216,13 @@ Journal::Journal(const std::string& path, const Run& header, WhereTaken where_ta
     state_->Flush("");
     if (!SyncFolder(state_->path)) FailToWrite(state_->part, errno, kOption);
   } catch (const Error&) {
-    unlink(state_->part.c_str());  // it holds nothing yet, and would be in the way
+    unlink(state_->part.c_str());  // the journal holds nothing yet, and would be in the way
     throw;
   }
 }
 
-// The journal is what claims a name. The file is looked for only then: whoever finishes one removes
-// its journal last.
+// Claims a name by creating its journal. The file is looked for only afterwards, since a run that
+// finishes removes its journal last.
 bool Journal::Claim(const std::string& path, WhereTaken where_taken) {
   const bool may_go_on = where_taken == WhereTaken::kTakesNext;
   state_ = std::make_unique<State>(path);
@@ -254,12 +256,12 @@ Journal::~Journal() {
   try {
     state_->Flush();
   } catch (const Error&) {
-    // There is nobody left to tell; what was written before is there.
+    // A destructor can't report this; everything that was written before is kept.
   }
 }
 
 void Journal::Append(const Record& record, int round) {
-  // A file that no reader would take is found out at the first visit, not after the last.
+  // A record that no reader would accept is found out at the first visit, and not after the last.
   state_->header.records = {record};
   if (const std::string broken = BrokenReference(state_->header); !broken.empty()) {
     throw Error(fmt::format("this run {} ({}), so its file could not be read; name every node",
@@ -271,7 +273,7 @@ void Journal::Append(const Record& record, int round) {
   newest.rounds.erase(newest.rounds.begin(),
                       newest.rounds.begin() + static_cast<std::ptrdiff_t>(old));
   written = record.rounds.size();
-  // `round` is for people who look at the journal: a reader counts the rounds.
+  // The number `round` is for people who look at the journal; readers count the rounds.
   state_->pending += fmt::format("{{\"round\":{},{}\n", round, RecordToJson(newest).substr(1));
   if (!state_->hold) state_->Flush();
 }
@@ -295,7 +297,7 @@ void Journal::Finish(const Run& run) {
     }
     folded = true;
   } catch (const Error&) {
-    // A journal that somebody damaged doesn't keep `run` from its file, and is left as it is.
+    // A damaged journal doesn't keep `run` from its file, and is left as it is.
   }
 
   const int error = PutFile(state_->path, RunToJson(whole), Replacing::kNever);

@@ -12,11 +12,11 @@ namespace {
 constexpr std::size_t kBootstrapFrom = 20;  // units a side
 constexpr int kResamples = 9999;
 
-// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): so
-// short that METRICS.md can define the bootstrap to the last digit.
+// The generator SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+// generators", 2014), which is so short that METRICS.md can define the bootstrap to the last digit.
 class SplitMix64 {
  public:
-  // In [0, bound), bound < 2^32, by multiplying the upper half.
+  // A number in [0, bound), for bound < 2^32, by multiplying the upper half.
   std::size_t Below(std::size_t bound) {
     state_ += 0x9e3779b97f4a7c15U;
     std::uint64_t x = state_;
@@ -30,8 +30,8 @@ class SplitMix64 {
   std::uint64_t state_ = 1;
 };
 
-// log(gamma(a + 1/2) / gamma(a)). The difference of two lgamma would lose the digits that the
-// quantile needs for large a, so that there it is the asymptotic series.
+// Computes log(gamma(a + 1/2) / gamma(a)). For large a the difference of two lgamma would lose the
+// digits that the quantile needs, so the asymptotic series is used there.
 double LogGammaHalfStep(double a) {
   if (a < 50) return std::lgamma(a + 0.5) - std::lgamma(a);
   const double r = 1 / a;
@@ -60,7 +60,8 @@ double BetaFraction(double x, double a, double b) {
   return value;
 }
 
-// Abramowitz and Stegun 26.7.2, and the normal density where StudentTail is the normal one's.
+// The density of Student's t (Abramowitz and Stegun 26.7.2), or the normal density where
+// StudentTail uses the normal distribution.
 double StudentDensity(double t, double degrees_of_freedom) {
   const double pi = std::acos(-1.0);
   if (degrees_of_freedom > 1e6) return std::exp(-t * t / 2) / std::sqrt(2 * pi);
@@ -69,7 +70,7 @@ double StudentDensity(double t, double degrees_of_freedom) {
          std::sqrt(n * pi);
 }
 
-// With n - 1; 0 for one value.
+// The sample variance (n - 1); 0 for one value.
 double Variance(std::span<const double> values) {
   if (values.size() < 2) return 0;
   const double mean = Mean(values);
@@ -82,8 +83,8 @@ double StandardError(std::span<const double> values) {
   return std::sqrt(Variance(values) / static_cast<double>(values.size()));
 }
 
-// What Welch's test needs of two samples: the difference b - a, its standard error and the
-// Welch-Satterthwaite degrees of freedom.
+// Everything that Welch's test needs of two samples: the difference b - a, its standard error and
+// the Welch-Satterthwaite degrees of freedom.
 struct Welch {
   double difference = 0;
   double standard_error = 0;
@@ -106,15 +107,16 @@ Welch WelchOf(std::span<const double> a, std::span<const double> b) {
   return WelchOf(EstimateOf(a), EstimateOf(b));
 }
 
-// How many standard errors the interval reaches to either side of the estimate.
+// The number of standard errors that the interval reaches to either side of the estimate.
 struct Reach {
   double down = 0;
   double up = 0;
 };
 
-// The bootstrap-t (Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 12) takes the
-// quantiles of Student's t from the data themselves, which follows skewed times better. `resample`
-// gives (estimate* - estimate) / standard error*, which isn't finite where it is undefined.
+// The reach by the bootstrap-t (Efron and Tibshirani, "An Introduction to the Bootstrap", chapter
+// 12), which takes the quantiles of Student's t from the data themselves and so follows skewed
+// times better. `resample` gives (estimate* - estimate) / standard error*, which isn't finite where
+// it is undefined.
 template <class Resample>
 Reach BootstrapReach(double confidence, const Resample& resample) {
   std::vector<double> t = {};
@@ -176,7 +178,7 @@ double Percentile(std::span<const double> values, double p) {
 
 double StandardDeviation(std::span<const double> values) { return std::sqrt(Variance(values)); }
 
-// P(|T| > t) = I_x(df/2, 1/2) with x = df / (df + t²) (https://dlmf.nist.gov/8.17.E2 and
+// Computes P(|T| > t) = I_x(df/2, 1/2) with x = df / (df + t²) (https://dlmf.nist.gov/8.17.E2 and
 // Abramowitz and Stegun 26.7.1), where I is the regularised incomplete beta function.
 double StudentTail(double t, double degrees_of_freedom) {
   assert(degrees_of_freedom > 0);
@@ -198,8 +200,8 @@ double StudentTail(double t, double degrees_of_freedom) {
   return 1 - front * BetaFraction(y, b, a) / b;
 }
 
-// Newton's method for log P(|T| > t) over log t, whose slope is -2 t density / tail, within the
-// bracket known so far.
+// Finds the quantile by Newton's method for log P(|T| > t) over log t, whose slope is -2 t density
+// / tail, within the bracket that is known so far.
 double StudentT(double confidence, double degrees_of_freedom) {
   assert(confidence > 0 && confidence < 1);
   const double wanted = 1 - confidence;
@@ -226,7 +228,7 @@ std::vector<double> ModifiedZScores(std::span<const double> values) {
   std::vector<double> distances;
   for (const double score : scores) distances.push_back(std::abs(score));
   const double mad = Median(distances);
-  // 0 / 0 is a value that is as most are.
+  // A score of 0 / 0 belongs to a value that equals most others.
   for (double& score : scores) score = score == 0 ? 0 : 0.6745 * score / mad;
   return scores;
 }
