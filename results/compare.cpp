@@ -20,7 +20,7 @@
 namespace assay {
 namespace {
 
-// One case on one backend a side, ready to be compared.
+// A pair: one case on one backend a side, ready to be compared.
 struct Pair {
   const Record* any = nullptr;
   std::string kind = {};
@@ -36,10 +36,11 @@ struct Matched {
   std::vector<Pair> pairs = {};
   std::vector<std::string> only_a = {};
   std::vector<std::string> only_b = {};
-  std::vector<std::string> refused = {};  // both sides have it, and it is not compared: why
+  std::vector<std::string> refused = {};  // why cases that both sides have are not compared
 };
 
-// Cases that only `here` has figures of. `there_name` names the other side where that one tried.
+// Lists the cases that only `here` has figures of. `there_name` names the other side where that one
+// tried them.
 void ListOnly(const Holdings& here, const Holdings& there, std::string_view there_name,
               std::vector<std::string>& only) {
   std::set<std::string> there_methodless;
@@ -48,7 +49,7 @@ void ListOnly(const Holdings& here, const Holdings& there, std::string_view ther
     if (holding.backends.empty()) continue;
     const auto other = there.find(key);
     if (other == there.end()) {
-      if (there_methodless.count(MethodlessKey(*holding.any)) != 0) continue;  // refused, and said
+      if (there_methodless.count(MethodlessKey(*holding.any)) != 0) continue;  // refused elsewhere
       only.push_back(CaseWords(*holding.any));
     } else if (other->second.backends.empty()) {
       only.push_back(fmt::format("{} ({} in the {})", CaseWords(*holding.any),
@@ -57,8 +58,8 @@ void ListOnly(const Holdings& here, const Holdings& there, std::string_view ther
   }
 }
 
-// The pairs of one case: if each side has one backend these two, whatever their names; otherwise
-// those of equal name.
+// Finds the pairs of one case: the two backends where each side has a single one, whatever their
+// names; otherwise those of equal name.
 void PairBackends(const Holding& a, const Holding& b, const CompareOptions& options,
                   Matched& matched) {
   const auto pair = [&](const std::string& backend_a, const std::string& backend_b) {
@@ -135,16 +136,16 @@ Matched Match(const Side& a, const Side& b, const CompareOptions& options) {
       matched.refused.push_back(fmt::format(
           "{} is not compared: method {} against {} (--force does)", CaseWords(*holding_a.any),
           holding_a.any->method, unlike->second->any->method));
-      break;  // of several methods one is enough to say
+      break;  // one of several unlike methods is enough to report
     }
   }
   return matched;
 }
 
-// Holm's step-down (Scandinavian Journal of Statistics 6, 1979) as intervals, over the pairs that
-// have one. They are taken by p-value, least first; the r-th of K gets the confidence
-// 1 - alpha / (K - r + 1). From the first whose interval holds "no change" on, all keep that
-// confidence, so that a t interval excludes "no change" exactly where Holm's test rejects it.
+// The confidences of Holm's step-down (Scandinavian Journal of Statistics 6, 1979) as intervals,
+// over the pairs that have one. Pairs are taken by p-value, least first; the r-th of K gets the
+// confidence 1 - alpha / (K - r + 1). From the first whose interval holds "no change" on, all keep
+// that confidence, so that a t interval excludes "no change" exactly where Holm's test rejects it.
 std::vector<double> HolmConfidences(const std::vector<Pair>& pairs, double confidence) {
   std::vector<std::pair<double, std::size_t>> order;  // by p-value
   for (std::size_t i = 0; i < pairs.size(); ++i) {
@@ -164,8 +165,8 @@ std::vector<double> HolmConfidences(const std::vector<Pair>& pairs, double confi
   return confidences;
 }
 
-// How many more runs (or nodes) a side bring the reach of the interval (half its width, in logs) to
-// what is `enough`, if they vary as those that there are.
+// The number of runs (or nodes) more a side that bring the reach of the interval (half its width,
+// in logs) to `enough`, if they vary as the present ones do.
 int MoreRuns(const Sample& a, const Sample& b, double confidence,
              const std::function<bool(double)>& enough) {
   const auto reach = [&](int more) {
@@ -192,8 +193,8 @@ int MoreRuns(const Sample& a, const Sample& b, double confidence,
   return low;
 }
 
-// A slowdown of exactly `share` would have a verdict where the interval reaches less far than it;
-// and none is needed where the interval lies above it as it is.
+// Whether the pair is slower by `share` or more. That can be told where the interval reaches less
+// far than `share`, or lies above it as it is.
 SlowerThan SlowerThanOf(const Pair& pair, const CompareRow& row, double share) {
   const Interval reach = row.change.Reach();
   const double least = -std::log1p(-share);
@@ -226,7 +227,7 @@ void PricePerDollar(const Pair& pair, const Side& a, const Side& b, CompareRow& 
   row.per_usd_verdict = JudgePerUsd(row.change, envelope, row.margin);
 }
 
-// Where the figures that are compared aren't those that the runs' own reports show.
+// A note where the compared figures differ from those that the runs' own reports show.
 std::string OwnFigures(const Pair& pair, const CompareRow& row) {
   const double baseline = SpeedOf(pair.runs_a);
   const double candidate = SpeedOf(pair.runs_b);
@@ -276,7 +277,7 @@ CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& opti
   return row;
 }
 
-// The first few of a list, for one sentence.
+// The first few words of a list, for one sentence.
 std::string First(const std::vector<std::string>& words) {
   constexpr std::size_t kShown = 3;
   if (words.empty()) return "nothing";

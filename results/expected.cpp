@@ -17,7 +17,7 @@ ASSAY_DECLARE_EMBEDDED(expected_csv);
 namespace assay {
 namespace {
 
-// nccl-tests' own tolerance of NCCL_TESTS_MIN_BW.
+// The tolerance that nccl-tests has for NCCL_TESTS_MIN_BW.
 constexpr double kLowBelow = 0.9;
 
 auto KeyOf(const Expected& one) {
@@ -54,7 +54,7 @@ std::optional<std::int64_t> Integer(const Params& params, const std::string& nam
   return value == nullptr ? std::nullopt : std::optional(*value);
 }
 
-// What a node's network carries one way, GB/s.
+// The rate of a node's network one way, in GB/s.
 std::optional<double> NetworkGbs(const InstanceFacts& facts) {
   if (!facts.network_gbps) return std::nullopt;
   return *facts.network_gbps / 8;

@@ -18,7 +18,7 @@
 namespace assay {
 namespace {
 
-// What one iteration's work counts as.
+// The count of one iteration's work, with its unit.
 struct Counted {
   double amount = 0;
   const char* unit = "";
@@ -45,7 +45,7 @@ std::optional<std::int64_t> Integer(const Params& params, const std::string& nam
 std::optional<Counted> Count(const Work& work, const std::string& probe, const Params& params) {
   constexpr std::int64_t kBandwidthFrom = 64 * 1024;
   const auto amount = [](std::int64_t count) { return static_cast<double>(count); };
-  // Decode's time goes into reading keys and values: its flops are for the file alone.
+  // Decode's time goes into reading keys and values, so its flops stay in the file alone.
   const bool reads = probe == "attention" && HasWord(params, "phase", "decode") && work.bytes;
   if (work.flops && !reads) {
     return Counted{amount(*work.flops), MultipliesIntegers(params) ? "OP/s" : "FLOP/s"};
@@ -67,7 +67,7 @@ bool IsMeasured(const Record& record) {
   return record.status == Status::kOk || record.status == Status::kPartial;
 }
 
-// How bad it is that this held a device back: 0 not at all, 1 the power limit, 2 heat, 3 the power
+// The severity of an event that held a device back: 0 none, 1 the power limit, 2 heat, 3 the power
 // supply.
 int Severity(const std::string& event) {
   if (event == "hw_power_brake") return 3;
@@ -75,7 +75,7 @@ int Severity(const std::string& event) {
   return event == "sw_power_cap" ? 1 : 0;
 }
 
-// The median over all rounds of one of the visits' series.
+// The median of one of the visits' series over all rounds.
 std::optional<double> MedianOver(const Record& record, std::vector<double> Visit::*series) {
   std::vector<double> all;
   for (const Visit& visit : record.rounds) {
@@ -94,7 +94,7 @@ std::optional<Rate> RateAt(const Record& record, std::optional<double> seconds) 
   return Rate{.value = counted->amount / *seconds, .unit = counted->unit};
 }
 
-// Of all rounds together.
+// The seconds per iteration of all rounds together.
 std::optional<double> TimeOver(const std::vector<std::vector<Timed>>& rounds, Statistic statistic) {
   std::vector<Timed> all;
   for (const std::vector<Timed>& round : rounds) all.insert(all.end(), round.begin(), round.end());
@@ -102,7 +102,8 @@ std::optional<double> TimeOver(const std::vector<std::vector<Timed>>& rounds, St
   return TimeOf(all, statistic);
 }
 
-// One value a round that has samples that count; by the record's own statistic if by no other.
+// The logarithm of the time of each round that has samples that count, by the given statistic or
+// else the record's own.
 std::vector<double> LogTimesOf(const Pacing& pacing, std::optional<Statistic> statistic) {
   std::vector<double> logs;
   for (const std::vector<Timed>& round : pacing.counted) {
@@ -113,7 +114,7 @@ std::vector<double> LogTimesOf(const Pacing& pacing, std::optional<Statistic> st
   return logs;
 }
 
-// Every visit lasted for long enough to be called so.
+// Whether every visit lasted long enough to be called sustained.
 bool IsSustained(const Record& record) {
   constexpr double kLeastSeconds = 60;
   return HasWord(record.params, "regime", "sustained") &&
@@ -130,8 +131,8 @@ std::int64_t AcceleratorsOf(const Run& run) {
   return present;
 }
 
-// Why a record can't be the headline, or "". `part` is what PartUsed says of its kind of device,
-// and `present` how many accelerators the run held.
+// Why a record can't be the headline, or "". `part` is PartUsed for its kind of device, and
+// `present` the number of accelerators that the run held.
 std::string Unfit(const Record& record, const std::optional<std::string>& part,
                   std::int64_t present) {
   constexpr std::size_t kRounds = 5;
@@ -291,7 +292,7 @@ std::optional<Rate> StableSpeed(const Record& record) {
   double seconds = 0;
   double iterations = 0;
   for (const Visit& visit : record.rounds) {
-    // Before there were spans, what stood here was of the slowest batches alone.
+    // Files from before there were spans have times of the slowest batches alone here.
     if (!IsInSpans(visit) || visit.stable_time_s.size() != visit.iterations.size()) continue;
     for (std::size_t i = 0; i < visit.iterations.size(); ++i) {
       const auto count = static_cast<double>(visit.iterations[i]);
@@ -303,7 +304,7 @@ std::optional<Rate> StableSpeed(const Record& record) {
   return RateAt(record, seconds / iterations);
 }
 
-// docs/collectives.md derives them; nccl-tests, doc/PERFORMANCE.md has the same.
+// The factors are derived in docs/collectives.md; nccl-tests, doc/PERFORMANCE.md has the same.
 std::optional<double> BusFactor(std::string_view operation, std::int64_t ranks) {
   if (ranks < 1 || operation == "barrier" || operation == "fabric" || operation == "overlap" ||
       !IsNetwork(std::string(operation)))
@@ -357,7 +358,7 @@ std::optional<Interval> SpeedInterval(const Record& record, double confidence) {
       if (!spans.empty()) return SpansInterval(spans, confidence);
     }
   }
-  for (double& value : logs) value = -value;  // twice the time is half the speed
+  for (double& value : logs) value = -value;  // speed is the inverse of time
   std::optional<Interval> interval = MeanInterval(logs, confidence);
   if (interval) interval->level = fmt::format("{} rounds, this run", logs.size());
   return interval;
@@ -400,7 +401,7 @@ std::optional<OverlapFigure> OverlapOf(const Record& record) {
       const auto found = visit.phase_time_s.find(kPhases[i]);
       if (found != visit.phase_time_s.end()) phases[i] = &found->second;
     }
-    // Each sample of the step has its phases, measured back to back.
+    // A round counts only if each sample of the step has all its phases.
     const bool whole = std::all_of(phases.begin(), phases.end(), [&](const auto* phase) {
       return phase != nullptr && phase->size() == visit.time_s.size();
     });
@@ -447,9 +448,9 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
   constexpr double kTib = 1099511627776.0;
   const std::optional<double> time = MeanTime(record);
   if (!IsMeasured(record) || !time || *time <= 0) return {};
-  // A sustained rate of 10^12 a second for an hour costs P / (W / T / 10^12).
+  // The cost of a sustained rate of 10^12 a second for an hour is P / (W / T / 10^12).
   const auto for_rate = [&](double work) { return usd_per_hour / (work / *time / 1e12); };
-  // An amount of work costs P / 3600 x T / W x amount.
+  // The cost of an amount of work is P / 3600 x T / W x amount.
   const auto for_amount = [&](double price, double work, double amount) {
     return price / 3600 * *time / work * amount;
   };
@@ -467,7 +468,7 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
   if (!record.work.bytes || *record.work.bytes <= 0) return {};
   const auto bytes = static_cast<double>(*record.work.bytes);
   if (IsNetwork(record.probe)) {
-    // The hour pays for what all groups do at once, which no record of one of them tells.
+    // A group has no costs, since the hour pays for what all groups do at once.
     if (record.params.contains("group")) return {};
     const bool reduces = record.probe.find("reduce") != std::string::npos;
     return {{.name = reduces ? "usd_per_tb_reduced" : "usd_per_tb_moved",
@@ -560,7 +561,7 @@ std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& pr
 }
 
 std::string CostText(const Cost& cost) {
-  // The label begins with the sign that Usd's word stands for.
+  // The label's first character is "$", in whose place Usd writes its own word.
   return Usd(cost.usd) + cost.label.substr(1) + (cost.instead_of ? " (on demand)" : "");
 }
 

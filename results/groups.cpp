@@ -14,14 +14,14 @@
 namespace assay {
 namespace {
 
-// What must be equal for times to be held against each other: all but the group.
+// The key of records whose times may be compared: everything but the group.
 std::string CaseOf(const Record& record) {
   Record any = record;
   any.params.erase("group");
   return MatchKey(any) + "/" + any.backend;
 }
 
-// Log of a group's time over the median of the others', by round, of one case.
+// The logarithms of a group's time over the median of the others', for each round of one case.
 using Ratios = std::map<std::int64_t, std::vector<double>>;  // by group
 
 Ratios RatiosOf(const std::vector<const Record*>& groups) {
@@ -66,7 +66,7 @@ std::vector<GroupStanding> StandingsOf(std::span<const Record> records) {
     standing.ranks.clear();
     for (const Unit& unit : record.units) standing.ranks.push_back(unit.rank);
   }
-  // Cases are averaged within a round: rounds are what was repeated.
+  // Cases are averaged within a round, since rounds are what was repeated.
   std::map<std::int64_t, std::vector<std::vector<double>>> by_round;  // [group][round][case]
   for (const auto& [key, groups] : cases) {
     for (const auto& [group, ratios] : RatiosOf(groups)) {

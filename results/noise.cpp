@@ -20,7 +20,7 @@ namespace assay {
 namespace {
 
 constexpr std::int64_t kLargestFile = std::int64_t{1} << 20U;
-constexpr double kMostSigma = 10;  // a factor of e^10, which no two runs differ by
+constexpr double kMostSigma = 10;  // e^10 is a factor by which no two runs differ
 constexpr double kMostDf = 1e6;
 constexpr double kMostMinutes = 60 * 24 * 366;
 constexpr std::string_view kUnknown = "unknown";
@@ -63,7 +63,7 @@ const std::vector<Noise>& BuiltIn() {
   return rows;
 }
 
-// How well a row fits, the better the greater; nothing where it doesn't.
+// How well a row fits: greater is better. Nothing where it doesn't fit.
 using Fit = std::tuple<bool, int, int, bool, double>;
 std::optional<Fit> FitOf(const Noise& row, const std::string& probe, const Run& run, bool is_own) {
   if (row.between != "runs") return std::nullopt;

@@ -11,7 +11,7 @@
 namespace assay {
 namespace {
 
-// "node 1 cuda:3" as far as that tells devices apart.
+// The name of a device as far as it tells devices apart: "node 1 cuda:3".
 std::string DeviceText(const Run& run, const Record& record, const Unit& unit) {
   const bool is_gpu = DeviceKind(record) == "gpu";
   std::string text = is_gpu ? fmt::format("cuda:{}", unit.device) : "";

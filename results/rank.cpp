@@ -18,7 +18,7 @@
 namespace assay {
 namespace {
 
-// One backend of one side, in one case.
+// One backend of one side in one case.
 struct Entrant {
   std::size_t side = 0;
   std::string backend = {};
@@ -34,8 +34,8 @@ struct Field {
   std::vector<Entrant> entrants = {};  // fastest first
 };
 
-// Ranks from 1 of `count` entrants, best first: one that isn't worse than the first of the rank
-// before it shares that rank.
+// The ranks of `count` entrants, from 1, best first. An entrant that isn't worse than the first of
+// the rank before it shares that rank.
 std::vector<int> RanksOf(std::size_t count,
                          const std::function<bool(std::size_t, std::size_t)>& worse) {
   std::vector<int> ranks(count);
@@ -47,7 +47,7 @@ std::vector<int> RanksOf(std::size_t count,
   return ranks;
 }
 
-// Every case that at least two sides measured alike.
+// The cases that at least two sides measured alike.
 std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& options,
                             std::vector<std::string>& notes) {
   std::map<CaseKey, Field> by_key;
@@ -68,7 +68,7 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
   std::vector<Field> fields;
   for (auto& [key, field] : by_key) {
     std::vector<Entrant>& entrants = field.entrants;
-    if (entrants.front().side == entrants.back().side) continue;  // of one side only
+    if (entrants.front().side == entrants.back().side) continue;  // only one side has it
     const auto differs = [&entrants](const auto& of) {
       const std::string first = of(entrants.front().runs);
       return std::any_of(entrants.begin(), entrants.end(),
@@ -125,7 +125,7 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
          .speed = entrant.sample.Speed(),
          .by_speed = by_speed[i],
          .usd = entrant.cost,
-         // What is a cache's says so below.
+         // The marks of a cache's figure say so below.
          .note = is_priced && (entrant.cost || entrant.marks.empty()) ? entrant.not_priced : ""});
     std::string& note = ranked.entries.back().note;
     if (is_guessed[i]) note = "a guessed rank" + (note.empty() ? note : "; " + note);
@@ -157,7 +157,8 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
   return ranked;
 }
 
-// Leaves each run once among all sides, and no side without one; says which were left out.
+// Reduces all sides to distinct runs, drops sides without any, and returns sentences on what was
+// left out.
 std::vector<std::string> CountOnce(std::vector<Side>& sides) {
   std::vector<NamedRun> runs;
   for (const Side& side : sides) {
@@ -218,7 +219,8 @@ Ranking Rank(std::vector<Side> sides, const CompareOptions& options) {
     }
   }
   std::ranges::move(NoiseNotes(samples), std::back_inserter(ranking.notes));
-  // Bonferroni over all pairs of all cases, since which pairs decide a rank isn't known beforehand.
+  // The adjustment is Bonferroni's over all pairs of all cases, since nobody knows beforehand which
+  // pairs decide a rank.
   const double confidence = 1 - (1 - options.confidence) / static_cast<double>(pairs);
   for (const Field& field : fields) {
     ranking.cases.push_back(RankField(field, ranking, !mixed || options.force, confidence,

@@ -25,8 +25,8 @@ ASSAY_DECLARE_EMBEDDED(d3_notice);
 namespace assay {
 namespace {
 
-// Text between <script> tags must not end them, or begin a comment: every '<' becomes an escape
-// that means the same in JSON.
+// Makes JSON safe between <script> tags, which it must not end, nor begin a comment: every '<'
+// becomes an escape that means the same in JSON.
 std::string ScriptSafe(std::string_view json) {
   std::string safe;
   safe.reserve(json.size());
@@ -40,12 +40,12 @@ std::string ScriptSafe(std::string_view json) {
   return safe;
 }
 
-// Cell text: cleaned of what a terminal or a page should not see, then escaped.
+// A table cell. Its text is cleaned of what a terminal or a page should not see, and then escaped.
 std::string Cell(std::string_view text, std::string_view attributes = "") {
   return fmt::format("<td{}>{}</td>", attributes, Html(Clean(text)));
 }
 
-// A cell over several columns, of sentences.
+// A cell with sentences that spans several columns.
 std::string Words(std::string_view text, int columns) {
   return fmt::format("<td colspan={}>{}</td>", columns, Html(Clean(text, 4096)));
 }
@@ -68,7 +68,7 @@ std::string Header(const std::vector<std::string>& names) {
   return row + "</tr>\n";
 }
 
-// A run with what the page needs to know of all of it, found once.
+// A run with what the page needs to know of all of it, which is found once.
 struct Shown {
   explicit Shown(const ReportInput& from);
 
@@ -85,7 +85,7 @@ struct Place {
   const Record* record = nullptr;
 };
 
-// "aws p5.48xlarge us-east-1"; empty where that isn't known.
+// The name of a node, "aws p5.48xlarge us-east-1"; empty where that isn't known.
 std::string NodeName(const Node& node) {
   const Identity& identity = node.identity;
   if (identity.instance.value == "unknown") return "";
@@ -93,7 +93,8 @@ std::string NodeName(const Node& node) {
                      identity.region.value == "unknown" ? "" : identity.region.value);
 }
 
-// "2 x aws p5.48xlarge us-east-1", or the file's name where a machine is not known.
+// The name of a run's machines, "2 x aws p5.48xlarge us-east-1", or the file's name where one is
+// not known.
 std::string MachineName(const ReportInput& input) {
   std::string name;
   for (const Saying& kind :
@@ -134,13 +135,14 @@ std::string CostText(const Record& record, const Shown& shown) {
   return costs.empty() ? "-" : CostText(costs.front());
 }
 
-// "ofi over tcp": who did it, and by what its ranks reached each other.
+// The backend with the transport of its ranks: "ofi over tcp".
 std::string BackendText(const Record& record) {
   const std::string transport = TransportOf(record);
   return record.backend + (transport.empty() ? "" : " over " + transport);
 }
 
-// The answer, one row a run: the headline figure and its price, which is told under it.
+// The table with the answer, one row a run: the headline figure and what it costs, with the price
+// under it.
 std::string AnswerTable(std::span<const Shown> runs, std::string_view today) {
   std::string table = "<table>\n<caption>The headline, per machine</caption>\n" +
                       Header({"machine", "headline", "speed", "interval", "price", "cost"});
@@ -166,7 +168,7 @@ std::string AnswerTable(std::span<const Shown> runs, std::string_view today) {
   return table;
 }
 
-// A figure for each sweep, which the script draws, with what was fitted to it in words; by probe.
+// The places for the script's drawings of sweeps, each with its fitted model in words, by probe.
 std::map<std::string, std::string> FitFigures(std::span<const Shown> runs) {
   std::map<std::string, std::string> figures;
   for (std::size_t run = 0; run < runs.size(); ++run) {
@@ -196,8 +198,7 @@ std::map<std::string, std::string> FitFigures(std::span<const Shown> runs) {
   return figures;
 }
 
-// The rows of one record: its figures, and under them what has to be known of it and of its
-// devices.
+// The rows of one record: its figures, and under them the notes on it and on its devices.
 std::string RecordRows(const std::string& label, const Shown& shown, const Record& record) {
   const ReportInput& input = shown.input;
   std::vector<std::string> cells = {Cell(label), Cell(shown.machine), Cell(BackendText(record))};
@@ -220,8 +221,8 @@ std::string RecordRows(const std::string& label, const Shown& shown, const Recor
   return rows;
 }
 
-// All cases of one probe, runs beside each other case by case. `places` are its records in the
-// order of the runs.
+// The section of one probe, with the runs beside each other case by case. `places` are the probe's
+// records in the order of the runs.
 std::string ProbeSection(const std::string& probe, const std::vector<Place>& places,
                          std::span<const Shown> runs, const std::string& fit_figures) {
   std::vector<const Record*> records;
@@ -236,7 +237,7 @@ std::string ProbeSection(const std::string& probe, const std::vector<Place>& pla
   section += Header({"case", "machine", "backend", "median", "interval", "of here", "cost"});
   for (const Record* first : InOrderOfSizes(records)) {
     const auto rows = cases.extract(MatchKey(*first));
-    if (rows.empty()) continue;  // it stands with an earlier one
+    if (rows.empty()) continue;  // shown with an earlier one
     const std::string label = CaseLabel(first->probe, first->params);
     for (const Place& place : rows.mapped()) {
       section += RecordRows(label, runs[place.run], *place.record);
@@ -315,7 +316,7 @@ std::string PricesSection(std::span<const Shown> runs, std::string_view today) {
   return section + "</table>\n</section>\n";
 }
 
-// What the script draws: the figures of each run, with the name that the tables give it.
+// The data that the script draws: the figures of each run, with the name that the tables give it.
 std::string PageData(std::span<const Shown> runs) {
   std::string data = "[";
   for (const Shown& shown : runs) {

@@ -22,7 +22,7 @@ std::string InstanceOf(const Run& run) {
   return run.nodes.empty() ? "unknown" : run.nodes.front().identity.instance.value;
 }
 
-// The nodes that a run was on; runs on equal nodes are repetitions of each other.
+// The key of the nodes that a run was on. Runs on equal nodes are repetitions of each other.
 std::string NodesOf(const Run& run) {
   std::vector<std::string> ids;
   for (const Node& node : run.nodes) ids.push_back(node.node_id);
@@ -30,7 +30,7 @@ std::string NodesOf(const Run& run) {
   return fmt::format("{}", fmt::join(ids, " "));
 }
 
-// A value of each run, by the nodes that it was on.
+// The values of runs, by the nodes that they were on.
 using ByNodes = std::map<std::string, std::vector<double>>;
 
 ByNodes GatherByNodes(const std::vector<InRun>& runs,
@@ -40,7 +40,8 @@ ByNodes GatherByNodes(const std::vector<InRun>& runs,
   return by_nodes;
 }
 
-// One value a node where there are several, else one a run: lower levels are averaged first.
+// The units of inference: one value a node where there are several, else one a run. Lower levels
+// are averaged first.
 std::vector<double> UnitsOf(const ByNodes& by_nodes) {
   if (by_nodes.size() == 1) return by_nodes.begin()->second;
   std::vector<double> units;
@@ -48,13 +49,13 @@ std::vector<double> UnitsOf(const ByNodes& by_nodes) {
   return units;
 }
 
-// log(work / time) of each round of a run, by this statistic; of several records, their mean in
-// that round.
+// The log speed, log(work / time), of each round of a run by this statistic. Where a run has
+// several records it is their mean in that round.
 std::vector<double> LogRoundSpeeds(const InRun& in_run, Statistic statistic) {
   std::vector<double> sums;
   std::vector<int> counts;
   for (const Record* record : in_run.records) {
-    // Speed is work over the usual time, which gives the work back.
+    // The work is the speed times the usual time.
     const double log_work = std::log(Speed(*record)->value * *UsualTime(*record));
     const std::vector<double> times = LogRoundTimes(*record, statistic);
     sums.resize(std::max(sums.size(), times.size()));
@@ -68,7 +69,7 @@ std::vector<double> LogRoundSpeeds(const InRun& in_run, Statistic statistic) {
   return sums;
 }
 
-// "2026-11-21T22:40:13Z" in minutes since 1970; nothing for anything else.
+// A time such as "2026-11-21T22:40:13Z" in minutes since 1970; nothing for anything else.
 std::optional<double> MinuteOf(const std::string& utc) {
   constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:ddZ";
   const auto fits = [](char have, char want) {
@@ -86,7 +87,7 @@ std::optional<double> MinuteOf(const std::string& utc) {
   return days * 24 * 60 + number(11, 2) * 60 + number(14, 2) + number(17, 2) / 60.0;
 }
 
-// All runs of both sides began within what the row's own were spread over.
+// Whether all runs of both sides began within the time that the row's own runs were spread over.
 bool IsWithinSpan(const Noise& noise, const Sample& a, const Sample& b) {
   if (!noise.span_minutes || !a.first_minute || !b.first_minute) return false;
   const double first = std::min(*a.first_minute, *b.first_minute);
@@ -98,7 +99,7 @@ double NoiseDf(const Noise& noise, const Sample& a, const Sample& b) {
   return std::min(noise.df, IsWithinSpan(noise, a, b) ? kMostNoiseDf : kDistantNoiseDf);
 }
 
-// What is known of `of`, one of `a` and `b`.
+// The estimate of one side, `of`, which is either `a` or `b`.
 Estimate SideEstimate(const Sample& of, const Sample& a, const Sample& b) {
   if (!of.noise) return EstimateOf(of.units);
   return {.mean = of.units.front(),
@@ -106,15 +107,15 @@ Estimate SideEstimate(const Sample& of, const Sample& a, const Sample& b) {
           .degrees_of_freedom = NoiseDf(*of.noise, a, b)};
 }
 
-// The degrees of freedom that there are in all: a row that stands for both sides counts once.
+// The degrees of freedom of both sides together. A row that serves both sides counts once.
 double DfInAll(const Sample& a, const Sample& b) {
   const bool once = a.noise && b.noise && *a.noise == *b.noise;
   return SideEstimate(a, a, b).degrees_of_freedom +
          (once ? 0 : SideEstimate(b, a, b).degrees_of_freedom);
 }
 
-// A guess counts as one degree of freedom. Of a side with several runs the spread is its own, but
-// no less than what is guessed of the other.
+// The bound where a side's spread is a guess, which counts as one degree of freedom. A side with
+// several runs has its own spread, but no less than what is guessed of the other.
 double GuessBound(const Sample& a, const Sample& b) {
   const auto variance = [](const Sample& side, const Sample& other) {
     const double guessed = other.IsGuessed() ? other.noise->sigma * other.noise->sigma : 0;
@@ -124,7 +125,7 @@ double GuessBound(const Sample& a, const Sample& b) {
   return std::exp(StudentT(0.95, 1) * std::sqrt(variance(a, b) + variance(b, a)));
 }
 
-// What of a run's surroundings may explain a difference, by name.
+// The parts of a run's environment that may explain a difference, by name.
 using Environment = std::map<std::string, std::set<std::string>>;
 
 void AddEnvironment(const Run& run, Environment& environment) {
@@ -170,7 +171,7 @@ Environment EnvironmentOf(const Side& side) {
   return environment;
 }
 
-// A price's range relative to the price.
+// The range of a price relative to it.
 struct PriceRange {
   double low = 1;
   double high = 1;
@@ -414,8 +415,8 @@ void CheckSide(const Side& side) {
   }
 }
 
-// An image with a digest, a clean commit, a named suite with its hash, default algorithms, and no
-// setting in the environment: the entry point of version 0.1 sets none.
+// A closed run has an image with a digest, a clean commit, a named suite with its hash, default
+// algorithms, and no setting in the environment, since the entry point of version 0.1 sets none.
 std::string DivisionOf(const Run& run) {
   const bool released = run.assay.image_digest.value_or("").rfind("sha256:", 0) == 0 &&
                         !run.assay.dirty && !run.assay.commit.empty();
@@ -444,7 +445,7 @@ std::vector<std::string> IncompleteOf(const Side& side) {
     if (run.complete) continue;
     std::size_t rounds =
         run.records.empty() ? 0 : static_cast<std::size_t>(std::max(0, run.rounds));
-    std::map<std::string_view, int> cases;  // that are not complete, by what became of them
+    std::map<std::string_view, int> cases;  // the incomplete cases, by what became of them
     for (const Record& record : run.records) {
       if (record.status != Status::kSkipped) rounds = std::min(rounds, record.rounds.size());
       if (record.complete) continue;

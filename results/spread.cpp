@@ -13,19 +13,19 @@
 namespace assay {
 namespace {
 
-// A span that is as much of another one is as good as it.
+// The share of another span from which on a span is as good as that one.
 constexpr double kNearlyAsLong = 0.9;
-// Runs are dated to the second.
+// The least span in minutes, since runs are dated to the second.
 constexpr double kLeastMinutes = 1.0 / 60;
 
-// Every other one, from `first` on.
+// Every other run, from `first` on.
 std::vector<InRun> EveryOther(const std::vector<InRun>& runs, std::size_t first) {
   std::vector<InRun> some;
   for (std::size_t i = first; i < runs.size(); i += 2) some.push_back(runs[i]);
   return some;
 }
 
-// What the runs of one case differ by.
+// The spread between the runs of one case.
 SpreadFound CaseSpread(const std::vector<InRun>& runs) {
   const Record& record = *runs.front().records.front();
   const Statistic statistic = StatisticOf({&runs});
@@ -60,7 +60,7 @@ std::vector<SpreadFound> SpreadOf(const std::vector<Run>& runs, const std::strin
     for (const auto& [backend, in_runs] : holding.backends) {
       if (in_runs.size() != runs.size()) continue;
       SpreadFound found = CaseSpread(in_runs);
-      // What shows no spread at all was not timed finely enough to tell.
+      // A case without any spread was not timed finely enough to tell.
       if (found.row.sigma <= 0 || !found.row.span_minutes) continue;
       found.row.date = date;
       SpreadFound& widest = by_probe[holding.any->probe];

@@ -11,13 +11,13 @@ namespace {
 constexpr std::size_t kSpans = 15;
 constexpr std::size_t kFewestValues = 5;
 
-// The trace as medians of equal spans of time.
+// The trace condensed to medians of equal spans of time.
 Trace Condensed(const Trace& trace) {
   const double begin = trace.at_s.front();
   const double span = (trace.at_s.back() - begin) / kSpans;
   Trace condensed;
   for (std::size_t from = 0; from < trace.at_s.size();) {
-    // The last value ends the last span, and would be alone in one more.
+    // The last value ends the last span; it would be alone in another one.
     const auto index = [&](std::size_t i) {
       return std::min(std::floor((trace.at_s[i] - begin) / span), double{kSpans - 1});
     };
@@ -33,7 +33,7 @@ Trace Condensed(const Trace& trace) {
   return condensed;
 }
 
-// Half the width of the slope's interval by how much neighbours differ (von Neumann, 1941).
+// Half the width of the slope's interval, by how much neighbours differ (von Neumann, 1941).
 double NoiseOf(const Trace& trace) {
   const double mean = Mean(trace.at_s);
   double span = 0;
@@ -87,7 +87,7 @@ std::vector<std::optional<Fitted>> TrendsOf(const Telemetry& seen, double from_s
 
 std::optional<std::string> WhyEnded(std::span<const std::optional<Fitted>> trends, double elapsed_s,
                                     double longest_s) {
-  // With the time, values grow in number and in span.
+  // The noise shrinks with time, since values grow both in number and in span.
   const double shrinks = std::pow(std::min(1.0, elapsed_s / longest_s), 1.5);
   bool is_hidden = false;
   for (const std::optional<Fitted>& fitted : trends) {

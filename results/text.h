@@ -10,22 +10,24 @@
 
 namespace assay {
 
-// Without control characters, invalid UTF-8 and bidirectional overrides (each becomes '?'), at most
-// `limit` bytes: safe on a terminal.
+// Makes a text safe on a terminal. Control characters, invalid UTF-8 and bidirectional overrides
+// become '?', and it is cut to `limit` bytes.
 std::string Clean(std::string_view text, std::size_t limit = 256);
-// Escaped for HTML text and quoted attributes.
+// Escapes a text for HTML and quoted attributes.
 std::string Html(std::string_view text);
-// Limited to [a-z0-9._-], for parts of file names; never empty ("unknown").
+// Makes a text a part of a file name, limited to [a-z0-9._-]; never empty ("unknown").
 std::string FileNamePart(std::string_view text);
 
-// "a,,b," -> "a", "", "b": what a last separator would begin is left out where it is empty.
+// Splits a text into its fields: "a,,b," gives "a", "", "b". An empty field behind the last
+// separator is left out.
 std::vector<std::string> SplitFields(const std::string& text, char separator);
 
-// 7.124e14, "FLOP/s" -> "712.4 TFLOP/s": four significant digits, decimal prefix.
+// A value with four significant digits and a decimal prefix: "712.4 TFLOP/s" for 7.124e14 and
+// "FLOP/s".
 std::string WithPrefix(double value, std::string_view unit);
-// 1073741824 -> "1 GiB"; 4096 -> "4 KiB"; 1000 -> "1000 B": binary, exact sizes only.
+// A size with a binary prefix where that is exact: "1 GiB" for 1073741824, but "1000 B" for 1000.
 std::string BinarySize(std::int64_t bytes);
-// 0.0123 -> "1.2 %"; with `sign`, "+1.2 %".
+// A ratio in per cent: "1.2 %" for 0.0123; with `sign`, "+1.2 %".
 std::string Percent(double ratio, bool sign = false);
 // Seconds for people: "4.1 s", "1 min 48 s", "12.3 us".
 std::string Duration(double seconds);
@@ -41,7 +43,7 @@ std::string CaseLabel(const std::string& probe, const Params& params);
 // 3.2 ms ± 0.4 ms of 14.1 ms, 71.0 % hidden; …". Empty of any other record.
 std::string OverlapText(const Record& record);
 
-// Appends what is said of a case to what is said already, after a semicolon.
+// Appends a note to the notes that are there, after a semicolon.
 void AddNote(std::string& notes, std::string_view note);
 
 // "refuted: loop0 does its file's I/O through the page cache": what figures.h CachedOf says; ""
