@@ -1,5 +1,5 @@
 #!/bin/sh
-# What every image holds besides its base: the libraries that the build found itself linked against
+# Installs what every image holds besides its base: the libraries that the build found itself linked against
 # (STAGED/packages), launchers' needs, the installed tree, a user that isn't root, and no keys.
 # usage: install-runtime.sh STAGED
 set -eu

@@ -49,7 +49,7 @@ inside() { buildah run --isolation chroot "$container" -- "$@"; }
 ! inside sh -c 'ls /etc/ssh/ssh_host_*' 2>/dev/null || { echo "check-container: keys in the image" >&2; exit 1; }
 if [[ $target == cuda ]]; then
   inside assay list >"$tree/list"
-  # Of each library its version, which it tells once it is loaded; and a driver is all that is missing.
+  # Each library tells its version once it is loaded, and nothing but a driver may be missing.
   for found in 'CUDA [0-9.]* (driver: none), cuBLASLt [0-9.]*, cuDNN [0-9]' 'nccl  *NCCL [0-9]' \
     "cublaslt can't run here: there is no NVIDIA driver" "cudnn can't run here: there is no NVIDIA driver"; do
     grep -q "$found" "$tree/list" || { echo "check-container: no '$found' in assay list" >&2; exit 1; }

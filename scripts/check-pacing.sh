@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What paces itself, really: a CPU quota (cgroup v1 cpu.cfs_quota_us), seen by assay and hidden from it,
+# Checks figures of what really paces itself: a CPU quota (cgroup v1 cpu.cfs_quota_us), seen by assay and hidden from it,
 # and a link with burst credit (tc tbf) between two network namespaces. Figures must be work over time,
 # by what the quota or the link gives, and be marked paced; the exit status is 1 where they aren't.
 # Needs root, iproute2 and Open MPI; takes about two minutes. ASSAY names another binary.

@@ -7,9 +7,9 @@ cd "$(dirname "$0")/.."
 [[ $EUID -eq 0 ]] || { echo "check-trixie: must be root, for debootstrap and chroot" >&2; exit 2; }
 folder=${ASSAY_TRIXIE:-/var/cache/assay-trixie}
 
-# What lies in the folder is run as root, so root alone may be able to change it: the folder is closed to
-# others, also to those who would run what is setuid in there, and those above it can't be written by
-# others, or are sticky, in which nobody can move what is root's.
+# The folder's programs are run as root, so root alone may be able to change them. The folder is closed to
+# others, also to those who would run a setuid program in it. The folders above it can't be written by
+# others, or are sticky, where nobody can move what is root's.
 above=$(realpath -e -- "$(dirname -- "$folder")" 2>/dev/null) || { echo "check-trixie: there is no folder for $folder" >&2; exit 2; }
 folder=${above%/}/$(basename -- "$folder")
 refuse() {

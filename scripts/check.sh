@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What must hold of the sources before they are tested: formatting and clang-tidy. With --fix, formats.
+# Checks the form of the sources before they are tested: formatting and clang-tidy. With --fix, formats.
 # (Layering is a test: tests/layers_test.cpp.)
 set -euo pipefail
 cd "$(dirname "$0")/.."

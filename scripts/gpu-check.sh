@@ -61,7 +61,7 @@ measure() {
   step "$seconds" "$name" "$build/assay" run "$@" --rest 1 --no-metadata --quiet --out "$out/$name.json"
 }
 
-# The same for what a sound GPU may lack, as fp8 before Hopper: that each case was skipped is no failure,
+# Measures what a sound GPU may lack, such as fp8 before Hopper. It is no failure if each case was skipped,
 # provided that its library was there. A result file has a record a line; "none" is no library.
 measure_if_able() {
   measure "$@"
@@ -80,7 +80,7 @@ gpus=$({ nvidia-smi --list-gpus 2>/dev/null || true; } | wc -l)
 
 step 150 tests "$tests/assay_gpu_tests" --gtest_brief=1
 measure 300 quick --suite quick --backend cuda,cublaslt,cudnn,nccl
-# What is a question of one GPU is asked of one.
+# The options for questions that concern a single GPU.
 one=(--device cuda:0 --rounds 3)
 measure 60 memory memory "${one[@]}" --backend cuda --set pattern=read,write,copy,triad --max-seconds 3
 measure 30 cache memory "${one[@]}" --backend cuda --set pattern=read,copy --set bytes=4M --max-seconds 3

@@ -1,4 +1,5 @@
-// Who is slow, over ranks whose times are written here; tests/collectives_test.cpp has real ones.
+// Tests of the search for a slow rank, over times that are written here; tests/collectives_test.cpp
+// has real ranks.
 #include "runner/bisect.h"
 
 #include <gmock/gmock.h>
@@ -19,7 +20,7 @@ using ::testing::Not;
 
 using TimeOf = std::function<double(const std::vector<int>& ranks)>;
 
-// What five rounds of these groups would give, a few percent up and down.
+// The records that five rounds of these groups would give, with a few per cent of scatter.
 std::vector<Record> Measured(const std::string& split, int ranks, const TimeOf& time_of) {
   std::map<int, std::vector<int>> members;
   const std::vector<int> groups = collectives::GroupsFrom(split, ranks);

@@ -421,7 +421,7 @@ TEST(CollSizes, ThatCantBeDoneAsAskedAreSaid) {
 TEST(CollPlan, ThreadsAndGpusAreRanks) {
   EXPECT_EQ(IntegerOf(PlanOf({"-g", "4"}).questions[0].params, "ranks"), 4);
   EXPECT_EQ(IntegerOf(PlanOf({"-g", "4", "-t", "2"}).questions[0].params, "ranks"), 8);
-  // Those of nccl are threads, which were there before: as many as the probe knows of.
+  // The ranks of nccl are threads that were there before: as many as the probe knows of.
   const CollPlan plan = PlanOf({"-g", "2", "--backend", "nccl"});
   EXPECT_EQ(IntegerOf(plan.questions[0].params, "ranks"), 2);
   EXPECT_THAT(plan.notes, IsEmpty());

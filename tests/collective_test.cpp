@@ -1,4 +1,4 @@
-// What collectives are, before any library does one: descriptors, layouts, inputs and expectations.
+// Tests of collectives before any library does one: descriptors, layouts, inputs and expectations.
 #include "collectives/collective.h"
 
 #include <gmock/gmock.h>

@@ -173,7 +173,7 @@ TEST(HostCollective, AnOperationWithinATimedBatchIsCheckedNowAndThen) {
 }
 
 TEST(HostCollective, NoneTheLastOrAllOperationsAreCheckedWhereThatIsAsked) {
-  // Of twelve operations on two ranks all but the last are wrong in one element.
+  // All of twelve operations on two ranks but the last are wrong in one element.
   const auto checked = [](const std::string& verify, const std::string& cache) {
     Checked result;
     Facts facts;
@@ -484,7 +484,7 @@ TEST(Job, ACaseOfOneNodeRunsOnTheFirstRankOfEach) {
     const Batch batch = workload.Run(2);
     EXPECT_EQ(batch.time, Seconds(6));  // the slower node's: rank 2 takes 3 s an iteration
     EXPECT_THAT(batch.per_unit, ElementsAre(Seconds(2), Seconds(6)));
-    // Of each span what the slowest node did in it.
+    // Each span is what the slowest node did in it.
     const std::vector<Batch> spans =
         workload.RunSpans({.ramp = Seconds(0.5), .length = Seconds(1), .count = 3});
     ASSERT_EQ(spans.size(), 3u);
@@ -540,7 +540,7 @@ TEST(JobDeathTest, ACaseOfOneNodeThatHangsOnOneIsNoticedInTheWatchdogsTime) {
               "run of a case of one node, gemm, is not over in time");
 }
 
-// As where a GPU's driver no longer answers.
+// A meter that hangs, as where a GPU's driver no longer answers.
 class HangingMeter : public Meter {
  public:
   std::vector<Telemetry> Begin() override {
@@ -593,7 +593,7 @@ TEST(Job, RanksHearOfARank0ThatHasNothingForThem) {
   });
 }
 
-// Of which rank 0 falls silent after its first beat.
+// Ranks whose rank 0 falls silent after its first beat.
 class Deserted : public Ranks {
  public:
   int Rank() const override { return 1; }

@@ -384,7 +384,7 @@ TEST(Compare, ASlowdownIsFailedPassedOrNotTold) {
   EXPECT_FALSE(untold.is_so);
   EXPECT_EQ(untold.more_runs, 1);
   EXPECT_EQ(of(1, 0.001, spread).more_runs, 766);
-  // So much faster that it can't be slower by 1 %.
+  // The candidate is so much faster that it can't be slower by 1 %.
   EXPECT_FALSE(of(std::exp(-reach + 0.01006), 0.01, spread).is_told);
   EXPECT_TRUE(of(std::exp(-reach + 0.01004), 0.01, spread).is_told);
   // Slower for sure, by more than is allowed and by less.
@@ -850,7 +850,7 @@ std::vector<Record> Sweep() {
   return records;
 }
 
-// What stands between these, in the order of the text.
+// The sizes that stand between these two texts, in their order.
 std::vector<std::string> SizesIn(const std::string& text, const std::string& before, char after) {
   std::vector<std::string> sizes;
   for (std::size_t at = text.find(before); at != std::string::npos; at = text.find(before, at)) {
@@ -985,7 +985,7 @@ TEST(Rank, AChainOfTiesEndsWhereOneIsSlowerThanTheFirst) {
   EXPECT_THAT(by_usd, ElementsAre(1, 1, 3, 3));
 }
 
-// Of three files each pair has a third of what may be wrong.
+// Each of three files' pairs has a third of the error that is allowed in all.
 TEST(Rank, ATieEndsWhereTheIntervalOfThePairDoes) {
   const auto side = [](double time) { return SideOf(RunsOf({time * 0.995, time, time * 1.005})); };
   const Interval alike =

@@ -69,7 +69,7 @@ class Simulation {
     return record;
   }
 
-  // What the logs of a round's median are around: stalls lift it a little.
+  // The centre of the logs of a round's median, which stalls lift a little.
   double Offset() {
     constexpr int kRounds = 100'000;
     return Mean(LogRoundTimes(OneRecord(0, kRounds)));

@@ -125,7 +125,7 @@ class ScriptedPlans : public AttentionPlans {
     return ordered;
   }
 
-  // As cuDNN's documentation has it, with all the scales that it is given.
+  // A row by cuDNN's documentation, with all the scales that it is given.
   std::vector<double> Fp8Row(const Pointers& parts, Tensor q, Tensor k, Tensor v,
                              std::int64_t row) const {
     const auto scale = [&](Part part) {

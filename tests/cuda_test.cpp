@@ -209,7 +209,7 @@ TEST_F(Cuda, TheDeviceMakesTheSameInputsAsTheHost) {
 
 // ---- Time
 
-// What an enqueued write of so many words takes here.
+// The time of an enqueued write of that many words on the stand-in.
 double WriteSeconds(std::size_t words) {
   return kLaunch_s + static_cast<double>(words * sizeof(Words)) / kBytesPerSecond;
 }
@@ -678,7 +678,7 @@ TEST_F(Cuda, EveryCopyBringsEveryByteAndTakesItsTime) {
                                                                     {SmallCopy("all"), 6}}) {
     const auto workload = Ready(op, 1);
     for (const std::int64_t iterations : {1, 7}) {
-      // Those at once are on streams of their own, each of which takes as long as one alone.
+      // Copies at once are on different streams, each of which takes as long as one copy alone.
       EXPECT_NEAR(workload->Run(iterations).time.count(), static_cast<double>(iterations) * one,
                   1e-4 * one)
           << op.route;
@@ -867,7 +867,8 @@ TEST_F(Cuda, WhatTheSuitesForOthersPriceOnGpusIsSustained) {
           asked.params.contains("regime") && StringOf(asked.params, "regime") == "sustained";
       const auto probe = std::ranges::find(probes, asked.probe, &Probe::name);
       for (const Case& which : probe->unfold(asked.params)) {
-        // What nothing here runs (attention, without cuDNN's frontend) is taken to run on GPUs.
+        // A case that nothing here runs (attention, without cuDNN's frontend) is taken to run on
+        // GPUs.
         const bool runs = which.backend != "none";
         EXPECT_EQ(which.sustained, runs && sustained) << CaseName(which);
         Record record = {.probe = which.probe,
@@ -1052,7 +1053,7 @@ TEST(Scalar, IsAsWideAsTheScaleTypeSays) {
   EXPECT_THROW(Scalar(CUDA_R_16F, 1), Error);
 }
 
-// All that a GPU of compute capability 10.0 multiplies.
+// All dtypes that a GPU of compute capability 10.0 multiplies.
 const std::vector<Dtype> kProducts = [] {
   std::vector<Dtype> products = {Dtype::kF64, Dtype::kF32,     Dtype::kTf32,        Dtype::kBf16,
                                  Dtype::kF16, Dtype::kFp8E4m3, Dtype::kFp8E5m2E4m3, Dtype::kInt8};
@@ -1119,7 +1120,8 @@ TEST_F(Cuda, OperandsOfTwoFormatsAreToldApart) {
   EXPECT_EQ(std::get<std::string>(facts.at("scales")), "f32 for each operand");
 }
 
-// What it gives would be wrong for the plain case, so that neither can be taken for the other.
+// The stand-in's fast accumulation would be wrong for the plain case, so that neither can be taken
+// for the other.
 TEST_F(Cuda, FastAccumulationIsACaseOfItsOwn) {
   Gemm gemm = {.dtype = Dtype::kFp8E4m3, .m = 32, .n = 32, .k = 16384, .cache = "warm"};
   const auto checked = [&](bool fast) {
@@ -1230,7 +1232,7 @@ TEST_F(Cuda, AWrongElementIsFoundAndAFailureHasItsStatus) {
 const std::vector<Dtype> kGroupable = {Dtype::kF64, Dtype::kF32, Dtype::kTf32, Dtype::kBf16,
                                        Dtype::kF16};
 
-// Of 40 rows in 16 groups some have one, and of 5 some have none.
+// With 40 rows in 16 groups some groups have a single row, and with 5 rows some have none.
 TEST_F(Cuda, EveryGroupIsMultipliedByItsOwnWeights) {
   for (const Dtype dtype : kGroupable) {
     for (const char* cache : {"cold", "warm"}) {

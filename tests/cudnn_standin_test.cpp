@@ -1,6 +1,6 @@
-// What cuDNN is asked to do, done: attention from its inputs to its check by way of cudnn-frontend,
-// over a stand-in for cuDNN that computes the graph it is given. What a GPU would say to it, and
-// how fast it would be, no test here knows.
+// Tests of attention from its inputs to its check by way of cudnn-frontend, over a stand-in for
+// cuDNN that computes the graph it is given. No test here knows whether a GPU would accept it, and
+// how fast it would be.
 #include <cudnn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -58,7 +58,8 @@ class CudnnStandin : public standin::Fixture {
     EXPECT_GT(checked.checked, 0) << what;
     return checked.max_error;
   }
-  // Of a small forward, where there is no plan; and where the only one can't be built.
+  // Expects the reasons for a small forward where there is no plan, and where the only one can't be
+  // built.
   void ExpectReasons(const std::string& of_the_unbuildable) {
     const auto reason = [&](const standin::Faults& faults) {
       standin::Reset(faults);
@@ -196,7 +197,7 @@ TEST_F(CudnnStandin, Fp8TellsItsLargestWeightAndOutputBeforeTheirScaling) {
   for (const auto& [mask, largest] : {std::pair("full", 0.25F), {"causal_top_left", 1.0F}}) {
     op.mask = mask;
     Direct direct(*library_, op, Pass::kForward, parts);
-    // Of queries that see no difference, all weights are the same.
+    // All weights of queries that see no difference are equal.
     direct.Set(Part::kQ, std::vector<std::uint8_t>(2 * 16, F8E4m3FromF32(0)));
     direct.Set(Part::kK, std::vector<std::uint8_t>(4 * 16, F8E4m3FromF32(1)));
     direct.Set(Part::kV, std::vector<std::uint8_t>(4 * 16, F8E4m3FromF32(-6)));
@@ -305,7 +306,7 @@ TEST_F(CudnnStandin, ADescriptorIsMadeOnceSetBeforeItIsFinalAndDestroyedOnce) {
   standin::Reset();
 }
 
-// What a GPU might forgive, or answer with a wrong number.
+// A GPU might forgive this, or answer with a wrong number.
 TEST_F(CudnnStandin, APointerThatIsWrongIsAViolation) {
   const std::vector<Part> parts = {Part::kQ, Part::kK, Part::kV, Part::kO};
   std::vector<float> host(1 << 16);

@@ -1,5 +1,5 @@
-// What cuDNN itself says of attention on GPUs that are not here: it plans for a device that is only
-// described to it, up to the kernel that it would load. No GPU has run any of it.
+// Tests of what cuDNN itself says of attention on GPUs that are not here. It plans for a device
+// that is only described to it, up to the kernel that it would load. No GPU has run any of it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

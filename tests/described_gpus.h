@@ -87,7 +87,7 @@ inline void ExpectDecodeForSharedHeadsAndPages() {
   }
 }
 
-// What the full suite asks of attention.
+// The questions that the full suite asks of attention.
 inline std::vector<Params> Questions() {
   std::vector<Params> questions;
   for (const Question& question :

@@ -20,7 +20,8 @@
 
 namespace assay {
 
-// What a FakeWorkload does in one visit. Runs and verifications count from 1; 0 is never.
+// The script of what a FakeWorkload does in one visit. Runs and verifications count from 1; 0 is
+// never.
 struct Script {
   std::vector<double> iteration_s = {1e-3};  // of one iteration, run by run; the last one repeats
   std::vector<double> unit_share = {};       // each unit's time as a share of the slowest's
@@ -36,7 +37,8 @@ struct Script {
   std::optional<Work> work = {};  // known only once it is made
 };
 
-// What happened, shared by all workloads of a test: "prepare", "run 16", "verify", "release".
+// The log of what happened, which all workloads of a test share: "prepare", "run 16", "verify",
+// "release".
 struct FakeLog {
   std::vector<std::string> events = {};
   Seconds now = Seconds(0);  // the host's clock, moved on by each run
@@ -69,7 +71,7 @@ class FakeWorkload : public Workload {
     return batch;
   }
 
-  // In each span as many iterations as its time has room for, run by run, and one more.
+  // Each span has as many iterations as its time has room for, run by run, and one more.
   std::vector<Batch> RunSpans(const Spans& spans) override {
     log_.events.push_back("spans " + std::to_string(spans.count));
     std::vector<Batch> all;

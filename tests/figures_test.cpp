@@ -46,7 +46,7 @@ const Cost& Named(const std::vector<Cost>& costs, const std::string& name) {
   return none;
 }
 
-// Of 4 ranks, 12 MB of bucket and 6 GFLOP of GEMMs.
+// A record of overlap with 4 ranks, a bucket of 12 MB and 6 GFLOP of GEMMs.
 Record Step(std::vector<Visit> rounds) {
   return {.probe = "overlap",
           .params = {{"ranks", std::int64_t{4}}, {"bytes", std::int64_t{12'000'000}}},

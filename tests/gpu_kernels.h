@@ -10,6 +10,7 @@ void LaunchSpin(unsigned long long nanoseconds, CUstream_st* stream);
 // until *release (which both sides see) is not 0, or for ten seconds. Returns CUDA's error.
 int LaunchHold(int multiprocessors, const volatile int* release, CUstream_st* stream);
 
-// So many blocks, alike and independent, each of 128 threads that do arithmetic in registers for
-// some tens of microseconds. A little shared memory keeps them off multiprocessors that are held.
+// Launches that many blocks, alike and independent, each of 128 threads that do arithmetic in
+// registers for some tens of microseconds. A little shared memory keeps them off multiprocessors
+// that are held.
 void LaunchBlocks(int blocks, float* out, CUstream_st* stream);

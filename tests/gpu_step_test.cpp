@@ -35,7 +35,7 @@ using testing::IsEmpty;
 
 constexpr std::int64_t kBytes = 1 << 20;
 const Collective kAllReduce = {.bytes = kBytes, .in_place = true};
-// What the stand-in takes for them.
+// The time that the stand-in takes for them.
 constexpr double kCommunicate_s = standin::kLaunch_s + kBytes / standin::kBytesPerSecond;
 constexpr double kGemm_s = standin::kLaunch_s + 2.0 * 64 * 32 * 48 / standin::kFlopsPerSecond;
 constexpr double kNear_s = 1e-10;
@@ -98,7 +98,7 @@ class Watched : public Workload, public Streamed {
   int launches_ = 0;
 };
 
-// By cuBLASLt on the GPU of the place.
+// Makes products by cuBLASLt on the GPU of the place.
 GemmAt Products(Watch* watch = nullptr) {
   return [watch](const Params& params, const GemmPlace& place) {
     EXPECT_THAT(place.cores, IsEmpty());
@@ -121,7 +121,7 @@ const Params kShape = {{"dtype", std::string("f32")},
                        {"n", std::int64_t{32}},
                        {"k", std::int64_t{48}}};
 
-// What came of a step on rank 0.
+// The outcome of a step on rank 0.
 struct Outcome {
   std::int64_t gemms = 0;
   Batch batch = {};
@@ -214,7 +214,7 @@ TEST_F(GpuStep, AsManyGemmsAreFoundAsLastAsLongAsTheAllReduce) {
   EXPECT_EQ(outcome.gemms, std::llround(communicate_s / kGemm_s));
 }
 
-// All of the first GEMMs and the all-reduce are there before anything begins on either stream.
+// The first GEMMs and the all-reduce are all queued before anything begins on either stream.
 TEST_F(GpuStep, NothingBeginsBeforeAllIsThere) {
   for (const std::int64_t gemms : {1, 64, 100}) {
     std::map<int, Watch> watches = {{0, {}}, {1, {}}};
@@ -315,7 +315,7 @@ TEST_F(GpuStep, ABudgetThatTheEnvironmentOverrulesIsRefused) {
   unsetenv("NCCL_MAX_CTAS");
 }
 
-// As `assay run overlap` has it: rank 0 asks, all do their part.
+// The way of `assay run overlap`: rank 0 asks, and all do their part.
 TEST_F(GpuStep, GoesThroughTheLinesOfAJob) {
   OnRanks(2, [](ThreadRanks& own) {
     if (own.Rank() != 0) {

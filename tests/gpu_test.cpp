@@ -1,4 +1,5 @@
-// The cuda module on a real GPU: what the stand-in can't prove. Skipped where there is none.
+// Tests of the cuda module on a real GPU, for what the stand-in can't show. Skipped where there is
+// none.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -93,7 +94,7 @@ TEST_F(GpuTest, AKernelOfKnownDurationIsTimedRightByBothClocks) {
   }
 }
 
-// Of so many blocks that the last ones to end hardly count.
+// There are so many blocks that the last ones to end hardly count.
 TEST_F(GpuTest, AKernelThatHoldsAPartOfTheGpuCostsThatPart) {
   const int processors = Gpu::At(0).processors;
   const DeviceMemory out = MakeDeviceMemory(sizeof(float));

@@ -68,7 +68,7 @@ TEST(Health, ADeviceThatStandsOutAmongItsSiblingsIsLowOrHigh) {
   EXPECT_EQ(low.devices[0].standing, Standing::kOk);
   const Health high = Of(RunOf({Gemm({97, 98, 97, 109, 98, 97, 98, 97.5})}));
   EXPECT_EQ(high.devices[3].standing, Standing::kHigh);
-  // All alike but one: no scatter to hold it against, and 10 % all the same.
+  // All devices but one are equal, so there is no scatter to hold it against, but it is 10 % off.
   EXPECT_EQ(Of(RunOf({Gemm({100, 100, 100, 100, 90})})).devices[4].standing, Standing::kLow);
 }
 
@@ -88,7 +88,7 @@ TEST(Health, StandingOutBeginsAtThreeAndAHalfDeviationsAndTwoPercent) {
   // The median is 100 and the median distance 1, so that 3.5 / 0.6745 = 5.189 is the end.
   EXPECT_EQ(standing({99, 100, 100, 101, 94.82}), Standing::kOk);
   EXPECT_EQ(standing({99, 100, 100, 101, 94.81 - 0.01}), Standing::kLow);
-  // All others are alike, so that any distance stands out.
+  // All other devices are equal, so that any distance stands out.
   EXPECT_EQ(standing({100, 100, 100, 98.01}), Standing::kOk);
   EXPECT_EQ(standing({100, 100, 100, 97.99}), Standing::kLow);
   EXPECT_EQ(standing({100, 100, 100, 101.99}), Standing::kOk);
@@ -116,7 +116,7 @@ TEST(Health, OnlyTheFastestOfWhatFitsIsHeldAgainstOthers) {
   EXPECT_FALSE(of(2)) << "nobody measured that shape";
 }
 
-// Of an H100, by the built-in data: 0.4 of its best is what a product of 1024 gives.
+// By the built-in data, a product of 1024 gives 0.4 of an H100's best.
 TEST(Health, AYardstickHoldsForItsShape) {
   const auto standing = [](const Params& params, double tflops, const std::string& probe = "gemm",
                            const std::string& without = "") -> std::optional<Standing> {

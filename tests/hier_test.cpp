@@ -40,7 +40,7 @@ class SeatedRanks : public Ranks {
   const std::vector<int>& node_of_;
 };
 
-// As many ranks on each node, one node after the other.
+// The seats of ranks with as many on each node, one node after the other.
 std::vector<int> Seats(int nodes, int ranks_on_each) {
   std::vector<int> node_of;
   for (int rank = 0; rank < nodes * ranks_on_each; ++rank) node_of.push_back(rank / ranks_on_each);

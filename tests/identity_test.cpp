@@ -253,7 +253,7 @@ TEST(Identity, AnInstanceThatTheHardwareCantBeIsNoted) {
   EXPECT_NE(note("p5.48xlarge", container), "");
   container.accelerators.clear();
   EXPECT_EQ(note("p5.48xlarge", container), "");
-  // What the cloud itself says is not doubted.
+  // The cloud's own word is not doubted.
   options.instance = "";
   options.environment = {{"ASSAY_K8S_INSTANCE_TYPE", "p5.48xlarge"}};
   const Identified pod = Identify(options, Hardware("", 0, 2, 16));

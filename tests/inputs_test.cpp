@@ -122,7 +122,8 @@ TEST(Inputs, F8E5m2HoldsWhatItsPaperSays) {
   EXPECT_TRUE(std::isnan(F32FromF8E5m2(F8E5m2FromF32(NAN))));
 }
 
-// All that there is of it (OCP MX, 5.3.3), and every number between goes to the nearest.
+// The format's numbers are these sixteen (OCP MX, 5.3.3), and every number between goes to the
+// nearest.
 TEST(Inputs, F4E2m1IsOneOfSixteenNumbers) {
   const std::vector<float> all = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
   for (unsigned bits = 0; bits < 8; ++bits) {

@@ -165,7 +165,7 @@ class ScriptedKernel {
     const std::string key = place.path;
     places_[key] = std::move(place);
   }
-  // That a file has unless a test says otherwise.
+  // The inode that a file has unless a test says otherwise.
   static std::uint64_t InodeOf(const std::string& path) { return std::hash<std::string>()(path); }
   // A disk, and its entry under dev/block.
   std::filesystem::path Disk(const std::string& name, const std::string& device,
@@ -199,7 +199,7 @@ class ScriptedKernel {
     loops_[device] = {.inode = InodeOf(folder_ / file)};
     return loop;
   }
-  // What the loop device says that it is on; nothing: this process may not ask.
+  // Sets the file that the loop device says it is on; nothing: this process may not ask.
   void LoopIsOn(const std::string& device, std::optional<FileIdentity> file) {
     loops_[device] = std::move(file);
   }
@@ -565,8 +565,8 @@ TEST(Storage, EveryWritePaysAnEqualShareOfTheFlushBehindThem) {
       EXPECT_NEAR(span.time.count() / iterations, 100e-6, 1e-9);
       EXPECT_NEAR(span.stable->count() / iterations, 100e-6 + share_s, 1e-9);
     }
-    // Of 2.25 s of writing and up to two eighths more, a flush of 0.6 s takes a good fifth of the
-    // rate.
+    // A flush of 0.6 s takes a good fifth of the rate of 2.25 s of writing and up to two eighths
+    // more.
     const double seconds = static_cast<double>(bucket.moved - moved_before) * 100e-6;
     EXPECT_NEAR(seconds, 2.375, 0.126);
     EXPECT_NEAR(spans[0].stable->count() / spans[0].time.count(), 1 + 0.6 / seconds, 0.001);
@@ -746,7 +746,7 @@ TEST_P(RealStorage, MovesWhatItSaysAndMovesItRight) {
 
   for (const std::int64_t iterations : {1, 700, 50}) {  // 700: more than the file has blocks
     const Batch batch = workload.Run(iterations);
-    // What ends in the same reap as the one before has taken no time that could be told.
+    // A transfer that ends in the same reap as the one before has taken no time that could be told.
     EXPECT_GE(batch.time.count(), 0);
     EXPECT_TRUE(batch.time.count() > 0 || iterations < GetParam().depth);
     EXPECT_FALSE(batch.stable.has_value());
@@ -834,7 +834,7 @@ TEST(Storage, CasesOfARunShareOneFile) {
     Prepared written = writes.prepare(1);
     std::get<std::unique_ptr<Workload>>(written)->Run(500);
   }
-  // What the other case wrote has this file's stamps, which are in another file by chance only.
+  // The other case's writes have this file's stamps, which are in another file by chance only.
   Prepared prepared = reads.prepare(2);
   Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
   workload.Run(1000);

@@ -18,7 +18,7 @@
 
 namespace assay {
 
-// What all ranks share.
+// The state that all ranks share.
 class PutWorld {
  public:
   PutWorld(std::uint64_t seed, int ranks)
@@ -70,7 +70,7 @@ class PutWorld {
     own.events.pop_front();
     return event;
   }
-  // What ranks did that the contract forbids: "" if nothing.
+  // The things that ranks did although the contract forbids them; "" if there are none.
   std::string Complaint() const { return complaint_; }
 
  private:

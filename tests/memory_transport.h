@@ -53,12 +53,12 @@ class MemoryNetwork {
     std::erase(under_way_, &message);
     changed_.notify_all();
   }
-  // By the seed one rank is slower than the others, each time that it waits.
+  // Makes one rank, which the seed chooses, slower than the others each time that it waits.
   void Dawdle(int rank, int size) const {
     if (static_cast<std::uint64_t>(rank) != seed_ / 2 % static_cast<std::uint64_t>(size)) return;
     for (int i = 0; i < 5; ++i) std::this_thread::yield();
   }
-  // What ranks did that the contract forbids: "" if nothing.
+  // The things that ranks did although the contract forbids them; "" if there are none.
   std::string Complaint() const {
     if (overlaps_) return "memory was a message's and another's at once";
     return under_way_.empty() ? "" : "a message was not waited for";

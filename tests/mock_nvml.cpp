@@ -131,7 +131,8 @@ void mock_nvml_reset(const char* which) {
   mig = false;
   lanes = 16;
 }
-// For tests: used by so many processes, divided, and with so many of 16 lanes.
+// For tests: sets how many processes use the GPU, whether it is divided, and how many of 16 lanes
+// it has.
 void mock_nvml_share(unsigned by, bool divided, unsigned of_lanes) {
   const std::scoped_lock lock(mutex);
   processes = by;

@@ -49,7 +49,7 @@ constexpr const char* kAsRoot =
     "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PRTE_ALLOW_RUN_AS_ROOT=1 "
     "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1 ";
 
-// With the mpirun of one family first in PATH, as Debian's alternatives would put it there.
+// Tests with the mpirun of one family first in PATH, as Debian's alternatives would put it there.
 class Mpi : public testing::TestWithParam<std::string> {
  public:
   void SetUp() override { UseMpirunOf(GetParam()); }
@@ -82,7 +82,7 @@ class Mpi : public testing::TestWithParam<std::string> {
     setup_.self = kProgram;
   }
 
-  // What starts that many ranks, be the cores as few as they may.
+  // The command that starts that many ranks, however few cores there are.
   static std::string MpirunOf(int ranks) {
     return std::string(kAsRoot) + (GetParam() == "openmpi" ? "mpirun --oversubscribe" : "mpirun") +
            " -np " + std::to_string(ranks) + " ";
@@ -108,7 +108,7 @@ class Mpi : public testing::TestWithParam<std::string> {
 INSTANTIATE_TEST_SUITE_P(Each, Mpi, testing::Values("openmpi", "mpich"),
                          [](const auto& one) { return one.param; });
 
-// What concerns how ranks are started and not which MPI they speak is tried once.
+// Tests of how ranks are started, which are run with one MPI alone.
 class OpenMpi : public Mpi {};
 INSTANTIATE_TEST_SUITE_P(Once, OpenMpi, testing::Values("openmpi"),
                          [](const auto& one) { return one.param; });
@@ -205,8 +205,8 @@ class Variable {
   const char* name_;
 };
 
-// By what two ranks of this host reached each other, as they say; "sockets: …" where they went by
-// those.
+// The transport by which two ranks of this host reached each other, as they say; "sockets: …" where
+// they went by those.
 std::string TransportOf(const assay::Setup& setup) {
   const auto workload = Mpi::Ready(Mpi::CaseWith(collectives::Probes(setup)[0], {}));
   workload->Run(1);
@@ -215,7 +215,7 @@ std::string TransportOf(const assay::Setup& setup) {
          std::get<std::string>(facts.at("transport"));
 }
 
-// What Open MPI calls its shared memory: sm since version 5.
+// Open MPI's name of its shared memory, which is sm since version 5.
 std::string SharedMemoryOf(const assay::Setup& setup) {
   return collectives::Software(setup).at("mpi").starts_with("Open MPI v4") ? "vader" : "sm";
 }
@@ -512,7 +512,7 @@ TEST_P(Mpi, WithoutALauncherTheProgramIsItsOwnWorker) {
 }
 
 TEST_P(Mpi, RanksThatCantFindEachOtherRefuseToRun) {
-  // As started by a launcher that the module's MPI doesn't understand.
+  // The ranks are started as by a launcher that the module's MPI doesn't understand.
   int status = 0;
   const std::string launcher = GetParam() == "openmpi" ? "OMPI_COMM_WORLD_SIZE=4 "
                                                        : "SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=4 ";

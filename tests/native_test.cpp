@@ -208,7 +208,7 @@ class ProcessRanks : public Ranks {
   int size_;
 };
 
-// What body returns is the process's exit status.
+// Runs `body` in a process for each rank; what it returns is the process's exit status.
 std::vector<pid_t> OnProcesses(int ranks, const std::function<int(Ranks&)>& body) {
   ProcessRanks::Board* board = ProcessRanks::MakeBoard();
   std::vector<pid_t> pids;
@@ -268,7 +268,7 @@ TEST(Native, ARankThatIsKilledEndsTheOthersAndIsNamed) {
         if (own.Rank() == 1 && i == 10) raise(SIGKILL);
       }
     } catch (const Error& error) {
-      // Whoever looks last may see that the other one has ended too.
+      // The last rank to look may see that the other one has ended too.
       const std::string what = error.what();
       return what.find("rank 1 ended while rank") == 0            ? 1
              : what.find("ended while rank") != std::string::npos ? 2

@@ -21,7 +21,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// What came of one case on all ranks: rank 0's account, or the first error in rank order.
+// The outcome of one case on all ranks: rank 0's account, or the first error in rank order.
 struct Outcome {
   Batch batch = {};
   Checked checked = {};
@@ -30,7 +30,7 @@ struct Outcome {
   std::string error = {};
 };
 
-// So many processes, which are threads here, and what each of them has.
+// A number of processes, which are threads here, and what each of them has.
 struct Shape {
   Shape(int count, const PerProcess& of_each = {}) : processes(count), each(of_each) {}
   int processes;
@@ -40,7 +40,7 @@ struct Shape {
 class TestProcess : public ThreadRanks {
  public:
   using ThreadRanks::ThreadRanks;
-  // Who is left must not wait for this one.
+  // The ranks that are left must not wait for this one.
   void Abort(int) override {
     if (!std::exchange(has_left_, true)) world().meeting.arrive_and_drop();
   }
@@ -190,7 +190,7 @@ TEST_F(Nccl, GroupsOfRanksWithinAProcessHaveACommunicatorEach) {
   });
 }
 
-// As nccl-tests: rank of the process × its GPUs + place.
+// The GPU is chosen as in nccl-tests: rank of the process × its GPUs + place.
 TEST_F(Nccl, RanksTakeTheGpusOfTheirNodeInOrder) {
   std::mutex mutex;
   std::map<int, std::string> all;
@@ -381,7 +381,7 @@ TEST_F(Nccl, WhatHangsIsAbortedOnEveryGpuOfTheProcess) {
   EXPECT_EQ(standin::Calls("ncclCommAbort"), 4);
 }
 
-// As the program has it: rank 0 asks, the others follow in threads.
+// The way of the program: rank 0 asks, and the others follow in threads.
 TEST_F(Nccl, AJobOfThreadsThatLosesARankGoesOnTellingWhy) {
   standin::Reset({.fail_after = 7, .fail_rank = 3});  // the first; three behind their barriers
   const auto first = JoinThreads(std::make_unique<Ranks>(), {.gpus = 4}, [](Ranks& own) {

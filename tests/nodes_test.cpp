@@ -84,7 +84,7 @@ TEST(Nodes, TheListedPriceOfOneIsNotThatOfAnother) {
     EXPECT_FALSE(none.offer);
     EXPECT_THAT(none.why, HasSubstr("other (node 1)"));
     EXPECT_THAT(none.why, HasSubstr("--price"));
-    // What is typed is what a node costs on average.
+    // A typed price is what a node costs on average.
     EXPECT_EQ(UsdPerHour(unlike, PriceOf({&unlike}, {.price_usd_per_hour = 3})), 6);
   }
 }

@@ -113,7 +113,7 @@ TEST_P(Ofi, RandomMessagesArriveWholeAndInOrder) {
           free += message.bytes;
         }
         std::vector<Transport::Ticket> tickets;
-        // In the order of the plan, but receives and sends are started in stretches of their own.
+        // Messages start in the order of the plan, but receives and sends in separate stretches.
         const bool receives_first = own_random() % 2 == 0;
         for (const bool receiving : {receives_first, !receives_first}) {
           for (std::size_t i = 0; i < plan.size(); ++i) {
@@ -323,7 +323,7 @@ TEST(OfiJoin, WithoutACommonProviderEveryRankSaysWhy) {
   });
 }
 
-// Those of endpoints over shared memory.
+// The files of endpoints over shared memory that a process maps.
 std::set<std::filesystem::path> FilesMappedBy(pid_t process) {
   std::ifstream maps(fmt::format("/proc/{}/maps", process));
   std::set<std::filesystem::path> files;
@@ -334,7 +334,7 @@ std::set<std::filesystem::path> FilesMappedBy(pid_t process) {
   return files;
 }
 
-// What a process of its own leaves that has such an endpoint and is killed.
+// The files that are left by a separate process which has such an endpoint and is killed.
 std::set<std::filesystem::path> LeftByAKilledRank() {
   int ready[2] = {-1, -1};
   EXPECT_EQ(pipe(ready), 0);

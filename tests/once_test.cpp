@@ -29,7 +29,7 @@ OneRun RunOf(const std::string& id, const std::vector<double>& round_times) {
   return {.id = id, .rounds = 5, .nodes = {Node{.node_id = "n1"}}, .records = {record}};
 }
 
-// What an interrupted run leaves: as many rounds as were measured until then.
+// The journal that an interrupted run leaves, with as many rounds as were measured until then.
 OneRun JournalOf(OneRun run, std::size_t rounds) {
   run.status = "interrupted";
   run.complete = false;

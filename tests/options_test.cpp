@@ -1,5 +1,5 @@
-// What messages tell people to type: every option that is named must be one of the command that
-// prints it. Held against the parser itself.
+// Tests of what messages tell people to type: every option that is named must be one of the command
+// that prints it, by the parser itself.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// What a run hands out. Every test here goes over the one list of outputs, so that a new one is
-// held to all of it; and nothing is made elsewhere.
+// Tests of what a run hands out. Every test here goes over the one list of outputs, so that a new
+// output is held to all of it; and none is made elsewhere.
 #include "runner/outputs.h"
 
 #include <gmock/gmock.h>
@@ -177,8 +177,8 @@ int CountOf(const std::string& what, const std::string& text) {
   return count;
 }
 
-// What makes an output or writes a file, and how often which source does so. The sources but
-// outputs.cpp work on files that are read, or on the machine's own spread.
+// The calls that make an output or write a file, and how often each source makes them. All sources
+// but outputs.cpp work on files that are read, or on the machine's own spread.
 TEST(Outputs, AreMadeAndWrittenInOnePlace) {
   const std::map<std::string, std::map<std::string, int>> known = {
       {"ReportPage(", {{"runner/outputs.cpp", 1}, {"runner/commands.cpp", 1}}},

@@ -81,7 +81,7 @@ void TakeSeconds(ThreadRanks& ranks, int operation) {
   ranks.world().now[ranks.Index()] += 5 - ranks.Rank() + (operation == 5 ? 2 : 0);
 }
 
-// What a GEMM does on one rank.
+// Makes GEMMs that follow a script on one rank.
 GemmAt Scripted(const Script& script, FakeLog& log) {
   return
       [&log, script](const Params&, const GemmPlace&) { return FakeCase("gemm", {script}, log); };
@@ -145,21 +145,21 @@ TEST(Overlap, TheGemmsThatAreFoundTakeAsLongAsAskedOfTheSlowestRank) {
   }
 }
 
-// What goes on at once on a rank, as both sides see it themselves.
+// Records what goes on at once on a rank, as both sides see it themselves.
 struct Meeting {
   std::atomic<bool> computes = false;
   std::atomic<bool> communicates = false;
   std::atomic<int> gemms_met = 0;
   std::atomic<int> operations_met = 0;
 
-  // Those that should meet wait for each other, long enough for any machine.
+  // Two sides that should meet wait for each other, long enough for any machine.
   static bool Met(std::atomic<int>& own, const std::atomic<int>& other) {
     const int count = ++own;
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (other < count && std::chrono::steady_clock::now() < until) std::this_thread::yield();
     return other >= count;
   }
-  // Who should be alone looks for the other for a while.
+  // A side that should be alone looks for the other for a while.
   static bool IsAlone(const std::atomic<bool>& other) {
     const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
     while (!other && std::chrono::steady_clock::now() < until) std::this_thread::yield();

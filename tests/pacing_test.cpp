@@ -54,7 +54,7 @@ Record Compute(const std::vector<std::vector<double>>& rounds) {
 }
 
 TEST(Pacing, WhatIsInSpansIsCountedOverTimeWhateverTheSpansHold) {
-  // Of three seconds one had no credit: 1000 + 1000 + 100 in 3 s, where the median says 1000.
+  // One of three seconds had no credit: 1000 + 1000 + 100 in 3 s, where the median says 1000.
   const Record record = Storage({SpansOf({1000, 1000, 100})});
   EXPECT_NEAR(Speed(record)->value, 700, 1e-9);
   EXPECT_NEAR(*MeanTime(record), 1 / 700.0, 1e-12);
@@ -122,7 +122,8 @@ TEST(Pacing, UnderThirtySpansAreTooShortToTell) {
 }
 
 TEST(Pacing, NoiseIsSeldomTakenForABurstAndAHalvingSeldomForNoise) {
-  // As simulated for the rule: spans that vary by 20 % and are so much alike.
+  // The spans are those that the rule was simulated with: they vary by 20 %, with this
+  // autocorrelation.
   std::mt19937 random(7);
   std::normal_distribution<double> normal;
   const auto found_of = [&](double alike, double fall) {

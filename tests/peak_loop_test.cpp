@@ -54,8 +54,8 @@ std::map<std::string, std::vector<Instruction>> Functions(const std::string& nam
   return functions;
 }
 
-// What lies between a backward jump and its target, for the loop with the most instructions that
-// match `arithmetic`.
+// The instructions between a backward jump and its target, for the loop with the most instructions
+// that match `arithmetic`.
 std::vector<std::string> HotLoop(const std::vector<Instruction>& function,
                                  const std::regex& arithmetic) {
   const std::regex jump(R"(^j\w+\s+([0-9a-f]+).*)");

@@ -194,7 +194,7 @@ TEST(Catalog, OnDemandIsNotThePriceOfACapacityBlock) {
   EXPECT_THAT(blocks, testing::Contains("trn2.48xlarge"));
 }
 
-// What a later source corrected, so that no older copy brings it back.
+// Prices that a later source corrected, so that no older copy brings them back.
 TEST(Catalog, WhatWasCorrectedIsCorrect) {
   struct {
     const char* provider;
@@ -274,7 +274,7 @@ TEST(Catalog, APeakIsFoundByNvmlNameOrPciId) {
   EXPECT_EQ(h100->peak_clock_mhz, 1830);
   EXPECT_EQ(FindDevice(devices, "10de:2330"), h100);
   EXPECT_EQ(FindDevice(devices, "H100"), nullptr);
-  // What its maker has not published clearly is absent, not guessed.
+  // A peak that the maker has not published clearly is absent, not guessed.
   EXPECT_FALSE(FindDevice(devices, "NVIDIA GB300")->peak_flops.contains("int8"));
 }
 
@@ -448,7 +448,7 @@ TEST(ChooseOffer, ElseNoneAndTheNearestIsShown) {
   EXPECT_EQ(elsewhere.nearest->region, "us-west-2");
   EXPECT_EQ(elsewhere.nearest->price_date, "2026-11-01");
   EXPECT_THAT(elsewhere.why, AllOf(HasSubstr("eu-north-1"), HasSubstr("--price")));
-  // In the region itself, but bought another way.
+  // The nearest offer is in the region itself, but bought another way.
   EXPECT_EQ(ChooseOffer(offers, At("us-east-1", "reserved")).nearest->purchase, "spot");
 }
 

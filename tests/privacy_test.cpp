@@ -304,7 +304,7 @@ TEST(Privacy, AMachineIsKnownOnlyToWhoHoldsItsKey) {
   fs::remove_all(root);
 }
 
-// What somebody else, or an accident, may have put in the place of the key.
+// Files that somebody else, or an accident, may have put in the place of the key.
 TEST(Privacy, OnlyAKeyOfOurOwnThatIsClosedToOthersIsBelieved) {
   std::string root = ::testing::TempDir() + "node_key_XXXXXX";
   ASSERT_NE(mkdtemp(root.data()), nullptr);

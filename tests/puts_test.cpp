@@ -1,4 +1,5 @@
-// What puts add to messages, apart from the algorithms that tests/algorithms_test.cpp runs on them.
+// Tests of what puts add to messages, apart from the algorithms that tests/algorithms_test.cpp runs
+// on them.
 #include "collectives/puts.h"
 
 #include <gmock/gmock.h>
@@ -67,7 +68,8 @@ TEST(Puts, MessagesOfOneTagKeepTheirOrderWhateverOtherTagsDo) {
 }
 
 TEST(Puts, ANoticeThatNobodyAskedForIsAnErrorWithItsSender) {
-  // Of rank 1's first message, of a leave far too early, and of a rank that isn't there.
+  // The notices are of rank 1's first message, of a grant far too early, and of a rank that isn't
+  // there.
   for (const std::uint32_t notice : {1U << 16U, 0x8001'0100U, 7U << 16U}) {
     PutWorld world(1, 2);
     OnRanks(2, [&](ThreadRanks& own) {

@@ -1,5 +1,6 @@
-// What assay's main does with ranks, and nothing else: a worker under --worker; under a launcher
-// rank 0 measures every collective and prints what came of it, and the others follow. With
+// A program that does what assay's main does with ranks, and nothing else. It is a worker under
+// --worker; under a launcher rank 0 measures every collective and prints the outcome, and the
+// others follow. With
 // --groups, every second rank is one group and the rest another, each of which does an all-reduce
 // by every library of the module mpi.
 #include <fmt/format.h>

@@ -237,7 +237,7 @@ TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
                          .backend = "mpi",
                          .work = {.ops = 1},
                          .rounds = Visits(5, 1e-5)});
-  // By sockets beside EFA, on several nodes and on one.
+  // The collectives went by sockets beside EFA, on several nodes and on one.
   for (const std::int64_t nodes : {1, 2}) {
     run.records.push_back({.probe = "reduce",
                            .params = {{"ranks", std::int64_t{3}}, {"nodes", nodes}},
@@ -336,7 +336,7 @@ TEST_F(Recompute, AgreesOnTheHealthOfEachDevice) {
     for (int device = 0; device < 6; ++device) gemm.units.push_back({.device = device});
     for (Visit& visit : gemm.rounds) {
       const double time_s = visit.time_s[0];
-      // Of the fourth, all rounds are slow by as much as it takes.
+      // The fourth device is slow in all rounds by as much as it takes.
       visit.unit_p50_s = {0.981 * time_s, 0.985 * time_s, 0.979 * time_s,
                           1.08 * time_s,  0.982 * time_s, 0.98 * time_s};
       visit.unit_max_s = visit.unit_p50_s;

@@ -112,7 +112,7 @@ TEST(GemmCheck, F64IsHeldToItsOwnRounding) {
   EXPECT_GT(check.Check(a_tensor, rounded, Serially).wrong, 100) << "f32 is not f64";
 }
 
-// As a tensor core may: the sum is cut off, not rounded, after every four products.
+// A tensor core may cut the sum off, instead of rounding it, after every four products.
 TEST(GemmCheck, Tf32MayBeOffByWhatCutSumsLose) {
   Problem problem({.dtype = Dtype::kTf32, .m = 4, .n = 40, .k = 8192});
   const auto cut = [](double value) {
@@ -140,7 +140,8 @@ TEST(GemmCheck, Tf32MayBeOffByWhatCutSumsLose) {
   EXPECT_GT(problem.Check().wrong, 0) << "f32's own units round";
 }
 
-// What a check allows beside half a unit of bf16: the formulas of METRICS.md by hand.
+// The errors that a check allows besides half a unit of bf16, by the formulas of METRICS.md by
+// hand.
 TEST(GemmCheck, Fp8MayBeOffByWhatSumsOfFourteenBitsLose) {
   const auto tolerance = [](Dtype dtype, bool fast) {
     const Gemm gemm = {.dtype = dtype, .fast_accumulate = fast, .m = 1, .n = 1, .k = 4096};
@@ -198,7 +199,7 @@ TEST(GemmCheck, FewElementsAreCheckedOneByOne) {
   EXPECT_THAT(checked.what.value_or(""), HasSubstr("C[4][2] of batch 1 is "));
 }
 
-// By a thousandth of a standard deviation.
+// The element is wrong by a thousandth of a standard deviation.
 TEST(GemmCheck, AnySingleWrongElementIsFound) {
   Problem problem(kLarge);
   Random random(1);
@@ -496,7 +497,7 @@ struct Backward {
     }
   }
 
-  // What the gradients are those of: sum(O dO).
+  // The loss whose gradients they are: sum(O dO).
   double Loss() {
     Forward();
     double loss = 0;
@@ -590,8 +591,9 @@ TEST(BackwardCheck, AWrongElementIsFoundWhereItIs) {
   EXPECT_EQ(what(), "nothing");
 }
 
-// As a library computes it: in f32, the weights and dS rounded to bf16 before the second products,
-// everything stored as bf16. A large problem, of which few rows are samples.
+// Backward as a library computes it: in f32, with the weights and dS rounded to bf16 before the
+// second products, and everything stored as bf16. The problem is large, so that few rows are
+// samples.
 struct Bf16Backward {
   static constexpr std::int64_t kRows = 512;
   static constexpr std::int64_t kDim = 16;

@@ -235,7 +235,7 @@ TEST_F(RunFile, WhatIsKeptOfAJournalIsHeldToTheLimitsOfAFile) {
               HasSubstr("j, line 4: the journal has more values than the"));
   Record wrong = After(0);
   wrong.status = Status::kWrong;
-  // What a wrong answer takes back is no longer held.
+  // Rounds that a wrong answer takes back no longer count as held.
   EXPECT_EQ(refusal(text + RecordToJson(wrong) + "\n" + line + line, {.values = values}),
             "no error");
   Record other = After(2);
@@ -447,7 +447,7 @@ TEST_F(RunFile, AFileOfAnotherUserSaysNothingOfWhoMayReadWhatReplacesIt) {
   EXPECT_EQ(ModeOf(path_), 0644U);
 }
 
-// What `function` throws when another user calls it; in a process of its own.
+// The sentence that `function` throws when another user calls it, in a separate process.
 template <class Function>
 std::string SentenceOfAnother(uid_t user, const Function& function) {
   int ends[2] = {};
@@ -484,7 +484,7 @@ TEST_F(RunFile, WhatAStickyFolderKeepsIsFoundOutBeforeMeasuring) {
                   HasSubstr("Operation not permitted; choose another file with --report"));
       EXPECT_EQ(SentenceOfAnother(kOurs, [&] { put(folder_ + "/new"); }), "no error");
     }
-    // Whoever has the file or the folder, and the system's own user, may replace it.
+    // The owner of the file or of the folder, and the system's own user, may replace it.
     EXPECT_EQ(SentenceOfAnother(kTheirs, [&] { CheckWritable(path, "--report"); }), "no error");
     CheckWritable(path, "--report");
     ASSERT_EQ(chown(folder_.c_str(), kOurs, kOurs), 0);
@@ -516,7 +516,7 @@ TEST_F(RunFile, PipesAndDescriptorsAreWrittenToAsTheyAre) {
   EXPECT_TRUE(fs::is_fifo(path_));
   EXPECT_EQ(FreeName(path_), path_);
 
-  // What a descriptor is opened on goes on from where it stands, also where that is a file.
+  // A descriptor goes on from where it stands, also where it is open on a file.
   const std::string file = folder_ + "/table";
   Write(file, "table\n");
   const File open_file(file, O_WRONLY | O_APPEND);
@@ -747,7 +747,7 @@ TEST_F(RunFile, AFullDiskIsSaidAndNothingIsTornOrLost) {
   EXPECT_THAT(finish, HasSubstr("File too large"));
   EXPECT_THAT(finish, HasSubstr("what was measured since then is lost"));
   EXPECT_THAT(finish, testing::Not(HasSubstr("tries again")));
-  // With room again, what could not be written is.
+  // Once there is room again, the lines that could not be written are.
   journal.Append(After(3), 3);
   EXPECT_THAT(ReadRun(part_).records.at(0).rounds, SizeIs(3));
 }

@@ -1,6 +1,6 @@
-// What cuDNN itself says of its one operation for attention, which is all that a build without
-// cuDNN's frontend has: as tests/cudnn_test.cpp, on GPUs that are only described. No GPU has run
-// it.
+// Tests of what cuDNN itself says of its one operation for attention, which is all that a build
+// without cuDNN's frontend has. As in tests/cudnn_test.cpp, GPUs are only described, and none has
+// run it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -108,8 +108,7 @@ TEST_F(WithoutFrontend, WhatHasNoPlanSaysWhyInCudnnsWords) {
               ThrowsMessage<Error>(HasSubstr("failed in a description of a device")));
 }
 
-// As far as it goes without a driver: a plan is made, and the kernel for it, and that can't be
-// loaded.
+// Without a driver a plan is made, and the kernel for it, which can't be loaded.
 TEST_F(WithoutFrontend, APlanIsNamedByItsEngineAndIsBuiltUpToTheKernelThatItLoads) {
   const DescribedGpu h100 = DescribedGpus().at(2);
   for (const Attention& op : {Heads(128, 128), Decode(8, 16)}) {

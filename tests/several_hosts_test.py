@@ -168,7 +168,7 @@ def check_cut(name, net, by, arguments):
     # 4 MiB at 10 MB/s, three times, is what the work itself may take; mpirun gets seven seconds more.
     check(f"{name}: in time ({took:.1f} s)", took < WATCHDOG_S + 15, text)
     if by is by_mpirun:
-        # What the other side says is lost with the link; mpirun's status is its own.
+        # The other side's words are lost with the link; mpirun's status is its own.
         check(f"{name}: exit status {statuses}", statuses[0] != 0, text)
         check(f"{name}: a diagnosis", "watchdog: rank 0 of 2 on" in text, text)
     else:

@@ -40,7 +40,7 @@ TEST(Spread, IsThatOfTheRunsAndOfTheCaseThatVariesMost) {
     runs.push_back(At(7 * i, {Case("gemm", 1, 0.01 * i), Case("gemm", 2, 0.02 * ((i + 1) % 4)),
                               Case("gemm", 3, 0.005 * i), Case("peak", 1, 0.001 * i)}));
   }
-  // What one of them didn't measure is left out, however much it varies.
+  // A case that one of the runs didn't measure is left out, however much it varies.
   runs[0].records.push_back(Case("gemm", 4, 5));
   runs[1].records.push_back(Case("gemm", 4, 7));
   const std::vector<SpreadFound> found = SpreadOf(runs, "2026-11-28");

@@ -126,7 +126,7 @@ TEST(Stats, TwoSidesOfUnlikeSpreadAreComparedByWelch) {
   EXPECT_NEAR(PValueOf(a, b), StudentTail(1 / std::sqrt(2.5), df), 1e-12);
 }
 
-// Of two sides of one value each nothing is known but what is said: variances 1 and 4 by 8 and 2
+// Two sides of one value each have only the variances that they are given: 1 and 4 by 8 and 2
 // degrees of freedom, 25 / (1 / 8 + 16 / 2) = 3.08 by Welch.
 TEST(Stats, ASpreadFromElsewhereComesWithItsDegreesOfFreedom) {
   const Estimate a = {.mean = 1, .variance = 1, .degrees_of_freedom = 8};

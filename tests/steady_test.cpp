@@ -33,8 +33,8 @@ TEST(Steady, AFewStallsAreNoDrift) {
   EXPECT_EQ(trend.half_width, 0);
 }
 
-// Of 400 noisy traces without a drift, and with one of 2 % a minute, the interval holds the truth
-// in about as many as it says.
+// The interval holds the truth in about as many as it says of 400 noisy traces without a drift, and
+// with one of 2 % a minute.
 TEST(Steady, TheIntervalOfADriftHoldsTheTruth) {
   std::mt19937 random(1);
   std::normal_distribution<double> noise(0, 0.01);

@@ -335,7 +335,7 @@ TEST(TcpRanks, AProofIsOfWhatTheRankSays) {
 TEST(TcpRanks, AProofThatWasSeenOnceIsOfNoUseAgain) {
   const WaitingRoot root(2);
   std::string seen;
-  // What goes by a wire that somebody listens to: right, but for its last digit.
+  // The proof is one that was overheard on the wire, with a wrong last digit.
   EXPECT_FALSE(root.LetsIn([&](const std::string& root_nonce) {
     seen = Says(1, 2) + " " + Proof("rank", root_nonce, kNonce, Says(1, 2));
     std::string spoilt = seen;
@@ -819,7 +819,7 @@ Process RankZeroOf(int size, const Listener& listener, bool may_rise) {
   });
 }
 
-// What each of the others complains of.
+// The complaints of all other ranks.
 std::vector<std::string> OthersOf(int size, const Listener& listener) {
   std::vector<std::string> errors(static_cast<std::size_t>(size));
   std::vector<std::thread> threads;
@@ -1308,7 +1308,7 @@ TEST(TcpRanks, ReadsTheVariablesThatLaunchersSet) {
   for (int i = 0; i < 1000; ++i) {
     EXPECT_EQ(complaint("ASSAY_BOOTSTRAP_KEY", RandomHex(32)), "");
   }
-  // What srun tells each task, where nobody said otherwise.
+  // The variables that srun sets for each task, where nobody said otherwise.
   const std::map<std::string, std::string> step = {
       {"MASTER_ADDR", "node0"}, {"SLURM_PROCID", "2"}, {"SLURM_STEP_NUM_TASKS", "4"}};
   EXPECT_EQ(from(step).rank, 2);

@@ -12,7 +12,7 @@
 
 namespace assay {
 
-// What ranks that are threads of one process share.
+// The state that ranks share which are threads of one process.
 struct World {
   explicit World(int ranks)
       : size(ranks),

@@ -24,7 +24,7 @@ std::vector<Case> Sweep(std::int64_t most) {
 constexpr std::int64_t kMib = 1 << 20;
 const EngineOptions kTwentyOperations = {.rounds = 1, .fixed = FixedCount{}};
 
-// What a visit takes: 10 ms, and 1 s for each 100 MB.
+// The time of a visit: 10 ms, and 1 s for each 100 MB.
 double TrueSeconds(const Case& which) {
   return 0.01 + 1e-8 * static_cast<double>(std::get<std::int64_t>(which.params.at("bytes")));
 }

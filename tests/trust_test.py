@@ -97,7 +97,7 @@ class CurrentFolder(Trust):
 
     def test_libraries_in_the_current_folder_are_not_loaded(self):
         modules = sorted(BUILD.glob("libassay-*.so"))
-        # What is opened by name too.
+        # Libraries that are opened by name, too.
         names = {"libcudart.so.12", "libcudart.so.13", "libnccl.so.2", "libmpi.so.40", "libmpich.so.12",
                  "libcudnn.so.9", "libcuda.so.1", "libnvidia-ml.so.1"}
         for path in [BINARY, *modules]:

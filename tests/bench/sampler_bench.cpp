@@ -1,5 +1,5 @@
-// What the sampler adds to each batch, against a workload that does nothing. Not a test: a figure
-// to read. Run build/release/tests/sampler_bench; the bound is 1 us a batch.
+// The time that the sampler adds to each batch, with a workload that does nothing. This is no test
+// but a figure to read. Run build/release/tests/sampler_bench; the bound is 1 us a batch.
 #include <benchmark/benchmark.h>
 
 #include "runner/sampler.h"

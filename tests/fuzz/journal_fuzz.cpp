@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   } catch (const assay::Error&) {
     return 0;
   }
-  // What was read must be sound: an Error from here on is a finding.
+  // A run that was read must be sound, so an Error from here on is a finding.
   assay::RunFromJson(assay::RunToJson(*run), "output");
   return 0;
 }

@@ -1,5 +1,5 @@
-// What a knowledgeable person writes by hand for one machine: the loops that ours are compared
-// with. Compiled with -O3 -march=native.
+// Loops that a knowledgeable person writes by hand for one machine, with which ours are compared.
+// They are compiled with -O3 -march=native.
 #pragma once
 
 #include <cstddef>

@@ -19,7 +19,7 @@ STUDENT_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.3
              29: 2.045}
 CASES = [("randread", 4096, 32), ("randread", 4096, 1), ("randwrite", 4096, 32), ("randwrite", 4096, 1),
          ("seqread", 1 << 20, 32), ("seqwrite", 1 << 20, 32)]
-# What is capped, at what, and the cases that meet it.
+# The caps, and the cases that meet them.
 IOPS = [200, 1000, 3000, 10000]
 BYTES_PER_S = [5_000_000, 50_000_000, 200_000_000]
 CAPPED = [(f"{side}_iops_device", cap, (f"rand{side}", 4096, depth))

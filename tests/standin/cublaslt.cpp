@@ -180,7 +180,8 @@ void ForEachScale(const Layout& layout, std::int64_t block, const Visit& visit) 
   }
 }
 
-// All of a matrix, one after the other of a batch, as it lies in memory, times its scales.
+// All values of a batch of matrices, one after the other, as they lie in memory, times their
+// scales.
 std::vector<double> ValuesOf(const Layout& layout, const void* data, const void* scale,
                              std::int32_t mode) {
   const std::int64_t count = (layout.batch - 1) * layout.stride + layout.leading * layout.columns;
@@ -202,7 +203,7 @@ std::vector<double> ValuesOf(const Layout& layout, const void* data, const void*
   return values;
 }
 
-// What is left of a sum in 14 bits, the rest being cut off.
+// A sum cut off to 14 bits.
 double Cut(double sum) {
   if (sum == 0) return 0;
   int exponent = 0;

@@ -481,8 +481,8 @@ cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStre
   return cudaSuccess;
 }
 
-// What nvcc's code calls: kernels make themselves known before main, and launches end here. CUDA
-// 12 launches by the stub's address, CUDA 13 by way of a handle.
+// The functions that nvcc's code calls: kernels make themselves known before main, and launches end
+// here. CUDA 12 launches by the stub's address, CUDA 13 by way of a handle.
 
 void** __cudaRegisterFatBinary(void*) {
   static void* handle = nullptr;

@@ -51,7 +51,7 @@ struct Handle {
   cudaStream_t stream = nullptr;
 };
 
-// What a descriptor's attributes are set to; Integers are enumerations too.
+// The values of a descriptor's attributes; Integers are enumerations too.
 struct Descriptor;
 using Shared = std::shared_ptr<const Descriptor>;
 using Integers = std::vector<std::int64_t>;
@@ -74,7 +74,8 @@ struct Descriptor {
     return *All<Shared>(name).at(0);
   }
 };
-// What cuDNN's opaque pointer points to. Who refers to a descriptor keeps it, whoever destroys it.
+// The target of cuDNN's opaque pointer. A descriptor lives as long as another one refers to it,
+// whoever destroys it.
 using Held = std::shared_ptr<Descriptor>;
 Held& Of(cudnnBackendDescriptor_t descriptor) { return *static_cast<Held*>(descriptor); }
 
@@ -380,7 +381,7 @@ double DoReduction(const Descriptor& operation, Run& run) {
   return 0;
 }
 
-// The same memory, seen by other dimensions and strides.
+// Reshapes a tensor: the same memory, seen by other dimensions and strides.
 double DoReshape(const Descriptor& operation, Run& run) {
   const TensorDescriptor from(operation.Other(CUDNN_ATTR_OPERATION_RESHAPE_XDESC));
   const TensorDescriptor to(operation.Other(CUDNN_ATTR_OPERATION_RESHAPE_YDESC));
@@ -675,7 +676,7 @@ Order OrderOf(const Descriptor& graph) {
   return order;
 }
 
-// Those that lie in memory, or are given by value.
+// The tensors of a graph that lie in memory, or are given by value.
 std::map<std::int64_t, TensorDescriptor> OutsideOf(const Descriptor& graph) {
   std::map<std::int64_t, TensorDescriptor> outside;
   for (const Shared& operation : OperationsOf(graph)) {
@@ -763,7 +764,7 @@ Value ValueOf(cudnnBackendAttributeType_t type, std::int64_t count, const void* 
   }
 }
 
-// What is wrong with it as it is now.
+// What is wrong with a descriptor as it is now; "" if nothing.
 std::string FaultOf(const Descriptor& descriptor) {
   for (const Attribute& attribute : KindOf(descriptor.type).attributes) {
     if (!attribute.optional && !descriptor.Has(attribute.name)) {
@@ -926,7 +927,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t descriptor,
     case CUDNN_ATTR_ENGINECFG_ENGINE:
       return Give(Copies(own, name), CUDNN_BACKEND_ENGINE_DESCRIPTOR, room, count, to);
     case CUDNN_ATTR_ENGINECFG_KNOB_CHOICES:
-      // As cuDNN 9.19 does, which counts them only where there is room for them.
+      // cuDNN 9.19 counts them only where there is room for them, and so does this.
       if (room == 0) return Give(std::vector<int>{}, room, count, to);
       return Give(Copies(own, name), CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, room, count, to);
     case CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE:

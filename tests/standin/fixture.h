@@ -1,4 +1,4 @@
-// What every test over the stand-in is held to.
+// The fixture of every test over the stand-in.
 #pragma once
 
 #include <gmock/gmock.h>

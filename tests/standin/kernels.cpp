@@ -22,7 +22,7 @@ std::tuple<T...> Unpack(void** arguments) {
   (std::index_sequence_for<T...>());
 }
 
-// Once for each index of each pass; it takes as long as its bytes.
+// Calls the body once for each index of each pass; it takes as long as its bytes.
 template <class Body>
 Command ForEachPass(unsigned passes, std::size_t count, double bytes, const Body& body,
                     const char* name) {

@@ -69,7 +69,7 @@ struct Message {
   std::size_t count;
   ncclDataType_t type;
 };
-// What one rank asks for; all ranks' calls at one place must be of one signature.
+// A call of one rank; all ranks' calls at one place must have the same signature.
 struct Call {
   std::string signature = {};
   std::string operation = {};
@@ -142,7 +142,7 @@ void ReduceTo(const std::vector<Call>& all, std::size_t begin, std::size_t count
   for (std::byte* output : outputs) std::memcpy(output, result.data(), result.size());
 }
 
-// All ranks are there with the same call. Inputs are taken before any output is written.
+// Executes a call that all ranks have made. Inputs are taken before any output is written.
 std::size_t Execute(const std::vector<Call>& all) {
   const Call& first = all[0];
   const std::size_t ranks = all.size();
@@ -263,7 +263,7 @@ ncclResult_t Enqueue(ncclComm_t handle, cudaStream_t stream, Call call) {
   return ncclSuccess;
 }
 
-// What one thread has called for since it began a group.
+// The calls of one thread since it began a group.
 struct Pending {
   ncclComm_t comm;
   cudaStream_t stream;

@@ -59,7 +59,7 @@ struct Faults {
 void Reset(const Faults& faults = {});
 // From now on kernels of ours don't end, or do again.
 void Hang(bool hangs);
-// What no program may do, in the order in which it was done.
+// The violations, which no program may do, in the order in which they were done.
 std::vector<std::string> Violations();
 // Handles and memory that were made and not given back, by kind.
 std::map<std::string, int> Leaks();

@@ -1,5 +1,5 @@
-// What the parts of the stand-in share: streams, what is alive, and what was done wrong. For them
-// alone; tests see standin.h.
+// The state that the parts of the stand-in share: streams, what is alive, and what was done wrong.
+// It is for them alone; tests see standin.h.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -21,8 +21,8 @@ extern Faults faults;
 
 void Count(const char* function);
 void Violate(const std::string& what);
-// What our code asks for and a library's part doesn't know is no violation to be counted, but the
-// end.
+// Ends the program, because our code asks for something that the stand-in doesn't know. That is no
+// violation to be counted.
 [[noreturn]] void Unknown(const std::string& what);
 bool AtReset(void (*forget)());
 
@@ -67,7 +67,7 @@ struct StreamState {
     while (!commands.empty() && commands.front()(*this)) commands.pop_front();
     return commands.empty();
   }
-  // What a library does that waits for the stream within a call.
+  // Waits for the stream, as a library does that waits within a call.
   void Synchronize() {
     synchronizing = true;
     Progress();
@@ -77,7 +77,7 @@ struct StreamState {
 };
 StreamState& Of(cudaStream_t stream);
 
-// What a launch of this kernel puts on a stream; null: there is no such kernel.
+// The command that a launch of this kernel puts on a stream; null: there is no such kernel.
 Command KernelCommand(const std::string& name, void** arguments, unsigned blocks, unsigned threads);
 
 // Puts a number where it is stored in that format …
