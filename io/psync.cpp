@@ -14,6 +14,8 @@
 namespace assay::io {
 namespace {
 
+// An engine that calls pread and pwrite, for one transfer at a time in each slot. Every slot has a
+// thread that waits for the next run; a single slot is served by the calling thread.
 class Psync : public FileEngine {
  public:
   explicit Psync(const EngineSetup& setup) : fd_(setup.fd) {
@@ -50,6 +52,8 @@ class Psync : public FileEngine {
   }
 
  private:
+  // The life of a slot's thread: it waits until a run begins, drains its slot, and waits for the
+  // next run.
   void Loop(int slot) {
     std::uint64_t seen = 0;
     std::unique_lock lock(control_);
@@ -65,6 +69,8 @@ class Psync : public FileEngine {
     }
   }
 
+  // Does a slot's transfers until the feed has no more for it. The lock keeps calls into the feed
+  // from overlapping; it isn't held during a transfer.
   void Drain(Feed& feed, int slot) {
     std::unique_lock lock(feed_);
     while (const std::optional<Transfer> transfer = feed.Next(slot)) {

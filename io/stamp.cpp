@@ -29,6 +29,7 @@ struct Tables {
   std::array<std::uint64_t, kStarts + kBodyWords> second;
 };
 
+// The random words, which are made at the first use and kept.
 const Tables& RandomTables() {
   static const Tables tables = [] {
     Tables made;
@@ -41,6 +42,7 @@ const Tables& RandomTables() {
   return tables;
 }
 
+// The random body of one block, word by word, as its seed says.
 class Body {
  public:
   explicit Body(std::uint64_t seed)
@@ -59,6 +61,8 @@ std::size_t Blocks(std::span<const std::byte> data) {
   return data.size() / static_cast<std::size_t>(kStampedBytes);
 }
 
+// What is wrong with one block, in words, or nothing. The stamp is compared first, since it says
+// best what went wrong: a block of another place, write or file.
 std::optional<std::string> CheckBlock(const std::byte* block, const Stamp& expected,
                                       bool any_sequence) {
   Header header;

@@ -48,6 +48,8 @@ void RequireBetween(const char* name, std::int64_t value, std::int64_t low, std:
       fmt::format("storage: {} is {}; give a value from {} to {}.", name, value, low, high));
 }
 
+// Reads and checks the params of a case. Throws Error, with the param's name, for a value that
+// makes no sense.
 Access Parse(const Params& params) {
   const std::string pattern = StringOf(params, "pattern");
   const std::vector<std::string> patterns = {"seqread", "seqwrite", "randread", "randwrite"};
@@ -85,6 +87,7 @@ Access Parse(const Params& params) {
           .warm = cache == "warm"};
 }
 
+// The CPU time that this process has used so far, in user and system mode.
 double CpuSeconds() {
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
@@ -109,6 +112,7 @@ struct Job {
   TaskThread worker;  // declared last, since its task uses the others
 };
 
+// A storage case that is ready to run: its jobs, each with its engine, on the shared test file.
 class StorageWorkload : public Workload {
  public:
   StorageWorkload(std::shared_ptr<const TestFile> file, const Access& access, std::uint64_t seed,
@@ -312,6 +316,7 @@ class StorageWorkload : public Workload {
     return std::chrono::nanoseconds(flush_ns);
   }
 
+  // Throws Error if any transfer failed, with the number of each kind of failure.
   void RequireNoFailures() const {
     std::map<std::string, std::int64_t> failures;
     std::int64_t failed = 0;
@@ -370,6 +375,8 @@ class Bench {
     return std::get<std::shared_ptr<TestFile>>(*begun_)->FillSeconds();
   }
 
+  // Makes a case's workload, and the test file before the first one. Returns Skipped where the way
+  // of doing I/O is refused, or the file can't be made or is too small for the case.
   Prepared Prepare(const Access& access, const EngineFactory& make, std::uint64_t seed) {
     if (std::optional<Skipped> refused = RefusalOf(make)) return std::move(*refused);
     const std::int64_t buffers = access.depth * access.block_bytes * access.jobs;

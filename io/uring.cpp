@@ -26,6 +26,7 @@ constexpr std::array kModes = {
     Mode{0, "plain"},
 };
 
+// An engine on one io_uring, whose submission entries belong to the slots.
 class Uring : public FileEngine {
  public:
   explicit Uring(const EngineSetup& setup)
@@ -104,6 +105,8 @@ class Uring : public FileEngine {
                 "; try --backend psync.");
   }
 
+  // Reads the first 4 KiB of the file through the ring. Returns 0, or the errno with which that
+  // failed, since kernels accept set-up flags that then fail.
   int TryRead() {
     Queue(0, {.write = false, .offset = 0, .data = buffers_.first(4096)});
     int rc = 0;
@@ -123,6 +126,7 @@ class Uring : public FileEngine {
     return 1;
   }
 
+  // Fills a submission entry for the slot's transfer; it is submitted later.
   void Queue(int slot, const Transfer& transfer) {
     // There are as many entries as slots, and a slot is queued only when its last is done.
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
@@ -141,6 +145,7 @@ class Uring : public FileEngine {
     io_uring_sqe_set_data64(sqe, static_cast<std::uint64_t>(slot));
   }
 
+  // Takes all completions that are there off the ring and returns how many there were.
   std::size_t Reap() {
     std::size_t count = 0;
     unsigned head = 0;
@@ -165,6 +170,8 @@ class Uring : public FileEngine {
   std::string flags_ = {};
 };
 
+// The reason and the remedy for an io_uring that was refused with this errno, which is most often
+// the work of a container's profile.
 Skipped RefusedWith(int error) {
   switch (error) {
     case EPERM:

@@ -68,6 +68,7 @@ bool Holds(const std::string& mount_point, const std::string& folder) {
          (folder.size() == mount_point.size() || folder[mount_point.size()] == '/');
 }
 
+// The mounts that a mountinfo file lists, in its order; lines that can't be read are skipped.
 std::vector<Mount> MountsIn(const fs::path& mountinfo) {
   std::ifstream file(mountinfo);
   std::vector<Mount> mounts;
@@ -206,6 +207,8 @@ bool UnderHypervisor(const KernelRoots& roots) {
   return false;
 }
 
+// Describes the disk of a block device: its model, and whether it is local, on a network or memory,
+// as far as the model or the bus tells.
 Disk DiskOf(const fs::path& block, const KernelRoots& roots) {
   const std::string name = block.filename();
   Disk disk;
@@ -320,6 +323,7 @@ class Descent {
     worst_ = {.ends = ends, .why = why};
   }
 
+  // Walks down from a mounted file system, by its kind (docs/storage.md has the table).
   void FromMount(const Mount& mount) {
     if (++levels_ > kMostLevels) return Lead({"unknown", Below::Ends::kUnknown, "it is too deep"});
     const std::string type = Clean(mount.type, 32);
@@ -379,6 +383,8 @@ class Descent {
     return fs::path(roots_.sys) / "dev/block" / number;
   }
 
+  // The folder in sysfs of the block device that a mount names as its source; nothing where it
+  // isn't one.
   std::optional<fs::path> BlockBySource(const std::string& source) const {
     if (!source.starts_with("/dev/")) return std::nullopt;
     std::error_code error;
@@ -405,6 +411,8 @@ class Descent {
     return roots_.place(path);
   }
 
+  // Walks down from a block device: to its members where it is made of others, to its file where it
+  // is a loop device, else it is the end of this way.
   void FromBlock(const fs::path& block) {
     if (++levels_ > kMostLevels) return Lead({"unknown", Below::Ends::kUnknown, "it is too deep"});
     std::error_code error;

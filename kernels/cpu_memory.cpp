@@ -33,6 +33,8 @@ int ArraysOf(Pattern pattern) {
 // sets and memory banks.
 constexpr std::size_t kStagger = 4096 + 256;
 
+// One of the four streams over arrays that it owns. The output depends on the iteration, so that a
+// check sees which one it is from.
 class MemoryWorkload : public Workload {
  public:
   MemoryWorkload(const Memory& op, int threads, const std::vector<int>& cores, std::uint64_t seed)
@@ -152,6 +154,7 @@ class MemoryWorkload : public Workload {
     return RandomAt(seed_ + 3, static_cast<std::uint64_t>(iteration));
   }
 
+  // Fills a thread's part of the source arrays.
   void Fill(const Part& part) const {
     for (std::size_t i = part.begin; i < part.end; ++i) {
       switch (pattern_) {

@@ -42,6 +42,7 @@ double EffectiveHertz() {
 #endif
 }
 
+// One peak loop on every core at once. Its check recomputes every chain's bits by plain arithmetic.
 class PeakWorkload : public Workload {
  public:
   PeakWorkload(const PeakLoop& loop, int threads, const std::vector<int>& cores, std::uint64_t seed)

@@ -308,6 +308,7 @@ std::int64_t ColdCopies(std::int64_t bytes) {
   return std::max<std::int64_t>(1, (wanted + bytes - 1) / bytes);
 }
 
+// Why that much memory can't be had, or nothing: a case may take half of what is available.
 std::optional<Skipped> TooLarge(std::int64_t bytes) {
   const std::optional<std::int64_t> available = AvailableMemory();
   if (!available || bytes <= *available) return std::nullopt;
@@ -350,6 +351,7 @@ struct Formats {
   Format c = {};
 };
 
+// The formats of a dtype's operands and result; nothing where oneDNN has no such product here.
 std::optional<Formats> FormatsOf(Dtype dtype) {
   switch (dtype) {
     case Dtype::kF32:
@@ -390,6 +392,7 @@ Skipped OneAlgorithm() {
           .remedy = "use algo=default, or another backend"};
 }
 
+// The attributes that all primitives have.
 dnnl::primitive_attr Attributes() {
   dnnl::primitive_attr attributes;
   // A scratchpad of ours keeps allocation out of the timed span; the strict mode keeps an
@@ -421,6 +424,8 @@ auto Calling(const char* what, const F& f) {
   }
 }
 
+// A matrix product. B is packed once into the layout that oneDNN likes best, outside the timed
+// span, as an inference server does with weights.
 class GemmWorkload : public Workload {
  public:
   static Prepared Make(const Crew& crew, const dnnl::engine& engine, const Gemm& gemm,
@@ -538,6 +543,7 @@ class GemmWorkload : public Workload {
     return {{gemm.batch, rows, columns}, TypeOf(format), memory::format_tag::abc};
   }
 
+  // Plans the product with a layout of B that oneDNN chooses.
   static dnnl::matmul::primitive_desc Plan(const dnnl::engine& engine, const Gemm& gemm,
                                            const Formats& formats) {
     const memory::dims b =
@@ -547,6 +553,7 @@ class GemmWorkload : public Workload {
                     Row(gemm, gemm.m, gemm.n, formats.c), Attributes());
   }
 
+  // The sizes and numbers of the copies that keep the operands as cold as the case asks.
   static Sizes SizesOf(const dnnl::matmul::primitive_desc& plan, const std::string& cache) {
     Sizes sizes = {.a = Bytes(plan.src_desc()),
                    .b = Bytes(plan.weights_desc()),
@@ -751,6 +758,7 @@ class AttentionWorkload : public Workload {
   // 4096 keys, 4e-6, which comes from the exponential.
   double Tolerance() const { return format_ == Format::kF32 ? 1.6e-5 : std::ldexp(1.0, -6); }
 
+  // Cuts the queries into blocks, each with the keys that any of its queries sees.
   void MakeBlocks() {
     for (std::int64_t query = 0; query < attention_.seq_q; query += kQueries) {
       Block block = {.query = query, .queries = std::min(kQueries, attention_.seq_q - query)};
@@ -778,6 +786,7 @@ class AttentionWorkload : public Workload {
     });
   }
 
+  // The index of the primitives for blocks of that size, which are made at the first use.
   std::size_t ShapeFor(std::int64_t queries, std::int64_t keys) {
     for (std::size_t i = 0; i < shapes_.size(); ++i) {
       if (shapes_[i].queries == queries && shapes_[i].keys == keys) return i;
@@ -819,6 +828,8 @@ class AttentionWorkload : public Workload {
     return shapes_.size() - 1;
   }
 
+  // Runs all heads' blocks once, on one set of operands. Threads take the next block when they are
+  // done with one, since causal blocks differ in size.
   void RunOnce(std::int64_t set) {
     const std::int64_t heads = attention_.batch * attention_.heads_q;
     const std::int64_t tasks = heads * static_cast<std::int64_t>(blocks_.size());
@@ -834,6 +845,7 @@ class AttentionWorkload : public Workload {
     failure.Rethrow();
   }
 
+  // Runs one block on the calling thread: scores, mask, softmax, and the product with the values.
   void RunBlock(const Desk& desk, std::int64_t set, std::int64_t head, const Block& block) const {
     const std::int64_t size = BytesOf(format_);
     const std::int64_t d_qk = attention_.head_dim_qk;

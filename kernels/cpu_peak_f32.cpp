@@ -122,6 +122,8 @@ void RunLoop(const std::uint32_t* values, const std::uint32_t* operands, std::ui
   HWY_DYNAMIC_DISPATCH(RunF32)(values, operands, out);
 }
 
+// Computes the same steps one chain after the other, rounding once or twice as the vector
+// instruction does.
 void Reference(const std::uint32_t* values, const std::uint32_t* operands, std::uint32_t* out) {
   const std::int64_t chains = HWY_DYNAMIC_DISPATCH(Chains)();
   const bool fused = HWY_DYNAMIC_DISPATCH(Fused)();

@@ -36,6 +36,7 @@ struct Chosen {
   std::int64_t WorkspaceBytes() const { return plans->WorkspaceBytes(plan); }
 };
 
+// Attention by one of a library's plans, on sets of tensors that rotate to keep the cache cold.
 class AttentionWorkload : public TimedWorkload {
  public:
   AttentionWorkload(AttentionLibrary& library, const Attention& op, const Gpu& gpu)
@@ -159,6 +160,8 @@ class AttentionWorkload : public TimedWorkload {
     return pointers;
   }
 
+  // Asks the library for plans of a pass and keeps the first usable one, or with `all` several.
+  // Returns why there is none, or nothing.
   std::optional<Skipped> Choose(Pass pass, bool all, Chosen& chosen) {
     auto planned = library_.Plan(op_, pass, gpu_, timer_->Stream());
     if (const auto* why = std::get_if<std::string>(&planned)) {
@@ -195,6 +198,7 @@ class AttentionWorkload : public TimedWorkload {
     main_.plan = main_.usable.at(Size(candidate));
     ReserveWorkspace();
   }
+  // Allocates the workspace that the chosen plans need, unless the present one is large enough.
   void ReserveWorkspace() {
     const std::int64_t wanted = std::max(
         {main_.WorkspaceBytes(), forward_.plans ? forward_.WorkspaceBytes() : 0, std::int64_t{1}});
@@ -263,6 +267,7 @@ class AttentionWorkload : public TimedWorkload {
     timer_->Wait("reading the output back");
     return bytes;
   }
+  // All outputs of one set, one after the other, on the host.
   std::vector<std::byte> Outputs(std::int64_t set) const {
     std::vector<std::byte> all;
     for (const Part part : outputs_) {
@@ -277,6 +282,7 @@ class AttentionWorkload : public TimedWorkload {
   }
   Tensor Host(Part part) const { return Of(part, host_.at(part)); }
 
+  // Checks one set's outputs against the reference.
   Checked Check(std::int64_t set) const {
     const std::vector<std::byte> o = Read(Part::kO, set);
     if (!backward_) {

@@ -144,6 +144,7 @@ class Lane {
   void* to_ = nullptr;
 };
 
+// The limits of the timer for that many copies at once.
 Timer::Limits LimitsOf(std::size_t copies, bool direct) {
   // No gate: a copy by way of the host may wait for what is before it on its stream, which the gate
   // would be.
@@ -227,6 +228,7 @@ class CopyWorkload : public TimedWorkload {
   Event begun_;
 };
 
+// The ends of all copies that an op asks for.
 std::vector<Ends> EndsOf(const Copy& op, int device, int devices) {
   std::vector<Ends> ends;
   if (op.route == "h2d" || op.route == "both") ends.push_back({.from = kHost, .to = device});

@@ -67,6 +67,7 @@ struct Types {
   float whole = 1;
 };
 
+// The types of a dtype's product; nothing where this build's cuBLASLt has none.
 std::optional<Types> TypesOf(Dtype dtype) {
   using enum Format;
   switch (dtype) {
@@ -106,6 +107,7 @@ std::optional<Types> TypesOf(Dtype dtype) {
   return std::nullopt;
 }
 
+// The reason why TypesOf has nothing for the dtype.
 Skipped NoTypes(Dtype dtype) {
   if (BlockOf(dtype) > 0) {
     return {.reason = fmt::format("cuBLASLt multiplies {} since CUDA 12.8, and this was built "
@@ -336,6 +338,7 @@ Operands OperandsOf(const Gemm& gemm, const Types& types, const Gpu& gpu) {
   return all;
 }
 
+// A product by one of cuBLASLt's algorithms, on operands that rotate to keep the cache cold.
 class GemmWorkload : public TimedWorkload, private Streamed {
  public:
   GemmWorkload(const Gemm& gemm, const Types& types, const Gpu& gpu, Operands operands,
@@ -453,6 +456,7 @@ class GemmWorkload : public TimedWorkload, private Streamed {
     std::uint64_t Scales() const { return RandomAt(seed, 3 + index); }
   };
 
+  // Makes all sets of one operand on the device; they hold the same numbers.
   void MakeInput(InputMaker& inputs, const Stream& of, const Operand& operand) const {
     const std::int64_t count = gemm_.batch * of.rows * gemm_.k;
     for (std::int64_t i = 0; i < operand.sets; ++i) {

@@ -36,6 +36,7 @@ struct Types {
   cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
 };
 
+// The types of a dtype's product; nothing where cuBLAS has none.
 std::optional<Types> TypesOf(Dtype dtype) {
   switch (dtype) {
     case Dtype::kF64:
@@ -128,6 +129,7 @@ struct Operands {
   std::int64_t AllBytes() const { return a.AllBytes() + b.AllBytes() + c.AllBytes(); }
 };
 
+// The operands of an op, without memory as yet, with as many sets as keep the cache cold.
 Operands OperandsOf(const GroupedGemm& op, const Types& types, const Gpu& gpu) {
   Operands all;
   all.group_bytes = Aligned(BytesOf(types.in, op.n * op.k));
@@ -140,6 +142,7 @@ Operands OperandsOf(const GroupedGemm& op, const Types& types, const Gpu& gpu) {
   return all;
 }
 
+// A grouped product in one call of cuBLAS, on operands that rotate to keep the cache cold.
 class GroupedWorkload : public TimedWorkload {
  public:
   GroupedWorkload(const GroupedGemm& op, const Types& types, const Gpu& gpu, Operands operands,
@@ -278,6 +281,7 @@ class GroupedWorkload : public TimedWorkload {
     return operands_.c.Read(set, BytesOf(types_.out, op_.m * op_.n), *timer_);
   }
 
+  // Checks the rows of each group against that group's weights.
   Checked CheckOutput(const std::vector<std::byte>& output) const {
     Checked all;
     for (std::int64_t i = 0; i < groups_.Count(); ++i) {

@@ -3,6 +3,8 @@
 namespace assay::cuda {
 namespace {
 
+// A grid-stride loop begins at First and goes on in Steps, so that any number of blocks covers any
+// count.
 __device__ std::size_t First() { return std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 __device__ std::size_t Step() { return std::size_t{gridDim.x} * blockDim.x; }
 
@@ -12,6 +14,8 @@ __device__ std::uint64_t Nanoseconds() {
   return now;
 }
 
+// The gate reads its flag through a volatile pointer into mapped host memory, so that every look
+// sees what the host wrote.
 __global__ void GateKernel(const volatile int* open, volatile int* expired,
                            std::uint64_t timeout_ns) {
   const std::uint64_t begin = Nanoseconds();

@@ -11,6 +11,7 @@ Timer::Limits LimitsFor(const Launch& op) {
   return {.graph_below = op.mode == "graph" ? Seconds::max() : Seconds(0)};
 }
 
+// Launches of the counting kernel, whose count shows whether every one was done.
 class LaunchWorkload : public TimedWorkload {
  public:
   LaunchWorkload(const Launch& op, const Gpu& gpu)

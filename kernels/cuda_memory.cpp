@@ -20,6 +20,7 @@ constexpr std::size_t kReadBack = std::size_t{256} << 20;
 // sets and memory channels.
 constexpr std::size_t kStagger = 4096 + 256;
 
+// One of the four streams over arrays in device memory.
 class MemoryWorkload : public TimedWorkload {
  public:
   MemoryWorkload(const Memory& op, const Gpu& gpu, std::uint64_t seed)
@@ -113,6 +114,7 @@ class MemoryWorkload : public TimedWorkload {
                                             NumberAt(seed_ + 1, i));
   }
 
+  // Checks the read stream by its sum over all words, passes and calls.
   Checked VerifySum() {
     std::vector<std::uint64_t> sums(blocks_);
     Check(cudaMemcpyAsync(sums.data(), sums_.get(), blocks_ * sizeof(std::uint64_t),
@@ -136,6 +138,7 @@ class MemoryWorkload : public TimedWorkload {
     return checked;
   }
 
+  // Checks what the last call of a writing stream left, word by word, and overwrites it.
   Checked VerifyOutput() {
     const auto read = [&](std::size_t first, std::span<std::uint64_t> words) {
       Check(cudaMemcpyAsync(words.data(), Array<std::uint64_t>(0) + first, words.size_bytes(),

@@ -36,6 +36,7 @@ struct Gpus {
   std::optional<Skipped> missing = {};
 };
 
+// Asks CUDA and NVML about all GPUs that this process may see.
 Gpus VisibleGpus() {
   Gpus gpus;
   int count = 0;
@@ -241,6 +242,7 @@ void AddNotes(const Gpu& gpu, const Accelerator& accelerator, cuda::Nvml* nvml,
   }
 }
 
+// The devices of the module, with notes on what else uses them.
 ModuleDevices Devices() {
   ModuleDevices devices;
   const Gpus gpus = VisibleGpus();

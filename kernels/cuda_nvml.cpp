@@ -28,6 +28,7 @@ constexpr unsigned kGpuTemperature = 0;
 constexpr int kUncorrected = 1;
 constexpr int kSinceBoot = 0;  // "volatile"
 
+// NVML by way of dlopen. A function that this driver's library lacks is like one without an answer.
 class Library : public Nvml {
  public:
   explicit Library(void* library) : library_(library) {}
@@ -156,6 +157,7 @@ class Library : public Nvml {
 
 using SteadyClock = std::chrono::steady_clock;
 
+// A thread that reads one GPU ten times a second until it is told to end.
 class GpuMeter : public DeviceMeter {
  public:
   GpuMeter(std::shared_ptr<Nvml> nvml, std::string bus_id, const Reading& first)
@@ -199,6 +201,7 @@ class GpuMeter : public DeviceMeter {
     Reading is = {};
   };
 
+  // The series of readings as telemetry, without the energy between its ends.
   static Telemetry TelemetryOf(std::span<const Timed> readings) {
     Telemetry seen;
     for (const Timed& reading : readings) {

@@ -36,6 +36,7 @@ class Function {
   Signature* found_;
 };
 
+// The functions of cuDNN's backend API that are used here.
 struct Functions {
   Function<decltype(cudnnCreate)> create{"cudnnCreate"};
   Function<decltype(cudnnDestroy)> destroy{"cudnnDestroy"};
@@ -146,6 +147,7 @@ cudnnDataType_t TypeOf(Format format) {
 constexpr std::int64_t kScaleUid = 0;
 std::int64_t UidOf(Part part) { return 1 + static_cast<std::int64_t>(part); }
 
+// Describes a tensor of an operation, packed in the order of its shape.
 Descriptor MakeTensor(std::int64_t uid, const Shape& shape, bool by_value) {
   const cudnnDataType_t type = TypeOf(shape.format);
   const std::int64_t row = shape.tokens * shape.elements;

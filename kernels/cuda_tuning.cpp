@@ -16,6 +16,7 @@ constexpr int kRounds = 7;
 constexpr double kSlack = 1.2;
 constexpr Seconds kBatch(1e-3);
 
+// One algorithm while it is in the contest.
 struct Candidate {
   int number = 0;
   std::vector<double> times = {};
@@ -27,6 +28,8 @@ struct Candidate {
 
 bool IsFaster(const Candidate* a, const Candidate* b) { return a->Time() < b->Time(); }
 
+// The contest among a library's algorithms: all are checked, those that are right are raced, and
+// the winner has to win once more.
 class Contest {
  public:
   explicit Contest(const Candidates& from) : from_(from) {
@@ -94,6 +97,8 @@ class Contest {
   }
 
  private:
+  // Does something with a candidate; an Error becomes its failure and leaves the others in the
+  // contest.
   void Attempt(Candidate& candidate, const auto& action) {
     try {
       from_.use(candidate.number);

@@ -128,6 +128,7 @@ auto WithTable(Format format, const Use& use) {
   return use(Table<Format::kF64, double>());
 }
 
+// Fills elements begin … end - 1 of a stream through the table, four elements to a draw.
 template <class T>
 void FillNormal(const std::vector<T>& table, std::uint64_t seed, std::int64_t begin,
                 std::int64_t end, T* out) {

@@ -18,6 +18,7 @@
 namespace assay::kernels {
 namespace {
 
+// All backends: the CPU's own, and those of the loaded modules.
 Backends AllBackends(const Setup& setup) {
   Backends backends;
   backends.push_back(MakeNativeBackend(setup));
@@ -178,6 +179,7 @@ bool FitsItsName(const Params& params) {
   return !meant || params == *meant;
 }
 
+// The steps of the headline. Throws Error where the params aren't those that its name stands for.
 Steps HeadlineFrom(Params& params) {
   if (!FitsItsName(params)) {
     const std::string name = StringOf(params, "name");

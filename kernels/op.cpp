@@ -12,6 +12,7 @@
 namespace assay {
 namespace {
 
+// The product of all factors. Throws Error where it doesn't fit 63 bits.
 std::int64_t Product(std::initializer_list<std::int64_t> factors) {
   std::int64_t product = 1;
   for (std::int64_t factor : factors) {
@@ -22,6 +23,7 @@ std::int64_t Product(std::initializer_list<std::int64_t> factors) {
   return product;
 }
 
+// The sum of all terms. Throws Error where it doesn't fit 63 bits.
 std::int64_t Sum(std::initializer_list<std::int64_t> terms) {
   std::int64_t sum = 0;
   for (std::int64_t term : terms) {
@@ -86,6 +88,7 @@ Work WorkOfOp(const GroupedGemm& op) {
       .formula = "grouped_gemm/2mnk"};
 }
 
+// Counts the pairs query by query, which is exact for every mask.
 Work WorkOfOp(const Attention& op) {
   std::int64_t pairs = 0;
   for (std::int64_t query = 0; query < op.seq_q; ++query) {

@@ -64,6 +64,7 @@ struct Found {
   }
 };
 
+// Adds up the outcomes of all parts; the first part that found something wrong describes it.
 Checked Total(const std::vector<Found>& parts) {
   Checked total;
   for (const Found& part : parts) {
