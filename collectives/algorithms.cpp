@@ -101,6 +101,8 @@ struct Train {
   std::size_t receives_a_segment = 1;
 };
 
+// Writes the steps of a train: starts receives as far ahead as the window allows, waits for
+// messages in order, and starts sends as soon as what they need has come in.
 class TrainWriter {
  public:
   TrainWriter(Plan& plan, const Train& train)
@@ -153,6 +155,8 @@ void Write(Plan& plan, const Train& train) { TrainWriter(plan, train).Write(); }
 // --- Rings. In step s a rank gives its right neighbour the block that it took from its left one in
 // step s - 1. An all-reduce moves 2 (n - 1) / n S bytes each way, the least possible.
 
+// The ring all-reduce: n - 1 steps that reduce, then n - 1 that pass the sums on. The blocks are
+// pipelined in segments, so that a rank reduces one segment while others are on the way.
 void RingAllReduce(Plan& plan) {
   const Blocks blocks(plan.Base(), plan.ranks);
   const std::size_t segments = std::max<std::size_t>(1, plan.Segments(blocks.block));
@@ -193,6 +197,8 @@ void RingAllReduce(Plan& plan) {
   Write(plan, train);
 }
 
+// The ring reduce-scatter, which is the first half of the ring all-reduce. A rank's own block comes
+// last, already reduced over all others.
 void RingReduceScatter(Plan& plan) {
   const std::size_t block_bytes = plan.Base();
   const std::size_t segments = plan.Segments(block_bytes);
@@ -237,6 +243,7 @@ void RingReduceScatter(Plan& plan) {
   writer.Write();
 }
 
+// The ring all-gather, which is the second half of the ring all-reduce.
 void RingAllGather(Plan& plan) {
   const std::size_t block_bytes = plan.Base();
   const std::size_t segments = plan.Segments(block_bytes);
@@ -381,6 +388,8 @@ void RabenseifnerAllReduce(Plan& plan) {
   });
 }
 
+// Recursive halving: in each round a rank keeps the half of the blocks that holds its own, and
+// gives the other half away. It needs a power of two of ranks.
 void RecursiveHalvingReduceScatter(Plan& plan) {
   const std::size_t block_bytes = plan.Base();
   const auto bytes = [&](int blocks) { return static_cast<std::size_t>(blocks) * block_bytes; };
@@ -401,6 +410,8 @@ void RecursiveHalvingReduceScatter(Plan& plan) {
   }
 }
 
+// Recursive doubling: in each round a rank gives away all blocks that it has, and so has twice as
+// many afterwards. It needs a power of two of ranks.
 void RecursiveDoublingAllGather(Plan& plan) {
   const std::size_t block_bytes = plan.Base();
   const auto bytes = [&](int blocks) { return static_cast<std::size_t>(blocks) * block_bytes; };
@@ -420,6 +431,7 @@ struct Tree {
   std::vector<int> children = {};
 };
 
+// The binomial tree, whose depth is log2(ranks).
 Tree BinomialTree(const Plan& plan) {
   // Numbers count from the root. The number of a rank's parent is its own without its lowest bit.
   const int root = plan.collective.root;
@@ -443,6 +455,7 @@ Tree Chain(const Plan& plan) {
   return tree;
 }
 
+// Passes segments down a tree; a rank forwards each segment as soon as it has come in.
 void TreeBroadcast(Plan& plan, const Tree& tree) {
   const std::size_t bytes = plan.Base();
   const std::size_t segments = plan.Segments(bytes);
@@ -464,6 +477,8 @@ void TreeBroadcast(Plan& plan, const Tree& tree) {
   if (!tree.parent) plan.schedule.Copy(Schedule::Input(0), Schedule::Output(0), bytes);
 }
 
+// Passes segments up a tree; a rank adds its children's segments to its own before it forwards the
+// sum.
 void TreeReduce(Plan& plan, const Tree& tree) {
   const std::size_t bytes = plan.Base();
   const std::size_t segments = plan.Segments(bytes);
@@ -511,6 +526,7 @@ void ChainReduce(Plan& plan) { TreeReduce(plan, Chain(plan)); }
 
 // --- Direct exchanges, straight from each rank to each other.
 
+// Moves all of these messages, cut into segments, with a window of them under way each way.
 void Deliver(Plan& plan, const std::vector<Car>& incoming, const std::vector<Car>& outgoing) {
   const auto cut = [&](const std::vector<Car>& wholes) {
     std::vector<Car> cars;
@@ -555,6 +571,7 @@ void RingSendRecv(Plan& plan) {
           {{plan.After(1), Schedule::Input(0), plan.Base()}});
 }
 
+// The linear gather: every rank sends to the root, which receives beginning with the next rank.
 void LinearGather(Plan& plan) {
   const int root = plan.collective.root;
   const std::size_t bytes = plan.Base();
@@ -569,6 +586,7 @@ void LinearGather(Plan& plan) {
                      bytes);
 }
 
+// The linear scatter: the root sends to every rank.
 void LinearScatter(Plan& plan) {
   const int root = plan.collective.root;
   const std::size_t bytes = plan.Base();

@@ -22,6 +22,7 @@ struct Named {
   std::size_t message_bytes = 0;
 };
 
+// Reads the name of an algorithm; nothing where it isn't a pattern's.
 std::optional<Named> NamedBy(const std::string& algorithm) {
   for (const std::string& pattern : FabricPatterns()) {
     if (!algorithm.starts_with(pattern + ":")) continue;
@@ -34,6 +35,7 @@ std::optional<Named> NamedBy(const std::string& algorithm) {
   return std::nullopt;
 }
 
+// One rank's end of a pattern, which is the same for every transport.
 class FabricExchange : public Exchange {
  public:
   FabricExchange(Named named, std::int64_t bytes, std::shared_ptr<Transport> transport)

@@ -64,6 +64,7 @@ struct Seat {
   std::size_t node = 0;
   std::size_t place = 0;
 };
+// Finds a rank's place. REQUIRES: the rank is on one of the nodes.
 Seat SeatOf(const Nodes& nodes, int rank) {
   for (std::size_t node = 0; node < nodes.size(); ++node) {
     const auto at = std::find(nodes[node].begin(), nodes[node].end(), rank);

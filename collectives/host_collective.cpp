@@ -36,6 +36,8 @@ constexpr std::int64_t kMostSlots = 4096;
 // The bytes that are copied to and from a device at once.
 constexpr std::size_t kStaging = std::size_t{8} << 20;
 
+// The workload of a collective on one rank. Operations take slots (buffers) in turn; times are put
+// together over ranks, and checks are made outside timed spans.
 class HostCollective : public Accompanied {
  public:
   HostCollective(const Collective& collective, Ranks& ranks, std::unique_ptr<Exchange> exchange,
@@ -189,6 +191,8 @@ class HostCollective : public Accompanied {
     return asked > 0 ? std::min(asked, slots_.size()) : slots_.size();
   }
 
+  // Makes as many slots as the collective's cache and mode need, in the library's window where it
+  // has one.
   void MakeSlots(std::int64_t rotate_bytes) {
     const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));
     // Windows have the same shape on every rank, so that a rank can find another's slots.
@@ -244,6 +248,7 @@ class HostCollective : public Accompanied {
     return {collective_, ranks_.Size(), seed_, first_iteration_ + slot};
   }
 
+  // Writes a slot's input anew, as a user of the collective would have done.
   void Refresh(std::size_t i) {
     const std::span<std::byte> input = slots_[i].input;
     if (!is_on_device_) return PatternOf(i).Fill(ranks_.Rank(), 0, input);
@@ -257,6 +262,8 @@ class HostCollective : public Accompanied {
     }
   }
 
+  // Runs as many operations as there are `times`, on the first slots, and gives this rank's own
+  // time of each.
   void RunSegment(std::span<double> times) {
     if (beside_ != nullptr) {
       for (std::size_t i = 0; i < times.size(); ++i) {
@@ -298,6 +305,7 @@ class HostCollective : public Accompanied {
     for (std::size_t i = 0; i < slot.output.size(); i += kCacheLine) (void)output[i];
   }
 
+  // Compares a slot's whole output with what the pattern says, and adds to `checked`.
   void CheckSlot(std::size_t i, Checked& checked) const {
     const Pattern pattern = PatternOf(i);
     const auto element = static_cast<std::size_t>(ElementBytes(collective_.dtype));

@@ -105,6 +105,8 @@ void EndLauncher() {
   _exit(0);
 }
 
+// The ranks that an MPI launcher started. Every call is a non-blocking one of MPI that is polled
+// (Wait), so that a rank that waits doesn't burn its core.
 class MpiRanks : public Ranks {
  public:
   MpiRanks() {
@@ -378,6 +380,7 @@ Used BtlFor(bool on_node, const ControlVariables& variables, const std::vector<s
   return {.transport = UnknownTransport("ob1 by " + (all.empty() ? "no BTL" : all))};
 }
 
+// The transport of Open MPI, from the components that it selected for messages and below.
 Used TransportOfOpenMpi(Peers peers, bool by_its_collectives) {
   const ControlVariables variables;
   const std::vector<std::string> names = variables.Names();
@@ -543,6 +546,7 @@ class Comm {
   Peers peers_ = {};
 };
 
+// One rank's end of a collective by MPI's own function for it.
 class MpiExchange : public Exchange {
  public:
   MpiExchange(const Collective& collective, Ranks& ranks)

@@ -67,6 +67,7 @@ class Shape {
   std::size_t OutputPlace(int rank) const {
     return collective_.in_place ? Bytes(layout_.OutputPlace(rank)) : 0;
   }
+  // All pieces of a rank's output, in bytes.
   std::vector<Take> Takes(int rank) const {
     std::vector<Take> takes;
     for (const Layout::Piece& piece : layout_.Pieces(rank)) {
@@ -458,6 +459,7 @@ class Staged : public Form {
     return std::min(cell_bytes_, bytes - begin);
   }
 
+  // The first phase of a step: copies what others need of this rank's input into its segment.
   void Fill(std::uint64_t step, const std::byte* input) {
     WaitForTurn(step);
     for (const Give& give : gives_) {
@@ -467,6 +469,8 @@ class Staged : public Form {
     Tell(kFilled, step);
   }
 
+  // The second phase of a step: takes what this rank needs from all segments, and reduces it where
+  // that is asked for.
   void Consume(std::uint64_t step, const std::byte* input, std::byte* output) {
     const int self = shape_.Rank();
     WaitForAll(kFilled, done_ + step + 1);
@@ -496,6 +500,7 @@ class Staged : public Form {
     Tell(kConsumed, step);
   }
 
+  // The third phase of a step: copies out what other ranks have reduced for all.
   void Spread(std::uint64_t step, std::byte* output) {
     const int self = shape_.Rank();
     if (shape_.Output(self) == 0) return;
@@ -523,6 +528,7 @@ class Staged : public Form {
   std::uint64_t done_ = 0;
 };
 
+// The exchange, which chooses a form once, by the collective's buffers and size.
 class NativeExchangeImpl : public Exchange {
  public:
   NativeExchangeImpl(const Collective& collective, Ranks& ranks)

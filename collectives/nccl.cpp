@@ -190,6 +190,7 @@ std::string HexOf(const ncclUniqueId& id) {
   return text;
 }
 
+// NCCL's id of a communicator from rank 0's text. Throws Error where rank 0 could make none.
 ncclUniqueId IdFrom(const std::string& text) {
   ncclUniqueId id = {};
   if (text.size() != 2 * sizeof(id.internal)) throw Error("rank 0 could make no NCCL identifier");
@@ -513,6 +514,8 @@ class Communicator {
   Seconds first_ = {};
 };
 
+// One rank's end of a collective by NCCL, on device memory that NCCL registered where the
+// collective asks for that.
 class NcclExchange : public Exchange {
  public:
   NcclExchange(const Collective& collective, Ranks& ranks, std::shared_ptr<Communicator> comm,

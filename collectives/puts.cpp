@@ -36,6 +36,8 @@ constexpr int kMostRanks = 1 << 15;
 // The `done` of a put whose end nobody waits for.
 constexpr std::uint64_t kNobody = ~std::uint64_t{0};
 
+// The transport: a receive grants its place to the sender, and a send waits for the grant before it
+// puts.
 class PutTransport : public Transport {
  public:
   explicit PutTransport(std::unique_ptr<PutNetwork> network)
@@ -190,6 +192,7 @@ class PutTransport : public Transport {
     while (const auto event = network_->Next(/*waits=*/false)) Take(*event);
   }
 
+  // Handles one event of the network: the end of a put, a grant, or a message.
   void Take(const PutNetwork::Event& event) {
     if (event.kind == PutNetwork::Event::Kind::kDone) {
       if (event.value != kNobody) over_.at(event.value) = true;
@@ -211,6 +214,8 @@ class PutTransport : public Transport {
     return static_cast<std::uint16_t>(notice - static_cast<std::uint32_t>(number));
   }
 
+  // Handles a grant that has come. Grants may overtake each other, so those that came too early are
+  // noted.
   void TakeLeave(int from, std::uint32_t notice) {
     Peer& peer = PeerOf(from);
     const std::size_t ahead = After(peer.taken, notice);
@@ -227,6 +232,7 @@ class PutTransport : public Transport {
     PutAllowed(from);
   }
 
+  // Handles a message that has come: its receive is over.
   void TakeMessage(int from, std::uint32_t notice) {
     Peer& peer = PeerOf(from);
     const std::size_t index = After(peer.first, notice);

@@ -70,6 +70,7 @@ std::vector<int> NodeOfRanks(const Nodes& nodes, int ranks) {
   return node_of;
 }
 
+// An exchange that follows schedules: one for its buffers, and one for the barrier of Align.
 class TransportExchange : public Exchange {
  public:
   TransportExchange(std::shared_ptr<Transport> transport, Ranks& ranks,
@@ -112,6 +113,7 @@ class TransportExchange : public Exchange {
   }
 
  private:
+  // Does the steps of a schedule in order.
   void Follow(const Schedule& schedule, const std::byte* input, std::byte* output) {
     using Place = Schedule::Place;
     const auto at = [&](const Place& place) -> const std::byte* {

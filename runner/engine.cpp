@@ -370,6 +370,8 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
 
 Outcome Failed(const std::string& reason) { return {.status = Status::kFailed, .reason = reason}; }
 
+// Does one visit and turns an Error into a failed outcome, so that one bad case doesn't lose the
+// others.
 Outcome VisitGuarded(const Case& which, int round, std::uint64_t seed,
                      const SamplerOptions& sampler, const Rest& rest) {
   try {
@@ -445,6 +447,7 @@ void Keep(const Outcome& outcome, std::vector<Record>& records, bool soaks) {
   }
 }
 
+// A record of the case without any round.
 Record Blank(const Case& which) {
   Record record = {.probe = which.probe,
                    .method = which.method,
@@ -460,6 +463,7 @@ Record Blank(const Case& which) {
   return record;
 }
 
+// The records of a case without any round: one, or one for each part.
 std::vector<Record> Blanks(const Case& which) {
   std::vector<Record> records(std::max<std::size_t>(1, which.parts.size()), Blank(which));
   for (std::size_t i = 0; i < which.parts.size(); ++i) {
@@ -512,6 +516,7 @@ std::optional<std::string> WhyDone(const Record& record, std::optional<Seconds> 
   return interval ? StopAfter(rounds, interval->HalfWidth(), options.ci) : std::nullopt;
 }
 
+// The state of one measurement: the cases, their records, and the time that each has spent.
 class Engine {
  public:
   Engine(const std::vector<Case>& cases, const EngineOptions& options, Observer& observer)
@@ -529,6 +534,7 @@ class Engine {
     idle_ = IdleTemperatures(cases_);
   }
 
+  // Visits the cases in rounds until all are done or the run is to end.
   std::vector<Record> Run() {
     std::vector<std::size_t> active(cases_.size());
     std::iota(active.begin(), active.end(), 0);
@@ -548,6 +554,7 @@ class Engine {
   }
 
  private:
+  // Visits the active cases of one round in a random order, sustained ones last.
   void VisitAll(const std::vector<std::size_t>& active, int round) {
     const auto round_number = static_cast<std::uint64_t>(round);
     const int total = static_cast<int>(cases_.size()) * options_.rounds;
@@ -567,6 +574,7 @@ class Engine {
     }
   }
 
+  // Visits one case and keeps what came of it.
   void VisitCase(std::size_t index, int round, int order) {
     const Case& which = cases_[index];
     const std::string name = CaseName(which);
@@ -616,6 +624,7 @@ class Engine {
             .now = options_.now};
   }
 
+  // Whether a case needs no further round; its records then say why it stopped.
   bool IsDone(std::size_t index) {
     bool is_done = true;
     for (Record& record : records_[index]) {
@@ -636,6 +645,7 @@ class Engine {
 
   bool Soaks() const { return options_.duration > Seconds(0); }
 
+  // Finishes a record: whether it is complete, and why its case stopped.
   void Settle(Record& record) const {
     record.complete = static_cast<int>(record.rounds.size()) >= options_.rounds;
     if (record.stopped.empty() && stopped_) record.stopped = *stopped_;

@@ -107,6 +107,7 @@ struct Topology {
   std::vector<int> cpus = {};  // hardware threads that this process may use
 };
 
+// Asks hwloc for the processors; empty where it can't tell.
 Topology ReadTopology(const MachineOptions& options) {
   hwloc_topology_t raw = nullptr;
   if (hwloc_topology_init(&raw) != 0) return {};
@@ -187,6 +188,8 @@ std::string HypervisorSignature() {
 #endif
 }
 
+// The hypervisor under this machine: "kvm", "xen", …; "none" on bare metal, and "unknown" where it
+// can't be told.
 std::string Virtualization(const fs::path& root, const std::set<std::string>& flags) {
   const fs::path dmi = root / "sys/class/dmi/id";
   const std::string vendor = FirstLine(dmi / "sys_vendor");
@@ -213,6 +216,7 @@ std::string Virtualization(const fs::path& root, const std::set<std::string>& fl
   return "unknown";
 }
 
+// Whether this process runs in a container, by the marks that container engines leave.
 bool InContainer(const fs::path& root, const std::map<std::string, std::string>& environment) {
   for (const char* mark :
        {".dockerenv", "run/.containerenv", "run/host/container-manager", ".singularity.d"}) {
@@ -270,6 +274,8 @@ std::vector<Accelerator> Accelerators(const fs::path& root) {
   return accelerators;
 }
 
+// The network adapters by kind and speed. An adapter that has RDMA counts once, although it is a
+// network device as well.
 std::vector<Nic> Nics(const fs::path& root) {
   std::map<std::pair<std::string, double>, int> counts;  // by kind and speed; speed 0: unknown
   std::set<fs::path> rdma;
@@ -314,6 +320,7 @@ double StealShare(const std::string& stat) {
   return wanted >= 100 ? steal / wanted : 0;  // under a second's ticks say nothing
 }
 
+// Notes on settings by which the CPU's clock varies.
 std::vector<Note> ClockNotes(const fs::path& cpu) {
   std::vector<Note> notes;
   std::set<std::string> governors;
@@ -347,6 +354,7 @@ std::vector<Note> ClockNotes(const fs::path& cpu) {
   return notes;
 }
 
+// Notes on everything that makes this machine noisy, each with its remedy.
 std::vector<Note> Noise(const fs::path& root, const Node& node, const Topology& topology) {
   std::vector<Note> notes;
   const auto say = [&](std::string what, std::string remedy) {
@@ -407,6 +415,7 @@ std::vector<Note> Noise(const fs::path& root, const Node& node, const Topology& 
 
 // ---- text
 
+// The source of a finding in words.
 std::string HowFound(const Finding& finding) {
   static const std::map<std::string, std::string> words = {
       {"flag", "given on the command line"},        {"dmi", "from DMI"},
@@ -422,6 +431,7 @@ std::string Joined(const std::vector<std::string>& parts, const char* separator)
   return fmt::format("{}", fmt::join(parts, separator));
 }
 
+// The header of one node.
 std::string HeaderOf(const Node& node) {
   std::vector<std::string> names;
   for (const Finding* finding :

@@ -220,6 +220,7 @@ class Session {
         options_(options),
         deadline_(steady_clock::now() + options.overall) {}
 
+  // Asks for each leaf of the allow-list, until the time is up or the service fails.
   Metadata Ask() {
     Metadata metadata;
     std::vector<std::string> headers;
@@ -310,6 +311,8 @@ class Session {
     return SendOnce(method, path, lines);
   }
 
+  // Sends one request with every protection set: no proxy, no redirects, a bounded reply and a
+  // deadline.
   Reply SendOnce(const char* method, const std::string& path,
                  const std::vector<std::string>& lines) {
     Reply reply;
@@ -363,6 +366,7 @@ class Session {
     if (!metadata.note) metadata.note = Complaint(service_.provider, what);
   }
 
+  // Why a request got no usable reply, in words.
   static std::string Failure(const Reply& reply) {
     switch (reply.code) {
       case CURLE_OPERATION_TIMEDOUT:

@@ -126,6 +126,7 @@ Reached Follow(const fs::path& path) {
   return reached;
 }
 
+// Opens the file of an entry; where it can't be opened or is of another build, the entry says why.
 void Open(const Known& known, Modules::Entry& entry) {
   entry.remedy = known.to_open;
   void* library = dlopen(entry.path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -174,6 +175,7 @@ std::optional<Modules::Entry> FindChosen(const Known& known, const std::string& 
   return entry;
 }
 
+// Looks for a module in all folders and opens the first one found.
 Modules::Entry Find(const Known& known, const ModuleSearch& search) {
   const std::string file = std::string("libassay-") + known.file + ".so";
   if (!search.chosen.empty()) {

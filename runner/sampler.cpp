@@ -175,6 +175,7 @@ class Series {
   std::vector<std::vector<double>> unit_times_ = {};
 };
 
+// The state of one visit: the samples so far, and the budget that they have used.
 class Sampler {
  public:
   Sampler(Workload& workload, const SamplerOptions& options)
@@ -203,6 +204,7 @@ class Sampler {
   }
 
  private:
+  // Samples a workload that is counted over spans of time, which runs without a pause.
   Sampled RunSpans() {
     const Seconds begin = Now();
     Spans spans = SpansWithin(options_.budget);
@@ -239,6 +241,7 @@ class Sampler {
     return std::chrono::steady_clock::now().time_since_epoch();
   }
 
+  // Runs one batch and takes its cost off the budget.
   Paid Pay(std::int64_t iterations) {
     const Seconds begin = Now();
     Paid paid = {.batch = workload_.Run(iterations), .iterations = iterations};
@@ -275,6 +278,7 @@ class Sampler {
     return options_.fixed->iterations;
   }
 
+  // Takes samples until there are enough of them, or the budget runs out.
   void TakeSamples(std::int64_t iterations) {
     while (!Stopped()) {
       const Paid paid = Pay(iterations);

@@ -118,6 +118,7 @@ void Replace(std::vector<Choice>& choices, const Choice& choice) {
   }
 }
 
+// All combinations of the choices as questions, the last choice varying fastest.
 std::vector<Question> Multiply(const Probe& probe, const std::vector<Choice>& choices) {
   std::vector<Question> products = {{.probe = probe.name, .params = probe.defaults}};
   for (const Choice& choice : choices) {
@@ -183,6 +184,7 @@ std::vector<SuiteEntry> WithDtypes(const Probe& probe, std::vector<SuiteEntry> e
   return kept;
 }
 
+// Throws Error for a param of --set that no selected probe has, with the nearest name.
 void CheckNames(const std::vector<const Probe*>& selected, const std::vector<Choice>& set) {
   for (const Choice& choice : set) {
     std::set<std::string> names;

@@ -37,6 +37,8 @@ struct Groups {
   std::vector<fs::path> folders = {};
 };
 
+// The control groups of this process for a controller, in cgroup v2 and v1, whichever the system
+// has.
 std::vector<Groups> GroupsOf(const std::string& controller, const fs::path& root) {
   std::vector<Groups> all;
   std::ifstream lines(root / "proc/self/cgroup");
@@ -109,6 +111,7 @@ std::optional<Quota> QuotaV1(const fs::path& group) {
   return std::nullopt;
 }
 
+// The CPUs of this process's affinity mask.
 std::vector<int> AllowedCpus() {
   std::vector<cpu_set_t> sets(8);  // 8,192 CPUs, the most that Linux can be built for
   const std::size_t bytes = sets.size() * sizeof(cpu_set_t);
