@@ -116,6 +116,8 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
   }
 }
 
+// Matches the cases of both sides, and says of the others which side has them or why they are
+// refused.
 Matched Match(const Side& a, const Side& b, const CompareOptions& options) {
   const Holdings of_a = HoldingsOf(a, options.force);
   const Holdings of_b = HoldingsOf(b, options.force);
@@ -208,6 +210,7 @@ SlowerThan SlowerThanOf(const Pair& pair, const CompareRow& row, double share) {
   return slower;
 }
 
+// Fills in work per dollar, or a note why there is none, where both sides have a price.
 void PricePerDollar(const Pair& pair, const Side& a, const Side& b, CompareRow& row) {
   if (!UsdPerNodeHour(a.price) || !UsdPerNodeHour(b.price)) return;
   std::string why = NotPriced(pair.runs_a, pair.kind);
@@ -239,6 +242,7 @@ std::string OwnFigures(const Pair& pair, const CompareRow& row) {
                      WithPrefix(baseline, row.unit), WithPrefix(candidate, row.unit));
 }
 
+// Makes the row of a pair with an interval of that confidence.
 CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& options) {
   CompareRow row = {.probe = pair.any->probe,
                     .backend = pair.backend_b,
@@ -287,6 +291,7 @@ std::string First(const std::vector<std::string>& words) {
   return Clean(text, 1024);
 }
 
+// Whether a side holds three distinct nodes of one instance type, and so may speak for the type.
 bool SpeaksForItsType(const Side& side) {
   std::set<std::string> nodes;
   std::set<std::string> instances;

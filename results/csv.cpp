@@ -82,6 +82,7 @@ class Reader {
   int row_line_ = 1;
 };
 
+// Whether a cell is a plain number, which no spreadsheet takes for a formula.
 bool IsNumber(std::string_view text) {
   if (text.starts_with('+')) text.remove_prefix(1);
   double value = 0;

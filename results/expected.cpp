@@ -60,6 +60,7 @@ std::optional<double> NetworkGbs(const InstanceFacts& facts) {
   return *facts.network_gbps / 8;
 }
 
+// The sentence on a figure above the bound, which says what can explain it.
 std::string BoundWhy(double busbw, double bound, std::int64_t nodes) {
   std::string why = fmt::format(
       "{:.4g} GB/s is more than the {:.4g} GB/s of a node's network, which a flat ring would have "

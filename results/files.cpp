@@ -153,6 +153,8 @@ struct Put {
   bool is_there = false;
 };
 
+// Writes the temporary file, brings it to the disk, and renames it. The order is what keeps the old
+// file whole until the new one is.
 Put PutWhole(const std::string& path, std::string_view text, Replacing replacing) {
   const std::string temporary = TemporaryName(path);
   const File file(temporary, O_WRONLY | O_CREAT | O_EXCL, ModeAt(path));

@@ -24,6 +24,7 @@ std::string CaseOf(const Record& record) {
 // The logarithms of a group's time over the median of the others', for each round of one case.
 using Ratios = std::map<std::int64_t, std::vector<double>>;  // by group
 
+// The ratios of all groups that did one case at once.
 Ratios RatiosOf(const std::vector<const Record*>& groups) {
   std::map<std::int64_t, std::vector<double>> logs;
   std::size_t rounds = groups.front()->rounds.size();

@@ -33,6 +33,7 @@ struct Shape {
   std::vector<std::string_view> exact = {};
   std::vector<std::string_view> at_least = {};
 };
+// The shapes of all probes that expected_devices.csv may have.
 const std::vector<Shape>& Shapes() {
   static const std::vector<Shape> shapes = {
       {.probe = "gemm", .exact = {"dtype", "m", "n", "k", "batch"}},
@@ -43,6 +44,8 @@ const std::vector<Shape>& Shapes() {
   return shapes;
 }
 
+// Checks that a row tells the whole shape of its probe; without that it would judge cases of
+// another size.
 void CheckShape(const CsvRow& row, const ExpectedOfDevice& one) {
   const auto shape = std::ranges::find(Shapes(), one.probe, &Shape::probe);
   if (shape == Shapes().end()) {
@@ -110,6 +113,7 @@ ExpectedOfDevice ReadRow(const CsvRow& row, std::span<const DeviceFacts> devices
   return one;
 }
 
+// Whether a record is of the shape that a published figure was measured with.
 bool Fits(const Record& record, const ExpectedOfDevice& expected) {
   return record.probe == expected.probe &&
          std::ranges::all_of(expected.conditions, [&](const auto& condition) {
@@ -162,6 +166,7 @@ void ReadTelemetry(const Record& record, std::size_t unit, DeviceHealth& device)
   if (!clocks.empty()) device.clock_mhz = Median(clocks);
 }
 
+// Judges devices beside each other. Fewer than four tell nothing.
 void JudgeAmongSiblings(std::vector<DeviceHealth>& devices) {
   if (devices.size() < kFewestSiblings) return;
   std::vector<double> speeds;
@@ -178,6 +183,7 @@ void JudgeAmongSiblings(std::vector<DeviceHealth>& devices) {
   }
 }
 
+// Judges a device beside a published figure, unless its siblings have judged it already.
 void JudgeBesideOthers(const ExpectedOfDevice& expected, DeviceHealth& device) {
   const double ratio = device.speed.value / expected.speed.value;
   if (device.speed.unit != expected.speed.unit || device.standing != Standing::kOk ||

@@ -68,6 +68,7 @@ std::vector<SizeTime> SizeTimesOf(const Fit& fit) {
   return sweep;
 }
 
+// The lines with projected times, a row for each number of ranks.
 std::string ProjectionText(const CostModel& model, const Record& any, double measured,
                            std::span<const SizeTime> sweep, std::int64_t project_to) {
   const double sizes[] = {sweep.front().bytes, sweep[sweep.size() / 2].bytes, sweep.back().bytes};

@@ -34,6 +34,7 @@ int DoubtOf(const Facts& facts) {
   return verdict == "refuted" ? 3 : 2;
 }
 
+// Everything in which unlike nodes move figures or dollars, with the remedy for each.
 const std::vector<Aspect>& Aspects() {
   static const std::string pace = "hold nodes of one type: all wait for the slowest";
   static const std::string near = "hold nodes that are close to each other (a placement group)";

@@ -65,6 +65,7 @@ const std::vector<Noise>& BuiltIn() {
 
 // How well a row fits: greater is better. Nothing where it doesn't fit.
 using Fit = std::tuple<bool, int, int, bool, double>;
+// How well a row fits a probe on the machine of a run.
 std::optional<Fit> FitOf(const Noise& row, const std::string& probe, const Run& run, bool is_own) {
   if (row.between != "runs") return std::nullopt;
   const int of_probe = row.probe == probe ? 2 : row.probe == ProbeClass(probe) ? 1 : 0;

@@ -52,6 +52,7 @@ bool Holds(const Record& fuller, const Record& lesser) {
   return TextOf(fuller, rounds, whole) == TextOf(lesser, rounds, whole);
 }
 
+// Whether `fuller` is the same run and holds every record of `lesser` with its rounds.
 bool Holds(const Run& fuller, const Run& lesser) {
   if (BeginningOf(fuller) != BeginningOf(lesser)) return false;
   std::map<std::string, const Record*> records;
@@ -62,6 +63,7 @@ bool Holds(const Run& fuller, const Run& lesser) {
   });
 }
 
+// The sentence on a run that was left out.
 std::string LeftOut(const NamedRun& kept, const NamedRun& other, bool are_equal) {
   const std::string kept_name = Clean(kept.name);
   const std::string other_name = Clean(other.name);

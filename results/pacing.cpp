@@ -47,6 +47,7 @@ std::span<const Timed> Part(const std::vector<Timed>& samples, std::size_t i, st
   return std::span(samples).subspan(begin, (i + 1) * samples.size() / count - begin);
 }
 
+// The logarithms of the rates of that many equal parts.
 std::vector<double> LogRates(const std::vector<Timed>& samples, std::size_t count) {
   std::vector<double> logs;
   for (std::size_t i = 0; i < count; ++i) {
@@ -67,6 +68,7 @@ double RangeOf(const std::vector<Timed>& samples) {
   return most.time_s / least.time_s;
 }
 
+// The samples of a visit, with the measured time before each.
 std::vector<Timed> SamplesOf(const Visit& visit) {
   std::vector<Timed> samples;
   double at_s = 0;

@@ -64,6 +64,7 @@ std::optional<std::chrono::sys_days> FirstDay(std::string_view date) {
   return std::chrono::sys_days(whole);
 }
 
+// Whether a date is written as its precision says: a month, for instance, has no day.
 bool IsAsPreciseAsItSays(const std::string& date, const std::string& precision) {
   if (precision == kUndated) return date == kUndated;
   if (!FirstDay(date)) return false;
@@ -85,6 +86,7 @@ void CheckUpfront(const CsvRow& row, const Offer& offer) {
   }
 }
 
+// Checks the rules for prices of one row: what is offered has one, and what isn't has none.
 void CheckPrice(const CsvRow& row, const Offer& offer) {
   const bool any = offer.usd_per_hour || offer.usd_low || offer.usd_high || offer.upfront_usd;
   if (!offer.offered && any) row.Fail("what is not offered has no price");

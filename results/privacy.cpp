@@ -37,6 +37,7 @@ struct Rule {
   bool is_host = false;  // whether --keep-ids keeps what it matches
 };
 
+// The rules, in the order in which they are applied.
 const std::vector<Rule>& Rules() {
   const auto rule = [](const char* what, const char* pattern, bool is_host = false) {
     return Rule{what, std::regex(pattern, std::regex::icase | std::regex::optimize), is_host};
@@ -147,6 +148,8 @@ std::vector<std::string> HostNames(const std::vector<std::string>& others) {
   return names;
 }
 
+// Applies all rules once. What one rule removes may lay bare what another one knows, so ScrubText
+// repeats this a few times.
 std::string ScrubOnce(std::string text, const Privacy& privacy) {
   for (const Rule& rule : Rules()) {
     if (rule.is_host && privacy.keep_ids) continue;
@@ -159,6 +162,7 @@ std::string ScrubOnce(std::string text, const Privacy& privacy) {
   return text;
 }
 
+// The names of results/env_allowed.txt, which is built into the binary.
 const std::set<std::string>& AllowedNames() {
   static const std::set<std::string> names = [] {
     std::set<std::string> found;
@@ -198,6 +202,7 @@ bool IsVersion(std::string_view text) {
   return text.find_first_not_of("0123456789.") == std::string_view::npos;
 }
 
+// Scrubs every text of a run that comes from outside. A new text field must be added here.
 class Scrubber {
  public:
   explicit Scrubber(const Privacy& privacy) : privacy_(privacy) {}
@@ -279,6 +284,8 @@ class Scrubber {
   const Privacy& privacy_;
 };
 
+// Writes a new key, which only the user can read. Returns false where that fails or a file is
+// there.
 bool WriteKey(const std::string& path, const std::string& key) {
   const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (file < 0) return false;
@@ -321,6 +328,7 @@ std::string FirstWord(const char* path) {
   return word;
 }
 
+// The user's own configuration folder of assay; "" where there is none.
 std::string ConfigurationFolder() {
   // A privileged process ignores these variables, since whoever set them would choose where it
   // writes.

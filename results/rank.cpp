@@ -95,6 +95,7 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
   return fields;
 }
 
+// Ranks one case by speed and, with `per_usd`, by work per dollar.
 RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, double confidence,
                      double margin) {
   const std::vector<Entrant>& entrants = field.entrants;

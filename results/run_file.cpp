@@ -72,6 +72,7 @@ class JournalReader {
   }
 
  private:
+  // Adds one record's line to what is held of its case.
   void Fold(std::string_view line, const std::string& name) {
     HeldValues held;
     Record newest = RecordFromJson(line, name, &held);

@@ -128,6 +128,8 @@ double GuessBound(const Sample& a, const Sample& b) {
 // The parts of a run's environment that may explain a difference, by name.
 using Environment = std::map<std::string, std::set<std::string>>;
 
+// Adds a run's environment: everything in the file, besides its figures, that may explain a
+// difference.
 void AddEnvironment(const Run& run, Environment& environment) {
   const auto put = [&](const std::string& name, const std::string& value) {
     if (!value.empty()) environment[name].insert(value);

@@ -91,6 +91,8 @@ struct Welch {
   double degrees_of_freedom = std::numeric_limits<double>::infinity();
 };
 
+// Combines two estimates. A side whose variance is exact has infinite degrees of freedom and adds
+// no uncertainty to them.
 Welch WelchOf(const Estimate& a, const Estimate& b) {
   const auto uncertainty = [](const Estimate& side) {
     return side.degrees_of_freedom > 0 ? side.variance * side.variance / side.degrees_of_freedom
