@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kShareBytes = 16;
 
-// Shared out among ranks: the size is that of all shares together.
+// Whether the elements are shared out among ranks, so that the size is that of all shares together.
 bool IsShared(Operation operation) {
   switch (operation) {
     case Operation::kAllGather:
@@ -136,7 +136,7 @@ Layout::Layout(const Collective& collective, int ranks)
   const std::int64_t grain = kShareBytes / element_bytes_;
   if (IsShared(collective.operation)) base_ = base_ / ranks / grain * grain;
   if (collective.operation != Operation::kAlltoallv) return;
-  // A mixture of equal shares and of shares that grow with the distance (to oneself: nothing).
+  // Shares are a mixture of equal ones and of ones that grow with the distance, 0 to oneself.
   const double all = static_cast<double>(base_) * ranks;
   const double spread = collective.spread_percent / 100.0;
   for (int distance = 0; distance < ranks; ++distance) {

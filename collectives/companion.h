@@ -1,5 +1,6 @@
-// What lets work of a rank's own go on while a collective does: the collective says when all ranks
-// are there and when its own part is over. On a device it puts that work on its stream itself.
+// The interface by which other work of a rank runs at the same time as a collective. On the host,
+// the collective says when all ranks are there and when its own part is over. On a device, it puts
+// that work on the work's stream itself.
 #pragma once
 
 #include <cstdint>
@@ -9,34 +10,36 @@
 
 namespace assay {
 
+// Work on the host beside a collective.
 class Companion {
  public:
   virtual ~Companion() = default;
-  // All ranks are there, and the operation follows. Returns at once.
+  // Begins the work and returns at once. All ranks are there, and the operation follows.
   virtual void Begin() = 0;
-  // The operation is over on this rank, its time is taken. Returns when the companion is over too.
+  // Waits until the work is over. The operation is over on this rank, and its time is taken.
   virtual void End() = 0;
 };
 
-// The same on a device, by whose clock both are timed from one start: when all ranks are there.
+// Work on a device beside a collective. Both are timed by the device's clock from a common start,
+// when all ranks are there.
 struct Beside {
   Streamed* work = nullptr;
   std::int64_t iterations = 0;
-  Seconds time = {};  // from the last start until they were over
+  Seconds time = {};  // set to the time from the last start until the iterations were over
 };
 
 // The workload of a collective whose operations may have a companion.
 class Accompanied : public Workload {
  public:
-  // The number of the device that operations run on; nothing: they are the host's to time.
+  // The number of the device that operations run on; nothing where the host times them.
   virtual std::optional<int> Device() const = 0;
-  // On the host. Returns when every rank has called it; may spin.
+  // For the host: a barrier, which may spin.
   virtual void Align() = 0;
-  // On the host: each operation from now on has it at its side; null: none.
+  // For the host: gives each later operation this companion; null takes it away.
   virtual void Accompany(Companion* companion) = 0;
-  // On a device: one operation, with this at its side on a stream of its own.
+  // For a device: does one operation at the same time as `beside`, which has its own stream.
   virtual Batch RunBeside(Beside& beside) = 0;
-  // On a device: this alone, from such a start.
+  // For a device: does `beside` alone, from such a start.
   virtual void RunAlone(Beside& beside) = 0;
 };
 

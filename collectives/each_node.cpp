@@ -19,7 +19,7 @@
 namespace assay {
 namespace {
 
-// What a node has to tell travels as a record of its own.
+// A node's news travels as a record in JSON.
 class EachNodeWorkload : public Workload {
  public:
   EachNodeWorkload(std::unique_ptr<Workload> own, Ranks& ranks)
@@ -57,7 +57,7 @@ class EachNodeWorkload : public Workload {
     return slowest;
   }
 
-  // All wait for the slowest node: of each span what that one did in it is what all did.
+  // All nodes wait for the slowest one, so that what it did in a span is what all did.
   std::vector<Batch> RunSpans(const Spans& spans) override {
     ranks_.Barrier();
     const std::vector<Record> nodes = Collect([&](Record& told) {
@@ -139,8 +139,8 @@ class EachNodeWorkload : public Workload {
   }
 
  private:
-  // By node, on rank 0; empty elsewhere. The most that any node left in `most` is then on all
-  // ranks.
+  // Gathers the nodes' records, in their order on rank 0 and empty elsewhere. `most` becomes, on
+  // all ranks, the maximum over nodes.
   std::vector<Record> Collect(const auto& tell, std::span<double> most = {}) const {
     std::string text = fmt::format("{}\t", ranks_.Node());
     if (own_) {
@@ -166,7 +166,7 @@ class EachNodeWorkload : public Workload {
     return all;
   }
 
-  std::unique_ptr<Workload> own_;  // null but on the first rank of a node
+  std::unique_ptr<Workload> own_;  // null except on the first rank of a node
   Ranks& ranks_;
 };
 

@@ -14,13 +14,13 @@
 namespace assay {
 namespace {
 
-// Of one exchange, over all ranks: what a text may be at most is a bootstrap's to say, and none
-// says less.
+// The most bytes of one exchange over all ranks. Each way of joining ranks has a limit for texts,
+// and none has a lower one.
 constexpr std::size_t kMostBytes = std::size_t{16} << 20;
 
 }  // namespace
 
-// Each behind its length.
+// Each text is written behind its length.
 std::string JoinTexts(const std::vector<std::string>& texts) {
   std::string joined;
   for (const std::string& one : texts) joined += fmt::format("{} {}", one.size(), one);
@@ -54,7 +54,7 @@ std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own) {
 Group::Group(Ranks& parent, int number) : parent_(parent) {
   const std::string own = fmt::format("{} {}", number, parent.Node());
   const std::vector<std::string> all = ExchangeAll(kGather, own);
-  std::vector<int> nodes;  // of each member, as the parent counts them
+  std::vector<int> nodes;  // the node of each member, as the parent counts
   for (std::size_t rank = 0; rank < all.size(); ++rank) {
     std::istringstream words(all[rank].substr(1));
     int group = 0;
@@ -65,7 +65,7 @@ Group::Group(Ranks& parent, int number) : parent_(parent) {
     members_.push_back(static_cast<int>(rank));
     nodes.push_back(node);
   }
-  // Nodes are counted by their lowest rank, as the parent does.
+  // Nodes are numbered by their lowest rank, as in the parent.
   std::set<int> before;
   for (const int node : nodes) {
     if (node == parent.Node()) break;

@@ -35,12 +35,12 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-// Marks the lines that are answers, since libraries under the worker may print too.
+// The mark of lines that are answers, since libraries in the worker may print, too.
 constexpr std::string_view kAnswer = "assay: ";
 constexpr std::size_t kMaxLine = 1 << 20;
 constexpr std::size_t kMaxErrors = 1 << 14;
 
-// Two connected ends, so that a write to a dead child is an error and never a SIGPIPE.
+// Makes two connected sockets, so that a write to a dead child is an error and never a SIGPIPE.
 std::pair<Descriptor, Descriptor> Connection() {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
@@ -61,8 +61,8 @@ Variables OwnEnvironment() {
   return variables;
 }
 
-// The leave to run as root where we are root anyway, under the names of Open MPI 4 and of 5's
-// PRRTE.
+// The variables that permit Open MPI to run as root, which are set where we are root anyway, under
+// the names of Open MPI 4 and of 5's PRRTE.
 Variables EnvironmentOfMpirun(const Variables& workers) {
   Variables variables = workers;
   if (geteuid() == 0) {
@@ -74,7 +74,8 @@ Variables EnvironmentOfMpirun(const Variables& workers) {
   return variables;
 }
 
-// Where rank 0 will listen: opened here, so that its port is known before any rank starts.
+// The socket on which rank 0 will listen. It is opened here, so that its port is known before any
+// rank starts.
 struct Listener {
   Descriptor socket = {};
   int port = 0;
@@ -115,7 +116,7 @@ bool HasWord(const std::string& line) {
                      [](unsigned char c) { return std::isalpha(c) != 0; });
 }
 
-// Open MPI puts what it has to say between two of them.
+// The frame of dashes, between two of which Open MPI puts its messages.
 bool IsFrame(const std::string& line) {
   return line.size() > 20 && line.find_first_not_of('-') == std::string::npos;
 }
@@ -133,7 +134,7 @@ std::vector<std::string> LinesOf(const std::string& text) {
   return lines;
 }
 
-// The lines in which ranks complain.
+// The beginning of lines in which ranks complain.
 std::string ComplaintsIn(const std::string& words) {
   std::string complaints;
   for (const std::string& line : LinesOf(words)) {
@@ -145,7 +146,7 @@ std::string ComplaintsIn(const std::string& words) {
 class LaunchedJob : public Job {
  public:
   explicit LaunchedJob(const LaunchOptions& options) : options_(options) { Start(); }
-  // At the end of its input rank 0 sends the others home.
+  // Rank 0 sends the others home at the end of its input.
   ~LaunchedJob() override {
     commands_.Close();
     Reap(/*patience=*/std::chrono::seconds(5));
@@ -163,7 +164,7 @@ class LaunchedJob : public Job {
       while (!TakeLine(line)) ReadMore(command);
       deadline_ = SteadyClock::now() + allowed;  // whatever it says, it lives
       if (line.compare(0, kAnswer.size(), kAnswer) == 0) {
-        // The ranks came up, so that what was said until now were warnings.
+        // The ranks have come up, so everything that was said until now were warnings.
         if (!std::exchange(answered_, true)) words_ = ComplaintsIn(words_);
         return TakeAnswer(line.substr(kAnswer.size()));
       }
@@ -193,7 +194,7 @@ class LaunchedJob : public Job {
         is_hydra ? "-bind-to" : "--bind-to", Pins() ? "core" : "none"};
     if (options_.oversubscribe && !is_hydra) words.emplace_back("--oversubscribe");
     words.insert(words.end(), {options_.self, "--worker"});
-    // mpirun that is asked to end takes its ranks along.
+    // An mpirun that is asked to end takes its ranks along.
     Spawn({.words = words,
            .variables = EnvironmentOfMpirun(EnvironmentOfWorkers()),
            .when_orphaned = SIGTERM,
@@ -245,8 +246,8 @@ class LaunchedJob : public Job {
     int input = -1;
     int output = -1;
     int errors = -1;
-    int kept = -1;  // a descriptor that it is to have too
-    int core = -1;  // that it is pinned to
+    int kept = -1;  // a further descriptor that it gets; -1: none
+    int core = -1;  // the core that it is pinned to; -1: none
   };
 
   void Spawn(Program program) {
@@ -264,11 +265,12 @@ class LaunchedJob : public Job {
           fmt::format("{} could not be started: {}", program.words[0], std::strerror(errno)));
     }
     if (pid == 0) {
-      // Only what is safe between fork and exec. A group of its own keeps the terminal's ^C from
-      // the ranks, which end when we do; and should we be killed, so are they or their launcher.
+      // Only async-signal-safe calls are allowed between fork and exec. A process group of its own
+      // keeps the terminal's ^C from the ranks, which end when we do; and should we be killed, they
+      // or their launcher are killed, too.
       setpgid(0, 0);
       prctl(PR_SET_PDEATHSIG, program.when_orphaned);
-      if (getppid() != parent) _exit(127);  // killed already
+      if (getppid() != parent) _exit(127);  // the parent has been killed already
       sigset_t none;
       sigemptyset(&none);
       sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -280,7 +282,7 @@ class LaunchedJob : public Job {
       execve(argv[0], argv.data(), envp.data());
       _exit(127);
     }
-    setpgid(pid, pid);  // here too, whichever comes first
+    setpgid(pid, pid);  // here as well as in the child, whichever comes first
     children_.push_back({.pid = pid, .handle = HandleOf(pid)});
   }
 
@@ -323,13 +325,13 @@ class LaunchedJob : public Job {
       if (!Read(answers_, received_, kMaxLine)) Fail("ended early");
       return;
     }
-    // One that is gone can't be waited for by the others.
+    // The other ranks can't wait for one that is gone.
     if (std::any_of(ready.begin() + 2, ready.end(), [](auto& each) { return each.revents != 0; })) {
       Fail("ended early");
     }
   }
 
-  // False at the end. Keeps the last `most` bytes.
+  // Reads what is there and keeps the last `most` bytes. Returns false at the end.
   static bool Read(const Descriptor& from, std::string& text, std::size_t most) {
     char buffer[4096];
     const ssize_t n = read(from.Number(), buffer, sizeof(buffer));
@@ -359,14 +361,14 @@ class LaunchedJob : public Job {
                             options_.ranks, options_.launcher->path, what, quoted, options_.ranks));
   }
 
-  // Which ranks were killed, or are stopped: the others only followed them. A rank that follows
-  // another does so within moments.
+  // Names the ranks that were killed or are stopped, since the others only followed them. A rank
+  // that follows another does so within moments.
   std::string Fates() const {
     std::string fates;
     for (std::size_t rank = 0; rank < children_.size(); ++rank) {
       siginfo_t info = {};
       const auto id = static_cast<id_t>(children_[rank].pid);
-      // Left to be waited for again: a child is reaped in one place alone.
+      // The child can still be waited for (WNOWAIT), since children are reaped in one place alone.
       if (waitid(P_PID, id, &info, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) != 0) continue;
       if (info.si_pid == 0 || info.si_code == CLD_EXITED) continue;
       fates += fmt::format("{} rank {} {} by signal {} ({})", fates.empty() ? ":" : ",", rank,
@@ -376,9 +378,9 @@ class LaunchedJob : public Job {
     return fates;
   }
 
-  // Returns when all that was started is gone. A launcher that is asked to end takes its ranks with
-  // it; what does not listen is killed, with its group, and ranks that lose their launcher end
-  // themselves.
+  // Ends everything that was started, and returns when it is gone. A launcher that is asked to end
+  // takes its ranks with it. A process that doesn't listen is killed with its group, and ranks that
+  // lose their launcher end themselves.
   void Reap(SteadyClock::duration patience) {
     if (!EndWithin(patience)) {
       for (const Child& child : children_) kill(child.pid, IsPlain() ? SIGKILL : SIGTERM);
@@ -396,7 +398,7 @@ class LaunchedJob : public Job {
     for (;;) {
       std::erase_if(children_, [](const Child& child) {
         if (waitpid(child.pid, nullptr, WNOHANG) == 0) return false;
-        kill(-child.pid, SIGKILL);  // what is left of its group
+        kill(-child.pid, SIGKILL);  // kills what is left of its group
         return true;
       });
       if (children_.empty() || SteadyClock::now() >= until) return children_.empty();
@@ -406,16 +408,16 @@ class LaunchedJob : public Job {
 
   bool IsPlain() const { return !options_.launcher; }
 
-  // What was started: mpirun alone, or every rank in order.
+  // The processes that were started: mpirun alone, or every rank in order.
   struct Child {
     pid_t pid = -1;
-    Descriptor handle = {};  // becomes readable when it ends; none on an old kernel
+    Descriptor handle = {};  // readable once the process has ended; none on an old kernel
   };
 
   LaunchOptions options_;
   std::vector<Child> children_ = {};
   Descriptor commands_, answers_, errors_;
-  Seconds allowed_ = {};  // for the answer that is waited for
+  Seconds allowed_ = {};  // the time for the answer that is waited for
   SteadyClock::time_point deadline_ = {};
   bool started_ = false;
   bool answered_ = false;
@@ -437,7 +439,8 @@ std::string CauseIn(const std::string& words) {
   const auto frame = std::find_if(lines.begin(), lines.end(), IsFrame);
   auto first = std::find_if(lines.begin(), frame, HasWord);
   if (frame == lines.end()) return first == frame ? "" : ScrubText(*first);
-  // What stands right before a frame belongs to it; a paragraph that ends in a colon to the next.
+  // A line right before a frame belongs to it, and a paragraph that ends in a colon to the next
+  // one.
   std::string cause;
   for (auto before = frame; before != first;) {
     if (!HasWord(*--before)) continue;

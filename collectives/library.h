@@ -11,10 +11,10 @@
 
 namespace assay {
 
-// The device of a rank, as nccl-tests tells of it.
+// The device of a rank, as nccl-tests prints it.
 struct RankDevice {
-  int index = 0;        // among those that the rank sees
-  std::string id = {};  // on the PCI bus: "0000:0f:00"
+  int index = 0;        // among the devices that the rank sees
+  std::string id = {};  // its place on the PCI bus: "0000:0f:00"
   std::string name = {};
 };
 
@@ -24,16 +24,17 @@ class Library {
   virtual std::string Name() const = 0;
   // Whether buffers lie on a device of each rank.
   virtual bool IsOnDevice() const { return false; }
-  // Where this rank's buffers will lie; nothing: in the host's memory. Called on all ranks
-  // together; throws Error on each where there are too few devices for them.
+  // The device on which this rank's buffers will lie; nothing: in the host's memory. Called on all
+  // ranks together; throws Error on each where there are too few devices for them.
   virtual std::optional<RankDevice> DeviceOf(Ranks& ranks) {
     (void)ranks;
     return std::nullopt;
   }
-  // This rank's part of the collective. All ranks call it together, and may talk through `ranks`
-  // to make ready; but what a rank can tell alone that it can't do, it says before that, so that
-  // its "no" doesn't leave the others waiting. All ranks call all functions of the Workload that it
-  // gives, in the same order; what these give is of all ranks, and complete on rank 0 alone.
+  // Makes this rank's part of the collective ready. All ranks call it together, and may talk
+  // through `ranks`. A rank that can tell alone that it can't do the collective returns Skipped
+  // before that, so that its "no" doesn't leave the others waiting. All ranks must call all
+  // functions of the Workload, in the same order; what these return is about all ranks, and
+  // complete on rank 0 alone.
   virtual Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) = 0;
 };
 

@@ -26,7 +26,7 @@ std::string WordAfter(std::string_view line, std::string_view mark) {
   return word;
 }
 
-// "NET/Socket/0" and "NET/IB/3/GDRDMA" tell the number of a device, which is left out.
+// The path without the number of a device, which "NET/Socket/0" and "NET/IB/3/GDRDMA" have.
 std::string WithoutNumbers(const std::string& path) {
   std::istringstream parts(path);
   std::string kept;
@@ -40,14 +40,14 @@ std::string WithoutNumbers(const std::string& path) {
   return kept;
 }
 
-// What the log tells.
+// What a log tells.
 struct Told {
   std::string network = {};
-  std::string provider = {};         // libfabric's
+  std::string provider = {};         // libfabric's provider
   std::set<std::string> paths = {};  // "P2P/CUMEM", "NET/Socket"
 };
 
-// The lines that are looked for, as NCCL 2.28 writes them:
+// Reads a log. It looks for these lines, as NCCL 2.28 writes them:
 //   … NCCL INFO Using network IB
 //   … NCCL INFO NET/OFI Selected provider is efa, fabric is efa-direct (found 4 nics)
 //   … NCCL INFO Channel 00/0 : 0[0] -> 8[0] [send] via NET/IB/0/GDRDMA
@@ -64,7 +64,7 @@ Told Read(std::string_view log) {
     if (std::string word = WordAfter(line, "Selected provider is "); !word.empty()) {
       told.provider = word;
     }
-    // The switches of NVLink reduce by themselves: no channel between two ranks tells of it.
+    // The switches of NVLink reduce by themselves, so no channel between two ranks tells of it.
     if (line.find("NCCL INFO NVLS comm ") != std::string::npos) told.paths.insert("NVLS");
     const bool is_connection = line.find("NCCL INFO Channel ") != std::string::npos ||
                                line.find("NCCL INFO CollNet ") != std::string::npos;

@@ -19,13 +19,13 @@
 namespace assay {
 namespace {
 
-// Where threads wait for each other while the first of them does something for all.
+// A meeting, at which threads wait for each other while the first of them does something for all.
 class Meeting {
  public:
   explicit Meeting(int members) : members_(members) {}
 
-  // Once all have come the first one's `act` is done, then all leave; where it throws, they all
-  // throw Error with its reason. Throws Error where a member is lost.
+  // Waits until all have come and the first one's `act` is done; then all leave. Where it throws,
+  // they all throw Error with its reason. Throws Error where a member is lost.
   void Hold(bool is_first, const std::function<void()>& act) {
     std::unique_lock lock(mutex_);
     const std::uint64_t held = held_;
@@ -49,7 +49,7 @@ class Meeting {
       ++held_;
       changed_.notify_all();
     } else {
-      // Nobody leaves while the first may be using what is his.
+      // No thread leaves while the first one may be using what belongs to it.
       changed_.wait(lock, [&] { return held_ != held || (!lost_.empty() && !acts_); });
       if (held_ == held) throw Error(lost_);
     }
@@ -70,12 +70,12 @@ class Meeting {
   int present_ = 0;
   std::uint64_t held_ = 0;
   bool acts_ = false;
-  std::string failure_ = {};  // of the last that was held
+  std::string failure_ = {};  // why the last meeting failed; "" if it didn't
   std::string lost_ = {};
 };
 
-// What the ranks of one process share. What one leaves here for the others is theirs to read until
-// it comes to the next meeting.
+// The state that the ranks of one process share. What a rank leaves here for the others may be read
+// until it comes to the next meeting.
 struct Process {
   Process(std::unique_ptr<Ranks> joined, const PerProcess& chosen)
       : processes(std::move(joined)),
@@ -107,7 +107,7 @@ struct Process {
   std::vector<std::string> texts;
   std::vector<std::span<double>> values;
   std::vector<void*> things;
-  std::string text = {};  // that was broadcast last
+  std::string text = {};  // the text that was broadcast last
   std::mutex mutex = {};
   bool is_lost = false;
 };
@@ -202,7 +202,7 @@ class FirstRank : OwnedProcess, public RankThread {
   ~FirstRank() override {
     process.all.Lose("the first rank of this process has left");
     for (std::thread& thread : threads_) thread.join();
-    // Other processes can't be told, being somewhere else by now.
+    // Other processes can't be told, since they may be in another call by now.
     if (process.IsLost() && process.processes->Size() > 1) process.processes->Abort(2);
   }
   FirstRank(const FirstRank&) = delete;

@@ -1,4 +1,4 @@
-// Numbers in what ranks tell each other.
+// Reading numbers that ranks tell each other.
 #pragma once
 
 #include <fmt/format.h>
@@ -12,8 +12,9 @@
 
 namespace assay {
 
-// The number that the whole of `text` is. Throws Error for any other text, with who told it and
-// what it was to be: "rank 3 told 'x' for the number of its process; report this as a bug".
+// Reads a number, which must be the whole of `text`. Throws Error for any other text, with who told
+// it and what it should have been: "rank 3 told 'x' for the number of its process; report this as a
+// bug".
 template <class Number>
 Number ToldNumber(std::string_view text, std::string_view who, std::string_view what) {
   Number number = {};

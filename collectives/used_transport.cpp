@@ -18,7 +18,8 @@ constexpr std::string_view kRanks = "ranks ";
 constexpr std::string_view kNextRanks = "; ";
 constexpr std::string_view kSays = ": ";
 
-// "rank 3", "ranks 0-2,4": rising numbers, of which three and more in a row are a range.
+// Ranks in words: "rank 3", "ranks 0-2,4". Their numbers rise, and three or more in a row are a
+// range.
 std::string RanksText(const std::vector<int>& ranks) {
   std::vector<std::string> parts;
   for (std::size_t begin = 0; begin < ranks.size();) {

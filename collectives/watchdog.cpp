@@ -38,7 +38,8 @@ struct Watchdog::State {
       }
       const auto now = SteadyClock::now();
       if (now >= deadline) {
-        // Under the lock, so that the work that is watched doesn't go on meanwhile.
+        // The function is called under the lock, so that the work that is watched doesn't go on
+        // meanwhile.
         options.expired(what);
         return;
       }
@@ -58,7 +59,7 @@ struct Watchdog::State {
   std::string what = {};
   SteadyClock::time_point deadline = {};
   SteadyClock::time_point next_sign = {};
-  std::thread thread = {};  // last: it uses the others
+  std::thread thread = {};  // declared last, since it uses the other members
 };
 
 Watchdog::Watchdog(WatchOptions options) : state_(std::make_unique<State>(std::move(options))) {}
@@ -94,7 +95,7 @@ void Watchdog::Release() {
 std::string FateOf(int pid) {
   std::string stat;
   if (!std::getline(std::ifstream(fmt::format("/proc/{}/stat", pid)), stat)) return "is gone";
-  // "PID (NAME) STATE …", where the name may hold anything.
+  // The format is "PID (NAME) STATE …", where the name may hold anything.
   const std::size_t at = stat.rfind(") ");
   const char state = at == std::string::npos || at + 2 >= stat.size() ? '?' : stat[at + 2];
   if (state == 'T' || state == 't') return "is stopped";
@@ -115,7 +116,7 @@ RankProcesses::RankProcesses(Ranks& ranks) {
 std::string RankProcesses::Fates() const {
   std::string fates;
   for (std::size_t rank = 0; rank < all_.size(); ++rank) {
-    // Processes are numbered alike on one host alone.
+    // Process ids are comparable only within one host and one name space.
     if (all_[rank].where != all_[0].where) continue;
     const std::string fate = FateOf(all_[rank].pid);
     if (!fate.empty()) fates += fmt::format("; rank {} {}", rank, fate);

@@ -1,7 +1,7 @@
-// A Watchdog notices, in a thread of its own, that something that several ranks do together is not
-// over in time: a rank that died, was stopped or lost its link leaves the others waiting for ever,
-// most of them within a library that can't be interrupted. What then ends the rank is a function
-// that is called in that thread.
+// A Watchdog notices, in its own thread, that something that several ranks do together is not over
+// in time. A rank that died, was stopped or lost its link leaves the others waiting for ever, most
+// of them within a library that can't be interrupted. A function that is called in the watchdog's
+// thread then ends the rank.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@
 namespace assay {
 
 struct WatchOptions {
-  Seconds limit = Seconds(60);  // beside what the work itself may take
+  Seconds limit = Seconds(60);  // the time that is granted beside what the work itself may take
   // Called once, with what is not over: "run of all_reduce, 64 MiB". Empty: nothing is watched.
   std::function<void(const std::string& what)> expired = {};
   // Called about once a second while something is watched, as a sign of life.
@@ -27,7 +27,8 @@ class Watchdog {
   explicit Watchdog(WatchOptions options);
   ~Watchdog();
 
-  // Watches until the guard is gone; `more` is what the work may take. One at a time.
+  // Watches until the guard is destroyed; `more` is the time that the work may take. There may be
+  // one guard at a time.
   class [[nodiscard]] Guard {
    public:
     explicit Guard(Watchdog& dog) : dog_(dog) {}
@@ -46,10 +47,10 @@ class Watchdog {
   std::unique_ptr<State> state_;
 };
 
-// What this machine's system tells of a process: "is stopped", "is gone", or "" where it runs.
+// The state of a process of this machine: "is stopped", "is gone", or "" where it runs.
 std::string FateOf(int pid);
 
-// Which process each rank is, for rank 0 to tell what became of one that others wait for.
+// The process of each rank, by which rank 0 tells what became of one that others wait for.
 class RankProcesses {
  public:
   RankProcesses() = default;
@@ -66,7 +67,7 @@ class RankProcesses {
   std::vector<Process> all_ = {};
 };
 
-// Of this machine, for the terminal alone.
+// The name of this machine, for the terminal alone.
 std::string HostName();
 
 }  // namespace assay
