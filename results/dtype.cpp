@@ -102,7 +102,7 @@ const DtypeFacts& ReadDtype(std::string_view name, std::string_view what, DtypeU
   for (const DtypeFacts& facts : kDtypes) {
     if (Has(use, facts) && !facts.nccl_tests.empty()) words.emplace_back(facts.nccl_tests);
   }
-  // Who gave the name of another dtype meant it.
+  // A name of another dtype was meant, so nothing nearer is proposed.
   const std::string nearest = FindDtype(name) == nullptr ? DidYouMean(name, words) : "";
   throw Error(fmt::format("{} is '{}'; {}: {}", what, Clean(name, 32),
                           nearest.empty() ? "give one of" : nearest + " It is one of", names));

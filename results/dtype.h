@@ -1,5 +1,5 @@
-// The types of elements that are multiplied, reduced and moved: one table for all folders, with the
-// one name that each has in params and files.
+// Data types: the types of elements that are multiplied, reduced and moved. There is one table for
+// all folders, with the one name that each type has in params and files.
 #pragma once
 
 #include <cstdint>
@@ -37,11 +37,11 @@ enum class DtypeKind { kFloat, kSigned, kUnsigned };
 
 struct DtypeFacts {
   Dtype dtype = {};
-  std::string_view name = {};        // in params and files: "bf16", "fp8_e4m3"
-  std::string_view nccl_tests = {};  // what nccl-tests calls it; "": collectives don't have it
+  std::string_view name = {};        // its name in params and files: "bf16", "fp8_e4m3"
+  std::string_view nccl_tests = {};  // its name in nccl-tests; "": collectives don't have it
   std::string_view former = {};      // its name in older files of collectives; "": the same
   std::int64_t bits = 0;
-  std::int64_t block = 0;  // so many elements along k share a scale of one byte; 0: none do
+  std::int64_t block = 0;  // the elements along k that share a scale of one byte; 0: no such scales
   DtypeKind kind = DtypeKind::kFloat;
   // The column of devices.csv with the rate of its products; "": devices multiply none. All 8-bit
   // floats are multiplied at one rate, with the scales of blocks too; fp4 is that of blocks, there
@@ -49,7 +49,8 @@ struct DtypeFacts {
   std::string_view peak = {};
 };
 
-// In the order of Dtype. Types of collectives come first, as `-d all` of nccl-tests has them.
+// All data types, in the order of Dtype. Types of collectives come first, as `-d all` of nccl-tests
+// has them.
 std::span<const DtypeFacts> Dtypes();
 const DtypeFacts& FactsOf(Dtype dtype);
 std::string_view ToText(Dtype dtype);
@@ -64,8 +65,8 @@ const DtypeFacts* FindDtype(std::string_view name);
 
 enum class DtypeUse { kAny, kProducts, kCollectives };
 std::vector<std::string> DtypeNames(DtypeUse use);
-// The same for a word that a person gave: throws Error, which begins with `what` ("--dtype") and
-// tells the nearest name, for all but the dtypes with that use.
+// Reads a dtype that a person typed. Throws Error, which begins with `what` ("--dtype") and tells
+// the nearest name, for all but the dtypes with that use.
 const DtypeFacts& ReadDtype(std::string_view name, std::string_view what,
                             DtypeUse use = DtypeUse::kAny);
 

@@ -15,8 +15,9 @@ namespace {
 bool IsDigit(char c) { return '0' <= c && c <= '9'; }
 bool IsLetter(char c) { return 'a' <= c && c <= 'z'; }
 
-// "us-gov-west-1" of "us-gov-west-1b": words, a number, and the letter that makes it a zone. Local
-// zones ("us-west-2-lax-1a") have prices of their own, and more than one number.
+// The region of an AWS zone: "us-gov-west-1" for "us-gov-west-1b", which is words, a number, and
+// the letter of the zone. Local zones ("us-west-2-lax-1a") have their own prices, and more than one
+// number.
 std::string RegionOfAws(const std::string& text) {
   const std::vector<std::string> parts = SplitFields(text, '-');
   if (parts.size() < 3) return text;
@@ -29,7 +30,8 @@ std::string RegionOfAws(const std::string& text) {
   return is_zone ? text.substr(0, text.size() - 1) : text;
 }
 
-// "us-south1" of "us-south1-ai1b": two words, of which the second ends in a number, and a third.
+// The region of a Google Cloud zone: "us-south1" for "us-south1-ai1b", which is two words, the
+// second of which ends in a number, and a third.
 std::string RegionOfGcp(const std::string& text) {
   const std::vector<std::string> parts = SplitFields(text, '-');
   const bool is_zone = parts.size() == 3 && !parts[1].empty() && IsDigit(parts[1].back()) &&

@@ -1,5 +1,5 @@
-// What clouds call their machines and places, as people write it: in any case, and a zone where its
-// region is meant.
+// The names that clouds give to machines and places, as people write them: in any case, and a zone
+// where its region is meant.
 #pragma once
 
 #include <string>
@@ -8,15 +8,16 @@
 
 namespace assay {
 
-// With ASCII capitals as small letters; providers are named so.
+// The text with ASCII capitals as small letters, as providers' names are.
 std::string Lower(std::string_view text);
-// Whether two names are one but for their case: no cloud tells its names apart by it.
+// Whether two names differ in their case alone, by which no cloud tells its names apart.
 bool IsSameName(std::string_view a, std::string_view b);
-// The name among `names` that `text` is in another case; else `text` itself.
+// The name among `names` that differs from `text` in case alone; else `text` itself.
 std::string NamedAs(std::string_view text, const std::vector<std::string>& names);
 
-// The region that is meant by `text`: aws's us-east-1a lies in us-east-1, gcp's us-central1-b in
-// us-central1. Elsewhere, and where the cloud's own rule doesn't fit, `text` is the region.
+// The region that `text` means: aws's us-east-1a lies in us-east-1, gcp's us-central1-b in
+// us-central1. For other providers, and where the cloud's own rule doesn't fit, `text` is the
+// region.
 std::string RegionNamed(std::string_view provider, std::string_view text);
 
 // "did you mean p5.48xlarge?", or the first few that begin with `text`; "" where none is like it.

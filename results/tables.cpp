@@ -24,7 +24,7 @@ namespace {
 
 enum class Ink { kPlain, kGood, kBad, kDim };
 
-// One cell: padded by what it shows and coloured after that.
+// One cell, which is padded by what it shows and coloured after that.
 struct Cell {
   std::string text = {};
   Ink ink = Ink::kPlain;
@@ -37,8 +37,8 @@ struct Column {
 
 struct Row {
   std::vector<Cell> cells = {};
-  // What there is to say: in place of the cells that aren't there, else on a line of its own under
-  // the second cell.
+  // A sentence, which takes the place of missing cells, or else a separate line under the second
+  // cell.
   std::string sentence = {};
   Ink ink = Ink::kPlain;
 };
@@ -59,7 +59,7 @@ std::string Padded(const Cell& cell, std::size_t width, bool to_the_right, bool 
   return to_the_right ? space + text : text + space;
 }
 
-// Words in lines of at most `width`, all but the first indented.
+// Wraps a sentence to lines of at most `width`, all but the first indented.
 std::string Wrapped(const std::string& sentence, std::size_t width, std::size_t indent) {
   std::string text;
   std::size_t used = 0;
@@ -170,7 +170,8 @@ Row RunRow(const Run& run, const Record& record, const RunFigures& figures, cons
   return row;
 }
 
-// A row for each device of a case that has several, and for a single one that isn't well.
+// The rows of a case's devices: one for each of several, or one for a single device that isn't
+// well.
 std::vector<Row> DeviceRows(const Run& run, const Record& record,
                             const std::optional<Health>& health) {
   std::vector<Row> rows;
@@ -214,7 +215,7 @@ std::string Lines(const std::string& before, const std::vector<std::string>& sen
   return text;
 }
 
-// A side's files and machine; under them, indented, its price.
+// The files and the machine of a side, with its price indented under them.
 std::string SideText(const Side& side, std::size_t indent, std::string_view today) {
   std::string names;
   for (std::size_t i = 0; i < std::min<std::size_t>(side.names.size(), 3); ++i) {
@@ -265,7 +266,7 @@ std::string CommonLevel(const Comparison& comparison) {
   return levels.size() == 1 ? *levels.begin() : "";
 }
 
-// "2 slower, 1 faster, 1 same, 1 unclear of 5".
+// The summary of the verdicts: "2 slower, 1 faster, 1 same, 1 unclear of 5".
 std::string Summary(const Comparison& comparison) {
   std::map<Verdict, int> counts;
   int priced = 0;
@@ -301,8 +302,9 @@ std::string OrEmpty(const std::optional<T>& value) {
 
 }  // namespace
 
-// East Asian wide characters and emoji take two columns, combining marks none (Unicode Standard
-// Annex 11; the blocks that matter). Invalid bytes, which Clean lets none through of, take one.
+// Counts two columns for East Asian wide characters and emoji, and none for combining marks
+// (Unicode Standard Annex 11; the blocks that matter). Invalid bytes, which Clean removes, count
+// one.
 std::size_t DisplayWidth(std::string_view text) {
   struct Range {
     char32_t first = 0;
@@ -520,7 +522,7 @@ std::string SpreadTable(const std::vector<SpreadFound>& found, bool colour) {
                          {one.a_to_b.interval ? RangeText(*one.a_to_b.interval) : "-"},
                          {fmt::format("{}", one.cases)},
                          {Clean(one.widest)}}};
-    // Both are this program, in turn.
+    // Both halves are runs of this program, in turn, so they should not differ.
     if (one.a_to_b.interval && Judge(*one.a_to_b.interval, 0) != Verdict::kUnclear) {
       row.sentence =
           "A and B differ though they are one program: by chance, as one in twenty "

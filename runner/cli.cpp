@@ -99,11 +99,11 @@ Environment: NCCL_TESTS_MIN_BW GB/s, exit status 1 where the average busbw is 10
   NCCL_TESTS_SPLIT and NCCL_TESTS_SPLIT_MASK, as --split.
 )";
 
-// One column for all help texts.
+// The column at which the descriptions of all help texts begin.
 constexpr std::size_t kHelpColumn = 26;
 
-// How a number with a decimal comma, or commas between thousands, is written with a point alone;
-// "" where that doesn't make it a number.
+// The number with a decimal point in the place of a comma, or without commas between thousands; ""
+// where that doesn't make it a number.
 std::string WithPoint(std::string text) {
   const std::size_t comma = text.find(',');
   if (comma == std::string::npos) return "";
@@ -118,7 +118,7 @@ std::string WithPoint(std::string text) {
   return error == std::errc() && end == text.data() + text.size() ? text : "";
 }
 
-// A finite number above `least`, and at most `most`.
+// Validates a finite number above `least`, and at most `most`.
 CLI::Validator NumberAbove(double least, double most = 1e12) {
   return {[least, most](const std::string& text) -> std::string {
             double value = 0;
@@ -154,7 +154,7 @@ void AddPricing(CLI::App& app, PricingFlags& flags) {
       ->check(NumberAbove(0));
 }
 
-// What `run` and `coll` have in common.
+// Adds the options that `run` and `coll` have in common.
 void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_option("--backend", run.backends, "onednn, native, …")
       ->option_text("B[,B...]")
@@ -202,7 +202,7 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
       ->check(NumberAbove(0));
 }
 
-// What `run` has, and `noise` hands on to it.
+// Adds the options that `run` has, and that `noise` hands on to it.
 void AddRun(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_option("PROBE", run.probes, "which probes; 'assay list' shows them [all]");
   app.add_option("--suite", run.suite, "quick (2 min), standard or full")
@@ -236,14 +236,14 @@ void AddRun(CLI::App& app, RunOptions& run, std::string& ci) {
       ->option_text("DIR [.]");
 }
 
-// Options of `coll` whose text is turned into numbers once parsing is over.
+// The texts of options of `coll` that are turned into numbers once parsing is over.
 struct CollTexts {
   std::string minbytes = {};
   std::string maxbytes = {};
   std::string stepbytes = {};
 };
 
-// The help text is kCollHelp, where it fits a screen.
+// Adds the options of `coll`, whose help text is kCollHelp.
 void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci) {
   constexpr std::int64_t kMost = 1'000'000'000;
   app.add_option("OP", coll.operation)->required();
@@ -302,21 +302,21 @@ void TakeTexts(const CollTexts& texts, CollOptions& coll) {
   if (!texts.stepbytes.empty()) coll.stepbytes = ParseSize(texts.stepbytes, "-i");
 }
 
-// Options whose text is a percentage, kept as text until parsing is over.
+// The texts of options that are percentages, which are kept until parsing is over.
 struct Percentages {
   std::string ci = {};
   std::string within = {};
   std::string fail_slower = {};
 };
 
-// The arguments of `noise` without its own: what each of its runs is given.
+// The arguments of `noise` without its own options, which each of its runs is given.
 std::vector<std::string> WordsOfRun(const std::vector<std::string>& arguments) {
   std::vector<std::string> words;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& word = arguments[i];
     const std::string name = word.substr(0, word.find('='));
     const bool is_own = name == "--runs" || name == "--minutes" || name == "--noise";
-    if (is_own && name == word) ++i;  // its value is the next word
+    if (is_own && name == word) ++i;  // the option's value is the next word
     if (!is_own && word != "-q" && word != "--quiet") words.push_back(word);
   }
   return words;
@@ -330,7 +330,7 @@ std::vector<std::string> LongNames(const CLI::App& app) {
   return names;
 }
 
-// The sentence for words that no option or argument took.
+// The Error for a word that no option or argument took.
 Error Unexpected(const CLI::App& app, const std::string& word) {
   const std::string name = word.substr(0, word.find('='));
   const std::string nearest = Nearest(name, LongNames(app));
@@ -358,7 +358,7 @@ double ParsePercent(const std::string& text, const std::string& option) {
 
 Command ParseArguments(const std::vector<std::string>& given, const std::string& program) {
   std::vector<std::string> arguments = given;
-  // nccl-tests' name of an operation's program: "all_reduce_perf".
+  // The program may have been called by one of nccl-tests' names: "all_reduce_perf".
   const std::string called = program.substr(program.rfind('/') + 1);
   constexpr std::string_view kSuffix = "_perf";
   if (called.ends_with(kSuffix)) {

@@ -9,7 +9,7 @@
 
 namespace assay {
 
-// How a machine is named by hand, where detection can't or shouldn't.
+// The machine as it is named by hand, where detection can't or shouldn't do it.
 struct IdentityFlags {
   std::string provider = {};
   std::string instance = {};
@@ -19,25 +19,26 @@ struct IdentityFlags {
   std::string metadata_url = {};  // loopback only, for tests
 };
 
+// The options of `assay run`.
 struct RunOptions {
-  std::vector<std::string> probes = {};  // empty: every one
+  std::vector<std::string> probes = {};  // empty: all of them
   std::string suite = "quick";
   std::string filter = {};
   std::vector<std::string> set = {};  // "m=1,16"
   std::vector<std::string> dtypes = {};
-  std::string regime = {};  // burst or sustained, of all that have one; "": the suite's
+  std::string regime = {};  // burst or sustained, for all that have one; "": the suite's
   std::vector<std::string> devices = {};
   std::vector<std::string> backends = {};
   int threads = 0;
-  int ranks = 0;                       // of collectives, started on this host; 0: two
+  int ranks = 0;                       // how many to start on this host for collectives; 0: two
   double watchdog_s = 60;              // for what ranks do together, beside what the work may take
-  std::string require_transport = {};  // that collectives must really go over; "": any
+  std::string require_transport = {};  // the one that collectives must really use; "": any
   std::string bootstrap = {};  // how ranks that were started already join: "" (MPI) or "tcp"
   std::optional<int> rounds = {};
   std::optional<std::uint64_t> seed = {};
   std::optional<double> ci = {};  // a ratio: 1% is 0.01
   std::optional<double> max_seconds = {};
-  std::optional<double> rest_s = {};  // of a GPU before a burst, at most
+  std::optional<double> rest_s = {};  // the most rest of a GPU before a burst
   std::optional<double> max_cost_usd = {};
   std::optional<double> price_usd_per_hour = {};  // per node
   std::string out = {};
@@ -51,13 +52,13 @@ struct RunOptions {
   IdentityFlags identity = {};
 };
 
-// `assay coll`: a collective in the words of nccl-tests 2.19.6. What is absent wasn't given.
+// The options of `assay coll`, in the words of nccl-tests 2.19.6. Absent ones were not given.
 struct CollOptions {
   std::string operation = {};  // "all_reduce"
-  // The name that the program was started by, where that is nccl-tests' ("all_reduce_perf"): then
-  // it does as much as nccl-tests would.
+  // The name that the program was started by, where that is nccl-tests' ("all_reduce_perf"). It
+  // then does as many iterations as nccl-tests would.
   std::string program = {};
-  // The flags of nccl-tests, by their long names; sizes in bytes.
+  // The flags of nccl-tests follow, by their long names; sizes are in bytes.
   std::optional<std::int64_t> minbytes = {};
   std::optional<std::int64_t> maxbytes = {};
   std::optional<std::int64_t> stepbytes = {};
@@ -89,7 +90,7 @@ struct CollOptions {
   int unalign = 0;
   int per_iter_timing = 0;
   int per_iter_skip = 0;
-  // Ours.
+  // Our own flags follow.
   std::string sizes = {};  // latency, train, peak, or sizes with commas between
   std::string mode = {};   // latency, throughput, graph, both
   std::string algo = "auto";
@@ -98,12 +99,12 @@ struct CollOptions {
   std::string split = {};  // an expression for collectives::GroupsFrom
   bool bisect = false;
   bool cold = false;
-  std::optional<double> duration_s = {};  // of a soak
+  std::optional<double> duration_s = {};  // the length of a soak
   std::string verify = "random";          // none, last, random, all: Collective::verify
   std::string expect = {};  // auto, or floors of busbw by size: "1M:9.5,64M:20" (GB/s)
-  std::optional<std::int64_t> project = {};  // to so many ranks
+  std::optional<std::int64_t> project = {};  // the number of ranks to project to
   std::string format = "table";              // table, nccl, csv, json
-  // Those that `assay run` has too.
+  // The options that `assay run` has, too.
   RunOptions run = {};
 };
 
@@ -113,18 +114,18 @@ struct EnvOptions {
   IdentityFlags identity = {};
 };
 
-// `assay noise`: runs of this program, one after the other.
+// The options of `assay noise`, which runs this program again and again.
 struct NoiseOptions {
-  RunOptions run = {};                  // of each
-  std::vector<std::string> words = {};  // the arguments that say so
+  RunOptions run = {};                  // the options of each run
+  std::vector<std::string> words = {};  // the arguments that give those options
   int runs = 16;
-  double minutes = 60;    // from the beginning of the first to that of the last
+  double minutes = 60;    // from the beginning of the first run to that of the last
   std::string file = {};  // empty: the user's own
 };
 
-// Which offers stand behind dollars when files are read.
+// The choice of the offers behind dollars when files are read.
 struct PricingFlags {
-  bool as_run = false;  // the offers stored in the file instead of the newest catalog
+  bool as_run = false;  // whether the file's stored offers are used instead of the newest catalog
   std::optional<double> price_usd_per_hour = {};
 };
 
@@ -150,12 +151,12 @@ struct ReportCommand {
 
 struct PriceCommand {
   bool show = false;
-  std::string filter = {};    // of list
-  std::string provider = {};  // of show
+  std::string filter = {};    // for `list`
+  std::string provider = {};  // for `show`, as `instance` is
   std::string instance = {};
 };
 
-// Text to print and be done: help or version.
+// A text that is all there is to print: help or version.
 struct PrintOnly {
   std::string text = {};
 };
@@ -163,13 +164,14 @@ struct PrintOnly {
 using Command = std::variant<PrintOnly, RunOptions, CollOptions, ListOptions, EnvOptions,
                              CompareCommand, NoiseOptions, ReportCommand, PriceCommand>;
 
-// Throws Error for anything that isn't understood, with the nearest right word where there is one.
-// `program` is how the program was called: under nccl-tests' names (a link all_reduce_perf) it
-// takes nccl-tests' arguments.
+// Parses the command line. Throws Error for anything that isn't understood, with the nearest right
+// word where there is one. `program` is the name that the program was called by: under one of
+// nccl-tests' names (a link all_reduce_perf) it takes nccl-tests' arguments.
 Command ParseArguments(const std::vector<std::string>& arguments,
                        const std::string& program = "assay");
 
-// "1%" and "1" are both 0.01. Throws Error naming `option` unless 0 < value <= 100.
+// Parses a percentage: "1%" and "1" are both 0.01. Throws Error, which names `option`, unless 0 <
+// value <= 100.
 double ParsePercent(const std::string& text, const std::string& option);
 
 }  // namespace assay

@@ -1,21 +1,23 @@
-// The terminal: results on stdout, everything else on stderr, one progress line that is overwritten
-// in place on a terminal and absent elsewhere. A reader of results that has gone away (head, less)
-// has seen what it wanted; any other result that is lost is told once, when all else is done.
+// The terminal. Results go to stdout, everything else to stderr; a progress line is overwritten in
+// place on a terminal and absent elsewhere. A reader of results that has gone away (head, less) has
+// seen what it wanted; any other result that is lost is reported once, when everything else is
+// done.
 #pragma once
 
 #include <string>
 
 namespace assay {
 
-// Sees to it that no file that is opened later becomes standard input, output or error where this
-// process was started without one. The first thing in main.
+// Opens /dev/null in the place of standard input, output and error where this process was started
+// without one, so that no file which is opened later becomes one of them. It is the first thing in
+// main.
 void HoldStandardStreams();
 
-// Whether something that Console::Result was given did not reach standard output, and not because
-// its reader had gone away.
+// Whether something that was given to Console::Result did not reach standard output, for another
+// reason than that its reader had gone away.
 bool ResultsAreLost();
 
-// Throws Error where ResultsAreLost. The last thing in main.
+// Throws Error where ResultsAreLost. It is the last thing in main.
 void CheckResults();
 
 class Console {
@@ -25,9 +27,9 @@ class Console {
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
 
-  // stdout is a terminal that shows colours, and NO_COLOR is not set.
+  // Whether stdout is a terminal that shows colours, and NO_COLOR is not set.
   bool Colour() const { return colour_; }
-  // stderr is a terminal, so that Progress is seen.
+  // Whether Progress is seen, because stderr is a terminal.
   bool ShowsProgress() const { return progress_ && !quiet_; }
 
   void Result(const std::string& text);    // to stdout
@@ -39,8 +41,8 @@ class Console {
  private:
   bool quiet_;
   bool colour_;
-  bool progress_;           // stderr is a terminal
-  bool line_open_ = false;  // a progress line stands on the terminal
+  bool progress_;           // whether stderr is a terminal
+  bool line_open_ = false;  // whether a progress line stands on the terminal
 };
 
 }  // namespace assay

@@ -38,7 +38,7 @@ std::optional<LatencySummary> LatencySummaryOf(const Record& record) {
   return latencies == nullptr ? std::nullopt : SummaryOf(*latencies);
 }
 
-// A number in at most `width` characters: as many decimals as there is room for, up to two.
+// A number in at most `width` characters, with as many decimals as there is room for, up to two.
 std::string Number(double value, int width) {
   for (const int decimals : {2, 1, 0}) {
     std::string text = fmt::format("{:{}.{}f}", value, width, decimals);
@@ -51,7 +51,7 @@ std::string Number(const std::optional<double>& value, int width) {
   return value ? Number(*value, width) : fmt::format("{:>{}}", "N/A", width);
 }
 
-// Where a cell must be there to be counted, but has nothing to say.
+// The text of a cell, or "-" where it has nothing to say, since scripts count cells.
 std::string Cell(const std::optional<double>& value, int width) {
   return value ? Number(*value, width) : fmt::format("{:>{}}", "-", width);
 }
@@ -68,8 +68,8 @@ std::int64_t IntegerParam(const Record& record, const std::string& name, std::in
   return value == nullptr ? absent : *value;
 }
 
-// nccl-tests' count column: elements of a rank's own part, rounded down to 16 bytes, where the
-// size is shared out.
+// The count column of nccl-tests: the elements of a rank's own part, rounded down to 16 bytes,
+// where the size is shared out.
 std::int64_t CountOf(const Record& record, std::int64_t element_bytes) {
   if (element_bytes == 0) return 0;
   const std::int64_t count = IntegerParam(record, "bytes", 0) / element_bytes;
@@ -97,7 +97,7 @@ Preamble PreambleOf(const Record& record) {
     preamble.type = facts->nccl_tests;
     preamble.count = CountOf(record, facts->bits / 8);
   }
-  // nccl-tests names a reduction for sendrecv too.
+  // nccl-tests names a reduction for sendrecv, too.
   preamble.redop = TextParam(record, "redop", record.probe == "sendrecv" ? "sum" : "none");
   preamble.root = IntegerParam(record, "root", -1);
   return preamble;
@@ -249,7 +249,8 @@ std::vector<Cost> NcclTable::CostsOf(const Record& record) const {
   return options_.costs ? options_.costs(record) : std::vector<Cost>{};
 }
 
-// Each cell is one word, so that who counts columns from either end counts right.
+// The text of our own columns. Each cell is one word, so that scripts which count columns from
+// either end count right.
 std::string NcclTable::OwnText(const Record& record) const {
   const auto scaled = [](std::optional<double> value, double scale) {
     if (value) *value *= scale;
@@ -309,7 +310,7 @@ std::string NcclTable::Row(const Record* out_of_place, const Record* in_place,
     text += fmt::format("#  transport {}\n", Clean(transport, 1024));
     transport_ = transport;
   }
-  // The comment's sign takes the place of a blank, so that columns stand under each other.
+  // The sign of a comment takes the place of a blank, so that columns stand under each other.
   text += fmt::format("{}{:{}}  {:12}  {:>8}  {:>6}  {:6}", is_main ? "" : "#", p.bytes,
                       is_main ? 12 : 11, p.count, p.type, p.redop, p.root);
   text += HalfText(out_of_place) + HalfText(in_place);

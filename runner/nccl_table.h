@@ -1,6 +1,7 @@
-// What nccl-tests 2.19.6 prints of a collective, byte for byte where it is the same fact, with ours
-// to the right; and the JSON that it writes. A pure function of records: scripts that read
-// nccl-tests' output read ours (tests/nccl_table_test.cpp holds it to their expressions).
+// The table that nccl-tests 2.19.6 prints of a collective, byte for byte where it is the same fact,
+// with our columns to the right; and the JSON that it writes. It is a function of records alone.
+// Scripts that read nccl-tests' output read ours (tests/nccl_table_test.cpp holds it to their
+// expressions).
 #pragma once
 
 #include <cstdint>
@@ -16,20 +17,21 @@
 
 namespace assay {
 
-// Where a rank is, as its line says.
+// The place of a rank, for its line in the head.
 struct NcclRank {
   std::int64_t pid = 0;
-  std::string host = {};  // on the terminal; in files only where ids are kept
+  std::string host = {};  // for the terminal; in files only where ids are kept
   int node = 0;
   int group = 0;
-  int device = 0;              // a processor, where it is one of a CPU
-  std::string device_id = {};  // in brackets: a PCI id, "cpu"
+  int device = 0;              // a GPU's number, or a processor's
+  std::string device_id = {};  // a PCI id, or "cpu"; printed in brackets
   std::string device_name = {};
 };
 
+// What the head of the table says, and how rows are printed.
 struct NcclOptions {
   std::string program = {};  // "all_reduce_perf"
-  std::string version = {};  // of assay and of the libraries, one line
+  std::string version = {};  // the versions of assay and of the libraries, in one line
   int threads = 1;
   int gpus = 1;
   std::int64_t min_bytes = 0;
@@ -43,49 +45,50 @@ struct NcclOptions {
   int graph = 0;
   int unalign = 0;
   int blocking = 0;
-  std::optional<int> average = {};  // over the ranks; nothing: our median of the slowest rank
+  std::optional<int> average = {};  // how times are put together over ranks; nothing: our median
   bool cpu_time = false;
   bool timestamps = false;
   bool per_iteration = false;
-  std::int64_t skipped = 0;  // iterations that its columns leave out
+  std::int64_t skipped = 0;  // the iterations that per-iteration columns leave out
   bool keep_ids = false;
   bool own_columns = true;
-  std::vector<std::string> notes = {};  // each a `#` line of the head
+  std::vector<std::string> notes = {};  // lines of the head, each behind a `#`
   std::vector<NcclRank> ranks = {};
-  // What a record costs; may be null.
+  // Gives the costs of a record; may be null.
   std::function<std::vector<Cost>(const Record& record)> costs = {};
-  std::optional<double> link_gbs = {};     // what a rank's share of the network can carry
+  std::optional<double> link_gbs = {};     // the rate of a rank's share of the network
   std::optional<double> min_bus_gbs = {};  // NCCL_TESTS_MIN_BW
   std::string started = {};                // "2026-11-22 04:38:10"
 };
 
+// The table while it grows by rows, which it keeps for the foot and for its other formats.
 class NcclTable {
  public:
   explicit NcclTable(NcclOptions options) : options_(std::move(options)) {}
 
   std::string Head() const;
-  // One size: its records out of place and in place; null for what the operation doesn't have.
-  // `timestamp` is printed where these were asked for. The first row's group is the one that
-  // nccl-tests would print; rows of others are comments, which scripts pass over. Over the first
-  // row of a library stand its name and the transport that it used.
+  // Adds the row of one size, from its records out of place and in place; null for one that the
+  // operation doesn't have. `timestamp` is printed where timestamps were asked for. The first row's
+  // group is the one that nccl-tests would print; rows of other groups are comments, which scripts
+  // skip. The name of a library and the transport that it used stand over its first row.
   std::string Row(const Record* out_of_place, const Record* in_place, const std::string& timestamp);
-  // What stands over the rows of another group.
+  // The line over the rows of another group.
   std::string GroupHead(std::int64_t group) const;
   std::string Foot() const;
-  // The same as CSV, a line for each record, and as nccl-tests' JSON file, version 3.
+  // The table as CSV, a line for each record, and as nccl-tests' JSON file, version 3.
   std::string Csv() const;
   std::string Json(const std::string& ended) const;
 
-  // The same table as it may leave this machine, with the dollars that `costs` gives.
+  // A copy of the table as it may leave this machine, with the dollars that `costs` gives.
   NcclTable Scrubbed(const Privacy& privacy,
                      std::function<std::vector<Cost>(const Record& record)> costs) const;
 
   int WrongRows() const { return wrong_; }
-  // False where the average bus bandwidth is more than 10 % under NCCL_TESTS_MIN_BW.
+  // Whether the average bus bandwidth is no more than 10 % under NCCL_TESTS_MIN_BW.
   bool MeetsMinimum() const;
 
  private:
-  // What is told of one record. Absent: it wasn't measured.
+  // The cells of one record; absent ones were not measured.
   struct Half {
     std::optional<double> time_s = {};
     std::optional<double> algbw = {};  // B/s
@@ -103,14 +106,14 @@ class NcclTable {
   std::string HalfJson(const Record& record) const;
   std::vector<Cost> CostsOf(const Record& record) const;
   std::optional<double> AverageBus() const;
-  // Any element of any row: where none was, nobody knows what is right.
+  // Whether any element of any row was checked; if not, nobody knows what is right.
   bool WasChecked() const;
 
   NcclOptions options_;
   std::vector<Line> lines_ = {};
-  std::string backend_ = {};     // of the last row
-  std::string transport_ = {};   // as last printed of that backend
-  std::int64_t main_group_ = 0;  // the first row's
+  std::string backend_ = {};     // the last row's backend
+  std::string transport_ = {};   // the transport that was last printed for that backend
+  std::int64_t main_group_ = 0;  // the first row's group
   int wrong_ = 0;
 };
 

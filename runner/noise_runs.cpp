@@ -35,7 +35,7 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kOption = "--noise";
 constexpr std::chrono::milliseconds kLook(50);
 
-// A folder of its own, which goes when this does.
+// A temporary folder, which is removed at the end of this object's life.
 class Scratch {
  public:
   Scratch() {
@@ -57,7 +57,7 @@ class Scratch {
   std::string path_;
 };
 
-// Another process of this program, whose results go to a file alone.
+// Starts another process of this program, whose results go to a file alone.
 pid_t Start(const std::vector<std::string>& arguments) {
   static const std::string self = fs::read_symlink("/proc/self/exe").string();
   std::vector<std::string> words = {self};
@@ -77,7 +77,8 @@ pid_t Start(const std::vector<std::string>& arguments) {
   _exit(127);
 }
 
-// The exit status; nothing where this process was told to end, which the other is told then, too.
+// Waits for a process and returns its exit status; nothing where this process was told to end, in
+// which case the other one is told, too.
 std::optional<int> StatusOf(pid_t pid) {
   bool is_told = false;
   for (;;) {
@@ -95,7 +96,7 @@ std::optional<int> StatusOf(pid_t pid) {
   }
 }
 
-// False where this process is told to end before that.
+// Sleeps until `due`. Returns false where this process is told to end before that.
 bool SleepUntil(Clock::time_point due) {
   while (!IsToldToEnd() && Clock::now() < due) std::this_thread::sleep_for(kLook);
   return !IsToldToEnd();
@@ -135,7 +136,7 @@ std::vector<Noise> RowsThere(const std::string& path) {
 
 std::string OwnNoisePath() {
   const char* const data = secure_getenv("XDG_DATA_HOME");
-  // The specification of these folders has relative ones ignored.
+  // A relative path must be ignored (XDG Base Directory Specification).
   if (data != nullptr && data[0] == '/') return std::string(data) + "/assay/noise.csv";
   const char* const home = secure_getenv("HOME");
   if (home == nullptr || home[0] != '/') return "";
@@ -156,9 +157,9 @@ int MeasureNoise(const NoiseOptions& options) {
         "there is no folder for noise.csv, since neither XDG_DATA_HOME nor HOME is set; "
         "name a file with --noise");
   }
-  RowsThere(path);  // a bad file is refused now and not in an hour
+  RowsThere(path);  // refuses a bad file now and not in an hour
   if (options.file.empty()) {
-    std::error_code ignored;  // CheckWritable tells
+    std::error_code ignored;  // CheckWritable reports what is wrong
     fs::create_directories(fs::path(path).parent_path(), ignored);
   }
   CheckWritable(path, kOption);

@@ -1,5 +1,5 @@
-// `assay noise`: how much runs differ on this machine, found by running the program again and again
-// over an hour, since what runs differ by is slow, too.
+// The command `assay noise`, which finds how much runs differ on this machine. It runs the program
+// again and again over an hour, since the causes of such differences are slow, too.
 #pragma once
 
 #include <string>
@@ -10,15 +10,16 @@
 
 namespace assay {
 
-// The user's own noise.csv: assay/noise.csv in XDG_DATA_HOME, else in ~/.local/share; "" where
-// neither is known.
+// The path of the user's own noise.csv: assay/noise.csv in XDG_DATA_HOME, else in ~/.local/share;
+// "" where neither is known.
 std::string OwnNoisePath();
 
-// The rows of the file that was named, else of the user's own where there is one. Throws Error for
-// a file that can't be read.
+// Reads the rows of the named file, or without a name those of the user's own file, if it exists.
+// Throws Error for a file that can't be read.
 std::vector<Noise> OwnNoise(const std::string& named);
 
-// Returns the exit status. The file is written once all runs are over; before that nothing is.
+// Runs the command and returns the exit status. The file is written once all runs are over, and
+// nothing before that.
 int MeasureNoise(const NoiseOptions& options);
 
 }  // namespace assay

@@ -86,7 +86,7 @@ std::string OutputText(std::string_view option, const Handout& handout) {
 }
 
 void CheckFiles(std::span<const AskedFile> files, const std::string& out) {
-  std::map<std::string, std::string_view> options;  // by the place that each one's file takes
+  std::map<std::string, std::string_view> options;  // by the place that their file takes
   const auto take = [&](std::string_view option, const std::string& path) {
     const std::optional<std::string> place = path.empty() ? std::nullopt : PlaceOf(path);
     if (!place) return;

@@ -17,12 +17,12 @@ namespace assay {
 namespace {
 
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-// Longer than any launcher waits that kills what doesn't end by itself.
+// The delay of OutliveRankZero, which is longer than any launcher waits before it kills.
 constexpr Seconds kOutlived(5);
 
 std::atomic<int> told = 0;
 std::atomic<bool> has_last_resort = false;
-std::atomic<bool> is_over = false;  // of the last resort
+std::atomic<bool> is_over = false;  // whether the last resort is no longer needed
 
 sem_t* Woken() {
   static sem_t semaphore;
@@ -42,7 +42,8 @@ void OnSignal(int) {
   errno = error;
 }
 
-// False where nobody woke this thread within the time.
+// Sleeps until another thread or a signal wakes this one. Returns false where nobody did within the
+// time.
 bool SleepUntilWoken(std::optional<Seconds> longest) {
   timespec until = {};
   clock_gettime(CLOCK_REALTIME, &until);
@@ -61,7 +62,7 @@ bool SleepUntilWoken(std::optional<Seconds> longest) {
 }  // namespace
 
 void CatchSignals() {
-  Woken();  // made before it is needed where nothing may be made
+  Woken();  // makes the static object here, since a signal handler must not
   struct sigaction action = {};
   action.sa_handler = OnSignal;
   for (const int signal : kSignals) {
@@ -104,7 +105,7 @@ void LastResort::Wait(std::optional<Seconds> grace, const std::function<void()>&
 void OutliveRankZero() {
   CatchSignals();
   static const LastResort* const resort = new LastResort(kOutlived, [] { _exit(kInterrupted); });
-  (void)resort;  // lives as long as the process
+  (void)resort;  // static, so that it lives as long as the process
 }
 
 }  // namespace assay

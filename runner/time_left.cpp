@@ -6,7 +6,7 @@
 namespace assay {
 namespace {
 
-// How far beyond the sizes that were seen a line is believed.
+// The factor beyond the largest size that was seen up to which a line is believed.
 constexpr std::int64_t kReach = 8;
 
 std::pair<std::string, std::int64_t> SeriesAndBytes(const Case& which) {
@@ -20,13 +20,14 @@ std::pair<std::string, std::int64_t> SeriesAndBytes(const Case& which) {
   return {which.backend + " " + CaseName(series), size};
 }
 
-// Seconds = at_zero + per_byte * bytes.
+// A line: seconds = at_zero + per_byte * bytes.
 struct Line {
   double at_zero = 0;
   double per_byte = 0;
 };
 
-// The line whose relative errors have the least sum of squares; neither of its numbers is negative.
+// Fits the line whose relative errors have the least sum of squares; neither of its numbers is
+// negative.
 Line FitOf(const std::map<std::int64_t, std::pair<double, int>>& seen) {
   double uu = 0, uv = 0, vv = 0, u = 0, v = 0;
   for (const auto& [bytes, total] : seen) {
@@ -61,7 +62,7 @@ TimeLeft::TimeLeft(const std::vector<Case>& cases, const EngineOptions& options)
 
 std::optional<TimeLeft::Guess> TimeLeft::Planned() const {
   if (options_.fixed) return std::nullopt;
-  // What is sustained may take five times its least time.
+  // A sustained case may take five times its least time.
   return Guess{.seconds = planned_s_, .is_least = is_sustained_};
 }
 
