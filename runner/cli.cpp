@@ -79,16 +79,16 @@ What is done:
       --bisect                               which rank or node is slow? halves, pairs, and suspects
                                              with good partners, at one size [32M]; exit status 1
       --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
-      --watchdog S, -T, --timeout S [60]     for ranks that wait for each other, beside the work
+      --watchdog S, -T, --timeout S [60]     the most that ranks wait for each other, beside the work
       --duration S                           a soak: rounds go on so long; drift, and all wrong elements
       --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
 What is told:
       --require-transport NAME       exit status 1 where data went over another: efa, tcp, vader, ...
       --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
-      --project N                    times that the sweep's cost model foretells of up to N ranks
+      --project N                    times that the sweep's cost model projects for up to N ranks
       --format table|nccl|csv|json   nccl: nccl-tests' columns alone [table]
   -C, --report_cputime 0|1   -S, --report_timestamps 0|1   -I, --per_iter_timing 0|1
-  -K, --per_iter_skip N      so many operations of each batch are left out of -I, p50, p99 and cv%
+  -K, --per_iter_skip N      how many operations of each batch -I, p50, p99 and cv% leave out
   -J, --output_file FILE     nccl-tests' JSON      --out FILE   our result file [PROVIDER-INSTANCE-UTC.json]
       --report FILE   --json   -q, --quiet   --keep-ids   --keep-price      as of 'assay run'
       --price USD  --max-cost USD  --provider  --instance  --region  --purchase  --no-metadata
@@ -163,11 +163,11 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
       ->option_text("tcp")
       ->check(CLI::IsMember({"tcp"}));
   app.add_option("--watchdog", run.watchdog_s,
-                 "for ranks that wait for each other, beside the work")
+                 "the most that ranks wait for each other, beside the work")
       ->option_text("S [60]")
       ->check(CLI::Range(1.0, 1e6));
   app.add_option("--require-transport", run.require_transport,
-                 "of collectives: fail where it was another (efa, tcp, …)")
+                 "fail collectives that used another one (efa, tcp, …)")
       ->option_text("NAME")
       ->check(CLI::Validator(
           [](const std::string& name) {
@@ -179,7 +179,7 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_option("--rounds", run.rounds, "visits of each case [the suite's]")
       ->option_text("N")
       ->check(CLI::Range(1, 1000));
-  app.add_option("--seed", run.seed, "of inputs and order [random]")->option_text("N");
+  app.add_option("--seed", run.seed, "seed of inputs and order [random]")->option_text("N");
   app.add_option("--ci", ci, "go on until intervals are this narrow")->option_text("PCT");
   app.add_option("--max-seconds", run.max_seconds,
                  "per case, over all rounds [the suite's]; storage takes 1.25 a round at least")
@@ -219,16 +219,16 @@ void AddRun(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_option("--regime", run.regime, "burst, or sustained: a minute or more a visit")
       ->option_text("NAME [the suite's]")
       ->check(CLI::IsMember({"burst", "sustained"}));
-  app.add_option("--rest", run.rest_s, "of a GPU before a burst, at most, until it is cool [10]")
+  app.add_option("--rest", run.rest_s, "the most rest of a GPU before a burst, to cool down [10]")
       ->option_text("S")
       ->check(CLI::Range(0.0, 600.0));
   app.add_option("--device", run.devices, "cpu, cuda:0, …; all")
       ->option_text("D[,D...]")
       ->delimiter(',');
-  app.add_option("--threads", run.threads, "of CPU cases [one per core]")
+  app.add_option("--threads", run.threads, "threads of CPU cases [one per core]")
       ->option_text("N")
       ->check(CLI::Range(1, 4096));
-  app.add_option("--ranks", run.ranks, "of collectives, started on this host [2]")
+  app.add_option("--ranks", run.ranks, "ranks that collectives start on this host [2]")
       ->option_text("N")
       ->check(CLI::Range(2, 65536));
   AddMeasuring(app, run, ci);
@@ -398,10 +398,10 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   for (CLI::Option* option : noise_app.get_options()) {
     if (!option->get_positional() && option != noise_app.get_help_ptr()) option->group("");
   }
-  noise_app.add_option("--runs", noise.runs, "of this program, one after the other [16]")
+  noise_app.add_option("--runs", noise.runs, "runs of this program, one after the other [16]")
       ->option_text("N")
       ->check(CLI::Range(4, 1000));
-  noise_app.add_option("--minutes", noise.minutes, "that they are spread over [60]")
+  noise_app.add_option("--minutes", noise.minutes, "the time that the runs are spread over [60]")
       ->option_text("M")
       ->check(CLI::Range(0.0, 60.0 * 24 * 30));
   noise_app
