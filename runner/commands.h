@@ -1,4 +1,4 @@
-// What each command does, each a straight line through the parts below it.
+// The commands, each of which is a straight line through the parts below it.
 #pragma once
 
 #include <string>
@@ -7,10 +7,10 @@
 
 namespace assay {
 
-// Does what was asked and gives the exit status. Throws Error when it could not.
+// Runs a command and returns the exit status. Throws Error when it could not do what was asked.
 int Execute(const Command& command);
 
-// Version, commit, compiler and libraries, for `assay --version`.
+// The text of `assay --version`: version, commit, compiler and libraries.
 std::string VersionText();
 
 }  // namespace assay

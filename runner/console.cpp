@@ -38,11 +38,12 @@ std::string_view Clip(std::string_view text, std::size_t columns) {
   return text;
 }
 
-// What kept a result from standard output, an errno; 0: nothing. There is one standard output,
-// whoever writes to it.
+// The errno that kept a result from standard output; 0: none did. It is global, since there is one
+// standard output, whoever writes to it.
 int lost_to = 0;
 
-// After the first result that is lost come no others: what is there ends where it breaks off.
+// Writes a result. After the first one that is lost none follow, so that the output ends where it
+// breaks off.
 void WriteResult(std::string_view text) {
   if (lost_to == 0 && !WriteOn(STDOUT_FILENO, text)) lost_to = errno;
 }
@@ -52,7 +53,8 @@ void WriteResult(std::string_view text) {
 void HoldStandardStreams() {
   for (const int number : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(number, F_GETFD) >= 0 || errno != EBADF) continue;
-    // The lowest number that is free. What is written to one for reading fails as before.
+    // The open takes the lowest free number. Standard output is opened for reading, so that writes
+    // fail as before.
     if (open("/dev/null", number == STDERR_FILENO ? O_WRONLY : O_RDONLY) != number) return;
   }
 }
@@ -60,7 +62,7 @@ void HoldStandardStreams() {
 bool ResultsAreLost() { return lost_to != 0 && lost_to != EPIPE; }
 
 void CheckResults() {
-  // Some file systems tell only when a file is closed that there was no room for it.
+  // Some file systems tell that there was no room only when a file is closed.
   const int copy = lost_to == 0 ? dup(STDOUT_FILENO) : -1;
   if (copy >= 0 && close(copy) != 0 && errno != EINTR) lost_to = errno;
   if (!ResultsAreLost()) return;
