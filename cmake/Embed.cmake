@@ -1,4 +1,4 @@
-# embed(TARGET NAME FILE): builds FILE into TARGET; results/embedded.h reads it back.
+# embed(TARGET NAME FILE): builds FILE into TARGET; results/base/embedded.h reads it back.
 function(embed target name file)
   get_filename_component(path ${file} ABSOLUTE)
   set(source ${CMAKE_BINARY_DIR}/embedded/${name}.S)

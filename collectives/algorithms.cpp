@@ -10,7 +10,7 @@
 
 #include "collectives/asking.h"
 #include "collectives/reduction.h"
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "collectives/collective.h"
 #include "collectives/schedule.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay {
 

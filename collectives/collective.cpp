@@ -6,8 +6,8 @@
 #include <numeric>
 #include <sstream>
 
-#include "results/dtype.h"
-#include "results/error.h"
+#include "results/base/dtype.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

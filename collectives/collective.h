@@ -81,7 +81,8 @@ struct Collective {
 std::string ToText(const Collective& collective);
 Collective CollectiveFrom(const std::string& text);
 
-// The bytes of one element. Throws Error for what is no dtype of collectives (results/dtype.h).
+// The bytes of one element. Throws Error for what is no dtype of collectives
+// (results/base/dtype.h).
 std::int64_t ElementBytes(std::string_view dtype);
 
 // Rounds up to a multiple of `to`.

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "collectives/library.h"
-#include "collectives/rank_threads.h"
-#include "runner/module.h"
-#include "runner/probe.h"
-#include "runner/ranks.h"
+#include "runner/cluster/rank_threads.h"
+#include "runner/core/module.h"
+#include "runner/core/probe.h"
+#include "runner/core/ranks.h"
 
 namespace assay::collectives {
 
@@ -102,7 +102,7 @@ struct Dismiss {
 using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;
 
 // The processes that the launcher started; without one, this process alone. `bootstrap` "tcp" joins
-// those that the environment tells of (collectives/tcp_ranks.h), without any MPI. Throws Error
+// those that the environment tells of (runner/cluster/tcp_ranks.h), without any MPI. Throws Error
 // where they can't find each other, since each would then write the one result file. Where one of
 // them never comes, this one ends with status 3 after `watchdog`, as MPI itself would wait for
 // ever. A process that was started alone has no ranks but itself, and can run no collective, unless

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay {
 

@@ -11,7 +11,7 @@
 
 #include "collectives/host_collective.h"
 #include "collectives/transport.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay {
 

@@ -13,14 +13,14 @@
 
 #include "collectives/algorithms.h"
 #include "collectives/asking.h"
-#include "collectives/group.h"
 #include "collectives/native.h"
 #include "collectives/reduction.h"
-#include "collectives/told_number.h"
 #include "collectives/transport_exchange.h"
 #include "collectives/used_transport.h"
-#include "results/error.h"
-#include "runner/memory.h"
+#include "results/base/error.h"
+#include "runner/core/group.h"
+#include "runner/core/memory.h"
+#include "runner/core/told_number.h"
 
 namespace assay {
 namespace {

@@ -21,10 +21,10 @@
 #include "collectives/pattern.h"
 #include "collectives/straggler.h"
 #include "collectives/used_transport.h"
-#include "results/error.h"
-#include "results/histogram.h"
-#include "runner/memory.h"
-#include "runner/random.h"
+#include "results/base/error.h"
+#include "results/figures/histogram.h"
+#include "runner/core/memory.h"
+#include "runner/core/random.h"
 
 namespace assay {
 namespace {

@@ -12,8 +12,8 @@
 
 #include "collectives/collective.h"
 #include "collectives/companion.h"
-#include "runner/probe.h"
-#include "runner/ranks.h"
+#include "runner/core/probe.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "collectives/collective.h"
-#include "runner/probe.h"
-#include "runner/ranks.h"
+#include "runner/core/probe.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

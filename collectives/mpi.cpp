@@ -30,9 +30,9 @@
 #include "collectives/transport.h"
 #include "collectives/transport_exchange.h"
 #include "collectives/used_transport.h"
-#include "results/dtype.h"
-#include "results/error.h"
-#include "runner/module.h"
+#include "results/base/dtype.h"
+#include "results/base/error.h"
+#include "runner/core/module.h"
 #include "version.h"
 
 namespace assay {

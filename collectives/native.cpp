@@ -13,7 +13,7 @@
 #include "collectives/reduction.h"
 #include "collectives/shared_memory.h"
 #include "collectives/used_transport.h"
-#include "runner/memory.h"
+#include "runner/core/memory.h"
 
 namespace assay {
 namespace {

@@ -29,15 +29,15 @@
 #include <vector>
 
 #include "collectives/asking.h"
-#include "collectives/group.h"
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
 #include "collectives/nccl_log.h"
 #include "collectives/used_transport.h"
-#include "results/dtype.h"
-#include "results/error.h"
-#include "runner/cuda.h"
-#include "runner/module.h"
+#include "results/base/dtype.h"
+#include "results/base/error.h"
+#include "runner/core/cuda.h"
+#include "runner/core/group.h"
+#include "runner/core/module.h"
 #include "version.h"
 
 namespace assay {

@@ -37,15 +37,15 @@
 #include <utility>
 #include <vector>
 
-#include "collectives/descriptor.h"
-#include "collectives/group.h"
 #include "collectives/library.h"
 #include "collectives/puts.h"
 #include "collectives/transport_exchange.h"
 #include "collectives/used_transport.h"
-#include "results/error.h"
-#include "results/text.h"
-#include "runner/module.h"
+#include "results/base/descriptor.h"
+#include "results/base/error.h"
+#include "results/base/text.h"
+#include "runner/core/group.h"
+#include "runner/core/module.h"
 #include "version.h"
 
 namespace assay {

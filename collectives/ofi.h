@@ -7,8 +7,8 @@
 #include <variant>
 
 #include "collectives/transport.h"
-#include "runner/probe.h"
-#include "runner/ranks.h"
+#include "runner/core/probe.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

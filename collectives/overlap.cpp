@@ -12,11 +12,11 @@
 #include <utility>
 
 #include "collectives/companion.h"
-#include "collectives/group.h"
-#include "collectives/told_number.h"
-#include "results/error.h"
-#include "runner/random.h"
-#include "runner/threads.h"
+#include "results/base/error.h"
+#include "runner/core/group.h"
+#include "runner/core/random.h"
+#include "runner/core/threads.h"
+#include "runner/core/told_number.h"
 
 namespace assay {
 namespace {

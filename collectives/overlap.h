@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "collectives/host_collective.h"
-#include "runner/probe.h"
-#include "runner/ranks.h"
+#include "runner/core/probe.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

@@ -8,9 +8,9 @@
 #include <cstring>
 #include <vector>
 
-#include "results/dtype.h"
-#include "results/error.h"
-#include "runner/random.h"
+#include "results/base/dtype.h"
+#include "results/base/error.h"
+#include "runner/core/random.h"
 
 namespace assay {
 namespace {

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "collectives/collective.h"
-#include "results/error.h"
-#include "runner/memory.h"
+#include "results/base/error.h"
+#include "runner/core/memory.h"
 
 namespace assay {
 namespace {

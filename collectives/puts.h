@@ -9,8 +9,8 @@
 #include <span>
 
 #include "collectives/transport.h"
-#include "results/run.h"
-#include "runner/ranks.h"
+#include "results/file/run.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-#include "results/dtype.h"
+#include "results/base/dtype.h"
 
 namespace assay {
 

@@ -17,9 +17,9 @@
 #include <string>
 #include <system_error>
 
-#include "collectives/group.h"
-#include "collectives/told_number.h"
-#include "results/error.h"
+#include "results/base/error.h"
+#include "runner/core/group.h"
+#include "runner/core/told_number.h"
 
 namespace assay {
 namespace {

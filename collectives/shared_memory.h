@@ -10,8 +10,8 @@
 #include <span>
 #include <vector>
 
-#include "collectives/descriptor.h"
-#include "runner/ranks.h"
+#include "results/base/descriptor.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "results/stats.h"
+#include "results/figures/stats.h"
 
 namespace assay {
 namespace {

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "results/run.h"
+#include "results/file/run.h"
 
 namespace assay {
 

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <span>
 
-#include "results/run.h"
-#include "runner/ranks.h"
+#include "results/file/run.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

@@ -17,10 +17,10 @@
 #include "collectives/algorithms.h"
 #include "collectives/asking.h"
 #include "collectives/fabric.h"
-#include "collectives/group.h"
 #include "collectives/hier.h"
 #include "collectives/reduction.h"
 #include "collectives/schedule.h"
+#include "runner/core/group.h"
 
 namespace assay {
 namespace {

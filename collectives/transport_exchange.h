@@ -9,8 +9,8 @@
 #include "collectives/collective.h"
 #include "collectives/host_collective.h"
 #include "collectives/transport.h"
-#include "runner/probe.h"
-#include "runner/ranks.h"
+#include "runner/core/probe.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

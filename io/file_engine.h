@@ -13,7 +13,7 @@
 #include <string>
 #include <variant>
 
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay::io {
 

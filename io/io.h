@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay::io {
 

@@ -9,7 +9,7 @@
 
 #include "io/file_engine.h"
 #include "io/system.h"
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay::io {
 namespace {

@@ -5,7 +5,7 @@
 #include <array>
 #include <cstring>
 
-#include "runner/random.h"
+#include "runner/core/random.h"
 
 namespace assay::io {
 namespace {

@@ -20,10 +20,10 @@
 #include "io/stamp.h"
 #include "io/traffic.h"
 #include "io/volume.h"
-#include "results/error.h"
-#include "results/text.h"
-#include "runner/random.h"
-#include "runner/threads.h"
+#include "results/base/error.h"
+#include "results/base/text.h"
+#include "runner/core/random.h"
+#include "runner/core/threads.h"
 
 namespace assay::io {
 namespace {

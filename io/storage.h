@@ -7,7 +7,7 @@
 
 #include "io/file_engine.h"
 #include "io/test_file.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay::io {
 

@@ -7,7 +7,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay::io {
 

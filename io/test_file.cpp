@@ -26,9 +26,9 @@
 #include "io/file_engine.h"
 #include "io/io.h"
 #include "io/stamp.h"
-#include "results/error.h"
-#include "results/text.h"
-#include "runner/random.h"
+#include "results/base/error.h"
+#include "results/base/text.h"
+#include "runner/core/random.h"
 
 namespace assay::io {
 namespace {

@@ -13,8 +13,8 @@
 
 #include "io/system.h"
 #include "io/volume.h"
-#include "runner/probe.h"
-#include "runner/threads.h"
+#include "runner/core/probe.h"
+#include "runner/core/threads.h"
 
 namespace assay::io {
 

@@ -11,8 +11,8 @@
 
 #include "io/stamp.h"
 #include "io/system.h"
-#include "results/error.h"
-#include "runner/random.h"
+#include "results/base/error.h"
+#include "runner/core/random.h"
 
 namespace assay::io {
 namespace {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "io/file_engine.h"
-#include "results/histogram.h"
-#include "runner/probe.h"
+#include "results/figures/histogram.h"
+#include "runner/core/probe.h"
 
 namespace assay::io {
 

@@ -20,7 +20,7 @@
 
 #include "io/io.h"
 #include "io/system.h"
-#include "results/text.h"
+#include "results/base/text.h"
 
 namespace assay::io {
 namespace {

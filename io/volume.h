@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "results/run.h"
+#include "results/file/run.h"
 
 namespace assay::io {
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "kernels/op.h"
-#include "runner/probe.h"
-#include "runner/threads.h"
+#include "runner/core/probe.h"
+#include "runner/core/threads.h"
 
 namespace assay {
 

@@ -11,9 +11,9 @@
 #include <optional>
 #include <utility>
 
-#include "results/error.h"
-#include "runner/random.h"
-#include "runner/threads.h"
+#include "results/base/error.h"
+#include "runner/core/random.h"
+#include "runner/core/threads.h"
 
 namespace assay {
 namespace {

@@ -7,10 +7,10 @@
 #include <bit>
 
 #include "kernels/cpu_streams.h"
-#include "results/error.h"
-#include "runner/memory.h"
-#include "runner/random.h"
-#include "runner/threads.h"
+#include "results/base/error.h"
+#include "runner/core/memory.h"
+#include "runner/core/random.h"
+#include "runner/core/threads.h"
 
 namespace assay {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/op.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay {
 

@@ -8,8 +8,8 @@
 
 #include "kernels/cpu_memory.h"
 #include "kernels/cpu_peak.h"
-#include "runner/memory.h"
-#include "runner/threads.h"
+#include "runner/core/memory.h"
+#include "runner/core/threads.h"
 
 namespace assay {
 namespace {

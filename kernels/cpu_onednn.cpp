@@ -19,10 +19,10 @@
 
 #include "kernels/inputs.h"
 #include "kernels/reference.h"
-#include "results/error.h"
-#include "runner/memory.h"
-#include "runner/random.h"
-#include "runner/threads.h"
+#include "results/base/error.h"
+#include "runner/core/memory.h"
+#include "runner/core/random.h"
+#include "runner/core/threads.h"
 
 namespace assay {
 namespace {

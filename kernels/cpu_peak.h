@@ -10,7 +10,7 @@
 #include <string>
 #include <variant>
 
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay {
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "kernels/cpu_peak.h"
-#include "runner/random.h"
+#include "runner/core/random.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "kernels/cpu_peak.h"
-#include "runner/random.h"
+#include "runner/core/random.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace assay {

@@ -11,8 +11,8 @@
 
 #include "kernels/cuda_operands.h"
 #include "kernels/reference.h"
-#include "results/error.h"
-#include "runner/random.h"
+#include "results/base/error.h"
+#include "runner/core/random.h"
 
 namespace assay::cuda {
 namespace {

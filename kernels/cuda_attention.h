@@ -12,7 +12,7 @@
 #include "kernels/cuda_tuning.h"
 #include "kernels/inputs.h"
 #include "kernels/op.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay::cuda {
 

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "runner/random.h"
+#include "runner/core/random.h"
 
 namespace assay::cuda {
 

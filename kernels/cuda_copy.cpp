@@ -7,8 +7,8 @@
 
 #include "kernels/cuda_device.h"
 #include "kernels/cuda_kernels.h"
-#include "runner/random.h"
-#include "runner/threads.h"
+#include "runner/core/random.h"
+#include "runner/core/threads.h"
 
 namespace assay::cuda {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/op.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay::cuda {
 

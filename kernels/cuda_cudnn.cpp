@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "kernels/cuda_sdpa.h"
-#include "results/error.h"
-#include "results/text.h"
+#include "results/base/error.h"
+#include "results/base/text.h"
 
 namespace assay::cuda {
 namespace {

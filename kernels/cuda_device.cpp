@@ -9,8 +9,8 @@
 #include <fstream>
 
 #include "kernels/cuda_kernels.h"
-#include "results/text.h"
-#include "runner/threads.h"
+#include "results/base/text.h"
+#include "runner/core/threads.h"
 
 namespace assay::cuda {
 namespace {

@@ -13,8 +13,8 @@
 
 #include "kernels/cuda_timer.h"
 #include "kernels/inputs.h"
-#include "results/run.h"
-#include "runner/cuda.h"
+#include "results/file/run.h"
+#include "runner/core/cuda.h"
 
 namespace assay::cuda {
 

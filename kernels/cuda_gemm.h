@@ -8,7 +8,7 @@
 #include "kernels/cuda_device.h"
 #include "kernels/cuda_tuning.h"
 #include "kernels/op.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay::cuda {
 

@@ -12,7 +12,7 @@
 #include "kernels/cuda_operands.h"
 #include "kernels/inputs.h"
 #include "kernels/reference.h"
-#include "runner/random.h"
+#include "runner/core/random.h"
 
 namespace assay::cuda {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/cuda_kernels.h"
-#include "runner/random.h"
+#include "runner/core/random.h"
 
 namespace assay::cuda {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "kernels/cuda_device.h"
 #include "kernels/op.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay::cuda {
 

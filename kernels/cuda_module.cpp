@@ -19,9 +19,9 @@
 #include "kernels/cuda_launch.h"
 #include "kernels/cuda_memory.h"
 #include "kernels/cuda_nvml.h"
-#include "results/error.h"
-#include "runner/cuda.h"
-#include "runner/module.h"
+#include "results/base/error.h"
+#include "runner/core/cuda.h"
+#include "runner/core/module.h"
 #include "version.h"
 
 namespace assay {

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "results/text.h"
+#include "results/base/text.h"
 
 namespace assay::cuda {
 namespace {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "results/run.h"
+#include "results/file/run.h"
 
 namespace assay::cuda {
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "kernels/cuda_device.h"
-#include "runner/cuda.h"
-#include "runner/probe.h"
+#include "runner/core/cuda.h"
+#include "runner/core/probe.h"
 
 namespace assay::cuda {
 

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "kernels/cuda_cudnn.h"
-#include "results/error.h"
-#include "runner/cuda.h"
+#include "results/base/error.h"
+#include "runner/core/cuda.h"
 
 namespace assay::cuda {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "kernels/cuda_attention.h"
 #include "kernels/op.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay::cuda {
 

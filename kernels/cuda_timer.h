@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "runner/cuda.h"
+#include "runner/core/cuda.h"
 
 namespace assay::cuda {
 

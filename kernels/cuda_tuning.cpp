@@ -6,8 +6,8 @@
 #include <cmath>
 #include <vector>
 
-#include "results/error.h"
-#include "results/stats.h"
+#include "results/base/error.h"
+#include "results/figures/stats.h"
 
 namespace assay::cuda {
 namespace {

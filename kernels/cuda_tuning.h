@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay::cuda {
 

@@ -11,8 +11,8 @@
 #include <numbers>
 #include <vector>
 
-#include "results/error.h"
-#include "runner/random.h"
+#include "results/base/error.h"
+#include "runner/core/random.h"
 
 namespace assay {
 namespace {

@@ -12,8 +12,8 @@
 #include "kernels/cpu_native.h"
 #include "kernels/cpu_onednn.h"
 #include "kernels/headline.h"
-#include "results/error.h"
-#include "runner/module.h"
+#include "results/base/error.h"
+#include "runner/core/module.h"
 
 namespace assay::kernels {
 namespace {

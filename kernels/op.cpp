@@ -6,8 +6,8 @@
 #include <initializer_list>
 #include <utility>
 
-#include "results/error.h"
-#include "runner/random.h"
+#include "results/base/error.h"
+#include "runner/core/random.h"
 
 namespace assay {
 namespace {

@@ -9,8 +9,8 @@
 #include <variant>
 #include <vector>
 
-#include "results/dtype.h"
-#include "results/run.h"
+#include "results/base/dtype.h"
+#include "results/file/run.h"
 
 namespace assay {
 

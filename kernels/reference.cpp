@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-#include "runner/random.h"
+#include "runner/core/random.h"
 
 namespace assay {
 namespace {

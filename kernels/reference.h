@@ -9,7 +9,7 @@
 
 #include "kernels/inputs.h"
 #include "kernels/op.h"
-#include "runner/probe.h"
+#include "runner/core/probe.h"
 
 namespace assay {
 

@@ -125,7 +125,7 @@ if [[ -n $toolkit ]]; then
     g++ -std=c++20 -fPIC -Wall -Wextra -Werror -I. -iquote build/dev/generated -isystem "$nvidia/cuda_runtime/include" \
       -isystem "$nvidia/cuda_nvcc/include" -isystem "$nvidia/cublas/include" -c -o "$folder/objects/$(basename "${!#}").o" "$@"
   }
-  for source in kernels/{cuda_*,compound,inputs,op,reference}.cpp runner/threads.cpp; do compile_host "$source"; done
+  for source in kernels/{cuda_*,compound,inputs,op,reference}.cpp runner/core/threads.cpp; do compile_host "$source"; done
   said="without cuDNN"
   frontend=/usr/local/share/cudnn-frontend/include
   cudnn=${CUDNN_INCLUDE_DIR:-/usr/local/cuda/include}

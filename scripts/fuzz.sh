@@ -27,7 +27,7 @@ example=tests/data/run.example.json
 cp $example $build/corpus/run_json/
 { head -1 $example | sed 's/$/]}/'; tail -n +2 $example | sed -E 's/(,|\]\})$//'; } \
   >$build/corpus/journal/run.example.json.part
-for file in results/*.csv; do head -20 "$file" >$build/corpus/csv/$(basename "$file"); done
+for file in results/*/*.csv; do head -20 "$file" >$build/corpus/csv/$(basename "$file"); done
 cat tests/canaries.h | tail -n +18 | split -l 4 - $build/corpus/text/canaries.
 
 mkdir -p $build/findings

@@ -1,6 +1,6 @@
 // Tests of the search for a slow rank, over times that are written here; tests/collectives_test.cpp
 // has real ranks.
-#include "runner/bisect.h"
+#include "runner/program/bisect.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <map>
 
 #include "collectives/collectives.h"
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

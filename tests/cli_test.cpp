@@ -1,9 +1,9 @@
-#include "runner/cli.h"
+#include "runner/program/cli.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

@@ -12,9 +12,9 @@
 
 #include "collectives/pattern.h"
 #include "collectives/straggler.h"
-#include "results/dtype.h"
-#include "results/error.h"
-#include "results/figures.h"
+#include "results/base/dtype.h"
+#include "results/base/error.h"
+#include "results/figures/figures.h"
 
 namespace assay {
 namespace {

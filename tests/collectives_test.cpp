@@ -20,12 +20,12 @@
 
 #include "collectives/collective.h"
 #include "collectives/host_collective.h"
-#include "collectives/job.h"
-#include "collectives/launch.h"
 #include "collectives/native.h"
-#include "results/dtype.h"
-#include "results/error.h"
-#include "results/json.h"
+#include "results/base/dtype.h"
+#include "results/base/error.h"
+#include "results/file/json.h"
+#include "runner/cluster/job.h"
+#include "runner/cluster/launch.h"
 #include "tests/thread_ranks.h"
 
 namespace assay {

@@ -1,4 +1,4 @@
-#include "results/compare.h"
+#include "results/figures/compare.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "results/error.h"
-#include "results/figures.h"
-#include "results/json.h"
-#include "results/tables.h"
+#include "results/base/error.h"
+#include "results/figures/figures.h"
+#include "results/file/json.h"
+#include "results/show/tables.h"
 
 namespace assay {
 namespace {

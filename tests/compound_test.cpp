@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "results/compare.h"
-#include "results/figures.h"
-#include "results/stats.h"
+#include "results/figures/compare.h"
+#include "results/figures/figures.h"
+#include "results/figures/stats.h"
 
 namespace assay {
 namespace {

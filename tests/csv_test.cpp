@@ -1,9 +1,9 @@
-#include "results/csv.h"
+#include "results/base/csv.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

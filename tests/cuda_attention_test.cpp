@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "kernels/reference.h"
-#include "results/error.h"
+#include "results/base/error.h"
 #include "standin/fixture.h"
 #include "standin/standin.h"
 #include "standin/state.h"

@@ -13,7 +13,7 @@
 #include "kernels/cuda_attention.h"
 #include "kernels/cuda_cudnn.h"
 #include "kernels/cuda_sdpa.h"
-#include "results/error.h"
+#include "results/base/error.h"
 #include "standin/fixture.h"
 
 namespace assay::cuda {

@@ -14,7 +14,7 @@
 #include "described_gpus.h"
 #include "kernels/cuda_cudnn.h"
 #include "kernels/kernels.h"
-#include "results/text.h"
+#include "results/base/text.h"
 
 namespace assay::cuda {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "kernels/cuda_cudnn.h"
 #include "kernels/kernels.h"
-#include "runner/suite.h"
+#include "runner/program/suite.h"
 
 namespace assay::cuda {
 

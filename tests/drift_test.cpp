@@ -1,4 +1,4 @@
-#include "results/drift.h"
+#include "results/figures/drift.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "results/dtype.h"
+#include "results/base/dtype.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <set>
 #include <string>
 
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

@@ -1,6 +1,6 @@
 // Cases of one node on several at once, measured by the engine over the job that the ranks make:
 // ranks are threads, GPUs and their work are scripts, and each node has a clock of its own.
-#include "collectives/each_node.h"
+#include "runner/cluster/each_node.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "collectives/collectives.h"
-#include "results/error.h"
-#include "runner/engine.h"
-#include "runner/module.h"
+#include "results/base/error.h"
+#include "runner/core/engine.h"
+#include "runner/core/module.h"
 #include "tests/fake.h"
 #include "tests/thread_ranks.h"
 

@@ -60,7 +60,7 @@ class EndToEnd(unittest.TestCase):
         self.assertIn("# -M is about GPUs: not used\n", done.stdout)
         self.assertRegex(done.stdout, r"#  Rank  1 Group  0 Pid +[0-9]+ on +\S+ device +[0-9]+ \[cpu\] ")
         run = self.read("a.json")
-        jsonschema.validate(run, json.loads((SOURCE / "results/run.schema.json").read_text()))
+        jsonschema.validate(run, json.loads((SOURCE / "results/file/run.schema.json").read_text()))
         self.assertEqual(len(run["records"]), 6)
         for record in run["records"]:
             self.assertEqual([visit["batch"] for visit in record["rounds"]], [5])
@@ -100,7 +100,7 @@ class EndToEnd(unittest.TestCase):
             self.assertIn(f"no figure for {floor}, whose floor is 1e-09 GB/s", done.stderr)
 
     def test_whatever_a_collective_wrote_is_read_back(self):
-        schema = json.loads((SOURCE / "results/run.schema.json").read_text())
+        schema = json.loads((SOURCE / "results/file/run.schema.json").read_text())
         for operation in ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "alltoall", "alltoallv",
                           "gather", "scatter", "sendrecv", "barrier"):
             sizes = [] if operation == "barrier" else ["--sizes", "0,1,8,100", "-d", "all"]
@@ -115,7 +115,7 @@ class EndToEnd(unittest.TestCase):
     def test_a_run_writes_a_file_that_the_schema_accepts(self):
         self.assay("run", "peak", "memory", *QUICK, *SMALL, "--out", "a.json", "--gbench-out", "g.json")
         run = self.read("a.json")
-        schema = json.loads((SOURCE / "results/run.schema.json").read_text())
+        schema = json.loads((SOURCE / "results/file/run.schema.json").read_text())
         jsonschema.validate(run, schema)
         self.assertEqual(run["status"], "complete")
         self.assertEqual({record["probe"] for record in run["records"]}, {"peak", "memory"})
@@ -132,7 +132,7 @@ class EndToEnd(unittest.TestCase):
         backends = ["native"] + (["mpi"] if shutil.which("mpirun") else [])
         done = self.assay("run", "overlap", *QUICK, *step, "--backend", ",".join(backends), "--out", "a.json", "--json")
         run = self.read("a.json")
-        jsonschema.validate(run, json.loads((SOURCE / "results/run.schema.json").read_text()))
+        jsonschema.validate(run, json.loads((SOURCE / "results/file/run.schema.json").read_text()))
         self.assertEqual([record["status"] for record in run["records"]], ["ok"] * 2 * len(backends))
         for record in run["records"]:
             m, gemms = record["params"]["m"], record["facts"]["gemms"]

@@ -1,4 +1,4 @@
-#include "runner/engine.h"
+#include "runner/core/engine.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "results/error.h"
+#include "results/base/error.h"
 #include "tests/fake.h"
 
 namespace assay {

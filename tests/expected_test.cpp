@@ -1,16 +1,16 @@
-#include "results/expected.h"
+#include "results/figures/expected.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <set>
 
-#include "results/compare.h"
-#include "results/error.h"
-#include "results/figures.h"
-#include "results/json.h"
-#include "results/report.h"
-#include "results/tables.h"
+#include "results/base/error.h"
+#include "results/figures/compare.h"
+#include "results/figures/figures.h"
+#include "results/file/json.h"
+#include "results/show/report.h"
+#include "results/show/tables.h"
 
 namespace assay {
 namespace {

@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "results/error.h"
-#include "runner/probe.h"
-#include "runner/ranks.h"
+#include "results/base/error.h"
+#include "runner/core/probe.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

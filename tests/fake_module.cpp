@@ -1,5 +1,5 @@
 // A module as the loader sees one; BUILD_ID says of which build it claims to be.
-#include "runner/module.h"
+#include "runner/core/module.h"
 #include "version.h"
 
 namespace {

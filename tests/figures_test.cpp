@@ -1,4 +1,4 @@
-#include "results/figures.h"
+#include "results/figures/figures.h"
 
 #include <gtest/gtest.h>
 

@@ -12,12 +12,12 @@
 #include <utility>
 #include <vector>
 
-#include "collectives/job.h"
 #include "collectives/overlap.h"
 #include "kernels/cuda_gemm.h"
-#include "results/error.h"
-#include "runner/cuda.h"
-#include "runner/module.h"
+#include "results/base/error.h"
+#include "runner/cluster/job.h"
+#include "runner/core/cuda.h"
+#include "runner/core/module.h"
 #include "standin/fixture.h"
 #include "standin/standin.h"
 #include "tests/thread_ranks.h"

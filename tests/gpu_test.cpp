@@ -10,7 +10,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda_device.h"
 #include "kernels/cuda_nvml.h"
-#include "runner/module.h"
+#include "runner/core/module.h"
 #include "tests/gpu_kernels.h"
 
 extern "C" const assay::Module* assay_module();

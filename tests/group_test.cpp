@@ -1,5 +1,5 @@
 // Groups of ranks that are threads; tests/mpi_test.cpp has groups of processes.
-#include "collectives/group.h"
+#include "runner/core/group.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <mutex>
 
 #include "collectives/native.h"
-#include "results/error.h"
+#include "results/base/error.h"
 #include "tests/layout_check.h"
 #include "tests/thread_ranks.h"
 

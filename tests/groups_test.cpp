@@ -1,4 +1,4 @@
-#include "results/groups.h"
+#include "results/figures/groups.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

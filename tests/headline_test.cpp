@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/kernels.h"
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

@@ -1,10 +1,10 @@
-#include "results/health.h"
+#include "results/figures/health.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "results/error.h"
-#include "results/tables.h"
+#include "results/base/error.h"
+#include "results/show/tables.h"
 
 namespace assay {
 namespace {

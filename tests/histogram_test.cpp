@@ -1,4 +1,4 @@
-#include "results/histogram.h"
+#include "results/figures/histogram.h"
 
 #include <gtest/gtest.h>
 

@@ -1,9 +1,9 @@
-#include "runner/identity.h"
+#include "runner/program/identity.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "results/error.h"
+#include "results/base/error.h"
 #include "tests/loopback_server.h"
 #include "tests/scripted_root.h"
 

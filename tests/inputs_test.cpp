@@ -13,9 +13,9 @@
 #include <thread>
 #include <vector>
 
-#include "results/error.h"
-#include "runner/memory.h"
-#include "runner/random.h"
+#include "results/base/error.h"
+#include "runner/core/memory.h"
+#include "runner/core/random.h"
 
 namespace assay {
 namespace {

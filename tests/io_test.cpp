@@ -38,10 +38,10 @@
 #include "io/test_file.h"
 #include "io/traffic.h"
 #include "io/volume.h"
-#include "results/error.h"
-#include "results/histogram.h"
-#include "runner/engine.h"
-#include "runner/random.h"
+#include "results/base/error.h"
+#include "results/figures/histogram.h"
+#include "runner/core/engine.h"
+#include "runner/core/random.h"
 
 namespace assay::io {
 namespace {

@@ -1,4 +1,4 @@
-#include "results/json.h"
+#include "results/file/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,8 +11,8 @@
 #include <set>
 #include <sstream>
 
-#include "results/error.h"
-#include "results/text.h"
+#include "results/base/error.h"
+#include "results/base/text.h"
 #include "tests/sample_run.h"
 
 namespace assay {

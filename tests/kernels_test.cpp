@@ -18,9 +18,9 @@
 #include "kernels/cpu_peak.h"
 #include "kernels/cpu_streams.h"
 #include "kernels/op.h"
-#include "results/error.h"
-#include "runner/memory.h"
-#include "runner/random.h"
+#include "results/base/error.h"
+#include "runner/core/memory.h"
+#include "runner/core/random.h"
 
 namespace assay {
 namespace {

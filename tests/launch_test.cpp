@@ -1,5 +1,5 @@
 // The real thing: ranks as processes that assay starts itself, without MPI, joined over TCP.
-#include "collectives/launch.h"
+#include "runner/cluster/launch.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@
 #include <thread>
 
 #include "collectives/collectives.h"
-#include "results/error.h"
+#include "results/base/error.h"
 #include "tests/workers.h"
 
 namespace assay {

@@ -12,11 +12,11 @@
 #include <string>
 #include <vector>
 
-#include "results/json.h"
-#include "results/nodes.h"
-#include "results/report.h"
-#include "results/run_file.h"
-#include "results/tables.h"
+#include "results/file/json.h"
+#include "results/file/nodes.h"
+#include "results/file/run_file.h"
+#include "results/show/report.h"
+#include "results/show/tables.h"
 #include "tests/sample_run.h"
 
 namespace assay {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "collectives/collectives.h"
-#include "results/error.h"
-#include "results/stats.h"
+#include "results/base/error.h"
+#include "results/figures/stats.h"
 
 namespace assay {
 namespace {

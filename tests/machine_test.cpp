@@ -1,4 +1,4 @@
-#include "runner/machine.h"
+#include "runner/program/machine.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

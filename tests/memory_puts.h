@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "collectives/puts.h"
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "collectives/transport.h"
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 

@@ -1,4 +1,4 @@
-#include "runner/metadata.h"
+#include "runner/program/metadata.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <set>
 #include <utility>
 
-#include "results/error.h"
+#include "results/base/error.h"
 #include "tests/loopback_server.h"
 
 namespace assay {

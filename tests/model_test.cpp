@@ -1,4 +1,4 @@
-#include "results/model.h"
+#include "results/figures/model.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "runner/module.h"
+#include "runner/core/module.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

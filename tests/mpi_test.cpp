@@ -21,9 +21,9 @@
 #include "collectives/collective.h"
 #include "collectives/collectives.h"
 #include "collectives/fabric.h"
-#include "collectives/launch.h"
 #include "collectives/used_transport.h"
-#include "results/error.h"
+#include "results/base/error.h"
+#include "runner/cluster/launch.h"
 #include "tests/workers.h"
 
 namespace assay {

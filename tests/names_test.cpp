@@ -1,4 +1,4 @@
-#include "results/names.h"
+#include "results/base/names.h"
 
 #include <gtest/gtest.h>
 

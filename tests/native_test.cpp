@@ -21,10 +21,10 @@
 #include <utility>
 #include <vector>
 
-#include "collectives/group.h"
 #include "collectives/shared_memory.h"
-#include "results/dtype.h"
-#include "results/error.h"
+#include "results/base/dtype.h"
+#include "results/base/error.h"
+#include "runner/core/group.h"
 #include "tests/layout_check.h"
 #include "tests/other_user.h"
 #include "tests/thread_ranks.h"

@@ -1,6 +1,6 @@
 // The table is held to a golden transcript and to the expressions that public scripts use on
 // nccl-tests' output: what they read in ours must be what was measured.
-#include "runner/nccl_table.h"
+#include "runner/program/nccl_table.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

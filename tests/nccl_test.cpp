@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <mutex>
 
-#include "collectives/group.h"
-#include "collectives/job.h"
 #include "collectives/nccl_log.h"
-#include "collectives/rank_threads.h"
+#include "runner/cluster/job.h"
+#include "runner/cluster/rank_threads.h"
+#include "runner/core/group.h"
 #include "standin/fixture.h"
 #include "standin/standin.h"
 #include "tests/thread_ranks.h"

@@ -1,12 +1,12 @@
-#include "results/nodes.h"
+#include "results/file/nodes.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "results/figures.h"
-#include "results/json.h"
-#include "results/privacy.h"
-#include "runner/measure.h"
+#include "results/figures/figures.h"
+#include "results/file/json.h"
+#include "results/file/privacy.h"
+#include "runner/program/measure.h"
 
 namespace assay {
 namespace {

@@ -1,11 +1,11 @@
-#include "results/noise.h"
+#include "results/figures/noise.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

@@ -1,4 +1,4 @@
-#include "results/once.h"
+#include "results/figures/once.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "results/error.h"
-#include "results/json.h"
-#include "results/run_file.h"
+#include "results/base/error.h"
+#include "results/file/json.h"
+#include "results/file/run_file.h"
 
 namespace assay {
 namespace {

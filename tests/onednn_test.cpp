@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "kernels/cpu_onednn.h"
-#include "runner/memory.h"
-#include "runner/threads.h"
+#include "runner/core/memory.h"
+#include "runner/core/threads.h"
 
 namespace assay {
 namespace {

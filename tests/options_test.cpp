@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "collectives/asking.h"
-#include "results/error.h"
-#include "runner/cli.h"
+#include "results/base/error.h"
+#include "runner/program/cli.h"
 
 namespace assay {
 namespace {
@@ -29,27 +29,27 @@ using Words = std::vector<std::string>;
 const std::map<std::string, Words> kPrintedBy = {
     {"collectives/", {"run", "coll"}},
     {"collectives/asking.cpp", {}},  // held to both below
-    {"collectives/each_node.cpp", {"run"}},
-    {"collectives/job.cpp", {"run"}},  // of the work of `overlap`
+    {"runner/cluster/each_node.cpp", {"run"}},
+    {"runner/cluster/job.cpp", {"run"}},  // of the work of `overlap`
     {"collectives/overlap.cpp", {"run"}},
     {"io/", {"run"}},
     {"kernels/", {"run"}},
     {"results/", {"run", "coll", "compare", "report"}},
-    {"results/compare.cpp", {"compare"}},
-    {"results/expected.cpp", {"run", "coll"}},  // of measuring again
-    {"results/nodes.cpp", {"run", "coll"}},
-    {"results/price.cpp", {"run", "coll", "compare", "report"}},
-    {"results/rank.cpp", {"compare"}},
-    {"results/run_file.cpp", {"run", "coll"}},
+    {"results/figures/compare.cpp", {"compare"}},
+    {"results/figures/expected.cpp", {"run", "coll"}},  // of measuring again
+    {"results/file/nodes.cpp", {"run", "coll"}},
+    {"results/catalog/price.cpp", {"run", "coll", "compare", "report"}},
+    {"results/figures/rank.cpp", {"compare"}},
+    {"results/file/run_file.cpp", {"run", "coll"}},
     {"runner/", {"run", "coll"}},
-    {"runner/bisect.cpp", {"coll"}},
-    {"runner/cli.cpp", {}},  // names its options to the parser
-    {"runner/coll.cpp", {"coll"}},
-    {"runner/commands.cpp", {"run", "compare", "report"}},
-    {"runner/identity.cpp", {"run", "coll", "env"}},
-    {"runner/machine.cpp", {"run", "coll", "env"}},
-    {"runner/metadata.cpp", {"run", "coll", "env"}},
-    {"runner/noise_runs.cpp", {"noise"}},
+    {"runner/program/bisect.cpp", {"coll"}},
+    {"runner/program/cli.cpp", {}},  // names its options to the parser
+    {"runner/program/coll.cpp", {"coll"}},
+    {"runner/program/commands.cpp", {"run", "compare", "report"}},
+    {"runner/program/identity.cpp", {"run", "coll", "env"}},
+    {"runner/program/machine.cpp", {"run", "coll", "env"}},
+    {"runner/program/metadata.cpp", {"run", "coll", "env"}},
+    {"runner/program/noise_runs.cpp", {"noise"}},
 };
 
 // Options that are another program's, or no message; and those that a message names only where the
@@ -57,19 +57,19 @@ const std::map<std::string, Words> kPrintedBy = {
 const std::map<std::string, std::set<std::string>> kOthers = {
     {"collectives/collectives.cpp", {"--gpus", "--mpi", "--split"}},
     {"collectives/hier.cpp", {"--map-by"}},
-    {"collectives/launch.cpp", {"--bind-to", "--oversubscribe", "--worker"}},
-    {"results/expected.cpp", {"--device", "--mca"}},  // of containers and of mpirun
-    {"results/price.cpp", {"--purchase"}},
-    {"runner/commands.cpp", {"--ranks", "--fail-slower", "--out"}},
-    {"runner/cuda.h", {"--gpus"}},
-    {"runner/engine.cpp", {"--filter", "--v"}},
-    {"runner/machine.cpp", {"--cpus", "--exclusive", "--gpus", "--memory"}},
-    {"runner/main.cpp", {"--version", "--worker"}},
-    {"runner/measure.cpp", {"--device"}},
-    {"runner/metadata.cpp", {"--network"}},
-    {"runner/outputs.cpp", {"--format"}},  // of coll alone, which names its outputs so
-    {"runner/suite.cpp", {"--dtype", "--regime", "--set"}},
-    {"runner/threads.cpp", {"--threads"}},
+    {"runner/cluster/launch.cpp", {"--bind-to", "--oversubscribe", "--worker"}},
+    {"results/figures/expected.cpp", {"--device", "--mca"}},  // of containers and of mpirun
+    {"results/catalog/price.cpp", {"--purchase"}},
+    {"runner/program/commands.cpp", {"--ranks", "--fail-slower", "--out"}},
+    {"runner/core/cuda.h", {"--gpus"}},
+    {"runner/core/engine.cpp", {"--filter", "--v"}},
+    {"runner/program/machine.cpp", {"--cpus", "--exclusive", "--gpus", "--memory"}},
+    {"runner/program/main.cpp", {"--version", "--worker"}},
+    {"runner/program/measure.cpp", {"--device"}},
+    {"runner/program/metadata.cpp", {"--network"}},
+    {"runner/program/outputs.cpp", {"--format"}},  // of coll alone, which names its outputs so
+    {"runner/program/suite.cpp", {"--dtype", "--regime", "--set"}},
+    {"runner/core/threads.cpp", {"--threads"}},
 };
 
 bool Has(const std::string& command, const std::string& option) {
@@ -172,7 +172,7 @@ TEST(Options, OfTheDocumentsAreThere) {
   int lines = 0;
   for (const char* name :
        {"README.md", "docs/attention.md", "docs/clouds.md", "docs/collectives.md", "docs/peers.md",
-        "docs/probes.md", "docs/reading.md", "docs/storage.md", "runner/cli.cpp"}) {
+        "docs/probes.md", "docs/reading.md", "docs/storage.md", "runner/program/cli.cpp"}) {
     std::ifstream in(root / name);
     static const std::regex command(R"(assay (run|coll|noise|compare|report|env)\b([^`#()]*))");
     for (std::string line; std::getline(in, line);) {

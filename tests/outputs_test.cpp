@@ -1,6 +1,6 @@
 // Tests of what a run hands out. Every test here goes over the one list of outputs, so that a new
 // output is held to all of it; and none is made elsewhere.
-#include "runner/outputs.h"
+#include "runner/program/outputs.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,9 +14,9 @@
 #include <map>
 #include <sstream>
 
-#include "results/error.h"
-#include "results/json.h"
-#include "runner/measure.h"
+#include "results/base/error.h"
+#include "results/file/json.h"
+#include "runner/program/measure.h"
 #include "tests/canaries.h"
 #include "tests/planted_run.h"
 #include "tests/sample_run.h"
@@ -181,15 +181,19 @@ int CountOf(const std::string& what, const std::string& text) {
 // but outputs.cpp work on files that are read, or on the machine's own spread.
 TEST(Outputs, AreMadeAndWrittenInOnePlace) {
   const std::map<std::string, std::map<std::string, int>> known = {
-      {"ReportPage(", {{"runner/outputs.cpp", 1}, {"runner/commands.cpp", 1}}},
-      {"FiguresToJson(", {{"runner/outputs.cpp", 1}, {"runner/commands.cpp", 1}}},
+      {"ReportPage(", {{"runner/program/outputs.cpp", 1}, {"runner/program/commands.cpp", 1}}},
+      {"FiguresToJson(", {{"runner/program/outputs.cpp", 1}, {"runner/program/commands.cpp", 1}}},
       {"RunToJson(", {}},
       {"Csv(",
-       {{"runner/outputs.cpp", 2}, {"runner/commands.cpp", 1}, {"runner/noise_runs.cpp", 1}}},
-      {".Json(", {{"runner/outputs.cpp", 1}, {"runner/engine.cpp", 1}}},
+       {{"runner/program/outputs.cpp", 2},
+        {"runner/program/commands.cpp", 1},
+        {"runner/program/noise_runs.cpp", 1}}},
+      {".Json(", {{"runner/program/outputs.cpp", 1}, {"runner/core/engine.cpp", 1}}},
       {"WriteText(",
-       {{"runner/outputs.cpp", 1}, {"runner/commands.cpp", 1}, {"runner/noise_runs.cpp", 1}}},
-      {"WriteTextToFreeName(", {{"runner/outputs.cpp", 1}}},
+       {{"runner/program/outputs.cpp", 1},
+        {"runner/program/commands.cpp", 1},
+        {"runner/program/noise_runs.cpp", 1}}},
+      {"WriteTextToFreeName(", {{"runner/program/outputs.cpp", 1}}},
       {"PutFile(", {}},
       {"O_CREAT", {{"io/test_file.cpp", 1}}},
       {"mkstemp(", {{"collectives/nccl.cpp", 1}}},
@@ -203,7 +207,7 @@ TEST(Outputs, AreMadeAndWrittenInOnePlace) {
     for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
       const std::string name = fs::relative(entry.path(), root);
       // nccl_table.cpp defines Csv and Json, which the list calls.
-      if (entry.path().extension() != ".cpp" || name == "runner/nccl_table.cpp") continue;
+      if (entry.path().extension() != ".cpp" || name == "runner/program/nccl_table.cpp") continue;
       const std::string text = Contents(entry.path());
       for (const auto& [what, files] : known) {
         if (const int count = CountOf(what, text); count > 0) found[what][name] = count;

@@ -19,12 +19,12 @@
 #include <vector>
 
 #include "collectives/collectives.h"
-#include "collectives/job.h"
 #include "kernels/backend.h"
-#include "results/error.h"
-#include "runner/measure.h"
-#include "runner/module.h"
-#include "runner/threads.h"
+#include "results/base/error.h"
+#include "runner/cluster/job.h"
+#include "runner/core/module.h"
+#include "runner/core/threads.h"
+#include "runner/program/measure.h"
 #include "tests/fake.h"
 #include "tests/thread_ranks.h"
 

@@ -1,4 +1,4 @@
-#include "results/pacing.h"
+#include "results/figures/pacing.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,8 +6,8 @@
 #include <cmath>
 #include <random>
 
-#include "results/figures.h"
-#include "results/json.h"
+#include "results/figures/figures.h"
+#include "results/file/json.h"
 #include "tests/sample_run.h"
 
 namespace assay {

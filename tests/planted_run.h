@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "results/run.h"
+#include "results/file/run.h"
 #include "tests/canaries.h"
 #include "tests/sample_run.h"
 

@@ -1,4 +1,4 @@
-#include "results/price.h"
+#include "results/catalog/price.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,8 +11,8 @@
 #include <map>
 #include <set>
 
-#include "results/error.h"
-#include "results/hash.h"
+#include "results/base/error.h"
+#include "results/base/hash.h"
 
 namespace assay {
 namespace {

@@ -1,4 +1,4 @@
-#include "results/privacy.h"
+#include "results/file/privacy.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,9 +15,9 @@
 #include <set>
 #include <sstream>
 
-#include "results/hash.h"
-#include "results/json.h"
-#include "results/run_file.h"
+#include "results/base/hash.h"
+#include "results/file/json.h"
+#include "results/file/run_file.h"
 #include "tests/canaries.h"
 #include "tests/planted_run.h"
 #include "tests/sample_run.h"

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "results/error.h"
+#include "results/base/error.h"
 #include "tests/memory_puts.h"
 #include "tests/thread_ranks.h"
 

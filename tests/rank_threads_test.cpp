@@ -1,4 +1,4 @@
-#include "collectives/rank_threads.h"
+#include "runner/cluster/rank_threads.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <map>
 #include <mutex>
 
-#include "collectives/group.h"
-#include "results/error.h"
+#include "results/base/error.h"
+#include "runner/core/group.h"
 #include "tests/thread_ranks.h"
 
 namespace assay {

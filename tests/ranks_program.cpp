@@ -9,9 +9,9 @@
 #include <string>
 
 #include "collectives/collectives.h"
-#include "collectives/group.h"
 #include "collectives/library.h"
-#include "results/error.h"
+#include "results/base/error.h"
+#include "runner/core/group.h"
 
 namespace {
 

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "results/compare.h"
-#include "results/json.h"
-#include "results/noise.h"
+#include "results/figures/compare.h"
+#include "results/figures/noise.h"
+#include "results/file/json.h"
 
 namespace assay {
 namespace {

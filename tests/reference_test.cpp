@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "kernels/inputs.h"
-#include "runner/random.h"
+#include "runner/core/random.h"
 
 namespace assay {
 namespace {

@@ -1,4 +1,4 @@
-#include "results/report.h"
+#include "results/show/report.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "results/hash.h"
-#include "results/tables.h"
-#include "results/text.h"
+#include "results/base/hash.h"
+#include "results/base/text.h"
+#include "results/show/tables.h"
 
 namespace assay {
 namespace {

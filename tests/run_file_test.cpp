@@ -1,4 +1,4 @@
-#include "results/run_file.h"
+#include "results/file/run_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -24,9 +24,9 @@
 #include <sstream>
 #include <thread>
 
-#include "results/error.h"
-#include "results/files.h"
-#include "results/json.h"
+#include "results/base/error.h"
+#include "results/base/files.h"
+#include "results/file/json.h"
 #include "tests/sample_run.h"
 
 namespace assay {

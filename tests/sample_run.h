@@ -2,7 +2,7 @@
 // what is lost or swapped on the way to a file and back is seen.
 #pragma once
 
-#include "results/run.h"
+#include "results/file/run.h"
 
 namespace assay {
 

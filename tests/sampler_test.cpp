@@ -1,4 +1,4 @@
-#include "runner/sampler.h"
+#include "runner/core/sampler.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <numeric>
 #include <random>
 
-#include "results/error.h"
-#include "results/stats.h"
+#include "results/base/error.h"
+#include "results/figures/stats.h"
 #include "tests/fake.h"
 
 namespace assay {

@@ -11,7 +11,7 @@ import sys
 import jsonschema
 
 root = pathlib.Path(sys.argv[1])
-schema = json.loads((root / "results/run.schema.json").read_text())
+schema = json.loads((root / "results/file/run.schema.json").read_text())
 example = json.loads((root / "tests/data/run.example.json").read_text())
 sample = json.loads(subprocess.run([sys.argv[2]], check=True, capture_output=True).stdout)
 format_page = (root / "results/FORMAT.md").read_text()

@@ -13,7 +13,7 @@
 #include "described_gpus.h"
 #include "kernels/cuda_cudnn.h"
 #include "kernels/cuda_sdpa.h"
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay::cuda {
 namespace {

@@ -1,4 +1,4 @@
-#include "results/size.h"
+#include "results/base/size.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

@@ -1,11 +1,11 @@
-#include "results/spread.h"
+#include "results/figures/spread.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

@@ -1,4 +1,4 @@
-#include "results/stats.h"
+#include "results/figures/stats.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "results/steady.h"
+#include "results/figures/steady.h"
 
 #include <gtest/gtest.h>
 

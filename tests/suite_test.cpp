@@ -1,4 +1,4 @@
-#include "runner/suite.h"
+#include "runner/program/suite.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,9 +7,9 @@
 #include <functional>
 #include <set>
 
-#include "results/error.h"
-#include "results/figures.h"
-#include "runner/measure.h"
+#include "results/base/error.h"
+#include "results/figures/figures.h"
+#include "runner/program/measure.h"
 
 namespace assay {
 namespace {

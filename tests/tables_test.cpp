@@ -1,4 +1,4 @@
-#include "results/tables.h"
+#include "results/show/tables.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "results/csv.h"
+#include "results/base/csv.h"
 
 namespace assay {
 namespace {

@@ -1,5 +1,5 @@
 // Ranks as threads, over real connections of this machine's loopback interface.
-#include "collectives/tcp_ranks.h"
+#include "runner/cluster/tcp_ranks.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -38,9 +38,9 @@
 #include <vector>
 
 #include "collectives/collectives.h"
-#include "results/error.h"
-#include "results/hash.h"
-#include "runner/module.h"
+#include "results/base/error.h"
+#include "results/base/hash.h"
+#include "runner/core/module.h"
 #include "tests/other_user.h"
 
 namespace assay {

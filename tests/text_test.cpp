@@ -1,10 +1,10 @@
-#include "results/text.h"
+#include "results/base/text.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "results/hash.h"
+#include "results/base/hash.h"
 
 namespace assay {
 namespace {

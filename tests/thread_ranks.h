@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "runner/ranks.h"
+#include "runner/core/ranks.h"
 
 namespace assay {
 

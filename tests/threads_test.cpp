@@ -1,4 +1,4 @@
-#include "runner/threads.h"
+#include "runner/core/threads.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 #include <set>
 #include <thread>
 
-#include "results/error.h"
+#include "results/base/error.h"
 
 namespace assay {
 namespace {

@@ -1,4 +1,4 @@
-#include "runner/time_left.h"
+#include "runner/core/time_left.h"
 
 #include <gtest/gtest.h>
 

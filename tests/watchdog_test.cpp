@@ -1,4 +1,4 @@
-#include "collectives/watchdog.h"
+#include "runner/cluster/watchdog.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>

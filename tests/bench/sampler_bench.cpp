@@ -2,7 +2,7 @@
 // but a figure to read. Run build/release/tests/sampler_bench; the bound is 1 us a batch.
 #include <benchmark/benchmark.h>
 
-#include "runner/sampler.h"
+#include "runner/core/sampler.h"
 
 namespace assay {
 namespace {

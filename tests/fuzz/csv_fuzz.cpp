@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "results/csv.h"
-#include "results/error.h"
-#include "results/price.h"
+#include "results/base/csv.h"
+#include "results/base/error.h"
+#include "results/catalog/price.h"
 
 namespace {
 

@@ -2,9 +2,9 @@
 #include <cstdint>
 #include <optional>
 
-#include "results/error.h"
-#include "results/json.h"
-#include "results/run_file.h"
+#include "results/base/error.h"
+#include "results/file/json.h"
+#include "results/file/run_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

@@ -3,11 +3,11 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "results/compare.h"
-#include "results/error.h"
-#include "results/figures.h"
-#include "results/json.h"
-#include "results/text.h"
+#include "results/base/error.h"
+#include "results/base/text.h"
+#include "results/figures/compare.h"
+#include "results/figures/figures.h"
+#include "results/file/json.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {

@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "results/privacy.h"
-#include "results/text.h"
+#include "results/base/text.h"
+#include "results/file/privacy.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "kernels/kernels.h"
-#include "results/error.h"
-#include "results/stats.h"
-#include "runner/threads.h"
+#include "results/base/error.h"
+#include "results/figures/stats.h"
+#include "runner/core/threads.h"
 #include "tests/peers/hand.h"
 
 namespace assay::peers {

@@ -1,0 +1,396 @@
+#include "results/base/text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <sstream>
+
+#include "results/base/dtype.h"
+#include "results/figures/expected.h"
+#include "results/figures/figures.h"
+
+namespace assay {
+namespace {
+
+// One character of UTF-8 at the front of `text`: its code point, and how many bytes it takes.
+// `code` is nothing, and `size` 1, where the bytes are not UTF-8 (overlong forms, surrogates and
+// values past U+10FFFF are not: Unicode 15, table 3-7).
+struct Character {
+  std::optional<char32_t> code = {};
+  std::size_t size = 1;
+};
+
+Character FirstCharacter(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {.code = lead, .size = 1};
+  std::size_t size = 0;
+  char32_t code = 0;
+  char32_t least = 0;
+  if ((lead & 0xE0U) == 0xC0) {
+    size = 2, code = lead & 0x1FU, least = 0x80;
+  } else if ((lead & 0xF0U) == 0xE0) {
+    size = 3, code = lead & 0x0FU, least = 0x800;
+  } else if ((lead & 0xF8U) == 0xF0) {
+    size = 4, code = lead & 0x07U, least = 0x10000;
+  }
+  if (size == 0 || text.size() < size) return {};
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xC0U) != 0x80) return {};
+    code = code << 6U | (byte(i) & 0x3FU);
+  }
+  const bool surrogate = 0xD800 <= code && code <= 0xDFFF;
+  if (code < least || code > 0x10FFFF || surrogate) return {};
+  return {.code = code, .size = size};
+}
+
+// Control characters, line and paragraph separators, and the invisible ones that turn or hide text
+// (bidirectional marks, embeddings, overrides and isolates; zero-width characters).
+bool IsHarmful(char32_t code) {
+  return code < 0x20 || (0x7F <= code && code <= 0x9F) || code == 0x061C ||
+         (0x200B <= code && code <= 0x200F) || (0x2028 <= code && code <= 0x202E) ||
+         (0x2060 <= code && code <= 0x206F) || code == 0xFEFF;
+}
+
+// Decimal digits after the point that show `digits` significant ones.
+int Decimals(double value, int digits) {
+  if (value == 0) return 0;
+  const int exponent = static_cast<int>(std::floor(std::log10(std::abs(value))));
+  // Rounding may add a digit before the point: 9.9996 is shown as 10.00.
+  const double rounded = std::abs(value) + 0.5 * std::pow(10.0, exponent - digits + 1);
+  return std::max(0, digits - 1 - static_cast<int>(std::floor(std::log10(rounded))));
+}
+
+// A label in the making: what is said in the probe's own way is taken out of `rest`; what is left
+// and isn't usual is appended by its name.
+struct Words {
+  Params rest = {};
+  bool missing = false;
+
+  Value Take(const std::string& name) {
+    const auto node = rest.extract(name);
+    if (!node.empty()) return node.mapped();
+    missing = true;
+    return {};
+  }
+  std::string Text(const std::string& name) { return ToText(Take(name)); }
+  std::string Size(const std::string& name) {
+    const Value value = Take(name);
+    const auto* bytes = std::get_if<std::int64_t>(&value);
+    return bytes != nullptr ? BinarySize(*bytes) : ToText(value);
+  }
+  // "2048" where both are equal, "1/2048" where they differ.
+  std::string Pair(const std::string& first, const std::string& second) {
+    const std::string a = Text(first);
+    const std::string b = Text(second);
+    return a == b ? a : a + '/' + b;
+  }
+};
+
+Params Usual(const std::string& probe, const std::string& dtype) {
+  const DtypeFacts* facts = FindDtype(dtype);
+  const Params kernel = {{"cache", "cold"},   {"inputs", "normal"}, {"regime", "burst"},
+                         {"algo", "default"}, {"scope", "node"},    {"batch", std::int64_t{1}}};
+  Params usual;
+  if (probe == "gemm") {
+    usual = kernel;
+    usual["acc"] = std::string(facts == nullptr ? "f32" : AccumulatorOf(facts->dtype));
+  } else if (probe == "grouped_gemm" || probe == "memory") {
+    usual = kernel;
+  } else if (probe == "attention") {
+    usual = kernel;
+    usual["direction"] = "forward";
+    usual["phase"] = "prefill";
+    usual["page_size"] = std::int64_t{0};
+    usual["window"] = std::int64_t{0};
+  } else if (probe == "headline") {
+    usual = kernel;
+    usual["dtype"] = "bf16";
+    usual["tokens"] = std::int64_t{512};
+    usual["regime"] = "sustained";
+  } else if (probe == "peak") {
+    usual["scope"] = "node";
+  } else if (probe == "storage") {
+    usual["jobs"] = std::int64_t{1};
+    usual["direct"] = true;
+    usual["cache"] = "cold";
+  } else if (probe == "overlap") {
+    usual["algo"] = "auto";
+    usual["buffers"] = "plain";
+    usual["nodes"] = std::int64_t{1};
+    usual["gemms"] = std::int64_t{0};
+    usual["compute_percent"] = std::int64_t{100};
+    usual["channels"] = std::int64_t{0};
+  } else if (IsNetwork(probe)) {
+    usual["algo"] = "auto";
+    usual["buffers"] = "plain";
+    usual["root"] = std::int64_t{0};
+    usual["spread_percent"] = std::int64_t{100};
+    usual["redop"] = "sum";
+    usual["placement"] = "out_of_place";
+    usual["mode"] = "latency";
+    usual["nodes"] = std::int64_t{1};
+    usual["cache"] = "rewritten";
+  }
+  return usual;
+}
+
+// What a mask does to a square of scores is the same for both causal ones.
+std::string MaskLabel(const std::string& mask, bool square, const std::string& window) {
+  if (mask == "full") return "";
+  if (mask == "causal_top_left") return square ? ", causal" : ", causal top left";
+  if (mask == "causal_bottom_right") return square ? ", causal" : ", causal bottom right";
+  if (mask == "window") return ", window " + window;
+  return ", mask " + mask;
+}
+
+}  // namespace
+
+std::string Clean(std::string_view text, std::size_t limit) {
+  std::string clean;
+  while (!text.empty()) {
+    const Character character = FirstCharacter(text);
+    const bool bad = !character.code || IsHarmful(*character.code);
+    const std::string_view shown = bad ? "?" : text.substr(0, character.size);
+    if (clean.size() + shown.size() > limit) break;
+    clean += shown;
+    text.remove_prefix(character.size);
+  }
+  return clean;
+}
+
+std::string Html(std::string_view text) {
+  std::string html;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        html += "&amp;";
+        break;
+      case '<':
+        html += "&lt;";
+        break;
+      case '>':
+        html += "&gt;";
+        break;
+      case '"':
+        html += "&quot;";
+        break;
+      case '\'':
+        html += "&#39;";
+        break;
+      default:
+        html += c;
+    }
+  }
+  return html;
+}
+
+std::string FileNamePart(std::string_view text) {
+  constexpr std::size_t kLimit = 64;
+  std::string part;
+  for (const char c : text.substr(0, kLimit)) {
+    const bool upper = 'A' <= c && c <= 'Z';
+    const bool allowed =
+        ('a' <= c && c <= 'z') || ('0' <= c && c <= '9') || c == '.' || c == '_' || c == '-';
+    part += upper ? static_cast<char>(c - 'A' + 'a') : allowed ? c : '-';
+  }
+  // A part that begins with a dot is hidden or means a folder; one that begins with a dash looks
+  // like an option.
+  const std::size_t first = part.find_first_not_of(".-");
+  if (first == std::string::npos) return "unknown";
+  return part.substr(first, part.find_last_not_of(".-") - first + 1);
+}
+
+std::vector<std::string> SplitFields(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+std::string WithPrefix(double value, std::string_view unit) {
+  constexpr std::array<std::string_view, 7> kPrefixes = {"", "k", "M", "G", "T", "P", "E"};
+  constexpr double kRoundsUp = 999.95;  // is shown as 1000.0
+  if (!std::isfinite(value)) return "-";
+  std::size_t prefix = 0;
+  while (std::abs(value) >= kRoundsUp && prefix + 1 < kPrefixes.size()) {
+    value /= 1000;
+    ++prefix;
+  }
+  std::string text = fmt::format("{:.{}f}", value, Decimals(value, 4));
+  if (prefix == 0 && unit.empty()) return text;
+  return fmt::format("{} {}{}", text, kPrefixes[prefix], unit);
+}
+
+std::string BinarySize(std::int64_t bytes) {
+  constexpr std::array<std::string_view, 7> kUnits = {"B",   "KiB", "MiB", "GiB",
+                                                      "TiB", "PiB", "EiB"};
+  std::size_t unit = 0;
+  while (bytes != 0 && bytes % 1024 == 0 && unit + 1 < kUnits.size()) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return fmt::format("{} {}", bytes, kUnits[unit]);
+}
+
+std::string Percent(double ratio, bool sign) {
+  if (!std::isfinite(ratio)) return "-";
+  const double percent = std::round(ratio * 1000) / 10 + 0.0;  // no "-0.0"
+  return sign ? fmt::format("{:+.1f} %", percent) : fmt::format("{:.1f} %", percent);
+}
+
+std::string Duration(double seconds) {
+  if (!std::isfinite(seconds)) return "-";
+  if (seconds < 0) return "-" + Duration(-seconds);
+  if (seconds == 0) return "0 s";
+  // Each bound is what would be rounded up to the next unit.
+  if (seconds < 999.5e-9) return fmt::format("{:.0f} ns", seconds * 1e9);
+  if (seconds < 999.95e-6) return fmt::format("{:.1f} us", seconds * 1e6);
+  if (seconds < 999.95e-3) return fmt::format("{:.1f} ms", seconds * 1e3);
+  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
+  if (seconds >= 1e15) return fmt::format("{:.0e} s", seconds);
+  const auto whole = static_cast<std::int64_t>(std::round(seconds));
+  if (whole < 3600) return fmt::format("{} min {} s", whole / 60, whole % 60);
+  const auto minutes = static_cast<std::int64_t>(std::round(seconds / 60));
+  return fmt::format("{} h {} min", minutes / 60, minutes % 60);
+}
+
+std::string Usd(double usd) {
+  if (!std::isfinite(usd)) return "-";
+  if (usd != 0 && std::abs(usd) < 1e-9) return fmt::format("{:.3e} USD", usd);
+  return fmt::format("{:.{}f} USD", usd, Decimals(usd, 4));
+}
+
+std::string CaseLabel(const std::string& probe, const Params& params) {
+  Words words = {.rest = params};
+  const auto dtype = params.find("dtype");
+  const Params usual = Usual(probe, dtype == params.end() ? "" : ToText(dtype->second));
+  std::string label;
+  if (probe == "gemm") {
+    label = fmt::format("{} {} x {} x {}", words.Text("dtype"), words.Text("m"), words.Text("n"),
+                        words.Text("k"));
+  } else if (probe == "grouped_gemm") {
+    label = fmt::format("{} {} x {} x {} in {} groups", words.Text("dtype"), words.Text("m"),
+                        words.Text("n"), words.Text("k"), words.Text("groups"));
+  } else if (probe == "peak") {
+    label = words.Text("dtype");
+  } else if (probe == "headline") {
+    label = words.Text("name");
+  } else if (probe == "memory") {
+    label = fmt::format("{} {}", words.Text("pattern"), words.Size("bytes"));
+  } else if (probe == "fabric") {
+    label = fmt::format("{} {}, {} ranks", words.Text("pattern"), words.Size("bytes"),
+                        words.Text("ranks"));
+  } else if (probe == "storage") {
+    label = fmt::format("{} {}, {} in flight", words.Text("pattern"), words.Size("block_bytes"),
+                        words.Text("depth"));
+  } else if (probe == "overlap") {
+    label =
+        fmt::format("{} {} beside {} x {} x {}, {} ranks", words.Text("dtype"), words.Size("bytes"),
+                    words.Text("m"), words.Text("n"), words.Text("k"), words.Text("ranks"));
+  } else if (probe == "barrier") {
+    label = fmt::format("{} ranks", words.Text("ranks"));
+  } else if (IsNetwork(probe)) {
+    label = fmt::format("{} {}, {} ranks", words.Text("dtype"), words.Size("bytes"),
+                        words.Text("ranks"));
+  } else if (probe == "attention") {
+    label = fmt::format("{} {} x ", words.Text("dtype"), words.Text("batch"));
+    label += words.Pair("heads_q", "heads_kv") + " heads x ";
+    const std::string tokens = words.Pair("seq_q", "seq_kv");
+    label += fmt::format("{}, d{}", tokens, words.Pair("head_dim_qk", "head_dim_v"));
+    const std::string mask = words.Text("mask");
+    std::string window;
+    if (mask == "window") window = words.Text("window");
+    label += MaskLabel(mask, tokens.find('/') == std::string::npos, window);
+  } else {
+    words.missing = true;
+  }
+  if (words.missing) return ToText(params);
+  for (const auto& [name, value] : words.rest) {
+    const auto found = usual.find(name);
+    if (found == usual.end() || found->second != value) {
+      label += fmt::format(", {} {}", name, ToText(value));
+    }
+  }
+  return label;
+}
+
+std::string OverlapText(const Record& record) {
+  const std::optional<OverlapFigure> overlap = OverlapOf(record);
+  if (!overlap) return "";
+  std::string text = "exposed " + Duration(overlap->exposed_s);
+  if (overlap->exposed_high_s) {
+    text += " ± " + Duration(*overlap->exposed_high_s - overlap->exposed_s);
+  }
+  text += fmt::format(" of {}, {} hidden; GEMM {} alone, {} together; bus {} alone, {} together",
+                      Duration(UsualTime(record).value_or(0)), Percent(overlap->hidden),
+                      WithPrefix(overlap->compute_alone, "FLOP/s"),
+                      WithPrefix(overlap->compute_together, "FLOP/s"),
+                      WithPrefix(overlap->communicate_alone, "B/s"),
+                      WithPrefix(overlap->communicate_together, "B/s"));
+  const auto shared = record.facts.find("shared_cores");
+  if (shared != record.facts.end() && shared->second == Fact(true)) {
+    text += "; both on the same cores";
+  }
+  return text;
+}
+
+void AddNote(std::string& notes, std::string_view note) {
+  if (!notes.empty()) notes += "; ";
+  notes += note;
+}
+
+std::string CachedText(const Run& run, const Record& record) {
+  const std::optional<Cached> cached = CachedOf(run, record);
+  return cached ? fmt::format("{}: {}", cached->mark, Clean(cached->why)) : "";
+}
+
+std::string StandingText(const Run& run, const Record& record) {
+  return StandingText(Judge(run, record));
+}
+
+std::string TestFileText(const Record& record) {
+  const auto by = record.facts.find("file_sized_by");
+  const auto bytes = record.facts.find("file_bytes");
+  if (by == record.facts.end() || bytes == record.facts.end()) return "";
+  const auto* why = std::get_if<std::string>(&by->second);
+  const auto* size = std::get_if<std::int64_t>(&bytes->second);
+  if (why == nullptr || size == nullptr) return "";
+  std::string text = fmt::format("test file of {}, sized by {}", BinarySize(*size), Clean(*why));
+  const auto speed = record.facts.find("fill_bytes_per_s");
+  if (speed == record.facts.end()) return text;
+  const auto* per_second = std::get_if<double>(&speed->second);
+  if (per_second != nullptr) text += fmt::format(" (at {})", WithPrefix(*per_second, "B/s"));
+  return text;
+}
+
+std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  constexpr std::size_t kMost = 3;
+  std::string nearest;
+  std::size_t least = std::min(kMost + 1, word.size());
+  for (const std::string& candidate : candidates) {
+    // Levenshtein's distance, one row of the table at a time.
+    std::vector<std::size_t> row(word.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 0; i < candidate.size(); ++i) {
+      std::size_t diagonal = row[0];
+      row[0] = i + 1;
+      for (std::size_t j = 0; j < word.size(); ++j) {
+        const std::size_t substituted = diagonal + (candidate[i] == word[j] ? 0 : 1);
+        diagonal = row[j + 1];
+        row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, substituted});
+      }
+    }
+    if (row.back() < least) {
+      least = row.back();
+      nearest = candidate;
+    }
+  }
+  return nearest;
+}
+
+}  // namespace assay

@@ -1,0 +1,63 @@
+// Text for people: numbers with their unit, and strings from outside made harmless.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/file/run.h"
+
+namespace assay {
+
+// Makes a text safe on a terminal. Control characters, invalid UTF-8 and bidirectional overrides
+// become '?', and it is cut to `limit` bytes.
+std::string Clean(std::string_view text, std::size_t limit = 256);
+// Escapes a text for HTML and quoted attributes.
+std::string Html(std::string_view text);
+// Makes a text a part of a file name, limited to [a-z0-9._-]; never empty ("unknown").
+std::string FileNamePart(std::string_view text);
+
+// Splits a text into its fields: "a,,b," gives "a", "", "b". An empty field behind the last
+// separator is left out.
+std::vector<std::string> SplitFields(const std::string& text, char separator);
+
+// A value with four significant digits and a decimal prefix: "712.4 TFLOP/s" for 7.124e14 and
+// "FLOP/s".
+std::string WithPrefix(double value, std::string_view unit);
+// A size with a binary prefix where that is exact: "1 GiB" for 1073741824, but "1000 B" for 1000.
+std::string BinarySize(std::int64_t bytes);
+// A ratio in per cent: "1.2 %" for 0.0123; with `sign`, "+1.2 %".
+std::string Percent(double ratio, bool sign = false);
+// Seconds for people: "4.1 s", "1 min 48 s", "12.3 us".
+std::string Duration(double seconds);
+// Dollars with four significant digits: "0.006957 USD".
+std::string Usd(double usd);
+
+// The case in a table, from the file alone: "bf16 4096 x 4096 x 4096", "triad 1 GiB",
+// "randread 4 KiB, 32 in flight"; params that aren't their probe's usual value are appended.
+// A probe that is not known here gives its canonical params.
+std::string CaseLabel(const std::string& probe, const Params& params);
+
+// What the step of a record of `overlap` pays for its all-reduce, and how the two get on: "exposed
+// 3.2 ms ± 0.4 ms of 14.1 ms, 71.0 % hidden; …". Empty of any other record.
+std::string OverlapText(const Record& record);
+
+// Appends a note to the notes that are there, after a semicolon.
+void AddNote(std::string& notes, std::string_view note);
+
+// "refuted: loop0 does its file's I/O through the page cache": what figures.h CachedOf says; ""
+// where it says nothing.
+std::string CachedText(const Run& run, const Record& record);
+// "low: …" beside what others measured or the network that a node has; "" where it is well or
+// nothing is known.
+std::string StandingText(const Run& run, const Record& record);
+
+// "test file of 100 MiB, sized by 20 s of its fill (at 5.243 MB/s)": of a record of storage whose
+// file is smaller than it was to be. Empty of any other.
+std::string TestFileText(const Record& record);
+
+// The word most like `word` by edit distance (at most 3, and less than its length), or "".
+std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace assay

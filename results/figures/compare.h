@@ -1,0 +1,146 @@
+// Comparisons: runs matched case by case, with intervals and verdicts. results/METRICS.md defines
+// every figure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/catalog/price.h"
+#include "results/figures/noise.h"
+#include "results/figures/stats.h"
+#include "results/file/run.h"
+
+namespace assay {
+
+enum class Verdict { kSame, kFaster, kSlower, kUnclear, kNone };
+std::string_view ToText(Verdict verdict);
+
+// The words for a verdict of kNone.
+inline constexpr char kNoVerdict[] = "no verdict: \u03c3 is a guess; `assay noise` measures it";
+
+// A factor of speed, candidate / baseline, and how sure it is.
+struct Change {
+  double estimate = 1;
+  // The interval with the confidence that was asked for; nothing where the spread between runs is a
+  // guess on a side. A factor beyond `guess_bound`, or its inverse, is then faster or slower all
+  // the same.
+  std::optional<Interval> interval = {};
+  double guess_bound = 0;
+  std::string level = {};  // "each side: 4 runs, this node"
+  // The interval, or without one the range that the bound leaves.
+  Interval Reach() const;
+};
+
+// The verdict on an interval. With [L, U] the interval less 1 and m the margin, it is same if -m <
+// L and U < m; else faster if L > 0; slower if U < 0; else unclear.
+Verdict Judge(const Interval& change, double margin);
+// The verdict on the range that a guess leaves: faster or slower if it excludes 1, else none.
+Verdict JudgeGuess(const Interval& reach);
+Verdict Judge(const Change& change, double margin);
+
+// One side of a comparison.
+struct Side {
+  std::vector<Run> runs = {};
+  std::vector<std::string> names = {};  // file names, as given, in the order of `runs`
+  Chosen price = {};                    // the price behind the per-dollar column
+};
+
+struct CompareOptions {
+  std::optional<double> within = {};  // the margin; unset: 1 %, network 3 %, storage 5 %
+  double confidence = 0.95;
+  // Whether to compare unlike methods, and software of unlike divisions per dollar. Storage whose
+  // fact `direct` differs is never compared.
+  bool force = false;
+  std::vector<Noise> noise = {};           // the user's own rows
+  std::optional<double> fail_slower = {};  // a share of the speed; asks for CompareRow::slower_than
+};
+
+// Whether the candidate is slower by CompareOptions::fail_slower or more.
+struct SlowerThan {
+  bool is_so = false;
+  bool is_told = true;                // whether the runs suffice to tell
+  std::optional<int> more_runs = {};  // the runs a side until they do; at most kManyRuns
+};
+
+// One case of a comparison.
+struct CompareRow {
+  std::string probe = {};
+  std::string backend = {};  // the candidate's
+  Params params = {};
+  // The speeds that are compared, in `unit`, which rest on the rounds.
+  double baseline = 0;
+  double candidate = 0;
+  std::string unit = {};
+  Change change = {};                     // Holm-adjusted over all rows that have an interval
+  std::optional<double> confidence = {};  // the confidence of the adjusted interval
+  std::string between_runs = {};          // the rows of noise.csv that are in it (NoiseWords)
+  double margin = 0;                      // the margin m of the verdict
+  Verdict verdict = Verdict::kUnclear;
+  std::optional<double> resolution = {};      // (U - L) / 2
+  std::optional<int> more_runs = {};          // runs a side to reach the margin; at most kManyRuns
+  std::optional<double> per_usd_change = {};  // the factor of work per dollar
+  // That factor at the ends of the offers' price ranges. It has no confidence, since a range is no
+  // sample.
+  std::optional<Interval> per_usd_envelope = {};
+  std::optional<Verdict> per_usd_verdict = {};
+  std::optional<SlowerThan> slower_than = {};
+  std::string note = {};
+  bool IsGuessed() const { return !change.interval; }
+};
+// A verdict on this row in words, which say what it rests on: "guessed slower".
+std::string VerdictText(const CompareRow& row, Verdict verdict);
+// The row's note, which also says that there is no verdict where there is none.
+std::string NoteOf(const CompareRow& row);
+
+// The most runs to reach a margin that are counted.
+inline constexpr int kManyRuns = 1000;
+
+struct Comparison {
+  Side baseline = {};
+  Side candidate = {};
+  std::vector<CompareRow> rows = {};
+  std::vector<std::string> only_baseline = {};
+  std::vector<std::string> only_candidate = {};
+  std::size_t refused = 0;  // cases of both sides that are not compared; the notes say why
+  std::vector<std::string> differences = {};  // differences of environment, in words
+  std::vector<std::string> notes = {};        // the lines above the table
+};
+
+// Compares two sides. Throws Error where they have no case in common (and says what is only in one
+// of them), or where a run holds figures of a stand-in library.
+Comparison Compare(Side baseline, Side candidate, const CompareOptions& options);
+
+// The division of a run. It is "closed" for a clean build in an image with a digest, a named suite
+// with its hash, default algorithms, and no setting in the environment; "open" for anything else.
+std::string DivisionOf(const Run& run);
+
+struct RankEntry {
+  std::size_t side = 0;  // index into Ranking::sides
+  std::string backend = {};
+  double speed = 0;  // the speed that it is ranked by, which rests on the rounds
+  int by_speed = 0;  // rank from 1; equal where statistically tied with the first of that rank
+  std::optional<double> usd = {};  // RankedCase::cost_label
+  std::optional<int> by_usd = {};  // absent where not ranked; `note` says why
+  std::string note = {};
+};
+
+struct RankedCase {
+  std::string probe = {};
+  Params params = {};
+  std::string unit = {};
+  std::string cost_label = {};
+  std::vector<RankEntry> entries = {};  // fastest first
+};
+
+struct Ranking {
+  std::vector<Side> sides = {};
+  std::vector<RankedCase> cases = {};
+  std::vector<std::string> notes = {};
+};
+
+// Ranks the sides in every case that at least two of them measured. Throws Error as Compare does.
+Ranking Rank(std::vector<Side> sides, const CompareOptions& options);
+
+}  // namespace assay

@@ -1,0 +1,272 @@
+#include "results/figures/expected.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <tuple>
+
+#include "results/base/csv.h"
+#include "results/base/embedded.h"
+#include "results/figures/figures.h"
+#include "results/figures/stats.h"
+#include "results/file/nodes.h"
+
+ASSAY_DECLARE_EMBEDDED(expected_csv);
+
+namespace assay {
+namespace {
+
+// The tolerance that nccl-tests has for NCCL_TESTS_MIN_BW.
+constexpr double kLowBelow = 0.9;
+
+auto KeyOf(const Expected& one) {
+  return std::tie(one.provider, one.instance, one.nodes, one.operation, one.bytes);
+}
+
+Expected ReadExpected(const CsvRow& row) {
+  Expected one = {.provider = row.Required("provider"),
+                  .instance = row.Required("instance"),
+                  .nodes = row.Integer("nodes").value_or(0),
+                  .operation = row.Required("operation"),
+                  .bytes = static_cast<std::int64_t>(row.Number("bytes").value_or(0)),
+                  .busbw_gbs = row.Number("busbw_gbs").value_or(0),
+                  .setting = row.Required("setting"),
+                  .source = row.Required("source")};
+  for (const char* column : {"nodes", "bytes", "busbw_gbs"}) row.Required(column);
+  if (!BusFactor(one.operation, 2)) {
+    row.Fail(fmt::format("operation '{}' has no bus bandwidth", one.operation));
+  }
+  constexpr std::int64_t kMostBytes = std::int64_t{1} << 50;
+  if (one.bytes > kMostBytes || row.Text("bytes").find('.') != std::string::npos) {
+    row.Fail(fmt::format("bytes is '{}' and must be a whole number", row.Text("bytes")));
+  }
+  if (one.source.find_first_of(".:") == std::string::npos) {
+    row.Fail(fmt::format("source '{}' is neither a URL nor repository:path", one.source));
+  }
+  return one;
+}
+
+std::optional<std::int64_t> Integer(const Params& params, const std::string& name) {
+  const auto found = params.find(name);
+  if (found == params.end()) return std::nullopt;
+  const auto* value = std::get_if<std::int64_t>(&found->second);
+  return value == nullptr ? std::nullopt : std::optional(*value);
+}
+
+// The rate of a node's network one way, in GB/s.
+std::optional<double> NetworkGbs(const InstanceFacts& facts) {
+  if (!facts.network_gbps) return std::nullopt;
+  return *facts.network_gbps / 8;
+}
+
+// The sentence on a figure above the bound, which says what can explain it.
+std::string BoundWhy(double busbw, double bound, std::int64_t nodes) {
+  std::string why = fmt::format(
+      "{:.4g} GB/s is more than the {:.4g} GB/s of a node's network, which a flat ring would have "
+      "to "
+      "carry",
+      busbw, bound);
+  if (nodes == 2) {
+    why +=
+        "; on two nodes NCCL takes trees, which send half as much between nodes: measure three or "
+        "more, or with NCCL_ALGO=Ring, before this is taken for what larger jobs get";
+  } else {
+    why += ": the switches reduce (SHARP), or fewer bytes moved than were counted";
+  }
+  return why;
+}
+
+constexpr std::string_view kNcclVerbs =
+    "let NCCL have /dev/infiniband and libibverbs (docker run --device /dev/infiniband), unset "
+    "NCCL_IB_DISABLE and NCCL_NET, and ask with --require-transport net/ib";
+constexpr std::string_view kOtherVerbs =
+    "an MPI with UCX (mpirun --mca pml ucx), or --backend ofi with FI_PROVIDER=verbs; in a "
+    "container --device /dev/infiniband";
+constexpr std::string_view kNoOther = "--backend nccl with the plugin: nothing else uses it";
+
+constexpr std::array<NetworkKind, 12> kNetworkKinds = {
+    {{.kind = "efa",
+      .name = "EFA",
+      .for_nccl = "install the plugin aws-ofi-nccl with AWS's libfabric, give a container "
+                  "--device /dev/infiniband, and ask with --require-transport efa",
+      .for_others = "AWS's libfabric (mpirun --mca pml cm --mca mtl ofi), or --backend ofi with "
+                    "FI_PROVIDER=efa; in a container --device /dev/infiniband"},
+     {"infiniband", "InfiniBand", kNcclVerbs, kOtherVerbs},
+     {"infiniband-hdr", "InfiniBand HDR", kNcclVerbs, kOtherVerbs},
+     {"infiniband-ndr", "InfiniBand NDR", kNcclVerbs, kOtherVerbs},
+     {"roce", "RoCE", kNcclVerbs, kOtherVerbs},
+     {"roce-cx7", "RoCE", kNcclVerbs, kOtherVerbs},
+     {"gpudirect-tcpx", "GPUDirect-TCPX",
+      "mount Google's plugin (/var/lib/tcpx) into the container, put its lib64 into "
+      "LD_LIBRARY_PATH, and run the receive data path manager beside it",
+      kNoOther},
+     {"gpudirect-tcpxo", "GPUDirect-TCPXO",
+      "mount Google's plugin (/var/lib/fastrak) into the container, put its lib64 into "
+      "LD_LIBRARY_PATH, and run the receive data path manager beside it",
+      kNoOther},
+     {.kind = "ena", .name = "ENA"},
+     {.kind = "ethernet", .name = "Ethernet"},
+     {.kind = "gvnic", .name = "gVNIC"},
+     {.kind = "ici", .name = "ICI"}}};
+
+}  // namespace
+
+std::string StandingText(const std::optional<Judged>& judged) {
+  if (!judged || judged->standing == Standing::kOk) return "";
+  return fmt::format("{}: {}", ToText(judged->standing), judged->why);
+}
+
+const InstanceFacts* TypeOf(const Run& run, std::span<const InstanceFacts> instances) {
+  if (run.nodes.empty() || !AreOfOneType(run.nodes)) return nullptr;
+  const Identity& identity = run.nodes[0].identity;
+  return FindInstance(instances, identity.provider.value, identity.instance.value);
+}
+
+const NetworkKind* FindNetworkKind(std::string_view kind) {
+  const auto found = std::ranges::find(kNetworkKinds, kind, &NetworkKind::kind);
+  return found == kNetworkKinds.end() ? nullptr : &*found;
+}
+
+std::optional<BySockets> BySocketsOf(const Run& run, const Record& record,
+                                     std::span<const InstanceFacts> instances) {
+  return BySocketsOf(TypeOf(run, instances), record);
+}
+
+std::optional<BySockets> BySocketsOf(const InstanceFacts* type, const Record& record) {
+  const auto told = record.facts.find("sockets");
+  if (!Speed(record) || told == record.facts.end() || told->second != Fact(true) ||
+      Integer(record.params, "nodes").value_or(1) < 2) {
+    return std::nullopt;
+  }
+  const NetworkKind* kind = type == nullptr ? nullptr : FindNetworkKind(type->network_kind);
+  if (kind == nullptr || kind->for_nccl.empty()) return std::nullopt;
+  BySockets by = {
+      .network = std::string(kind->name),
+      .remedy = std::string(DeviceKind(record) == "gpu" ? kind->for_nccl : kind->for_others)};
+  if (type->network_gbps) by.network += fmt::format(", {:g} Gbit/s", *type->network_gbps);
+  return by;
+}
+
+std::vector<Expected> ParseExpected(std::string_view csv, const std::string& source) {
+  std::vector<Expected> all;
+  const std::vector<std::map<std::string, std::string>> rows = ParseCsv(csv, source);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const CsvRow row(rows[i], source, i);
+    Expected one = ReadExpected(row);
+    if (std::any_of(all.begin(), all.end(),
+                    [&](const Expected& other) { return KeyOf(other) == KeyOf(one); })) {
+      row.Fail("the same instance, nodes, operation and size stand in an earlier row");
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+const std::vector<Expected>& BuiltInExpected() {
+  static const std::vector<Expected> all =
+      ParseExpected(ASSAY_EMBEDDED(expected_csv), "expected.csv");
+  return all;
+}
+
+std::string_view ToText(Standing standing) {
+  switch (standing) {
+    case Standing::kOk:
+      return "ok";
+    case Standing::kLow:
+      return "low";
+    case Standing::kHigh:
+      return "suspiciously high";
+    case Standing::kAboveBound:
+      return "above the bound";
+  }
+  return "";
+}
+
+std::optional<Judged> Judge(const Run& run, const Record& record,
+                            std::span<const Expected> expected,
+                            std::span<const InstanceFacts> instances) {
+  return Judge(TypeOf(run, instances), record, expected);
+}
+
+std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
+                            std::span<const Expected> expected) {
+  if (const auto by = BySocketsOf(type, record)) {
+    return Judged{.standing = Standing::kLow,
+                  .why = fmt::format("by TCP sockets, where a node has {}; try: {}", by->network,
+                                     by->remedy)};
+  }
+  const std::optional<double> bus = BusBandwidth(record);
+  const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
+  if (!bus || type == nullptr || DeviceKind(record) != "gpu" || type->accelerator_count < 1 ||
+      Integer(record.params, "ranks") != nodes * type->accelerator_count) {
+    return std::nullopt;
+  }
+  const double gbs = *bus / 1e9;
+  const auto known = std::find_if(expected.begin(), expected.end(), [&](const Expected& one) {
+    return one.provider == type->provider && one.instance == type->instance && one.nodes == nodes &&
+           one.operation == record.probe && one.bytes == record.work.bytes;
+  });
+  Judged judged;
+  if (known != expected.end()) {
+    judged.expected_gbs = known->busbw_gbs;
+    judged.why =
+        fmt::format("{:.4g} GB/s, where {:.4g} GB/s was measured on {} {} ({}; {})", gbs,
+                    known->busbw_gbs, known->nodes, known->instance, known->setting, known->source);
+    if (gbs < kLowBelow * known->busbw_gbs) {
+      judged.standing = Standing::kLow;
+      return judged;
+    }
+  }
+  const std::optional<double> bound = NetworkGbs(*type);
+  if (nodes > 1 && bound && gbs > kSuspiciousAbove * *bound) {
+    judged.standing = Standing::kAboveBound;
+    judged.why = BoundWhy(gbs, *bound, nodes);
+    return judged;
+  }
+  if (known == expected.end()) return std::nullopt;
+  return judged;
+}
+
+std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
+                               std::span<const DeviceFacts> devices) {
+  constexpr std::array<std::string_view, 6> kProbes = {"gemm",     "grouped_gemm", "attention",
+                                                       "headline", "peak",         "memory"};
+  const std::optional<Rate> speed = Speed(record);
+  if (!speed || DeviceKind(record) != "gpu" || record.units.empty() ||
+      std::ranges::find(kProbes, record.probe) == kProbes.end()) {
+    return std::nullopt;
+  }
+  const Node& node = run.nodes.at(static_cast<std::size_t>(record.units[0].node));
+  if (node.accelerators.size() != 1 || node.accelerators[0].mig) return std::nullopt;
+  const DeviceFacts* device = FindDevice(devices, node.accelerators[0].name);
+  if (device == nullptr) return std::nullopt;
+  const auto units = static_cast<double>(record.units.size());
+  if (speed->unit == "B/s") {
+    const auto in_cache = record.facts.find("in_cache");
+    if (in_cache != record.facts.end() && in_cache->second == Fact(true)) return std::nullopt;
+    if (!device->memory_bytes_per_s) return std::nullopt;
+    return OfPeak{.device = device->name,
+                  .of_spec = speed->value / (*device->memory_bytes_per_s * units)};
+  }
+  const auto dtype = record.params.find("dtype");
+  const auto* name =
+      dtype == record.params.end() ? nullptr : std::get_if<std::string>(&dtype->second);
+  const auto peak = name == nullptr ? device->peak_flops.end() : device->peak_flops.find(*name);
+  if (peak == device->peak_flops.end()) return std::nullopt;
+  OfPeak of = {.device = device->name, .of_spec = speed->value / (peak->second * units)};
+  std::vector<double> clocks;
+  for (const Visit& visit : record.rounds) {
+    for (const Telemetry& seen : visit.telemetry) {
+      clocks.insert(clocks.end(), seen.sm_mhz.begin(), seen.sm_mhz.end());
+    }
+  }
+  if (clocks.empty()) return of;
+  of.clock_mhz = Median(clocks);
+  if (device->peak_clock_mhz && *of.clock_mhz > 0) {
+    of.of_clock = of.of_spec * *device->peak_clock_mhz / *of.clock_mhz;
+  }
+  return of;
+}
+
+}  // namespace assay

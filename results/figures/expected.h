@@ -1,0 +1,108 @@
+// Published figures, beside which a measured one is judged: collectives that others measured on the
+// same instance type, and the data sheet of an accelerator. Whether a number is normal is the first
+// question that anybody has about it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/catalog/price.h"
+#include "results/file/run.h"
+
+namespace assay {
+
+// One published figure of a collective.
+struct Expected {
+  std::string provider = {};
+  std::string instance = {};
+  int nodes = 0;  // with all of their accelerators
+  std::string operation = {};
+  std::int64_t bytes = 0;
+  double busbw_gbs = 0;
+  std::string setting = {};
+  std::string source = {};  // a URL, or repository:path
+};
+
+// Reads expected.csv, which has one figure a row. Throws Error, with source and row, for one that
+// breaks a rule: no cell may be empty, the operation must be known, numbers must be above 0, and
+// nothing may be there twice.
+std::vector<Expected> ParseExpected(std::string_view csv, const std::string& source);
+// The data that is built into this binary, parsed once.
+const std::vector<Expected>& BuiltInExpected();
+
+// How a figure stands beside what is known.
+enum class Standing {
+  kOk,
+  kLow,         // under what was measured elsewhere, or what sibling devices give
+  kHigh,        // above either, so that one of the two is in doubt
+  kAboveBound,  // more than a flat ring could carry over the nodes' network
+};
+std::string_view ToText(Standing standing);
+
+struct Judged {
+  Standing standing = Standing::kOk;
+  std::optional<double> expected_gbs = {};
+  std::string why = {};  // one sentence, with the source
+};
+// The judgement as a text: "low: …" with the sentence; "" where it is well or nothing is known.
+std::string StandingText(const std::optional<Judged>& judged);
+
+// The instance type of all nodes of the run, which points into `instances`; null where the nodes
+// have several types, or one that isn't known.
+const InstanceFacts* TypeOf(
+    const Run& run, std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+
+// Judges a collective. One that went by sockets beside a network that sockets don't use
+// (BySocketsOf) is low whatever it reached, on CPUs too. For all others there is nothing where
+// nothing is known: for a CPU, for an instance type, operation, size or number of nodes without a
+// row (the bound needs no row), and where not all accelerators took part.
+std::optional<Judged> Judge(
+    const Run& run, const Record& record, std::span<const Expected> expected = BuiltInExpected(),
+    std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+// Judges likewise where the run's type is known already, since TypeOf looks at each of its nodes.
+std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
+                            std::span<const Expected> expected = BuiltInExpected());
+
+// A collective that went by TCP sockets although its ranks lie on several nodes of an instance type
+// with a faster network (EFA, InfiniBand, RoCE, TCPX).
+struct BySockets {
+  std::string network = {};  // "EFA, 3200 Gbit/s"
+  std::string remedy = {};
+};
+// Whether the record is such a collective. Nothing where it has no figure or no fact `sockets`,
+// where all ranks share a node, and for types whose network is Ethernet or not known.
+std::optional<BySockets> BySocketsOf(
+    const Run& run, const Record& record,
+    std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+std::optional<BySockets> BySocketsOf(const InstanceFacts* type, const Record& record);
+// A network_kind of instance types: its name for people, and what makes libraries use it where
+// sockets don't.
+struct NetworkKind {
+  std::string_view kind = "";
+  std::string_view name = "";
+  std::string_view for_nccl = "";    // what makes NCCL use it; "": sockets do
+  std::string_view for_others = "";  // what makes MPI and libfabric use it
+};
+// The kind with that name, or null.
+const NetworkKind* FindNetworkKind(std::string_view kind);
+
+// The share of its data sheet that an accelerator gives ("of peak"). The data sheet's figure is the
+// dense peak of the dtype, or for a case that is counted in bytes the bandwidth of its memory,
+// times the number of units.
+struct OfPeak {
+  std::string device = {};  // its name in devices.csv
+  double of_spec = 0;  // the share of the data sheet's figure, at the clock that it is meant for
+  std::optional<double> clock_mhz = {};  // the median clock of the processors, where known
+  std::optional<double> of_clock = {};   // the share of the peak at that clock; not for memory
+};
+// The share of peak of a record. Nothing for anything but gemm, attention, headline, peak and
+// memory on accelerators of one known kind, nor for a slice of one, nor for memory that is served
+// by a cache.
+std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
+                               std::span<const DeviceFacts> devices = Catalog::BuiltIn().devices);
+
+}  // namespace assay

@@ -1,0 +1,43 @@
+// Comparison of groups of ranks that did the same operation at once, to find which of them is slow.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "results/figures/stats.h"
+#include "results/file/run.h"
+
+namespace assay {
+
+// The number of the group that a record belongs to; 0 where all ranks were one group.
+std::int64_t GroupOf(const Record& record);
+
+// The factor by which a group must take longer than others to be slow. Links, cores and neighbours
+// of one machine differ by less anyway; NCCL_TESTS_MIN_BW grants as much.
+inline constexpr double kSlowBy = 1.1;
+
+// One group beside those of equal size.
+struct GroupStanding {
+  std::int64_t group = 0;
+  std::vector<int> ranks = {};
+  // The group's time over the median of the others' in the same round, as the mean over rounds and
+  // cases.
+  double ratio = 1;
+  // The interval around the ratio: 95 % for all groups together (Bonferroni). Nothing with one
+  // round.
+  std::optional<Interval> interval = {};
+  // Whether the ratio is kSlowBy or more and the interval leaves no other reading.
+  bool IsSlow() const;
+};
+// The standings, the slowest group first. They cover groups that have another one of as many ranks,
+// in the cases that both have.
+std::vector<GroupStanding> StandingsOf(std::span<const Record> records);
+
+// A line that begins with `#` and names the slowest group and whether it stands out; empty without
+// groups.
+std::string SlowestGroupText(std::span<const Record> records);
+
+}  // namespace assay

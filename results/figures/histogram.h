@@ -1,0 +1,46 @@
+// Latencies of single operations in the log-linear buckets that results/file/run.h calls
+// "loglin64": 64 buckets per octave of nanoseconds, so that a bucket is at most 1/64 of its values
+// wide, and exact under 128 ns.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "results/file/run.h"
+
+namespace assay {
+
+// The bucket of a latency. REQUIRES: ns >= 0.
+std::int64_t LatencyBucket(std::int64_t ns);
+// The least value of a bucket.
+std::int64_t LatencyBucketFloor(std::int64_t bucket);
+
+// What a histogram tells of its values, each taken as the middle of its bucket.
+struct LatencySummary {
+  std::int64_t count = 0;
+  double min_s = 0;
+  double max_s = 0;
+  double mean_s = 0;
+  double deviation_s = 0;  // the standard deviation of the population
+};
+// Here and below, nothing where the histogram is empty or of another scheme.
+std::optional<LatencySummary> SummaryOf(const Histogram& histogram);
+// The percentile by nearest rank, p in [0, 1].
+std::optional<double> LatencyPercentile(const Histogram& histogram, double p);
+
+// A histogram that latencies are added to, which allocates nothing while that is done.
+class LatencyHistogram {
+ public:
+  LatencyHistogram();
+  // A negative latency (a clock that went back) counts as 0.
+  void Add(std::int64_t ns) { ++counts_[static_cast<std::size_t>(LatencyBucket(ns < 0 ? 0 : ns))]; }
+  void Add(const LatencyHistogram& other);
+  // The buckets that aren't empty.
+  Histogram ToHistogram() const;
+
+ private:
+  std::vector<std::int64_t> counts_;
+};
+
+}  // namespace assay

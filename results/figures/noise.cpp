@@ -1,0 +1,142 @@
+#include "results/figures/noise.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <tuple>
+
+#include "results/base/csv.h"
+#include "results/base/embedded.h"
+#include "results/base/error.h"
+#include "results/base/files.h"
+#include "results/base/text.h"
+#include "results/figures/figures.h"
+
+ASSAY_DECLARE_EMBEDDED(noise_csv);
+
+namespace assay {
+namespace {
+
+constexpr std::int64_t kLargestFile = std::int64_t{1} << 20U;
+constexpr double kMostSigma = 10;  // e^10 is a factor by which no two runs differ
+constexpr double kMostDf = 1e6;
+constexpr double kMostMinutes = 60 * 24 * 366;
+constexpr std::string_view kUnknown = "unknown";
+constexpr std::string_view kAny = "*";
+
+double NumberUpTo(const CsvRow& row, const std::string& column, double most) {
+  const std::optional<double> value = row.Number(column);
+  if (!value) row.Fail(fmt::format("{} is empty", column));
+  if (*value > most) row.Fail(fmt::format("{} is {:g}, which is above {:g}", column, *value, most));
+  return *value;
+}
+
+Noise ReadRow(const CsvRow& row) {
+  constexpr std::array<std::string_view, 3> kBetween = {"runs", "days", "nodes"};
+  Noise noise = {.probe = row.Required("probe"),
+                 .machine = row.Required("machine"),
+                 .between = row.Required("between"),
+                 .sigma = NumberUpTo(row, "sigma", kMostSigma),
+                 .df = NumberUpTo(row, "df", kMostDf),
+                 .is_measured = row.Boolean("measured"),
+                 .how = row.Required("how"),
+                 .date = row.Required("date")};
+  if (std::ranges::find(kBetween, noise.between) == kBetween.end()) {
+    row.Fail(fmt::format("between is '{}' and must be runs, days or nodes", noise.between));
+  }
+  if (noise.machine == kUnknown) {
+    row.Fail("machine is 'unknown', which could be any; give an instance, a node_id or *");
+  }
+  if (noise.df < 1) row.Fail(fmt::format("df is {:g} and must be 1 or more", noise.df));
+  if (noise.is_measured) {
+    noise.span_minutes = NumberUpTo(row, "span_minutes", kMostMinutes);
+  } else if (noise.df != 1 || !row.Text("span_minutes").empty()) {
+    row.Fail("what isn't measured has a df of 1 and no span_minutes");
+  }
+  return noise;
+}
+
+const std::vector<Noise>& BuiltIn() {
+  static const std::vector<Noise> rows = ParseNoise(ASSAY_EMBEDDED(noise_csv), "noise.csv");
+  return rows;
+}
+
+// How well a row fits: greater is better. Nothing where it doesn't fit.
+using Fit = std::tuple<bool, int, int, bool, double>;
+// How well a row fits a probe on the machine of a run.
+std::optional<Fit> FitOf(const Noise& row, const std::string& probe, const Run& run, bool is_own) {
+  if (row.between != "runs") return std::nullopt;
+  const int of_probe = row.probe == probe ? 2 : row.probe == ProbeClass(probe) ? 1 : 0;
+  int of_machine = row.machine == kAny ? 1 : 0;
+  if (!run.nodes.empty()) {
+    const Node& node = run.nodes.front();
+    if (row.machine == node.identity.instance.value) of_machine = 2;
+    if (row.machine == node.node_id) of_machine = 3;
+  }
+  if (of_probe == 0 || of_machine == 0) return std::nullopt;
+  return Fit{row.is_measured, of_probe, of_machine, is_own, row.df};
+}
+
+}  // namespace
+
+std::string_view ProbeClass(const std::string& probe) {
+  if (probe == "storage") return "storage";
+  return IsNetwork(probe) ? "network" : "compute";
+}
+
+std::string MachineOf(const Run& run) {
+  if (run.nodes.empty()) return "";
+  const Node& node = run.nodes.front();
+  const std::string& instance = node.identity.instance.value;
+  return instance.empty() || instance == kUnknown ? node.node_id : instance;
+}
+
+std::vector<Noise> ParseNoise(std::string_view csv, const std::string& source) {
+  std::vector<Noise> rows;
+  const auto parsed = ParseCsv(csv, source);
+  for (std::size_t i = 0; i < parsed.size(); ++i) {
+    rows.push_back(ReadRow(CsvRow(parsed[i], source, i)));
+  }
+  return rows;
+}
+
+std::vector<Noise> ReadNoise(const std::string& path) {
+  return ParseNoise(ReadText(path, kLargestFile, "a noise.csv that 'assay noise' wrote"),
+                    Clean(path, 1024));
+}
+
+std::string NoiseToCsv(const std::vector<Noise>& rows) {
+  std::string text = "probe,machine,between,sigma,df,span_minutes,measured,how,date\n";
+  for (const Noise& row : rows) {
+    text += fmt::format("{},{},{},{},{},{},{},{},{}\n", CsvCell(row.probe), CsvCell(row.machine),
+                        CsvCell(row.between), row.sigma, row.df,
+                        row.span_minutes ? fmt::format("{}", *row.span_minutes) : "",
+                        row.is_measured, CsvCell(row.how), CsvCell(row.date));
+  }
+  return text;
+}
+
+Noise FittingNoise(const std::vector<Noise>& own, const std::string& probe, const Run& run) {
+  std::optional<Fit> best_fit;
+  Noise best;
+  for (const std::vector<Noise>* rows : {&own, &BuiltIn()}) {
+    for (const Noise& row : *rows) {
+      const std::optional<Fit> fit = FitOf(row, probe, run, rows == &own);
+      if (!fit || (best_fit && *fit <= *best_fit)) continue;
+      best_fit = fit;
+      best = row;
+    }
+  }
+  return best;
+}
+
+std::string ToText(const Noise& noise) {
+  std::string how = noise.how;
+  if (noise.span_minutes) how += fmt::format(" over {:.0f} min", *noise.span_minutes);
+  if (noise.is_measured) how += ", " + noise.date;
+  return fmt::format("{} {:.3g} % ({})", noise.probe, noise.sigma * 100, how);
+}
+
+}  // namespace assay

@@ -1,0 +1,54 @@
+// The spread between runs of one case on one machine, which `assay noise` measures and which is
+// otherwise guessed. A comparison of two single runs knows that spread from nowhere else.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/file/run.h"
+
+namespace assay {
+
+// One row of a noise.csv.
+struct Noise {
+  std::string probe = {};    // a probe, or a class of probes (ProbeClass)
+  std::string machine = {};  // an instance, a node_id, or "*"
+  std::string between = "runs";
+  double sigma = 0;                         // the standard deviation of log time
+  double df = 1;                            // degrees of freedom of sigma; 1 where it is a guess
+  std::optional<double> span_minutes = {};  // the time that the runs were spread over
+  bool is_measured = false;
+  std::string how = {};
+  std::string date = {};
+  bool operator==(const Noise&) const = default;
+};
+
+// The most degrees of freedom that a sigma counts as, since differences between runs have heavy
+// tails.
+inline constexpr double kMostNoiseDf = 8;
+// The degrees of freedom that a sigma counts as for files further apart than its span, since noise
+// is slow, too.
+inline constexpr double kDistantNoiseDf = 2;
+
+// "storage", "network" or "compute".
+std::string_view ProbeClass(const std::string& probe);
+// The name of a run's first node in rows: its instance, or its node_id where no instance is known.
+std::string MachineOf(const Run& run);
+
+// Parses a noise.csv. Throws Error, with source and row, for anything that such a file can't hold.
+std::vector<Noise> ParseNoise(std::string_view csv, const std::string& source);
+// Reads and parses a file.
+std::vector<Noise> ReadNoise(const std::string& path);
+std::string NoiseToCsv(const std::vector<Noise>& rows);
+
+// The row that fits a probe's runs on the machine of `run` best, among `own` rows and those that
+// are built in. A measured row comes before a guess, then the probe before its class, then the node
+// before its instance before any machine, then an own row before a built-in one.
+Noise FittingNoise(const std::vector<Noise>& own, const std::string& probe, const Run& run);
+
+// The row in words: "gemm 2.4 % (16 A/A runs over 62 min, 2026-11-28)".
+std::string ToText(const Noise& noise);
+
+}  // namespace assay

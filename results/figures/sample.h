@@ -1,0 +1,133 @@
+// The step between files and statistics, which compare and rank share: one side's runs are gathered
+// by case, and the values of a case are averaged up to the highest level that is repeated.
+#pragma once
+
+#include <compare>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "results/figures/compare.h"
+#include "results/figures/noise.h"
+#include "results/figures/pacing.h"
+#include "results/file/run.h"
+
+namespace assay {
+
+// The records of one case in one run: a single one, or one for each device.
+struct InRun {
+  const Run* run = nullptr;
+  std::vector<const Record*> records = {};
+};
+
+// The records that one side holds of one case on one kind of device.
+struct Holding {
+  std::string kind = {};
+  const Record* any = nullptr;                              // any of them, for probe and params
+  std::map<std::string, std::vector<InRun>> backends = {};  // with figures, by backend
+  std::string unmeasured = {};  // "failed: …", where a run has the case without figures
+};
+
+// The key by which cases match. It sorts as tables do: sizes are numbers, so that 8 comes before
+// 1024.
+struct CaseKey {
+  std::string probe = {};
+  Params params = {};
+  std::string kind = {};
+  int method = 0;
+  auto operator<=>(const CaseKey&) const = default;
+};
+using Holdings = std::map<CaseKey, Holding>;
+
+// Gathers a side's records by case. With `unlike_methods` all keys have the method 0, so that
+// unlike methods match too. Everything points into `side`.
+Holdings HoldingsOf(const Side& side, bool unlike_methods);
+// The key without the method, whatever the grouping.
+std::string MethodlessKey(const Record& record);
+
+// One side of a case as the statistics see it.
+struct Sample {
+  std::vector<double> units = {};   // log speeds, one a run, or one a node where there are several
+  std::string level = {};           // the level of the units: "3 runs, this node"
+  std::optional<Noise> noise = {};  // the spread between runs, where there is a single run
+  double unit_variance = 0;         // the variance of one more unit
+  // The times when the first and the last run began, in minutes since 1970; nothing where one
+  // doesn't say.
+  std::optional<double> first_minute = {};
+  std::optional<double> last_minute = {};
+  bool IsGuessed() const { return noise && !noise->is_measured; }
+  double Speed() const;
+};
+// Makes a sample. `statistic` is that of both sides of a comparison (StatisticOf), and `own` are
+// the user's own rows of noise.
+Sample SampleOf(const std::vector<InRun>& runs, Statistic statistic, const std::vector<Noise>& own);
+
+// The statistic by which the rounds of sides are compared: work over time where any of their
+// records has that, since a median isn't comparable with it.
+Statistic StatisticOf(const std::vector<const std::vector<InRun>*>& sides);
+
+// The change of speed from `a` to `b`. With a guess on a side it has no interval but a bound, which
+// takes no part in any adjustment for several cases.
+Change ChangeOf(const Sample& a, const Sample& b, double confidence);
+// The two-sided p-value of "there is no change"; nothing with a guess on a side.
+std::optional<double> PValueOf(const Sample& a, const Sample& b);
+// The verdict on work per dollar. The envelope is widened by the uncertainty of the speed, since
+// dollars are exact.
+Verdict JudgePerUsd(const Change& change, const Interval& envelope, double margin);
+
+// A figure of a side: its geometric mean over records, then over runs, then over nodes. Nothing
+// where a record has no such figure.
+std::optional<double> SideFigure(
+    const std::vector<InRun>& runs,
+    const std::function<std::optional<double>(const Run&, const Record&)>& figure);
+// The speed of a side, by Speed of results/figures/figures.h.
+double SpeedOf(const std::vector<InRun>& runs);
+// The first of the case's costs at that price; any would do, since all are in proportion to P T /
+// W.
+std::optional<double> CostOf(const std::vector<InRun>& runs, const Chosen& price);
+
+// Why a case on that kind of device is not compared per dollar although it has a figure in dollars,
+// or "".
+std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind);
+
+// The factor of work per dollar, `estimate` = cost a / cost b, with its values at the ends of both
+// offers' price ranges (low = high = estimate where there are none).
+Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer& b);
+
+// The marks of a side's figures, each said once: that they are a cache's or may be, and that they
+// went by sockets beside a faster network; "" where there are none.
+std::string MarksText(const std::vector<InRun>& runs);
+
+// Whether storage was accessed past the page cache, in words; "unknown" where that isn't said.
+std::string DirectOf(const std::vector<InRun>& runs);
+
+// The number of nodes that a case ran on, in words: "2", or "1 or 2" where its records differ.
+std::string NodesOf(const std::vector<InRun>& runs);
+
+double MarginOf(const std::string& probe, const CompareOptions& options);
+// The case in words: "gemm bf16 4096 x 4096 x 4096".
+std::string CaseWords(const Record& record);
+// The file's name, as given.
+std::string NameOf(const Side& side, std::size_t run);
+
+// The functions below are for comparing and ranking alike.
+// Throws Error where a side has no run, or a run holds figures of a stand-in library.
+void CheckSide(const Side& side);
+// Whether there are both closed and open runs among these sides.
+bool DivisionsDiffer(const std::vector<const Side*>& sides);
+// A text for each run that isn't complete: "a.json: interrupted, 2 of 5 rounds" (by its least
+// visited case), or where it ended well what became of its cases ("2 skipped, 1 failed").
+std::vector<std::string> IncompleteOf(const Side& side);
+// The rows of noise.csv that a pair uses, and how they were found: "storage 30 % (not measured,
+// …)"; "" where both sides have several runs.
+std::string NoiseWords(const Sample& a, const Sample& b);
+// Sentences on the rows of noise.csv that all pairs use.
+std::vector<std::string> NoiseNotes(
+    const std::vector<std::pair<const Sample*, const Sample*>>& pairs);
+// The differences between the sides' environments, in words.
+std::vector<std::string> DifferencesOf(const Side& a, const Side& b);
+
+}  // namespace assay

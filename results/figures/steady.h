@@ -1,0 +1,49 @@
+// The rule by which a sustained visit ends: whether steady state has been reached. A drift is held
+// against its own uncertainty, so that noise is neither taken for steady state nor waited for in
+// vain.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "results/file/run.h"
+
+namespace assay {
+
+// The drift below which a device is steady: 0.5 % a minute.
+inline constexpr double kSteadyPerMinute = 0.005;
+
+// A quantity that was read over time.
+struct Trace {
+  std::string of = {};  // its name, as in Trend
+  int unit = 0;
+  std::vector<double> at_s = {};
+  std::vector<double> values = {};
+};
+
+// A trend, and the half width that its interval would have if everything off the line were noise
+// from one value to the next. A curve that bends slowly has a wider interval, which may narrow;
+// only noise is hopeless.
+struct Fitted {
+  Trend trend = {};
+  double noise = 0;
+};
+
+// Fits the trend: the least-squares slope through medians of equal spans of the trace, which single
+// stalls don't move. Nothing where there are too few values for a line.
+std::optional<Fitted> TrendOf(const Trace& trace);
+
+// The trends of a device's clock and temperature at `from_s` and after. A quantity that the device
+// didn't tell at every reading has none.
+std::vector<std::optional<Fitted>> TrendsOf(const Telemetry& seen, double from_s);
+
+// Why a visit ends after `elapsed` of at most `longest` seconds, as in Sustained::ended; nothing
+// where it goes on. It is "steady" if the interval of each trend lies within kSteadyPerMinute. It
+// is "scattered" if the intervals of the other trends hold 0, and their noise will hide as much
+// even at `longest`.
+std::optional<std::string> WhyEnded(std::span<const std::optional<Fitted>> trends, double elapsed_s,
+                                    double longest_s);
+
+}  // namespace assay

@@ -1,0 +1,62 @@
+// Everything that assay writes or reads in JSON. The source is the sole includer of nlohmann.
+// Readers treat their input as hostile: depth, size and numbers are bounded, unknown keys are
+// ignored, and every error is one sentence with the source, the key and what to do.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "results/catalog/price.h"
+#include "results/figures/compare.h"
+#include "results/file/run.h"
+
+namespace assay {
+
+// Writes a run as results/FORMAT.md says: compact, with one record a line.
+std::string RunToJson(const Run& run);
+// Reads a run. `source` names the text in errors. Throws Error for another format, a newer version,
+// an unknown need, and anything that isn't sound.
+Run RunFromJson(std::string_view text, const std::string& source);
+
+// The most that a text may hold, or that may be kept of a journal's lines; more is refused.
+struct ReadLimits {
+  std::int64_t values = 50'000'000;  // 16 bytes each in memory, and more than a full suite has
+  std::size_t entries = 100'000;     // in a list or table of anything but numbers
+};
+// The number of values that a record's text holds, in its rounds and beside them; 16 bytes of a
+// string count as one.
+struct HeldValues {
+  std::int64_t rounds = 0;
+  std::int64_t rest = 0;
+};
+
+// Write and read one record, a line for the journal. `held`, where it isn't null, is set to what
+// the text holds.
+std::string RecordToJson(const Record& record);
+Record RecordFromJson(std::string_view text, const std::string& source, HeldValues* held = nullptr);
+
+// Write and read a node, as each node tells of itself to the rank that writes the file.
+std::string NodeToJson(const Node& node);
+Node NodeFromJson(std::string_view text, const std::string& source);
+
+// The text as a JSON string, quotes included.
+std::string JsonText(std::string_view text);
+
+// Replaces each string in a JSON document, but no key, by what `change` makes of it. Throws Error
+// for what isn't JSON.
+std::string WithStrings(std::string_view text,
+                        const std::function<std::string(const std::string&)>& change);
+
+// The figures that are printed, at full precision: every figure of results/METRICS.md by its name
+// there. Texts are harmless on a terminal and in a page, as Clean (results/base/text.h) leaves
+// them. `name` is the run's name in a page; empty elsewhere.
+std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name = {});
+std::string ComparisonToJson(const Comparison& comparison);
+std::string RankingToJson(const Ranking& ranking);
+
+}  // namespace assay

@@ -1,0 +1,45 @@
+// Several nodes of one run: what they have in common, and what sets them apart. They should be
+// alike, since a collective runs at the pace of its slowest node, and one price stands for all of
+// them.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "results/file/run.h"
+
+namespace assay {
+
+// A text that holds for some nodes.
+struct Saying {
+  std::string text = {};
+  std::vector<std::size_t> nodes = {};  // indices, ascending
+  // The nodes in words: "node 2", "3 nodes".
+  std::string Who() const;
+};
+// Collects what `says` gives for the nodes, each text once, in the order of the nodes.
+std::vector<Saying> Gather(std::span<const Node> nodes,
+                           const std::function<std::vector<std::string>(const Node&)>& says);
+
+// Notes, each with its remedy, on differences between nodes that move figures or dollars: instance,
+// region, zone, purchase, processor, accelerators, and versions of the libraries between them.
+std::vector<Note> UnlikeNodes(std::span<const Node> nodes);
+
+// The facts of a case that these nodes measured at once. They are the first node's, except for
+// facts that tell what a figure is worth (whether a cache may have answered, whether the client was
+// too slow), which are those of the node where it is worth least.
+Facts FactsOfNodes(const std::vector<Facts>& nodes);
+
+// The number of accelerators in a node, used or not.
+int AcceleratorsOf(const Node& node);
+
+// Whether all nodes are instances of one type.
+bool AreOfOneType(std::span<const Node> nodes);
+
+// How the nodes differ in what an offer is chosen by: "instance: p5.48xlarge (2 nodes), g6.xlarge
+// (node 2)". Empty where one offer prices them all.
+std::string PricedApart(std::span<const Node> nodes);
+
+}  // namespace assay

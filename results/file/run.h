@@ -1,0 +1,335 @@
+// The vocabulary of what was measured, as plain data. One Run is one result file; results/FORMAT.md
+// explains every key. Inside, everything is in base units (seconds, bytes, flops). Measurements and
+// work are kept; rates, percentages and dollars are computed on reading
+// (results/figures/figures.h).
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace assay {
+
+using Seconds = std::chrono::duration<double>;
+
+// Params are what was asked. They are integers, booleans and strings only, so that equal questions
+// have equal text, and sorted by name, which makes that text canonical. Every param is written out,
+// defaults included.
+using Value = std::variant<std::int64_t, bool, std::string>;
+using Params = std::map<std::string, Value>;
+
+// Facts are what was found out on the way: algorithm, layout, seconds to pack. They are never part
+// of the match key.
+using Fact = std::variant<std::int64_t, bool, double, std::string>;
+using Facts = std::map<std::string, Fact>;
+
+// The text of the fact with that name; "" where there is none.
+std::string TextOf(const Facts& facts, const std::string& name);
+
+// The text of a value: "4096", "true", "bf16".
+std::string ToText(const Value& value);
+// The canonical text of params: "dtype=bf16,k=4096,m=16".
+std::string ToText(const Params& params);
+// The value of an integer, boolean or string param. Throws Error when it is absent or of another
+// type.
+std::int64_t IntegerOf(const Params& params, const std::string& name);
+bool BooleanOf(const Params& params, const std::string& name);
+const std::string& StringOf(const Params& params, const std::string& name);
+
+// The useful work of one iteration over all devices and ranks of the case.
+struct Work {
+  std::optional<std::int64_t> flops = {};      // algorithmic operations (int8 operations too)
+  std::optional<std::int64_t> bytes = {};      // bytes that count for the rate, by `formula`
+  std::optional<std::int64_t> bytes_min = {};  // each operand moved once, for the roofline
+  std::optional<std::int64_t> ops = {};        // input/output operations
+  std::string formula = {};  // names the counting rule: "gemm/2mnk", "memory/triad3n"
+  std::string per = "iteration, all units";
+};
+
+// The status of a record. Only ok and partial ones have figures; a wrong answer is never given a
+// rate.
+enum class Status { kOk, kPartial, kSkipped, kFailed, kWrong };
+std::string_view ToText(Status status);
+std::optional<Status> StatusFrom(std::string_view text);
+
+// One device or rank that took part.
+struct Unit {
+  int rank = 0;
+  int node = 0;
+  int device = 0;
+};
+
+// The readings of a device's sensors while samples were taken. They begin right before the warm-up,
+// or in a sustained visit with the samples that count.
+struct Telemetry {
+  int unit = 0;                   // index into Record::units
+  std::vector<double> at_s = {};  // since the run began
+  std::vector<double> sm_mhz = {};
+  std::vector<double> power_w = {};
+  std::vector<double> temperature_c = {};  // empty where it isn't told
+  std::optional<double> energy_j = {};     // used from the first of at_s to the last
+  std::vector<std::string> events = {};    // "sw_power_cap"
+};
+
+// The trend of a quantity: its change a minute as a share of its mean, so that 0.01 is 1 % more
+// after a minute.
+struct Trend {
+  std::string of = {};  // "time_s" (of an iteration), "sm_mhz", "temperature_c"
+  int unit = 0;         // index into Record::units, for what a device tells
+  double per_minute = 0;
+  double half_width = 0;  // half the width of the 95 % interval
+};
+
+// How a sustained visit reached steady state.
+struct Sustained {
+  double least_s = 0;    // the least time that load and samples had to last together
+  double heated_s = 0;   // the time under load before the first sample that counts
+  double counted_s = 0;  // the time from there to the end of the last one
+  // Why the visit ended: "steady"; "scattered" (its noise hides what would count as a drift);
+  // "unsteady" (it did not reach steady state in the time that there was).
+  std::string ended = {};
+  std::vector<Trend> drift = {};      // the trends over the samples that count
+  std::vector<Telemetry> start = {};  // one reading of each device, before the load
+};
+
+// A visit: one case in one round (a trial elsewhere). `time_s` holds seconds *per iteration*, one
+// value for each batch of `batch` iterations, from the common start to the end of the last device
+// or rank. Where work is counted over spans of time, a value belongs to a span, and `iterations`
+// says how many ended in it.
+struct Visit {
+  double start_s = 0;                         // when it began, since the run began
+  int order = 0;                              // its position within the round
+  std::int64_t batch = 0;                     // 1 where there are `iterations`
+  std::vector<std::int64_t> iterations = {};  // empty, or one for each of time_s
+  std::vector<double> time_s = {};
+  std::vector<double> host_time_s = {};    // the same work by the host's clock, where that differs
+  std::vector<double> stable_time_s = {};  // storage writes: until on stable storage
+  std::vector<double> unit_p50_s = {};  // each unit's median and maximum, where there are several
+  std::vector<double> unit_max_s = {};
+  std::vector<double> here_time_s = {};  // the companion case (Record::here), back to back
+  // The seconds per iteration of each phase, by its name, where iterations have phases.
+  std::map<std::string, std::vector<double>> phase_time_s = {};
+  std::vector<Telemetry> telemetry = {};
+  std::optional<Sustained> sustained = {};  // only for a sustained case
+};
+
+// The outcome of checking a case's answers.
+struct Verification {
+  std::string when = "timed";  // "first": an untimed iteration; "timed": the last timed one
+  int round = 0;
+  std::int64_t checked = 0;
+  std::int64_t wrong = 0;
+  double max_error = 0;
+  double tolerance = 0;
+  std::string reference = {};
+  std::optional<std::string> what = {};  // the first wrong element, where there is one
+};
+
+// Counts of single operations in log-linear buckets: 64 per octave of nanoseconds ("loglin64"):
+// value v in ns has bucket v for v < 64, else 64*(o-5) + (v >> (o-6)) - 64 with o = floor(log2 v).
+struct Histogram {
+  std::string scheme = "loglin64";
+  std::vector<std::pair<std::int64_t, std::int64_t>> counts = {};  // bucket, count; ascending
+};
+
+// The measured roofline that a case is held against ("of here"), measured back to back in the same
+// round.
+struct Here {
+  std::string probe = {};
+  Params params = {};
+  Work work = {};
+};
+
+// The outcome of a case over all rounds, or a status with its reason.
+struct Record {
+  std::string probe = {};
+  int method = 1;
+  Params params = {};
+  std::string backend = {};
+  Status status = Status::kOk;
+  bool complete = true;      // false: fewer rounds than asked; shown, never in a headline
+  std::string stopped = {};  // "ci", "rounds", "time", "cost", "interrupted"
+  std::string reason = {};   // why the status isn't ok
+  std::string remedy = {};
+  Work work = {};
+  Facts facts = {};
+  std::vector<Unit> units = {};
+  std::optional<int> storage = {};  // index into Node::storage
+  std::optional<Here> here = {};
+  std::vector<Visit> rounds = {};
+  std::map<std::string, Histogram> histograms = {};
+  std::optional<Verification> verify = {};
+};
+
+// The key by which cases of two Runs are matched: probe, method, canonical params.
+std::string MatchKey(const Record& record);
+// The key that tells the records of one Run apart: the match key, the backend and the units.
+std::string RecordKey(const Record& record);
+
+// Something that was found out about the machine, with its source and how sure it is ("certain",
+// "likely", "guess").
+struct Finding {
+  std::string value = "unknown";
+  std::string how = "none";
+  std::string confidence = "none";
+};
+
+// Which instance of which cloud a node is.
+struct Identity {
+  Finding provider = {};
+  Finding instance = {};
+  Finding region = {};
+  Finding zone_id = {};
+  Finding purchase = {};
+};
+
+struct Cpu {
+  std::string model = {};
+  int sockets = 0;
+  int cores_present = 0;
+  int cores_visible = 0;
+  int cores_used = 0;
+  std::vector<std::string> isa = {};
+  std::optional<double> quota = {};           // a container's CPU quota, in cores
+  std::optional<double> quota_period_s = {};  // the period of that quota
+};
+
+// The accelerators of one kind in a node: how many are there, how many this process may use, and
+// how many it did use.
+struct Accelerator {
+  std::string name = {};
+  int present = 0;
+  int visible = 0;
+  int used = 0;
+  std::optional<std::int64_t> memory_bytes = {};
+  std::string vbios = {};
+  std::optional<double> power_limit_w = {};
+  std::optional<bool> ecc = {};
+  bool mig = false;
+};
+
+struct Nic {
+  std::string kind = {};
+  int count = 0;
+  std::optional<double> gbps = {};
+};
+
+// A volume that storage cases are measured on.
+struct Volume {
+  int path_id = 0;
+  std::string kind = "unknown";  // local, network, memory, unknown
+  std::string device = {};
+  std::optional<std::string> volume_type = {};
+  std::optional<double> gib = {};
+  std::optional<std::int64_t> iops = {};
+  std::optional<std::int64_t> mbps = {};
+  std::string fs = {};
+  std::vector<std::string> mount = {};
+  std::optional<std::string> raid = {};
+  std::string how = {};
+};
+
+// Something that makes figures doubtful, and what helps.
+struct Note {
+  std::string what = {};
+  std::string remedy = {};
+};
+
+// One machine of a run. What isn't known of it stays empty.
+struct Node {
+  std::string node_id = {};
+  bool in_container = false;
+  std::string virtualization = {};
+  Identity identity = {};
+  Cpu cpu = {};
+  std::int64_t memory_bytes = 0;
+  std::vector<Accelerator> accelerators = {};
+  std::vector<Nic> nics = {};
+  std::vector<Volume> storage = {};
+  std::map<std::string, std::string> software = {};
+  std::map<std::string, std::string> env = {};
+  std::vector<Note> notes = {};
+};
+
+// One dated price: USD per hour of `resource`, or "not offered" (`offered` false, never 0).
+struct Offer {
+  std::string provider = {};
+  std::string seller = {};
+  std::string instance = {};
+  std::string region = {};
+  std::optional<std::string> zone = {};
+  std::string resource = "node";
+  std::string purchase =
+      {};  // on_demand spot reserved savings_plan capacity_block dws owned custom
+  bool offered = true;
+  std::optional<int> term_months = {};
+  std::optional<double> upfront_usd = {};
+  std::optional<double> usd_per_hour = {};
+  std::optional<double> usd_low = {};
+  std::optional<double> usd_high = {};
+  std::string price_date = {};      // 2026, 2026-11, 2026-11-21 or "undated"
+  std::string date_precision = {};  // day, month, year, not_before, undated
+  std::string kind = {};            // list, spot, typed, negotiated …
+  std::string source = {};
+  bool is_private = false;  // typed or negotiated: leaves only with --keep-price
+};
+
+// Where a rank ran.
+struct RankPlace {
+  int rank = 0;
+  int node = 0;
+  std::vector<int> devices = {};
+  int numa = 0;
+};
+
+// The build of assay that measured.
+struct Build {
+  std::string version = {};
+  std::string commit = {};
+  bool dirty = false;
+  std::string build = {};  // "release g++ 12.2"
+  std::optional<std::string> image_digest = {};
+};
+
+struct SuiteName {
+  std::string name = {};
+  int version = 0;
+  std::string sha256 = {};
+};
+
+// One run, which is one result file. results/FORMAT.md explains every field.
+struct Run {
+  int version = 1;
+  std::vector<std::string> needs = {};
+  std::string id = {};
+  std::optional<std::string> campaign = {};
+  std::uint64_t seed = 0;
+  std::string status = "complete";  // complete, interrupted, failed
+  std::string started = {};         // UTC, 2026-11-21T22:40:13Z
+  std::string ended = {};
+  bool complete = true;
+  int rounds = 0;
+  std::optional<std::string> division = {};
+  Build assay = {};
+  SuiteName suite = {};
+  std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
+  std::map<std::string, double> timeline_s = {};
+  std::string catalog_sha256 = {};
+  std::vector<Offer> offers = {};
+  std::vector<RankPlace> ranks = {};
+  std::vector<Node> nodes = {};
+  std::vector<Record> records = {};
+};
+
+// Checks that the Run is sound: that it has a node, and that every index in it (of nodes, volumes,
+// units) points at something, so that nobody who follows one needs to look. Returns what is wrong
+// with the first that doesn't, for an error; else "".
+std::string BrokenReference(const Run& run);
+
+}  // namespace assay

@@ -1,0 +1,36 @@
+// Notes on a case, in the words that the table and the page share: the marks beside its figures,
+// the outcome where it has no figures, and its devices one by one.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "results/catalog/price.h"
+#include "results/figures/figures.h"
+#include "results/figures/health.h"
+#include "results/file/run.h"
+
+namespace assay {
+
+// The marks of a record that has a speed ("cache?: …; low: …; 3 rounds only"), and why it has no
+// dollars where there is a price. `figures` belongs to `run`. What comes from the file is cleaned;
+// "" where there is nothing to say.
+std::string NotesOf(const Run& run, const Record& record, const RunFigures& figures,
+                    const Chosen& price);
+
+// The outcome of a record that has no speed: its status, why, and what to do.
+std::string OutcomeOf(const Record& record);
+
+// A note on one device of a case.
+struct DeviceNote {
+  std::string device = {};  // "node 1 cuda:3", as far as that tells devices apart
+  std::string text = {};
+  bool is_well = true;
+};
+// The notes on the devices of a case: one for each of several, or one for a single device that
+// isn't well.
+std::vector<DeviceNote> DeviceNotesOf(const Run& run, const Record& record,
+                                      const std::optional<Health>& health);
+
+}  // namespace assay

@@ -1,0 +1,37 @@
+// Tables: results as text for a terminal, and as CSV. Every text ends in a line end, everything
+// that comes from files is made harmless, and columns line up by what a terminal shows, not by
+// bytes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/catalog/price.h"
+#include "results/figures/compare.h"
+#include "results/figures/spread.h"
+#include "results/file/run.h"
+
+namespace assay {
+
+// The number of columns that a terminal uses for a UTF-8 text.
+std::size_t DisplayWidth(std::string_view text);
+
+// The table of a run: the price in one line, then a row a case with its backend, median speed,
+// interval and level, of here, and dollars per unit. A case without figures has its reason instead,
+// and what to do about it; skipped ones come last. Here and below, the age of prices is told where
+// `today` (2026-11-22) is given.
+std::string RunTable(const Run& run, const Chosen& price, bool colour, std::string_view today = {});
+
+// The table of a comparison: the two sides, notes, a row a case, and a summary.
+std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today = {});
+// The comparison as CSV, with a line a case and every figure at full precision.
+std::string ComparisonCsv(const Comparison& comparison);
+
+// The table of `assay noise`: a row a probe, and how the two halves of the runs compare.
+std::string SpreadTable(const std::vector<SpreadFound>& found, bool colour);
+
+std::string RankingTable(const Ranking& ranking, bool colour, std::string_view today = {});
+
+}  // namespace assay

@@ -1,0 +1,48 @@
+// Ranks that assay launches for itself, so that a plain `assay run` needs no launcher around it and
+// never calls MPI_Init: mpirun starts `assay --worker` that many times, or, for libraries that need
+// no MPI, assay does so itself and the workers join over TCP (runner/cluster/tcp_ranks.h). Rank 0
+// of these is spoken to over its standard input and output (runner/cluster/job.h says how).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runner/cluster/job.h"
+#include "runner/core/module.h"
+#include "runner/core/probe.h"
+
+namespace assay {
+
+struct LaunchOptions {
+  int ranks = 2;
+  bool oversubscribe = false;           // more ranks than cores: these aren't pinned
+  bool pinned = true;                   // else ranks share out the cores themselves
+  std::optional<Mpirun> launcher = {};  // none: no MPI
+  std::string self = {};                // the program that is a worker when called with --worker
+  // For all ranks to come up. It is more than `timeout`, after which ranks that look for each other
+  // say themselves whom they miss.
+  Seconds start = Seconds(70);
+  // For rank 0's next sign of life, and of its watchdog beside what the work may take.
+  Seconds timeout = Seconds(60);
+  std::function<void()> expired = {};  // told where one of the two is over
+};
+
+// Starts the ranks, each on a core of its own where there are enough. Throws Error, with the cause
+// that who was started gave, when they don't come up. Where they die or don't answer in time later,
+// Ask throws the same; in any case no process is left.
+std::unique_ptr<Job> Launch(const LaunchOptions& options);
+
+// The cause in what a launcher and its ranks wrote to standard error: a rank's own complaint, else
+// what the launcher said first, since the rest follows from it. Scrubbed, as launchers tell of
+// hosts, addresses and users, and it goes into the result file.
+std::string CauseIn(const std::string& words);
+
+// Rank 0's end of the pipe: reads commands from `commands`, broadcasts each to the ranks that
+// Follow, and writes answers to `answers`, until the end of `commands`. Leaves the last "quit" to
+// the caller.
+void Serve(int commands, int answers, Ranks& ranks, Worker& worker);
+
+}  // namespace assay

@@ -1,0 +1,97 @@
+#include "runner/core/memory.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <numeric>
+#include <sstream>
+
+#include "results/base/error.h"
+
+namespace assay {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+// Reads a size as the kernel writes it ("32768K"), in bytes.
+std::int64_t CacheSize(const std::string& text) {
+  std::istringstream stream(text);
+  std::int64_t size = 0;
+  char unit = ' ';
+  stream >> size >> unit;
+  return unit == 'K' ? size << 10 : unit == 'M' ? size << 20 : size;
+}
+
+std::string Word(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string word;
+  file >> word;
+  return word;
+}
+
+}  // namespace
+
+Pages::Pages(std::size_t bytes) : bytes_(bytes + kHugePage) {
+  mapped_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped_ == MAP_FAILED) {
+    throw Error(fmt::format("{} bytes of memory can't be had ({}); give smaller bytes", bytes,
+                            std::strerror(errno)));
+  }
+  madvise(mapped_, bytes_, MADV_HUGEPAGE);  // HugePagePercent shows whether it was granted
+  const auto address = reinterpret_cast<std::uintptr_t>(mapped_);
+  begin_ = static_cast<std::byte*>(mapped_) + (kHugePage - address % kHugePage) % kHugePage;
+}
+Pages::~Pages() {
+  if (mapped_ != nullptr) munmap(mapped_, bytes_);
+}
+
+std::optional<std::int64_t> Pages::HugePagePercent() const {
+  const auto begin = reinterpret_cast<std::uintptr_t>(mapped_);
+  std::ifstream smaps("/proc/self/smaps");
+  std::int64_t huge = 0;
+  std::int64_t resident = 0;
+  bool ours = false;
+  for (std::string line; std::getline(smaps, line);) {
+    std::uintptr_t from = 0;
+    std::uintptr_t to = 0;
+    std::int64_t kibibytes = 0;
+    if (std::sscanf(line.c_str(), "%zx-%zx ", &from, &to) == 2) {
+      ours = from < begin + bytes_ && begin < to;
+    } else if (ours && std::sscanf(line.c_str(), "Rss: %zd kB", &kibibytes) == 1) {
+      resident += kibibytes;
+    } else if (ours && std::sscanf(line.c_str(), "AnonHugePages: %zd kB", &kibibytes) == 1) {
+      huge += kibibytes;
+    }
+  }
+  if (resident == 0) return std::nullopt;
+  return 100 * huge / resident;
+}
+
+std::int64_t LastLevelCacheBytes(const std::string& root) {
+  namespace fs = std::filesystem;
+  int last = 0;
+  std::map<std::string, std::int64_t> caches;  // last-level caches, by the CPUs that share them
+  std::error_code error;
+  for (const auto& cpu : fs::directory_iterator(fs::path(root) / "sys/devices/system/cpu", error)) {
+    for (const auto& index : fs::directory_iterator(cpu.path() / "cache", error)) {
+      const std::string type = Word(index.path() / "type");
+      const int level = std::atoi(Word(index.path() / "level").c_str());
+      if (type == "Instruction" || level == 0 || level < last) continue;
+      if (level > last) caches.clear();
+      last = level;
+      caches[Word(index.path() / "shared_cpu_list")] = CacheSize(Word(index.path() / "size"));
+    }
+  }
+  return std::accumulate(caches.begin(), caches.end(), std::int64_t{0},
+                         [](std::int64_t sum, const auto& cache) { return sum + cache.second; });
+}
+
+}  // namespace assay

@@ -1,0 +1,222 @@
+// The contract between what is measured and how it is measured. A Probe is a named question that
+// unfolds into Cases; a Case knows its useful work and how to prepare a Workload; a Workload is run
+// n times and verified. The workload owns the clock, since only it knows which one (a steady clock,
+// CUDA events, a clock written in a test); the engine owns warm-up, batch size, stopping and what
+// is kept.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "results/figures/steady.h"
+#include "results/file/run.h"
+
+namespace assay {
+
+// The time of one batch: iterations done back to back.
+struct Batch {
+  Seconds time = {};                   // from the common start to the end of the last unit
+  std::vector<Seconds> per_unit = {};  // each device or rank, where there are several
+  Seconds host = {};                   // the same work by the host's clock, where that differs
+  // How many iterations ended in a span of time; 0: as many as Run was asked for.
+  std::int64_t iterations = 0;
+  std::optional<Seconds> stable = {};          // storage writes: until on stable storage; >= time
+  std::vector<Batch> parts = {};               // one for each of Case::parts; `time` is the longest
+  std::map<std::string, Seconds> phases = {};  // by name, where an iteration has phases
+};
+
+// The outcome of checking an output.
+struct Checked {
+  std::int64_t checked = 0;  // elements
+  std::int64_t wrong = 0;    // elements beyond the tolerance
+  double max_error = 0;      // the largest, in the same measure as the tolerance
+  double tolerance = 0;
+  std::string reference = {};            // "f64 rows", "exact"
+  std::optional<std::string> what = {};  // the first wrong element, in words
+};
+
+// A workload whose iterations are put on a stream of a device, for callers that put other work
+// beside them and time both. Its functions are called in one order: Hold, Put, Release, Finish.
+class Streamed {
+ public:
+  virtual ~Streamed() = default;
+  // The stream as the device's library has it: a cudaStream_t.
+  virtual void* StreamHandle() const = 0;
+  // Holds up all work that is put on the stream later until Release, or for some seconds.
+  virtual void Hold() = 0;
+  virtual void Release() = 0;
+  // Puts that many iterations on the stream without waiting for them. Some dozens fit behind Hold.
+  virtual void Put(std::int64_t iterations) = 0;
+  // Waits until all work on the stream is done. Throws Error where it failed, doesn't end, or
+  // wasn't held until Release.
+  virtual void Finish() = 0;
+};
+
+// Spans of time, back to back, in which work is counted.
+struct Spans {
+  Seconds ramp = {};    // precedes the first span and doesn't count
+  Seconds length = {};  // each span lasts that long, and until the next iteration ends
+  int count = 0;
+  std::function<bool()> stop = {};  // asked once a span; true ends the run early; may be null
+};
+
+// Work that is ready to be run and verified. It owns its buffers and handles until it is destroyed.
+// Its calls never overlap.
+class Workload {
+ public:
+  virtual ~Workload() = default;
+  // Does the work `iterations` (>= 1) times back to back. Throws Error when it can't go on.
+  virtual Batch Run(std::int64_t iterations) = 0;
+  // For a Case with in_spans: works without a pause until the spans are over. Returns one Batch for
+  // each span, with the iterations that ended in it. Throws Error when it can't go on.
+  virtual std::vector<Batch> RunSpans(const Spans& spans) {
+    (void)spans;
+    return {};
+  }
+  // Checks the output of the last iteration run, outside any timed span.
+  virtual Checked Verify() = 0;
+  // The facts that are known by now: algorithm, threads, layout, direct, transport used …
+  virtual Facts Describe() const { return {}; }
+  // The work of one iteration, where it is known only once the workload is made. Nothing: the
+  // case's work holds.
+  virtual std::optional<Work> OneIteration() const { return std::nullopt; }
+  // Histograms of single operations since the workload was made, by name ("latency_s").
+  virtual std::map<std::string, Histogram> Histograms() const { return {}; }
+  // For several workloads that run at once, each in its own thread. Run then calls `meet`, which
+  // returns in all threads together, twice in each batch: before it makes the last things ready,
+  // and when nothing is left to do but to begin the timed span. Returns false where the workload
+  // can't do that, and never calls `meet`.
+  virtual bool BeginTogether(std::function<void()> meet) {
+    (void)meet;
+    return false;
+  }
+  // The workload as one that puts its iterations on a stream; null where it can't. Owned by this.
+  virtual Streamed* AsStreamed() { return nullptr; }
+};
+
+// A meter samples the sensors of a case's units while they are measured. It samples from the moment
+// it is made, from which at_s counts. A unit that can't be read is left out. All calls throw Error
+// where a unit can't be asked.
+class Meter {
+ public:
+  virtual ~Meter() = default;
+  // Takes one more reading of each unit and returns it. What counts begins with the last call.
+  virtual std::vector<Telemetry> Begin() = 0;
+  // Takes one more reading and returns the trends of clocks and temperatures from `later` after
+  // Begin on.
+  virtual std::vector<std::optional<Fitted>> Trends(Seconds later) = 0;
+  // Takes a last reading, ends the sampling, and returns the readings from `later` after Begin on.
+  // Called once.
+  virtual std::vector<Telemetry> Finish(Seconds later) = 0;
+};
+
+// An expected "no": why this can't run here, and what would make it run.
+struct Skipped {
+  std::string reason = {};
+  std::string remedy = {};
+};
+using Prepared = std::variant<std::unique_ptr<Workload>, Skipped>;
+
+// One point to measure: a probe with a value for each param, on certain units by a certain backend.
+struct Case {
+  // The share of one group of ranks, where several groups do the case at once.
+  struct Part {
+    Params params = {};
+    Work work = {};
+    std::vector<Unit> units = {};
+  };
+
+  std::string probe = {};
+  int method = 1;  // rises with any change that could move the figure
+  Params params = {};
+  std::string backend = {};
+  Work work = {};
+  std::vector<Unit> units = {};
+  std::optional<int> storage = {};      // index into Node::storage
+  std::optional<int> accelerator = {};  // index among the module's, where a single one does it
+  // Where there are parts, each has its own Record, with its params, work and units in place of the
+  // case's. The names of the workload's facts and histograms then begin with the part's index:
+  // "0/form".
+  std::vector<Part> parts = {};
+  // The least iterations of a batch. It is more than 1 where several are in flight at once, since a
+  // shorter batch would never have as many in flight as were asked for.
+  std::int64_t least_batch = 1;
+  // An estimate of the time to make what this case shares with others, such as a test file. The
+  // first visit to one of them makes it, and all of them hold the same pointer. May be null.
+  std::shared_ptr<const std::function<Seconds()>> shared = {};
+  // Whether work is counted over spans of time, for devices that let a burst through and then wait,
+  // so that no number of iterations is long enough. It has its own budget,
+  // EngineOptions::max_spans_case.
+  bool in_spans = false;
+  // Makes the workload: fills buffers, opens handles. Called once a visit with that visit's own
+  // seed, so that each round sees fresh random inputs. Throws Error when it fails.
+  std::function<Prepared(std::uint64_t seed)> prepare = {};
+  // Makes a meter of `units`, or null; the function itself may be null too.
+  std::function<std::unique_ptr<Meter>()> meter = {};
+  // Whether the case's devices can't compute in its dtype; a suite may ask another dtype instead.
+  bool lacks_dtype = false;
+  // Whether the figure is what the device sustains: a visit then goes on until steady state.
+  bool sustained = false;
+  // The measured roofline that this case is held against ("of here"). It is sampled briefly before
+  // and after each visit, or only after it where the case is sustained. May be null.
+  std::shared_ptr<const Case> here = {};
+};
+
+class Modules;  // runner/core/module.h
+class Ranks;    // runner/core/ranks.h
+
+// The place of a GEMM that something else is measured beside: these cores of this machine, or the
+// GPU with this number.
+struct GemmPlace {
+  std::vector<int> cores = {};  // empty: all that this process may use
+  std::optional<int> gpu = {};
+};
+// Makes the case `gemm` with these params in this place.
+using GemmAt = std::function<Case(const Params& params, const GemmPlace& place)>;
+
+// What probes may need to know to unfold into cases.
+struct Setup {
+  int threads = 0;              // worker threads for CPU cases; 0: one per core that they may use
+  std::vector<int> cores = {};  // the cores of CPU kernels; empty: all that this process may use
+  std::string storage_path = ".";
+  std::vector<std::string> backends = {};  // only these; empty: all
+  std::vector<std::string> devices = {};   // only these ("cpu", "cuda:0"); empty: all
+  const Modules* modules = nullptr;        // loaded vendor modules; may be null
+  Ranks* ranks = nullptr;                  // those of the launcher; null: no launcher started us
+  std::function<Node()> this_node = {};    // describes the node that this process runs on
+  // Finds this node's case with the probe, params and backend of `asked`; where there is none,
+  // makes one that is skipped.
+  std::function<Case(const Record& asked)> own_case = {};
+  Seconds watchdog = Seconds(60);  // for what ranks do together, beside what the work may take
+  // Called, in any thread, when ranks did not end something in time. `last`: this process ends
+  // right afterwards.
+  std::function<void(const std::string& diagnosis, bool last)> hung = {};
+  GemmAt gemm = {};                     // empty: nothing is measured beside a GEMM
+  int launched_ranks = 2;               // how many ranks to launch, where `ranks` is null
+  std::string self = "/proc/self/exe";  // the program that is a worker under --worker
+};
+
+// A named question, such as "gemm".
+struct Probe {
+  std::string name = {};
+  std::string summary = {};  // one line for `assay list`
+  // Every param with its default; a suite or --set overrides values, never adds names.
+  Params defaults = {};
+  // Makes a case for each backend and device that could run these params; at least one, so that a
+  // "no" becomes a record with its reason. Throws Error, with the name of the param, for a value
+  // that makes no sense (m = 0, an unknown dtype).
+  std::function<std::vector<Case>(const Params& params)> unfold = {};
+  // Tells, for `assay list`, what stands in the way of running here at all, or nothing. It must be
+  // cheap. An empty function: nothing does.
+  std::function<std::optional<Skipped>()> missing = {};
+  // Tells, for `assay list`, which backends have this but find no device here, and why, by name.
+  std::function<std::map<std::string, Skipped>()> absent = {};
+};
+
+}  // namespace assay

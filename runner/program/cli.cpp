@@ -1,0 +1,538 @@
+#include "runner/program/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "results/base/error.h"
+#include "results/base/size.h"
+#include "results/base/text.h"
+#include "results/figures/figures.h"
+
+namespace assay {
+namespace {
+
+constexpr const char* kMainHelp =
+    R"(assay measures accelerators, memory, collectives and storage the same way on
+every cloud, and tells whether two measurements really differ, and per dollar.
+
+usage: assay COMMAND [OPTIONS]
+
+commands:
+  run      measure this machine and write one result file
+  coll     measure a collective, with the flags and columns of nccl-tests
+  list     show the probes, backends and modules, and what can run here
+  env      show this machine, its identity, and what may make it noisy
+  compare  compare results, case by case, in speed and in work per dollar
+  noise    measure for an hour how much runs differ here, which compare needs
+           where a side has one run
+  report   turn result files into one HTML page, or into figures
+  price    list the built-in prices, or show those of one instance
+
+examples:
+  assay run                              all that can run here, two minutes
+  assay run gemm memory --rounds 5       two probes, five rounds
+  assay run gemm --set m=1,16 --dtype bf16   your own shapes
+  assay coll all_reduce -b 8 -e 64M -f 2     as nccl-tests would
+  assay compare aws.json gcp.json        what differs, and what it costs
+  assay compare --a old*.json --b new*.json --fail-slower 3%   for CI
+  assay report *.json --out report.html
+
+  -h, --help     this text; 'assay run --help' for the options of run
+      --version  version, commit, compiler and libraries
+
+exit status: 0 all well; 1 measured, but something failed, was wrong, or is
+slower than allowed; 2 could not do what was asked; 3 a watchdog expired;
+130 interrupted (what was measured until then is in the file)
+)";
+
+constexpr const char* kCollHelp =
+    R"(Measures a collective with the flags and columns of nccl-tests 2.19.6, and ours to the right.
+Usage: assay coll OP [OPTIONS]     OP: all_reduce all_gather reduce_scatter broadcast reduce alltoall
+                                       alltoallv gather scatter sendrecv barrier
+       mpirun -np N assay coll OP [OPTIONS]     without a launcher, assay starts the ranks itself
+A link to assay named OP_perf takes the same arguments. Under that name, or with -n, -w or -N, each
+size is run exactly that often, in order; otherwise in rounds of random order, as 'assay run' does.
+
+Sizes (64K, 1GB, 4k, 1MiB: all binary, K = 1024 bytes):
+  -b, --minbytes N [32M]     -e, --maxbytes N [32M]     -i, --stepbytes N [1M]    -f, --stepfactor N
+      --sizes latency|train|peak|N,N,...     8 to 64K; 1M to 1G; 1G to 16G; or a list
+                                             [with none of these: 8 to 128M by 4; OP_perf: 32M]
+What is done:
+  -d, --datatype T|all [float]   -o, --op sum|prod|min|max|avg|all [sum]   -r, --root N|all|-1 [0]
+  -n, --iters N [20]   -w, --warmup_iters N [1]   -m, --agg_iters N [1]   -N, --run_cycles N [1; 0: on]
+  -c, --check N [1]    -z, --blocking 0|1|2|3 [0]   -a, --average 0|1|2|3 [1: mean of the ranks]
+  -G, --cudagraph N [0]  -u, --unalign N [0]  -R, --local_register 0|1|2 [0]  -t, --nthreads N  -g, --ngpus N
+      --mode latency|throughput|graph|both   each operation alone, or back to back [latency; -z; -G]
+      --verify none|last|random|all          operations that are checked, outside the timed spans
+                                             [random: the last, and a random one now and then]
+      --cold                                 buffers take turns over three times the cache
+      --backend mpi,native-mpi,...  --algo ring,... [auto]   libraries, and their algorithm
+      --ranks N [2]  --allow-single          where no launcher started any; one alone is refused
+      --split EXPR                           groups of ranks at once: 'MOD 8', 'DIV 8', 'AND 0x7',
+                                             'OR 0x7', or the group of each rank: 0,0,1,1
+      --bisect                               which rank or node is slow? halves, pairs, and suspects
+                                             with good partners, at one size [32M]; exit status 1
+      --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
+      --watchdog S, -T, --timeout S [60]     the most that ranks wait for each other, beside the work
+      --duration S                           a soak: rounds go on so long; drift, and all wrong elements
+      --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
+What is told:
+      --require-transport NAME       exit status 1 where data went over another: efa, tcp, vader, ...
+      --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
+      --project N                    times that the sweep's cost model projects for up to N ranks
+      --format table|nccl|csv|json   nccl: nccl-tests' columns alone [table]
+  -C, --report_cputime 0|1   -S, --report_timestamps 0|1   -I, --per_iter_timing 0|1
+  -K, --per_iter_skip N      how many operations of each batch -I, p50, p99 and cv% leave out
+  -J, --output_file FILE     nccl-tests' JSON      --out FILE   our result file [PROVIDER-INSTANCE-UTC.json]
+      --report FILE   --json   -q, --quiet   --keep-ids   --keep-price      as of 'assay run'
+      --price USD  --max-cost USD  --provider  --instance  --region  --purchase  --no-metadata
+Taken as they are, and answered with a '#' line where they mean nothing here:
+  -p, --parallel_init  -y, --stream_null  -x, --cta_policy  -M, --memory
+  -D, --device_implementation  -V, --device_cta_count
+Environment: NCCL_TESTS_MIN_BW GB/s, exit status 1 where the average busbw is 10 % under it.
+  NCCL_TESTS_SPLIT and NCCL_TESTS_SPLIT_MASK, as --split.
+)";
+
+// The column at which the descriptions of all help texts begin.
+constexpr std::size_t kHelpColumn = 26;
+
+// The number with a decimal point in the place of a comma, or without commas between thousands; ""
+// where that doesn't make it a number.
+std::string WithPoint(std::string text) {
+  const std::size_t comma = text.find(',');
+  if (comma == std::string::npos) return "";
+  const bool is_decimal = comma == text.rfind(',') && text.find('.') == std::string::npos;
+  if (is_decimal) {
+    text[comma] = '.';
+  } else {
+    std::erase(text, ',');
+  }
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? text : "";
+}
+
+// Validates a finite number above `least`, and at most `most`.
+CLI::Validator NumberAbove(double least, double most = 1e12) {
+  return {[least, most](const std::string& text) -> std::string {
+            double value = 0;
+            const char* const last = text.data() + text.size();
+            const auto [end, error] = std::from_chars(text.data(), last, value);
+            if (error == std::errc() && end == last && value > least && value <= most) return "";
+            const std::string meant = WithPoint(text);
+            return fmt::format("wants a number above {:g}; got '{}'{}", least, Clean(text, 32),
+                               meant.empty() ? "" : "; write " + meant);
+          },
+          ""};
+}
+
+void AddIdentity(CLI::App& app, IdentityFlags& flags) {
+  app.add_option("--provider", flags.provider, "cloud: aws, gcp, azure, oci, …")
+      ->option_text("NAME");
+  app.add_option("--instance", flags.instance, "instance type, as the cloud names it")
+      ->option_text("TYPE");
+  app.add_option("--region", flags.region, "region, as the cloud names it")->option_text("NAME");
+  app.add_option("--purchase", flags.purchase,
+                 "on_demand, spot, reserved, savings_plan, capacity_block, dws, owned, custom")
+      ->option_text("MODEL")
+      ->check(CLI::IsMember({"on_demand", "spot", "reserved", "savings_plan", "capacity_block",
+                             "dws", "owned", "custom"}));
+  app.add_flag("--no-metadata", flags.no_metadata, "do not ask the cloud's metadata service");
+  app.add_option("--metadata-url", flags.metadata_url)->group("");
+}
+
+void AddPricing(CLI::App& app, PricingFlags& flags) {
+  app.add_flag("--as-run", flags.as_run, "prices stored in the files, not this binary's");
+  app.add_option("--price", flags.price_usd_per_hour, "USD per node-hour, for every file")
+      ->option_text("USD")
+      ->check(NumberAbove(0));
+}
+
+// Adds the options that `run` and `coll` have in common.
+void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
+  app.add_option("--backend", run.backends, "onednn, native, …")
+      ->option_text("B[,B...]")
+      ->delimiter(',');
+  app.add_option("--bootstrap", run.bootstrap, "join ranks by MASTER_ADDR, RANK and WORLD_SIZE")
+      ->option_text("tcp")
+      ->check(CLI::IsMember({"tcp"}));
+  app.add_option("--watchdog", run.watchdog_s,
+                 "the most that ranks wait for each other, beside the work")
+      ->option_text("S [60]")
+      ->check(CLI::Range(1.0, 1e6));
+  app.add_option("--require-transport", run.require_transport,
+                 "fail collectives that used another one (efa, tcp, …)")
+      ->option_text("NAME")
+      ->check(CLI::Validator(
+          [](const std::string& name) {
+            const bool has_word = std::any_of(name.begin(), name.end(),
+                                              [](unsigned char c) { return std::isalnum(c) != 0; });
+            return has_word && name.size() <= 64 ? "" : "wants a name such as efa, tcp or NET/IB";
+          },
+          ""));
+  app.add_option("--rounds", run.rounds, "visits of each case [the suite's]")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--seed", run.seed, "seed of inputs and order [random]")->option_text("N");
+  app.add_option("--ci", ci, "go on until intervals are this narrow")->option_text("PCT");
+  app.add_option("--max-seconds", run.max_seconds,
+                 "per case, over all rounds [the suite's]; storage takes 1.25 a round at least")
+      ->option_text("S")
+      ->check(NumberAbove(0));
+  app.add_option("--max-cost", run.max_cost_usd, "stop when the run has cost this much")
+      ->option_text("USD")
+      ->check(NumberAbove(0));
+  app.add_option("--out", run.out, "result file [PROVIDER-INSTANCE-UTC.json]")->option_text("FILE");
+  app.add_option("--gbench-out", run.gbench_out, "also Google Benchmark's JSON")
+      ->option_text("FILE");
+  app.add_option("--report", run.report, "also write the HTML page")->option_text("FILE");
+  app.add_flag("--json", run.json, "figures as JSON on stdout instead of the table");
+  app.add_flag("-q,--quiet", run.quiet, "results and errors only");
+  app.add_flag("--keep-ids", run.keep_ids, "keep host and instance ids in the file");
+  app.add_flag("--keep-price", run.keep_price, "keep a typed price in all that is written");
+  AddIdentity(app, run.identity);
+  app.add_option("--price", run.price_usd_per_hour, "USD per node-hour, over any listed one")
+      ->option_text("USD")
+      ->check(NumberAbove(0));
+}
+
+// Adds the options that `run` has, and that `noise` hands on to it.
+void AddRun(CLI::App& app, RunOptions& run, std::string& ci) {
+  app.add_option("PROBE", run.probes, "which probes; 'assay list' shows them [all]");
+  app.add_option("--suite", run.suite, "quick (2 min), standard or full")
+      ->option_text("NAME [quick]")
+      ->check(CLI::IsMember({"quick", "standard", "full"}));
+  app.add_option("--filter", run.filter, "only cases whose name matches")->option_text("REGEX");
+  app.add_option("--set", run.set,
+                 "any param: your own shapes; lists multiply; sizes as 4k, 64M, 1GiB, all binary")
+      ->option_text("NAME=V[,V...]")
+      ->allow_extra_args(false);
+  app.add_option("--dtype", run.dtypes, "f32, bf16, int8, …")
+      ->option_text("T[,T...]")
+      ->delimiter(',');
+  app.add_option("--regime", run.regime, "burst, or sustained: a minute or more a visit")
+      ->option_text("NAME [the suite's]")
+      ->check(CLI::IsMember({"burst", "sustained"}));
+  app.add_option("--rest", run.rest_s, "the most rest of a GPU before a burst, to cool down [10]")
+      ->option_text("S")
+      ->check(CLI::Range(0.0, 600.0));
+  app.add_option("--device", run.devices, "cpu, cuda:0, …; all")
+      ->option_text("D[,D...]")
+      ->delimiter(',');
+  app.add_option("--threads", run.threads, "threads of CPU cases [one per core]")
+      ->option_text("N")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--ranks", run.ranks, "ranks that collectives start on this host [2]")
+      ->option_text("N")
+      ->check(CLI::Range(2, 65536));
+  AddMeasuring(app, run, ci);
+  app.add_option("--storage-path", run.storage_path, "folder for the storage probe's file")
+      ->option_text("DIR [.]");
+}
+
+// The texts of options of `coll` that are turned into numbers once parsing is over.
+struct CollTexts {
+  std::string minbytes = {};
+  std::string maxbytes = {};
+  std::string stepbytes = {};
+};
+
+// Adds the options of `coll`, whose help text is kCollHelp.
+void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci) {
+  constexpr std::int64_t kMost = 1'000'000'000;
+  app.add_option("OP", coll.operation)->required();
+  app.add_option("--program", coll.program)->group("");
+  app.add_option("-b,--minbytes", texts.minbytes);
+  app.add_option("-e,--maxbytes", texts.maxbytes);
+  app.add_option("-i,--stepbytes", texts.stepbytes);
+  app.add_option("-f,--stepfactor", coll.stepfactor)->check(CLI::Range(std::int64_t{0}, kMost));
+  app.add_option("-n,--iters", coll.iters)->check(CLI::Range(std::int64_t{1}, kMost));
+  app.add_option("-w,--warmup_iters", coll.warmup_iters)->check(CLI::Range(std::int64_t{0}, kMost));
+  app.add_option("-m,--agg_iters", coll.agg_iters)->check(CLI::Range(std::int64_t{1}, kMost));
+  app.add_option("-N,--run_cycles", coll.run_cycles)->check(CLI::Range(std::int64_t{0}, kMost));
+  app.add_option("-a,--average", coll.average)->check(CLI::Range(0, 3));
+  app.add_option("-c,--check", coll.check)->check(CLI::Range(0, 1000000));
+  app.add_option("-o,--op", coll.op);
+  app.add_option("-d,--datatype", coll.datatype);
+  app.add_option("-r,--root", coll.root);
+  app.add_option("-z,--blocking", coll.blocking)->check(CLI::Range(0, 3));
+  app.add_option("-t,--nthreads", coll.nthreads)->check(CLI::Range(1, 4096));
+  app.add_option("-g,--ngpus", coll.ngpus)->check(CLI::Range(1, 4096));
+  app.add_option("-p,--parallel_init", coll.parallel_init);
+  app.add_option("-y,--stream_null", coll.stream_null);
+  app.add_option("-T,--timeout", coll.timeout)->check(CLI::Range(0, 1000000));
+  app.add_option("-G,--cudagraph", coll.cudagraph)->check(CLI::Range(0, 1000000));
+  app.add_option("-C,--report_cputime", coll.report_cputime)->check(CLI::Range(0, 1));
+  app.add_option("-S,--report_timestamps", coll.report_timestamps)->check(CLI::Range(0, 1));
+  app.add_option("-J,--output_file", coll.output_file);
+  app.add_option("-R,--local_register", coll.local_register)->check(CLI::Range(0, 2));
+  app.add_option("-x,--cta_policy", coll.cta_policy);
+  app.add_option("-D,--device_implementation", coll.device_implementation);
+  app.add_option("-V,--device_cta_count", coll.device_cta_count);
+  app.add_option("-M,--memory", coll.memory);
+  app.add_option("-u,--unalign", coll.unalign)->check(CLI::Range(0, 1000000));
+  app.add_option("-I,--per_iter_timing", coll.per_iter_timing)->check(CLI::Range(0, 1));
+  app.add_option("-K,--per_iter_skip", coll.per_iter_skip)->check(CLI::Range(0, 1000000000));
+  app.add_option("--sizes", coll.sizes);
+  app.add_option("--mode", coll.mode)
+      ->check(CLI::IsMember({"latency", "throughput", "graph", "both"}));
+  app.add_option("--verify", coll.verify)->check(CLI::IsMember({"none", "last", "random", "all"}));
+  app.add_option("--algo", coll.algo);
+  app.add_option("--ranks", coll.ranks)->check(CLI::Range(1, 65536));
+  app.add_flag("--allow-single", coll.allow_single);
+  app.add_option("--split", coll.split);
+  app.add_flag("--bisect", coll.bisect);
+  app.add_flag("--cold", coll.cold);
+  app.add_option("--duration", coll.duration_s)->check(CLI::Range(1.0, 1e6));
+  app.add_option("--expect", coll.expect);
+  app.add_option("--project", coll.project)->check(CLI::Range(16, 1 << 20));
+  app.add_option("--format", coll.format)->check(CLI::IsMember({"table", "nccl", "csv", "json"}));
+  AddMeasuring(app, coll.run, ci);
+}
+
+void TakeTexts(const CollTexts& texts, CollOptions& coll) {
+  if (!texts.minbytes.empty()) coll.minbytes = ParseSize(texts.minbytes, "-b");
+  if (!texts.maxbytes.empty()) coll.maxbytes = ParseSize(texts.maxbytes, "-e");
+  if (!texts.stepbytes.empty()) coll.stepbytes = ParseSize(texts.stepbytes, "-i");
+}
+
+// The texts of options that are percentages, which are kept until parsing is over.
+struct Percentages {
+  std::string ci = {};
+  std::string within = {};
+  std::string fail_slower = {};
+};
+
+// The arguments of `noise` without its own options, which each of its runs is given.
+std::vector<std::string> WordsOfRun(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    const std::string name = word.substr(0, word.find('='));
+    const bool is_own = name == "--runs" || name == "--minutes" || name == "--noise";
+    if (is_own && name == word) ++i;  // the option's value is the next word
+    if (!is_own && word != "-q" && word != "--quiet") words.push_back(word);
+  }
+  return words;
+}
+
+std::vector<std::string> LongNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// The Error for a word that no option or argument took.
+Error Unexpected(const CLI::App& app, const std::string& word) {
+  const std::string name = word.substr(0, word.find('='));
+  const std::string nearest = Nearest(name, LongNames(app));
+  return Error(fmt::format("'{}' is not an option of 'assay {}'{}; 'assay {} --help' shows them",
+                           Clean(name, 64), app.get_name(),
+                           nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest),
+                           app.get_name()));
+}
+
+}  // namespace
+
+double ParsePercent(const std::string& text, const std::string& option) {
+  std::string_view digits = text;
+  if (digits.ends_with('%')) digits.remove_suffix(1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc() || end != digits.data() + digits.size() ||
+      !(value > 0 && value <= 100)) {
+    throw Error(
+        fmt::format("{} wants a percentage above 0 and at most 100, such as 1% or 1; got '{}'",
+                    option, Clean(text, 32)));
+  }
+  return value / 100;
+}
+
+Command ParseArguments(const std::vector<std::string>& given, const std::string& program) {
+  std::vector<std::string> arguments = given;
+  // The program may have been called by one of nccl-tests' names: "all_reduce_perf".
+  const std::string called = program.substr(program.rfind('/') + 1);
+  constexpr std::string_view kSuffix = "_perf";
+  if (called.ends_with(kSuffix)) {
+    const std::string operation = called.substr(0, called.size() - kSuffix.size());
+    if (IsNetwork(operation)) {
+      arguments.insert(arguments.begin(), {"coll", operation, "--program", called});
+    }
+  }
+  RunOptions run;
+  NoiseOptions noise;
+  CollOptions coll;
+  CollTexts coll_texts;
+  EnvOptions env;
+  CompareCommand compare;
+  ReportCommand report;
+  PriceCommand price;
+  Percentages percent;
+
+  CLI::App app("", "assay");
+  app.set_help_flag();
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(kHelpColumn);
+
+  const auto add_command = [](CLI::App& parent, const char* name,
+                              const char* summary) -> CLI::App& {
+    CLI::App& command = *parent.add_subcommand(name, summary);
+    command.set_help_flag("-h,--help", "this text");
+    command.get_formatter()->column_width(kHelpColumn);
+    return command;
+  };
+  CLI::App& run_app = add_command(app, "run", "measure this machine and write one result file");
+  AddRun(run_app, run, percent.ci);
+
+  CLI::App& noise_app = add_command(
+      app, "noise", "measure how much runs differ here, for compare; takes options of 'run', too");
+  AddRun(noise_app, noise.run, percent.ci);
+  for (CLI::Option* option : noise_app.get_options()) {
+    if (!option->get_positional() && option != noise_app.get_help_ptr()) option->group("");
+  }
+  noise_app.add_option("--runs", noise.runs, "runs of this program, one after the other [16]")
+      ->option_text("N")
+      ->check(CLI::Range(4, 1000));
+  noise_app.add_option("--minutes", noise.minutes, "the time that the runs are spread over [60]")
+      ->option_text("M")
+      ->check(CLI::Range(0.0, 60.0 * 24 * 30));
+  noise_app
+      .add_option("--noise", noise.file, "where its rows go [assay/noise.csv in ~/.local/share]")
+      ->option_text("FILE");
+
+  CLI::App& coll_app = add_command(app, "coll", "measure a collective as nccl-tests does");
+  AddColl(coll_app, coll, coll_texts, percent.ci);
+
+  add_command(app, "list", "show the probes, backends and modules, and what can run here");
+
+  CLI::App& env_app = add_command(app, "env", "show this machine, its identity and its noise");
+  AddIdentity(env_app, env.identity);
+
+  CLI::App& compare_app =
+      add_command(app, "compare", "compare results in speed and in work per dollar");
+  compare_app.add_option("FILE", compare.files, "baseline and candidate; more than two: a ranking");
+  compare_app.add_option("--a", compare.a, "the baseline's files")->option_text("FILE...");
+  compare_app.add_option("--b", compare.b, "the candidate's files")->option_text("FILE...");
+  compare_app
+      .add_option("--within", percent.within, "'same' is within this [1 %; network 3, storage 5]")
+      ->option_text("PCT");
+  compare_app
+      .add_option("--fail-slower", percent.fail_slower,
+                  "exit 1 if a case is slower by this, 2 if one is missing or can't be told")
+      ->option_text("PCT");
+  compare_app.add_option("--noise", compare.noise, "how runs were measured to differ")
+      ->option_text("FILE");
+  compare_app.add_flag("--json", compare.json, "the comparison as JSON on stdout");
+  compare_app.add_flag("--csv", compare.csv, "the comparison as CSV on stdout");
+  compare_app.add_flag("--force", compare.force, "compare unlike methods and software too");
+  AddPricing(compare_app, compare.pricing);
+
+  CLI::App& report_app = add_command(app, "report", "turn result files into one HTML page");
+  report_app.add_option("FILE", report.files, "result files")->required();
+  report_app.add_option("--out", report.out, "the page [none: figures on stdout]")
+      ->option_text("FILE");
+  report_app.add_flag("--json", report.json, "figures as JSON on stdout");
+  AddPricing(report_app, report.pricing);
+
+  CLI::App& price_app = add_command(app, "price", "the built-in prices");
+  price_app.require_subcommand(1);
+  CLI::App& price_list = add_command(price_app, "list", "all offers, or those that match a word");
+  price_list.add_option("WORD", price.filter, "part of provider, instance, region or purchase");
+  CLI::App& price_show = add_command(price_app, "show", "offers and facts of one instance");
+  price_show.add_option("PROVIDER", price.provider, "aws, gcp, …")->required();
+  price_show.add_option("INSTANCE", price.instance, "p5.48xlarge, …")->required();
+
+  if (arguments.empty() || arguments[0] == "-h" || arguments[0] == "--help" ||
+      arguments[0] == "help") {
+    return PrintOnly{kMainHelp};
+  }
+  std::vector<std::string> commands;
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(sub->get_name());
+  }
+  const std::string& first = arguments[0];
+  if (std::find(commands.begin(), commands.end(), first) == commands.end()) {
+    std::vector<std::string> words = commands;
+    words.insert(words.end(), {"--help", "--version"});
+    const std::string nearest = Nearest(first, words);
+    throw Error(fmt::format("there is no command '{}'{}; 'assay --help' shows all of them",
+                            Clean(first, 64),
+                            nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest)));
+  }
+
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    const CLI::App* sub = app.get_subcommands().front();
+    if (sub == &coll_app) return PrintOnly{kCollHelp};
+    std::string parents = "assay";
+    if (!sub->get_subcommands().empty()) {
+      parents += " " + sub->get_name();
+      sub = sub->get_subcommands().front();
+    }
+    return PrintOnly{sub->help(parents)};
+  } catch (const CLI::ExtrasError&) {
+    const CLI::App& sub = *app.get_subcommands().front();
+    const std::vector<std::string> extra = app.remaining(true);
+    throw Unexpected(sub, extra.empty() ? first : extra.front());
+  } catch (const CLI::ParseError& error) {
+    throw Error(
+        fmt::format("{}; 'assay {} --help' shows the options", Clean(error.what(), 300), first));
+  }
+
+  if (first == "run") {
+    if (!percent.ci.empty()) run.ci = ParsePercent(percent.ci, "--ci");
+    return run;
+  }
+  if (first == "coll") {
+    if (!percent.ci.empty()) coll.run.ci = ParsePercent(percent.ci, "--ci");
+    TakeTexts(coll_texts, coll);
+    if (coll.timeout > 0 && coll_app.count("--watchdog") == 0) coll.run.watchdog_s = coll.timeout;
+    return coll;
+  }
+  if (first == "noise") {
+    if (!percent.ci.empty()) ParsePercent(percent.ci, "--ci");
+    if (!noise.run.out.empty() || !noise.run.gbench_out.empty() || !noise.run.report.empty() ||
+        noise.run.json) {
+      throw Error(
+          "noise keeps no results of its runs; leave --out, --gbench-out, --report and "
+          "--json out");
+    }
+    noise.words = WordsOfRun({arguments.begin() + 1, arguments.end()});
+    return noise;
+  }
+  if (first == "list") return ListOptions{};
+  if (first == "env") return env;
+  if (first == "compare") {
+    if (!percent.within.empty()) compare.within = ParsePercent(percent.within, "--within");
+    if (!percent.fail_slower.empty()) {
+      compare.fail_slower = ParsePercent(percent.fail_slower, "--fail-slower");
+    }
+    const bool sides = !compare.a.empty() || !compare.b.empty();
+    if (sides ? (compare.a.empty() || compare.b.empty() || !compare.files.empty())
+              : compare.files.size() < 2) {
+      throw Error("compare wants two files, or '--a FILE… --b FILE…', or more than two to rank");
+    }
+    if (!sides && compare.files.size() > 2 && (compare.fail_slower || compare.csv)) {
+      throw Error(
+          fmt::format("{} is of two sides and not of a ranking; give two files, or "
+                      "'--a FILE… --b FILE…'",
+                      compare.csv ? "--csv" : "--fail-slower"));
+    }
+    return compare;
+  }
+  if (first == "report") return report;
+  price.show = price_show.parsed();
+  return price;
+}
+
+}  // namespace assay

@@ -1,0 +1,347 @@
+#include "runner/program/commands.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "collectives/collectives.h"
+#include "io/io.h"
+#include "kernels/kernels.h"
+#include "results/base/error.h"
+#include "results/base/files.h"
+#include "results/base/text.h"
+#include "results/catalog/price.h"
+#include "results/figures/compare.h"
+#include "results/figures/figures.h"
+#include "results/figures/once.h"
+#include "results/file/json.h"
+#include "results/file/privacy.h"
+#include "results/file/run_file.h"
+#include "results/show/report.h"
+#include "results/show/tables.h"
+#include "runner/core/module.h"
+#include "runner/program/coll.h"
+#include "runner/program/console.h"
+#include "runner/program/machine.h"
+#include "runner/program/measure.h"
+#include "runner/program/noise_runs.h"
+#include "runner/program/outputs.h"
+#include "runner/program/signals.h"
+#include "runner/program/suite.h"
+#include "version.h"
+
+namespace assay {
+namespace {
+
+std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& options) {
+  std::map<std::string, std::vector<std::string>> command = {
+      {"probes", options.probes},   {"suite", {options.suite}},  {"set", options.set},
+      {"dtype", options.dtypes},    {"device", options.devices}, {"backend", options.backends},
+      {"filter", {options.filter}},
+  };
+  if (options.ranks != 0) command["ranks"] = {std::to_string(options.ranks)};
+  if (!options.bootstrap.empty()) command["bootstrap"] = {options.bootstrap};
+  if (!options.regime.empty()) command["regime"] = {options.regime};
+  if (options.threads != 0) command["threads"] = {std::to_string(options.threads)};
+  if (options.rounds) command["rounds"] = {std::to_string(*options.rounds)};
+  if (options.ci) command["ci"] = {fmt::format("{}", *options.ci)};
+  if (options.max_seconds) command["max_seconds"] = {fmt::format("{}", *options.max_seconds)};
+  if (options.rest_s) command["rest"] = {fmt::format("{}", *options.rest_s)};
+  std::erase_if(command, [](const auto& entry) {
+    return entry.second.empty() || entry.second == std::vector<std::string>{""};
+  });
+  return command;
+}
+
+int RunThisMachine(const RunOptions& options) {
+  const Modules modules = Modules::Load();
+  const collectives::JoinedRanks ranks =
+      collectives::JoinRanks(modules, options.bootstrap, Seconds(options.watchdog_s));
+  if (options.ranks > 0 && ranks->Size() > 1) {
+    throw Error("--ranks starts ranks, and a launcher has started this one: leave --ranks out");
+  }
+  const Setup setup = SetupOf(options, modules, ranks.get());
+  if (ranks->Rank() != 0) {
+    OutliveRankZero();
+    collectives::Follow(setup);
+    return kAllWell;
+  }
+  Console console(options.quiet);
+  if (const std::string note = collectives::UnjoinedNote(options.bootstrap); !note.empty()) {
+    console.Error(fmt::format("assay: {}\n", note));
+  }
+  const collectives::Door door = collectives::Open(setup, options.require_transport);
+  const std::vector<Probe> probes = AllProbes(setup, door);
+  const Suite suite = LoadSuite(options.suite);
+  const std::vector<Question> questions = Unfold(suite, probes,
+                                                 {.probes = options.probes,
+                                                  .set = options.set,
+                                                  .dtypes = options.dtypes,
+                                                  .regime = options.regime});
+  std::vector<Case> cases = CasesOf(questions, probes, options);
+  for (Case& one : cases) {
+    const bool of_ranks = std::any_of(door.probes.begin(), door.probes.end(),
+                                      [&](const Probe& probe) { return probe.name == one.probe; });
+    if (!of_ranks) one = door.on_each_node(std::move(one));
+  }
+  const Plan plan = {
+      .cases = std::move(cases),
+      .suite = suite.name,
+      .engine = {.rounds = options.rounds.value_or(suite.rounds),
+                 .ci = options.ci.value_or(0.01),
+                 .until_ci = options.ci.has_value(),
+                 .max_case = Seconds(options.max_seconds.value_or(suite.max_case.count())),
+                 .max_spans_case =
+                     Seconds(options.max_seconds.value_or(suite.max_spans_case.count())),
+                 .rest = Seconds(options.rest_s.value_or(10)),
+                 .filter = options.filter},
+      .command = CommandOf(options),
+      .ranks = setup.ranks};
+  const Measured measured = MeasureHere(plan, options, door, console);
+  console.Result(options.json
+                     ? OutputText("--json", measured.handout)
+                     : "\n" + RunTable(measured.run, measured.price, console.Colour(), Today()) +
+                           "\n");
+  ReportFiles(measured, FilesOf(options), console);
+  return ExitStatusOf(measured.run, options.probes);
+}
+
+int List() {
+  const Modules modules = Modules::Load();
+  const Setup setup = {.modules = &modules, .gemm = GemmBeside(modules)};
+  Console console;
+  std::string text = "probes:\n";
+  for (const Probe& probe : AllProbes(setup, collectives::Open(setup))) {
+    text += fmt::format("  {:<14} {}\n", probe.name, probe.summary);
+    std::set<std::string> backends;
+    for (const Case& which : probe.unfold(probe.defaults)) backends.insert(which.backend);
+    text += fmt::format("  {:<14} backends: {}\n", "", fmt::join(backends, ", "));
+    text += fmt::format("  {:<14} params: {}\n", "", ToText(probe.defaults));
+    for (const auto& [backend, why] :
+         probe.absent ? probe.absent() : std::map<std::string, Skipped>()) {
+      text += fmt::format("  {:<14} {} can't run here: {}; try: {}\n", "", backend,
+                          Clean(why.reason), Clean(why.remedy));
+    }
+    const std::optional<Skipped> missing = probe.missing ? probe.missing() : std::nullopt;
+    if (missing) {
+      text += fmt::format("  {:<14} can't run here: {}; try: {}\n", "", Clean(missing->reason),
+                          Clean(missing->remedy));
+    }
+  }
+  text += "\nmodules:\n";
+  for (const Modules::Entry& entry : modules.Entries()) {
+    if (entry.module != nullptr) {
+      text += fmt::format("  {:<14} {}\n", entry.name, Clean(entry.module->version()));
+    } else {
+      text += fmt::format("  {:<14} not loaded: {}; try: {}\n", entry.name, Clean(entry.reason),
+                          Clean(entry.remedy));
+    }
+  }
+  text += "\nlibraries:\n";
+  for (const auto& software : {kernels::Software(), io::Software()}) {
+    for (const auto& [name, version] : software) {
+      text += fmt::format("  {:<14} {}\n", name, Clean(version));
+    }
+  }
+  console.Result(text);
+  return kAllWell;
+}
+
+int Env(const EnvOptions& options) {
+  const Modules modules = Modules::Load();
+  Console console;
+  console.Result(MachineText(ThisNode({.modules = &modules}, options.identity)));
+  return kAllWell;
+}
+
+std::vector<Run> ReadRuns(const std::vector<std::string>& paths) {
+  std::vector<Run> runs;
+  for (const std::string& path : paths) runs.push_back(ReadRun(path));
+  return runs;
+}
+
+Side SideOf(const std::vector<std::string>& paths, const PricingFlags& pricing) {
+  Side side = {.runs = ReadRuns(paths), .names = paths};
+  std::vector<const Run*> runs;
+  for (const Run& run : side.runs) runs.push_back(&run);
+  side.price = PriceOf(runs, pricing);
+  return side;
+}
+
+// The exit status that --fail-slower asks for, with the reasons said: what was found slower counts
+// before what can't be told.
+int FailSlower(const Comparison& comparison, double share, Console& console) {
+  struct Untold {
+    int cases = 0;
+    std::string first = {};
+    int more_runs = 0;
+  };
+  Untold guessed;
+  Untold wide;
+  int status = kAllWell;
+  for (const CompareRow& row : comparison.rows) {
+    const std::string name = fmt::format("{} {}", row.probe, CaseLabel(row.probe, row.params));
+    if (row.slower_than->is_so) {
+      console.Error(fmt::format("assay: {} is {}{} slower, more than --fail-slower {} allows\n",
+                                Clean(name), row.IsGuessed() ? "by a guess " : "",
+                                Percent(1 - row.change.estimate), Percent(share)));
+      status = kMeasuredButNotWell;
+    }
+    if (row.slower_than->is_told) continue;
+    Untold& untold = row.IsGuessed() ? guessed : wide;
+    if (++untold.cases == 1) untold.first = name;
+    untold.more_runs = std::max(untold.more_runs, row.slower_than->more_runs.value_or(0));
+  }
+  const auto say = [&](const Untold& untold, const std::string& remedy) {
+    if (untold.cases == 0) return;
+    console.Error(
+        fmt::format("assay: --fail-slower {} can't be told in {} of {} cases ({}{}): {}\n",
+                    Percent(share), untold.cases, comparison.rows.size(), Clean(untold.first),
+                    untold.cases > 1 ? ", …" : "", remedy));
+    if (status == kAllWell) status = kCantTell;
+  };
+  say(guessed,
+      "σ is a guess; measure it with 'assay noise', or give two runs or more of each side");
+  say(wide, fmt::format("it takes {}{} more runs a side", wide.more_runs,
+                        wide.more_runs >= kManyRuns ? " or more" : ""));
+  // What has no pair is not passed in silence: it may be what broke.
+  const auto unpaired = [&](std::size_t cases, const std::string& what) {
+    if (cases == 0) return;
+    console.Error(fmt::format("assay: --fail-slower {} can't be told in {} more: {}\n",
+                              Percent(share), cases, what));
+    if (status == kAllWell) status = kCantTell;
+  };
+  const std::vector<std::string>& lost = comparison.only_baseline;
+  unpaired(lost.size(),
+           fmt::format("the candidate has no figure of {}{}; measure it there too",
+                       lost.empty() ? "" : Clean(lost.front()), lost.size() > 1 ? ", …" : ""));
+  unpaired(comparison.refused,
+           "both sides have them, and they are not compared; the notes say why");
+  return status;
+}
+
+int CompareFiles(const CompareCommand& command) {
+  Console console;
+  const CompareOptions options = {.within = command.within,
+                                  .force = command.force,
+                                  .noise = OwnNoise(command.noise),
+                                  .fail_slower = command.fail_slower};
+  if (command.files.size() > 2) {
+    std::vector<Side> sides;
+    for (const std::string& path : command.files) sides.push_back(SideOf({path}, command.pricing));
+    const Ranking ranking = Rank(std::move(sides), options);
+    console.Result(command.json ? RankingToJson(ranking) + "\n"
+                                : RankingTable(ranking, console.Colour(), Today()));
+    return kAllWell;
+  }
+  const bool bare = command.a.empty();
+  const Comparison comparison =
+      Compare(SideOf(bare ? std::vector{command.files[0]} : command.a, command.pricing),
+              SideOf(bare ? std::vector{command.files[1]} : command.b, command.pricing), options);
+  console.Result(command.json  ? ComparisonToJson(comparison) + "\n"
+                 : command.csv ? ComparisonCsv(comparison)
+                               : ComparisonTable(comparison, console.Colour(), Today()));
+  return command.fail_slower ? FailSlower(comparison, *command.fail_slower, console) : kAllWell;
+}
+
+// A page is passed on, and the way to a file may lead through somebody's home: then the file's own
+// name has to do.
+std::string NameInPage(const std::string& path) {
+  if (ScrubText(path) == path) return path;
+  return ScrubText(std::filesystem::path(path).filename().string());
+}
+
+// Tells apart what would have one name: "a.json (1)", "a.json (2)".
+void NumberEqualNames(std::vector<ReportInput>& inputs) {
+  std::map<std::string, int> counts;
+  for (const ReportInput& input : inputs) ++counts[input.name];
+  std::map<std::string, int> numbers;
+  for (ReportInput& input : inputs) {
+    if (counts.at(input.name) < 2) continue;
+    input.name += fmt::format(" ({})", ++numbers[input.name]);
+  }
+}
+
+int Report(const ReportCommand& command) {
+  Console console;
+  for (const std::string& path : command.files) {
+    std::error_code error;  // of what isn't there, which reading tells
+    if (command.out.empty() || !std::filesystem::equivalent(path, command.out, error)) continue;
+    throw Error(
+        fmt::format("--out names '{}', which the page is made from; give the page a name of its "
+                    "own",
+                    Clean(path, 1024)));
+  }
+  std::vector<Run> runs = ReadRuns(command.files);
+  std::vector<NamedRun> named;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    named.push_back({.name = command.files[i], .run = &runs[i]});
+  }
+  const Distinct distinct = DistinctRuns(named);
+  for (const std::string& note : distinct.notes) console.Note(fmt::format("note: {}\n", note));
+  std::vector<ReportInput> inputs;
+  for (const std::size_t i : distinct.kept) {
+    ReportInput input = {.name = NameInPage(command.files[i]), .run = std::move(runs[i])};
+    input.price = PriceOf({&input.run}, command.pricing);
+    inputs.push_back(std::move(input));
+  }
+  NumberEqualNames(inputs);
+  if (!command.out.empty()) {
+    WriteText(command.out, ReportPage(inputs, Today()), "--out");
+    console.Note(fmt::format("wrote {}\n", command.out));
+    return kAllWell;
+  }
+  for (const ReportInput& input : inputs) {
+    console.Result(command.json
+                       ? FiguresToJson(input.run, input.price) + "\n"
+                       : RunTable(input.run, input.price, console.Colour(), Today()) + "\n");
+  }
+  return kAllWell;
+}
+
+int Price(const PriceCommand& command) {
+  Console console;
+  console.Result(
+      command.show ? PriceShowText(Catalog::BuiltIn(), command.provider, command.instance, Today())
+                   : PriceListTable(Catalog::BuiltIn(), command.filter, Today()));
+  return kAllWell;
+}
+
+}  // namespace
+
+std::string VersionText() {
+  std::map<std::string, std::string> libraries = kernels::Software();
+  libraries.merge(io::Software());
+  std::string text = fmt::format("assay {} (commit {}{})\nbuilt: {}\n", ASSAY_VERSION, ASSAY_COMMIT,
+                                 ASSAY_DIRTY ? ", modified" : "", ASSAY_BUILD);
+  for (const auto& [name, version] : libraries) text += fmt::format("{}: {}\n", name, version);
+  return text;
+}
+
+int Execute(const Command& command) {
+  struct Visitor {
+    int operator()(const PrintOnly& what) const {
+      Console().Result(what.text);
+      return kAllWell;
+    }
+    int operator()(const RunOptions& options) const { return RunThisMachine(options); }
+    int operator()(const CollOptions& options) const { return RunColl(options); }
+    int operator()(const ListOptions&) const { return List(); }
+    int operator()(const EnvOptions& options) const { return Env(options); }
+    int operator()(const CompareCommand& options) const { return CompareFiles(options); }
+    int operator()(const NoiseOptions& options) const { return MeasureNoise(options); }
+    int operator()(const ReportCommand& options) const { return Report(options); }
+    int operator()(const PriceCommand& options) const { return Price(options); }
+  };
+  return std::visit(Visitor(), command);
+}
+
+}  // namespace assay

@@ -1,0 +1,688 @@
+#include "runner/program/measure.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <iterator>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "collectives/collectives.h"
+#include "io/io.h"
+#include "kernels/kernels.h"
+#include "results/base/error.h"
+#include "results/base/files.h"
+#include "results/base/hash.h"
+#include "results/base/text.h"
+#include "results/figures/compare.h"
+#include "results/figures/figures.h"
+#include "results/file/nodes.h"
+#include "results/file/privacy.h"
+#include "results/file/run_file.h"
+#include "runner/core/module.h"
+#include "runner/core/ranks.h"
+#include "runner/core/time_left.h"
+#include "runner/program/identity.h"
+#include "runner/program/machine.h"
+#include "runner/program/signals.h"
+#include "version.h"
+
+namespace assay {
+namespace {
+
+// What ranks that a launcher started may take to end by themselves, once told: Open MPI 5 kills
+// them after a quarter of a second, and the file is to be kept by then.
+constexpr Seconds kGrace(0.1);
+
+std::string Utc(std::time_t at, const char* format) {
+  std::tm parts = {};
+  gmtime_r(&at, &parts);
+  char text[32];
+  return {text, std::strftime(text, sizeof text, format, &parts)};
+}
+
+IdentityOptions IdentityOptionsFrom(const IdentityFlags& flags) {
+  return {.provider = flags.provider,
+          .instance = flags.instance,
+          .region = flags.region,
+          .purchase = flags.purchase,
+          .no_metadata = flags.no_metadata,
+          .metadata = {.url = flags.metadata_url},
+          .instances = Catalog::BuiltIn().instances,
+          .devices = Catalog::BuiltIn().devices};
+}
+
+// Where a run is written that names no file. Two runs may begin in one second: the journal finds
+// the next name that is free.
+std::string DefaultFileName(const Identity& identity) {
+  return fmt::format("{}-{}-{}.json", FileNamePart(identity.provider.value),
+                     FileNamePart(identity.instance.value),
+                     Utc(std::time(nullptr), "%Y%m%dT%H%M%SZ"));
+}
+
+Build ThisBuild() {
+  Build build = {
+      .version = ASSAY_VERSION, .commit = ASSAY_COMMIT, .dirty = ASSAY_DIRTY, .build = ASSAY_BUILD};
+  // Whoever starts the container knows the digest of its image; the image itself can't.
+  if (const char* image = std::getenv("ASSAY_IMAGE_DIGEST")) {
+    build.image_digest = ImageDigestIn(image);
+  }
+  return build;
+}
+
+// Seconds from boot to now, by the kernel's clock.
+double SinceBoot() {
+  timespec now = {};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+bool OnOneFileSystem(const std::string& a, const std::string& b) {
+  struct stat first = {};
+  struct stat second = {};
+  return stat(a.c_str(), &first) == 0 && stat(b.c_str(), &second) == 0 &&
+         first.st_dev == second.st_dev;
+}
+
+// Records of which each case has one, found by its RecordKey.
+class Records {
+ public:
+  // The record of the same case; a copy is added where there is none.
+  Record& Like(const Record& record) {
+    const auto [place, is_new] = places_.emplace(RecordKey(record), all_.size());
+    return is_new ? all_.emplace_back(record) : all_[place->second];
+  }
+  const std::vector<Record>& All() const { return all_; }
+  std::vector<Record>& All() { return all_; }
+
+ private:
+  std::vector<Record> all_ = {};
+  std::map<std::string, std::size_t> places_ = {};
+};
+
+// The longest period of a quota under which cores that are used have to wait; nothing where all may
+// run all the time.
+std::optional<Seconds> QuotaPeriodOf(const std::vector<Node>& nodes) {
+  std::optional<Seconds> longest;
+  for (const Node& node : nodes) {
+    if (!node.cpu.quota || !node.cpu.quota_period_s || *node.cpu.quota >= node.cpu.cores_used) {
+      continue;
+    }
+    longest = std::max(longest.value_or(Seconds(0)), Seconds(*node.cpu.quota_period_s));
+  }
+  return longest;
+}
+
+// The accelerators that the cases run on, in the order in which the module counts them: those of
+// one device on the first node, and one for each rank where they have them together.
+void CountUsed(const std::vector<Case>& cases, std::vector<Node>& nodes) {
+  for (std::size_t node = 0; node < nodes.size(); ++node) {
+    std::set<int> alone;
+    int together = 0;
+    for (const Case& which : cases) {
+      if (which.accelerator && node == 0) alone.insert(*which.accelerator);
+      if (which.accelerator || DeviceKind({.backend = which.backend}) != "gpu") continue;
+      const auto ranks =
+          std::count_if(which.units.begin(), which.units.end(),
+                        [&](const Unit& unit) { return unit.node == static_cast<int>(node); });
+      together = std::max(together, static_cast<int>(ranks));
+    }
+    int left = std::max(static_cast<int>(alone.size()), together);
+    for (Accelerator& accelerator : nodes[node].accelerators) {
+      accelerator.used = std::min(accelerator.visible, left);
+      left -= accelerator.used;
+    }
+  }
+}
+
+// The devices that ranks run cases on, of those that take part from the beginning.
+void TellDevices(const std::vector<Case>& cases, std::vector<RankPlace>& ranks) {
+  std::vector<std::set<int>> devices(ranks.size());
+  for (const Case& which : cases) {
+    if (DeviceKind({.backend = which.backend}) != "gpu") continue;
+    for (const Unit& unit : which.units) {
+      const auto rank = static_cast<std::size_t>(unit.rank);
+      if (rank < ranks.size()) devices[rank].insert(unit.device);
+    }
+  }
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    ranks[rank].devices.assign(devices[rank].begin(), devices[rank].end());
+  }
+}
+
+// Keeps the journal, where there is a file, and the progress line while the engine measures.
+class Recorder : public Observer {
+ public:
+  Recorder(Journal* journal, Console& console, const Plan& plan, TimeLeft time_left,
+           std::optional<double> usd_per_hour, const Privacy& privacy, bool hold_for_storage)
+      : journal_(journal),
+        console_(console),
+        plan_(plan),
+        time_left_(std::move(time_left)),
+        usd_per_hour_(usd_per_hour),
+        privacy_(privacy),
+        hold_for_storage_(hold_for_storage) {}
+
+  void VisitBegins(const Case& which, int round, int done, int total) override {
+    {
+      const std::lock_guard lock(mutex_);
+      current_ = {.probe = which.probe,
+                  .method = which.method,
+                  .params = which.params,
+                  .backend = which.backend,
+                  .work = which.work,
+                  .units = which.units};
+    }
+    if (which.probe == "storage" && hold_for_storage_ && journal_) journal_->HoldBack(true);
+    const double elapsed_s = Elapsed();
+    const bool soaks = plan_.engine.duration > Seconds(0);
+    const std::optional<TimeLeft::Guess> left = time_left_.VisitBegins(which, elapsed_s);
+    const std::string rounds = soaks ? fmt::format("round {}", round)
+                                     : fmt::format("round {} of {}", round, plan_.engine.rounds);
+    std::string times;
+    if (left) {
+      times = fmt::format("   {} {} left", left->is_least ? "at least" : "about",
+                          Duration(left->seconds));
+    }
+    if (usd_per_hour_) {
+      times += fmt::format("   {} so far", Usd(*usd_per_hour_ * elapsed_s / 3600));
+    }
+    console_.Progress(fmt::format("[{}/{}] {} {}   {}{}", done + 1, total, which.probe,
+                                  CaseLabel(which.probe, which.params), rounds, times));
+    // A soak has many rounds, and not all of them are news.
+    const bool is_news = !soaks || round == 1 || elapsed_s - noted_s_ >= 10;
+    if (round != round_ && is_news && !console_.ShowsProgress()) {
+      noted_s_ = elapsed_s;
+      console_.Note(fmt::format("{}{}\n", rounds, times));
+    }
+    round_ = round;
+  }
+
+  void VisitEnds(const Record& record, int round) override {
+    {
+      const std::lock_guard lock(mutex_);
+      current_.reset();
+      records_.Like(record) = record;
+      if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
+      if (journal_) Write(record, round);
+    }
+    if (const std::string file = TestFileText(record); !file.empty() && told_.insert(file).second) {
+      console_.Note(file + "\n");
+    }
+    if (plan_.visited) plan_.visited(record, round);
+  }
+
+  // Writes the file as far as it has come, in any thread, whatever the one that measures does. With
+  // a diagnosis that thread hangs. False where the file is written already, or there is none.
+  bool Keep(Run run, const std::string& status, const std::string& diagnosis = "") {
+    const std::lock_guard lock(mutex_);
+    if (finished_ || !journal_) return false;
+    Records records = records_;
+    for (Record& record : records.All()) {
+      record.complete = false;
+      if (record.stopped.empty()) record.stopped = status;
+    }
+    if (current_ && !diagnosis.empty()) {
+      Record& hanging = records.Like(*current_);
+      hanging.status = hanging.rounds.empty() ? Status::kFailed : Status::kPartial;
+      hanging.complete = false;
+      hanging.reason = diagnosis;
+      hanging.remedy = "look at the rank that is named, its host and its link; then run it again";
+    }
+    run.records = std::move(records.All());
+    run.status = status;
+    run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");
+    run.division = DivisionOf(run);
+    ApplyPrivacy(run, privacy_);
+    journal_->Finish(run);
+    finished_ = true;
+    return true;
+  }
+
+  // Writes the file, unless Keep has. Throws Error where that fails.
+  void Finish(const Run& written) {
+    const std::lock_guard lock(mutex_);
+    if (finished_ || !journal_) return;
+    journal_->Finish(written);
+    finished_ = true;
+  }
+
+  double Elapsed() const { return Seconds(std::chrono::steady_clock::now() - begin_).count(); }
+  std::optional<double> FirstResult() const { return first_result_s_; }
+
+ private:
+  // A journal that can't be written now loses nothing yet: the next visit tries again, and so does
+  // the end.
+  void Write(const Record& record, int round) {
+    Record scrubbed = record;
+    ApplyPrivacy(scrubbed, privacy_);
+    try {
+      journal_->HoldBack(false);
+      journal_->Append(scrubbed, round);
+    } catch (const Unwritten& error) {
+      if (!std::exchange(told_unwritten_, true)) {
+        console_.Error(fmt::format("assay: {}\n", error.what()));
+      }
+    }
+  }
+
+  Journal* journal_;
+  Console& console_;
+  const Plan& plan_;
+  TimeLeft time_left_;
+  std::optional<double> usd_per_hour_;
+  const Privacy& privacy_;
+  bool hold_for_storage_;
+  int round_ = 0;
+  double noted_s_ = 0;               // when a round was told of
+  std::set<std::string> told_ = {};  // of test files
+  bool told_unwritten_ = false;
+  std::mutex mutex_ = {};  // holds what follows
+  bool finished_ = false;
+  Records records_ = {};                // as of their last visits
+  std::optional<Record> current_ = {};  // is being visited
+  std::optional<double> first_result_s_ = {};
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+// ---- Ranks that hang ----
+
+std::atomic<bool> hung = false;
+std::mutex keeping_mutex;
+std::function<void(const std::string& diagnosis)> keep;  // null while there is no file to keep
+
+class Keeping {
+ public:
+  explicit Keeping(std::function<void(const std::string&)> how) { Set(std::move(how)); }
+  ~Keeping() { Set({}); }
+  Keeping(const Keeping&) = delete;
+  Keeping& operator=(const Keeping&) = delete;
+
+ private:
+  static void Set(std::function<void(const std::string&)> how) {
+    const std::lock_guard lock(keeping_mutex);
+    keep = std::move(how);
+  }
+};
+
+// What Setup::hung is for: where ranks hang, the file says so and is kept, at once where this
+// process is about to end.
+void Hung(const std::string& diagnosis, bool last) {
+  hung = true;
+  if (!last) return;
+  const std::lock_guard lock(keeping_mutex);
+  try {
+    if (keep) keep(diagnosis);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "assay: %s\n", error.what());
+  }
+}
+
+// The probes of one node.
+std::vector<Probe> OwnProbes(const Setup& setup) {
+  std::vector<Probe> probes = kernels::Probes(setup);
+  for (Probe& probe : io::Probes(setup)) probes.push_back(std::move(probe));
+  return probes;
+}
+
+// The case that `asked` has the probe, params and backend of.
+Case OneOf(const std::vector<Probe>& probes, const Record& asked) {
+  for (const Probe& probe : probes) {
+    if (probe.name != asked.probe) continue;
+    for (Case& one : probe.unfold(asked.params)) {
+      if (one.backend == asked.backend && one.params == asked.params) return std::move(one);
+    }
+  }
+  const Skipped no = {.reason = fmt::format("this node has no {} by {} as the first one has it",
+                                            Clean(asked.probe), Clean(asked.backend)),
+                      .remedy = "hold nodes of one type"};
+  return {.prepare = [no](std::uint64_t) -> Prepared { return no; }};
+}
+
+// "7 measured, 2 skipped, 0 failed in 1 min 48 s".
+std::string Summary(const Measured& measured) {
+  const std::optional<double> usd_per_hour = UsdPerHour(measured.run, measured.price);
+  int done = 0;
+  int skipped = 0;
+  int failed = 0;
+  for (const Record& record : measured.run.records) {
+    if (record.status == Status::kSkipped) {
+      ++skipped;
+    } else if (record.status == Status::kFailed || record.status == Status::kWrong) {
+      ++failed;
+    } else {
+      ++done;
+    }
+  }
+  return fmt::format(
+      "{} measured, {} skipped, {} failed in {}{}\n", done, skipped, failed,
+      Duration(measured.elapsed_s),
+      usd_per_hour ? fmt::format(", which cost {}", Usd(*usd_per_hour * measured.elapsed_s / 3600))
+                   : "");
+}
+
+}  // namespace
+
+std::string Today() { return Utc(std::time(nullptr), "%Y-%m-%d"); }
+
+Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks) {
+  Setup setup = {.threads = options.threads,
+                 .storage_path = options.storage_path,
+                 .backends = options.backends,
+                 .devices = options.devices,
+                 .modules = &modules,
+                 .ranks = ranks,
+                 .watchdog = Seconds(options.watchdog_s),
+                 .hung = Hung,
+                 .gemm = GemmBeside(modules),
+                 .launched_ranks = options.ranks > 0 ? options.ranks : 2};
+  setup.this_node = [setup, flags = options.identity] { return ThisNode(setup, flags); };
+  setup.own_case = [setup, probes = std::make_shared<std::vector<Probe>>()](const Record& asked) {
+    if (probes->empty()) *probes = OwnProbes(setup);
+    return OneOf(*probes, asked);
+  };
+  return setup;
+}
+
+std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door) {
+  std::vector<Probe> probes = OwnProbes(setup);
+  probes.insert(probes.end(), door.probes.begin(), door.probes.end());
+  return probes;
+}
+
+GemmAt GemmBeside(const Modules& modules) {
+  return [&modules](const Params& params, const GemmPlace& place) -> Case {
+    Setup setup = {.cores = place.cores, .devices = {"cpu"}};
+    if (place.gpu) {
+      setup = {.backends = {"cublaslt"},
+               .devices = {fmt::format("cuda:{}", *place.gpu)},
+               .modules = &modules};
+      for (const Modules::Entry& entry : modules.Entries()) {
+        if (entry.name != "cuda" || entry.module != nullptr) continue;
+        const Skipped no = {.reason = "its GEMMs need module cuda: " + entry.reason,
+                            .remedy = entry.remedy};
+        return {.prepare = [no](std::uint64_t) -> Prepared { return no; }};
+      }
+    }
+    const std::vector<Probe> probes = kernels::Probes(setup);
+    const auto gemm = std::find_if(probes.begin(), probes.end(),
+                                   [](const Probe& probe) { return probe.name == "gemm"; });
+    return gemm->unfold(params).front();
+  };
+}
+
+Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
+  Node node = InspectMachine({.threads = setup.threads});
+  std::vector<std::string> uuids;
+  if (setup.modules != nullptr) {
+    for (const Modules::Entry& entry : setup.modules->Entries()) {
+      if (entry.module == nullptr || entry.module->devices == nullptr) continue;
+      ModuleDevices devices = entry.module->devices();
+      AddVisible(devices.accelerators, node);
+      std::ranges::move(devices.uuids, std::back_inserter(uuids));
+      std::ranges::move(devices.notes, std::back_inserter(node.notes));
+    }
+  }
+  Identified identified = Identify(IdentityOptionsFrom(flags), node);
+  node.identity = std::move(identified.identity);
+  node.notes.insert(node.notes.end(), identified.notes.begin(), identified.notes.end());
+  node.node_id = NodeId(std::move(uuids), node.notes);
+  node.env = AllowedEnvironment(environ);
+  node.storage = io::Volumes(setup);
+  for (const auto& software : {kernels::Software(), io::Software(), collectives::Software(setup)}) {
+    node.software.insert(software.begin(), software.end());
+  }
+  return node;
+}
+
+Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags) {
+  const Run& run = *runs.front();
+  const Identity identity = run.nodes.empty() ? Identity{} : run.nodes[0].identity;
+  std::vector<Offer> own;
+  std::vector<Offer> stored;
+  std::ranges::partition_copy(run.offers, std::back_inserter(own), std::back_inserter(stored),
+                              &Offer::is_private);
+  Chosen chosen = ChooseOffer(flags.as_run ? stored : Catalog::BuiltIn().offers, identity);
+  if (chosen.offer && flags.as_run) chosen.why += ", as the file has it";
+  if (flags.price_usd_per_hour) {
+    own = {TypedOffer(*flags.price_usd_per_hour, identity, Today())};
+  }
+  if (Chosen price = ChooseOffer(own, identity); price.offer) {
+    if (flags.price_usd_per_hour) price.why = "as typed";
+    price.note = OffTheList(*price.offer->usd_per_hour, chosen);
+    return price;
+  }
+  std::vector<Node> nodes;
+  for (const Run* each : runs) nodes.insert(nodes.end(), each->nodes.begin(), each->nodes.end());
+  const std::string apart = PricedApart(nodes);
+  if (chosen.offer && !apart.empty()) {
+    return {.why = fmt::format("no one offer prices nodes that differ in {}; give what one costs "
+                               "on average with --price USD_PER_HOUR",
+                               apart)};
+  }
+  return chosen;
+}
+
+std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vector<Probe>& probes,
+                          const RunOptions& options) {
+  std::vector<Case> cases;
+  for (const Question& question : questions) {
+    const auto probe = std::find_if(probes.begin(), probes.end(), [&](const Probe& candidate) {
+      return candidate.name == question.probe;
+    });
+    std::vector<Case> others;  // in the dtype that stands for one that devices lack
+    if (question.instead) others = probe->unfold(*question.instead);
+    for (Case& unfolded : probe->unfold(question.params)) {
+      if (unfolded.lacks_dtype) {
+        const auto other = std::ranges::find_if(others, [&](const Case& candidate) {
+          return candidate.backend == unfolded.backend &&
+                 std::ranges::equal(candidate.units, unfolded.units, {}, &Unit::device,
+                                    &Unit::device);
+        });
+        if (other != others.end()) unfolded = *other;
+      }
+      const auto same = [&](const Case& other) {
+        return other.probe == unfolded.probe && other.backend == unfolded.backend &&
+               other.accelerator == unfolded.accelerator && other.params == unfolded.params;
+      };
+      // Resolved values ("0: automatic") may make two questions one.
+      if (std::none_of(cases.begin(), cases.end(), same)) cases.push_back(std::move(unfolded));
+    }
+  }
+  if (cases.empty()) {
+    const auto asked = [](const char* option, const std::vector<std::string>& names) {
+      return names.empty() ? "" : fmt::format(" {} {}", option, fmt::join(names, ","));
+    };
+    throw Error(fmt::format("nothing can run with{}{}; 'assay list' shows what can",
+                            asked("--backend", options.backends),
+                            asked("--device", options.devices)));
+  }
+  return cases;
+}
+
+Measured MeasureHere(const Plan& plan, const RunOptions& options, const collectives::Door& door,
+                     Console& console) {
+  EngineOptions engine = plan.engine;
+  engine.seed = options.seed.value_or(std::stoull(RandomHex(6), nullptr, 16));
+  std::string gbench;
+  if (!options.gbench_out.empty())
+    engine.gbench = [&](std::string json) { gbench = std::move(json); };
+  Run run = {.id = RandomHex(16),
+             .seed = engine.seed,
+             .status = "interrupted",  // until it is over
+             .started = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ"),
+             .complete = false,
+             .rounds = engine.rounds,
+             .assay = ThisBuild(),
+             .suite = plan.suite,
+             .command = plan.command,
+             .timeline_s = {{"boot", -SinceBoot()}, {"process", 0.0}},
+             .catalog_sha256 = Catalog::BuiltIn().sha256};
+  collectives::Held held = door.held();
+  run.nodes = std::move(held.nodes);
+  run.ranks = std::move(held.ranks);
+  CountUsed(plan.cases, run.nodes);
+  TellDevices(plan.cases, run.ranks);
+  std::vector<Note>& notes = run.nodes[0].notes;
+  for (Note& note : UnlikeNodes(run.nodes)) notes.push_back(std::move(note));
+  const Privacy privacy = {.keep_ids = options.keep_ids,
+                           .keep_price = options.keep_price,
+                           .hosts = std::move(held.hosts)};
+  const Identity& identity = run.nodes[0].identity;
+  run.offers =
+      OffersFor(Catalog::BuiltIn().offers, identity.provider.value, identity.instance.value);
+  if (options.price_usd_per_hour) {
+    run.offers.insert(run.offers.begin(),
+                      TypedOffer(*options.price_usd_per_hour, identity, Today()));
+  }
+  const Chosen price = PriceOf({&run}, {.price_usd_per_hour = options.price_usd_per_hour});
+  const std::optional<double> usd_per_hour = UsdPerHour(run, price);
+
+  engine.quota_period = QuotaPeriodOf(run.nodes);
+  // What can be found out to be wrong is, before a file is made.
+  const TimeLeft time_left(plan.cases, engine);
+  if (options.max_cost_usd && !usd_per_hour) {
+    throw Error("--max-cost needs a price, and none is known here; add --price USD per node-hour");
+  }
+
+  Run header = run;
+  ApplyPrivacy(header, privacy);
+  const bool is_named = !options.out.empty();
+  const std::string out = is_named ? options.out : DefaultFileName(header.nodes[0].identity);
+  CheckFiles(FilesOf(options), out);
+
+  CatchSignals();
+  std::optional<Journal> journal;
+  std::string no_file;
+  try {
+    journal.emplace(out, header, is_named ? WhereTaken::kRefuses : WhereTaken::kTakesNext);
+  } catch (const Unwritten& error) {
+    if (!plan.may_lack_file || is_named) throw;
+    no_file = fmt::format("no result file: {}", error.what());
+  }
+  const std::string path = journal ? journal->Path() : "";
+
+  console.Note(fmt::format("assay {}   {}\n\n{}", ASSAY_VERSION, MachineHeader(run.nodes),
+                           NotesText(run.nodes)));
+  std::string planned = "for as long as their operations take";
+  std::string costs = usd_per_hour ? "" : "; " + price.why;
+  if (const std::optional<TimeLeft::Guess> guess = time_left.Planned()) {
+    const char* about = guess->is_least ? "at least" : "about";
+    planned = fmt::format("{} {}", about, Duration(guess->seconds));
+    if (usd_per_hour) {
+      costs = fmt::format(", {} {}", about, Usd(*usd_per_hour * guess->seconds / 3600));
+    }
+  }
+  console.Note(
+      fmt::format("{} cases, {} rounds, {}{}\n", plan.cases.size(), run.rounds, planned, costs));
+  if (plan.begins) plan.begins(run, price, no_file);
+
+  Recorder recorder(journal ? &*journal : nullptr, console, plan, time_left, usd_per_hour, privacy,
+                    OnOneFileSystem(options.storage_path, path + ".part"));
+  const Run begun = run;
+  const Keeping keeping([&](const std::string& diagnosis) {
+    if (!recorder.Keep(begun, "failed", diagnosis)) return;
+    console.Error(fmt::format("assay: a watchdog expired; wrote {}\n", path));
+  });
+  const bool is_launched = run.ranks.size() > 1;
+  std::optional<LastResort> last_resort(
+      std::in_place, is_launched ? std::optional(kGrace) : std::nullopt, [&] {
+        try {
+          // A launcher that loses a rank tells the others to end: nobody interrupted that.
+          const std::string fates = held.fates ? held.fates() : "";
+          const std::string why = fates.empty() ? "" : "the launcher told the ranks to end" + fates;
+          if (recorder.Keep(begun, why.empty() ? "interrupted" : "failed", why)) {
+            console.Error(
+                fmt::format("assay: {}; wrote {}\n", why.empty() ? "interrupted" : why, path));
+          }
+        } catch (const std::exception& error) {
+          console.Error(fmt::format("assay: {}\n", error.what()));
+        }
+        io::RemoveTestFiles();
+        if (plan.ranks != nullptr) plan.ranks->Abort(kInterrupted);
+        _exit(kInterrupted);
+      });
+  engine.stop = [&]() -> std::optional<std::string> {
+    if (IsToldToEnd()) return "interrupted";
+    if (options.max_cost_usd && *usd_per_hour * recorder.Elapsed() / 3600 > *options.max_cost_usd) {
+      return "cost";
+    }
+    return std::nullopt;
+  };
+  std::vector<Case> cases = plan.cases;
+  while (!cases.empty()) {
+    engine.elapsed = Seconds(recorder.Elapsed());
+    std::vector<Record> records = Measure(cases, engine, recorder);
+    run.records.insert(run.records.end(), records.begin(), records.end());
+    cases.clear();
+    if (plan.more && !engine.stop()) cases = plan.more(records);
+  }
+  console.EndProgress();
+
+  run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");
+  run.status = hung ? "failed" : IsToldToEnd() ? "interrupted" : "complete";
+  run.complete = std::all_of(run.records.begin(), run.records.end(),
+                             [](const Record& record) { return record.complete; });
+  if (recorder.FirstResult()) run.timeline_s["first_result"] = *recorder.FirstResult();
+  run.division = DivisionOf(run);
+  Measured measured = {.run = run, .price = price, .handout = Handout(std::move(run), privacy)};
+  try {
+    recorder.Finish(measured.handout.TheRun());
+    measured.path = path;
+  } catch (const Error& error) {
+    measured.unwritten = error.what();
+  }
+  last_resort.reset();
+  measured.handout.SetFile(measured.path);
+  measured.handout.SetGbench(std::move(gbench));
+  measured.elapsed_s = recorder.Elapsed();
+  return measured;
+}
+
+std::vector<AskedFile> FilesOf(const RunOptions& options) {
+  return {{.option = "--report", .path = options.report},
+          {.option = "--gbench-out", .path = options.gbench_out}};
+}
+
+int ExitStatusOf(const Run& run, const std::vector<std::string>& asked) {
+  if (run.status == "interrupted") return kInterrupted;
+  if (run.status == "failed") return kWatchdog;
+  std::set<std::string> measured;
+  for (const Record& record : run.records) {
+    if (record.status == Status::kFailed || record.status == Status::kWrong ||
+        record.status == Status::kPartial) {
+      return kMeasuredButNotWell;
+    }
+    if (record.status != Status::kSkipped) measured.insert(record.probe);
+  }
+  for (const std::string& probe : asked) {
+    if (!measured.contains(probe)) return kMeasuredButNotWell;
+  }
+  return kAllWell;
+}
+
+void ReportFiles(const Measured& measured, std::span<const AskedFile> files, Console& console) {
+  // Where the results did not come through, the file is all that there is.
+  const auto tell = [&](const std::string& text) {
+    ResultsAreLost() ? console.Error(text) : console.Note(text);
+  };
+  const auto wrote = [&](const std::string& name) { tell(fmt::format("wrote {}\n", name)); };
+  tell(Summary(measured));
+  if (!measured.path.empty()) wrote(measured.path);
+  WriteFiles(files, measured.handout, wrote);
+  if (!measured.unwritten.empty()) throw Error(measured.unwritten);
+  if (!measured.path.empty()) {
+    console.Note(fmt::format("next: assay compare OTHER.json {}\n", measured.path));
+  }
+}
+
+}  // namespace assay

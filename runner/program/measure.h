@@ -1,0 +1,100 @@
+// What every command that measures does alike: from cases to the one result file.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "collectives/collectives.h"
+#include "results/catalog/price.h"
+#include "results/file/run.h"
+#include "runner/core/engine.h"
+#include "runner/core/probe.h"
+#include "runner/program/cli.h"
+#include "runner/program/console.h"
+#include "runner/program/outputs.h"
+#include "runner/program/suite.h"
+
+namespace assay {
+
+// The exit status (2 is an Error that reached main, too).
+inline constexpr int kAllWell = 0;
+inline constexpr int kMeasuredButNotWell = 1;
+inline constexpr int kCantTell = 2;
+inline constexpr int kWatchdog = 3;
+inline constexpr int kInterrupted = 130;
+
+// "2026-11-22", UTC.
+std::string Today();
+
+// What a command's options say of who measures: `modules` and `ranks` must outlive it.
+Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks);
+
+// All probes, those of `door` among them.
+std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door);
+
+// What Setup::gemm is in this program: by the CPUs' own backends, and on GPUs by cuBLASLt.
+// `modules` must outlive it.
+GemmAt GemmBeside(const Modules& modules);
+
+Node ThisNode(const Setup& setup, const IdentityFlags& flags);
+
+// The one price behind the dollars of these runs: typed, or stored in the first file, or of this
+// binary's catalog. No listed one prices nodes that differ in what it is chosen by.
+Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags);
+
+// The cases that the questions unfold into, each once. Throws Error where there is none.
+std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vector<Probe>& probes,
+                          const RunOptions& options);
+
+struct Plan {
+  std::vector<Case> cases = {};
+  SuiteName suite = {};
+  // `seed`, `stop` and `gbench` are MeasureHere's to fill in.
+  EngineOptions engine = {};
+  std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
+  // Those that a launcher started; null without one.
+  Ranks* ranks = nullptr;
+  // A run that names no file is measured without one where the folder doesn't take one.
+  bool may_lack_file = false;
+  // Told before anything is measured, with all of the run but its records, and why it has no file
+  // where it has none.
+  std::function<void(const Run& run, const Chosen& price, const std::string& no_file)> begins = {};
+  // Asked when all cases are measured: those that follow from what came of them, until there are
+  // none; may be null.
+  std::function<std::vector<Case>(const std::vector<Record>& records)> more = {};
+  // Told after each visit; rounds count from 1.
+  std::function<void(const Record& record, int round)> visited = {};
+};
+
+struct Measured {
+  // As measured and as typed, for the terminal alone.
+  Run run = {};
+  Chosen price = {};
+  // The run that every other output is made from.
+  Handout handout;
+  std::string path = {};       // of the file; empty where there is none
+  std::string unwritten = {};  // why there is none, where one was asked for
+  double elapsed_s = 0;
+};
+
+// The files beside the result file that the options ask for.
+std::vector<AskedFile> FilesOf(const RunOptions& options);
+
+// Measures the plan's cases on all nodes that the door holds and writes the one result file, its
+// journal while measuring. Catches the signals that end a process: the file is kept. Throws Error
+// for what can be found out to be wrong before a file is made.
+Measured MeasureHere(const Plan& plan, const RunOptions& options, const collectives::Door& door,
+                     Console& console);
+
+// Says what came of it, writes `files` beside the result file, and tells of all of them. Throws
+// Error where one could not be written.
+void ReportFiles(const Measured& measured, std::span<const AskedFile> files, Console& console);
+
+// A probe asked for by name that could not run at all is a failure; one that merely wasn't possible
+// in a plain `assay run` is not.
+int ExitStatusOf(const Run& run, const std::vector<std::string>& asked);
+
+}  // namespace assay

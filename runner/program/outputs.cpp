@@ -1,0 +1,123 @@
+#include "runner/program/outputs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "results/base/error.h"
+#include "results/base/files.h"
+#include "results/base/text.h"
+#include "results/figures/figures.h"
+#include "results/file/json.h"
+#include "results/show/report.h"
+#include "runner/program/measure.h"
+
+namespace assay {
+namespace {
+
+std::string Page(const Handout& handout) {
+  const ReportInput input = {
+      .name = handout.File(), .run = handout.TheRun(), .price = handout.Price()};
+  return ReportPage({&input, 1}, Today());
+}
+
+std::string Figures(const Handout& handout) {
+  return FiguresToJson(handout.TheRun(), handout.Price()) + "\n";
+}
+
+std::string Gbench(const Handout& handout) { return handout.Gbench(); }
+
+std::string NcclJson(const Handout& handout) { return handout.Table().Json(handout.Ended()); }
+
+std::string Csv(const Handout& handout) { return handout.Table().Csv(); }
+
+const Output& OutputOf(std::string_view option) {
+  const auto outputs = Outputs();
+  const auto found = std::ranges::find(outputs, option, &Output::option);
+  assert(found != outputs.end());
+  return *found;
+}
+
+}  // namespace
+
+Handout::Handout(Run run, const Privacy& privacy) : privacy_(privacy), run_(std::move(run)) {
+  ApplyPrivacy(run_, privacy_);
+  price_ = PriceOf({&run_}, {});
+}
+
+void Handout::SetFile(const std::string& path) {
+  file_ = ScrubText(std::filesystem::path(path).filename().string(), privacy_);
+}
+
+void Handout::SetTable(NcclTable table, std::string ended) {
+  table_ = std::move(table);
+  ended_ = std::move(ended);
+}
+
+std::string Handout::Gbench() const {
+  if (gbench_.empty()) return "";
+  return WithStrings(gbench_, [&](const std::string& text) { return ScrubText(text, privacy_); });
+}
+
+NcclTable Handout::Table() const {
+  return table_->Scrubbed(privacy_,
+                          [this](const Record& record) { return CostsAt(run_, record, price_); });
+}
+
+std::span<const Output> Outputs() {
+  static const std::array<Output, 5> outputs = {{
+      {.option = "--report", .is_file = true, .text = Page},
+      {.option = "--gbench-out", .is_file = true, .text = Gbench},
+      {.option = "-J", .is_file = true, .may_replace = false, .text = NcclJson},
+      {.option = "--json", .text = Figures},
+      {.option = "--format csv", .text = Csv},
+  }};
+  return outputs;
+}
+
+std::string OutputText(std::string_view option, const Handout& handout) {
+  return OutputOf(option).text(handout);
+}
+
+void CheckFiles(std::span<const AskedFile> files, const std::string& out) {
+  std::map<std::string, std::string_view> options;  // by the place that their file takes
+  const auto take = [&](std::string_view option, const std::string& path) {
+    const std::optional<std::string> place = path.empty() ? std::nullopt : PlaceOf(path);
+    if (!place) return;
+    const auto [taken, is_free] = options.emplace(*place, option);
+    if (is_free) return;
+    throw Error(fmt::format("{} and {} both name '{}'; give each a name of its own", option,
+                            taken->second, Clean(path, 1024)));
+  };
+  take("--out", out);
+  take("the journal of --out", out.empty() ? "" : out + ".part");
+  for (const AskedFile& file : files) {
+    if (file.path.empty()) continue;
+    take(file.option, file.path);
+    const bool may_replace = OutputOf(file.option).may_replace;
+    CheckWritable(may_replace ? file.path : FreeName(file.path), std::string(file.option));
+  }
+}
+
+void WriteFiles(std::span<const AskedFile> files, const Handout& handout,
+                const std::function<void(const std::string& name)>& wrote) {
+  for (const AskedFile& file : files) {
+    if (file.path.empty()) continue;
+    const Output& output = OutputOf(file.option);
+    const std::string option(file.option);
+    if (output.may_replace) {
+      WriteText(file.path, output.text(handout), option);
+      wrote(file.path);
+    } else {
+      wrote(WriteTextToFreeName(file.path, output.text(handout), option));
+    }
+  }
+}
+
+}  // namespace assay
