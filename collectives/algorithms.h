@@ -21,6 +21,7 @@ std::vector<std::string> AlgorithmsOf(Operation operation);
 // The name of the two-level algorithm (collectives/hier.h), each level of which is one of the
 // others. Not every operation has it.
 inline constexpr std::string_view kHier = "hier";
+// Whether the operation can be done on two levels.
 bool IsForTwoLevels(Operation operation);
 
 // The name of the algorithm that "auto" stands for; any other name is returned as it is.

@@ -12,6 +12,7 @@
 
 namespace assay {
 
+// The operations, named and defined as in MPI and nccl-tests.
 enum class Operation {
   kAllReduce,
   kAllGather,

@@ -30,6 +30,7 @@ Collective FabricCollective(const std::string& pattern, std::int64_t message_byt
 // directions where there are two.
 Work FabricWork(const std::string& pattern, std::int64_t message_bytes);
 
+// Whether the collective is a pattern of this probe.
 bool IsFabric(const Collective& collective);
 // REQUIRES: IsFabric(collective), and two ranks.
 std::unique_ptr<Exchange> MakeFabricExchange(const Collective& collective,

@@ -65,9 +65,11 @@ class Exchange {
   }
 };
 
+// A clock that the workload reads; tests script one.
 using Clock = std::function<Seconds()>;
 Seconds SteadyNow();
 
+// The parts of the workload that tests replace.
 struct HostOptions {
   Clock clock = SteadyNow;  // this rank's own
   // The least bytes over which buffers take turns where the collective's cache is `rotated`.

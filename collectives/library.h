@@ -18,6 +18,7 @@ struct RankDevice {
   std::string name = {};
 };
 
+// A library, such as "nccl" or "native", on one rank.
 class Library {
  public:
   virtual ~Library() = default;

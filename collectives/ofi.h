@@ -12,6 +12,7 @@
 
 namespace assay {
 
+// How ranks are connected.
 struct OfiOptions {
   // The provider to use, by libfabric's name. "": the first of efa, verbs, shm (where all ranks
   // share memory) and tcp that all ranks have. $FI_PROVIDER narrows the choice, as it does in

@@ -14,6 +14,7 @@
 
 namespace assay {
 
+// The step that a case asks for.
 struct TrainingStep {
   Params gemm = {};  // dtype, m, n, k
   // The GEMMs of each rank; 0: as many as take `compute_percent` of the all-reduce's time.
@@ -37,6 +38,7 @@ std::vector<std::vector<int>> CoresByRank(Ranks& ranks);
 // slowest rank's.
 class Overlap : public Workload {
  public:
+  // The outcome of Settle.
   struct Balance {
     std::int64_t gemms = 0;
     Seconds step = {};  // an estimate of an iteration, all phases together

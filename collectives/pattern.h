@@ -14,6 +14,8 @@
 
 namespace assay {
 
+// The pattern of one iteration. It holds no elements: they are computed where they are asked for,
+// so that any part of any rank's array costs only its own size.
 class Pattern {
  public:
   Pattern(const Collective& collective, int ranks, std::uint64_t seed, std::uint64_t iteration);

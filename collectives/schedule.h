@@ -9,6 +9,7 @@
 
 namespace assay {
 
+// The steps of one rank. Send, Receive, Wait, Reduce and Copy each add one.
 class Schedule {
  public:
   // A place in the input, in the output, or in scratch memory that the schedule reserves for
@@ -64,6 +65,7 @@ class Schedule {
     return place;
   }
 
+  // The kinds of steps, and a step with the fields that its kind uses.
   enum class Kind : std::uint8_t { kSend, kReceive, kWait, kReduce, kReduceLast, kCopy };
   struct Step {
     Kind kind = Kind::kWait;

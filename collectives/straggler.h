@@ -14,6 +14,7 @@
 
 namespace assay {
 
+// Used on rank 0, which hears the times of all ranks.
 class Stragglers {
  public:
   // Adds the seconds that one rank spent in the operations of this batch, and in waiting for the

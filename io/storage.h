@@ -14,6 +14,7 @@ namespace assay::io {
 // The engines that a run can use, by name.
 using Engines = std::vector<std::pair<std::string, EngineFactory>>;
 
+// The parts of the probe that tests replace.
 struct StorageOptions {
   TestFileOptions file = {};
   // The best engine stands first. A test may put a scripted one here.

@@ -38,6 +38,7 @@ struct Direct {
   std::string how = {};              // the evidence, in words
 };
 
+// The file stays open, and keeps its space on the volume, until this object is destroyed.
 class TestFile {
  public:
   // Makes the file and fills its first few MiB, which tells how long Finish will take. Returns

@@ -34,6 +34,7 @@ class DeviceMeter {
   virtual Telemetry Finish(Seconds from) = 0;
 };
 
+// The interface of all backends. One object serves all cases of a run.
 class Backend {
  public:
   virtual ~Backend() = default;

@@ -78,6 +78,7 @@ class AttentionPlans {
   virtual void Enqueue(int plan, const Pointers& parts, void* workspace) = 0;
 };
 
+// A library that can do attention, such as cuDNN by its frontend or without it.
 class AttentionLibrary {
  public:
   virtual ~AttentionLibrary() = default;

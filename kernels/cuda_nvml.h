@@ -29,6 +29,7 @@ struct Reading {
 // "sw_power_cap". The bit for an idle GPU has no word, since nothing holds such a GPU back.
 std::vector<std::string> ReasonsText(std::uint64_t reasons);
 
+// The library. Its calls may be made in any thread.
 class Nvml {
  public:
   // Opens the library; null where it is absent or can't be initialised.

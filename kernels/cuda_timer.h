@@ -29,6 +29,7 @@ void Wait(cudaStream_t stream, const std::string& what, Seconds hung = Seconds(6
 // to one thread at a time, whose current device is the stream's.
 class Timer {
  public:
+  // The timer's bounds, which tests shorten.
   struct Limits {
     Seconds gate = Seconds(5);   // how long the gate holds up the stream before it gives up
     Seconds hung = Seconds(60);  // how long the work on the stream may take

@@ -31,6 +31,7 @@ enum class Format {
   kU8
 };
 
+// The name of a format: "bf16", "fp8_e4m3".
 std::string_view ToText(Format format);
 // The bytes that `count` neighbouring numbers take, rounded up to whole bytes.
 std::int64_t BytesOf(Format format, std::int64_t count = 1);

@@ -33,8 +33,10 @@ enum class Dtype {
   kNvfp4
 };
 
+// The kind of number that an element is.
 enum class DtypeKind { kFloat, kSigned, kUnsigned };
 
+// A row of the table of data types.
 struct DtypeFacts {
   Dtype dtype = {};
   std::string_view name = {};        // its name in params and files: "bf16", "fp8_e4m3"
@@ -63,6 +65,7 @@ std::string_view AccumulatorOf(Dtype dtype);
 // The dtype with that name, which may be nccl-tests' or a former one; null where none has it.
 const DtypeFacts* FindDtype(std::string_view name);
 
+// What a dtype is asked for: any use, matrix products, or collectives.
 enum class DtypeUse { kAny, kProducts, kCollectives };
 std::vector<std::string> DtypeNames(DtypeUse use);
 // Reads a dtype that a person typed. Throws Error, which begins with `what` ("--dtype") and tells

@@ -40,6 +40,7 @@ struct DeviceFacts {
   std::string source = {};
 };
 
+// The built-in data together.
 struct Catalog {
   std::vector<InstanceFacts> instances = {};
   std::vector<Offer> offers = {};

@@ -14,6 +14,7 @@
 
 namespace assay {
 
+// What may be said of a change. kNone stands where the spread between runs is a guess.
 enum class Verdict { kSame, kFaster, kSlower, kUnclear, kNone };
 std::string_view ToText(Verdict verdict);
 
@@ -47,6 +48,7 @@ struct Side {
   Chosen price = {};                    // the price behind the per-dollar column
 };
 
+// What the user asked of a comparison.
 struct CompareOptions {
   std::optional<double> within = {};  // the margin; unset: 1 %, network 3 %, storage 5 %
   double confidence = 0.95;
@@ -97,6 +99,7 @@ std::string NoteOf(const CompareRow& row);
 // The most runs to reach a margin that are counted.
 inline constexpr int kManyRuns = 1000;
 
+// Two sides, compared.
 struct Comparison {
   Side baseline = {};
   Side candidate = {};
@@ -116,6 +119,7 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
 // with its hash, default algorithms, and no setting in the environment; "open" for anything else.
 std::string DivisionOf(const Run& run);
 
+// One side's place in a ranked case.
 struct RankEntry {
   std::size_t side = 0;  // index into Ranking::sides
   std::string backend = {};
@@ -126,6 +130,7 @@ struct RankEntry {
   std::string note = {};
 };
 
+// One case of a ranking.
 struct RankedCase {
   std::string probe = {};
   Params params = {};
@@ -134,6 +139,7 @@ struct RankedCase {
   std::vector<RankEntry> entries = {};  // fastest first
 };
 
+// Three or more sides, ranked.
 struct Ranking {
   std::vector<Side> sides = {};
   std::vector<RankedCase> cases = {};

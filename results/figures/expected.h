@@ -43,6 +43,7 @@ enum class Standing {
 };
 std::string_view ToText(Standing standing);
 
+// The judgement on one figure.
 struct Judged {
   Standing standing = Standing::kOk;
   std::optional<double> expected_gbs = {};

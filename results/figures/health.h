@@ -54,6 +54,7 @@ struct DeviceHealth {
   std::string why = {};  // one sentence, where the standing isn't kOk
 };
 
+// The health of all devices of one record.
 struct Health {
   std::vector<DeviceHealth> devices = {};  // in the order of Record::units
   std::size_t slowest = 0;                 // an index into `devices`

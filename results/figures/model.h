@@ -13,11 +13,13 @@
 
 namespace assay {
 
+// One point of a sweep.
 struct SizeTime {
   double bytes = 0;  // S
   double seconds = 0;
 };
 
+// The fitted model.
 struct CostModel {
   double start_s = 0;     // A: the time of an operation of no size
   double per_byte_s = 0;  // B

@@ -11,6 +11,7 @@
 
 namespace assay {
 
+// A run with the name of the file that it was read from.
 struct NamedRun {
   std::string name = {};  // the name of its file, as given
   const Run* run = nullptr;

@@ -15,6 +15,7 @@
 
 namespace assay {
 
+// How samples become a figure: by their median, or as work over their whole time.
 enum class Statistic { kMedian, kOverTime };
 // The statistic's name in files: "median", "over_time".
 std::string_view ToText(Statistic statistic);
@@ -48,6 +49,7 @@ struct Pacing {
   std::size_t spans = 0;  // the number of spans, where work is counted over spans of time
   double measured_s = 0;  // the time of all samples together
 };
+// Finds out how a record was paced, from its fact or from its samples.
 Pacing PacingOf(const Record& record);
 
 // Whether the samples of this visit are spans of time.

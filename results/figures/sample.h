@@ -107,6 +107,7 @@ std::string DirectOf(const std::vector<InRun>& runs);
 // The number of nodes that a case ran on, in words: "2", or "1 or 2" where its records differ.
 std::string NodesOf(const std::vector<InRun>& runs);
 
+// The margin of a probe's verdicts: the user's, or the usual one of the probe's class.
 double MarginOf(const std::string& probe, const CompareOptions& options);
 // The case in words: "gemm bf16 4096 x 4096 x 4096".
 std::string CaseWords(const Record& record);

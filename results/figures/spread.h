@@ -22,6 +22,7 @@ struct SpreadFound {
 // machines.
 std::vector<SpreadFound> SpreadOf(const std::vector<Run>& runs, const std::string& date);
 
+// The outcome of merging new rows into old ones.
 struct MergedNoise {
   std::vector<Noise> rows = {};
   bool is_changed = false;

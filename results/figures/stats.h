@@ -37,6 +37,7 @@ double StudentTail(double t, double degrees_of_freedom);
 // detect and handle outliers", 1993, who call more than 3.5 an outlier). It is infinite where most
 // values are equal and this one isn't.
 std::vector<double> ModifiedZScores(std::span<const double> values);
+// The correlation of each value with the next one; 0 where the values don't vary.
 double LagOneAutocorrelation(std::span<const double> values);
 
 // The slope of the least-squares line, and half the width of its interval. The interval is wider

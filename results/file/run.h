@@ -189,6 +189,7 @@ struct Identity {
   Finding purchase = {};
 };
 
+// A node's processors.
 struct Cpu {
   std::string model = {};
   int sockets = 0;
@@ -214,6 +215,7 @@ struct Accelerator {
   bool mig = false;
 };
 
+// The network adapters of one kind in a node.
 struct Nic {
   std::string kind = {};
   int count = 0;
@@ -297,6 +299,7 @@ struct Build {
   std::optional<std::string> image_digest = {};
 };
 
+// The suite that a run visited, by name, version and hash.
 struct SuiteName {
   std::string name = {};
   int version = 0;

@@ -13,8 +13,10 @@
 
 namespace assay {
 
+// Follows one run.
 class TimeLeft {
  public:
+  // An estimate of time.
   struct Guess {
     double seconds;
     bool is_least = false;  // whether it may take several times as long

@@ -14,6 +14,7 @@
 
 namespace assay {
 
+// One search. Next and its records take turns until Next returns nothing.
 class Bisection {
  public:
   // Both vectors have one entry for each rank. Nodes are told apart where there are four or more,
@@ -34,6 +35,7 @@ class Bisection {
  private:
   // The steps, one of which was asked for last.
   enum class Step { kNothing, kHalves, kPairs, kChecks };
+  // A part that was found slow, with the partner that it was measured with.
   struct Slow {
     int part = 0;
     int partner = 0;

@@ -20,6 +20,7 @@ bool ResultsAreLost();
 // Throws Error where ResultsAreLost. It is the last thing in main.
 void CheckResults();
 
+// The terminal of one command.
 class Console {
  public:
   explicit Console(bool quiet = false);

@@ -14,6 +14,7 @@
 
 namespace assay {
 
+// What is known beforehand, and where to look.
 struct IdentityOptions {
   // The values of the flags with these names. One that isn't empty wins over everything found.
   std::string provider = {};
