@@ -295,7 +295,7 @@ TEST(Catalog, APricePerChipIsThatOfTheNodeWithItsArithmetic) {
 }
 
 TEST(Catalog, ItsHashIsOfThePrices) {
-  std::ifstream file(ASSAY_SOURCE_DIR "/results/prices.csv", std::ios::binary);
+  std::ifstream file(ASSAY_SOURCE_DIR "/results/catalog/prices.csv", std::ios::binary);
   const std::string prices(std::istreambuf_iterator<char>(file), {});
   ASSERT_THAT(prices, HasSubstr("p5.48xlarge"));
   EXPECT_EQ(Catalog::BuiltIn().sha256, Sha256Hex(prices));

@@ -197,7 +197,7 @@ TEST(Privacy, ValuesAreLookedAtToo) {
 }
 
 TEST(Privacy, TheListHasAReasonForEachNameAndNoPrefixes) {
-  std::ifstream file(ASSAY_SOURCE_DIR "/results/env_allowed.txt");
+  std::ifstream file(ASSAY_SOURCE_DIR "/results/file/env_allowed.txt");
   std::string line;
   int names = 0;
   while (std::getline(file, line)) {
