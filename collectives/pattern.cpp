@@ -224,6 +224,7 @@ void Pattern::Reduce(std::int64_t begin, std::span<std::byte> to) const {
     T value(static_cast<T>(all[i]));
     if (redop == "avg") {
       if constexpr (std::is_floating_point_v<T>) {
+        // Only this division rounds, for which ToleranceOf allows.
         value = static_cast<T>(all[i]) / static_cast<T>(ranks_);
       } else if constexpr (std::is_integral_v<T>) {
         value = static_cast<T>(all[i] / ranks_);

@@ -156,6 +156,7 @@ Checked CheckWords(std::size_t count, std::size_t most_bytes,
   std::vector<std::uint64_t> words(whole ? count : kPiece / sizeof(std::uint64_t));
   Checked checked = {.reference = whole ? "exact" : fmt::format("exact, {} pieces", pieces)};
   for (std::size_t piece = 0; piece < pieces; ++piece) {
+    // The first piece begins with the first word, and the last one ends with the last.
     const std::size_t first = whole ? 0 : (count - words.size()) * piece / (pieces - 1);
     read(first, words);
     std::atomic<std::int64_t> wrong = 0;

@@ -271,6 +271,7 @@ std::vector<Share> SharesOf(const std::vector<Device>& devices, const Steps& ask
   const Copy* copy = std::get_if<Copy>(&asked.front().op);
   const bool is_among_gpus = copy != nullptr && (copy->route == "peer" || copy->route == "all");
   std::vector<Share> shares;
+  // Copies between GPUs name their own devices, so that the scope doesn't apply to them.
   if (!is_among_gpus && scope == "node") return {{.devices = chosen, .steps = asked}};
   if (!is_among_gpus || copy->route == "all") {
     if (setup.devices.empty() || is_among_gpus) chosen.resize(1);
@@ -342,7 +343,9 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
   made.lacks_dtype = std::ranges::any_of(share.devices, [&](const Device& device) {
     return IsInBf16(op) && !backend->HasBf16(device);
   });
+  // The measured roofline is that of one device, and so only a device alone is held against it.
   if (is_alone) made.here = std::visit(BoundOf{backends, first}, op);
+  // Params that the backend has completed are written out, since cases match by them.
   if (const Memory* memory = std::get_if<Memory>(&op)) made.params["bytes"] = memory->bytes;
   if (const Copy* copy = std::get_if<Copy>(&op)) {
     made.params["from"] = copy->from;

@@ -341,6 +341,7 @@ AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, 
     k.Read((first_key + j) * d_qk, d_qk, one_k.data());
     weights.push_back(Dot(one_q, one_k) * scale);
   }
+  // Subtracting the largest score keeps exp in range; the log-sum adds it again.
   const double largest = *std::max_element(weights.begin(), weights.end());
   double total = 0;
   for (double& weight : weights) total += weight = std::exp(weight - largest);

@@ -68,6 +68,7 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
     const std::string direct_a = DirectOf(runs_a);
     const std::string direct_b = DirectOf(runs_b);
     const std::string& probe = b.any->probe;
+    // A figure that may be a cache's is never compared with one that surely isn't.
     if (probe == "storage" && direct_a != direct_b) {
       matched.refused.push_back(fmt::format("{} is not compared: direct is {} against {}",
                                             CaseWords(*b.any), direct_a, direct_b));
@@ -75,6 +76,7 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
     }
     const std::string nodes_a = NodesOf(runs_a);
     const std::string nodes_b = NodesOf(runs_b);
+    // The work of a case counts all of its nodes, so both sides must have as many.
     if (nodes_a != nodes_b) {
       matched.refused.push_back(
           fmt::format("{} is not compared: the work of {} nodes against that of {}",
@@ -374,6 +376,8 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
         First(matched.only_a), First(matched.only_b)));
   }
 
+  // Closed and open runs may have different software, so their difference isn't the machines'
+  // alone.
   const bool mixed = DivisionsDiffer({&a, &b});
   const std::vector<double> confidences = HolmConfidences(matched.pairs, options.confidence);
   std::vector<std::pair<const Sample*, const Sample*>> samples;

@@ -198,6 +198,8 @@ std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
   }
   const std::optional<double> bus = BusBandwidth(record);
   const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
+  // Published figures are of all accelerators on that many nodes. A part of them has other links,
+  // so that it can't be judged by them.
   if (!bus || type == nullptr || DeviceKind(record) != "gpu" || type->accelerator_count < 1 ||
       Integer(record.params, "ranks") != nodes * type->accelerator_count) {
     return std::nullopt;
@@ -218,6 +220,7 @@ std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
       return judged;
     }
   }
+  // More than a flat ring can carry means that another algorithm ran, or that something is wrong.
   const std::optional<double> bound = NetworkGbs(*type);
   if (nodes > 1 && bound && gbs > kSuspiciousAbove * *bound) {
     judged.standing = Standing::kAboveBound;
@@ -238,11 +241,13 @@ std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
     return std::nullopt;
   }
   const Node& node = run.nodes.at(static_cast<std::size_t>(record.units[0].node));
+  // With several kinds of accelerators nobody knows which one ran, and a slice has no data sheet.
   if (node.accelerators.size() != 1 || node.accelerators[0].mig) return std::nullopt;
   const DeviceFacts* device = FindDevice(devices, node.accelerators[0].name);
   if (device == nullptr) return std::nullopt;
   const auto units = static_cast<double>(record.units.size());
   if (speed->unit == "B/s") {
+    // The data sheet's bandwidth is the memory's, which a cache may exceed.
     const auto in_cache = record.facts.find("in_cache");
     if (in_cache != record.facts.end() && in_cache->second == Fact(true)) return std::nullopt;
     if (!device->memory_bytes_per_s) return std::nullopt;
@@ -261,6 +266,7 @@ std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
       clocks.insert(clocks.end(), seen.sm_mhz.begin(), seen.sm_mhz.end());
     }
   }
+  // The peak scales with the clock of the processors, which is often held below the data sheet's.
   if (clocks.empty()) return of;
   of.clock_mhz = Median(clocks);
   if (device->peak_clock_mhz && *of.clock_mhz > 0) {

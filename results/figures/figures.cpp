@@ -273,6 +273,8 @@ std::optional<PowerFigure> PowerOf(const Record& record) {
         seconds += seen.at_s.back() - seen.at_s.front();
       }
     }
+    // A sum without one of the units would be too low, so it is none. The counter of energy sees
+    // what lies between readings of power, and is preferred to them.
     if (seconds <= 0 && samples.empty()) return std::nullopt;
     power.watts += seconds > 0 ? joules / seconds
                                : std::accumulate(samples.begin(), samples.end(), 0.0) /

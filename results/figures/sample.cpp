@@ -230,7 +230,9 @@ Sample SampleOf(const std::vector<InRun>& runs, Statistic statistic,
     sample.first_minute = std::min(*minute, sample.first_minute.value_or(*minute));
     sample.last_minute = std::max(*minute, sample.last_minute.value_or(*minute));
   }
+  // A run without a date may lie anywhere in time, so that nothing is known of the span.
   if (!are_dated) sample.first_minute = sample.last_minute = std::nullopt;
+  // A single run can't show how runs differ, so that spread comes from elsewhere.
   if (runs.size() == 1) {
     sample.level = "1 run, this node";
     sample.noise = FittingNoise(own, runs.front().records.front()->probe, *runs.front().run);
@@ -242,6 +244,7 @@ Sample SampleOf(const std::vector<InRun>& runs, Statistic statistic,
     return sample;
   }
   const std::string instance = InstanceOf(*runs.front().run);
+  // Three nodes of one type may speak for the type; fewer, or others, speak for themselves.
   const bool of_type = by_nodes.size() >= 3 && instance != "unknown" &&
                        std::all_of(runs.begin(), runs.end(), [&](const InRun& in_run) {
                          return InstanceOf(*in_run.run) == instance;

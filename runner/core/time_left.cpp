@@ -102,6 +102,7 @@ std::optional<TimeLeft::Guess> TimeLeft::OfOperations(const Case& which, double 
     const std::int64_t largest = sizes.seen.rbegin()->first;
     for (const auto& [bytes, visits] : sizes.to_come) {
       if (visits <= 0) continue;
+      // A size that was visited takes what it took; the line is only for sizes that were not.
       const auto same = sizes.seen.find(bytes);
       const double seconds = same != sizes.seen.end()
                                  ? same->second.first / same->second.second
