@@ -12,6 +12,7 @@
 namespace assay {
 namespace {
 
+// The bytes to whose multiples shares are rounded down, as in nccl-tests.
 constexpr std::int64_t kShareBytes = 16;
 
 // Whether the elements are shared out among ranks, so that the size is that of all shares together.
@@ -89,6 +90,7 @@ const std::vector<OperationFacts>& Operations() {
   return all;
 }
 
+// The table is in the order of the enumeration, so that an operation is its own index.
 const OperationFacts& FactsOf(Operation operation) {
   return Operations()[static_cast<std::size_t>(operation)];
 }
@@ -100,6 +102,7 @@ std::optional<Operation> OperationFrom(std::string_view name) {
   return std::nullopt;
 }
 
+// The words stand in a fixed order, without names; CollectiveFrom reads them in the same order.
 std::string ToText(const Collective& c) {
   return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}",
                      FactsOf(c.operation).name, c.dtype, c.redop, c.bytes, c.in_place ? 1 : 0,

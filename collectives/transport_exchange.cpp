@@ -33,6 +33,8 @@ constexpr int kTag = 0;
 // `self` is this rank by the numbers of the schedule's peers. Called on all ranks together.
 std::int64_t WireBytes(Ranks& ranks, const Schedule& schedule, int self,
                        const std::vector<int>& node_of) {
+  // Across several nodes a link is a node's, which messages between its own ranks don't cross. On a
+  // single node each rank counts as a link of its own.
   const bool several = std::ranges::any_of(node_of, [](int node) { return node > 0; });
   const int own_node = node_of.at(static_cast<std::size_t>(self));
   std::size_t sent = 0;
@@ -55,6 +57,7 @@ std::int64_t WireBytes(Ranks& ranks, const Schedule& schedule, int self,
     by_link[link].second += in;
   }
   std::int64_t most = 0;
+  // A link carries both directions at once, so that the busier one counts and not their sum.
   for (const auto& [link, bytes] : by_link) most = std::max({most, bytes.first, bytes.second});
   return most;
 }
@@ -189,6 +192,8 @@ std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport, Ran
   if (IsFabric(collective)) return MakeFabricExchange(collective, std::move(transport));
   const Nodes nodes = NodesOf(ranks);
   if (collective.algorithm == kHier || collective.algorithm == "auto") {
+    // The choice `auto` takes the hierarchy wherever it can be built; RefusalOver has refused one
+    // that was asked for and can't be.
     const bool is_better = HasTwoLevels(nodes) && !HierRefusal(collective, nodes);
     if (collective.algorithm == kHier || is_better) {
       return HierExchange(std::move(transport), ranks, nodes, collective);

@@ -93,6 +93,7 @@ void Traffic::Begin(const TrafficSpans& spans) {
   in_ramp_ = true;
 }
 
+// Contents that were made ahead are in the spare buffer, which trades places with the slot's own.
 std::optional<Transfer> Traffic::Next(int slot) {
   if (is_over_ || left_ == 0 || !failures_.empty()) return std::nullopt;
   --left_;
@@ -134,6 +135,7 @@ void Traffic::Done(int slot, std::int64_t result, std::int64_t begin_ns, std::in
   }
   ++finished_;
   const std::int64_t before_ns = std::exchange(latest_ns_, std::max(latest_ns_, end_ns));
+  // Transfers that were still in flight when the spans were over don't count.
   if (is_over_) return;
   end_ns_ = latest_ns_;
   if (!spans_) return latency_.Add(end_ns - begin_ns);
@@ -141,6 +143,9 @@ void Traffic::Done(int slot, std::int64_t result, std::int64_t begin_ns, std::in
           end_ns - begin_ns);
 }
 
+// Counts the end of a transfer in its span. Once a span is long enough, the end that was waited for
+// longest so far is where it will end; latencies since then wait in behind_, since they may belong
+// to the next span.
 void Traffic::TakeEnd(const End& end, std::int64_t latency_ns) {
   const std::int64_t wanted_ns = in_ramp_ ? spans_->ramp_ns : spans_->length_ns;
   const std::int64_t time_ns = end.at_ns - span_begin_.at_ns;

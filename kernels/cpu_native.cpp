@@ -101,6 +101,8 @@ class PeakWorkload : public Workload {
   void MeasureClock() {
     std::vector<double> hertz(sums_.size());
     team_.Run([&](int thread) { hertz[static_cast<std::size_t>(thread)] = EffectiveHertz(); });
+    // A batch ends with its slowest thread, so that core's clock is the one that explains the
+    // figure.
     hertz_ = *std::min_element(hertz.begin(), hertz.end());
   }
 

@@ -25,6 +25,7 @@ void Prefetch(const std::uint64_t* at) {
 #define ASSAY_AVX512 __attribute__((target("avx512f")))
 
 ASSAY_AVX512 std::uint64_t ReadAvx512(const std::uint64_t* from, std::size_t words) {
+  // Four sums keep additions from waiting for one another, so that loads alone set the pace.
   __m512i sums[4] = {};
   std::size_t i = 0;
   for (; i + 4 * kStreamLineWords <= words; i += 4 * kStreamLineWords) {
@@ -44,6 +45,8 @@ ASSAY_AVX512 std::uint64_t ReadAvx512(const std::uint64_t* from, std::size_t wor
   return std::accumulate(lanes.begin(), lanes.end(), std::uint64_t{0});
 }
 
+// The fence at the end of each loop that stores makes its stores reach memory before the clock is
+// read.
 ASSAY_AVX512 void WriteAvx512(std::uint64_t* to, std::uint64_t value, std::size_t words) {
   const __m512i line = _mm512_set1_epi64(static_cast<long long>(value));
   for (std::size_t i = 0; i < words; i += kStreamLineWords) {

@@ -111,6 +111,7 @@ class Library : public Nvml {
     if (Ask("nvmlDeviceGetTemperature", device, kGpuTemperature, &celsius)) {
       reading.temperature_c = celsius;
     }
+    // NVML gave this function a new name; older drivers know the second one alone.
     if (Ask("nvmlDeviceGetCurrentClocksEventReasons", device, &count) ||
         Ask("nvmlDeviceGetCurrentClocksThrottleReasons", device, &count)) {
       reading.reasons = count;
@@ -142,6 +143,8 @@ class Library : public Nvml {
     return Find(name, function) && function(arguments...) == kSuccess;
   }
 
+  // Finds a GPU by its PCI bus id, because NVML's indices know nothing of CUDA_VISIBLE_DEVICES.
+  // Returns null where NVML doesn't know it. Safe from any thread.
   nvmlDevice_t DeviceAt(const std::string& bus_id) {
     const std::scoped_lock lock(mutex_);
     nvmlDevice_t& device = devices_[bus_id];
@@ -229,6 +232,8 @@ class GpuMeter : public DeviceMeter {
     while (!wake_.wait_for(lock, kInterval, [this] { return ending_; })) Read();
   }
 
+  // Adds a reading. One that fails is left out, so that a driver's hiccup doesn't end a run.
+  // REQUIRES: the caller holds the mutex, or the thread has ended.
   void Read() {
     const std::optional<Reading> reading = nvml_->Read(bus_id_);
     if (!reading) return;
@@ -236,6 +241,7 @@ class GpuMeter : public DeviceMeter {
     readings_.push_back({.at_s = at.count(), .is = *reading});
   }
 
+  // Ends the thread. A second call does nothing.
   void End() {
     if (!thread_.joinable()) return;
     {

@@ -154,10 +154,14 @@ Batch Timer::Time(std::int64_t iterations, std::int64_t period, const Enqueue& e
     return {.time = TimeGraphs(iterations, enqueue), .host = host.all * calls};
   }
   const Seconds time = TimeCalls(iterations, enqueue);
+  // Calls within the lead were queued before the gate opened, so that only launching the others may
+  // have held the device up.
   const double behind_the_lead =
       std::max(0.0, 1 - static_cast<double>(limits_.lead) / static_cast<double>(iterations));
   const bool host_bound = host.launching * calls * behind_the_lead > kHostsShare * time;
   method_ = host_bound ? "events, at the pace of the host" : "events";
+  // The choice is for the batches that follow: this one has been timed, and capturing changes
+  // nothing that it did.
   graph_ = limits_.graph_below > Seconds(0) &&
            (host_bound || time < limits_.graph_below * static_cast<double>(iterations));
   return {.time = time, .host = host.all * calls};

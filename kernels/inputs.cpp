@@ -134,6 +134,7 @@ void FillNormal(const std::vector<T>& table, std::uint64_t seed, std::int64_t be
                 std::int64_t end, T* out) {
   const T* values = table.data();
   std::int64_t i = begin;
+  // Ranges of a parallel loop may begin and end within a draw; `one` takes single elements there.
   const auto one = [&] {
     const std::uint64_t draw = RandomAt(seed, static_cast<std::uint64_t>(i / kPerDraw));
     out[i] = values[(draw >> (16U * static_cast<unsigned>(i % kPerDraw))) & 0xffffU];
@@ -173,6 +174,7 @@ unsigned Encoded(float magnitude, const Narrow& format) {
   return (static_cast<unsigned>(place - format.least) << format.mantissa_bits) + units;
 }
 
+// The magnitude that a code stands for; the inverse of Encoded.
 float Decoded(unsigned code, const Narrow& format) {
   const unsigned one = 1U << format.mantissa_bits;
   const auto exponent = static_cast<int>(code / one);
@@ -267,6 +269,7 @@ std::uint16_t F16FromF32(float value) {
   const unsigned sign = std::signbit(value) ? 0x8000U : 0U;
   if (std::isnan(value)) return static_cast<std::uint16_t>(sign | 0x7e00U);
   const float magnitude = std::fabs(value);
+  // From half a unit above the largest f16, which is 65504, rounding to nearest gives infinity.
   if (magnitude >= 65520.0F) return static_cast<std::uint16_t>(sign | 0x7c00U);
   return static_cast<std::uint16_t>(sign | Encoded(magnitude, kF16));
 }

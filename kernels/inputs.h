@@ -85,12 +85,11 @@ void Serially(std::int64_t count, const std::function<void(std::int64_t, std::in
 // Writes elements 0 … count - 1 of the stream `seed` to `out`. Each page is first touched by the
 // thread that fills it. `inputs` is one of two words; any other throws Error:
 //
-// - normal: standard normal numbers times ScaleOf, rounded to the format's own grid. A block's
-// scale
-//   is 2^z with z standard normal, so that neighbouring blocks differ. Integers hold four standard
-//   deviations: u8 (activations) is 128 + 32 z, clamped to 0 … 255; s8 (weights) is 16 z, clamped
-//   to -63 … 63, since instruction sets without a 32-bit dot product add pairs of u8 · s8 in 16
-//   bits, which larger numbers would saturate.
+// - normal: standard normal numbers times ScaleOf, rounded to the format's own grid. The scale of
+//   a block is 2^z with z standard normal, so that neighbouring blocks differ. Integers hold four
+//   standard deviations: u8 (activations) is 128 + 32 z, clamped to 0 … 255; s8 (weights) is 16 z,
+//   clamped to -63 … 63, since instruction sets without a 32-bit dot product add pairs of u8 · s8
+//   in 16 bits, which larger numbers would saturate.
 // - zeros: all bits are zero, which shows what the power of switching bits costs.
 //
 // REQUIRES: `count` is even for F4E2m1.

@@ -17,6 +17,8 @@
 namespace assay {
 namespace {
 
+// The columns that one weighted sum covers; the sampled rows, and columns, of a product; and the
+// sampled rows of attention.
 constexpr std::int64_t kBlock = 256;
 constexpr std::int64_t kSamples = 32;
 constexpr std::int64_t kAttentionRows = 64;
@@ -369,6 +371,8 @@ Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
                        head % attention.heads_q, row % attention.seq_q);
   };
 
+  // Parallel parts write to places of their own: one for each sampled row, then one for each row's
+  // range.
   std::vector<Found> found(sampled.size() + At(rows));
   parallel(static_cast<std::int64_t>(sampled.size()), [&](std::int64_t begin, std::int64_t end) {
     std::vector<double> answer(At(d_v));
@@ -450,6 +454,8 @@ class QueryRow {
     return values;
   }
 
+  // P and DS are the elements of ReferenceQueryGradient's formulas for this query and a key with
+  // these rows.
   double P(const std::vector<double>& k) const { return std::exp(scale_ * Dot(q_, k) - log_sum_); }
   double DS(const std::vector<double>& k, const std::vector<double>& v) const {
     return scale_ * P(k) * (Dot(d_o_, v) - mean_);
@@ -527,6 +533,8 @@ Checked CheckAttentionBackward(const Attention& attention, const BackwardInputs&
     }
   };
 
+  // First the sampled rows of O and dQ, then those of dK and dV, then the sums over all of each
+  // key-value head.
   std::vector<Found> of_queries(queries.size());
   parallel(static_cast<std::int64_t>(queries.size()), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t s = begin; s < end; ++s) {

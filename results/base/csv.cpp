@@ -38,12 +38,14 @@ class Reader {
   }
 
  private:
+  // Steps over the character if it is next; returns whether it was.
   bool Skip(char c) {
     if (at_ == text_.size() || text_[at_] != c) return false;
     ++at_;
     return true;
   }
 
+  // Steps over the end of a line, "\n" or "\r\n", if it is next.
   bool EndLine() {
     if (text_.substr(at_, 2) == "\r\n") ++at_;
     if (!Skip('\n')) return false;
@@ -64,6 +66,8 @@ class Reader {
     return std::string(cell);
   }
 
+  // Reads a cell after its opening quote: a doubled quote stands for one, and line ends are text
+  // (RFC 4180).
   std::string QuotedCell() {
     std::string cell;
     while (at_ < text_.size()) {

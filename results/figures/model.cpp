@@ -103,6 +103,7 @@ std::optional<CostModel> FitCost(std::span<const SizeTime> sweep) {
   const auto [least, most] =
       std::ranges::minmax_element(sweep, {}, [](const SizeTime& point) { return point.bytes; });
   if (least->bytes == most->bytes) return std::nullopt;
+  // Noise may make a term negative, which means nothing; it is then fitted without that term.
   const CostModel both = Fitted(sweep, true, true);
   if (both.start_s < 0) return Fitted(sweep, false, true);
   if (both.per_byte_s < 0) return Fitted(sweep, true, false);

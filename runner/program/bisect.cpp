@@ -17,6 +17,7 @@
 namespace assay {
 namespace {
 
+// Fewer parts make a single pair, against which no other can be held.
 constexpr std::size_t kFewestParts = 4;
 
 // For each round, the median over these records of the logarithm of their time.
@@ -94,6 +95,8 @@ std::string Bisection::Asked() const {
   return "";
 }
 
+// Asks for two halves of equal size at once; with an odd number of parts the last one stays out,
+// since groups of different sizes take different times.
 std::string Bisection::Halves() {
   const int half = Count() / 2;
   std::vector<int> group_of_part(parts_.size(), -1);
@@ -110,6 +113,7 @@ void Bisection::TakeHalves(std::span<const Record> records) {
                            fmt::join(standings.front().ranks, " "), standings.front().ratio);
 }
 
+// Pairs each part of one half with one of the other.
 std::string Bisection::Pairs() {
   const int half = Count() / 2;
   asked_.clear();
