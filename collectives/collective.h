@@ -123,7 +123,7 @@ class Layout {
   // elements. One of the two is 0.
   std::int64_t InputPlace(int rank) const;
   std::int64_t OutputPlace(int rank) const;
-  // For alltoallv and alltoall: the number of elements from one rank to another, and their places
+  // The number of elements that one rank sends another in alltoall and alltoallv, and their places
   // in the sender's input and the receiver's output.
   std::int64_t Count(int from, int to) const;
   std::int64_t SendPlace(int from, int to) const;

@@ -31,15 +31,17 @@ struct Beside {
 // The workload of a collective whose operations may have a companion.
 class Accompanied : public Workload {
  public:
-  // The number of the device that operations run on; nothing where the host times them.
+  // The number of the device that operations run on; nothing where the host times them. REQUIRES,
+  // for the functions below: with a device only RunBeside and RunAlone are called, without one only
+  // Align and Accompany.
   virtual std::optional<int> Device() const = 0;
-  // For the host: a barrier, which may spin.
+  // A barrier of all ranks, which may spin.
   virtual void Align() = 0;
-  // For the host: gives each later operation this companion; null takes it away.
+  // Gives each later operation this companion; null takes it away. The caller keeps it alive.
   virtual void Accompany(Companion* companion) = 0;
-  // For a device: does one operation at the same time as `beside`, which has its own stream.
+  // Does one operation at the same time as `beside`, which has its own stream.
   virtual Batch RunBeside(Beside& beside) = 0;
-  // For a device: does `beside` alone, from such a start.
+  // Does `beside` alone, from a common start as that of RunBeside.
   virtual void RunAlone(Beside& beside) = 0;
 };
 

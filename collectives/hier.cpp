@@ -160,7 +160,7 @@ class TwoLevels : public Exchange {
     if (const auto all = facts.find(kTransportFact); all != facts.end()) {
       all->second = OnTwoLevels(kSharedMemory, BetweenNodes(std::get<std::string>(all->second)));
     }
-    // On one node everything goes through shared memory, which isn't counted.
+    // The bytes of a single node all go through shared memory, which isn't counted.
     if (nodes_ == 1) facts.erase(kWireFact);
     facts["ranks_on_each_node"] = static_cast<std::int64_t>(places_);
     return facts;

@@ -330,7 +330,7 @@ class ControlVariables {
   bool has_begun_;
 };
 
-// Where the ranks are that a rank exchanges with.
+// The places of the ranks that a rank exchanges with.
 struct Peers {
   bool on_node = false;
   bool elsewhere = false;

@@ -18,8 +18,7 @@ namespace assay {
 // The way it works depends on the collective's buffers and size:
 //
 // - small, with any buffers: each rank publishes its input beside a counter, and takes what it
-// needs
-//   from where the others published theirs, which takes one exchange of signals.
+//   needs from where the others published theirs, which takes one exchange of signals.
 // - shared: buffers lie in a window that all ranks map. Each rank reduces its share of the elements
 //   straight from all inputs and stores it to all outputs, which moves 2 n S bytes through memory,
 //   the least possible.

@@ -756,8 +756,8 @@ std::string WhatIsLacking(const std::vector<std::string>& all) {
   return fmt::format("rank {} has no {}", least - all.begin(), least->substr(least->find(' ') + 1));
 }
 
-// This rank's own candidate that fits what was chosen. The ranks of a node take its adapters in
-// turn.
+// Picks this rank's own candidate among those that fit what was chosen. The ranks of a node take
+// its adapters in turn.
 const Candidate& Pick(const std::vector<Candidate>& candidates, const std::string& chosen,
                       int local_rank) {
   std::vector<const Candidate*> fitting;

@@ -22,8 +22,8 @@ struct TrainingStep {
   std::int64_t compute_percent = 100;
   // Whether the all-reduce and the GEMMs run on GPUs, one GPU for each rank.
   bool on_gpus = false;
-  // In host memory, how many of a rank's cores only the all-reduce uses; the GEMMs have the others.
-  // 0: both have all.
+  // The number of a rank's cores that only the all-reduce uses, in host memory; the GEMMs have the
+  // others. 0: both have all.
   std::int64_t comm_cores = 1;
   Work work = {};  // the work of all ranks, with one GEMM each
 };

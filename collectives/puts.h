@@ -38,7 +38,7 @@ class PutNetwork {
   // is one, and throws Error when there can't be one any more. Puts are sure to make progress only
   // within this call.
   virtual std::optional<Event> Next(bool waits) = 0;
-  // As Transport's functions of these names.
+  // These promise what Transport's functions of the same names do.
   virtual std::size_t SegmentBytes() const = 0;
   virtual std::size_t SegmentsInFlight() const = 0;
   virtual Facts Describe() const = 0;

@@ -263,7 +263,7 @@ namespace {
 
 HWY_EXPORT(Reduce);
 
-// In the order of ReduceOp.
+// The names of reductions, in the order of ReduceOp.
 constexpr std::string_view kReduceOps[] = {"sum", "prod", "min", "max"};
 constexpr std::string_view kAverage = "avg";
 

@@ -25,8 +25,7 @@ class Stragglers {
   void EndBatch(std::int64_t operations, double time_s, double whole_s);
   // Adds facts, unless there was no batch yet:
   // - slowest_rank is the rank whose operations took longest by its own clock; slowest_excess is
-  // its
-  //   ratio to the median of ranks, less 1.
+  //   its ratio to the median of ranks, less 1.
   // - late_rank is the rank that came last; late_s is how long the first one waited for it, per
   //   operation.
   // - straggler is the rank that stands out by OddOneOut: in its own time, by at least 5 % of an

@@ -30,10 +30,10 @@ std::string BetweenNodes(const std::string& transport);
 std::string TransportOfRanks(const std::vector<std::string>& by_rank,
                              const std::vector<int>& names);
 
-// Which ranks went over something else than `name`, and over what, such as "rank 3 went over tcp";
-// nothing where every rank used it. `transport` is a text as above. A name is whole words, in upper
-// or lower case, so that "ofi" is in "NET/OFI (efa)" and "ib" isn't in "Libfabric". An unknown
-// transport is never what was asked for.
+// Tells which ranks went over something else than `name`, and over what, such as "rank 3 went over
+// tcp"; nothing where every rank used it. `transport` is a text as above. A name is whole words, in
+// upper or lower case, so that "ofi" is in "NET/OFI (efa)" and "ib" isn't in "Libfabric". An
+// unknown transport is never what was asked for.
 std::optional<std::string> NotOver(const std::string& transport, const std::string& name);
 
 }  // namespace assay

@@ -41,9 +41,9 @@ struct KernelRoots {
       loop_file = LoopFileOf;
 };
 
-// Where direct transfers end, which bypass the page cache of their own file system. Loop devices,
-// RAID, device-mapper and overlays hand them on, and what lies below decides; of several branches
-// the worst.
+// The end of direct transfers, which bypass the page cache of their own file system. Loop devices,
+// RAID, device-mapper and overlays hand them on, and what lies below decides; the worst of several
+// branches counts.
 struct Below {
   enum class Ends {
     kDevice,   // at disks

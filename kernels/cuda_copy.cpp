@@ -146,12 +146,12 @@ class Lane {
 
 // The limits of the timer for that many copies at once.
 Timer::Limits LimitsOf(std::size_t copies, bool direct) {
-  // No gate: a copy by way of the host may wait for what is before it on its stream, which the gate
-  // would be.
+  // A copy by way of the host goes without a gate, since it may wait for what is before it on its
+  // stream, which the gate would be.
   if (!direct) return {.graph_below = Seconds(0), .lead = 0};
   if (copies == 1) return {};
-  // No graph: other devices' streams can't be part of this one's. A smaller lead: each copy takes a
-  // place in the queue of this stream, which has about 1024.
+  // Several copies go without a graph, since other devices' streams can't be part of this one's,
+  // and with a smaller lead, since each takes a place in this stream's queue, which has about 1024.
   const auto places = static_cast<std::int64_t>(copies) + 1;
   return {.graph_below = Seconds(0), .lead = std::clamp<std::int64_t>(256 / places, 1, 64)};
 }

@@ -45,12 +45,12 @@ void LaunchFillNumbers(Numbers* out, std::size_t count, std::uint64_t seed, unsi
 // LaunchRead adds the sum of the words that block b read, over all passes, to sums[b], modulo 2^64.
 void LaunchRead(const Words* from, std::size_t count, unsigned passes, std::uint64_t* sums,
                 unsigned blocks, CUstream_st* stream);
-// In pass p, LaunchWrite writes value + p to both halves of every element.
+// LaunchWrite writes value + p to both halves of every element in pass p.
 void LaunchWrite(Words* to, std::size_t count, unsigned passes, std::uint64_t value,
                  unsigned blocks, CUstream_st* stream);
 void LaunchCopy(Words* to, const Words* from, std::size_t count, unsigned passes, unsigned blocks,
                 CUstream_st* stream);
-// In pass p, LaunchTriad writes b + (scale + p) · c.
+// LaunchTriad writes b + (scale + p) · c in pass p.
 void LaunchTriad(Numbers* to, const Numbers* b, const Numbers* c, std::size_t count,
                  unsigned passes, double scale, unsigned blocks, CUstream_st* stream);
 

@@ -62,9 +62,9 @@ class Timer {
   // several devices begin together (Workload::BeginTogether).
   void BeginTogether(std::function<void()> meet) { meet_ = std::move(meet); }
 
-  // For callers with their own clock, as the functions of these names in Streamed: Hold puts a gate
-  // on the stream, Put enqueues calls behind it, Release opens it, and Finish waits for everything
-  // and throws Error if the gate had given up.
+  // These four serve callers with their own clock, as the functions of the same names in Streamed:
+  // Hold puts a gate on the stream, Put enqueues calls behind it, Release opens it, and Finish
+  // waits for everything and throws Error if the gate had given up.
   void Hold();
   void Release();
   void Put(std::int64_t iterations, std::int64_t period,

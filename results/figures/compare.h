@@ -83,8 +83,8 @@ struct CompareRow {
   std::optional<double> resolution = {};      // (U - L) / 2
   std::optional<int> more_runs = {};          // runs a side to reach the margin; at most kManyRuns
   std::optional<double> per_usd_change = {};  // the factor of work per dollar
-  // That factor at the ends of the offers' price ranges. It has no confidence, since a range is no
-  // sample.
+  // The factor of work per dollar at the ends of the offers' price ranges. It has no confidence,
+  // since a range is no sample.
   std::optional<Interval> per_usd_envelope = {};
   std::optional<Verdict> per_usd_verdict = {};
   std::optional<SlowerThan> slower_than = {};

@@ -81,7 +81,7 @@ std::string TransportOf(const Record& record);
 // The logarithm of the usual time of each round. These values are the units of inference of one
 // run.
 std::vector<double> LogRoundTimes(const Record& record);
-// The same values by the given statistic, for comparisons with a record that has it.
+// LogRoundTimes by the given statistic, for comparisons with a record that has it.
 std::vector<double> LogRoundTimes(const Record& record, Statistic statistic);
 // The interval of the speed as a ratio, which is printed as "±1.2 % (5 rounds, this run)". With a
 // single round of spans it is that of the spans.
@@ -148,12 +148,12 @@ struct Cached {
 // direct.
 std::optional<Cached> CachedOf(const Run& run, const Record& record);
 
-// Why a record of this run has no dollars, or "". There are three reasons. In the suites that are
-// shown to others, accelerators have a price only for what they sustain, except in collectives. A
-// cache's figure isn't what a volume is paid for. And what sockets give isn't what a faster network
+// The reason why a record of this run has no dollars, or "". There are three. In the suites that
+// are shown to others, accelerators have a price only for what they sustain, except in collectives.
+// A cache's figure isn't what a volume is paid for. What sockets give isn't what a faster network
 // is paid for.
 std::string WhyUnpriced(const Run& run, const Record& record);
-// The same reason where the instance type of the run's nodes is known already
+// WhyUnpriced for callers who know the instance type of the run's nodes already
 // (results/figures/expected.h TypeOf).
 std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFacts* type);
 

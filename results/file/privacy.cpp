@@ -441,7 +441,7 @@ std::string MachineNodeId(const std::string& machine_id, const std::string& fold
   if (!key.empty()) return HmacSha256Hex(key, machine_id);
   struct stat status = {};
   if (lstat(path.c_str(), &status) == 0 || errno == EACCES) {
-    // Without the path, which tells the user's name.
+    // The note leaves the path out, since it tells the user's name.
     notes.push_back({.what =
                          "assay/node-key in the folder for configurations isn't a key in a file "
                          "of this user's own with mode 600, so this node has no id",

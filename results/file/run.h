@@ -180,7 +180,7 @@ struct Finding {
   std::string confidence = "none";
 };
 
-// Which instance of which cloud a node is.
+// The instance and the cloud that a node is of.
 struct Identity {
   Finding provider = {};
   Finding instance = {};
@@ -282,7 +282,7 @@ struct Offer {
   bool is_private = false;  // typed or negotiated: leaves only with --keep-price
 };
 
-// Where a rank ran.
+// The place where a rank ran.
 struct RankPlace {
   int rank = 0;
   int node = 0;

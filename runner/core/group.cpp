@@ -20,7 +20,7 @@ constexpr std::size_t kMostBytes = std::size_t{16} << 20;
 
 }  // namespace
 
-// Each text is written behind its length.
+// Each text is written behind its length, so that it may hold any character.
 std::string JoinTexts(const std::vector<std::string>& texts) {
   std::string joined;
   for (const std::string& one : texts) joined += fmt::format("{} {}", one.size(), one);

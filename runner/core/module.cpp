@@ -57,7 +57,7 @@ constexpr Known kOthers[] = {
      .to_open = "install libcudart and libnccl of the CUDA version that this was built with"},
 };
 
-// Where a path leads: its real path, or why somebody else could decide what lies there.
+// The end of a path: its real path, or why somebody else could decide what lies there.
 struct Reached {
   fs::path real = "/";
   std::optional<std::string> distrust = {};
@@ -73,7 +73,7 @@ bool IsUnknownHere(uid_t uid) {
   unsigned long outside = 0;
   unsigned long count = 0;
   std::ifstream("/proc/self/uid_map") >> first >> outside >> count;
-  // Where the whole range is mapped, every user has a number.
+  // The overflow number means "unmapped" only in a user namespace that maps a part of all users.
   return uid == overflow && count < std::numeric_limits<uid_t>::max();
 }
 

@@ -73,7 +73,7 @@ class Workload {
   virtual ~Workload() = default;
   // Does the work `iterations` (>= 1) times back to back. Throws Error when it can't go on.
   virtual Batch Run(std::int64_t iterations) = 0;
-  // For a Case with in_spans: works without a pause until the spans are over. Returns one Batch for
+  // Works without a pause until the spans are over, for a Case with in_spans. Returns one Batch for
   // each span, with the iterations that ended in it. Throws Error when it can't go on.
   virtual std::vector<Batch> RunSpans(const Spans& spans) {
     (void)spans;
@@ -88,10 +88,10 @@ class Workload {
   virtual std::optional<Work> OneIteration() const { return std::nullopt; }
   // Histograms of single operations since the workload was made, by name ("latency_s").
   virtual std::map<std::string, Histogram> Histograms() const { return {}; }
-  // For several workloads that run at once, each in its own thread. Run then calls `meet`, which
-  // returns in all threads together, twice in each batch: before it makes the last things ready,
-  // and when nothing is left to do but to begin the timed span. Returns false where the workload
-  // can't do that, and never calls `meet`.
+  // Lets several workloads that run at once, each in its own thread, begin together. Run then calls
+  // `meet`, which returns in all threads together, twice in each batch: before it makes the last
+  // things ready, and when nothing is left to do but to begin the timed span. Returns false where
+  // the workload can't do that, and never calls `meet`.
   virtual bool BeginTogether(std::function<void()> meet) {
     (void)meet;
     return false;
@@ -140,9 +140,9 @@ struct Case {
   std::vector<Unit> units = {};
   std::optional<int> storage = {};      // index into Node::storage
   std::optional<int> accelerator = {};  // index among the module's, where a single one does it
-  // Where there are parts, each has its own Record, with its params, work and units in place of the
-  // case's. The names of the workload's facts and histograms then begin with the part's index:
-  // "0/form".
+  // The parts of a case that has several, each of which gets its own Record, with its params, work
+  // and units in place of the case's. The names of the workload's facts and histograms then begin
+  // with the part's index: "0/form".
   std::vector<Part> parts = {};
   // The least iterations of a batch. It is more than 1 where several are in flight at once, since a
   // shorter batch would never have as many in flight as were asked for.

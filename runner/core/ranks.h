@@ -44,9 +44,9 @@ class Ranks {
   virtual std::vector<std::string> Gather(const std::string& text) { return {text}; }
   // Replaces the values, on every rank, by the element-wise maximum over ranks.
   virtual void Max(std::span<double> values) { (void)values; }
-  // For ranks whose work one thread launches (runner/cluster/rank_threads.h): calls `body` once,
+  // Calls `body` once for all ranks whose work one thread launches (runner/cluster/rank_threads.h),
   // with the `own` of each of them in rank order, while they wait; where it throws, all of them do.
-  // All other ranks call it alone.
+  // Any other rank calls `body` with its own alone.
   virtual void Together(void* own, const std::function<void(std::span<void* const>)>& body) {
     body({&own, 1});
   }

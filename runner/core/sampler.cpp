@@ -315,7 +315,7 @@ class Sampler {
       const Seconds elapsed = Now() - begin;
       if (elapsed < look && elapsed < sustain.longest) continue;
       look = elapsed * kLooksApart;
-      // Where single batches take longer than half of the time, the last one must do.
+      // The last batch must do where it takes longer than half of the time by itself.
       const auto half = std::lower_bound(begins_s.begin(), begins_s.end() - 1, elapsed.count() / 2);
       const auto heating = static_cast<std::size_t>(half - begins_s.begin());
       Trace times = {.of = "time_s", .at_s = {half, begins_s.end()}};

@@ -65,19 +65,16 @@ Spans SpansWithin(Seconds budget);
 // Error for a clock that doesn't advance, and whatever the workload throws.
 //
 // - Warm-up goes on until two successive batches agree within 2 %, or a quarter of the budget is
-// gone.
+//   gone.
 // - All samples have one batch size. A batch lasts at least a millisecond where iterations are
-// short,
-//   and is a single iteration (or `least_batch`) where they are long. When the budget runs out
-//   there are at least 3 samples, or 1 if one iteration alone takes longer than the budget.
+//   short, and is a single iteration (or `least_batch`) where they are long. When the budget runs
+//   out there are at least 3 samples, or 1 if one iteration alone takes longer than the budget.
 // - A sustained workload runs without a pause, and the samples are those of the last half of the
-// time.
-//   Histograms, which can't be divided afterwards, are left out.
+//   time. Histograms, which can't be divided afterwards, are left out.
 // - A paced workload, by `period` or as its batches show, is sampled for at least ten periods and a
 //   second.
 // - A workload in spans has a ramp, which is at most a quarter of the budget and a second, and then
-// as
-//   many whole spans of a second or more as the budget has room for, at least one.
+//   as many whole spans of a second or more as the budget has room for, at least one.
 Sampled Sample(Workload& workload, const Batch& first, const SamplerOptions& options);
 
 }  // namespace assay

@@ -21,7 +21,7 @@ std::map<std::string, std::string> ProcessEnvironment();
 // empty where the file can't be read.
 std::string FirstLine(const std::filesystem::path& path);
 
-// Where to look, and stand-ins for tests.
+// The places to look in, and stand-ins for tests.
 struct MachineOptions {
   int threads = 0;         // worker threads of CPU cases; 0: one per usable core
   std::string root = "/";  // the folder below which /proc, /sys, /run and /.dockerenv are read
