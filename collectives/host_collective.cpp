@@ -208,6 +208,8 @@ class HostCollective : public Accompanied {
     const std::size_t room =
         RoundedUp(shift, kCacheLine) +
         (collective_.in_place ? std::max(input_room, output_room) : input_room + output_room);
+    // Buffers in turn come to an operation cold: 20 or more, and together as large as
+    // `rotate_bytes`, which is more than caches hold, but no more memory than kMostRotated.
     std::int64_t slots = 1;
     if (!rewrites_ && room > 0) {
       const auto bytes = static_cast<std::int64_t>(room);

@@ -83,6 +83,8 @@ class Psync : public FileEngine {
     }
   }
 
+  // Moves one block by one system call, again where a signal interrupted it. Returns the bytes
+  // moved or -errno.
   std::int64_t Move(const Transfer& transfer) const {
     for (;;) {
       const ssize_t moved =

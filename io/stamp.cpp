@@ -57,6 +57,7 @@ class Body {
   std::uint64_t word_;
 };
 
+// The number of stamped blocks in the data.
 std::size_t Blocks(std::span<const std::byte> data) {
   return data.size() / static_cast<std::size_t>(kStampedBytes);
 }

@@ -99,6 +99,7 @@ class Uring : public FileEngine {
     }
   }
 
+  // Throws Error where a submission failed for another reason than a signal.
   static void RequireTaken(int rc) {
     if (rc >= 0 || rc == -EINTR) return;
     throw Error(std::string("io_uring stopped taking work: ") + ErrorName(-rc) +
@@ -118,6 +119,7 @@ class Uring : public FileEngine {
     return reaped_[0].second < 0 ? static_cast<int>(-reaped_[0].second) : 0;
   }
 
+  // Queues the slot's next transfer. Returns how many were queued, 0 or 1.
   unsigned Refill(Feed& feed, int slot, std::int64_t now) {
     const std::optional<Transfer> transfer = feed.Next(slot);
     if (!transfer) return 0;

@@ -118,6 +118,7 @@ class MemoryWorkload : public Workload {
     std::size_t begin = 0;
     std::size_t end = 0;
   };
+  // The sum of one thread, on cache lines that no other thread writes to.
   struct alignas(128) Sum {
     std::uint64_t sum = 0;
   };
@@ -148,7 +149,8 @@ class MemoryWorkload : public Workload {
   double Number(std::uint64_t array, std::size_t i) const {
     return static_cast<double>(Random(array, i) >> 32U);
   }
-  // These differ from one iteration to the next, so that the output tells which one it is from.
+  // Scale and Value differ from one iteration to the next, so that the output tells which one it is
+  // from.
   double Scale(std::int64_t iteration) const { return static_cast<double>(iteration % 8 + 1); }
   std::uint64_t Value(std::int64_t iteration) const {
     return RandomAt(seed_ + 3, static_cast<std::uint64_t>(iteration));
@@ -174,12 +176,14 @@ class MemoryWorkload : public Workload {
     }
   }
 
+  // Overwrites a thread's part of the output, so that the next check sees only what was written
+  // since.
   void Spoil(const Part& part) const {
     if (pattern_ == Pattern::kRead) return;
     std::fill(Words(0) + part.begin, Words(0) + part.end, ~std::uint64_t{0});
   }
 
-  // One iteration over one part; what it read, summed.
+  // Does one iteration over one part. Returns the sum of the words that it read, or 0.
   std::uint64_t Stream(const Part& part, std::int64_t iteration) const {
     const std::size_t words = part.end - part.begin;
     switch (pattern_) {
@@ -199,7 +203,7 @@ class MemoryWorkload : public Workload {
     return 0;
   }
 
-  // What word `i` of the output holds after the last iteration.
+  // The word that the output must hold at `i` after the last iteration.
   std::uint64_t Expected(std::size_t i) const {
     switch (pattern_) {
       case Pattern::kRead:
@@ -222,8 +226,8 @@ class MemoryWorkload : public Workload {
   Pages pages_;
   StreamLoops loops_ = AllStreamLoops().front();
   std::vector<Sum> sums_;
-  std::int64_t iterations_ = 0;  // of the last Run
-  std::int64_t done_ = 0;        // of all
+  std::int64_t iterations_ = 0;  // those of the last Run
+  std::int64_t done_ = 0;        // the iterations of all Runs
   std::optional<std::int64_t> huge_page_percent_ = {};
 };
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kHost = -1;
 
+// The two ends of a copy: numbers of devices, or kHost.
 struct Ends {
   int from = kHost;
   int to = kHost;
@@ -81,6 +82,7 @@ class Lane {
   cudaEvent_t Done() const { return done_.get(); }
   const std::vector<int>& HostCpus() const { return cpus_; }
 
+  // Puts one copy on the stream.
   void Enqueue(cudaStream_t stream) const {
     if (ends_.from == kHost) {
       Check(cudaMemcpyAsync(to_, from_, bytes_, cudaMemcpyHostToDevice, stream));
@@ -212,6 +214,8 @@ class CopyWorkload : public TimedWorkload {
       lanes_[0].Enqueue(main);
       return;
     }
+    // Every lane waits for the main stream, and the main stream for every lane, so that the timer's
+    // events on it enclose all copies.
     Check(cudaEventRecord(begun_.get(), main));
     for (const Lane& lane : lanes_) {
       Check(cudaStreamWaitEvent(lane.Stream(), begun_.get(), 0));

@@ -119,6 +119,7 @@ std::optional<Skipped> TooLarge(std::int64_t bytes) {
   std::size_t free = 0;
   std::size_t total = 0;
   Check(cudaMemGetInfo(&free, &total));
+  // A sixteenth of the memory is left to libraries' workspaces and to CUDA itself.
   const auto available = static_cast<std::int64_t>(free - std::min(free, total / 16));
   if (bytes <= available) return std::nullopt;
   return Skipped{.reason = fmt::format("needs {:.1f} GiB of GPU memory, of which {:.1f} can be had",

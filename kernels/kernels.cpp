@@ -34,6 +34,7 @@ Backends AllBackends(const Setup& setup) {
   return backends;
 }
 
+// Whether the name is among those that were asked for; an empty list asks for all.
 bool Chosen(const std::vector<std::string>& only, const std::string& name) {
   return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
 }

@@ -18,6 +18,9 @@ ASSAY_DECLARE_EMBEDDED(expected_devices_csv);
 namespace assay {
 namespace {
 
+// The bounds among siblings: the fewest devices that can be judged, and the modified z-score and
+// the relative deviation that an outlier exceeds, both of them. The score alone would find outliers
+// among devices that are all but equal.
 constexpr std::size_t kFewestSiblings = 4;
 constexpr double kOutlier = 3.5;
 constexpr double kLeastDeviation = 0.02;
@@ -146,12 +149,14 @@ std::vector<Rate> SpeedsOf(const Record& record) {
   return speeds;
 }
 
+// The speed of the fastest device; 0 where there is none.
 double Fastest(const std::vector<Rate>& speeds) {
   double fastest = 0;
   for (const Rate& speed : speeds) fastest = std::max(fastest, speed.value);
   return fastest;
 }
 
+// Sets the median clock and the highest temperature of a unit over all rounds.
 void ReadTelemetry(const Record& record, std::size_t unit, DeviceHealth& device) {
   std::vector<double> clocks;
   for (const Visit& visit : record.rounds) {

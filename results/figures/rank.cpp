@@ -29,6 +29,7 @@ struct Entrant {
   std::string marks = {};
 };
 
+// All that is ranked in one case.
 struct Field {
   const Record* any = nullptr;
   std::vector<Entrant> entrants = {};  // fastest first
@@ -50,6 +51,7 @@ std::vector<int> RanksOf(std::size_t count,
 // The cases that at least two sides measured alike.
 std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& options,
                             std::vector<std::string>& notes) {
+  // The map orders cases by their key, whatever order files name them in.
   std::map<CaseKey, Field> by_key;
   for (std::size_t side = 0; side < ranking.sides.size(); ++side) {
     for (const auto& [key, holding] : HoldingsOf(ranking.sides[side], options.force)) {

@@ -125,6 +125,7 @@ std::vector<int> AllowedCpus() {
   return cpus;
 }
 
+// Lets a thread run on these CPUs alone; returns whether the system did.
 bool Pin(pthread_t thread, const std::vector<int>& cpus) {
   std::vector<cpu_set_t> sets(8);
   const std::size_t bytes = sets.size() * sizeof(cpu_set_t);
@@ -132,9 +133,10 @@ bool Pin(pthread_t thread, const std::vector<int>& cpus) {
   return pthread_setaffinity_np(thread, bytes, sets.data()) == 0;
 }
 
-// How long a thread that is awake spins while the others wake up, before it sleeps again.
+// The time that a thread which is awake spins while the others wake up, before it sleeps again.
 constexpr Seconds kWakeUp = std::chrono::milliseconds(1);
 
+// Tells the processor that this thread spins, which leaves more to the other thread of its core.
 void Relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -285,6 +287,7 @@ Team::Team(int threads, const std::vector<int>& cores) : state_(std::make_unique
   State& state = *state_;
   state.size = threads == 0 ? static_cast<int>(cores.size()) : threads;
   const auto size = static_cast<std::size_t>(state.size);
+  // More threads than cores share some, and spinning would take time from those that work.
   state.pinned = size <= cores.size();
   state.slots.resize(size);
   for (std::size_t i = 0; i < size; ++i) {
