@@ -51,31 +51,41 @@ bool HasNvidiaDriver() {
 
 // Each can be asked for by name; what nobody names are the usual ones of one node, or of several.
 struct KnownLibrary {
-  std::string name;
-  bool on_one_node;
-  bool on_several;
-  bool has_transport;      // of which the probe fabric can ask
-  bool on_device = false;  // buffers lie there, of ranks that may be threads
+  std::string name = {};
+  std::string module = {};  // without which it isn't there; "": it always is
+  bool on_one_node = false;
+  bool on_several = false;
+  bool has_transport = false;  // of which the probe fabric can ask
+  std::string kind = "cpu";  // of the devices on which its buffers lie; "gpu": ranks may be threads
 };
 const std::vector<KnownLibrary>& KnownLibraries() {
   static const std::vector<KnownLibrary> all = {
-      {.name = "mpi", .on_one_node = true, .on_several = true, .has_transport = false},
-      {.name = "native", .on_one_node = true, .on_several = false, .has_transport = false},
-      {.name = "native-mpi", .on_one_node = false, .on_several = true, .has_transport = true},
-      {.name = "ofi", .on_one_node = false, .on_several = true, .has_transport = true},
+      {.name = "mpi", .module = "mpi", .on_one_node = true, .on_several = true},
+      {.name = "native", .on_one_node = true},
+      {.name = "native-mpi", .module = "mpi", .on_several = true, .has_transport = true},
+      {.name = "ofi", .module = "ofi", .on_several = true, .has_transport = true},
       {.name = "nccl",
+       .module = "nccl",
        .on_one_node = HasNvidiaDriver(),
        .on_several = HasNvidiaDriver(),
-       .has_transport = false,
-       .on_device = true}};
+       .kind = "gpu"}};
   return all;
 }
 
-bool IsOnDevice(const std::string& library) {
+const KnownLibrary* FindLibrary(const std::string& name) {
   const auto& all = KnownLibraries();
-  return std::any_of(all.begin(), all.end(), [&](const KnownLibrary& known) {
-    return known.name == library && known.on_device;
-  });
+  const auto found = std::ranges::find(all, name, &KnownLibrary::name);
+  return found == all.end() ? nullptr : &*found;
+}
+
+bool IsOnGpus(const std::string& library) {
+  const KnownLibrary* known = FindLibrary(library);
+  return known != nullptr && known->kind == "gpu";
+}
+
+bool NeedsMpi(const std::string& library) {
+  const KnownLibrary* known = FindLibrary(library);
+  return known != nullptr && known->module == "mpi";
 }
 
 // The rank that the launcher gave this process, which knows it before it has met the others.
@@ -109,8 +119,6 @@ std::vector<std::unique_ptr<Library>> Libraries(const Modules& modules, const Ra
   }
   return all;
 }
-
-bool NeedsMpi(const std::string& library) { return library == "mpi" || library.ends_with("-mpi"); }
 
 const Modules::Entry* EntryOf(const Modules* modules, const std::string& name) {
   if (modules == nullptr) return nullptr;
@@ -330,7 +338,7 @@ class Jobs {
   // seen, the case itself will say so.
   void TellDevices(std::vector<Case>& cases) {
     for (Case& one : cases) {
-      if (!IsOnDevice(one.backend) || Missing(one.backend)) continue;
+      if (one.device.kind != "gpu" || Missing(one.backend)) continue;
       const auto tell = [&](std::vector<Unit>& units) {
         for (Unit& unit : units) unit.device = DeviceOf(unit.rank, one.backend);
       };
@@ -365,8 +373,11 @@ class Jobs {
       ++node;
     }
     // What the work of one node is, the ranks' watchdogs want to know.
-    const Record asked = {
-        .probe = one.probe, .params = one.params, .backend = one.backend, .work = one.work};
+    const Record asked = {.probe = one.probe,
+                          .params = one.params,
+                          .backend = one.backend,
+                          .device = one.device,
+                          .work = one.work};
     for (std::optional<std::int64_t>* amount :
          {&one.work.flops, &one.work.bytes, &one.work.bytes_min, &one.work.ops}) {
       if (*amount) **amount *= NodeCount();
@@ -387,7 +398,9 @@ class Jobs {
   std::optional<Skipped> Missing(const std::string& library) const {
     if (setup_.modules == nullptr) return Skipped{.reason = "no modules are loaded"};
     const bool needs_mpi = NeedsMpi(library);
-    const Modules::Entry* entry = EntryOf(setup_.modules, needs_mpi ? "mpi" : library);
+    const KnownLibrary* known = FindLibrary(library);
+    const Modules::Entry* entry =
+        EntryOf(setup_.modules, known == nullptr ? library : known->module);
     if (entry != nullptr && entry->module == nullptr) {
       return Skipped{.reason = entry->reason, .remedy = entry->remedy};
     }
@@ -414,7 +427,7 @@ class Jobs {
   }
 
   std::vector<Whereabouts> WhereaboutsOf(int ranks, const std::string& library) {
-    const std::string on_device = IsOnDevice(library) ? library : "";
+    const std::string on_device = IsOnGpus(library) ? library : "";
     if (const auto missing = on_device.empty() ? std::nullopt : Missing(library)) {
       throw Error(fmt::format("{}; try: {}", missing->reason, missing->remedy));
     }
@@ -479,7 +492,7 @@ class Jobs {
     // Input, output, and the copy that libraries make of it, for each rank of this node.
     const std::int64_t bytes = 3 * collective.bytes * ((ranks + nodes - 1) / nodes);
     if (const auto available = AvailableMemory();
-        !IsOnDevice(library) && available && bytes > *available) {
+        !IsOnGpus(library) && available && bytes > *available) {
       return Skipped{.reason = fmt::format("its ranks need {} of memory on this node, which has {} "
                                            "available",
                                            WithPrefix(static_cast<double>(bytes), "B"),
@@ -583,6 +596,7 @@ std::vector<Case> ForLibraries(
     names += (names.empty() ? "" : ", ") + library.name;
     if (backends.empty() ? !is_usual(library) : !Includes(backends, library.name)) continue;
     one.backend = library.name;
+    one.device.kind = library.kind;
     one.prepare = [prepare, name = library.name](std::uint64_t seed) {
       return prepare(name, seed);
     };
@@ -708,14 +722,14 @@ std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& s
       setup.backends,
       [=](const KnownLibrary& library) {
         const bool is_usual = nodes > 1 ? library.on_several : library.on_one_node;
-        return is_usual && library.on_device == IsOfGpus(setup);
+        return is_usual && (library.kind == "gpu") == IsOfGpus(setup);
       },
       [=](const std::string& library, std::uint64_t seed) {
         return jobs->Prepare("overlap", library, collective, static_cast<int>(ranks),
                              static_cast<int>(nodes), seed, {}, by_library.at(library).get());
       });
   // Of the two budgets of communication each library knows one.
-  for (Case& one : cases) one.params.erase(IsOnDevice(one.backend) ? "comm_cores" : "channels");
+  for (Case& one : cases) one.params.erase(one.device.kind == "gpu" ? "comm_cores" : "channels");
   jobs->TellDevices(cases);
   return cases;
 }
@@ -946,7 +960,7 @@ JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap, Seco
 }
 
 bool HasThreads(const std::string& library) {
-  return library.empty() ? HasNvidiaDriver() : IsOnDevice(library);
+  return library.empty() ? HasNvidiaDriver() : IsOnGpus(library);
 }
 
 JoinedRanks InThreads(JoinedRanks processes, const PerProcess& per_process, const Setup& setup) {

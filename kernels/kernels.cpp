@@ -324,6 +324,7 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
   Case made = {
       .method = MethodOf(share.steps.front().op),
       .backend = backend->Name(),
+      .device = {.kind = first.kind},
       .work = TotalOf(works),
       .units = units,
       .accelerator = is_alone && first.kind == "gpu" ? std::optional(first.index) : std::nullopt,

@@ -21,7 +21,7 @@ import statistics
 import sys
 
 ALPHA = 1 - 0.95
-GPU_BACKENDS = {"cuda", "cublas", "cublaslt", "cudnn", "nccl", "hip", "hipblaslt", "rccl"}
+GPU_BACKENDS = {"cublas", "cublaslt", "cuda", "cudnn", "nccl"}  # of files that tell no device's kind
 # busbw of algbw: a factor, or None for (n - 1) / n.
 BUS_FACTORS = {"all_gather": None, "reduce_scatter": None, "alltoall": None, "alltoallv": None,
                "gather": None, "scatter": None, "broadcast": 1, "reduce": 1, "sendrecv": 1}
@@ -297,7 +297,7 @@ def standing(run, record):
     if by_sockets(run, record):
         return None, "low"
     bus, params = bus_bandwidth(record), record["params"]
-    if bus is None or record["backend"] not in GPU_BACKENDS or not run["nodes"]:
+    if bus is None or kind(record) != "gpu" or not run["nodes"]:
         return None, None
     identity, nodes = run["nodes"][0]["identity"], params.get("nodes", 1)
     here = (identity["provider"]["value"], identity["instance"]["value"])
@@ -387,7 +387,7 @@ def drift(record):
 def of_peak(run, record):
     """What part of its data sheet an accelerator gives."""
     fast = speed(record)
-    if fast is None or record["backend"] not in GPU_BACKENDS or not record.get("units") or \
+    if fast is None or kind(record) != "gpu" or not record.get("units") or \
             record["probe"] not in ("gemm", "grouped_gemm", "attention", "headline", "peak", "memory"):
         return None
     accelerators = run["nodes"][record["units"][0]["node"]]["accelerators"]
@@ -453,11 +453,11 @@ def health(run, record):
                  else "low" if s < median else "suspiciously high" for s, z in zip(speeds, scores)]
     accelerators = run["nodes"][units[0]["node"]]["accelerators"]
     row = None
-    if record["backend"] in GPU_BACKENDS and len(accelerators) == 1 and not accelerators[0]["mig"]:
+    if kind(record) == "gpu" and len(accelerators) == 1 and not accelerators[0]["mig"]:
         names = [r["name"] for r in data_rows("devices.csv") if accelerators[0]["name"] in r["match"].split("|")]
         for other in data_rows("expected_devices.csv"):
             if other["device"] in names[:1] and fits_row(record, other) and not any(
-                    r["backend"] in GPU_BACKENDS and fits_row(r, other)
+                    kind(r) == "gpu" and fits_row(r, other)
                     and max(device_speeds(r), default=0) > max(speeds) for r in run["records"]):
                 row = other
                 break
@@ -753,6 +753,8 @@ def match_key(record):
 
 
 def kind(record):
+    if "device" in record:
+        return record["device"]["kind"]
     return "gpu" if record["backend"] in GPU_BACKENDS else "cpu"
 
 

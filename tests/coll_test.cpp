@@ -343,7 +343,8 @@ TEST(CollExpect, NothingToCompareWithIsNotWell) {
     return Record{
         .probe = "all_reduce",
         .params = {{"ranks", std::int64_t{8}}, {"nodes", std::int64_t{1}}},
-        .backend = "nccl",
+        .backend = "fake",
+        .device = {.kind = "gpu"},
         .work = {.bytes = bytes},
         .rounds = {{.batch = 1, .time_s = {1.75 * static_cast<double>(bytes) / busbw_gbs / 1e9}}}};
   };

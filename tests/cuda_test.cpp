@@ -874,11 +874,12 @@ TEST_F(Cuda, WhatTheSuitesForOthersPriceOnGpusIsSustained) {
         Record record = {.probe = which.probe,
                          .method = which.method,
                          .params = which.params,
-                         .backend = runs ? which.backend : "cudnn",
+                         .backend = which.backend,
+                         .device = {.kind = runs ? which.device.kind : "gpu"},
                          .work = which.work,
                          .units = which.units,
                          .rounds = {{.batch = 1, .time_s = {1}}}};
-        ASSERT_EQ(DeviceKind(record), "gpu");
+        ASSERT_EQ(record.device.kind, "gpu");
         if (sustained) record.rounds[0].sustained = Sustained{.least_s = 60};
         const bool is_priced = !Costs(record, 1).empty() && WhyUnpriced(run, record).empty();
         EXPECT_EQ(is_priced, sustained) << CaseName(which);

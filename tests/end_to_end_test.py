@@ -121,6 +121,7 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual({record["probe"] for record in run["records"]}, {"peak", "memory"})
         for record in run["records"]:
             if record["status"] == "ok":
+                self.assertEqual(record["device"], {"kind": "cpu", "name": run["nodes"][0]["cpu"]["model"]})
                 self.assertEqual(len(record["rounds"]), 2)
                 self.assertEqual(record["verify"]["wrong"], 0)
         names = [benchmark["name"] for benchmark in self.read("g.json")["benchmarks"]]

@@ -175,6 +175,7 @@ TEST(Engine, WhatDevicesAreLikeWhenIdleIsReadOnceForAllTheirCases) {
                       const std::vector<int>& devices, double idle_celsius) {
     Case which = FakeCase(name, {Script{}}, log);
     which.backend = backend;
+    which.device.kind = "gpu";
     which.units.clear();
     for (const int device : devices) which.units.push_back({.device = device});
     const auto celsius = [=](double now_s) { return idle_celsius + (now_s > 0 ? 5 : 0); };
@@ -184,15 +185,15 @@ TEST(Engine, WhatDevicesAreLikeWhenIdleIsReadOnceForAllTheirCases) {
     };
     return which;
   };
-  Case unmetered = on("unmetered", "cublaslt", {0, 1}, 0);
+  Case unmetered = on("unmetered", "fake", {0, 1}, 0);
   unmetered.meter = {};
   EngineOptions options = Brief(log);
   options.rounds = 1;
   Seconds slept = {};
   options.sleep = SleepOn(log, slept);
   log.now = Seconds(0);
-  MeasureQuietly({unmetered, on("gemm", "cublaslt", {0, 1}, 40), on("memory", "cuda", {0, 1}, 40),
-                  on("one", "cuda", {1}, 80), on("other", "cublaslt", {1}, 80)},
+  MeasureQuietly({unmetered, on("gemm", "fake", {0, 1}, 40), on("memory", "fake too", {0, 1}, 40),
+                  on("one", "fake too", {1}, 80), on("other", "fake", {1}, 80)},
                  options);
   EXPECT_EQ(made,
             (std::map<std::string, int>{{"gemm", 2}, {"memory", 1}, {"one", 2}, {"other", 1}}))
@@ -762,7 +763,8 @@ TEST(Engine, TheEstimateKnowsWhatIsSustainedAndThatAcceleratorsRest) {
   const double burst_s = EstimateSeconds({which}, options);
   which = Metered(which, log, [](double) { return 40; });
   EXPECT_DOUBLE_EQ(EstimateSeconds({which}, options), burst_s);
-  which.backend = "cublaslt";
+  which.backend = "fake";
+  which.device.kind = "gpu";
   EXPECT_DOUBLE_EQ(EstimateSeconds({which}, options), burst_s + 5 * 10);
   which.sustained = true;
   EXPECT_GE(EstimateSeconds({which}, options), 5 * 60);
@@ -788,13 +790,16 @@ TEST(Engine, AQuotaIsToldOfCasesOnTheCpuAlone) {
   FakeLog log;
   Case cpu = FakeCase("a", {{.iteration_s = {0.01}}}, log);
   Case gpu = FakeCase("b", {{.iteration_s = {0.01}}}, log);
-  gpu.backend = "cublaslt";
+  gpu.backend = "fake";
+  gpu.device = {.kind = "gpu", .name = "X100"};
   EngineOptions options = Brief(log);
   options.quota_period = Seconds(0.1);
   Observer observer;
   const std::vector<Record> records = Measure({cpu, gpu}, options, observer);
   EXPECT_EQ(records[0].facts.at("paced"), Fact("CPU quota"));
   EXPECT_FALSE(records[1].facts.contains("paced"));
+  EXPECT_EQ(records[1].device.kind, "gpu");
+  EXPECT_EQ(records[1].device.name, "X100");
   EXPECT_GE(std::ssize(records[0].rounds[0].time_s), 100);
   EXPECT_LT(std::ssize(records[1].rounds[0].time_s), 100);
 }
@@ -814,10 +819,10 @@ TEST(Engine, StopsBetweenBatchesCountOnThisNodesCpuAlone) {
     int runs_ = 0;
   };
   FakeLog log;
-  const auto longest_s = [&log](const std::string& probe, const std::string& backend, int nodes) {
+  const auto longest_s = [&log](const std::string& probe, const std::string& kind, int nodes) {
     Case which = FakeCase("a", {Script{}}, log);
     which.probe = probe;
-    which.backend = backend;
+    which.device.kind = kind;
     which.units.clear();
     for (int node = 0; node < nodes; ++node) which.units.push_back({.node = node});
     which.prepare = [&log](std::uint64_t) -> Prepared { return std::make_unique<Stopped>(log); };
@@ -827,10 +832,10 @@ TEST(Engine, StopsBetweenBatchesCountOnThisNodesCpuAlone) {
     const Record record = Measure({which}, options, observer).at(0);
     return std::ranges::max(record.rounds.at(0).time_s);
   };
-  EXPECT_GT(longest_s("gemm", "onednn", 1), 0.1);
-  EXPECT_DOUBLE_EQ(longest_s("gemm", "cublaslt", 1), 0.01) << "its clock is its own";
-  EXPECT_DOUBLE_EQ(longest_s("all_reduce", "mpi", 1), 0.01) << "others may be late";
-  EXPECT_DOUBLE_EQ(longest_s("gemm", "onednn", 2), 0.01) << "the nodes wait for each other";
+  EXPECT_GT(longest_s("gemm", "cpu", 1), 0.1);
+  EXPECT_DOUBLE_EQ(longest_s("gemm", "gpu", 1), 0.01) << "its clock is its own";
+  EXPECT_DOUBLE_EQ(longest_s("all_reduce", "cpu", 1), 0.01) << "others may be late";
+  EXPECT_DOUBLE_EQ(longest_s("gemm", "cpu", 2), 0.01) << "the nodes wait for each other";
 }
 
 TEST(FakeRanks, TalkToEachOther) {

@@ -53,12 +53,13 @@ Run RunOn(const std::string& instance) {
   return {.nodes = {node}};
 }
 
-Record AllReduce(double busbw_gbs, std::int64_t nodes, const std::string& backend = "nccl") {
+Record AllReduce(double busbw_gbs, std::int64_t nodes, const std::string& kind = "gpu") {
   const auto ranks = static_cast<double>(8 * nodes);
   const double seconds = 2 * (ranks - 1) / ranks * (1 << 30) / (busbw_gbs * 1e9);
   return {.probe = "all_reduce",
           .params = {{"ranks", 8 * nodes}, {"nodes", nodes}},
-          .backend = backend,
+          .backend = "fake",
+          .device = {.kind = kind},
           .work = {.bytes = 1 << 30},
           .rounds = {{.batch = 1, .time_s = {seconds}}}};
 }
@@ -81,7 +82,8 @@ Run RunOnX100(int kinds = 1, bool mig = false) {
 Record GemmOnGpu(const std::string& dtype = "bf16") {
   return {.probe = "gemm",
           .params = {{"dtype", dtype}},
-          .backend = "cublaslt",
+          .backend = "fake",
+          .device = {.kind = "gpu"},
           .work = {.flops = 80'000'000'000},
           .units = {Unit{}},
           .rounds = {{.batch = 1, .time_s = {1e-3}}}};
@@ -105,7 +107,7 @@ TEST(OfPeak, IsOfTheDataSheetAndOfTheClockThatItRanAt) {
 TEST(OfPeak, OfMemoryIsOfItsBandwidth) {
   Record memory = GemmOnGpu();
   memory.probe = "memory";
-  memory.backend = "cuda";
+  memory.backend = "fake";
   memory.params = {{"pattern", std::string("read")}};
   memory.work = {.bytes = 1'800'000'000};
   memory.rounds[0].telemetry = {{.sm_mhz = {1500}}};
@@ -123,7 +125,7 @@ TEST(OfPeak, OfMemoryIsOfItsBandwidth) {
 TEST(OfPeak, OfDecodeIsOfTheMemoryThatItReads) {
   Record decode = GemmOnGpu();
   decode.probe = "attention";
-  decode.backend = "cudnn";
+  decode.backend = "fake";
   decode.params["phase"] = std::string("decode");
   decode.work.bytes = 1'200'000'000;
   const OfPeak of = OfPeakOf(RunOnX100(), decode, kDevices).value();
@@ -137,7 +139,7 @@ TEST(OfPeak, IsNothingWhereThePeakIsNotKnown) {
   EXPECT_FALSE(OfPeakOf(RunOnX100(1, true), GemmOnGpu(), kDevices)) << "a slice";
   EXPECT_FALSE(OfPeakOf(RunOnX100(), GemmOnGpu(), {})) << "no such device";
   Record other = GemmOnGpu();
-  other.backend = "onednn";
+  other.device.kind = "cpu";
   EXPECT_FALSE(OfPeakOf(RunOnX100(), other, kDevices)) << "a CPU's";
   other = GemmOnGpu();
   other.probe = "copy";
@@ -199,7 +201,7 @@ TEST(Expected, MoreThanTheNetworkCarriesIsExplained) {
 }
 
 TEST(Expected, OnlyTheSameThingIsJudged) {
-  EXPECT_FALSE(JudgeIt(AllReduce(100, 4, "mpi")).has_value()) << "a CPU";
+  EXPECT_FALSE(JudgeIt(AllReduce(100, 4, "cpu")).has_value()) << "a CPU";
   EXPECT_FALSE(JudgeIt(AllReduce(100, 4), "p4d.24xlarge").has_value());
   Record some = AllReduce(100, 4);
   some.params["ranks"] = std::int64_t{16};
@@ -217,7 +219,7 @@ TEST(Expected, OnlyTheSameThingIsJudged) {
 struct Place {
   const char* provider = "";
   const char* instance = "";
-  const char* backend = "nccl";
+  const char* kind = "gpu";
   std::int64_t nodes = 2;
   std::optional<Fact> sockets = Fact(true);
 };
@@ -229,7 +231,7 @@ Run RunAt(const Place& place, double busbw_gbs = 480) {
   Run run = {.status = "complete", .complete = true, .rounds = 3};
   run.nodes.assign(static_cast<std::size_t>(place.nodes), node);
   for (std::size_t i = 0; i < run.nodes.size(); ++i) run.nodes[i].node_id = std::to_string(i);
-  Record record = AllReduce(busbw_gbs, place.nodes, place.backend);
+  Record record = AllReduce(busbw_gbs, place.nodes, place.kind);
   record.rounds.resize(3, record.rounds[0]);
   if (place.sockets) record.facts["sockets"] = *place.sockets;
   run.records = {record};
@@ -246,11 +248,11 @@ TEST(Sockets, BesideAFasterNetworkAreLowWithTheRemedyAndHaveNoDollars) {
   };
   for (const Slow& slow : std::vector<Slow>{
            {{"aws", "p5.48xlarge"}, "EFA, 3200 Gbit/s", "aws-ofi-nccl"},
-           {{"aws", "p5.48xlarge", "ofi"}, "EFA, 3200 Gbit/s", "FI_PROVIDER=efa"},
-           {{"aws", "p5.48xlarge", "native-mpi", 3}, "EFA, 3200 Gbit/s", "--mca mtl ofi"},
+           {{"aws", "p5.48xlarge", "cpu"}, "EFA, 3200 Gbit/s", "FI_PROVIDER=efa"},
+           {{"aws", "p5.48xlarge", "cpu", 3}, "EFA, 3200 Gbit/s", "--mca mtl ofi"},
            {{"aws", "g4dn.12xlarge"}, "EFA", "aws-ofi-nccl"},
            {{"azure", "Standard_ND96isr_H100_v5"}, "InfiniBand NDR", "--device /dev/infiniband"},
-           {{"azure", "Standard_ND96isr_H100_v5", "mpi"}, "InfiniBand NDR", "--mca pml ucx"},
+           {{"azure", "Standard_ND96isr_H100_v5", "cpu"}, "InfiniBand NDR", "--mca pml ucx"},
            {{"gcp", "a3-highgpu-8g"}, "GPUDirect-TCPX", "/var/lib/tcpx"},
            {{"gcp", "a3-megagpu-8g"}, "GPUDirect-TCPXO", "/var/lib/fastrak"}}) {
     const assay::Run run = RunAt(slow.place);
@@ -271,12 +273,12 @@ TEST(Sockets, AreAsGoodAsAnythingWhereNothingElseIsKnown) {
     return BySocketsOf(run, run.records[0]).has_value();
   };
   const auto with = [](std::optional<Fact> sockets) {
-    return Place{"aws", "p5.48xlarge", "nccl", 2, std::move(sockets)};
+    return Place{"aws", "p5.48xlarge", "gpu", 2, std::move(sockets)};
   };
   EXPECT_FALSE(says(with(std::nullopt))) << "nobody said so";
   EXPECT_FALSE(says(with(Fact(false))));
   EXPECT_FALSE(says(with(Fact("true")))) << "a word is no fact of that kind";
-  EXPECT_FALSE(says({"aws", "p5.48xlarge", "nccl", 1})) << "nothing went between nodes";
+  EXPECT_FALSE(says({"aws", "p5.48xlarge", "gpu", 1})) << "nothing went between nodes";
   EXPECT_FALSE(says({"aws", "p3.16xlarge"})) << "it has nothing but sockets";
   EXPECT_FALSE(says({"gcp", "g2-standard-96"}));
   EXPECT_FALSE(says({"aws", "p99.48xlarge"})) << "an unknown type";
@@ -295,7 +297,7 @@ TEST(Sockets, AreAsGoodAsAnythingWhereNothingElseIsKnown) {
 
 TEST(Sockets, AreSaidInTheTableThePageAndTheFigures) {
   const assay::Run run = RunAt({"aws", "p5.48xlarge"});
-  const assay::Run well = RunAt({"aws", "p5.48xlarge", "nccl", 2, std::nullopt});
+  const assay::Run well = RunAt({"aws", "p5.48xlarge", "gpu", 2, std::nullopt});
   const std::string table = RunTable(run, kPrice, false);
   EXPECT_THAT(table, AllOf(HasSubstr("low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
                            HasSubstr("no price: by TCP sockets"), Not(HasSubstr("USD per TB"))));
@@ -321,7 +323,7 @@ TEST(Sockets, AreSaidInTheTableThePageAndTheFigures) {
 TEST(Sockets, AreSaidOfTheirSideOfAComparisonAndIsNotRankedPerDollar) {
   const Side slow = {
       .runs = {RunAt({"aws", "p5.48xlarge"}, 20)}, .names = {"slow"}, .price = kPrice};
-  const Side well = {.runs = {RunAt({"aws", "p5.48xlarge", "nccl", 2, std::nullopt})},
+  const Side well = {.runs = {RunAt({"aws", "p5.48xlarge", "gpu", 2, std::nullopt})},
                      .names = {"well"},
                      .price = kPrice};
   const auto row = [](const Side& a, const Side& b) { return Compare(a, b, {}).rows.at(0); };

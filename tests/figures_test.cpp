@@ -390,7 +390,8 @@ TEST(Figures, TheHeadlineIsSustainedForAMinuteInEachRound) {
 
 TEST(Figures, InASuiteForOthersAnAcceleratorsPriceIsOfWhatItSustains) {
   Record gemm = Gemm(1000, {VisitOf({1.0})});
-  gemm.backend = "cublaslt";
+  gemm.backend = "fake";
+  gemm.device.kind = "gpu";
   gemm.params["regime"] = std::string("burst");
   Record sustained = gemm;
   sustained.params["regime"] = std::string("sustained");
@@ -401,11 +402,12 @@ TEST(Figures, InASuiteForOthersAnAcceleratorsPriceIsOfWhatItSustains) {
   peak.params.erase("regime");
   Record cpu = gemm;
   cpu.backend = "onednn";
+  cpu.device.kind = "cpu";
   Record launch = peak;
   launch.work = {.ops = 1};
   Record overlap = peak;
   overlap.probe = "overlap";
-  overlap.backend = "nccl";
+  overlap.backend = "fake";
   Record all_reduce = overlap;
   all_reduce.probe = "all_reduce";
   all_reduce.work = {.bytes = 1000};
@@ -460,7 +462,8 @@ TEST(Figures, TheHeadlineIsVerifiedAndOfFiveRounds) {
 
 TEST(Figures, TheHeadlineIsOfTheWholeNode) {
   assay::Run run = WithHeadline();
-  run.records[0].backend = "cublaslt";
+  run.records[0].backend = "fake";
+  run.records[0].device.kind = "gpu";
   run.records[0].params["name"] = std::string("bf16-train/1");
   run.records[0].units = {Unit{.device = 0}, Unit{.device = 1}};
   run.nodes[0].accelerators = {

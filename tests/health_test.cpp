@@ -25,7 +25,8 @@ const std::vector<ExpectedOfDevice> kExpected = {
 Record Gemm(const std::vector<double>& tflops, std::int64_t m = 4096) {
   Record gemm = {.probe = "gemm",
                  .params = {{"dtype", "bf16"}, {"m", m}},
-                 .backend = "cublaslt",
+                 .backend = "fake",
+                 .device = {.kind = "gpu"},
                  .work = {.flops = static_cast<std::int64_t>(tflops.size()) * 1'000'000'000'000},
                  .rounds = {{.batch = 1}}};
   Visit& visit = gemm.rounds[0];
@@ -160,7 +161,7 @@ TEST(Health, WhatIsNotKnownIsNotJudged) {
   run.nodes[0].accelerators[0].name = "NVIDIA Y100";
   EXPECT_FALSE(RunHealth(run, kExpected, kDevices).Of(run.records[0]));
   run = RunOf({Gemm({50})});
-  run.records[0].backend = "onednn";
+  run.records[0].device.kind = "cpu";
   EXPECT_FALSE(RunHealth(run, kExpected, kDevices).Of(run.records[0])) << "a CPU";
   run = RunOf({Gemm({50, 60})});
   run.records[0].probe = "all_reduce";

@@ -13,6 +13,9 @@
 
 #include "results/base/error.h"
 #include "results/base/text.h"
+#include "results/figures/compare.h"
+#include "results/figures/expected.h"
+#include "results/figures/health.h"
 #include "tests/sample_run.h"
 
 namespace assay {
@@ -20,6 +23,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::IsSubsetOf;
 using ::testing::Pair;
 using Json = nlohmann::json;
@@ -417,6 +421,68 @@ TEST(Json, AStorageRecordFromBeforeTheParamCacheIsCold) {
   EXPECT_EQ(StringOf(RecordFromJson(RecordToJson(warm), "w").params, "cache"), "warm");
   EXPECT_NE(CaseLabel("storage", warm.params), CaseLabel("storage", old.params));
   EXPECT_FALSE(RecordFromJson(RecordToJson(SampleSkip()), "s").params.contains("cache"));
+}
+
+// The example with another text in place of `was`. Its GEMM, of a shape that others have measured,
+// was done on a GPU.
+Run ExampleWith(const std::string& was, const std::string& is, const std::string& id) {
+  std::string text = Example();
+  text.replace(text.find(was), was.size(), is);
+  Run run = RunFromJson(text, id);
+  run.id = id;
+  run.records[0].params["m"] = run.records[0].params["n"] = std::int64_t{2048};
+  run.records[0].params["k"] = std::int64_t{13312};
+  return run;
+}
+
+TEST(Json, ABackendByAnyNameKeepsTheDeviceThatItWasMeasuredOn) {
+  const assay::Run was = ExampleWith("", "", "was");
+  const assay::Run is = ExampleWith("\"backend\":\"cublaslt\"", "\"backend\":\"mine\"", "is");
+  ASSERT_EQ(is.records[0].backend, "mine");
+  EXPECT_EQ(is.records[0].device.kind, "gpu");
+  EXPECT_EQ(is.records[0].device.name, "NVIDIA H100 80GB HBM3");
+  ASSERT_TRUE(OfPeakOf(is, is.records[0]));
+  EXPECT_EQ(OfPeakOf(is, is.records[0])->of_spec, OfPeakOf(was, was.records[0])->of_spec);
+  const auto standing = [](const assay::Run& run) {
+    return RunHealth(run).Of(run.records[0]).value().devices[0].standing;
+  };
+  EXPECT_EQ(standing(is), standing(was));
+  const Comparison comparison =
+      Compare({.runs = {was}, .names = {"was"}}, {.runs = {is}, .names = {"is"}}, {});
+  const auto gemm = std::ranges::find(comparison.rows, "gemm", &CompareRow::probe);
+  ASSERT_NE(gemm, comparison.rows.end());
+  EXPECT_EQ(gemm->backend, "mine");
+  EXPECT_EQ(gemm->kind, "gpu");
+  EXPECT_THAT(comparison.only_baseline, IsEmpty());
+}
+
+TEST(Json, ADeviceIsKnownByTheBackendWhereAFileDoesNotTellIt) {
+  const std::string told = "\"device\":{\"kind\":\"gpu\",\"name\":\"NVIDIA H100 80GB HBM3\"},";
+  const assay::Run old = ExampleWith(told, "", "old");
+  EXPECT_EQ(old.records[0].device.kind, "gpu");
+  EXPECT_EQ(old.records[1].device.kind, "cpu");
+  const Comparison comparison =
+      Compare({.runs = {old}, .names = {"old"}},
+              {.runs = {ExampleWith("", "", "new")}, .names = {"new"}}, {});
+  EXPECT_EQ(comparison.rows.size(), 2u);
+  EXPECT_THAT(comparison.only_baseline, IsEmpty());
+  for (const auto& [backend, kind] : {std::pair("cuda", "gpu"),
+                                      {"cublas", "gpu"},
+                                      {"cudnn", "gpu"},
+                                      {"nccl", "gpu"},
+                                      {"onednn", "cpu"},
+                                      {"mpi", "cpu"}}) {
+    Json record = Json::parse(RecordToJson(SampleGemm()));
+    record["backend"] = backend;
+    record.erase("device");
+    EXPECT_EQ(RecordFromJson(record.dump(), "old.json").device.kind, kind) << backend;
+  }
+  // What runs on another kind than its name tells says so, though it was skipped.
+  Record skipped = SampleSkip();
+  EXPECT_EQ(RecordFromJson(RecordToJson(skipped), "s").device.kind, "cpu");
+  skipped.device.kind = "gpu";
+  EXPECT_EQ(RecordFromJson(RecordToJson(skipped), "s").device.kind, "gpu");
+  EXPECT_THAT(RefusalWithout("/records/0/device", "kind"), HasSubstr("has no 'kind'"));
 }
 
 }  // namespace

@@ -52,7 +52,8 @@ Node NodeOf(int number) {
 Record RecordOf(int number) {
   return {.probe = "gemm",
           .params = {{"dtype", "bf16"}, {"m", std::int64_t{number}}, {"scope", "node"}},
-          .backend = "cublaslt",
+          .backend = "fake",
+          .device = {.kind = "gpu"},
           .work = {.flops = 1'000'000'000},
           .units = {{.device = 0}, {.device = 1}},
           .rounds = {{.batch = 1, .time_s = {0.1, 0.2}}, {.batch = 1, .time_s = {0.1}}}};
@@ -129,7 +130,8 @@ std::vector<Shape> Shapes() {
          assay::Run run = RunOf(size, [](int i) {
            Record record = RecordOf(i);
            record.probe = "all_reduce";
-           record.backend = "nccl";
+           record.backend = "fake";
+           record.device.kind = "gpu";
            record.work = {.bytes = 1024};
            record.params = {{"bytes", std::int64_t{1024}},
                             {"ranks", std::int64_t{16}},

@@ -120,7 +120,7 @@ TEST(NcclTable, RowsOfOtherGroupsAreCommentsInTheSameColumns) {
   // nccl-tests adds up what is wrong in all groups, and averages over its own.
   EXPECT_THAT(table.Foot(), HasSubstr("Out of bounds values : 1 FAILED"));
   EXPECT_THAT(table.Foot(), HasSubstr("Avg bus bandwidth    : 0.008 "));
-  EXPECT_THAT(table.Csv(), HasSubstr(",3,\r\n"));
+  EXPECT_THAT(table.Csv(), HasSubstr(",3,,cpu\r\n"));
 }
 
 TEST(NcclTable, WhatHasNoPriceHasNoDollars) {
@@ -137,8 +137,8 @@ TEST(NcclTable, WhatHasNoPriceHasNoDollars) {
   EXPECT_NE(last(64), "-");
   const std::vector<std::string> lines = LinesOf(table.Csv());
   ASSERT_EQ(lines.size(), 3U);
-  EXPECT_THAT(lines[1], testing::EndsWith(",,0,\r")) << "before the group";
-  EXPECT_THAT(lines[2], Not(testing::EndsWith(",,0,\r")));
+  EXPECT_THAT(lines[1], testing::EndsWith(",,0,,cpu\r")) << "before the group";
+  EXPECT_THAT(lines[2], Not(testing::EndsWith(",,0,,cpu\r")));
 }
 
 TEST(NcclTable, TheTransportStandsOverTheRowsOfItsLibraryOnceUnlessItChanges) {

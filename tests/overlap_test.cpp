@@ -419,7 +419,7 @@ TEST(Job, AStepGoesThroughTheLinesOfAJobWithItsPartsAndItsWork) {
 // A backend that has two GPUs and only tells what it is asked for.
 class TwoGpus : public Backend {
  public:
-  std::string Name() const override { return "cublaslt"; }
+  std::string Name() const override { return "fake"; }
   bool Has(const Op& op) const override { return std::holds_alternative<Gemm>(op); }
   std::vector<Device> Devices() override {
     return {{.name = "cuda:0", .kind = "gpu", .index = 0},
@@ -439,8 +439,11 @@ TEST(GemmBeside, RunsOnTheCpuOrOnTheGpuThatItIsToldOf) {
   }};
   const Modules modules({{.name = "cuda", .module = &kCuda}});
   const GemmAt gemm = GemmBeside(modules);
-  EXPECT_EQ(std::get<Skipped>(gemm(shape, {.gpu = 1}).prepare(1)).reason, "32 rows on cuda:1");
+  const Case on_gpu = gemm(shape, {.gpu = 1});
+  EXPECT_EQ(std::get<Skipped>(on_gpu.prepare(1)).reason, "32 rows on cuda:1");
+  EXPECT_EQ(on_gpu.device.kind, "gpu") << "whatever its backend is called";
   const Case on_cpu = gemm(shape, {});
+  EXPECT_EQ(on_cpu.device.kind, "cpu");
   EXPECT_EQ(on_cpu.work.flops, 2 * 32 * 16 * 16);
   EXPECT_EQ(on_cpu.prepare(1).index(), 0U);
 }
@@ -490,6 +493,8 @@ TEST(OverlapProbe, EachLibraryHasTheBudgetThatItKnows) {
   EXPECT_FALSE(cases[0].params.contains("channels"));
   EXPECT_EQ(cases[1].params.at("channels"), Value(8));
   EXPECT_FALSE(cases[1].params.contains("comm_cores"));
+  EXPECT_EQ(cases[0].device.kind, "cpu");
+  EXPECT_EQ(cases[1].device.kind, "gpu");
 }
 
 TEST(OverlapProbe, RefusesWhatMakesNoSenseByTheNameOfTheParam) {

@@ -201,7 +201,8 @@ TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
     run.records.push_back(
         {.probe = "all_reduce",
          .params = {{"ranks", ranks}, {"nodes", std::int64_t{nodes}}},
-         .backend = "nccl",
+         .backend = "fake",
+         .device = {.kind = "gpu"},
          .work = {.bytes = 1 << 30},
          .facts = {{"algorithm", std::string("ring")}, {"wire_bytes", std::int64_t{3} << 29}},
          .rounds = Visits(5, seconds)});
@@ -265,7 +266,8 @@ TEST_F(Recompute, AgreesOnPowerAndPeakOfAGpu) {
   for (const char* dtype : {"bf16", "int8", "fp8_e4m3", "fp8_e5m2_e4m3", "mxfp8", "nvfp4"}) {
     Record gemm = {.probe = "gemm",
                    .params = {{"dtype", std::string(dtype)}},
-                   .backend = "cublaslt",
+                   .backend = "fake",
+                   .device = {.kind = "gpu"},
                    .work = {.flops = 1'099'511'627'776},
                    .units = {Unit{}},
                    .rounds = Visits(3, 0.0016)};
@@ -281,7 +283,7 @@ TEST_F(Recompute, AgreesOnPowerAndPeakOfAGpu) {
   Record memory = run.records[0];
   memory.probe = "memory";
   memory.params = {{"pattern", std::string("read")}};
-  memory.backend = "cuda";
+  memory.backend = "fake";
   memory.work = {.bytes = 4'800'000'000};
   run.records.push_back(memory);
   memory.facts["in_cache"] = true;
@@ -289,7 +291,7 @@ TEST_F(Recompute, AgreesOnPowerAndPeakOfAGpu) {
   Record decode = run.records[0];
   decode.probe = "attention";
   decode.params["phase"] = std::string("decode");
-  decode.backend = "cudnn";
+  decode.backend = "fake";
   decode.work.bytes = 3'200'000'000;
   run.records.push_back(decode);
   std::string file;
@@ -330,7 +332,8 @@ TEST_F(Recompute, AgreesOnTheHealthOfEachDevice) {
                               {"m", m},
                               {"n", n},
                               {"k", k}},
-                   .backend = "cublaslt",
+                   .backend = "fake",
+                   .device = {.kind = "gpu"},
                    .work = {.flops = 6 * 2 * n * k * m},
                    .rounds = Visits(3, static_cast<double>(m) * 4.4e-8)};
     for (int device = 0; device < 6; ++device) gemm.units.push_back({.device = device});
@@ -365,7 +368,8 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
   run.suite.name = "standard";
   run.nodes[0].accelerators = {{.name = "GPU", .present = 2, .visible = 2, .used = 2}};
   Record burst = run.records[0];
-  burst.backend = "cublaslt";
+  burst.backend = "fake";
+  burst.device.kind = "gpu";
   burst.params["regime"] = std::string("burst");
   Record sustained = burst;
   sustained.params["regime"] = std::string("sustained");

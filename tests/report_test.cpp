@@ -121,7 +121,8 @@ TEST(Report, SaysOfEachCaseWhatTheTableSays) {
       {"no price: a burst, and a node is paid for what it sustains",
        [](assay::Run& run, Record& record) {
          run.suite.name = "standard";
-         record.backend = "cublaslt";
+         record.backend = "fake";
+         record.device.kind = "gpu";
        }},
       {"paced (CPU quota): work over time",
        [](assay::Run&, Record& record) { record.facts["paced"] = std::string("CPU quota"); }},
@@ -182,7 +183,8 @@ TEST(Report, SaysOfEachCaseWhatTheTableSays) {
 TEST(Report, HasARowForEachDeviceAsTheTableHas) {
   ReportInput input = Input("p5.48xlarge", 1);
   Record& gemm = input.run.records[0];
-  gemm.backend = "cublaslt";
+  gemm.backend = "fake";
+  gemm.device.kind = "gpu";
   gemm.units = {{.device = 0}, {.device = 1}, {.device = 2}, {.device = 3}, {.device = 4}};
   for (Visit& visit : gemm.rounds) visit.unit_p50_s = {0.1, 0.1, 0.101, 0.15, 0.1};
   const std::string page = ReportPage({&input, 1}, "2026-11-22");

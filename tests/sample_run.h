@@ -16,7 +16,8 @@ inline Record SampleGemm() {
                  {"cache", "cold"},         {"inputs", "normal"},
                  {"regime", "burst"},       {"algo", "default"},
                  {"scope", "node"}};
-  gemm.backend = "cublaslt";
+  gemm.backend = "fake";
+  gemm.device = {.kind = "gpu", .name = "NVIDIA H200"};
   gemm.status = Status::kPartial;
   gemm.reason = "one of 2 devices was lost";
   gemm.remedy = "look at dmesg";

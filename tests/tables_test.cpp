@@ -63,14 +63,15 @@ TEST(Tables, CasesSkippedForOneReasonAreOneRow) {
     record.status = Status::kSkipped;
     record.reason = std::string("oneDNN has no ") + dtype + " matmul";
   }
-  records.back().backend = "cublaslt";
+  records.back().backend = "fake";
+  records.back().device.kind = "gpu";
   EXPECT_EQ(RunTable(RunOf(records), {}, false),
             R"(price: none
 
-  probe  case                               on            median  95 % interval  of here  $ per unit
-  gemm   mxfp8 64 x 4096 x 4096 and 1 more  cpu/onednn    skipped: oneDNN has no mxfp8 matmul
-  gemm   nvfp4 64 x 4096 x 4096             cpu/onednn    skipped: oneDNN has no nvfp4 matmul
-  gemm   mxfp8 256 x 4096 x 4096            gpu/cublaslt  skipped: oneDNN has no mxfp8 matmul
+  probe  case                               on          median  95 % interval  of here  $ per unit
+  gemm   mxfp8 64 x 4096 x 4096 and 1 more  cpu/onednn  skipped: oneDNN has no mxfp8 matmul
+  gemm   nvfp4 64 x 4096 x 4096             cpu/onednn  skipped: oneDNN has no nvfp4 matmul
+  gemm   mxfp8 256 x 4096 x 4096            gpu/fake    skipped: oneDNN has no mxfp8 matmul
 )");
 }
 
@@ -130,7 +131,8 @@ TEST(Tables, WhatDidNotComeToRestIsSaid) {
 
 TEST(Tables, ABurstOfAnAcceleratorHasNoPriceInASuiteForOthers) {
   Record gemm = Gemm("bf16", {1, 1, 1});
-  gemm.backend = "cublaslt";
+  gemm.backend = "fake";
+  gemm.device.kind = "gpu";
   gemm.params["regime"] = std::string("burst");
   OneRun run = RunOf({gemm});
   run.suite.name = "quick";

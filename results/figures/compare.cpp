@@ -248,6 +248,7 @@ std::string OwnFigures(const Pair& pair, const CompareRow& row) {
 CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& options) {
   CompareRow row = {.probe = pair.any->probe,
                     .backend = pair.backend_b,
+                    .kind = pair.kind,
                     .params = pair.any->params,
                     .baseline = pair.a.Speed(),
                     .candidate = pair.b.Speed(),

@@ -70,6 +70,7 @@ struct SlowerThan {
 struct CompareRow {
   std::string probe = {};
   std::string backend = {};  // the candidate's
+  std::string kind = {};     // of both sides' devices
   Params params = {};
   // The speeds that are compared, in `unit`, which rest on the rounds.
   double baseline = 0;
@@ -112,7 +113,7 @@ struct Comparison {
 };
 
 // Compares two sides. Throws Error where they have no case in common (and says what is only in one
-// of them), or where a run holds figures of a stand-in library.
+// of them).
 Comparison Compare(Side baseline, Side candidate, const CompareOptions& options);
 
 // The division of a run. It is "closed" for a clean build in an image with a digest, a named suite
@@ -133,6 +134,7 @@ struct RankEntry {
 // One case of a ranking.
 struct RankedCase {
   std::string probe = {};
+  std::string kind = {};  // of all sides' devices
   Params params = {};
   std::string unit = {};
   std::string cost_label = {};

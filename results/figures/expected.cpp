@@ -143,7 +143,7 @@ std::optional<BySockets> BySocketsOf(const InstanceFacts* type, const Record& re
   if (kind == nullptr || kind->for_nccl.empty()) return std::nullopt;
   BySockets by = {
       .network = std::string(kind->name),
-      .remedy = std::string(DeviceKind(record) == "gpu" ? kind->for_nccl : kind->for_others)};
+      .remedy = std::string(record.device.kind == "gpu" ? kind->for_nccl : kind->for_others)};
   if (type->network_gbps) by.network += fmt::format(", {:g} Gbit/s", *type->network_gbps);
   return by;
 }
@@ -200,7 +200,7 @@ std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
   const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
   // Published figures are of all accelerators on that many nodes. A part of them has other links,
   // so that it can't be judged by them.
-  if (!bus || type == nullptr || DeviceKind(record) != "gpu" || type->accelerator_count < 1 ||
+  if (!bus || type == nullptr || record.device.kind != "gpu" || type->accelerator_count < 1 ||
       Integer(record.params, "ranks") != nodes * type->accelerator_count) {
     return std::nullopt;
   }
@@ -236,7 +236,7 @@ std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
   constexpr std::array<std::string_view, 6> kProbes = {"gemm",     "grouped_gemm", "attention",
                                                        "headline", "peak",         "memory"};
   const std::optional<Rate> speed = Speed(record);
-  if (!speed || DeviceKind(record) != "gpu" || record.units.empty() ||
+  if (!speed || record.device.kind != "gpu" || record.units.empty() ||
       std::ranges::find(kProbes, record.probe) == kProbes.end()) {
     return std::nullopt;
   }

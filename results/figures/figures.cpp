@@ -141,7 +141,7 @@ std::string Unfit(const Record& record, const std::optional<std::string>& part,
   }
   if (!record.complete) return "fewer rounds than asked were measured";
   if (part) return fmt::format("{} was used, and the node is what is paid", *part);
-  if (DeviceKind(record) == "gpu" && std::ssize(record.units) < present) {
+  if (record.device.kind == "gpu" && std::ssize(record.units) < present) {
     return fmt::format("{} of {} took part, and the node is what is paid", record.units.size(),
                        present);
   }
@@ -195,14 +195,6 @@ std::string PacingText(const Record& record) {
     }
   }
   return text;
-}
-
-std::string DeviceKind(const Record& record) {
-  constexpr std::array<std::string_view, 8> kGpuBackends = {"cuda", "cublas", "cublaslt",  "cudnn",
-                                                            "nccl", "hip",    "hipblaslt", "rccl"};
-  return std::find(kGpuBackends.begin(), kGpuBackends.end(), record.backend) != kGpuBackends.end()
-             ? "gpu"
-             : "cpu";
 }
 
 bool IsNetwork(const std::string& probe) {
@@ -536,7 +528,7 @@ std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFact
   }
   const bool is_shown = run.suite.name == "standard" || run.suite.name == "full";
   const bool is_collective = IsNetwork(record.probe) && record.probe != "overlap";
-  if (!is_shown || DeviceKind(record) != "gpu" || is_collective || IsSustained(record) ||
+  if (!is_shown || record.device.kind != "gpu" || is_collective || IsSustained(record) ||
       Costs(record, 1).empty()) {
     return "";
   }
@@ -578,7 +570,7 @@ RunFigures::RunFigures(const Run& run)
 }
 
 const std::optional<std::string>& RunFigures::Used(const Record& record) const {
-  return DeviceKind(record) == "gpu" ? gpus_used_ : cpus_used_;
+  return record.device.kind == "gpu" ? gpus_used_ : cpus_used_;
 }
 
 std::optional<NodeFigure> RunFigures::Node(const Record& record) const {

@@ -27,8 +27,6 @@ struct Rate {
   std::string unit = {};
 };
 
-// The kind of device that a record was measured on, "cpu" or "gpu", by its backend.
-std::string DeviceKind(const Record& record);
 // Whether the probe crosses a network between ranks, as all_reduce and its family do.
 bool IsNetwork(const std::string& probe);
 // The part of the node's devices of that kind that the run used, where it isn't all: "1 of 8"

@@ -231,7 +231,7 @@ RunHealth::RunHealth(const Run& run, std::span<const ExpectedOfDevice> expected,
                      std::span<const DeviceFacts> devices)
     : run_(run), expected_(expected), devices_(devices), fastest_(expected.size()) {
   for (const Record& record : run.records) {
-    if (DeviceKind(record) != "gpu") continue;
+    if (record.device.kind != "gpu") continue;
     const double own = Fastest(SpeedsOf(record));
     for (std::size_t i = 0; i < expected.size(); ++i) {
       if (own > fastest_[i] && Fits(record, expected[i])) fastest_[i] = own;
@@ -243,7 +243,7 @@ RunHealth::RunHealth(const Run& run, std::span<const ExpectedOfDevice> expected,
 // fits it, and no other record of the run that fits is faster; null where there is no such figure.
 const ExpectedOfDevice* RunHealth::YardstickOf(const Record& record, double fastest) const {
   const Node& node = run_.nodes.at(static_cast<std::size_t>(record.units[0].node));
-  if (DeviceKind(record) != "gpu" || node.accelerators.size() != 1 || node.accelerators[0].mig) {
+  if (record.device.kind != "gpu" || node.accelerators.size() != 1 || node.accelerators[0].mig) {
     return nullptr;
   }
   const DeviceFacts* known = FindDevice(devices_, node.accelerators[0].name);

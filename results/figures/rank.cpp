@@ -107,6 +107,7 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
   const Record& measured = *entrants.front().runs.front().records.front();
   const std::vector<Cost> costs = Costs(measured, 1);
   RankedCase ranked = {.probe = measured.probe,
+                       .kind = measured.device.kind,
                        .params = measured.params,
                        .unit = Speed(measured)->unit,
                        .cost_label = costs.empty() ? "" : costs.front().label};

@@ -115,7 +115,7 @@ std::string CaseWords(const Record& record);
 std::string NameOf(const Side& side, std::size_t run);
 
 // The functions below are for comparing and ranking alike.
-// Throws Error where a side has no run, or a run holds figures of a stand-in library.
+// Throws Error where a side has no run.
 void CheckSide(const Side& side);
 // Whether there are both closed and open runs among these sides.
 bool DivisionsDiffer(const std::vector<const Side*>& sides);

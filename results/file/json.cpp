@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -187,6 +188,14 @@ void RenameDtype(Params& params) {
   if (const DtypeFacts* facts = FindDtype(*name)) dtype->second = std::string(facts->name);
 }
 
+// The kind of device of a record that does not say it, as in files from before records did. Nothing
+// else looks at a backend's name for it.
+std::string KindByBackend(std::string_view backend) {
+  constexpr std::array<std::string_view, 5> kOnGpus = {"cublas", "cublaslt", "cuda", "cudnn",
+                                                       "nccl"};
+  return std::ranges::find(kOnGpus, backend) == kOnGpus.end() ? "cpu" : "gpu";
+}
+
 template <class Archive>
 void Fields(Archive& a, typename Archive::template Ref<Record> record) {
   a("probe", record.probe);
@@ -201,6 +210,13 @@ void Fields(Archive& a, typename Archive::template Ref<Record> record) {
   a("status", record.status);
   a.Maybe("reason", record.reason);
   a.Maybe("remedy", record.remedy);
+  const std::string usual_kind = KindByBackend(record.backend);
+  if constexpr (!std::is_const_v<Of>) record.device = {.kind = usual_kind};
+  a.Object("device", record.status != Status::kSkipped || record.device.kind != usual_kind,
+           [&](auto& device) {
+             device("kind", record.device.kind);
+             device.Maybe("name", record.device.name);
+           });
   // What was never begun has nothing to say of the rest.
   const auto measured = [&](const char* key, auto& value, const auto& usual) {
     if (record.status == Status::kSkipped) {
@@ -928,6 +944,7 @@ Json FiguresOf(const Run& run, const Record& record, const RunFigures& figures,
           {"case", CaseLabel(record.probe, record.params)},
           {"key", MatchKey(record)},
           {"backend", record.backend},
+          {"device", {{"kind", record.device.kind}, {"name", record.device.name}}},
           {"status", ToText(record.status)},
           {"reason", record.reason},
           {"remedy", record.remedy},
@@ -1077,6 +1094,7 @@ std::string ComparisonToJson(const Comparison& comparison) {
         {{"probe", row.probe},
          {"case", CaseLabel(row.probe, row.params)},
          {"backend", row.backend},
+         {"device_kind", row.kind},
          {"params", Writer::ToJson(row.params)},
          {"baseline", row.baseline},
          {"candidate", row.candidate},
@@ -1121,6 +1139,7 @@ std::string RankingToJson(const Ranking& ranking) {
                          {"note", entry.note}});
     }
     cases.push_back({{"probe", ranked.probe},
+                     {"device_kind", ranked.kind},
                      {"case", CaseLabel(ranked.probe, ranked.params)},
                      {"params", Writer::ToJson(ranked.params)},
                      {"unit", ranked.unit},

@@ -267,6 +267,7 @@ class Scrubber {
   void operator()(Record& record) const {
     (*this)(record.params);
     (*this)(record.backend);
+    (*this)(record.device.name);  // the kind is our own word
     (*this)(record.reason);
     (*this)(record.remedy);
     (*this)(record.facts);

@@ -18,6 +18,12 @@ namespace assay {
 
 using Seconds = std::chrono::duration<double>;
 
+// The type of the devices that a case runs on.
+struct DeviceType {
+  std::string kind = "cpu";  // or "gpu"
+  std::string name = {};     // the model; "" where it isn't known, or several models take part
+};
+
 // Params are what was asked. They are integers, booleans and strings only, so that equal questions
 // have equal text, and sorted by name, which makes that text canonical. Every param is written out,
 // defaults included.
@@ -152,6 +158,7 @@ struct Record {
   int method = 1;
   Params params = {};
   std::string backend = {};
+  DeviceType device = {};
   Status status = Status::kOk;
   bool complete = true;      // false: fewer rounds than asked; shown, never in a headline
   std::string stopped = {};  // "ci", "rounds", "time", "cost", "interrupted"

@@ -141,7 +141,7 @@ const std::vector<Column>& RunColumns() {
 }
 
 std::string OnText(const Record& record) {
-  const std::string one = DeviceKind(record) + '/' + Clean(record.backend);
+  const std::string one = Clean(record.device.kind) + '/' + Clean(record.backend);
   return record.units.size() > 1 ? fmt::format("{} x {}", record.units.size(), one) : one;
 }
 
@@ -476,7 +476,8 @@ std::string ComparisonCsv(const Comparison& comparison) {
                               "per_usd_envelope_low",
                               "per_usd_envelope_high",
                               "per_usd_verdict",
-                              "note"});
+                              "note",
+                              "device_kind"});
   for (const CompareRow& row : comparison.rows) {
     const auto& envelope = row.per_usd_envelope;
     const auto& interval = row.change.interval;
@@ -500,7 +501,8 @@ std::string ComparisonCsv(const Comparison& comparison) {
                      envelope ? fmt::format("{}", envelope->low) : "",
                      envelope ? fmt::format("{}", envelope->high) : "",
                      PerUsdText(row),
-                     NoteOf(row)});
+                     NoteOf(row),
+                     row.kind});
   }
   return text;
 }

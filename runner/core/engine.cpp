@@ -245,7 +245,7 @@ Temperatures TemperaturesIn(const std::vector<Telemetry>& readings) {
 
 // A key that is the same for all cases on the same devices, whatever their backends: "gpu 0:0 0:1".
 std::string DevicesOf(const Case& which) {
-  std::string devices = DeviceKind({.backend = which.backend});
+  std::string devices = which.device.kind;
   for (const Unit& unit : which.units) devices += fmt::format(" {}:{}", unit.node, unit.device);
   return devices;
 }
@@ -453,6 +453,7 @@ Record Blank(const Case& which) {
                    .method = which.method,
                    .params = which.params,
                    .backend = which.backend,
+                   .device = which.device,
                    .work = which.work,
                    .units = which.units,
                    .storage = which.storage};
@@ -493,7 +494,7 @@ Seconds BudgetOf(const Case& which, const EngineOptions& options) {
   return which.in_spans ? options.max_spans_case : options.max_case;
 }
 
-bool IsOnCpu(const Case& which) { return DeviceKind({.backend = which.backend}) == "cpu"; }
+bool IsOnCpu(const Case& which) { return which.device.kind == "cpu"; }
 
 bool IsOnOneNode(const Case& which) {
   return std::ranges::all_of(

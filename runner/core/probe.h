@@ -136,6 +136,7 @@ struct Case {
   int method = 1;  // rises with any change that could move the figure
   Params params = {};
   std::string backend = {};
+  DeviceType device = {};
   Work work = {};
   std::vector<Unit> units = {};
   std::optional<int> storage = {};      // index into Node::storage

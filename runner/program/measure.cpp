@@ -130,7 +130,7 @@ void CountUsed(const std::vector<Case>& cases, std::vector<Node>& nodes) {
     int together = 0;
     for (const Case& which : cases) {
       if (which.accelerator && node == 0) alone.insert(*which.accelerator);
-      if (which.accelerator || DeviceKind({.backend = which.backend}) != "gpu") continue;
+      if (which.accelerator || which.device.kind != "gpu") continue;
       const auto ranks =
           std::count_if(which.units.begin(), which.units.end(),
                         [&](const Unit& unit) { return unit.node == static_cast<int>(node); });
@@ -144,11 +144,29 @@ void CountUsed(const std::vector<Case>& cases, std::vector<Node>& nodes) {
   }
 }
 
+// The models of what the cases run on, as their nodes describe them.
+void NameDevices(const std::vector<Node>& nodes, std::vector<Case>& cases) {
+  for (Case& which : cases) {
+    std::set<int> taking_part;
+    for (const Unit& unit : which.units) taking_part.insert(unit.node);
+    if (taking_part.empty()) taking_part.insert(0);
+    std::set<std::string> names;
+    for (const int at : taking_part) {
+      const Node& node = nodes.at(static_cast<std::size_t>(at));
+      if (which.device.kind != "gpu") names.insert(node.cpu.model);
+      for (const Accelerator& accelerator : node.accelerators) {
+        if (which.device.kind == "gpu" && accelerator.visible > 0) names.insert(accelerator.name);
+      }
+    }
+    which.device.name = names.size() == 1 ? *names.begin() : "";
+  }
+}
+
 // The devices that ranks run cases on, of those that take part from the beginning.
 void TellDevices(const std::vector<Case>& cases, std::vector<RankPlace>& ranks) {
   std::vector<std::set<int>> devices(ranks.size());
   for (const Case& which : cases) {
-    if (DeviceKind({.backend = which.backend}) != "gpu") continue;
+    if (which.device.kind != "gpu") continue;
     for (const Unit& unit : which.units) {
       const auto rank = static_cast<std::size_t>(unit.rank);
       if (rank < ranks.size()) devices[rank].insert(unit.device);
@@ -179,6 +197,7 @@ class Recorder : public Observer {
                   .method = which.method,
                   .params = which.params,
                   .backend = which.backend,
+                  .device = which.device,
                   .work = which.work,
                   .units = which.units};
     }
@@ -403,9 +422,7 @@ GemmAt GemmBeside(const Modules& modules) {
   return [&modules](const Params& params, const GemmPlace& place) -> Case {
     Setup setup = {.cores = place.cores, .devices = {"cpu"}};
     if (place.gpu) {
-      setup = {.backends = {"cublaslt"},
-               .devices = {fmt::format("cuda:{}", *place.gpu)},
-               .modules = &modules};
+      setup = {.devices = {fmt::format("cuda:{}", *place.gpu)}, .modules = &modules};
       for (const Modules::Entry& entry : modules.Entries()) {
         if (entry.name != "cuda" || entry.module != nullptr) continue;
         const Skipped no = {.reason = "its GEMMs need module cuda: " + entry.reason,
@@ -621,6 +638,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
   std::vector<Case> cases = plan.cases;
   while (!cases.empty()) {
     engine.elapsed = Seconds(recorder.Elapsed());
+    NameDevices(run.nodes, cases);
     std::vector<Record> records = Measure(cases, engine, recorder);
     run.records.insert(run.records.end(), records.begin(), records.end());
     cases.clear();

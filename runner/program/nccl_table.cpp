@@ -397,7 +397,8 @@ std::string NcclTable::Foot() const {
 std::string NcclTable::Csv() const {
   std::string text =
       "size_bytes,count,type,redop,root,placement,backend,mode,status,time_us,algbw_gbs,busbw_gbs,"
-      "wrong,p50_us,p99_us,cv_pct,slowest_rank,wire_gbs,wire_model,usd_per_tb,group,instead_of\r\n";
+      "wrong,p50_us,p99_us,cv_pct,slowest_rank,wire_gbs,wire_model,usd_per_tb,group,instead_of,"
+      "device_kind\r\n";
   const auto cell = [](const std::optional<double>& value, double scale) {
     return value ? fmt::format("{}", *value * scale) : std::string();
   };
@@ -414,8 +415,8 @@ std::string NcclTable::Csv() const {
           slowest == record.facts.end() ? nullptr : std::get_if<std::int64_t>(&slowest->second);
       const std::vector<Cost> costs = CostsOf(record);
       text += fmt::format(
-          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", p.bytes, p.count,
-          p.type, CsvCell(p.redop), p.root, CsvCell(TextParam(record, "placement", "")),
+          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", p.bytes,
+          p.count, p.type, CsvCell(p.redop), p.root, CsvCell(TextParam(record, "placement", "")),
           CsvCell(record.backend), CsvCell(TextParam(record, "mode", "")), ToText(record.status),
           cell(half.time_s, 1e6), cell(half.algbw, 1e-9), cell(half.busbw, 1e-9),
           half.wrong ? std::to_string(*half.wrong) : "", cell(Percentile50(record), 1e6),
@@ -426,7 +427,8 @@ std::string NcclTable::Csv() const {
           rank == nullptr ? "" : std::to_string(*rank),
           wire ? fmt::format("{}", wire->bytes_per_s / 1e9) : "", wire ? wire->model : "",
           costs.empty() ? "" : fmt::format("{}", costs.front().usd), GroupOf(record),
-          costs.empty() ? "" : CsvCell(costs.front().instead_of.value_or("")));
+          costs.empty() ? "" : CsvCell(costs.front().instead_of.value_or("")),
+          CsvCell(record.device.kind));
     }
   }
   return text;
