@@ -52,11 +52,11 @@ bool HasNvidiaDriver() {
 // Each can be asked for by name; what nobody names are the usual ones of one node, or of several.
 struct KnownLibrary {
   std::string name = {};
-  std::string module = {};  // without which it isn't there; "": it always is
+  std::string module = {};  // the module that holds it; "": it is always there
   bool on_one_node = false;
   bool on_several = false;
   bool has_transport = false;  // of which the probe fabric can ask
-  std::string kind = "cpu";  // of the devices on which its buffers lie; "gpu": ranks may be threads
+  std::string kind = "cpu";    // kind of device that holds its buffers; "gpu": ranks may be threads
 };
 const std::vector<KnownLibrary>& KnownLibraries() {
   static const std::vector<KnownLibrary> all = {

@@ -180,6 +180,17 @@ TEST(Report, SaysOfEachCaseWhatTheTableSays) {
   }
 }
 
+TEST(Report, AWideIntervalIsWhatTheTableSaysOfIt) {
+  ReportInput input = Input("m7i.large", 0.1);
+  input.run.records[0].rounds[1].time_s = {0.5};
+  const std::string table = RunTable(input.run, input.price, false);
+  std::smatch found;
+  ASSERT_TRUE(
+      std::regex_search(table, found, std::regex(R"(\d\S* \.\. \S+ \w+/s \(3 rounds, this run\))")))
+      << table;
+  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), HasSubstr("<td>" + found.str() + "</td>"));
+}
+
 TEST(Report, HasARowForEachDeviceAsTheTableHas) {
   ReportInput input = Input("p5.48xlarge", 1);
   Record& gemm = input.run.records[0];

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "results/base/csv.h"
+#include "results/show/notes.h"
 
 namespace assay {
 namespace {
@@ -96,6 +97,49 @@ TEST(Tables, ARunIsARowACaseAndSkippedOnesComeLast) {
   gemm   int8 4096 x 4096 x 4096  cpu/onednn  skipped: this CPU has no int8 dot product; try: a machine with
                                               AVX-512 VNNI
 )");
+}
+
+TEST(Tables, AnIntervalWiderThan20PercentIsItsEnds) {
+  const Rate speed = {.value = 100e9, .unit = "FLOP/s"};
+  Interval interval = {.low = 0.8, .high = 1.2, .level = "3 rounds, this run"};
+  EXPECT_EQ(IntervalText(interval, speed), "±20.0 % (3 rounds, this run)");
+  interval.high = 1.25;
+  EXPECT_EQ(IntervalText(interval, speed), "80.0 .. 125 GFLOP/s (3 rounds, this run)");
+  interval.low = 1e-9;
+  EXPECT_EQ(IntervalText(interval, speed), "0 .. 125 GFLOP/s (3 rounds, this run)");
+}
+
+TEST(Tables, AWideIntervalIsItsEndsInItsColumn) {
+  // Half a second and two around one: exp(t ln 2 / √3), t of two degrees of freedom 4.303, is 5.6.
+  const OneRun run = RunOf({Gemm("f32", {1, 1.001, 0.999}), Gemm("bf16", {1, 0.5, 2})});
+  EXPECT_EQ(RunTable(run, {}, false),
+            R"(price: none
+
+  probe  case                     on                 median  95 % interval                             of here  $ per unit
+  gemm   f32 4096 x 4096 x 4096   cpu/onednn  137.4 GFLOP/s  ±0.2 % (3 rounds, this run)                     -  -
+  gemm   bf16 4096 x 4096 x 4096  cpu/onednn  137.4 GFLOP/s  24.6 .. 769 GFLOP/s (3 rounds, this run)        -  -
+         mean time +16.7 % to the median
+)");
+}
+
+TEST(Tables, AWideIntervalOfAChangeIsTheCandidatesSpeeds) {
+  const auto side = [](double other, double fast) {
+    Side made = {.names = {"1.json", "2.json"}};
+    for (const double run : {1.0, other}) {
+      made.runs.push_back(RunOf({Gemm("bf16", {run, run}), Gemm("f32", {run / fast, run / fast})}));
+    }
+    return made;
+  };
+  const std::string table = ComparisonTable(Compare(side(1, 1), side(2, 1), {}), false);
+  EXPECT_THAT(table, HasSubstr("> 20.0 %"));
+  EXPECT_THAT(table, Not(HasSubstr("±")));
+  EXPECT_THAT(table, HasSubstr(" .. "));
+  EXPECT_THAT(table, HasSubstr("FLOP/s  unclear  > 20.0 %"));
+  // A change that is large and sure has no wide interval.
+  const std::string sure = ComparisonTable(Compare(side(1.001, 1), side(1.001, 50), {}), false);
+  EXPECT_THAT(sure, HasSubstr("+4900.0 %"));
+  EXPECT_THAT(sure, HasSubstr("  FASTER"));
+  EXPECT_THAT(sure, Not(HasSubstr("FLOP/s  FASTER")));
 }
 
 TEST(Tables, WithoutAPriceThereIsADash) {

@@ -209,6 +209,16 @@ TEST(Text, TheOtherProbesSayWhatMakesThemDiffer) {
             "bf16 25 MiB beside 256 x 1024 x 512, 8 ranks, comm_cores 1, gemms 12");
 }
 
+TEST(Text, ARangeHasOnePrefixAndIsNeverBelowZero) {
+  EXPECT_EQ(RangeWithPrefix(61.23e9, 250.4e9, "FLOP/s"), "61.2 .. 250 GFLOP/s");
+  EXPECT_EQ(RangeWithPrefix(4.4e6, 2.5e9, "B/s"), "0.00440 .. 2.50 GB/s");
+  EXPECT_EQ(RangeWithPrefix(998.9, 999.6, "IOPS"), "0.999 .. 1.00 kIOPS");
+  EXPECT_EQ(RangeWithPrefix(1e-30, 250e9, "FLOP/s"), "0 .. 250 GFLOP/s");
+  EXPECT_EQ(RangeWithPrefix(-3, 5, "op/s"), "0 .. 5.00 op/s");
+  EXPECT_EQ(RangeWithPrefix(0, 0, "op/s"), "0 .. 0 op/s");
+  EXPECT_EQ(RangeWithPrefix(2e9, HUGE_VAL, "FLOP/s"), "2.000 GFLOP/s or more");
+}
+
 TEST(Text, AStepSaysWhatItPaysForItsAllReduce) {
   Record step = {.probe = "overlap",
                  .params = {{"ranks", std::int64_t{2}}},

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 #include <sstream>
+#include <utility>
 
 #include "results/base/dtype.h"
 #include "results/figures/expected.h"
@@ -63,6 +64,20 @@ int Decimals(double value, int digits) {
   // Rounding may add a digit before the point: 9.9996 is shown as 10.00.
   const double rounded = std::abs(value) + 0.5 * std::pow(10.0, exponent - digits + 1);
   return std::max(0, digits - 1 - static_cast<int>(std::floor(std::log10(rounded))));
+}
+
+// The decimal prefix of a number of which so many significant digits are shown, and what to divide
+// it by.
+std::pair<double, std::string_view> PrefixOf(double value, int digits) {
+  constexpr std::array<std::string_view, 7> kPrefixes = {"", "k", "M", "G", "T", "P", "E"};
+  const double rounds_up = 1000 - 0.5 * std::pow(10.0, 3 - digits);  // is shown as 1000
+  double divisor = 1;
+  std::size_t prefix = 0;
+  while (std::abs(value) / divisor >= rounds_up && prefix + 1 < kPrefixes.size()) {
+    divisor *= 1000;
+    ++prefix;
+  }
+  return {divisor, kPrefixes[prefix]};
 }
 
 // A label in the making: what is said in the probe's own way is taken out of `rest`; what is left
@@ -213,17 +228,24 @@ std::vector<std::string> SplitFields(const std::string& text, char separator) {
 }
 
 std::string WithPrefix(double value, std::string_view unit) {
-  constexpr std::array<std::string_view, 7> kPrefixes = {"", "k", "M", "G", "T", "P", "E"};
-  constexpr double kRoundsUp = 999.95;  // is shown as 1000.0
   if (!std::isfinite(value)) return "-";
-  std::size_t prefix = 0;
-  while (std::abs(value) >= kRoundsUp && prefix + 1 < kPrefixes.size()) {
-    value /= 1000;
-    ++prefix;
-  }
+  const auto [divisor, prefix] = PrefixOf(value, 4);
+  value /= divisor;
   std::string text = fmt::format("{:.{}f}", value, Decimals(value, 4));
-  if (prefix == 0 && unit.empty()) return text;
-  return fmt::format("{} {}{}", text, kPrefixes[prefix], unit);
+  if (prefix.empty() && unit.empty()) return text;
+  return fmt::format("{} {}{}", text, prefix, unit);
+}
+
+std::string RangeWithPrefix(double low, double high, std::string_view unit) {
+  constexpr double kNextToNothing = 1e-3;
+  if (!std::isfinite(high)) return WithPrefix(low, unit) + " or more";
+  const auto [divisor, prefix] = PrefixOf(high, 3);
+  const auto end = [&divisor = divisor, high](double value) {
+    if (value <= kNextToNothing * high) return std::string("0");
+    const double scaled = value / divisor;
+    return fmt::format("{:.{}f}", scaled, Decimals(scaled, 3));
+  };
+  return fmt::format("{} .. {} {}{}", end(low), end(high), prefix, unit);
 }
 
 std::string BinarySize(std::int64_t bytes) {

@@ -25,6 +25,9 @@ std::vector<std::string> SplitFields(const std::string& text, char separator);
 // A value with four significant digits and a decimal prefix: "712.4 TFLOP/s" for 7.124e14 and
 // "FLOP/s".
 std::string WithPrefix(double value, std::string_view unit);
+// A range with three significant digits and the prefix of its upper end: "61.2 .. 250 GFLOP/s". An
+// end below a thousandth of the other is 0.
+std::string RangeWithPrefix(double low, double high, std::string_view unit);
 // A size with a binary prefix where that is exact: "1 GiB" for 1073741824, but "1000 B" for 1000.
 std::string BinarySize(std::int64_t bytes);
 // A ratio in per cent: "1.2 %" for 0.0123; with `sign`, "+1.2 %".

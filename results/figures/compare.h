@@ -70,7 +70,7 @@ struct SlowerThan {
 struct CompareRow {
   std::string probe = {};
   std::string backend = {};  // the candidate's
-  std::string kind = {};     // of both sides' devices
+  std::string kind = {};     // the kind of both sides' devices
   Params params = {};
   // The speeds that are compared, in `unit`, which rest on the rounds.
   double baseline = 0;
@@ -134,7 +134,7 @@ struct RankEntry {
 // One case of a ranking.
 struct RankedCase {
   std::string probe = {};
-  std::string kind = {};  // of all sides' devices
+  std::string kind = {};  // the kind of all sides' devices
   Params params = {};
   std::string unit = {};
   std::string cost_label = {};

@@ -81,6 +81,16 @@ std::string NotesOf(const Run& run, const Record& record, const RunFigures& figu
   return note;
 }
 
+std::string IntervalText(const Interval& interval, const Rate& speed) {
+  const double half_width = interval.HalfWidth();
+  return fmt::format(
+      "{} ({})",
+      half_width > kWidestPlusMinus
+          ? RangeWithPrefix(speed.value * interval.low, speed.value * interval.high, speed.unit)
+          : "±" + Percent(half_width),
+      interval.level);
+}
+
 std::string OutcomeOf(const Record& record) {
   std::string text = record.status == Status::kWrong ? "WRONG" : std::string(ToText(record.status));
   std::string reason = Clean(record.reason, 1024);

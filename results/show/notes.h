@@ -9,6 +9,7 @@
 #include "results/catalog/price.h"
 #include "results/figures/figures.h"
 #include "results/figures/health.h"
+#include "results/figures/stats.h"
 #include "results/file/run.h"
 
 namespace assay {
@@ -18,6 +19,12 @@ namespace assay {
 // "" where there is nothing to say.
 std::string NotesOf(const Run& run, const Record& record, const RunFigures& figures,
                     const Chosen& price);
+
+// The widest ± that is printed. A wider interval is printed by its ends, as speeds.
+inline constexpr double kWidestPlusMinus = 0.2;
+// The interval around a speed: "±1.2 % (5 rounds, this run)", or where it is wide
+// "61.2 .. 250 GFLOP/s (3 rounds, this run)".
+std::string IntervalText(const Interval& interval, const Rate& speed);
 
 // The outcome of a record that has no speed: its status, why, and what to do.
 std::string OutcomeOf(const Record& record);

@@ -126,7 +126,7 @@ std::string SpeedText(const Record& record) {
 
 std::string IntervalText(const Record& record) {
   const std::optional<Interval> interval = SpeedInterval(record);
-  return interval ? fmt::format("±{} ({})", Percent(interval->HalfWidth()), interval->level) : "-";
+  return interval ? IntervalText(*interval, *Speed(record)) : "-";
 }
 
 std::string CostText(const Record& record, const Shown& shown) {

@@ -123,8 +123,6 @@ std::string TextOf(const std::vector<Column>& columns, const std::vector<Row>& r
   return text;
 }
 
-std::string PlusMinus(double half_width) { return "±" + Percent(half_width); }
-
 // --- A run ---
 
 const std::vector<Column>& RunColumns() {
@@ -158,9 +156,7 @@ Row RunRow(const Run& run, const Record& record, const RunFigures& figures, cons
   }
   row.cells.push_back({WithPrefix(speed->value, speed->unit)});
   const std::optional<Interval> interval = SpeedInterval(record);
-  row.cells.push_back(
-      {interval ? fmt::format("{} ({})", PlusMinus(interval->HalfWidth()), interval->level)
-                : "one round, no interval"});
+  row.cells.push_back({interval ? IntervalText(*interval, *speed) : "one round, no interval"});
   const std::optional<double> here = OfHere(record);
   row.cells.push_back(
       {here ? Percent(*here) : "-", here && *here > kSuspiciousAbove ? Ink::kBad : Ink::kPlain});
@@ -251,6 +247,20 @@ std::string PerUsdText(const CompareRow& row) {
 
 std::string RangeText(const Interval& factors) {
   return fmt::format("{} .. {}", Percent(factors.low - 1, true), Percent(factors.high - 1, true));
+}
+
+// The interval of a change; of a wide one the candidate's speeds that it stands for.
+std::string ChangeText(const CompareRow& row) {
+  if (!row.change.interval) return "-";
+  const Interval& factors = *row.change.interval;
+  if (factors.HalfWidth() <= kWidestPlusMinus * factors.estimate) return RangeText(factors);
+  return RangeWithPrefix(row.baseline * factors.low, row.baseline * factors.high, row.unit);
+}
+
+std::string ResolutionText(const CompareRow& row) {
+  if (!row.resolution) return "-";
+  if (*row.resolution > kWidestPlusMinus) return "> " + Percent(kWidestPlusMinus);
+  return "±" + Percent(*row.resolution);
 }
 
 std::string MoreRunsText(const CompareRow& row) {
@@ -430,9 +440,9 @@ std::string ComparisonTable(const Comparison& comparison, bool colour, std::stri
                            {WithPrefix(row.baseline, row.unit)},
                            {WithPrefix(row.candidate, row.unit)},
                            {Percent(row.change.estimate - 1, true)},
-                           {row.change.interval ? RangeText(*row.change.interval) : "-"},
+                           {ChangeText(row)},
                            VerdictCell(row),
-                           {row.resolution ? PlusMinus(*row.resolution) : "-"},
+                           {ResolutionText(row)},
                            {MoreRunsText(row)}}};
     if (priced) {
       shown.cells.push_back(

@@ -25,6 +25,7 @@
 #include "results/figures/groups.h"
 #include "results/figures/model.h"
 #include "results/file/nodes.h"
+#include "results/show/notes.h"
 #include "runner/core/module.h"
 #include "runner/program/bisect.h"
 #include "runner/program/console.h"
@@ -513,12 +514,12 @@ std::string GroupsText(const std::string& what, const std::vector<Record>& recor
     const std::optional<double> time = UsualTime(record);
     const std::optional<double> bus = BusBandwidth(record);
     const std::optional<Interval> interval = SpeedInterval(record);
+    const std::optional<Rate> speed = bus ? Rate{.value = *bus, .unit = "B/s"} : Speed(record);
     std::string outcome = fmt::format("{}: {}", ToText(record.status), Clean(record.reason, 400));
     if (time) {
-      outcome = fmt::format(
-          "{:.4g} us{}{}", *time * 1e6, bus ? fmt::format(", busbw {:.4g} GB/s", *bus / 1e9) : "",
-          interval ? fmt::format(" ±{} ({})", Percent(interval->HalfWidth()), interval->level)
-                   : "");
+      outcome = fmt::format("{:.4g} us{}{}", *time * 1e6,
+                            bus ? fmt::format(", busbw {:.4g} GB/s", *bus / 1e9) : "",
+                            interval && speed ? ", " + IntervalText(*interval, *speed) : "");
     }
     text += fmt::format("#  group {:2}, ranks {}: {}\n", GroupOf(record), fmt::join(ranks, " "),
                         outcome);
