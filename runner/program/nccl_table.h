@@ -83,7 +83,6 @@ class NcclTable {
   NcclTable Scrubbed(const Privacy& privacy,
                      std::function<std::vector<Cost>(const Record& record)> costs) const;
 
-  int WrongRows() const { return wrong_; }
   // Whether the average bus bandwidth is no more than 10 % under NCCL_TESTS_MIN_BW.
   bool MeetsMinimum() const;
 
