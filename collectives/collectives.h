@@ -65,9 +65,9 @@ struct Door {
   // A case of one node, on all of `nodes` at once by the first rank of each: its work is that of
   // all of them. On every node Setup::prepare makes it ready.
   std::function<Case(Case one)> on_each_node = {};
-  // Of the ranks that run cases with that many ranks, which are launched if none are there yet, and
-  // the devices that they have there with this library. Throws Error where none can be launched, or
-  // there are too few devices.
+  // Where each rank is that runs cases with that many ranks, and its device with this library; the
+  // ranks are launched if none are there yet. Throws Error where none can be launched, or there are
+  // too few devices.
   std::function<std::vector<Whereabouts>(int ranks, const std::string& library)> whereabouts = {};
   std::function<UsualLibrary()> usual_library = {};
 };
