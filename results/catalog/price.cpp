@@ -29,8 +29,6 @@ ASSAY_DECLARE_EMBEDDED(devices_csv);
 namespace assay {
 namespace {
 
-constexpr std::array kPurchases = {"on_demand",      "spot", "reserved", "savings_plan",
-                                   "capacity_block", "dws",  "owned",    "custom"};
 constexpr double kMostUsdPerHour = 1e6;
 constexpr std::string_view kEverywhere = "all";
 constexpr std::string_view kUndated = "undated";
@@ -121,9 +119,9 @@ Offer ReadOffer(const CsvRow& row) {
                  .kind = row.Required("kind"),
                  .source = row.Required("source"),
                  .is_private = row.Boolean("private")};
-  if (std::find(kPurchases.begin(), kPurchases.end(), offer.purchase) == kPurchases.end()) {
+  if (std::ranges::find(Purchases(), offer.purchase) == Purchases().end()) {
     row.Fail(fmt::format("purchase '{}' must be one of {}", offer.purchase,
-                         fmt::join(kPurchases, ", ")));
+                         fmt::join(Purchases(), ", ")));
   }
   if (!IsAsPreciseAsItSays(offer.price_date, offer.date_precision)) {
     row.Fail(fmt::format("price_date '{}' is not a date of precision '{}'", offer.price_date,
@@ -434,6 +432,12 @@ std::vector<Offer> OffersFor(std::span<const Offer> offers, const std::string& p
   return found;
 }
 
+const std::vector<std::string>& Purchases() {
+  static const std::vector<std::string> all = {"on_demand",      "spot", "reserved", "savings_plan",
+                                               "capacity_block", "dws",  "owned",    "custom"};
+  return all;
+}
+
 std::string PurchaseWords(const Offer& offer) {
   std::string words = Spaced(offer.purchase);
   if (offer.term_months) words += fmt::format(" {} months", *offer.term_months);
@@ -525,9 +529,9 @@ Offer TypedOffer(double usd_per_hour, const Identity& identity, std::string_view
   }
   const std::string& purchase = identity.purchase.value;
   const bool given = identity.purchase.how == "flag";
-  if (given && std::find(kPurchases.begin(), kPurchases.end(), purchase) == kPurchases.end()) {
+  if (given && std::ranges::find(Purchases(), purchase) == Purchases().end()) {
     throw Error(
-        fmt::format("--purchase {}: give one of {}", purchase, fmt::join(kPurchases, ", ")));
+        fmt::format("--purchase {}: give one of {}", purchase, fmt::join(Purchases(), ", ")));
   }
   return {.provider = identity.provider.value,
           .seller = identity.provider.value,

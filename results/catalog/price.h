@@ -108,6 +108,8 @@ std::string PriceLine(const Chosen& price, std::span<const Node> nodes, std::str
 
 // The purchase in words: "on demand", "reserved 12 months".
 std::string PurchaseWords(const Offer& offer);
+// The models by which a machine is bought, as flags and data name them.
+const std::vector<std::string>& Purchases();
 
 // The offer for a price that was typed with --price, in USD per hour of a node. Its purchase is the
 // identity's where that was typed too, else `custom`. Throws Error unless the price is above 0.

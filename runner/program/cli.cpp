@@ -1,6 +1,7 @@
 #include "runner/program/cli.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include "results/base/error.h"
 #include "results/base/size.h"
 #include "results/base/text.h"
+#include "results/catalog/price.h"
 #include "results/figures/figures.h"
 
 namespace assay {
@@ -138,11 +140,9 @@ void AddIdentity(CLI::App& app, IdentityFlags& flags) {
   app.add_option("--instance", flags.instance, "instance type, as the cloud names it")
       ->option_text("TYPE");
   app.add_option("--region", flags.region, "region, as the cloud names it")->option_text("NAME");
-  app.add_option("--purchase", flags.purchase,
-                 "on_demand, spot, reserved, savings_plan, capacity_block, dws, owned, custom")
+  app.add_option("--purchase", flags.purchase, fmt::format("{}", fmt::join(Purchases(), ", ")))
       ->option_text("MODEL")
-      ->check(CLI::IsMember({"on_demand", "spot", "reserved", "savings_plan", "capacity_block",
-                             "dws", "owned", "custom"}));
+      ->check(CLI::IsMember(Purchases()));
   app.add_flag("--no-metadata", flags.no_metadata, "do not ask the cloud's metadata service");
   app.add_option("--metadata-url", flags.metadata_url)->group("");
 }
