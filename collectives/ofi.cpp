@@ -271,18 +271,13 @@ class SharedFile {
     std::random_device random;
     name_ = fmt::format("{}{:08x}{:08x}", kPrefix, random(), random());
   }
-  ~SharedFile() {
-    if (file_ >= 0) close(file_);
-  }
-  SharedFile(const SharedFile&) = delete;
-  SharedFile& operator=(const SharedFile&) = delete;
 
   // The name that the endpoint must be given before it is enabled.
   const std::string& Name() const { return name_; }
   // Locks the file. REQUIRES: the endpoint is enabled, which makes the file.
   void Lock() {
-    file_ = shm_open(name_.c_str(), O_RDONLY | O_CLOEXEC, 0);
-    if (file_ >= 0) flock(file_, LOCK_SH | LOCK_NB);
+    file_ = Descriptor(shm_open(name_.c_str(), O_RDONLY | O_CLOEXEC, 0));
+    if (file_.IsOpen()) flock(file_.Number(), LOCK_SH | LOCK_NB);
   }
 
   // Whether the address that a rank told is that of such a file of this user's. libfabric maps and
@@ -297,7 +292,7 @@ class SharedFile {
     }
     const Descriptor file(shm_open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0));
     struct stat status = {};
-    return file.Number() >= 0 && fstat(file.Number(), &status) == 0 && S_ISREG(status.st_mode) &&
+    return file.IsOpen() && fstat(file.Number(), &status) == 0 && S_ISREG(status.st_mode) &&
            status.st_uid == geteuid() && status.st_nlink == 1;
   }
 
@@ -312,19 +307,17 @@ class SharedFile {
     for (const auto& entry : std::filesystem::directory_iterator("/dev/shm", unknown)) {
       const std::string name = entry.path().filename();
       if (!name.starts_with(kPrefix)) continue;
-      const int file = shm_open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
-      if (file < 0) continue;
+      const Descriptor file(shm_open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0));
       struct stat status = {};
-      if (fstat(file, &status) == 0 && status.st_uid == geteuid() && status.st_mtime < old &&
-          flock(file, LOCK_EX | LOCK_NB) == 0) {
+      if (file.IsOpen() && fstat(file.Number(), &status) == 0 && status.st_uid == geteuid() &&
+          status.st_mtime < old && flock(file.Number(), LOCK_EX | LOCK_NB) == 0) {
         shm_unlink(name.c_str());
       }
-      close(file);
     }
   }
 
   std::string name_ = {};
-  int file_ = -1;
+  Descriptor file_ = {};
 };
 
 // One rank's end of the network. It is opened, connected to all others, and polled for completions.

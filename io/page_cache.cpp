@@ -54,7 +54,7 @@ void PageCachePass::Drop(std::int64_t part) const {
   const std::int64_t last = std::min(parts_, part + 1 + beside);
   const std::int64_t begin = traffic_.blocks * first / parts_ * traffic_.block_bytes;
   const std::int64_t end = traffic_.blocks * last / parts_ * traffic_.block_bytes;
-  posix_fadvise(fd_.Get(), traffic_.first_byte + begin, end - begin, POSIX_FADV_DONTNEED);
+  posix_fadvise(fd_.Number(), traffic_.first_byte + begin, end - begin, POSIX_FADV_DONTNEED);
 }
 
 }  // namespace assay::io

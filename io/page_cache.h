@@ -8,6 +8,7 @@
 #include "io/system.h"
 #include "io/test_file.h"
 #include "io/traffic.h"
+#include "results/base/descriptor.h"
 
 namespace assay::io {
 

@@ -20,6 +20,7 @@
 #include "io/stamp.h"
 #include "io/traffic.h"
 #include "io/volume.h"
+#include "results/base/descriptor.h"
 #include "results/base/error.h"
 #include "results/base/text.h"
 #include "runner/core/random.h"
@@ -121,7 +122,7 @@ class StorageWorkload : public Workload {
     cached_before_ = access.warm ? file_->CachedFraction(0, file_->Bytes()) : file_->DropCache();
     // The advice keeps the kernel from reading ahead of random reads, which later ones would find
     // in the page cache.
-    if (!access.direct && access.random) posix_fadvise(fd_.Get(), 0, 0, POSIX_FADV_RANDOM);
+    if (!access.direct && access.random) posix_fadvise(fd_.Number(), 0, 0, POSIX_FADV_RANDOM);
     const std::int64_t blocks = file_->Bytes() / access.block_bytes / access.jobs;
     for (int i = 0; i < access.jobs; ++i) {
       TrafficOptions options = {
@@ -159,7 +160,7 @@ class StorageWorkload : public Workload {
     for (auto& job : jobs_) {
       job->worker.Give([&] {
         MadeEngine made =
-            make({.fd = fd_.Get(), .depth = access_.depth, .buffers = job->buffers.Bytes()});
+            make({.fd = fd_.Number(), .depth = access_.depth, .buffers = job->buffers.Bytes()});
         if (Skipped* no = std::get_if<Skipped>(&made)) {
           refused = std::move(*no);
         } else {
@@ -237,7 +238,7 @@ class StorageWorkload : public Workload {
     Checked checked = {.reference = access_.write ? "stamps and contents, read back"
                                                   : "stamps and contents of the last reads"};
     for (const auto& job : jobs_) {
-      access_.write ? job->traffic.VerifyWrites(fd_.Get(), checked)
+      access_.write ? job->traffic.VerifyWrites(fd_.Number(), checked)
                     : job->traffic.VerifyReads(checked);
     }
     return checked;
@@ -351,9 +352,9 @@ class StorageWorkload : public Workload {
 // memory (a memfd), since the question is whether the calls are allowed, not what the disk does.
 std::optional<Skipped> RefusalOf(const EngineFactory& make) {
   const Descriptor file(memfd_create("assay", MFD_CLOEXEC));
-  if (!file.Valid() || ftruncate(file.Get(), kStampedBytes) != 0) return std::nullopt;
+  if (!file.IsOpen() || ftruncate(file.Number(), kStampedBytes) != 0) return std::nullopt;
   const Slab slab(static_cast<std::size_t>(kStampedBytes));
-  MadeEngine made = make({.fd = file.Get(), .depth = 1, .buffers = slab.Bytes()});
+  MadeEngine made = make({.fd = file.Number(), .depth = 1, .buffers = slab.Bytes()});
   if (Skipped* refused = std::get_if<Skipped>(&made)) return std::move(*refused);
   return std::nullopt;
 }

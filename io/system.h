@@ -1,31 +1,12 @@
-// Resources of the operating system as objects that release them, the clock, and names of errors.
+// Memory of the operating system as an object that releases it, the clock, and names of errors.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
-#include <utility>
 
 namespace assay::io {
-
-// A file descriptor that this object owns and closes.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor();
-  bool Valid() const { return fd_ >= 0; }
-  int Get() const { return fd_; }
-
- private:
-  int fd_ = -1;
-};
 
 // Page-aligned memory whose pages have all been touched. Throws Error when there is not that much.
 class Slab {

@@ -226,7 +226,7 @@ std::variant<std::shared_ptr<TestFile>, Skipped> TestFile::Begin(const std::stri
   const Bound bound = *std::ranges::min_element(bounds, {}, &Bound::bytes);
 
   Descriptor fd(Create(folder, options.may_be_nameless));
-  if (!fd.Valid()) {
+  if (!fd.IsOpen()) {
     const int error = errno;
     if (error == EACCES || error == EPERM || error == EROFS) {
       return Skipped{.reason = fmt::format("no test file may be made at the storage path ({})",
@@ -274,7 +274,7 @@ Seconds TestFile::FillSeconds() const {
 void TestFile::Finish() {
   // The space is asked for first, so that a full volume is noticed before a minute of writing. Not
   // all file systems can do that; writing then tells as well.
-  if (fallocate(file_.Get(), 0, 0, bytes_) != 0 && (errno == ENOSPC || errno == EDQUOT)) {
+  if (fallocate(file_.Number(), 0, 0, bytes_) != 0 && (errno == ENOSPC || errno == EDQUOT)) {
     throw Error(
         fmt::format("There is no room in \"{}\" for a test file of {} MiB ({}); free some "
                     "space or name another --storage-path.",
@@ -294,7 +294,7 @@ void TestFile::Finish() {
   if (filled_ < bytes_) {
     bytes_ = filled_;
     sized_by_ = fmt::format("{:g} s of its fill", options_.most_fill.count());
-    if (ftruncate(file_.Get(), bytes_) != 0) {
+    if (ftruncate(file_.Number(), bytes_) != 0) {
       throw Error(fmt::format("The test file in \"{}\" can't be cut to {} MiB: {}.", Clean(folder_),
                               bytes_ >> 20, ErrorName(errno)));
     }
@@ -305,13 +305,13 @@ void TestFile::Finish() {
 
 Descriptor TestFile::Open(bool direct) const {
   // The file is opened by way of its descriptor, since it has no name.
-  const std::string link = fmt::format("/proc/self/fd/{}", file_.Get());
+  const std::string link = fmt::format("/proc/self/fd/{}", file_.Number());
   if (direct) {
     Descriptor fd(open(link.c_str(), O_RDWR | O_CLOEXEC | O_DIRECT));
-    if (fd.Valid()) return fd;
+    if (fd.IsOpen()) return fd;
   }
   Descriptor fd(open(link.c_str(), O_RDWR | O_CLOEXEC));
-  if (!fd.Valid()) {
+  if (!fd.IsOpen()) {
     throw Error(
         fmt::format("The test file can't be opened again through /proc/self/fd: {}; /proc "
                     "must be mounted.",
@@ -332,7 +332,7 @@ void TestFile::Fill(std::int64_t until) {
     return written >= options_.least_bytes && spent() >= options_.most_fill;
   });
   const auto engine = std::get<std::unique_ptr<FileEngine>>(
-      MakePsync({.fd = fd.Get(), .depth = kFillDepth, .buffers = slab.Bytes()}));
+      MakePsync({.fd = fd.Number(), .depth = kFillDepth, .buffers = slab.Bytes()}));
   engine->Run(feed);
   if (!feed.Failure().empty()) {
     throw Error(
@@ -341,7 +341,7 @@ void TestFile::Fill(std::int64_t until) {
                     "(dmesg).",
                     Clean(folder_), feed.Failure()));
   }
-  if (fdatasync(file_.Get()) != 0) {
+  if (fdatasync(file_.Number()) != 0) {
     throw Error(fmt::format("The test file in \"{}\" can't be brought to stable storage: {}.",
                             Clean(folder_), ErrorName(errno)));
   }
@@ -350,7 +350,7 @@ void TestFile::Fill(std::int64_t until) {
 }
 
 void TestFile::RequireWritten() {
-  const ExtentMap map = MapExtents(file_.Get(), bytes_);
+  const ExtentMap map = MapExtents(file_.Number(), bytes_);
   if (map.first_unwritten) {
     throw Error(fmt::format(
         "The test file in \"{}\" has an extent at byte {} that holds no data although it was "
@@ -361,8 +361,8 @@ void TestFile::RequireWritten() {
 }
 
 double TestFile::DropCache() const {
-  fdatasync(file_.Get());
-  posix_fadvise(file_.Get(), 0, 0, POSIX_FADV_DONTNEED);
+  fdatasync(file_.Number());
+  posix_fadvise(file_.Number(), 0, 0, POSIX_FADV_DONTNEED);
   return CachedFraction(0, bytes_);
 }
 
@@ -370,7 +370,7 @@ double TestFile::FillCache() const {
   const Descriptor fd = Open(false);
   const Slab slab(static_cast<std::size_t>(kFillBytes));
   for (std::int64_t at = 0; at < bytes_; at += kFillBytes) {
-    if (pread(fd.Get(), slab.Bytes().data(), slab.Bytes().size(), at) < 0) {
+    if (pread(fd.Number(), slab.Bytes().data(), slab.Bytes().size(), at) < 0) {
       throw Error(fmt::format("The test file can't be read: {}; look at the kernel's log (dmesg).",
                               ErrorName(errno)));
     }
@@ -382,7 +382,7 @@ double TestFile::CachedFraction(std::int64_t begin, std::int64_t bytes) const {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   const auto before = static_cast<std::size_t>(begin) % page;
   const std::size_t length = static_cast<std::size_t>(bytes) + before;
-  void* memory = mmap(nullptr, length, PROT_READ, MAP_SHARED, file_.Get(),
+  void* memory = mmap(nullptr, length, PROT_READ, MAP_SHARED, file_.Number(),
                       begin - static_cast<std::int64_t>(before));
   if (memory == MAP_FAILED) return 1;
   std::vector<unsigned char> resident((length + page - 1) / page);
@@ -404,13 +404,13 @@ void TestFile::ProveDirect() {
   };
   const Descriptor fd = Open(true);
   struct statx status = {};
-  const bool stated = statx(fd.Get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
+  const bool stated = statx(fd.Number(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) == 0 &&
                       (status.stx_mask & STATX_DIOALIGN) != 0;
   if (stated && status.stx_dio_offset_align > 0) alignment_ = status.stx_dio_offset_align;
   if (below_.ends == Below::Ends::kMemory || below_.ends == Below::Ends::kCache) {
     return verdict("refuted", below_.why);
   }
-  if ((fcntl(fd.Get(), F_GETFL) & O_DIRECT) == 0) {
+  if ((fcntl(fd.Number(), F_GETFL) & O_DIRECT) == 0) {
     return verdict("refuted", "this file system refuses O_DIRECT");
   }
   if (stated && status.stx_dio_offset_align == 0) {
@@ -418,7 +418,7 @@ void TestFile::ProveDirect() {
   }
   if (DropCache() > 0) return verdict("unproven", "its pages can't be dropped from the page cache");
   const Slab slab(static_cast<std::size_t>(kFillBytes));
-  if (pread(fd.Get(), slab.Bytes().data(), slab.Bytes().size(), 0) != kFillBytes) {
+  if (pread(fd.Number(), slab.Bytes().data(), slab.Bytes().size(), 0) != kFillBytes) {
     return verdict("refuted", "a direct read fails");
   }
   if (CachedFraction(0, kFillBytes) > 0) {

@@ -13,6 +13,7 @@
 
 #include "io/system.h"
 #include "io/volume.h"
+#include "results/base/descriptor.h"
 #include "runner/core/probe.h"
 #include "runner/core/threads.h"
 

@@ -20,6 +20,7 @@
 
 #include "io/io.h"
 #include "io/system.h"
+#include "results/base/descriptor.h"
 #include "results/base/text.h"
 
 namespace assay::io {
@@ -519,12 +520,12 @@ std::optional<Place> PlaceOf(const std::string& path) {
 std::optional<FileIdentity> LoopFileOf(const std::string& name, const std::string& number) {
   const Descriptor device(open(("/dev/" + name).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status = {};
-  if (!device.Valid() || fstat(device.Get(), &status) != 0 || !S_ISBLK(status.st_mode) ||
+  if (!device.IsOpen() || fstat(device.Number(), &status) != 0 || !S_ISBLK(status.st_mode) ||
       fmt::format("{}:{}", major(status.st_rdev), minor(status.st_rdev)) != number) {
     return std::nullopt;
   }
   loop_info64 info = {};
-  if (ioctl(device.Get(), LOOP_GET_STATUS64, &info) != 0) return std::nullopt;
+  if (ioctl(device.Number(), LOOP_GET_STATUS64, &info) != 0) return std::nullopt;
   return FileIdentity{.device = fmt::format("{}:{}", major(info.lo_device), minor(info.lo_device)),
                       .inode = info.lo_inode};
 }

@@ -38,6 +38,7 @@
 #include "io/test_file.h"
 #include "io/traffic.h"
 #include "io/volume.h"
+#include "results/base/descriptor.h"
 #include "results/base/error.h"
 #include "results/figures/histogram.h"
 #include "runner/core/engine.h"
@@ -942,9 +943,9 @@ TEST(TestFile, DirectReadsLeaveNothingInThePageCacheAndOthersDo) {
   if (file.GetDirect().verdict != "proved") GTEST_SKIP() << file.GetDirect().how;
   ASSERT_EQ(file.DropCache(), 0);
   const Slab slab(static_cast<std::size_t>(kMiB));
-  ASSERT_EQ(pread(file.Open(true).Get(), slab.Bytes().data(), slab.Bytes().size(), 0), kMiB);
+  ASSERT_EQ(pread(file.Open(true).Number(), slab.Bytes().data(), slab.Bytes().size(), 0), kMiB);
   EXPECT_EQ(file.CachedFraction(0, kMiB), 0);
-  ASSERT_EQ(pread(file.Open(false).Get(), slab.Bytes().data(), slab.Bytes().size(), 0), kMiB);
+  ASSERT_EQ(pread(file.Open(false).Number(), slab.Bytes().data(), slab.Bytes().size(), 0), kMiB);
   EXPECT_EQ(file.CachedFraction(0, kMiB), 1);
   EXPECT_EQ(file.DropCache(), 0);
 }
@@ -955,7 +956,7 @@ TEST(TestFile, IsFullOfBlocksThatAreAllDifferent) {
   const TestFile& file = *std::get<std::shared_ptr<TestFile>>(made);
   ASSERT_EQ(file.Bytes(), 4 * kMiB);
   std::vector<std::byte> data(static_cast<std::size_t>(file.Bytes()));
-  ASSERT_EQ(pread(file.Open(false).Get(), data.data(), data.size(), 0), file.Bytes());
+  ASSERT_EQ(pread(file.Open(false).Number(), data.data(), data.size(), 0), file.Bytes());
   EXPECT_EQ(CheckStamps(data, 0, file.Salt(), {}), std::nullopt);
   std::set<std::string> bodies;
   for (std::size_t at = 0; at < data.size(); at += 4096) {
@@ -967,17 +968,17 @@ TEST(TestFile, IsFullOfBlocksThatAreAllDifferent) {
 TEST(TestFile, HolesAndUnwrittenExtentsAreFound) {
   const TemporaryFolder folder;
   const Descriptor file(open((folder / "file").c_str(), O_RDWR | O_CREAT, 0600));
-  if (fallocate(file.Get(), 0, 0, kMiB) != 0 || !MapExtents(file.Get(), kMiB).known) {
+  if (fallocate(file.Number(), 0, 0, kMiB) != 0 || !MapExtents(file.Number(), kMiB).known) {
     GTEST_SKIP() << "the build tree's file system has no FIEMAP";
   }
-  EXPECT_EQ(MapExtents(file.Get(), kMiB).first_unwritten, 0);
+  EXPECT_EQ(MapExtents(file.Number(), kMiB).first_unwritten, 0);
   const std::string data(static_cast<std::size_t>(kMiB / 2), 'x');
-  ASSERT_EQ(pwrite(file.Get(), data.data(), data.size(), 0), std::ssize(data));
-  EXPECT_EQ(MapExtents(file.Get(), kMiB).first_unwritten, kMiB / 2);
-  ASSERT_EQ(pwrite(file.Get(), data.data(), data.size(), kMiB / 2), std::ssize(data));
-  EXPECT_EQ(MapExtents(file.Get(), kMiB).first_unwritten, std::nullopt);
-  ASSERT_EQ(ftruncate(file.Get(), 2 * kMiB), 0);
-  EXPECT_EQ(MapExtents(file.Get(), 2 * kMiB).first_unwritten, kMiB);
+  ASSERT_EQ(pwrite(file.Number(), data.data(), data.size(), 0), std::ssize(data));
+  EXPECT_EQ(MapExtents(file.Number(), kMiB).first_unwritten, kMiB / 2);
+  ASSERT_EQ(pwrite(file.Number(), data.data(), data.size(), kMiB / 2), std::ssize(data));
+  EXPECT_EQ(MapExtents(file.Number(), kMiB).first_unwritten, std::nullopt);
+  ASSERT_EQ(ftruncate(file.Number(), 2 * kMiB), 0);
+  EXPECT_EQ(MapExtents(file.Number(), 2 * kMiB).first_unwritten, kMiB);
 }
 
 TEST(TestFile, HasNoNameWhileItIsUsed) {
@@ -1307,7 +1308,7 @@ TEST(TestFile, ASlowFillIsCutToItsTimeAndSaysSo) {
   EXPECT_GE(slow->Bytes(), 12 * kMiB);
   EXPECT_LT(slow->Bytes(), 64 * kMiB);
   EXPECT_EQ(slow->SizedBy(), "20 s of its fill");
-  EXPECT_FALSE(MapExtents(slow->Open(false).Get(), slow->Bytes()).first_unwritten);
+  EXPECT_FALSE(MapExtents(slow->Open(false).Number(), slow->Bytes()).first_unwritten);
 
   const auto crawling = made(100);
   crawling->Finish();
@@ -1634,17 +1635,17 @@ TEST(Below, ALoopDeviceOfThisMachineTellsItsFile) {
   const std::string image = folder / "image";
   Write(image, std::string(1 << 20, 'x'));
   const Descriptor control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
-  const int number = control.Valid() ? ioctl(control.Get(), LOOP_CTL_GET_FREE) : -1;
+  const int number = control.IsOpen() ? ioctl(control.Number(), LOOP_CTL_GET_FREE) : -1;
   const std::string name = "loop" + std::to_string(number);
   const Descriptor loop(open(("/dev/" + name).c_str(), O_RDWR | O_CLOEXEC));
   const Descriptor file(open(image.c_str(), O_RDWR | O_CLOEXEC));
-  if (number < 0 || !loop.Valid() || ioctl(loop.Get(), LOOP_SET_FD, file.Get()) != 0) {
+  if (number < 0 || !loop.IsOpen() || ioctl(loop.Number(), LOOP_SET_FD, file.Number()) != 0) {
     GTEST_SKIP() << "no loop device can be made here";
   }
   const std::string device = "7:" + std::to_string(number);
   const auto found = LoopFileOf(name, device);
   const auto other = LoopFileOf(name, "7:" + std::to_string(number + 1));
-  ioctl(loop.Get(), LOOP_CLR_FD, 0);
+  ioctl(loop.Number(), LOOP_CLR_FD, 0);
   const std::optional<Place> place = PlaceOf(image);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->device, place->device);

@@ -520,18 +520,18 @@ TEST_F(RunFile, PipesAndDescriptorsAreWrittenToAsTheyAre) {
   const std::string file = folder_ + "/table";
   Write(file, "table\n");
   const File open_file(file, O_WRONLY | O_APPEND);
-  for (const std::string& name : {fmt::format("/dev/fd/{}", open_file.Descriptor()),
-                                  fmt::format("/proc/self/fd/{}", open_file.Descriptor())}) {
+  for (const std::string& name : {fmt::format("/dev/fd/{}", open_file.Number()),
+                                  fmt::format("/proc/self/fd/{}", open_file.Number())}) {
     CheckWritable(name, "--report");
     WriteText(name, "page\n", "--report");
   }
   EXPECT_EQ(Contents(file), "table\npage\npage\n");
   const File for_reading(file, O_RDONLY);
-  const std::string name = fmt::format("/dev/fd/{}", for_reading.Descriptor());
+  const std::string name = fmt::format("/dev/fd/{}", for_reading.Number());
   EXPECT_THAT(SentenceOf([&] { CheckWritable(name, "--out"); }), HasSubstr("Bad file descriptor"));
   EXPECT_THAT(SentenceOf([&] { WriteText(name, "x", "--out"); }), HasSubstr("Bad file descriptor"));
   // A link of somebody's own to such a name is a link like any other.
-  fs::create_symlink(fmt::format("/dev/fd/{}", open_file.Descriptor()), folder_ + "/link");
+  fs::create_symlink(fmt::format("/dev/fd/{}", open_file.Number()), folder_ + "/link");
   WriteText(folder_ + "/link", "page", "--report");
   EXPECT_EQ(Contents(folder_ + "/link"), "page");
   EXPECT_EQ(Contents(file), "table\npage\npage\n");

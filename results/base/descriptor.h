@@ -17,6 +17,7 @@ class Descriptor {
     std::swap(number_, other.number_);
     return *this;
   }
+  bool IsOpen() const { return number_ >= 0; }
   int Number() const { return number_; }  // -1: none
   void Close() {
     if (number_ >= 0) close(number_);

@@ -87,7 +87,7 @@ std::unique_ptr<File> OpenSpecial(const std::string& path) {
   auto file = std::make_unique<File>(path, O_WRONLY | O_NOFOLLOW | O_NOCTTY);
   if (!file->IsOpen()) return nullptr;
   struct stat status = {};
-  if (fstat(file->Descriptor(), &status) == 0 && !IsFile(status)) return file;
+  if (fstat(file->Number(), &status) == 0 && !IsFile(status)) return file;
   errno = EEXIST;
   return nullptr;
 }
@@ -103,7 +103,7 @@ class Source {
       throw Error(fmt::format("can't read '{}': {}; check the name", path, std::strerror(errno)));
     }
     struct stat status = {};
-    if (fstat(file_.Descriptor(), &status) != 0 || !IsFile(status)) {
+    if (fstat(file_.Number(), &status) != 0 || !IsFile(status)) {
       throw Error(fmt::format("'{}' isn't a file; give {}", path, what));
     }
     size_ = status.st_size;
@@ -118,7 +118,7 @@ class Source {
     text.resize(before + most_bytes);
     ssize_t got = 0;
     do {
-      got = read(file_.Descriptor(), text.data() + before, most_bytes);
+      got = read(file_.Number(), text.data() + before, most_bytes);
     } while (got < 0 && errno == EINTR);
     if (got < 0) {
       throw Error(fmt::format("can't read '{}': {}; check the disk", path_, std::strerror(errno)));
@@ -160,7 +160,7 @@ Put PutWhole(const std::string& path, std::string_view text, Replacing replacing
   const File file(temporary, O_WRONLY | O_CREAT | O_EXCL, ModeAt(path));
   if (!file.IsOpen()) return {.error = errno};
   const bool is_there =
-      file.WriteAt(0, text) && fsync(file.Descriptor()) == 0 &&
+      file.WriteAt(0, text) && fsync(file.Number()) == 0 &&
       (replacing == Replacing::kMay ? std::rename(temporary.c_str(), path.c_str()) == 0
                                     : RenameToNew(temporary, path));
   if (!is_there) {
@@ -174,20 +174,18 @@ Put PutWhole(const std::string& path, std::string_view text, Replacing replacing
 }  // namespace
 
 File::File(const std::string& path, int flags, mode_t mode) {
+  int number = -1;
   do {
-    descriptor_ = open(path.c_str(), flags | O_CLOEXEC, mode);
-  } while (descriptor_ < 0 && errno == EINTR);
+    number = open(path.c_str(), flags | O_CLOEXEC, mode);
+  } while (number < 0 && errno == EINTR);
+  descriptor_ = Descriptor(number);
   // Some file systems have no modes (EPERM); every file there has the mode of the mount.
-  if (descriptor_ >= 0 && (flags & O_CREAT) != 0) fchmod(descriptor_, mode);
-}
-
-File::~File() {
-  if (descriptor_ >= 0) close(descriptor_);
+  if (IsOpen() && (flags & O_CREAT) != 0) fchmod(number, mode);
 }
 
 bool File::WriteAt(std::int64_t offset, std::string_view text) const {
   while (!text.empty()) {
-    const ssize_t written = pwrite(descriptor_, text.data(), text.size(), offset);
+    const ssize_t written = pwrite(Number(), text.data(), text.size(), offset);
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return false;
     offset += written;
@@ -212,7 +210,7 @@ void FailToWrite(const std::string& path, int error, const std::string& option,
 bool SyncFolder(const std::string& path) {
   const File handle(FolderOf(path), O_RDONLY | O_DIRECTORY);
   // Some network file systems can't fsync a folder (EINVAL), and nothing more can be done there.
-  return handle.IsOpen() && (fsync(handle.Descriptor()) == 0 || errno == EINVAL);
+  return handle.IsOpen() && (fsync(handle.Number()) == 0 || errno == EINVAL);
 }
 
 bool RenameToNew(const std::string& from, const std::string& to) {
@@ -293,7 +291,7 @@ void WriteText(const std::string& path, std::string_view text, const std::string
   }
   if (IsSpecial(path)) {
     const std::unique_ptr<File> file = OpenSpecial(path);
-    if (file == nullptr || !WriteOn(file->Descriptor(), text)) FailToWrite(path, errno, option);
+    if (file == nullptr || !WriteOn(file->Number(), text)) FailToWrite(path, errno, option);
     return;
   }
   const bool replaces = IsTaken(path);

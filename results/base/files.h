@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 
+#include "results/base/descriptor.h"
 #include "results/base/error.h"
 
 namespace assay {
@@ -30,17 +31,14 @@ class Unwritten : public Error {
 class File {
  public:
   File(const std::string& path, int flags, mode_t mode = 0644);
-  ~File();
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
 
-  int Descriptor() const { return descriptor_; }
-  bool IsOpen() const { return descriptor_ >= 0; }
+  bool IsOpen() const { return descriptor_.IsOpen(); }
+  int Number() const { return descriptor_.Number(); }
   // Writes all of `text` at an offset. Returns false, with errno, where not all was written.
   bool WriteAt(std::int64_t offset, std::string_view text) const;
 
  private:
-  int descriptor_ = -1;
+  Descriptor descriptor_ = {};
 };
 
 // Throws Unwritten with a sentence that says what helps against `error` (an errno), which option

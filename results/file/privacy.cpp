@@ -17,6 +17,7 @@
 #include <regex>
 #include <set>
 
+#include "results/base/descriptor.h"
 #include "results/base/embedded.h"
 #include "results/base/hash.h"
 #include "results/base/text.h"
@@ -288,27 +289,25 @@ class Scrubber {
 // Writes a new key, which only the user can read. Returns false where that fails or a file is
 // there.
 bool WriteKey(const std::string& path, const std::string& key) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (file < 0) return false;
-  const bool written =
-      write(file, key.data(), key.size()) == static_cast<ssize_t>(key.size()) && fsync(file) == 0;
-  close(file);
-  return written;
+  const Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  return file.IsOpen() &&
+         write(file.Number(), key.data(), key.size()) == static_cast<ssize_t>(key.size()) &&
+         fsync(file.Number()) == 0;
 }
 
 // Reads the key at `path`; "" where that isn't a file that the user made and nobody else can read.
 // Somebody who knew the key, or had put it there, could tell the machine by its node id.
 std::string ReadKey(const std::string& path) {
   // The open doesn't block, so that a pipe there is refused and not waited for.
-  const int file = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-  if (file < 0) return "";
+  const Descriptor file(
+      open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (!file.IsOpen()) return "";
   struct stat status = {};
-  const bool is_ours = fstat(file, &status) == 0 && S_ISREG(status.st_mode) &&
+  const bool is_ours = fstat(file.Number(), &status) == 0 && S_ISREG(status.st_mode) &&
                        status.st_uid == geteuid() && (status.st_mode & 07777U) == 0600U;
   constexpr std::size_t kKeySize = 64;
   std::string key(kKeySize + 1, '\0');  // one byte more, to notice a longer file
-  const ssize_t size = is_ours ? read(file, key.data(), key.size()) : 0;
-  close(file);
+  const ssize_t size = is_ours ? read(file.Number(), key.data(), key.size()) : 0;
   if (size != static_cast<ssize_t>(kKeySize)) return "";
   key.resize(kKeySize);
   return key.find_first_not_of("0123456789abcdef") == std::string::npos ? key : "";

@@ -185,7 +185,7 @@ struct Journal::State {
   // what follows from it.
   void Flush(const char* then = "; nothing is lost yet, and the next visit tries again") {
     if (pending.empty()) return;
-    if (!journal.WriteAt(size, pending) || fdatasync(journal.Descriptor()) != 0) {
+    if (!journal.WriteAt(size, pending) || fdatasync(journal.Number()) != 0) {
       FailToWrite(part, errno, kOption, then);
     }
     size += static_cast<std::int64_t>(pending.size());
