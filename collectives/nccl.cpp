@@ -35,6 +35,7 @@
 #include "collectives/used_transport.h"
 #include "results/base/dtype.h"
 #include "results/base/error.h"
+#include "results/base/hash.h"
 #include "runner/core/cuda.h"
 #include "runner/core/group.h"
 #include "runner/core/module.h"
@@ -185,24 +186,16 @@ class DebugFile {
 };
 
 std::string HexOf(const ncclUniqueId& id) {
-  std::string text;
-  for (const char c : id.internal) text += fmt::format("{:02x}", static_cast<unsigned char>(c));
-  return text;
+  return ToHex({reinterpret_cast<const unsigned char*>(id.internal), sizeof(id.internal)});
 }
 
 // NCCL's id of a communicator from rank 0's text. Throws Error where rank 0 could make none.
 ncclUniqueId IdFrom(const std::string& text) {
   ncclUniqueId id = {};
   if (text.size() != 2 * sizeof(id.internal)) throw Error("rank 0 could make no NCCL identifier");
-  for (std::size_t i = 0; i < sizeof(id.internal); ++i) {
-    const char* const at = text.data() + 2 * i;
-    unsigned char byte = 0;
-    const auto [stopped, error] = std::from_chars(at, at + 2, byte, 16);
-    if (error != std::errc() || stopped != at + 2) {
-      throw Error("rank 0 told a garbled NCCL identifier; report this as a bug");
-    }
-    id.internal[i] = static_cast<char>(byte);
-  }
+  const std::optional<std::vector<unsigned char>> bytes = FromHex(text);
+  if (!bytes) throw Error("rank 0 told a garbled NCCL identifier; report this as a bug");
+  std::memcpy(id.internal, bytes->data(), bytes->size());
   return id;
 }
 

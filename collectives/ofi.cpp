@@ -43,6 +43,7 @@
 #include "collectives/used_transport.h"
 #include "results/base/descriptor.h"
 #include "results/base/error.h"
+#include "results/base/hash.h"
 #include "results/base/text.h"
 #include "runner/core/group.h"
 #include "runner/core/module.h"
@@ -241,23 +242,10 @@ std::string OwnNetwork() { return OfThisKernel(Namespace("net")); }
 constexpr std::string_view kError = "error ";
 constexpr char kDigits[] = "0123456789abcdef";
 
-std::string ToHex(const std::vector<unsigned char>& bytes) {
-  std::string text;
-  for (const unsigned char byte : bytes) {
-    text += kDigits[byte >> 4U];
-    text += kDigits[byte & 15U];
-  }
-  return text;
-}
-
-std::vector<unsigned char> FromHex(const std::string& text) {
-  std::vector<unsigned char> bytes(text.size() / 2);
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const char* at = text.data() + 2 * i;
-    const auto [end, error] = std::from_chars(at, at + 2, bytes[i], 16);
-    if (error != std::errc() || end != at + 2) throw Error("a rank's libfabric address is garbled");
-  }
-  return bytes;
+std::vector<unsigned char> AddressFrom(const std::string& text) {
+  std::optional<std::vector<unsigned char>> bytes = FromHex(text);
+  if (!bytes) throw Error("a rank's libfabric address is garbled");
+  return *std::move(bytes);
 }
 
 // The file under /dev/shm by which an endpoint of provider shm is found. libfabric would name it
@@ -812,7 +800,7 @@ std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks, const Of
   own.clear();
   try {
     std::vector<std::vector<unsigned char>> all;
-    for (std::string word; addresses >> word;) all.push_back(FromHex(word));
+    for (std::string word; addresses >> word;) all.push_back(AddressFrom(word));
     if (all.size() != static_cast<std::size_t>(ranks.Size())) {
       throw Error("the ranks' libfabric addresses got lost on their way");
     }

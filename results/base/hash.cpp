@@ -7,19 +7,13 @@
 #include <openssl/rand.h>
 
 #include <array>
+#include <charconv>
 #include <vector>
 
 #include "results/base/error.h"
 
 namespace assay {
 namespace {
-
-std::string Hex(const unsigned char* bytes, std::size_t size) {
-  std::string hex;
-  hex.reserve(2 * size);
-  for (std::size_t i = 0; i < size; ++i) hex += fmt::format("{:02x}", bytes[i]);
-  return hex;
-}
 
 constexpr std::size_t kSha256Bytes = 32;
 using Sha256 = std::array<unsigned char, kSha256Bytes>;
@@ -34,9 +28,27 @@ Sha256 Sha256Of(std::string_view data) {
 
 }  // namespace
 
+std::string ToHex(std::span<const unsigned char> bytes) {
+  std::string hex;
+  hex.reserve(2 * bytes.size());
+  for (const unsigned char byte : bytes) hex += fmt::format("{:02x}", byte);
+  return hex;
+}
+
+std::optional<std::vector<unsigned char>> FromHex(std::string_view text) {
+  if (text.size() % 2 != 0) return std::nullopt;
+  std::vector<unsigned char> bytes(text.size() / 2);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const char* at = text.data() + 2 * i;
+    const auto [end, error] = std::from_chars(at, at + 2, bytes[i], 16);
+    if (error != std::errc() || end != at + 2) return std::nullopt;
+  }
+  return bytes;
+}
+
 std::string Sha256Hex(std::string_view data) {
   const Sha256 digest = Sha256Of(data);
-  return Hex(digest.data(), digest.size());
+  return ToHex(digest);
 }
 
 std::string Sha256Base64(std::string_view data) {
@@ -54,7 +66,7 @@ std::string HmacSha256Hex(std::string_view key, std::string_view data) {
            &size) == nullptr) {
     throw Error("OpenSSL can't compute HMAC-SHA-256; check the installation of libcrypto");
   }
-  return Hex(digest.data(), size);
+  return ToHex({digest.data(), size});
 }
 
 bool SameProof(std::string_view a, std::string_view b) {
@@ -66,7 +78,7 @@ std::string RandomHex(int bytes) {
   if (RAND_bytes(random.data(), bytes) != 1) {
     throw Error("the operating system gives no random bytes; check that getrandom works here");
   }
-  return Hex(random.data(), random.size());
+  return ToHex(random);
 }
 
 }  // namespace assay

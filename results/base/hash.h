@@ -1,10 +1,17 @@
-// Hashes and random bytes. The source is the sole includer of OpenSSL.
+// Hashes, random bytes, and bytes as hex. The source is the sole includer of OpenSSL.
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace assay {
+
+std::string ToHex(std::span<const unsigned char> bytes);
+// Nothing for what isn't two hex digits a byte.
+std::optional<std::vector<unsigned char>> FromHex(std::string_view text);
 
 std::string Sha256Hex(std::string_view data);
 // The SHA-256 in base64, as web pages write it.
