@@ -128,14 +128,6 @@ const Modules::Entry* EntryOf(const Modules* modules, const std::string& name) {
   return nullptr;
 }
 
-void OneOf(const std::string& probe, const Params& params, const std::string& name,
-           const std::vector<std::string>& values) {
-  const std::string& value = StringOf(params, name);
-  if (std::find(values.begin(), values.end(), value) != values.end()) return;
-  throw Error(
-      fmt::format("{}: {} is one of {}, not {}", probe, name, fmt::join(values, ", "), value));
-}
-
 // A whole number as nccl-tests reads it; nothing for anything else.
 std::optional<int> NumberFrom(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(' ');
@@ -191,12 +183,11 @@ Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
   if (nodes < 1 || nodes > ranks) {
     throw Error(fmt::format("{}: nodes is from 1 to ranks, not {}", probe, nodes));
   }
-  OneOf(probe, params, "mode", {"latency", "throughput", "blocking", "graph"});
-  collective.mode = StringOf(params, "mode");
+  collective.mode =
+      WordOf(params, "mode", {"latency", "throughput", "blocking", "graph"}, probe + ": ");
   collective.algorithm = StringOf(params, "algo");
   if (params.contains("verify")) {
-    OneOf(probe, params, "verify", {"none", "last", "random", "all"});
-    collective.verify = StringOf(params, "verify");
+    collective.verify = WordOf(params, "verify", {"none", "last", "random", "all"}, probe + ": ");
   }
   for (const auto& [name, value] : {std::pair("skip", &Collective::skip),
                                     {"graph_operations", &Collective::graph_operations},
@@ -207,12 +198,10 @@ Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
   }
   if (facts.operation == Operation::kBarrier) return collective;
 
-  OneOf(probe, params, "cache", {"rewritten", "rotated"});
-  OneOf(probe, params, "buffers", {"plain", "registered", "shared"});
   collective.dtype =
       ReadDtype(StringOf(params, "dtype"), probe + ": dtype", DtypeUse::kCollectives).name;
-  collective.cache = StringOf(params, "cache");
-  collective.buffers = StringOf(params, "buffers");
+  collective.cache = WordOf(params, "cache", {"rewritten", "rotated"}, probe + ": ");
+  collective.buffers = WordOf(params, "buffers", {"plain", "registered", "shared"}, probe + ": ");
   collective.bytes = IntegerOf(params, "bytes");
   const std::int64_t element = ElementBytes(collective.dtype);
   constexpr std::int64_t kMost = std::int64_t{1} << 40;
@@ -221,12 +210,11 @@ Collective CollectiveOf(const OperationFacts& facts, const Params& params) {
                             element, element, collective.bytes));
   }
   if (facts.reduces) {
-    OneOf(probe, params, "redop", {"sum", "prod", "min", "max", "avg"});
-    collective.redop = StringOf(params, "redop");
+    collective.redop = WordOf(params, "redop", {"sum", "prod", "min", "max", "avg"}, probe + ": ");
   }
   if (facts.in_place) {
-    OneOf(probe, params, "placement", {"out_of_place", "in_place"});
-    collective.in_place = StringOf(params, "placement") == "in_place";
+    collective.in_place =
+        WordOf(params, "placement", {"out_of_place", "in_place"}, probe + ": ") == "in_place";
   }
   if (facts.rooted) {
     const std::int64_t root = IntegerOf(params, "root");
@@ -681,7 +669,7 @@ bool IsOfGpus(const Setup& setup) {
 // them multiplies matrices of the layers before.
 std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& setup,
                                const Params& params) {
-  OneOf("overlap", params, "dtype", {"f32", "bf16", "f16"});
+  WordOf(params, "dtype", {"f32", "bf16", "f16"}, "overlap: ");
   const OperationFacts& facts = FactsOf(Operation::kAllReduce);
   const std::int64_t ranks = IntegerOf(params, "ranks");
   const std::int64_t nodes = IntegerOf(params, "nodes");
@@ -737,8 +725,7 @@ std::vector<Case> OverlapCases(const std::shared_ptr<Jobs>& jobs, const Setup& s
 // Point to point over the transports of libraries that show theirs.
 std::vector<Case> FabricCases(const std::shared_ptr<Jobs>& jobs, const Setup& setup,
                               const Params& params) {
-  OneOf("fabric", params, "pattern", FabricPatterns());
-  const std::string& pattern = StringOf(params, "pattern");
+  const std::string& pattern = WordOf(params, "pattern", FabricPatterns(), "fabric: ");
   const std::int64_t bytes = IntegerOf(params, "bytes");
   if (bytes < 1 || bytes > std::int64_t{1} << 30) {
     throw Error(fmt::format("fabric: bytes, of one message, is from 1 to 1 GiB, not {}", bytes));

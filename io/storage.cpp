@@ -43,32 +43,17 @@ struct Access {
   bool warm = false;
 };
 
-void RequireBetween(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (value >= low && value <= high) return;
-  throw Error(
-      fmt::format("storage: {} is {}; give a value from {} to {}.", name, value, low, high));
-}
-
 // Reads and checks the params of a case. Throws Error, with the param's name, for a value that
 // makes no sense.
 Access Parse(const Params& params) {
-  const std::string pattern = StringOf(params, "pattern");
-  const std::vector<std::string> patterns = {"seqread", "seqwrite", "randread", "randwrite"};
-  if (std::find(patterns.begin(), patterns.end(), pattern) == patterns.end()) {
-    throw Error(
-        fmt::format("storage: pattern is \"{}\"; give seqread, seqwrite, randread or randwrite.",
-                    Clean(pattern)));
-  }
-  const std::string cache = StringOf(params, "cache");
-  if (cache != "cold" && cache != "warm") {
-    throw Error(fmt::format("storage: cache is \"{}\"; give cold or warm.", Clean(cache)));
-  }
-  const std::int64_t block_bytes = IntegerOf(params, "block_bytes");
-  const std::int64_t depth = IntegerOf(params, "depth");
-  const std::int64_t jobs = IntegerOf(params, "jobs");
-  RequireBetween("block_bytes", block_bytes, kStampedBytes, kMaxBlockBytes);
-  RequireBetween("depth", depth, 1, 1024);
-  RequireBetween("jobs", jobs, 1, 256);
+  constexpr std::string_view kBefore = "storage: ";
+  const std::string& pattern =
+      WordOf(params, "pattern", {"seqread", "seqwrite", "randread", "randwrite"}, kBefore);
+  const std::string& cache = WordOf(params, "cache", {"cold", "warm"}, kBefore);
+  const std::int64_t block_bytes =
+      IntegerWithin(params, "block_bytes", kStampedBytes, kMaxBlockBytes, kBefore);
+  const std::int64_t depth = IntegerWithin(params, "depth", 1, 1024, kBefore);
+  const std::int64_t jobs = IntegerWithin(params, "jobs", 1, 256, kBefore);
   if (block_bytes % kStampedBytes != 0) {
     throw Error(fmt::format("storage: block_bytes is {}; give a multiple of {}.", block_bytes,
                             kStampedBytes));

@@ -39,24 +39,9 @@ bool Chosen(const std::vector<std::string>& only, const std::string& name) {
   return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
 }
 
-// The value of a param that must be one of these words. Throws Error where it isn't.
-const std::string& Word(const Params& params, const std::string& name,
-                        std::initializer_list<std::string_view> words) {
-  const std::string& value = StringOf(params, name);
-  if (std::find(words.begin(), words.end(), value) == words.end()) {
-    throw Error(fmt::format("{} is '{}'; give one of: {}", name, value, fmt::join(words, ", ")));
-  }
-  return value;
-}
-
 // The value of a param that is a size. The upper bound keeps products of two within 63 bits.
 std::int64_t Size(const Params& params, const std::string& name) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 31;
-  const std::int64_t value = IntegerOf(params, name);
-  if (value < 1 || value > kMost) {
-    throw Error(fmt::format("{} is {}; give 1 to 2^31", name, value));
-  }
-  return value;
+  return IntegerWithin(params, name, 1, std::int64_t{1} << 31);
 }
 
 Dtype DtypeOf(const Params& params) {
@@ -65,7 +50,8 @@ Dtype DtypeOf(const Params& params) {
 
 // Whether the params ask for a sustained case; without a param regime it is a burst.
 bool IsSustained(const Params& params) {
-  return params.contains("regime") && Word(params, "regime", {"burst", "sustained"}) == "sustained";
+  return params.contains("regime") &&
+         WordOf(params, "regime", {"burst", "sustained"}) == "sustained";
 }
 
 // The steps of one iteration of a case, most often a single op.
@@ -81,7 +67,7 @@ Steps GemmFrom(Params& params) {
   const std::string_view accumulator = AccumulatorOf(dtype);
   if (StringOf(params, "acc") == "f32") params["acc"] = std::string(accumulator);
   const bool fast = IsFp8(dtype) && StringOf(params, "acc") == "f32_fast";
-  if (!fast) Word(params, "acc", {accumulator});
+  if (!fast) WordOf(params, "acc", {std::string(accumulator)});
   // A longer sum in 14 bits may be off by as much as its own size, so that no check could tell.
   constexpr std::int64_t kMostFast = 65536;
   if (fast && Size(params, "k") > kMostFast) {
@@ -95,9 +81,9 @@ Steps GemmFrom(Params& params) {
                   .n = Size(params, "n"),
                   .k = Size(params, "k"),
                   .batch = Size(params, "batch"),
-                  .cache = Word(params, "cache", {"cold", "warm", "weights-cold"}),
-                  .inputs = Word(params, "inputs", {"normal", "zeros"}),
-                  .algo = Word(params, "algo", {"default", "tuned"})});
+                  .cache = WordOf(params, "cache", {"cold", "warm", "weights-cold"}),
+                  .inputs = WordOf(params, "inputs", {"normal", "zeros"}),
+                  .algo = WordOf(params, "algo", {"default", "tuned"})});
 }
 
 Steps GroupedGemmFrom(Params& params) {
@@ -111,8 +97,8 @@ Steps GroupedGemmFrom(Params& params) {
                          .n = Size(params, "n"),
                          .k = Size(params, "k"),
                          .groups = groups,
-                         .cache = Word(params, "cache", {"cold", "warm"}),
-                         .inputs = Word(params, "inputs", {"normal", "zeros"})});
+                         .cache = WordOf(params, "cache", {"cold", "warm"}),
+                         .inputs = WordOf(params, "inputs", {"normal", "zeros"})});
 }
 
 Steps MemoryFrom(Params& params) {
@@ -122,13 +108,13 @@ Steps MemoryFrom(Params& params) {
     throw Error(fmt::format(
         "bytes is {}; give a multiple of 4096 to 2^46, or 0 for four last-level caches", bytes));
   }
-  return One(Memory{.pattern = Word(params, "pattern", {"read", "write", "copy", "triad"}),
+  return One(Memory{.pattern = WordOf(params, "pattern", {"read", "write", "copy", "triad"}),
                     .bytes = bytes});
 }
 
 Steps CopyFrom(Params& params) {
   constexpr std::int64_t kMost = std::int64_t{1} << 40;
-  Copy op = {.route = Word(params, "route", {"h2d", "d2h", "both", "peer", "all"}),
+  Copy op = {.route = WordOf(params, "route", {"h2d", "d2h", "both", "peer", "all"}),
              .bytes = IntegerOf(params, "bytes")};
   if (op.bytes < 16 || op.bytes > kMost || op.bytes % 16 != 0) {
     throw Error(fmt::format("bytes is {}; give a multiple of 16 to 2^40", op.bytes));
@@ -147,7 +133,7 @@ Steps CopyFrom(Params& params) {
 }
 
 Steps LaunchFrom(Params& params) {
-  return One(Launch{.mode = Word(params, "mode", {"sync", "stream", "graph"})});
+  return One(Launch{.mode = WordOf(params, "mode", {"sync", "stream", "graph"})});
 }
 
 Steps AttentionFrom(Params& params) { return One(AttentionOf(params)); }
@@ -189,9 +175,9 @@ Steps HeadlineFrom(Params& params) {
   }
   return HeadlineSteps(Size(params, "tokens"),
                        {.dtype = DtypeOf(params),
-                        .cache = Word(params, "cache", {"cold", "warm", "weights-cold"}),
-                        .inputs = Word(params, "inputs", {"normal", "zeros"}),
-                        .algo = Word(params, "algo", {"default", "tuned"})});
+                        .cache = WordOf(params, "cache", {"cold", "warm", "weights-cold"}),
+                        .inputs = WordOf(params, "inputs", {"normal", "zeros"}),
+                        .algo = WordOf(params, "algo", {"default", "tuned"})});
 }
 
 // The share of one case: the steps that it does, on all of these devices at once.
@@ -380,7 +366,7 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
       if (!params.contains(param)) throw Error(fmt::format("{} has no param '{}'", name, param));
       params[param] = value;
     }
-    const std::string scope = Word(params, "scope", {"node", "device"});
+    const std::string scope = WordOf(params, "scope", {"node", "device"});
     const bool sustained = IsSustained(params);
     const Steps asked = parse(params);
 
@@ -467,14 +453,14 @@ Attention AttentionOf(const Params& params) {
       .seq_kv = Size(params, "seq_kv"),
       .head_dim_qk = Size(params, "head_dim_qk"),
       .head_dim_v = Size(params, "head_dim_v"),
-      .mask = Word(params, "mask", {"full", "causal_top_left", "causal_bottom_right", "window"}),
+      .mask = WordOf(params, "mask", {"full", "causal_top_left", "causal_bottom_right", "window"}),
       .window = IntegerOf(params, "window"),
-      .direction = Word(params, "direction", {"forward", "backward"}),
-      .phase = Word(params, "phase", {"prefill", "decode"}),
+      .direction = WordOf(params, "direction", {"forward", "backward"}),
+      .phase = WordOf(params, "phase", {"prefill", "decode"}),
       .page_size = IntegerOf(params, "page_size"),
-      .cache = Word(params, "cache", {"cold", "warm"}),
-      .inputs = Word(params, "inputs", {"normal", "zeros"}),
-      .algo = Word(params, "algo", {"default", "tuned"})};
+      .cache = WordOf(params, "cache", {"cold", "warm"}),
+      .inputs = WordOf(params, "inputs", {"normal", "zeros"}),
+      .algo = WordOf(params, "algo", {"default", "tuned"})};
   if (op.heads_q % op.heads_kv != 0) {
     throw Error(
         fmt::format("heads_q is {}; give a multiple of heads_kv, {}", op.heads_q, op.heads_kv));

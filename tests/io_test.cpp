@@ -866,7 +866,7 @@ TEST(Storage, SenselessParamsAreRefusedByName) {
   const auto refusal = [&](const Params& changed) {
     return SentenceOf([&] { probe.unfold(With(probe, changed)); });
   };
-  EXPECT_THAT(refusal({{"pattern", std::string("read")}}), HasSubstr("pattern is \"read\""));
+  EXPECT_THAT(refusal({{"pattern", std::string("read")}}), HasSubstr("pattern is 'read'"));
   EXPECT_THAT(refusal({{"block_bytes", std::int64_t{5000}}}), HasSubstr("a multiple of 4096"));
   EXPECT_THAT(refusal({{"block_bytes", std::int64_t{0}}}), HasSubstr("block_bytes is 0"));
   EXPECT_THAT(refusal({{"depth", std::int64_t{0}}}), HasSubstr("depth is 0"));
@@ -1216,7 +1216,7 @@ TEST(Storage, WarmIsOfReadsThroughThePageCacheAlone) {
               HasSubstr("and this writes"));
   params["cache"] = std::string("tepid");
   EXPECT_THAT(SentenceOf([&] { Prepare({.storage_path = folder.Path()}, Small(), params); }),
-              HasSubstr("cache is \"tepid\"; give cold or warm"));
+              HasSubstr("storage: cache is 'tepid'; give one of: cold, warm"));
 }
 
 TEST(Storage, BuffersLargerThanHalfOfWhatCanBeHadAreSkipped) {

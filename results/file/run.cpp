@@ -1,10 +1,13 @@
 #include "results/file/run.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 
 #include "results/base/error.h"
+#include "results/base/text.h"
 
 namespace assay {
 namespace {
@@ -63,6 +66,22 @@ bool BooleanOf(const Params& params, const std::string& name) {
 
 const std::string& StringOf(const Params& params, const std::string& name) {
   return TypedParam<std::string>(params, name, "a word");
+}
+
+const std::string& WordOf(const Params& params, const std::string& name,
+                          const std::vector<std::string>& words, std::string_view before) {
+  const std::string& value = StringOf(params, name);
+  if (std::ranges::find(words, value) != words.end()) return value;
+  throw Error(fmt::format("{}{} is '{}'; give one of: {}", before, name, Clean(value),
+                          fmt::join(words, ", ")));
+}
+
+std::int64_t IntegerWithin(const Params& params, const std::string& name, std::int64_t least,
+                           std::int64_t most, std::string_view before) {
+  const std::int64_t value = IntegerOf(params, name);
+  if (value >= least && value <= most) return value;
+  throw Error(
+      fmt::format("{}{} is {}; give a value from {} to {}", before, name, value, least, most));
 }
 
 std::string_view ToText(Status status) {

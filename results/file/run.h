@@ -47,6 +47,12 @@ std::string ToText(const Params& params);
 std::int64_t IntegerOf(const Params& params, const std::string& name);
 bool BooleanOf(const Params& params, const std::string& name);
 const std::string& StringOf(const Params& params, const std::string& name);
+// The same of a param for which only these words, or the integers from `least` to `most`, make
+// sense. Throws Error for another, which begins with `before` ("storage: ").
+const std::string& WordOf(const Params& params, const std::string& name,
+                          const std::vector<std::string>& words, std::string_view before = "");
+std::int64_t IntegerWithin(const Params& params, const std::string& name, std::int64_t least,
+                           std::int64_t most, std::string_view before = "");
 
 // The useful work of one iteration over all devices and ranks of the case.
 struct Work {
@@ -274,8 +280,7 @@ struct Offer {
   std::string region = {};
   std::optional<std::string> zone = {};
   std::string resource = "node";
-  std::string purchase =
-      {};  // on_demand spot reserved savings_plan capacity_block dws owned custom
+  std::string purchase = {};  // one of Purchases (results/catalog/price.h)
   bool offered = true;
   std::optional<int> term_months = {};
   std::optional<double> upfront_usd = {};
