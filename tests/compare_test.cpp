@@ -13,7 +13,7 @@
 
 #include "results/base/error.h"
 #include "results/figures/figures.h"
-#include "results/file/json.h"
+#include "results/show/json.h"
 #include "results/show/tables.h"
 
 namespace assay {

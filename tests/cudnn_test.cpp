@@ -15,6 +15,7 @@
 #include "kernels/cuda_cudnn.h"
 #include "kernels/kernels.h"
 #include "results/base/text.h"
+#include "results/figures/labels.h"
 
 namespace assay::cuda {
 namespace {

@@ -16,6 +16,8 @@
 #include "results/figures/compare.h"
 #include "results/figures/expected.h"
 #include "results/figures/health.h"
+#include "results/figures/labels.h"
+#include "results/show/json.h"
 #include "tests/sample_run.h"
 
 namespace assay {

@@ -47,8 +47,8 @@ const std::vector<Folder> kTree = {
 // Files whose arrows still point up. A file leaves the list when its arrows point down; the list
 // only shrinks.
 const std::set<std::string> kStillUp = {
-    "collectives/collectives.cpp", "collectives/collectives.h", "results/base/text.cpp",
-    "results/base/text.h",         "results/file/json.cpp",     "results/file/json.h",
+    "collectives/collectives.cpp",
+    "collectives/collectives.h",
     "runner/cluster/job.h",
 };
 
@@ -57,6 +57,7 @@ const std::set<std::string> kStillUp = {
 const std::multimap<std::string, std::string> kLibraries = {
     {"fmt/", ""},
     {"nlohmann/", "results/file/json.cpp"},
+    {"nlohmann/", "results/show/json.cpp"},
     {"openssl/", "results/base/hash.cpp"},
     {"benchmark/", "runner/core/engine.cpp"},
     {"CLI/", "runner/program/cli.cpp"},
@@ -224,7 +225,7 @@ TEST(Layers, AVendorsRuntimeStaysWithinItsModules) {
 TEST(Layers, ASecondIncluderOfALibraryIsCaught) {
   EXPECT_THAT(Violations("results/show/report.cpp", "#include <nlohmann/json.hpp>\n"),
               ElementsAre("results/show/report.cpp includes nlohmann/json.hpp, which is for "
-                          "results/file/json.cpp"));
+                          "results/file/json.cpp and results/show/json.cpp"));
   EXPECT_THAT(Violations("io/storage.cpp", "#include <liburing.h>\n"),
               ElementsAre(HasSubstr("which is for io/uring.cpp")));
   EXPECT_THAT(Violations("io/storage.cpp", "#include <boost/asio.hpp>\n"),

@@ -15,6 +15,7 @@
 #include "results/file/json.h"
 #include "results/file/nodes.h"
 #include "results/file/run_file.h"
+#include "results/show/json.h"
 #include "results/show/report.h"
 #include "results/show/tables.h"
 #include "tests/sample_run.h"

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "results/figures/figures.h"
-#include "results/file/json.h"
 #include "results/file/privacy.h"
 #include "runner/program/measure.h"
 

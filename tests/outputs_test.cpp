@@ -16,6 +16,7 @@
 
 #include "results/base/error.h"
 #include "results/file/json.h"
+#include "results/show/json.h"
 #include "runner/program/measure.h"
 #include "tests/canaries.h"
 #include "tests/planted_run.h"

@@ -7,7 +7,6 @@
 #include <random>
 
 #include "results/figures/figures.h"
-#include "results/file/json.h"
 #include "tests/sample_run.h"
 
 namespace assay {

@@ -14,6 +14,7 @@
 #include "results/figures/compare.h"
 #include "results/figures/noise.h"
 #include "results/file/json.h"
+#include "results/show/json.h"
 
 namespace assay {
 namespace {

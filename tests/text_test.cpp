@@ -5,6 +5,8 @@
 #include <cmath>
 
 #include "results/base/hash.h"
+#include "results/figures/labels.h"
+#include "results/show/notes.h"
 
 namespace assay {
 namespace {

@@ -6,8 +6,6 @@
 #include <string_view>
 #include <vector>
 
-#include "results/file/run.h"
-
 namespace assay {
 
 // Makes a text safe on a terminal. Control characters, invalid UTF-8 and bidirectional overrides
@@ -37,28 +35,8 @@ std::string Duration(double seconds);
 // Dollars with four significant digits: "0.006957 USD".
 std::string Usd(double usd);
 
-// The case in a table, from the file alone: "bf16 4096 x 4096 x 4096", "triad 1 GiB",
-// "randread 4 KiB, 32 in flight"; params that aren't their probe's usual value are appended.
-// A probe that is not known here gives its canonical params.
-std::string CaseLabel(const std::string& probe, const Params& params);
-
-// What the step of a record of `overlap` pays for its all-reduce, and how the two get on: "exposed
-// 3.2 ms ± 0.4 ms of 14.1 ms, 71.0 % hidden; …". Empty of any other record.
-std::string OverlapText(const Record& record);
-
 // Appends a note to the notes that are there, after a semicolon.
 void AddNote(std::string& notes, std::string_view note);
-
-// "refuted: loop0 does its file's I/O through the page cache": what figures.h CachedOf says; ""
-// where it says nothing.
-std::string CachedText(const Run& run, const Record& record);
-// "low: …" beside what others measured or the network that a node has; "" where it is well or
-// nothing is known.
-std::string StandingText(const Run& run, const Record& record);
-
-// "test file of 100 MiB, sized by 20 s of its fill (at 5.243 MB/s)": of a record of storage whose
-// file is smaller than it was to be. Empty of any other.
-std::string TestFileText(const Record& record);
 
 // The word most like `word` by edit distance (at most 3, and less than its length), or "".
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);

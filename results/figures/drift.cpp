@@ -8,6 +8,7 @@
 
 #include "results/base/text.h"
 #include "results/figures/figures.h"
+#include "results/figures/labels.h"
 
 namespace assay {
 namespace {

@@ -515,6 +515,11 @@ std::optional<Cached> CachedOf(const Run& run, const Record& record) {
                 .why = "direct I/O is unproven" + (how.empty() ? "" : " (" + how + ")")};
 }
 
+std::string CachedText(const Run& run, const Record& record) {
+  const std::optional<Cached> cached = CachedOf(run, record);
+  return cached ? fmt::format("{}: {}", cached->mark, Clean(cached->why)) : "";
+}
+
 std::string WhyUnpriced(const Run& run, const Record& record) {
   return WhyUnpriced(run, record, TypeOf(run));
 }

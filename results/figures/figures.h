@@ -145,6 +145,9 @@ struct Cached {
 // The mark of a record; nothing for other probes, without a figure, and where I/O was proved to be
 // direct.
 std::optional<Cached> CachedOf(const Run& run, const Record& record);
+// "refuted: loop0 does its file's I/O through the page cache": what CachedOf says; "" where it says
+// nothing.
+std::string CachedText(const Run& run, const Record& record);
 
 // The reason why a record of this run has no dollars, or "". There are three. In the suites that
 // are shown to others, accelerators have a price only for what they sustain, except in collectives.

@@ -14,6 +14,7 @@
 #include "results/base/text.h"
 #include "results/figures/expected.h"
 #include "results/figures/figures.h"
+#include "results/figures/labels.h"
 
 namespace assay {
 namespace {
@@ -373,7 +374,8 @@ std::string MarksText(const std::vector<InRun>& runs) {
   for (const InRun& in_run : runs) {
     for (const Record* record : in_run.records) {
       found.insert(CachedText(*in_run.run, *record));
-      if (BySocketsOf(*in_run.run, *record)) found.insert(StandingText(*in_run.run, *record));
+      if (BySocketsOf(*in_run.run, *record))
+        found.insert(StandingText(Judge(*in_run.run, *record)));
     }
   }
   found.erase("");

@@ -1,6 +1,6 @@
-// Everything that assay writes or reads in JSON. The source is the sole includer of nlohmann.
-// Readers treat their input as hostile: depth, size and numbers are bounded, unknown keys are
-// ignored, and every error is one sentence with the source, the key and what to do.
+// Runs, records and nodes as JSON, written and read (results/FORMAT.md). Readers treat their input
+// as hostile: depth, size and numbers are bounded, unknown keys are ignored, and every error is one
+// sentence with the source, the key and what to do.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,6 @@
 #include <string>
 #include <string_view>
 
-#include "results/catalog/price.h"
-#include "results/figures/compare.h"
 #include "results/file/run.h"
 
 namespace assay {
@@ -51,12 +49,5 @@ std::string JsonText(std::string_view text);
 // for what isn't JSON.
 std::string WithStrings(std::string_view text,
                         const std::function<std::string(const std::string&)>& change);
-
-// The figures that are printed, at full precision: every figure of results/METRICS.md by its name
-// there. Texts are harmless on a terminal and in a page, as Clean (results/base/text.h) leaves
-// them. `name` is the run's name in a page; empty elsewhere.
-std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name = {});
-std::string ComparisonToJson(const Comparison& comparison);
-std::string RankingToJson(const Ranking& ranking);
 
 }  // namespace assay

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
+#include <variant>
 
 #include "results/base/text.h"
 #include "results/figures/expected.h"
@@ -89,6 +91,41 @@ std::string IntervalText(const Interval& interval, const Rate& speed) {
           ? RangeWithPrefix(speed.value * interval.low, speed.value * interval.high, speed.unit)
           : "±" + Percent(half_width),
       interval.level);
+}
+
+std::string OverlapText(const Record& record) {
+  const std::optional<OverlapFigure> overlap = OverlapOf(record);
+  if (!overlap) return "";
+  std::string text = "exposed " + Duration(overlap->exposed_s);
+  if (overlap->exposed_high_s) {
+    text += " ± " + Duration(*overlap->exposed_high_s - overlap->exposed_s);
+  }
+  text += fmt::format(" of {}, {} hidden; GEMM {} alone, {} together; bus {} alone, {} together",
+                      Duration(UsualTime(record).value_or(0)), Percent(overlap->hidden),
+                      WithPrefix(overlap->compute_alone, "FLOP/s"),
+                      WithPrefix(overlap->compute_together, "FLOP/s"),
+                      WithPrefix(overlap->communicate_alone, "B/s"),
+                      WithPrefix(overlap->communicate_together, "B/s"));
+  const auto shared = record.facts.find("shared_cores");
+  if (shared != record.facts.end() && shared->second == Fact(true)) {
+    text += "; both on the same cores";
+  }
+  return text;
+}
+
+std::string TestFileText(const Record& record) {
+  const auto by = record.facts.find("file_sized_by");
+  const auto bytes = record.facts.find("file_bytes");
+  if (by == record.facts.end() || bytes == record.facts.end()) return "";
+  const auto* why = std::get_if<std::string>(&by->second);
+  const auto* size = std::get_if<std::int64_t>(&bytes->second);
+  if (why == nullptr || size == nullptr) return "";
+  std::string text = fmt::format("test file of {}, sized by {}", BinarySize(*size), Clean(*why));
+  const auto speed = record.facts.find("fill_bytes_per_s");
+  if (speed == record.facts.end()) return text;
+  const auto* per_second = std::get_if<double>(&speed->second);
+  if (per_second != nullptr) text += fmt::format(" (at {})", WithPrefix(*per_second, "B/s"));
+  return text;
 }
 
 std::string OutcomeOf(const Record& record) {

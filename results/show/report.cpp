@@ -13,9 +13,10 @@
 #include "results/catalog/price.h"
 #include "results/figures/figures.h"
 #include "results/figures/health.h"
+#include "results/figures/labels.h"
 #include "results/figures/model.h"
-#include "results/file/json.h"
 #include "results/file/nodes.h"
+#include "results/show/json.h"
 #include "results/show/notes.h"
 
 ASSAY_DECLARE_EMBEDDED(report_html);

@@ -15,6 +15,7 @@
 #include "results/figures/expected.h"
 #include "results/figures/figures.h"
 #include "results/figures/health.h"
+#include "results/figures/labels.h"
 #include "results/figures/model.h"
 #include "results/file/nodes.h"
 #include "results/show/notes.h"

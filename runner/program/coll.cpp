@@ -23,6 +23,7 @@
 #include "results/figures/expected.h"
 #include "results/figures/figures.h"
 #include "results/figures/groups.h"
+#include "results/figures/labels.h"
 #include "results/figures/model.h"
 #include "results/file/nodes.h"
 #include "results/show/notes.h"
@@ -369,7 +370,7 @@ class Printer {
     std::string text;
     for (const std::optional<Record>* record : {&row.out_of_place, &row.in_place}) {
       if (!*record) continue;
-      const std::string standing = assay::StandingText(run_, **record);
+      const std::string standing = assay::StandingText(Judge(run_, **record));
       if (!standing.empty()) text += fmt::format("# {}\n", Clean(standing, 1024));
     }
     return text;

@@ -15,6 +15,7 @@
 #include "results/base/text.h"
 #include "results/figures/figures.h"
 #include "results/file/json.h"
+#include "results/show/json.h"
 #include "results/show/report.h"
 #include "runner/program/measure.h"
 

@@ -7,7 +7,9 @@
 #include "results/base/text.h"
 #include "results/figures/compare.h"
 #include "results/figures/figures.h"
+#include "results/figures/labels.h"
 #include "results/file/json.h"
+#include "results/show/json.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {

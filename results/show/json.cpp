@@ -1,0 +1,398 @@
+#include "results/show/json.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "results/base/text.h"
+#include "results/figures/drift.h"
+#include "results/figures/expected.h"
+#include "results/figures/figures.h"
+#include "results/figures/health.h"
+#include "results/figures/labels.h"
+#include "results/figures/model.h"
+#include "results/file/fields.h"
+
+namespace assay {
+namespace {
+
+// Printed in the order in which it is written here.
+using Json = nlohmann::ordered_json;
+
+// The same with every text as Clean leaves it, keys included: what is printed may come from a file
+// of a stranger.
+Json Harmless(const Json& json) {
+  if (json.is_string()) {
+    const auto& text = json.get_ref<const std::string&>();
+    return Clean(text, text.size());
+  }
+  if (json.is_array()) {
+    Json::array_t array;
+    for (const Json& element : json) array.push_back(Harmless(element));
+    return array;
+  }
+  if (!json.is_object()) return json;
+  Json::object_t object;
+  for (const auto& [key, value] : json.items()) {
+    object.emplace_back(Clean(key, key.size()), Harmless(value));
+  }
+  return object;
+}
+
+std::string Print(const Json& json) { return Harmless(json).dump(); }
+
+template <class T>
+Json OrNull(const T& value) {
+  return value;
+}
+template <class T>
+Json OrNull(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json ToJson(const Params& params) {
+  Json::object_t object;
+  for (const auto& [name, value] : params) {
+    object.emplace_back(name, std::visit([](const auto& held) { return Json(held); }, value));
+  }
+  return object;
+}
+
+// An object with the keys that the result file has for the struct (results/file/fields.h).
+struct Keys {
+  template <class T>
+  using Ref = const T&;
+
+  template <class T>
+  void operator()(const char* key, const T& value, Sign = Sign::kAny) {
+    json[key] = OrNull(value);
+  }
+
+  Json json = Json::object();
+};
+
+Json ToJson(const std::optional<Offer>& offer) {
+  if (!offer) return nullptr;
+  Keys keys;
+  Fields(keys, *offer);
+  return std::move(keys.json);
+}
+
+Json ToJson(const Interval& interval) {
+  return {{"estimate", interval.estimate},
+          {"low", interval.low},
+          {"high", interval.high},
+          {"units", interval.units},
+          {"level", interval.level}};
+}
+
+Json ToJson(const std::optional<Interval>& interval) {
+  return interval ? ToJson(*interval) : Json(nullptr);
+}
+
+Json ToJson(const Change& change) {
+  Json json = {{"estimate", change.estimate},
+               {"low", nullptr},
+               {"high", nullptr},
+               {"units", nullptr},
+               {"level", change.level}};
+  if (change.interval) json.update(ToJson(*change.interval));
+  return json;
+}
+
+// What is said of a price beside its offer.
+Json ToJson(const Chosen& price) {
+  Json spread = nullptr;
+  if (price.spread) {
+    spread = {{"usd_low", price.spread->usd_low},
+              {"usd_high", price.spread->usd_high},
+              {"regions", price.spread->regions}};
+  }
+  return {{"usd_per_node_hour", OrNull(UsdPerNodeHour(price))},
+          {"instead_of", OrNull(price.instead_of)},
+          {"spread", std::move(spread)},
+          {"why", price.why},
+          {"note", price.note}};
+}
+
+Json ToJson(const Side& side) {
+  return {
+      {"names", side.names}, {"offer", ToJson(side.price.offer)}, {"price", ToJson(side.price)}};
+}
+
+Json ToJson(const std::vector<Side>& sides) {
+  Json json = Json::array();
+  for (const Side& side : sides) json.push_back(ToJson(side));
+  return json;
+}
+
+Json ToJson(const std::vector<Cost>& costs) {
+  Json json = Json::array();
+  for (const Cost& cost : costs) {
+    json.push_back({{"name", cost.name},
+                    {"label", cost.label},
+                    {"usd", cost.usd},
+                    {"instead_of", OrNull(cost.instead_of)}});
+  }
+  return json;
+}
+
+Json ToJson(const std::optional<NodeFigure>& node) {
+  if (!node) return nullptr;
+  return {{"together", node->together.value},
+          {"slowest_alone", OrNull(node->slowest_alone)},
+          {"sum_alone", OrNull(node->sum_alone)}};
+}
+
+Json ToJson(const std::optional<Health>& health) {
+  if (!health) return nullptr;
+  Json devices = Json::array();
+  for (const DeviceHealth& device : health->devices) {
+    // JSON has no infinity.
+    const bool has_z = device.z && std::isfinite(*device.z);
+    devices.push_back({{"node", device.unit.node},
+                       {"device", device.unit.device},
+                       {"speed", device.speed.value},
+                       {"z", has_z ? Json(*device.z) : Json(nullptr)},
+                       {"clock_mhz", OrNull(device.clock_mhz)},
+                       {"temperature_c", OrNull(device.temperature_c)},
+                       {"standing", ToText(device.standing)},
+                       {"why", device.why}});
+  }
+  return {
+      {"devices", std::move(devices)}, {"slowest", health->slowest}, {"spread", health->spread}};
+}
+
+Json ToJson(const std::optional<OverlapFigure>& overlap) {
+  if (!overlap) return nullptr;
+  return {{"compute_alone", overlap->compute_alone},
+          {"compute_together", overlap->compute_together},
+          {"communicate_alone", overlap->communicate_alone},
+          {"communicate_together", overlap->communicate_together},
+          {"compute_slowdown", overlap->compute_slowdown},
+          {"communicate_slowdown", overlap->communicate_slowdown},
+          {"exposed_s", overlap->exposed_s},
+          {"exposed_low_s", OrNull(overlap->exposed_low_s)},
+          {"exposed_high_s", OrNull(overlap->exposed_high_s)},
+          {"hidden", overlap->hidden}};
+}
+
+Json ToJson(const std::optional<PowerFigure>& power) {
+  if (!power) return nullptr;
+  return {{"watts", power->watts},
+          {"joules_per_tflop", OrNull(power->joules_per_tflop)},
+          {"held_back", power->held_back}};
+}
+
+Json ToJson(const std::optional<OfPeak>& of) {
+  if (!of) return nullptr;
+  return {{"device", of->device},
+          {"of_spec", of->of_spec},
+          {"clock_mhz", OrNull(of->clock_mhz)},
+          {"of_clock", OrNull(of->of_clock)}};
+}
+
+Json ToJson(const std::optional<Drift>& drift) {
+  if (!drift) return nullptr;
+  const auto factor = [](const Interval& of) {
+    return Json{{"estimate", of.estimate}, {"low", of.low}, {"high", of.high}};
+  };
+  return {{"per_minute", factor(drift->per_minute)},
+          {"over_all", factor(drift->over_all)},
+          {"span_s", drift->span_s},
+          {"rounds", drift->over_all.units},
+          {"verdict", ToText(VerdictOn(*drift))}};
+}
+
+Json ToJson(const Record& record, const Pacing& pacing) {
+  const auto speed = [&](double time_s) {
+    return Speed(record)->value * *UsualTime(record) / time_s;
+  };
+  Json json = {{"statistic", ToText(pacing.statistic)},
+               {"paced", pacing.why.empty() ? Json(nullptr) : Json(pacing.why)},
+               {"spans", pacing.spans},
+               {"measured_s", pacing.measured_s},
+               {"burst", nullptr}};
+  if (pacing.burst && Speed(record)) {
+    json["burst"] = {{"each_visit", pacing.burst->each_visit},
+                     {"lasted_s", pacing.burst->lasted_s},
+                     {"speed_before", speed(pacing.burst->before_s)},
+                     {"speed_after", speed(pacing.burst->after_s)}};
+  }
+  return json;
+}
+
+// One value a round, in the unit of the record's speed.
+std::vector<double> RoundSpeeds(const Record& record) {
+  const std::optional<Rate> speed = Speed(record);
+  const std::optional<double> usual = UsualTime(record);
+  std::vector<double> speeds;
+  if (!speed || !usual) return speeds;
+  for (const double log_time : LogRoundTimes(record)) {
+    speeds.push_back(speed->value * *usual / std::exp(log_time));
+  }
+  return speeds;
+}
+
+Json FiguresOf(const Run& run, const Record& record, const RunFigures& figures,
+               const std::optional<Health>& health, const Chosen& price) {
+  const std::optional<Rate> speed = Speed(record);
+  const std::optional<Rate> stable = StableSpeed(record);
+  const std::optional<Wire> wire = WireRate(record);
+  const std::optional<Judged> judged = Judge(figures.Type(), record);
+  const std::string unpriced = WhyUnpriced(run, record, figures.Type());
+  const std::optional<Cached> cached = CachedOf(run, record);
+  return {{"probe", record.probe},
+          {"case", CaseLabel(record.probe, record.params)},
+          {"key", MatchKey(record)},
+          {"backend", record.backend},
+          {"device", {{"kind", record.device.kind}, {"name", record.device.name}}},
+          {"status", ToText(record.status)},
+          {"reason", record.reason},
+          {"remedy", record.remedy},
+          {"complete", record.complete},
+          {"rounds", record.rounds.size()},
+          {"median_s", OrNull(MedianTime(record))},
+          {"mean_s", OrNull(MeanTime(record))},
+          {"mean_to_median", OrNull(MeanToMedian(record))},
+          {"pacing", ToJson(record, PacingOf(record))},
+          {"speed", speed ? Json(speed->value) : Json(nullptr)},
+          {"round_speeds", RoundSpeeds(record)},
+          {"unit", speed ? Json(speed->unit) : Json(nullptr)},
+          {"interval", ToJson(SpeedInterval(record))},
+          {"drift", ToJson(DriftOf(record))},
+          {"of_here", OrNull(OfHere(record))},
+          {"busbw", OrNull(BusBandwidth(record))},
+          {"wire_gbs", wire ? Json(wire->bytes_per_s / 1e9) : Json(nullptr)},
+          {"wire_model", wire ? Json(wire->model) : Json(nullptr)},
+          {"expected_gbs", judged ? OrNull(judged->expected_gbs) : Json(nullptr)},
+          {"standing", judged ? Json(ToText(judged->standing)) : Json(nullptr)},
+          {"standing_why", judged ? Json(judged->why) : Json(nullptr)},
+          {"cached", cached ? Json{{"mark", cached->mark}, {"why", cached->why}} : Json(nullptr)},
+          {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
+          {"node", ToJson(figures.Node(record))},
+          {"health", ToJson(health)},
+          {"overlap", ToJson(OverlapOf(record))},
+          {"power", ToJson(PowerOf(record))},
+          {"of_peak", ToJson(OfPeakOf(run, record))},
+          {"used", OrNull(figures.Used(record))},
+          {"unpriced", unpriced.empty() ? Json(nullptr) : Json(unpriced)},
+          {"costs", ToJson(CostsAt(run, record, price, figures.Type()))}};
+}
+
+// With the indices of its cases, and the sizes that these have.
+Json ToJson(const Fit& fit, const std::vector<Record>& records) {
+  Json cases = Json::array();
+  Json bytes = Json::array();
+  for (const Record* record : fit.sweep) {
+    cases.push_back(record - records.data());
+    bytes.push_back(record->work.bytes.value_or(0));
+  }
+  return {{"probe", fit.sweep.front()->probe}, {"label", FitLabel(fit)},
+          {"start_s", fit.model.start_s},      {"per_byte_s", fit.model.per_byte_s},
+          {"residual", fit.model.residual},    {"cases", std::move(cases)},
+          {"bytes", std::move(bytes)}};
+}
+
+}  // namespace
+
+std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name) {
+  const RunHealth health(run);
+  const RunFigures figures(run);
+  Json cases = Json::array();
+  for (const Record& record : run.records) {
+    cases.push_back(FiguresOf(run, record, figures, health.Of(record), price));
+  }
+  Json fits = Json::array();
+  for (const Fit& fit : FitsOf(run.records)) fits.push_back(ToJson(fit, run.records));
+  const Headline headline = HeadlineOf(run);
+  const Json json = {
+      {"format", "assay-figures"},
+      {"version", 1},
+      {"run", run.id},
+      {"name", name},
+      {"complete", run.complete},
+      {"division", DivisionOf(run)},
+      {"offer", ToJson(price.offer)},
+      {"price", ToJson(price)},
+      {"usd_per_hour", OrNull(UsdPerHour(run, price))},
+      {"headline",
+       {{"name", headline.name},
+        {"case", headline.record == nullptr ? Json(nullptr) : Json(MatchKey(*headline.record))},
+        {"absent", headline.absent}}},
+      {"cases", std::move(cases)},
+      {"fits", std::move(fits)}};
+  return Print(json);
+}
+
+std::string ComparisonToJson(const Comparison& comparison) {
+  Json cases = Json::array();
+  for (const CompareRow& row : comparison.rows) {
+    cases.push_back(
+        {{"probe", row.probe},
+         {"case", CaseLabel(row.probe, row.params)},
+         {"backend", row.backend},
+         {"device_kind", row.kind},
+         {"params", ToJson(row.params)},
+         {"baseline", row.baseline},
+         {"candidate", row.candidate},
+         {"unit", row.unit},
+         {"change", ToJson(row.change)},
+         {"confidence", OrNull(row.confidence)},
+         {"between_runs", row.between_runs},
+         {"margin", row.margin},
+         {"verdict", VerdictText(row, row.verdict)},
+         {"resolution", OrNull(row.resolution)},
+         {"more_runs", OrNull(row.more_runs)},
+         {"per_usd_change", OrNull(row.per_usd_change)},
+         {"per_usd_envelope", ToJson(row.per_usd_envelope)},
+         {"per_usd_verdict",
+          row.per_usd_verdict ? Json(VerdictText(row, *row.per_usd_verdict)) : Json(nullptr)},
+         {"note", NoteOf(row)}});
+  }
+  const Json json = {{"format", "assay-comparison"},
+                     {"version", 1},
+                     {"baseline", ToJson(comparison.baseline)},
+                     {"candidate", ToJson(comparison.candidate)},
+                     {"cases", std::move(cases)},
+                     {"only_baseline", comparison.only_baseline},
+                     {"only_candidate", comparison.only_candidate},
+                     {"differences", comparison.differences},
+                     {"notes", comparison.notes}};
+  return Print(json);
+}
+
+std::string RankingToJson(const Ranking& ranking) {
+  Json cases = Json::array();
+  for (const RankedCase& ranked : ranking.cases) {
+    Json entries = Json::array();
+    for (const RankEntry& entry : ranked.entries) {
+      entries.push_back({{"side", entry.side},
+                         {"backend", entry.backend},
+                         {"speed", entry.speed},
+                         {"by_speed", entry.by_speed},
+                         {"usd", OrNull(entry.usd)},
+                         {"instead_of", OrNull(ranking.sides[entry.side].price.instead_of)},
+                         {"by_usd", OrNull(entry.by_usd)},
+                         {"note", entry.note}});
+    }
+    cases.push_back({{"probe", ranked.probe},
+                     {"device_kind", ranked.kind},
+                     {"case", CaseLabel(ranked.probe, ranked.params)},
+                     {"params", ToJson(ranked.params)},
+                     {"unit", ranked.unit},
+                     {"cost_label", ranked.cost_label},
+                     {"entries", std::move(entries)}});
+  }
+  const Json json = {{"format", "assay-ranking"},
+                     {"version", 1},
+                     {"sides", ToJson(ranking.sides)},
+                     {"cases", std::move(cases)},
+                     {"notes", ranking.notes}};
+  return Print(json);
+}
+
+}  // namespace assay

@@ -1,0 +1,19 @@
+// Figures, comparisons and rankings as JSON, at full precision: every figure of results/METRICS.md
+// by its name there. Texts are harmless on a terminal and in a page, as Clean (results/base/text.h)
+// leaves them.
+#pragma once
+
+#include <string>
+
+#include "results/catalog/price.h"
+#include "results/figures/compare.h"
+#include "results/file/run.h"
+
+namespace assay {
+
+// `name` is the run's name in a page; empty elsewhere.
+std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name = {});
+std::string ComparisonToJson(const Comparison& comparison);
+std::string RankingToJson(const Ranking& ranking);
+
+}  // namespace assay
