@@ -5,21 +5,15 @@
 // as one group.
 #include <fmt/format.h>
 #include <nccl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <sstream>
@@ -31,6 +25,8 @@
 #include "collectives/asking.h"
 #include "collectives/host_collective.h"
 #include "collectives/library.h"
+#include "collectives/nccl_clique.h"
+#include "collectives/nccl_debug_file.h"
 #include "collectives/nccl_log.h"
 #include "collectives/used_transport.h"
 #include "results/base/dtype.h"
@@ -135,56 +131,6 @@ ncclRedOp_t ReductionOf(const std::string& redop) {
   return redop == "avg" ? ncclAvg : ncclSum;
 }
 
-// The file that NCCL's own log goes to, unless the user has set NCCL_DEBUG. It is made before the
-// first communicator, since NCCL reads the environment then. All ranks of the process share it,
-// because NCCL has one log for each process.
-class DebugFile {
- public:
-  static std::shared_ptr<DebugFile> OfProcess() {
-    static std::mutex mutex;
-    static std::weak_ptr<DebugFile> known;
-    const std::lock_guard lock(mutex);
-    std::shared_ptr<DebugFile> file = known.lock();
-    if (!file) known = file = std::make_shared<DebugFile>();
-    return file;
-  }
-  DebugFile() {
-    if (std::getenv("NCCL_DEBUG") != nullptr || std::getenv("NCCL_DEBUG_FILE") != nullptr) return;
-    std::string path = (std::filesystem::temp_directory_path() / "assay-nccl-XXXXXX").string();
-    const int file = mkstemp(path.data());
-    if (file < 0) return;
-    close(file);
-    path_ = path;
-    file_.open(path);
-    setenv("NCCL_DEBUG", "INFO", 1);
-    setenv("NCCL_DEBUG_SUBSYS", "INIT,NET", 1);
-    setenv("NCCL_DEBUG_FILE", path.c_str(), 1);
-  }
-  ~DebugFile() { Unname(); }
-  DebugFile(const DebugFile&) = delete;
-  DebugFile& operator=(const DebugFile&) = delete;
-
-  // Removes the file's name, so that no kind of death leaves it behind. It goes on being written
-  // and read. REQUIRES: NCCL has opened it.
-  void Unname() {
-    const std::lock_guard lock(mutex_);
-    if (!path_.empty()) unlink(path_.c_str());
-    path_.clear();
-  }
-
-  std::string Log() {
-    const std::lock_guard lock(mutex_);
-    file_.clear();
-    file_.seekg(0);
-    return {std::istreambuf_iterator<char>(file_), {}};
-  }
-
- private:
-  std::mutex mutex_ = {};
-  std::string path_ = {};  // "" once the file has no name
-  std::ifstream file_ = {};
-};
-
 std::string HexOf(const ncclUniqueId& id) {
   return ToHex({reinterpret_cast<const unsigned char*>(id.internal), sizeof(id.internal)});
 }
@@ -198,37 +144,6 @@ ncclUniqueId IdFrom(const std::string& text) {
   std::memcpy(id.internal, bytes->data(), bytes->size());
   return id;
 }
-
-// The state that connected communicators of one process share. Each may wait for ever for one that
-// was given up, since NCCL tells only other processes of that.
-class Clique {
- public:
-  static std::shared_ptr<Clique> Of(const ncclUniqueId& id) {
-    static std::mutex mutex;
-    static std::map<std::string, std::weak_ptr<Clique>> all;
-    const std::lock_guard lock(mutex);
-    std::erase_if(all, [](const auto& one) { return one.second.expired(); });
-    std::weak_ptr<Clique>& known = all[HexOf(id)];
-    std::shared_ptr<Clique> clique = known.lock();
-    if (!clique) known = clique = std::make_shared<Clique>();
-    return clique;
-  }
-
-  bool IsLost() const { return is_lost_; }
-  // Marks the communicators as lost. Returns why the first of them was: `why`, or what was said
-  // before.
-  std::string Lose(const std::string& why) {
-    const std::lock_guard lock(mutex_);
-    if (!is_lost_) why_ = why;
-    is_lost_ = true;
-    return why_;
-  }
-
- private:
-  std::mutex mutex_ = {};
-  std::string why_ = {};
-  std::atomic<bool> is_lost_ = false;
-};
 
 // Runs each rank's own part and waits until all ranks have done theirs; where one throws, all do.
 template <class Body>
@@ -313,7 +228,7 @@ class Communicator {
     ncclUniqueId id = {};
     const bool made = rank_ != 0 || ncclGetUniqueId(&id) == ncclSuccess;
     id = IdFrom(ranks.Broadcast(made ? HexOf(id) : ""));
-    clique_ = Clique::Of(id);
+    clique_ = Clique::Of(HexOf(id));
     OrAbort([&] {
       OnAll(ranks, [&] {
         ncclConfig_t config = NCCL_CONFIG_INITIALIZER;

@@ -3,20 +3,18 @@
 #include <fmt/core.h>
 #include <omp.h>
 #include <oneapi/dnnl/dnnl_debug.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <exception>
 #include <limits>
-#include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <optional>
 #include <unordered_map>
 #include <utility>
 
+#include "kernels/cpu_crew.h"
 #include "kernels/inputs.h"
 #include "kernels/reference.h"
 #include "results/base/error.h"
@@ -106,120 +104,6 @@ std::string IsaName() {
   const std::string prefix = "cpu_isa_";
   return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
-
-// Sets the number of threads that OpenMP gives the calling thread, itself included, for as long as
-// the object lives.
-class OmpThreads {
- public:
-  explicit OmpThreads(int threads) : before_(omp_get_max_threads()) {
-    omp_set_num_threads(threads);
-  }
-  ~OmpThreads() { omp_set_num_threads(before_); }
-  OmpThreads(const OmpThreads&) = delete;
-  OmpThreads& operator=(const OmpThreads&) = delete;
-
- private:
-  int before_;
-};
-
-// Restores the calling thread's affinity (the cores that it may run on) at the end of its life.
-class Roaming {
- public:
-  Roaming() { pthread_getaffinity_np(pthread_self(), sizeof(before_), &before_); }
-  ~Roaming() { pthread_setaffinity_np(pthread_self(), sizeof(before_), &before_); }
-  Roaming(const Roaming&) = delete;
-  Roaming& operator=(const Roaming&) = delete;
-
- private:
-  cpu_set_t before_ = {};
-};
-
-// A thread pool of OpenMP's threads, one pinned to each core. Left alone, libgomp would read their
-// placement from the environment; here it is set.
-class Crew {
- public:
-  Crew(int threads, const std::vector<int>& cores)
-      : cores_(cores), threads_(threads > 0 ? threads : static_cast<int>(cores_.size())) {}
-
-  int Size() const { return threads_; }
-  // Whether each thread has a core to itself, as seen by the last Shift.
-  bool Pinned() const { return pinned_; }
-
-  // For as long as a Shift lives, the calling thread is the first of the crew and pinned to the
-  // first core, the others are pinned to theirs, and oneDNN uses just them. Afterwards the caller's
-  // affinity is as before, since threads that it starts later inherit it. Throws Error where OpenMP
-  // gives fewer threads.
-  class Shift {
-   public:
-    explicit Shift(const Crew& crew) : omp_threads_(crew.threads_) {
-      omp_set_dynamic(0);
-      const std::vector<int>& cores = crew.cores_;
-      int present = 0;
-      int refused = 0;
-#pragma omp parallel reduction(+ : present, refused)
-      {
-        cpu_set_t mine;
-        CPU_ZERO(&mine);
-        CPU_SET(At(cores[At(omp_get_thread_num()) % cores.size()]), &mine);
-        ++present;
-        if (pthread_setaffinity_np(pthread_self(), sizeof(mine), &mine) != 0) ++refused;
-      }
-      if (present != crew.threads_) {
-        throw Error(
-            fmt::format("OpenMP gives {} of {} threads; unset OMP_THREAD_LIMIT or ask for "
-                        "fewer with --threads",
-                        present, crew.threads_));
-      }
-      crew.pinned_ = refused == 0 && At(crew.threads_) <= cores.size();
-    }
-
-   private:
-    Roaming roaming_;
-    OmpThreads omp_threads_;
-  };
-
-  // A ParallelFor that gives each thread of the crew an equal share. REQUIRES: a Shift lives.
-  static void For(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body) {
-    Failure failure;
-#pragma omp parallel
-    {
-      const std::int64_t thread = omp_get_thread_num();
-      const std::int64_t threads = omp_get_num_threads();
-      const std::int64_t begin = count * thread / threads;
-      const std::int64_t end = count * (thread + 1) / threads;
-      failure.Guard([&] {
-        if (begin < end) body(begin, end);
-      });
-    }
-    failure.Rethrow();
-  }
-
-  // An exception must not leave a parallel region: the first is kept, and thrown after it.
-  class Failure {
-   public:
-    template <class F>
-    void Guard(const F& f) {
-      try {
-        f();
-      } catch (...) {
-        const std::lock_guard lock(mutex_);
-        if (!first_) first_ = std::current_exception();
-      }
-    }
-    void Rethrow() const {
-      if (first_) std::rethrow_exception(first_);
-    }
-
-   private:
-    std::mutex mutex_;
-    std::exception_ptr first_;
-  };
-
- private:
-  std::vector<int> cores_;
-  int threads_;
-  mutable bool pinned_ = false;
-};
 
 // Copies of one operand in a row, each beginning on a cache line of its own.
 class Copies {

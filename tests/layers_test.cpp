@@ -59,7 +59,7 @@ const std::multimap<std::string, std::string> kLibraries = {
     {"nlohmann/", "results/file/json.cpp"},
     {"nlohmann/", "results/show/json.cpp"},
     {"openssl/", "results/base/hash.cpp"},
-    {"benchmark/", "runner/core/engine.cpp"},
+    {"benchmark/", "runner/core/gbench.cpp"},
     {"CLI/", "runner/program/cli.cpp"},
     {"curl/", "runner/program/metadata.cpp"},
     {"hwloc", "runner/program/machine.cpp"},

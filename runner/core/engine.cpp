@@ -1,27 +1,23 @@
 #include "runner/core/engine.h"
 
-#include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <new>
 #include <numeric>
 #include <regex>
 #include <set>
-#include <sstream>
 #include <thread>
 #include <utility>
 
 #include "results/base/error.h"
-#include "results/base/text.h"
 #include "results/figures/figures.h"
 #include "results/figures/pacing.h"
 #include "results/figures/stats.h"
+#include "runner/core/gbench.h"
 #include "runner/core/random.h"
 #include "runner/core/sampler.h"
-#include "version.h"
 
 namespace assay {
 namespace {
@@ -53,120 +49,6 @@ struct Outcome {
   std::map<std::string, Histogram> histograms = {};
   Seconds spent = {};
 };
-
-// Initializes Google Benchmark, which is wrapped in this file alone. The library reads its flags
-// from the environment before main (BENCHMARK_LIST_TESTS, BENCHMARK_OUT,
-// BENCHMARK_REPORT_AGGREGATES_ONLY …), any of which would silently leave us without samples, write
-// a stray file or run a visit twice. So each flag that 1.7 or 1.9 has is set back here. Verbosity
-// -1 silences 1.9's remark on a min_time without unit, which 1.7 requires.
-void InitializeOnce() {
-  static const bool initialized = [] {
-    std::array arguments = {
-        "assay",
-        "--benchmark_list_tests=false",
-        "--benchmark_filter=.",
-        "--benchmark_min_time=0.5",
-        "--benchmark_min_warmup_time=0",
-        "--benchmark_repetitions=1",
-        "--benchmark_dry_run=false",
-        "--benchmark_enable_random_interleaving=false",
-        "--benchmark_report_aggregates_only=false",
-        "--benchmark_display_aggregates_only=false",
-        "--benchmark_format=console",
-        "--benchmark_out=",
-        "--benchmark_out_format=json",
-        "--benchmark_color=false",
-        "--benchmark_counters_tabular=false",
-        "--benchmark_perf_counters=",
-        "--benchmark_context=",
-        "--benchmark_time_unit=ns",
-        "--v=-1",
-    };
-    int count = static_cast<int>(arguments.size());
-    benchmark::Initialize(&count, const_cast<char**>(arguments.data()));
-    benchmark::AddCustomContext("assay_version", ASSAY_VERSION);
-    benchmark::AddCustomContext("assay_commit", ASSAY_COMMIT);
-    return true;
-  }();
-  (void)initialized;
-}
-
-// A reporter that prints nothing. It hands all visits to Google Benchmark's own JSON writer, as if
-// they were one run of the library.
-class Reporter : public benchmark::BenchmarkReporter {
- public:
-  Reporter() {
-    SetOutputStream(&silence_);
-    SetErrorStream(&silence_);
-    json_.SetOutputStream(&text_);
-    json_.SetErrorStream(&silence_);
-  }
-
-  bool ReportContext(const Context& context) override {
-    if (!has_context_) json_.ReportContext(context);
-    has_context_ = true;
-    host_name_ = context.sys_info.name;
-    return true;
-  }
-
-  void ReportRuns(const std::vector<Run>& runs) override { json_.ReportRuns(runs); }
-
-  // The JSON of all visits. The host's name, which the library puts in, is removed.
-  std::string Json() {
-    if (!has_context_) return "";
-    json_.Finalize();
-    std::string text = text_.str();
-    const std::string line = fmt::format("\"host_name\": \"{}\"", host_name_);
-    if (const auto at = text.find(line); at != std::string::npos) {
-      text.replace(at, line.size(), "\"host_name\": \"\"");
-    }
-    return text;
-  }
-
- private:
-  std::ostringstream silence_ = {};
-  std::ostringstream text_ = {};
-  benchmark::JSONReporter json_ = {};
-  bool has_context_ = false;
-  std::string host_name_ = {};
-};
-
-// The text without characters that would break JSON. Google Benchmark escapes little of what it
-// writes, and a vendor's library or a device may say anything.
-std::string Harmless(const std::string& text) { return Clean(text, text.size()); }
-
-// Runs one visit as one benchmark of one iteration, which calls `visit` once.
-Outcome RunAsBenchmark(const std::string& name, const Case& which, Reporter& reporter,
-                       const std::function<Outcome()>& visit) {
-  std::optional<Outcome> outcome;
-  benchmark::RegisterBenchmark(
-      Harmless(name).c_str(),
-      [&](benchmark::State& state) {
-        for (auto _ : state) {
-          outcome = visit();
-          if (!outcome->visit) break;
-          const double usual = *UsualTime({.facts = outcome->facts, .rounds = {*outcome->visit}});
-          state.SetIterationTime(usual);
-          const auto rate = [&](const char* counter, const std::optional<std::int64_t>& work) {
-            if (work) state.counters[counter] = static_cast<double>(*work) / usual;
-          };
-          const Work work = outcome->work.value_or(which.work);
-          rate("flops_per_second", work.flops);
-          rate("bytes_per_second", work.bytes);
-          rate("items_per_second", work.ops);
-        }
-        state.SetLabel(which.backend);
-        if (!outcome->visit) {
-          state.SkipWithError(Harmless(outcome->stopped.value_or(outcome->reason)).c_str());
-        }
-      })
-      ->UseManualTime()
-      ->Iterations(1);
-  benchmark::RunSpecifiedBenchmarks(&reporter, ".");
-  benchmark::ClearRegisteredBenchmarks();
-  if (!outcome) throw Error(fmt::format("Google Benchmark did not run {}; report this bug", name));
-  return *std::move(outcome);
-}
 
 std::string WrongReason(const Verification& verify) {
   return fmt::format("{} of {} checked elements are wrong: {}", verify.wrong, verify.checked,
@@ -368,6 +250,13 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   return outcome;
 }
 
+// What Google Benchmark is told of a visit.
+Gbench::Result ToBenchmark(const Outcome& outcome, const Case& which) {
+  if (!outcome.visit) return {.why_none = outcome.stopped.value_or(outcome.reason)};
+  return {.time_s = UsualTime({.facts = outcome.facts, .rounds = {*outcome.visit}}),
+          .work = outcome.work.value_or(which.work)};
+}
+
 Outcome Failed(const std::string& reason) { return {.status = Status::kFailed, .reason = reason}; }
 
 // Does one visit and turns an Error into a failed outcome, so that one bad case doesn't lose the
@@ -543,7 +432,7 @@ class Engine {
       VisitAll(active, round);
       std::erase_if(active, [&](std::size_t index) { return IsDone(index); });
     }
-    if (options_.gbench) options_.gbench(reporter_.Json());
+    if (options_.gbench) options_.gbench(gbench_.Json());
     std::vector<Record> all;
     for (std::vector<Record>& of_case : records_) {
       for (Record& record : of_case) {
@@ -584,9 +473,11 @@ class Engine {
     const double start_s = (options_.now() - start_).count();
     const Rest rest = {
         .idle = idle_[DevicesOf(which)], .longest = options_.rest, .sleep = options_.sleep};
-    Outcome outcome = RunAsBenchmark(
-        fmt::format("{}/round:{}", name, round), which, reporter_,
-        [&] { return VisitGuarded(which, round, seed, SamplerFor(index, round), rest); });
+    Outcome outcome;
+    gbench_.Run(fmt::format("{}/round:{}", name, round), which.backend, [&] {
+      outcome = VisitGuarded(which, round, seed, SamplerFor(index, round), rest);
+      return ToBenchmark(outcome, which);
+    });
     spent_[index] += outcome.spent;
     stopped_ = outcome.stopped;
     if (stopped_) return;
@@ -664,7 +555,7 @@ class Engine {
   EngineOptions options_;
   Observer& observer_;
   std::vector<Case> cases_;
-  Reporter reporter_ = {};
+  Gbench gbench_ = {};
   Seconds begin_ = {};
   Seconds start_ = {};                             // when the run began
   std::vector<std::vector<Record>> records_ = {};  // by case
@@ -708,7 +599,6 @@ std::vector<Case> Matching(const std::vector<Case>& cases, const std::string& fi
 
 std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions& options,
                             Observer& observer) {
-  InitializeOnce();
   return Engine(cases, options, observer).Run();
 }
 

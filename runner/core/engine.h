@@ -1,6 +1,6 @@
-// The engine visits cases in rounds and keeps their samples. Its source is the sole includer of
-// Google Benchmark, which is the registry and the reporter: each visit (a trial elsewhere) is one
-// benchmark, and the sampler does the measuring inside that benchmark's one iteration.
+// The engine visits cases in rounds and keeps their samples. Each visit (a trial elsewhere) is one
+// benchmark of Google Benchmark (runner/core/gbench.h), and the sampler does the measuring inside
+// that benchmark's one iteration.
 #pragma once
 
 #include <cstdint>

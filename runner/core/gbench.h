@@ -1,0 +1,41 @@
+// Google Benchmark, wrapped once: the registry and the reporter. Each visit of the engine is one
+// benchmark of one iteration, so that a run can be handed out as the library's own JSON, too.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "results/file/run.h"
+
+namespace assay {
+
+class Gbench {
+ public:
+  // What the library is told of a visit.
+  struct Result {
+    std::optional<double> time_s = {};  // of one iteration; nothing: the visit has no figure
+    Work work = {};                     // of one iteration
+    std::string why_none = {};          // where there is no time
+  };
+
+  // Sets back all that the environment tells the library (BENCHMARK_OUT, BENCHMARK_FILTER, …).
+  Gbench();
+  ~Gbench();
+  Gbench(const Gbench&) = delete;
+  Gbench& operator=(const Gbench&) = delete;
+
+  // Calls `visit` once, as a benchmark of that name. Nothing is printed.
+  void Run(const std::string& name, const std::string& label, const std::function<Result()>& visit);
+
+  // All visits as if they were one run of the library, without the host's name; "" before the
+  // first.
+  std::string Json();
+
+ private:
+  class Reporter;
+  std::unique_ptr<Reporter> reporter_;
+};
+
+}  // namespace assay
