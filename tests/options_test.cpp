@@ -147,7 +147,7 @@ TEST(Options, ThatMessagesNameAreOfTheCommandThatPrintsThem) {
   const fs::path root = ASSAY_SOURCE_DIR;
   int options = 0;
   for (const std::string folder : {"collectives", "io", "kernels", "results", "runner"}) {
-    for (const auto& entry : fs::directory_iterator(root / folder)) {
+    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
       const std::string extension = entry.path().extension();
       if (extension != ".cpp" && extension != ".h") continue;
       const std::string name = fs::relative(entry.path(), root);
