@@ -289,7 +289,7 @@ def by_sockets(run, record):
         return False
     types = {(n["identity"]["provider"]["value"], n["identity"]["instance"]["value"]) for n in run["nodes"]}
     return len(types) == 1 and any((r["provider"], r["instance"]) in types and r["network_kind"] in FABRICS
-                                   for r in data_rows("instances.csv"))
+                                   for r in data_rows("catalog/instances.csv"))
 
 
 def standing(run, record):
@@ -303,10 +303,10 @@ def standing(run, record):
     here = (identity["provider"]["value"], identity["instance"]["value"])
     if any((n["identity"]["provider"]["value"], n["identity"]["instance"]["value"]) != here for n in run["nodes"]):
         return None, None
-    facts = [r for r in data_rows("instances.csv") if (r["provider"], r["instance"]) == here]
+    facts = [r for r in data_rows("catalog/instances.csv") if (r["provider"], r["instance"]) == here]
     if not facts or not facts[0]["accelerator_count"] or params["ranks"] != nodes * int(facts[0]["accelerator_count"]):
         return None, None
-    rows = [float(r["busbw_gbs"]) for r in data_rows("expected.csv")
+    rows = [float(r["busbw_gbs"]) for r in data_rows("figures/expected.csv")
             if (r["provider"], r["instance"], int(r["nodes"]), r["operation"], int(r["bytes"])) ==
             (*here, nodes, record["probe"], record["work"]["bytes"])]
     expected = rows[0] if rows else None
@@ -393,7 +393,7 @@ def of_peak(run, record):
     accelerators = run["nodes"][record["units"][0]["node"]]["accelerators"]
     if len(accelerators) != 1 or accelerators[0]["mig"]:
         return None
-    rows = [r for r in data_rows("devices.csv") if accelerators[0]["name"] in r["match"].split("|")]
+    rows = [r for r in data_rows("catalog/devices.csv") if accelerators[0]["name"] in r["match"].split("|")]
     of_memory = work(record)[1] == "B/s"
     if of_memory and record.get("facts", {}).get("in_cache") is True:
         return None
@@ -454,8 +454,8 @@ def health(run, record):
     accelerators = run["nodes"][units[0]["node"]]["accelerators"]
     row = None
     if kind(record) == "gpu" and len(accelerators) == 1 and not accelerators[0]["mig"]:
-        names = [r["name"] for r in data_rows("devices.csv") if accelerators[0]["name"] in r["match"].split("|")]
-        for other in data_rows("expected_devices.csv"):
+        names = [r["name"] for r in data_rows("catalog/devices.csv") if accelerators[0]["name"] in r["match"].split("|")]
+        for other in data_rows("figures/expected_devices.csv"):
             if other["device"] in names[:1] and fits_row(record, other) and not any(
                     kind(r) == "gpu" and fits_row(r, other)
                     and max(device_speeds(r), default=0) > max(speeds) for r in run["records"]):
@@ -951,7 +951,7 @@ def noise_rows(path):
 
 @functools.lru_cache(maxsize=None)
 def built_in_noise():
-    return noise_rows(pathlib.Path(__file__).resolve().parent.parent / "results" / "noise.csv")
+    return noise_rows(pathlib.Path(__file__).resolve().parent.parent / "results" / "figures" / "noise.csv")
 
 
 def fitting_noise(own, probe, run):
