@@ -13,7 +13,7 @@
 namespace assay {
 namespace {
 
-// One character of UTF-8 at the front of `text`: its code point, and how many bytes it takes.
+// The character of UTF-8 at the front of a text: its code point, and the bytes that it takes.
 // `code` is nothing, and `size` 1, where the bytes are not UTF-8 (overlong forms, surrogates and
 // values past U+10FFFF are not: Unicode 15, table 3-7).
 struct Character {
@@ -45,15 +45,16 @@ Character FirstCharacter(std::string_view text) {
   return {.code = code, .size = size};
 }
 
-// Control characters, line and paragraph separators, and the invisible ones that turn or hide text
-// (bidirectional marks, embeddings, overrides and isolates; zero-width characters).
+// Whether a character may harm a reader: control characters, line and paragraph separators, and the
+// invisible ones that turn or hide text (bidirectional marks, embeddings, overrides and isolates;
+// zero-width characters).
 bool IsHarmful(char32_t code) {
   return code < 0x20 || (0x7F <= code && code <= 0x9F) || code == 0x061C ||
          (0x200B <= code && code <= 0x200F) || (0x2028 <= code && code <= 0x202E) ||
          (0x2060 <= code && code <= 0x206F) || code == 0xFEFF;
 }
 
-// Decimal digits after the point that show `digits` significant ones.
+// The number of decimals that show `digits` significant digits.
 int Decimals(double value, int digits) {
   if (value == 0) return 0;
   const int exponent = static_cast<int>(std::floor(std::log10(std::abs(value))));
@@ -182,7 +183,7 @@ std::string Duration(double seconds) {
   if (!std::isfinite(seconds)) return "-";
   if (seconds < 0) return "-" + Duration(-seconds);
   if (seconds == 0) return "0 s";
-  // Each bound is what would be rounded up to the next unit.
+  // Each bound is the least value that would be rounded up to the next unit.
   if (seconds < 999.5e-9) return fmt::format("{:.0f} ns", seconds * 1e9);
   if (seconds < 999.95e-6) return fmt::format("{:.1f} us", seconds * 1e6);
   if (seconds < 999.95e-3) return fmt::format("{:.1f} ms", seconds * 1e3);

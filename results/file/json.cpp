@@ -18,8 +18,9 @@
 namespace assay {
 namespace {
 
-// Written in the order of FORMAT.md; read into a tree, where a hostile object of a million keys
-// does not take a million steps for each.
+// The types of documents. What is written keeps the order of FORMAT.md. What is read becomes a
+// sorted tree, in which a hostile object of a million keys doesn't take a million steps for each
+// key.
 using Json = nlohmann::ordered_json;
 using Input = nlohmann::json;
 
@@ -27,13 +28,15 @@ constexpr const char* kFormat = "assay-run";
 constexpr int kVersion = 1;
 constexpr int kDeepest = 32;
 
-// Invalid UTF-8, which a device's name may hold, is replaced: the file stays JSON.
+// Writes a document. Invalid UTF-8, which a device's name may hold, is replaced, so that the file
+// stays JSON.
 template <class AnyJson>
 std::string Dump(const AnyJson& json) {
   return json.dump(-1, ' ', false, AnyJson::error_handler_t::replace);
 }
 
-// Holds numbers to the rules that a Reader has for them: what it would refuse is never written.
+// Writes fields. It holds numbers to the rules that a Reader has for them, so that what a Reader
+// would refuse is never written.
 class Writer {
  public:
   template <class T>
@@ -52,7 +55,7 @@ class Writer {
     if (json != ToJson(usual)) json_[key] = std::move(json);
   }
 
-  // An error may be infinite or not a number, which JSON can't say: null.
+  // Writes an error, which is null where it is infinite or not a number, since JSON can't say that.
   void OrInfinite(const char* key, double value) {
     if (value != 0) json_[key] = value;
   }
@@ -87,8 +90,8 @@ class Writer {
   }
   template <class T>
   static Json ToJson(const std::map<std::string, T>& values) {
-    // Straight into the list that an ordered object is: looking each key up among those before it
-    // would take a million steps for each of a hostile table's keys.
+    // Entries are put straight into the list that an ordered object is. Looking each key up among
+    // those before it would take a million steps for each of a hostile table's keys.
     Json::object_t object;
     for (const auto& [key, value] : values) object.emplace_back(key, ToJson(value));
     return object;
@@ -103,7 +106,7 @@ class Writer {
   static Json ToJson(Status status) { return ToText(status); }
 
  private:
-  // What isn't a number, and what has fields of its own, is no concern of these.
+  // Checks a number against its rule; other values, which have no such rule, pass.
   template <class T>
   static void Check(const char* key, const T& value, Sign sign) {
     if constexpr (std::is_arithmetic_v<T>) {
@@ -234,7 +237,8 @@ class Reader {
     ExpectFew();
     facts.clear();
     for (const auto& [key, json] : json_.items()) {
-      // Null is what wasn't found out; a list or table is a fact of a later assay.
+      // A null fact was not found out, and a list or table is a fact of a later assay; both are
+      // skipped.
       if (json.is_null() || json.is_structured()) continue;
       Reader(json, fmt::format("{}.{}", path_, key), source_).Get(facts[key], {});
     }
@@ -252,7 +256,7 @@ class Reader {
     values.clear();
     values.reserve(json_.size());
     for (const Input& json : json_) {
-      // There may be millions, so that a path is made only for the one that is refused.
+      // There may be millions of values, so a path is made only for one that is refused.
       if (!json.is_number() || !Allows(sign, json.get<double>())) {
         double refused = 0;
         Element(values.size()).Get(refused, sign);
@@ -266,7 +270,8 @@ class Reader {
     ExpectFew();
     values.clear();
     for (std::size_t i = 0; i < json_.size(); ++i) {
-      // Not in place: there is no reference into a vector<bool> or while it grows.
+      // The value isn't read in place, since there is no reference into a vector<bool> or into one
+      // that grows.
       T value;
       Element(i).Get(value, sign);
       values.push_back(std::move(value));
@@ -337,8 +342,9 @@ class Reader {
   const std::string& source_;
 };
 
-// Depth and number of values are bounded before anything is built. (The parser's own callback could
-// do it, but looks at all earlier elements of a list at the end of each: quadratic time.)
+// Checks depth and number of values before anything is built. The parser's own callback could do
+// it, but it looks at all earlier elements of a list at the end of each, which takes quadratic
+// time.
 void CheckBounds(std::string_view text, const std::string& source) {
   constexpr std::int64_t kMost = ReadLimits().values;
   int depth = 0;
@@ -365,7 +371,7 @@ void CheckBounds(std::string_view text, const std::string& source) {
   }
 }
 
-// As CheckBounds counts them, and 16 bytes of text as one.
+// The number of values in a document as CheckBounds counts them, with 16 bytes of text as one.
 std::int64_t ValuesOf(const Input& json) {
   constexpr std::size_t kText = 16;
   if (json.is_string()) {

@@ -22,8 +22,8 @@ namespace {
 // Printed in the order in which it is written here.
 using Json = nlohmann::ordered_json;
 
-// The same with every text as Clean leaves it, keys included: what is printed may come from a file
-// of a stranger.
+// The document with every text as Clean leaves it, keys included, since what is printed may come
+// from a stranger's file.
 Json Harmless(const Json& json) {
   if (json.is_string()) {
     const auto& text = json.get_ref<const std::string&>();
@@ -103,7 +103,7 @@ Json ToJson(const Change& change) {
   return json;
 }
 
-// What is said of a price beside its offer.
+// The JSON of a price, without its offer's own fields.
 Json ToJson(const Chosen& price) {
   Json spread = nullptr;
   if (price.spread) {
@@ -225,7 +225,7 @@ Json ToJson(const Record& record, const Pacing& pacing) {
   return json;
 }
 
-// One value a round, in the unit of the record's speed.
+// The speed of each round, in the unit of the record's speed.
 std::vector<double> RoundSpeeds(const Record& record) {
   const std::optional<Rate> speed = Speed(record);
   const std::optional<double> usual = UsualTime(record);
@@ -283,7 +283,7 @@ Json FiguresOf(const Run& run, const Record& record, const RunFigures& figures,
           {"costs", ToJson(CostsAt(run, record, price, figures.Type()))}};
 }
 
-// With the indices of its cases, and the sizes that these have.
+// The JSON of a fit, with the indices of its cases and their sizes.
 Json ToJson(const Fit& fit, const std::vector<Record>& records) {
   Json cases = Json::array();
   Json bytes = Json::array();

@@ -177,8 +177,8 @@ Side SideOf(const std::vector<std::string>& paths, const PricingFlags& pricing) 
   return side;
 }
 
-// The exit status that --fail-slower asks for, with the reasons said: what was found slower counts
-// before what can't be told.
+// The exit status that --fail-slower asks for, after the reasons are printed. Cases that are slower
+// count before cases that can't be told.
 int FailSlower(const Comparison& comparison, double share, Console& console) {
   struct Untold {
     int cases = 0;
@@ -213,7 +213,7 @@ int FailSlower(const Comparison& comparison, double share, Console& console) {
       "σ is a guess; measure it with 'assay noise', or give two runs or more of each side");
   say(wide, fmt::format("it takes {}{} more runs a side", wide.more_runs,
                         wide.more_runs >= kManyRuns ? " or more" : ""));
-  // What has no pair is not passed in silence: it may be what broke.
+  // Cases without a pair are not passed in silence, since they may be the ones that broke.
   const auto unpaired = [&](std::size_t cases, const std::string& what) {
     if (cases == 0) return;
     console.Error(fmt::format("assay: --fail-slower {} can't be told in {} more: {}\n",
@@ -253,14 +253,14 @@ int CompareFiles(const CompareCommand& command) {
   return command.fail_slower ? FailSlower(comparison, *command.fail_slower, console) : kAllWell;
 }
 
-// A page is passed on, and the way to a file may lead through somebody's home: then the file's own
-// name has to do.
+// The name of a file in a page. A page is passed on to others, so where the path leads through
+// somebody's home the file's own name must do.
 std::string NameInPage(const std::string& path) {
   if (ScrubText(path) == path) return path;
   return ScrubText(std::filesystem::path(path).filename().string());
 }
 
-// Tells apart what would have one name: "a.json (1)", "a.json (2)".
+// Numbers files with the same name, to tell them apart: "a.json (1)", "a.json (2)".
 void NumberEqualNames(std::vector<ReportInput>& inputs) {
   std::map<std::string, int> counts;
   for (const ReportInput& input : inputs) ++counts[input.name];
@@ -274,7 +274,7 @@ void NumberEqualNames(std::vector<ReportInput>& inputs) {
 int Report(const ReportCommand& command) {
   Console console;
   for (const std::string& path : command.files) {
-    std::error_code error;  // of what isn't there, which reading tells
+    std::error_code error;  // ignored, since reading reports files that aren't there
     if (command.out.empty() || !std::filesystem::equivalent(path, command.out, error)) continue;
     throw Error(
         fmt::format("--out names '{}', which the page is made from; give the page a name of its "
