@@ -1,4 +1,5 @@
-// What the communicators of one process must tell each other, since NCCL does not.
+// The state that communicators of one process share, since NCCL tells none of them when another one
+// is given up.
 #pragma once
 
 #include <atomic>
@@ -8,16 +9,17 @@
 
 namespace assay {
 
-// The state that connected communicators of one process share. Each may wait for ever for one that
-// was given up, since NCCL tells only other processes of that.
+// A Clique is connected communicators of one process. Each may wait for ever for one that was given
+// up, which NCCL tells other processes alone. Safe from any thread.
 class Clique {
  public:
-  // The one of this process for the communicators of that identifier.
+  // The clique of this process whose communicators have that identifier. Lives as long as one of
+  // them holds it.
   static std::shared_ptr<Clique> Of(const std::string& id);
 
   bool IsLost() const { return is_lost_; }
-  // Marks the communicators as lost. Returns why the first of them was: `why`, or what was said
-  // before.
+  // Marks the communicators as lost. Returns the reason that was given first: `why`, or that of an
+  // earlier call.
   std::string Lose(const std::string& why);
 
  private:

@@ -24,7 +24,7 @@ class DebugFile {
   // and read. REQUIRES: NCCL has opened it.
   void Unname();
 
-  // All that NCCL has written until now; "" where the user has it.
+  // All that NCCL has written until now; "" where the user has set NCCL_DEBUG.
   std::string Log();
 
  private:

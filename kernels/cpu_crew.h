@@ -63,7 +63,8 @@ class Crew {
   // A ParallelFor that gives each thread of the crew an equal share. REQUIRES: a Shift lives.
   static void For(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);
 
-  // An exception must not leave a parallel region: the first is kept, and thrown after it.
+  // A Failure keeps the first exception of a parallel region, which none may leave, for Rethrow
+  // after it.
   class Failure {
    public:
     template <class F>

@@ -479,7 +479,8 @@ TEST(Json, ADeviceIsKnownByTheBackendWhereAFileDoesNotTellIt) {
     record.erase("device");
     EXPECT_EQ(RecordFromJson(record.dump(), "old.json").device.kind, kind) << backend;
   }
-  // What runs on another kind than its name tells says so, though it was skipped.
+  // A record says so where its device is of another kind than its backend's name tells, even a
+  // skipped one.
   Record skipped = SampleSkip();
   EXPECT_EQ(RecordFromJson(RecordToJson(skipped), "s").device.kind, "cpu");
   skipped.device.kind = "gpu";

@@ -10,7 +10,7 @@
 namespace assay {
 
 std::string ToHex(std::span<const unsigned char> bytes);
-// Nothing for what isn't two hex digits a byte.
+// Reads bytes from hex; nothing where the text isn't two hex digits for each byte.
 std::optional<std::vector<unsigned char>> FromHex(std::string_view text);
 
 std::string Sha256Hex(std::string_view data);

@@ -26,12 +26,12 @@ inline constexpr double kWidestPlusMinus = 0.2;
 // "61.2 .. 250 GFLOP/s (3 rounds, this run)".
 std::string IntervalText(const Interval& interval, const Rate& speed);
 
-// What the step of a record of `overlap` pays for its all-reduce, and how the two get on: "exposed
-// 3.2 ms ± 0.4 ms of 14.1 ms, 71.0 % hidden; …". Empty of any other record.
+// The time that the step of a record of `overlap` pays for its all-reduce, and how much of it is
+// hidden: "exposed 3.2 ms ± 0.4 ms of 14.1 ms, 71.0 % hidden; …". Empty for any other record.
 std::string OverlapText(const Record& record);
 
-// "test file of 100 MiB, sized by 20 s of its fill (at 5.243 MB/s)": of a record of storage whose
-// file is smaller than it was to be. Empty of any other.
+// A note on a record of storage whose file is smaller than it was to be: "test file of 100 MiB,
+// sized by 20 s of its fill (at 5.243 MB/s)". Empty for any other record.
 std::string TestFileText(const Record& record);
 
 // The outcome of a record that has no speed: its status, why, and what to do.

@@ -250,7 +250,7 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
   return outcome;
 }
 
-// What Google Benchmark is told of a visit.
+// The outcome of a visit, as Google Benchmark is told it.
 Gbench::Result ToBenchmark(const Outcome& outcome, const Case& which) {
   if (!outcome.visit) return {.why_none = outcome.stopped.value_or(outcome.reason)};
   return {.time_s = UsualTime({.facts = outcome.facts, .rounds = {*outcome.visit}}),

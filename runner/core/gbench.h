@@ -13,11 +13,11 @@ namespace assay {
 
 class Gbench {
  public:
-  // What the library is told of a visit.
+  // The outcome of a visit, as the library is told it.
   struct Result {
-    std::optional<double> time_s = {};  // of one iteration; nothing: the visit has no figure
-    Work work = {};                     // of one iteration
-    std::string why_none = {};          // where there is no time
+    std::optional<double> time_s = {};  // per iteration; nothing: the visit has no figure
+    Work work = {};                     // the work of one iteration
+    std::string why_none = {};          // the reason where there is no time
   };
 
   // Sets back all that the environment tells the library (BENCHMARK_OUT, BENCHMARK_FILTER, …).
