@@ -17,16 +17,52 @@ import functools
 import json
 import math
 import pathlib
+import re
 import statistics
 import sys
 
 ALPHA = 1 - 0.95
 GPU_BACKENDS = {"cublas", "cublaslt", "cuda", "cudnn", "nccl"}  # of files that tell no device's kind
-# busbw of algbw: a factor, or None for (n - 1) / n.
-BUS_FACTORS = {"all_gather": None, "reduce_scatter": None, "alltoall": None, "alltoallv": None,
-               "gather": None, "scatter": None, "broadcast": 1, "reduce": 1, "sendrecv": 1}
-COLLECTIVES = {"all_reduce", "barrier", "fabric", "overlap", *BUS_FACTORS}
 MANY_RUNS = 1000
+RESULTS = pathlib.Path(__file__).resolve().parent.parent / "results"
+
+
+# --- Probes ---
+
+
+@functools.lru_cache(maxsize=None)
+def probe_table():
+    """The table of METRICS.md: by the name of a probe, its cells by column."""
+    section = (RESULTS / "METRICS.md").read_text(encoding="utf-8").split("\n## Probes\n")[1].split("\n## ")[0]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")]
+    return {cells[0].strip("`"): dict(zip(lines[0], cells)) for cells in lines[2:]}
+
+
+def cell(probe, column):
+    table = probe_table()
+    return table.get(probe, table["any other"])[column]
+
+
+def said(probe, words):
+    """What the last column has behind these words: the names there; None without them."""
+    found = re.search(f"(?:^|, ){words}((?: `[^`]*`)*)(?:,|$)", cell(probe, "and"))
+    return found and re.findall("`([^`]*)`", found[1])
+
+
+def where(condition, params):
+    """Whether params fulfil "`NAME` is `VALUE` or `VALUE`", "`NAME` < NUMBER"."""
+    name, *values = re.findall("`([^`]*)`", condition)
+    below = re.search("< ([0-9]+)", condition)
+    return params.get(name, math.inf) < int(below[1]) if below else params.get(name) in values
+
+
+def probe_class(probe):
+    return cell(probe, "class")
+
+
+def bus_factor(probe, n):
+    """busbw of algbw."""
+    return {"none": None, "1": 1, "(n − 1) ÷ n": (n - 1) / n, "2 (n − 1) ÷ n": 2 * (n - 1) / n}[cell(probe, "f")]
 
 
 # --- Time, speed and dollars ---
@@ -181,11 +217,12 @@ def measured(record):
 
 def work_of(probe, params, work):
     """W and its unit."""
-    decode = probe == "attention" and params.get("phase") == "decode" and "bytes" in work
-    if "flops" in work and not decode:
+    amount, _, condition = cell(probe, "counts, else as usual").partition(" where ")
+    amount = amount.strip("`")
+    if amount in work and where(condition, params):
+        return work[amount], {"bytes": "B/s", "ops": "IOPS"}[amount]
+    if "flops" in work:
         return work["flops"], "OP/s" if params.get("dtype") == "int8" else "FLOP/s"
-    if probe == "storage" and "ops" in work and params.get("block_bytes", 65536) < 65536:
-        return work["ops"], "IOPS"
     if "bytes" in work:
         return work["bytes"], "B/s"
     if "ops" in work:
@@ -220,13 +257,10 @@ def of_here(record):
 
 
 def bus_bandwidth(record):
-    probe = record["probe"]
-    if probe not in COLLECTIVES or probe in ("barrier", "fabric", "overlap") or speed(record) is None or "ranks" not in record["params"]:
+    if speed(record) is None or "ranks" not in record["params"]:
         return None
-    n = record["params"]["ranks"]
-    if probe == "all_reduce":
-        return speed(record) * 2 * (n - 1) / n
-    return speed(record) * (BUS_FACTORS[probe] or (n - 1) / n)
+    factor = bus_factor(record["probe"], record["params"]["ranks"])
+    return None if factor is None else speed(record) * factor
 
 
 def wire(record):
@@ -321,7 +355,8 @@ def standing(run, record):
 def overlap(record):
     """What GEMMs pay for an all-reduce beside them."""
     amounts, n = record.get("work", {}), record["params"].get("ranks")
-    if record["probe"] != "overlap" or not measured(record) or "flops" not in amounts or "bytes" not in amounts or not n:
+    beside = said(record["probe"], "beside")
+    if beside is None or not measured(record) or "flops" not in amounts or "bytes" not in amounts or not n:
         return None
     names = ("compute_alone", "compute", "communicate_alone", "communicate")
     visits = [v for v in record.get("rounds", []) if v["time_s"] and all(
@@ -330,7 +365,7 @@ def overlap(record):
         return None
     a, compute, b, communicate = (
         statistics.median(t for v in visits for t in v["phase_time_s"][name]) for name in names)
-    moved = amounts["bytes"] * 2 * (n - 1) / n
+    moved = amounts["bytes"] * bus_factor(beside[0], n)
     exposed, hidden = [], []
     for v in visits:
         phases = v["phase_time_s"]
@@ -388,7 +423,7 @@ def of_peak(run, record):
     """What part of its data sheet an accelerator gives."""
     fast = speed(record)
     if fast is None or kind(record) != "gpu" or not record.get("units") or \
-            record["probe"] not in ("gemm", "grouped_gemm", "attention", "headline", "peak", "memory"):
+            said(record["probe"], "of peak") is None:
         return None
     accelerators = run["nodes"][record["units"][0]["node"]]["accelerators"]
     if len(accelerators) != 1 or accelerators[0]["mig"]:
@@ -412,9 +447,9 @@ def of_peak(run, record):
 
 
 def device_speeds(record):
-    """(speed of each unit, what it counts); none for a collective."""
+    """The speed of each unit; none of what is between ranks."""
     every, median = speed(record), usual_s(record)
-    if every is None or not math.isfinite(every) or record["probe"] in COLLECTIVES:
+    if every is None or not math.isfinite(every) or probe_class(record["probe"]) == "network":
         return []
     units = len(record.get("units", []))
     if units == 1:
@@ -518,16 +553,15 @@ def costs(record, usd_per_hour):
         return [("usd_per_tflops_hour", per_hour), ("usd_per_eflop", per_exa)]
     if not amounts.get("bytes"):
         return []
-    per_byte = usd_per_hour / 3600 * seconds / amounts["bytes"]
-    if record["probe"] in COLLECTIVES:
-        if "group" in record["params"]:
-            return []
-        done = "reduced" if "reduce" in record["probe"] else "moved"
-        return [(f"usd_per_tb_{done}", per_byte * 1e12)]
-    if record["probe"] == "storage":
-        done = "written" if "write" in record["params"].get("pattern", "") else "read"
-        return [(f"usd_per_tib_{done}_node", per_byte * 2**40)]
-    return [("usd_per_tbps_hour", usd_per_hour / (amounts["bytes"] / seconds / 1e12))]
+    name, _, rest = cell(record["probe"], "dollars of bytes").partition(" where ")
+    condition, _, other = rest.partition(", else ")
+    name = (name if not condition or where(condition, record["params"]) else other).strip("`")
+    if name == "usd_per_tbps_hour":
+        return [(name, usd_per_hour / (amounts["bytes"] / seconds / 1e12))]
+    if name.startswith("usd_per_tb_") and "group" in record["params"]:
+        return []
+    scale = 1e12 if name.startswith("usd_per_tb_") else 2**40
+    return [(name, usd_per_hour / 3600 * seconds / amounts["bytes"] * scale)]
 
 
 def sustained(record):
@@ -537,7 +571,7 @@ def sustained(record):
 
 def cached(run, record):
     """What says that a figure of storage is a cache's, or may be; and whether that is sure."""
-    if record["probe"] != "storage" or speed(record) is None:
+    if probe_class(record["probe"]) != "storage" or speed(record) is None:
         return None, False
     nodes = {unit["node"] for unit in record.get("units", [])} or {0}
     index = record.get("storage")
@@ -551,7 +585,7 @@ def unpriced(run, record):
     if cached(run, record)[1] or by_sockets(run, record):
         return True
     return (run["suite"]["name"] in ("standard", "full") and kind(record) == "gpu"
-            and (record["probe"] not in COLLECTIVES or record["probe"] == "overlap")
+            and said(record["probe"], "paid in bursts") is None
             and not sustained(record) and len(costs(record, 1)) > 0)
 
 
@@ -583,7 +617,7 @@ def headline(run):
     if not run["complete"]:
         return name, None
     for record in run["records"]:
-        if (record["probe"] == "headline" and record["params"].get("name") == name
+        if (said(record["probe"], "headline") is not None and record["params"].get("name") == name
                 and record["params"].get("algo", "default") == "default"
                 and record["status"] == "ok" and record["complete"] and len(record["rounds"]) >= 5
                 and sustained(record) and not part_used(run, kind(record))
@@ -849,9 +883,11 @@ class Case:
         return not any(part_used(run, kind(self.record())) or
                        (kind(self.record()) == "cpu" and holds_accelerator(run)) for run in runs)
 
-    def direct(self):
-        return {r["facts"].get("direct") if isinstance(r["facts"].get("direct"), str) else "unknown"
-                for records in self.runs.values() for r in records}
+    def alike(self):
+        """The values of the facts without which the probe isn't compared."""
+        return {name: frozenset(r["facts"].get(name) if isinstance(r["facts"].get(name), str) else "unknown"
+                                for records in self.runs.values() for r in records)
+                for name in said(self.record()["probe"], "alike in") or ()}
 
 
 class Sample:
@@ -940,10 +976,6 @@ def spans_interval(some):
     return math.exp(-reach), math.exp(reach)
 
 
-def probe_class(probe):
-    return "storage" if probe == "storage" else "network" if probe in COLLECTIVES else "compute"
-
-
 def noise_rows(path):
     with open(path, newline="", encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if row["between"] == "runs"]
@@ -951,7 +983,7 @@ def noise_rows(path):
 
 @functools.lru_cache(maxsize=None)
 def built_in_noise():
-    return noise_rows(pathlib.Path(__file__).resolve().parent.parent / "results" / "figures" / "noise.csv")
+    return noise_rows(RESULTS / "figures/noise.csv")
 
 
 def fitting_noise(own, probe, run):
@@ -969,7 +1001,7 @@ def fitting_noise(own, probe, run):
 def margin(probe, within):
     if within is not None:
         return within
-    return {"storage": 0.05, "network": 0.03, "compute": 0.01}[probe_class(probe)]
+    return float(cell(probe, "m").rstrip(" %")) / 100
 
 
 def cases_of(side, force):
@@ -1037,7 +1069,7 @@ def compare(a, b, force, within, noise):
             pairs = [(backend, backend) for backend in of_a.keys() & of_b.keys()]
         for backend_a, backend_b in pairs:
             case_a, case_b = of_a[backend_a], of_b[backend_b]
-            if key[0] == "storage" and case_a.direct() != case_b.direct():
+            if case_a.alike() != case_b.alike():
                 continue
             if work(case_a.record())[1] != work(case_b.record())[1]:
                 continue
@@ -1089,7 +1121,7 @@ def rank(sides, force, within, noise):
                 fields.setdefault(key, {})[(index, backend)] = case
     fields = {key: field for key, field in fields.items()
               if len({index for index, _ in field}) > 1
-              and (key[0] != "storage" or len({frozenset(c.direct()) for c in field.values()}) == 1)}
+              and all(case.alike() == next(iter(field.values())).alike() for case in field.values())}
     pairs = sum(len(field) * (len(field) - 1) // 2 for field in fields.values())
     confidence = 1 - ALPHA / pairs if pairs else 0.95
     mixed = len({division(run) for side in sides for run in side["runs"]}) > 1
@@ -1269,8 +1301,8 @@ def read(path):
     with open(path, encoding="utf-8") as file:
         document = json.load(file)
     for record in document.get("records", []):
-        if record["probe"] == "storage":  # files from before the param have it as it was measured
-            record["params"].setdefault("cache", "cold")
+        if before := said(record["probe"], "before:"):
+            record["params"].setdefault(*before)
         if record["params"].get("dtype") in FORMER_DTYPES:
             record["params"]["dtype"] = FORMER_DTYPES[record["params"]["dtype"]]
     return document

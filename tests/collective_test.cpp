@@ -14,7 +14,7 @@
 #include "collectives/straggler.h"
 #include "results/base/dtype.h"
 #include "results/base/error.h"
-#include "results/figures/figures.h"
+#include "results/figures/probes.h"
 
 namespace assay {
 namespace {
@@ -27,7 +27,7 @@ TEST(Collective, EveryOperationHasARowAtItsPlace) {
   for (std::size_t i = 0; i < Operations().size(); ++i) {
     EXPECT_EQ(static_cast<std::size_t>(Operations()[i].operation), i) << Operations()[i].name;
     EXPECT_EQ(OperationFrom(Operations()[i].name), Operations()[i].operation);
-    EXPECT_TRUE(IsNetwork(std::string(Operations()[i].name)));
+    EXPECT_EQ(FindProbe(Operations()[i].name).probe_class, ProbeClass::kNetwork);
   }
   EXPECT_EQ(OperationFrom("all_to_all"), std::nullopt);
 }
@@ -65,10 +65,12 @@ TEST(Collective, BusFactorsAreThoseOfNcclTests) {
       {"all_reduce", 1.75}, {"all_gather", 0.875}, {"reduce_scatter", 0.875}, {"broadcast", 1},
       {"reduce", 1},        {"alltoall", 0.875},   {"alltoallv", 0.875},      {"gather", 0.875},
       {"scatter", 0.875},   {"sendrecv", 1}};
-  for (const auto& [name, factor] : factors) EXPECT_EQ(BusFactor(name, 8), factor) << name;
-  EXPECT_EQ(BusFactor("barrier", 8), std::nullopt);
-  EXPECT_EQ(BusFactor("gemm", 8), std::nullopt);
-  EXPECT_EQ(BusFactor("all_reduce", 0), std::nullopt);
+  for (const auto& [name, factor] : factors) {
+    EXPECT_EQ(FactorOf(FindProbe(name).bus_factor, 8), factor) << name;
+  }
+  EXPECT_EQ(FactorOf(FindProbe("barrier").bus_factor, 8), std::nullopt);
+  EXPECT_EQ(FactorOf(FindProbe("gemm").bus_factor, 8), std::nullopt);
+  EXPECT_EQ(FactorOf(FindProbe("all_reduce").bus_factor, 0), std::nullopt);
 }
 
 // 1,000 bytes of f32 on 3 ranks: 250 elements; shared out, 83 each, of which whole 16 bytes are 80.

@@ -15,6 +15,7 @@
 #include "results/base/text.h"
 #include "results/figures/figures.h"
 #include "results/figures/once.h"
+#include "results/figures/probes.h"
 #include "results/figures/sample.h"
 
 namespace assay {
@@ -65,14 +66,15 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
   const auto pair = [&](const std::string& backend_a, const std::string& backend_b) {
     const std::vector<InRun>& runs_a = a.backends.at(backend_a);
     const std::vector<InRun>& runs_b = b.backends.at(backend_b);
-    const std::string direct_a = DirectOf(runs_a);
-    const std::string direct_b = DirectOf(runs_b);
-    const std::string& probe = b.any->probe;
-    // A figure that may be a cache's is never compared with one that surely isn't.
-    if (probe == "storage" && direct_a != direct_b) {
-      matched.refused.push_back(fmt::format("{} is not compared: direct is {} against {}",
-                                            CaseWords(*b.any), direct_a, direct_b));
-      return;
+    // A figure that may be a cache's, say, is never compared with one that surely isn't.
+    if (const std::string& fact = FindProbe(b.any->probe).alike_in; !fact.empty()) {
+      const std::string fact_a = FactIn(runs_a, fact);
+      const std::string fact_b = FactIn(runs_b, fact);
+      if (fact_a != fact_b) {
+        matched.refused.push_back(fmt::format("{} is not compared: {} is {} against {}",
+                                              CaseWords(*b.any), fact, fact_a, fact_b));
+        return;
+      }
     }
     const std::string nodes_a = NodesOf(runs_a);
     const std::string nodes_b = NodesOf(runs_b);

@@ -9,6 +9,7 @@
 #include "results/base/csv.h"
 #include "results/base/embedded.h"
 #include "results/figures/figures.h"
+#include "results/figures/probes.h"
 #include "results/figures/stats.h"
 #include "results/file/nodes.h"
 
@@ -34,7 +35,7 @@ Expected ReadExpected(const CsvRow& row) {
                   .setting = row.Required("setting"),
                   .source = row.Required("source")};
   for (const char* column : {"nodes", "bytes", "busbw_gbs"}) row.Required(column);
-  if (!BusFactor(one.operation, 2)) {
+  if (FindProbe(one.operation).bus_factor == BusFactor::kNone) {
     row.Fail(fmt::format("operation '{}' has no bus bandwidth", one.operation));
   }
   constexpr std::int64_t kMostBytes = std::int64_t{1} << 50;
@@ -233,11 +234,9 @@ std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
 
 std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
                                std::span<const DeviceFacts> devices) {
-  constexpr std::array<std::string_view, 6> kProbes = {"gemm",     "grouped_gemm", "attention",
-                                                       "headline", "peak",         "memory"};
   const std::optional<Rate> speed = Speed(record);
   if (!speed || record.device.kind != "gpu" || record.units.empty() ||
-      std::ranges::find(kProbes, record.probe) == kProbes.end()) {
+      !FindProbe(record.probe).has_peak) {
     return std::nullopt;
   }
   const Node& node = run.nodes.at(static_cast<std::size_t>(record.units[0].node));

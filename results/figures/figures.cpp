@@ -13,6 +13,7 @@
 #include "results/base/dtype.h"
 #include "results/base/text.h"
 #include "results/figures/expected.h"
+#include "results/figures/probes.h"
 #include "results/file/nodes.h"
 
 namespace assay {
@@ -43,15 +44,13 @@ std::optional<std::int64_t> Integer(const Params& params, const std::string& nam
 }
 
 std::optional<Counted> Count(const Work& work, const std::string& probe, const Params& params) {
-  constexpr std::int64_t kBandwidthFrom = 64 * 1024;
+  const ProbeFacts& facts = FindProbe(probe);
   const auto amount = [](std::int64_t count) { return static_cast<double>(count); };
-  // Decode's time goes into reading keys and values, so its flops stay in the file alone.
-  const bool reads = probe == "attention" && HasWord(params, "phase", "decode") && work.bytes;
-  if (work.flops && !reads) {
+  const bool is_of_bytes = facts.bytes_where && Holds(*facts.bytes_where, params) && work.bytes;
+  if (work.flops && !is_of_bytes) {
     return Counted{amount(*work.flops), MultipliesIntegers(params) ? "OP/s" : "FLOP/s"};
   }
-  if (probe == "storage" && work.ops &&
-      Integer(params, "block_bytes").value_or(kBandwidthFrom) < kBandwidthFrom) {
+  if (facts.ops_where && Holds(*facts.ops_where, params) && work.ops) {
     return Counted{amount(*work.ops), "IOPS"};
   }
   if (work.bytes) return Counted{amount(*work.bytes), "B/s"};
@@ -198,10 +197,7 @@ std::string PacingText(const Record& record) {
 }
 
 bool IsNetwork(const std::string& probe) {
-  constexpr std::array<std::string_view, 13> kProbes = {
-      "all_reduce", "all_gather", "reduce_scatter", "broadcast", "reduce", "alltoall", "alltoallv",
-      "gather",     "scatter",    "sendrecv",       "barrier",   "fabric", "overlap"};
-  return std::find(kProbes.begin(), kProbes.end(), probe) != kProbes.end();
+  return FindProbe(probe).probe_class == ProbeClass::kNetwork;
 }
 
 bool HoldsAccelerator(const Run& run) { return AcceleratorsOf(run) > 0; }
@@ -298,20 +294,10 @@ std::optional<Rate> StableSpeed(const Record& record) {
   return RateAt(record, seconds / iterations);
 }
 
-// The factors are derived in docs/collectives.md; nccl-tests, doc/PERFORMANCE.md has the same.
-std::optional<double> BusFactor(std::string_view operation, std::int64_t ranks) {
-  if (ranks < 1 || operation == "barrier" || operation == "fabric" || operation == "overlap" ||
-      !IsNetwork(std::string(operation)))
-    return std::nullopt;
-  if (operation == "broadcast" || operation == "reduce" || operation == "sendrecv") return 1;
-  const auto n = static_cast<double>(ranks);
-  return (operation == "all_reduce" ? 2 : 1) * (n - 1) / n;
-}
-
 std::optional<double> BusBandwidth(const Record& record) {
   const std::optional<Rate> algorithm = Speed(record);
   const std::optional<double> factor =
-      BusFactor(record.probe, Integer(record.params, "ranks").value_or(0));
+      FactorOf(FindProbe(record.probe).bus_factor, Integer(record.params, "ranks").value_or(0));
   if (!algorithm || !factor) return std::nullopt;
   return algorithm->value * *factor;
 }
@@ -378,12 +364,13 @@ std::optional<double> OfHere(const Record& record) {
 }
 
 std::optional<OverlapFigure> OverlapOf(const Record& record) {
-  const std::optional<double> factor =
-      BusFactor("all_reduce", Integer(record.params, "ranks").value_or(0));
-  if (record.probe != "overlap" || !IsMeasured(record) || !record.work.flops ||
-      !record.work.bytes || !factor) {
+  const std::string& beside = FindProbe(record.probe).beside;
+  if (beside.empty() || !IsMeasured(record) || !record.work.flops || !record.work.bytes) {
     return std::nullopt;
   }
+  const std::optional<double> factor =
+      FactorOf(FindProbe(beside).bus_factor, Integer(record.params, "ranks").value_or(0));
+  if (!factor) return std::nullopt;
   constexpr std::array<const char*, 4> kPhases = {"compute_alone", "compute", "communicate_alone",
                                                   "communicate"};
   std::array<std::vector<double>, kPhases.size()> all;
@@ -461,39 +448,45 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
   }
   if (!record.work.bytes || *record.work.bytes <= 0) return {};
   const auto bytes = static_cast<double>(*record.work.bytes);
-  if (IsNetwork(record.probe)) {
-    // A group has no costs, since the hour pays for what all groups do at once.
-    if (record.params.contains("group")) return {};
-    const bool reduces = record.probe.find("reduce") != std::string::npos;
-    return {{.name = reduces ? "usd_per_tb_reduced" : "usd_per_tb_moved",
-             .label = fmt::format("$ per TB {} ({} ranks, {} nodes)", reduces ? "reduced" : "moved",
-                                  Integer(record.params, "ranks").value_or(0),
-                                  Integer(record.params, "nodes").value_or(0)),
-             .usd = for_amount(usd_per_hour, bytes, 1e12)}};
-  }
-  if (record.probe == "storage") {
-    const auto pattern = record.params.find("pattern");
-    const bool writes = pattern != record.params.end() &&
-                        ToText(pattern->second).find("write") != std::string::npos;
-    const std::string name = writes ? "usd_per_tib_written" : "usd_per_tib_read";
-    const std::string label = writes ? "$ per TiB written" : "$ per TiB read";
-    if (!storage_usd_per_hour) {
-      return {{.name = name + "_node",
-               .label = label + ", node alone",
-               .usd = for_amount(usd_per_hour, bytes, kTib)}};
+  const ProbeFacts& facts = FindProbe(record.probe);
+  switch (facts.bytes_cost) {
+    case BytesCost::kRate:
+      break;
+    case BytesCost::kMoved:
+    case BytesCost::kReduced: {
+      // A group has no costs, since the hour pays for what all groups do at once.
+      if (record.params.contains("group")) return {};
+      const std::string done = facts.bytes_cost == BytesCost::kReduced ? "reduced" : "moved";
+      return {{.name = "usd_per_tb_" + done,
+               .label = fmt::format("$ per TB {} ({} ranks, {} nodes)", done,
+                                    Integer(record.params, "ranks").value_or(0),
+                                    Integer(record.params, "nodes").value_or(0)),
+               .usd = for_amount(usd_per_hour, bytes, 1e12)}};
     }
-    return {{.name = name + "_storage",
-             .label = label + ", storage alone",
-             .usd = for_amount(*storage_usd_per_hour, bytes, kTib)},
-            {.name = name,
-             .label = label + ", storage and node",
-             .usd = for_amount(usd_per_hour + *storage_usd_per_hour, bytes, kTib)}};
+    case BytesCost::kVolume: {
+      const std::string done = Holds(facts.writes, record.params) ? "written" : "read";
+      const std::string name = "usd_per_tib_" + done;
+      const std::string label = "$ per TiB " + done;
+      if (!storage_usd_per_hour) {
+        return {{.name = name + "_node",
+                 .label = label + ", node alone",
+                 .usd = for_amount(usd_per_hour, bytes, kTib)}};
+      }
+      return {{.name = name + "_storage",
+               .label = label + ", storage alone",
+               .usd = for_amount(*storage_usd_per_hour, bytes, kTib)},
+              {.name = name,
+               .label = label + ", storage and node",
+               .usd = for_amount(usd_per_hour + *storage_usd_per_hour, bytes, kTib)}};
+    }
   }
   return {{.name = "usd_per_tbps_hour", .label = "$ per TB/s-h", .usd = for_rate(bytes)}};
 }
 
 std::optional<Cached> CachedOf(const Run& run, const Record& record) {
-  if (record.probe != "storage" || !Speed(record)) return std::nullopt;
+  if (FindProbe(record.probe).probe_class != ProbeClass::kStorage || !Speed(record)) {
+    return std::nullopt;
+  }
   std::set<int> nodes;
   for (const Unit& unit : record.units) nodes.insert(unit.node);
   if (nodes.empty()) nodes.insert(0);
@@ -532,9 +525,8 @@ std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFact
     return fmt::format("by TCP sockets, and a node is paid with its {}", by->network);
   }
   const bool is_shown = run.suite.name == "standard" || run.suite.name == "full";
-  const bool is_collective = IsNetwork(record.probe) && record.probe != "overlap";
-  if (!is_shown || record.device.kind != "gpu" || is_collective || IsSustained(record) ||
-      Costs(record, 1).empty()) {
+  if (!is_shown || record.device.kind != "gpu" || FindProbe(record.probe).burst_is_paid ||
+      IsSustained(record) || Costs(record, 1).empty()) {
     return "";
   }
   return "a burst, and a node is paid for what it sustains";
@@ -605,7 +597,9 @@ Headline HeadlineOf(const Run& run) {
   const std::int64_t present = AcceleratorsOf(run);
   const RunFigures figures(run);
   for (const Record& record : run.records) {
-    if (record.probe != "headline" || !HasWord(record.params, "name", headline.name)) continue;
+    if (!FindProbe(record.probe).is_headline || !HasWord(record.params, "name", headline.name)) {
+      continue;
+    }
     if (record.params.count("algo") != 0 && !HasWord(record.params, "algo", "default")) continue;
     headline.absent = Unfit(record, figures.Used(record), present);
     if (headline.absent.empty()) {

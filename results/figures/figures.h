@@ -58,11 +58,8 @@ std::string UnrestText(const Record& record);
 std::optional<Rate> Speed(const Record& record);
 // The speed of writes until they are on stable storage; nothing for all others.
 std::optional<Rate> StableSpeed(const Record& record);
-// The bus factor of a collective over `ranks` ranks: busbw = algbw x factor is what each link must
-// carry if the ranks form a flat ring. Nothing for a barrier, fabric, and anything that isn't a
-// collective.
-std::optional<double> BusFactor(std::string_view operation, std::int64_t ranks);
-// The bus bandwidth in B/s; the number of ranks is the param of that name.
+// The bus bandwidth in B/s: the speed times the bus factor of its probe (results/figures/probes.h);
+// the number of ranks is the param of that name.
 std::optional<double> BusBandwidth(const Record& record);
 // The rate that a rank's share of the busiest link carries, by what the algorithm that ran moves
 // (facts `wire_bytes` and `algorithm`). Between nodes the link is a node's, which sends or
@@ -89,8 +86,8 @@ std::optional<Interval> SpeedInterval(const Record& record, double confidence = 
 // since the companion is sampled for less than a period.
 std::optional<double> OfHere(const Record& record);
 
-// The figures of a record of `overlap`: what a step of GEMMs pays for an all-reduce that runs at
-// the same time. Rates are over all rounds; the all-reduce's are bus bandwidths.
+// The figures of a probe with a collective beside it: what a step of GEMMs pays for a collective that
+// runs at the same time. Rates are over all rounds; the collective's are bus bandwidths.
 struct OverlapFigure {
   double compute_alone = 0;         // FLOP/s
   double compute_together = 0;      // until the GEMMs are over

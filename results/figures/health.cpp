@@ -11,6 +11,7 @@
 #include "results/base/dtype.h"
 #include "results/base/embedded.h"
 #include "results/base/text.h"
+#include "results/figures/probes.h"
 #include "results/figures/stats.h"
 
 ASSAY_DECLARE_EMBEDDED(expected_devices_csv);
@@ -29,34 +30,16 @@ constexpr double kLeastDeviation = 0.02;
 constexpr double kLowBelow = 0.88;
 constexpr double kHighAbove = 1.10;
 
-// The shape of a probe: the params that a published figure holds for. A param that may be as large
-// as one likes changes nothing any more from some size on.
-struct Shape {
-  std::string_view probe = "";
-  std::vector<std::string_view> exact = {};
-  std::vector<std::string_view> at_least = {};
-};
-// The shapes of all probes that expected_devices.csv may have.
-const std::vector<Shape>& Shapes() {
-  static const std::vector<Shape> shapes = {
-      {.probe = "gemm", .exact = {"dtype", "m", "n", "k", "batch"}},
-      {.probe = "attention",
-       .exact = {"dtype", "batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim_qk",
-                 "head_dim_v", "mask", "direction"}},
-      {.probe = "copy", .exact = {"route"}, .at_least = {"bytes"}}};
-  return shapes;
-}
-
 // Checks that a row tells the whole shape of its probe; without that it would judge cases of
 // another size.
 void CheckShape(const CsvRow& row, const ExpectedOfDevice& one) {
-  const auto shape = std::ranges::find(Shapes(), one.probe, &Shape::probe);
-  if (shape == Shapes().end()) {
+  const ProbeFacts& facts = FindProbe(one.probe);
+  if (facts.shape.empty() && facts.shape_at_least.empty()) {
     row.Fail(fmt::format("probe is '{}', of which it isn't known what shape a figure holds for",
                          one.probe));
   }
-  const auto check = [&](const std::vector<std::string_view>& names, bool may_be_more) {
-    for (const std::string_view name : names) {
+  const auto check = [&](const std::vector<std::string>& names, bool may_be_more) {
+    for (const std::string& name : names) {
       const auto found =
           std::ranges::find(one.conditions, name, &ExpectedOfDevice::Condition::param);
       if (found != one.conditions.end() && (may_be_more || !found->at_least)) continue;
@@ -64,8 +47,8 @@ void CheckShape(const CsvRow& row, const ExpectedOfDevice& one) {
                            may_be_more ? ">=" : "=", one.probe));
     }
   };
-  check(shape->exact, /*may_be_more=*/false);
-  check(shape->at_least, /*may_be_more=*/true);
+  check(facts.shape, /*may_be_more=*/false);
+  check(facts.shape_at_least, /*may_be_more=*/true);
 }
 
 std::vector<ExpectedOfDevice::Condition> ReadConditions(const CsvRow& row) {
@@ -134,7 +117,10 @@ std::vector<Rate> SpeedsOf(const Record& record) {
   std::vector<Rate> speeds;
   const std::optional<Rate> all = Speed(record);
   const std::optional<double> all_s = UsualTime(record);
-  if (!all || !all_s || !std::isfinite(all->value) || IsNetwork(record.probe)) return speeds;
+  if (!all || !all_s || !std::isfinite(all->value) ||
+      FindProbe(record.probe).probe_class == ProbeClass::kNetwork) {
+    return speeds;
+  }
   if (record.units.size() == 1) return {*all};
   const auto share = all->value * *all_s / static_cast<double>(record.units.size());
   for (std::size_t unit = 0; unit < record.units.size(); ++unit) {

@@ -13,6 +13,7 @@
 #include "results/base/size.h"
 #include "results/base/text.h"
 #include "results/figures/figures.h"
+#include "results/figures/probes.h"
 
 namespace assay {
 namespace {
@@ -111,18 +112,24 @@ std::optional<CostModel> FitCost(std::span<const SizeTime> sweep) {
 }
 
 double StepsOf(std::string_view operation, Steps steps, double ranks) {
-  if (operation == "sendrecv") return 1;
-  // With fewer steps, parts would have to be passed on, and more bytes would move than busbw
-  // counts.
-  if (operation == "alltoall" || operation == "alltoallv") return ranks - 1;
-  const double passes = operation == "all_reduce" ? 2 : 1;
-  return passes * (steps == Steps::kRing ? ranks - 1 : std::ceil(std::log2(ranks)));
+  const double pass = steps == Steps::kRing ? ranks - 1 : std::ceil(std::log2(ranks));
+  switch (FindProbe(operation).steps) {
+    case StepCount::kOne:
+      return 1;
+    case StepCount::kEachOther:
+      return ranks - 1;
+    case StepCount::kOnePass:
+      return pass;
+    case StepCount::kTwoPasses:
+      break;
+  }
+  return 2 * pass;
 }
 
 double Project(const CostModel& model, std::string_view operation, Steps steps, double measured,
                double ranks, double bytes) {
   const auto moved = [&](double n) {
-    return BusFactor(operation, static_cast<std::int64_t>(n)).value_or(1);
+    return FactorOf(FindProbe(operation).bus_factor, static_cast<std::int64_t>(n)).value_or(1);
   };
   return model.start_s * StepsOf(operation, steps, ranks) / StepsOf(operation, steps, measured) +
          model.per_byte_s * moved(ranks) / moved(measured) * bytes;

@@ -12,7 +12,7 @@
 #include "results/base/error.h"
 #include "results/base/files.h"
 #include "results/base/text.h"
-#include "results/figures/figures.h"
+#include "results/figures/probes.h"
 
 ASSAY_DECLARE_EMBEDDED(noise_csv);
 
@@ -68,7 +68,9 @@ using Fit = std::tuple<bool, int, int, bool, double>;
 // How well a row fits a probe on the machine of a run.
 std::optional<Fit> FitOf(const Noise& row, const std::string& probe, const Run& run, bool is_own) {
   if (row.between != "runs") return std::nullopt;
-  const int of_probe = row.probe == probe ? 2 : row.probe == ProbeClass(probe) ? 1 : 0;
+  const int of_probe = row.probe == probe                                  ? 2
+                       : row.probe == ToText(FindProbe(probe).probe_class) ? 1
+                                                                           : 0;
   int of_machine = row.machine == kAny ? 1 : 0;
   if (!run.nodes.empty()) {
     const Node& node = run.nodes.front();
@@ -80,11 +82,6 @@ std::optional<Fit> FitOf(const Noise& row, const std::string& probe, const Run& 
 }
 
 }  // namespace
-
-std::string_view ProbeClass(const std::string& probe) {
-  if (probe == "storage") return "storage";
-  return IsNetwork(probe) ? "network" : "compute";
-}
 
 std::string MachineOf(const Run& run) {
   if (run.nodes.empty()) return "";

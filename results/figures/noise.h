@@ -13,7 +13,7 @@ namespace assay {
 
 // One row of a noise.csv.
 struct Noise {
-  std::string probe = {};    // a probe, or a class of probes (ProbeClass)
+  std::string probe = {};    // a probe, or a class of probes (results/figures/probes.h)
   std::string machine = {};  // an instance, a node_id, or "*"
   std::string between = "runs";
   double sigma = 0;                         // the standard deviation of log time
@@ -32,8 +32,6 @@ inline constexpr double kMostNoiseDf = 8;
 // is slow, too.
 inline constexpr double kDistantNoiseDf = 2;
 
-// "storage", "network" or "compute".
-std::string_view ProbeClass(const std::string& probe);
 // The name of a run's first node in rows: its instance, or its node_id where no instance is known.
 std::string MachineOf(const Run& run);
 

@@ -13,6 +13,7 @@
 #include "results/figures/compare.h"
 #include "results/figures/figures.h"
 #include "results/figures/once.h"
+#include "results/figures/probes.h"
 #include "results/figures/sample.h"
 
 namespace assay {
@@ -76,11 +77,13 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
       return std::any_of(entrants.begin(), entrants.end(),
                          [&](const Entrant& entrant) { return of(entrant.runs) != first; });
     };
-    const bool direct_differs = field.any->probe == "storage" && differs(DirectOf);
-    if (direct_differs || differs(NodesOf)) {
-      notes.push_back(
-          fmt::format("{} is not ranked: {} between the files", CaseWords(*field.any),
-                      direct_differs ? "direct differs" : "the number of nodes differs"));
+    const std::string& fact = FindProbe(field.any->probe).alike_in;
+    const bool fact_differs =
+        !fact.empty() && differs([&](const auto& runs) { return FactIn(runs, fact); });
+    if (fact_differs || differs(NodesOf)) {
+      notes.push_back(fmt::format("{} is not ranked: {} differs between the files",
+                                  CaseWords(*field.any),
+                                  fact_differs ? fact : "the number of nodes"));
       continue;
     }
     std::vector<const std::vector<InRun>*> sides;

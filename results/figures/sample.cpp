@@ -15,6 +15,7 @@
 #include "results/figures/expected.h"
 #include "results/figures/figures.h"
 #include "results/figures/labels.h"
+#include "results/figures/probes.h"
 
 namespace assay {
 namespace {
@@ -161,7 +162,8 @@ void AddEnvironment(const Run& run, Environment& environment) {
   put("suite", fmt::format("{} {}", run.suite.name, run.suite.sha256.substr(0, 12)));
   for (const Record& record : run.records) {
     const auto fact = record.facts.find("threads");
-    if (fact == record.facts.end() || ProbeClass(record.probe) != "compute") continue;
+    if (fact == record.facts.end() || FindProbe(record.probe).probe_class != ProbeClass::kCompute)
+      continue;
     if (const auto* count = std::get_if<std::int64_t>(&fact->second)) {
       put("threads", fmt::format("{}", *count));
     }
@@ -356,11 +358,11 @@ Verdict JudgePerUsd(const Change& change, const Interval& envelope, double margi
   return change.interval ? Judge(per_usd, margin) : JudgeGuess(per_usd);
 }
 
-std::string DirectOf(const std::vector<InRun>& runs) {
+std::string FactIn(const std::vector<InRun>& runs, const std::string& name) {
   std::set<std::string> found;
   for (const InRun& in_run : runs) {
     for (const Record* record : in_run.records) {
-      const auto fact = record->facts.find("direct");
+      const auto fact = record->facts.find(name);
       const auto* text =
           fact == record->facts.end() ? nullptr : std::get_if<std::string>(&fact->second);
       found.insert(text == nullptr ? "unknown" : *text);
@@ -395,9 +397,7 @@ std::string NodesOf(const std::vector<InRun>& runs) {
 }
 
 double MarginOf(const std::string& probe, const CompareOptions& options) {
-  if (options.within) return *options.within;
-  if (probe == "storage") return 0.05;
-  return IsNetwork(probe) ? 0.03 : 0.01;
+  return options.within.value_or(FindProbe(probe).margin);
 }
 
 std::string CaseWords(const Record& record) {

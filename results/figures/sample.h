@@ -101,8 +101,9 @@ Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer
 // went by sockets beside a faster network; "" where there are none.
 std::string MarksText(const std::vector<InRun>& runs);
 
-// Whether storage was accessed past the page cache, in words; "unknown" where that isn't said.
-std::string DirectOf(const std::vector<InRun>& runs);
+// The text of that fact in a side's records: "proved", "proved or refuted" where they differ;
+// "unknown" where one has none.
+std::string FactIn(const std::vector<InRun>& runs, const std::string& name);
 
 // The number of nodes that a case ran on, in words: "2", or "1 or 2" where its records differ.
 std::string NodesOf(const std::vector<InRun>& runs);

@@ -136,9 +136,22 @@ void Fields(Archive& a, typename Archive::template Ref<Here> here) {
   a("work", here.work);
 }
 
-// Params that a probe was given later: files from before have them as they were measured then.
+// A param that a probe was given later: a record from before has it as it was measured then.
+struct LaterParam {
+  std::string probe = {};
+  std::string param = {};
+  Value value = {};
+};
+inline const std::vector<LaterParam>& LaterParams() {
+  static const std::vector<LaterParam> all = {
+      {.probe = "storage", .param = "cache", .value = std::string("cold")}};
+  return all;
+}
+
 inline void AddLaterParams(const std::string& probe, Params& params) {
-  if (probe == "storage") params.emplace("cache", "cold");
+  for (const LaterParam& later : LaterParams()) {
+    if (later.probe == probe) params.emplace(later.param, later.value);
+  }
 }
 
 // A dtype that a file has under a former name is told by its own, so that old and new are compared.

@@ -17,6 +17,7 @@
 #include "results/figures/health.h"
 #include "results/figures/labels.h"
 #include "results/figures/model.h"
+#include "results/figures/probes.h"
 #include "results/file/nodes.h"
 #include "results/show/notes.h"
 
@@ -381,7 +382,7 @@ std::string RunTable(const Run& run, const Chosen& price, bool colour, std::stri
   const RunFigures figures(run);
   for (const Record* const one : InOrderOfSizes(run.records)) {
     const Record& record = *one;
-    headline_asked = headline_asked || record.probe == "headline";
+    headline_asked = headline_asked || FindProbe(record.probe).is_headline;
     (record.status == Status::kSkipped ? skipped : rows)
         .push_back(RunRow(run, record, figures, price));
     for (Row& row : DeviceRows(run, record, health.Of(record))) rows.push_back(std::move(row));

@@ -14,6 +14,7 @@
 #include "results/base/error.h"
 #include "results/figures/figures.h"
 #include "results/figures/pacing.h"
+#include "results/figures/probes.h"
 #include "results/figures/stats.h"
 #include "runner/core/gbench.h"
 #include "runner/core/random.h"
@@ -511,7 +512,8 @@ class Engine {
             .sustain = sustain,
             .in_spans = which.in_spans && !options_.fixed,
             .period = IsOnCpu(which) && !which.in_spans ? options_.quota_period : std::nullopt,
-            .counts_stops = IsOnCpu(which) && !IsNetwork(which.probe) && IsOnOneNode(which),
+            .counts_stops = IsOnCpu(which) && IsOnOneNode(which) &&
+                            FindProbe(which.probe).probe_class != ProbeClass::kNetwork,
             .stop = options_.stop,
             .now = options_.now};
   }

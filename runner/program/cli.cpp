@@ -15,6 +15,7 @@
 #include "results/base/text.h"
 #include "results/catalog/price.h"
 #include "results/figures/figures.h"
+#include "results/figures/probes.h"
 
 namespace assay {
 namespace {
@@ -363,7 +364,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   constexpr std::string_view kSuffix = "_perf";
   if (called.ends_with(kSuffix)) {
     const std::string operation = called.substr(0, called.size() - kSuffix.size());
-    if (IsNetwork(operation)) {
+    if (FindProbe(operation).probe_class == ProbeClass::kNetwork) {
       arguments.insert(arguments.begin(), {"coll", operation, "--program", called});
     }
   }

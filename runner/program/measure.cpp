@@ -26,6 +26,7 @@
 #include "results/figures/compare.h"
 #include "results/figures/figures.h"
 #include "results/figures/labels.h"
+#include "results/figures/probes.h"
 #include "results/file/nodes.h"
 #include "results/file/privacy.h"
 #include "results/file/run_file.h"
@@ -203,7 +204,10 @@ class Recorder : public Observer {
                   .work = which.work,
                   .units = which.units};
     }
-    if (which.probe == "storage" && hold_for_storage_ && journal_) journal_->HoldBack(true);
+    if (FindProbe(which.probe).probe_class == ProbeClass::kStorage && hold_for_storage_ &&
+        journal_) {
+      journal_->HoldBack(true);
+    }
     const double elapsed_s = Elapsed();
     const bool soaks = plan_.engine.duration > Seconds(0);
     const std::optional<TimeLeft::Guess> left = time_left_.VisitBegins(which, elapsed_s);

@@ -12,6 +12,7 @@
 #include "results/figures/figures.h"
 #include "results/figures/groups.h"
 #include "results/figures/histogram.h"
+#include "results/figures/probes.h"
 #include "results/figures/stats.h"
 #include "results/file/json.h"
 
@@ -73,9 +74,7 @@ std::int64_t IntegerParam(const Record& record, const std::string& name, std::in
 std::int64_t CountOf(const Record& record, std::int64_t element_bytes) {
   if (element_bytes == 0) return 0;
   const std::int64_t count = IntegerParam(record, "bytes", 0) / element_bytes;
-  for (const char* whole : {"all_reduce", "broadcast", "reduce", "sendrecv"}) {
-    if (record.probe == whole) return count;
-  }
+  if (FindProbe(record.probe).bus_factor != BusFactor::kParts) return count;
   const std::int64_t ranks = std::max<std::int64_t>(1, IntegerParam(record, "ranks", 1));
   return (count / ranks) & ~(16 / element_bytes - 1);
 }
@@ -97,8 +96,7 @@ Preamble PreambleOf(const Record& record) {
     preamble.type = facts->nccl_tests;
     preamble.count = CountOf(record, facts->bits / 8);
   }
-  // nccl-tests names a reduction for sendrecv, too.
-  preamble.redop = TextParam(record, "redop", record.probe == "sendrecv" ? "sum" : "none");
+  preamble.redop = TextParam(record, "redop", FindProbe(record.probe).nccl_redop);
   preamble.root = IntegerParam(record, "root", -1);
   return preamble;
 }
@@ -215,7 +213,8 @@ NcclTable::Half NcclTable::HalfOf(const Record* record) const {
     }
   }
   if (half.time_s && *half.time_s > 0 && record->work.bytes) {
-    const auto factor = BusFactor(record->probe, IntegerParam(*record, "ranks", 0));
+    const auto factor =
+        FactorOf(FindProbe(record->probe).bus_factor, IntegerParam(*record, "ranks", 0));
     half.algbw = static_cast<double>(*record->work.bytes) / *half.time_s;
     if (factor) half.busbw = *half.algbw * *factor;
   }

@@ -1,0 +1,121 @@
+// What the figures need to know of a probe: one row each, in one table. Nothing else below, beside
+// or above it decides by a probe's name. The table of results/METRICS.md says the same to people
+// and to scripts/recompute.py; a test holds the two together.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/file/run.h"
+
+namespace assay {
+
+// What limits a probe, and with it how much its runs differ from each other: the devices of a node,
+// what is between ranks, or a volume.
+enum class ProbeClass { kCompute, kNetwork, kStorage };
+// "compute", "network", "storage": the words of noise.csv.
+std::string_view ToText(ProbeClass probe_class);
+
+// The bus bandwidth of a collective over n ranks is its speed times this: what each link must carry
+// if the ranks form a flat ring (docs/collectives.md derives it; nccl-tests, doc/PERFORMANCE.md has
+// the same).
+enum class BusFactor {
+  kNone,   // it has no bus bandwidth
+  kWhole,  // 1
+  kParts,  // (n - 1) / n: the size is that of all ranks' parts together
+  kTwice,  // 2 (n - 1) / n
+};
+// The factor for this many ranks. Nothing for kNone, and nothing without a rank.
+std::optional<double> FactorOf(BusFactor factor, std::int64_t ranks);
+
+// The messages that one operation over n ranks sends one after the other, as the cost model has it.
+enum class StepCount {
+  kOne,        // to a neighbour
+  kEachOther,  // n - 1: in fewer, parts would be passed on, and more would move than busbw counts
+  kOnePass,    // n - 1 around a ring, log2 n along a tree
+  kTwoPasses,  // twice that
+};
+
+// What is bought of a probe that is counted in bytes (METRICS.md, Dollars).
+enum class BytesCost {
+  kRate,     // a TB/s for an hour
+  kMoved,    // a TB moved by these ranks
+  kReduced,  // a TB reduced by these ranks
+  kVolume,   // a TiB read or written
+};
+
+// A param that has one of these values, written as text.
+struct ParamIs {
+  std::string param = {};
+  std::vector<std::string> values = {};
+};
+bool Holds(const ParamIs& condition, const Params& params);
+
+// A param whose integer lies below this.
+struct ParamBelow {
+  std::string param = {};
+  std::int64_t limit = 0;
+};
+bool Holds(const ParamBelow& condition, const Params& params);
+
+// One row. The initialisers are what holds of a probe that has no row.
+struct ProbeFacts {
+  std::string name = {};
+  ProbeClass probe_class = ProbeClass::kCompute;
+  // m of METRICS.md: what is called the same in a comparison without --within.
+  double margin = 0.01;
+
+  // What is counted as work: flops where the record has any, else bytes, else operations ("op/s").
+  // Cases in which its bytes are counted although it has flops.
+  std::optional<ParamIs> bytes_where = {};
+  // Cases in which its operations are counted although it has bytes, as "IOPS".
+  std::optional<ParamBelow> ops_where = {};
+
+  BusFactor bus_factor = BusFactor::kNone;
+  StepCount steps = StepCount::kOnePass;
+  BytesCost bytes_cost = BytesCost::kRate;
+  // The cases of a volume that are paid as written; the others are paid as read.
+  ParamIs writes = {};
+  // On accelerators it keeps its price although it isn't sustained.
+  bool burst_is_paid = false;
+
+  // Its speed is held against the data sheet of its device.
+  bool has_peak = false;
+  // One of its cases is the figure that machines are compared by.
+  bool is_headline = false;
+  // The collective that runs beside its flops; "" where none does.
+  std::string beside = {};
+  // The fact without which its figures are not compared: both sides must say the same; "" where
+  // there is none.
+  std::string alike_in = {};
+  // The params that a figure that others measured holds for: these exactly …
+  std::vector<std::string> shape = {};
+  // … and these or more, since from some size on nothing changes any more.
+  std::vector<std::string> shape_at_least = {};
+  // The reduction that nccl-tests prints where there is none.
+  std::string nccl_redop = "none";
+};
+
+// Every row, in the order of METRICS.md.
+const std::vector<ProbeFacts>& KnownProbes();
+// The row of this probe, or that of a probe without one.
+const ProbeFacts& FindProbe(std::string_view name);
+
+// While it lives, these rows stand before the built-in ones: for tests of what a new probe takes.
+// The program makes none, since its table never changes.
+class MoreProbes {
+ public:
+  explicit MoreProbes(const std::vector<ProbeFacts>& rows);
+  ~MoreProbes();
+  MoreProbes(const MoreProbes&) = delete;
+  MoreProbes& operator=(const MoreProbes&) = delete;
+
+ private:
+  std::vector<ProbeFacts> rows_;
+  const std::vector<ProbeFacts>* before_;
+};
+
+}  // namespace assay
