@@ -2,39 +2,105 @@
 
 #include <algorithm>
 
+#include "results/base/dtype.h"
+
 namespace assay {
 namespace {
 
 constexpr double kNetworkMargin = 0.03;
 constexpr double kStorageMargin = 0.05;
 
-ProbeFacts Collective(std::string name, BusFactor factor = BusFactor::kNone,
-                      StepCount steps = StepCount::kOnePass, BytesCost cost = BytesCost::kMoved) {
+// What goes without saying of the probes of one device.
+Params UsualOfKernels() {
+  return {{"cache", "cold"},   {"inputs", "normal"}, {"regime", "burst"},
+          {"algo", "default"}, {"scope", "node"},    {"batch", std::int64_t{1}}};
+}
+
+// The accumulator that goes without saying is the one of the products' dtype.
+std::vector<UsualWhere> UsualAccumulators() {
+  std::vector<UsualWhere> all;
+  for (const DtypeFacts& facts : Dtypes()) {
+    all.push_back({.where = {.param = "dtype", .values = {std::string(facts.name)}},
+                   .param = "acc",
+                   .value = std::string(AccumulatorOf(facts.dtype))});
+  }
+  return all;
+}
+
+// The first of these, with the others in place of its values or beside them.
+Params With(const Params& others, Params params) {
+  for (const auto& [name, value] : others) params[name] = value;
+  return params;
+}
+
+ProbeFacts Network(std::string name, std::string label) {
   return {.name = std::move(name),
+          .label = std::move(label),
+          .usual = {{"algo", "auto"},
+                    {"buffers", "plain"},
+                    {"root", std::int64_t{0}},
+                    {"spread_percent", std::int64_t{100}},
+                    {"redop", "sum"},
+                    {"placement", "out_of_place"},
+                    {"mode", "latency"},
+                    {"nodes", std::int64_t{1}},
+                    {"cache", "rewritten"}},
           .probe_class = ProbeClass::kNetwork,
           .margin = kNetworkMargin,
-          .bus_factor = factor,
-          .steps = steps,
-          .bytes_cost = cost,
+          .bytes_cost = BytesCost::kMoved,
           .burst_is_paid = true};
+}
+
+ProbeFacts Collective(std::string name, BusFactor factor, StepCount steps,
+                      BytesCost cost = BytesCost::kMoved) {
+  ProbeFacts facts = Network(std::move(name), "{dtype} {bytes:size}, {ranks} ranks");
+  facts.bus_factor = factor;
+  facts.steps = steps;
+  facts.bytes_cost = cost;
+  return facts;
 }
 
 std::vector<ProbeFacts> BuiltIn() {
   std::vector<ProbeFacts> rows = {
-      {.name = "peak", .has_peak = true},
-      {.name = "gemm", .has_peak = true, .shape = {"dtype", "m", "n", "k", "batch"}},
-      {.name = "grouped_gemm", .has_peak = true},
-      {.name = "memory", .has_peak = true},
+      {.name = "peak", .label = "{dtype}", .usual = {{"scope", "node"}}, .has_peak = true},
+      {.name = "gemm",
+       .label = "{dtype} {m} x {n} x {k}",
+       .usual = With({{"acc", "f32"}}, UsualOfKernels()),
+       .usual_where = UsualAccumulators(),
+       .has_peak = true,
+       .shape = {"dtype", "m", "n", "k", "batch"}},
+      {.name = "grouped_gemm",
+       .label = "{dtype} {m} x {n} x {k} in {groups} groups",
+       .usual = UsualOfKernels(),
+       .has_peak = true},
+      {.name = "memory",
+       .label = "{pattern} {bytes:size}",
+       .usual = UsualOfKernels(),
+       .has_peak = true},
       {.name = "copy", .shape = {"route"}, .shape_at_least = {"bytes"}},
       {.name = "launch"},
       {.name = "attention",
+       .label = "{dtype} {batch} x {heads_q/heads_kv} heads x {seq_q/seq_kv}, "
+                "d{head_dim_qk/head_dim_v}{mask:mask}",
+       .usual = With({{"direction", "forward"},
+                      {"phase", "prefill"},
+                      {"page_size", std::int64_t{0}},
+                      {"window", std::int64_t{0}}},
+                     UsualOfKernels()),
        // The time of decode goes into reading keys and values: its flops are for the file alone.
        .bytes_where = ParamIs{.param = "phase", .values = {"decode"}},
        .has_peak = true,
        .shape = {"dtype", "batch", "heads_q", "heads_kv", "seq_q", "seq_kv", "head_dim_qk",
                  "head_dim_v", "mask", "direction"}},
-      {.name = "headline", .has_peak = true, .is_headline = true},
+      {.name = "headline",
+       .label = "{name}",
+       .usual = With({{"dtype", "bf16"}, {"tokens", std::int64_t{512}}, {"regime", "sustained"}},
+                     UsualOfKernels()),
+       .has_peak = true,
+       .is_headline = true},
       {.name = "storage",
+       .label = "{pattern} {block_bytes:size}, {depth} in flight",
+       .usual = {{"jobs", std::int64_t{1}}, {"direct", true}, {"cache", "cold"}},
        .probe_class = ProbeClass::kStorage,
        .margin = kStorageMargin,
        .ops_where = ParamBelow{.param = "block_bytes", .limit = 64 * 1024},
@@ -51,9 +117,16 @@ std::vector<ProbeFacts> BuiltIn() {
       Collective("gather", BusFactor::kParts, StepCount::kOnePass),
       Collective("scatter", BusFactor::kParts, StepCount::kOnePass),
       Collective("sendrecv", BusFactor::kWhole, StepCount::kOne),
-      Collective("barrier"),
-      Collective("fabric"),
+      Network("barrier", "{ranks} ranks"),
+      Network("fabric", "{pattern} {bytes:size}, {ranks} ranks"),
       {.name = "overlap",
+       .label = "{dtype} {bytes:size} beside {m} x {n} x {k}, {ranks} ranks",
+       .usual = {{"algo", "auto"},
+                 {"buffers", "plain"},
+                 {"nodes", std::int64_t{1}},
+                 {"gemms", std::int64_t{0}},
+                 {"compute_percent", std::int64_t{100}},
+                 {"channels", std::int64_t{0}}},
        .probe_class = ProbeClass::kNetwork,
        .margin = kNetworkMargin,
        .bytes_cost = BytesCost::kMoved,

@@ -61,9 +61,25 @@ struct ParamBelow {
 };
 bool Holds(const ParamBelow& condition, const Params& params);
 
+// A value that goes without saying where another param has one of these.
+struct UsualWhere {
+  ParamIs where = {};
+  std::string param = {};
+  Value value = {};
+};
+
 // One row. The initialisers are what holds of a probe that has no row.
 struct ProbeFacts {
   std::string name = {};
+  // How a case is told in a table (results/figures/labels.h fills it in): "{m}" is the param's
+  // text, "{bytes:size}" its size, "{seq_q/seq_kv}" both of them, once where they are equal, and
+  // "{mask:mask}" what a mask does to the scores. The params that it doesn't name follow by their
+  // names. "": all params by their names.
+  std::string label = {};
+  // The values that go without saying in a label, and those that do so in some cases.
+  Params usual = {};
+  std::vector<UsualWhere> usual_where = {};
+
   ProbeClass probe_class = ProbeClass::kCompute;
   // m of METRICS.md: what is called the same in a comparison without --within.
   double margin = 0.01;
