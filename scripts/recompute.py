@@ -1209,7 +1209,8 @@ def check_figures(check, printed, run):
             values, level = [0] * 15, "15 spans, this run"
         node = node_figure(run, record)
         check.all_of(where, case, {
-            "key": where, "status": record["status"], "median_s": median, "mean_s": mean,
+            "key": where, "status": record["status"],
+            "is_headline": said(record["probe"], "headline") is not None, "median_s": median, "mean_s": mean,
             "mean_to_median": mean / median if median and not paced["over_time"] else None, "speed": speed(record),
             "unit": work(record)[1] if speed(record) else None, "of_here": of_here(record),
             "busbw": bus_bandwidth(record),

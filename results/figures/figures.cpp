@@ -196,10 +196,6 @@ std::string PacingText(const Record& record) {
   return text;
 }
 
-bool IsNetwork(const std::string& probe) {
-  return FindProbe(probe).probe_class == ProbeClass::kNetwork;
-}
-
 bool HoldsAccelerator(const Run& run) { return AcceleratorsOf(run) > 0; }
 
 std::optional<std::string> PartUsed(const Run& run, const std::string& device_kind) {

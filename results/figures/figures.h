@@ -27,8 +27,6 @@ struct Rate {
   std::string unit = {};
 };
 
-// Whether the probe crosses a network between ranks, as all_reduce and its family do.
-bool IsNetwork(const std::string& probe);
 // The part of the node's devices of that kind that the run used, where it isn't all: "1 of 8"
 // accelerators or cores (a container's quota counts), or "a slice (MIG)" of a divided accelerator.
 // The whole node is paid all the same.

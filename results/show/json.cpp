@@ -14,6 +14,7 @@
 #include "results/figures/health.h"
 #include "results/figures/labels.h"
 #include "results/figures/model.h"
+#include "results/figures/probes.h"
 #include "results/file/fields.h"
 
 namespace assay {
@@ -247,6 +248,7 @@ Json FiguresOf(const Run& run, const Record& record, const RunFigures& figures,
   const std::optional<Cached> cached = CachedOf(run, record);
   return {{"probe", record.probe},
           {"case", CaseLabel(record.probe, record.params)},
+          {"is_headline", FindProbe(record.probe).is_headline},
           {"key", MatchKey(record)},
           {"backend", record.backend},
           {"device", {{"kind", record.device.kind}, {"name", record.device.name}}},
