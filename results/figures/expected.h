@@ -100,9 +100,9 @@ struct OfPeak {
   std::optional<double> clock_mhz = {};  // the median clock of the processors, where known
   std::optional<double> of_clock = {};   // the share of the peak at that clock; not for memory
 };
-// The share of peak of a record. Nothing for anything but gemm, attention, headline, peak and
-// memory on accelerators of one known kind, nor for a slice of one, nor for memory that is served
-// by a cache.
+// The share of peak of a record. Nothing for a probe that isn't held against a data sheet
+// (results/figures/probes.h), nor without accelerators of one known kind, nor for a slice of one,
+// nor for memory that is served by a cache.
 std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
                                std::span<const DeviceFacts> devices = Catalog::BuiltIn().devices);
 
