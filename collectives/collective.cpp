@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <sstream>
 
 #include "results/base/dtype.h"
 #include "results/base/error.h"
@@ -100,27 +99,6 @@ std::optional<Operation> OperationFrom(std::string_view name) {
     if (facts.name == name) return facts.operation;
   }
   return std::nullopt;
-}
-
-// The words stand in a fixed order, without names; CollectiveFrom reads them in the same order.
-std::string ToText(const Collective& c) {
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}",
-                     FactsOf(c.operation).name, c.dtype, c.redop, c.bytes, c.in_place ? 1 : 0,
-                     c.root, c.mode, c.cache, c.buffers, c.algorithm, c.spread_percent, c.aggregate,
-                     c.unalign, c.channels, c.verify, c.skip, c.graph_operations);
-}
-
-Collective CollectiveFrom(const std::string& text) {
-  std::istringstream words(text);
-  std::string name;
-  Collective c;
-  words >> name >> c.dtype >> c.redop >> c.bytes >> c.in_place >> c.root >> c.mode >> c.cache >>
-      c.buffers >> c.algorithm >> c.spread_percent >> c.aggregate >> c.unalign >> c.channels >>
-      c.verify >> c.skip >> c.graph_operations;
-  const std::optional<Operation> operation = OperationFrom(name);
-  if (!words || !operation) throw Error("no collective can be read from: " + text);
-  c.operation = *operation;
-  return c;
 }
 
 std::int64_t ElementBytes(std::string_view dtype) {

@@ -77,11 +77,6 @@ struct Collective {
   bool operator==(const Collective&) const = default;
 };
 
-// Convert a collective to one line without line ends, and back. CollectiveFrom throws Error for
-// what ToText didn't write.
-std::string ToText(const Collective& collective);
-Collective CollectiveFrom(const std::string& text);
-
 // The bytes of one element. Throws Error for what is no dtype of collectives
 // (results/base/dtype.h).
 std::int64_t ElementBytes(std::string_view dtype);

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "collectives/host_collective.h"
+#include "collectives/timed_collective.h"
 #include "collectives/transport.h"
 #include "runner/core/probe.h"
 

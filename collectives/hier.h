@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "collectives/collective.h"
-#include "collectives/host_collective.h"
+#include "collectives/timed_collective.h"
 #include "collectives/transport.h"
 #include "runner/core/probe.h"
 #include "runner/core/ranks.h"

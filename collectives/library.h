@@ -11,13 +11,6 @@
 
 namespace assay {
 
-// The device of a rank, as nccl-tests prints it.
-struct RankDevice {
-  int index = 0;        // among the devices that the rank sees
-  std::string id = {};  // its place on the PCI bus: "0000:0f:00"
-  std::string name = {};
-};
-
 // A library, such as "nccl" or "native", on one rank.
 class Library {
  public:

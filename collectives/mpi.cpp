@@ -25,8 +25,8 @@
 #include <vector>
 
 #include "collectives/asking.h"
-#include "collectives/host_collective.h"
 #include "collectives/library.h"
+#include "collectives/timed_collective.h"
 #include "collectives/transport.h"
 #include "collectives/transport_exchange.h"
 #include "collectives/used_transport.h"
@@ -653,8 +653,8 @@ class MpiLibrary : public Library {
   std::string Name() const override { return "mpi"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     if (std::optional<Skipped> no = Refusal(collective, ranks.Size())) return *no;
-    return PrepareHostCollective(collective, ranks,
-                                 std::make_unique<MpiExchange>(collective, ranks), seed);
+    return PrepareTimedCollective(collective, ranks,
+                                  std::make_unique<MpiExchange>(collective, ranks), seed);
   }
 
  private:
@@ -753,7 +753,7 @@ class NativeMpiLibrary : public Library {
   std::string Name() const override { return "native-mpi"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     if (std::optional<Skipped> no = RefusalOver(collective, ranks)) return *no;
-    return PrepareHostCollective(
+    return PrepareTimedCollective(
         collective, ranks, ExchangeOver(std::make_unique<MpiTransport>(ranks), ranks, collective),
         seed);
   }

@@ -566,7 +566,7 @@ class Native : public Library {
   std::string Name() const override { return "native"; }
   Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) override {
     if (std::optional<Skipped> no = NativeRefusal(collective, ranks)) return *no;
-    return PrepareHostCollective(collective, ranks, NativeExchange(collective, ranks), seed);
+    return PrepareTimedCollective(collective, ranks, NativeExchange(collective, ranks), seed);
   }
 };
 

@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "collectives/collective.h"
-#include "collectives/host_collective.h"
 #include "collectives/library.h"
+#include "collectives/timed_collective.h"
 #include "runner/core/probe.h"
 #include "runner/core/ranks.h"
 

@@ -23,11 +23,11 @@
 #include <vector>
 
 #include "collectives/asking.h"
-#include "collectives/host_collective.h"
 #include "collectives/library.h"
 #include "collectives/nccl_clique.h"
 #include "collectives/nccl_debug_file.h"
 #include "collectives/nccl_log.h"
+#include "collectives/timed_collective.h"
 #include "collectives/used_transport.h"
 #include "results/base/dtype.h"
 #include "results/base/error.h"
@@ -876,9 +876,9 @@ class NcclLibrary : public Library {
     }
     int cache_bytes = 0;
     Check(cudaDeviceGetAttribute(&cache_bytes, cudaDevAttrL2CacheSize, comm_->Device()));
-    return PrepareHostCollective(collective, ranks,
-                                 std::make_unique<NcclExchange>(collective, ranks, comm_, debug_),
-                                 seed, {.rotate_bytes = std::int64_t{3} * cache_bytes});
+    return PrepareTimedCollective(collective, ranks,
+                                  std::make_unique<NcclExchange>(collective, ranks, comm_, debug_),
+                                  seed, {.rotate_bytes = std::int64_t{3} * cache_bytes});
   }
 
  private:

@@ -836,8 +836,8 @@ class OfiLibrary : public Library {
       if (const Skipped* skipped = std::get_if<Skipped>(&joined)) return *skipped;
       transport = std::get<std::unique_ptr<Transport>>(std::move(joined));
     }
-    return PrepareHostCollective(collective, ranks, ExchangeOver(transport, ranks, collective),
-                                 seed);
+    return PrepareTimedCollective(collective, ranks, ExchangeOver(transport, ranks, collective),
+                                  seed);
   }
 
  private:

@@ -13,8 +13,8 @@
 
 #include "collectives/companion.h"
 #include "results/base/error.h"
-#include "runner/core/group.h"
 #include "runner/core/random.h"
+#include "runner/core/rank_cores.h"
 #include "runner/core/threads.h"
 #include "runner/core/told_number.h"
 
@@ -92,32 +92,32 @@ Split SplitOf(const std::vector<int>& cores, std::int64_t comm_cores) {
 }
 
 // The part of the workload that is the same wherever a step runs.
-class StepWorkload : public Overlap {
+class StepWorkload : public Workload {
  public:
-  StepWorkload(Ranks& ranks, std::uint64_t seed) : ranks_(ranks), seed_(seed) {}
+  StepWorkload(const TrainingStep& step, Ranks& ranks, std::uint64_t seed)
+      : step_(step), ranks_(ranks), seed_(seed) {}
 
   // Prepares both sides of the step. Returns why it can't be run, or nothing.
-  std::optional<Skipped> Prepare(const TrainingStep& step, const GemmAt& gemm,
-                                 const std::function<Prepared()>& collective) {
+  std::optional<Skipped> Prepare(const GemmAt& gemm, const std::function<Prepared()>& collective) {
     Prepared prepared = collective();
     if (Skipped* skipped = std::get_if<Skipped>(&prepared)) return std::move(*skipped);
     workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
     collective_ = dynamic_cast<Accompanied*>(workload_.get());
-    if (collective_ == nullptr || collective_->Device().has_value() != step.on_gpus) {
+    if (collective_ == nullptr || collective_->Device().has_value() != step_.on_gpus) {
       throw Error("a collective that nothing can be put beside; report this bug");
     }
-    return PrepareGemms(step.gemm, gemm, RandomAt(seed_, 0));
+    return PrepareGemms(step_.gemm, gemm, RandomAt(seed_, 0));
   }
 
-  Balance Settle(std::int64_t gemms, std::int64_t compute_percent) override {
+  Settled Settle() override {
     WarmUp();
     const auto compute = [this] { return Slowest(ComputeAlone(gemms_)); };
     const auto communicate = [this] { return CommunicateAlone().time.count(); };
     compute();
     const double communicate_s = std::min(communicate(), communicate());
     double compute_s = compute();
-    if (gemms == 0) {
-      const double wanted = communicate_s * static_cast<double>(compute_percent) / 100;
+    if (step_.gemms == 0) {
+      const double wanted = communicate_s * static_cast<double>(step_.compute_percent) / 100;
       const auto settle = [&](double time) {
         const double found = std::round(static_cast<double>(gemms_) * wanted / time);
         gemms_ = static_cast<std::int64_t>(std::clamp(found, 1.0, static_cast<double>(kMostGemms)));
@@ -126,10 +126,23 @@ class StepWorkload : public Overlap {
       compute_s = compute();  // measured again, since n GEMMs take less than n times one
       settle(compute_s);
     } else {
-      compute_s *= static_cast<double>(gemms);
-      gemms_ = gemms;
+      compute_s *= static_cast<double>(step_.gemms);
+      gemms_ = step_.gemms;
     }
-    return {.gemms = gemms_, .step = Seconds(2 * (communicate_s + compute_s))};
+    return {.how = {{"gemms", gemms_}}, .iteration = Seconds(2 * (communicate_s + compute_s))};
+  }
+
+  std::optional<Work> OneIteration() const override {
+    Work work = step_.work;
+    std::int64_t flops = 0;
+    if (!work.flops || __builtin_mul_overflow(*work.flops, gemms_, &flops)) {
+      throw Error(
+          fmt::format("{} GEMMs of each rank are too much work to count: ask for fewer with "
+                      "--set gemms",
+                      gemms_));
+    }
+    work.flops = flops;
+    return work;
   }
 
   Batch Run(std::int64_t iterations) override {
@@ -231,6 +244,7 @@ class StepWorkload : public Overlap {
     return step;
   }
 
+  TrainingStep step_;
   Ranks& ranks_;
   std::uint64_t seed_;
   std::uint64_t steps_ = 0;
@@ -243,8 +257,9 @@ class StepWorkload : public Overlap {
 // cores.
 class HostStep : public StepWorkload {
  public:
-  HostStep(Ranks& ranks, Split cores, std::uint64_t seed, const Clock& clock)
-      : StepWorkload(ranks, seed),
+  HostStep(const TrainingStep& step, Ranks& ranks, Split cores, std::uint64_t seed,
+           const Clock& clock)
+      : StepWorkload(step, ranks, seed),
         cores_(std::move(cores)),
         pinned_(cores_.communicate),
         gemms_(cores_.compute, clock) {}
@@ -335,44 +350,17 @@ class GpuStep : public StepWorkload {
 
 }  // namespace
 
-std::vector<std::vector<int>> CoresByRank(Ranks& ranks) {
-  const std::string own = fmt::format("{} {}", ranks.Node(), fmt::join(UsableCores(), " "));
-  const std::vector<std::string> texts = GatherToAll(ranks, own);
-  std::map<std::string, std::size_t> sharing;  // how many ranks may use the same cores
-  for (const std::string& text : texts) ++sharing[text];
-  std::map<std::string, std::size_t> before;
-  std::vector<std::vector<int>> all;
-  for (const std::string& text : texts) {
-    std::istringstream words(text);
-    int node = 0;
-    words >> node;
-    std::vector<int> cores;
-    for (int core = 0; words >> core;) cores.push_back(core);
-    const std::size_t place = before[text]++;
-    const std::size_t count = sharing[text];
-    const auto at = [&](std::size_t share) {
-      return cores.begin() + static_cast<std::ptrdiff_t>(cores.size() * share / count);
-    };
-    if (cores.size() >= count) {
-      all.emplace_back(at(place), at(place + 1));
-    } else {
-      all.push_back({cores[place % cores.size()]});
-    }
-  }
-  return all;
-}
-
 Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmAt& gemm,
                         const std::function<Prepared()>& collective, std::uint64_t seed,
                         const Clock& clock) {
   if (!gemm) throw Error("this program has no GEMM to put beside a collective; report this bug");
   const auto made = [&](std::unique_ptr<StepWorkload> workload) -> Prepared {
-    if (std::optional<Skipped> no = workload->Prepare(step, gemm, collective)) {
+    if (std::optional<Skipped> no = workload->Prepare(gemm, collective)) {
       return *std::move(no);
     }
     return workload;
   };
-  if (step.on_gpus) return made(std::make_unique<GpuStep>(ranks, seed));
+  if (step.on_gpus) return made(std::make_unique<GpuStep>(step, ranks, seed));
   const std::vector<std::vector<int>> cores = CoresByRank(ranks);
   // The least number of cores is the same on every rank, so that either all ranks say no or none
   // does.
@@ -387,7 +375,8 @@ Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmAt& ge
                              : "--set comm_cores=0, for both on the same core, or fewer ranks"};
   }
   return made(std::make_unique<HostStep>(
-      ranks, SplitOf(cores[static_cast<std::size_t>(ranks.Rank())], step.comm_cores), seed, clock));
+      step, ranks, SplitOf(cores[static_cast<std::size_t>(ranks.Rank())], step.comm_cores), seed,
+      clock));
 }
 
 }  // namespace assay

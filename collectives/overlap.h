@@ -8,7 +8,7 @@
 #include <functional>
 #include <vector>
 
-#include "collectives/host_collective.h"
+#include "collectives/timed_collective.h"
 #include "runner/core/probe.h"
 #include "runner/core/ranks.h"
 
@@ -28,29 +28,12 @@ struct TrainingStep {
   Work work = {};  // the work of all ranks, with one GEMM each
 };
 
-// Shares the cores of each node out among its ranks, and returns every rank's cores, on every rank.
-// Ranks that may use the same cores each get a part of them, or share one core where there are
-// fewer cores than ranks. Called on all ranks together.
-std::vector<std::vector<int>> CoresByRank(Ranks& ranks);
-
-// The workload, one iteration of which is a step. Batch::phases holds the times that
+// Makes a step ready. One iteration of its workload is a step. Batch::phases holds the times that
 // results/METRICS.md calls compute_alone, communicate_alone, compute and communicate; each is the
-// slowest rank's.
-class Overlap : public Workload {
- public:
-  // The outcome of Settle.
-  struct Balance {
-    std::int64_t gemms = 0;
-    Seconds step = {};  // an estimate of an iteration, all phases together
-  };
-  // Settles how many GEMMs make a step; with `gemms` 0 their number is found by measuring. Called
-  // once, on all ranks together, before anything is run.
-  virtual Balance Settle(std::int64_t gemms, std::int64_t compute_percent) = 0;
-};
-
-// Makes an Overlap ready. `collective` prepares the all-reduce, as Library::Prepare does, on the
-// cores that it will have; its workload must be an Accompanied (collectives/companion.h). Called on
-// all ranks together.
+// slowest rank's. Settle finds by measuring how many GEMMs make a step, where step.gemms is 0, and
+// returns their number as `gemms`; OneIteration is the work of all ranks with so many. `collective`
+// prepares the all-reduce, as Library::Prepare does, on the cores that it will have; its workload
+// must be an Accompanied (collectives/companion.h). Called on all ranks together.
 Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmAt& gemm,
                         const std::function<Prepared()>& collective, std::uint64_t seed,
                         const Clock& clock = SteadyNow);

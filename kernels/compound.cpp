@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "results/base/error.h"
+#include "results/figures/steady.h"
 #include "runner/core/random.h"
 #include "runner/core/threads.h"
 

@@ -32,33 +32,6 @@ TEST(Collective, EveryOperationHasARowAtItsPlace) {
   EXPECT_EQ(OperationFrom("all_to_all"), std::nullopt);
 }
 
-TEST(Collective, TextHoldsAllOfIt) {
-  const Collective all = {.operation = Operation::kAlltoallv,
-                          .dtype = "bf16",
-                          .redop = "max",
-                          .bytes = 123456789012,
-                          .in_place = true,
-                          .root = 7,
-                          .mode = "throughput",
-                          .cache = "rotated",
-                          .buffers = "shared",
-                          .algorithm = "ring",
-                          .spread_percent = 40,
-                          .aggregate = 4,
-                          .unalign = 3,
-                          .channels = 8,
-                          .verify = "all",
-                          .skip = 5,
-                          .graph_operations = 6};
-  EXPECT_EQ(CollectiveFrom(ToText(all)), all);
-  for (const char* text :
-       {"", "dance f32 sum 4 0 0 latency rewritten plain auto 100 1 0 0 all 0 0",
-        "all_reduce f32 sum four 0 0 latency rewritten plain auto 100 1 0 0 all 0 0",
-        "all_reduce f32 sum 4 0 0 latency rewritten plain"}) {
-    EXPECT_THROW(CollectiveFrom(text), Error) << text;
-  }
-}
-
 // nccl-tests 2.19.6, GetBw of each operation.
 TEST(Collective, BusFactorsAreThoseOfNcclTests) {
   const std::pair<const char*, double> factors[] = {

@@ -19,13 +19,15 @@
 #include <thread>
 
 #include "collectives/collective.h"
-#include "collectives/host_collective.h"
 #include "collectives/native.h"
+#include "collectives/timed_collective.h"
 #include "results/base/dtype.h"
 #include "results/base/error.h"
 #include "results/file/json.h"
 #include "runner/cluster/job.h"
 #include "runner/cluster/launch.h"
+#include "runner/cluster/worker.h"
+#include "tests/members.h"
 #include "tests/thread_ranks.h"
 
 namespace assay {
@@ -85,7 +87,7 @@ std::unique_ptr<Workload> MakeWorkload(ThreadRanks& ranks, const Collective& op,
                                        const Script& script = {}) {
   auto exchange =
       std::make_unique<ThreadExchange>(ranks, static_cast<std::size_t>(op.bytes / 4), script);
-  Prepared prepared = PrepareHostCollective(
+  Prepared prepared = PrepareTimedCollective(
       op, ranks, std::move(exchange), /*seed=*/7,
       {.clock = [&ranks] { return Seconds(ranks.world().now[ranks.Index()]); }});
   return std::get<std::unique_ptr<Workload>>(std::move(prepared));
@@ -102,7 +104,7 @@ Checked CheckedOn(int ranks, const Collective& op, const Script& script) {
   return result;
 }
 
-TEST(HostCollective, EveryElementOnEveryRankIsCheckedAndExact) {
+TEST(TimedCollective, EveryElementOnEveryRankIsCheckedAndExact) {
   for (const bool in_place : {false, true}) {
     // Five ranks and 1003 elements: nothing is a power of two.
     const Checked checked = CheckedOn(5, {.bytes = 4012, .in_place = in_place}, {});
@@ -114,7 +116,7 @@ TEST(HostCollective, EveryElementOnEveryRankIsCheckedAndExact) {
   }
 }
 
-TEST(HostCollective, AWrongElementIsCountedAndPlaced) {
+TEST(TimedCollective, AWrongElementIsCountedAndPlaced) {
   const Script script = {.spoil = [](int rank, std::vector<float>& sums) {
     if (rank == 1) sums[600] += 1, sums[601] -= 2;
   }};
@@ -124,7 +126,7 @@ TEST(HostCollective, AWrongElementIsCountedAndPlaced) {
   EXPECT_THAT(checked.what.value_or(""), HasSubstr("rank 1, element 600: "));
 }
 
-TEST(HostCollective, NotANumberIsWrong) {
+TEST(TimedCollective, NotANumberIsWrong) {
   const Script script = {.spoil = [](int rank, std::vector<float>& sums) {
     if (rank == 0) sums[0] = std::numeric_limits<float>::quiet_NaN();
   }};
@@ -133,11 +135,11 @@ TEST(HostCollective, NotANumberIsWrong) {
   EXPECT_THAT(checked.what.value_or(""), HasSubstr("nan instead of"));
 }
 
-TEST(HostCollective, AContributionCountedTwiceInPlaceOfAnotherIsFound) {
+TEST(TimedCollective, AContributionCountedTwiceInPlaceOfAnotherIsFound) {
   EXPECT_GT(CheckedOn(2, {.bytes = 4096}, {.adds_rank_0_twice = true}).wrong, 2000);
 }
 
-TEST(HostCollective, AnOutputLeftOverFromTheIterationBeforeIsFound) {
+TEST(TimedCollective, AnOutputLeftOverFromTheIterationBeforeIsFound) {
   for (const bool in_place : {false, true}) {
     World world(2);
     Script once;
@@ -154,7 +156,7 @@ TEST(HostCollective, AnOutputLeftOverFromTheIterationBeforeIsFound) {
   EXPECT_GT(CheckedOn(2, {.bytes = 4096}, {.does_nothing = true}).wrong, 2000);
 }
 
-TEST(HostCollective, AnOperationWithinATimedBatchIsCheckedNowAndThen) {
+TEST(TimedCollective, AnOperationWithinATimedBatchIsCheckedNowAndThen) {
   // The second of three operations is wrong in each batch, and never the last one.
   Checked checked;
   OnRanks(2, [&](ThreadRanks& own) {
@@ -172,7 +174,7 @@ TEST(HostCollective, AnOperationWithinATimedBatchIsCheckedNowAndThen) {
   EXPECT_GT(checked.checked, 2 * 16 * 10);
 }
 
-TEST(HostCollective, NoneTheLastOrAllOperationsAreCheckedWhereThatIsAsked) {
+TEST(TimedCollective, NoneTheLastOrAllOperationsAreCheckedWhereThatIsAsked) {
   // All of twelve operations on two ranks but the last are wrong in one element.
   const auto checked = [](const std::string& verify, const std::string& cache) {
     Checked result;
@@ -198,7 +200,7 @@ TEST(HostCollective, NoneTheLastOrAllOperationsAreCheckedWhereThatIsAsked) {
   }
 }
 
-TEST(HostCollective, HistogramsLeaveOutTheFirstOperationsOfEachBatch) {
+TEST(TimedCollective, HistogramsLeaveOutTheFirstOperationsOfEachBatch) {
   const auto count = [](int skip) {
     std::int64_t all = 0;
     OnRanks(2, [&](ThreadRanks& own) {
@@ -219,7 +221,7 @@ TEST(HostCollective, HistogramsLeaveOutTheFirstOperationsOfEachBatch) {
   EXPECT_EQ(count(2), 6);
 }
 
-TEST(HostCollective, BuffersBeginOffTheirGrainWhereThatIsAsked) {
+TEST(TimedCollective, BuffersBeginOffTheirGrainWhereThatIsAsked) {
   for (const bool in_place : {false, true}) {
     for (const char* cache : {"rewritten", "rotated"}) {
       const Checked checked =
@@ -242,18 +244,18 @@ TEST(HostCollective, BuffersBeginOffTheirGrainWhereThatIsAsked) {
   };
   std::vector<std::uintptr_t> seen;
   Ranks alone;
-  const Prepared prepared = PrepareHostCollective({.bytes = 4096, .unalign = 5}, alone,
-                                                  std::make_unique<Watched>(seen), 0);
+  const Prepared prepared = PrepareTimedCollective({.bytes = 4096, .unalign = 5}, alone,
+                                                   std::make_unique<Watched>(seen), 0);
   std::get<std::unique_ptr<Workload>>(prepared)->Run(1);
   EXPECT_THAT(seen, ElementsAre(20U, 20U));
 }
 
-TEST(HostCollective, WhatOnlyDevicesHaveIsSkippedWithItsReason) {
+TEST(TimedCollective, WhatOnlyDevicesHaveIsSkippedWithItsReason) {
   const auto reason = [](const Collective& collective) {
     Ranks alone;
     World world(1);
     ThreadRanks own(world, 0);
-    const Prepared prepared = PrepareHostCollective(
+    const Prepared prepared = PrepareTimedCollective(
         collective, alone, std::make_unique<ThreadExchange>(own, 16, Script{}), 0);
     const Skipped* no = std::get_if<Skipped>(&prepared);
     return no == nullptr ? "" : no->reason;
@@ -265,7 +267,7 @@ TEST(HostCollective, WhatOnlyDevicesHaveIsSkippedWithItsReason) {
   EXPECT_THAT(reason({.bytes = 64, .aggregate = 2}), HasSubstr("no groups"));
 }
 
-TEST(HostCollective, BuffersInTurnHoldNewInputsEachTime) {
+TEST(TimedCollective, BuffersInTurnHoldNewInputsEachTime) {
   for (const bool in_place : {false, true}) {
     for (const char* mode : {"latency", "throughput"}) {
       Checked checked;
@@ -286,7 +288,7 @@ TEST(HostCollective, BuffersInTurnHoldNewInputsEachTime) {
   }
 }
 
-TEST(HostCollective, ABarrierThatSomebodyPassesEarlyIsWrong) {
+TEST(TimedCollective, ABarrierThatSomebodyPassesEarlyIsWrong) {
   for (const bool holds : {true, false}) {
     Checked checked;
     OnRanks(3, [&](ThreadRanks& own) {
@@ -301,7 +303,7 @@ TEST(HostCollective, ABarrierThatSomebodyPassesEarlyIsWrong) {
   }
 }
 
-TEST(HostCollective, AnOperationIsOverWhenItsSlowestRankIs) {
+TEST(TimedCollective, AnOperationIsOverWhenItsSlowestRankIs) {
   // Rank 0 is slow in the second operation, rank 1 in the first.
   const double seconds[2][3] = {{1, 5, 1}, {4, 1, 1}};
   Batch batch;
@@ -315,10 +317,10 @@ TEST(HostCollective, AnOperationIsOverWhenItsSlowestRankIs) {
   EXPECT_THAT(batch.per_unit, ElementsAre(Seconds(7), Seconds(6)));
 }
 
-TEST(HostCollective, BackToBackLeavesNoTimeToRewriteInputs) {
+TEST(TimedCollective, BackToBackLeavesNoTimeToRewriteInputs) {
   Ranks alone;
   const Prepared prepared =
-      PrepareHostCollective({.bytes = 64, .mode = "throughput"}, alone, nullptr, 0);
+      PrepareTimedCollective({.bytes = 64, .mode = "throughput"}, alone, nullptr, 0);
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
   EXPECT_THAT(std::get<Skipped>(prepared).remedy, HasSubstr("rotated"));
 }
@@ -350,12 +352,12 @@ std::vector<std::unique_ptr<Library>> Only(std::unique_ptr<Library> library) {
 void OnJob(int ranks, const std::function<std::optional<Skipped>(int)>& no,
            const std::function<void(std::shared_ptr<Job>)>& body) {
   OnRanks(ranks, [&](ThreadRanks& own) {
-    auto libraries = Only(std::make_unique<ThreadLibrary>(no));
+    Member member = MemberWith(Only(std::make_unique<ThreadLibrary>(no)));
     if (own.Rank() == 0) {
-      body(JobOf(own, std::move(libraries)));
+      body(JobOf(own, std::move(member)));
       own.Broadcast("quit");
     } else {
-      Worker worker(own, std::move(libraries));
+      Worker worker(own, std::move(member));
       Follow(worker);
     }
   });
@@ -370,7 +372,7 @@ void OnTwoNodes(const std::function<Node(int rank)>& this_node,
   OnRanks(4, [&](ThreadRanks& own) {
     own.world().ranks_per_node = 2;
     own.Barrier();
-    const OwnNode own_node = {
+    const Member member = {
         .describe = [&] { return this_node(own.Rank()); },
         .own_case =
             [&](const Record& asked) {
@@ -379,13 +381,17 @@ void OnTwoNodes(const std::function<Node(int rank)>& this_node,
                   .meter = [&] { return meter(own.Rank()); }};
             }};
     if (own.Rank() == 0) {
-      body(JobOf(own, {}, watch, own_node));
+      body(JobOf(own, member, watch));
       own.Broadcast("quit");
     } else {
-      Worker worker(own, {}, watch, own_node);
+      Worker worker(own, member, watch);
       Follow(worker);
     }
   });
+}
+
+AskedCase OnEach(const Record& record) {
+  return {.on = On::kEachNode, .seed = 7, .record = record};
 }
 
 TEST(Job, EachNodeDescribesItselfOnce) {
@@ -459,11 +465,11 @@ TEST(Job, ACaseOfSeveralDevicesOnEachNodeTellsOfAll) {
     return std::make_unique<OwnWorkload>(rank, 2 - fewer);
   };
   OnTwoNodes({}, prepare, [](const std::shared_ptr<Job>& job) {
-    Prepared prepared = PrepareOnEachNode(job, {.probe = "gemm"}, /*seed=*/7);
+    Prepared prepared = PrepareOn(job, OnEach({.probe = "gemm"}));
     const Batch batch = std::get<std::unique_ptr<Workload>>(prepared)->Run(2);
     EXPECT_EQ(batch.time, Seconds(6));
     EXPECT_THAT(batch.per_unit, ElementsAre(Seconds(1), Seconds(2), Seconds(3), Seconds(6)));
-    prepared = PrepareOnEachNode(job, {.probe = "unlike"}, /*seed=*/7);
+    prepared = PrepareOn(job, OnEach({.probe = "unlike"}));
     Workload& unlike = *std::get<std::unique_ptr<Workload>>(prepared);
     EXPECT_THAT([&] { unlike.Run(2); },
                 ThrowsMessage<Error>(HasSubstr("one node has 2 devices for this case, another 1")));
@@ -479,7 +485,7 @@ TEST(Job, ACaseOfOneNodeRunsOnTheFirstRankOfEach) {
   };
   OnTwoNodes({}, prepare, [](const std::shared_ptr<Job>& job) {
     const Record asked = {.probe = "gemm", .params = {{"m", std::int64_t{4}}}, .backend = "onednn"};
-    const Prepared prepared = PrepareOnEachNode(job, asked, /*seed=*/7);
+    const Prepared prepared = PrepareOn(job, OnEach(asked));
     Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
     const Batch batch = workload.Run(2);
     EXPECT_EQ(batch.time, Seconds(6));  // the slower node's: rank 2 takes 3 s an iteration
@@ -528,7 +534,7 @@ TEST(JobDeathTest, ACaseOfOneNodeThatHangsOnOneIsNoticedInTheWatchdogsTime) {
     OnTwoNodes({}, prepare,
                [](const std::shared_ptr<Job>& job) {
                  const Record asked = {.probe = "gemm", .work = {.flops = 1000}};
-                 const Prepared prepared = PrepareOnEachNode(job, asked, /*seed=*/7);
+                 const Prepared prepared = PrepareOn(job, OnEach(asked));
                  Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
                  workload.Run(1);
                  workload.Run(1);
@@ -556,7 +562,7 @@ TEST(JobDeathTest, AMeterThatHangsOnOneNodeIsNoticedInTheWatchdogsTime) {
     OnTwoNodes(
         {}, {},
         [](const std::shared_ptr<Job>& job) {
-          MeterOnEachNode(job, {.probe = "gemm"}, /*units=*/1)->Begin();
+          MeterOnEachNode(job, OnEach({.probe = "gemm"}), /*units=*/1)->Begin();
         },
         {.limit = Seconds(0.3), .expired = [](const std::string&) {}},
         [](int rank) -> std::unique_ptr<Meter> {
@@ -573,7 +579,7 @@ TEST(Job, ACaseThatOneNodeCantRunRunsOnNone) {
     return std::make_unique<OwnWorkload>(rank);
   };
   OnTwoNodes({}, prepare, [](const std::shared_ptr<Job>& job) {
-    const Prepared prepared = PrepareOnEachNode(job, {.probe = "gemm"}, /*seed=*/7);
+    const Prepared prepared = PrepareOn(job, OnEach({.probe = "gemm"}));
     EXPECT_EQ(std::get<Skipped>(prepared).reason, "it has too little memory");
   });
 }
@@ -621,7 +627,7 @@ TEST(Job, RunsVerifiesAndDescribesOnAllRanks) {
   OnJob(3, {}, [](const std::shared_ptr<Job>& job) {
     EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 0));
     const Prepared prepared =
-        PrepareOn(job, "threads", {.bytes = 400}, /*seed=*/1, {{"oversubscribed", true}});
+        PrepareOn(job, AskFor("threads", {.bytes = 400}, 3), {{"oversubscribed", true}});
     Workload& workload = *std::get<0>(prepared);
     const Batch batch = workload.Run(2);
     EXPECT_EQ(batch.time, Seconds(6));
@@ -639,7 +645,7 @@ TEST(Job, ANoOfOneRankIsANoOfTheJob) {
     return Skipped{.reason = "no memory here", .remedy = "ask\tfor\nless"};
   };
   OnJob(2, no, [](const std::shared_ptr<Job>& job) {
-    const Prepared prepared = PrepareOn(job, "threads", {.bytes = 400}, 1, {});
+    const Prepared prepared = PrepareOn(job, AskFor("threads", {.bytes = 400}, 2));
     ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
     EXPECT_EQ(std::get<Skipped>(prepared).reason, "no memory here");
     EXPECT_EQ(std::get<Skipped>(prepared).remedy, "ask for less");
@@ -654,29 +660,30 @@ TEST(Job, AFailureOfOneRankIsThrownAndTheJobGoesOn) {
   };
   OnJob(2, no, [](const std::shared_ptr<Job>& job) {
     try {
-      PrepareOn(job, "threads", {.bytes = 400}, 1, {});
+      PrepareOn(job, AskFor("threads", {.bytes = 400}, 2));
       ADD_FAILURE() << "a failed rank was overlooked";
     } catch (const Error& error) {
       EXPECT_STREQ(error.what(), "rank 1 has no room");
     }
-    EXPECT_THROW(PrepareOn(job, "absent", {.bytes = 400}, 1, {}), Error);
-    const Prepared prepared = PrepareOn(job, "threads", {.bytes = 400}, 1, {});
+    EXPECT_THROW(PrepareOn(job, AskFor("absent", {.bytes = 400}, 2)), Error);
+    const Prepared prepared = PrepareOn(job, AskFor("threads", {.bytes = 400}, 2));
     EXPECT_EQ(std::get<0>(prepared)->Run(1).per_unit.size(), 2u);
   });
 }
 
 TEST(Job, GroupsDoTheSameAtOnceEachWithItsOwnAnswer) {
   OnRanks(6, [](ThreadRanks& own) {
-    auto libraries = Only(NativeLibrary());
+    Member member = MemberWith(Only(NativeLibrary()));
     if (own.Rank() != 0) {
-      Worker worker(own, std::move(libraries));
+      Worker worker(own, std::move(member));
       return Follow(worker);
     }
-    std::shared_ptr<Job> job = JobOf(own, std::move(libraries));
+    std::shared_ptr<Job> job = JobOf(own, std::move(member));
     {
       // 0 1 | 2 4 5, and 3 takes no part.
-      const Prepared prepared = PrepareOn(job, "native", {.bytes = 1200}, /*seed=*/1,
-                                          {{"told", true}}, {7, 7, 1, -1, 1, 1});
+      const Prepared prepared =
+          PrepareOn(job, AskFor("native", {.bytes = 1200}, 6, /*seed=*/1, "7,7,1,-,1,1"),
+                    {{"told", true}}, /*groups=*/2);
       Workload& workload = *std::get<0>(prepared);
       const Batch batch = workload.Run(2);
       ASSERT_EQ(batch.parts.size(), 2u);
@@ -693,7 +700,7 @@ TEST(Job, GroupsDoTheSameAtOnceEachWithItsOwnAnswer) {
       EXPECT_EQ(workload.Histograms().count("1/latency_s"), 1u);
     }
     {
-      const Prepared prepared = PrepareOn(job, "native", {.bytes = 1200}, 1, {});
+      const Prepared prepared = PrepareOn(job, AskFor("native", {.bytes = 1200}, 6));
       EXPECT_EQ(std::get<0>(prepared)->Run(1).per_unit.size(), 6u) << "all are one again";
     }
     job.reset();  // its heart beats no more
@@ -712,17 +719,18 @@ TEST(Job, AGroupThatCantIsANoOfTheJobAndTheNextCaseRuns) {
         return NativeLibrary()->Prepare(op, ranks, seed);
       }
     };
-    auto libraries = Only(std::make_unique<Choosy>());
+    Member member = MemberWith(Only(std::make_unique<Choosy>()));
     if (own.Rank() != 0) {
-      Worker worker(own, std::move(libraries));
+      Worker worker(own, std::move(member));
       return Follow(worker);
     }
-    std::shared_ptr<Job> job = JobOf(own, std::move(libraries));
-    const Prepared no = PrepareOn(job, "choosy", {.bytes = 1200}, 1, {}, {0, 1, 0, 1, 0});
+    std::shared_ptr<Job> job = JobOf(own, std::move(member));
+    const Prepared no = PrepareOn(job, AskFor("choosy", {.bytes = 1200}, 5, 1, "0,1,0,1,0"), {}, 2);
     ASSERT_TRUE(std::holds_alternative<Skipped>(no));
     EXPECT_EQ(std::get<Skipped>(no).reason, "not with three");
     {
-      const Prepared prepared = PrepareOn(job, "choosy", {.bytes = 1200}, 1, {}, {0, 1, 0, 1, -1});
+      const Prepared prepared =
+          PrepareOn(job, AskFor("choosy", {.bytes = 1200}, 5, 1, "0,1,0,1,-"), {}, 2);
       EXPECT_EQ(std::get<0>(prepared)->Run(1).parts.size(), 2u);
     }
     job.reset();  // its heart beats no more
@@ -805,11 +813,20 @@ TEST(Worker, AnswersOneLineToEachCommandUntilTheEndOfItsInput) {
   int answers[2];
   ASSERT_EQ(pipe(commands), 0);
   ASSERT_EQ(pipe(answers), 0);
+  const Collective collective = {.dtype = "f64", .bytes = 64, .in_place = true};
+  const AskedCase asked = AskFor("written", collective, /*ranks=*/1, 18446744073709551615u);
+  AskedCase of_two = asked;
+  of_two.record.params["ranks"] = std::int64_t{2};
   const std::string text =
       "hello\n"
       "run 3\n"
-      "prepare written 18446744073709551615 all_reduce f64 sum 64 1 0 latency rewritten plain auto "
-      "100 1 0 0 random 0 0\n"
+      "prepare {\"on\":\"some\"}\n"
+      "prepare " +
+      AskedCaseToJson(of_two) +
+      "\n"
+      "prepare " +
+      AskedCaseToJson(asked) +
+      "\n"
       "run 3\n"
       "run 0\n"
       "verify\n"
@@ -819,20 +836,26 @@ TEST(Worker, AnswersOneLineToEachCommandUntilTheEndOfItsInput) {
   ASSERT_EQ(write(commands[1], text.data(), text.size()), static_cast<ssize_t>(text.size()));
   close(commands[1]);
   Ranks alone;
-  Worker worker(alone, Only(std::make_unique<WrittenLibrary>()));
+  Worker worker(alone, MemberWith(Only(std::make_unique<WrittenLibrary>())));
   Serve(commands[0], answers[1], alone, worker);
   close(answers[1]);
   char buffer[4096];
   const ssize_t n = read(answers[0], buffer, sizeof(buffer));
-  EXPECT_EQ(std::string(buffer, static_cast<std::size_t>(n)),
-            "assay: ok 0\n"
-            "assay: error nothing is prepared that could run\n"
-            "assay: ok\n"
-            "assay: ok 1.5 0.125\n"
-            "assay: error a run needs at least one iteration\n"
-            "assay: ok 4 1 0.5 0.25 f64 rows\telement 3\n"
-            "assay: ok a=i-3\tb=b0\tc=d0.1\td=stwo words, one tab\n"
-            "assay: error no such command: dance\n");
+  EXPECT_EQ(
+      std::string(buffer, static_cast<std::size_t>(n)),
+      "assay: ok 0\n"
+      "assay: error nothing is prepared that could run\n"
+      "assay: error what rank 0 asks: 'on' must be all, each_node or groups; it is damaged or "
+      "wasn't "
+      "written by assay, so measure again or take a sound copy\n"
+      "assay: error a case of 2 ranks was asked of 1\n"
+      "assay: ok\n"
+      "assay: ok {\"batches\":[{\"time_s\":1.5,\"unit_time_s\":[0.125]}]}\n"
+      "assay: error a run needs at least one iteration\n"
+      "assay: ok {\"checked\":{\"checked\":4,\"wrong\":1,\"max_error\":0.5,\"tolerance\":0.25,"
+      "\"reference\":\"f64 rows\",\"what\":\"element 3\"}}\n"
+      "assay: ok {\"facts\":{\"a\":-3,\"b\":false,\"c\":0.1,\"d\":\"two words, one\\ttab\"}}\n"
+      "assay: error no such command: dance\n");
   close(commands[0]);
   close(answers[0]);
 }
@@ -961,7 +984,7 @@ TEST_F(Launcher, EndsAtTheEndOfItsInput) {
   EXPECT_TRUE(std::filesystem::exists(folder_ + "/end"));
 }
 
-TEST(HostCollective, TheTransportIsWhatEveryRankSaysAndNotRank0Alone) {
+TEST(TimedCollective, TheTransportIsWhatEveryRankSaysAndNotRank0Alone) {
   const auto transport_of = [](const std::function<std::string(int)>& by_rank) {
     Facts facts;
     OnRanks(3, [&](ThreadRanks& own) {
@@ -1007,9 +1030,9 @@ TEST(AllReduceProbe, TakesTheLibrariesThatAreAskedForOrSaysWhichThereAre) {
   EXPECT_EQ(cases[0].backend, "native-mpi");
   setup.backends = {"onednn"};
   const Probe none = collectives::Probes(setup).at(0);
-  const Prepared prepared = none.unfold(none.defaults).at(0).prepare(1);
-  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
-  EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("mpi, native, native-mpi"));
+  const std::optional<Skipped> no = none.unfold(none.defaults).at(0).across->unfit();
+  ASSERT_TRUE(no);
+  EXPECT_THAT(no->reason, HasSubstr("mpi, native, native-mpi"));
 }
 
 TEST(AllReduceProbe, RefusesWhatMakesNoSenseByTheNameOfTheParam) {
@@ -1034,10 +1057,10 @@ TEST(AllReduceProbe, IsSkippedWithTheReasonOfTheModuleThatIsMissing) {
   assay::Setup setup;
   setup.modules = &none;
   const Probe probe = collectives::Probes(setup).at(0);
-  const Prepared prepared = probe.unfold(probe.defaults).at(0).prepare(1);
-  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
-  EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("there is no libassay-"));
-  EXPECT_THAT(std::get<Skipped>(prepared).remedy, HasSubstr("apt-get install"));
+  const std::optional<Skipped> no = probe.unfold(probe.defaults).at(0).across->unfit();
+  ASSERT_TRUE(no);
+  EXPECT_THAT(no->reason, HasSubstr("there is no libassay-"));
+  EXPECT_THAT(no->remedy, HasSubstr("apt-get install"));
 }
 
 TEST(Collectives, EveryOperationOfTheLeastSizesAndEachDtypeIsWrittenAndReadBack) {

@@ -14,8 +14,9 @@
 #include <thread>
 #include <vector>
 
-#include "collectives/collectives.h"
 #include "results/base/error.h"
+#include "runner/cluster/cluster.h"
+#include "runner/cluster/join.h"
 #include "runner/core/engine.h"
 #include "runner/core/module.h"
 #include "tests/fake.h"
@@ -70,20 +71,16 @@ Record MeasureOn(std::array<ScriptedNode, kNodes>& nodes, bool sustained, Engine
   const auto rank = [&](int number) {
     JoinedThreads own(world, number);
     ScriptedNode& node = nodes[static_cast<std::size_t>(own.Node())];
-    const Setup setup = {
-        .modules = &modules,
-        .ranks = &own,
-        .this_node = [] { return Node(); },
-        .own_case = [&](const Record&) { return node.OwnCase(); },
-    };
-    if (number > 0) return collectives::Follow(setup);
+    const Member member = {.describe = [] { return Node(); },
+                           .own_case = [&](const Record&) { return node.OwnCase(); }};
+    if (number > 0) return FollowAsMember(own, member, Seconds(60));
     {
-      const collectives::Door door = collectives::Open(setup);
+      const auto cluster = OpenCluster({.ranks = &own, .modules = &modules, .member = member});
       Case which = node.OwnCase();
       which.units = {{.device = 0}, {.device = 1}};
       which.sustained = sustained;
       Observer nobody;
-      record = Measure({door.on_each_node(which)}, options, nobody).at(0);
+      record = Measure({cluster->Placed(which)}, options, nobody).at(0);
     }
     own.Broadcast("quit");
   };

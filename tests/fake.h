@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "results/base/error.h"
+#include "results/figures/steady.h"
 #include "runner/core/probe.h"
 #include "runner/core/ranks.h"
 

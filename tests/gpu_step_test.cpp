@@ -12,10 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "collectives/library.h"
 #include "collectives/overlap.h"
 #include "kernels/cuda_gemm.h"
 #include "results/base/error.h"
-#include "runner/cluster/job.h"
+#include "runner/cluster/worker.h"
 #include "runner/core/cuda.h"
 #include "runner/core/module.h"
 #include "standin/fixture.h"
@@ -148,10 +149,14 @@ Outcome StepOn(int ranks, const Asked& asked = {}) {
       const auto libraries = assay_module()->libraries();
       Watch* const watch = asked.watches == nullptr ? nullptr : &asked.watches->at(own.Rank());
       Prepared prepared = PrepareOverlap(
-          {.gemm = kShape, .on_gpus = true}, own, Products(watch),
+          {.gemm = kShape,
+           .gemms = asked.gemms,
+           .compute_percent = asked.compute_percent,
+           .on_gpus = true},
+          own, Products(watch),
           [&] { return libraries[0]->Prepare(asked.collective, own, /*seed=*/5); }, /*seed=*/7);
-      Overlap& step = dynamic_cast<Overlap&>(*std::get<0>(prepared));
-      const std::int64_t gemms = step.Settle(asked.gemms, asked.compute_percent).gemms;
+      Workload& step = *std::get<0>(prepared);
+      const std::int64_t gemms = IntegerOf(step.Settle().how, "gemms");
       if (watch != nullptr) watch->calls.clear();
       const Batch batch = step.Run(1);
       const Checked checked = step.Verify();
@@ -318,18 +323,30 @@ TEST_F(GpuStep, ABudgetThatTheEnvironmentOverrulesIsRefused) {
 // The way of `assay run overlap`: rank 0 asks, and all do their part.
 TEST_F(GpuStep, GoesThroughTheLinesOfAJob) {
   OnRanks(2, [](ThreadRanks& own) {
+    const auto libraries = assay_module()->libraries();
+    const TrainingStep step = {
+        .gemm = kShape, .gemms = 4, .on_gpus = true, .work = {.flops = 100, .bytes = kBytes}};
+    Collective collective = kAllReduce;
+    collective.channels = 2;
+    const Member member = {.own_case = [&](const Record&) {
+      Case one;
+      one.across.emplace().join = [&](Ranks& together, std::uint64_t seed, const Params&) {
+        return PrepareOverlap(
+            step, together, Products(),
+            [&] { return libraries[0]->Prepare(collective, together, seed); }, seed);
+      };
+      return one;
+    }};
     if (own.Rank() != 0) {
-      Worker worker(own, assay_module()->libraries(), {}, {.gemm = Products()});
+      Worker worker(own, member);
       Follow(worker);
       return;
     }
     {
-      const std::shared_ptr<Job> job =
-          JobOf(own, assay_module()->libraries(), {}, {.gemm = Products()});
-      TrainingStep step = {.gemm = kShape, .gemms = 4, .work = {.flops = 100, .bytes = kBytes}};
-      Collective collective = kAllReduce;
-      collective.channels = 2;
-      const Prepared prepared = PrepareOn(job, "nccl", collective, 1, {}, step);
+      const std::shared_ptr<Job> job = JobOf(own, member);
+      Params settled;
+      const Prepared prepared = PrepareOn(job, {.record = {.probe = "overlap", .backend = "nccl"}},
+                                          {}, /*groups=*/0, &settled);
       ASSERT_EQ(prepared.index(), 0U);
       Workload& workload = *std::get<0>(prepared);
       const Batch batch = workload.Run(2);

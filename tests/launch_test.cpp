@@ -16,6 +16,7 @@
 
 #include "collectives/collectives.h"
 #include "results/base/error.h"
+#include "runner/cluster/cluster.h"
 #include "tests/workers.h"
 
 namespace assay {
@@ -45,12 +46,13 @@ std::string ComplaintOf(const std::function<void()>& body) {
 
 TEST(Launch, StartsRanksWithoutAnyMpi) {
   {
-    const auto job = Launch({.ranks = 4, .oversubscribe = true, .self = kProgram});
+    const std::shared_ptr<Job> job = Launch({.ranks = 4, .oversubscribe = true, .self = kProgram});
     EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 0, 0));
     EXPECT_EQ(Workers().size(), 4u);
     EXPECT_THAT(ComplaintOf([&] { job->Ask("run 1"); }), HasSubstr("nothing is prepared"));
-    EXPECT_THAT(ComplaintOf([&] { job->Ask("prepare unknown 7 x"); }),
-                HasSubstr("no library unknown could be opened"));
+    EXPECT_THAT(ComplaintOf([&] { job->Ask("prepare unknown 7 x"); }), HasSubstr("rank 0 asks"));
+    EXPECT_THAT(ComplaintOf([&] { PrepareOn(job, {.record = {.probe = "x", .backend = "y"}}); }),
+                HasSubstr("knows no x by y"));
   }
   EXPECT_TRUE(NobodyIsLeft());
 }
@@ -58,25 +60,26 @@ TEST(Launch, StartsRanksWithoutAnyMpi) {
 // What nccl-tests' users take for a result.
 TEST(Launch, OneRankAloneIsRefusedUnlessItIsAllowed) {
   const Modules none;
-  const collectives::Door door =
-      collectives::Open({.backends = {"native"}, .modules = &none, .self = kProgram});
-  const auto probe = std::find_if(door.probes.begin(), door.probes.end(),
-                                  [](const Probe& one) { return one.name == "all_reduce"; });
-  Params params = probe->defaults;
-  params["ranks"] = std::int64_t{1};
-  EXPECT_THAT(ComplaintOf([&] { probe->unfold(params); }), HasSubstr("--allow-single"));
-  params["allow_single"] = true;
-  const std::vector<Case> cases = probe->unfold(params);
-  ASSERT_EQ(cases.size(), 1u);
-  EXPECT_FALSE(cases[0].params.contains("allow_single")) << "it moves no figure";
-  const Prepared prepared = cases[0].prepare(1);
+  assay::Setup setup = {.backends = {"native"}, .modules = &none};
+  const auto unfolded = [&]() -> Case {
+    const std::vector<Probe> probes = collectives::Probes(setup);
+    const auto probe = std::ranges::find(probes, "all_reduce", &Probe::name);
+    Params params = probe->defaults;
+    params["ranks"] = std::int64_t{1};
+    return probe->unfold(params).at(0);
+  };
+  EXPECT_THAT(ComplaintOf([&] { unfolded(); }), HasSubstr("--allow-single"));
+  setup.allow_single = true;
+  const Case one = OpenCluster({.modules = &none, .self = kProgram})->Placed(unfolded());
+  EXPECT_FALSE(one.params.contains("allow_single")) << "it moves no figure";
+  const Prepared prepared = one.prepare(1);
   Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
   EXPECT_EQ(workload.Run(2).per_unit.size(), 1u);
   EXPECT_EQ(workload.Verify().wrong, 0);
 }
 
 TEST(Launch, WithoutMpiTheUsualLibraryIsNative) {
-  const collectives::UsualLibrary usual = collectives::Open({}).usual_library();
+  const collectives::UsualLibrary usual = collectives::UsualLibraryOf({});
   if (usual.name == "nccl") GTEST_SKIP() << "there are GPUs";
   EXPECT_EQ(usual.name, "native");
   EXPECT_THAT(usual.instead, HasSubstr("no modules"));

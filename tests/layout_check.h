@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "collectives/collective.h"
-#include "collectives/host_collective.h"
 #include "collectives/pattern.h"
+#include "collectives/timed_collective.h"
+#include "tests/collective_text.h"
 
 namespace assay {
 

@@ -9,6 +9,8 @@
 #include "collectives/collectives.h"
 #include "results/base/error.h"
 #include "results/figures/stats.h"
+#include "runner/cluster/cluster.h"
+#include "runner/cluster/join.h"
 
 namespace assay {
 namespace {
@@ -21,16 +23,22 @@ std::string Text(const Facts& facts, const std::string& name) {
   return integer == nullptr ? "?" : std::to_string(*integer);
 }
 
+// All that these ranks can do is collectives.
+Member MemberBy(const Modules& modules) {
+  return {.own_case = [probes = collectives::ProbesOfARank({.modules = &modules})](
+                          const Record& asked) { return CaseLike(asked, probes).value(); }};
+}
+
 // Arguments: PROBE BYTES NODES OPERATIONS BACKEND.
-void Time(const Setup& usual, const std::vector<std::string>& words) {
-  Setup setup = usual;
+void Time(Cluster& cluster, const Modules& modules, const std::vector<std::string>& words) {
+  Setup setup = {.modules = &modules, .roster = cluster.WhoIsThere()};
   setup.backends = {words.at(4)};
   for (const Probe& probe : collectives::Probes(setup)) {
     if (probe.name != words.at(0)) continue;
     Params params = probe.defaults;
     params.at("bytes") = std::int64_t{std::stoll(words.at(1))};
     params.at("nodes") = std::int64_t{std::stoll(words.at(2))};
-    const Case one = probe.unfold(params).at(0);
+    const Case one = cluster.Placed(probe.unfold(params).at(0));
     Prepared prepared = one.prepare(/*seed=*/7);
     if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) throw Error(skipped->reason);
     Workload& workload = *std::get<0>(prepared);
@@ -53,15 +61,14 @@ int main(int argc, char** argv) {
   using namespace assay;
   try {
     const Modules modules = Modules::Load();
-    const collectives::JoinedRanks ranks = collectives::JoinRanks(modules);
+    const JoinedRanks ranks = JoinRanks(modules);
     if (ranks->Rank() != 0) {
-      collectives::Follow({.modules = &modules, .ranks = ranks.get()});
+      FollowAsMember(*ranks, MemberBy(modules), Seconds(60));
       return 0;
     }
-    Setup setup;
-    setup.modules = &modules;
-    setup.ranks = ranks.get();
-    Time(setup, {argv + 1, argv + argc});
+    const auto cluster =
+        OpenCluster({.ranks = ranks.get(), .modules = &modules, .member = MemberBy(modules)});
+    Time(*cluster, modules, {argv + 1, argv + argc});
     return 0;
   } catch (const std::exception& error) {
     fmt::print(stderr, "assay: {}\n", error.what());

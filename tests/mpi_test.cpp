@@ -23,6 +23,7 @@
 #include "collectives/fabric.h"
 #include "collectives/used_transport.h"
 #include "results/base/error.h"
+#include "runner/cluster/cluster.h"
 #include "runner/cluster/launch.h"
 #include "tests/workers.h"
 
@@ -79,7 +80,6 @@ class Mpi : public testing::TestWithParam<std::string> {
       GTEST_SKIP() << "this build has no module for " << family;
     }
     setup_.modules = &modules_;
-    setup_.self = kProgram;
   }
 
   // The command that starts that many ranks, however few cores there are.
@@ -88,6 +88,25 @@ class Mpi : public testing::TestWithParam<std::string> {
            " -np " + std::to_string(ranks) + " ";
   }
 
+  // The probes, whose cases are placed on ranks that are started for them.
+  static std::vector<Probe> Probes(assay::Setup setup, const std::string& require_transport = {}) {
+    const std::shared_ptr<Cluster> cluster =
+        OpenCluster({.modules = setup.modules, .self = kProgram});
+    setup.roster = cluster->WhoIsThere();
+    std::vector<Probe> probes = collectives::Probes(setup);
+    for (Probe& probe : probes) {
+      probe.unfold = [cluster, require_transport, unfold = probe.unfold](const Params& params) {
+        std::vector<Case> cases = unfold(params);
+        for (Case& one : cases) {
+          one = cluster->Placed(std::move(one));
+          if (require_transport.empty()) continue;
+          one = collectives::Demanding(std::move(one), require_transport);
+        }
+        return cases;
+      };
+    }
+    return probes;
+  }
   static Case CaseWith(const Probe& probe, const Params& values) {
     Params params = probe.defaults;
     for (const auto& [name, value] : values) params.at(name) = value;
@@ -114,7 +133,7 @@ INSTANTIATE_TEST_SUITE_P(Once, OpenMpi, testing::Values("openmpi"),
                          [](const auto& one) { return one.param; });
 
 TEST_P(Mpi, SumsExactlyInEveryTypePlacementAndSize) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   for (const char* dtype : {"f32", "f64", "i32"}) {
     for (const char* placement : {"out_of_place", "in_place"}) {
       for (const std::int64_t bytes : {8, 4096, 1 << 20}) {
@@ -160,7 +179,7 @@ void ExpectExact(const std::vector<Probe>& probes) {
 
 TEST_P(Mpi, OurAlgorithmsOverItsMessagesAreExact) {
   setup_.backends = {"native-mpi"};
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   ExpectExact(probes);
   const Facts facts = Ready(CaseWith(probes[0], {{"bytes", std::int64_t{64} << 20}}))->Describe();
   EXPECT_EQ(facts.at("algorithm"), Fact(std::string("ring")));
@@ -170,7 +189,7 @@ TEST_P(Mpi, OurAlgorithmsOverItsMessagesAreExact) {
 
 TEST_P(Mpi, EachNamedAlgorithmRunsAndAnUnknownOneSaysWhichThereAre) {
   setup_.backends = {"native-mpi"};
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   for (const char* algorithm : {"ring", "recursive_doubling", "rabenseifner"}) {
     const auto workload = Ready(CaseWith(probes[0], {{"algo", std::string(algorithm)}}));
     workload->Run(2);
@@ -183,7 +202,7 @@ TEST_P(Mpi, EachNamedAlgorithmRunsAndAnUnknownOneSaysWhichThereAre) {
 }
 
 TEST_P(Mpi, SaysWhichLibraryAndProcessorsItRanOn) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   const Facts facts = Ready(CaseWith(probes[0], {}))->Describe();
   EXPECT_THAT(
       std::get<std::string>(facts.at("mpi")),
@@ -208,7 +227,7 @@ class Variable {
 // The transport by which two ranks of this host reached each other, as they say; "sockets: …" where
 // they went by those.
 std::string TransportOf(const assay::Setup& setup) {
-  const auto workload = Mpi::Ready(Mpi::CaseWith(collectives::Probes(setup)[0], {}));
+  const auto workload = Mpi::Ready(Mpi::CaseWith(Mpi::Probes(setup)[0], {}));
   workload->Run(1);
   const Facts facts = workload->Describe();
   return (facts.contains("sockets") ? "sockets: " : "") +
@@ -256,7 +275,7 @@ TEST_P(Mpi, ATransportThatWasAskedForIsDemandedOfEveryLibrary) {
   for (const auto& [library, used, told] : cases) {
     if (library == std::string("ofi") && modules_.Find("ofi") == nullptr) continue;
     setup_.backends = {library};
-    const auto other = Ready(CaseWith(collectives::Open(setup_, "efa").probes[0], {}));
+    const auto other = Ready(CaseWith(Probes(setup_, "efa")[0], {}));
     other->Run(1);
     const std::string sentence =
         std::string("transport efa was asked for (--require-transport), but with ") + library +
@@ -265,7 +284,7 @@ TEST_P(Mpi, ATransportThatWasAskedForIsDemandedOfEveryLibrary) {
                 testing::ThrowsMessage<Error>(testing::StartsWith(sentence)));
     EXPECT_THROW(other->Describe(), Error) << "and no figure is kept";
     if (used.empty()) continue;
-    const auto same = Ready(CaseWith(collectives::Open(setup_, used).probes[0], {}));
+    const auto same = Ready(CaseWith(Probes(setup_, used)[0], {}));
     same->Run(1);
     EXPECT_EQ(same->Verify().wrong, 0);
     EXPECT_TRUE(same->Describe().contains("transport"));
@@ -277,7 +296,7 @@ TEST_P(OpenMpi, OurAlgorithmsOverLibfabricAreExact) {
   setup_.backends = {"ofi"};
   for (const char* provider : {"shm", "tcp"}) {
     setenv("FI_PROVIDER", provider, 1);
-    const std::vector<Probe> probes = collectives::Probes(setup_);
+    const std::vector<Probe> probes = Probes(setup_);
     ExpectExact(probes);
     const Facts facts = Ready(CaseWith(probes[0], {}))->Describe();
     EXPECT_EQ(NotOver(std::get<std::string>(facts.at("transport")), provider), std::nullopt);
@@ -286,7 +305,7 @@ TEST_P(OpenMpi, OurAlgorithmsOverLibfabricAreExact) {
 }
 
 TEST_P(Mpi, MoreRanksThanCoresStillSum) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   const auto ranks = std::int64_t{std::thread::hardware_concurrency()} + 1;
   const auto workload = Ready(CaseWith(probes[0], {{"ranks", ranks}, {"bytes", std::int64_t{64}}}));
   EXPECT_EQ(workload->Run(2).per_unit.size(), static_cast<std::size_t>(ranks));
@@ -296,7 +315,7 @@ TEST_P(Mpi, MoreRanksThanCoresStillSum) {
 
 TEST_P(Mpi, OneLaunchServesAllCasesAndEndsWithTheProbe) {
   {
-    const std::vector<Probe> probes = collectives::Probes(setup_);
+    const std::vector<Probe> probes = Probes(setup_);
     Ready(CaseWith(probes[0], {{"dtype", "f32"}}))->Run(1);
     const std::vector<pid_t> first = Workers();
     EXPECT_EQ(first.size(), 2u);
@@ -308,7 +327,7 @@ TEST_P(Mpi, OneLaunchServesAllCasesAndEndsWithTheProbe) {
 }
 
 TEST_P(Mpi, RanksThatWaitLeaveTheirCoresToOthers) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   const auto workload = Ready(CaseWith(probes[0], {}));
   workload->Run(1);
   long before = 0;
@@ -321,7 +340,7 @@ TEST_P(Mpi, RanksThatWaitLeaveTheirCoresToOthers) {
 }
 
 TEST_P(Mpi, ARankThatDiesIsOneSentenceAndTheNextCaseLaunchesAgain) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   const Case one = CaseWith(probes[0], {});
   const auto workload = Ready(one);
   workload->Run(1);
@@ -341,7 +360,7 @@ TEST_P(Mpi, ARankThatDiesIsOneSentenceAndTheNextCaseLaunchesAgain) {
 }
 
 TEST_P(Mpi, ALauncherThatIsKilledTakesBusyRanksAlong) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   const auto workload = Ready(CaseWith(probes[0], {}));
   const std::vector<pid_t> workers = Workers();
   ASSERT_EQ(workers.size(), 2u);
@@ -364,7 +383,7 @@ TEST_P(Mpi, ALauncherThatIsKilledTakesBusyRanksAlong) {
 TEST_P(Mpi, KilledWhileMeasuringItLeavesNoRankBehind) {
   const pid_t measuring = fork();
   if (measuring == 0) {
-    const std::vector<Probe> probes = collectives::Probes(setup_);
+    const std::vector<Probe> probes = Probes(setup_);
     Ready(CaseWith(probes[0], {}))->Run(1'000'000);
     _exit(0);
   }
@@ -382,7 +401,7 @@ TEST_P(Mpi, KilledWhileMeasuringItLeavesNoRankBehind) {
 }
 
 TEST_P(OpenMpi, WithoutMpirunSaysHowToGetIt) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   setenv("PATH", "/nonexistent", 1);
   const Prepared prepared = CaseWith(probes[0], {}).prepare(1);
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
@@ -390,7 +409,7 @@ TEST_P(OpenMpi, WithoutMpirunSaysHowToGetIt) {
 }
 
 TEST_P(Mpi, WithTheMpirunOfAnotherMpiIsSkipped) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   const fs::path another = fs::path(folder_) / "another";
   fs::create_directory(another);
   std::ofstream(another / "mpirun") << "#!/bin/sh\n";
@@ -408,7 +427,7 @@ TEST_P(Mpi, WithTheMpirunOfAnotherMpiIsSkipped) {
 }
 
 TEST_P(OpenMpi, UnderALauncherNeverLaunches) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_ID"}) {
     setenv(name, "1", 1);
     const Prepared prepared = CaseWith(probes[0], {}).prepare(1);
@@ -420,13 +439,13 @@ TEST_P(OpenMpi, UnderALauncherNeverLaunches) {
 }
 
 TEST_P(OpenMpi, SeveralNodesNeedALauncherOfTheirOwn) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   const Prepared prepared = CaseWith(probes[0], {{"nodes", std::int64_t{2}}}).prepare(1);
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
 }
 
 TEST_P(OpenMpi, BuffersThatDontFitAreRefusedBeforeAnythingIsLaunched) {
-  const std::vector<Probe> probes = collectives::Probes(setup_);
+  const std::vector<Probe> probes = Probes(setup_);
   const Prepared prepared =
       CaseWith(probes[0], {{"bytes", std::int64_t{1} << 40}, {"ranks", std::int64_t{64}}})
           .prepare(1);
@@ -491,7 +510,7 @@ TEST_P(Mpi, GroupsOfRanksEachDoTheirOwn) {
 TEST_P(Mpi, ASplitCaseRunsAllGroupsAtOnceExactly) {
   for (const char* backend : {"mpi", "native", "native-mpi"}) {
     setup_.backends = {backend};
-    const std::vector<Probe> probes = collectives::Probes(setup_);
+    const std::vector<Probe> probes = Probes(setup_);
     Params params = probes[0].defaults;
     params["ranks"] = std::int64_t{4};
     params["split"] = "MOD 2";

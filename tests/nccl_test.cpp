@@ -9,11 +9,13 @@
 #include <mutex>
 
 #include "collectives/nccl_log.h"
-#include "runner/cluster/job.h"
 #include "runner/cluster/rank_threads.h"
+#include "runner/cluster/worker.h"
 #include "runner/core/group.h"
 #include "standin/fixture.h"
 #include "standin/standin.h"
+#include "tests/collective_text.h"
+#include "tests/members.h"
 #include "tests/thread_ranks.h"
 
 namespace assay {
@@ -385,12 +387,13 @@ TEST_F(Nccl, WhatHangsIsAbortedOnEveryGpuOfTheProcess) {
 TEST_F(Nccl, AJobOfThreadsThatLosesARankGoesOnTellingWhy) {
   standin::Reset({.fail_after = 7, .fail_rank = 3});  // the first; three behind their barriers
   const auto first = JoinThreads(std::make_unique<Ranks>(), {.gpus = 4}, [](Ranks& own) {
-    Worker worker(own, Libraries());
+    Worker worker(own, MemberWith(Libraries()));
     Follow(worker);
   });
-  const auto job = JobOf(*first, Libraries());
-  EXPECT_THAT(job->Ask("devices nccl"), HasSubstr("\t2 0000:12:00 stand-in\t3 0000:13:00"));
-  EXPECT_EQ(job->Ask("prepare nccl 5 " + ToText(Collective{.bytes = 4000})), "");
+  const auto job = JobOf(*first, MemberWith(Libraries()));
+  const std::string asked = AskedCaseToJson(AskFor("nccl", {.bytes = 4000}, /*ranks=*/4));
+  EXPECT_THAT(job->Ask("devices " + asked), HasSubstr("\t2 0000:12:00 stand-in\t3 0000:13:00"));
+  EXPECT_EQ(job->Ask("prepare " + asked), "");
   EXPECT_THAT(job->Ask("run 3"), HasSubstr(" "));
   for (const char* command : {"run 3", "run 3", "verify"}) {
     try {

@@ -23,8 +23,8 @@
 
 #include "collectives/algorithms.h"
 #include "collectives/fabric.h"
-#include "collectives/host_collective.h"
 #include "collectives/library.h"
+#include "collectives/timed_collective.h"
 #include "collectives/transport_exchange.h"
 #include "collectives/used_transport.h"
 #include "results/base/error.h"
@@ -222,10 +222,9 @@ TEST_P(OfiTagged, FabricPatternsBringEveryByte) {
       OnRanks(2, [&](ThreadRanks& ranks) {
         const Collective collective = FabricCollective(pattern, bytes);
         ASSERT_TRUE(IsFabric(collective));
-        Prepared prepared =
-            PrepareHostCollective(CollectiveFrom(ToText(collective)), ranks,
-                                  MakeFabricExchange(collective, Joined(ranks, Options())),
-                                  /*seed=*/5, {.rotate_bytes = 1 << 20});
+        Prepared prepared = PrepareTimedCollective(
+            collective, ranks, MakeFabricExchange(collective, Joined(ranks, Options())),
+            /*seed=*/5, {.rotate_bytes = 1 << 20});
         Workload& workload = *std::get<std::unique_ptr<Workload>>(prepared);
         for (int batch = 0; batch < 3; ++batch) {
           const Batch done = workload.Run(7);

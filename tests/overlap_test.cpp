@@ -19,10 +19,12 @@
 #include <vector>
 
 #include "collectives/collectives.h"
+#include "collectives/library.h"
 #include "kernels/backend.h"
 #include "results/base/error.h"
-#include "runner/cluster/job.h"
+#include "runner/cluster/worker.h"
 #include "runner/core/module.h"
+#include "runner/core/rank_cores.h"
 #include "runner/core/threads.h"
 #include "runner/program/measure.h"
 #include "tests/fake.h"
@@ -71,7 +73,7 @@ class SumExchange : public Exchange {
 };
 
 Prepared SumsOn(ThreadRanks& ranks, const Operations& operations, int spoiled = 0) {
-  return PrepareHostCollective(
+  return PrepareTimedCollective(
       kAllReduce, ranks, std::make_unique<SumExchange>(ranks, operations, spoiled), /*seed=*/7,
       {.clock = [&ranks] { return Seconds(ranks.world().now[ranks.Index()]); }});
 }
@@ -88,14 +90,13 @@ GemmAt Scripted(const Script& script, FakeLog& log) {
 }
 
 // Everything below shares cores, since a test can't know how many there are.
-std::unique_ptr<Overlap> StepOn(ThreadRanks& ranks, const GemmAt& gemm, FakeLog& log,
-                                const Operations& operations, int spoiled = 0) {
+std::unique_ptr<Workload> StepOn(ThreadRanks& ranks, const GemmAt& gemm, FakeLog& log,
+                                 const Operations& operations, int spoiled = 0,
+                                 const TrainingStep& step = {.gemms = 1, .comm_cores = 0}) {
   Prepared prepared = PrepareOverlap(
-      {.comm_cores = 0}, ranks, gemm, [&] { return SumsOn(ranks, operations, spoiled); },
+      step, ranks, gemm, [&] { return SumsOn(ranks, operations, spoiled); },
       /*seed=*/3, log.Clock());
-  auto* const overlap =
-      dynamic_cast<Overlap*>(std::get<std::unique_ptr<Workload>>(prepared).release());
-  return std::unique_ptr<Overlap>(overlap);
+  return std::get<std::unique_ptr<Workload>>(std::move(prepared));
 }
 
 TEST(Overlap, EachPartIsTheSlowestRanksAndAStepEndsWithTheLaterOfTheTwo) {
@@ -105,8 +106,9 @@ TEST(Overlap, EachPartIsTheSlowestRanksAndAStepEndsWithTheLaterOfTheTwo) {
     // Two GEMMs of 3 s (2 s on rank 0); beside the all-reduce, which is the fourth time, of 4.5 s.
     const double slow = own.Rank() == 1 ? 1.5 : 1;
     const Script script = {.iteration_s = {2 * slow, 2 * slow, 2 * slow, 3 * slow}};
-    const auto step = StepOn(own, Scripted(script, log), log, TakeSeconds);
-    EXPECT_EQ(step->Settle(2, 100).gemms, 2);
+    const auto step = StepOn(own, Scripted(script, log), log, TakeSeconds, /*spoiled=*/0,
+                             {.gemms = 2, .comm_cores = 0});
+    EXPECT_EQ(step->Settle().how.at("gemms"), Value(2));
     Batch of_rank = step->Run(1);
     if (own.Rank() == 0) batch = of_rank;
   });
@@ -123,7 +125,7 @@ TEST(Overlap, StepsAddUp) {
   OnRanks(2, [&](ThreadRanks& own) {
     FakeLog log;
     const auto step = StepOn(own, Scripted({.iteration_s = {2.0}}, log), log, TakeSeconds);
-    step->Settle(1, 100);
+    step->Settle();
     step->Run(1);  // has the operation that takes longer
     Batch of_rank = step->Run(3);
     if (own.Rank() == 0) batch = of_rank;
@@ -139,8 +141,9 @@ TEST(Overlap, TheGemmsThatAreFoundTakeAsLongAsAskedOfTheSlowestRank) {
     OnRanks(2, [&, percent = percent, gemms = gemms](ThreadRanks& own) {
       FakeLog log;
       const double each = own.Rank() == 1 ? 0.5 : 0.2;
-      const auto step = StepOn(own, Scripted({.iteration_s = {each}}, log), log, TakeSeconds);
-      EXPECT_EQ(step->Settle(0, percent).gemms, gemms) << "on rank " << own.Rank();
+      const auto step = StepOn(own, Scripted({.iteration_s = {each}}, log), log, TakeSeconds,
+                               /*spoiled=*/0, {.compute_percent = percent, .comm_cores = 0});
+      EXPECT_EQ(step->Settle().how.at("gemms"), Value(gemms)) << "on rank " << own.Rank();
     });
   }
 }
@@ -206,7 +209,7 @@ TEST(Overlap, PartsAreAloneWhereTheyShouldBeAndAtOnceInAStep) {
       meeting.communicates = false;
       TakeSeconds(ranks, operation);
     });
-    step->Settle(1, 100);
+    step->Settle();
     for (int i = 0; i < 4; ++i) step->Run(1);
   });
 }
@@ -217,7 +220,7 @@ TEST(Overlap, AWrongGemmOfAnyRankMakesTheStepWrong) {
     FakeLog log;
     const Script script = {.wrong_at_verify = own.Rank() == 1 ? 1 : 0};
     const auto step = StepOn(own, Scripted(script, log), log, TakeSeconds);
-    step->Settle(1, 100);
+    step->Settle();
     step->Run(1);
     const Checked of_rank = step->Verify();
     if (own.Rank() == 0) checked = of_rank;
@@ -235,7 +238,7 @@ TEST(Overlap, AWrongSumBesideTheGemmsMakesTheStepWrong) {
   OnRanks(2, [&](ThreadRanks& own) {
     FakeLog log;
     const auto step = StepOn(own, Scripted({}, log), log, TakeSeconds, /*spoiled=*/5);
-    step->Settle(1, 100);
+    step->Settle();
     step->Run(1);
     const Checked of_rank = step->Verify();
     if (own.Rank() == 0) checked = of_rank;
@@ -248,7 +251,7 @@ TEST(Overlap, AGemmThatFailsIsAnErrorOfTheStep) {
   OnRanks(2, [&](ThreadRanks& own) {
     FakeLog log;
     const auto step = StepOn(own, Scripted({.throws_at_run = 4}, log), log, TakeSeconds);
-    step->Settle(1, 100);
+    step->Settle();
     EXPECT_THROW(step->Run(1), Error);
   });
 }
@@ -370,47 +373,69 @@ class SumLibrary : public Library {
 TEST(Job, AStepGoesThroughTheLinesOfAJobWithItsPartsAndItsWork) {
   OnRanks(2, [](ThreadRanks& own) {
     FakeLog log;
-    Params asked;
+    Params asked_gemm;
     const GemmAt gemm = [&](const Params& params, const GemmPlace&) {
-      asked = params;
+      asked_gemm = params;
       return FakeCase("gemm", {Script{.facts = {{"library", "none"}}}}, log);
     };
-    std::vector<std::unique_ptr<Library>> libraries;
-    libraries.push_back(std::make_unique<SumLibrary>());
+    const Params shape = {
+        {"dtype", "f32"}, {"m", std::int64_t{2}}, {"n", std::int64_t{3}}, {"k", std::int64_t{5}}};
+    const TrainingStep step = {
+        .gemm = shape, .comm_cores = 0, .work = {.flops = 120, .bytes = kBytes}};
+    SumLibrary library;
+    const Member member = {.own_case = [&](const Record& asked) {
+      Case one = {.probe = asked.probe};
+      one.across.emplace().join = [&, asked](Ranks& together, std::uint64_t seed,
+                                             const Params& how) {
+        const auto alone = [&] { return library.Prepare(kAllReduce, together, seed); };
+        if (asked.probe != "overlap") return alone();
+        TrainingStep known = step;
+        if (how.contains("gemms")) known.gemms = IntegerOf(how, "gemms");
+        return PrepareOverlap(known, together, gemm, alone, seed);
+      };
+      return one;
+    }};
     if (own.Rank() != 0) {
-      Worker worker(own, std::move(libraries), {}, {.gemm = gemm});
+      Worker worker(own, member);
       Follow(worker);
       return;
     }
     // The job ends, and its heart beats no more, before its ranks do.
     {
-      const std::shared_ptr<Job> job = JobOf(own, std::move(libraries), {}, {.gemm = gemm});
-      const Params shape = {
-          {"dtype", "f32"}, {"m", std::int64_t{2}}, {"n", std::int64_t{3}}, {"k", std::int64_t{5}}};
-      TrainingStep step = {.gemm = shape, .comm_cores = 0, .work = {.flops = 120, .bytes = kBytes}};
+      const std::shared_ptr<Job> job = JobOf(own, member);
       EXPECT_GE(FewestCores(*job), 1);
-      const Prepared prepared = PrepareOn(job, "threads", kAllReduce, 1, {}, step);
+      AskedCase asked = {.seed = 1, .record = {.probe = "overlap", .backend = "threads"}};
+      Params settled;
+      const Prepared prepared = PrepareOn(job, asked, {}, /*groups=*/0, &settled);
       ASSERT_TRUE(std::holds_alternative<std::unique_ptr<Workload>>(prepared));
       Workload& workload = *std::get<0>(prepared);
-      EXPECT_EQ(asked, shape);
-      EXPECT_GE(step.gemms, 1);
-      EXPECT_EQ(workload.OneIteration()->flops, 120 * step.gemms);
+      EXPECT_EQ(asked_gemm, shape);
+      const std::int64_t gemms = IntegerOf(settled, "gemms");
+      EXPECT_GE(gemms, 1);
+      EXPECT_EQ(workload.OneIteration()->flops, 120 * gemms);
       EXPECT_EQ(workload.OneIteration()->bytes, kBytes);
       const Batch batch = workload.Run(1);
       EXPECT_EQ(batch.phases.size(), 4u);
       EXPECT_EQ(batch.phases.at("communicate_alone"), Seconds(5));
       EXPECT_EQ(batch.per_unit.size(), 2u);
       EXPECT_EQ(workload.Verify().wrong, 0);
-      EXPECT_EQ(workload.Describe().at("gemms"), Fact(step.gemms));
+      EXPECT_EQ(workload.Describe().at("gemms"), Fact(gemms));
       EXPECT_EQ(workload.Describe().at("gemm.library"), Fact(std::string("none")));
       EXPECT_EQ(workload.Describe().at("shared_cores"), Fact(true));
 
-      // A number that is given is taken, and what isn't a step has nothing to settle.
-      step.gemms = 9;
-      const Prepared again = PrepareOn(job, "threads", kAllReduce, 2, {}, step);
+      // A number that is given is taken, and what has nothing to find out says nothing.
+      asked.how = {{"gemms", std::int64_t{9}}};
+      const Prepared again = PrepareOn(job, asked, {}, 0, &settled);
       EXPECT_EQ(std::get<0>(again)->OneIteration()->flops, 120 * 9);
-      PrepareOn(job, "threads", kAllReduce, 3, {});
-      EXPECT_THROW(job->Ask("settle 1 100"), Error);
+      // More of them than can be counted is an error, and the ranks stay in step.
+      asked.how = {{"gemms", std::int64_t{1} << 60}};
+      EXPECT_THAT([&] { PrepareOn(job, asked, {}, 0, &settled); },
+                  ThrowsMessage<Error>(HasSubstr("too much work to count")));
+      asked.record.probe = "all_reduce";
+      settled.clear();
+      const Prepared plain = PrepareOn(job, asked, {}, 0, &settled);
+      EXPECT_TRUE(settled.empty());
+      EXPECT_EQ(std::get<0>(plain)->OneIteration(), std::nullopt);
     }
     own.Broadcast("quit");
   });

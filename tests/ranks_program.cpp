@@ -7,13 +7,25 @@
 
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 #include "collectives/collectives.h"
 #include "collectives/library.h"
 #include "results/base/error.h"
+#include "runner/cluster/cluster.h"
+#include "runner/cluster/join.h"
 #include "runner/core/group.h"
 
 namespace {
+
+// All that these ranks can do is collectives.
+assay::Member MemberBy(const assay::Modules& modules) {
+  return {.own_case = [probes = assay::collectives::ProbesOfARank({.modules = &modules})](
+                          const assay::Record& asked) {
+    if (auto one = assay::CaseLike(asked, probes)) return *std::move(one);
+    throw assay::Error(fmt::format("this rank knows no {} by {}", asked.probe, asked.backend));
+  }};
+}
 
 void RunGroups(assay::Ranks& ranks, const assay::Modules& modules) {
   using namespace assay;
@@ -41,28 +53,27 @@ void RunGroups(assay::Ranks& ranks, const assay::Modules& modules) {
 
 int main(int argc, char** argv) {
   using namespace assay;
-  if (argc > 1 && std::string(argv[1]) == "--worker") return collectives::WorkerMain();
+  if (argc > 1 && std::string(argv[1]) == "--worker") return WorkerMain(MemberBy);
   try {
     const Modules modules = Modules::Load();
     const char* bootstrap = std::getenv("ASSAY_BOOTSTRAP");
-    const collectives::JoinedRanks ranks =
-        collectives::JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap);
+    const JoinedRanks ranks = JoinRanks(modules, bootstrap == nullptr ? "" : bootstrap);
     if (argc > 1 && std::string(argv[1]) == "--groups") {
       RunGroups(*ranks, modules);
       if (ranks->Rank() != 0) ranks->Broadcast("");  // rank 0's leave
       return 0;
     }
     if (ranks->Rank() != 0) {
-      collectives::Follow({.modules = &modules, .ranks = ranks.get()});
+      FollowAsMember(*ranks, MemberBy(modules), Seconds(60));
       return 0;
     }
-    Setup setup;
-    setup.modules = &modules;
-    setup.ranks = ranks.get();
+    const auto cluster =
+        OpenCluster({.ranks = ranks.get(), .modules = &modules, .member = MemberBy(modules)});
+    const Setup setup = {.modules = &modules, .roster = cluster->WhoIsThere()};
     for (const Probe& probe : collectives::Probes(setup)) {
       for (const Case& one : probe.unfold(probe.defaults)) {
         fmt::print("{} {}: ", one.probe, one.backend);
-        const Prepared prepared = one.prepare(/*seed=*/7);
+        const Prepared prepared = cluster->Placed(one).prepare(/*seed=*/7);
         if (const Skipped* skipped = std::get_if<Skipped>(&prepared)) {
           fmt::print("skipped: {}; {}\n", skipped->reason, skipped->remedy);
           continue;

@@ -55,8 +55,7 @@ std::string ErrorOf(const std::function<void()>& body) {
 // The probes of the program itself, so that suites and probes can't drift apart.
 std::vector<Probe> Everything() {
   static const Modules modules;  // outlives the probes
-  const Setup setup = {.gemm = GemmBeside(modules)};
-  return AllProbes(setup, collectives::Open(setup));
+  return AllProbes({.gemm = GemmBeside(modules)});
 }
 
 TEST(Suite, ListsMultiplyTheLastFastestOverTheDefaults) {

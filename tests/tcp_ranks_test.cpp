@@ -37,9 +37,9 @@
 #include <utility>
 #include <vector>
 
-#include "collectives/collectives.h"
 #include "results/base/error.h"
 #include "results/base/hash.h"
+#include "runner/cluster/join.h"
 #include "runner/core/module.h"
 #include "tests/other_user.h"
 
@@ -1332,7 +1332,7 @@ TEST(TcpRanks, TheirMeetingMayTakeAsLongAsTheWatchdogSays) {
                                             {"ASSAY_BOOTSTRAP_KEY", RandomHex(32)}}) {
       setenv(name.c_str(), value.c_str(), 1);
     }
-    collectives::JoinRanks(Modules(), "tcp", /*watchdog=*/Seconds(0.3));
+    JoinRanks(Modules(), "tcp", /*watchdog=*/Seconds(0.3));
     return "joined";
   });
   EXPECT_THAT(root.End(), HasSubstr("rank 1 of 2 did not come within 300.0 ms"));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "results/file/run.h"
+#include "results/file/told.h"
 
 namespace assay {
 
@@ -21,14 +22,6 @@ struct Trace {
   int unit = 0;
   std::vector<double> at_s = {};
   std::vector<double> values = {};
-};
-
-// A trend, and the half width that its interval would have if everything off the line were noise
-// from one value to the next. A curve that bends slowly has a wider interval, which may narrow;
-// only noise is hopeless.
-struct Fitted {
-  Trend trend = {};
-  double noise = 0;
 };
 
 // Fits the trend: the least-squares slope through medians of equal spans of the trace, which single

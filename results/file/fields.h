@@ -17,6 +17,7 @@
 
 #include "results/base/dtype.h"
 #include "results/file/run.h"
+#include "results/file/told.h"
 
 namespace assay {
 
@@ -209,6 +210,52 @@ void Fields(Archive& a, typename Archive::template Ref<Record> record) {
   measured("rounds", record.rounds, std::vector<Visit>());
   measured("histograms", record.histograms, std::map<std::string, Histogram>());
   a.Maybe("verify", record.verify);
+}
+
+template <class Archive>
+void Fields(Archive& a, typename Archive::template Ref<AskedCase> asked) {
+  a("on", asked.on);
+  a("seed", asked.seed);
+  a("how", asked.how);
+  a("record", asked.record);
+}
+
+template <class Archive>
+void Fields(Archive& a, typename Archive::template Ref<Batch> batch) {
+  a("time_s", batch.time);
+  a.Maybe("unit_time_s", batch.per_unit);
+  a.Maybe("host_time_s", batch.host);
+  a.Maybe("iterations", batch.iterations);
+  a.Maybe("stable_time_s", batch.stable);
+  a.Maybe("phase_time_s", batch.phases);
+}
+
+template <class Archive>
+void Fields(Archive& a, typename Archive::template Ref<Checked> checked) {
+  a("checked", checked.checked);
+  a("wrong", checked.wrong);
+  a.OrInfinite("max_error", checked.max_error);
+  a.Maybe("tolerance", checked.tolerance);
+  a.Maybe("reference", checked.reference);
+  a.Maybe("what", checked.what);
+}
+
+template <class Archive>
+void Fields(Archive& a, typename Archive::template Ref<Fitted> fitted) {
+  a("trend", fitted.trend);
+  a("noise", fitted.noise);
+}
+
+template <class Archive>
+void Fields(Archive& a, typename Archive::template Ref<Told> told) {
+  a.Maybe("batches", told.batches);
+  a.Maybe("checked", told.checked);
+  a.Maybe("facts", told.facts);
+  a.Maybe("histograms", told.histograms);
+  a.Maybe("how", told.how);
+  a.Maybe("work", told.work);
+  a.Maybe("telemetry", told.telemetry);
+  a.Maybe("trends", told.trends);
 }
 
 template <class Archive>

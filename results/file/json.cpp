@@ -27,6 +27,7 @@ using Input = nlohmann::json;
 constexpr const char* kFormat = "assay-run";
 constexpr int kVersion = 1;
 constexpr int kDeepest = 32;
+constexpr std::array<std::string_view, 3> kOn = {"all", "each_node", "groups"};  // by On
 
 // Writes a document. Invalid UTF-8, which a device's name may hold, is replaced, so that the file
 // stays JSON.
@@ -104,6 +105,8 @@ class Writer {
     return Json::array({pair.first, pair.second});
   }
   static Json ToJson(Status status) { return ToText(status); }
+  static Json ToJson(On on) { return kOn.at(static_cast<std::size_t>(on)); }
+  static Json ToJson(Seconds time) { return time.count(); }
 
  private:
   // Checks a number against its rule; other values, which have no such rule, pass.
@@ -117,6 +120,7 @@ class Writer {
                       NotAllowed(sign, number)));
     }
   }
+  static void Check(const char* key, Seconds time, Sign sign) { Check(key, time.count(), sign); }
   template <class T>
   static void Check(const char* key, const std::optional<T>& value, Sign sign) {
     if (value) Check(key, *value, sign);
@@ -211,6 +215,18 @@ class Reader {
     const std::optional<Status> known = StatusFrom(text);
     if (!known) Fail("must be ok, partial, skipped, failed or wrong");
     status = *known;
+  }
+  void Get(On& on, Sign) const {
+    std::string text;
+    Get(text, {});
+    const auto known = std::ranges::find(kOn, text);
+    if (known == kOn.end()) Fail("must be all, each_node or groups");
+    on = static_cast<On>(known - kOn.begin());
+  }
+  void Get(Seconds& time, Sign sign) const {
+    double seconds = 0;
+    Get(seconds, sign);
+    time = Seconds(seconds);
   }
   void Get(Value& value, Sign) const {
     if (json_.is_number_integer()) {
@@ -471,6 +487,24 @@ Node NodeFromJson(std::string_view text, const std::string& source) {
   Node node;
   Reader(json, "", source).Get(node, {});
   return node;
+}
+
+std::string AskedCaseToJson(const AskedCase& asked) { return Dump(Writer::ToJson(asked)); }
+
+AskedCase AskedCaseFromJson(std::string_view text, const std::string& source) {
+  const Input json = Parse(text, source);
+  AskedCase asked;
+  Reader(json, "", source).Get(asked, {});
+  return asked;
+}
+
+std::string ToldToJson(const Told& told) { return Dump(Writer::ToJson(told)); }
+
+Told ToldFromJson(std::string_view text, const std::string& source) {
+  const Input json = Parse(text, source);
+  Told told;
+  Reader(json, "", source).Get(told, {});
+  return told;
 }
 
 std::string JsonText(std::string_view text) { return Dump(Json(text)); }

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "results/file/run.h"
+#include "results/file/told.h"
 
 namespace assay {
 
@@ -41,6 +42,12 @@ Record RecordFromJson(std::string_view text, const std::string& source, HeldValu
 // Write and read a node, as each node tells of itself to the rank that writes the file.
 std::string NodeToJson(const Node& node);
 Node NodeFromJson(std::string_view text, const std::string& source);
+
+// What ranks say to each other, one line each.
+std::string AskedCaseToJson(const AskedCase& asked);
+AskedCase AskedCaseFromJson(std::string_view text, const std::string& source);
+std::string ToldToJson(const Told& told);
+Told ToldFromJson(std::string_view text, const std::string& source);
 
 // The text as a JSON string, quotes included.
 std::string JsonText(std::string_view text);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runner/cluster/job.h"
+#include "runner/cluster/worker.h"
 #include "runner/core/module.h"
 #include "runner/core/probe.h"
 

@@ -5,6 +5,7 @@
 // is kept.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -14,32 +15,10 @@
 #include <variant>
 #include <vector>
 
-#include "results/figures/steady.h"
 #include "results/file/run.h"
+#include "results/file/told.h"
 
 namespace assay {
-
-// The time of one batch: iterations done back to back.
-struct Batch {
-  Seconds time = {};                   // from the common start to the end of the last unit
-  std::vector<Seconds> per_unit = {};  // each device or rank, where there are several
-  Seconds host = {};                   // the same work by the host's clock, where that differs
-  // How many iterations ended in a span of time; 0: as many as Run was asked for.
-  std::int64_t iterations = 0;
-  std::optional<Seconds> stable = {};          // storage writes: until on stable storage; >= time
-  std::vector<Batch> parts = {};               // one for each of Case::parts; `time` is the longest
-  std::map<std::string, Seconds> phases = {};  // by name, where an iteration has phases
-};
-
-// The outcome of checking an output.
-struct Checked {
-  std::int64_t checked = 0;  // elements
-  std::int64_t wrong = 0;    // elements beyond the tolerance
-  double max_error = 0;      // the largest, in the same measure as the tolerance
-  double tolerance = 0;
-  std::string reference = {};            // "f64 rows", "exact"
-  std::optional<std::string> what = {};  // the first wrong element, in words
-};
 
 // A workload whose iterations are put on a stream of a device, for callers that put other work
 // beside them and time both. Its functions are called in one order: Hold, Put, Release, Finish.
@@ -66,11 +45,20 @@ struct Spans {
   std::function<bool()> stop = {};  // asked once a span; true ends the run early; may be null
 };
 
+// What only the ranks together find out about a case, once all of them are ready for it and before
+// anything of it is run.
+struct Settled {
+  Params how = {};         // added to AcrossRanks::how of later visits, so that all do the same
+  Seconds iteration = {};  // an estimate of the time that one takes, for the ranks' watchdogs
+};
+
 // Work that is ready to be run and verified. It owns its buffers and handles until it is destroyed.
 // Its calls never overlap.
 class Workload {
  public:
   virtual ~Workload() = default;
+  // Finds out what AcrossRanks::settles is about. Called once, on all ranks together, before Run.
+  virtual Settled Settle() { return {}; }
   // Does the work `iterations` (>= 1) times back to back. Throws Error when it can't go on.
   virtual Batch Run(std::int64_t iterations) = 0;
   // Works without a pause until the spans are over, for a Case with in_spans. Returns one Batch for
@@ -123,6 +111,42 @@ struct Skipped {
 };
 using Prepared = std::variant<std::unique_ptr<Workload>, Skipped>;
 
+class Modules;  // runner/core/module.h
+class Ranks;    // runner/core/ranks.h
+
+// The device of a rank, as nccl-tests describes it.
+struct RankDevice {
+  int index = 0;        // among those that the rank sees
+  std::string id = {};  // on the PCI bus: "0000:0f:00"
+  std::string name = {};
+};
+
+// What a case of several ranks asks of them. The cluster (runner/cluster/cluster.h) finds or starts
+// the ranks, and calls `join` on each.
+struct AcrossRanks {
+  int ranks = 2;
+  int nodes = 1;
+  // The group of each rank by its number, or -1 for a rank that takes no part; empty: all ranks do
+  // the case together. Case::parts are these groups, in the order of their lowest ranks.
+  std::vector<int> groups = {};
+  std::int64_t bytes = 0;   // the bytes that one iteration moves, for the ranks' watchdogs
+  bool by_mpi = false;      // MPI joins the ranks, if they are started for this case
+  bool pinned = true;       // each of these has a core of its own, where there are enough cores
+  bool on_devices = false;  // buffers lie on devices, of which `device` tells
+  bool settles = false;     // Workload::Settle has something to find out
+  Params how = {};          // options that move no figure, told to every rank
+  // Tells why no case over this library can be done here; nothing: it can be tried. It is cheap.
+  std::function<std::optional<Skipped>()> missing = {};
+  // Tells the same of this very case, `missing` included. Asked before any rank is started or told.
+  std::function<std::optional<Skipped>()> unfit = {};
+  // Makes this rank's part ready. Called at once on all ranks of `together`, which are all of the
+  // case's or one group. A rank that finds out alone that it can't says so before it calls any of
+  // the others.
+  std::function<Prepared(Ranks& together, std::uint64_t seed, const Params& how)> join = {};
+  // Tells this rank's device. Called at once on all ranks; throws Error where there are too few.
+  std::function<std::optional<RankDevice>(Ranks& all)> device = {};
+};
+
 // One point to measure: a probe with a value for each param, on certain units by a certain backend.
 struct Case {
   // The share of one group of ranks, where several groups do the case at once.
@@ -145,6 +169,9 @@ struct Case {
   // and units in place of the case's. The names of the workload's facts and histograms then begin
   // with the part's index: "0/form".
   std::vector<Part> parts = {};
+  // What the case asks of several ranks, for which the cluster makes `prepare`; nothing: one node
+  // does it.
+  std::optional<AcrossRanks> across = {};
   // The least iterations of a batch. It is more than 1 where several are in flight at once, since a
   // shorter batch would never have as many in flight as were asked for.
   std::int64_t least_batch = 1;
@@ -169,9 +196,6 @@ struct Case {
   std::shared_ptr<const Case> here = {};
 };
 
-class Modules;  // runner/core/module.h
-class Ranks;    // runner/core/ranks.h
-
 // The place of a GEMM that something else is measured beside: these cores of this machine, or the
 // GPU with this number.
 struct GemmPlace {
@@ -181,6 +205,19 @@ struct GemmPlace {
 // Makes the case `gemm` with these params in this place.
 using GemmAt = std::function<Case(const Params& params, const GemmPlace& place)>;
 
+// The ranks of a run, as far as probes need to know them before any case is done.
+struct Roster {
+  // The node of each rank that a launcher started; empty: no launcher did, and ranks are started on
+  // this node for the cases that need some.
+  std::vector<int> nodes = {};
+  int usual_ranks = 2;            // the ranks of a case, where nobody says how many
+  std::optional<int> cores = {};  // the fewest that a rank has; empty: a share of this process's
+  // Tells why MPI can't join ranks here, given that its module is there; null: it can.
+  std::function<std::optional<Skipped>()> no_mpi = {};
+
+  int Nodes() const { return nodes.empty() ? 1 : 1 + *std::ranges::max_element(nodes); }
+};
+
 // What probes may need to know to unfold into cases.
 struct Setup {
   int threads = 0;              // worker threads for CPU cases; 0: one per core that they may use
@@ -189,18 +226,9 @@ struct Setup {
   std::vector<std::string> backends = {};  // only these; empty: all
   std::vector<std::string> devices = {};   // only these ("cpu", "cuda:0"); empty: all
   const Modules* modules = nullptr;        // loaded vendor modules; may be null
-  Ranks* ranks = nullptr;                  // those of the launcher; null: no launcher started us
-  std::function<Node()> this_node = {};    // describes the node that this process runs on
-  // Finds this node's case with the probe, params and backend of `asked`; where there is none,
-  // makes one that is skipped.
-  std::function<Case(const Record& asked)> own_case = {};
-  Seconds watchdog = Seconds(60);  // for what ranks do together, beside what the work may take
-  // Called, in any thread, when ranks did not end something in time. `last`: this process ends
-  // right afterwards.
-  std::function<void(const std::string& diagnosis, bool last)> hung = {};
-  GemmAt gemm = {};                     // empty: nothing is measured beside a GEMM
-  int launched_ranks = 2;               // how many ranks to launch, where `ranks` is null
-  std::string self = "/proc/self/exe";  // the program that is a worker under --worker
+  Roster roster = {};
+  bool allow_single = false;  // a case of several ranks may have one, which exchanges nothing
+  GemmAt gemm = {};           // empty: nothing is measured beside a GEMM
 };
 
 // A named question, such as "gemm".

@@ -27,6 +27,8 @@
 #include "results/figures/model.h"
 #include "results/file/nodes.h"
 #include "results/show/notes.h"
+#include "runner/cluster/cluster.h"
+#include "runner/cluster/join.h"
 #include "runner/core/module.h"
 #include "runner/program/bisect.h"
 #include "runner/program/console.h"
@@ -79,7 +81,7 @@ bool IsLadder(const CollOptions& options) {
 
 // By somebody else, so that assay starts no ranks.
 bool WereStarted(const CollOptions& options) {
-  return collectives::UnderLauncher() || !options.run.bootstrap.empty();
+  return UnderLauncher() || !options.run.bootstrap.empty();
 }
 
 // from, from x factor, … up to `to`.
@@ -462,9 +464,19 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
   return look;
 }
 
+// The case whose ranks and devices are told: one of the first backend, or where its buffers lie on
+// hosts, as those of all others do, rather one whose ranks MPI joins.
+const Case& ToldOf(const std::vector<Case>& cases) {
+  if (cases.front().across.value().on_devices) return cases.front();
+  const auto by_mpi =
+      std::ranges::find_if(cases, [](const Case& one) { return one.across.value().by_mpi; });
+  return by_mpi == cases.end() ? cases.front() : *by_mpi;
+}
+
 // What the run knows of its ranks and their price.
-void Complete(NcclOptions& look, const Run& run, const Chosen& price, const collectives::Door& door,
-              const Params& params, const std::string& library, const std::vector<int>& groups) {
+void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& cluster,
+              const std::vector<Case>& cases, const Params& params,
+              const std::vector<int>& groups) {
   const std::int64_t ranks = IntegerOf(params, "ranks");
   look.notes.push_back(PriceLine(price, run.nodes, Today()));
   look.costs = [run, price](const Record& record) { return CostsAt(run, record, price); };
@@ -474,7 +486,7 @@ void Complete(NcclOptions& look, const Run& run, const Chosen& price, const coll
                 static_cast<double>(ranks) / static_cast<double>(IntegerOf(params, "nodes")));
   }
   try {
-    for (const collectives::Whereabouts& one : door.whereabouts(static_cast<int>(ranks), library)) {
+    for (const Whereabouts& one : cluster.WhereaboutsOf(ToldOf(cases))) {
       look.ranks.push_back(
           {.pid = one.pid,
            .host = one.host,
@@ -783,17 +795,16 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
                             kMostPerCall, per_call));
   }
   const std::int64_t iterations = options.iters.value_or(20) * options.agg_iters;
-  for (Question& question : plan.questions) {
-    Params& params = question.params;
-    if (options.allow_single) params["allow_single"] = true;
-    if (options.verify != "random") params["verify"] = options.verify;
-    if (const std::int64_t skipped = SkippedOf(options); skipped > 0) {
-      params["skip"] = skipped * options.agg_iters;
+  if (options.verify != "random") plan.how["verify"] = options.verify;
+  if (const std::int64_t skipped = SkippedOf(options); skipped > 0) {
+    plan.how["skip"] = skipped * options.agg_iters;
+  }
+  if (Has(probe, "cache")) {  // it has buffers
+    for (Question& question : plan.questions) {
+      if (options.unalign > 0) question.params["unalign"] = std::int64_t{options.unalign};
+      if (per_call > 1) question.params["aggregate"] = per_call;
     }
-    if (!Has(probe, "cache")) continue;  // no buffers
-    if (options.unalign > 0) params["unalign"] = std::int64_t{options.unalign};
-    if (per_call > 1) params["aggregate"] = per_call;
-    if (options.cudagraph > 0 && plan.exact) params["graph_operations"] = iterations;
+    if (options.cudagraph > 0 && plan.exact) plan.how["graph_operations"] = iterations;
   }
   if (const std::string split = SplitOf(options, environment); !split.empty() && !options.bisect) {
     std::vector<int> groups = collectives::GroupsFrom(split, static_cast<int>(ranks));
@@ -823,26 +834,30 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
 int RunColl(const CollOptions& asked) {
   CollOptions options = asked;
   const Modules modules = Modules::Load();
-  collectives::JoinedRanks ranks = collectives::JoinRanks(
-      modules, options.run.bootstrap, Seconds(options.run.watchdog_s), options.allow_single);
+  const Seconds watchdog(options.run.watchdog_s);
+  JoinedRanks ranks = JoinRanks(modules, options.run.bootstrap, watchdog, options.allow_single);
   if (WantsThreads(options, *ranks)) {
-    ranks = collectives::InThreads(std::move(ranks), PerProcessOf(options),
-                                   SetupOf(options.run, modules, nullptr));
+    ranks = InThreads(
+        std::move(ranks), PerProcessOf(options),
+        [&modules, run = options.run] { return MemberOf(run, modules); }, watchdog);
   }
-  const Setup setup = SetupOf(options.run, modules, ranks.get());
   if (ranks->Rank() != 0) {
     OutliveRankZero();
-    collectives::Follow(setup);
+    FollowAsMember(*ranks, MemberOf(options.run, modules), watchdog);
     return kAllWell;
   }
   Console console(options.run.quiet || !options.program.empty());
-  const collectives::Door door = collectives::Open(setup, options.run.require_transport);
-  const Probe& probe = ProbeOf(door.probes, options.operation);
+  const std::unique_ptr<Cluster> cluster = ClusterOf(options.run, modules, *ranks);
+  Setup setup = SetupOf(options.run, modules);
+  setup.roster = cluster->WhoIsThere();
+  setup.allow_single = options.allow_single;
+  const std::vector<Probe> probes = collectives::Probes(setup);
+  const Probe& probe = ProbeOf(probes, options.operation);
   const std::map<std::string, std::string> environment = NcclTestsEnvironment();
-  const collectives::UsualLibrary usual = door.usual_library();
+  const collectives::UsualLibrary usual = collectives::UsualLibraryOf(setup);
   if (options.run.backends.empty()) options.run.backends = {usual.name};
   CollPlan coll = PlanColl(options, probe, environment);
-  if (std::string note = collectives::UnjoinedNote(options.run.bootstrap); !note.empty()) {
+  if (std::string note = UnjoinedNote(options.run.bootstrap); !note.empty()) {
     coll.notes.push_back(std::move(note));
   }
   if (asked.run.backends.empty() && !usual.instead.empty()) {
@@ -858,18 +873,22 @@ int RunColl(const CollOptions& asked) {
         "same");
   }
 
-  Plan plan = {.cases = CasesOf(coll.questions, door.probes, options.run),
+  const auto cases_of = [&](const std::vector<Question>& questions) {
+    std::vector<Case> cases = CasesOf(questions, probes, options.run);
+    ChooseBackends(cases, options.run.backends);
+    for (Case& one : cases) one.across.value().how = coll.how;
+    return PlacedOn(*cluster, std::move(cases), options.run.require_transport);
+  };
+  Plan plan = {.cases = cases_of(coll.questions),
                .engine = coll.engine,
                .command = CommandOf(asked, coll),
-               .ranks = setup.ranks,
                .may_lack_file = !options.program.empty()};
-  ChooseBackends(plan.cases, options.run.backends);
   if (std::string note = SharedNote(plan.cases); !note.empty()) {
     coll.notes.push_back(std::move(note));
   }
   // Too few GPUs are told of before anything is made.
   if (ranks->Size() > 1 && collectives::HasThreads(options.run.backends[0])) {
-    door.whereabouts(ranks->Size(), options.run.backends[0]);
+    cluster->WhereaboutsOf(plan.cases.front());
   }
   // nccl-tests' own file is never written over.
   std::vector<AskedFile> files = FilesOf(options.run);
@@ -885,7 +904,7 @@ int RunColl(const CollOptions& asked) {
   plan.begins = [&](const Run& run, const Chosen& price, const std::string& no_file) {
     header = run;
     if (!no_file.empty()) look.notes.push_back(no_file);
-    Complete(look, header, price, door, first, options.run.backends[0], coll.groups);
+    Complete(look, header, price, *cluster, plan.cases, first, coll.groups);
     table.emplace(look);
     printer.emplace(*table, console, header, prints);
     if (prints) console.Result(table->Head());
@@ -900,8 +919,9 @@ int RunColl(const CollOptions& asked) {
   if (options.bisect) {
     std::vector<int> nodes;
     std::vector<std::string> hosts;
-    for (const collectives::Whereabouts& one :
-         door.whereabouts(static_cast<int>(IntegerOf(first, "ranks")), "")) {
+    Case on_hosts = ToldOf(plan.cases);
+    on_hosts.across->on_devices = false;
+    for (const Whereabouts& one : cluster->WhereaboutsOf(on_hosts)) {
       nodes.push_back(one.node);
       hosts.push_back(one.host);
     }
@@ -910,8 +930,7 @@ int RunColl(const CollOptions& asked) {
       if (split.empty()) return std::vector<Case>();
       Question question = coll.questions.front();
       question.params["split"] = split;
-      std::vector<Case> cases = CasesOf({question}, door.probes, options.run);
-      ChooseBackends(cases, options.run.backends);
+      std::vector<Case> cases = cases_of({question});
       if (cases.size() != 1) throw Error("--bisect runs over one --backend at a time");
       return cases;
     };
@@ -923,7 +942,7 @@ int RunColl(const CollOptions& asked) {
       return in_groups(bisection->Next(records));
     };
   }
-  Measured measured = MeasureHere(plan, options.run, door, console);
+  Measured measured = MeasureHere(plan, options.run, *cluster, console);
   if (!coll.exact && !bisection) {
     for (const Record& record : measured.run.records) printer->Add(record);
   }

@@ -18,6 +18,7 @@ struct CollPlan {
   bool exact = false;                    // as many iterations as nccl-tests would do
   EngineOptions engine = {};
   std::vector<int> groups = {};  // of each rank; empty: all are one
+  Params how = {};               // AcrossRanks::how of every case
   // What of the flags and of nccl-tests' environment is not done as asked, a sentence each.
   std::vector<std::string> notes = {};
 };

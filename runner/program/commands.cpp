@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-#include "collectives/collectives.h"
 #include "io/io.h"
 #include "kernels/kernels.h"
 #include "results/base/error.h"
@@ -28,6 +28,8 @@
 #include "results/show/json.h"
 #include "results/show/report.h"
 #include "results/show/tables.h"
+#include "runner/cluster/cluster.h"
+#include "runner/cluster/join.h"
 #include "runner/core/module.h"
 #include "runner/program/coll.h"
 #include "runner/program/console.h"
@@ -64,37 +66,31 @@ std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& opti
 
 int RunThisMachine(const RunOptions& options) {
   const Modules modules = Modules::Load();
-  const collectives::JoinedRanks ranks =
-      collectives::JoinRanks(modules, options.bootstrap, Seconds(options.watchdog_s));
+  const JoinedRanks ranks = JoinRanks(modules, options.bootstrap, Seconds(options.watchdog_s));
   if (options.ranks > 0 && ranks->Size() > 1) {
     throw Error("--ranks starts ranks, and a launcher has started this one: leave --ranks out");
   }
-  const Setup setup = SetupOf(options, modules, ranks.get());
   if (ranks->Rank() != 0) {
     OutliveRankZero();
-    collectives::Follow(setup);
+    FollowAsMember(*ranks, MemberOf(options, modules), Seconds(options.watchdog_s));
     return kAllWell;
   }
   Console console(options.quiet);
-  if (const std::string note = collectives::UnjoinedNote(options.bootstrap); !note.empty()) {
+  if (const std::string note = UnjoinedNote(options.bootstrap); !note.empty()) {
     console.Error(fmt::format("assay: {}\n", note));
   }
-  const collectives::Door door = collectives::Open(setup, options.require_transport);
-  const std::vector<Probe> probes = AllProbes(setup, door);
+  const std::unique_ptr<Cluster> cluster = ClusterOf(options, modules, *ranks);
+  Setup setup = SetupOf(options, modules);
+  setup.roster = cluster->WhoIsThere();
+  const std::vector<Probe> probes = AllProbes(setup);
   const Suite suite = LoadSuite(options.suite);
   const std::vector<Question> questions = Unfold(suite, probes,
                                                  {.probes = options.probes,
                                                   .set = options.set,
                                                   .dtypes = options.dtypes,
                                                   .regime = options.regime});
-  std::vector<Case> cases = CasesOf(questions, probes, options);
-  for (Case& one : cases) {
-    const bool of_ranks = std::any_of(door.probes.begin(), door.probes.end(),
-                                      [&](const Probe& probe) { return probe.name == one.probe; });
-    if (!of_ranks) one = door.on_each_node(std::move(one));
-  }
   const Plan plan = {
-      .cases = std::move(cases),
+      .cases = PlacedOn(*cluster, CasesOf(questions, probes, options), options.require_transport),
       .suite = suite.name,
       .engine = {.rounds = options.rounds.value_or(suite.rounds),
                  .ci = options.ci.value_or(0.01),
@@ -104,9 +100,8 @@ int RunThisMachine(const RunOptions& options) {
                      Seconds(options.max_seconds.value_or(suite.max_spans_case.count())),
                  .rest = Seconds(options.rest_s.value_or(10)),
                  .filter = options.filter},
-      .command = CommandOf(options),
-      .ranks = setup.ranks};
-  const Measured measured = MeasureHere(plan, options, door, console);
+      .command = CommandOf(options)};
+  const Measured measured = MeasureHere(plan, options, *cluster, console);
   console.Result(options.json
                      ? OutputText("--json", measured.handout)
                      : "\n" + RunTable(measured.run, measured.price, console.Colour(), Today()) +
@@ -117,10 +112,11 @@ int RunThisMachine(const RunOptions& options) {
 
 int List() {
   const Modules modules = Modules::Load();
-  const Setup setup = {.modules = &modules, .gemm = GemmBeside(modules)};
+  Setup setup = SetupOf({}, modules);
+  setup.roster = OpenCluster({.modules = &modules})->WhoIsThere();
   Console console;
   std::string text = "probes:\n";
-  for (const Probe& probe : AllProbes(setup, collectives::Open(setup))) {
+  for (const Probe& probe : AllProbes(setup)) {
     text += fmt::format("  {:<14} {}\n", probe.name, probe.summary);
     std::set<std::string> backends;
     for (const Case& which : probe.unfold(probe.defaults)) backends.insert(which.backend);

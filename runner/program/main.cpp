@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "collectives/collectives.h"
 #include "results/base/error.h"
+#include "runner/cluster/join.h"
 #include "runner/core/module.h"
 #include "runner/program/cli.h"
 #include "runner/program/commands.h"
@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   assay::HoldStandardStreams();
   std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away is not an error
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond `ulimit -f` is a write that fails (EFBIG)
-  const int launched = assay::collectives::LaunchedSize();
+  const int launched = assay::LaunchedSize();
   const bool is_privileged = assay::DropEnvironment();
   try {
     if (is_privileged && launched > 1) {
@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
     }
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     if (!arguments.empty() && arguments[0] == "--worker") {
-      return assay::collectives::WorkerMain(assay::GemmBeside);
+      return assay::WorkerMain(assay::WorkerMember);
     }
     const bool asks_version = !arguments.empty() && arguments[0] == "--version";
     const int status = assay::Execute(asks_version ? assay::PrintOnly{assay::VersionText()}

@@ -238,7 +238,7 @@ class Recorder : public Observer {
       current_.reset();
       records_.Like(record) = record;
       if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
-      if (journal_) Write(record, round);
+      if (journal_ && !finished_) Write(record, round);
     }
     if (const std::string file = TestFileText(record); !file.empty() && told_.insert(file).second) {
       console_.Note(file + "\n");
@@ -319,38 +319,19 @@ class Recorder : public Observer {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-// ---- Ranks that hang ----
-
-std::atomic<bool> hung = false;
-std::mutex keeping_mutex;
-std::function<void(const std::string& diagnosis)> keep;  // null while there is no file to keep
-
-class Keeping {
+// While it lives, `how` is called with what ranks of the cluster did not end in time.
+class WhileHung {
  public:
-  explicit Keeping(std::function<void(const std::string&)> how) { Set(std::move(how)); }
-  ~Keeping() { Set({}); }
-  Keeping(const Keeping&) = delete;
-  Keeping& operator=(const Keeping&) = delete;
+  WhileHung(Cluster& cluster, Cluster::Hung how) : cluster_(cluster) {
+    cluster_.WhenHung(std::move(how));
+  }
+  ~WhileHung() { cluster_.WhenHung({}); }
+  WhileHung(const WhileHung&) = delete;
+  WhileHung& operator=(const WhileHung&) = delete;
 
  private:
-  static void Set(std::function<void(const std::string&)> how) {
-    const std::lock_guard lock(keeping_mutex);
-    keep = std::move(how);
-  }
+  Cluster& cluster_;
 };
-
-// What Setup::hung is for: where ranks hang, the file says so and is kept, at once where this
-// process is about to end.
-void Hung(const std::string& diagnosis, bool last) {
-  hung = true;
-  if (!last) return;
-  const std::lock_guard lock(keeping_mutex);
-  try {
-    if (keep) keep(diagnosis);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "assay: %s\n", error.what());
-  }
-}
 
 // The probes of one node.
 std::vector<Probe> OwnProbes(const Setup& setup) {
@@ -359,18 +340,22 @@ std::vector<Probe> OwnProbes(const Setup& setup) {
   return probes;
 }
 
-// The case that `asked` has the probe, params and backend of.
-Case OneOf(const std::vector<Probe>& probes, const Record& asked) {
-  for (const Probe& probe : probes) {
-    if (probe.name != asked.probe) continue;
-    for (Case& one : probe.unfold(asked.params)) {
-      if (one.backend == asked.backend && one.params == asked.params) return std::move(one);
-    }
-  }
-  const Skipped no = {.reason = fmt::format("this node has no {} by {} as the first one has it",
-                                            Clean(asked.probe), Clean(asked.backend)),
-                      .remedy = "hold nodes of one type"};
-  return {.prepare = [no](std::uint64_t) -> Prepared { return no; }};
+// Probes are made when they are first asked for: of most ranks nothing is asked but collectives.
+std::function<Case(const Record&)> OwnCasesOf(const Setup& setup, bool has_own) {
+  struct Known {
+    std::vector<Probe> own = {};
+    std::vector<Probe> of_ranks = {};
+  };
+  return [setup, has_own, known = std::make_shared<Known>()](const Record& asked) {
+    if (known->of_ranks.empty()) known->of_ranks = collectives::ProbesOfARank(setup);
+    if (std::optional<Case> one = CaseLike(asked, known->of_ranks)) return *std::move(one);
+    if (has_own && known->own.empty()) known->own = OwnProbes(setup);
+    if (std::optional<Case> one = CaseLike(asked, known->own)) return *std::move(one);
+    const Skipped no = {.reason = fmt::format("this node has no {} by {} as the first one has it",
+                                              Clean(asked.probe), Clean(asked.backend)),
+                        .remedy = "hold nodes of one type"};
+    return Case{.prepare = [no](std::uint64_t) -> Prepared { return no; }};
+  };
 }
 
 // "7 measured, 2 skipped, 0 failed in 1 min 48 s".
@@ -399,29 +384,50 @@ std::string Summary(const Measured& measured) {
 
 std::string Today() { return Utc(std::time(nullptr), "%Y-%m-%d"); }
 
-Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks) {
-  Setup setup = {.threads = options.threads,
-                 .storage_path = options.storage_path,
-                 .backends = options.backends,
-                 .devices = options.devices,
-                 .modules = &modules,
-                 .ranks = ranks,
-                 .watchdog = Seconds(options.watchdog_s),
-                 .hung = Hung,
-                 .gemm = GemmBeside(modules),
-                 .launched_ranks = options.ranks > 0 ? options.ranks : 2};
-  setup.this_node = [setup, flags = options.identity] { return ThisNode(setup, flags); };
-  setup.own_case = [setup, probes = std::make_shared<std::vector<Probe>>()](const Record& asked) {
-    if (probes->empty()) *probes = OwnProbes(setup);
-    return OneOf(*probes, asked);
-  };
-  return setup;
+Setup SetupOf(const RunOptions& options, const Modules& modules) {
+  return {.threads = options.threads,
+          .storage_path = options.storage_path,
+          .backends = options.backends,
+          .devices = options.devices,
+          .modules = &modules,
+          .gemm = GemmBeside(modules)};
 }
 
-std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door) {
+std::vector<Probe> AllProbes(const Setup& setup) {
   std::vector<Probe> probes = OwnProbes(setup);
-  probes.insert(probes.end(), door.probes.begin(), door.probes.end());
+  for (Probe& probe : collectives::Probes(setup)) probes.push_back(std::move(probe));
   return probes;
+}
+
+Member MemberOf(const RunOptions& options, const Modules& modules) {
+  const Setup setup = SetupOf(options, modules);
+  return {.describe = [setup, flags = options.identity] { return ThisNode(setup, flags); },
+          .own_case = OwnCasesOf(setup, /*has_own=*/true)};
+}
+
+Member WorkerMember(const Modules& modules) {
+  const Setup setup = {.modules = &modules, .gemm = GemmBeside(modules)};
+  return {.own_case = OwnCasesOf(setup, /*has_own=*/false)};
+}
+
+std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& modules,
+                                   Ranks& ranks) {
+  return OpenCluster({.ranks = &ranks,
+                      .modules = &modules,
+                      .member = MemberOf(options, modules),
+                      .watchdog = Seconds(options.watchdog_s),
+                      .usual_ranks = options.ranks > 0 ? options.ranks : 2});
+}
+
+std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
+                           const std::string& require_transport) {
+  for (Case& one : cases) {
+    one = cluster.Placed(std::move(one));
+    if (!require_transport.empty()) {
+      one = collectives::Demanding(std::move(one), require_transport);
+    }
+  }
+  return cases;
 }
 
 GemmAt GemmBeside(const Modules& modules) {
@@ -532,7 +538,7 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
   return cases;
 }
 
-Measured MeasureHere(const Plan& plan, const RunOptions& options, const collectives::Door& door,
+Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& cluster,
                      Console& console) {
   EngineOptions engine = plan.engine;
   engine.seed = options.seed.value_or(std::stoull(RandomHex(6), nullptr, 16));
@@ -550,7 +556,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
              .command = plan.command,
              .timeline_s = {{"boot", -SinceBoot()}, {"process", 0.0}},
              .catalog_sha256 = Catalog::BuiltIn().sha256};
-  collectives::Held held = door.held();
+  Held held = cluster.Describe();
   run.nodes = std::move(held.nodes);
   run.ranks = std::move(held.ranks);
   CountUsed(plan.cases, run.nodes);
@@ -612,9 +618,17 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
   Recorder recorder(journal ? &*journal : nullptr, console, plan, time_left, usd_per_hour, privacy,
                     OnOneFileSystem(options.storage_path, path + ".part"));
   const Run begun = run;
-  const Keeping keeping([&](const std::string& diagnosis) {
-    if (!recorder.Keep(begun, "failed", diagnosis)) return;
-    console.Error(fmt::format("assay: a watchdog expired; wrote {}\n", path));
+  // Where ranks hang, the file says so and is kept, at once where this process is about to end.
+  std::atomic<bool> hung = false;
+  const WhileHung while_hung(cluster, [&](const std::string& diagnosis, bool last) {
+    hung = true;
+    if (!last) return;
+    try {
+      if (!recorder.Keep(begun, "failed", diagnosis)) return;
+      console.Error(fmt::format("assay: a watchdog expired; wrote {}\n", path));
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "assay: %s\n", error.what());
+    }
   });
   const bool is_launched = run.ranks.size() > 1;
   std::optional<LastResort> last_resort(
@@ -631,8 +645,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, const collecti
           console.Error(fmt::format("assay: {}\n", error.what()));
         }
         io::RemoveTestFiles();
-        if (plan.ranks != nullptr) plan.ranks->Abort(kInterrupted);
-        _exit(kInterrupted);
+        cluster.Abort(kInterrupted);
       });
   engine.stop = [&]() -> std::optional<std::string> {
     if (IsToldToEnd()) return "interrupted";

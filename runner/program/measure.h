@@ -3,13 +3,14 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "collectives/collectives.h"
 #include "results/catalog/price.h"
 #include "results/file/run.h"
+#include "runner/cluster/cluster.h"
 #include "runner/core/engine.h"
 #include "runner/core/probe.h"
 #include "runner/program/cli.h"
@@ -29,11 +30,25 @@ inline constexpr int kInterrupted = 130;
 // "2026-11-22", UTC.
 std::string Today();
 
-// What a command's options say of who measures: `modules` and `ranks` must outlive it.
-Setup SetupOf(const RunOptions& options, const Modules& modules, Ranks* ranks);
+// What a command's options say of how to measure: `modules` must outlive it.
+Setup SetupOf(const RunOptions& options, const Modules& modules);
 
-// All probes, those of `door` among them.
-std::vector<Probe> AllProbes(const Setup& setup, const collectives::Door& door);
+// All probes.
+std::vector<Probe> AllProbes(const Setup& setup);
+
+// What a rank of this program can do by itself: describe its node, and every case that its own
+// probes have. `modules` must outlive it.
+Member MemberOf(const RunOptions& options, const Modules& modules);
+// The same of ranks that assay starts for itself, which are told nothing but cases.
+Member WorkerMember(const Modules& modules);
+
+// The cluster of rank 0. `modules` and `ranks` must outlive it and its cases.
+std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& modules, Ranks& ranks);
+
+// The cases as the cluster places them. Those of several ranks fail where their data went over
+// something else than `require_transport`, if that is given.
+std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
+                           const std::string& require_transport);
 
 // What Setup::gemm is in this program: by the CPUs' own backends, and on GPUs by cuBLASLt.
 // `modules` must outlive it.
@@ -55,8 +70,6 @@ struct Plan {
   // `seed`, `stop` and `gbench` are MeasureHere's to fill in.
   EngineOptions engine = {};
   std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
-  // Those that a launcher started; null without one.
-  Ranks* ranks = nullptr;
   // A run that names no file is measured without one where the folder doesn't take one.
   bool may_lack_file = false;
   // Told before anything is measured, with all of the run but its records, and why it has no file
@@ -83,10 +96,10 @@ struct Measured {
 // The files beside the result file that the options ask for.
 std::vector<AskedFile> FilesOf(const RunOptions& options);
 
-// Measures the plan's cases on all nodes that the door holds and writes the one result file, its
-// journal while measuring. Catches the signals that end a process: the file is kept. Throws Error
-// for what can be found out to be wrong before a file is made.
-Measured MeasureHere(const Plan& plan, const RunOptions& options, const collectives::Door& door,
+// Measures the plan's cases, which are placed on the cluster, and writes the one result file, its
+// journal while measuring. Catches the signals that end a process: the file is kept, as it is where
+// ranks hang. Throws Error for what can be found out to be wrong before a file is made.
+Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& cluster,
                      Console& console);
 
 // Says what came of it, writes `files` beside the result file, and tells of all of them. Throws

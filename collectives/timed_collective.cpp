@@ -1,4 +1,4 @@
-#include "collectives/host_collective.h"
+#include "collectives/timed_collective.h"
 
 #include <fmt/format.h>
 
@@ -38,10 +38,10 @@ constexpr std::size_t kStaging = std::size_t{8} << 20;
 
 // The workload of a collective on one rank. Operations take slots (buffers) in turn; times are put
 // together over ranks, and checks are made outside timed spans.
-class HostCollective : public Accompanied {
+class TimedCollective : public Accompanied {
  public:
-  HostCollective(const Collective& collective, Ranks& ranks, std::unique_ptr<Exchange> exchange,
-                 std::uint64_t seed, const HostOptions& options)
+  TimedCollective(const Collective& collective, Ranks& ranks, std::unique_ptr<Exchange> exchange,
+                  std::uint64_t seed, const TimedOptions& options)
       : collective_(collective),
         layout_(collective, ranks.Size()),
         ranks_(ranks),
@@ -398,9 +398,9 @@ class HostCollective : public Accompanied {
 
 Seconds SteadyNow() { return std::chrono::steady_clock::now().time_since_epoch(); }
 
-Prepared PrepareHostCollective(const Collective& collective, Ranks& ranks,
-                               std::unique_ptr<Exchange> exchange, std::uint64_t seed,
-                               const HostOptions& options) {
+Prepared PrepareTimedCollective(const Collective& collective, Ranks& ranks,
+                                std::unique_ptr<Exchange> exchange, std::uint64_t seed,
+                                const TimedOptions& options) {
   const bool is_on_host = exchange != nullptr && !exchange->Device();
   if (collective.mode == "graph" && is_on_host) {
     return Skipped{.reason = "operations in host memory can't be launched as a graph",
@@ -419,7 +419,7 @@ Prepared PrepareHostCollective(const Collective& collective, Ranks& ranks,
         .reason = "operations back to back leave no time to rewrite their inputs in between",
         .remedy = Asking("cache", "rotated")};
   }
-  return std::make_unique<HostCollective>(collective, ranks, std::move(exchange), seed, options);
+  return std::make_unique<TimedCollective>(collective, ranks, std::move(exchange), seed, options);
 }
 
 }  // namespace assay

@@ -70,7 +70,7 @@ using Clock = std::function<Seconds()>;
 Seconds SteadyNow();
 
 // The parts of the workload that tests replace.
-struct HostOptions {
+struct TimedOptions {
   Clock clock = SteadyNow;  // this rank's own
   // The least bytes over which buffers take turns where the collective's cache is `rotated`.
   std::int64_t rotate_bytes = std::int64_t{96} << 20;
@@ -92,8 +92,8 @@ struct HostOptions {
 //
 // Where Collective::verify is `random`, the last operation of the batch before Verify is checked,
 // and a random operation in one batch of eight, chosen at random.
-Prepared PrepareHostCollective(const Collective& collective, Ranks& ranks,
-                               std::unique_ptr<Exchange> exchange, std::uint64_t seed,
-                               const HostOptions& options = {});
+Prepared PrepareTimedCollective(const Collective& collective, Ranks& ranks,
+                                std::unique_ptr<Exchange> exchange, std::uint64_t seed,
+                                const TimedOptions& options = {});
 
 }  // namespace assay

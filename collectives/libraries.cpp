@@ -1,0 +1,187 @@
+#include "collectives/libraries.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <system_error>
+#include <utility>
+
+#include "collectives/asking.h"
+#include "collectives/native.h"
+#include "results/base/error.h"
+#include "results/base/text.h"
+#include "runner/core/module.h"
+#include "runner/core/threads.h"
+
+namespace assay::collectives {
+namespace {
+
+// Null for a name that none has.
+const KnownLibrary* FindLibrary(const std::string& name) {
+  const auto& all = KnownLibraries();
+  const auto found = std::ranges::find(all, name, &KnownLibrary::name);
+  return found == all.end() ? nullptr : &*found;
+}
+
+// Throws Error for what no rank was ever told.
+Collective AsTold(Collective collective, const Params& how) {
+  constexpr int kMost = 1'000'000'000;
+  for (const auto& [name, value] : how) {
+    if (name == "verify") {
+      collective.verify = StringOf(how, name);
+      const std::vector<std::string> known = {"none", "last", "random", "all"};
+      if (!Includes(known, collective.verify)) {
+        throw Error(
+            fmt::format("verify is one of {}, not {}", fmt::join(known, ", "), collective.verify));
+      }
+    }
+    for (const auto& [option, member] : {std::pair("skip", &Collective::skip),
+                                         {"graph_operations", &Collective::graph_operations}}) {
+      if (name != option) continue;
+      const std::int64_t number = IntegerOf(how, name);
+      if (number < 0 || number > kMost) {
+        throw Error(fmt::format("{} is from 0 to {}, not {}", name, kMost, number));
+      }
+      collective.*member = static_cast<int>(number);
+    }
+  }
+  return collective;
+}
+
+// How many ranks each group has.
+std::vector<int> SizesOf(const AcrossRanks& across) {
+  if (across.groups.empty()) return {across.ranks};
+  std::map<int, int> sizes;
+  for (const int group : across.groups) {
+    if (group >= 0) ++sizes[group];
+  }
+  std::vector<int> all;
+  for (const auto& [group, size] : sizes) all.push_back(size);
+  return all;
+}
+
+std::optional<Skipped> UnfitOf(const Collective& collective, const AcrossRanks& across) {
+  for (const int size : SizesOf(across)) {
+    if (collective.operation == Operation::kBarrier || Layout(collective, size).SizeBytes() > 0) {
+      continue;
+    }
+    return Skipped{.reason = fmt::format("{} bytes are less than 16 for each of {} ranks",
+                                         collective.bytes, size),
+                   .remedy = Asking("bytes", std::to_string(16 * size))};
+  }
+  if (across.on_devices) return std::nullopt;
+  // Input, output, and the copy that libraries make of it, for each rank of this node.
+  const int on_a_node = (across.ranks + across.nodes - 1) / across.nodes;
+  const std::int64_t bytes = 3 * collective.bytes * on_a_node;
+  const std::optional<std::int64_t> available = AvailableMemory();
+  if (!available || bytes <= *available) return std::nullopt;
+  return Skipped{.reason = fmt::format("its ranks need {} of memory on this node, which has {} "
+                                       "available",
+                                       WithPrefix(static_cast<double>(bytes), "B"),
+                                       WithPrefix(static_cast<double>(*available), "B")),
+                 .remedy = "choose fewer bytes"};
+}
+
+}  // namespace
+
+bool HasNvidiaDriver() {
+  std::error_code unknown;
+  return std::filesystem::exists("/proc/driver/nvidia/version", unknown);
+}
+
+const std::vector<KnownLibrary>& KnownLibraries() {
+  static const std::vector<KnownLibrary> all = {
+      {.name = "mpi", .module = "mpi", .on_one_node = true, .on_several = true},
+      {.name = "native", .on_one_node = true},
+      {.name = "native-mpi", .module = "mpi", .on_several = true, .has_transport = true},
+      {.name = "ofi", .module = "ofi", .on_several = true, .has_transport = true},
+      {.name = "nccl",
+       .module = "nccl",
+       .on_one_node = HasNvidiaDriver(),
+       .on_several = HasNvidiaDriver(),
+       .kind = "gpu"}};
+  return all;
+}
+
+bool IsOnGpus(const std::string& library) {
+  const KnownLibrary* const known = FindLibrary(library);
+  return known != nullptr && known->kind == "gpu";
+}
+
+bool Includes(const std::vector<std::string>& chosen, const std::string& name) {
+  return std::ranges::find(chosen, name) != chosen.end();
+}
+
+std::optional<Skipped> Libraries::Missing(const std::string& library) const {
+  if (modules_ == nullptr) return Skipped{.reason = "no modules are loaded"};
+  const KnownLibrary* const known = FindLibrary(library);
+  const std::string module = known == nullptr ? library : known->module;
+  const auto& entries = modules_->Entries();
+  const auto entry = std::ranges::find(entries, module, &Modules::Entry::name);
+  if (entry == entries.end()) return std::nullopt;
+  if (entry->module == nullptr) return Skipped{.reason = entry->reason, .remedy = entry->remedy};
+  return module == "mpi" && no_mpi_ ? no_mpi_() : std::nullopt;
+}
+
+Library& Libraries::Opened(const std::string& library, const Ranks& ranks) {
+  if (opened_.empty()) {
+    opened_.push_back(NativeLibrary());
+    for (const Modules::Entry& entry :
+         modules_ == nullptr ? std::vector<Modules::Entry>() : modules_->Entries()) {
+      if (entry.module == nullptr || entry.module->libraries == nullptr) continue;
+      if (entry.module->ranks != nullptr && ranks.JoinedBy() != entry.name) continue;
+      for (auto& each : entry.module->libraries()) opened_.push_back(std::move(each));
+    }
+  }
+  for (const std::unique_ptr<Library>& each : opened_) {
+    if (each->Name() == library) return *each;
+  }
+  throw Error(fmt::format("no library {} could be opened", library));
+}
+
+std::vector<Case> CasesOver(const std::shared_ptr<Libraries>& libraries,
+                            const std::vector<std::string>& backends, OverLibraries over) {
+  std::vector<Case> cases;
+  std::string names;
+  for (const KnownLibrary& library : KnownLibraries()) {
+    names += (names.empty() ? "" : ", ") + library.name;
+    if (backends.empty() ? !over.is_usual(library) : !Includes(backends, library.name)) continue;
+    Case one = over.one;
+    one.backend = library.name;
+    one.device.kind = library.kind;
+    AcrossRanks& across = one.across.value();
+    across.bytes = over.collective.bytes;
+    across.by_mpi = library.module == "mpi";
+    across.on_devices = library.kind == "gpu";
+    across.missing = [libraries, name = library.name] { return libraries->Missing(name); };
+    across.unfit = [missing = across.missing, collective = over.collective,
+                    asked = AcrossRanks{.ranks = across.ranks,
+                                        .nodes = across.nodes,
+                                        .groups = across.groups,
+                                        .on_devices = library.kind == "gpu"}] {
+      std::optional<Skipped> no = missing();
+      return no ? no : UnfitOf(collective, asked);
+    };
+    across.device = [libraries, name = library.name](Ranks& all) {
+      return libraries->Opened(name, all).DeviceOf(all);
+    };
+    across.join = [libraries, name = library.name, collective = over.collective, join = over.join](
+                      Ranks& together, std::uint64_t seed, const Params& how) {
+      Library& opened = libraries->Opened(name, together);
+      const Collective told = AsTold(collective, how);
+      return join ? join(opened, told, together, seed, how) : opened.Prepare(told, together, seed);
+    };
+    cases.push_back(std::move(one));
+  }
+  if (!cases.empty()) return cases;
+  over.one.backend = KnownLibraries()[0].name;
+  over.one.across.value().unfit = [names] {
+    return Skipped{.reason = "its backends are " + names, .remedy = "--backend, with one of these"};
+  };
+  return {over.one};
+}
+
+}  // namespace assay::collectives

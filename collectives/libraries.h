@@ -1,0 +1,69 @@
+// The libraries that collectives can run over, by name: which are the usual ones, what each needs,
+// and the cases of a probe over them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "collectives/collective.h"
+#include "collectives/library.h"
+#include "runner/core/probe.h"
+#include "runner/core/ranks.h"
+
+namespace assay::collectives {
+
+bool HasNvidiaDriver();
+
+// A library that can be asked for by name. Where none is, the usual ones of one node or of several
+// are.
+struct KnownLibrary {
+  std::string name = {};
+  std::string module = {};  // the module that holds it; "": it is always there
+  bool on_one_node = false;
+  bool on_several = false;
+  bool has_transport = false;  // the probe fabric can ask for it
+  std::string kind = "cpu";    // kind of device that holds its buffers; "gpu": ranks may be threads
+};
+const std::vector<KnownLibrary>& KnownLibraries();
+// False also for a name that none of them has.
+bool IsOnGpus(const std::string& library);
+
+bool Includes(const std::vector<std::string>& chosen, const std::string& name);
+
+// The libraries of one rank. They are opened when it first joins others, since only then it is
+// known how: a module that joins ranks runs on no others.
+class Libraries {
+ public:
+  explicit Libraries(const Setup& setup) : modules_(setup.modules), no_mpi_(setup.roster.no_mpi) {}
+
+  // Tells what is missing that every case of this library needs; nothing: it can be tried.
+  std::optional<Skipped> Missing(const std::string& library) const;
+  // Throws Error where it can't be opened.
+  Library& Opened(const std::string& library, const Ranks& ranks);
+
+ private:
+  const Modules* modules_;
+  std::function<std::optional<Skipped>()> no_mpi_;
+  std::vector<std::unique_ptr<Library>> opened_ = {};
+};
+
+// A case that unfolds over libraries.
+struct OverLibraries {
+  Case one = {};  // but for its backend, and what of across differs between them
+  Collective collective = {};
+  std::function<bool(const KnownLibrary&)> is_usual = {};
+  // This rank's part over a library, with the collective as its `how` has it; null: that alone.
+  std::function<Prepared(Library& library, const Collective& collective, Ranks& together,
+                         std::uint64_t seed, const Params& how)>
+      join = {};
+};
+
+// The case over each library that was asked for by name, or each usual one where none was; one that
+// says which there are, where no name is of one.
+std::vector<Case> CasesOver(const std::shared_ptr<Libraries>& libraries,
+                            const std::vector<std::string>& backends, OverLibraries over);
+
+}  // namespace assay::collectives

@@ -1,0 +1,37 @@
+// The probes of several ranks, and what they have in common.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collectives/collective.h"
+#include "collectives/libraries.h"
+#include "runner/core/probe.h"
+
+namespace assay::collectives {
+
+// One for each operation, which do what nccl-tests' programs do.
+std::vector<Probe> OperationProbes(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
+// Point to point over the transports of libraries that show theirs.
+Probe FabricProbe(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
+// A step of training: the gradients of a bucket are summed over the ranks, in place, while each of
+// them multiplies matrices of the layers before. REQUIRES: setup.gemm.
+Probe OverlapProbe(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
+
+// The params that an operation has.
+Params DefaultsOf(const OperationFacts& facts, std::int64_t ranks, std::int64_t nodes);
+// The collective that params ask for. Throws Error, with the name of the param, for what makes no
+// sense; one rank
+// makes sense where it is allowed.
+Collective CollectiveOf(const OperationFacts& facts, const Params& params, bool allow_single);
+
+// One unit a rank, on the node that it is known to be on.
+std::vector<Unit> UnitsOf(const Roster& roster, int ranks);
+// How many ranks a case has where nobody says it.
+std::int64_t UsualRanks(const Roster& roster);
+// For `assay list`: why no GPU does this here.
+std::map<std::string, Skipped> AbsentOnGpus(const Libraries& libraries);
+
+}  // namespace assay::collectives

@@ -1,0 +1,58 @@
+// How this process comes to the ranks that it is one of: by a launcher, over TCP, as a thread, or
+// started by assay itself; and what every rank but 0 does from then on.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "runner/cluster/rank_threads.h"
+#include "runner/cluster/worker.h"
+#include "runner/core/module.h"
+#include "runner/core/probe.h"
+#include "runner/core/ranks.h"
+
+namespace assay {
+
+// True if this process was started by mpirun, srun or the like: then it never launches any itself.
+bool UnderLauncher();
+// How many processes that launcher started; 0 where it doesn't say, or there is none.
+int LaunchedSize();
+
+// What is to be said where RANK and WORLD_SIZE are set as torchrun does it, and nobody joins those
+// ranks (`bootstrap`, a launcher of MPI's); "" where nothing is.
+std::string UnjoinedNote(const std::string& bootstrap);
+
+// Sends the other ranks home when rank 0 lets go, in whatever way it ends. Where they don't all
+// take leave in time this rank ends with status 3, after a line that names those that are stopped
+// or gone.
+struct Dismiss {
+  Seconds watchdog = Seconds(60);
+  std::function<std::string()> fates = {};  // of the other ranks
+  void operator()(Ranks* ranks) const;
+};
+using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;
+
+// The processes that the launcher started; without one, this process alone. `bootstrap` "tcp" joins
+// those that the environment tells of (runner/cluster/tcp_ranks.h), without any MPI. Throws Error
+// where they can't find each other, since each would then write the one result file. Where one of
+// them never comes, this one ends with status 3 after `watchdog`, as MPI itself would wait for
+// ever. A process that was started alone has no ranks but itself, and can run no collective, unless
+// `allow_single`.
+JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {},
+                      Seconds watchdog = Seconds(60), bool allow_single = false);
+
+// The first of the ranks that each of the joined processes then has; the others obey what rank 0
+// asks for, each as its own Member. Called on all processes together; throws Error where they don't
+// ask for as many each.
+JoinedRanks InThreads(JoinedRanks processes, const PerProcess& per_process,
+                      const std::function<Member()>& member_of_thread, Seconds watchdog);
+
+// Does what every rank but 0 does in place of the program: its part of the cases that rank 0 asks
+// for, waiting politely in between, until rank 0 lets go of its ranks.
+void FollowAsMember(Ranks& ranks, Member member, Seconds watchdog);
+
+// The whole of `assay --worker`, which only assay itself starts. Returns the exit status.
+int WorkerMain(const std::function<Member(const Modules&)>& member_by);
+
+}  // namespace assay

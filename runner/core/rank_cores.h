@@ -1,0 +1,15 @@
+// How the ranks of a node share out its cores.
+#pragma once
+
+#include <vector>
+
+#include "runner/core/ranks.h"
+
+namespace assay {
+
+// The cores of each rank, on every rank: ranks of one node that may use the same cores get a part
+// of them each, or one core that they have in common where there are fewer cores than ranks. Called
+// on all ranks together.
+std::vector<std::vector<int>> CoresByRank(Ranks& ranks);
+
+}  // namespace assay
