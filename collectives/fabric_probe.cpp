@@ -27,10 +27,11 @@ std::vector<Case> CasesOf(const Setup& setup, const std::shared_ptr<Libraries>& 
   one.work = FabricWork(pattern, bytes);
   one.units = UnitsOf(setup.roster, 2);
   one.across = {.ranks = 2, .nodes = static_cast<int>(nodes)};
-  return CasesOver(libraries, setup.backends,
+  return CasesOver(libraries, setup,
                    {.one = std::move(one),
                     .collective = FabricCollective(pattern, bytes),
-                    .is_usual = [](const KnownLibrary& library) { return library.has_transport; }});
+                    .can = HasTransport,
+                    .is_usual = HasTransport});
 }
 
 }  // namespace
@@ -44,10 +45,8 @@ Probe FabricProbe(const Setup& setup, const std::shared_ptr<Libraries>& librarie
                        {"nodes", setup.roster.Nodes()}},
           .unfold = [setup,
                      libraries](const Params& params) { return CasesOf(setup, libraries, params); },
-          .missing = [libraries]() -> std::optional<Skipped> {
-            std::optional<Skipped> no = libraries->Missing("ofi");
-            return no && libraries->Missing("native-mpi") ? no : std::nullopt;
-          }};
+          .backends = NamesOf(HasTransport),
+          .absent = [libraries] { return AbsentOf(*libraries, NamesOf(HasTransport)); }};
 }
 
 }  // namespace assay::collectives

@@ -33,7 +33,7 @@ Collective AsTold(Collective collective, const Params& how) {
     if (name == "verify") {
       collective.verify = StringOf(how, name);
       const std::vector<std::string> known = {"none", "last", "random", "all"};
-      if (!Includes(known, collective.verify)) {
+      if (std::ranges::find(known, collective.verify) == known.end()) {
         throw Error(
             fmt::format("verify is one of {}, not {}", fmt::join(known, ", "), collective.verify));
       }
@@ -111,8 +111,28 @@ bool IsOnGpus(const std::string& library) {
   return known != nullptr && known->kind == "gpu";
 }
 
-bool Includes(const std::vector<std::string>& chosen, const std::string& name) {
-  return std::ranges::find(chosen, name) != chosen.end();
+bool IsAny(const KnownLibrary&) { return true; }
+bool HasTransport(const KnownLibrary& library) { return library.has_transport; }
+
+std::vector<std::string> NamesOf(const std::function<bool(const KnownLibrary&)>& has) {
+  std::vector<std::string> names;
+  for (const KnownLibrary& library : KnownLibraries()) {
+    if (has(library)) names.push_back(library.name);
+  }
+  return names;
+}
+
+std::map<std::string, Skipped> AbsentOf(const Libraries& libraries,
+                                        const std::vector<std::string>& names) {
+  std::map<std::string, Skipped> absent;
+  for (const std::string& name : names) {
+    if (const std::optional<Skipped> missing = libraries.Missing(name)) {
+      absent[name] = *missing;
+    } else if (IsOnGpus(name) && !HasNvidiaDriver()) {
+      absent[name] = {.reason = kNoNvidiaDriver, .remedy = kNvidiaDriverRemedy};
+    }
+  }
+  return absent;
 }
 
 std::optional<Skipped> Libraries::Missing(const std::string& library) const {
@@ -142,13 +162,12 @@ Library& Libraries::Opened(const std::string& library, const Ranks& ranks) {
   throw Error(fmt::format("no library {} could be opened", library));
 }
 
-std::vector<Case> CasesOver(const std::shared_ptr<Libraries>& libraries,
-                            const std::vector<std::string>& backends, OverLibraries over) {
+std::vector<Case> CasesOver(const std::shared_ptr<Libraries>& libraries, const Setup& setup,
+                            const OverLibraries& over) {
   std::vector<Case> cases;
-  std::string names;
   for (const KnownLibrary& library : KnownLibraries()) {
-    names += (names.empty() ? "" : ", ") + library.name;
-    if (backends.empty() ? !over.is_usual(library) : !Includes(backends, library.name)) continue;
+    if (!over.can(library) || !setup.TakesBackend(library.name)) continue;
+    if (setup.backends.empty() && !over.is_usual(library)) continue;
     Case one = over.one;
     one.backend = library.name;
     one.device.kind = library.kind;
@@ -176,12 +195,7 @@ std::vector<Case> CasesOver(const std::shared_ptr<Libraries>& libraries,
     };
     cases.push_back(std::move(one));
   }
-  if (!cases.empty()) return cases;
-  over.one.backend = KnownLibraries()[0].name;
-  over.one.across.value().unfit = [names] {
-    return Skipped{.reason = "its backends are " + names, .remedy = "--backend, with one of these"};
-  };
-  return {over.one};
+  return cases;
 }
 
 }  // namespace assay::collectives

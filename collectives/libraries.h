@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,7 +32,10 @@ const std::vector<KnownLibrary>& KnownLibraries();
 // False also for a name that none of them has.
 bool IsOnGpus(const std::string& library);
 
-bool Includes(const std::vector<std::string>& chosen, const std::string& name);
+bool IsAny(const KnownLibrary& library);
+bool HasTransport(const KnownLibrary& library);
+// The names of the libraries of which `has` is true.
+std::vector<std::string> NamesOf(const std::function<bool(const KnownLibrary&)>& has);
 
 // The libraries of one rank. They are opened when it first joins others, since only then it is
 // known how: a module that joins ranks runs on no others.
@@ -50,10 +54,15 @@ class Libraries {
   std::vector<std::unique_ptr<Library>> opened_ = {};
 };
 
+// Which of these libraries can't run here, and why.
+std::map<std::string, Skipped> AbsentOf(const Libraries& libraries,
+                                        const std::vector<std::string>& names);
+
 // A case that unfolds over libraries.
 struct OverLibraries {
   Case one = {};  // but for its backend, and what of across differs between them
   Collective collective = {};
+  std::function<bool(const KnownLibrary&)> can = IsAny;  // the libraries that ever do this
   std::function<bool(const KnownLibrary&)> is_usual = {};
   // This rank's part over a library, with the collective as its `how` has it; null: that alone.
   std::function<Prepared(Library& library, const Collective& collective, Ranks& together,
@@ -61,9 +70,9 @@ struct OverLibraries {
       join = {};
 };
 
-// The case over each library that was asked for by name, or each usual one where none was; one that
-// says which there are, where no name is of one.
-std::vector<Case> CasesOver(const std::shared_ptr<Libraries>& libraries,
-                            const std::vector<std::string>& backends, OverLibraries over);
+// The case over each library that was asked for by name, or each usual one where none was. Empty
+// where none of the libraries that were asked for does this.
+std::vector<Case> CasesOver(const std::shared_ptr<Libraries>& libraries, const Setup& setup,
+                            const OverLibraries& over);
 
 }  // namespace assay::collectives

@@ -76,7 +76,7 @@ std::vector<Case> CasesOf(const Setup& setup, const std::shared_ptr<Libraries>& 
     one.across->groups = GroupsFrom(StringOf(params, "split"), ranks);
     one.parts = PartsOf(facts, params, one.across->groups, one.units, setup.allow_single);
   }
-  return CasesOver(libraries, setup.backends,
+  return CasesOver(libraries, setup,
                    {.one = std::move(one),
                     .collective = collective,
                     .is_usual = [nodes](const KnownLibrary& library) {
@@ -174,15 +174,6 @@ std::int64_t UsualRanks(const Roster& roster) {
   return roster.nodes.empty() ? roster.usual_ranks : static_cast<std::int64_t>(roster.nodes.size());
 }
 
-// For `assay list`: why no GPU does this here.
-std::map<std::string, Skipped> AbsentOnGpus(const Libraries& libraries) {
-  if (const std::optional<Skipped> missing = libraries.Missing("nccl")) return {{"nccl", *missing}};
-  if (HasNvidiaDriver()) return {};
-  return {{"nccl",
-           {.reason = "there is no NVIDIA driver",
-            .remedy = "a machine with NVIDIA GPUs (nvidia-smi); in a container: --gpus all"}}};
-}
-
 std::vector<Probe> OperationProbes(const Setup& setup,
                                    const std::shared_ptr<Libraries>& libraries) {
   std::vector<Probe> probes;
@@ -194,7 +185,8 @@ std::vector<Probe> OperationProbes(const Setup& setup,
     probe.unfold = [setup, libraries, facts](const Params& params) {
       return CasesOf(setup, libraries, facts, params);
     };
-    probe.absent = [libraries] { return AbsentOnGpus(*libraries); };
+    probe.backends = NamesOf(IsAny);
+    probe.absent = [libraries] { return AbsentOf(*libraries, NamesOf(IsAny)); };
     probes.push_back(std::move(probe));
   }
   return probes;

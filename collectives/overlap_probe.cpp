@@ -13,9 +13,7 @@ namespace {
 constexpr std::int64_t kMostGemms = 1'000'000;
 
 // Where nobody names a library, steps of training are what a node's accelerators do.
-bool IsOfGpus(const Setup& setup) {
-  return HasNvidiaDriver() && (setup.backends.empty() || Includes(setup.backends, "nccl"));
-}
+bool IsOfGpus(const Setup& setup) { return HasNvidiaDriver() && setup.TakesBackend("nccl"); }
 
 // The value of a param, or 0 where a case has none: of the two budgets of communication each
 // library knows one. Throws Error for one out of range.
@@ -53,7 +51,7 @@ std::vector<Case> CasesOf(const Setup& setup, const std::shared_ptr<Libraries>& 
                .bytes = Layout(collective, static_cast<int>(ranks)).SizeBytes(),
                .formula = "overlap/2mnk"};
   std::vector<Case> cases = CasesOver(
-      libraries, setup.backends,
+      libraries, setup,
       {.one = {.probe = "overlap",
                .params = params,
                .work = step.work,
@@ -110,7 +108,8 @@ Probe OverlapProbe(const Setup& setup, const std::shared_ptr<Libraries>& librari
                        {"nodes", setup.roster.Nodes()}},
           .unfold = [setup,
                      libraries](const Params& params) { return CasesOf(setup, libraries, params); },
-          .absent = [libraries] { return AbsentOnGpus(*libraries); }};
+          .backends = NamesOf(IsAny),
+          .absent = [libraries] { return AbsentOf(*libraries, NamesOf(IsAny)); }};
 }
 
 }  // namespace assay::collectives

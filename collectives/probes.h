@@ -31,7 +31,5 @@ Collective CollectiveOf(const OperationFacts& facts, const Params& params, bool 
 std::vector<Unit> UnitsOf(const Roster& roster, int ranks);
 // How many ranks a case has where nobody says it.
 std::int64_t UsualRanks(const Roster& roster);
-// For `assay list`: why no GPU does this here.
-std::map<std::string, Skipped> AbsentOnGpus(const Libraries& libraries);
 
 }  // namespace assay::collectives

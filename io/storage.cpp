@@ -433,8 +433,8 @@ class Bench {
 };
 
 // The engines to measure: those that were asked for, else the first that isn't refused here.
-Engines Chosen(const Engines& engines, const std::vector<std::string>& asked) {
-  if (asked.empty()) {
+Engines Chosen(const Engines& engines, const Setup& setup) {
+  if (setup.backends.empty()) {
     for (const auto& engine : engines) {
       if (!RefusalOf(engine.second)) return {engine};
     }
@@ -442,15 +442,9 @@ Engines Chosen(const Engines& engines, const std::vector<std::string>& asked) {
   }
   Engines chosen;
   for (const auto& engine : engines) {
-    if (std::find(asked.begin(), asked.end(), engine.first) != asked.end()) {
-      chosen.push_back(engine);
-    }
+    if (setup.TakesBackend(engine.first)) chosen.push_back(engine);
   }
-  if (!chosen.empty()) return chosen;
-  return {{engines.front().first, [](const EngineSetup&) {
-             return MadeEngine(Skipped{.reason = "none of the backends asked for does file I/O",
-                                       .remedy = "--backend io_uring or --backend psync"});
-           }}};
+  return chosen;
 }
 
 }  // namespace
@@ -459,12 +453,12 @@ Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
   auto bench = std::make_shared<Bench>(setup.storage_path, options);
   auto file =
       std::make_shared<const std::function<Seconds()>>([bench] { return bench->FileSeconds(); });
-  const auto unfold = [bench, file, folder = setup.storage_path, asked = setup.backends,
-                       engines = options.engines](const Params& params) {
+  const auto unfold = [bench, file, setup, engines = options.engines](const Params& params) {
     const Access access = Parse(params);
-    RequireFolder(folder);
     std::vector<Case> cases;
-    for (const auto& [name, make] : Chosen(engines, asked)) {
+    const Engines chosen = Chosen(engines, setup);
+    if (!chosen.empty()) RequireFolder(setup.storage_path);
+    for (const auto& [name, make] : chosen) {
       cases.push_back({.probe = "storage",
                        .method = 3,
                        .params = params,
@@ -479,6 +473,8 @@ Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
     }
     return cases;
   };
+  std::vector<std::string> names;
+  for (const auto& [name, make] : options.engines) names.push_back(name);
   return {.name = "storage",
           .summary = "reads and writes of a file: bytes and operations per second, latency",
           .defaults = {{"pattern", std::string("randread")},
@@ -487,7 +483,15 @@ Probe StorageProbe(const Setup& setup, const StorageOptions& options) {
                        {"jobs", std::int64_t{1}},
                        {"direct", true},
                        {"cache", std::string("cold")}},
-          .unfold = unfold};
+          .unfold = unfold,
+          .backends = names,
+          .absent = [engines = options.engines] {
+            std::map<std::string, Skipped> absent;
+            for (const auto& [name, make] : engines) {
+              if (const std::optional<Skipped> refused = RefusalOf(make)) absent[name] = *refused;
+            }
+            return absent;
+          }};
 }
 
 std::vector<Probe> Probes(const Setup& setup) { return {StorageProbe(setup, {})}; }

@@ -19,6 +19,7 @@
 #include "kernels/cuda_launch.h"
 #include "kernels/cuda_memory.h"
 #include "kernels/cuda_nvml.h"
+#include "kernels/gpu_backends.h"
 #include "results/base/error.h"
 #include "runner/core/cuda.h"
 #include "runner/core/module.h"
@@ -68,7 +69,10 @@ class Sight {
 // A backend on every visible GPU.
 class GpuBackend : public Backend {
  public:
-  explicit GpuBackend(std::shared_ptr<Sight> sight) : sight_(std::move(sight)) {}
+  GpuBackend(const GpuBackendFacts& facts, std::shared_ptr<Sight> sight)
+      : facts_(facts), sight_(std::move(sight)) {}
+  std::string Name() const override { return facts_.name; }
+  bool Has(const Op& op) const override { return facts_.has(op); }
   std::vector<Device> Devices() override {
     std::vector<Device> devices;
     for (const Gpu& gpu : sight_->Seen().all) {
@@ -102,17 +106,13 @@ class GpuBackend : public Backend {
     return sight_->Seen().all.at(static_cast<std::size_t>(device.index));
   }
 
+  GpuBackendFacts facts_;
   std::shared_ptr<Sight> sight_;
 };
 
 class CudaBackend : public GpuBackend {
  public:
-  using GpuBackend::GpuBackend;
-  std::string Name() const override { return "cuda"; }
-  bool Has(const Op& op) const override {
-    return std::holds_alternative<Memory>(op) || std::holds_alternative<Copy>(op) ||
-           std::holds_alternative<Launch>(op);
-  }
+  explicit CudaBackend(std::shared_ptr<Sight> sight) : GpuBackend(kCuda, std::move(sight)) {}
   Op Complete(const Op& op, const Device& device) const override {
     if (const Copy* copy = std::get_if<Copy>(&op)) {
       const auto gpus = static_cast<std::int64_t>(sight_->Seen().all.size());
@@ -143,9 +143,8 @@ class CudaBackend : public GpuBackend {
 
 class CublasLtBackend : public GpuBackend {
  public:
-  using GpuBackend::GpuBackend;
-  std::string Name() const override { return "cublaslt"; }
-  bool Has(const Op& op) const override { return std::holds_alternative<Gemm>(op); }
+  explicit CublasLtBackend(std::shared_ptr<Sight> sight)
+      : GpuBackend(kCublasLt, std::move(sight)) {}
   Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) override {
     return cuda::PrepareGemm(std::get<Gemm>(op), gpu, tunings_, seed);
   }
@@ -164,9 +163,7 @@ class CublasLtBackend : public GpuBackend {
 
 class CublasBackend : public GpuBackend {
  public:
-  using GpuBackend::GpuBackend;
-  std::string Name() const override { return "cublas"; }
-  bool Has(const Op& op) const override { return std::holds_alternative<GroupedGemm>(op); }
+  explicit CublasBackend(std::shared_ptr<Sight> sight) : GpuBackend(kCublas, std::move(sight)) {}
   Prepared PrepareOn(const Op& op, const Gpu& gpu, std::uint64_t seed) override {
     return cuda::PrepareGroupedGemm(std::get<GroupedGemm>(op), gpu, seed);
   }
@@ -174,9 +171,7 @@ class CublasBackend : public GpuBackend {
 
 class CudnnBackend : public GpuBackend {
  public:
-  using GpuBackend::GpuBackend;
-  std::string Name() const override { return "cudnn"; }
-  bool Has(const Op& op) const override { return std::holds_alternative<Attention>(op); }
+  explicit CudnnBackend(std::shared_ptr<Sight> sight) : GpuBackend(kCudnn, std::move(sight)) {}
   std::vector<Device> Devices() override {
     return Missing() ? std::vector<Device>() : GpuBackend::Devices();
   }

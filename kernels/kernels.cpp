@@ -11,12 +11,29 @@
 #include "kernels/compound.h"
 #include "kernels/cpu_native.h"
 #include "kernels/cpu_onednn.h"
+#include "kernels/gpu_backends.h"
 #include "kernels/headline.h"
 #include "results/base/error.h"
 #include "runner/core/module.h"
 
 namespace assay::kernels {
 namespace {
+
+// A backend of a module that is not open: it has no device, and says why.
+class UnopenedBackend : public Backend {
+ public:
+  UnopenedBackend(const GpuBackendFacts& facts, Skipped why)
+      : facts_(facts), why_(std::move(why)) {}
+  std::string Name() const override { return facts_.name; }
+  std::vector<Device> Devices() override { return {}; }
+  std::optional<Skipped> Missing() override { return why_; }
+  bool Has(const Op& op) const override { return facts_.has(op); }
+  Prepared Prepare(const Op&, const Device&, std::uint64_t) override { return why_; }
+
+ private:
+  GpuBackendFacts facts_;
+  Skipped why_;
+};
 
 // All backends: the CPU's own, and those of the loaded modules.
 Backends AllBackends(const Setup& setup) {
@@ -25,6 +42,12 @@ Backends AllBackends(const Setup& setup) {
   backends.push_back(MakeOneDnnBackend(setup));
   if (setup.modules != nullptr) {
     for (const Modules::Entry& entry : setup.modules->Entries()) {
+      if (entry.module == nullptr && entry.name == "cuda") {
+        for (const GpuBackendFacts& facts : kGpuBackends) {
+          backends.push_back(std::make_shared<UnopenedBackend>(
+              facts, Skipped{.reason = entry.reason, .remedy = entry.remedy}));
+        }
+      }
       if (entry.module == nullptr || entry.module->backends == nullptr) continue;
       for (std::unique_ptr<Backend>& backend : entry.module->backends()) {
         backends.push_back(std::move(backend));
@@ -32,11 +55,6 @@ Backends AllBackends(const Setup& setup) {
     }
   }
   return backends;
-}
-
-// Whether the name is among those that were asked for; an empty list asks for all.
-bool Chosen(const std::vector<std::string>& only, const std::string& name) {
-  return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
 }
 
 // The value of a param that is a size. The upper bound keeps products of two within 63 bits.
@@ -240,10 +258,6 @@ std::map<std::string, Skipped> AbsentFor(const Steps& steps, const Backends& bac
   return absent;
 }
 
-bool IsChosen(const Device& device, const Setup& setup) {
-  return Chosen(setup.devices, device.name) || Chosen(setup.devices, "all");
-}
-
 // Splits what is asked for into the shares of single cases. With scope node, all chosen devices do
 // it at once in one case. With scope device, each does it alone in its own case, and only the first
 // device does unless some are asked for by name. A copy from GPU to GPU makes a case for each pair
@@ -252,7 +266,7 @@ std::vector<Share> SharesOf(const std::vector<Device>& devices, const Steps& ask
                             const std::string& scope, const Setup& setup) {
   std::vector<Device> chosen;
   for (const Device& device : devices) {
-    if (IsChosen(device, setup)) chosen.push_back(device);
+    if (setup.TakesDevice(device.name)) chosen.push_back(device);
   }
   if (chosen.empty()) return {};
   const Copy* copy = std::get_if<Copy>(&asked.front().op);
@@ -342,24 +356,24 @@ Case CaseOf(const std::shared_ptr<Backend>& backend, Share share, const Backends
   return made;
 }
 
-// The reason why no chosen backend and device does this; `able` are the backends that could.
-Skipped WhyNone(const std::string& probe, const Steps& asked, const std::vector<std::string>& able,
-                const Setup& setup, const Backends& backends) {
+// The reason why no backend and device does this; nothing where it lies in what was asked for,
+// since none of those backends and devices ever does it.
+std::optional<Skipped> WhyNone(const std::string& probe, const Steps& asked, const Setup& setup,
+                               const Backends& backends) {
+  const bool is_for_all_devices = setup.devices.empty() || !setup.backends.empty();
   for (const auto& [backend, why] : AbsentFor(asked, backends)) {
-    if (!setup.backends.empty() && Chosen(setup.backends, backend)) return why;
+    if (is_for_all_devices && setup.TakesBackend(backend)) return why;
   }
-  if (able.empty()) {
-    return {.reason = fmt::format("no backend here runs {}", probe),
-            .remedy = "`assay list` names what is missing"};
-  }
-  return {.reason = fmt::format("{} runs on none of the backends and devices chosen", probe),
-          .remedy = fmt::format("choose among --backend {}", fmt::join(able, ", "))};
+  if (!setup.backends.empty() || !setup.devices.empty()) return std::nullopt;
+  return Skipped{.reason = fmt::format("no backend here runs {}", probe),
+                 .remedy = "`assay list` names what is missing"};
 }
 
 // Makes a probe of ops. `parse` turns checked params into steps, and writes into the params what
-// they mean.
+// they mean. `typical` holds params by whose kind of op the probe's backends are known.
 Probe OpProbe(const std::string& name, const std::string& summary, const Params& defaults,
-              Steps (*parse)(Params&), const Setup& setup, const Backends& backends) {
+              Steps (*parse)(Params&), const Setup& setup, const Backends& backends,
+              Params typical) {
   const auto unfold = [=](const Params& given) {
     Params params = defaults;
     for (const auto& [param, value] : given) {
@@ -371,11 +385,8 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
     const Steps asked = parse(params);
 
     std::vector<Case> cases;
-    std::vector<std::string> able;  // all backends that have the ops, chosen or not
     for (const std::shared_ptr<Backend>& backend : backends) {
-      if (!HasAll(*backend, asked)) continue;
-      able.push_back(backend->Name());
-      if (!Chosen(setup.backends, backend->Name())) continue;
+      if (!HasAll(*backend, asked) || !setup.TakesBackend(backend->Name())) continue;
       for (Share& share : SharesOf(backend->Devices(), asked, scope, setup)) {
         Case& added = cases.emplace_back(CaseOf(backend, std::move(share), backends));
         added.probe = name;
@@ -383,25 +394,46 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
         added.sustained = sustained;
       }
     }
-    if (cases.empty()) {
+    const std::optional<Skipped> why =
+        cases.empty() ? WhyNone(name, asked, setup, backends) : std::nullopt;
+    if (why) {
       std::vector<Work> works;
       for (const Step& step : asked) works.push_back(WorkOf(step.op));
-      const Skipped no = WhyNone(name, asked, able, setup, backends);
+      Work work = TotalOf(works);
+      for (std::optional<std::int64_t>* amount : {&work.bytes, &work.bytes_min}) {
+        if (*amount == 0) amount->reset();  // the backend would have chosen it
+      }
       cases.push_back({.probe = name,
                        .method = MethodOf(asked.front().op),
                        .params = params,
                        .backend = "none",
-                       .work = TotalOf(works),
-                       .prepare = [no](std::uint64_t) -> Prepared { return no; }});
+                       .work = work,
+                       .prepare = [no = *why](std::uint64_t) -> Prepared { return no; }});
     }
     return cases;
   };
-  const auto absent = [=] {
-    Params params = defaults;
-    return AbsentFor(parse(params), backends);
-  };
-  return {
-      .name = name, .summary = summary, .defaults = defaults, .unfold = unfold, .absent = absent};
+  const Steps steps = parse(typical);
+  Backends able;
+  std::vector<std::string> names;
+  for (const std::shared_ptr<Backend>& backend : backends) {
+    if (!HasAll(*backend, steps)) continue;
+    able.push_back(backend);
+    names.push_back(backend->Name());
+  }
+  return {.name = name,
+          .summary = summary,
+          .defaults = defaults,
+          .unfold = unfold,
+          .backends = names,
+          .absent = [=] { return AbsentFor(steps, able); },
+          .devices =
+              [able] {
+                std::vector<std::string> devices;
+                for (const std::shared_ptr<Backend>& backend : able) {
+                  for (const Device& device : backend->Devices()) devices.push_back(device.name);
+                }
+                return devices;
+              }};
 }
 
 // Makes the headline's probe, whose name says which kind of device it is measured on.
@@ -409,13 +441,14 @@ Probe HeadlineProbe(const Setup& setup, const Backends& backends) {
   constexpr const char* kSummary = "a model's GEMMs in one figure, by which nodes are compared";
   const auto has = [=](const std::shared_ptr<Backend>& backend, const char* kind) {
     return std::ranges::any_of(backend->Devices(), [&](const Device& device) {
-      return device.kind == kind && IsChosen(device, setup);
+      return device.kind == kind && setup.TakesDevice(device.name);
     });
   };
-  Probe probe = OpProbe("headline", kSummary, kHeadline, HeadlineFrom, setup, backends);
+  const Params typical = *HeadlineNamed("bf16-train/1");
+  Probe probe = OpProbe("headline", kSummary, kHeadline, HeadlineFrom, setup, backends, typical);
   probe.unfold = [=](const Params& given) {
     const bool on_gpus = std::ranges::any_of(backends, [&](const auto& backend) {
-      return backend->Has(Gemm{}) && Chosen(setup.backends, backend->Name()) && has(backend, "gpu");
+      return backend->Has(Gemm{}) && setup.TakesBackend(backend->Name()) && has(backend, "gpu");
     });
     const std::string usual = on_gpus ? "bf16-train/1" : "bf16-cpu/2";
     Params params = given;
@@ -432,11 +465,8 @@ Probe HeadlineProbe(const Setup& setup, const Backends& backends) {
       return (name == "bf16-train/1" && has(backend, "cpu")) ||
              (name == "bf16-cpu/2" && has(backend, "gpu"));
     });
-    return OpProbe("headline", kSummary, kHeadline, HeadlineFrom, setup, those).unfold(params);
-  };
-  probe.absent = [=] {
-    Params params = *HeadlineNamed("bf16-train/1");
-    return AbsentFor(HeadlineFrom(params), backends);
+    return OpProbe("headline", kSummary, kHeadline, HeadlineFrom, setup, those, typical)
+        .unfold(params);
   };
   return probe;
 }
@@ -484,7 +514,7 @@ std::vector<Probe> Probes(const Setup& setup) {
   const Backends backends = AllBackends(setup);
   const auto probe = [&](const char* name, const char* summary, const Params& defaults,
                          Steps (*parse)(Params&)) {
-    return OpProbe(name, summary, defaults, parse, setup, backends);
+    return OpProbe(name, summary, defaults, parse, setup, backends, defaults);
   };
   return {
       probe("peak", "register-only arithmetic: what the units do at the clock of the moment",

@@ -48,11 +48,11 @@ inside() { buildah run --isolation chroot "$container" -- "$@"; }
 [[ $(inside id -u) != 0 ]] || { echo "check-container: the image runs as root" >&2; exit 1; }
 ! inside sh -c 'ls /etc/ssh/ssh_host_*' 2>/dev/null || { echo "check-container: keys in the image" >&2; exit 1; }
 if [[ $target == cuda ]]; then
-  inside assay list >"$tree/list"
+  { inside assay list && inside assay env --no-metadata; } >"$tree/list"
   # Each library tells its version once it is loaded, and nothing but a driver may be missing.
   for found in 'CUDA [0-9.]* (driver: none), cuBLASLt [0-9.]*, cuDNN [0-9]' 'nccl  *NCCL [0-9]' \
-    "cublaslt can't run here: there is no NVIDIA driver" "cudnn can't run here: there is no NVIDIA driver"; do
-    grep -q "$found" "$tree/list" || { echo "check-container: no '$found' in assay list" >&2; exit 1; }
+    'not here: cublaslt (module cuda)' 'not here: cudnn (module cuda)' 'cuda  *not loaded: there is no NVIDIA driver'; do
+    grep -q "$found" "$tree/list" || { echo "check-container: no '$found' in assay list or env" >&2; exit 1; }
   done
 fi
 inside assay-entrypoint run "$@"

@@ -175,10 +175,13 @@ CUDA
   libraries=("$nvidia"/cuda_runtime/lib/libcudart.so.12 "$nvidia"/cublas/lib/libcublas{,Lt}.so.12)
   g++ -shared -Wl,--no-undefined,--version-script=cmake/module.map -o "$folder/module/libassay-cuda.so" "$folder"/objects/*.o \
     build/dev/libassay_{memory,results}.a "${libraries[@]}" -lfmt -lcrypto -Wl,-rpath,"$nvidia/cuda_runtime/lib:$nvidia/cublas/lib"
-  ASSAY_MODULE_DIR=$folder/module build/dev/assay list >"$folder/list"
+  for command in list "env --no-metadata"; do
+    # shellcheck disable=SC2086
+    ASSAY_MODULE_DIR=$folder/module build/dev/assay $command
+  done >"$folder/list"
   opened=$(grep -F "CUDA $toolkit (driver" "$folder/list" || true)
   if [[ -z $opened ]] || { [[ $opened == *"(driver: none)"* ]] &&
-    ! grep -qF "cublaslt can't run here: there is no NVIDIA driver" "$folder/list"; }; then
+    ! grep -qE "cuda +not loaded: there is no NVIDIA driver" "$folder/list"; }; then
     echo "check-cuda: assay doesn't open the module, or doesn't say that there is no driver:" >&2
     cat "$folder/list" >&2
     exit 1

@@ -1021,7 +1021,7 @@ TEST(AllReduceProbe, UnfoldsIntoACaseForEachUsualLibraryWithAUnitForEachRank) {
   EXPECT_EQ(cases[0].units.size(), 4u);
 }
 
-TEST(AllReduceProbe, TakesTheLibrariesThatAreAskedForOrSaysWhichThereAre) {
+TEST(AllReduceProbe, TakesTheLibrariesThatAreAskedFor) {
   assay::Setup setup;
   setup.backends = {"native-mpi", "onednn"};
   const Probe probe = collectives::Probes(setup).at(0);
@@ -1030,9 +1030,23 @@ TEST(AllReduceProbe, TakesTheLibrariesThatAreAskedForOrSaysWhichThereAre) {
   EXPECT_EQ(cases[0].backend, "native-mpi");
   setup.backends = {"onednn"};
   const Probe none = collectives::Probes(setup).at(0);
-  const std::optional<Skipped> no = none.unfold(none.defaults).at(0).across->unfit();
-  ASSERT_TRUE(no);
-  EXPECT_THAT(no->reason, HasSubstr("mpi, native, native-mpi"));
+  EXPECT_TRUE(none.unfold(none.defaults).empty());
+  EXPECT_THAT(none.backends, ElementsAre("mpi", "native", "native-mpi", "ofi", "nccl"));
+}
+
+TEST(FabricProbe, IsOfTheLibrariesThatHaveATransportAlone) {
+  const auto backends = [](const std::vector<std::string>& asked) {
+    std::vector<std::string> found;
+    for (const Probe& probe : collectives::Probes({.backends = asked})) {
+      if (probe.name != "fabric") continue;
+      EXPECT_THAT(probe.backends, ElementsAre("native-mpi", "ofi"));
+      for (const Case& one : probe.unfold(probe.defaults)) found.push_back(one.backend);
+    }
+    return found;
+  };
+  EXPECT_THAT(backends({}), ElementsAre("native-mpi", "ofi"));
+  EXPECT_THAT(backends({"mpi", "ofi"}), ElementsAre("ofi"));
+  EXPECT_TRUE(backends({"mpi", "native"}).empty()) << "which have no such thing";
 }
 
 TEST(AllReduceProbe, RefusesWhatMakesNoSenseByTheNameOfTheParam) {

@@ -79,7 +79,7 @@ class EndToEnd(unittest.TestCase):
         self.assertIn("nobody to exchange with", self.assay(*little, "--ranks", "1", status=2).stderr)
         done = self.assay("coll", "barrier", "-n", "5", "--format", "nccl", "--no-metadata")
         self.assertRegex(done.stdout, r"\n +0 +0 +none +none +-1 +[0-9.]+ +N/A +N/A +0 ")
-        self.assertIn("--backend nothing", self.assay(*little, "--backend", "nothing", status=2).stderr)
+        self.assertIn("there is no backend nothing; ", self.assay(*little, "--backend", "nothing", status=2).stderr)
         done = self.assay(*little, "--backend", "native-mpi,mpi", "--expect", "64:0.000001")
         self.assertEqual(re.findall(r"# backend (\S+)", done.stdout), ["native-mpi", "mpi"])
         self.assertIn("under the 100000 of --expect", self.assay(*little, "--expect", "64:1e5", status=1).stderr)
@@ -638,7 +638,8 @@ class EndToEnd(unittest.TestCase):
         for arguments, words in ((["--noise", "noise.csv"], "noise.csv, row 1: sigma is '0'"),
                                  (["--noise", "none/noise.csv"], "can't write 'none/noise.csv'"),
                                  (["--runs", "3"], "--runs"), (["--out", "a.json"], "keeps no results of its runs"),
-                                 (["--dtype", "f13", "--noise", "new.csv"], "run 1 of 4 ended with status 2")):
+                                 (["--dtype", "f13", "--noise", "new.csv"], "'f13'"),
+                                 (["--max-cost", "1", "--noise", "new.csv"], "run 1 of 4 ended with status 2")):
             done = self.noise(*arguments, status=2)
             self.assertIn(words, done.stderr)
             self.assertNotIn("run 2 of 4", done.stderr)
@@ -676,24 +677,56 @@ class EndToEnd(unittest.TestCase):
 
     def test_without_a_gpu_every_gpu_case_is_named_with_its_reason(self):
         listed = self.assay("list").stdout
-        if re.search(r"(?m)^  cuda +not loaded", listed):
+        if "there is no libassay-cuda.so" in listed:
             self.skipTest("this build has no cuda module")
         if pathlib.Path("/dev/nvidiactl").exists():
             self.skipTest("there is a driver here")
-        why = "can't run here: there is no NVIDIA driver; try: "
-        self.assertIn(f"cublaslt {why}", listed.split("  gemm ")[1].split("  memory ")[0])
-        self.assertIn(f"cuda {why}", listed.split("  memory ")[1].split("  attention ")[0])
-        if re.search(r"(?m)^  nccl +NCCL", listed):
-            self.assertIn(f"nccl {why}", listed.split("  all_reduce ")[1].split("  all_gather ")[0])
-            self.assertIn(f"nccl {why}", listed.split("  overlap ")[1].split("modules:")[0])
-        self.assertRegex(listed, r"(?m)^  cuda +CUDA 1[23]\.\d+ \(driver: none\), cuBLASLt 1[23]\.")
+        why = "not loaded: there is no NVIDIA driver; try: "
+        modules = ["cuda"] + (["nccl"] if "there is no libassay-nccl.so" not in listed else [])
+        for module in modules:
+            self.assertRegex(listed, rf"(?m)^  {module} +{why}")
+        self.assertEqual(listed.count("there is no NVIDIA driver"), len(modules), "each reason is said once")
+        self.assertIn("not here: cublaslt (module cuda)\n", listed.split("  gemm ")[1].split("  memory ")[0])
+        self.assertIn("not here: cuda (module cuda)\n", listed.split("  memory ")[1].split("  attention ")[0])
+        for probe in ("all_reduce", "overlap"):
+            self.assertRegex(listed.split(f"  {probe} ")[1], r"^.*\n +backends: .*nccl \(module nccl\)\n")
+        # What opens all modules has their versions.
+        software = self.assay("env", "--no-metadata").stdout
+        self.assertRegex(software, r"(?m)^  cuda +CUDA 1[23]\.\d+ \(driver: none\), cuBLASLt 1[23]\.")
         self.assay("run", "gemm", *QUICK, "--backend", "cublaslt", "--out", "g.json", status=1)
         record = self.read("g.json")["records"][0]
         self.assertEqual((record["status"], record["reason"]), ("skipped", "there is no NVIDIA driver"))
 
     def test_a_probe_asked_for_by_name_that_cannot_run_is_a_failure(self):
-        self.assay("run", "memory", *QUICK, *SMALL, "--backend", "onednn", "--out", "m.json", status=1)
-        self.assertEqual(self.read("m.json")["records"][0]["status"], "skipped")
+        done = self.assay("run", "memory", "fabric", *QUICK, "--set", "bytes=4k", "--backend", "native-mpi,native",
+                          "--out", "m.json", status=1, PATH="/nonexistent")
+        statuses = {record["probe"]: record["status"] for record in self.read("m.json")["records"]}
+        self.assertEqual(statuses, {"memory": "ok", "fabric": "skipped"})
+        self.assertRegex(done.stderr, r"  fabric  .*  2 x cpu/native-mpi  skipped: there is no .*; try: ")
+
+    def test_a_wrong_name_is_one_sentence_and_no_file_whatever_the_command(self):
+        noise = ["noise", "--noise", "noise.csv"]
+        for command in (["run"], ["run", "gemm", "storage"], ["coll", "all_reduce"], noise, [*noise, "storage"]):
+            for words in (["--backend", "nosuch"], ["--backend", "onednn, nosuch"], ["--backend", "Native,nosuch"]):
+                done = self.assay(*command, *words, "--no-metadata", status=2)
+                self.assertRegex(done.stderr, r"^assay: there is no backend nosuch; there are [a-z_, -]+\n$")
+                self.assertEqual(done.stdout, "")
+        for command in (["run"], noise):
+            done = self.assay(*command, "--device", "gpu:0", "--no-metadata", status=2)
+            self.assertRegex(done.stderr, r"^assay: there is no device gpu:0; .*\n$")
+        self.assertIn("did you mean native?", self.assay("run", "--backend", "nativ", status=2).stderr)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_what_runs_by_none_of_the_backends_asked_for_has_no_record(self):
+        done = self.assay("run", "memory", "storage", *QUICK, *SMALL, "--backend", "Native", "--out", "m.json", status=1)
+        self.assertEqual({record["probe"] for record in self.read("m.json")["records"]}, {"memory"})
+        self.assertIn("assay: storage is not measured: it runs by none of --backend native\n", done.stderr)
+        done = self.assay("run", "storage", *QUICK, "--backend", "onednn", "--out", "s.json", status=2)
+        self.assertEqual(done.stderr, "assay: nothing that was asked for can run with --backend onednn; storage has "
+                                      "backends io_uring, psync\n")
+        done = self.assay("coll", "all_reduce", "--backend", "onednn", "--no-metadata", status=2)
+        self.assertIn("can run with --backend onednn; all_reduce has backends mpi, native, native-mpi, ofi, nccl\n", done.stderr)
+        self.assertEqual([path.name for path in self.folder.glob("*json*")], ["m.json"])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@
 #include "kernels/cpu_streams.h"
 #include "kernels/op.h"
 #include "results/base/error.h"
+#include "results/file/json.h"
 #include "runner/core/memory.h"
+#include "runner/core/module.h"
 #include "runner/core/random.h"
 
 namespace assay {
@@ -313,16 +315,60 @@ TEST(Kernels, FastAccumulationIsForFp8AndForSumsThatACheckCanTell) {
               HasSubstr("k is 65537 with acc=f32_fast; give at most 65536"));
 }
 
-TEST(Kernels, WhatNoChosenBackendRunsIsOneCaseWithItsReason) {
-  const std::vector<Case> cases =
-      ProbeNamed("peak", {.backends = {"mpi"}}).unfold({{"dtype", "f32"}});
-  ASSERT_EQ(cases.size(), 1U);
-  const Prepared prepared = cases[0].prepare(1);
-  ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
-  EXPECT_THAT(std::get<Skipped>(prepared).remedy, HasSubstr("native"));
-  const std::vector<Case> elsewhere = ProbeNamed("peak", {.devices = {"cuda:7"}}).unfold({});
-  ASSERT_EQ(elsewhere.size(), 1U);
-  EXPECT_TRUE(std::holds_alternative<Skipped>(elsewhere[0].prepare(1)));
+TEST(Kernels, WhatRunsByNoneOfThoseAskedForIsNoCase) {
+  EXPECT_TRUE(ProbeNamed("peak", {.backends = {"mpi"}}).unfold({{"dtype", "f32"}}).empty());
+  EXPECT_TRUE(ProbeNamed("peak", {.devices = {"cuda:7"}}).unfold({}).empty());
+}
+
+TEST(Kernels, ABackendThatCannotRunHereIsOneCaseWithItsReason) {
+  const Modules modules(std::vector<Modules::Entry>{
+      {.name = "cuda", .reason = "it was left out", .remedy = "build it again"}});
+  const auto why = [&](const char* probe, assay::Setup setup) {
+    setup.modules = &modules;
+    const std::vector<Case> cases = ProbeNamed(probe, setup).unfold({});
+    if (cases.size() != 1U) return std::to_string(cases.size()) + " cases";
+    const Prepared prepared = cases[0].prepare(1);
+    const Skipped* no = std::get_if<Skipped>(&prepared);
+    return no == nullptr ? cases[0].backend : no->reason + "; " + no->remedy;
+  };
+  EXPECT_EQ(why("gemm", {.backends = {"cublaslt"}}), "it was left out; build it again");
+  EXPECT_EQ(why("gemm", {.backends = {"cublaslt", "cudnn"}}), "it was left out; build it again");
+  EXPECT_EQ(why("gemm", {.backends = {"cudnn"}}), "0 cases");
+  EXPECT_EQ(why("copy", {}), "it was left out; build it again");
+  EXPECT_EQ(why("copy", {.devices = {"cpu"}}), "0 cases");
+  EXPECT_EQ(why("headline", {.backends = {"cublaslt"}}), "it was left out; build it again");
+  const std::vector<std::string> all = {"cuda", "cublaslt", "cublas", "cudnn"};
+  int written = 0;
+  for (const Probe& probe : kernels::Probes({.backends = all, .modules = &modules})) {
+    for (const Case& one : probe.unfold({})) {
+      const Record record = {.probe = one.probe,
+                             .method = one.method,
+                             .params = one.params,
+                             .backend = one.backend,
+                             .status = Status::kSkipped,
+                             .work = one.work};
+      EXPECT_EQ(RecordFromJson(RecordToJson(record), one.probe).work.bytes, one.work.bytes);
+      ++written;
+    }
+  }
+  EXPECT_EQ(written, 7) << "all but peak";
+}
+
+TEST(Kernels, EachProbeKnowsAllItsBackendsAndDevices) {
+  using ::testing::ElementsAre;
+  const Modules modules(std::vector<Modules::Entry>{
+      {.name = "cuda", .reason = "it was left out", .remedy = "build it"}});
+  const auto probe = [&](const char* name) {
+    return ProbeNamed(name, {.backends = {"native"}, .modules = &modules});
+  };
+  EXPECT_THAT(probe("peak").backends, ElementsAre("native"));
+  EXPECT_THAT(probe("gemm").backends, ElementsAre("onednn", "cublaslt"));
+  EXPECT_THAT(probe("headline").backends, ElementsAre("onednn", "cublaslt"));
+  EXPECT_THAT(probe("memory").backends, ElementsAre("native", "cuda"));
+  EXPECT_THAT(probe("grouped_gemm").backends, ElementsAre("cublas"));
+  EXPECT_THAT(probe("attention").backends, ElementsAre("onednn", "cudnn"));
+  EXPECT_THAT(probe("gemm").devices(), ElementsAre("cpu"));
+  EXPECT_EQ(probe("gemm").absent().at("cublaslt").reason, "it was left out");
 }
 
 TEST(Kernels, ArithmeticIsHeldAgainstThePeakOfItsDtype) {
@@ -361,10 +407,7 @@ TEST(Kernels, MemoryIsABurstUnlessItIsToBeSustained) {
 TEST(Kernels, WhatABackendLacksByNatureIsNotACase) {
   for (const Case& which : ProbeNamed("gemm").unfold({})) EXPECT_NE(which.backend, "native");
   for (const Case& which : ProbeNamed("memory").unfold({})) EXPECT_NE(which.backend, "onednn");
-  // Asked for by name it is one, with its reason.
-  const std::vector<Case> asked = ProbeNamed("gemm", {.backends = {"native"}}).unfold({});
-  ASSERT_EQ(asked.size(), 1U);
-  EXPECT_TRUE(std::holds_alternative<Skipped>(asked[0].prepare(1)));
+  EXPECT_TRUE(ProbeNamed("gemm", {.backends = {"native"}}).unfold({}).empty()) << "nor by name";
 }
 
 // Peak, by dtype: what this CPU can't do is skipped with its reason, which is a pass.

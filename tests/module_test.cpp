@@ -1,5 +1,6 @@
 #include "runner/core/module.h"
 
+#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -86,6 +87,26 @@ TEST_F(ModuleFolder, AnAbsentModuleSaysHowToGetIt) {
   EXPECT_EQ(entry.module, nullptr);
   EXPECT_THAT(entry.reason, HasSubstr("there is no libassay-openmpi.so"));
   EXPECT_THAT(entry.remedy, HasSubstr("libopenmpi-dev"));
+}
+
+TEST_F(ModuleFolder, WhatNeedsADriverThatIsNotThereIsNotOpenedWhereThatIsAsked) {
+  if (void* driver = dlopen("libcuda.so.1", RTLD_LAZY)) {
+    dlclose(driver);
+    GTEST_SKIP() << "there is a driver here";
+  }
+  Lay("fit.so", "cuda");
+  Lay("fit.so", "ofi");
+  const auto reason = [&](bool skips, const char* name) {
+    const Modules modules = Modules::Load({.folders = {folder_}, .skips_driverless = skips});
+    for (const Modules::Entry& entry : modules.Entries()) {
+      if (entry.name == name) return entry.module != nullptr ? "open" : entry.reason;
+    }
+    return std::string("unknown");
+  };
+  EXPECT_EQ(reason(false, "cuda"), "open");
+  EXPECT_EQ(reason(true, "cuda"), "there is no NVIDIA driver");
+  EXPECT_EQ(reason(true, "ofi"), "open");
+  EXPECT_THAT(reason(true, "nccl"), HasSubstr("there is no libassay-nccl.so"));
 }
 
 TEST_F(ModuleFolder, TheLaunchersVariablesTellWhichMpiIsOpened) {

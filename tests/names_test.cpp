@@ -60,6 +60,8 @@ TEST(Names, WhatIsLikeAWordIsOffered) {
   EXPECT_EQ(DidYouMean("p5e", names), "did you mean p5e.48xlarge, p5en.48xlarge?");
   EXPECT_EQ(DidYouMean("abacus", names), "");
   EXPECT_EQ(DidYouMean("", names), "");
+  EXPECT_EQ(DidYouMeanAmong("gemn", {"gemm", "peak"}), "did you mean gemm?");
+  EXPECT_EQ(DidYouMeanAmong("abacus", {"gemm", "peak"}), "there are gemm, peak");
 }
 
 }  // namespace

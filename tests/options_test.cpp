@@ -55,7 +55,7 @@ const std::map<std::string, Words> kPrintedBy = {
 // Options that are another program's, or no message; and those that a message names only where the
 // command that has them was given.
 const std::map<std::string, std::set<std::string>> kOthers = {
-    {"collectives/collectives.cpp", {"--gpus", "--mpi", "--split"}},
+    {"collectives/collectives.cpp", {"--mpi", "--split"}},
     {"collectives/hier.cpp", {"--map-by"}},
     {"runner/cluster/launch.cpp", {"--bind-to", "--oversubscribe", "--worker"}},
     {"results/figures/expected.cpp", {"--device", "--mca"}},  // of containers and of mpirun
@@ -68,6 +68,7 @@ const std::map<std::string, std::set<std::string>> kOthers = {
     {"runner/program/main.cpp", {"--version", "--worker"}},
     {"runner/program/measure.cpp", {"--device"}},
     {"runner/program/metadata.cpp", {"--network"}},
+    {"runner/core/module.h", {"--gpus"}},
     {"runner/program/outputs.cpp", {"--format"}},  // of coll alone, which names its outputs so
     {"runner/program/suite.cpp", {"--dtype", "--regime", "--set"}},
     {"runner/core/threads.cpp", {"--threads"}},

@@ -117,15 +117,20 @@ class CurrentFolder(Trust):
             for binary in (BINARY, prefix / "bin/assay"):
                 clean, dirty = (self.run_in(where, [binary, "list"], PATH=path) for where in (empty, littered))
                 self.assertEqual((dirty.returncode, dirty.stdout), (0, clean.stdout), dirty.stderr)
-                listed = clean.stdout.split("\nmodules:\n")[1]
-                loaded.update(re.findall(r"(?m)^  (\w+) +(?!not loaded)(\w+)", listed))
+                # This opens all modules, also those that lack a driver.
+                clean, dirty = (self.run_in(where, [binary, "env", "--no-metadata"], PATH=path)
+                                for where in (empty, littered))
+                versions = re.compile(r"(?m)^  (mpi|libfabric|cuda|nccl) +(\w.*)$")
+                self.assertEqual((dirty.returncode, versions.findall(dirty.stdout)), (0, versions.findall(clean.stdout)))
+                loaded.update(versions.findall(clean.stdout))
         # Each that was built, or the test would tell nothing of it.
-        kinds = {"openmpi": "mpi", "mpich": "mpi"}
+        mpis = {"openmpi", "mpich"}
+        kinds = {**dict.fromkeys(mpis, "mpi"), "ofi": "libfabric"}
         for module in modules:
             name = module.stem.removeprefix("libassay-")
             self.assertIn(kinds.get(name, name), {entry for entry, _ in loaded}, loaded)
         self.assertEqual(len({version for entry, version in loaded if entry == "mpi"}),
-                         sum(module.stem.removeprefix("libassay-") in kinds for module in modules), loaded)
+                         sum(module.stem.removeprefix("libassay-") in mpis for module in modules), loaded)
 
 
 class Privilege(Trust):

@@ -83,4 +83,9 @@ std::string DidYouMean(std::string_view text, const std::vector<std::string>& na
                      longer.size() > shown ? " or another" : "");
 }
 
+std::string DidYouMeanAmong(std::string_view text, const std::vector<std::string>& names) {
+  const std::string meant = DidYouMean(text, names);
+  return meant.empty() ? fmt::format("there are {}", fmt::join(names, ", ")) : meant;
+}
+
 }  // namespace assay

@@ -1,5 +1,5 @@
-// The names that clouds give to machines and places, as people write them: in any case, and a zone
-// where its region is meant.
+// Names as people write them: in any case, with a letter too few, and a zone where its region is
+// meant.
 #pragma once
 
 #include <string>
@@ -22,5 +22,7 @@ std::string RegionNamed(std::string_view provider, std::string_view text);
 
 // "did you mean p5.48xlarge?", or the first few that begin with `text`; "" where none is like it.
 std::string DidYouMean(std::string_view text, const std::vector<std::string>& names);
+// The same, or "there are a, b, c" where none is like it: for names that are few enough to be told.
+std::string DidYouMeanAmong(std::string_view text, const std::vector<std::string>& names);
 
 }  // namespace assay

@@ -29,9 +29,10 @@ namespace fs = std::filesystem;
 // target in CMakeLists.txt.
 struct Known {
   const char* name;
-  const char* file;      // libassay-FILE.so
-  const char* to_build;  // what to do where this build has no such module
-  const char* to_open;   // what to do where the vendor's library is missing or unfit
+  const char* file;              // libassay-FILE.so
+  const char* to_build;          // what to do where this build has no such module
+  const char* to_open;           // what to do where the vendor's library is missing or unfit
+  const char* driver = nullptr;  // the driver's library, without which it does nothing
 };
 constexpr Known kOpenMpi = {
     .name = "mpi",
@@ -50,11 +51,13 @@ constexpr Known kOthers[] = {
     {.name = "cuda",
      .file = "cuda",
      .to_build = "install the CUDA toolkit (12.4 or newer) with nvcc and cuBLAS, then build again",
-     .to_open = "install libcudart and libcublasLt of the CUDA version that this was built with"},
+     .to_open = "install libcudart and libcublasLt of the CUDA version that this was built with",
+     .driver = "libcuda.so.1"},
     {.name = "nccl",
      .file = "nccl",
      .to_build = "install the CUDA toolkit (12 or newer) and NCCL, then build again",
-     .to_open = "install libcudart and libnccl of the CUDA version that this was built with"},
+     .to_open = "install libcudart and libnccl of the CUDA version that this was built with",
+     .driver = "libcuda.so.1"},
 };
 
 // The end of a path: its real path, or why somebody else could decide what lies there.
@@ -126,8 +129,21 @@ Reached Follow(const fs::path& path) {
   return reached;
 }
 
-// Opens the file of an entry; where it can't be opened or is of another build, the entry says why.
-void Open(const Known& known, Modules::Entry& entry) {
+// Whether the loader finds this library.
+bool CanOpen(const char* library) {
+  void* opened = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
+  if (opened == nullptr) return false;
+  dlclose(opened);
+  return true;
+}
+
+// Opens the file of an entry; where it isn't opened or is of another build, the entry says why.
+void Open(const Known& known, const ModuleSearch& search, Modules::Entry& entry) {
+  if (search.skips_driverless && known.driver != nullptr && !CanOpen(known.driver)) {
+    entry.reason = kNoNvidiaDriver;
+    entry.remedy = kNvidiaDriverRemedy;
+    return;
+  }
   entry.remedy = known.to_open;
   void* library = dlopen(entry.path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
@@ -151,7 +167,8 @@ void Open(const Known& known, Modules::Entry& entry) {
 // Looks for the module in the folder that the user chose. Returns nothing where that has no such
 // file.
 std::optional<Modules::Entry> FindChosen(const Known& known, const std::string& file,
-                                         const std::string& chosen) {
+                                         const ModuleSearch& search) {
+  const std::string& chosen = search.chosen;
   Modules::Entry entry = {.name = known.name};
   const bool is_absolute = chosen[0] == '/';
   Reached reached =
@@ -171,7 +188,7 @@ std::optional<Modules::Entry> FindChosen(const Known& known, const std::string& 
                        : "make it yours alone (chown, chmod go-w), or unset ASSAY_MODULE_DIR";
     return entry;
   }
-  Open(known, entry);
+  Open(known, search, entry);
   return entry;
 }
 
@@ -179,14 +196,14 @@ std::optional<Modules::Entry> FindChosen(const Known& known, const std::string& 
 Modules::Entry Find(const Known& known, const ModuleSearch& search) {
   const std::string file = std::string("libassay-") + known.file + ".so";
   if (!search.chosen.empty()) {
-    if (std::optional<Modules::Entry> found = FindChosen(known, file, search.chosen)) return *found;
+    if (std::optional<Modules::Entry> found = FindChosen(known, file, search)) return *found;
   }
   Modules::Entry entry = {.name = known.name};
   for (const std::string& folder : search.folders) {
     std::error_code ignored;
     entry.path = fs::canonical(fs::path(folder) / file, ignored).string();
     if (entry.path.empty()) continue;
-    Open(known, entry);
+    Open(known, search, entry);
     return entry;
   }
   entry.reason = "there is no " + file + " beside assay, nor in its lib/assay";

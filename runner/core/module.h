@@ -61,7 +61,12 @@ std::optional<Mpirun> FindMpirun();
 // The build id that modules must carry.
 const char* BuildId();
 
-// The folders in which modules are looked for.
+// What a machine without GPUs says of modules that need one, and what helps.
+inline constexpr const char* kNoNvidiaDriver = "there is no NVIDIA driver";
+inline constexpr const char* kNvidiaDriverRemedy =
+    "a machine with NVIDIA GPUs (nvidia-smi); in a container: --gpus all";
+
+// Where modules are looked for, and which of them are opened.
 struct ModuleSearch {
   // An absolute folder that the user names ($ASSAY_MODULE_DIR), or "". It is searched first. The
   // folder, its modules and everything that leads to them must belong to root or the user, and
@@ -69,6 +74,9 @@ struct ModuleSearch {
   std::string chosen = {};
   // The folders that are searched next, which are trusted as much as the binary beside them.
   std::vector<std::string> folders = {};
+  // What can do nothing here without a driver that isn't there is not opened, and says so: opening
+  // the modules cuda and nccl takes 220 MB.
+  bool skips_driverless = false;
 
   // The usual search: $ASSAY_MODULE_DIR, the binary's own folder, and lib/assay of the tree that it
   // is installed in. The variable is ignored where this program has more rights than its caller

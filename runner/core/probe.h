@@ -229,6 +229,19 @@ struct Setup {
   Roster roster = {};
   bool allow_single = false;  // a case of several ranks may have one, which exchanges nothing
   GemmAt gemm = {};           // empty: nothing is measured beside a GEMM
+
+  // Whether a backend, or a device, is among those that were asked for.
+  bool TakesBackend(const std::string& name) const { return Takes(backends, name); }
+  bool TakesDevice(const std::string& name) const {
+    return Takes(devices, name) || Takes(devices, kAllDevices);
+  }
+  // The name that stands for all devices.
+  static constexpr const char* kAllDevices = "all";
+
+ private:
+  static bool Takes(const std::vector<std::string>& only, const std::string& name) {
+    return only.empty() || std::find(only.begin(), only.end(), name) != only.end();
+  }
 };
 
 // A named question, such as "gemm".
@@ -238,14 +251,18 @@ struct Probe {
   // Every param with its default; a suite or --set overrides values, never adds names.
   Params defaults = {};
   // Makes a case for each backend and device that could run these params; at least one, so that a
-  // "no" becomes a record with its reason. Throws Error, with the name of the param, for a value
-  // that makes no sense (m = 0, an unknown dtype).
+  // "no" becomes a record with its reason, unless backends or devices were asked for that never do
+  // this. Throws Error, with the name of the param, for a value that makes no sense (m = 0, an
+  // unknown dtype).
   std::function<std::vector<Case>(const Params& params)> unfold = {};
-  // Tells, for `assay list`, what stands in the way of running here at all, or nothing. It must be
-  // cheap. An empty function: nothing does.
-  std::function<std::optional<Skipped>()> missing = {};
-  // Tells, for `assay list`, which backends have this but find no device here, and why, by name.
+  // The names of all backends that do this, in small letters, whether or not they can run here and
+  // were asked for.
+  std::vector<std::string> backends = {};
+  // Tells which of these backends can't run here, and why, by name. It must be cheap. An empty
+  // function: all can.
   std::function<std::map<std::string, Skipped>()> absent = {};
+  // Lists the devices that there are for it. An empty function: Setup::devices doesn't choose.
+  std::function<std::vector<std::string>()> devices = {};
 };
 
 }  // namespace assay

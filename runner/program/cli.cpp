@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "results/base/error.h"
+#include "results/base/names.h"
 #include "results/base/size.h"
 #include "results/base/text.h"
 #include "results/catalog/price.h"
@@ -155,11 +156,38 @@ void AddPricing(CLI::App& app, PricingFlags& flags) {
       ->check(NumberAbove(0));
 }
 
+// Options that take names with commas between.
+constexpr std::string_view kLists[] = {"--backend", "--dtype", "--device"};
+
+// One of kLists. All that is named so is written in small letters, and people write "oneDNN".
+CLI::Option* AddNames(CLI::App& app, const char* option, std::vector<std::string>& names,
+                      const char* summary) {
+  return app.add_option(option, names, summary)
+      ->delimiter(',')
+      ->allow_extra_args(false)  // what follows is a probe
+      ->transform([](const std::string& name) { return Lower(CLI::detail::trim_copy(name)); });
+}
+
+// The arguments with "--backend a, b" as "--backend a,b".
+std::vector<std::string> WithListsJoined(const std::vector<std::string>& arguments) {
+  std::vector<std::string> joined;
+  bool is_list = false;
+  for (const std::string& word : arguments) {
+    if (is_list && joined.back().ends_with(',')) {
+      joined.back() += word;
+      continue;
+    }
+    const bool follows_name = !joined.empty() && std::ranges::count(kLists, joined.back()) > 0;
+    is_list = follows_name || std::ranges::count(kLists, word.substr(0, word.find('='))) > 0;
+    joined.push_back(word);
+  }
+  return joined;
+}
+
 // Adds the options that `run` and `coll` have in common.
 void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
-  app.add_option("--backend", run.backends, "onednn, native, …")
-      ->option_text("B[,B...]")
-      ->delimiter(',');
+  AddNames(app, "--backend", run.backends, "onednn, native, … ('assay list' has all)")
+      ->option_text("B[,B...]");
   app.add_option("--bootstrap", run.bootstrap, "join ranks by MASTER_ADDR, RANK and WORLD_SIZE")
       ->option_text("tcp")
       ->check(CLI::IsMember({"tcp"}));
@@ -214,18 +242,14 @@ void AddRun(CLI::App& app, RunOptions& run, std::string& ci) {
                  "any param: your own shapes; lists multiply; sizes as 4k, 64M, 1GiB, all binary")
       ->option_text("NAME=V[,V...]")
       ->allow_extra_args(false);
-  app.add_option("--dtype", run.dtypes, "f32, bf16, int8, …")
-      ->option_text("T[,T...]")
-      ->delimiter(',');
+  AddNames(app, "--dtype", run.dtypes, "f32, bf16, int8, …")->option_text("T[,T...]");
   app.add_option("--regime", run.regime, "burst, or sustained: a minute or more a visit")
       ->option_text("NAME [the suite's]")
       ->check(CLI::IsMember({"burst", "sustained"}));
   app.add_option("--rest", run.rest_s, "the most rest of a GPU before a burst, to cool down [10]")
       ->option_text("S")
       ->check(CLI::Range(0.0, 600.0));
-  app.add_option("--device", run.devices, "cpu, cuda:0, …; all")
-      ->option_text("D[,D...]")
-      ->delimiter(',');
+  AddNames(app, "--device", run.devices, "cpu, cuda:0, …; all")->option_text("D[,D...]");
   app.add_option("--threads", run.threads, "threads of CPU cases [one per core]")
       ->option_text("N")
       ->check(CLI::Range(1, 4096));
@@ -334,10 +358,9 @@ std::vector<std::string> LongNames(const CLI::App& app) {
 // The Error for a word that no option or argument took.
 Error Unexpected(const CLI::App& app, const std::string& word) {
   const std::string name = word.substr(0, word.find('='));
-  const std::string nearest = Nearest(name, LongNames(app));
-  return Error(fmt::format("'{}' is not an option of 'assay {}'{}; 'assay {} --help' shows them",
-                           Clean(name, 64), app.get_name(),
-                           nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest),
+  const std::string meant = DidYouMean(name, LongNames(app));
+  return Error(fmt::format("'{}' is not an option of 'assay {}'{}{}; 'assay {} --help' shows them",
+                           Clean(name, 64), app.get_name(), meant.empty() ? "" : "; ", meant,
                            app.get_name()));
 }
 
@@ -358,7 +381,7 @@ double ParsePercent(const std::string& text, const std::string& option) {
 }
 
 Command ParseArguments(const std::vector<std::string>& given, const std::string& program) {
-  std::vector<std::string> arguments = given;
+  std::vector<std::string> arguments = WithListsJoined(given);
   // The program may have been called by one of nccl-tests' names: "all_reduce_perf".
   const std::string called = program.substr(program.rfind('/') + 1);
   constexpr std::string_view kSuffix = "_perf";
@@ -463,10 +486,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   if (std::find(commands.begin(), commands.end(), first) == commands.end()) {
     std::vector<std::string> words = commands;
     words.insert(words.end(), {"--help", "--version"});
-    const std::string nearest = Nearest(first, words);
-    throw Error(fmt::format("there is no command '{}'{}; 'assay --help' shows all of them",
-                            Clean(first, 64),
-                            nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest)));
+    const std::string meant = DidYouMean(first, words);
+    throw Error(fmt::format("there is no command '{}'{}{}; 'assay --help' shows all of them",
+                            Clean(first, 64), meant.empty() ? "" : "; ", meant));
   }
 
   try {

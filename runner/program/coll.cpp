@@ -16,6 +16,7 @@
 #include "collectives/collectives.h"
 #include "results/base/dtype.h"
 #include "results/base/error.h"
+#include "results/base/names.h"
 #include "results/base/size.h"
 #include "results/base/text.h"
 #include "results/catalog/price.h"
@@ -512,10 +513,9 @@ const Probe& ProbeOf(const std::vector<Probe>& probes, const std::string& operat
     if (probe.name == operation) return probe;
     names.push_back(probe.name);
   }
-  const std::string nearest = Nearest(operation, names);
-  throw Error(fmt::format("there is no collective {}{}; it is one of {}", Clean(operation, 64),
-                          nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest),
-                          fmt::join(names, ", ")));
+  const std::string meant = DidYouMean(operation, names);
+  throw Error(fmt::format("there is no collective {}{}{}; it is one of {}", Clean(operation, 64),
+                          meant.empty() ? "" : "; ", meant, fmt::join(names, ", ")));
 }
 
 // What was measured of groups, a line each.
@@ -553,16 +553,6 @@ bool WantsThreads(const CollOptions& options, Ranks& processes) {
 
 // One library after the other, so that the rows of each stand together.
 void ChooseBackends(std::vector<Case>& cases, const std::vector<std::string>& chosen) {
-  const auto has = [&](const std::string& name) {
-    return std::any_of(cases.begin(), cases.end(),
-                       [&](const Case& one) { return one.backend == name; });
-  };
-  for (const std::string& name : chosen) {
-    if (!has(name)) {
-      throw Error(fmt::format(
-          "no collective runs by --backend {} here; 'assay list' shows which do", Clean(name, 32)));
-    }
-  }
   const auto place = [&](const Case& one) {
     return std::find(chosen.begin(), chosen.end(), one.backend) - chosen.begin();
   };
@@ -853,6 +843,13 @@ int RunColl(const CollOptions& asked) {
   setup.allow_single = options.allow_single;
   const std::vector<Probe> probes = collectives::Probes(setup);
   const Probe& probe = ProbeOf(probes, options.operation);
+  CheckChoice(options.run, AllProbes(setup));
+  std::erase_if(options.run.backends, [&](const std::string& name) {
+    return std::ranges::count(probe.backends, name) == 0;
+  });
+  if (options.run.backends.empty() && !asked.run.backends.empty()) {
+    throw NothingLeft(asked.run, {probe.name}, probes);
+  }
   const std::map<std::string, std::string> environment = NcclTestsEnvironment();
   const collectives::UsualLibrary usual = collectives::UsualLibraryOf(setup);
   if (options.run.backends.empty()) options.run.backends = {usual.name};

@@ -82,15 +82,15 @@ int RunThisMachine(const RunOptions& options) {
   const std::unique_ptr<Cluster> cluster = ClusterOf(options, modules, *ranks);
   Setup setup = SetupOf(options, modules);
   setup.roster = cluster->WhoIsThere();
-  const std::vector<Probe> probes = AllProbes(setup);
   const Suite suite = LoadSuite(options.suite);
-  const std::vector<Question> questions = Unfold(suite, probes,
-                                                 {.probes = options.probes,
-                                                  .set = options.set,
-                                                  .dtypes = options.dtypes,
-                                                  .regime = options.regime});
+  std::vector<Case> cases = CasesOfRun(options, suite, AllProbes(setup));
+  for (const std::string& probe : options.probes) {
+    if (std::ranges::count(cases, probe, &Case::probe) > 0) continue;
+    console.Error(fmt::format("assay: {} is not measured: it runs by none of {}\n", probe,
+                              ChoiceOf(options)));
+  }
   const Plan plan = {
-      .cases = PlacedOn(*cluster, CasesOf(questions, probes, options), options.require_transport),
+      .cases = PlacedOn(*cluster, std::move(cases), options.require_transport),
       .suite = suite.name,
       .engine = {.rounds = options.rounds.value_or(suite.rounds),
                  .ci = options.ci.value_or(0.01),
@@ -111,44 +111,14 @@ int RunThisMachine(const RunOptions& options) {
 }
 
 int List() {
-  const Modules modules = Modules::Load();
+  ModuleSearch search = ModuleSearch::Usual();
+  search.skips_driverless = true;
+  const Modules modules = Modules::Load(search);
   Setup setup = SetupOf({}, modules);
   setup.roster = OpenCluster({.modules = &modules})->WhoIsThere();
-  Console console;
-  std::string text = "probes:\n";
-  for (const Probe& probe : AllProbes(setup)) {
-    text += fmt::format("  {:<14} {}\n", probe.name, probe.summary);
-    std::set<std::string> backends;
-    for (const Case& which : probe.unfold(probe.defaults)) backends.insert(which.backend);
-    text += fmt::format("  {:<14} backends: {}\n", "", fmt::join(backends, ", "));
-    text += fmt::format("  {:<14} params: {}\n", "", ToText(probe.defaults));
-    for (const auto& [backend, why] :
-         probe.absent ? probe.absent() : std::map<std::string, Skipped>()) {
-      text += fmt::format("  {:<14} {} can't run here: {}; try: {}\n", "", backend,
-                          Clean(why.reason), Clean(why.remedy));
-    }
-    const std::optional<Skipped> missing = probe.missing ? probe.missing() : std::nullopt;
-    if (missing) {
-      text += fmt::format("  {:<14} can't run here: {}; try: {}\n", "", Clean(missing->reason),
-                          Clean(missing->remedy));
-    }
-  }
-  text += "\nmodules:\n";
-  for (const Modules::Entry& entry : modules.Entries()) {
-    if (entry.module != nullptr) {
-      text += fmt::format("  {:<14} {}\n", entry.name, Clean(entry.module->version()));
-    } else {
-      text += fmt::format("  {:<14} not loaded: {}; try: {}\n", entry.name, Clean(entry.reason),
-                          Clean(entry.remedy));
-    }
-  }
-  text += "\nlibraries:\n";
-  for (const auto& software : {kernels::Software(), io::Software()}) {
-    for (const auto& [name, version] : software) {
-      text += fmt::format("  {:<14} {}\n", name, Clean(version));
-    }
-  }
-  console.Result(text);
+  std::map<std::string, std::string> libraries = kernels::Software();
+  libraries.merge(io::Software());
+  Console().Result(ListText(AllProbes(setup), modules, libraries));
   return kAllWell;
 }
 
@@ -313,6 +283,58 @@ int Price(const PriceCommand& command) {
 }
 
 }  // namespace
+
+std::string ListText(const std::vector<Probe>& probes, const Modules& modules,
+                     const std::map<std::string, std::string>& libraries) {
+  constexpr const char* kLine = "  {:<14} {}\n";
+  const auto why = [](const std::string& reason, const std::string& remedy) {
+    return fmt::format("{}; try: {}", Clean(reason), Clean(remedy));
+  };
+  std::map<std::string, std::string> unopened;  // modules, by why
+  for (const Modules::Entry& entry : modules.Entries()) {
+    if (entry.module == nullptr) unopened.emplace(why(entry.reason, entry.remedy), entry.name);
+  }
+  std::map<std::string, std::set<std::string>> others;  // backends, by why; no module's state is it
+  std::string text = "probes:\n";
+  for (const Probe& probe : probes) {
+    const auto absent = probe.absent ? probe.absent() : std::map<std::string, Skipped>();
+    std::vector<std::string> here;
+    std::vector<std::string> not_here;
+    for (const std::string& backend : probe.backends) {
+      const auto found = absent.find(backend);
+      if (found == absent.end()) {
+        here.push_back(backend);
+        continue;
+      }
+      const std::string reason = why(found->second.reason, found->second.remedy);
+      const auto module = unopened.find(reason);
+      if (module == unopened.end()) others[reason].insert(backend);
+      not_here.push_back(module == unopened.end()
+                             ? backend
+                             : fmt::format("{} (module {})", backend, module->second));
+    }
+    const std::string backends = here.empty() ? "none" : fmt::format("{}", fmt::join(here, ", "));
+    text += fmt::format(kLine, probe.name, probe.summary);
+    text +=
+        fmt::format(kLine, "",
+                    fmt::format("backends: {}{}{}", backends,
+                                not_here.empty() ? "" : "; not here: ", fmt::join(not_here, ", ")));
+    text += fmt::format(kLine, "", "params: " + ToText(probe.defaults));
+  }
+  text += "\nmodules:\n";
+  for (const Modules::Entry& entry : modules.Entries()) {
+    text += fmt::format(kLine, entry.name,
+                        entry.module != nullptr ? Clean(entry.module->version())
+                                                : "not loaded: " + why(entry.reason, entry.remedy));
+  }
+  if (!others.empty()) text += "\nbackends that can't run here:\n";
+  for (const auto& [reason, backends] : others) {
+    text += fmt::format("  {}: {}\n", fmt::join(backends, ", "), reason);
+  }
+  text += "\nlibraries:\n";
+  for (const auto& [name, version] : libraries) text += fmt::format(kLine, name, Clean(version));
+  return text;
+}
 
 std::string VersionText() {
   std::map<std::string, std::string> libraries = kernels::Software();

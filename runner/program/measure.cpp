@@ -22,6 +22,7 @@
 #include "results/base/error.h"
 #include "results/base/files.h"
 #include "results/base/hash.h"
+#include "results/base/names.h"
 #include "results/base/text.h"
 #include "results/figures/compare.h"
 #include "results/figures/figures.h"
@@ -445,7 +446,10 @@ GemmAt GemmBeside(const Modules& modules) {
     const std::vector<Probe> probes = kernels::Probes(setup);
     const auto gemm = std::find_if(probes.begin(), probes.end(),
                                    [](const Probe& probe) { return probe.name == "gemm"; });
-    return gemm->unfold(params).front();
+    std::vector<Case> cases = gemm->unfold(params);
+    if (!cases.empty()) return std::move(cases.front());
+    const Skipped no = {.reason = "no GPU of this number has GEMMs", .remedy = "see nvidia-smi"};
+    return {.prepare = [no](std::uint64_t) -> Prepared { return no; }};
   };
 }
 
@@ -501,6 +505,27 @@ Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags) {
   return chosen;
 }
 
+std::string ChoiceOf(const RunOptions& options) {
+  std::vector<std::string> words;
+  for (const auto& [option, names] :
+       {std::pair("--backend", &options.backends), {"--device", &options.devices}}) {
+    if (!names->empty()) words.push_back(fmt::format("{} {}", option, fmt::join(*names, ",")));
+  }
+  return fmt::format("{}", fmt::join(words, " "));
+}
+
+Error NothingLeft(const RunOptions& options, const std::vector<std::string>& asked,
+                  const std::vector<Probe>& probes) {
+  std::string what = "'assay list' shows what does";
+  for (const Probe& probe : probes) {
+    if (asked != std::vector{probe.name}) continue;
+    what = fmt::format("{} has backends {}", probe.name, fmt::join(probe.backends, ", "));
+  }
+  const std::string choice = ChoiceOf(options);
+  return Error(fmt::format("nothing that was asked for can run{}{}; {}",
+                           choice.empty() ? "" : " with ", choice, what));
+}
+
 std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vector<Probe>& probes,
                           const RunOptions& options) {
   std::vector<Case> cases;
@@ -528,14 +553,52 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
     }
   }
   if (cases.empty()) {
-    const auto asked = [](const char* option, const std::vector<std::string>& names) {
-      return names.empty() ? "" : fmt::format(" {} {}", option, fmt::join(names, ","));
-    };
-    throw Error(fmt::format("nothing can run with{}{}; 'assay list' shows what can",
-                            asked("--backend", options.backends),
-                            asked("--device", options.devices)));
+    std::set<std::string> asked;
+    for (const Question& question : questions) asked.insert(question.probe);
+    throw NothingLeft(options, {asked.begin(), asked.end()}, probes);
   }
   return cases;
+}
+
+std::vector<Case> CasesOfRun(const RunOptions& options, const Suite& suite,
+                             const std::vector<Probe>& probes) {
+  CheckChoice(options, probes);
+  return CasesOf(Unfold(suite, probes,
+                        {.probes = options.probes,
+                         .set = options.set,
+                         .dtypes = options.dtypes,
+                         .regime = options.regime}),
+                 probes, options);
+}
+
+void CheckChoice(const RunOptions& options, const std::vector<Probe>& probes) {
+  const auto check = [](const char* what, const std::vector<std::string>& asked,
+                        const std::set<std::string>& known, const std::string& why) {
+    for (const std::string& name : asked) {
+      if (known.contains(name)) continue;
+      throw Error(fmt::format("there is no {} {}; {}{}", what, Clean(name, 64),
+                              DidYouMeanAmong(name, {known.begin(), known.end()}), why));
+    }
+  };
+  std::set<std::string> backends;
+  for (const Probe& probe : probes) backends.insert(probe.backends.begin(), probe.backends.end());
+  check("backend", options.backends, backends, "");
+  if (options.devices.empty()) return;
+  std::set<std::string> devices = {Setup::kAllDevices};
+  std::map<std::string, Skipped> absent;  // backends with devices of their own
+  for (const Probe& probe : probes) {
+    if (!probe.devices) continue;
+    const std::vector<std::string> own = probe.devices();
+    devices.insert(own.begin(), own.end());
+    absent.merge(probe.absent());
+  }
+  std::string why;
+  if (!absent.empty()) {
+    const auto& [backend, no] = *absent.begin();
+    why = fmt::format(" ({} has none here: {}; try: {})", backend, Clean(no.reason),
+                      Clean(no.remedy));
+  }
+  check("device", options.devices, devices, why);
 }
 
 Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& cluster,

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "results/base/error.h"
 #include "results/catalog/price.h"
 #include "results/file/run.h"
 #include "runner/cluster/cluster.h"
@@ -60,9 +61,25 @@ Node ThisNode(const Setup& setup, const IdentityFlags& flags);
 // binary's catalog. No listed one prices nodes that differ in what it is chosen by.
 Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags);
 
-// The cases that the questions unfold into, each once. Throws Error where there is none.
+// "--backend onednn --device cpu": what was asked for by name; "" where nothing was.
+std::string ChoiceOf(const RunOptions& options);
+
+// Throws Error, with the right name where there is one like it, for a backend that none of `probes`
+// has and for a device that isn't there.
+void CheckChoice(const RunOptions& options, const std::vector<Probe>& probes);
+
+// For where the backends and devices that were asked for leave none of these probes.
+Error NothingLeft(const RunOptions& options, const std::vector<std::string>& asked,
+                  const std::vector<Probe>& probes);
+
+// The cases that the questions unfold into, each once. Throws Error where the backends and devices
+// that were asked for leave none.
 std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vector<Probe>& probes,
                           const RunOptions& options);
+
+// The cases of `assay run` with these options. Throws Error where they ask for what isn't there.
+std::vector<Case> CasesOfRun(const RunOptions& options, const Suite& suite,
+                             const std::vector<Probe>& probes);
 
 struct Plan {
   std::vector<Case> cases = {};

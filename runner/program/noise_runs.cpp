@@ -22,9 +22,13 @@
 #include "results/figures/spread.h"
 #include "results/file/run_file.h"
 #include "results/show/tables.h"
+#include "runner/cluster/cluster.h"
+#include "runner/core/engine.h"
+#include "runner/core/module.h"
 #include "runner/program/console.h"
 #include "runner/program/measure.h"
 #include "runner/program/signals.h"
+#include "runner/program/suite.h"
 
 namespace assay {
 namespace {
@@ -128,6 +132,14 @@ std::optional<std::vector<Run>> RunAgainAndAgain(const NoiseOptions& options,
   return runs;
 }
 
+// Throws Error for what each of the runs would refuse.
+void CheckRun(const RunOptions& options) {
+  const Modules modules = Modules::Load();
+  Setup setup = SetupOf(options, modules);
+  setup.roster = OpenCluster({.modules = &modules})->WhoIsThere();
+  Matching(CasesOfRun(options, LoadSuite(options.suite), AllProbes(setup)), options.filter);
+}
+
 std::vector<Noise> RowsThere(const std::string& path) {
   return fs::exists(path) ? ReadNoise(path) : std::vector<Noise>();
 }
@@ -157,6 +169,7 @@ int MeasureNoise(const NoiseOptions& options) {
         "there is no folder for noise.csv, since neither XDG_DATA_HOME nor HOME is set; "
         "name a file with --noise");
   }
+  CheckRun(options.run);
   RowsThere(path);  // refuses a bad file now and not in an hour
   if (options.file.empty()) {
     std::error_code ignored;  // CheckWritable reports what is wrong

@@ -12,6 +12,7 @@
 #include "results/base/embedded.h"
 #include "results/base/error.h"
 #include "results/base/hash.h"
+#include "results/base/names.h"
 #include "results/base/size.h"
 #include "results/base/text.h"
 
@@ -72,14 +73,6 @@ Choice WithInstead(Choice choice, const std::string& where) {
     choice.instead[parts[0]] = parts[1];
   }
   return choice;
-}
-
-// The end of an error: ", did you mean X?", or the words to choose among, so that no error leaves
-// its reader without a next step.
-std::string DidYouMean(const std::string& word, const std::vector<std::string>& candidates) {
-  const std::string nearest = Nearest(word, candidates);
-  if (!nearest.empty()) return fmt::format("did you mean {}?", nearest);
-  return fmt::format("there are {}", fmt::join(candidates, ", "));
 }
 
 std::optional<std::int64_t> ToInteger(std::string_view text) {
@@ -193,7 +186,7 @@ void CheckNames(const std::vector<const Probe*>& selected, const std::vector<Cho
     }
     if (names.contains(choice.name)) continue;
     throw Error(fmt::format("--set {}: no selected probe has such a param; {}", choice.name,
-                            DidYouMean(choice.name, {names.begin(), names.end()})));
+                            DidYouMeanAmong(choice.name, {names.begin(), names.end()})));
   }
 }
 
@@ -204,7 +197,7 @@ std::vector<const Probe*> Select(const std::vector<Probe>& probes,
   for (const Probe& probe : probes) known.push_back(probe.name);
   for (const std::string& name : names) {
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-    throw Error(fmt::format("there is no probe {}; {}", name, DidYouMean(name, known)));
+    throw Error(fmt::format("there is no probe {}; {}", name, DidYouMeanAmong(name, known)));
   }
   std::vector<const Probe*> selected;
   for (const Probe& probe : probes) {
@@ -263,7 +256,7 @@ Suite ParseSuite(std::string_view text, const std::string& name) {
     suite.entries.push_back(entry);
   }
   if (own_lines.empty()) {
-    throw Error(fmt::format("there is no suite {}; {}", name, DidYouMean(name, names)));
+    throw Error(fmt::format("there is no suite {}; {}", name, DidYouMeanAmong(name, names)));
   }
   if (suite.name.version == 0 || suite.rounds == 0 || suite.max_case == Seconds(0) ||
       suite.max_spans_case == Seconds(0)) {
