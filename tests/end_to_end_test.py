@@ -728,6 +728,30 @@ class EndToEnd(unittest.TestCase):
         self.assertIn("can run with --backend onednn; all_reduce has backends mpi, native, native-mpi, ofi, nccl\n", done.stderr)
         self.assertEqual([path.name for path in self.folder.glob("*json*")], ["m.json"])
 
+    def test_each_case_is_told_of_after_its_first_visit_also_where_nothing_is_a_terminal(self):
+        run = subprocess.Popen([BINARY, "run", "memory", *SMALL, "--set", "pattern=read,copy", "--rounds", "40",
+                                "--max-seconds", "8", "--no-metadata", "--json", "--out", "a.json"], cwd=self.folder, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(HOME=str(self.folder)))
+        self.addCleanup(run.kill)
+        told = []
+        while len(told) < 2:
+            line = run.stderr.readline()
+            self.assertNotEqual(line, "", "the run ended first")
+            if " so far (" in line:
+                told.append(line)
+        self.assertIsNone(run.poll())
+        self.assertTrue((self.folder / "a.json.part").exists(), "it is still measuring")
+        for line in told:
+            self.assertRegex(line, r"^  memory  (read|copy) 1 MiB.*  cpu/native  [0-9.]+ [KMGT]B/s so far \(1 of 40 rounds\)")
+            self.assertNotRegex(line, "±|USD|%")
+        self.assertNotEqual(told[0], told[1])
+        run.send_signal(signal.SIGINT)
+        out, rest = run.communicate(timeout=60)
+        self.assertNotIn(" so far (", out + rest)
+        self.assertEqual(len(json.loads(out)["cases"]), 2)
+        done = self.assay("run", "peak", "--dtype", "f32", *QUICK, "--quiet", "--out", "q.json")
+        self.assertEqual(done.stderr, "")
+
 
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0], *sys.argv[4:]], verbosity=2)

@@ -142,6 +142,34 @@ TEST(Tables, AWideIntervalOfAChangeIsTheCandidatesSpeeds) {
   EXPECT_THAT(sure, Not(HasSubstr("FLOP/s  FASTER")));
 }
 
+TEST(Tables, ACaseThatIsStillMeasuredIsALineWithoutIntervalAndDollars) {
+  const OneRun run = RunOf({});
+  EXPECT_EQ(ProvisionalLine(run, Gemm("bf16", {0.001}), false),
+            "  gemm  bf16 4096 x 4096 x 4096  cpu/onednn  137.4 TFLOP/s so far (1 of 3 rounds)\n");
+  EXPECT_THAT(ProvisionalLine(run, Gemm("bf16", {0.001, 0.002}), true),
+              HasSubstr(" so far (2 of at least 3 rounds)\n"));
+  OneRun once = run;
+  once.rounds = 1;
+  EXPECT_THAT(ProvisionalLine(once, Gemm("bf16", {0.001}), false), HasSubstr("(1 of 1 round)"));
+  Record record = Gemm("bf16", {});
+  record.status = Status::kWrong;
+  record.reason = "3 of 9 checked elements are wrong: the first";
+  EXPECT_EQ(
+      ProvisionalLine(run, record, false),
+      "  gemm  bf16 4096 x 4096 x 4096  cpu/onednn  WRONG: 3 of 9 checked elements are wrong: "
+      "the first; not timed\n");
+  record.status = Status::kSkipped;
+  record.reason = "no \033[2J GPU";
+  record.remedy = "buy one";
+  EXPECT_THAT(ProvisionalLine(run, record, false),
+              HasSubstr("  skipped: no ?[2J GPU; try: buy one\n"));
+  record = Gemm("bf16", {0.001});
+  record.status = Status::kPartial;
+  record.reason = "the device was lost";
+  EXPECT_THAT(ProvisionalLine(run, record, false),
+              HasSubstr("partial: the device was lost  137.4 TFLOP/s so far (1 of 3 rounds)\n"));
+}
+
 TEST(Tables, WithoutAPriceThereIsADash) {
   const std::string table = RunTable(RunOf({Gemm("f32", {1, 1, 1})}), {}, false);
   EXPECT_THAT(table, HasSubstr("±0.0 % (3 rounds, this run)        -  -\n"));

@@ -404,6 +404,22 @@ std::string RunTable(const Run& run, const Chosen& price, bool colour, std::stri
   return text + '\n';
 }
 
+std::string ProvisionalLine(const Run& run, const Record& record, bool at_least) {
+  std::vector<std::string> words = {Clean(record.probe),
+                                    Clean(CaseLabel(record.probe, record.params)), OnText(record)};
+  const std::optional<Rate> speed = Speed(record);
+  if (!speed || record.status != Status::kOk) words.push_back(OutcomeOf(record));
+  if (speed) {
+    words.push_back(
+        fmt::format("{} so far ({} of {}{})", WithPrefix(speed->value, speed->unit),
+                    record.rounds.size(), at_least ? "at least " : "",
+                    run.rounds == 1 ? "1 round" : fmt::format("{} rounds", run.rounds)));
+    words.push_back(CachedText(run, record));
+  }
+  std::erase(words, "");
+  return fmt::format("  {}\n", fmt::join(words, "  "));
+}
+
 std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today) {
   constexpr std::string_view kBaseline = "baseline   ";
   constexpr std::string_view kCandidate = "candidate  ";

@@ -24,6 +24,11 @@ std::size_t DisplayWidth(std::string_view text);
 // `today` (2026-11-22) is given.
 std::string RunTable(const Run& run, const Chosen& price, bool colour, std::string_view today = {});
 
+// A line on a case that is still being measured: what its rounds so far have, with how many of the
+// run's these are, but no interval and no dollars, which it may yet turn out to have none of. What
+// came of it where it has no figure. `at_least`: there may be more rounds than the run's.
+std::string ProvisionalLine(const Run& run, const Record& record, bool at_least);
+
 // The table of a comparison: the two sides, notes, a row a case, and a summary.
 std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today = {});
 // The comparison as CSV, with a line a case and every figure at full precision.

@@ -100,7 +100,8 @@ int RunThisMachine(const RunOptions& options) {
                      Seconds(options.max_seconds.value_or(suite.max_spans_case.count())),
                  .rest = Seconds(options.rest_s.value_or(10)),
                  .filter = options.filter},
-      .command = CommandOf(options)};
+      .command = CommandOf(options),
+      .tells_cases = true};
   const Measured measured = MeasureHere(plan, options, *cluster, console);
   console.Result(options.json
                      ? OutputText("--json", measured.handout)

@@ -32,6 +32,7 @@
 #include "results/file/privacy.h"
 #include "results/file/run_file.h"
 #include "results/show/notes.h"
+#include "results/show/tables.h"
 #include "runner/core/module.h"
 #include "runner/core/ranks.h"
 #include "runner/core/time_left.h"
@@ -184,11 +185,14 @@ void TellDevices(const std::vector<Case>& cases, std::vector<RankPlace>& ranks) 
 // Keeps the journal, where there is a file, and the progress line while the engine measures.
 class Recorder : public Observer {
  public:
-  Recorder(Journal* journal, Console& console, const Plan& plan, TimeLeft time_left,
-           std::optional<double> usd_per_hour, const Privacy& privacy, bool hold_for_storage)
+  // `begun` is the run without its records.
+  Recorder(Journal* journal, Console& console, const Plan& plan, const Run& begun,
+           TimeLeft time_left, std::optional<double> usd_per_hour, const Privacy& privacy,
+           bool hold_for_storage)
       : journal_(journal),
         console_(console),
         plan_(plan),
+        begun_(begun),
         time_left_(std::move(time_left)),
         usd_per_hour_(usd_per_hour),
         privacy_(privacy),
@@ -240,6 +244,12 @@ class Recorder : public Observer {
       records_.Like(record) = record;
       if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
       if (journal_ && !finished_) Write(record, round);
+    }
+    // News of a case is its first figure, and later that it lost it.
+    const bool is_news =
+        told_.insert(fmt::format("{} {}", RecordKey(record), ToText(record.status))).second;
+    if (plan_.tells_cases && is_news) {
+      console_.Note(ProvisionalLine(begun_, record, plan_.engine.until_ci));
     }
     if (const std::string file = TestFileText(record); !file.empty() && told_.insert(file).second) {
       console_.Note(file + "\n");
@@ -304,13 +314,14 @@ class Recorder : public Observer {
   Journal* journal_;
   Console& console_;
   const Plan& plan_;
+  const Run& begun_;
   TimeLeft time_left_;
   std::optional<double> usd_per_hour_;
   const Privacy& privacy_;
   bool hold_for_storage_;
   int round_ = 0;
   double noted_s_ = 0;               // when a round was told of
-  std::set<std::string> told_ = {};  // of test files
+  std::set<std::string> told_ = {};  // what needs no telling again
   bool told_unwritten_ = false;
   std::mutex mutex_ = {};  // holds what follows
   bool finished_ = false;
@@ -678,9 +689,9 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
       fmt::format("{} cases, {} rounds, {}{}\n", plan.cases.size(), run.rounds, planned, costs));
   if (plan.begins) plan.begins(run, price, no_file);
 
-  Recorder recorder(journal ? &*journal : nullptr, console, plan, time_left, usd_per_hour, privacy,
-                    OnOneFileSystem(options.storage_path, path + ".part"));
   const Run begun = run;
+  Recorder recorder(journal ? &*journal : nullptr, console, plan, begun, time_left, usd_per_hour,
+                    privacy, OnOneFileSystem(options.storage_path, path + ".part"));
   // Where ranks hang, the file says so and is kept, at once where this process is about to end.
   std::atomic<bool> hung = false;
   const WhileHung while_hung(cluster, [&](const std::string& diagnosis, bool last) {

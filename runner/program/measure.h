@@ -89,6 +89,8 @@ struct Plan {
   std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
   // A run that names no file is measured without one where the folder doesn't take one.
   bool may_lack_file = false;
+  // Whether each case is told of on the terminal after its first visit, since the table comes last.
+  bool tells_cases = false;
   // Told before anything is measured, with all of the run but its records, and why it has no file
   // where it has none.
   std::function<void(const Run& run, const Chosen& price, const std::string& no_file)> begins = {};
