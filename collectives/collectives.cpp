@@ -15,8 +15,8 @@
 namespace assay::collectives {
 namespace {
 
-// Fails where its data did not go over the transport that was asked for: after the first operation,
-// which made the connections, and again at the end.
+// A workload that fails where its data did not go over the transport that was asked for. It checks
+// after the first operation, which made the connections, and again at the end.
 class DemandingWorkload : public Workload {
  public:
   DemandingWorkload(std::unique_ptr<Workload> own, std::string transport, std::string library)

@@ -26,7 +26,7 @@ const KnownLibrary* FindLibrary(const std::string& name) {
   return found == all.end() ? nullptr : &*found;
 }
 
-// Throws Error for what no rank was ever told.
+// The collective with the values that `how` gives. Throws Error for a value that none may have.
 Collective AsTold(Collective collective, const Params& how) {
   constexpr int kMost = 1'000'000'000;
   for (const auto& [name, value] : how) {
@@ -51,7 +51,7 @@ Collective AsTold(Collective collective, const Params& how) {
   return collective;
 }
 
-// How many ranks each group has.
+// The number of ranks of each group.
 std::vector<int> SizesOf(const AcrossRanks& across) {
   if (across.groups.empty()) return {across.ranks};
   std::map<int, int> sizes;
@@ -73,7 +73,8 @@ std::optional<Skipped> UnfitOf(const Collective& collective, const AcrossRanks& 
                    .remedy = Asking("bytes", std::to_string(16 * size))};
   }
   if (across.on_devices) return std::nullopt;
-  // Input, output, and the copy that libraries make of it, for each rank of this node.
+  // The estimate is input, output, and the copy that libraries make of it, for each rank of the
+  // node.
   const int on_a_node = (across.ranks + across.nodes - 1) / across.nodes;
   const std::int64_t bytes = 3 * collective.bytes * on_a_node;
   const std::optional<std::int64_t> available = AvailableMemory();

@@ -29,7 +29,7 @@ struct KnownLibrary {
   std::string kind = "cpu";    // kind of device that holds its buffers; "gpu": ranks may be threads
 };
 const std::vector<KnownLibrary>& KnownLibraries();
-// False also for a name that none of them has.
+// Whether buffers of this library lie on devices; false also for a name that none of them has.
 bool IsOnGpus(const std::string& library);
 
 bool IsAny(const KnownLibrary& library);
@@ -37,15 +37,15 @@ bool HasTransport(const KnownLibrary& library);
 // The names of the libraries of which `has` is true.
 std::vector<std::string> NamesOf(const std::function<bool(const KnownLibrary&)>& has);
 
-// The libraries of one rank. They are opened when it first joins others, since only then it is
-// known how: a module that joins ranks runs on no others.
+// The libraries of one rank. Each is opened when the rank first joins others, since only then it is
+// known how ranks were joined, and a module that joins ranks runs on no others.
 class Libraries {
  public:
   explicit Libraries(const Setup& setup) : modules_(setup.modules), no_mpi_(setup.roster.no_mpi) {}
 
   // Tells what is missing that every case of this library needs; nothing: it can be tried.
   std::optional<Skipped> Missing(const std::string& library) const;
-  // Throws Error where it can't be opened.
+  // The library, which is opened at the first call. Throws Error where it can't be opened.
   Library& Opened(const std::string& library, const Ranks& ranks);
 
  private:
@@ -60,11 +60,12 @@ std::map<std::string, Skipped> AbsentOf(const Libraries& libraries,
 
 // A case that unfolds over libraries.
 struct OverLibraries {
-  Case one = {};  // but for its backend, and what of across differs between them
+  Case one = {};  // all but its backend and what of `across` differs between libraries
   Collective collective = {};
   std::function<bool(const KnownLibrary&)> can = IsAny;  // the libraries that ever do this
   std::function<bool(const KnownLibrary&)> is_usual = {};
-  // This rank's part over a library, with the collective as its `how` has it; null: that alone.
+  // Prepares this rank's part over a library, with the collective as its `how` has it; null where
+  // the collective is all there is to prepare.
   std::function<Prepared(Library& library, const Collective& collective, Ranks& together,
                          std::uint64_t seed, const Params& how)>
       join = {};

@@ -25,8 +25,8 @@ std::map<int, std::vector<int>> MembersOf(const std::vector<int>& groups, int ra
   return members;
 }
 
-// S of nccl-tests' algorithm bandwidth S / t; bus bandwidth is derived from it on reading. Sizes
-// that are rounded down to nothing are no work.
+// The work of a collective, which is the S of nccl-tests' algorithm bandwidth S / t; bus bandwidth
+// is derived from it on reading. Sizes that are rounded down to nothing are no work.
 Work WorkOf(const OperationFacts& facts, const Collective& collective, int ranks) {
   if (facts.operation == Operation::kBarrier) return {.ops = 1, .formula = "barrier/op"};
   const std::int64_t bytes = Layout(collective, ranks).SizeBytes();

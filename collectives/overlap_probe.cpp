@@ -12,11 +12,12 @@ namespace {
 
 constexpr std::int64_t kMostGemms = 1'000'000;
 
-// Where nobody names a library, steps of training are what a node's accelerators do.
+// Whether steps of training run on GPUs: on a machine with a driver, unless other libraries were
+// named.
 bool IsOfGpus(const Setup& setup) { return HasNvidiaDriver() && setup.TakesBackend("nccl"); }
 
-// The value of a param, or 0 where a case has none: of the two budgets of communication each
-// library knows one. Throws Error for one out of range.
+// The value of a param, or 0 where a case has none: each library knows one of the two budgets of
+// communication. Throws Error for a value out of range.
 std::int64_t InRange(const Params& params, const char* name, std::int64_t least,
                      std::int64_t most) {
   if (!params.contains(name)) return 0;
@@ -79,7 +80,7 @@ std::vector<Case> CasesOf(const Setup& setup, const std::shared_ptr<Libraries>& 
   return cases;
 }
 
-// The cores that each of the usual ranks will have, at least.
+// The least number of cores that each of the usual ranks will have.
 int CoresOfARank(const Roster& roster) {
   return roster.cores.value_or(static_cast<int>(UsableCores().size()) /
                                static_cast<int>(UsualRanks(roster)));

@@ -12,12 +12,12 @@
 
 namespace assay::collectives {
 
-// One for each operation, which do what nccl-tests' programs do.
+// The probes of operations, one for each, which do what nccl-tests' programs do.
 std::vector<Probe> OperationProbes(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
-// Point to point over the transports of libraries that show theirs.
+// The probe of point-to-point traffic, over the transports of libraries that show theirs.
 Probe FabricProbe(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
-// A step of training: the gradients of a bucket are summed over the ranks, in place, while each of
-// them multiplies matrices of the layers before. REQUIRES: setup.gemm.
+// The probe of a step of training: the gradients of a bucket are summed over the ranks, in place,
+// while each of them multiplies matrices of the layers before. REQUIRES: setup.gemm.
 Probe OverlapProbe(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
 
 // The params that an operation has.
@@ -27,9 +27,9 @@ Params DefaultsOf(const OperationFacts& facts, std::int64_t ranks, std::int64_t 
 // makes sense where it is allowed.
 Collective CollectiveOf(const OperationFacts& facts, const Params& params, bool allow_single);
 
-// One unit a rank, on the node that it is known to be on.
+// The units of a case: one for each rank, on the node that the rank is known to be on.
 std::vector<Unit> UnitsOf(const Roster& roster, int ranks);
-// How many ranks a case has where nobody says it.
+// The number of ranks of a case where nobody says it.
 std::int64_t UsualRanks(const Roster& roster);
 
 }  // namespace assay::collectives

@@ -11,8 +11,8 @@
 namespace assay {
 namespace {
 
-// A label in the making: what is said in the probe's own way is taken out of `rest`; what is left
-// and isn't usual is appended by its name.
+// A label while it is made. Params that are said in the probe's own way are taken out of `rest`;
+// those that are left and aren't usual are appended by name.
 struct Words {
   const Params& params;
   Params rest = {};
@@ -30,13 +30,13 @@ struct Words {
     const auto* bytes = std::get_if<std::int64_t>(&value);
     return bytes != nullptr ? BinarySize(*bytes) : ToText(value);
   }
-  // "2048" where both are equal, "1/2048" where they differ.
+  // The two values: "2048" where they are equal, "1/2048" where they differ.
   std::string Pair(const std::string& first, const std::string& second) {
     const std::string a = Text(first);
     const std::string b = Text(second);
     return a == b ? a : a + '/' + b;
   }
-  // What a mask does to a square of scores is the same for both causal ones.
+  // The words for a mask. Both causal masks do the same to a square of scores.
   std::string Mask(const std::string& name) {
     const std::string mask = Text(name);
     const auto queries = params.find("seq_q");

@@ -21,7 +21,7 @@
 
 namespace assay {
 
-// What a number may be: never infinite, nor none at all, for which JSON has no word.
+// The sign that a number may have. It may never be infinite or NaN, for which JSON has no word.
 enum class Sign { kAny, kNotNegative, kPositive };
 
 inline bool Allows(Sign sign, double value) {
@@ -155,7 +155,7 @@ inline void AddLaterParams(const std::string& probe, Params& params) {
   }
 }
 
-// A dtype that a file has under a former name is told by its own, so that old and new are compared.
+// Replaces the former name of a dtype by its own, so that old and new files are compared.
 inline void RenameDtype(Params& params) {
   const auto dtype = params.find("dtype");
   const auto* name = dtype == params.end() ? nullptr : std::get_if<std::string>(&dtype->second);
@@ -192,7 +192,7 @@ void Fields(Archive& a, typename Archive::template Ref<Record> record) {
              device("kind", record.device.kind);
              device.Maybe("name", record.device.name);
            });
-  // What was never begun has nothing to say of the rest.
+  // A case that was never begun has nothing to say of the rest.
   const auto measured = [&](const char* key, auto& value, const auto& usual) {
     if (record.status == Status::kSkipped) {
       a.Maybe(key, value, Sign::kNotNegative, usual);
@@ -389,8 +389,8 @@ void Fields(Archive& a, typename Archive::template Ref<SuiteName> suite) {
   a("sha256", suite.sha256);
 }
 
-// All but `format`, `version` and `needs`, which decide whether this can be read at all, and
-// `records`.
+// The fields of a run without `format`, `version` and `needs`, which decide whether it can be read
+// at all, and without `records`.
 template <class Archive>
 void Fields(Archive& a, typename Archive::template Ref<Run> run) {
   a("id", run.id);

@@ -13,7 +13,7 @@
 
 namespace assay {
 
-// Which ranks do a case.
+// The ranks that do a case.
 enum class On {
   kAll,       // all of them together
   kEachNode,  // the first rank of each node by itself, all nodes at once
@@ -65,8 +65,8 @@ struct Told {
   std::optional<Checked> checked = {};
   Facts facts = {};
   std::map<std::string, Histogram> histograms = {};
-  Params how = {};                // what was found out that later visits are to be told
-  std::optional<Work> work = {};  // of one iteration, where only the ranks know it
+  Params how = {};                // values that were found out, which later visits are told
+  std::optional<Work> work = {};  // the work of one iteration, where only the ranks know it
   std::vector<Telemetry> telemetry = {};
   std::vector<std::optional<Fitted>> trends = {};
 };

@@ -56,7 +56,7 @@ AskedCase AskRanksFor(const Case& one) {
   return asked;
 }
 
-// How many groups there are, without the ranks that are in none.
+// The number of groups; -1 stands for ranks that are in none.
 std::size_t CountOf(const std::vector<int>& groups) {
   std::set<int> numbers(groups.begin(), groups.end());
   numbers.erase(-1);
@@ -65,7 +65,7 @@ std::size_t CountOf(const std::vector<int>& groups) {
 
 bool Oversubscribed(int ranks) { return static_cast<std::size_t>(ranks) > UsableCores().size(); }
 
-// The jobs that the cases of one run share; these hold it, as the cluster does.
+// The jobs that the cases of one run share. The cluster and its cases own it together.
 class Jobs : public std::enable_shared_from_this<Jobs> {
  public:
   explicit Jobs(const ClusterOptions& options) : options_(options) {
@@ -219,7 +219,7 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
           ++at;
         }
       } catch (const Error&) {
-        // They are too few, which the case itself will tell of.
+        // There are too few devices, which the case itself will report.
       }
     }
     return devices.at(rank);
@@ -252,7 +252,8 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
                      asked, {{"oversubscribed", Oversubscribed(ranks)}}, groups, settled);
   }
 
-  // No launcher: ranks without MPI.
+  // The job of ranks that assay starts itself, by mpirun or, without a launcher, without MPI.
+  // Started once for all cases with the same ranks. Throws Error where they don't come up.
   std::shared_ptr<Job> Launched(const std::optional<Mpirun>& launcher, int ranks,
                                 bool pinned = true) {
     const auto key = std::tuple(launcher ? launcher->path : "", ranks, pinned);
@@ -281,7 +282,7 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
 
   ClusterOptions options_;
   std::shared_ptr<Listener> hung_ = std::make_shared<Listener>();
-  std::shared_ptr<Job> own_ = {};  // of the ranks that a launcher started
+  std::shared_ptr<Job> own_ = {};  // the job of the ranks that a launcher started; else null
   std::vector<int> nodes_ = {};
   std::map<std::string, std::vector<int>> devices_ = {};  // by backend and rank
   using Key = std::tuple<std::string, int, bool>;

@@ -1,22 +1,24 @@
-// The Cluster is the processes of a run, as the program on rank 0 sees them: which nodes there are,
-// what each says of itself, where ranks and their devices are, and cases that several of them do.
+// A Cluster is the processes of a run, as the program on rank 0 sees them: the nodes that there
+// are, what each says of itself, the places of ranks and their devices, and cases that several
+// ranks do.
 //
 // Cases come to it as probes unfold them (Case::across, or a `prepare` for one node) and leave it
 // placed: with the units that do them, and a `prepare` that any thread of measuring may call
 // without knowing whether ranks are threads, were started by mpirun, or are started for this case.
-// How the parts fit together, top down:
+// These are the parts, top down:
 //
 //   program      unfolds probes into cases, has the Cluster place them, measures them
 //   cluster.h    finds or starts the ranks that a case needs, and asks their job
 //   join.h       how a process comes to its ranks, and what it does when it isn't rank 0
 //   launch.h     ranks that assay starts for itself, spoken to over a pipe
-//   job.h        the commands, and a Workload of which every call is one; a case travels as its
+//   job.h        the commands, and a Workload that makes a command of every call; a case travels as
+//   its
 //                record in JSON (results/file/told.h), and each rank unfolds it by its own probe
 //   worker.h     a rank's end of the commands; each_node.h is its part of a case of one node
 //   tcp_ranks.h, rank_threads.h, the mpi module   ranks, of which all this knows the base class
 //
-// A probe knows nothing of it: Setup::roster tells it what there is, and Case::across is where it
-// says what it needs.
+// Probes know nothing of the Cluster: Setup::roster tells them what there is, and Case::across is
+// where they say what they need.
 #pragma once
 
 #include <functional>
@@ -48,16 +50,17 @@ class Cluster {
 
   // Tells what probes may know of the ranks.
   virtual Roster WhoIsThere() = 0;
-  // Asks all nodes at once; without a launcher this one alone. Throws Error where one can't tell.
+  // Asks all nodes at once to describe themselves; without a launcher, this one alone. Throws Error
+  // where a node can't tell.
   virtual Held Describe() = 0;
   // Returns the case as it is done on this cluster: on its ranks and groups, or, where one node
   // does it, on all nodes at once by the first rank of each; its work is then that of all of them.
   virtual Case Placed(Case one) = 0;
-  // Where the ranks of a case of several ranks are, and their devices; they are started if none are
-  // there yet. Throws Error where none can be, or there are too few devices.
+  // The places of the ranks of a case of several ranks, with their devices. Ranks are started if
+  // there are none yet. Throws Error where none can be started, or there are too few devices.
   virtual std::vector<Whereabouts> WhereaboutsOf(const Case& one) = 0;
-  // `told` is called, in any thread, with what ranks did not end in time; `last`: this process ends
-  // right after. One at a time; null: nobody.
+  // Has `told` called, in any thread, with what ranks did not end in time; with `last` this process
+  // ends right after. There is one listener at a time; null removes it.
   using Hung = std::function<void(const std::string& diagnosis, bool last)>;
   virtual void WhenHung(Hung told) = 0;
   // Ends this process with this status, and with it all ranks where that can be done.
@@ -65,17 +68,17 @@ class Cluster {
 };
 
 struct ClusterOptions {
-  Ranks* ranks = nullptr;               // of the launcher that started us; null or alone: none did
-  const Modules* modules = nullptr;     // null: there are none
-  Member member = {};                   // what this rank can do by itself
-  Seconds watchdog = Seconds(60);       // for what ranks do together, beside what the work may take
-  int usual_ranks = 2;                  // that are started for a case, where nobody says how many
+  Ranks* ranks = nullptr;  // those that a launcher started; null or a single one: none did
+  const Modules* modules = nullptr;  // null: there are none
+  Member member = {};                // what this rank can do by itself
+  Seconds watchdog = Seconds(60);    // the limit of what ranks do together, beside the work's time
+  int usual_ranks = 2;               // the ranks started for a case where nobody says how many
   std::string self = "/proc/self/exe";  // the program that is a worker under --worker
 };
 
-// Where options.ranks has several, these do all cases; otherwise ranks are started when the first
-// case needs them, serve all cases with as many ranks, and end with the cluster and its last case.
-// `ranks` and `modules` must outlive both.
+// Opens the cluster. Where options.ranks has several ranks, they do all cases. Otherwise ranks are
+// started when the first case needs them, serve all cases with as many ranks, and end with the
+// cluster and its last case. `ranks` and `modules` must outlive both.
 std::unique_ptr<Cluster> OpenCluster(const ClusterOptions& options);
 
 }  // namespace assay

@@ -21,7 +21,7 @@
 namespace assay {
 namespace {
 
-// What goes before what a node tells, or before the reason why it tells nothing.
+// The words that go before what a node tells, or before the reason why it tells nothing.
 const std::string kTold = "told ";
 const std::string kFailed = "failed ";
 
@@ -116,8 +116,8 @@ class EachNodeWorkload : public Workload {
   }
 
  private:
-  // What each node tells, by node, on rank 0; empty elsewhere. The most that any node left in
-  // `most` is then on all ranks.
+  // Gathers what each node tells, by node, on rank 0; empty elsewhere. `most` becomes the largest
+  // value of any node, on all ranks.
   std::vector<Told> Collect(const std::function<Told()>& tell, std::span<double> most = {}) const {
     std::string text = fmt::format("{}\t", ranks_.Node());
     if (own_) {

@@ -51,8 +51,8 @@ class JobWorkload : public Workload {
     return together;
   }
 
-  // Only cases of one node have spans, and all ranks do those together. They can't be asked to end
-  // early.
+  // Spans can't be ended early here. Only cases of one node have them, and all ranks do those
+  // together.
   std::vector<Batch> RunSpans(const Spans& spans) override {
     std::vector<Batch> batches = std::move(
         Ask(fmt::format("spans {} {} {}", spans.ramp.count(), spans.length.count(), spans.count))[0]
@@ -96,7 +96,7 @@ class JobWorkload : public Workload {
   }
 
  private:
-  // The answer of each group, or the one of all ranks.
+  // Asks the job, and returns the answer of each group, or the one answer of all ranks.
   std::vector<Told> Ask(const std::string& command) const {
     std::istringstream answers(job_->Ask(command));
     std::vector<Told> all;
@@ -122,7 +122,8 @@ class JobWorkload : public Workload {
   std::optional<Work> work_;
 };
 
-// Unit u of a case on one node is that of number NODE * units_ + u where it is on all.
+// The meter of MeterOnEachNode. Unit u of a node has the number NODE * units_ + u among those of
+// all nodes.
 class JobMeter : public Meter {
  public:
   JobMeter(std::shared_ptr<Job> job, const AskedCase& asked, int units)
@@ -159,7 +160,7 @@ class JobMeter : public Meter {
     return all;
   }
 
-  // `body` is given the number of the node's first unit, and what the node tells.
+  // Calls `body` for each node, with the number of its first unit and what the node tells.
   void ForEachNode(const std::string& command,
                    const std::function<void(int first, Told& told)>& body) {
     std::istringstream fields(job_->Ask(command));

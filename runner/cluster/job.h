@@ -22,10 +22,9 @@
 //                                       watchdog expires
 //   quit                             no answer; rank 0 never obeys it itself
 //
-// CASE is an AskedCase and TOLD a Told (results/file/told.h), each the JSON of one line. What a
-// case in groups is told of is done by all groups at once; an answer is then each group's, in the
-// order of their lowest ranks, with kNextGroup between. Any command may be answered by "error
-// SENTENCE", which Ask throws.
+// CASE is an AskedCase and TOLD a Told (results/file/told.h), each in one line of JSON. All groups
+// of a case do a command at once, and their answers come in the order of their lowest ranks, with
+// kNextGroup between. Any command may be answered by "error SENTENCE", which Ask throws.
 #pragma once
 
 #include <cstddef>
@@ -44,46 +43,47 @@ inline constexpr char kNextGroup = '\x1e';
 class Job {
  public:
   virtual ~Job() = default;
-  // The answer to `command`, without its "ok ". Throws Error when the ranks can't answer.
+  // Gives the ranks a command and returns their answer, without its "ok ". Throws Error when they
+  // can't answer.
   virtual std::string Ask(const std::string& command) = 0;
   // False once the ranks are gone.
   virtual bool Alive() const { return true; }
-  // Which process each rank is, once NodesOf has been asked; nobody knows where they were launched.
+  // The process of each rank, once NodesOf has been asked. Empty for ranks that were launched.
   virtual RankProcesses Processes() const { return {}; }
 };
 
 // Takes the "ok" off an answer and leaves "skipped …" as it is. Throws Error for "error SENTENCE".
 std::string TakeAnswer(std::string answer);
 
-// Where a rank is.
+// The place of a rank.
 struct Whereabouts {
   int node = 0;
   std::int64_t pid = 0;
-  int processor = 0;                      // that it ran on when asked
-  int numa = -1;                          // the NUMA node of all its processors; -1: not of one
-  std::string host = {};                  // the node's name, for the terminal alone
-  std::optional<RankDevice> device = {};  // where the buffers of a case lie on one
+  int processor = 0;      // the one that it ran on when asked
+  int numa = -1;          // the NUMA node of all its processors; -1: they have several
+  std::string host = {};  // the node's name, for the terminal alone
+  std::optional<RankDevice> device = {};  // the one that holds its buffers, where a device does
 };
 
 // The node of each rank.
 std::vector<int> NodesOf(Job& job);
-// Where each rank is; with a case, also the device that it would have for it. Throws Error where
-// there are too few.
+// The place of each rank; with a case, also the device that it would have for the case. Throws
+// Error where there are too few devices.
 std::vector<Whereabouts> WhereaboutsOf(Job& job, const AskedCase* asked = nullptr);
 // The nodes of the ranks, each as it describes itself.
 std::vector<Node> DescribedBy(Job& job);
-// How many cores the rank has that has fewest.
+// The number of cores of the rank that has fewest.
 int FewestCores(Job& job);
 
-// A Workload of which every call is a command to the job. `facts` are added to what the ranks say.
-// With as many `groups`, it has a part for each (Case::parts). Where `settled` is given, what the
-// ranks find out first of all is added to it (Workload::Settle).
+// Makes a Workload that sends the job a command for each of its calls. `facts` are added to what
+// the ranks say. With `groups` above 0 it has that many parts (Case::parts). Where `settled` is
+// given, it gets what the ranks find out first of all (Workload::Settle).
 Prepared PrepareOn(std::shared_ptr<Job> job, const AskedCase& asked, const Facts& facts = {},
                    std::size_t groups = 0, Params* settled = nullptr);
 
-// The meter of a case of one node that is on all of them, with as many `units` on each: what all of
-// them tell, node by node. Without Finish the nodes go on reading until their next case is
-// prepared.
+// The meter of a case of one node that all nodes do, with `units` units on each. It gives the
+// readings of all nodes, node by node. Without Finish the nodes go on reading until their next case
+// is prepared.
 std::unique_ptr<Meter> MeterOnEachNode(std::shared_ptr<Job> job, const AskedCase& asked, int units);
 
 }  // namespace assay

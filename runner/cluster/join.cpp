@@ -20,7 +20,8 @@
 namespace assay {
 namespace {
 
-// Set by Open MPI's mpirun, PMI launchers (MPICH, Slurm), PMIx launchers, and Slurm's srun.
+// Variables that Open MPI's mpirun, PMI launchers (MPICH, Slurm), PMIx launchers and Slurm's srun
+// set.
 constexpr const char* kLauncherVariables[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK",
                                               "SLURM_STEP_ID"};
 // The variables that tell how many processes were started.
@@ -87,7 +88,7 @@ void Dismiss::operator()(Ranks* ranks) const {
 
 JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap, Seconds watchdog,
                       bool allow_single) {
-  // Modules that wait for ranks by themselves wait as long (collectives/nccl.cpp).
+  // Modules that wait for ranks by themselves read their limit here (collectives/nccl.cpp).
   setenv("ASSAY_WATCHDOG", fmt::format("{}", watchdog.count()).c_str(), 1);
   if (bootstrap == "tcp") {
     TcpOptions options = TcpOptionsFrom(std::getenv);
@@ -141,7 +142,8 @@ void FollowAsMember(Ranks& ranks, Member member, Seconds watchdog) {
 }
 
 int WorkerMain(const std::function<Member(const Modules&)>& member_by) {
-  // Whoever started it may be killed, and a rank that is busy with others doesn't notice.
+  // The process that started this one may be killed, which a rank that is busy with others doesn't
+  // notice by itself.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   // Answers keep standard output for themselves; whatever else prints there goes to the errors.
   const int answers = dup(STDOUT_FILENO);

@@ -1,5 +1,5 @@
-// How this process comes to the ranks that it is one of: by a launcher, over TCP, as a thread, or
-// started by assay itself; and what every rank but 0 does from then on.
+// The ways in which this process joins the ranks that it is one of (by a launcher, over TCP, as a
+// thread, or started by assay itself), and what every rank but 0 does from then on.
 #pragma once
 
 #include <functional>
@@ -16,35 +16,35 @@ namespace assay {
 
 // True if this process was started by mpirun, srun or the like: then it never launches any itself.
 bool UnderLauncher();
-// How many processes that launcher started; 0 where it doesn't say, or there is none.
+// The number of processes that the launcher started; 0 where it doesn't say, or there is none.
 int LaunchedSize();
 
-// What is to be said where RANK and WORLD_SIZE are set as torchrun does it, and nobody joins those
-// ranks (`bootstrap`, a launcher of MPI's); "" where nothing is.
+// A note for the case that RANK and WORLD_SIZE are set, as torchrun sets them, and neither
+// `bootstrap` nor a launcher of MPI's joins those ranks; "" in any other case.
 std::string UnjoinedNote(const std::string& bootstrap);
 
-// Sends the other ranks home when rank 0 lets go, in whatever way it ends. Where they don't all
-// take leave in time this rank ends with status 3, after a line that names those that are stopped
-// or gone.
+// The deleter of joined ranks. On rank 0 it tells the other ranks to end. Where they don't all take
+// leave in time, this rank ends with status 3, after a line that names those that are stopped or
+// gone.
 struct Dismiss {
   Seconds watchdog = Seconds(60);
-  std::function<std::string()> fates = {};  // of the other ranks
+  std::function<std::string()> fates = {};  // tells what became of the other ranks
   void operator()(Ranks* ranks) const;
 };
 using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;
 
-// The processes that the launcher started; without one, this process alone. `bootstrap` "tcp" joins
-// those that the environment tells of (runner/cluster/tcp_ranks.h), without any MPI. Throws Error
-// where they can't find each other, since each would then write the one result file. Where one of
-// them never comes, this one ends with status 3 after `watchdog`, as MPI itself would wait for
-// ever. A process that was started alone has no ranks but itself, and can run no collective, unless
-// `allow_single`.
+// Joins the processes that the launcher started; without one, this process stays alone. `bootstrap`
+// "tcp" joins those that the environment tells of (runner/cluster/tcp_ranks.h), without any MPI.
+// Throws Error where they can't find each other, since each would then write the one result file.
+// Where one of them never comes, this one ends with status 3 after `watchdog`; MPI itself would
+// wait for ever. A process that was started alone has no ranks but itself, and can run no
+// collective, unless `allow_single`.
 JoinedRanks JoinRanks(const Modules& modules, const std::string& bootstrap = {},
                       Seconds watchdog = Seconds(60), bool allow_single = false);
 
-// The first of the ranks that each of the joined processes then has; the others obey what rank 0
-// asks for, each as its own Member. Called on all processes together; throws Error where they don't
-// ask for as many each.
+// Gives each of the joined processes several ranks, which are threads, and returns its first one.
+// The others obey what rank 0 asks for, each as its own Member. Called on all processes together;
+// throws Error where they don't ask for equally many each.
 JoinedRanks InThreads(JoinedRanks processes, const PerProcess& per_process,
                       const std::function<Member()>& member_of_thread, Seconds watchdog);
 

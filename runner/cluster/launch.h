@@ -19,31 +19,31 @@ namespace assay {
 
 struct LaunchOptions {
   int ranks = 2;
-  bool oversubscribe = false;           // more ranks than cores: these aren't pinned
-  bool pinned = true;                   // else ranks share out the cores themselves
-  std::optional<Mpirun> launcher = {};  // none: no MPI
+  bool oversubscribe = false;           // whether ranks outnumber cores; they aren't pinned then
+  bool pinned = true;                   // false: ranks share out the cores themselves
+  std::optional<Mpirun> launcher = {};  // nothing: ranks start without MPI
   std::string self = {};                // the program that is a worker when called with --worker
-  // For all ranks to come up. It is more than `timeout`, after which ranks that look for each other
-  // say themselves whom they miss.
+  // The time for all ranks to come up. It is more than `timeout`, after which ranks that look for
+  // each other say themselves whom they miss.
   Seconds start = Seconds(70);
-  // For rank 0's next sign of life, and of its watchdog beside what the work may take.
+  // The time for rank 0's next sign of life, and the limit of its watchdog beside the work's time.
   Seconds timeout = Seconds(60);
-  std::function<void()> expired = {};  // told where one of the two is over
+  std::function<void()> expired = {};  // called where one of the two is over
 };
 
-// Starts the ranks, each on a core of its own where there are enough. Throws Error, with the cause
-// that who was started gave, when they don't come up. Where they die or don't answer in time later,
-// Ask throws the same; in any case no process is left.
+// Starts the ranks, each on a core of its own where there are enough. Throws Error when they don't
+// come up, with the cause that the launcher or a rank gave. Where they die or don't answer in time
+// later, Ask throws the same. No process is left in either case.
 std::unique_ptr<Job> Launch(const LaunchOptions& options);
 
 // The cause in what a launcher and its ranks wrote to standard error: a rank's own complaint, else
-// what the launcher said first, since the rest follows from it. Scrubbed, as launchers tell of
-// hosts, addresses and users, and it goes into the result file.
+// what the launcher said first, since the rest follows from it. The text is scrubbed, since
+// launchers name hosts, addresses and users, and it goes into the result file.
 std::string CauseIn(const std::string& words);
 
-// Rank 0's end of the pipe: reads commands from `commands`, broadcasts each to the ranks that
-// Follow, and writes answers to `answers`, until the end of `commands`. Leaves the last "quit" to
-// the caller.
+// Serves rank 0's end of the pipe: reads commands from `commands`, broadcasts each to the ranks
+// that Follow, and writes answers to `answers`, until the end of `commands`. The last "quit" is
+// left to the caller.
 void Serve(int commands, int answers, Ranks& ranks, Worker& worker);
 
 }  // namespace assay

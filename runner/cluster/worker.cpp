@@ -64,7 +64,7 @@ int NumaNodeOf(int processor) {
   return -1;
 }
 
-// The one that all processors of this process belong to; -1 where they don't.
+// The NUMA node that all processors of this process belong to; -1 where they have several.
 int NumaNode() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -79,13 +79,13 @@ int NumaNode() {
   return common.value_or(-1);
 }
 
-// Where this process is: "PID PROCESSOR NUMA HOST".
+// The place of this process: "PID PROCESSOR NUMA HOST".
 std::string OwnWhereabouts() {
   return fmt::format("{} {} {} {}", getpid(), sched_getcpu(), NumaNode(), OneField(HostName()));
 }
 
-// Others can't tell a rank 0 that has nothing for them to do from one that they lost, so that it
-// says now and then, in a thread of its own, that it is there.
+// The job whose rank 0 is this process. A thread of its own gives the other ranks signs of life,
+// since they can't tell a rank 0 that has nothing for them to do from one that they lost.
 class OwnJob : public Job {
  public:
   OwnJob(Ranks& ranks, Member member, const WatchOptions& watch)
@@ -119,13 +119,13 @@ class OwnJob : public Job {
         ranks_.Broadcast("beat");
       } while (!changed_.wait_for(lock, interval, [this] { return over_; }));
     } catch (const Error&) {
-      // The next command meets the same, and tells of it.
+      // The next command meets the same error, and reports it.
     }
   }
 
   Ranks& ranks_;
   Worker worker_;
-  std::mutex mutex_ = {};  // ranks are spoken to by one thread at a time
+  std::mutex mutex_ = {};  // lets one thread at a time speak to the ranks
   std::condition_variable changed_ = {};
   bool over_ = false;
   std::thread heart_ = {};
@@ -133,12 +133,12 @@ class OwnJob : public Job {
 
 }  // namespace
 
-// A command, read once for the watchdog and for who obeys it.
+// A command that has been read, for the watchdog and for Do.
 struct Worker::Command {
   std::string verb = {};
   std::int64_t iterations = 0;
   Spans spans = {};
-  std::string what = {};  // to be done with the meter
+  std::string what = {};  // the verb of a command to the meter: "begin"
   Seconds later = {};
   std::optional<AskedCase> asked = {};
 };
@@ -188,7 +188,7 @@ Worker::Command Worker::CommandFrom(const std::string& text) {
   return command;
 }
 
-// All ranks are told the same, so that where it can't be read all of them stay in step.
+// A text that can't be read leaves all ranks in step, since all of them were given the same.
 std::string Worker::Obey(const std::string& text) {
   Command command;
   try {
@@ -211,8 +211,8 @@ std::string Worker::NextCommand() {
   }
 }
 
-// What a rank does with 10 MB/s, or 10 GFLOP/s, may still be right at a third of that; what once
-// took a second won't take ten.
+// The limits are generous: a first iteration may go at a third of 10 MB/s or 10 GFLOP/s, and a
+// later one may take ten times as long as the one before.
 Watchdog::Guard Worker::WatchOver(const Command& command) {
   if (command.verb == "nodes") {
     return watchdog_.Watch("asking each node what it is", Seconds(30));
@@ -243,12 +243,12 @@ void Worker::Expire(const std::string& what, const std::function<void(const std:
   };
   const std::string line = fmt::format("assay: watchdog: {}\n", sentence(HostName()));
   if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
-    // There is nobody left to tell.
+    // Standard error is gone, and there is nobody else to tell.
   }
   if (ranks_.Rank() == 0) {
     if (told) told(sentence(fmt::format("node {}", ranks_.Node())));
   } else {
-    // Rank 0 keeps the file meanwhile.
+    // The pause lets rank 0 keep the file before the launcher ends all ranks.
     std::this_thread::sleep_for(std::chrono::seconds(2));
   }
   ranks_.Abort(3);
@@ -319,7 +319,7 @@ std::string Worker::Hello() {
   return fmt::format("ok {}", fmt::join(ranks_.Gather(std::to_string(ranks_.Node())), " "));
 }
 
-// Services that are asked may take seconds.
+// A node may take seconds to describe itself, since it asks services of its cloud.
 std::string Worker::Nodes() {
   return FromEachNode([&] { return NodeToJson(member_.describe ? member_.describe() : Node()); });
 }
@@ -399,7 +399,7 @@ std::string Worker::Devices(const AskedCase& asked) {
 
 std::string Worker::Prepare(const AskedCase& asked) {
   meter_.reset();
-  workload_.reset();  // before its group, and so that its memory can serve again
+  workload_.reset();  // before its group, which it uses, and before the next one takes memory
   group_.reset();
   takes_part_ = true;
   // The case as this rank unfolds it. Where that fails it takes part in what all ranks do to
@@ -436,7 +436,7 @@ std::string Worker::Prepare(const AskedCase& asked) {
   });
 }
 
-// Throws Error where the case is for other ranks than these.
+// Checks that the case is for these ranks and groups. Throws Error where it isn't.
 void Worker::CheckFits(const AcrossRanks& asked, On on) const {
   if (asked.ranks != ranks_.Size()) {
     throw Error(fmt::format("a case of {} ranks was asked of {}", asked.ranks, ranks_.Size()));
@@ -448,7 +448,7 @@ void Worker::CheckFits(const AcrossRanks& asked, On on) const {
   }
 }
 
-// If one of the ranks can't, none does.
+// Prepares on all ranks. Where one of them can't, the answer is its reason, and none runs the case.
 std::string Worker::Agree(const std::function<Prepared()>& prepare) {
   std::string own = "ok";
   try {

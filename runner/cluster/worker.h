@@ -1,5 +1,5 @@
-// One rank's end of a Job (runner/cluster/job.h): it does its part of each command, and rank 0's
-// program gives the commands.
+// A Worker is one rank's end of a Job (runner/cluster/job.h): it does its part of each command that
+// rank 0's program gives.
 #pragma once
 
 #include <functional>
@@ -26,19 +26,20 @@ struct Member {
   std::function<Case(const Record& asked)> own_case = {};
 };
 
-// The case of these probes that `asked` names, for Member::own_case; nothing where none is like it.
+// The case that `asked` names among those of these probes, for Member::own_case; nothing where
+// there is none.
 std::optional<Case> CaseLike(const Record& asked, const std::vector<Probe>& probes);
 
 class Worker {
  public:
-  // What is not over in time ends this rank: with its line on standard error, after `watch.expired`
-  // was called with the diagnosis, and with exit status 3.
+  // A command that is not over in time ends this rank with exit status 3, after a line on standard
+  // error and a call of `watch.expired` with the diagnosis. `ranks` must outlive the worker.
   Worker(Ranks& ranks, Member member, const WatchOptions& watch = {});
-  // All ranks are given the same commands; the answer counts on rank 0. What is thrown leaves the
-  // ranks out of step, and must end this one.
+  // Does this rank's part of a command, which all ranks are given; the answer counts on rank 0. An
+  // exception leaves the ranks out of step, and must end this one.
   std::string Obey(const std::string& text);
-  // Rank 0's next command, for the other ranks. Once rank 0's heart has begun to beat, one that it
-  // doesn't hear of in time is over.
+  // Waits for rank 0's next command, on the other ranks. Once rank 0 has given a sign of life
+  // ("beat"), silence beyond the limit ends this rank.
   std::string NextCommand();
   const RankProcesses& Processes() const { return processes_; }
 
@@ -64,13 +65,13 @@ class Worker {
   bool takes_part_ = true;
   std::unique_ptr<Group> group_ = {};   // null: all ranks together
   std::unique_ptr<Workload> workload_;  // uses the group
-  std::unique_ptr<Meter> meter_ = {};   // of the node; on its first rank alone
+  std::unique_ptr<Meter> meter_ = {};   // the node's; on its first rank alone
   RankProcesses processes_ = {};
-  std::string what_ = {};   // is prepared: "all_reduce of 67108864 bytes"
-  double first_s_ = 0;      // what one iteration may take as long as none is over
-  double iteration_s_ = 0;  // what one has taken; 0: not known yet
-  bool beats_ = false;      // rank 0 says now and then that it is there
-  Watchdog watchdog_;       // last: its thread uses the others
+  std::string what_ = {};   // the prepared case in words: "all_reduce of 67108864 bytes"
+  double first_s_ = 0;      // the time that an iteration may take as long as none is over
+  double iteration_s_ = 0;  // the time of an iteration; 0: not known yet
+  bool beats_ = false;      // whether rank 0 gives signs of life
+  Watchdog watchdog_;       // declared last, since its thread uses the other members
 };
 
 // Obeys rank 0's broadcasts until "quit", as the other ranks do.

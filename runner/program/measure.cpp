@@ -44,8 +44,8 @@
 namespace assay {
 namespace {
 
-// What ranks that a launcher started may take to end by themselves, once told: Open MPI 5 kills
-// them after a quarter of a second, and the file is to be kept by then.
+// The time that ranks of a launcher have to end by themselves, once told. Open MPI 5 kills them
+// after a quarter of a second, and the file must be kept by then.
 constexpr Seconds kGrace(0.1);
 
 std::string Utc(std::time_t at, const char* format) {
@@ -66,8 +66,8 @@ IdentityOptions IdentityOptionsFrom(const IdentityFlags& flags) {
           .devices = Catalog::BuiltIn().devices};
 }
 
-// Where a run is written that names no file. Two runs may begin in one second: the journal finds
-// the next name that is free.
+// The name of the file of a run that names none. Two runs may begin in one second; the journal
+// finds the next free name.
 std::string DefaultFileName(const Identity& identity) {
   return fmt::format("{}-{}-{}.json", FileNamePart(identity.provider.value),
                      FileNamePart(identity.instance.value),
@@ -77,14 +77,14 @@ std::string DefaultFileName(const Identity& identity) {
 Build ThisBuild() {
   Build build = {
       .version = ASSAY_VERSION, .commit = ASSAY_COMMIT, .dirty = ASSAY_DIRTY, .build = ASSAY_BUILD};
-  // Whoever starts the container knows the digest of its image; the image itself can't.
+  // The digest of a container's image is known to whoever starts it, and not to the image itself.
   if (const char* image = std::getenv("ASSAY_IMAGE_DIGEST")) {
     build.image_digest = ImageDigestIn(image);
   }
   return build;
 }
 
-// Seconds from boot to now, by the kernel's clock.
+// The seconds from boot to now, by the kernel's clock.
 double SinceBoot() {
   timespec now = {};
   clock_gettime(CLOCK_BOOTTIME, &now);
@@ -98,7 +98,7 @@ bool OnOneFileSystem(const std::string& a, const std::string& b) {
          first.st_dev == second.st_dev;
 }
 
-// Records of which each case has one, found by its RecordKey.
+// Records, one for each case, which are found by their RecordKey.
 class Records {
  public:
   // The record of the same case; a copy is added where there is none.
@@ -127,8 +127,8 @@ std::optional<Seconds> QuotaPeriodOf(const std::vector<Node>& nodes) {
   return longest;
 }
 
-// The accelerators that the cases run on, in the order in which the module counts them: those of
-// one device on the first node, and one for each rank where they have them together.
+// Counts the accelerators that the cases run on, in the order in which the module counts them:
+// those of one device on the first node, and one for each rank where ranks use them together.
 void CountUsed(const std::vector<Case>& cases, std::vector<Node>& nodes) {
   for (std::size_t node = 0; node < nodes.size(); ++node) {
     std::set<int> alone;
@@ -167,7 +167,7 @@ void NameDevices(const std::vector<Node>& nodes, std::vector<Case>& cases) {
   }
 }
 
-// The devices that ranks run cases on, of those that take part from the beginning.
+// Fills in the devices that ranks run cases on, for ranks that take part from the beginning.
 void TellDevices(const std::vector<Case>& cases, std::vector<RankPlace>& ranks) {
   std::vector<std::set<int>> devices(ranks.size());
   for (const Case& which : cases) {
@@ -257,8 +257,9 @@ class Recorder : public Observer {
     if (plan_.visited) plan_.visited(record, round);
   }
 
-  // Writes the file as far as it has come, in any thread, whatever the one that measures does. With
-  // a diagnosis that thread hangs. False where the file is written already, or there is none.
+  // Writes the file as far as it has come. May be called in any thread, whatever the measuring one
+  // does; with a diagnosis that one hangs. Returns false where the file is written already, or
+  // there is none.
   bool Keep(Run run, const std::string& status, const std::string& diagnosis = "") {
     const std::lock_guard lock(mutex_);
     if (finished_ || !journal_) return false;
@@ -296,8 +297,8 @@ class Recorder : public Observer {
   std::optional<double> FirstResult() const { return first_result_s_; }
 
  private:
-  // A journal that can't be written now loses nothing yet: the next visit tries again, and so does
-  // the end.
+  // Writes a visit to the journal. Where that fails nothing is lost yet: the next visit tries
+  // again, and so does the end.
   void Write(const Record& record, int round) {
     Record scrubbed = record;
     ApplyPrivacy(scrubbed, privacy_);
@@ -323,10 +324,10 @@ class Recorder : public Observer {
   double noted_s_ = 0;               // when a round was told of
   std::set<std::string> told_ = {};  // what needs no telling again
   bool told_unwritten_ = false;
-  std::mutex mutex_ = {};  // holds what follows
+  std::mutex mutex_ = {};  // guards the members below
   bool finished_ = false;
-  Records records_ = {};                // as of their last visits
-  std::optional<Record> current_ = {};  // is being visited
+  Records records_ = {};                // the records after their last visits
+  std::optional<Record> current_ = {};  // the record of the case that is being visited
   std::optional<double> first_result_s_ = {};
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
@@ -370,7 +371,7 @@ std::function<Case(const Record&)> OwnCasesOf(const Setup& setup, bool has_own) 
   };
 }
 
-// "7 measured, 2 skipped, 0 failed in 1 min 48 s".
+// The summary of a run: "7 measured, 2 skipped, 0 failed in 1 min 48 s".
 std::string Summary(const Measured& measured) {
   const std::optional<double> usd_per_hour = UsdPerHour(measured.run, measured.price);
   int done = 0;
@@ -544,7 +545,7 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
     const auto probe = std::find_if(probes.begin(), probes.end(), [&](const Probe& candidate) {
       return candidate.name == question.probe;
     });
-    std::vector<Case> others;  // in the dtype that stands for one that devices lack
+    std::vector<Case> others;  // the cases in the dtype that replaces one that devices lack
     if (question.instead) others = probe->unfold(*question.instead);
     for (Case& unfolded : probe->unfold(question.params)) {
       if (unfolded.lacks_dtype) {
@@ -621,7 +622,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
     engine.gbench = [&](std::string json) { gbench = std::move(json); };
   Run run = {.id = RandomHex(16),
              .seed = engine.seed,
-             .status = "interrupted",  // until it is over
+             .status = "interrupted",  // holds until the run is over
              .started = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ"),
              .complete = false,
              .rounds = engine.rounds,
@@ -651,7 +652,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
   const std::optional<double> usd_per_hour = UsdPerHour(run, price);
 
   engine.quota_period = QuotaPeriodOf(run.nodes);
-  // What can be found out to be wrong is, before a file is made.
+  // Everything that can be found to be wrong is found before a file is made.
   const TimeLeft time_left(plan.cases, engine);
   if (options.max_cost_usd && !usd_per_hour) {
     throw Error("--max-cost needs a price, and none is known here; add --price USD per node-hour");
@@ -708,7 +709,8 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
   std::optional<LastResort> last_resort(
       std::in_place, is_launched ? std::optional(kGrace) : std::nullopt, [&] {
         try {
-          // A launcher that loses a rank tells the others to end: nobody interrupted that.
+          // A launcher that loses a rank tells the others to end, which is no interruption by the
+          // user.
           const std::string fates = held.fates ? held.fates() : "";
           const std::string why = fates.empty() ? "" : "the launcher told the ranks to end" + fates;
           if (recorder.Keep(begun, why.empty() ? "interrupted" : "failed", why)) {
@@ -782,7 +784,7 @@ int ExitStatusOf(const Run& run, const std::vector<std::string>& asked) {
 }
 
 void ReportFiles(const Measured& measured, std::span<const AskedFile> files, Console& console) {
-  // Where the results did not come through, the file is all that there is.
+  // Where the results did not reach standard output, the file is all that there is.
   const auto tell = [&](const std::string& text) {
     ResultsAreLost() ? console.Error(text) : console.Note(text);
   };

@@ -1,4 +1,4 @@
-// What every command that measures does alike: from cases to the one result file.
+// The way from cases to the one result file, which all commands that measure share.
 #pragma once
 
 #include <functional>
@@ -21,14 +21,14 @@
 
 namespace assay {
 
-// The exit status (2 is an Error that reached main, too).
+// The exit statuses. An Error that reaches main is 2, too.
 inline constexpr int kAllWell = 0;
 inline constexpr int kMeasuredButNotWell = 1;
 inline constexpr int kCantTell = 2;
 inline constexpr int kWatchdog = 3;
 inline constexpr int kInterrupted = 130;
 
-// "2026-11-22", UTC.
+// The date of today in UTC: "2026-11-22".
 std::string Today();
 
 // What a command's options say of how to measure: `modules` must outlive it.
@@ -51,14 +51,15 @@ std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& mod
 std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
                            const std::string& require_transport);
 
-// What Setup::gemm is in this program: by the CPUs' own backends, and on GPUs by cuBLASLt.
+// Makes the Setup::gemm of this program: by the CPUs' own backends, and on GPUs by cuBLASLt.
 // `modules` must outlive it.
 GemmAt GemmBeside(const Modules& modules);
 
 Node ThisNode(const Setup& setup, const IdentityFlags& flags);
 
-// The one price behind the dollars of these runs: typed, or stored in the first file, or of this
-// binary's catalog. No listed one prices nodes that differ in what it is chosen by.
+// Chooses the one price behind the dollars of these runs: a typed one, one that is stored in the
+// first file, or one of this binary's catalog. A listed price stands for no nodes that differ in
+// what it is chosen by.
 Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags);
 
 // "--backend onednn --device cpu": what was asked for by name; "" where nothing was.
@@ -84,30 +85,30 @@ std::vector<Case> CasesOfRun(const RunOptions& options, const Suite& suite,
 struct Plan {
   std::vector<Case> cases = {};
   SuiteName suite = {};
-  // `seed`, `stop` and `gbench` are MeasureHere's to fill in.
+  // The engine's options, of which MeasureHere fills in `seed`, `stop` and `gbench`.
   EngineOptions engine = {};
   std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
-  // A run that names no file is measured without one where the folder doesn't take one.
+  // Whether a run that names no file is measured without one where the folder can't take one.
   bool may_lack_file = false;
   // Whether each case is told of on the terminal after its first visit, since the table comes last.
   bool tells_cases = false;
-  // Told before anything is measured, with all of the run but its records, and why it has no file
-  // where it has none.
+  // Called before anything is measured, with all of the run but its records, and the reason where
+  // it has no file.
   std::function<void(const Run& run, const Chosen& price, const std::string& no_file)> begins = {};
-  // Asked when all cases are measured: those that follow from what came of them, until there are
-  // none; may be null.
+  // Asked, when all cases are measured, for further cases that follow from their records, until
+  // there are none. May be null.
   std::function<std::vector<Case>(const std::vector<Record>& records)> more = {};
-  // Told after each visit; rounds count from 1.
+  // Called after each visit; rounds count from 1.
   std::function<void(const Record& record, int round)> visited = {};
 };
 
 struct Measured {
-  // As measured and as typed, for the terminal alone.
+  // The run as it was measured and typed, for the terminal alone.
   Run run = {};
   Chosen price = {};
   // The run that every other output is made from.
   Handout handout;
-  std::string path = {};       // of the file; empty where there is none
+  std::string path = {};       // the file's; empty where there is none
   std::string unwritten = {};  // why there is none, where one was asked for
   double elapsed_s = 0;
 };
@@ -121,12 +122,12 @@ std::vector<AskedFile> FilesOf(const RunOptions& options);
 Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& cluster,
                      Console& console);
 
-// Says what came of it, writes `files` beside the result file, and tells of all of them. Throws
-// Error where one could not be written.
+// Prints the outcome, writes `files` beside the result file, and names all of them. Throws Error
+// where one could not be written.
 void ReportFiles(const Measured& measured, std::span<const AskedFile> files, Console& console);
 
-// A probe asked for by name that could not run at all is a failure; one that merely wasn't possible
-// in a plain `assay run` is not.
+// The exit status of a run. A probe that was asked for by name and could not run at all is a
+// failure; one that merely wasn't possible in a plain `assay run` is not.
 int ExitStatusOf(const Run& run, const std::vector<std::string>& asked);
 
 }  // namespace assay
