@@ -92,10 +92,10 @@ struct Train {
   std::function<Car(std::size_t)> outgoing = {};
   // Handles the message with that number after it has come in.
   std::function<void(std::size_t)> arrived = {};
-  // How many messages must have come in before the message with that number can go out.
+  // The number of messages that must have come in before the message with that number can go out.
   std::function<std::size_t(std::size_t)> needs = {};
-  // How many messages must have gone out before the one with that number can come in, because they
-  // lie where it will lie.
+  // The number of messages that must have gone out before the one with that number can come in,
+  // because they lie where it will lie.
   std::function<std::size_t(std::size_t)> clears = {};
   std::size_t sends_a_receive = 1;
   std::size_t receives_a_segment = 1;

@@ -27,8 +27,8 @@ bool IsForTwoLevels(Operation operation);
 // The name of the algorithm that "auto" stands for; any other name is returned as it is.
 std::string AlgorithmFor(const Collective& collective, int ranks, std::size_t segment_bytes);
 
-// Why no algorithm can do the collective, or nothing: because of its algorithm's name, its dtype,
-// or the number of ranks.
+// The reason why no algorithm can do the collective, or nothing: because of its algorithm's name,
+// its dtype, or the number of ranks.
 std::optional<Skipped> AlgorithmRefusal(const Collective& collective, int ranks);
 
 // The schedule of one rank. A pipeline keeps up to `segments_in_flight` segments of `segment_bytes`

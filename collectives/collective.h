@@ -27,7 +27,7 @@ enum class Operation {
   kBarrier,
 };
 
-// What is known of an operation, whatever its size.
+// The facts of an operation, whatever its size.
 struct OperationFacts {
   Operation operation = {};
   std::string_view name = {};     // the probe's name: "all_reduce"
@@ -42,7 +42,7 @@ const OperationFacts& FactsOf(Operation operation);
 // The operation with that name; nothing for an unknown name.
 std::optional<Operation> OperationFrom(std::string_view name);
 
-// What several ranks are asked to do together, as plain data.
+// A Collective is what several ranks are asked to do together, as plain data.
 struct Collective {
   Operation operation = Operation::kAllReduce;
   std::string dtype = "f32";
@@ -50,11 +50,11 @@ struct Collective {
   std::int64_t bytes = 0;     // the size as nccl-tests counts it; Layout::SizeBytes rounds it down
   bool in_place = false;
   int root = 0;
-  // How operations follow each other. latency: each alone, after a barrier; throughput: many back
-  // to back; blocking: back to back, but the host waits for each; graph: many as one graph.
+  // The way operations follow each other. latency: each alone, after a barrier; throughput: many
+  // back to back; blocking: back to back, but the host waits for each; graph: many as one graph.
   std::string mode = "latency";
-  // What caches hold. rewritten: inputs are rewritten and outputs read between operations, outside
-  // the timed span; rotated: operations take turns on buffers of at least three times the
+  // The state of caches. rewritten: inputs are rewritten and outputs read between operations,
+  // outside the timed span; rotated: operations take turns on buffers of at least three times the
   // last-level cache.
   std::string cache = "rewritten";
   // The kind of buffers. plain: memory of the rank's own; shared: memory that all ranks of the node

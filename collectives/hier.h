@@ -21,7 +21,7 @@ using Nodes = std::vector<std::vector<int>>;
 // Finds out which ranks are on which node. Called on all ranks together.
 Nodes NodesOf(Ranks& ranks);
 
-// Why the collective can't be done on two levels, or nothing.
+// The reason why the collective can't be done on two levels, or nothing.
 std::optional<Skipped> HierRefusal(const Collective& collective, const Nodes& nodes);
 // Whether there are two levels at all: several nodes, and not a single rank on each.
 bool HasTwoLevels(const Nodes& nodes);

@@ -54,7 +54,7 @@ class Libraries {
   std::vector<std::unique_ptr<Library>> opened_ = {};
 };
 
-// Which of these libraries can't run here, and why.
+// The libraries that can't run here, each with the reason.
 std::map<std::string, Skipped> AbsentOf(const Libraries& libraries,
                                         const std::vector<std::string>& names);
 

@@ -28,7 +28,8 @@ namespace assay {
 // REQUIRES: NativeRefusal(collective, ranks) returns nothing.
 std::unique_ptr<Exchange> NativeExchange(const Collective& collective, Ranks& ranks);
 
-// Why the native library can't do the collective, or nothing. Called on all ranks together.
+// The reason why the native library can't do the collective, or nothing. Called on all ranks
+// together.
 std::optional<Skipped> NativeRefusal(const Collective& collective, Ranks& ranks);
 
 // The library "native".

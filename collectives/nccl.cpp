@@ -44,7 +44,7 @@ using cuda::Capture, cuda::Check, cuda::Event, cuda::GraphExec, cuda::MakeEvent;
 using cuda::MakeStream, cuda::NoDevice, cuda::Stream;
 using SteadyClock = std::chrono::steady_clock;
 
-// How long a rank waits for the others, which is the watchdog's time.
+// The time that a rank waits for the others, which is the watchdog's.
 Seconds Timeout() {
   const char* watchdog_s = std::getenv("ASSAY_WATCHDOG");
   return Seconds(watchdog_s == nullptr ? 60 : std::atof(watchdog_s));

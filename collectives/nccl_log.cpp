@@ -40,7 +40,7 @@ std::string WithoutNumbers(const std::string& path) {
   return kept;
 }
 
-// What a log tells.
+// The facts that a log tells.
 struct Told {
   std::string network = {};
   std::string provider = {};         // libfabric's provider

@@ -182,7 +182,7 @@ std::vector<Candidate> CandidatesOf(const fi_info* list, const std::string& chos
   return all;
 }
 
-// Why each absent provider is absent, as far as can be told from here.
+// The reason why each provider that is absent is so, as far as can be told from here.
 std::string Absences(const std::vector<Candidate>& candidates, bool several, bool shares_memory) {
   std::vector<std::string> all;
   for (const Provider& provider : Providers()) {
@@ -286,7 +286,8 @@ class SharedFile {
 
  private:
   static constexpr std::string_view kPrefix = "assay-ofi-";
-  // How long a file may be without a lock, since one that was just made may have none yet.
+  // The time for which a file may be without a lock, since one that was just made may have none
+  // yet.
   static constexpr std::chrono::seconds kYoung = std::chrono::seconds(60);
 
   static void RemoveAbandoned() {

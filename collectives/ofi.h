@@ -12,7 +12,7 @@
 
 namespace assay {
 
-// How ranks are connected.
+// The options of ranks' connections.
 struct OfiOptions {
   // The provider to use, by libfabric's name. "": the first of efa, verbs, shm (where all ranks
   // share memory) and tcp that all ranks have. $FI_PROVIDER narrows the choice, as it does in
@@ -21,7 +21,7 @@ struct OfiOptions {
   // Whether messages are one-sided writes into registered memory, the transport's Window, instead
   // of messages that the receiver matches by tags.
   bool puts = false;
-  // How long a rank waits while nothing at all arrives or leaves before it gives up.
+  // The time that a rank waits, while nothing at all arrives or leaves, before it gives up.
   Seconds patience = Seconds(120);
   // The identities of this rank's shared memory and network name spaces; "": the system is asked.
   // Ranks under one host name may be in different containers, which share neither.

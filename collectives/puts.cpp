@@ -209,7 +209,7 @@ class PutTransport : public Transport {
     }
   }
 
-  // How far the number whose lower half is in the notice lies after `number`.
+  // The distance from `number` to the number whose lower half is in the notice.
   static std::size_t After(std::uint64_t number, std::uint32_t notice) {
     return static_cast<std::uint16_t>(notice - static_cast<std::uint32_t>(number));
   }

@@ -10,7 +10,7 @@
 
 namespace assay {
 
-// How one reduction is done.
+// The options of one reduction.
 struct ReduceOptions {
   // Whether this is the last reduction of a collective, after which all ranks have contributed; an
   // average is divided here.

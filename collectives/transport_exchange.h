@@ -14,8 +14,8 @@
 
 namespace assay {
 
-// Why no algorithm or pattern can do the collective, or nothing. `registers`: the transport has a
-// Window for buffers. Called on all ranks together.
+// The reason why no algorithm or pattern can do the collective, or nothing. `registers`: the
+// transport has a Window for buffers. Called on all ranks together.
 std::optional<Skipped> RefusalOver(const Collective& collective, Ranks& ranks,
                                    bool registers = false);
 

@@ -59,8 +59,8 @@ class FileEngine {
 // An implementation of FileEngine::Flush by fdatasync.
 std::int64_t FlushFile(int fd);
 
-// What an engine works with. The caller owns the descriptor and the buffers, which must outlive the
-// engine.
+// The things that an engine works with. The caller owns the descriptor and the buffers, which must
+// outlive the engine.
 struct EngineSetup {
   int fd = -1;
   int depth = 1;                      // the number of slots, which are numbered from 0

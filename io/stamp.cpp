@@ -62,8 +62,8 @@ std::size_t Blocks(std::span<const std::byte> data) {
   return data.size() / static_cast<std::size_t>(kStampedBytes);
 }
 
-// What is wrong with one block, in words, or nothing. The stamp is compared first, since it says
-// best what went wrong: a block of another place, write or file.
+// Tells what is wrong with one block, in words, or nothing. The stamp is compared first, since it
+// says best what went wrong: a block of another place, write or file.
 std::optional<std::string> CheckBlock(const std::byte* block, const Stamp& expected,
                                       bool any_sequence) {
   Header header;

@@ -13,7 +13,7 @@ namespace assay::io {
 
 constexpr std::int64_t kStampedBytes = 4096;
 
-// What a block says of itself.
+// A stamp is what a block says of itself.
 struct Stamp {
   std::int64_t offset = 0;     // where it belongs in the file
   std::uint64_t sequence = 0;  // the number of the write

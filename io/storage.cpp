@@ -333,8 +333,9 @@ class StorageWorkload : public Workload {
   double busy_s_ = 0;
 };
 
-// Why this way of doing I/O can't be used in this process, or nothing. It is tried on a page of
-// memory (a memfd), since the question is whether the calls are allowed, not what the disk does.
+// The reason why this way of doing I/O can't be used in this process, or nothing. It is tried on a
+// page of memory (a memfd), since the question is whether the calls are allowed, not what the disk
+// does.
 std::optional<Skipped> RefusalOf(const EngineFactory& make) {
   const Descriptor file(memfd_create("assay", MFD_CLOEXEC));
   if (!file.IsOpen() || ftruncate(file.Number(), kStampedBytes) != 0) return std::nullopt;

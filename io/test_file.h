@@ -19,7 +19,7 @@
 
 namespace assay::io {
 
-// How large the file should be, and the parts of the system that tests replace.
+// The size that the file should have, and the parts of the system that tests replace.
 struct TestFileOptions {
   std::int64_t bytes = std::int64_t{1} << 30;         // the size where there is room
   std::int64_t memory_bytes = std::int64_t{1} << 28;  // the size on a volume in memory
@@ -100,7 +100,7 @@ class TestFile {
   std::int64_t alignment_ = 1;
 };
 
-// What the file system says (FIEMAP) about the extents of a file's first `bytes` bytes.
+// The extents of a file's first `bytes` bytes, as the file system tells them (FIEMAP).
 struct ExtentMap {
   bool known = false;                                // false: this file system doesn't tell
   std::optional<std::int64_t> first_unwritten = {};  // offset of a hole or of an unwritten extent

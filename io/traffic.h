@@ -35,7 +35,7 @@ class AccessPattern {
   std::array<std::uint64_t, 4> keys_ = {};
 };
 
-// What one job does. It works in a part of the file that no other job touches.
+// The work of one job, which stays in a part of the file that no other job touches.
 struct TrafficOptions {
   bool write = false;
   bool random = false;
@@ -49,11 +49,12 @@ struct TrafficOptions {
   std::function<void(std::int64_t k)> before = {};
 };
 
-// How a run is counted by time, in the engine's clock: a ramp that doesn't count, then spans.
+// The spans by which a run is counted, in the engine's clock: a ramp that doesn't count, then
+// spans.
 struct TrafficSpans {
   std::int64_t ramp_ns = 0;
-  std::int64_t length_ns = 0;       // of each span
-  int count = 0;                    // of spans
+  std::int64_t length_ns = 0;       // the time of each span
+  int count = 0;                    // the number of spans
   std::function<bool()> stop = {};  // asked once a span; true ends the run; may be null
 };
 
@@ -142,7 +143,7 @@ class Traffic : public Feed {
   std::int64_t end_ns_ = 0;
   std::map<std::string, std::int64_t> failures_ = {};
   LatencyHistogram latency_ = {};
-  std::vector<std::optional<std::int64_t>> last_offset_;  // of each slot
+  std::vector<std::optional<std::int64_t>> last_offset_;  // by slot
   std::vector<std::size_t> buffer_of_;                    // each slot
   std::optional<std::size_t> spare_ = {};                 // a buffer that no slot has
   std::optional<std::int64_t> ahead_ = {};                // the write whose contents are in it

@@ -42,7 +42,7 @@ class Backend {
   virtual std::string Name() const = 0;
   // The devices that this backend can use here; empty where there are none. Never throws.
   virtual std::vector<Device> Devices() = 0;
-  // Why Devices() is empty, with a remedy; nothing where it isn't.
+  // The reason why Devices() is empty, with a remedy; nothing where it isn't.
   virtual std::optional<Skipped> Missing() { return std::nullopt; }
   // Whether the backend implements this kind of op at all. A dtype or a size that it lacks, or that
   // this machine lacks, is answered by Prepare with a Skipped.

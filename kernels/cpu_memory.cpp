@@ -90,7 +90,7 @@ class MemoryWorkload : public Workload {
         std::memcpy(&word, Words(0) + i, sizeof(word));
         if (word != Expected(i)) flag(i);
       }
-      Spoil(part);  // So that the next Verify sees what the next Run wrote, and nothing older.
+      Spoil(part);  // lets the next Verify see only what the next Run wrote
     });
     Checked checked = {
         .checked = static_cast<std::int64_t>(words_), .wrong = wrong, .reference = "exact"};

@@ -192,7 +192,8 @@ std::int64_t ColdCopies(std::int64_t bytes) {
   return std::max<std::int64_t>(1, (wanted + bytes - 1) / bytes);
 }
 
-// Why that much memory can't be had, or nothing: a case may take half of what is available.
+// The reason why that much memory can't be had, or nothing: a case may take half of what is
+// available.
 std::optional<Skipped> TooLarge(std::int64_t bytes) {
   const std::optional<std::int64_t> available = AvailableMemory();
   if (!available || bytes <= *available) return std::nullopt;
@@ -228,7 +229,7 @@ memory::data_type TypeOf(Format format) {
   return memory::data_type::undef;
 }
 
-// How the operands of a dtype's GEMM are stored.
+// The formats in which the operands of a dtype's GEMM are stored.
 struct Formats {
   Format a = {};
   Format b = {};

@@ -16,8 +16,8 @@
 
 namespace assay::cuda {
 
-// What one call computes: the forward, the forward with the log-sums that backward starts from, or
-// the backward.
+// The computation of one call: the forward, the forward with the log-sums that backward starts
+// from, or the backward.
 enum class Pass { kForward, kForwardWithLogSums, kBackward };
 
 // The tensors that a pass reads and writes.

@@ -13,17 +13,17 @@
 
 namespace assay::cuda {
 
-// Why there is no cuDNN here: this build is without its headers, or the library isn't found.
-// Nothing where cuDNN can be used.
+// The reason why there is no cuDNN here: this build is without its headers, or the library isn't
+// found. Nothing where cuDNN can be used.
 std::optional<Skipped> NoCudnn();
 
 // The library, or null where NoCudnn() gives a reason.
 std::unique_ptr<AttentionLibrary> MakeCudnn();
 
-// Why cuDNN has no plan for this op on a device that need not be present, or nothing where it has
-// one. The device is described by its compute capability (90 for 9.0) and its properties, in the
-// JSON that cuDNN itself writes for a device. No driver is needed, but a libcuda.so.1 is, for which
-// the toolkit's stub will do.
+// The reason why cuDNN has no plan for this op on a device that need not be present, or nothing
+// where it has one. The device is described by its compute capability (90 for 9.0) and its
+// properties, in the JSON that cuDNN itself writes for a device. No driver is needed, but a
+// libcuda.so.1 is, for which the toolkit's stub will do.
 std::optional<std::string> WhyNoPlan(const Attention& op, int capability,
                                      const std::string& device_properties);
 

@@ -15,8 +15,8 @@
 namespace assay::cuda {
 namespace {
 
-// Why no kernel of this build runs on the current device, which is `gpu`: none was compiled for it.
-// Nothing where one was.
+// The reason why no kernel of this build runs on the current device, which is `gpu`: none was
+// compiled for it. Nothing where one was.
 std::optional<Skipped> NoCode(const Gpu& gpu) {
   cudaFuncAttributes attributes = {};
   const cudaError_t error = cudaFuncGetAttributes(&attributes, CountKernelHandle());

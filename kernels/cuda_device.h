@@ -18,7 +18,7 @@
 
 namespace assay::cuda {
 
-// What is known of one GPU.
+// The facts of one GPU.
 struct Gpu {
   int index = 0;  // CUDA's own, among the visible ones
   std::string name = {};
@@ -48,8 +48,8 @@ std::vector<int> CpusNear(const std::string& bus_id, const std::string& root = "
 
 double Gib(std::int64_t bytes);
 
-// Why `bytes` more can't be allocated on the current device, or nothing where they can. A sixteenth
-// of the memory stays free, for the context, libraries' own buffers and fragmentation.
+// The reason why `bytes` more can't be allocated on the current device, or nothing where they can.
+// A sixteenth of the memory stays free, for the context, libraries' own buffers and fragmentation.
 std::optional<Skipped> TooLarge(std::int64_t bytes);
 
 // Makes inputs in the device's memory: the same elements of a stream (kernels/inputs.h) that Fill

@@ -192,7 +192,7 @@ class GroupedWorkload : public TimedWorkload {
     }
   }
 
-  // Why cuBLAS has no such product on this device, or nothing.
+  // The reason why cuBLAS has no such product on this device, or nothing.
   std::optional<std::string> Refusal() {
     const cublasStatus_t status =
         groups_.Enqueue(handle_.get(), static_cast<void**>(pointers_.get()));

@@ -1,4 +1,4 @@
-// What matrix products on a GPU have in common, whichever library does them: operands that rotate
+// The common ground of matrix products on a GPU, whichever library does them: operands that rotate
 // to keep caches cold, the workspace's size, and environment variables that would change the
 // arithmetic.
 #pragma once

@@ -310,9 +310,9 @@ class SdpaPlans : public AttentionPlans {
   std::vector<Plan> plans_ = {};
 };
 
-// Why the operation isn't tried for this op, or nothing. It has block masks alone, which cuDNN 9.19
-// supports on Blackwell only; it has no fp8; and cuDNN 9.19 makes no graph of backward's operation
-// (CUDNN_BACKEND_OPERATION_SDPA_BWD_DESCRIPTOR).
+// The reason why the operation isn't tried for this op, or nothing. It has block masks alone, which
+// cuDNN 9.19 supports on Blackwell only; it has no fp8; and cuDNN 9.19 makes no graph of backward's
+// operation (CUDNN_BACKEND_OPERATION_SDPA_BWD_DESCRIPTOR).
 std::optional<std::string> Beyond(const Attention& op) {
   std::string what;
   if (op.direction == "backward") {

@@ -18,8 +18,8 @@ namespace assay::cuda {
 // The first version of cuDNN whose operation can read pages: 9.15.0, as cuDNN numbers it.
 inline constexpr std::size_t kSdpaSince = 91500;
 
-// Why this build lacks even this operation: cuDNN's headers are missing or too old. Nothing where
-// it has it.
+// The reason why this build lacks even this operation: cuDNN's headers are missing or too old.
+// Nothing where it has it.
 std::optional<Skipped> NoSdpa();
 
 // The library, or null where NoSdpa() gives a reason. REQUIRES: cuDNN is there (NoCudnn).

@@ -79,8 +79,8 @@ class Timer {
 
   void Wait(const std::string& what) const { cuda::Wait(Stream(), what, limits_.hung); }
 
-  // How the last batch was launched: "events", "graph", or "events, at the pace of the host" where
-  // the host could not launch as fast as the device worked once the gate was open.
+  // The way the last batch was launched: "events", "graph", or "events, at the pace of the host"
+  // where the host could not launch as fast as the device worked once the gate was open.
   const std::string& Method() const { return method_; }
 
  private:
@@ -129,7 +129,7 @@ class TimedWorkload : public Workload {
       : TimedWorkload(std::make_shared<Timer>(limits)) {}
   explicit TimedWorkload(std::shared_ptr<Timer> timer) : timer_(std::move(timer)) {}
 
-  // After how many iterations the argument of Enqueue begins at 0 again.
+  // The number of iterations after which the argument of Enqueue begins at 0 again.
   virtual std::int64_t Period() const { return 1; }
   // Puts iteration i of the period on the timer's stream.
   virtual void Enqueue(std::int64_t i) = 0;

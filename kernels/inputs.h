@@ -11,10 +11,10 @@
 
 namespace assay {
 
-// How one number is stored. A Tf32 is an f32 whose last 13 bits are 0. Two neighbouring F4E2m1
-// numbers share a byte, the first in its low half. Ue8m0 and Ue4m3 are the scales of blocks: an
-// exponent alone, and an e4m3 without a sign ("OCP Microscaling Formats (MX) Specification", 1.0;
-// NVIDIA's nvfp4).
+// The format in which one number is stored. A Tf32 is an f32 whose last 13 bits are 0. Two
+// neighbouring F4E2m1 numbers share a byte, the first in its low half. Ue8m0 and Ue4m3 are the
+// scales of blocks: an exponent alone, and an e4m3 without a sign ("OCP Microscaling Formats (MX)
+// Specification", 1.0; NVIDIA's nvfp4).
 enum class Format {
   kF64,
   kF32,

@@ -111,7 +111,7 @@ Work WorkOfOp(const Attention& op) {
                .bytes_min = Sum({q_bytes, kv_bytes, o_bytes}),
                .formula = "attention/2pairs(dqk+dv)"};
   if (op.phase == "decode") {
-    // What the first query sees begins no later, and what the last one sees ends no earlier.
+    // The first query's keys begin no later than any other's, and the last one's end no earlier.
     const std::int64_t seen = KeysSeen(op, op.seq_q - 1).last - KeysSeen(op, 0).first;
     work.bytes = BytesOf(op.dtype, {op.batch, op.heads_kv, seen, head_dims});
     work.formula = "attention/kv+2pairs(dqk+dv)";

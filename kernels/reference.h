@@ -62,7 +62,7 @@ class GemmCheck {
 
   Gemm gemm_;
   bool exact_ = false;
-  std::int64_t blocks_ = 0;              // of 256 columns in a row
+  std::int64_t blocks_ = 0;              // the blocks of 256 columns in a row
   std::vector<double> weights_ = {};     // one a column
   std::vector<double> sums_ = {};        // batch x k x blocks: B's weighted sums
   std::vector<Column> columns_ = {};     // the sampled ones, ascending

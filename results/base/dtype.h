@@ -65,7 +65,7 @@ std::string_view AccumulatorOf(Dtype dtype);
 // The dtype with that name, which may be nccl-tests' or a former one; null where none has it.
 const DtypeFacts* FindDtype(std::string_view name);
 
-// What a dtype is asked for: any use, matrix products, or collectives.
+// The use that a dtype is asked for: any, matrix products, or collectives.
 enum class DtypeUse { kAny, kProducts, kCollectives };
 std::vector<std::string> DtypeNames(DtypeUse use);
 // Reads a dtype that a person typed. Throws Error, which begins with `what` ("--dtype") and tells

@@ -13,7 +13,7 @@
 
 namespace assay {
 
-// What is known of an instance type: a row of instances.csv.
+// The facts of an instance type: a row of instances.csv.
 struct InstanceFacts {
   std::string provider = {};
   std::string instance = {};

@@ -14,7 +14,7 @@
 
 namespace assay {
 
-// What may be said of a change. kNone stands where the spread between runs is a guess.
+// The verdict on a change. kNone stands where the spread between runs is a guess.
 enum class Verdict { kSame, kFaster, kSlower, kUnclear, kNone };
 std::string_view ToText(Verdict verdict);
 
@@ -48,7 +48,7 @@ struct Side {
   Chosen price = {};                    // the price behind the per-dollar column
 };
 
-// What the user asked of a comparison.
+// The options of a comparison.
 struct CompareOptions {
   std::optional<double> within = {};  // the margin; unset: 1 %, network 3 %, storage 5 %
   double confidence = 0.95;

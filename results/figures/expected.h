@@ -34,7 +34,7 @@ std::vector<Expected> ParseExpected(std::string_view csv, const std::string& sou
 // The data that is built into this binary, parsed once.
 const std::vector<Expected>& BuiltInExpected();
 
-// How a figure stands beside what is known.
+// The standing of a figure beside what is known.
 enum class Standing {
   kOk,
   kLow,         // under what was measured elsewhere, or what sibling devices give

@@ -130,8 +130,8 @@ std::int64_t AcceleratorsOf(const Run& run) {
   return present;
 }
 
-// Why a record can't be the headline, or "". `part` is PartUsed for its kind of device, and
-// `present` the number of accelerators that the run held.
+// The reason why a record can't be the headline, or "". `part` is PartUsed for its kind of device,
+// and `present` the number of accelerators that the run held.
 std::string Unfit(const Record& record, const std::optional<std::string>& part,
                   std::int64_t present) {
   constexpr std::size_t kRounds = 5;

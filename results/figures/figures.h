@@ -46,11 +46,11 @@ std::optional<double> UsualTime(const Record& record);
 // The ratio of mean to median time. Above kSuspiciousAbove the bill sees stalls that the speed
 // doesn't show. Nothing where the speed is computed from the mean.
 std::optional<double> MeanToMedian(const Record& record);
-// How a record was paced, in words beside its speed: "burst 78.6 kIOPS for 12 s, then 3.00 kIOPS",
+// The pacing of a record, in words beside its speed: "burst 78.6 kIOPS for 12 s, then 3.00 kIOPS",
 // "too short to tell a burst (4.5 s)"; "" where there is nothing to say.
 std::string PacingText(const Record& record);
-// How sustained visits failed to reach steady state, in words: "steady in 3 of 5 rounds, not at
-// rest in 1, too noisy to tell in 1"; "" where all reached it.
+// The ways in which sustained visits failed to reach steady state, in words: "steady in 3 of 5
+// rounds, not at rest in 1, too noisy to tell in 1"; "" where all reached it.
 std::string UnrestText(const Record& record);
 // The speed: work over the usual time. Nothing unless the status is ok or partial.
 std::optional<Rate> Speed(const Record& record);
@@ -84,8 +84,8 @@ std::optional<Interval> SpeedInterval(const Record& record, double confidence = 
 // since the companion is sampled for less than a period.
 std::optional<double> OfHere(const Record& record);
 
-// The figures of a probe with a collective beside it: what a step of GEMMs pays for a collective that
-// runs at the same time. Rates are over all rounds; the collective's are bus bandwidths.
+// The figures of a probe with a collective beside it: what a step of GEMMs pays for a collective
+// that runs at the same time. Rates are over all rounds; the collective's are bus bandwidths.
 struct OverlapFigure {
   double compute_alone = 0;         // FLOP/s
   double compute_together = 0;      // until the GEMMs are over
@@ -172,7 +172,7 @@ struct NodeFigure {
   std::optional<double> sum_alone = {};
 };
 
-// What figures of a record need to know of its whole run. The run is looked through once, so that a
+// The part of a run that figures of its records need. The run is looked through once, so that a
 // record of a run with many cases and nodes takes no longer than one of a run with few. The run
 // need not outlive this.
 class RunFigures {

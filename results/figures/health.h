@@ -43,7 +43,7 @@ std::vector<ExpectedOfDevice> ParseExpectedOfDevices(std::string_view csv,
 // The data that is built into this binary, parsed once.
 const std::vector<ExpectedOfDevice>& BuiltInExpectedOfDevices();
 
-// How one device of a case stands.
+// The standing of one device of a case.
 struct DeviceHealth {
   Unit unit = {};
   Rate speed = {};               // its own share of the work in its own time

@@ -16,7 +16,7 @@ std::int64_t LatencyBucket(std::int64_t ns);
 // The least value of a bucket.
 std::int64_t LatencyBucketFloor(std::int64_t bucket);
 
-// What a histogram tells of its values, each taken as the middle of its bucket.
+// The statistics of a histogram's values, each taken as the middle of its bucket.
 struct LatencySummary {
   std::int64_t count = 0;
   double min_s = 0;

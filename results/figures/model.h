@@ -35,7 +35,7 @@ struct CostModel {
 // different sizes.
 std::optional<CostModel> FitCost(std::span<const SizeTime> sweep);
 
-// How an operation's messages follow each other: in a ring one after the other around all ranks, in
+// The order of an operation's messages: in a ring one after the other around all ranks, in
 // a tree in as many steps as the number of ranks has binary digits.
 enum class Steps { kRing, kTree };
 // The number of steps of an operation, by which A is divided to be the latency of one step.

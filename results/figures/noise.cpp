@@ -63,9 +63,9 @@ const std::vector<Noise>& BuiltIn() {
   return rows;
 }
 
-// How well a row fits: greater is better. Nothing where it doesn't fit.
+// The quality of a row's fit: greater is better. Nothing where it doesn't fit.
 using Fit = std::tuple<bool, int, int, bool, double>;
-// How well a row fits a probe on the machine of a run.
+// The fit of a row to a probe on the machine of a run.
 std::optional<Fit> FitOf(const Noise& row, const std::string& probe, const Run& run, bool is_own) {
   if (row.between != "runs") return std::nullopt;
   const int of_probe = row.probe == probe                                  ? 2

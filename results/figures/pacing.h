@@ -15,7 +15,7 @@
 
 namespace assay {
 
-// How samples become a figure: by their median, or as work over their whole time.
+// The way samples become a figure: by their median, or as work over their whole time.
 enum class Statistic { kMedian, kOverTime };
 // The statistic's name in files: "median", "over_time".
 std::string_view ToText(Statistic statistic);
@@ -39,7 +39,7 @@ struct Timed {
   double Seconds() const { return iterations * time_s; }
 };
 
-// How a record was paced, and which of its samples count.
+// The pacing of a record, and those of its samples that count.
 struct Pacing {
   Statistic statistic = Statistic::kMedian;
   std::string why = {};  // "CPU quota", "stalls", "burst"; "" where nothing was found to pace it

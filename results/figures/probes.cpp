@@ -10,7 +10,7 @@ namespace {
 constexpr double kNetworkMargin = 0.03;
 constexpr double kStorageMargin = 0.05;
 
-// What goes without saying of the probes of one device.
+// The defaults of probes of one device.
 Params UsualOfKernels() {
   return {{"cache", "cold"},   {"inputs", "normal"}, {"regime", "burst"},
           {"algo", "default"}, {"scope", "node"},    {"batch", std::int64_t{1}}};

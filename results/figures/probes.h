@@ -1,4 +1,4 @@
-// What the figures need to know of a probe: one row each, in one table. Nothing else below, beside
+// The facts of a probe that figures need: one row each, in one table. Nothing else below, beside
 // or above it decides by a probe's name. The table of results/METRICS.md says the same to people
 // and to scripts/recompute.py; a test holds the two together.
 #pragma once
@@ -13,8 +13,8 @@
 
 namespace assay {
 
-// What limits a probe, and with it how much its runs differ from each other: the devices of a node,
-// what is between ranks, or a volume.
+// The resource that limits a probe, and with it how much its runs differ from each other: the
+// devices of a node, what is between ranks, or a volume.
 enum class ProbeClass { kCompute, kNetwork, kStorage };
 // "compute", "network", "storage": the words of noise.csv.
 std::string_view ToText(ProbeClass probe_class);
@@ -39,7 +39,7 @@ enum class StepCount {
   kTwoPasses,  // twice that
 };
 
-// What is bought of a probe that is counted in bytes (METRICS.md, Dollars).
+// The good that is bought of a probe counted in bytes (METRICS.md, Dollars).
 enum class BytesCost {
   kRate,     // a TB/s for an hour
   kMoved,    // a TB moved by these ranks
@@ -71,7 +71,7 @@ struct UsualWhere {
 // One row. The initialisers are what holds of a probe that has no row.
 struct ProbeFacts {
   std::string name = {};
-  // How a case is told in a table (results/figures/labels.h fills it in): "{m}" is the param's
+  // The words for a case in a table (results/figures/labels.h fills it in): "{m}" is the param's
   // text, "{bytes:size}" its size, "{seq_q/seq_kv}" both of them, once where they are equal, and
   // "{mask:mask}" what a mask does to the scores. The params that it doesn't name follow by their
   // names. "": all params by their names.
@@ -84,8 +84,8 @@ struct ProbeFacts {
   // m of METRICS.md: what is called the same in a comparison without --within.
   double margin = 0.01;
 
-  // What is counted as work: flops where the record has any, else bytes, else operations ("op/s").
-  // Cases in which its bytes are counted although it has flops.
+  // The count that is the work of an iteration: flops where the record has any, else bytes, else
+  // operations ("op/s"). Cases in which its bytes are counted although it has flops.
   std::optional<ParamIs> bytes_where = {};
   // Cases in which its operations are counted although it has bytes, as "IOPS".
   std::optional<ParamBelow> ops_where = {};

@@ -89,8 +89,8 @@ double SpeedOf(const std::vector<InRun>& runs);
 // W.
 std::optional<double> CostOf(const std::vector<InRun>& runs, const Chosen& price);
 
-// Why a case on that kind of device is not compared per dollar although it has a figure in dollars,
-// or "".
+// The reason why a case on that kind of device is not compared per dollar although it has a figure
+// in dollars, or "".
 std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind);
 
 // The factor of work per dollar, `estimate` = cost a / cost b, with its values at the ends of both

@@ -32,10 +32,10 @@ std::optional<Fitted> TrendOf(const Trace& trace);
 // didn't tell at every reading has none.
 std::vector<std::optional<Fitted>> TrendsOf(const Telemetry& seen, double from_s);
 
-// Why a visit ends after `elapsed` of at most `longest` seconds, as in Sustained::ended; nothing
-// where it goes on. It is "steady" if the interval of each trend lies within kSteadyPerMinute. It
-// is "scattered" if the intervals of the other trends hold 0, and their noise will hide as much
-// even at `longest`.
+// The reason why a visit ends after `elapsed` of at most `longest` seconds, as in Sustained::ended;
+// nothing where it goes on. It is "steady" if the interval of each trend lies within
+// kSteadyPerMinute. It is "scattered" if the intervals of the other trends hold 0, and their noise
+// will hide as much even at `longest`.
 std::optional<std::string> WhyEnded(std::span<const std::optional<Fitted>> trends, double elapsed_s,
                                     double longest_s);
 

@@ -43,7 +43,7 @@ Record RecordFromJson(std::string_view text, const std::string& source, HeldValu
 std::string NodeToJson(const Node& node);
 Node NodeFromJson(std::string_view text, const std::string& source);
 
-// What ranks say to each other, one line each.
+// The messages of ranks to each other, one line each.
 std::string AskedCaseToJson(const AskedCase& asked);
 AskedCase AskedCaseFromJson(std::string_view text, const std::string& source);
 std::string ToldToJson(const Told& told);

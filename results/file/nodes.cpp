@@ -54,8 +54,8 @@ const std::vector<Aspect>& Aspects() {
 // The software that moves data between nodes, and the drivers below it.
 constexpr const char* kSoftware[] = {"cuda", "driver", "libfabric", "mpi", "nccl"};
 
-// How the nodes differ in one aspect, in words: "p5.48xlarge (3 nodes), p4d.24xlarge (node 2)";
-// empty where all have the same.
+// The difference between nodes in one aspect, in words: "p5.48xlarge (3 nodes), p4d.24xlarge (node
+// 2)"; empty where all have the same.
 std::string Spread(std::span<const Node> nodes, const std::function<std::string(const Node&)>& of) {
   const std::vector<Saying> values =
       Gather(nodes, [&](const Node& node) { return std::vector{of(node)}; });

@@ -38,8 +38,8 @@ int AcceleratorsOf(const Node& node);
 // Whether all nodes are instances of one type.
 bool AreOfOneType(std::span<const Node> nodes);
 
-// How the nodes differ in what an offer is chosen by: "instance: p5.48xlarge (2 nodes), g6.xlarge
-// (node 2)". Empty where one offer prices them all.
+// The difference between nodes in what an offer is chosen by: "instance: p5.48xlarge (2 nodes),
+// g6.xlarge (node 2)". Empty where one offer prices them all.
 std::string PricedApart(std::span<const Node> nodes);
 
 }  // namespace assay

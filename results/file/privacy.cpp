@@ -375,7 +375,8 @@ std::map<std::string, std::string> AllowedEnvironment(const char* const* environ
 
 std::string ScrubText(std::string_view text, const Privacy& privacy) {
   std::string scrubbed = Clean(text, kLongestText);
-  // What one pass leaves may look like something else to the next; a few passes settle it.
+  // The passes repeat, since what one leaves may look like something else to the next; a few settle
+  // it.
   for (int pass = 0; pass < 4; ++pass) {
     std::string next = Clean(ScrubOnce(scrubbed, privacy), kLongestText);
     if (next == scrubbed) break;

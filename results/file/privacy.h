@@ -13,7 +13,7 @@
 
 namespace assay {
 
-// What the user asked to keep.
+// The things that the user asked to keep.
 struct Privacy {
   bool keep_ids = false;                // host names may stay
   bool keep_price = false;              // typed and negotiated prices may stay

@@ -98,13 +98,13 @@ struct Trend {
   double half_width = 0;  // half the width of the 95 % interval
 };
 
-// How a sustained visit reached steady state.
+// The end of a sustained visit, in steady state or not.
 struct Sustained {
   double least_s = 0;    // the least time that load and samples had to last together
   double heated_s = 0;   // the time under load before the first sample that counts
   double counted_s = 0;  // the time from there to the end of the last one
-  // Why the visit ended: "steady"; "scattered" (its noise hides what would count as a drift);
-  // "unsteady" (it did not reach steady state in the time that there was).
+  // The reason why the visit ended: "steady"; "scattered" (its noise hides what would count as a
+  // drift); "unsteady" (it did not reach steady state in the time that there was).
   std::string ended = {};
   std::vector<Trend> drift = {};      // the trends over the samples that count
   std::vector<Telemetry> start = {};  // one reading of each device, before the load

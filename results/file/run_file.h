@@ -23,7 +23,7 @@ Run ReadRun(const std::string& path);
 // the rounds of each and their values.
 Run RunFromJournal(std::string_view text, const std::string& source, const ReadLimits& limits = {});
 
-// What to do about a name under which a run or its journal is there already.
+// The treatment of a name under which a run or its journal is there already.
 enum class WhereTaken {
   kRefuses,    // throw Error
   kTakesNext,  // take the first free one of NAME-2.json, NAME-3.json, …

@@ -34,7 +34,7 @@ struct Batch {
   Seconds time = {};                   // from the common start to the end of the last unit
   std::vector<Seconds> per_unit = {};  // each device or rank, where there are several
   Seconds host = {};                   // the same work by the host's clock, where that differs
-  // How many iterations ended in a span of time; 0: as many as Run was asked for.
+  // The number of iterations that ended in a span of time; 0: as many as Run was asked for.
   std::int64_t iterations = 0;
   std::optional<Seconds> stable = {};          // storage writes: until on stable storage; >= time
   std::vector<Batch> parts = {};               // one for each of Case::parts; `time` is the longest

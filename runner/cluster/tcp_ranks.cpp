@@ -56,8 +56,8 @@ constexpr Seconds kGreetingTime(5);
 constexpr std::size_t kMostStrangers = 64;
 // The number of descriptors that rank 0 may have besides connections.
 constexpr std::size_t kOtherDescriptors = 256;
-// How long a rank goes on trying after its connection ended before rank 0 knew it. Strangers may
-// have crowded it out, or rank 0 has ended.
+// The time for which a rank goes on trying after its connection ended before rank 0 knew it.
+// Strangers may have crowded it out, or rank 0 has ended.
 constexpr Seconds kSecondTry(10);
 constexpr std::string_view kProtocol = "assay-ranks/2";
 

@@ -100,8 +100,8 @@ GraphExec Capture(cudaStream_t stream, const Enqueue& enqueue) {
   return result;
 }
 
-// Why no device can be used on this machine, or nothing where *devices of them can. The runtime
-// finds the driver by itself.
+// The reason why no device can be used on this machine, or nothing where *devices of them can. The
+// runtime finds the driver by itself.
 inline std::optional<Skipped> NoDevice(int* devices) {
   const cudaError_t error = cudaGetDeviceCount(devices);
   if (error == cudaSuccess && *devices > 0) return std::nullopt;

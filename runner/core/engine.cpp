@@ -23,14 +23,15 @@
 namespace assay {
 namespace {
 
-// How long the companion (the measured roofline of "of here") is sampled before and after each
-// visit.
+// The time for which the companion (the measured roofline of "of here") is sampled before and after
+// each visit.
 constexpr Seconds kHereTime(0.02);
 // The time that preparing, verifying and releasing take beside the samples; used by the estimate
 // alone.
 constexpr Seconds kVisitOverhead(0.4);
 constexpr int kMostRounds = 20;  // as results/figures/stats.h StopAfter
-// How near to its idle temperature a device must be before a visit that isn't sustained.
+// The distance from its idle temperature that a device may have before a visit that isn't
+// sustained.
 constexpr double kNearIdle = 3;  // Celsius
 constexpr Seconds kRestLook(0.1);
 // The most time of a sustained visit, in multiples of its least time.
@@ -150,7 +151,7 @@ std::map<std::string, Temperatures> IdleTemperatures(const std::vector<Case>& ca
   return idle;
 }
 
-// How devices rest before a visit.
+// The rest that devices get before a visit.
 struct Rest {
   Temperatures idle = {};
   Seconds longest = {};
@@ -395,8 +396,8 @@ int MostRounds(const EngineOptions& options) {
   return options.until_ci ? std::max(options.rounds, kMostRounds) : options.rounds;
 }
 
-// Why a case needs no further round; nothing where it goes on. `spent` is nothing for a case
-// without a budget.
+// The reason why a case needs no further round; nothing where it goes on. `spent` is nothing for a
+// case without a budget.
 std::optional<std::string> WhyDone(const Record& record, std::optional<Seconds> spent,
                                    Seconds budget, const EngineOptions& options) {
   const int rounds = static_cast<int>(record.rounds.size());

@@ -14,7 +14,7 @@
 
 namespace assay {
 
-// How long and how often cases are visited.
+// The options of visits: how long and how often cases are visited.
 struct EngineOptions {
   int rounds = 5;
   std::uint64_t seed = 0;

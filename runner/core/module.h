@@ -61,7 +61,7 @@ std::optional<Mpirun> FindMpirun();
 // The build id that modules must carry.
 const char* BuildId();
 
-// What a machine without GPUs says of modules that need one, and what helps.
+// The words for modules that need a GPU on a machine without one, and what helps.
 inline constexpr const char* kNoNvidiaDriver = "there is no NVIDIA driver";
 inline constexpr const char* kNvidiaDriverRemedy =
     "a machine with NVIDIA GPUs (nvidia-smi); in a container: --gpus all";
@@ -74,8 +74,8 @@ struct ModuleSearch {
   std::string chosen = {};
   // The folders that are searched next, which are trusted as much as the binary beside them.
   std::vector<std::string> folders = {};
-  // What can do nothing here without a driver that isn't there is not opened, and says so: opening
-  // the modules cuda and nccl takes 220 MB.
+  // True: modules that can do nothing without a driver which isn't there are not opened, and say
+  // so, since opening the modules cuda and nccl takes 220 MB.
   bool skips_driverless = false;
 
   // The usual search: $ASSAY_MODULE_DIR, the binary's own folder, and lib/assay of the tree that it

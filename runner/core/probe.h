@@ -45,8 +45,8 @@ struct Spans {
   std::function<bool()> stop = {};  // asked once a span; true ends the run early; may be null
 };
 
-// What only the ranks together find out about a case, once all of them are ready for it and before
-// anything of it is run.
+// The values that only the ranks together find out about a case, once all of them are ready for it
+// and before anything of it is run.
 struct Settled {
   Params how = {};         // added to AcrossRanks::how of later visits, so that all do the same
   Seconds iteration = {};  // an estimate of the time that one takes, for the ranks' watchdogs
@@ -121,7 +121,7 @@ struct RankDevice {
   std::string name = {};
 };
 
-// What a case of several ranks asks of them. The cluster (runner/cluster/cluster.h) finds or starts
+// The needs of a case of several ranks. The cluster (runner/cluster/cluster.h) finds or starts
 // the ranks, and calls `join` on each.
 struct AcrossRanks {
   int ranks = 2;
@@ -169,7 +169,7 @@ struct Case {
   // and units in place of the case's. The names of the workload's facts and histograms then begin
   // with the part's index: "0/form".
   std::vector<Part> parts = {};
-  // What the case asks of several ranks, for which the cluster makes `prepare`; nothing: one node
+  // The needs of a case of several ranks, for which the cluster makes `prepare`; nothing: one node
   // does it.
   std::optional<AcrossRanks> across = {};
   // The least iterations of a batch. It is more than 1 where several are in flight at once, since a
@@ -218,7 +218,7 @@ struct Roster {
   int Nodes() const { return nodes.empty() ? 1 : 1 + *std::ranges::max_element(nodes); }
 };
 
-// What probes may need to know to unfold into cases.
+// The setup that probes may need to unfold into cases.
 struct Setup {
   int threads = 0;              // worker threads for CPU cases; 0: one per core that they may use
   std::vector<int> cores = {};  // the cores of CPU kernels; empty: all that this process may use

@@ -1,4 +1,4 @@
-// How the ranks of a node share out its cores.
+// The cores of a node, as its ranks share them out.
 #pragma once
 
 #include <vector>

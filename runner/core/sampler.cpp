@@ -28,7 +28,8 @@ constexpr double kWarmUpShare = 0.25;
 // clock resolves may seem to take no time.
 constexpr std::int64_t kGrowth = 10;
 constexpr std::int64_t kMostIterations = 1'000'000'000;
-// How long a paced workload is sampled at least: that many of its periods, and that much time.
+// The least time for which a paced workload is sampled: that many of its periods, and that much
+// time.
 constexpr int kPeriods = 10;
 constexpr Seconds kPacedTime(1);
 // The least length of a span: ten of the periods in which kernels hand out what is capped.

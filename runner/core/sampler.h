@@ -28,7 +28,7 @@ struct Sustain {
   std::function<std::vector<std::optional<Fitted>>(Seconds since)> watch = {};
 };
 
-// How one visit is sampled.
+// The options of sampling one visit.
 struct SamplerOptions {
   int min_samples = 10;
   std::int64_t least_batch = 1;   // the least iterations of a batch

@@ -81,8 +81,8 @@ std::string ModelOf(const InstanceFacts& facts) {
   return facts.accelerator.substr(0, facts.accelerator.find('-'));
 }
 
-// How this hardware, beside its accelerators, differs from the instance, in words; "" where it fits
-// or nothing is known.
+// The difference between this hardware, beside its accelerators, and the instance, in words; ""
+// where it fits or nothing is known.
 std::string MisfitOfHost(const InstanceFacts& facts, const Node& hardware) {
   // A vCPU is a hardware thread, and a core has one or two of them.
   const int cores = hardware.cpu.cores_present;
@@ -97,8 +97,8 @@ std::string MisfitOfHost(const InstanceFacts& facts, const Node& hardware) {
   return "";
 }
 
-// How these accelerators differ from the instance's, in words, or "". A container may be handed
-// only some of a node's accelerators.
+// The difference between these accelerators and the instance's, in words, or "". A container may be
+// handed only some of a node's accelerators.
 std::string MisfitOf(const InstanceFacts& facts, const std::vector<Accelerator>& accelerators,
                      bool may_be_some) {
   for (const Accelerator& has : accelerators) {

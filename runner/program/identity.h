@@ -1,4 +1,4 @@
-// Which instance of which cloud this machine is, on which its price depends. The most certain
+// The instance and cloud that this machine is of, on which its price depends. The most certain
 // source is asked first, and the network only where DMI names a cloud that answers there. "unknown"
 // is legal everywhere.
 #pragma once
@@ -14,7 +14,7 @@
 
 namespace assay {
 
-// What is known beforehand, and where to look.
+// The things known beforehand, and the places to look in.
 struct IdentityOptions {
   // The values of the flags with these names. One that isn't empty wins over everything found.
   std::string provider = {};
@@ -32,7 +32,7 @@ struct IdentityOptions {
   std::vector<DeviceFacts> devices = {};      // the catalog of devices
 };
 
-// What was found.
+// The findings.
 struct Identified {
   Identity identity = {};
   std::vector<Note> notes = {};  // why something stayed unknown, each with its remedy

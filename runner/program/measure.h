@@ -31,14 +31,14 @@ inline constexpr int kInterrupted = 130;
 // The date of today in UTC: "2026-11-22".
 std::string Today();
 
-// What a command's options say of how to measure: `modules` must outlive it.
+// The way to measure, by a command's options. `modules` must outlive it.
 Setup SetupOf(const RunOptions& options, const Modules& modules);
 
 // All probes.
 std::vector<Probe> AllProbes(const Setup& setup);
 
-// What a rank of this program can do by itself: describe its node, and every case that its own
-// probes have. `modules` must outlive it.
+// The things that a rank of this program can do by itself: describe its node, and every case that
+// its own probes have. `modules` must outlive it.
 Member MemberOf(const RunOptions& options, const Modules& modules);
 // The same of ranks that assay starts for itself, which are told nothing but cases.
 Member WorkerMember(const Modules& modules);

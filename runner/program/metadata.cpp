@@ -366,7 +366,7 @@ class Session {
     if (!metadata.note) metadata.note = Complaint(service_.provider, what);
   }
 
-  // Why a request got no usable reply, in words.
+  // The reason why a request got no usable reply, in words.
   static std::string Failure(const Reply& reply) {
     switch (reply.code) {
       case CURLE_OPERATION_TIMEDOUT:

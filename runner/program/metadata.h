@@ -30,7 +30,7 @@ struct MetadataOptions {
   std::chrono::milliseconds overall = std::chrono::seconds(5);
 };
 
-// What a metadata service said.
+// The answer of a metadata service.
 struct Metadata {
   Identity identity = {};  // instance, region, zone_id and purchase, as far as they were said
   std::optional<Note> note = {};  // why something wasn't said, unless it simply doesn't exist

@@ -28,7 +28,7 @@ struct NcclRank {
   std::string device_name = {};
 };
 
-// What the head of the table says, and how rows are printed.
+// The head of the table, and the form of its rows.
 struct NcclOptions {
   std::string program = {};  // "all_reduce_perf"
   std::string version = {};  // the versions of assay and of the libraries, in one line

@@ -51,7 +51,7 @@ struct Question {
   std::optional<Params> instead = {};
 };
 
-// What the command line takes from a suite and changes in it.
+// The selection that the command line makes from a suite, with its changes.
 struct Selection {
   std::vector<std::string> probes = {};  // only these; empty: all that the suite names
   std::vector<std::string> set = {};     // "m=1,16" takes the place of the suite's values
