@@ -295,7 +295,7 @@ void Swap(Plan& plan, int peer, Place out, std::size_t out_bytes, std::optional<
   writer.Write();
 }
 
-// Folds the ranks to a power of two. Those beyond it hand their input to a neighbour before, and
+// Folds the ranks to a power of two. Ranks beyond it hand their input to a neighbour before, and
 // get the outcome afterwards; they are the even ones among the first ranks.
 class Fold {
  public:

@@ -394,7 +394,7 @@ double TestFile::CachedFraction(std::int64_t begin, std::int64_t bytes) const {
   return static_cast<double>(cached) / static_cast<double>(resident.size());
 }
 
-// Finds out whether direct transfers are direct. That an open with O_DIRECT succeeds proves
+// Finds out whether direct transfers are direct. An open with O_DIRECT that succeeds proves
 // nothing, since tmpfs accepts it too. The proof is that the kernel states how direct transfers
 // must be aligned (STATX_DIOALIGN), that a direct read leaves nothing in the page cache, and that
 // everything below hands direct transfers on to a disk.

@@ -66,8 +66,8 @@ std::optional<Types> TypesOf(Dtype dtype) {
 }
 
 // The arguments of one call besides memory: the sizes of each group that has rows, and alpha and
-// beta in both types, of which cuBLAS reads the one that it computes in. As for cuBLASLt
-// (cuda_gemm.cpp), cuBLAS's own A is our weights, transposed; its B is our A, and its C is ours.
+// beta in both types, of which cuBLAS reads the one that it computes in. cuBLAS's own A
+// is our weights, transposed; its B is our A, and its C is ours, as for cuBLASLt (cuda_gemm.cpp).
 class Groups {
  public:
   Groups(const GroupedGemm& op, const Types& types) : types_(types) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# How often `assay compare` is wrong on this machine. Of 30 pairs of consecutive runs of one kind, at most
-# 4 may have any verdict: compute (five rounds of peak, gemm and memory), collectives (single-shot, under
-# the name of nccl-tests), storage. And of 20 trials of three runs a side, 18 must find what is there:
+# How often `assay compare` is wrong on this machine. At most 4 of 30 pairs of consecutive runs of one
+# kind may have any verdict: compute (five rounds of peak, gemm and memory), collectives (single-shot, under
+# the name of nccl-tests), storage. At least 18 of 20 trials of three runs a side must find what is there:
 # quota (a CPU quota of 30 %), throttle (read_iops halved). The last two need root and cgroup v1.
 # Results are kept in NOISE_FOLDER (build/noise), so that a second call goes on where the first ended.
 # All of it takes about an hour of a quiet machine. ASSAY names another binary; TRIALS a smaller number.

@@ -311,7 +311,7 @@ def data_rows(name):
         return list(csv.DictReader(file))
 
 
-# Of instances.csv: what isn't used by TCP sockets.
+# The network kinds of instances.csv that TCP sockets don't use.
 FABRICS = {"efa", "infiniband", "infiniband-hdr", "infiniband-ndr", "roce", "roce-cx7", "gpudirect-tcpx",
            "gpudirect-tcpxo"}
 

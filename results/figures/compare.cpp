@@ -199,7 +199,7 @@ int MoreRuns(const Sample& a, const Sample& b, double confidence,
   return low;
 }
 
-// Whether the pair is slower by `share` or more. That can be told where the interval reaches less
+// Whether the pair is slower by `share` or more. It can be told where the interval reaches less
 // far than `share`, or lies above it as it is.
 SlowerThan SlowerThanOf(const Pair& pair, const CompareRow& row, double share) {
   const Interval reach = row.change.Reach();

@@ -46,7 +46,7 @@ Member WorkerMember(const Modules& modules);
 // The cluster of rank 0. `modules` and `ranks` must outlive it and its cases.
 std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& modules, Ranks& ranks);
 
-// The cases as the cluster places them. Those of several ranks fail where their data went over
+// The cases as the cluster places them. Cases of several ranks fail where their data went over
 // something else than `require_transport`, if that is given.
 std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
                            const std::string& require_transport);
