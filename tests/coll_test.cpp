@@ -1,9 +1,10 @@
-#include "runner/program/coll.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "results/base/error.h"
+#include "runner/program/coll_expect.h"
+#include "runner/program/coll_plan.h"
+#include "runner/program/coll_table.h"
 
 namespace assay {
 namespace {

@@ -45,6 +45,9 @@ const std::map<std::string, Words> kPrintedBy = {
     {"runner/program/bisect.cpp", {"coll"}},
     {"runner/program/cli.cpp", {}},  // names its options to the parser
     {"runner/program/coll.cpp", {"coll"}},
+    {"runner/program/coll_expect.cpp", {"coll"}},
+    {"runner/program/coll_plan.cpp", {"coll"}},
+    {"runner/program/coll_table.cpp", {"coll"}},
     {"runner/program/commands.cpp", {"run", "compare", "report"}},
     {"runner/program/identity.cpp", {"run", "coll", "env"}},
     {"runner/program/machine.cpp", {"run", "coll", "env"}},

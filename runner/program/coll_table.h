@@ -1,0 +1,75 @@
+// What `assay coll` prints while it measures: nccl-tests' table, row by row.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "results/catalog/price.h"
+#include "results/figures/expected.h"
+#include "results/file/run.h"
+#include "runner/cluster/cluster.h"
+#include "runner/core/probe.h"
+#include "runner/program/cli.h"
+#include "runner/program/coll_plan.h"
+#include "runner/program/console.h"
+#include "runner/program/nccl_table.h"
+
+namespace assay {
+
+// Local time, as nccl-tests writes it.
+std::string LocalTime();
+
+// The record as if its newest visit had been its only one. `before` is what it was after the visit
+// before, null at first. A visit that brought nothing has no times.
+Record OfNewestVisit(const Record& record, const Record* before);
+
+// Brings the records of a row together, of which the one in place comes last. The rows of the first
+// group are printed as they come, those of others are kept until all are there.
+class RowPrinter {
+ public:
+  RowPrinter(NcclTable& table, Console& console, const Run& run, bool prints)
+      : table_(table), console_(console), run_(run), prints_(prints) {}
+
+  void Add(const Record& record);
+  // Prints what waits for a record in place that won't come, and the rows of the other groups.
+  void Finish();
+
+ private:
+  struct Pending {
+    std::optional<Record> out_of_place = {};
+    std::optional<Record> in_place = {};
+  };
+
+  void Flush(Pending& row);
+
+  // What is to be said of figures that aren't as they should be.
+  std::string StandingText(const Pending& row) const;
+
+  NcclTable& table_;
+  Console& console_;
+  const Run& run_;  // but its records
+  bool prints_;
+  std::map<std::int64_t, Pending> rows_ = {};  // by group
+  std::optional<std::int64_t> first_group_ = {};
+  std::map<std::int64_t, std::string> others_ = {};
+};
+
+// What stands over the table, but for what is known only once the run begins.
+NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe& probe,
+                   const std::map<std::string, std::string>& environment);
+
+// The case whose ranks and devices are told: one of the first backend, or where its buffers lie on
+// hosts, as those of all others do, rather one whose ranks MPI joins.
+const Case& ToldOf(const std::vector<Case>& cases);
+
+// What the run knows of its ranks and their price.
+void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& cluster,
+              const std::vector<Case>& cases, const Params& params, const std::vector<int>& groups);
+
+// What was measured of groups, a line each.
+std::string GroupsText(const std::string& what, const std::vector<Record>& records);
+
+}  // namespace assay
