@@ -329,15 +329,16 @@ TEST(CollExpect, WhatIsUnderItsFloorIsNamed) {
                            .work = {.bytes = bytes},
                            .rounds = {{.batch = 1, .time_s = {1e-6}}}});
   }
-  EXPECT_THAT(Shortfalls(run, "1K:1.0,2K:2.0"), IsEmpty());
-  EXPECT_THAT(Shortfalls(run, "1K:1.0,2K:2.1"), ElementsAre(HasSubstr("2.048 GB/s")));
-  EXPECT_THAT(Shortfalls(run, ""), IsEmpty());
+  EXPECT_THAT(Shortfalls(run, "1K:1.0,2K:2.0", Catalog::BuiltIn()), IsEmpty());
+  EXPECT_THAT(Shortfalls(run, "1K:1.0,2K:2.1", Catalog::BuiltIn()),
+              ElementsAre(HasSubstr("2.048 GB/s")));
+  EXPECT_THAT(Shortfalls(run, "", Catalog::BuiltIn()), IsEmpty());
 }
 
 TEST(CollExpect, NothingToCompareWithIsNotWell) {
   assay::Run run = {.nodes = {Node{}}};
   const auto nothing = ElementsAre(HasSubstr("nothing to compare with"));
-  EXPECT_THAT(Shortfalls(run, "auto"), nothing) << "nothing was measured";
+  EXPECT_THAT(Shortfalls(run, "auto", Catalog::BuiltIn()), nothing) << "nothing was measured";
   run.nodes[0].identity.provider.value = "aws";
   run.nodes[0].identity.instance.value = "p5en.48xlarge";
   const auto all_reduce = [](std::int64_t bytes, double busbw_gbs) {
@@ -350,13 +351,13 @@ TEST(CollExpect, NothingToCompareWithIsNotWell) {
         .rounds = {{.batch = 1, .time_s = {1.75 * static_cast<double>(bytes) / busbw_gbs / 1e9}}}};
   };
   run.records = {all_reduce(1 << 20, 100)};
-  EXPECT_THAT(Shortfalls(run, "auto"), nothing) << "nobody measured that size";
+  EXPECT_THAT(Shortfalls(run, "auto", Catalog::BuiltIn()), nothing) << "nobody measured that size";
   run.records.push_back(all_reduce(std::int64_t{16} << 30, 480));
-  EXPECT_THAT(Shortfalls(run, "auto"), IsEmpty()) << "one size is enough";
+  EXPECT_THAT(Shortfalls(run, "auto", Catalog::BuiltIn()), IsEmpty()) << "one size is enough";
   run.records[1] = all_reduce(std::int64_t{16} << 30, 300);
-  EXPECT_THAT(Shortfalls(run, "auto"), ElementsAre(HasSubstr("is low")));
+  EXPECT_THAT(Shortfalls(run, "auto", Catalog::BuiltIn()), ElementsAre(HasSubstr("is low")));
   run.records[1].status = Status::kFailed;
-  EXPECT_THAT(Shortfalls(run, "auto"), nothing) << "it has no figure";
+  EXPECT_THAT(Shortfalls(run, "auto", Catalog::BuiltIn()), nothing) << "it has no figure";
 }
 
 TEST(CollExpect, AFloorWithoutAFigureIsNotMet) {
@@ -371,20 +372,24 @@ TEST(CollExpect, AFloorWithoutAFigureIsNotMet) {
     if (status == Status::kSkipped) record.reason = "too few bytes";
     run.records.push_back(record);
   };
-  EXPECT_THAT(Shortfalls(run, "64M:20"), ElementsAre(HasSubstr("no figure for 64M")));
+  EXPECT_THAT(Shortfalls(run, "64M:20", Catalog::BuiltIn()),
+              ElementsAre(HasSubstr("no figure for 64M")));
   add(64, 48, Status::kOk);  // rounded down: 0.032 GB/s
   add(8, std::nullopt, Status::kSkipped);
-  EXPECT_THAT(Shortfalls(run, "64M:20"),
+  EXPECT_THAT(Shortfalls(run, "64M:20", Catalog::BuiltIn()),
               ElementsAre(AllOf(HasSubstr("no figure for 64M"), HasSubstr("not measured"))));
-  EXPECT_THAT(Shortfalls(run, "8:0.1"),
+  EXPECT_THAT(Shortfalls(run, "8:0.1", Catalog::BuiltIn()),
               ElementsAre(AllOf(HasSubstr("no figure for 8,"), HasSubstr("too few bytes"))));
-  EXPECT_THAT(Shortfalls(run, "64:0.001,48:0.001"), IsEmpty());
-  EXPECT_THAT(Shortfalls(run, "64:1"), ElementsAre(HasSubstr("under the 1 of")));
-  EXPECT_THAT(Shortfalls(run, "48:1"), ElementsAre(HasSubstr("under the 1 of")));
+  EXPECT_THAT(Shortfalls(run, "64:0.001,48:0.001", Catalog::BuiltIn()), IsEmpty());
+  EXPECT_THAT(Shortfalls(run, "64:1", Catalog::BuiltIn()),
+              ElementsAre(HasSubstr("under the 1 of")));
+  EXPECT_THAT(Shortfalls(run, "48:1", Catalog::BuiltIn()),
+              ElementsAre(HasSubstr("under the 1 of")));
   // A library that measured it says nothing for another that did not.
   run.records.push_back(run.records[1]);
   run.records.back().backend = "ofi";
-  EXPECT_THAT(Shortfalls(run, "64:0.001"), ElementsAre(HasSubstr("no figure for 64,")));
+  EXPECT_THAT(Shortfalls(run, "64:0.001", Catalog::BuiltIn()),
+              ElementsAre(HasSubstr("no figure for 64,")));
 }
 
 TEST(CollCycles, ARowIsOfItsOwnCycleAlone) {

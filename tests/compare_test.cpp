@@ -868,9 +868,10 @@ TEST(Compare, RowsOfASweepStandInTheOrderOfSizes) {
   // A run's own table, too, in which cases of other kinds stay where they are.
   OneRun run = RunOf(Sweep());
   run.records.insert(run.records.begin() + 1, Gemm(64, {1}));
-  EXPECT_THAT(SizesIn(RunTable(run, {}, false), "  bytes=", ','),
+  EXPECT_THAT(SizesIn(RunTable(run, {}, Catalog::BuiltIn(), false), "  bytes=", ','),
               ElementsAre("8", "1024", "65536", "1048576"));
-  EXPECT_LT(RunTable(run, {}, false).find("all_reduce"), RunTable(run, {}, false).find("gemm"));
+  EXPECT_LT(RunTable(run, {}, Catalog::BuiltIn(), false).find("all_reduce"),
+            RunTable(run, {}, Catalog::BuiltIn(), false).find("gemm"));
 }
 
 TEST(Compare, TheRangeOfPricesOfEachSideIsInTheEnvelope) {

@@ -881,7 +881,8 @@ TEST_F(Cuda, WhatTheSuitesForOthersPriceOnGpusIsSustained) {
                          .rounds = {{.batch = 1, .time_s = {1}}}};
         ASSERT_EQ(record.device.kind, "gpu");
         if (sustained) record.rounds[0].sustained = Sustained{.least_s = 60};
-        const bool is_priced = !Costs(record, 1).empty() && WhyUnpriced(run, record).empty();
+        const bool is_priced =
+            !Costs(record, 1).empty() && WhyUnpriced(run, record, nullptr).empty();
         EXPECT_EQ(is_priced, sustained) << CaseName(which);
         if (is_priced) priced.insert(which.probe + " " + Costs(record, 1)[0].name);
       }

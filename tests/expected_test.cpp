@@ -53,6 +53,10 @@ Run RunOn(const std::string& instance) {
   return {.nodes = {node}};
 }
 
+const InstanceFacts* BuiltInTypeOf(const Run& run) {
+  return TypeOf(run, Catalog::BuiltIn().instances);
+}
+
 Record AllReduce(double busbw_gbs, std::int64_t nodes, const std::string& kind = "gpu") {
   const auto ranks = static_cast<double>(8 * nodes);
   const double seconds = 2 * (ranks - 1) / ranks * (1 << 30) / (busbw_gbs * 1e9);
@@ -147,7 +151,7 @@ TEST(OfPeak, IsNothingWhereThePeakIsNotKnown) {
 }
 
 std::optional<Judged> JudgeIt(const Record& record, const std::string& instance = "p5.48xlarge") {
-  return Judge(RunOn(instance), record, kExpected, kInstances);
+  return Judge(TypeOf(RunOn(instance), kInstances), record, kExpected);
 }
 
 TEST(Expected, TheBuiltInDataIsSound) {
@@ -256,21 +260,21 @@ TEST(Sockets, BesideAFasterNetworkAreLowWithTheRemedyAndHaveNoDollars) {
            {{"gcp", "a3-highgpu-8g"}, "GPUDirect-TCPX", "/var/lib/tcpx"},
            {{"gcp", "a3-megagpu-8g"}, "GPUDirect-TCPXO", "/var/lib/fastrak"}}) {
     const assay::Run run = RunAt(slow.place);
-    const std::optional<Judged> judged = Judge(run, run.records[0]);
+    const std::optional<Judged> judged = Judge(BuiltInTypeOf(run), run.records[0]);
     ASSERT_TRUE(judged) << slow.place.instance;
     EXPECT_EQ(judged->standing, Standing::kLow);
     EXPECT_THAT(judged->why,
                 AllOf(HasSubstr(std::string("by TCP sockets, where a node has ") + slow.network),
                       HasSubstr(slow.remedy)));
-    EXPECT_THAT(WhyUnpriced(run, run.records[0]), HasSubstr(slow.network));
+    EXPECT_THAT(WhyUnpriced(run, run.records[0], BuiltInTypeOf(run)), HasSubstr(slow.network));
   }
 }
 
 TEST(Sockets, AreAsGoodAsAnythingWhereNothingElseIsKnown) {
   const auto says = [](const Place& place) {
     const assay::Run run = RunAt(place, 100);
-    EXPECT_EQ(WhyUnpriced(run, run.records[0]), "");
-    return BySocketsOf(run, run.records[0]).has_value();
+    EXPECT_EQ(WhyUnpriced(run, run.records[0], BuiltInTypeOf(run)), "");
+    return BySocketsOf(BuiltInTypeOf(run), run.records[0]).has_value();
   };
   const auto with = [](std::optional<Fact> sockets) {
     return Place{"aws", "p5.48xlarge", "gpu", 2, std::move(sockets)};
@@ -285,38 +289,38 @@ TEST(Sockets, AreAsGoodAsAnythingWhereNothingElseIsKnown) {
   EXPECT_FALSE(says({"gcp", "p5.48xlarge"})) << "of another provider";
   assay::Run run = RunAt({"aws", "p5.48xlarge"});
   run.nodes[1].identity.instance.value = "p5en.48xlarge";
-  EXPECT_FALSE(BySocketsOf(run, run.records[0])) << "which of the two?";
+  EXPECT_FALSE(BySocketsOf(BuiltInTypeOf(run), run.records[0])) << "which of the two?";
   run = RunAt({"aws", "p5.48xlarge"});
   for (const Status status : {Status::kSkipped, Status::kFailed, Status::kWrong}) {
     run.records[0].status = status;
-    EXPECT_FALSE(BySocketsOf(run, run.records[0])) << "it has no figure";
+    EXPECT_FALSE(BySocketsOf(BuiltInTypeOf(run), run.records[0])) << "it has no figure";
   }
   run.records[0].status = Status::kPartial;
-  EXPECT_TRUE(BySocketsOf(run, run.records[0]));
+  EXPECT_TRUE(BySocketsOf(BuiltInTypeOf(run), run.records[0]));
 }
 
 TEST(Sockets, AreSaidInTheTableThePageAndTheFigures) {
   const assay::Run run = RunAt({"aws", "p5.48xlarge"});
   const assay::Run well = RunAt({"aws", "p5.48xlarge", "gpu", 2, std::nullopt});
-  const std::string table = RunTable(run, kPrice, false);
+  const std::string table = RunTable(run, kPrice, Catalog::BuiltIn(), false);
   EXPECT_THAT(table, AllOf(HasSubstr("low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
                            HasSubstr("no price: by TCP sockets"), Not(HasSubstr("USD per TB"))));
-  EXPECT_THAT(RunTable(well, kPrice, false),
+  EXPECT_THAT(RunTable(well, kPrice, Catalog::BuiltIn(), false),
               AllOf(HasSubstr("USD per TB"), Not(HasSubstr("low:"))));
   const auto page = [](const assay::Run& shown) {
     const ReportInput input = {.name = "a.json", .run = shown, .price = kPrice};
-    const std::string text = ReportPage({&input, 1}, "2026-11-22");
+    const std::string text = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22");
     return text.substr(0, text.find("<script"));
   };
   EXPECT_THAT(page(run),
               AllOf(HasSubstr("low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
                     HasSubstr("no price: by TCP sockets"), Not(HasSubstr("USD per TB"))));
   EXPECT_THAT(page(well), AllOf(HasSubstr("USD per TB"), Not(HasSubstr("TCP sockets"))));
-  const std::string figures = FiguresToJson(run, kPrice);
+  const std::string figures = FiguresToJson(run, kPrice, Catalog::BuiltIn());
   EXPECT_THAT(figures,
               AllOf(HasSubstr("\"standing\":\"low\""), HasSubstr("aws-ofi-nccl"),
                     HasSubstr("\"unpriced\":\"by TCP sockets"), HasSubstr("\"costs\":[]")));
-  EXPECT_THAT(FiguresToJson(well, kPrice),
+  EXPECT_THAT(FiguresToJson(well, kPrice, Catalog::BuiltIn()),
               AllOf(HasSubstr("\"unpriced\":null"), Not(HasSubstr("\"costs\":[]"))));
 }
 
@@ -326,7 +330,9 @@ TEST(Sockets, AreSaidOfTheirSideOfAComparisonAndIsNotRankedPerDollar) {
   const Side well = {.runs = {RunAt({"aws", "p5.48xlarge", "gpu", 2, std::nullopt})},
                      .names = {"well"},
                      .price = kPrice};
-  const auto row = [](const Side& a, const Side& b) { return Compare(a, b, {}).rows.at(0); };
+  const auto row = [](const Side& a, const Side& b) {
+    return Compare(a, b, {.instances = Catalog::BuiltIn().instances}).rows.at(0);
+  };
   const CompareRow candidate = row(well, slow);
   EXPECT_THAT(candidate.note,
               AllOf(HasSubstr("candidate low: by TCP sockets"), HasSubstr("aws-ofi-nccl"),
@@ -339,7 +345,7 @@ TEST(Sockets, AreSaidOfTheirSideOfAComparisonAndIsNotRankedPerDollar) {
   EXPECT_THAT(row(slow, slow).note, StartsWith("low: by TCP sockets"));
   EXPECT_TRUE(row(well, well).per_usd_change);
   EXPECT_EQ(row(well, well).note, "");
-  const Ranking ranking = Rank({slow, well}, {});
+  const Ranking ranking = Rank({slow, well}, {.instances = Catalog::BuiltIn().instances});
   for (const RankEntry& entry : ranking.cases.at(0).entries) {
     EXPECT_EQ(entry.usd.has_value(), entry.side == 1);
     EXPECT_FALSE(entry.by_usd) << "one is nothing to rank";
@@ -357,6 +363,27 @@ TEST(Sockets, EveryKindOfNetworkInTheCatalogIsKnown) {
   EXPECT_GT(kinds.size(), 8U);
   EXPECT_EQ(FindNetworkKind("token-ring"), nullptr);
   EXPECT_EQ(FindNetworkKind("ena")->for_nccl, "") << "there sockets are the way";
+}
+
+TEST(Expected, ACatalogOfOnesOwnIsWhatRunsAreJudgedBy) {
+  assay::Run run = RunOnX100();
+  run.records = {GemmOnGpu()};
+  const Catalog own = {.instances = kInstances, .devices = kDevices};
+  EXPECT_THAT(RunTable(run, {}, own, false), HasSubstr("80.0 % of the data sheet"));
+  EXPECT_THAT(RunTable(run, {}, Catalog::BuiltIn(), false), Not(HasSubstr("data sheet")));
+  EXPECT_THAT(FiguresToJson(run, {}, own), HasSubstr("\"device\":\"X100\""));
+  const ReportInput input = {.run = run};
+  EXPECT_THAT(ReportPage({&input, 1}, own, "2026-11-22"), HasSubstr("of the data sheet"));
+
+  // A type that no built-in catalog has, with a network that its ranks did not use.
+  const Catalog mine = {
+      .instances = {{.provider = "mine", .instance = "box", .network_kind = "efa"}}};
+  const Side side = {.runs = {RunAt({"mine", "box"})}, .names = {"a"}, .price = kPrice};
+  const auto marked = [&](const Catalog& catalog) {
+    return Compare(side, side, {.instances = catalog.instances, .force = true}).rows[0].note;
+  };
+  EXPECT_THAT(marked(mine), HasSubstr("by TCP sockets"));
+  EXPECT_THAT(marked(Catalog::BuiltIn()), Not(HasSubstr("by TCP sockets")));
 }
 
 }  // namespace

@@ -350,17 +350,19 @@ TEST(Figures, ANodeFigureStandsBesideItsDevicesAlone) {
   Record slow = alone;
   slow.rounds[0].time_s = {1.25};
   const assay::Run run = {.records = {node, alone, slow}};
-  const NodeFigure figure = RunFigures(run).Node(run.records[0]).value();
+  const NodeFigure figure = RunFigures(run, Catalog::BuiltIn()).Node(run.records[0]).value();
   EXPECT_DOUBLE_EQ(figure.together.value, 400);
   EXPECT_DOUBLE_EQ(figure.slowest_alone.value(), 200);
   EXPECT_DOUBLE_EQ(figure.sum_alone.value(), 450);
-  EXPECT_FALSE(RunFigures(run).Node(run.records[1]).has_value()) << "one device is no node";
+  EXPECT_FALSE(RunFigures(run, Catalog::BuiltIn()).Node(run.records[1]).has_value())
+      << "one device is no node";
 
   assay::Run broken = run;
   broken.records[2].status = Status::kFailed;
-  EXPECT_FALSE(RunFigures(broken).Node(broken.records[0])->sum_alone.has_value());
+  EXPECT_FALSE(
+      RunFigures(broken, Catalog::BuiltIn()).Node(broken.records[0])->sum_alone.has_value());
   broken.records[0].status = Status::kPartial;
-  EXPECT_FALSE(RunFigures(broken).Node(broken.records[0]).has_value());
+  EXPECT_FALSE(RunFigures(broken, Catalog::BuiltIn()).Node(broken.records[0]).has_value());
 }
 
 Run WithHeadline() {
@@ -413,16 +415,16 @@ TEST(Figures, InASuiteForOthersAnAcceleratorsPriceIsOfWhatItSustains) {
   all_reduce.work = {.bytes = 1000};
   for (const char* suite : {"standard", "full"}) {
     const assay::Run run = {.suite = {.name = suite}};
-    EXPECT_NE(WhyUnpriced(run, gemm), "");
-    EXPECT_NE(WhyUnpriced(run, shortened), "");
-    EXPECT_EQ(WhyUnpriced(run, sustained), "");
-    EXPECT_NE(WhyUnpriced(run, peak), "") << "what has no regime is a burst";
-    EXPECT_NE(WhyUnpriced(run, overlap), "");
-    EXPECT_EQ(WhyUnpriced(run, all_reduce), "");
-    EXPECT_EQ(WhyUnpriced(run, launch), "") << "it never has a price";
-    EXPECT_EQ(WhyUnpriced(run, cpu), "");
+    EXPECT_NE(WhyUnpriced(run, gemm, nullptr), "");
+    EXPECT_NE(WhyUnpriced(run, shortened, nullptr), "");
+    EXPECT_EQ(WhyUnpriced(run, sustained, nullptr), "");
+    EXPECT_NE(WhyUnpriced(run, peak, nullptr), "") << "what has no regime is a burst";
+    EXPECT_NE(WhyUnpriced(run, overlap, nullptr), "");
+    EXPECT_EQ(WhyUnpriced(run, all_reduce, nullptr), "");
+    EXPECT_EQ(WhyUnpriced(run, launch, nullptr), "") << "it never has a price";
+    EXPECT_EQ(WhyUnpriced(run, cpu, nullptr), "");
   }
-  EXPECT_EQ(WhyUnpriced({.suite = {.name = "quick"}}, gemm), "");
+  EXPECT_EQ(WhyUnpriced({.suite = {.name = "quick"}}, gemm, nullptr), "");
 }
 
 TEST(Figures, TheHeadlineIsVerifiedAndOfFiveRounds) {
@@ -512,7 +514,8 @@ TEST(CachedOf, MemoryAndRefutedHaveNoPriceAndWhatIsUnknownHasOneAndAMark) {
     const auto run = ReadFrom(expected.kind, expected.facts);
     const std::optional<Cached> cached = CachedOf(run, run.records[0]);
     EXPECT_EQ(cached ? cached->mark : "", expected.mark);
-    EXPECT_EQ(WhyUnpriced(run, run.records[0]).empty(), expected.is_priced) << expected.mark;
+    EXPECT_EQ(WhyUnpriced(run, run.records[0], nullptr).empty(), expected.is_priced)
+        << expected.mark;
   }
 }
 

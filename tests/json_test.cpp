@@ -298,7 +298,7 @@ TEST(FiguresToJson, HoldsThePriceOfANodeWhatItStandsForAndTheDollarsOfAllNodes) 
   run.nodes.push_back(run.nodes[0]);
   run.records = {SampleStorage()};
   Chosen price = {.offer = run.offers[0], .instead_of = "spot", .why = "so", .note = "odd"};
-  Json figures = Json::parse(FiguresToJson(run, price));
+  Json figures = Json::parse(FiguresToJson(run, price, Catalog::BuiltIn()));
   EXPECT_EQ(figures["usd_per_hour"], 3 * 55.04);
   EXPECT_EQ(figures["price"]["usd_per_node_hour"], 55.04);
   EXPECT_EQ(figures["price"]["instead_of"], "spot");
@@ -309,7 +309,7 @@ TEST(FiguresToJson, HoldsThePriceOfANodeWhatItStandsForAndTheDollarsOfAllNodes) 
   EXPECT_NEAR(cost["usd"].get<double>(), 3 * 55.04 / 3600 * 0.0000132 / 4096 * 0x1p40, 1e-9);
   EXPECT_EQ(cost["instead_of"], "spot");
   price = {.spread = PriceSpread{.usd_low = 1, .usd_high = 2, .regions = {"a", "b"}}};
-  figures = Json::parse(FiguresToJson(run, price));
+  figures = Json::parse(FiguresToJson(run, price, Catalog::BuiltIn()));
   EXPECT_EQ(figures["price"]["spread"]["usd_high"], 2);
   EXPECT_EQ(figures["price"]["spread"]["regions"].size(), 2u);
   EXPECT_TRUE(figures["cases"][0]["costs"].empty());
@@ -335,7 +335,7 @@ TEST(FiguresToJson, HoldsNoTextThatHarmsATerminal) {
   record.params = {{kHarmful, kHarmful}};
   record.facts["algorithm"] = kHarmful;
   const Chosen price = {.instead_of = kHarmful, .why = kHarmful, .note = kHarmful};
-  const std::string text = FiguresToJson(run, price, kHarmful);
+  const std::string text = FiguresToJson(run, price, Catalog::BuiltIn(), kHarmful);
   EXPECT_THAT(HarmfulIn(text), ElementsAre());
   const Json figures = Json::parse(text);
   EXPECT_EQ(figures["run"], kHarmless);
@@ -345,7 +345,8 @@ TEST(FiguresToJson, HoldsNoTextThatHarmsATerminal) {
   EXPECT_EQ(figures["cases"][0]["reason"], kHarmless);
   EXPECT_EQ(figures["cases"][0]["key"],
             std::string(kHarmless) + "/1/" + kHarmless + "=" + kHarmless);
-  EXPECT_EQ(FiguresToJson(SampleRun(), {}).find('?'), std::string::npos) << "nothing else changes";
+  EXPECT_EQ(FiguresToJson(SampleRun(), {}, Catalog::BuiltIn()).find('?'), std::string::npos)
+      << "nothing else changes";
 }
 
 TEST(ComparisonToJson, HoldsNoTextThatHarmsATerminal) {
@@ -443,10 +444,15 @@ TEST(Json, ABackendByAnyNameKeepsTheDeviceThatItWasMeasuredOn) {
   ASSERT_EQ(is.records[0].backend, "mine");
   EXPECT_EQ(is.records[0].device.kind, "gpu");
   EXPECT_EQ(is.records[0].device.name, "NVIDIA H100 80GB HBM3");
-  ASSERT_TRUE(OfPeakOf(is, is.records[0]));
-  EXPECT_EQ(OfPeakOf(is, is.records[0])->of_spec, OfPeakOf(was, was.records[0])->of_spec);
+  ASSERT_TRUE(OfPeakOf(is, is.records[0], Catalog::BuiltIn().devices));
+  EXPECT_EQ(OfPeakOf(is, is.records[0], Catalog::BuiltIn().devices)->of_spec,
+            OfPeakOf(was, was.records[0], Catalog::BuiltIn().devices)->of_spec);
   const auto standing = [](const assay::Run& run) {
-    return RunHealth(run).Of(run.records[0]).value().devices[0].standing;
+    return RunHealth(run, Catalog::BuiltIn().devices)
+        .Of(run.records[0])
+        .value()
+        .devices[0]
+        .standing;
   };
   EXPECT_EQ(standing(is), standing(was));
   const Comparison comparison =

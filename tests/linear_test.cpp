@@ -162,16 +162,18 @@ struct Use {
 };
 
 std::vector<Use> Uses() {
-  return {{"the page",
-           [](const assay::Run& run) {
-             const ReportInput input = {.name = "x.json", .run = run};
-             return ReportPage({&input, 1}, "2026-11-29").size();
-           }},
-          {"the table", [](const assay::Run& run) { return RunTable(run, {}, false).size(); }},
-          {"the figures", [](const assay::Run& run) { return FiguresToJson(run, {}).size(); }},
-          {"reading it", [](const assay::Run& run) {
-             return RunFromJson(RunToJson(run), "x.json").records.size();
-           }}};
+  return {
+      {"the page",
+       [](const assay::Run& run) {
+         const ReportInput input = {.name = "x.json", .run = run};
+         return ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29").size();
+       }},
+      {"the table",
+       [](const assay::Run& run) { return RunTable(run, {}, Catalog::BuiltIn(), false).size(); }},
+      {"the figures",
+       [](const assay::Run& run) { return FiguresToJson(run, {}, Catalog::BuiltIn()).size(); }},
+      {"reading it",
+       [](const assay::Run& run) { return RunFromJson(RunToJson(run), "x.json").records.size(); }}};
 }
 
 void PrintTo(const Shape& shape, std::ostream* out) { *out << shape.name; }

@@ -68,7 +68,7 @@ class MeasureTest : public testing::Test {
                                   .min_visit = {},
                                   .now = log_.Clock(),
                                   .sleep = [this](Seconds time) { log_.now += time; }}};
-    return MeasureHere(plan, options_, cluster_, console_);
+    return MeasureHere(plan, options_, cluster_, Catalog::BuiltIn(), console_);
   }
   std::string TheFile() const {
     return (std::stringstream() << std::ifstream(options_.out).rdbuf()).str();
@@ -157,7 +157,7 @@ TEST_F(MeasureTest, WhatFollowsFromTheFirstCasesIsMeasuredIntoTheSameFile) {
     EXPECT_THAT(records, SizeIs(1));
     return ++asked == 1 ? std::vector<Case>{FakeCase("second", {{}}, log_)} : std::vector<Case>();
   };
-  MeasureHere(plan, options_, cluster_, console_);
+  MeasureHere(plan, options_, cluster_, Catalog::BuiltIn(), console_);
   EXPECT_EQ(asked, 2);
   std::vector<std::string> names;
   for (const Record& record : ReadRun(options_.out).records) {

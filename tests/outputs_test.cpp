@@ -83,7 +83,7 @@ NcclTable PlantedTable(const assay::Run& run) {
 }
 
 Handout HandoutOf(const assay::Run& run, const Privacy& privacy = {}) {
-  Handout handout(run, privacy);
+  Handout handout(run, privacy, Catalog::BuiltIn());
   handout.SetFile("/home/canary14/results/a.json");
   handout.SetGbench(PlantedGbench());
   handout.SetTable(PlantedTable(run), "2026-11-21 22:42:40");
@@ -124,7 +124,9 @@ TEST(Outputs, FiguresAreThoseThatAReaderOfTheFileFinds) {
   run.offers.push_back(Typed(run));
   const Handout handout = HandoutOf(run);
   const assay::Run read = RunFromJson(RunToJson(handout.TheRun()), "x.json");
-  EXPECT_EQ(OutputText("--json", handout), FiguresToJson(read, PriceOf({&read}, {})) + "\n");
+  EXPECT_EQ(
+      OutputText("--json", handout),
+      FiguresToJson(read, PriceOf({&read}, {}, Catalog::BuiltIn()), Catalog::BuiltIn()) + "\n");
 }
 
 TEST(Outputs, NoneMayTakeThePlaceOfAnother) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -613,6 +614,23 @@ TEST(PriceShow, NamesFactsOffersAgesAndSources) {
                           HasSubstr("(97 days old)"), HasSubstr("source: prices.azure.com")));
   EXPECT_THAT(ErrorOf([] { PriceShowText(Catalog::BuiltIn(), "aws", "p5.48xlarg", "2026-11-22"); }),
               HasSubstr("did you mean p5.48xlarge?"));
+}
+
+TEST(Catalog, TheBuiltInOneIsAskedForInOnePlace) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> found;
+  for (const std::string folder : {"collectives", "io", "kernels", "results", "runner"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(ASSAY_SOURCE_DIR "/" + folder)) {
+      std::ifstream file(entry.path());
+      const std::string text((std::istreambuf_iterator<char>(file)), {});
+      if (text.find("Catalog::BuiltIn().") != std::string::npos ||
+          text.find("Catalog::BuiltIn())") != std::string::npos ||
+          text.find("Catalog::BuiltIn(),") != std::string::npos) {
+        found.push_back(fs::relative(entry.path(), ASSAY_SOURCE_DIR));
+      }
+    }
+  }
+  EXPECT_THAT(found, ElementsAre("runner/program/main.cpp"));
 }
 
 }  // namespace

@@ -288,15 +288,15 @@ TEST_F(NewProbe, IsNotComparedWhereItsFactDiffers) {
 
 TEST_F(NewProbe, IsInTheTableAndInThePage) {
   const ReportInput input = InputOf({ShuffleOf(1'000'000, 1e-3), SortingOf(5000, "text")});
-  EXPECT_THAT(RunTable(input.run, input.price, false, ""),
+  EXPECT_THAT(RunTable(input.run, input.price, Catalog::BuiltIn(), false, ""),
               AllOf(HasSubstr("f32 1000000 B by 4"), HasSubstr("1.000 GB/s"),
                     HasSubstr("1.000 USD per TB reduced"), HasSubstr("5000 keys")));
-  const std::string figures = FiguresToJson(input.run, input.price);
+  const std::string figures = FiguresToJson(input.run, input.price, Catalog::BuiltIn());
   EXPECT_THAT(figures, AllOf(HasSubstr(R"("probe":"shuffle","case":"f32 1000000 B by 4)"),
                              HasSubstr(R"("busbw":1500000000.0)"),
                              HasSubstr(R"("name":"usd_per_tb_reduced")"),
                              HasSubstr(R"("case":"5000 keys, of text","is_headline":true)")));
-  const std::string page = ReportPage(std::span(&input, 1), "2026-11-22");
+  const std::string page = ReportPage(std::span(&input, 1), Catalog::BuiltIn(), "2026-11-22");
   EXPECT_THAT(page, AllOf(HasSubstr("<h2>shuffle</h2>"), HasSubstr("5000 keys, of text"),
                           HasSubstr("1.000 GB/s")));
 }
@@ -316,8 +316,8 @@ TEST_F(NewProbe, IsHeldAgainstDataSheetsAndPaidForWhatItSustains) {
       {.name = "A1", .match = {"A1"}, .memory_bytes_per_s = 16e9}};
   EXPECT_DOUBLE_EQ(OfPeakOf(run, sorting, devices).value().of_spec, 0.5);
   EXPECT_FALSE(OfPeakOf(run, shuffle, devices));
-  EXPECT_EQ(WhyUnpriced(run, sorting), "a burst, and a node is paid for what it sustains");
-  EXPECT_EQ(WhyUnpriced(run, shuffle), "");
+  EXPECT_EQ(WhyUnpriced(run, sorting, nullptr), "a burst, and a node is paid for what it sustains");
+  EXPECT_EQ(WhyUnpriced(run, shuffle, nullptr), "");
 }
 
 TEST_F(NewProbe, CanBeMeasuredBesideACollective) {
@@ -361,7 +361,7 @@ TEST_F(NewProbe, IsHeldAgainstWhatOthersMeasured) {
   const auto parse = [&](const std::string& params) {
     return ParseExpectedOfDevices("device,probe,params,speed,unit,setting,source\nA1,sorting," +
                                       params + ",8,GB/s,its own,https://example.com\n",
-                                  "test", devices);
+                                  "test");
   };
   EXPECT_EQ(parse("keys=5000").size(), 1U);
   EXPECT_THROW(parse("of=text"), Error);

@@ -249,7 +249,7 @@ TEST_F(Recompute, AgreesOnWireAndStandingOfACollectiveBetweenNodes) {
                            .rounds = Visits(5, 1e-3)});
   }
   const std::string file = Write("run.json", RunToJson(run));
-  const std::string figures = FiguresToJson(run, PriceAt(0.1));
+  const std::string figures = FiguresToJson(run, PriceAt(0.1), Catalog::BuiltIn());
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   EXPECT_NE(figures.find("\"unpriced\":\"by TCP sockets"), std::string::npos);
   EXPECT_NE(figures.find("\"standing\":\"above the bound\""), std::string::npos);
@@ -301,7 +301,7 @@ TEST_F(Recompute, AgreesOnPowerAndPeakOfAGpu) {
   for (const char* gpu : {"NVIDIA B200", "NVIDIA H100 80GB HBM3"}) {
     run.nodes[0].accelerators[0].name = gpu;
     file = Write("run.json", RunToJson(run));
-    figures = FiguresToJson(run, PriceAt(0.1));
+    figures = FiguresToJson(run, PriceAt(0.1), Catalog::BuiltIn());
     EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   }
   EXPECT_NE(figures.find("\"of_clock\":0."), std::string::npos) << figures;
@@ -350,7 +350,7 @@ TEST_F(Recompute, AgreesOnTheHealthOfEachDevice) {
     run.records.push_back(gemm);
   }
   const std::string file = Write("run.json", RunToJson(run));
-  const std::string figures = FiguresToJson(run, PriceAt(0.1));
+  const std::string figures = FiguresToJson(run, PriceAt(0.1), Catalog::BuiltIn());
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   EXPECT_NE(figures.find("\"standing\":\"low\""), std::string::npos) << figures;
   EXPECT_NE(figures.find("\"standing\":\"suspiciously high\""), std::string::npos) << figures;
@@ -396,7 +396,7 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
   other.id = "1";
   other.nodes[0].node_id = "n2";
   const std::string file = Write("run.json", RunToJson(run));
-  const std::string figures = FiguresToJson(run, PriceAt(0.1));
+  const std::string figures = FiguresToJson(run, PriceAt(0.1), Catalog::BuiltIn());
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   std::size_t priced = 0;
   for (std::size_t at = 0; (at = figures.find("usd_per_eflop", at)) != std::string::npos; ++at) {
@@ -424,7 +424,7 @@ TEST_F(Recompute, AgreesOnWhatAnAcceleratorIsPaidFor) {
 TEST_F(Recompute, AgreesOnEveryFigureOfARun) {
   const OneRun run = Everything(1, "n1", 5);
   const std::string file = Write("run.json", RunToJson(run));
-  const std::string figures = FiguresToJson(run, PriceAt(0.1));
+  const std::string figures = FiguresToJson(run, PriceAt(0.1), Catalog::BuiltIn());
   EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
   EXPECT_NE(said_.find("0 differ"), std::string::npos) << said_;
   // And it would say so of each: one digit of seven figures.
@@ -452,7 +452,7 @@ TEST_F(Recompute, AgreesOnTheFitOfASweep) {
            .rounds = Visits(5, start_s + per_byte_s * static_cast<double>(bytes))});
     }
     const std::string file = Write("run.json", RunToJson(run));
-    const std::string figures = FiguresToJson(run, {});
+    const std::string figures = FiguresToJson(run, {}, Catalog::BuiltIn());
     EXPECT_NE(figures.find("\"cases\":[1,2,3,0]"), std::string::npos);
     EXPECT_EQ(Script(Write("figures.json", figures) + " " + file), 0) << said_;
     std::string changed = figures;

@@ -47,7 +47,7 @@ ReportInput Input(const std::string& instance, double usd_per_hour) {
 
 TEST(Report, ReadsWithoutScript) {
   const ReportInput inputs[] = {Input("m7i.large", 0.1), Input("c7a.large", 0.09)};
-  const std::string page = ReportPage(inputs, "2026-11-22");
+  const std::string page = ReportPage(inputs, Catalog::BuiltIn(), "2026-11-22");
   const std::string before_script = page.substr(0, page.find("<script"));
   // 2 x 4096^3 / 0.151 s.
   EXPECT_THAT(before_script, HasSubstr("910.2 GFLOP/s"));
@@ -73,7 +73,7 @@ TEST(Report, RowsOfASweepStandInTheOrderOfSizesOfAllRuns) {
   };
   const ReportInput inputs[] = {input("m7i.large", {1 << 20, 8, 1 << 16}),
                                 input("c7a.large", {1024, 8})};
-  const std::string page = ReportPage(inputs, "2026-11-22");
+  const std::string page = ReportPage(inputs, Catalog::BuiltIn(), "2026-11-22");
   std::size_t before = 0;
   for (const char* size : {">bytes=8,", ">bytes=1024,", ">bytes=65536,", ">bytes=1048576,"}) {
     const std::size_t at = page.find(size);
@@ -86,7 +86,7 @@ TEST(Report, RowsOfASweepStandInTheOrderOfSizesOfAllRuns) {
 TEST(Report, ThePriceIsSaidAndIsOfEveryNodeHeld) {
   ReportInput input = Input("m7i.large", 3);
   input.run.nodes.push_back(input.run.nodes[0]);
-  std::string page = ReportPage({&input, 1}, "2026-11-29");
+  std::string page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29");
   EXPECT_THAT(page, HasSubstr("<p class=price>2 x aws m7i.large us-east-1: price: 3.00 USD/h a "
                               "node, 6.00 for 2 nodes, on demand, us-east-1, 2026-11-01 (28 days "
                               "old); on demand in us-east-1</p>"));
@@ -94,7 +94,7 @@ TEST(Report, ThePriceIsSaidAndIsOfEveryNodeHeld) {
   EXPECT_THAT(page, HasSubstr(">6.592 USD per TFLOP/s-h</td>"));
   EXPECT_THAT(page, HasSubstr("\"usd_per_hour\":6.0,"));
   input.price.instead_of = "spot";
-  page = ReportPage({&input, 1}, "2026-11-29");
+  page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29");
   EXPECT_THAT(page, HasSubstr(">6.592 USD per TFLOP/s-h (on demand)</td>"));
 }
 
@@ -165,12 +165,12 @@ TEST(Report, SaysOfEachCaseWhatTheTableSays) {
          record.verify = Verification{.checked = 9, .wrong = 3, .what = "C[1] is 2"};
        }},
   };
-  const std::string before = ReportPage({&plain, 1}, "2026-11-22");
+  const std::string before = ReportPage({&plain, 1}, Catalog::BuiltIn(), "2026-11-22");
   for (const auto& one : cases) {
     ReportInput input = plain;
     one.change(input.run, input.run.records[0]);
-    std::string table = RunTable(input.run, input.price, false);
-    const std::string page = ReportPage({&input, 1}, "2026-11-22");
+    std::string table = RunTable(input.run, input.price, Catalog::BuiltIn(), false);
+    const std::string page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22");
     const std::string shown = page.substr(0, page.find("<script"));
     EXPECT_THAT(shown, HasSubstr(Html(one.mark)));
     EXPECT_THAT(before.substr(0, before.find("<script")), Not(HasSubstr(Html(one.mark))));
@@ -183,12 +183,13 @@ TEST(Report, SaysOfEachCaseWhatTheTableSays) {
 TEST(Report, AWideIntervalIsWhatTheTableSaysOfIt) {
   ReportInput input = Input("m7i.large", 0.1);
   input.run.records[0].rounds[1].time_s = {0.5};
-  const std::string table = RunTable(input.run, input.price, false);
+  const std::string table = RunTable(input.run, input.price, Catalog::BuiltIn(), false);
   std::smatch found;
   ASSERT_TRUE(
       std::regex_search(table, found, std::regex(R"(\d\S* \.\. \S+ \w+/s \(3 rounds, this run\))")))
       << table;
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), HasSubstr("<td>" + found.str() + "</td>"));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22"),
+              HasSubstr("<td>" + found.str() + "</td>"));
 }
 
 TEST(Report, HasARowForEachDeviceAsTheTableHas) {
@@ -198,7 +199,7 @@ TEST(Report, HasARowForEachDeviceAsTheTableHas) {
   gemm.device.kind = "gpu";
   gemm.units = {{.device = 0}, {.device = 1}, {.device = 2}, {.device = 3}, {.device = 4}};
   for (Visit& visit : gemm.rounds) visit.unit_p50_s = {0.1, 0.1, 0.101, 0.15, 0.1};
-  const std::string page = ReportPage({&input, 1}, "2026-11-22");
+  const std::string page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22");
   EXPECT_THAT(page, HasSubstr("<td colspan=6>cuda:0: "));
   EXPECT_THAT(page,
               testing::ContainsRegex("<td colspan=6>cuda:3: [^<]*the slowest; all lie within"));
@@ -206,12 +207,14 @@ TEST(Report, HasARowForEachDeviceAsTheTableHas) {
 
 TEST(Report, SaysHowARunEnded) {
   ReportInput input = Input("m7i.large", 1);
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), Not(HasSubstr("incomplete</td>")));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22"),
+              Not(HasSubstr("incomplete</td>")));
   input.run.complete = false;
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), HasSubstr(", incomplete</td>"));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22"),
+              HasSubstr(", incomplete</td>"));
   for (const char* status : {"interrupted", "failed"}) {
     input.run.status = status;
-    EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"),
+    EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22"),
                 HasSubstr(std::string(", ") + status + "</td>"));
   }
 }
@@ -228,7 +231,7 @@ TEST(Report, SaysUnderAStepWhatItPaysForItsAllReduce) {
                                                             {"communicate_alone", {0.008}},
                                                             {"compute", {0.0125}},
                                                             {"communicate", {0.013}}}}}});
-  const std::string page = ReportPage({&input, 1}, "2026-11-22");
+  const std::string page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22");
   EXPECT_THAT(page.substr(0, page.find("<script")), HasSubstr("exposed 3.0 ms of 13.0 ms"));
 }
 
@@ -240,7 +243,8 @@ TEST(Report, SaysByWhatACollectivesRanksReachedEachOther) {
                                .work = {.bytes = 8},
                                .facts = {{"transport", "tcp;<b>"}},
                                .rounds = {{.batch = 1, .time_s = {0.013}}}});
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), HasSubstr("<td>ofi over tcp;&lt;b&gt;</td>"));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22"),
+              HasSubstr("<td>ofi over tcp;&lt;b&gt;</td>"));
 }
 
 TEST(Report, ASweepHasAFigureWithWhatWasFittedToIt) {
@@ -255,7 +259,7 @@ TEST(Report, ASweepHasAFigureWithWhatWasFittedToIt) {
            .rounds = {{.batch = 1, .time_s = {4e-6 + static_cast<double>(bytes) / 8e9}}}});
     }
   }
-  const std::string page = ReportPage({&input, 1}, "2026-11-22");
+  const std::string page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22");
   const std::string before_script = page.substr(0, page.find("<script"));
   EXPECT_THAT(
       before_script,
@@ -267,12 +271,12 @@ TEST(Report, ASweepHasAFigureWithWhatWasFittedToIt) {
   // The line is drawn from what was fitted here; the first case is a gemm.
   EXPECT_THAT(page, AllOf(HasSubstr("\"label\":\"mpi ring\""), HasSubstr("\"cases\":[1,2,3]")));
   input.run.records.resize(3);
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-22"), Not(HasSubstr("<figure")));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22"), Not(HasSubstr("<figure")));
 }
 
 TEST(Report, LoadsNothing) {
   const ReportInput inputs[] = {Input("m7i.large", 0.1)};
-  const std::string page = ReportPage(inputs, "2026-11-22");
+  const std::string page = ReportPage(inputs, Catalog::BuiltIn(), "2026-11-22");
   for (const char* loading : {"<link", "<img", "<iframe", "<script src"}) {
     EXPECT_THAT(page, Not(HasSubstr(loading))) << loading;
   }
@@ -298,7 +302,7 @@ std::vector<std::string> Elements(const std::string& page, const std::string& ta
 TEST(Report, ThePolicyAllowsItsOwnScriptsAndStylesByTheirHashesAndNothingElse) {
   ReportInput inputs[] = {Input("m7i.large", 0.1)};
   inputs[0].name = "</title><script>alert(1)</script><style>x</style>";
-  const std::string page = ReportPage(inputs, "2026-11-22");
+  const std::string page = ReportPage(inputs, Catalog::BuiltIn(), "2026-11-22");
   const std::string_view begin = "<meta http-equiv=\"Content-Security-Policy\" content=\"";
   const std::size_t at = page.find(begin) + begin.size();
   const std::string policy = page.substr(at, page.find('"', at) - at);
@@ -324,7 +328,7 @@ TEST(Report, ThePolicyAllowsItsOwnScriptsAndStylesByTheirHashesAndNothingElse) {
 TEST(Report, TheDataHoldsNoTextThatHarmsATerminalOrAPage) {
   ReportInput input = Input("a\u202Eb", 0.1);
   input.run.records[0].backend = "c\u009Bd";
-  const std::string page = ReportPage({&input, 1}, "2026-11-22");
+  const std::string page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22");
   EXPECT_THAT(page, Not(HasSubstr("\u202E")));
   EXPECT_THAT(page, Not(HasSubstr("\u009B")));
   EXPECT_THAT(page,
@@ -333,7 +337,7 @@ TEST(Report, TheDataHoldsNoTextThatHarmsATerminalOrAPage) {
 
 TEST(Report, CarriesTheNoticeOfWhatItIsDrawnWith) {
   const ReportInput inputs[] = {Input("m7i.large", 0.1)};
-  const std::string page = ReportPage(inputs, "2026-11-22");
+  const std::string page = ReportPage(inputs, Catalog::BuiltIn(), "2026-11-22");
   EXPECT_THAT(page, HasSubstr("Mike Bostock"));
   EXPECT_THAT(page, HasSubstr("Redistribution and use in source and binary forms"));
 }
@@ -361,7 +365,7 @@ TEST(Report, EverythingFromAFileIsEscaped) {
   run.records.push_back(skipped);
   const ReportInput clean[] = {Input("m7i.large", 0.1)};
   const ReportInput inputs[] = {input};
-  const std::string page = ReportPage(inputs, "2026-11-22");
+  const std::string page = ReportPage(inputs, Catalog::BuiltIn(), "2026-11-22");
   EXPECT_THAT(page, Not(HasSubstr("<script>alert")));
   EXPECT_THAT(page, Not(HasSubstr("<img")));
   EXPECT_THAT(page, HasSubstr("&lt;script&gt;alert(1)"));
@@ -370,7 +374,8 @@ TEST(Report, EverythingFromAFileIsEscaped) {
     for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
     return found;
   };
-  EXPECT_EQ(count(page, "</script>"), count(ReportPage(clean, "2026-11-22"), "</script>"));
+  EXPECT_EQ(count(page, "</script>"),
+            count(ReportPage(clean, Catalog::BuiltIn(), "2026-11-22"), "</script>"));
 }
 
 TEST(Report, AMachineWithoutAPriceSaysHowToGiveOne) {
@@ -378,14 +383,14 @@ TEST(Report, AMachineWithoutAPriceSaysHowToGiveOne) {
   input.price.offer.reset();
   input.price.why = "no price is known; give one with --price";
   const ReportInput inputs[] = {input};
-  const std::string page = ReportPage(inputs, "2026-11-22");
+  const std::string page = ReportPage(inputs, Catalog::BuiltIn(), "2026-11-22");
   EXPECT_THAT(page, HasSubstr("no price is known; give one with --price"));
   EXPECT_THAT(page, Not(HasSubstr("0.0000 USD")));
 }
 
 TEST(Report, AnAbsentHeadlineIsSaidAndNotZero) {
   const ReportInput inputs[] = {Input("m7i.large", 0.1)};
-  EXPECT_THAT(ReportPage(inputs, "2026-11-22"), HasSubstr("absent: "));
+  EXPECT_THAT(ReportPage(inputs, Catalog::BuiltIn(), "2026-11-22"), HasSubstr("absent: "));
 }
 
 TEST(Report, AFigureThatMayBeACachesIsMarkedAndOneThatIsHasNoPrice) {
@@ -398,17 +403,22 @@ TEST(Report, AFigureThatMayBeACachesIsMarkedAndOneThatIsHasNoPrice) {
                         .facts = {{"direct", std::string("not_asked")}},
                         .storage = 0,
                         .rounds = {{.batch = 1, .time_s = {1e-4}}}}};
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("cache?: through the page cache"));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"),
+              HasSubstr("cache?: through the page cache"));
   input.run.records[0].facts["direct"] = std::string("unproven");
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("cache?: direct I/O is unproven"));
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("$ per TiB"));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"),
+              HasSubstr("cache?: direct I/O is unproven"));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"), HasSubstr("$ per TiB"));
   input.run.records[0].facts["direct"] = std::string("refuted");
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("<td colspan=6>refuted"));
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), Not(HasSubstr("$ per TiB")));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"),
+              HasSubstr("<td colspan=6>refuted"));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"),
+              Not(HasSubstr("$ per TiB")));
   input.run.records[0].facts["direct"] = std::string("proved");
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), Not(HasSubstr("cache?")));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"), Not(HasSubstr("cache?")));
   input.run.nodes[0].storage[0].kind = "memory";
-  EXPECT_THAT(ReportPage({&input, 1}, "2026-11-29"), HasSubstr("memory: the volume is in this"));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"),
+              HasSubstr("memory: the volume is in this"));
 }
 
 }  // namespace

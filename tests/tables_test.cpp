@@ -66,7 +66,7 @@ TEST(Tables, CasesSkippedForOneReasonAreOneRow) {
   }
   records.back().backend = "fake";
   records.back().device.kind = "gpu";
-  EXPECT_EQ(RunTable(RunOf(records), {}, false),
+  EXPECT_EQ(RunTable(RunOf(records), {}, Catalog::BuiltIn(), false),
             R"(price: none
 
   probe  case                               on          median  95 % interval  of here  $ per unit
@@ -87,7 +87,7 @@ TEST(Tables, ARunIsARowACaseAndSkippedOnesComeLast) {
   Record fast = Gemm("f32", {1.00, 1.01, 0.99});
   fast.here = Here{.probe = "peak", .work = {.flops = 137'438'953'472}};
   for (Visit& visit : fast.rounds) visit.here_time_s = {visit.time_s[0] * 0.9};
-  EXPECT_EQ(RunTable(RunOf({skipped, fast, wrong}), PriceAt(0.1), false),
+  EXPECT_EQ(RunTable(RunOf({skipped, fast, wrong}), PriceAt(0.1), Catalog::BuiltIn(), false),
             R"(price: 0.10 USD/h a node, on demand, us-east-1, 2026-11-01; bought as detected
 
   probe  case                     on                 median  95 % interval                of here  $ per unit
@@ -112,7 +112,7 @@ TEST(Tables, AnIntervalWiderThan20PercentIsItsEnds) {
 TEST(Tables, AWideIntervalIsItsEndsInItsColumn) {
   // Half a second and two around one: exp(t ln 2 / √3), t of two degrees of freedom 4.303, is 5.6.
   const OneRun run = RunOf({Gemm("f32", {1, 1.001, 0.999}), Gemm("bf16", {1, 0.5, 2})});
-  EXPECT_EQ(RunTable(run, {}, false),
+  EXPECT_EQ(RunTable(run, {}, Catalog::BuiltIn(), false),
             R"(price: none
 
   probe  case                     on                 median  95 % interval                             of here  $ per unit
@@ -171,7 +171,8 @@ TEST(Tables, ACaseThatIsStillMeasuredIsALineWithoutIntervalAndDollars) {
 }
 
 TEST(Tables, WithoutAPriceThereIsADash) {
-  const std::string table = RunTable(RunOf({Gemm("f32", {1, 1, 1})}), {}, false);
+  const std::string table =
+      RunTable(RunOf({Gemm("f32", {1, 1, 1})}), {}, Catalog::BuiltIn(), false);
   EXPECT_THAT(table, HasSubstr("±0.0 % (3 rounds, this run)        -  -\n"));
 }
 
@@ -184,7 +185,7 @@ TEST(Tables, WhatTheFiguresDontShowIsSaidBesideThem) {
   OneRun run = RunOf({stalls});
   run.nodes[0].cpu.cores_present = 4;
   run.nodes[0].cpu.cores_used = 2;
-  const std::string table = RunTable(run, {}, false);
+  const std::string table = RunTable(run, {}, Catalog::BuiltIn(), false);
   EXPECT_THAT(table, HasSubstr("mean time +10.0 % to the median"));
   EXPECT_THAT(table, HasSubstr("suspicious"));
   EXPECT_THAT(table, HasSubstr("2 of 4 used"));
@@ -194,10 +195,10 @@ TEST(Tables, WhatTheFiguresDontShowIsSaidBesideThem) {
 TEST(Tables, WhatDidNotComeToRestIsSaid) {
   Record gemm = Gemm("bf16", {1, 1, 1, 1});
   for (Visit& visit : gemm.rounds) visit.sustained = Sustained{.ended = "steady"};
-  EXPECT_THAT(RunTable(RunOf({gemm}), {}, false), Not(HasSubstr("steady")));
+  EXPECT_THAT(RunTable(RunOf({gemm}), {}, Catalog::BuiltIn(), false), Not(HasSubstr("steady")));
   gemm.rounds[1].sustained->ended = "unsteady";
   gemm.rounds[2].sustained->ended = "scattered";
-  EXPECT_THAT(RunTable(RunOf({gemm}), {}, false),
+  EXPECT_THAT(RunTable(RunOf({gemm}), {}, Catalog::BuiltIn(), false),
               HasSubstr("steady in 2 of 4 rounds, not at rest in 1, too noisy to tell in 1"));
 }
 
@@ -208,24 +209,24 @@ TEST(Tables, ABurstOfAnAcceleratorHasNoPriceInASuiteForOthers) {
   gemm.params["regime"] = std::string("burst");
   OneRun run = RunOf({gemm});
   run.suite.name = "quick";
-  EXPECT_THAT(RunTable(run, PriceAt(1), false), HasSubstr("USD per TFLOP/s-h"));
+  EXPECT_THAT(RunTable(run, PriceAt(1), Catalog::BuiltIn(), false), HasSubstr("USD per TFLOP/s-h"));
   run.suite.name = "standard";
-  EXPECT_THAT(RunTable(run, PriceAt(1), false),
+  EXPECT_THAT(RunTable(run, PriceAt(1), Catalog::BuiltIn(), false),
               testing::AllOf(Not(HasSubstr("USD per TFLOP/s-h")),
                              HasSubstr("no price: a burst, and a node is paid for")));
-  EXPECT_THAT(RunTable(run, {}, false), Not(HasSubstr("no price")));
+  EXPECT_THAT(RunTable(run, {}, Catalog::BuiltIn(), false), Not(HasSubstr("no price")));
 }
 
 TEST(Tables, ThePriceIsSaidFirstAndIsOfEveryNodeHeld) {
   OneRun run = RunOf({Gemm("f32", {1, 1})});
   run.nodes.push_back(run.nodes[0]);
-  const std::string table = RunTable(run, PriceAt(3), false, "2026-11-29");
+  const std::string table = RunTable(run, PriceAt(3), Catalog::BuiltIn(), false, "2026-11-29");
   EXPECT_THAT(table, testing::StartsWith(
                          "price: 3.00 USD/h a node, 6.00 for 2 nodes, on demand, us-east-1, "
                          "2026-11-01 (28 days old); bought as detected\n\n  probe"));
   // 6 USD/h for 137.44 GFLOP/s.
   EXPECT_THAT(table, HasSubstr("43.66 USD per TFLOP/s-h\n"));
-  EXPECT_THAT(RunTable(run, {.why = "no price is known"}, false),
+  EXPECT_THAT(RunTable(run, {.why = "no price is known"}, Catalog::BuiltIn(), false),
               testing::StartsWith("price: none; no price is known\n\n"));
 }
 
@@ -240,10 +241,11 @@ TEST(Tables, TheHeadlinesDollarsAreOfEveryNodeHeld) {
   run.nodes[0].cpu.cores_present = run.nodes[0].cpu.cores_used = 2;
   run.nodes.push_back(run.nodes[0]);
   Chosen price = PriceAt(3);
-  EXPECT_THAT(RunTable(run, price, false),
+  EXPECT_THAT(RunTable(run, price, Catalog::BuiltIn(), false),
               HasSubstr("GFLOP/s, 43.66 USD per TFLOP/s-h, 12127 USD per EFLOP"));
   price.instead_of = "spot";
-  EXPECT_THAT(RunTable(run, price, false), HasSubstr("43.66 USD per TFLOP/s-h (on demand), "));
+  EXPECT_THAT(RunTable(run, price, Catalog::BuiltIn(), false),
+              HasSubstr("43.66 USD per TFLOP/s-h (on demand), "));
 }
 
 TEST(Tables, DollarsOnDemandInPlaceOfAnotherPurchaseAreMarkedInEachRow) {
@@ -255,9 +257,9 @@ TEST(Tables, DollarsOnDemandInPlaceOfAnotherPurchaseAreMarkedInEachRow) {
     return found;
   };
   const std::string mark = "USD per TFLOP/s-h (on demand)";
-  EXPECT_EQ(marks(RunTable(side.runs[0], side.price, false), mark), 0);
+  EXPECT_EQ(marks(RunTable(side.runs[0], side.price, Catalog::BuiltIn(), false), mark), 0);
   side.price.instead_of = "spot";
-  EXPECT_EQ(marks(RunTable(side.runs[0], side.price, false), mark), 2);
+  EXPECT_EQ(marks(RunTable(side.runs[0], side.price, Catalog::BuiltIn(), false), mark), 2);
 
   Side other = {.runs = {side.runs[0]}, .names = {"b.json"}, .price = PriceAt(3)};
   other.runs[0].id = "b";
@@ -278,13 +280,13 @@ TEST(Tables, AnAbsentHeadlineSaysWhy) {
   headline.params = {{"name", std::string("bf16-cpu/2")},
                      {"dtype", std::string("bf16")},
                      {"regime", std::string("sustained")}};
-  EXPECT_THAT(RunTable(RunOf({headline}), PriceAt(1), false),
+  EXPECT_THAT(RunTable(RunOf({headline}), PriceAt(1), Catalog::BuiltIn(), false),
               HasSubstr("headline bf16-cpu/2: absent, 3 rounds, and it needs 5\n"));
   headline.rounds.resize(5, headline.rounds[0]);
   headline.verify = Verification{.checked = 10};
   for (Visit& visit : headline.rounds)
     visit.sustained = Sustained{.least_s = 60, .ended = "steady"};
-  EXPECT_THAT(RunTable(RunOf({headline}), PriceAt(1), false),
+  EXPECT_THAT(RunTable(RunOf({headline}), PriceAt(1), Catalog::BuiltIn(), false),
               HasSubstr("headline bf16-cpu/2: 137.4 GFLOP/s, 7.276 USD per TFLOP/s-h, 2021 USD "
                         "per EFLOP\n"));
 }
@@ -294,14 +296,14 @@ TEST(Tables, ColourFollowsTheVerdictAndMovesNoColumn) {
   failed.status = Status::kFailed;
   failed.reason = "out of memory";
   const OneRun run = RunOf({failed, Gemm("f32", {1, 1})});
-  std::string coloured = RunTable(run, {}, true);
+  std::string coloured = RunTable(run, {}, Catalog::BuiltIn(), true);
   EXPECT_THAT(coloured, HasSubstr("\033[31mfailed: out of memory\033[0m"));
   for (const char* code : {"\033[31m", "\033[2m", "\033[0m"}) {
     for (std::size_t at; (at = coloured.find(code)) != std::string::npos;) {
       coloured.erase(at, std::string(code).size());
     }
   }
-  EXPECT_EQ(coloured, RunTable(run, {}, false));
+  EXPECT_EQ(coloured, RunTable(run, {}, Catalog::BuiltIn(), false));
 }
 
 TEST(Tables, NothingFromAFileReachesTheTerminalRaw) {
@@ -315,7 +317,8 @@ TEST(Tables, NothingFromAFileReachesTheTerminalRaw) {
   OneRun other = RunOf({Gemm("f32", {1})});
   const Comparison comparison =
       Compare({.runs = {run}, .names = {"a\033.json"}}, {.runs = {other}, .names = {"b.json"}}, {});
-  for (const std::string& text : {RunTable(run, {}, false), ComparisonTable(comparison, false)}) {
+  for (const std::string& text :
+       {RunTable(run, {}, Catalog::BuiltIn(), false), ComparisonTable(comparison, false)}) {
     EXPECT_THAT(text, Not(HasSubstr("\033")));
     EXPECT_THAT(text, Not(HasSubstr("\007")));
     EXPECT_THAT(text, Not(HasSubstr("\r")));
@@ -425,7 +428,7 @@ TEST(Tables, AStorageFigureThatIsOrMayBeACachesIsMarked) {
       made.nodes[0].storage = {{.kind = expected.kind}};
       return made;
     };
-    const std::string table = RunTable(run(1e-4), PriceAt(1), false);
+    const std::string table = RunTable(run(1e-4), PriceAt(1), Catalog::BuiltIn(), false);
     const auto side = [&](double time_s, const std::string& name) {
       Side made = {.names = {name}, .price = PriceAt(1)};
       made.runs.push_back(run(time_s));

@@ -46,7 +46,8 @@ struct Catalog {
   std::vector<Offer> offers = {};
   std::vector<DeviceFacts> devices = {};
   std::string sha256 = {};  // the hash of prices.csv
-  // The data that is built into this binary, parsed once.
+  // The data built into this binary, parsed once. The program asks for it in one place: who needs
+  // a catalog is handed one, so that a user's own can stand beside it.
   static const Catalog& BuiltIn();
 };
 

@@ -123,8 +123,8 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
 // Matches the cases of both sides, and says of the others which side has them or why they are
 // refused.
 Matched Match(const Side& a, const Side& b, const CompareOptions& options) {
-  const Holdings of_a = HoldingsOf(a, options.force);
-  const Holdings of_b = HoldingsOf(b, options.force);
+  const Holdings of_a = HoldingsOf(a, options.force, options.instances);
+  const Holdings of_b = HoldingsOf(b, options.force, options.instances);
   Matched matched;
   ListOnly(of_a, of_b, "candidate", matched.only_a);
   ListOnly(of_b, of_a, "baseline", matched.only_b);

@@ -50,6 +50,8 @@ struct Side {
 
 // The options of a comparison.
 struct CompareOptions {
+  // The catalog's, which tell what network a node has. They must outlive what compares.
+  std::span<const InstanceFacts> instances = {};
   std::optional<double> within = {};  // the margin; unset: 1 %, network 3 %, storage 5 %
   double confidence = 0.95;
   // Whether to compare unlike methods, and software of unlike divisions per dollar. Storage whose

@@ -129,11 +129,6 @@ const NetworkKind* FindNetworkKind(std::string_view kind) {
   return found == kNetworkKinds.end() ? nullptr : &*found;
 }
 
-std::optional<BySockets> BySocketsOf(const Run& run, const Record& record,
-                                     std::span<const InstanceFacts> instances) {
-  return BySocketsOf(TypeOf(run, instances), record);
-}
-
 std::optional<BySockets> BySocketsOf(const InstanceFacts* type, const Record& record) {
   const auto told = record.facts.find("sockets");
   if (!Speed(record) || told == record.facts.end() || told->second != Fact(true) ||
@@ -182,12 +177,6 @@ std::string_view ToText(Standing standing) {
       return "above the bound";
   }
   return "";
-}
-
-std::optional<Judged> Judge(const Run& run, const Record& record,
-                            std::span<const Expected> expected,
-                            std::span<const InstanceFacts> instances) {
-  return Judge(TypeOf(run, instances), record, expected);
 }
 
 std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,

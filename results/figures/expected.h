@@ -54,17 +54,13 @@ std::string StandingText(const std::optional<Judged>& judged);
 
 // The instance type of all nodes of the run, which points into `instances`; null where the nodes
 // have several types, or one that isn't known.
-const InstanceFacts* TypeOf(
-    const Run& run, std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
+const InstanceFacts* TypeOf(const Run& run, std::span<const InstanceFacts> instances);
 
 // Judges a collective. One that went by sockets beside a network that sockets don't use
 // (BySocketsOf) is low whatever it reached, on CPUs too. For all others there is nothing where
 // nothing is known: for a CPU, for an instance type, operation, size or number of nodes without a
 // row (the bound needs no row), and where not all accelerators took part.
-std::optional<Judged> Judge(
-    const Run& run, const Record& record, std::span<const Expected> expected = BuiltInExpected(),
-    std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
-// Judges likewise where the run's type is known already, since TypeOf looks at each of its nodes.
+// `type` is TypeOf the run.
 std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
                             std::span<const Expected> expected = BuiltInExpected());
 
@@ -76,9 +72,6 @@ struct BySockets {
 };
 // Whether the record is such a collective. Nothing where it has no figure or no fact `sockets`,
 // where all ranks share a node, and for types whose network is Ethernet or not known.
-std::optional<BySockets> BySocketsOf(
-    const Run& run, const Record& record,
-    std::span<const InstanceFacts> instances = Catalog::BuiltIn().instances);
 std::optional<BySockets> BySocketsOf(const InstanceFacts* type, const Record& record);
 // A network_kind of instance types: its name for people, and what makes libraries use it where
 // sockets don't.
@@ -104,6 +97,6 @@ struct OfPeak {
 // (results/figures/probes.h), nor without accelerators of one known kind, nor for a slice of one,
 // nor for memory that is served by a cache.
 std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,
-                               std::span<const DeviceFacts> devices = Catalog::BuiltIn().devices);
+                               std::span<const DeviceFacts> devices);
 
 }  // namespace assay

@@ -509,10 +509,6 @@ std::string CachedText(const Run& run, const Record& record) {
   return cached ? fmt::format("{}: {}", cached->mark, Clean(cached->why)) : "";
 }
 
-std::string WhyUnpriced(const Run& run, const Record& record) {
-  return WhyUnpriced(run, record, TypeOf(run));
-}
-
 std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFacts* type) {
   if (const auto cached = CachedOf(run, record); cached && cached->is_sure) {
     return cached->mark == "memory" ? cached->why : "direct I/O is refuted";
@@ -534,10 +530,6 @@ std::optional<double> UsdPerHour(const Run& run, const Chosen& price) {
   return usd;
 }
 
-std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price) {
-  return CostsAt(run, record, price, TypeOf(run));
-}
-
 std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price,
                           const InstanceFacts* type) {
   const std::optional<double> usd_per_hour = UsdPerHour(run, price);
@@ -552,8 +544,11 @@ std::string CostText(const Cost& cost) {
   return Usd(cost.usd) + cost.label.substr(1) + (cost.instead_of ? " (on demand)" : "");
 }
 
-RunFigures::RunFigures(const Run& run)
-    : type_(TypeOf(run)), cpus_used_(PartUsed(run, "cpu")), gpus_used_(PartUsed(run, "gpu")) {
+RunFigures::RunFigures(const Run& run, const Catalog& catalog)
+    : type_(TypeOf(run, catalog.instances)),
+      devices_(catalog.devices),
+      cpus_used_(PartUsed(run, "cpu")),
+      gpus_used_(PartUsed(run, "gpu")) {
   for (const Record& record : run.records) {
     if (!HasWord(record.params, "scope", "device")) continue;
     if (const std::optional<Rate> speed = RateAt(record, MeanTime(record))) {
@@ -591,13 +586,12 @@ Headline HeadlineOf(const Run& run) {
     return headline;
   }
   const std::int64_t present = AcceleratorsOf(run);
-  const RunFigures figures(run);
   for (const Record& record : run.records) {
     if (!FindProbe(record.probe).is_headline || !HasWord(record.params, "name", headline.name)) {
       continue;
     }
     if (record.params.count("algo") != 0 && !HasWord(record.params, "algo", "default")) continue;
-    headline.absent = Unfit(record, figures.Used(record), present);
+    headline.absent = Unfit(record, PartUsed(run, record.device.kind), present);
     if (headline.absent.empty()) {
       headline.record = &record;
       return headline;

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -148,9 +149,7 @@ std::string CachedText(const Run& run, const Record& record);
 // are shown to others, accelerators have a price only for what they sustain, except in collectives.
 // A cache's figure isn't what a volume is paid for. What sockets give isn't what a faster network
 // is paid for.
-std::string WhyUnpriced(const Run& run, const Record& record);
-// WhyUnpriced for callers who know the instance type of the run's nodes already
-// (results/figures/expected.h TypeOf).
+// `type` is the instance type of the run's nodes (results/figures/expected.h TypeOf).
 std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFacts* type);
 
 // P of METRICS.md: USD per hour of every node that the run held, idle ones too. Nothing without a
@@ -160,7 +159,6 @@ std::optional<double> UsdPerHour(const Run& run, const Chosen& price);
 // The costs of a record of this run at that price of one node, as they may be shown. This is the
 // one place where a figure meets a price. Empty without a price, and where WhyUnpriced has a
 // reason.
-std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price);
 std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price,
                           const InstanceFacts* type);
 
@@ -174,19 +172,22 @@ struct NodeFigure {
 
 // The part of a run that figures of its records need. The run is looked through once, so that a
 // record of a run with many cases and nodes takes no longer than one of a run with few. The run
-// need not outlive this.
+// need not outlive this, and the catalog must.
 class RunFigures {
  public:
-  explicit RunFigures(const Run& run);
+  RunFigures(const Run& run, const Catalog& catalog);
   // The node figure of a record; nothing for a case on one device, and where a device failed.
   std::optional<NodeFigure> Node(const Record& record) const;
   // PartUsed for the kind of device that the record was measured on.
   const std::optional<std::string>& Used(const Record& record) const;
-  // TypeOf the run by the built-in catalog.
+  // TypeOf the run, by the catalog.
   const InstanceFacts* Type() const { return type_; }
+  // The devices of the catalog.
+  std::span<const DeviceFacts> Devices() const { return devices_; }
 
  private:
   const InstanceFacts* type_ = nullptr;
+  std::span<const DeviceFacts> devices_ = {};
   std::optional<std::string> cpus_used_ = {};
   std::optional<std::string> gpus_used_ = {};
   // The probe, method, backend and params of a case on one device alone.

@@ -35,11 +35,10 @@ struct ExpectedOfDevice {
 
 // Reads expected_devices.csv, which has one figure a row. Its params are words like `dtype=bf16`
 // and `bytes>=1024`, and tell the whole shape that was measured. Throws Error, with source and row,
-// for one that breaks a rule: no cell may be empty, the device must be among `devices`, the unit
-// must be TFLOP/s or GB/s, and nothing may be there twice.
+// for one that breaks a rule: no cell may be empty, the unit must be TFLOP/s or GB/s, and nothing
+// may be there twice.
 std::vector<ExpectedOfDevice> ParseExpectedOfDevices(std::string_view csv,
-                                                     const std::string& source,
-                                                     std::span<const DeviceFacts> devices);
+                                                     const std::string& source);
 // The data that is built into this binary, parsed once.
 const std::vector<ExpectedOfDevice>& BuiltInExpectedOfDevices();
 
@@ -71,9 +70,8 @@ struct Health {
 // fastest counts.
 class RunHealth {
  public:
-  explicit RunHealth(const Run& run,
-                     std::span<const ExpectedOfDevice> expected = BuiltInExpectedOfDevices(),
-                     std::span<const DeviceFacts> devices = Catalog::BuiltIn().devices);
+  RunHealth(const Run& run, std::span<const DeviceFacts> devices,
+            std::span<const ExpectedOfDevice> expected = BuiltInExpectedOfDevices());
   // The health in one of the run's records. Nothing for collectives, and for a single device of
   // which nothing is known.
   std::optional<Health> Of(const Record& record) const;

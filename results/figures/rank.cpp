@@ -55,7 +55,8 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
   // The map orders cases by their key, whatever order files name them in.
   std::map<CaseKey, Field> by_key;
   for (std::size_t side = 0; side < ranking.sides.size(); ++side) {
-    for (const auto& [key, holding] : HoldingsOf(ranking.sides[side], options.force)) {
+    for (const auto& [key, holding] :
+         HoldingsOf(ranking.sides[side], options.force, options.instances)) {
       for (const auto& [backend, runs] : holding.backends) {
         Field& field = by_key[key];
         field.any = holding.any;

@@ -194,9 +194,11 @@ std::string MethodlessKey(const Record& record) {
   return record.probe + '/' + ToText(record.params) + ' ' + record.device.kind;
 }
 
-Holdings HoldingsOf(const Side& side, bool unlike_methods) {
+Holdings HoldingsOf(const Side& side, bool unlike_methods,
+                    std::span<const InstanceFacts> instances) {
   Holdings holdings;
   for (const Run& run : side.runs) {
+    const InstanceFacts* const type = TypeOf(run, instances);
     for (const Record& record : run.records) {
       Holding& holding = holdings[{.probe = record.probe,
                                    .params = record.params,
@@ -209,7 +211,7 @@ Holdings HoldingsOf(const Side& side, bool unlike_methods) {
         continue;
       }
       std::vector<InRun>& runs = holding.backends[record.backend];
-      if (runs.empty() || runs.back().run != &run) runs.push_back({.run = &run});
+      if (runs.empty() || runs.back().run != &run) runs.push_back({.run = &run, .type = type});
       runs.back().records.push_back(&record);
     }
   }
@@ -290,12 +292,12 @@ std::optional<double> PValueOf(const Sample& a, const Sample& b) {
 
 std::optional<double> SideFigure(
     const std::vector<InRun>& runs,
-    const std::function<std::optional<double>(const Run&, const Record&)>& figure) {
+    const std::function<std::optional<double>(const InRun&, const Record&)>& figure) {
   bool missing = false;
   const std::vector<double> units = UnitsOf(GatherByNodes(runs, [&](const InRun& in_run) {
     std::vector<double> logs;
     for (const Record* record : in_run.records) {
-      const std::optional<double> value = figure(*in_run.run, *record);
+      const std::optional<double> value = figure(in_run, *record);
       if (value && *value > 0) {
         logs.push_back(std::log(*value));
       } else {
@@ -309,14 +311,14 @@ std::optional<double> SideFigure(
 }
 
 double SpeedOf(const std::vector<InRun>& runs) {
-  return *SideFigure(runs, [](const Run&, const Record& record) -> std::optional<double> {
+  return *SideFigure(runs, [](const InRun&, const Record& record) -> std::optional<double> {
     return Speed(record)->value;
   });
 }
 
 std::optional<double> CostOf(const std::vector<InRun>& runs, const Chosen& price) {
-  return SideFigure(runs, [&](const Run& run, const Record& record) -> std::optional<double> {
-    const std::vector<Cost> costs = CostsAt(run, record, price);
+  return SideFigure(runs, [&](const InRun& in_run, const Record& record) -> std::optional<double> {
+    const std::vector<Cost> costs = CostsAt(*in_run.run, record, price, in_run.type);
     return costs.empty() ? std::nullopt : std::optional(costs.front().usd);
   });
 }
@@ -335,7 +337,8 @@ std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind) {
       return "a CPU case on a node that is paid for its accelerators";
     }
     for (const Record* record : in_run.records) {
-      if (const std::string why = WhyUnpriced(*in_run.run, *record); !why.empty()) return why;
+      if (const std::string why = WhyUnpriced(*in_run.run, *record, in_run.type); !why.empty())
+        return why;
     }
   }
   return "";
@@ -376,8 +379,8 @@ std::string MarksText(const std::vector<InRun>& runs) {
   for (const InRun& in_run : runs) {
     for (const Record* record : in_run.records) {
       found.insert(CachedText(*in_run.run, *record));
-      if (BySocketsOf(*in_run.run, *record))
-        found.insert(StandingText(Judge(*in_run.run, *record)));
+      if (BySocketsOf(in_run.type, *record))
+        found.insert(StandingText(Judge(in_run.type, *record)));
     }
   }
   found.erase("");

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@ namespace assay {
 // The records of one case in one run: a single one, or one for each device.
 struct InRun {
   const Run* run = nullptr;
+  const InstanceFacts* type = nullptr;  // TypeOf the run
   std::vector<const Record*> records = {};
 };
 
@@ -44,7 +46,9 @@ using Holdings = std::map<CaseKey, Holding>;
 
 // Gathers a side's records by case. With `unlike_methods` all keys have the method 0, so that
 // unlike methods match too. Everything points into `side`.
-Holdings HoldingsOf(const Side& side, bool unlike_methods);
+// `instances` are the catalog's; without, a network that was not used is not known of.
+Holdings HoldingsOf(const Side& side, bool unlike_methods,
+                    std::span<const InstanceFacts> instances = {});
 // The key without the method, whatever the grouping.
 std::string MethodlessKey(const Record& record);
 
@@ -82,7 +86,7 @@ Verdict JudgePerUsd(const Change& change, const Interval& envelope, double margi
 // where a record has no such figure.
 std::optional<double> SideFigure(
     const std::vector<InRun>& runs,
-    const std::function<std::optional<double>(const Run&, const Record&)>& figure);
+    const std::function<std::optional<double>(const InRun&, const Record&)>& figure);
 // The speed of a side, by Speed of results/figures/figures.h.
 double SpeedOf(const std::vector<InRun>& runs);
 // The first of the case's costs at that price; any would do, since all are in proportion to P T /

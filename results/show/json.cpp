@@ -279,7 +279,7 @@ Json FiguresOf(const Run& run, const Record& record, const RunFigures& figures,
           {"health", ToJson(health)},
           {"overlap", ToJson(OverlapOf(record))},
           {"power", ToJson(PowerOf(record))},
-          {"of_peak", ToJson(OfPeakOf(run, record))},
+          {"of_peak", ToJson(OfPeakOf(run, record, figures.Devices()))},
           {"used", OrNull(figures.Used(record))},
           {"unpriced", unpriced.empty() ? Json(nullptr) : Json(unpriced)},
           {"costs", ToJson(CostsAt(run, record, price, figures.Type()))}};
@@ -301,9 +301,10 @@ Json ToJson(const Fit& fit, const std::vector<Record>& records) {
 
 }  // namespace
 
-std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name) {
-  const RunHealth health(run);
-  const RunFigures figures(run);
+std::string FiguresToJson(const Run& run, const Chosen& price, const Catalog& catalog,
+                          const std::string& name) {
+  const RunHealth health(run, catalog.devices);
+  const RunFigures figures(run, catalog);
   Json cases = Json::array();
   for (const Record& record : run.records) {
     cases.push_back(FiguresOf(run, record, figures, health.Of(record), price));

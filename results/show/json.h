@@ -12,7 +12,8 @@
 namespace assay {
 
 // `name` is the run's name in a page; empty elsewhere.
-std::string FiguresToJson(const Run& run, const Chosen& price, const std::string& name = {});
+std::string FiguresToJson(const Run& run, const Chosen& price, const Catalog& catalog,
+                          const std::string& name = {});
 std::string ComparisonToJson(const Comparison& comparison);
 std::string RankingToJson(const Ranking& ranking);
 

@@ -46,7 +46,7 @@ std::string NotesOf(const Run& run, const Record& record, const RunFigures& figu
       in_cache != record.facts.end() && in_cache->second == Fact(true)) {
     AddNote(note, "in cache");
   }
-  if (const auto of = OfPeakOf(run, record)) {
+  if (const auto of = OfPeakOf(run, record, figures.Devices())) {
     AddNote(note, Percent(of->of_spec) + " of the data sheet");
     if (of->of_clock) {
       note += fmt::format(", {} at the {:.0f} MHz that it ran at", Percent(*of->of_clock),

@@ -71,7 +71,7 @@ std::string Header(const std::vector<std::string>& names) {
 
 // A run with what the page needs to know of all of it, which is found once.
 struct Shown {
-  explicit Shown(const ReportInput& from);
+  Shown(const ReportInput& from, const Catalog& catalog);
 
   const ReportInput& input;
   std::string machine;
@@ -108,11 +108,11 @@ std::string MachineName(const ReportInput& input) {
   return name.empty() ? input.name : name;
 }
 
-Shown::Shown(const ReportInput& from)
+Shown::Shown(const ReportInput& from, const Catalog& catalog)
     : input(from),
       machine(Clean(MachineName(from))),
-      health(from.run),
-      figures(from.run),
+      health(from.run, catalog.devices),
+      figures(from.run, catalog),
       fits(FitsOf(from.run.records)) {}
 
 std::string PriceText(const ReportInput& input) {
@@ -318,11 +318,11 @@ std::string PricesSection(std::span<const Shown> runs, std::string_view today) {
 }
 
 // The data that the script draws: the figures of each run, with the name that the tables give it.
-std::string PageData(std::span<const Shown> runs) {
+std::string PageData(std::span<const Shown> runs, const Catalog& catalog) {
   std::string data = "[";
   for (const Shown& shown : runs) {
     if (data.size() > 1) data += ",\n";
-    data += FiguresToJson(shown.input.run, shown.input.price, shown.machine);
+    data += FiguresToJson(shown.input.run, shown.input.price, catalog, shown.machine);
   }
   return data + "]";
 }
@@ -361,15 +361,17 @@ std::string HashesOf(const std::string& tag, std::string_view skeleton,
 
 }  // namespace
 
-std::string ReportPage(std::span<const ReportInput> inputs, std::string_view today) {
-  const std::vector<Shown> runs(inputs.begin(), inputs.end());
+std::string ReportPage(std::span<const ReportInput> inputs, const Catalog& catalog,
+                       std::string_view today) {
+  std::vector<Shown> runs;
+  for (const ReportInput& input : inputs) runs.emplace_back(input, catalog);
   const std::string_view skeleton = ASSAY_EMBEDDED(report_html);
   std::map<std::string, std::string> parts = {{"today", std::string(today)},
                                               {"answer", AnswerTable(runs, today)},
                                               {"probes", ProbeSections(runs)},
                                               {"machines", MachinesSection(runs)},
                                               {"prices", PricesSection(runs, today)},
-                                              {"data", ScriptSafe(PageData(runs))},
+                                              {"data", ScriptSafe(PageData(runs, catalog))},
                                               {"d3_notice", Html(ASSAY_EMBEDDED(d3_notice))},
                                               {"d3", std::string(ASSAY_EMBEDDED(d3_js))}};
   parts["script_hashes"] = HashesOf("script", skeleton, parts);

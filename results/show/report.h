@@ -19,6 +19,7 @@ struct ReportInput {
 };
 // Makes the page. `today` is the UTC date (2026-11-21) that price ages are counted to. Everything
 // that comes from a file is escaped.
-std::string ReportPage(std::span<const ReportInput> inputs, std::string_view today);
+std::string ReportPage(std::span<const ReportInput> inputs, const Catalog& catalog,
+                       std::string_view today);
 
 }  // namespace assay

@@ -374,12 +374,13 @@ std::vector<Row> Folded(const std::vector<Row>& rows) {
 
 }  // namespace
 
-std::string RunTable(const Run& run, const Chosen& price, bool colour, std::string_view today) {
+std::string RunTable(const Run& run, const Chosen& price, const Catalog& catalog, bool colour,
+                     std::string_view today) {
   std::vector<Row> rows;
   std::vector<Row> skipped;
   bool headline_asked = false;
-  const RunHealth health(run);
-  const RunFigures figures(run);
+  const RunHealth health(run, catalog.devices);
+  const RunFigures figures(run, catalog);
   for (const Record* const one : InOrderOfSizes(run.records)) {
     const Record& record = *one;
     headline_asked = headline_asked || FindProbe(record.probe).is_headline;
@@ -397,7 +398,8 @@ std::string RunTable(const Run& run, const Chosen& price, bool colour, std::stri
   if (headline.record == nullptr) return text + "absent, " + Clean(headline.absent, 1024) + '\n';
   const Rate speed = *Speed(*headline.record);
   text += WithPrefix(speed.value, speed.unit);
-  for (const Cost& cost : CostsAt(run, *headline.record, price)) text += ", " + CostText(cost);
+  for (const Cost& cost : CostsAt(run, *headline.record, price, figures.Type()))
+    text += ", " + CostText(cost);
   if (const std::string unrest = UnrestText(*headline.record); !unrest.empty()) {
     text += "; " + unrest;
   }

@@ -22,7 +22,8 @@ std::size_t DisplayWidth(std::string_view text);
 // interval and level, of here, and dollars per unit. A case without figures has its reason instead,
 // and what to do about it; skipped ones come last. Here and below, the age of prices is told where
 // `today` (2026-11-22) is given.
-std::string RunTable(const Run& run, const Chosen& price, bool colour, std::string_view today = {});
+std::string RunTable(const Run& run, const Chosen& price, const Catalog& catalog, bool colour,
+                     std::string_view today = {});
 
 // A line on a case that is still being measured: what its rounds so far have, with how many of the
 // run's these are, but no interval and no dollars, which it may yet turn out to have none of. What

@@ -18,6 +18,7 @@
 #include "results/base/text.h"
 #include "results/catalog/price.h"
 #include "results/figures/drift.h"
+#include "results/figures/expected.h"
 #include "results/figures/groups.h"
 #include "results/figures/model.h"
 #include "results/file/run.h"
@@ -121,7 +122,7 @@ void ChooseBackends(std::vector<Case>& cases, const std::vector<std::string>& ch
 
 }  // namespace
 
-int RunColl(const CollOptions& asked) {
+int RunColl(const CollOptions& asked, const Catalog& catalog) {
   CollOptions options = asked;
   const Modules modules = Modules::Load();
   const Seconds watchdog(options.run.watchdog_s);
@@ -129,15 +130,16 @@ int RunColl(const CollOptions& asked) {
   if (WantsThreads(options, *ranks)) {
     ranks = InThreads(
         std::move(ranks), PerProcessOf(options),
-        [&modules, run = options.run] { return MemberOf(run, modules); }, watchdog);
+        [&modules, &catalog, run = options.run] { return MemberOf(run, modules, catalog); },
+        watchdog);
   }
   if (ranks->Rank() != 0) {
     OutliveRankZero();
-    FollowAsMember(*ranks, MemberOf(options.run, modules), watchdog);
+    FollowAsMember(*ranks, MemberOf(options.run, modules, catalog), watchdog);
     return kAllWell;
   }
   Console console(options.run.quiet || !options.program.empty());
-  const std::unique_ptr<Cluster> cluster = ClusterOf(options.run, modules, *ranks);
+  const std::unique_ptr<Cluster> cluster = ClusterOf(options.run, modules, *ranks, catalog);
   Setup setup = SetupOf(options.run, modules);
   setup.roster = cluster->WhoIsThere();
   setup.allow_single = options.allow_single;
@@ -201,9 +203,9 @@ int RunColl(const CollOptions& asked) {
   plan.begins = [&](const Run& run, const Chosen& price, const std::string& no_file) {
     header = run;
     if (!no_file.empty()) look.notes.push_back(no_file);
-    Complete(look, header, price, *cluster, plan.cases, first, coll.groups);
+    Complete(look, header, price, *cluster, plan.cases, first, coll.groups, catalog);
     table.emplace(look);
-    printer.emplace(*table, console, header, prints);
+    printer.emplace(*table, console, TypeOf(header, catalog.instances), prints);
     if (prints) console.Result(table->Head());
   };
   if (coll.exact) {
@@ -239,7 +241,7 @@ int RunColl(const CollOptions& asked) {
       return in_groups(bisection->Next(records));
     };
   }
-  Measured measured = MeasureHere(plan, options.run, *cluster, console);
+  Measured measured = MeasureHere(plan, options.run, *cluster, catalog, console);
   if (!coll.exact && !bisection) {
     for (const Record& record : measured.run.records) printer->Add(record);
   }
@@ -260,7 +262,7 @@ int RunColl(const CollOptions& asked) {
     console.Result(OutputText("--json", measured.handout));
   }
   ReportFiles(measured, files, console);
-  const std::vector<std::string> shortfalls = Shortfalls(measured.run, options.expect);
+  const std::vector<std::string> shortfalls = Shortfalls(measured.run, options.expect, catalog);
   for (const std::string& shortfall : shortfalls) {
     console.Error(fmt::format("assay: {}\n", shortfall));
   }

@@ -14,6 +14,7 @@
 #include "results/base/error.h"
 #include "results/base/size.h"
 #include "results/base/text.h"
+#include "results/catalog/price.h"
 #include "results/figures/expected.h"
 #include "results/figures/figures.h"
 #include "results/figures/labels.h"
@@ -58,12 +59,14 @@ std::map<std::int64_t, double> FloorsOf(const std::string& expect) {
   return floors;
 }
 
-std::vector<std::string> Shortfalls(const Run& run, const std::string& expect) {
+std::vector<std::string> Shortfalls(const Run& run, const std::string& expect,
+                                    const Catalog& catalog) {
+  const InstanceFacts* const type = TypeOf(run, catalog.instances);
   std::vector<std::string> shortfalls;
   const bool is_auto = expect == "auto";
   bool is_compared = !is_auto;
   for (const Record& record : run.records) {
-    const std::optional<Judged> judged = is_auto ? Judge(run, record) : std::nullopt;
+    const std::optional<Judged> judged = is_auto ? Judge(type, record) : std::nullopt;
     if (!judged) continue;
     const bool is_low = judged->standing == Standing::kLow;
     is_compared = is_compared || is_low || judged->expected_gbs;

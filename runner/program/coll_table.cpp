@@ -18,7 +18,6 @@
 #include "results/figures/expected.h"
 #include "results/figures/figures.h"
 #include "results/figures/groups.h"
-#include "results/file/nodes.h"
 #include "results/file/run.h"
 #include "results/show/notes.h"
 #include "runner/cluster/cluster.h"
@@ -46,11 +45,9 @@ bool AreOneRow(const Record& a, const Record& b) {
 }
 
 // What a rank's share of its node's network carries, GB/s, where the instance's facts tell.
-std::optional<double> LinkGbs(const Identity& identity, double ranks_per_node) {
-  const InstanceFacts* facts =
-      FindInstance(Catalog::BuiltIn().instances, identity.provider.value, identity.instance.value);
-  if (facts == nullptr || !facts->network_gbps) return std::nullopt;
-  return *facts->network_gbps / 8 / ranks_per_node;
+std::optional<double> LinkGbs(const InstanceFacts* type, double ranks_per_node) {
+  if (type == nullptr || !type->network_gbps) return std::nullopt;
+  return *type->network_gbps / 8 / ranks_per_node;
 }
 
 }  // namespace
@@ -101,7 +98,7 @@ std::string RowPrinter::StandingText(const Pending& row) const {
   std::string text;
   for (const std::optional<Record>* record : {&row.out_of_place, &row.in_place}) {
     if (!*record) continue;
-    const std::string standing = assay::StandingText(Judge(run_, **record));
+    const std::string standing = assay::StandingText(Judge(type_, **record));
     if (!standing.empty()) text += fmt::format("# {}\n", Clean(standing, 1024));
   }
   return text;
@@ -172,16 +169,16 @@ const Case& ToldOf(const std::vector<Case>& cases) {
 }
 
 void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& cluster,
-              const std::vector<Case>& cases, const Params& params,
-              const std::vector<int>& groups) {
+              const std::vector<Case>& cases, const Params& params, const std::vector<int>& groups,
+              const Catalog& catalog) {
+  const InstanceFacts* const type = TypeOf(run, catalog.instances);
   const std::int64_t ranks = IntegerOf(params, "ranks");
   look.notes.push_back(PriceLine(price, run.nodes, Today()));
-  look.costs = [run, price](const Record& record) { return CostsAt(run, record, price); };
-  if (AreOfOneType(run.nodes)) {
-    look.link_gbs =
-        LinkGbs(run.nodes[0].identity,
-                static_cast<double>(ranks) / static_cast<double>(IntegerOf(params, "nodes")));
-  }
+  look.costs = [run, price, type](const Record& record) {
+    return CostsAt(run, record, price, type);
+  };
+  look.link_gbs =
+      LinkGbs(type, static_cast<double>(ranks) / static_cast<double>(IntegerOf(params, "nodes")));
   try {
     for (const Whereabouts& one : cluster.WhereaboutsOf(ToldOf(cases))) {
       look.ranks.push_back(

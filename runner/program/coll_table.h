@@ -30,8 +30,9 @@ Record OfNewestVisit(const Record& record, const Record* before);
 // group are printed as they come, those of others are kept until all are there.
 class RowPrinter {
  public:
-  RowPrinter(NcclTable& table, Console& console, const Run& run, bool prints)
-      : table_(table), console_(console), run_(run), prints_(prints) {}
+  // `type` is that of all nodes, or null.
+  RowPrinter(NcclTable& table, Console& console, const InstanceFacts* type, bool prints)
+      : table_(table), console_(console), type_(type), prints_(prints) {}
 
   void Add(const Record& record);
   // Prints what waits for a record in place that won't come, and the rows of the other groups.
@@ -50,7 +51,7 @@ class RowPrinter {
 
   NcclTable& table_;
   Console& console_;
-  const Run& run_;  // but its records
+  const InstanceFacts* type_;
   bool prints_;
   std::map<std::int64_t, Pending> rows_ = {};  // by group
   std::optional<std::int64_t> first_group_ = {};
@@ -67,7 +68,8 @@ const Case& ToldOf(const std::vector<Case>& cases);
 
 // What the run knows of its ranks and their price.
 void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& cluster,
-              const std::vector<Case>& cases, const Params& params, const std::vector<int>& groups);
+              const std::vector<Case>& cases, const Params& params, const std::vector<int>& groups,
+              const Catalog& catalog);
 
 // What was measured of groups, a line each.
 std::string GroupsText(const std::string& what, const std::vector<Record>& records);

@@ -64,7 +64,7 @@ std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& opti
   return command;
 }
 
-int RunThisMachine(const RunOptions& options) {
+int RunThisMachine(const RunOptions& options, const Catalog& catalog) {
   const Modules modules = Modules::Load();
   const JoinedRanks ranks = JoinRanks(modules, options.bootstrap, Seconds(options.watchdog_s));
   if (options.ranks > 0 && ranks->Size() > 1) {
@@ -72,14 +72,14 @@ int RunThisMachine(const RunOptions& options) {
   }
   if (ranks->Rank() != 0) {
     OutliveRankZero();
-    FollowAsMember(*ranks, MemberOf(options, modules), Seconds(options.watchdog_s));
+    FollowAsMember(*ranks, MemberOf(options, modules, catalog), Seconds(options.watchdog_s));
     return kAllWell;
   }
   Console console(options.quiet);
   if (const std::string note = UnjoinedNote(options.bootstrap); !note.empty()) {
     console.Error(fmt::format("assay: {}\n", note));
   }
-  const std::unique_ptr<Cluster> cluster = ClusterOf(options, modules, *ranks);
+  const std::unique_ptr<Cluster> cluster = ClusterOf(options, modules, *ranks, catalog);
   Setup setup = SetupOf(options, modules);
   setup.roster = cluster->WhoIsThere();
   const Suite suite = LoadSuite(options.suite);
@@ -102,11 +102,12 @@ int RunThisMachine(const RunOptions& options) {
                  .filter = options.filter},
       .command = CommandOf(options),
       .tells_cases = true};
-  const Measured measured = MeasureHere(plan, options, *cluster, console);
-  console.Result(options.json
-                     ? OutputText("--json", measured.handout)
-                     : "\n" + RunTable(measured.run, measured.price, console.Colour(), Today()) +
-                           "\n");
+  const Measured measured = MeasureHere(plan, options, *cluster, catalog, console);
+  console.Result(
+      options.json
+          ? OutputText("--json", measured.handout)
+          : "\n" + RunTable(measured.run, measured.price, catalog, console.Colour(), Today()) +
+                "\n");
   ReportFiles(measured, FilesOf(options), console);
   return ExitStatusOf(measured.run, options.probes);
 }
@@ -123,10 +124,10 @@ int List() {
   return kAllWell;
 }
 
-int Env(const EnvOptions& options) {
+int Env(const EnvOptions& options, const Catalog& catalog) {
   const Modules modules = Modules::Load();
   Console console;
-  console.Result(MachineText(ThisNode({.modules = &modules}, options.identity)));
+  console.Result(MachineText(ThisNode({.modules = &modules}, options.identity, catalog)));
   return kAllWell;
 }
 
@@ -136,11 +137,12 @@ std::vector<Run> ReadRuns(const std::vector<std::string>& paths) {
   return runs;
 }
 
-Side SideOf(const std::vector<std::string>& paths, const PricingFlags& pricing) {
+Side SideOf(const std::vector<std::string>& paths, const PricingFlags& pricing,
+            const Catalog& catalog) {
   Side side = {.runs = ReadRuns(paths), .names = paths};
   std::vector<const Run*> runs;
   for (const Run& run : side.runs) runs.push_back(&run);
-  side.price = PriceOf(runs, pricing);
+  side.price = PriceOf(runs, pricing, catalog);
   return side;
 }
 
@@ -196,24 +198,26 @@ int FailSlower(const Comparison& comparison, double share, Console& console) {
   return status;
 }
 
-int CompareFiles(const CompareCommand& command) {
+int CompareFiles(const CompareCommand& command, const Catalog& catalog) {
   Console console;
-  const CompareOptions options = {.within = command.within,
+  const CompareOptions options = {.instances = catalog.instances,
+                                  .within = command.within,
                                   .force = command.force,
                                   .noise = OwnNoise(command.noise),
                                   .fail_slower = command.fail_slower};
   if (command.files.size() > 2) {
     std::vector<Side> sides;
-    for (const std::string& path : command.files) sides.push_back(SideOf({path}, command.pricing));
+    for (const std::string& path : command.files)
+      sides.push_back(SideOf({path}, command.pricing, catalog));
     const Ranking ranking = Rank(std::move(sides), options);
     console.Result(command.json ? RankingToJson(ranking) + "\n"
                                 : RankingTable(ranking, console.Colour(), Today()));
     return kAllWell;
   }
   const bool bare = command.a.empty();
-  const Comparison comparison =
-      Compare(SideOf(bare ? std::vector{command.files[0]} : command.a, command.pricing),
-              SideOf(bare ? std::vector{command.files[1]} : command.b, command.pricing), options);
+  const Comparison comparison = Compare(
+      SideOf(bare ? std::vector{command.files[0]} : command.a, command.pricing, catalog),
+      SideOf(bare ? std::vector{command.files[1]} : command.b, command.pricing, catalog), options);
   console.Result(command.json  ? ComparisonToJson(comparison) + "\n"
                  : command.csv ? ComparisonCsv(comparison)
                                : ComparisonTable(comparison, console.Colour(), Today()));
@@ -238,7 +242,7 @@ void NumberEqualNames(std::vector<ReportInput>& inputs) {
   }
 }
 
-int Report(const ReportCommand& command) {
+int Report(const ReportCommand& command, const Catalog& catalog) {
   Console console;
   for (const std::string& path : command.files) {
     std::error_code error;  // ignored, since reading reports files that aren't there
@@ -258,28 +262,27 @@ int Report(const ReportCommand& command) {
   std::vector<ReportInput> inputs;
   for (const std::size_t i : distinct.kept) {
     ReportInput input = {.name = NameInPage(command.files[i]), .run = std::move(runs[i])};
-    input.price = PriceOf({&input.run}, command.pricing);
+    input.price = PriceOf({&input.run}, command.pricing, catalog);
     inputs.push_back(std::move(input));
   }
   NumberEqualNames(inputs);
   if (!command.out.empty()) {
-    WriteText(command.out, ReportPage(inputs, Today()), "--out");
+    WriteText(command.out, ReportPage(inputs, catalog, Today()), "--out");
     console.Note(fmt::format("wrote {}\n", command.out));
     return kAllWell;
   }
   for (const ReportInput& input : inputs) {
-    console.Result(command.json
-                       ? FiguresToJson(input.run, input.price) + "\n"
-                       : RunTable(input.run, input.price, console.Colour(), Today()) + "\n");
+    console.Result(
+        command.json ? FiguresToJson(input.run, input.price, catalog) + "\n"
+                     : RunTable(input.run, input.price, catalog, console.Colour(), Today()) + "\n");
   }
   return kAllWell;
 }
 
-int Price(const PriceCommand& command) {
+int Price(const PriceCommand& command, const Catalog& catalog) {
   Console console;
-  console.Result(
-      command.show ? PriceShowText(Catalog::BuiltIn(), command.provider, command.instance, Today())
-                   : PriceListTable(Catalog::BuiltIn(), command.filter, Today()));
+  console.Result(command.show ? PriceShowText(catalog, command.provider, command.instance, Today())
+                              : PriceListTable(catalog, command.filter, Today()));
   return kAllWell;
 }
 
@@ -346,22 +349,24 @@ std::string VersionText() {
   return text;
 }
 
-int Execute(const Command& command) {
+int Execute(const Command& command, const Catalog& catalog) {
   struct Visitor {
+    const Catalog& catalog;
+
     int operator()(const PrintOnly& what) const {
       Console().Result(what.text);
       return kAllWell;
     }
-    int operator()(const RunOptions& options) const { return RunThisMachine(options); }
-    int operator()(const CollOptions& options) const { return RunColl(options); }
+    int operator()(const RunOptions& options) const { return RunThisMachine(options, catalog); }
+    int operator()(const CollOptions& options) const { return RunColl(options, catalog); }
     int operator()(const ListOptions&) const { return List(); }
-    int operator()(const EnvOptions& options) const { return Env(options); }
-    int operator()(const CompareCommand& options) const { return CompareFiles(options); }
+    int operator()(const EnvOptions& options) const { return Env(options, catalog); }
+    int operator()(const CompareCommand& options) const { return CompareFiles(options, catalog); }
     int operator()(const NoiseOptions& options) const { return MeasureNoise(options); }
-    int operator()(const ReportCommand& options) const { return Report(options); }
-    int operator()(const PriceCommand& options) const { return Price(options); }
+    int operator()(const ReportCommand& options) const { return Report(options, catalog); }
+    int operator()(const PriceCommand& options) const { return Price(options, catalog); }
   };
-  return std::visit(Visitor(), command);
+  return std::visit(Visitor{catalog}, command);
 }
 
 }  // namespace assay

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "results/catalog/price.h"
 #include "runner/core/module.h"
 #include "runner/core/probe.h"
 #include "runner/program/cli.h"
@@ -12,7 +13,7 @@
 namespace assay {
 
 // Runs a command and returns the exit status. Throws Error when it could not do what was asked.
-int Execute(const Command& command);
+int Execute(const Command& command, const Catalog& catalog);
 
 // The text of `assay list`: each probe with the backends that can run here and those that can't,
 // why not, each reason once, and the versions of modules and libraries.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "results/base/error.h"
+#include "results/catalog/price.h"
 #include "runner/cluster/join.h"
 #include "runner/core/module.h"
 #include "runner/program/cli.h"
@@ -32,7 +33,8 @@ int main(int argc, char** argv) {
     }
     const bool asks_version = !arguments.empty() && arguments[0] == "--version";
     const int status = assay::Execute(asks_version ? assay::PrintOnly{assay::VersionText()}
-                                                   : assay::ParseArguments(arguments, argv[0]));
+                                                   : assay::ParseArguments(arguments, argv[0]),
+                                      assay::Catalog::BuiltIn());
     assay::CheckResults();
     return status;
   } catch (const assay::Error& error) {

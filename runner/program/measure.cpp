@@ -55,15 +55,15 @@ std::string Utc(std::time_t at, const char* format) {
   return {text, std::strftime(text, sizeof text, format, &parts)};
 }
 
-IdentityOptions IdentityOptionsFrom(const IdentityFlags& flags) {
+IdentityOptions IdentityOptionsFrom(const IdentityFlags& flags, const Catalog& catalog) {
   return {.provider = flags.provider,
           .instance = flags.instance,
           .region = flags.region,
           .purchase = flags.purchase,
           .no_metadata = flags.no_metadata,
           .metadata = {.url = flags.metadata_url},
-          .instances = Catalog::BuiltIn().instances,
-          .devices = Catalog::BuiltIn().devices};
+          .instances = catalog.instances,
+          .devices = catalog.devices};
 }
 
 // The name of the file of a run that names none. Two runs may begin in one second; the journal
@@ -412,9 +412,10 @@ std::vector<Probe> AllProbes(const Setup& setup) {
   return probes;
 }
 
-Member MemberOf(const RunOptions& options, const Modules& modules) {
+Member MemberOf(const RunOptions& options, const Modules& modules, const Catalog& catalog) {
   const Setup setup = SetupOf(options, modules);
-  return {.describe = [setup, flags = options.identity] { return ThisNode(setup, flags); },
+  return {.describe = [setup, flags = options.identity,
+                       &catalog] { return ThisNode(setup, flags, catalog); },
           .own_case = OwnCasesOf(setup, /*has_own=*/true)};
 }
 
@@ -423,11 +424,11 @@ Member WorkerMember(const Modules& modules) {
   return {.own_case = OwnCasesOf(setup, /*has_own=*/false)};
 }
 
-std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& modules,
-                                   Ranks& ranks) {
+std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& modules, Ranks& ranks,
+                                   const Catalog& catalog) {
   return OpenCluster({.ranks = &ranks,
                       .modules = &modules,
-                      .member = MemberOf(options, modules),
+                      .member = MemberOf(options, modules, catalog),
                       .watchdog = Seconds(options.watchdog_s),
                       .usual_ranks = options.ranks > 0 ? options.ranks : 2});
 }
@@ -465,7 +466,7 @@ GemmAt GemmBeside(const Modules& modules) {
   };
 }
 
-Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
+Node ThisNode(const Setup& setup, const IdentityFlags& flags, const Catalog& catalog) {
   Node node = InspectMachine({.threads = setup.threads});
   std::vector<std::string> uuids;
   if (setup.modules != nullptr) {
@@ -477,7 +478,7 @@ Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
       std::ranges::move(devices.notes, std::back_inserter(node.notes));
     }
   }
-  Identified identified = Identify(IdentityOptionsFrom(flags), node);
+  Identified identified = Identify(IdentityOptionsFrom(flags, catalog), node);
   node.identity = std::move(identified.identity);
   node.notes.insert(node.notes.end(), identified.notes.begin(), identified.notes.end());
   node.node_id = NodeId(std::move(uuids), node.notes);
@@ -489,14 +490,15 @@ Node ThisNode(const Setup& setup, const IdentityFlags& flags) {
   return node;
 }
 
-Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags) {
+Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags,
+               const Catalog& catalog) {
   const Run& run = *runs.front();
   const Identity identity = run.nodes.empty() ? Identity{} : run.nodes[0].identity;
   std::vector<Offer> own;
   std::vector<Offer> stored;
   std::ranges::partition_copy(run.offers, std::back_inserter(own), std::back_inserter(stored),
                               &Offer::is_private);
-  Chosen chosen = ChooseOffer(flags.as_run ? stored : Catalog::BuiltIn().offers, identity);
+  Chosen chosen = ChooseOffer(flags.as_run ? stored : catalog.offers, identity);
   if (chosen.offer && flags.as_run) chosen.why += ", as the file has it";
   if (flags.price_usd_per_hour) {
     own = {TypedOffer(*flags.price_usd_per_hour, identity, Today())};
@@ -614,7 +616,7 @@ void CheckChoice(const RunOptions& options, const std::vector<Probe>& probes) {
 }
 
 Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& cluster,
-                     Console& console) {
+                     const Catalog& catalog, Console& console) {
   EngineOptions engine = plan.engine;
   engine.seed = options.seed.value_or(std::stoull(RandomHex(6), nullptr, 16));
   std::string gbench;
@@ -630,7 +632,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
              .suite = plan.suite,
              .command = plan.command,
              .timeline_s = {{"boot", -SinceBoot()}, {"process", 0.0}},
-             .catalog_sha256 = Catalog::BuiltIn().sha256};
+             .catalog_sha256 = catalog.sha256};
   Held held = cluster.Describe();
   run.nodes = std::move(held.nodes);
   run.ranks = std::move(held.ranks);
@@ -642,13 +644,12 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
                            .keep_price = options.keep_price,
                            .hosts = std::move(held.hosts)};
   const Identity& identity = run.nodes[0].identity;
-  run.offers =
-      OffersFor(Catalog::BuiltIn().offers, identity.provider.value, identity.instance.value);
+  run.offers = OffersFor(catalog.offers, identity.provider.value, identity.instance.value);
   if (options.price_usd_per_hour) {
     run.offers.insert(run.offers.begin(),
                       TypedOffer(*options.price_usd_per_hour, identity, Today()));
   }
-  const Chosen price = PriceOf({&run}, {.price_usd_per_hour = options.price_usd_per_hour});
+  const Chosen price = PriceOf({&run}, {.price_usd_per_hour = options.price_usd_per_hour}, catalog);
   const std::optional<double> usd_per_hour = UsdPerHour(run, price);
 
   engine.quota_period = QuotaPeriodOf(run.nodes);
@@ -747,7 +748,8 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
                              [](const Record& record) { return record.complete; });
   if (recorder.FirstResult()) run.timeline_s["first_result"] = *recorder.FirstResult();
   run.division = DivisionOf(run);
-  Measured measured = {.run = run, .price = price, .handout = Handout(std::move(run), privacy)};
+  Measured measured = {
+      .run = run, .price = price, .handout = Handout(std::move(run), privacy, catalog)};
   try {
     recorder.Finish(measured.handout.TheRun());
     measured.path = path;

@@ -38,13 +38,15 @@ Setup SetupOf(const RunOptions& options, const Modules& modules);
 std::vector<Probe> AllProbes(const Setup& setup);
 
 // The things that a rank of this program can do by itself: describe its node, and every case that
-// its own probes have. `modules` must outlive it.
-Member MemberOf(const RunOptions& options, const Modules& modules);
+// its own probes have. `modules` and `catalog` must outlive it.
+Member MemberOf(const RunOptions& options, const Modules& modules, const Catalog& catalog);
 // The same of ranks that assay starts for itself, which are told nothing but cases.
 Member WorkerMember(const Modules& modules);
 
-// The cluster of rank 0. `modules` and `ranks` must outlive it and its cases.
-std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& modules, Ranks& ranks);
+// The cluster of rank 0. `modules`, `ranks` and `catalog` must outlive it and its
+// cases.
+std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& modules, Ranks& ranks,
+                                   const Catalog& catalog);
 
 // The cases as the cluster places them. Cases of several ranks fail where their data went over
 // something else than `require_transport`, if that is given.
@@ -55,12 +57,13 @@ std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
 // `modules` must outlive it.
 GemmAt GemmBeside(const Modules& modules);
 
-Node ThisNode(const Setup& setup, const IdentityFlags& flags);
+Node ThisNode(const Setup& setup, const IdentityFlags& flags, const Catalog& catalog);
 
 // Chooses the one price behind the dollars of these runs: a typed one, one that is stored in the
-// first file, or one of this binary's catalog. A listed price stands for no nodes that differ in
+// first file, or one of the catalog. A listed price stands for no nodes that differ in
 // what it is chosen by.
-Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags);
+Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags,
+               const Catalog& catalog);
 
 // "--backend onednn --device cpu": what was asked for by name; "" where nothing was.
 std::string ChoiceOf(const RunOptions& options);
@@ -120,7 +123,7 @@ std::vector<AskedFile> FilesOf(const RunOptions& options);
 // journal while measuring. Catches the signals that end a process: the file is kept, as it is where
 // ranks hang. Throws Error for what can be found out to be wrong before a file is made.
 Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& cluster,
-                     Console& console);
+                     const Catalog& catalog, Console& console);
 
 // Prints the outcome, writes `files` beside the result file, and names all of them. Throws Error
 // where one could not be written.

@@ -13,6 +13,7 @@
 #include "results/base/error.h"
 #include "results/base/files.h"
 #include "results/base/text.h"
+#include "results/figures/expected.h"
 #include "results/figures/figures.h"
 #include "results/file/json.h"
 #include "results/show/json.h"
@@ -25,11 +26,11 @@ namespace {
 std::string Page(const Handout& handout) {
   const ReportInput input = {
       .name = handout.File(), .run = handout.TheRun(), .price = handout.Price()};
-  return ReportPage({&input, 1}, Today());
+  return ReportPage({&input, 1}, handout.TheCatalog(), Today());
 }
 
 std::string Figures(const Handout& handout) {
-  return FiguresToJson(handout.TheRun(), handout.Price()) + "\n";
+  return FiguresToJson(handout.TheRun(), handout.Price(), handout.TheCatalog()) + "\n";
 }
 
 std::string Gbench(const Handout& handout) { return handout.Gbench(); }
@@ -47,9 +48,10 @@ const Output& OutputOf(std::string_view option) {
 
 }  // namespace
 
-Handout::Handout(Run run, const Privacy& privacy) : privacy_(privacy), run_(std::move(run)) {
+Handout::Handout(Run run, const Privacy& privacy, const Catalog& catalog)
+    : privacy_(privacy), catalog_(&catalog), run_(std::move(run)) {
   ApplyPrivacy(run_, privacy_);
-  price_ = PriceOf({&run_}, {});
+  price_ = PriceOf({&run_}, {}, catalog);
 }
 
 void Handout::SetFile(const std::string& path) {
@@ -67,8 +69,9 @@ std::string Handout::Gbench() const {
 }
 
 NcclTable Handout::Table() const {
-  return table_->Scrubbed(privacy_,
-                          [this](const Record& record) { return CostsAt(run_, record, price_); });
+  const InstanceFacts* const type = TypeOf(run_, catalog_->instances);
+  return table_->Scrubbed(
+      privacy_, [this, type](const Record& record) { return CostsAt(run_, record, price_, type); });
 }
 
 std::span<const Output> Outputs() {

@@ -22,8 +22,8 @@ namespace assay {
 // file finds for it. Every output is made from this alone, so that it can't say more than the file.
 class Handout {
  public:
-  // Removes what is private from `run`.
-  Handout(Run run, const Privacy& privacy);
+  // Removes what is private from `run`. The catalog must outlive this.
+  Handout(Run run, const Privacy& privacy, const Catalog& catalog);
 
   // Sets the name of the result file at `path`, of which the folder isn't handed out.
   void SetFile(const std::string& path);
@@ -33,6 +33,7 @@ class Handout {
 
   const Run& TheRun() const { return run_; }
   const Chosen& Price() const { return price_; }
+  const Catalog& TheCatalog() const { return *catalog_; }
   const std::string& File() const { return file_; }
   const std::string& Ended() const { return ended_; }
   // The two, without what is private. They are made when they are asked for, since that takes time.
@@ -41,6 +42,7 @@ class Handout {
 
  private:
   Privacy privacy_;
+  const Catalog* catalog_;
   Run run_;
   Chosen price_;
   std::string file_ = {};
