@@ -276,5 +276,49 @@ TEST(Cli, PriceShowWantsProviderAndInstance) {
   EXPECT_THAT(ErrorOf({"price", "show", "aws"}), HasSubstr("INSTANCE"));
 }
 
+Format FormatIn(const std::vector<std::string>& arguments) {
+  const Command command = ParseArguments(arguments);
+  if (const auto* run = std::get_if<RunOptions>(&command)) return run->format;
+  if (const auto* coll = std::get_if<CollOptions>(&command)) return coll->run.format;
+  if (const auto* compare = std::get_if<CompareCommand>(&command)) return compare->format;
+  if (const auto* report = std::get_if<ReportCommand>(&command)) return report->format;
+  return std::get<PriceCommand>(command).format;
+}
+
+TEST(Cli, EveryCommandThatPrintsHasOneFormat) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{"run"},
+                                             {"coll", "all_reduce"},
+                                             {"compare", "a", "b"},
+                                             {"compare", "a", "b", "c"},
+                                             {"report", "a"},
+                                             {"price", "list"},
+                                             {"price", "show", "aws", "p5.48xlarge"}}) {
+    const auto with = [&](const std::vector<std::string>& more) {
+      std::vector<std::string> arguments = command;
+      arguments.insert(arguments.end(), more.begin(), more.end());
+      return arguments;
+    };
+    EXPECT_EQ(FormatIn(command), Format::kTable) << command[0];
+    EXPECT_EQ(FormatIn(with({"--format", "table"})), Format::kTable) << command[0];
+    EXPECT_EQ(FormatIn(with({"--format", "json"})), Format::kJson) << command[0];
+    EXPECT_EQ(FormatIn(with({"--format", "csv"})), Format::kCsv) << command[0];
+    EXPECT_EQ(FormatIn(with({"--json"})), Format::kJson) << command[0];
+    EXPECT_EQ(FormatIn(with({"--json", "--format", "json"})), Format::kJson) << "one and the same";
+    EXPECT_EQ(ErrorOf(with({"--format", "csv", "--json"})),
+              "--format csv and --json ask for two formats, and one is printed: give one");
+    EXPECT_EQ(ErrorOf(with({"--json", "--format", "table"})),
+              "--format table and --json ask for two formats, and one is printed: give one");
+    EXPECT_THAT(ErrorOf(with({"--format", "yaml"})), HasSubstr("--format")) << command[0];
+    const bool is_coll = command[0] == "coll";
+    EXPECT_EQ(ErrorOf(with({"--format", "nccl"})) == "no error", is_coll) << command[0];
+  }
+  EXPECT_EQ(FormatIn({"coll", "all_reduce", "--format", "nccl"}), Format::kNccl);
+  EXPECT_EQ(FormatIn({"compare", "a", "b", "--csv"}), Format::kCsv);
+  EXPECT_EQ(ErrorOf({"compare", "a", "b", "--csv", "--json"}),
+            "--json and --csv ask for two formats, and one is printed: give one");
+  EXPECT_THAT(ErrorOf({"noise", "--format", "csv"}), HasSubstr("leave --out"));
+}
+
 }  // namespace
 }  // namespace assay

@@ -13,6 +13,7 @@
 
 #include "results/base/error.h"
 #include "results/figures/figures.h"
+#include "results/show/csv.h"
 #include "results/show/json.h"
 #include "results/show/tables.h"
 

@@ -581,8 +581,14 @@ class EndToEnd(unittest.TestCase):
         (self.folder / "n.csv").write_text(header + row.format("1e9"))
         self.assertIn("n.csv, row 1: sigma is 1e+09", self.assay(*own, a, b, status=2).stderr)
         self.assertIn("can't read 'none.csv'", self.assay("compare", "--noise", "none.csv", a, b, status=2).stderr)
-        for option in (["--fail-slower", "3"], ["--csv"]):
-            self.assertIn("is of two sides", self.assay("compare", *option, a, b, c, status=2).stderr)
+        self.assertIn("is of two sides", self.assay("compare", "--fail-slower", "3", a, b, c, status=2).stderr)
+        for sides in ([a, b], [a, b, c]):
+            for style in ("json", "csv"):
+                self.assertEqual(self.assay("compare", "--format", style, *sides).stdout,
+                                 self.assay("compare", f"--{style}", *sides).stdout)
+        self.assertIn("ask for two formats", self.assay("compare", "--csv", "--json", a, b, status=2).stderr)
+        lines = self.assay("report", "--format", "csv", a, b).stdout.splitlines()
+        self.assertEqual([line.startswith("file,probe,") for line in lines], [True] + [False] * (len(lines) - 1))
 
     def test_a_folder_that_takes_no_file_is_told_of_before_measuring(self):
         link = self.folder / "all_reduce_perf"

@@ -14,6 +14,8 @@
 
 #include "results/base/error.h"
 #include "results/base/hash.h"
+#include "results/show/csv.h"
+#include "results/show/writer.h"
 
 namespace assay {
 namespace {
@@ -631,6 +633,27 @@ TEST(Catalog, TheBuiltInOneIsAskedForInOnePlace) {
     }
   }
   EXPECT_THAT(found, ElementsAre("runner/program/main.cpp"));
+}
+
+TEST(Catalog, OffersAsCsvAreReadBackAsTheSameOffers) {
+  const std::vector<Offer>& offers = Catalog::BuiltIn().offers;
+  const std::string csv = OffersCsv(offers);
+  EXPECT_EQ(OffersCsv(ParseOffers(csv, "again.csv")), csv);
+  EXPECT_THAT(csv, HasSubstr("\r\naws,aws,p5.48xlarge,"));
+  EXPECT_EQ(static_cast<std::size_t>(std::ranges::count(csv, '\n')), offers.size() + 1);
+}
+
+TEST(Catalog, PricesArePrintedInEachFormat) {
+  const auto writer = [](Format format) { return WriterOf(format, Catalog::BuiltIn(), {}); };
+  for (const Format format : {Format::kTable, Format::kJson, Format::kCsv}) {
+    EXPECT_THAT(writer(format)->Offers("H100 aws spot"), HasSubstr("p5.48xlarge"));
+    EXPECT_THAT(writer(format)->OffersOf("aws", "p5.48xlarge"), HasSubstr("us-east-1"));
+    EXPECT_THAT(ErrorOf([&] { writer(format)->Offers("abacus"); }), HasSubstr("no offer matches"));
+    EXPECT_THAT(ErrorOf([&] { writer(format)->OffersOf("aws", "p5.48xlarg"); }),
+                HasSubstr("p5.48xlarge"));
+  }
+  EXPECT_THAT(writer(Format::kJson)->Offers("H100 aws spot"),
+              HasSubstr("{\"format\":\"assay-prices\",\"version\":1,\"offers\":[{\"provider\":"));
 }
 
 }  // namespace

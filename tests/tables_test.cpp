@@ -1,5 +1,6 @@
 #include "results/show/tables.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,7 +8,13 @@
 #include <vector>
 
 #include "results/base/csv.h"
+#include "results/base/error.h"
+#include "results/figures/figures.h"
+#include "results/figures/model.h"
+#include "results/show/csv.h"
 #include "results/show/notes.h"
+#include "results/show/writer.h"
+#include "tests/sample_run.h"
 
 namespace assay {
 namespace {
@@ -444,6 +451,55 @@ TEST(Tables, AStorageFigureThatIsOrMayBeACachesIsMarked) {
       EXPECT_EQ(shown.find(" USD per TiB") != std::string::npos, expected.is_priced) << shown;
     }
   }
+}
+
+TEST(Csv, OfFiguresHasALineForEachCaseOfEachRunUnderOneHead) {
+  const assay::Run run = SampleRun();
+  const Chosen price = {.offer = Offer{.usd_per_hour = 10, .price_date = "2026-11-01"}};
+  const std::vector<PricedRun> runs = {{.name = "a.json", .run = &run, .price = &price},
+                                       {.name = "b.json", .run = &run, .price = &price}};
+  const auto rows =
+      ParseCsv(WriterOf(Format::kCsv, Catalog::BuiltIn())->Figures(runs), "figures.csv");
+  ASSERT_EQ(rows.size(), 2 * run.records.size());
+  EXPECT_EQ(rows.front().at("file"), "a.json");
+  EXPECT_EQ(rows.back().at("file"), "b.json");
+  int measured = 0;
+  const std::vector<const Record*> ordered = InOrderOfSizes(run.records);
+  for (std::size_t i = 0; i < ordered.size(); ++i) {
+    const Record& record = *ordered[i];
+    EXPECT_EQ(rows[i].at("probe"), record.probe);
+    EXPECT_EQ(rows[i].at("params"), ToText(record.params));
+    EXPECT_EQ(rows[i].at("status"), ToText(record.status));
+    const std::optional<Rate> speed = Speed(record);
+    EXPECT_EQ(rows[i].at("speed"), speed ? fmt::format("{}", speed->value) : "");
+    EXPECT_EQ(rows[i].at("unit"), speed ? speed->unit : "");
+    const std::vector<Cost> costs = CostsAt(run, record, price, nullptr);
+    EXPECT_EQ(rows[i].at("usd"), costs.empty() ? "" : fmt::format("{}", costs[0].usd));
+    EXPECT_EQ(rows[i].at("cost"), costs.empty() ? "" : costs[0].name);
+    measured += speed ? 1 : 0;
+  }
+  EXPECT_GT(measured, 0);
+}
+
+TEST(Csv, OfARankingHasALineForEachCaseAndSide) {
+  const auto side = [](const std::string& name) {
+    return Side{.runs = {SampleRun()}, .names = {name}};
+  };
+  Ranking ranking = Rank({side("a"), side("b"), side("c")}, {});
+  ranking.cases.resize(1);
+  const auto rows = ParseCsv(RankingCsv(ranking), "ranking.csv");
+  ASSERT_EQ(rows.size(), ranking.cases[0].entries.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const RankEntry& entry = ranking.cases[0].entries[i];
+    EXPECT_EQ(rows[i].at("file"), ranking.sides[entry.side].names[0]);
+    EXPECT_EQ(rows[i].at("speed"), fmt::format("{}", entry.speed));
+    EXPECT_EQ(rows[i].at("by_speed"), fmt::format("{}", entry.by_speed));
+    EXPECT_EQ(rows[i].at("usd"), "") << "it has no price";
+  }
+}
+
+TEST(Csv, NcclTestsColumnsAreOfACollectiveAlone) {
+  EXPECT_THROW(WriterOf(Format::kNccl, Catalog::BuiltIn()), Error);
 }
 
 }  // namespace

@@ -382,6 +382,12 @@ std::string FactsText(const InstanceFacts& facts) {
   return text;
 }
 
+std::string AcceleratorsText(const Catalog& catalog, const Offer& offer) {
+  const InstanceFacts* facts = FindInstance(catalog.instances, offer.provider, offer.instance);
+  return facts == nullptr ? "-"
+                          : fmt::format("{} x {}", facts->accelerator_count, facts->accelerator);
+}
+
 }  // namespace
 
 const Catalog& Catalog::BuiltIn() {
@@ -558,31 +564,34 @@ std::string PriceAge(const Offer& offer, std::string_view today) {
                      days, days == 1 ? "day" : "days");
 }
 
-std::string PriceListTable(const Catalog& catalog, const std::string& filter,
-                           std::string_view today) {
+std::vector<Offer> OffersMatching(const Catalog& catalog, const std::string& filter) {
   std::vector<std::string> words;
   std::istringstream stream(Lower(filter));
   for (std::string word; stream >> word;) words.push_back(word);
-  std::vector<std::vector<std::string>> rows = {
-      {"provider", "instance", "accelerators", "region", "purchase", "USD/h", "price date"}};
+  std::vector<Offer> matching;
   for (const Offer& offer : catalog.offers) {
-    const InstanceFacts* facts = FindInstance(catalog.instances, offer.provider, offer.instance);
-    const std::string accelerators =
-        facts == nullptr ? "-"
-                         : fmt::format("{} x {}", facts->accelerator_count, facts->accelerator);
-    const std::string searched =
-        Lower(fmt::format("{} {} {} {} {} {}", offer.provider, offer.instance, accelerators,
-                          offer.region, offer.purchase, PurchaseWords(offer)));
+    const std::string searched = Lower(fmt::format(
+        "{} {} {} {} {} {}", offer.provider, offer.instance, AcceleratorsText(catalog, offer),
+        offer.region, offer.purchase, PurchaseWords(offer)));
     const bool matches = std::all_of(words.begin(), words.end(), [&](const std::string& word) {
       return searched.find(word) != std::string::npos;
     });
-    if (!matches) continue;
-    rows.push_back({offer.provider, offer.instance, accelerators, offer.region,
-                    PurchaseWords(offer), UsdPerHourText(offer), PriceAge(offer, today)});
+    if (matches) matching.push_back(offer);
   }
-  if (rows.size() == 1) {
+  if (matching.empty()) {
     throw Error(fmt::format("no offer matches '{}'{}; 'assay price list' shows all {}",
                             Clean(filter), UnmatchedWords(catalog, words), catalog.offers.size()));
+  }
+  return matching;
+}
+
+std::string PriceListTable(const Catalog& catalog, const std::string& filter,
+                           std::string_view today) {
+  std::vector<std::vector<std::string>> rows = {
+      {"provider", "instance", "accelerators", "region", "purchase", "USD/h", "price date"}};
+  for (const Offer& offer : OffersMatching(catalog, filter)) {
+    rows.push_back({offer.provider, offer.instance, AcceleratorsText(catalog, offer), offer.region,
+                    PurchaseWords(offer), UsdPerHourText(offer), PriceAge(offer, today)});
   }
   constexpr std::size_t kUsdColumn = 5;
   return Table(rows, kUsdColumn) +
@@ -592,14 +601,20 @@ std::string PriceListTable(const Catalog& catalog, const std::string& filter,
              rows.size() - 1, catalog.offers.size());
 }
 
-std::string PriceShowText(const Catalog& catalog, const std::string& provider,
-                          const std::string& instance, std::string_view today) {
-  const InstanceFacts* facts = FindInstance(catalog.instances, provider, instance);
-  const std::vector<Offer> offers = OffersFor(catalog.offers, provider, instance);
-  if (facts == nullptr && offers.empty()) {
+std::vector<Offer> KnownOffers(const Catalog& catalog, const std::string& provider,
+                               const std::string& instance) {
+  std::vector<Offer> offers = OffersFor(catalog.offers, provider, instance);
+  if (offers.empty() && FindInstance(catalog.instances, provider, instance) == nullptr) {
     throw Error(fmt::format("nothing is known of {} {}; {}", Clean(provider), Clean(instance),
                             WhatIsKnown(catalog, provider, instance)));
   }
+  return offers;
+}
+
+std::string PriceShowText(const Catalog& catalog, const std::string& provider,
+                          const std::string& instance, std::string_view today) {
+  const InstanceFacts* facts = FindInstance(catalog.instances, provider, instance);
+  const std::vector<Offer> offers = KnownOffers(catalog, provider, instance);
   std::string text =
       fmt::format("{} {}\n", facts == nullptr ? offers.front().provider : facts->provider,
                   facts == nullptr ? offers.front().instance : facts->instance);

@@ -120,10 +120,15 @@ Offer TypedOffer(double usd_per_hour, const Identity& identity, std::string_view
 // "2025-11 or later (at most 386 days old)", "undated". `today` is a day, 2026-11-22.
 std::string PriceAge(const Offer& offer, std::string_view today);
 
-// The text of `assay price list [FILTER]`: the offers that have all words of the filter in
-// provider, instance, accelerator, region or purchase. Throws Error where there is none.
+// The offers that have all words of the filter in provider, instance, accelerator, region or
+// purchase. Throws Error where there is none.
+std::vector<Offer> OffersMatching(const Catalog& catalog, const std::string& filter);
+// The text of `assay price list [FILTER]`.
 std::string PriceListTable(const Catalog& catalog, const std::string& filter,
                            std::string_view today);
+// The offers of an instance. Throws Error, with the nearest name, for one that isn't known.
+std::vector<Offer> KnownOffers(const Catalog& catalog, const std::string& provider,
+                               const std::string& instance);
 // The text of `assay price show PROVIDER INSTANCE`: facts and offers with their sources. Throws
 // Error, with the nearest name, for an unknown one.
 std::string PriceShowText(const Catalog& catalog, const std::string& provider,

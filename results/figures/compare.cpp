@@ -332,6 +332,14 @@ std::string VerdictText(const CompareRow& row, Verdict verdict) {
   return fmt::format("{}{}", judged && row.IsGuessed() ? "guessed " : "", ToText(verdict));
 }
 
+std::string PerUsdText(const CompareRow& row) {
+  if (!row.per_usd_verdict) return "";
+  const char* guessed = row.IsGuessed() ? "guessed " : "";
+  if (*row.per_usd_verdict == Verdict::kFaster) return fmt::format("{}more", guessed);
+  if (*row.per_usd_verdict == Verdict::kSlower) return fmt::format("{}less", guessed);
+  return std::string(ToText(*row.per_usd_verdict));
+}
+
 std::string NoteOf(const CompareRow& row) {
   std::string note = row.note;
   if (row.verdict == Verdict::kNone) AddNote(note, kNoVerdict);

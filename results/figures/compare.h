@@ -96,6 +96,8 @@ struct CompareRow {
 };
 // A verdict on this row in words, which say what it rests on: "guessed slower".
 std::string VerdictText(const CompareRow& row, Verdict verdict);
+// The verdict on work per dollar: "more", "guessed less"; "" where there is none.
+std::string PerUsdText(const CompareRow& row);
 // The row's note, which also says that there is no verdict where there is none.
 std::string NoteOf(const CompareRow& row);
 

@@ -398,4 +398,10 @@ std::string RankingToJson(const Ranking& ranking) {
   return Print(json);
 }
 
+std::string OffersToJson(std::span<const Offer> offers) {
+  Json all = Json::array();
+  for (const Offer& offer : offers) all.push_back(ToJson(std::optional(offer)));
+  return Print({{"format", "assay-prices"}, {"version", 1}, {"offers", std::move(all)}});
+}
+
 }  // namespace assay

@@ -3,6 +3,7 @@
 // leaves them.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "results/catalog/price.h"
@@ -16,5 +17,7 @@ std::string FiguresToJson(const Run& run, const Chosen& price, const Catalog& ca
                           const std::string& name = {});
 std::string ComparisonToJson(const Comparison& comparison);
 std::string RankingToJson(const Ranking& ranking);
+// Each with the keys that the result file has for it.
+std::string OffersToJson(std::span<const Offer> offers);
 
 }  // namespace assay

@@ -9,7 +9,6 @@
 #include <map>
 #include <set>
 
-#include "results/base/csv.h"
 #include "results/base/text.h"
 #include "results/catalog/price.h"
 #include "results/figures/expected.h"
@@ -239,14 +238,6 @@ Cell VerdictCell(const CompareRow& row) {
                                                   : Ink::kPlain};
 }
 
-std::string PerUsdText(const CompareRow& row) {
-  if (!row.per_usd_verdict) return "";
-  const char* guessed = row.IsGuessed() ? "guessed " : "";
-  if (*row.per_usd_verdict == Verdict::kFaster) return fmt::format("{}more", guessed);
-  if (*row.per_usd_verdict == Verdict::kSlower) return fmt::format("{}less", guessed);
-  return std::string(ToText(*row.per_usd_verdict));
-}
-
 std::string RangeText(const Interval& factors) {
   return fmt::format("{} .. {}", Percent(factors.low - 1, true), Percent(factors.high - 1, true));
 }
@@ -300,16 +291,6 @@ std::string Summary(const Comparison& comparison) {
     text += fmt::format("; the candidate does more per dollar in {} of {}", more_per_usd, priced);
   }
   return text;
-}
-
-std::string CsvLine(std::vector<std::string> cells) {
-  for (std::string& cell : cells) cell = CsvCell(Clean(cell, 4096));
-  return fmt::format("{}\r\n", fmt::join(cells, ","));
-}
-
-template <class T>
-std::string OrEmpty(const std::optional<T>& value) {
-  return value ? fmt::format("{}", *value) : "";
 }
 
 }  // namespace
@@ -482,58 +463,6 @@ std::string ComparisonTable(const Comparison& comparison, bool colour, std::stri
   text += Lines("  only in the candidate: ", comparison.only_candidate);
   text += Lines("  differs: ", comparison.differences);
   text += Summary(comparison) + '\n';
-  return text;
-}
-
-std::string ComparisonCsv(const Comparison& comparison) {
-  std::string text = CsvLine({"probe",
-                              "params",
-                              "backend",
-                              "unit",
-                              "baseline",
-                              "candidate",
-                              "change",
-                              "low",
-                              "high",
-                              "confidence",
-                              "level",
-                              "between_runs",
-                              "margin",
-                              "verdict",
-                              "resolution",
-                              "more_runs",
-                              "per_usd_change",
-                              "per_usd_envelope_low",
-                              "per_usd_envelope_high",
-                              "per_usd_verdict",
-                              "note",
-                              "device_kind"});
-  for (const CompareRow& row : comparison.rows) {
-    const auto& envelope = row.per_usd_envelope;
-    const auto& interval = row.change.interval;
-    text += CsvLine({row.probe,
-                     ToText(row.params),
-                     row.backend,
-                     row.unit,
-                     fmt::format("{}", row.baseline),
-                     fmt::format("{}", row.candidate),
-                     fmt::format("{}", row.change.estimate),
-                     interval ? fmt::format("{}", interval->low) : "",
-                     interval ? fmt::format("{}", interval->high) : "",
-                     OrEmpty(row.confidence),
-                     row.change.level,
-                     row.between_runs,
-                     fmt::format("{}", row.margin),
-                     VerdictText(row, row.verdict),
-                     OrEmpty(row.resolution),
-                     OrEmpty(row.more_runs),
-                     OrEmpty(row.per_usd_change),
-                     envelope ? fmt::format("{}", envelope->low) : "",
-                     envelope ? fmt::format("{}", envelope->high) : "",
-                     PerUsdText(row),
-                     NoteOf(row),
-                     row.kind});
-  }
   return text;
 }
 

@@ -32,8 +32,6 @@ std::string ProvisionalLine(const Run& run, const Record& record, bool at_least)
 
 // The table of a comparison: the two sides, notes, a row a case, and a summary.
 std::string ComparisonTable(const Comparison& comparison, bool colour, std::string_view today = {});
-// The comparison as CSV, with a line a case and every figure at full precision.
-std::string ComparisonCsv(const Comparison& comparison);
 
 // The table of `assay noise`: a row a probe, and how the two halves of the runs compare.
 std::string SpreadTable(const std::vector<SpreadFound>& found, bool colour);

@@ -94,7 +94,7 @@ What is told:
   -C, --report_cputime 0|1   -S, --report_timestamps 0|1   -I, --per_iter_timing 0|1
   -K, --per_iter_skip N      how many operations of each batch -I, p50, p99 and cv% leave out
   -J, --output_file FILE     nccl-tests' JSON      --out FILE   our result file [PROVIDER-INSTANCE-UTC.json]
-      --report FILE   --json   -q, --quiet   --keep-ids   --keep-price      as of 'assay run'
+      --report FILE   --json (--format json)   -q, --quiet   --keep-ids   --keep-price      as of 'assay run'
       --price USD  --max-cost USD  --provider  --instance  --region  --purchase  --no-metadata
 Taken as they are, and answered with a '#' line where they mean nothing here:
   -p, --parallel_init  -y, --stream_null  -x, --cta_policy  -M, --memory
@@ -184,8 +184,44 @@ std::vector<std::string> WithListsJoined(const std::vector<std::string>& argumen
   return joined;
 }
 
-// Adds the options that `run` and `coll` have in common.
-void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
+// What is said of the format of what is printed: `--format`, and the flags of old that mean one.
+struct FormatFlags {
+  std::string word = {};
+  bool json = false;
+  bool csv = false;
+};
+
+constexpr std::pair<std::string_view, Format> kFormats[] = {{"table", Format::kTable},
+                                                            {"json", Format::kJson},
+                                                            {"csv", Format::kCsv},
+                                                            {"nccl", Format::kNccl}};
+
+void AddFormat(CLI::App& app, FormatFlags& flags, const std::vector<std::string>& words) {
+  app.add_option("--format", flags.word, "what is printed on stdout")
+      ->option_text(fmt::format("{} [{}]", fmt::join(words, "|"), words.front()))
+      ->check(CLI::IsMember(words));
+  app.add_flag("--json", flags.json, "the same as --format json");
+}
+
+// Throws Error where two formats were asked for.
+Format FormatOf(const FormatFlags& flags) {
+  std::vector<std::pair<std::string, Format>> asked;
+  for (const auto& [word, format] : kFormats) {
+    if (flags.word == word) asked.emplace_back(fmt::format("--format {}", word), format);
+  }
+  if (flags.json) asked.emplace_back("--json", Format::kJson);
+  if (flags.csv) asked.emplace_back("--csv", Format::kCsv);
+  for (const auto& [option, format] : asked) {
+    if (format == asked.front().second) continue;
+    throw Error(fmt::format("{} and {} ask for two formats, and one is printed: give one",
+                            asked.front().first, option));
+  }
+  return asked.empty() ? Format::kTable : asked.front().second;
+}
+
+// Adds the options that `run` and `coll` have in common, with the words of their `--format`.
+void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci, FormatFlags& format,
+                  const std::vector<std::string>& formats) {
   AddNames(app, "--backend", run.backends, "onednn, native, … ('assay list' has all)")
       ->option_text("B[,B...]");
   app.add_option("--bootstrap", run.bootstrap, "join ranks by MASTER_ADDR, RANK and WORLD_SIZE")
@@ -221,7 +257,7 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_option("--gbench-out", run.gbench_out, "also Google Benchmark's JSON")
       ->option_text("FILE");
   app.add_option("--report", run.report, "also write the HTML page")->option_text("FILE");
-  app.add_flag("--json", run.json, "figures as JSON on stdout instead of the table");
+  AddFormat(app, format, formats);
   app.add_flag("-q,--quiet", run.quiet, "results and errors only");
   app.add_flag("--keep-ids", run.keep_ids, "keep host and instance ids in the file");
   app.add_flag("--keep-price", run.keep_price, "keep a typed price in all that is written");
@@ -232,7 +268,7 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci) {
 }
 
 // Adds the options that `run` has, and that `noise` hands on to it.
-void AddRun(CLI::App& app, RunOptions& run, std::string& ci) {
+void AddRun(CLI::App& app, RunOptions& run, std::string& ci, FormatFlags& format) {
   app.add_option("PROBE", run.probes, "which probes; 'assay list' shows them [all]");
   app.add_option("--suite", run.suite, "quick (2 min), standard or full")
       ->option_text("NAME [quick]")
@@ -256,7 +292,7 @@ void AddRun(CLI::App& app, RunOptions& run, std::string& ci) {
   app.add_option("--ranks", run.ranks, "ranks that collectives start on this host [2]")
       ->option_text("N")
       ->check(CLI::Range(2, 65536));
-  AddMeasuring(app, run, ci);
+  AddMeasuring(app, run, ci, format, {"table", "json", "csv"});
   app.add_option("--storage-path", run.storage_path, "folder for the storage probe's file")
       ->option_text("DIR [.]");
 }
@@ -269,7 +305,8 @@ struct CollTexts {
 };
 
 // Adds the options of `coll`, whose help text is kCollHelp.
-void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci) {
+void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci,
+             FormatFlags& format) {
   constexpr std::int64_t kMost = 1'000'000'000;
   app.add_option("OP", coll.operation)->required();
   app.add_option("--program", coll.program)->group("");
@@ -317,8 +354,7 @@ void AddColl(CLI::App& app, CollOptions& coll, CollTexts& texts, std::string& ci
   app.add_option("--duration", coll.duration_s)->check(CLI::Range(1.0, 1e6));
   app.add_option("--expect", coll.expect);
   app.add_option("--project", coll.project)->check(CLI::Range(16, 1 << 20));
-  app.add_option("--format", coll.format)->check(CLI::IsMember({"table", "nccl", "csv", "json"}));
-  AddMeasuring(app, coll.run, ci);
+  AddMeasuring(app, coll.run, ci, format, {"table", "nccl", "csv", "json"});
 }
 
 void TakeTexts(const CollTexts& texts, CollOptions& coll) {
@@ -400,6 +436,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   ReportCommand report;
   PriceCommand price;
   Percentages percent;
+  FormatFlags format;
 
   CLI::App app("", "assay");
   app.set_help_flag();
@@ -414,11 +451,11 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
     return command;
   };
   CLI::App& run_app = add_command(app, "run", "measure this machine and write one result file");
-  AddRun(run_app, run, percent.ci);
+  AddRun(run_app, run, percent.ci, format);
 
   CLI::App& noise_app = add_command(
       app, "noise", "measure how much runs differ here, for compare; takes options of 'run', too");
-  AddRun(noise_app, noise.run, percent.ci);
+  AddRun(noise_app, noise.run, percent.ci, format);
   for (CLI::Option* option : noise_app.get_options()) {
     if (!option->get_positional() && option != noise_app.get_help_ptr()) option->group("");
   }
@@ -433,7 +470,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       ->option_text("FILE");
 
   CLI::App& coll_app = add_command(app, "coll", "measure a collective as nccl-tests does");
-  AddColl(coll_app, coll, coll_texts, percent.ci);
+  AddColl(coll_app, coll, coll_texts, percent.ci, format);
 
   add_command(app, "list", "show the probes, backends and modules, and what can run here");
 
@@ -454,8 +491,8 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       ->option_text("PCT");
   compare_app.add_option("--noise", compare.noise, "how runs were measured to differ")
       ->option_text("FILE");
-  compare_app.add_flag("--json", compare.json, "the comparison as JSON on stdout");
-  compare_app.add_flag("--csv", compare.csv, "the comparison as CSV on stdout");
+  AddFormat(compare_app, format, {"table", "json", "csv"});
+  compare_app.add_flag("--csv", format.csv, "the same as --format csv");
   compare_app.add_flag("--force", compare.force, "compare unlike methods and software too");
   AddPricing(compare_app, compare.pricing);
 
@@ -463,7 +500,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   report_app.add_option("FILE", report.files, "result files")->required();
   report_app.add_option("--out", report.out, "the page [none: figures on stdout]")
       ->option_text("FILE");
-  report_app.add_flag("--json", report.json, "figures as JSON on stdout");
+  AddFormat(report_app, format, {"table", "json", "csv"});
   AddPricing(report_app, report.pricing);
 
   CLI::App& price_app = add_command(app, "price", "the built-in prices");
@@ -473,6 +510,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   CLI::App& price_show = add_command(price_app, "show", "offers and facts of one instance");
   price_show.add_option("PROVIDER", price.provider, "aws, gcp, …")->required();
   price_show.add_option("INSTANCE", price.instance, "p5.48xlarge, …")->required();
+  for (CLI::App* const one : {&price_list, &price_show}) {
+    AddFormat(*one, format, {"table", "json", "csv"});
+  }
 
   if (arguments.empty() || arguments[0] == "-h" || arguments[0] == "--help" ||
       arguments[0] == "help") {
@@ -514,10 +554,12 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
 
   if (first == "run") {
     if (!percent.ci.empty()) run.ci = ParsePercent(percent.ci, "--ci");
+    run.format = FormatOf(format);
     return run;
   }
   if (first == "coll") {
     if (!percent.ci.empty()) coll.run.ci = ParsePercent(percent.ci, "--ci");
+    coll.run.format = FormatOf(format);
     TakeTexts(coll_texts, coll);
     if (coll.timeout > 0 && coll_app.count("--watchdog") == 0) coll.run.watchdog_s = coll.timeout;
     return coll;
@@ -525,9 +567,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   if (first == "noise") {
     if (!percent.ci.empty()) ParsePercent(percent.ci, "--ci");
     if (!noise.run.out.empty() || !noise.run.gbench_out.empty() || !noise.run.report.empty() ||
-        noise.run.json) {
+        format.json || !format.word.empty()) {
       throw Error(
-          "noise keeps no results of its runs; leave --out, --gbench-out, --report and "
+          "noise keeps no results of its runs; leave --out, --gbench-out, --report, --format and "
           "--json out");
     }
     noise.words = WordsOfRun({arguments.begin() + 1, arguments.end()});
@@ -536,6 +578,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   if (first == "list") return ListOptions{};
   if (first == "env") return env;
   if (first == "compare") {
+    compare.format = FormatOf(format);
     if (!percent.within.empty()) compare.within = ParsePercent(percent.within, "--within");
     if (!percent.fail_slower.empty()) {
       compare.fail_slower = ParsePercent(percent.fail_slower, "--fail-slower");
@@ -545,16 +588,19 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
               : compare.files.size() < 2) {
       throw Error("compare wants two files, or '--a FILE… --b FILE…', or more than two to rank");
     }
-    if (!sides && compare.files.size() > 2 && (compare.fail_slower || compare.csv)) {
+    if (!sides && compare.files.size() > 2 && compare.fail_slower) {
       throw Error(
-          fmt::format("{} is of two sides and not of a ranking; give two files, or "
-                      "'--a FILE… --b FILE…'",
-                      compare.csv ? "--csv" : "--fail-slower"));
+          "--fail-slower is of two sides and not of a ranking; give two files, or '--a FILE… --b "
+          "FILE…'");
     }
     return compare;
   }
-  if (first == "report") return report;
+  if (first == "report") {
+    report.format = FormatOf(format);
+    return report;
+  }
   price.show = price_show.parsed();
+  price.format = FormatOf(format);
   return price;
 }
 

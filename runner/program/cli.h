@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "results/show/writer.h"
+
 namespace assay {
 
 // The machine as it is named by hand, where detection can't or shouldn't do it.
@@ -45,7 +47,7 @@ struct RunOptions {
   std::string gbench_out = {};
   std::string report = {};  // also write the page here
   std::string storage_path = ".";
-  bool json = false;
+  Format format = Format::kTable;  // of what is printed
   bool quiet = false;
   bool keep_ids = false;
   bool keep_price = false;
@@ -103,7 +105,6 @@ struct CollOptions {
   std::string verify = "random";          // none, last, random, all: Collective::verify
   std::string expect = {};  // auto, or floors of busbw by size: "1M:9.5,64M:20" (GB/s)
   std::optional<std::int64_t> project = {};  // the number of ranks to project to
-  std::string format = "table";              // table, nccl, csv, json
   // The options that `assay run` has, too.
   RunOptions run = {};
 };
@@ -135,8 +136,7 @@ struct CompareCommand {
   std::vector<std::string> b = {};
   std::optional<double> within = {};
   std::optional<double> fail_slower = {};
-  bool json = false;
-  bool csv = false;
+  Format format = Format::kTable;
   bool force = false;
   std::string noise = {};  // a noise.csv; empty: the user's own, if there is one
   PricingFlags pricing = {};
@@ -145,12 +145,13 @@ struct CompareCommand {
 struct ReportCommand {
   std::vector<std::string> files = {};
   std::string out = {};  // empty: the figures on stdout
-  bool json = false;
+  Format format = Format::kTable;
   PricingFlags pricing = {};
 };
 
 struct PriceCommand {
   bool show = false;
+  Format format = Format::kTable;
   std::string filter = {};    // for `list`
   std::string provider = {};  // for `show`, as `instance` is
   std::string instance = {};

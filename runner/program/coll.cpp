@@ -194,7 +194,8 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   files.push_back({.option = "-J", .path = options.output_file});
   CheckFiles(files, options.run.out);
   std::optional<Bisection> bisection;
-  const bool prints = !options.run.json && (options.format == "table" || options.format == "nccl");
+  const Format format = options.run.format;
+  const bool prints = format == Format::kTable || format == Format::kNccl;
   NcclOptions look = LookOf(options, coll, probe, environment);
   Run header;
   std::optional<NcclTable> table;
@@ -257,10 +258,7 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
     }
   }
   measured.handout.SetTable(*table, LocalTime());
-  if (options.format == "csv") console.Result(OutputText("--format csv", measured.handout));
-  if (options.format == "json" || options.run.json) {
-    console.Result(OutputText("--json", measured.handout));
-  }
+  if (!prints) console.Result(OutputText(OptionOf(format), measured.handout));
   ReportFiles(measured, files, console);
   const std::vector<std::string> shortfalls = Shortfalls(measured.run, options.expect, catalog);
   for (const std::string& shortfall : shortfalls) {

@@ -25,9 +25,8 @@
 #include "results/figures/once.h"
 #include "results/file/privacy.h"
 #include "results/file/run_file.h"
-#include "results/show/json.h"
 #include "results/show/report.h"
-#include "results/show/tables.h"
+#include "results/show/writer.h"
 #include "runner/cluster/cluster.h"
 #include "runner/cluster/join.h"
 #include "runner/core/module.h"
@@ -43,6 +42,10 @@
 
 namespace assay {
 namespace {
+
+std::unique_ptr<Writer> Writing(Format format, const Catalog& catalog, const Console& console) {
+  return WriterOf(format, catalog, {.colour = console.Colour(), .today = Today()});
+}
 
 std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& options) {
   std::map<std::string, std::vector<std::string>> command = {
@@ -103,11 +106,12 @@ int RunThisMachine(const RunOptions& options, const Catalog& catalog) {
       .command = CommandOf(options),
       .tells_cases = true};
   const Measured measured = MeasureHere(plan, options, *cluster, catalog, console);
-  console.Result(
-      options.json
-          ? OutputText("--json", measured.handout)
-          : "\n" + RunTable(measured.run, measured.price, catalog, console.Colour(), Today()) +
-                "\n");
+  if (options.format == Format::kTable) {
+    const PricedRun one = {.run = &measured.run, .price = &measured.price};
+    console.Result("\n" + Writing(options.format, catalog, console)->Figures({&one, 1}));
+  } else {
+    console.Result(OutputText(OptionOf(options.format), measured.handout));
+  }
   ReportFiles(measured, FilesOf(options), console);
   return ExitStatusOf(measured.run, options.probes);
 }
@@ -210,17 +214,14 @@ int CompareFiles(const CompareCommand& command, const Catalog& catalog) {
     for (const std::string& path : command.files)
       sides.push_back(SideOf({path}, command.pricing, catalog));
     const Ranking ranking = Rank(std::move(sides), options);
-    console.Result(command.json ? RankingToJson(ranking) + "\n"
-                                : RankingTable(ranking, console.Colour(), Today()));
+    console.Result(Writing(command.format, catalog, console)->Ranked(ranking));
     return kAllWell;
   }
   const bool bare = command.a.empty();
   const Comparison comparison = Compare(
       SideOf(bare ? std::vector{command.files[0]} : command.a, command.pricing, catalog),
       SideOf(bare ? std::vector{command.files[1]} : command.b, command.pricing, catalog), options);
-  console.Result(command.json  ? ComparisonToJson(comparison) + "\n"
-                 : command.csv ? ComparisonCsv(comparison)
-                               : ComparisonTable(comparison, console.Colour(), Today()));
+  console.Result(Writing(command.format, catalog, console)->Compared(comparison));
   return command.fail_slower ? FailSlower(comparison, *command.fail_slower, console) : kAllWell;
 }
 
@@ -271,18 +272,19 @@ int Report(const ReportCommand& command, const Catalog& catalog) {
     console.Note(fmt::format("wrote {}\n", command.out));
     return kAllWell;
   }
+  std::vector<PricedRun> runs_shown;
   for (const ReportInput& input : inputs) {
-    console.Result(
-        command.json ? FiguresToJson(input.run, input.price, catalog) + "\n"
-                     : RunTable(input.run, input.price, catalog, console.Colour(), Today()) + "\n");
+    runs_shown.push_back({.name = input.name, .run = &input.run, .price = &input.price});
   }
+  console.Result(Writing(command.format, catalog, console)->Figures(runs_shown));
   return kAllWell;
 }
 
 int Price(const PriceCommand& command, const Catalog& catalog) {
   Console console;
-  console.Result(command.show ? PriceShowText(catalog, command.provider, command.instance, Today())
-                              : PriceListTable(catalog, command.filter, Today()));
+  const std::unique_ptr<Writer> writer = Writing(command.format, catalog, console);
+  console.Result(command.show ? writer->OffersOf(command.provider, command.instance)
+                              : writer->Offers(command.filter));
   return kAllWell;
 }
 

@@ -16,8 +16,8 @@
 #include "results/figures/expected.h"
 #include "results/figures/figures.h"
 #include "results/file/json.h"
-#include "results/show/json.h"
 #include "results/show/report.h"
+#include "results/show/writer.h"
 #include "runner/program/measure.h"
 
 namespace assay {
@@ -29,15 +29,22 @@ std::string Page(const Handout& handout) {
   return ReportPage({&input, 1}, handout.TheCatalog(), Today());
 }
 
-std::string Figures(const Handout& handout) {
-  return FiguresToJson(handout.TheRun(), handout.Price(), handout.TheCatalog()) + "\n";
+std::string Written(const Handout& handout, Format format) {
+  const PricedRun one = {
+      .name = handout.File(), .run = &handout.TheRun(), .price = &handout.Price()};
+  return WriterOf(format, handout.TheCatalog())->Figures({&one, 1});
 }
+
+std::string Json(const Handout& handout) { return Written(handout, Format::kJson); }
 
 std::string Gbench(const Handout& handout) { return handout.Gbench(); }
 
 std::string NcclJson(const Handout& handout) { return handout.Table().Json(handout.Ended()); }
 
-std::string Csv(const Handout& handout) { return handout.Table().Csv(); }
+// Of a collective the lines of its table.
+std::string Csv(const Handout& handout) {
+  return handout.HasTable() ? handout.Table().Csv() : Written(handout, Format::kCsv);
+}
 
 const Output& OutputOf(std::string_view option) {
   const auto outputs = Outputs();
@@ -79,10 +86,15 @@ std::span<const Output> Outputs() {
       {.option = "--report", .is_file = true, .text = Page},
       {.option = "--gbench-out", .is_file = true, .text = Gbench},
       {.option = "-J", .is_file = true, .may_replace = false, .text = NcclJson},
-      {.option = "--json", .text = Figures},
+      {.option = "--format json", .text = Json},
       {.option = "--format csv", .text = Csv},
   }};
   return outputs;
+}
+
+std::string_view OptionOf(Format format) {
+  assert(format == Format::kJson || format == Format::kCsv);
+  return format == Format::kJson ? "--format json" : "--format csv";
 }
 
 std::string OutputText(std::string_view option, const Handout& handout) {

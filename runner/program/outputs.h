@@ -14,6 +14,7 @@
 #include "results/catalog/price.h"
 #include "results/file/privacy.h"
 #include "results/file/run.h"
+#include "results/show/writer.h"
 #include "runner/program/nccl_table.h"
 
 namespace assay {
@@ -38,7 +39,8 @@ class Handout {
   const std::string& Ended() const { return ended_; }
   // The two, without what is private. They are made when they are asked for, since that takes time.
   std::string Gbench() const;
-  NcclTable Table() const;  // REQUIRES: SetTable was called
+  bool HasTable() const { return table_.has_value(); }
+  NcclTable Table() const;  // REQUIRES: HasTable
 
  private:
   Privacy privacy_;
@@ -61,6 +63,9 @@ struct Output {
 
 // The list of all outputs.
 std::span<const Output> Outputs();
+
+// The option of the output that is printed in this format. REQUIRES: it is JSON or CSV.
+std::string_view OptionOf(Format format);
 
 // The text of the output that `option` asks for. REQUIRES: there is such an output.
 std::string OutputText(std::string_view option, const Handout& handout);

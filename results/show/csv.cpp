@@ -1,0 +1,161 @@
+#include "results/show/csv.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "results/base/csv.h"
+#include "results/base/text.h"
+#include "results/figures/expected.h"
+#include "results/figures/figures.h"
+#include "results/figures/labels.h"
+#include "results/figures/model.h"
+
+namespace assay {
+namespace {
+
+std::string CsvLine(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = CsvCell(Clean(cell, 4096));
+  return fmt::format("{}\r\n", fmt::join(cells, ","));
+}
+
+template <class T>
+std::string OrEmpty(const std::optional<T>& value) {
+  return value ? fmt::format("{}", *value) : "";
+}
+
+}  // namespace
+
+std::string FiguresCsvHead() {
+  return CsvLine({"file",    "probe",  "case",     "params", "backend",        "status",
+                  "reason",  "remedy", "complete", "rounds", "median_s",       "mean_s",
+                  "speed",   "unit",   "low",      "high",   "interval_units", "level",
+                  "of_here", "busbw",  "cost",     "usd",    "instead_of",     "unpriced"});
+}
+
+std::string FiguresCsvLines(const std::string& file, const Run& run, const Chosen& price,
+                            const Catalog& catalog) {
+  const RunFigures figures(run, catalog);
+  std::string text;
+  for (const Record* const one : InOrderOfSizes(run.records)) {
+    const Record& record = *one;
+    const std::optional<Rate> speed = Speed(record);
+    const std::optional<Interval> interval = SpeedInterval(record);
+    const std::vector<Cost> costs = CostsAt(run, record, price, figures.Type());
+    const bool is_priced = !costs.empty();
+    text += CsvLine({file,
+                     record.probe,
+                     CaseLabel(record.probe, record.params),
+                     ToText(record.params),
+                     record.backend,
+                     std::string(ToText(record.status)),
+                     record.reason,
+                     record.remedy,
+                     record.complete ? "true" : "false",
+                     fmt::format("{}", record.rounds.size()),
+                     OrEmpty(MedianTime(record)),
+                     OrEmpty(MeanTime(record)),
+                     speed ? fmt::format("{}", speed->value) : "",
+                     speed ? speed->unit : "",
+                     interval ? fmt::format("{}", interval->low) : "",
+                     interval ? fmt::format("{}", interval->high) : "",
+                     interval ? fmt::format("{}", interval->units) : "",
+                     interval ? interval->level : "",
+                     OrEmpty(OfHere(record)),
+                     OrEmpty(BusBandwidth(record)),
+                     is_priced ? costs.front().name : "",
+                     is_priced ? fmt::format("{}", costs.front().usd) : "",
+                     is_priced ? costs.front().instead_of.value_or("") : "",
+                     WhyUnpriced(run, record, figures.Type())});
+  }
+  return text;
+}
+
+std::string ComparisonCsv(const Comparison& comparison) {
+  std::string text = CsvLine({"probe",
+                              "params",
+                              "backend",
+                              "unit",
+                              "baseline",
+                              "candidate",
+                              "change",
+                              "low",
+                              "high",
+                              "confidence",
+                              "level",
+                              "between_runs",
+                              "margin",
+                              "verdict",
+                              "resolution",
+                              "more_runs",
+                              "per_usd_change",
+                              "per_usd_envelope_low",
+                              "per_usd_envelope_high",
+                              "per_usd_verdict",
+                              "note",
+                              "device_kind"});
+  for (const CompareRow& row : comparison.rows) {
+    const auto& envelope = row.per_usd_envelope;
+    const auto& interval = row.change.interval;
+    text += CsvLine({row.probe,
+                     ToText(row.params),
+                     row.backend,
+                     row.unit,
+                     fmt::format("{}", row.baseline),
+                     fmt::format("{}", row.candidate),
+                     fmt::format("{}", row.change.estimate),
+                     interval ? fmt::format("{}", interval->low) : "",
+                     interval ? fmt::format("{}", interval->high) : "",
+                     OrEmpty(row.confidence),
+                     row.change.level,
+                     row.between_runs,
+                     fmt::format("{}", row.margin),
+                     VerdictText(row, row.verdict),
+                     OrEmpty(row.resolution),
+                     OrEmpty(row.more_runs),
+                     OrEmpty(row.per_usd_change),
+                     envelope ? fmt::format("{}", envelope->low) : "",
+                     envelope ? fmt::format("{}", envelope->high) : "",
+                     PerUsdText(row),
+                     NoteOf(row),
+                     row.kind});
+  }
+  return text;
+}
+
+std::string RankingCsv(const Ranking& ranking) {
+  std::string text = CsvLine({"probe", "case", "params", "unit", "file", "backend", "speed",
+                              "by_speed", "cost_label", "usd", "instead_of", "by_usd", "note"});
+  for (const RankedCase& ranked : ranking.cases) {
+    for (const RankEntry& entry : ranked.entries) {
+      const Side& side = ranking.sides[entry.side];
+      text += CsvLine({ranked.probe, CaseLabel(ranked.probe, ranked.params), ToText(ranked.params),
+                       ranked.unit, side.names.empty() ? "" : side.names.front(), entry.backend,
+                       fmt::format("{}", entry.speed), fmt::format("{}", entry.by_speed),
+                       ranked.cost_label, OrEmpty(entry.usd), side.price.instead_of.value_or(""),
+                       OrEmpty(entry.by_usd), entry.note});
+    }
+  }
+  return text;
+}
+
+std::string OffersCsv(std::span<const Offer> offers) {
+  std::string text =
+      CsvLine({"provider", "seller", "instance", "region", "zone", "resource", "purchase",
+               "offered", "term_months", "upfront_usd", "usd_per_hour", "usd_low", "usd_high",
+               "price_date", "date_precision", "kind", "source", "private"});
+  for (const Offer& offer : offers) {
+    text += CsvLine(
+        {offer.provider, offer.seller, offer.instance, offer.region, OrEmpty(offer.zone),
+         offer.resource, offer.purchase, offer.offered ? "true" : "false",
+         OrEmpty(offer.term_months), OrEmpty(offer.upfront_usd), OrEmpty(offer.usd_per_hour),
+         OrEmpty(offer.usd_low), OrEmpty(offer.usd_high), offer.price_date, offer.date_precision,
+         offer.kind, offer.source, offer.is_private ? "true" : "false"});
+  }
+  return text;
+}
+
+}  // namespace assay
