@@ -116,6 +116,17 @@ TEST(Choice, AllNamesThatThereAreAreInSmallLetters) {
   }
 }
 
+TEST(List, ABackendIsOfTheModuleOfItsNameWhereSeveralLackTheSame) {
+  const Modules modules(std::vector<Modules::Entry>{
+      {.name = "far", .reason = "there is no driver", .remedy = "rent one"},
+      {.name = "near", .reason = "there is no driver", .remedy = "rent one"}});
+  const Skipped no = {.reason = "there is no driver", .remedy = "rent one"};
+  Probe probe = ProbeBy("gemm", {"one", "near"}, {});
+  probe.absent = [no] { return std::map<std::string, Skipped>{{"one", no}, {"near", no}}; };
+  EXPECT_THAT(ListText({probe}, modules, {}),
+              HasSubstr("not here: one (module far), near (module near)\n"));
+}
+
 TEST(List, EachReasonIsSaidOnceAndProbesReferToIt) {
   const Modules modules(std::vector<Modules::Entry>{
       {.name = "far", .reason = "there is no GPU", .remedy = "rent one"}});

@@ -483,7 +483,9 @@ TEST(Csv, OfFiguresHasALineForEachCaseOfEachRunUnderOneHead) {
 
 TEST(Csv, OfARankingHasALineForEachCaseAndSide) {
   const auto side = [](const std::string& name) {
-    return Side{.runs = {SampleRun()}, .names = {name}};
+    assay::Run run = SampleRun();
+    run.id = name;
+    return Side{.runs = {run}, .names = {name}};
   };
   Ranking ranking = Rank({side("a"), side("b"), side("c")}, {});
   ranking.cases.resize(1);

@@ -197,8 +197,9 @@ constexpr std::pair<std::string_view, Format> kFormats[] = {{"table", Format::kT
                                                             {"nccl", Format::kNccl}};
 
 void AddFormat(CLI::App& app, FormatFlags& flags, const std::vector<std::string>& words) {
-  app.add_option("--format", flags.word, "what is printed on stdout")
-      ->option_text(fmt::format("{} [{}]", fmt::join(words, "|"), words.front()))
+  app.add_option("--format", flags.word,
+                 fmt::format("of what is printed: {}", fmt::join(words, ", ")))
+      ->option_text(fmt::format("F [{}]", words.front()))
       ->check(CLI::IsMember(words));
   app.add_flag("--json", flags.json, "the same as --format json");
 }

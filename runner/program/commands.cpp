@@ -296,9 +296,9 @@ std::string ListText(const std::vector<Probe>& probes, const Modules& modules,
   const auto why = [](const std::string& reason, const std::string& remedy) {
     return fmt::format("{}; try: {}", Clean(reason), Clean(remedy));
   };
-  std::map<std::string, std::string> unopened;  // modules, by why
+  std::map<std::string, std::vector<std::string>> unopened;  // modules, by why
   for (const Modules::Entry& entry : modules.Entries()) {
-    if (entry.module == nullptr) unopened.emplace(why(entry.reason, entry.remedy), entry.name);
+    if (entry.module == nullptr) unopened[why(entry.reason, entry.remedy)].push_back(entry.name);
   }
   std::map<std::string, std::set<std::string>> others;  // backends, by why; no module's state is it
   std::string text = "probes:\n";
@@ -314,10 +314,15 @@ std::string ListText(const std::vector<Probe>& probes, const Modules& modules,
       }
       const std::string reason = why(found->second.reason, found->second.remedy);
       const auto module = unopened.find(reason);
-      if (module == unopened.end()) others[reason].insert(backend);
-      not_here.push_back(module == unopened.end()
-                             ? backend
-                             : fmt::format("{} (module {})", backend, module->second));
+      if (module == unopened.end()) {
+        others[reason].insert(backend);
+        not_here.push_back(backend);
+        continue;
+      }
+      // Of modules that lack the same, a backend is in that of its own name, if there is one.
+      const std::vector<std::string>& names = module->second;
+      const bool has_own = std::ranges::count(names, backend) > 0;
+      not_here.push_back(fmt::format("{} (module {})", backend, has_own ? backend : names.front()));
     }
     const std::string backends = here.empty() ? "none" : fmt::format("{}", fmt::join(here, ", "));
     text += fmt::format(kLine, probe.name, probe.summary);
