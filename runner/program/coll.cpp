@@ -41,7 +41,7 @@
 namespace assay {
 namespace {
 
-// Variables of nccl-tests that ask for something.
+// The variables of nccl-tests that ask for something.
 constexpr const char* kVariables[] = {"NCCL_TESTS_SPLIT", "NCCL_TESTS_SPLIT_MASK",
                                       "NCCL_TESTS_DEVICE", "NCCL_TESTS_MIN_BW"};
 
@@ -74,7 +74,7 @@ std::map<std::string, std::vector<std::string>> CommandOf(const CollOptions& opt
   return command;
 }
 
-// Why some of a run could not be measured, each reason once.
+// The reasons why parts of a run could not be measured, each once.
 std::set<std::string> ReasonsOf(const Run& run) {
   std::set<std::string> reasons;
   for (const Record& record : run.records) {
@@ -97,7 +97,7 @@ const Probe& ProbeOf(const std::vector<Probe>& probes, const std::string& operat
                           meant.empty() ? "" : "; ", meant, fmt::join(names, ", ")));
 }
 
-// Whether ranks are to be threads of the processes. Rank 0 says, since a node may have no GPU.
+// Whether ranks should be threads of the processes. Rank 0 decides, since a node may have no GPU.
 bool WantsThreads(const CollOptions& options, Ranks& processes) {
   if (PerProcessOf(options).Ranks() == 1) return false;
   const std::vector<std::string>& libraries = options.run.backends;
@@ -108,7 +108,7 @@ bool WantsThreads(const CollOptions& options, Ranks& processes) {
   return processes.Broadcast(wants ? "threads" : "processes") == "threads";
 }
 
-// One library after the other, so that the rows of each stand together.
+// Sorts the cases by library, so that the rows of each stand together.
 void ChooseBackends(std::vector<Case>& cases, const std::vector<std::string>& chosen) {
   const auto place = [&](const Case& one) {
     return std::find(chosen.begin(), chosen.end(), one.backend) - chosen.begin();
@@ -185,7 +185,7 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   if (std::string note = SharedNote(plan.cases); !note.empty()) {
     coll.notes.push_back(std::move(note));
   }
-  // Too few GPUs are told of before anything is made.
+  // The number of GPUs is checked before anything is made.
   if (ranks->Size() > 1 && collectives::HasThreads(options.run.backends[0])) {
     cluster->WhereaboutsOf(plan.cases.front());
   }
@@ -200,7 +200,7 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   Run header;
   std::optional<NcclTable> table;
   std::optional<RowPrinter> printer;
-  std::map<std::string, Record> cycles;  // as of the last one of each case
+  std::map<std::string, Record> cycles;  // the record after the last cycle of each case
   plan.begins = [&](const Run& run, const Chosen& price, const std::string& no_file) {
     header = run;
     if (!no_file.empty()) look.notes.push_back(no_file);

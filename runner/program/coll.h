@@ -1,4 +1,5 @@
-// `assay coll`: a collective in nccl-tests' words, measured by the same engine into the same file.
+// The command `assay coll`: a collective in nccl-tests' words, measured by the same engine into the
+// same file.
 #pragma once
 
 #include "results/catalog/price.h"
@@ -6,7 +7,7 @@
 
 namespace assay {
 
-// The whole command. Returns the exit status.
+// Runs the whole command. Returns the exit status.
 int RunColl(const CollOptions& options, const Catalog& catalog);
 
 }  // namespace assay

@@ -79,7 +79,8 @@ std::vector<std::string> Shortfalls(const Run& run, const std::string& expect,
         "--expect 64M:20");
   }
   for (const auto& [bytes, gbs] : FloorsOf(expect)) {
-    // What was asked for beside the size, and either placement: why it has no figure, or "".
+    // The reasons why there is no figure of this size, by everything that was asked for besides
+    // size and placement; nothing where there is one.
     std::map<std::string, std::optional<std::string>> why_none;
     for (const Record& record : run.records) {
       const auto asked = record.params.find("bytes");

@@ -1,4 +1,4 @@
-// What `assay coll --expect` asks for: bus bandwidths under which a run is not well.
+// The floors of `assay coll --expect`: bus bandwidths under which a run is not well.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +11,13 @@
 
 namespace assay {
 
-// `--expect SIZE:GBS,…`: the least bus bandwidth, GB/s, by size in bytes. Empty for "" and "auto".
-// Throws Error for anything else.
+// Parses `--expect SIZE:GBS,…` into the least bus bandwidth in GB/s, by size in bytes. Empty for ""
+// and "auto". Throws Error for anything else.
 std::map<std::int64_t, double> FloorsOf(const std::string& expect);
 
-// What falls short of --expect, a sentence each: under a floor, a floor for whose size a sweep has
-// no figure (asked for under that size, or rounded down to it), or `low` beside what others
-// measured.
+// Sentences on what falls short of --expect: a figure under a floor, a floor for whose size a sweep
+// has no figure (under the size that was asked for, or the one that it was rounded down to), or a
+// figure that is `low` beside what others measured.
 std::vector<std::string> Shortfalls(const Run& run, const std::string& expect,
                                     const Catalog& catalog);
 

@@ -33,16 +33,17 @@ namespace {
 constexpr std::int64_t kKib = 1024;
 constexpr std::int64_t kMib = 1024 * kKib;
 constexpr std::int64_t kGib = 1024 * kMib;
-// Of `-N 0`, which goes on until it is interrupted.
+// The number of cycles of `-N 0`, which goes on until it is interrupted.
 constexpr std::int64_t kEndless = 100'000;
 constexpr std::size_t kMostSizes = 10'000;
 
-// As nccl-tests does it: under its name, or where a count is given.
+// Whether iterations are counted as in nccl-tests, which they are under its name or where a count
+// is given.
 bool IsExact(const CollOptions& options) {
   return !options.program.empty() || options.iters || options.warmup_iters || options.run_cycles;
 }
 
-// from, from x factor, … up to `to`.
+// The ladder of sizes: `from`, `from` x `factor`, … up to `to`.
 std::vector<std::int64_t> Ladder(std::int64_t from, std::int64_t to, std::int64_t factor = 2) {
   std::vector<std::int64_t> sizes = {from};
   while (sizes.back() <= to / factor) sizes.push_back(sizes.back() * factor);
@@ -81,13 +82,14 @@ std::vector<std::int64_t> RootsOf(const CollOptions& options, std::int64_t ranks
   return roots;
 }
 
-// Whose calls return before an operation is done, and which has groups of operations.
+// Whether the library is nccl, whose calls return before an operation is done, and which has groups
+// of operations.
 bool UsesNccl(const CollOptions& options) {
   const std::vector<std::string>& libraries = options.run.backends;
   return std::find(libraries.begin(), libraries.end(), "nccl") != libraries.end();
 }
 
-// Barriers have no buffers to take turns on, and are timed one at a time.
+// The modes to measure. Barriers have no buffers to take turns on, and are timed one at a time.
 std::vector<std::string> ModesOf(const CollOptions& options, const Probe& probe) {
   if (!Has(probe, "cache")) return {"latency"};
   if (options.cudagraph > 0) return {"graph"};
@@ -98,12 +100,12 @@ std::vector<std::string> ModesOf(const CollOptions& options, const Probe& probe)
   return {IsExact(options) ? "throughput" : "latency"};
 }
 
-// MPI, which is the usual one.
+// Whether the library is MPI, which is also the usual one, and has plain buffers alone.
 bool KnowsPlainBuffersAlone(const std::vector<std::string>& libraries) {
   return libraries.empty() || libraries == std::vector<std::string>{"mpi"};
 }
 
-// What is said of flags that can't be done as asked.
+// The notes on flags that can't be done as asked.
 std::vector<std::string> NotesOf(const CollOptions& o,
                                  const std::map<std::string, std::string>& environment) {
   std::vector<std::string> notes;
@@ -149,7 +151,7 @@ std::vector<std::string> NotesOf(const CollOptions& o,
   return notes;
 }
 
-// Without a launcher as many ranks as are asked for, on this host.
+// The number of ranks: the launcher's, or without one as many as are asked for, on this host.
 std::int64_t RankCount(const CollOptions& options, const Probe& probe,
                        std::vector<std::string>& notes) {
   const std::int64_t usual = IntegerOf(probe.defaults, "ranks");
@@ -174,7 +176,8 @@ std::int64_t RankCount(const CollOptions& options, const Probe& probe,
   return usual;
 }
 
-// What asks for groups of ranks, as its records name it: "MOD 8". Empty where nothing does.
+// The expression that asks for groups of ranks, as records name it: "MOD 8". Empty where nothing
+// does.
 std::string SplitOf(const CollOptions& options,
                     const std::map<std::string, std::string>& environment) {
   std::string split = options.split;
@@ -309,7 +312,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
                   const std::map<std::string, std::string>& environment) {
   CollPlan plan = {.exact = IsExact(options), .notes = NotesOf(options, environment)};
   const std::int64_t ranks = RankCount(options, probe, plan.notes);
-  FloorsOf(options.expect);  // bad ones are told before anything is measured
+  FloorsOf(options.expect);  // throws for bad floors before anything is measured
   if (ranks == 1) plan.notes.emplace_back("one rank exchanges nothing: its bus bandwidth is 0");
   if (options.bisect && plan.exact) {
     throw Error("--bisect measures in rounds, which tell what is chance: leave -n, -w and -N out");
@@ -340,7 +343,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
     const bool rotates = options.cold || mode != "latency";
     for (const std::string& dtype : DtypesOf(options)) {
       SuiteEntry entry = {.probe = probe.name};
-      // Of these the last takes turns the fastest: the two placements of a size stand together.
+      // The last choice varies fastest, so that the two placements of a size stand together.
       const std::vector<Choice> choices = {
           {"ranks", {std::to_string(ranks)}},
           {"mode", {mode}},

@@ -1,4 +1,4 @@
-// What the flags of `assay coll`, which are nccl-tests', ask to be measured.
+// The plan of `assay coll`: the cases that its flags, which are nccl-tests', ask to be measured.
 #pragma once
 
 #include <cstdint>
@@ -15,33 +15,34 @@
 
 namespace assay {
 
-// nccl-tests' -b and -e, and -i, where they are not given.
+// The values of -b, -e and -i where they are not given, which are nccl-tests' own.
 inline constexpr std::int64_t kUsualBytes = std::int64_t{32} << 20;
 inline constexpr std::int64_t kUsualStep = std::int64_t{1} << 20;
 
-// What the flags ask for on so many ranks of so many nodes.
+// The plan that the flags ask for, on the ranks and nodes that there are.
 struct CollPlan {
-  std::vector<Question> questions = {};  // in the order of the table, a row's two side by side
-  bool exact = false;                    // as many iterations as nccl-tests would do
+  std::vector<Question> questions = {};  // in the order of the table, the two of a row side by side
+  bool exact = false;                    // whether it does as many iterations as nccl-tests would
   EngineOptions engine = {};
-  std::vector<int> groups = {};  // of each rank; empty: all are one
+  std::vector<int> groups = {};  // the group of each rank; empty: all are one group
   Params how = {};               // AcrossRanks::how of every case
-  // What of the flags and of nccl-tests' environment is not done as asked, a sentence each.
+  // Sentences on flags and variables of nccl-tests that are not done as asked.
   std::vector<std::string> notes = {};
 };
 
-// `probe` is the operation's; `environment` by name. Throws Error for flags that contradict each
-// other or name what there isn't.
+// Makes the plan. `probe` is the operation's, and `environment` has variables by name. Throws Error
+// for flags that contradict each other or name something that doesn't exist.
 CollPlan PlanColl(const CollOptions& options, const Probe& probe,
                   const std::map<std::string, std::string>& environment);
 
-// The sizes that the flags ask for, bytes.
+// The sizes that the flags ask for, in bytes.
 std::vector<std::int64_t> SizesOf(const CollOptions& options);
 
 // A sentence on sizes that can't be done as asked, since operations are of whole elements; ""
 // where all can.
 std::string RoundedNote(const std::vector<std::int64_t>& sizes, const std::string& dtype);
-// The same of sizes that are shared out among ranks, in 16 bytes for each.
+// A sentence on sizes that are shared out among ranks, which is done in multiples of 16 bytes for
+// each; "" where all can be done as asked.
 std::string SharedNote(const std::vector<Case>& cases);
 
 // Whether sizes are those of -b, -e, -i and -f.
@@ -53,7 +54,7 @@ bool WereStarted(const CollOptions& options);
 // The operations of each batch that -K leaves out; 0 where it does not apply.
 std::int64_t SkippedOf(const CollOptions& options);
 
-// How many ranks -t and -g ask for in each process.
+// The number of ranks that -t and -g ask for in each process.
 PerProcess PerProcessOf(const CollOptions& options);
 
 // Whether ranks are threads, which were made before anything was planned.

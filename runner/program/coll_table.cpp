@@ -44,7 +44,8 @@ bool AreOneRow(const Record& a, const Record& b) {
   return a.backend == b.backend && of_a == of_b;
 }
 
-// What a rank's share of its node's network carries, GB/s, where the instance's facts tell.
+// The rate of a rank's share of its node's network in GB/s, where the facts of the instance tell
+// it.
 std::optional<double> LinkGbs(const InstanceFacts* type, double ranks_per_node) {
   if (type == nullptr || !type->network_gbps) return std::nullopt;
   return *type->network_gbps / 8 / ranks_per_node;
@@ -195,7 +196,7 @@ void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& c
       look.ranks.back().device_name = one.device->name;
     }
   } catch (const Error& error) {
-    look.notes.push_back(error.what());  // each row will say so too
+    look.notes.push_back(error.what());  // each row will say so, too
   }
 }
 

@@ -1,4 +1,4 @@
-// What `assay coll` prints while it measures: nccl-tests' table, row by row.
+// The output of `assay coll` while it measures: nccl-tests' table, row by row.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +19,15 @@
 
 namespace assay {
 
-// Local time, as nccl-tests writes it.
+// The local time, as nccl-tests writes it.
 std::string LocalTime();
 
-// The record as if its newest visit had been its only one. `before` is what it was after the visit
-// before, null at first. A visit that brought nothing has no times.
+// The record as if its newest visit had been its only one. `before` is the record after the visit
+// before, or null. A visit that measured nothing has no times.
 Record OfNewestVisit(const Record& record, const Record* before);
 
-// Brings the records of a row together, of which the one in place comes last. The rows of the first
-// group are printed as they come, those of others are kept until all are there.
+// Brings the two records of a row together, of which the one in place comes last. Rows of the first
+// group are printed as they come; those of other groups are kept until all are there.
 class RowPrinter {
  public:
   // `type` is that of all nodes, or null.
@@ -35,7 +35,7 @@ class RowPrinter {
       : table_(table), console_(console), type_(type), prints_(prints) {}
 
   void Add(const Record& record);
-  // Prints what waits for a record in place that won't come, and the rows of the other groups.
+  // Prints rows that wait for a record in place which won't come, and the rows of the other groups.
   void Finish();
 
  private:
@@ -46,7 +46,7 @@ class RowPrinter {
 
   void Flush(Pending& row);
 
-  // What is to be said of figures that aren't as they should be.
+  // The text about figures that aren't as they should be.
   std::string StandingText(const Pending& row) const;
 
   NcclTable& table_;
@@ -58,7 +58,7 @@ class RowPrinter {
   std::map<std::int64_t, std::string> others_ = {};
 };
 
-// What stands over the table, but for what is known only once the run begins.
+// The options of the table, as far as they are known before the run begins.
 NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe& probe,
                    const std::map<std::string, std::string>& environment);
 
@@ -66,12 +66,12 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
 // hosts, as those of all others do, rather one whose ranks MPI joins.
 const Case& ToldOf(const std::vector<Case>& cases);
 
-// What the run knows of its ranks and their price.
+// Adds what the run knows of its ranks and their price.
 void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& cluster,
               const std::vector<Case>& cases, const Params& params, const std::vector<int>& groups,
               const Catalog& catalog);
 
-// What was measured of groups, a line each.
+// The lines on what was measured of groups.
 std::string GroupsText(const std::string& what, const std::vector<Record>& records);
 
 }  // namespace assay
