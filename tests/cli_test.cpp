@@ -276,7 +276,7 @@ TEST(Cli, PriceShowWantsProviderAndInstance) {
   EXPECT_THAT(ErrorOf({"price", "show", "aws"}), HasSubstr("INSTANCE"));
 }
 
-Format FormatIn(const std::vector<std::string>& arguments) {
+OutputFormat FormatIn(const std::vector<std::string>& arguments) {
   const Command command = ParseArguments(arguments);
   if (const auto* run = std::get_if<RunOptions>(&command)) return run->format;
   if (const auto* coll = std::get_if<CollOptions>(&command)) return coll->run.format;
@@ -299,12 +299,13 @@ TEST(Cli, EveryCommandThatPrintsHasOneFormat) {
       arguments.insert(arguments.end(), more.begin(), more.end());
       return arguments;
     };
-    EXPECT_EQ(FormatIn(command), Format::kTable) << command[0];
-    EXPECT_EQ(FormatIn(with({"--format", "table"})), Format::kTable) << command[0];
-    EXPECT_EQ(FormatIn(with({"--format", "json"})), Format::kJson) << command[0];
-    EXPECT_EQ(FormatIn(with({"--format", "csv"})), Format::kCsv) << command[0];
-    EXPECT_EQ(FormatIn(with({"--json"})), Format::kJson) << command[0];
-    EXPECT_EQ(FormatIn(with({"--json", "--format", "json"})), Format::kJson) << "one and the same";
+    EXPECT_EQ(FormatIn(command), OutputFormat::kTable) << command[0];
+    EXPECT_EQ(FormatIn(with({"--format", "table"})), OutputFormat::kTable) << command[0];
+    EXPECT_EQ(FormatIn(with({"--format", "json"})), OutputFormat::kJson) << command[0];
+    EXPECT_EQ(FormatIn(with({"--format", "csv"})), OutputFormat::kCsv) << command[0];
+    EXPECT_EQ(FormatIn(with({"--json"})), OutputFormat::kJson) << command[0];
+    EXPECT_EQ(FormatIn(with({"--json", "--format", "json"})), OutputFormat::kJson)
+        << "one and the same";
     EXPECT_EQ(ErrorOf(with({"--format", "csv", "--json"})),
               "--format csv and --json ask for two formats, and one is printed: give one");
     EXPECT_EQ(ErrorOf(with({"--json", "--format", "table"})),
@@ -313,8 +314,8 @@ TEST(Cli, EveryCommandThatPrintsHasOneFormat) {
     const bool is_coll = command[0] == "coll";
     EXPECT_EQ(ErrorOf(with({"--format", "nccl"})) == "no error", is_coll) << command[0];
   }
-  EXPECT_EQ(FormatIn({"coll", "all_reduce", "--format", "nccl"}), Format::kNccl);
-  EXPECT_EQ(FormatIn({"compare", "a", "b", "--csv"}), Format::kCsv);
+  EXPECT_EQ(FormatIn({"coll", "all_reduce", "--format", "nccl"}), OutputFormat::kNccl);
+  EXPECT_EQ(FormatIn({"compare", "a", "b", "--csv"}), OutputFormat::kCsv);
   EXPECT_EQ(ErrorOf({"compare", "a", "b", "--csv", "--json"}),
             "--json and --csv ask for two formats, and one is printed: give one");
   EXPECT_THAT(ErrorOf({"noise", "--format", "csv"}), HasSubstr("leave --out"));

@@ -645,15 +645,16 @@ TEST(Catalog, OffersAsCsvAreReadBackAsTheSameOffers) {
 }
 
 TEST(Catalog, PricesArePrintedInEachFormat) {
-  const auto writer = [](Format format) { return WriterOf(format, Catalog::BuiltIn(), {}); };
-  for (const Format format : {Format::kTable, Format::kJson, Format::kCsv}) {
+  const auto writer = [](OutputFormat format) { return WriterOf(format, Catalog::BuiltIn(), {}); };
+  for (const OutputFormat format :
+       {OutputFormat::kTable, OutputFormat::kJson, OutputFormat::kCsv}) {
     EXPECT_THAT(writer(format)->Offers("H100 aws spot"), HasSubstr("p5.48xlarge"));
     EXPECT_THAT(writer(format)->OffersOf("aws", "p5.48xlarge"), HasSubstr("us-east-1"));
     EXPECT_THAT(ErrorOf([&] { writer(format)->Offers("abacus"); }), HasSubstr("no offer matches"));
     EXPECT_THAT(ErrorOf([&] { writer(format)->OffersOf("aws", "p5.48xlarg"); }),
                 HasSubstr("p5.48xlarge"));
   }
-  EXPECT_THAT(writer(Format::kJson)->Offers("H100 aws spot"),
+  EXPECT_THAT(writer(OutputFormat::kJson)->Offers("H100 aws spot"),
               HasSubstr("{\"format\":\"assay-prices\",\"version\":1,\"offers\":[{\"provider\":"));
 }
 

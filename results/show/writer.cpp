@@ -93,15 +93,16 @@ class CsvWriter : public Writer {
 
 }  // namespace
 
-std::unique_ptr<Writer> WriterOf(Format format, const Catalog& catalog, const TableLook& look) {
+std::unique_ptr<Writer> WriterOf(OutputFormat format, const Catalog& catalog,
+                                 const TableLook& look) {
   switch (format) {
-    case Format::kTable:
+    case OutputFormat::kTable:
       return std::make_unique<TableWriter>(catalog, look);
-    case Format::kJson:
+    case OutputFormat::kJson:
       return std::make_unique<JsonWriter>(catalog);
-    case Format::kCsv:
+    case OutputFormat::kCsv:
       return std::make_unique<CsvWriter>(catalog);
-    case Format::kNccl:
+    case OutputFormat::kNccl:
       break;
   }
   throw Error("nccl-tests' columns are of a collective while it is measured; use 'assay coll'");

@@ -12,7 +12,7 @@
 
 namespace assay {
 
-enum class Format {
+enum class OutputFormat {
   kTable,
   kJson,
   kCsv,
@@ -46,6 +46,7 @@ struct TableLook {
 };
 
 // Throws Error for kNccl. The catalog must outlive the writer.
-std::unique_ptr<Writer> WriterOf(Format format, const Catalog& catalog, const TableLook& look = {});
+std::unique_ptr<Writer> WriterOf(OutputFormat format, const Catalog& catalog,
+                                 const TableLook& look = {});
 
 }  // namespace assay

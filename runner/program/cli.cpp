@@ -191,10 +191,10 @@ struct FormatFlags {
   bool csv = false;
 };
 
-constexpr std::pair<std::string_view, Format> kFormats[] = {{"table", Format::kTable},
-                                                            {"json", Format::kJson},
-                                                            {"csv", Format::kCsv},
-                                                            {"nccl", Format::kNccl}};
+constexpr std::pair<std::string_view, OutputFormat> kFormats[] = {{"table", OutputFormat::kTable},
+                                                                  {"json", OutputFormat::kJson},
+                                                                  {"csv", OutputFormat::kCsv},
+                                                                  {"nccl", OutputFormat::kNccl}};
 
 void AddFormat(CLI::App& app, FormatFlags& flags, const std::vector<std::string>& words) {
   app.add_option("--format", flags.word,
@@ -205,19 +205,19 @@ void AddFormat(CLI::App& app, FormatFlags& flags, const std::vector<std::string>
 }
 
 // Throws Error where two formats were asked for.
-Format FormatOf(const FormatFlags& flags) {
-  std::vector<std::pair<std::string, Format>> asked;
+OutputFormat FormatOf(const FormatFlags& flags) {
+  std::vector<std::pair<std::string, OutputFormat>> asked;
   for (const auto& [word, format] : kFormats) {
     if (flags.word == word) asked.emplace_back(fmt::format("--format {}", word), format);
   }
-  if (flags.json) asked.emplace_back("--json", Format::kJson);
-  if (flags.csv) asked.emplace_back("--csv", Format::kCsv);
+  if (flags.json) asked.emplace_back("--json", OutputFormat::kJson);
+  if (flags.csv) asked.emplace_back("--csv", OutputFormat::kCsv);
   for (const auto& [option, format] : asked) {
     if (format == asked.front().second) continue;
     throw Error(fmt::format("{} and {} ask for two formats, and one is printed: give one",
                             asked.front().first, option));
   }
-  return asked.empty() ? Format::kTable : asked.front().second;
+  return asked.empty() ? OutputFormat::kTable : asked.front().second;
 }
 
 // Adds the options that `run` and `coll` have in common, with the words of their `--format`.

@@ -47,7 +47,7 @@ struct RunOptions {
   std::string gbench_out = {};
   std::string report = {};  // also write the page here
   std::string storage_path = ".";
-  Format format = Format::kTable;  // of what is printed
+  OutputFormat format = OutputFormat::kTable;  // of what is printed
   bool quiet = false;
   bool keep_ids = false;
   bool keep_price = false;
@@ -136,7 +136,7 @@ struct CompareCommand {
   std::vector<std::string> b = {};
   std::optional<double> within = {};
   std::optional<double> fail_slower = {};
-  Format format = Format::kTable;
+  OutputFormat format = OutputFormat::kTable;
   bool force = false;
   std::string noise = {};  // a noise.csv; empty: the user's own, if there is one
   PricingFlags pricing = {};
@@ -145,13 +145,13 @@ struct CompareCommand {
 struct ReportCommand {
   std::vector<std::string> files = {};
   std::string out = {};  // empty: the figures on stdout
-  Format format = Format::kTable;
+  OutputFormat format = OutputFormat::kTable;
   PricingFlags pricing = {};
 };
 
 struct PriceCommand {
   bool show = false;
-  Format format = Format::kTable;
+  OutputFormat format = OutputFormat::kTable;
   std::string filter = {};    // for `list`
   std::string provider = {};  // for `show`, as `instance` is
   std::string instance = {};

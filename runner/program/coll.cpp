@@ -194,8 +194,8 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   files.push_back({.option = "-J", .path = options.output_file});
   CheckFiles(files, options.run.out);
   std::optional<Bisection> bisection;
-  const Format format = options.run.format;
-  const bool prints = format == Format::kTable || format == Format::kNccl;
+  const OutputFormat format = options.run.format;
+  const bool prints = format == OutputFormat::kTable || format == OutputFormat::kNccl;
   NcclOptions look = LookOf(options, coll, probe, environment);
   Run header;
   std::optional<NcclTable> table;

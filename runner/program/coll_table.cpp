@@ -131,7 +131,7 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
       .per_iteration = options.per_iter_timing != 0 && options.cudagraph == 0,
       .skipped = SkippedOf(options),
       .keep_ids = options.run.keep_ids,
-      .own_columns = options.run.format != Format::kNccl,
+      .own_columns = options.run.format != OutputFormat::kNccl,
       .notes = plan.notes,
       .started = LocalTime()};
   if (!IsLadder(options)) {

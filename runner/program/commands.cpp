@@ -43,7 +43,8 @@
 namespace assay {
 namespace {
 
-std::unique_ptr<Writer> Writing(Format format, const Catalog& catalog, const Console& console) {
+std::unique_ptr<Writer> Writing(OutputFormat format, const Catalog& catalog,
+                                const Console& console) {
   return WriterOf(format, catalog, {.colour = console.Colour(), .today = Today()});
 }
 
@@ -106,7 +107,7 @@ int RunThisMachine(const RunOptions& options, const Catalog& catalog) {
       .command = CommandOf(options),
       .tells_cases = true};
   const Measured measured = MeasureHere(plan, options, *cluster, catalog, console);
-  if (options.format == Format::kTable) {
+  if (options.format == OutputFormat::kTable) {
     const PricedRun one = {.run = &measured.run, .price = &measured.price};
     console.Result("\n" + Writing(options.format, catalog, console)->Figures({&one, 1}));
   } else {

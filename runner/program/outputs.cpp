@@ -29,13 +29,13 @@ std::string Page(const Handout& handout) {
   return ReportPage({&input, 1}, handout.TheCatalog(), Today());
 }
 
-std::string Written(const Handout& handout, Format format) {
+std::string Written(const Handout& handout, OutputFormat format) {
   const PricedRun one = {
       .name = handout.File(), .run = &handout.TheRun(), .price = &handout.Price()};
   return WriterOf(format, handout.TheCatalog())->Figures({&one, 1});
 }
 
-std::string Json(const Handout& handout) { return Written(handout, Format::kJson); }
+std::string Json(const Handout& handout) { return Written(handout, OutputFormat::kJson); }
 
 std::string Gbench(const Handout& handout) { return handout.Gbench(); }
 
@@ -43,7 +43,7 @@ std::string NcclJson(const Handout& handout) { return handout.Table().Json(hando
 
 // Of a collective the lines of its table.
 std::string Csv(const Handout& handout) {
-  return handout.HasTable() ? handout.Table().Csv() : Written(handout, Format::kCsv);
+  return handout.HasTable() ? handout.Table().Csv() : Written(handout, OutputFormat::kCsv);
 }
 
 const Output& OutputOf(std::string_view option) {
@@ -92,9 +92,9 @@ std::span<const Output> Outputs() {
   return outputs;
 }
 
-std::string_view OptionOf(Format format) {
-  assert(format == Format::kJson || format == Format::kCsv);
-  return format == Format::kJson ? "--format json" : "--format csv";
+std::string_view OptionOf(OutputFormat format) {
+  assert(format == OutputFormat::kJson || format == OutputFormat::kCsv);
+  return format == OutputFormat::kJson ? "--format json" : "--format csv";
 }
 
 std::string OutputText(std::string_view option, const Handout& handout) {

@@ -65,7 +65,7 @@ struct Output {
 std::span<const Output> Outputs();
 
 // The option of the output that is printed in this format. REQUIRES: it is JSON or CSV.
-std::string_view OptionOf(Format format);
+std::string_view OptionOf(OutputFormat format);
 
 // The text of the output that `option` asks for. REQUIRES: there is such an output.
 std::string OutputText(std::string_view option, const Handout& handout);
