@@ -394,7 +394,7 @@ TEST_F(Nccl, AJobOfThreadsThatLosesARankGoesOnTellingWhy) {
   const std::string asked = AskedCaseToJson(AskFor("nccl", {.bytes = 4000}, /*ranks=*/4));
   EXPECT_THAT(job->Ask("devices " + asked), HasSubstr("\t2 0000:12:00 stand-in\t3 0000:13:00"));
   EXPECT_EQ(job->Ask("prepare " + asked), "");
-  EXPECT_THAT(job->Ask("run 3"), HasSubstr(" "));
+  EXPECT_THAT(job->Ask("run 3"), HasSubstr("\"time_s\":"));
   for (const char* command : {"run 3", "run 3", "verify"}) {
     try {
       job->Ask(command);

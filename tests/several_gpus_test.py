@@ -59,7 +59,7 @@ class SeveralGpus(unittest.TestCase):
         self.assertEqual(len(run["nodes"]), 1)
         self.assertEqual([rank["devices"] for rank in run["ranks"]], [[gpu] for gpu in range(8)])
         self.assertEqual([unit["device"] for unit in run["records"][0]["units"]], list(range(8)))
-        self.assertEqual(run["records"][0]["device"], {"kind": "gpu", "name": "stand-in"})
+        self.assertEqual(run["records"][0]["device"]["kind"], "gpu")
         self.assertEqual(run["records"][0]["facts"]["launch"], "one thread for 8 GPUs, in groups")
         self.assertEqual(json.loads((self.folder / "n.json").read_text())["config"]["ngpus"], 8)
 
