@@ -154,9 +154,9 @@ std::string RangeWithPrefix(double low, double high, std::string_view unit) {
   constexpr double kNextToNothing = 1e-3;
   if (!std::isfinite(high)) return WithPrefix(low, unit) + " or more";
   const auto [divisor, prefix] = PrefixOf(high, 3);
-  const auto end = [&divisor = divisor, high](double value) {
+  const auto end = [scale = divisor, high](double value) {
     if (value <= kNextToNothing * high) return std::string("0");
-    const double scaled = value / divisor;
+    const double scaled = value / scale;
     return fmt::format("{:.{}f}", scaled, Decimals(scaled, 3));
   };
   return fmt::format("{} .. {} {}{}", end(low), end(high), prefix, unit);

@@ -43,7 +43,7 @@
 namespace assay {
 namespace {
 
-using std::chrono::duration_cast, std::chrono::milliseconds;
+using std::chrono::milliseconds;
 
 constexpr int kMostRanks = 65536;
 constexpr std::size_t kHexDigits = 64;  // those of a key, a drawn number or a proof: 32 bytes each
