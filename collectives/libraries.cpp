@@ -143,7 +143,9 @@ std::optional<Skipped> Libraries::Missing(const std::string& library) const {
   const auto& entries = modules_->Entries();
   const auto entry = std::ranges::find(entries, module, &Modules::Entry::name);
   if (entry == entries.end()) return std::nullopt;
-  if (entry->module == nullptr) return Skipped{.reason = entry->reason, .remedy = entry->remedy};
+  if (entry->module == nullptr) {
+    return Skipped{.reason = entry->reason, .remedy = entry->remedy, .module = module};
+  }
   return module == "mpi" && no_mpi_ ? no_mpi_() : std::nullopt;
 }
 

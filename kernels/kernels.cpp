@@ -45,7 +45,8 @@ Backends AllBackends(const Setup& setup) {
       if (entry.module == nullptr && entry.name == "cuda") {
         for (const GpuBackendFacts& facts : kGpuBackends) {
           backends.push_back(std::make_shared<UnopenedBackend>(
-              facts, Skipped{.reason = entry.reason, .remedy = entry.remedy}));
+              facts,
+              Skipped{.reason = entry.reason, .remedy = entry.remedy, .module = entry.name}));
         }
       }
       if (entry.module == nullptr || entry.module->backends == nullptr) continue;

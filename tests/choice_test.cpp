@@ -22,7 +22,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-const Skipped kNoGpu = {.reason = "there is no GPU", .remedy = "rent one"};
+const Skipped kNoGpu = {.reason = "there is no GPU", .remedy = "rent one", .module = "far"};
 
 // A probe by these backends, of which those whose name is "gpu" have no device. It has a case by
 // each that is asked for.
@@ -120,9 +120,13 @@ TEST(List, ABackendIsOfTheModuleOfItsNameWhereSeveralLackTheSame) {
   const Modules modules(std::vector<Modules::Entry>{
       {.name = "far", .reason = "there is no driver", .remedy = "rent one"},
       {.name = "near", .reason = "there is no driver", .remedy = "rent one"}});
-  const Skipped no = {.reason = "there is no driver", .remedy = "rent one"};
+  const auto no = [](const char* module) {
+    return Skipped{.reason = "there is no driver", .remedy = "rent one", .module = module};
+  };
   Probe probe = ProbeBy("gemm", {"one", "near"}, {});
-  probe.absent = [no] { return std::map<std::string, Skipped>{{"one", no}, {"near", no}}; };
+  probe.absent = [no] {
+    return std::map<std::string, Skipped>{{"one", no("far")}, {"near", no("near")}};
+  };
   EXPECT_THAT(ListText({probe}, modules, {}),
               HasSubstr("not here: one (module far), near (module near)\n"));
 }
@@ -148,8 +152,15 @@ TEST(List, EachReasonIsSaidOnceAndProbesReferToIt) {
 }
 
 TEST(List, AReasonThatIsNoModulesHasALineOfItsOwn) {
-  const std::string text =
-      ListText({ProbeBy("gemm", {"onednn", "gpu"}, {}), ProbeBy("copy", {"gpu"}, {})}, {}, {});
+  std::vector<Probe> probes = {ProbeBy("gemm", {"onednn", "gpu"}, {}),
+                               ProbeBy("copy", {"gpu"}, {})};
+  for (Probe& probe : probes) {
+    probe.absent = [] {
+      return std::map<std::string, Skipped>{
+          {"gpu", {.reason = "there is no GPU", .remedy = "rent one"}}};
+    };
+  }
+  const std::string text = ListText(probes, {}, {});
   EXPECT_THAT(text, HasSubstr("backends: onednn; not here: gpu\n"));
   EXPECT_THAT(text, HasSubstr("\nbackends that can't run here:\n  gpu: there is no GPU; try: rent "
                               "one\n"));

@@ -1060,8 +1060,8 @@ TEST(TestFile, AVolumeWithoutRoomIsSkippedWithItsFreeSpace) {
   EXPECT_EQ(status, 0);
 }
 
-// Of the 384 MiB of a control group it holds 200 itself, and a file by the limit alone would have
-// 192.
+// The test holds 200 of the 384 MiB of a control group itself, and a file by the limit alone would
+// have 192.
 TEST(TestFile, AControlGroupOfMemoryIsNotOutgrown) {
   const TemporaryFolder folder("/dev/shm");
   const std::filesystem::path group =

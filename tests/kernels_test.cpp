@@ -237,7 +237,7 @@ TEST(Op, BackwardHasThreeProductsOverTheOneHeadDimensionAndTwoOverTheOther) {
   // Q and dQ, K and dK, V and dV, O and dO, and a log-sum of 4 bytes a query.
   EXPECT_EQ(work.bytes_min,
             2 * 2 * (2 * 8 * 4 * 192 + 2 * 2 * 16 * (192 + 128) + 2 * 8 * 4 * 128) + 4 * 2 * 8 * 4);
-  // Of equal head dimensions it is five products against two.
+  // With equal head dimensions it is five products against two.
   op.head_dim_qk = 128;
   const std::int64_t backward = *WorkOf(op).flops;
   op.direction = "forward";
@@ -580,7 +580,7 @@ TEST(Memory, ThreeArraysLeaveHalfOfTheMemory) {
   EXPECT_EQ(ArrayBytes(32 * mib, 0), 128 * mib) << "a memory that isn't told";
 }
 
-// Of the 512 MiB of a control group it holds 320 itself; the limit alone would allow 256.
+// The test holds 320 of the 512 MiB of a control group itself; the limit alone would allow 256.
 TEST(Memory, AControlGroupMustHaveAsMuchLeft) {
   const std::filesystem::path group =
       "/sys/fs/cgroup/memory/assay-kernels-test-" + std::to_string(getpid());

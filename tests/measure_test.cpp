@@ -60,15 +60,17 @@ class MeasureTest : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
+  Plan PlanOf(std::vector<Case> cases) {
+    return {.cases = std::move(cases),
+            .engine = {.rounds = 1,
+                       .max_case = Seconds(1),
+                       .min_samples = 2,
+                       .min_visit = {},
+                       .now = log_.Clock(),
+                       .sleep = [this](Seconds time) { log_.now += time; }}};
+  }
   Measured Measure(std::vector<Case> cases) {
-    const Plan plan = {.cases = std::move(cases),
-                       .engine = {.rounds = 1,
-                                  .max_case = Seconds(1),
-                                  .min_samples = 2,
-                                  .min_visit = {},
-                                  .now = log_.Clock(),
-                                  .sleep = [this](Seconds time) { log_.now += time; }}};
-    return MeasureHere(plan, options_, cluster_, Catalog::BuiltIn(), console_);
+    return MeasureHere(PlanOf(std::move(cases)), options_, cluster_, Catalog::BuiltIn(), console_);
   }
   std::string TheFile() const {
     return (std::stringstream() << std::ifstream(options_.out).rdbuf()).str();
@@ -146,13 +148,7 @@ TEST_F(MeasureTest, RanksThatHangElsewhereFailTheRunWhichGoesOn) {
 
 TEST_F(MeasureTest, WhatFollowsFromTheFirstCasesIsMeasuredIntoTheSameFile) {
   int asked = 0;
-  Plan plan = {.cases = {FakeCase("first", {{}}, log_)},
-               .engine = {.rounds = 1,
-                          .max_case = Seconds(1),
-                          .min_samples = 2,
-                          .min_visit = {},
-                          .now = log_.Clock(),
-                          .sleep = [this](Seconds time) { log_.now += time; }}};
+  Plan plan = PlanOf({FakeCase("first", {{}}, log_)});
   plan.more = [&](const std::vector<Record>& records) {
     EXPECT_THAT(records, SizeIs(1));
     return ++asked == 1 ? std::vector<Case>{FakeCase("second", {{}}, log_)} : std::vector<Case>();

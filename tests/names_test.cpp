@@ -36,7 +36,7 @@ TEST(Names, AZoneIsItsRegionByTheCloudsOwnRule) {
                      {"gcp", "US-Central1-B", "us-central1"},
                      {"gcp", "us-central1-a-b", "us-central1-a-b"},
                      {"gcp", "us-central1-1", "us-central1-1"},
-                     // Its zones are numbers that no region's name holds.
+                     // The cloud's zones are numbers that no region's name holds.
                      {"azure", "eastus-1", "eastus-1"},
                      {"azure", "EastUS2", "eastus2"},
                      // Whose regions look as another's zones do.

@@ -98,7 +98,7 @@ struct ProbeFacts {
   // On accelerators it keeps its price although it isn't sustained.
   bool burst_is_paid = false;
 
-  // Its speed is held against the data sheet of its device.
+  // The probe's speed is held against the data sheet of its device.
   bool has_peak = false;
   // One of its cases is the figure that machines are compared by.
   bool is_headline = false;

@@ -38,19 +38,10 @@ class Listener {
   Cluster::Hung told_ = {};
 };
 
-// A case as its ranks are told of it.
-AskedCase AskFor(const Case& one, On on) {
-  return {.on = on,
-          .record = {.probe = one.probe,
-                     .method = one.method,
-                     .params = one.params,
-                     .backend = one.backend,
-                     .device = one.device,
-                     .work = one.work}};
-}
-
+// A case of several ranks as they are told of it.
 AskedCase AskRanksFor(const Case& one) {
-  AskedCase asked = AskFor(one, one.across->groups.empty() ? On::kAll : On::kGroups);
+  AskedCase asked = {.on = one.across->groups.empty() ? On::kAll : On::kGroups,
+                     .record = AskedRecord(one)};
   const std::int64_t bytes = one.across->bytes;
   asked.record.work = {.bytes = bytes > 0 ? std::optional(bytes) : std::nullopt};
   return asked;
@@ -129,7 +120,7 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
     const int nodes = NodeCount();
     if (nodes == 1) return one;
     // Watchdogs allow for the work of one node, which `asked` has before it is multiplied below.
-    AskedCase asked = AskFor(one, On::kEachNode);
+    AskedCase asked = {.on = On::kEachNode, .record = AskedRecord(one)};
     const std::vector<Unit> own = std::exchange(one.units, {});
     int node = 0;
     for (std::size_t rank = 0; rank < nodes_.size(); ++rank) {

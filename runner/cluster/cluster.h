@@ -11,9 +11,9 @@
 //   cluster.h    finds or starts the ranks that a case needs, and asks their job
 //   join.h       how a process comes to its ranks, and what it does when it isn't rank 0
 //   launch.h     ranks that assay starts for itself, spoken to over a pipe
-//   job.h        the commands, and a Workload that makes a command of every call; a case travels as
-//   its
-//                record in JSON (results/file/told.h), and each rank unfolds it by its own probe
+//   job.h        the commands, and a Workload that makes a command of every call; a case travels
+//                as its record in JSON (results/file/told.h), and each rank unfolds it by its own
+//                probe
 //   worker.h     a rank's end of the commands; each_node.h is its part of a case of one node
 //   tcp_ranks.h, rank_threads.h, the mpi module   ranks, of which all this knows the base class
 //

@@ -346,7 +346,7 @@ std::string Worker::FromEachNode(const std::function<std::string()>& tell) {
     try {
       own += "ok " + tell();
     } catch (const std::exception& error) {
-      own += "error " + OneField(error.what());
+      own += ErrorAnswer(error);
     }
   }
   std::map<int, std::string> by_node;
@@ -459,7 +459,7 @@ std::string Worker::Agree(const std::function<Prepared()>& prepare) {
       workload_ = std::get<std::unique_ptr<Workload>>(std::move(prepared));
     }
   } catch (const std::exception& error) {
-    own = "error " + OneField(error.what());
+    own = ErrorAnswer(error);
   }
   if (group_) group_->Rest();
   const std::vector<std::string> all = ranks_.Gather(own);

@@ -340,14 +340,9 @@ void Keep(const Outcome& outcome, std::vector<Record>& records, bool soaks) {
 
 // A record of the case without any round.
 Record Blank(const Case& which) {
-  Record record = {.probe = which.probe,
-                   .method = which.method,
-                   .params = which.params,
-                   .backend = which.backend,
-                   .device = which.device,
-                   .work = which.work,
-                   .units = which.units,
-                   .storage = which.storage};
+  Record record = AskedRecord(which);
+  record.units = which.units;
+  record.storage = which.storage;
   if (which.here) {
     record.here =
         Here{.probe = which.here->probe, .params = which.here->params, .work = which.here->work};

@@ -1,6 +1,6 @@
 // Modules are the loadable borders to vendor libraries (CUDA, NCCL, MPI, libfabric). Each is a
 // shared object, written against the vendor's headers and opened by absolute path if it is there.
-// So the same binary starts everywhere, and tells of each absent module why it is absent and how to
+// The same binary starts everywhere, and tells of each absent module why it is absent and how to
 // get it.
 #pragma once
 

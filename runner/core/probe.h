@@ -53,7 +53,7 @@ struct Settled {
 };
 
 // Work that is ready to be run and verified. It owns its buffers and handles until it is destroyed.
-// Its calls never overlap.
+// Calls to one workload never overlap.
 class Workload {
  public:
   virtual ~Workload() = default;
@@ -108,6 +108,7 @@ class Meter {
 struct Skipped {
   std::string reason = {};
   std::string remedy = {};
+  std::string module = {};  // the module whose absence is the reason; "" for any other reason
 };
 using Prepared = std::variant<std::unique_ptr<Workload>, Skipped>;
 
@@ -195,6 +196,16 @@ struct Case {
   // and after each visit, or only after it where the case is sustained. May be null.
   std::shared_ptr<const Case> here = {};
 };
+
+// The record of what a case asks for, before anything of it is measured: without units and outcome.
+inline Record AskedRecord(const Case& which) {
+  return {.probe = which.probe,
+          .method = which.method,
+          .params = which.params,
+          .backend = which.backend,
+          .device = which.device,
+          .work = which.work};
+}
 
 // The place of a GEMM that something else is measured beside: these cores of this machine, or the
 // GPU with this number.

@@ -297,10 +297,6 @@ std::string ListText(const std::vector<Probe>& probes, const Modules& modules,
   const auto why = [](const std::string& reason, const std::string& remedy) {
     return fmt::format("{}; try: {}", Clean(reason), Clean(remedy));
   };
-  std::map<std::string, std::vector<std::string>> unopened;  // modules, by why
-  for (const Modules::Entry& entry : modules.Entries()) {
-    if (entry.module == nullptr) unopened[why(entry.reason, entry.remedy)].push_back(entry.name);
-  }
   std::map<std::string, std::set<std::string>> others;  // backends, by why; no module's state is it
   std::string text = "probes:\n";
   for (const Probe& probe : probes) {
@@ -313,17 +309,13 @@ std::string ListText(const std::vector<Probe>& probes, const Modules& modules,
         here.push_back(backend);
         continue;
       }
-      const std::string reason = why(found->second.reason, found->second.remedy);
-      const auto module = unopened.find(reason);
-      if (module == unopened.end()) {
-        others[reason].insert(backend);
+      const Skipped& no = found->second;
+      if (no.module.empty()) {
+        others[why(no.reason, no.remedy)].insert(backend);
         not_here.push_back(backend);
-        continue;
+      } else {
+        not_here.push_back(fmt::format("{} (module {})", backend, no.module));
       }
-      // Of modules that lack the same, a backend is in that of its own name, if there is one.
-      const std::vector<std::string>& names = module->second;
-      const bool has_own = std::ranges::count(names, backend) > 0;
-      not_here.push_back(fmt::format("{} (module {})", backend, has_own ? backend : names.front()));
     }
     const std::string backends = here.empty() ? "none" : fmt::format("{}", fmt::join(here, ", "));
     text += fmt::format(kLine, probe.name, probe.summary);

@@ -201,13 +201,8 @@ class Recorder : public Observer {
   void VisitBegins(const Case& which, int round, int done, int total) override {
     {
       const std::lock_guard lock(mutex_);
-      current_ = {.probe = which.probe,
-                  .method = which.method,
-                  .params = which.params,
-                  .backend = which.backend,
-                  .device = which.device,
-                  .work = which.work,
-                  .units = which.units};
+      current_ = AskedRecord(which);
+      current_->units = which.units;
     }
     if (FindProbe(which.probe).probe_class == ProbeClass::kStorage && hold_for_storage_ &&
         journal_) {

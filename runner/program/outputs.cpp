@@ -41,7 +41,7 @@ std::string Gbench(const Handout& handout) { return handout.Gbench(); }
 
 std::string NcclJson(const Handout& handout) { return handout.Table().Json(handout.Ended()); }
 
-// Of a collective the lines of its table.
+// The lines of its table for a collective, the figures of the run for anything else.
 std::string Csv(const Handout& handout) {
   return handout.HasTable() ? handout.Table().Csv() : Written(handout, OutputFormat::kCsv);
 }

@@ -420,7 +420,8 @@ Numbers FromPages(const Numbers& pages, const Numbers& table, const Integers& le
   return all;
 }
 
-// Its output's strides say which of the last two dimensions is the element, and which the token.
+// The strides of its output say which of the last two dimensions is the element, and which the
+// token.
 double DoPagedCacheLoad(const Descriptor& operation, Run& run) {
   const TensorDescriptor to(operation.Other(CUDNN_ATTR_OPERATION_PAGED_CACHE_LOAD_YDESC));
   const bool transposed = to.strides[3] != 1;
