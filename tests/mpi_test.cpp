@@ -418,12 +418,12 @@ TEST_P(Mpi, WithTheMpirunOfAnotherMpiIsSkipped) {
   setenv("PATH", another.c_str(), 1);
   const Prepared prepared = CaseWith(probes[0], {}).prepare(1);
   ASSERT_TRUE(std::holds_alternative<Skipped>(prepared));
-  const auto& [reason, remedy] = std::get<Skipped>(prepared);
-  EXPECT_EQ(reason, another.string() + "/mpirun is of the family of " +
-                        (GetParam() == "openmpi" ? "mpich" : "openmpi") +
-                        ", and this build of assay is for " + modules_.Find("mpi")->version() +
-                        " alone");
-  EXPECT_THAT(remedy, HasSubstr("-dev and build again"));
+  const auto& skipped = std::get<Skipped>(prepared);
+  EXPECT_EQ(skipped.reason, another.string() + "/mpirun is of the family of " +
+                                (GetParam() == "openmpi" ? "mpich" : "openmpi") +
+                                ", and this build of assay is for " +
+                                modules_.Find("mpi")->version() + " alone");
+  EXPECT_THAT(skipped.remedy, HasSubstr("-dev and build again"));
 }
 
 TEST_P(OpenMpi, UnderALauncherNeverLaunches) {
