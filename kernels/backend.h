@@ -1,6 +1,5 @@
-// A Backend is one way of running Ops: this program's own loops, or a vendor's library. Adding one
-// takes a file that implements it, one line in the list of kernels.cpp and one find_package in
-// CMakeLists.txt.
+// A Backend is one way of running Ops: this program's own loops, or a vendor's library.
+// CONTRIBUTING.md says what adding one takes.
 #pragma once
 
 #include <cstdint>

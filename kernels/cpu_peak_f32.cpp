@@ -1,5 +1,5 @@
 // f32 fused multiply-adds through Highway's runtime dispatch: this file is compiled once for each
-// instruction set. Sole includer of Highway.
+// instruction set. collectives/reduction.cpp is the only other includer of Highway.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu_peak_f32.cpp"
 #include <hwy/foreach_target.h>  // Must come before highway.h.

@@ -1,5 +1,6 @@
 // What is printed of runs, in each format that there is: a table for people, JSON and CSV for
-// programs. A new format is one class here and one word of `--format` (runner/program/cli.cpp).
+// programs. A new format is one class here, one word of `--format` (runner/program/cli.cpp) and one
+// row in the list of outputs (runner/program/outputs.cpp).
 #pragma once
 
 #include <memory>
@@ -26,7 +27,8 @@ struct PricedRun {
   const Chosen* price = nullptr;
 };
 
-// Each text ends in a line end, and all that comes from files is made harmless.
+// Prints in one format. Each text ends in a line end, and all that comes from files is made
+// harmless (Clean, results/base/text.h).
 class Writer {
  public:
   virtual ~Writer() = default;
