@@ -210,7 +210,7 @@ class UnitMeter : public Meter {
     for (const One& one : all_) {
       Telemetry seen = one.meter->SoFar();
       seen.unit = one.unit;
-      std::ranges::move(TrendsOf(seen, one.begin_s + later.count()), std::back_inserter(trends));
+      std::ranges::move(FitTrends(seen, one.begin_s + later.count()), std::back_inserter(trends));
     }
     return trends;
   }

@@ -867,11 +867,11 @@ class Case:
 
         return self.figure(first)
 
-    def sample(self, over_time, own):
+    def side_values(self, over_time, own):
         values = self.nested(lambda run, records: statistics.fmean(round_values(records, over_time)))
         runs = [self.side["runs"][index] for index in self.runs]
         row = fitting_noise(own, self.record()["probe"], runs[0]) if len(runs) == 1 else None
-        return Sample(values, row, [minute(run["started"]) for run in runs])
+        return SideValues(values, row, [minute(run["started"]) for run in runs])
 
     def is_over_time(self):
         return any(pacing(record)["over_time"] for records in self.runs.values() for record in records)
@@ -890,7 +890,7 @@ class Case:
                 for name in said(self.record()["probe"], "alike in") or ()}
 
 
-class Sample:
+class SideValues:
     """Log speeds of a side's runs or nodes; of a single run, with the row of noise.csv for it."""
 
     def __init__(self, values, row, minutes):
@@ -912,7 +912,7 @@ class Sample:
 
 
 class Change:
-    """Of two samples: the ratio, and an interval, or with a guess what it leaves."""
+    """The ratio of two sides' values, and an interval, or with a guess what it leaves."""
 
     def __init__(self, a, b):
         self.a, self.b = a, b
@@ -1079,7 +1079,7 @@ def compare(a, b, force, within, noise):
     changes = {}
     for key, pair in rows.items():
         over_time = any(case.is_over_time() for case in pair)
-        changes[key] = Change(*(case.sample(over_time, noise) for case in pair))
+        changes[key] = Change(*(case.side_values(over_time, noise) for case in pair))
     figures = {}
     left, rejecting = sum(not change.guessed for change in changes.values()), True
     for key in sorted(rows, key=lambda k: (changes[k].guessed, not changes[k].guessed and
@@ -1137,25 +1137,25 @@ def rank(sides, force, within, noise):
     figures = {}
     for key, field in fields.items():
         over_time = any(case.is_over_time() for case in field.values())
-        samples = {entrant: case.sample(over_time, noise) for entrant, case in field.items()}
+        sides = {entrant: case.side_values(over_time, noise) for entrant, case in field.items()}
         m = margin(key[0], within)
 
         def slower(x, y):
-            change = Change(samples[x], samples[y])
+            change = Change(sides[x], sides[y])
             return change.judge(*change.reach(confidence)[1:], m).endswith("slower")
 
         def dearer(x, y):
-            change = Change(samples[x], samples[y])
+            change = Change(sides[x], sides[y])
             reach = per_usd(field[x], field[y], change.reach(confidence))[3:]
             return change.judge(*reach, m).endswith("slower")
 
-        order = sorted(field, key=lambda e: -statistics.fmean(samples[e].values))
+        order = sorted(field, key=lambda e: -statistics.fmean(sides[e].values))
         priced = [e for e in order if field[e].cost() is not None and field[e].priced()]
         if (mixed and not force) or len(priced) < 2:
             priced = []
         priced.sort(key=lambda e: field[e].cost())
         by_speed, by_usd = ranks(order, slower), ranks(priced, dearer)
-        figures[key] = {e: {"speed": samples[e].speed(), "by_speed": by_speed[e],
+        figures[key] = {e: {"speed": sides[e].speed(), "by_speed": by_speed[e],
                             "usd": field[e].cost(), "by_usd": by_usd.get(e)} for e in order}
     return figures
 

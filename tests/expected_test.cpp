@@ -150,8 +150,9 @@ TEST(OfPeak, IsNothingWhereThePeakIsNotKnown) {
   EXPECT_FALSE(OfPeakOf(RunOnX100(), other, kDevices));
 }
 
-std::optional<Judged> JudgeIt(const Record& record, const std::string& instance = "p5.48xlarge") {
-  return Judge(TypeOf(RunOn(instance), kInstances), record, kExpected);
+std::optional<Assessment> AssessIt(const Record& record,
+                                   const std::string& instance = "p5.48xlarge") {
+  return Assess(TypeOf(RunOn(instance), kInstances), record, kExpected);
 }
 
 TEST(Expected, TheBuiltInDataIsSound) {
@@ -182,40 +183,40 @@ TEST(Expected, WhatBreaksARuleIsNamedWithItsRow) {
 }
 
 TEST(Expected, AFigureStandsBesideWhatOthersMeasured) {
-  EXPECT_EQ(JudgeIt(AllReduce(350, 4))->standing, Standing::kOk);
-  EXPECT_DOUBLE_EQ(JudgeIt(AllReduce(350, 4))->expected_gbs.value(), 360);
-  EXPECT_EQ(JudgeIt(AllReduce(324.1, 4))->standing, Standing::kOk) << "within 10 %";
-  const std::optional<Judged> low = JudgeIt(AllReduce(323.9, 4));
+  EXPECT_EQ(AssessIt(AllReduce(350, 4))->standing, Standing::kOk);
+  EXPECT_DOUBLE_EQ(AssessIt(AllReduce(350, 4))->expected_gbs.value(), 360);
+  EXPECT_EQ(AssessIt(AllReduce(324.1, 4))->standing, Standing::kOk) << "within 10 %";
+  const std::optional<Assessment> low = AssessIt(AllReduce(323.9, 4));
   EXPECT_EQ(low->standing, Standing::kLow);
   EXPECT_THAT(low->why, HasSubstr("360 GB/s was measured on 4 p5.48xlarge (EFA; somewhere.org)"));
 }
 
 TEST(Expected, MoreThanTheNetworkCarriesIsExplained) {
   // 3200 Gbit/s are 400 GB/s.
-  const std::optional<Judged> two = JudgeIt(AllReduce(487, 2));
+  const std::optional<Assessment> two = AssessIt(AllReduce(487, 2));
   EXPECT_EQ(two->standing, Standing::kAboveBound);
   EXPECT_FALSE(two->expected_gbs.has_value());
   EXPECT_THAT(two->why, HasSubstr("on two nodes NCCL takes trees"));
-  const std::optional<Judged> four = JudgeIt(AllReduce(487, 4));
+  const std::optional<Assessment> four = AssessIt(AllReduce(487, 4));
   EXPECT_EQ(four->standing, Standing::kAboveBound);
   EXPECT_THAT(four->why, HasSubstr("SHARP"));
-  EXPECT_EQ(JudgeIt(AllReduce(408.1, 2))->standing, Standing::kAboveBound);
-  EXPECT_FALSE(JudgeIt(AllReduce(407.9, 2)).has_value()) << "no row, and nothing above the bound";
-  EXPECT_FALSE(JudgeIt(AllReduce(480, 1)).has_value()) << "one node has no network between";
+  EXPECT_EQ(AssessIt(AllReduce(408.1, 2))->standing, Standing::kAboveBound);
+  EXPECT_FALSE(AssessIt(AllReduce(407.9, 2)).has_value()) << "no row, and nothing above the bound";
+  EXPECT_FALSE(AssessIt(AllReduce(480, 1)).has_value()) << "one node has no network between";
 }
 
 TEST(Expected, OnlyTheSameThingIsJudged) {
-  EXPECT_FALSE(JudgeIt(AllReduce(100, 4, "cpu")).has_value()) << "a CPU";
-  EXPECT_FALSE(JudgeIt(AllReduce(100, 4), "p4d.24xlarge").has_value());
+  EXPECT_FALSE(AssessIt(AllReduce(100, 4, "cpu")).has_value()) << "a CPU";
+  EXPECT_FALSE(AssessIt(AllReduce(100, 4), "p4d.24xlarge").has_value());
   Record some = AllReduce(100, 4);
   some.params["ranks"] = std::int64_t{16};
-  EXPECT_FALSE(JudgeIt(some).has_value()) << "not all accelerators took part";
+  EXPECT_FALSE(AssessIt(some).has_value()) << "not all accelerators took part";
   Record other = AllReduce(100, 4);
   other.probe = "all_gather";
-  EXPECT_FALSE(JudgeIt(other).has_value());
+  EXPECT_FALSE(AssessIt(other).has_value());
   Record wrong = AllReduce(100, 4);
   wrong.status = Status::kWrong;
-  EXPECT_FALSE(JudgeIt(wrong).has_value());
+  EXPECT_FALSE(AssessIt(wrong).has_value());
 }
 
 // ---- Sockets beside a faster network
@@ -260,10 +261,10 @@ TEST(Sockets, BesideAFasterNetworkAreLowWithTheRemedyAndHaveNoDollars) {
            {{"gcp", "a3-highgpu-8g"}, "GPUDirect-TCPX", "/var/lib/tcpx"},
            {{"gcp", "a3-megagpu-8g"}, "GPUDirect-TCPXO", "/var/lib/fastrak"}}) {
     const assay::Run run = RunAt(slow.place);
-    const std::optional<Judged> judged = Judge(BuiltInTypeOf(run), run.records[0]);
-    ASSERT_TRUE(judged) << slow.place.instance;
-    EXPECT_EQ(judged->standing, Standing::kLow);
-    EXPECT_THAT(judged->why,
+    const std::optional<Assessment> assessed = Assess(BuiltInTypeOf(run), run.records[0]);
+    ASSERT_TRUE(assessed) << slow.place.instance;
+    EXPECT_EQ(assessed->standing, Standing::kLow);
+    EXPECT_THAT(assessed->why,
                 AllOf(HasSubstr(std::string("by TCP sockets, where a node has ") + slow.network),
                       HasSubstr(slow.remedy)));
     EXPECT_THAT(WhyUnpriced(run, run.records[0], BuiltInTypeOf(run)), HasSubstr(slow.network));
@@ -274,7 +275,7 @@ TEST(Sockets, AreAsGoodAsAnythingWhereNothingElseIsKnown) {
   const auto says = [](const Place& place) {
     const assay::Run run = RunAt(place, 100);
     EXPECT_EQ(WhyUnpriced(run, run.records[0], BuiltInTypeOf(run)), "");
-    return BySocketsOf(BuiltInTypeOf(run), run.records[0]).has_value();
+    return FindBySockets(BuiltInTypeOf(run), run.records[0]).has_value();
   };
   const auto with = [](std::optional<Fact> sockets) {
     return Place{"aws", "p5.48xlarge", "gpu", 2, std::move(sockets)};
@@ -289,14 +290,14 @@ TEST(Sockets, AreAsGoodAsAnythingWhereNothingElseIsKnown) {
   EXPECT_FALSE(says({"gcp", "p5.48xlarge"})) << "of another provider";
   assay::Run run = RunAt({"aws", "p5.48xlarge"});
   run.nodes[1].identity.instance.value = "p5en.48xlarge";
-  EXPECT_FALSE(BySocketsOf(BuiltInTypeOf(run), run.records[0])) << "which of the two?";
+  EXPECT_FALSE(FindBySockets(BuiltInTypeOf(run), run.records[0])) << "which of the two?";
   run = RunAt({"aws", "p5.48xlarge"});
   for (const Status status : {Status::kSkipped, Status::kFailed, Status::kWrong}) {
     run.records[0].status = status;
-    EXPECT_FALSE(BySocketsOf(BuiltInTypeOf(run), run.records[0])) << "it has no figure";
+    EXPECT_FALSE(FindBySockets(BuiltInTypeOf(run), run.records[0])) << "it has no figure";
   }
   run.records[0].status = Status::kPartial;
-  EXPECT_TRUE(BySocketsOf(BuiltInTypeOf(run), run.records[0]));
+  EXPECT_TRUE(FindBySockets(BuiltInTypeOf(run), run.records[0]));
 }
 
 TEST(Sockets, AreSaidInTheTableThePageAndTheFigures) {

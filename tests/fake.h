@@ -152,7 +152,7 @@ class ScriptedMeter : public Meter {
   std::vector<std::optional<Fitted>> Trends(Seconds later) override {
     std::vector<std::optional<Fitted>> trends;
     for (const Telemetry& seen : Finish(later)) {
-      for (const std::optional<Fitted>& one : TrendsOf(seen, 0)) trends.push_back(one);
+      for (const std::optional<Fitted>& one : FitTrends(seen, 0)) trends.push_back(one);
     }
     return trends;
   }

@@ -33,7 +33,7 @@ TEST(Groups, TheSlowOneStandsFirstWithHowSlowItIs) {
       GroupRecord(1, {1, 4}, {1.52, 2.24, 3.00, 1.49, 2.26}),
       GroupRecord(2, {2, 5}, {1.01, 1.49, 1.99, 1.01, 1.50}),
   };
-  const std::vector<GroupStanding> standings = StandingsOf(records);
+  const std::vector<GroupStanding> standings = CompareGroups(records);
   ASSERT_THAT(standings, SizeIs(3));
   EXPECT_EQ(standings[0].group, 1);
   EXPECT_THAT(standings[0].ranks, ElementsAre(1, 4));
@@ -47,7 +47,7 @@ TEST(Groups, TheSlowOneStandsFirstWithHowSlowItIs) {
 TEST(Groups, WhatVariesAsMuchByItselfIsNotSlow) {
   const std::vector<Record> records = {GroupRecord(0, {0, 1}, {1.0, 1.0, 1.0}),
                                        GroupRecord(1, {2, 3}, {1.0, 1.1, 2.5})};
-  const std::vector<GroupStanding> standings = StandingsOf(records);
+  const std::vector<GroupStanding> standings = CompareGroups(records);
   EXPECT_GT(standings[0].ratio, 1.3);
   EXPECT_FALSE(standings[0].IsSlow());
   EXPECT_THAT(SlowestGroupText(records), HasSubstr("not slow enough"));
@@ -56,27 +56,27 @@ TEST(Groups, WhatVariesAsMuchByItselfIsNotSlow) {
 TEST(Groups, AFewPercentAreNotSlowHoweverSure) {
   const std::vector<Record> records = {GroupRecord(0, {0, 1}, {1.00, 1.00, 1.00, 1.00}),
                                        GroupRecord(1, {2, 3}, {1.05, 1.05, 1.051, 1.05})};
-  EXPECT_FALSE(StandingsOf(records)[0].IsSlow());
+  EXPECT_FALSE(CompareGroups(records)[0].IsSlow());
 }
 
 TEST(Groups, OfUnequalSizeAreNotHeldAgainstEachOther) {
   const std::vector<Record> records = {GroupRecord(0, {0, 1}, {1.0, 1.0}),
                                        GroupRecord(1, {2, 3, 4}, {9.0, 9.0})};
-  EXPECT_THAT(StandingsOf(records), IsEmpty());
+  EXPECT_THAT(CompareGroups(records), IsEmpty());
   EXPECT_EQ(SlowestGroupText(records), "");
 }
 
 TEST(Groups, OneRoundGivesARatioWithoutAClaim) {
   const std::vector<Record> records = {GroupRecord(0, {0, 1}, {1.0}),
                                        GroupRecord(1, {2, 3}, {3.0})};
-  EXPECT_FALSE(StandingsOf(records)[0].IsSlow());
+  EXPECT_FALSE(CompareGroups(records)[0].IsSlow());
   EXPECT_THAT(SlowestGroupText(records), HasSubstr("one round alone"));
 }
 
 TEST(Groups, AllRanksTogetherAreNone) {
   Record record = GroupRecord(0, {0, 1}, {1.0});
   record.params.erase("group");
-  EXPECT_THAT(StandingsOf({&record, 1}), IsEmpty());
+  EXPECT_THAT(CompareGroups({&record, 1}), IsEmpty());
   EXPECT_EQ(GroupOf(record), 0);
 }
 

@@ -251,7 +251,7 @@ TEST_F(NewProbe, HasItsBusBandwidthAndCostModel) {
   EXPECT_DOUBLE_EQ(StepsOf("shuffle", Steps::kTree, 16), 15);
   const std::vector<Record> sweep = {ShuffleOf(1000, 2e-6), ShuffleOf(2000, 3e-6),
                                      ShuffleOf(3000, 4e-6)};
-  EXPECT_THAT(FitsOf(sweep), IsEmpty());  // table_bytes differs, too
+  EXPECT_THAT(FitSweeps(sweep), IsEmpty());  // table_bytes differs, too
 }
 
 TEST_F(NewProbe, CostsWhatItsRowSays) {

@@ -443,7 +443,7 @@ TEST(Sampler, WhatElseIsWatchedMustBeAtRestToo) {
       clock.at_s.push_back(at_s);
       clock.values.push_back(2000 * (1 - 0.01 * std::min(at_s, 100.0) / 60));
     }
-    return {TrendOf(clock)};
+    return {FitTrend(clock)};
   };
   const Sampled sampled =
       Take(Heating([](double) { return 1.0; }), log, {.sustain = Sustain{.watch = watch}});

@@ -43,7 +43,7 @@ TEST(Spread, IsThatOfTheRunsAndOfTheCaseThatVariesMost) {
   // A case that one of the runs didn't measure is left out, however much it varies.
   runs[0].records.push_back(Case("gemm", 4, 5));
   runs[1].records.push_back(Case("gemm", 4, 7));
-  const std::vector<SpreadFound> found = SpreadOf(runs, "2026-11-28");
+  const std::vector<SpreadFound> found = FindSpread(runs, "2026-11-28");
   ASSERT_EQ(found.size(), 2U);
   EXPECT_EQ(found[0].row.probe, "gemm");
   EXPECT_EQ(found[0].row.machine, "5f3e") << "nobody knows the instance";
@@ -65,14 +65,14 @@ TEST(Spread, IsThatOfTheRunsAndOfTheCaseThatVariesMost) {
 TEST(Spread, NeedsOneMachineAndSomethingThatAllRunsMeasured) {
   std::vector<OneRun> runs;
   for (int i = 0; i < 4; ++i) runs.push_back(At(i, {Case("gemm", i, 0)}));
-  EXPECT_THROW(SpreadOf(runs, "2026"), Error);
+  EXPECT_THROW(FindSpread(runs, "2026"), Error);
   runs.clear();
   for (int i = 0; i < 4; ++i) {
     runs.push_back(At(i, {Case("gemm", 1, 0.01 * i)}, i < 3 ? "5f3e" : "77aa"));
   }
-  EXPECT_THROW(SpreadOf(runs, "2026"), Error);
+  EXPECT_THROW(FindSpread(runs, "2026"), Error);
   runs.pop_back();
-  EXPECT_EQ(SpreadOf(runs, "2026").size(), 1U);
+  EXPECT_EQ(FindSpread(runs, "2026").size(), 1U);
 }
 
 SpreadFound Found(const std::string& machine, double df, double minutes, double sigma = 0.02) {

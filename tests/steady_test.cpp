@@ -20,7 +20,7 @@ Trace Read(double from_s, double to_s, const std::function<double(double at_s)>&
 }
 
 TEST(Steady, ADriftIsAShareOfTheMeanAMinute) {
-  const Trend trend = TrendOf(Read(30, 60, [](double at_s) { return 2 + 0.002 * at_s; }))->trend;
+  const Trend trend = FitTrend(Read(30, 60, [](double at_s) { return 2 + 0.002 * at_s; }))->trend;
   EXPECT_EQ(trend.of, "time_s");
   EXPECT_NEAR(trend.per_minute, 0.12 / 2.09, 1e-4);
   EXPECT_NEAR(trend.half_width, 0, 1e-4);
@@ -28,7 +28,7 @@ TEST(Steady, ADriftIsAShareOfTheMeanAMinute) {
 
 TEST(Steady, AFewStallsAreNoDrift) {
   const auto stalling = [](double at_s) { return at_s == 59 || at_s == 57 ? 5.0 : 1.0; };
-  const Trend trend = TrendOf(Read(0, 60, stalling))->trend;
+  const Trend trend = FitTrend(Read(0, 60, stalling))->trend;
   EXPECT_EQ(trend.per_minute, 0);
   EXPECT_EQ(trend.half_width, 0);
 }
@@ -41,7 +41,7 @@ TEST(Steady, TheIntervalOfADriftHoldsTheTruth) {
   for (const double per_second : {0.0, 0.02 / 60}) {
     int held = 0;
     for (int i = 0; i < 400; ++i) {
-      const Trend trend = TrendOf(Read(-30, 30, [&](double at_s) {
+      const Trend trend = FitTrend(Read(-30, 30, [&](double at_s) {
                             return 1 + per_second * at_s + noise(random);
                           }))->trend;
       if (std::abs(trend.per_minute - 60 * per_second) <= trend.half_width) ++held;
@@ -58,27 +58,27 @@ TEST(Steady, OfADevicesTelemetryClockAndTemperatureHaveTrendsFromAMomentOn) {
     seen.sm_mhz.push_back(at_s < 30 ? 2000 : 1500);
     seen.temperature_c.push_back(50 + at_s / 60);
   }
-  const std::vector<std::optional<Fitted>> trends = TrendsOf(seen, 30);
+  const std::vector<std::optional<Fitted>> trends = FitTrends(seen, 30);
   ASSERT_EQ(trends.size(), 2U);
   EXPECT_EQ(trends[0]->trend.of, "sm_mhz");
   EXPECT_EQ(trends[0]->trend.unit, 3);
   EXPECT_EQ(trends[0]->trend.per_minute, 0) << "what was before does not count";
   EXPECT_EQ(trends[1]->trend.of, "temperature_c");
   EXPECT_NEAR(trends[1]->trend.per_minute, 1 / 50.75, 1e-4);
-  const std::vector<std::optional<Fitted>> untold = TrendsOf(seen, 58);
+  const std::vector<std::optional<Fitted>> untold = FitTrends(seen, 58);
   ASSERT_EQ(untold.size(), 2U);
   EXPECT_FALSE(untold[0] || untold[1]) << "of too few";
   seen.temperature_c.clear();
-  EXPECT_EQ(TrendsOf(seen, 0).size(), 1U);
+  EXPECT_EQ(FitTrends(seen, 0).size(), 1U);
 }
 
 TEST(Steady, TooFewValuesTellNothing) {
-  EXPECT_FALSE(TrendOf({}));
-  EXPECT_FALSE(TrendOf(Read(1, 4, [](double) { return 1.0; })));
-  EXPECT_TRUE(TrendOf(Read(1, 5, [](double) { return 1.0; })));
-  EXPECT_FALSE(TrendOf({.at_s = {1, 1, 1, 1, 1}, .values = {1, 2, 3, 4, 5}})) << "at one moment";
-  EXPECT_FALSE(TrendOf({.at_s = {1, 2, 3, 4, 5}, .values = {1, 2, 3}}));
-  EXPECT_FALSE(TrendOf(Read(1, 40, [](double) { return 0.0; }))) << "no share of nothing";
+  EXPECT_FALSE(FitTrend({}));
+  EXPECT_FALSE(FitTrend(Read(1, 4, [](double) { return 1.0; })));
+  EXPECT_TRUE(FitTrend(Read(1, 5, [](double) { return 1.0; })));
+  EXPECT_FALSE(FitTrend({.at_s = {1, 1, 1, 1, 1}, .values = {1, 2, 3, 4, 5}})) << "at one moment";
+  EXPECT_FALSE(FitTrend({.at_s = {1, 2, 3, 4, 5}, .values = {1, 2, 3}}));
+  EXPECT_FALSE(FitTrend(Read(1, 40, [](double) { return 0.0; }))) << "no share of nothing";
 }
 
 using Trends = std::vector<std::optional<Fitted>>;
@@ -116,12 +116,12 @@ TEST(Steady, OfNoiseAloneTheNoiseIsAllThereIsAndOfABendItIsLittle) {
   std::normal_distribution<double> noise(0, 0.01);
   double ratios = 0;
   for (int i = 0; i < 100; ++i) {
-    const Fitted fitted = TrendOf(Read(1, 60, [&](double) { return 1 + noise(random); })).value();
+    const Fitted fitted = FitTrend(Read(1, 60, [&](double) { return 1 + noise(random); })).value();
     ratios += fitted.noise / fitted.trend.half_width / 100;
   }
   EXPECT_NEAR(ratios, 1, 0.15);
   const Fitted bent =
-      TrendOf(Read(1, 60, [](double at_s) { return 1 - 0.001 * std::min(at_s, 30.0); })).value();
+      FitTrend(Read(1, 60, [](double at_s) { return 1 - 0.001 * std::min(at_s, 30.0); })).value();
   EXPECT_LT(bent.noise, bent.trend.half_width / 5);
 }
 

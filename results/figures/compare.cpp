@@ -16,7 +16,7 @@
 #include "results/figures/figures.h"
 #include "results/figures/once.h"
 #include "results/figures/probes.h"
-#include "results/figures/sample.h"
+#include "results/figures/side_values.h"
 
 namespace assay {
 namespace {
@@ -29,8 +29,8 @@ struct Pair {
   std::string backend_b = {};
   std::vector<InRun> runs_a = {};
   std::vector<InRun> runs_b = {};
-  Sample a = {};
-  Sample b = {};
+  SideValues a = {};
+  SideValues b = {};
 };
 
 struct Matched {
@@ -76,8 +76,8 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
         return;
       }
     }
-    const std::string nodes_a = NodesOf(runs_a);
-    const std::string nodes_b = NodesOf(runs_b);
+    const std::string nodes_a = NodeCounts(runs_a);
+    const std::string nodes_b = NodeCounts(runs_b);
     // The work of a case counts all of its nodes, so both sides must have as many.
     if (nodes_a != nodes_b) {
       matched.refused.push_back(
@@ -99,8 +99,8 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
                              .backend_b = backend_b,
                              .runs_a = runs_a,
                              .runs_b = runs_b,
-                             .a = SampleOf(runs_a, statistic, options.noise),
-                             .b = SampleOf(runs_b, statistic, options.noise)});
+                             .a = AverageRuns(runs_a, statistic, options.noise),
+                             .b = AverageRuns(runs_b, statistic, options.noise)});
   };
   if (a.backends.empty() || b.backends.empty()) return;
   if (a.backends.size() == 1 && b.backends.size() == 1) {
@@ -123,8 +123,8 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
 // Matches the cases of both sides, and says of the others which side has them or why they are
 // refused.
 Matched Match(const Side& a, const Side& b, const CompareOptions& options) {
-  const Holdings of_a = HoldingsOf(a, options.force, options.instances);
-  const Holdings of_b = HoldingsOf(b, options.force, options.instances);
+  const Holdings of_a = GatherHoldings(a, options.force, options.instances);
+  const Holdings of_b = GatherHoldings(b, options.force, options.instances);
   Matched matched;
   ListOnly(of_a, of_b, "candidate", matched.only_a);
   ListOnly(of_b, of_a, "baseline", matched.only_b);
@@ -173,7 +173,7 @@ std::vector<double> HolmConfidences(const std::vector<Pair>& pairs, double confi
 
 // The number of runs (or nodes) more a side that bring the reach of the interval (half its width,
 // in logs) to `enough`, if they vary as the present ones do.
-int MoreRuns(const Sample& a, const Sample& b, double confidence,
+int MoreRuns(const SideValues& a, const SideValues& b, double confidence,
              const std::function<bool(double)>& enough) {
   const auto reach = [&](int more) {
     const auto n_a = static_cast<double>(a.units.size()) + more;
@@ -391,13 +391,13 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
   // alone.
   const bool mixed = DivisionsDiffer({&a, &b});
   const std::vector<double> confidences = HolmConfidences(matched.pairs, options.confidence);
-  std::vector<std::pair<const Sample*, const Sample*>> samples;
+  std::vector<std::pair<const SideValues*, const SideValues*>> pairs;
   for (std::size_t i = 0; i < matched.pairs.size(); ++i) {
     const Pair& pair = matched.pairs[i];
     CompareRow row = RowOf(pair, confidences[i], options);
     if (!mixed || options.force) PricePerDollar(pair, a, b, row);
     comparison.rows.push_back(std::move(row));
-    samples.emplace_back(&pair.a, &pair.b);
+    pairs.emplace_back(&pair.a, &pair.b);
   }
 
   std::vector<std::string>& notes = comparison.notes;
@@ -408,9 +408,9 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
                                     "nothing is said per dollar (--force does)");
   }
   for (const Side* side : {&a, &b}) {
-    for (std::string& sentence : IncompleteOf(*side)) notes.push_back(std::move(sentence));
+    for (std::string& sentence : DescribeIncomplete(*side)) notes.push_back(std::move(sentence));
   }
-  std::ranges::move(NoiseNotes(samples), std::back_inserter(notes));
+  std::ranges::move(NoiseNotes(pairs), std::back_inserter(notes));
   if (!SpeaksForItsType(a) || !SpeaksForItsType(b)) {
     notes.push_back(
         "fewer than three nodes of one type on a side: this is about this node and that one, not "
@@ -420,7 +420,7 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
   for (std::string& sentence : matched.refused) notes.push_back(std::move(sentence));
   comparison.only_baseline = std::move(matched.only_a);
   comparison.only_candidate = std::move(matched.only_b);
-  comparison.differences = DifferencesOf(a, b);
+  comparison.differences = FindDifferences(a, b);
   return comparison;
 }
 

@@ -113,9 +113,9 @@ constexpr std::array<NetworkKind, 12> kNetworkKinds = {
 
 }  // namespace
 
-std::string StandingText(const std::optional<Judged>& judged) {
-  if (!judged || judged->standing == Standing::kOk) return "";
-  return fmt::format("{}: {}", ToText(judged->standing), judged->why);
+std::string StandingText(const std::optional<Assessment>& assessed) {
+  if (!assessed || assessed->standing == Standing::kOk) return "";
+  return fmt::format("{}: {}", ToText(assessed->standing), assessed->why);
 }
 
 const InstanceFacts* TypeOf(const Run& run, std::span<const InstanceFacts> instances) {
@@ -129,7 +129,7 @@ const NetworkKind* FindNetworkKind(std::string_view kind) {
   return found == kNetworkKinds.end() ? nullptr : &*found;
 }
 
-std::optional<BySockets> BySocketsOf(const InstanceFacts* type, const Record& record) {
+std::optional<BySockets> FindBySockets(const InstanceFacts* type, const Record& record) {
   const auto told = record.facts.find("sockets");
   if (!Speed(record) || told == record.facts.end() || told->second != Fact(true) ||
       Integer(record.params, "nodes").value_or(1) < 2) {
@@ -179,17 +179,17 @@ std::string_view ToText(Standing standing) {
   return "";
 }
 
-std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
-                            std::span<const Expected> expected) {
-  if (const auto by = BySocketsOf(type, record)) {
-    return Judged{.standing = Standing::kLow,
-                  .why = fmt::format("by TCP sockets, where a node has {}; try: {}", by->network,
-                                     by->remedy)};
+std::optional<Assessment> Assess(const InstanceFacts* type, const Record& record,
+                                 std::span<const Expected> expected) {
+  if (const auto by = FindBySockets(type, record)) {
+    return Assessment{.standing = Standing::kLow,
+                      .why = fmt::format("by TCP sockets, where a node has {}; try: {}",
+                                         by->network, by->remedy)};
   }
   const std::optional<double> bus = BusBandwidth(record);
   const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
   // Published figures are of all accelerators on that many nodes. A part of them has other links,
-  // so that it can't be judged by them.
+  // so that it can't be assessed by them.
   if (!bus || type == nullptr || record.device.kind != "gpu" || type->accelerator_count < 1 ||
       Integer(record.params, "ranks") != nodes * type->accelerator_count) {
     return std::nullopt;
@@ -199,26 +199,26 @@ std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
     return one.provider == type->provider && one.instance == type->instance && one.nodes == nodes &&
            one.operation == record.probe && one.bytes == record.work.bytes;
   });
-  Judged judged;
+  Assessment assessed;
   if (known != expected.end()) {
-    judged.expected_gbs = known->busbw_gbs;
-    judged.why =
+    assessed.expected_gbs = known->busbw_gbs;
+    assessed.why =
         fmt::format("{:.4g} GB/s, where {:.4g} GB/s was measured on {} {} ({}; {})", gbs,
                     known->busbw_gbs, known->nodes, known->instance, known->setting, known->source);
     if (gbs < kLowBelow * known->busbw_gbs) {
-      judged.standing = Standing::kLow;
-      return judged;
+      assessed.standing = Standing::kLow;
+      return assessed;
     }
   }
   // More than a flat ring can carry means that another algorithm ran, or that something is wrong.
   const std::optional<double> bound = NetworkGbs(*type);
   if (nodes > 1 && bound && gbs > kSuspiciousAbove * *bound) {
-    judged.standing = Standing::kAboveBound;
-    judged.why = BoundWhy(gbs, *bound, nodes);
-    return judged;
+    assessed.standing = Standing::kAboveBound;
+    assessed.why = BoundWhy(gbs, *bound, nodes);
+    return assessed;
   }
   if (known == expected.end()) return std::nullopt;
-  return judged;
+  return assessed;
 }
 
 std::optional<OfPeak> OfPeakOf(const Run& run, const Record& record,

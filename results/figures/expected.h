@@ -1,6 +1,6 @@
-// Published figures, beside which a measured one is judged: collectives that others measured on the
-// same instance type, and the data sheet of an accelerator. Whether a number is normal is the first
-// question that anybody has about it.
+// Published figures, beside which a measured one is assessed: collectives that others measured on
+// the same instance type, and the data sheet of an accelerator. Whether a number is normal is the
+// first question that anybody has about it.
 #pragma once
 
 #include <cstdint>
@@ -43,26 +43,26 @@ enum class Standing {
 };
 std::string_view ToText(Standing standing);
 
-// The judgement on one figure.
-struct Judged {
+// The assessment of one figure.
+struct Assessment {
   Standing standing = Standing::kOk;
   std::optional<double> expected_gbs = {};
   std::string why = {};  // one sentence, with the source
 };
-// The judgement as a text: "low: …" with the sentence; "" where it is well or nothing is known.
-std::string StandingText(const std::optional<Judged>& judged);
+// The assessment as a text: "low: …" with the sentence; "" where it is well or nothing is known.
+std::string StandingText(const std::optional<Assessment>& assessed);
 
 // The instance type of all nodes of the run, which points into `instances`; null where the nodes
 // have several types, or one that isn't known.
 const InstanceFacts* TypeOf(const Run& run, std::span<const InstanceFacts> instances);
 
-// Judges a collective. One that went by sockets beside a network that sockets don't use
-// (BySocketsOf) is low whatever it reached, on CPUs too. For all others there is nothing where
+// Assesses a collective. One that went by sockets beside a network that sockets don't use
+// (FindBySockets) is low whatever it reached, on CPUs too. For all others there is nothing where
 // nothing is known: for a CPU, for an instance type, operation, size or number of nodes without a
 // row (the bound needs no row), and where not all accelerators took part.
 // `type` is TypeOf the run.
-std::optional<Judged> Judge(const InstanceFacts* type, const Record& record,
-                            std::span<const Expected> expected = BuiltInExpected());
+std::optional<Assessment> Assess(const InstanceFacts* type, const Record& record,
+                                 std::span<const Expected> expected = BuiltInExpected());
 
 // A collective that went by TCP sockets although its ranks lie on several nodes of an instance type
 // with a faster network (EFA, InfiniBand, RoCE, TCPX).
@@ -72,7 +72,7 @@ struct BySockets {
 };
 // Whether the record is such a collective. Nothing where it has no figure or no fact `sockets`,
 // where all ranks share a node, and for types whose network is Ethernet or not known.
-std::optional<BySockets> BySocketsOf(const InstanceFacts* type, const Record& record);
+std::optional<BySockets> FindBySockets(const InstanceFacts* type, const Record& record);
 // A network_kind of instance types: its name for people, and what makes libraries use it where
 // sockets don't.
 struct NetworkKind {

@@ -513,7 +513,7 @@ std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFact
   if (const auto cached = CachedOf(run, record); cached && cached->is_sure) {
     return cached->mark == "memory" ? cached->why : "direct I/O is refuted";
   }
-  if (const auto by = BySocketsOf(type, record)) {
+  if (const auto by = FindBySockets(type, record)) {
     return fmt::format("by TCP sockets, and a node is paid with its {}", by->network);
   }
   const bool is_shown = run.suite.name == "standard" || run.suite.name == "full";

@@ -56,7 +56,7 @@ bool GroupStanding::IsSlow() const {
   return ratio > kSlowBy && interval && ratio * interval->low > 1;
 }
 
-std::vector<GroupStanding> StandingsOf(std::span<const Record> records) {
+std::vector<GroupStanding> CompareGroups(std::span<const Record> records) {
   std::map<std::string, std::vector<const Record*>> cases;
   std::map<std::int64_t, GroupStanding> standings;
   for (const Record& record : records) {
@@ -94,7 +94,7 @@ std::vector<GroupStanding> StandingsOf(std::span<const Record> records) {
 }
 
 std::string SlowestGroupText(std::span<const Record> records) {
-  const std::vector<GroupStanding> standings = StandingsOf(records);
+  const std::vector<GroupStanding> standings = CompareGroups(records);
   if (standings.empty()) return "";
   const GroupStanding& slowest = standings.front();
   std::string how_sure = "one round alone doesn't tell whether that is more than chance";

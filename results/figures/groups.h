@@ -34,7 +34,7 @@ struct GroupStanding {
 };
 // The standings, the slowest group first. They cover groups that have another one of as many ranks,
 // in the cases that both have.
-std::vector<GroupStanding> StandingsOf(std::span<const Record> records);
+std::vector<GroupStanding> CompareGroups(std::span<const Record> records);
 
 // A line that begins with `#` and names the slowest group and whether it stands out; empty without
 // groups.

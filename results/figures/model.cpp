@@ -135,7 +135,7 @@ double Project(const CostModel& model, std::string_view operation, Steps steps, 
          model.per_byte_s * moved(ranks) / moved(measured) * bytes;
 }
 
-std::vector<Fit> FitsOf(std::span<const Record> records) {
+std::vector<Fit> FitSweeps(std::span<const Record> records) {
   std::vector<std::string> order;
   std::map<std::string, std::vector<const Record*>> sweeps;
   for (const Record& record : records) {
@@ -166,7 +166,7 @@ std::string FitLabel(const Fit& fit) {
 
 std::string CostModelText(std::span<const Record> records, std::optional<std::int64_t> project_to) {
   std::string text;
-  for (const Fit& fit : FitsOf(records)) {
+  for (const Fit& fit : FitSweeps(records)) {
     const Record& any = *fit.sweep.front();
     const CostModel& model = fit.model;
     text += fmt::format("# fit {}: T = {:.3g} us", FitLabel(fit), model.start_s * 1e6);

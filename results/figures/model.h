@@ -54,7 +54,7 @@ struct Fit {
 };
 // The fits of all sweeps among these records that a model can be fitted to, in the order of their
 // first records. They point into `records`.
-std::vector<Fit> FitsOf(std::span<const Record> records);
+std::vector<Fit> FitSweeps(std::span<const Record> records);
 // The label that tells a sweep from others of its operation: "mpi ring latency out_of_place".
 std::string FitLabel(const Fit& fit);
 

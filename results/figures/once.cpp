@@ -8,7 +8,7 @@
 
 #include "results/base/error.h"
 #include "results/base/text.h"
-#include "results/figures/sample.h"
+#include "results/figures/side_values.h"
 #include "results/file/json.h"
 
 namespace assay {

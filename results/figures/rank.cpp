@@ -14,7 +14,7 @@
 #include "results/figures/figures.h"
 #include "results/figures/once.h"
 #include "results/figures/probes.h"
-#include "results/figures/sample.h"
+#include "results/figures/side_values.h"
 
 namespace assay {
 namespace {
@@ -24,7 +24,7 @@ struct Entrant {
   std::size_t side = 0;
   std::string backend = {};
   std::vector<InRun> runs = {};
-  Sample sample = {};
+  SideValues values = {};
   std::optional<double> cost = {};
   std::string not_priced = {};
   std::string marks = {};
@@ -56,7 +56,7 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
   std::map<CaseKey, Field> by_key;
   for (std::size_t side = 0; side < ranking.sides.size(); ++side) {
     for (const auto& [key, holding] :
-         HoldingsOf(ranking.sides[side], options.force, options.instances)) {
+         GatherHoldings(ranking.sides[side], options.force, options.instances)) {
       for (const auto& [backend, runs] : holding.backends) {
         Field& field = by_key[key];
         field.any = holding.any;
@@ -81,7 +81,7 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
     const std::string& fact = FindProbe(field.any->probe).alike_in;
     const bool fact_differs =
         !fact.empty() && differs([&](const auto& runs) { return FactIn(runs, fact); });
-    if (fact_differs || differs(NodesOf)) {
+    if (fact_differs || differs(NodeCounts)) {
       notes.push_back(fmt::format("{} is not ranked: {} differs between the files",
                                   CaseWords(*field.any),
                                   fact_differs ? fact : "the number of nodes"));
@@ -91,10 +91,10 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
     for (const Entrant& entrant : entrants) sides.push_back(&entrant.runs);
     const Statistic statistic = StatisticOf(sides);
     for (Entrant& entrant : entrants) {
-      entrant.sample = SampleOf(entrant.runs, statistic, options.noise);
+      entrant.values = AverageRuns(entrant.runs, statistic, options.noise);
     }
     std::stable_sort(entrants.begin(), entrants.end(), [](const Entrant& l, const Entrant& r) {
-      return Mean(l.sample.units) > Mean(r.sample.units);
+      return Mean(l.values.units) > Mean(r.values.units);
     });
     fields.push_back(std::move(field));
   }
@@ -106,7 +106,7 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
                      double margin) {
   const std::vector<Entrant>& entrants = field.entrants;
   const auto change = [&](const Entrant& from, const Entrant& to) {
-    return ChangeOf(from.sample, to.sample, confidence);
+    return ChangeOf(from.values, to.values, confidence);
   };
   const Record& measured = *entrants.front().runs.front().records.front();
   const std::vector<Cost> costs = Costs(measured, 1);
@@ -130,7 +130,7 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
     ranked.entries.push_back(
         {.side = entrant.side,
          .backend = entrant.backend,
-         .speed = entrant.sample.Speed(),
+         .speed = entrant.values.Speed(),
          .by_speed = by_speed[i],
          .usd = entrant.cost,
          // The marks of a cache's figure say so below.
@@ -210,23 +210,24 @@ Ranking Rank(std::vector<Side> sides, const CompareOptions& options) {
                                             "that nothing is ranked per dollar (--force does)");
   }
   for (const Side& side : ranking.sides) {
-    for (std::string& sentence : IncompleteOf(side)) ranking.notes.push_back(std::move(sentence));
+    for (std::string& sentence : DescribeIncomplete(side))
+      ranking.notes.push_back(std::move(sentence));
   }
   const std::vector<Field> fields = FieldsOf(ranking, options, ranking.notes);
   if (fields.empty()) {
     throw Error("no case was measured in two of these files; measure the same probes and params");
   }
   std::size_t pairs = 0;
-  std::vector<std::pair<const Sample*, const Sample*>> samples;
+  std::vector<std::pair<const SideValues*, const SideValues*>> compared;
   for (const Field& field : fields) {
     pairs += field.entrants.size() * (field.entrants.size() - 1) / 2;
     for (std::size_t i = 0; i < field.entrants.size(); ++i) {
       for (std::size_t j = i + 1; j < field.entrants.size(); ++j) {
-        samples.emplace_back(&field.entrants[i].sample, &field.entrants[j].sample);
+        compared.emplace_back(&field.entrants[i].values, &field.entrants[j].values);
       }
     }
   }
-  std::ranges::move(NoiseNotes(samples), std::back_inserter(ranking.notes));
+  std::ranges::move(NoiseNotes(compared), std::back_inserter(ranking.notes));
   // The adjustment is Bonferroni's over all pairs of all cases, since nobody knows beforehand which
   // pairs decide a rank.
   const double confidence = 1 - (1 - options.confidence) / static_cast<double>(pairs);

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "results/base/error.h"
-#include "results/figures/sample.h"
+#include "results/figures/side_values.h"
 
 namespace assay {
 namespace {
@@ -29,8 +29,10 @@ std::vector<InRun> EveryOther(const std::vector<InRun>& runs, std::size_t first)
 SpreadFound CaseSpread(const std::vector<InRun>& runs) {
   const Record& record = *runs.front().records.front();
   const Statistic statistic = StatisticOf({&runs});
-  const auto sample = [&](const std::vector<InRun>& some) { return SampleOf(some, statistic, {}); };
-  const Sample all = sample(runs);
+  const auto average = [&](const std::vector<InRun>& some) {
+    return AverageRuns(some, statistic, {});
+  };
+  const SideValues all = average(runs);
   SpreadFound found = {
       .row = {.probe = record.probe,
               .machine = MachineOf(*runs.front().run),
@@ -39,7 +41,7 @@ SpreadFound CaseSpread(const std::vector<InRun>& runs) {
               .is_measured = true,
               .how = fmt::format("{} A/A runs", runs.size())},
       .widest = CaseWords(record),
-      .a_to_b = ChangeOf(sample(EveryOther(runs, 0)), sample(EveryOther(runs, 1)), 0.95)};
+      .a_to_b = ChangeOf(average(EveryOther(runs, 0)), average(EveryOther(runs, 1)), 0.95)};
   if (all.first_minute) {
     found.row.span_minutes = std::max(kLeastMinutes, *all.last_minute - *all.first_minute);
   }
@@ -48,7 +50,7 @@ SpreadFound CaseSpread(const std::vector<InRun>& runs) {
 
 }  // namespace
 
-std::vector<SpreadFound> SpreadOf(const std::vector<Run>& runs, const std::string& date) {
+std::vector<SpreadFound> FindSpread(const std::vector<Run>& runs, const std::string& date) {
   std::set<std::string> machines;
   for (const Run& run : runs) machines.insert(MachineOf(run));
   if (machines.size() != 1) {
@@ -56,7 +58,7 @@ std::vector<SpreadFound> SpreadOf(const std::vector<Run>& runs, const std::strin
   }
   const Side side = {.runs = runs};
   std::map<std::string, SpreadFound> by_probe;
-  for (const auto& [key, holding] : HoldingsOf(side, false)) {
+  for (const auto& [key, holding] : GatherHoldings(side, false)) {
     for (const auto& [backend, in_runs] : holding.backends) {
       if (in_runs.size() != runs.size()) continue;
       SpreadFound found = CaseSpread(in_runs);

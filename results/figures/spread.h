@@ -20,7 +20,7 @@ struct SpreadFound {
 // Finds one row for each probe, from four runs or more of one machine, given in the order in which
 // they were begun. Throws Error where nothing was measured in all of them, and for runs of several
 // machines.
-std::vector<SpreadFound> SpreadOf(const std::vector<Run>& runs, const std::string& date);
+std::vector<SpreadFound> FindSpread(const std::vector<Run>& runs, const std::string& date);
 
 // The outcome of merging new rows into old ones.
 struct MergedNoise {

@@ -51,7 +51,7 @@ double NoiseOf(const Trace& trace) {
 
 }  // namespace
 
-std::optional<Fitted> TrendOf(const Trace& trace) {
+std::optional<Fitted> FitTrend(const Trace& trace) {
   const std::size_t count = trace.at_s.size();
   if (count < kFewestValues || count != trace.values.size() ||
       !(trace.at_s.back() > trace.at_s.front())) {
@@ -69,16 +69,16 @@ std::optional<Fitted> TrendOf(const Trace& trace) {
                 .noise = NoiseOf(condensed) * to_share};
 }
 
-std::vector<std::optional<Fitted>> TrendsOf(const Telemetry& seen, double from_s) {
+std::vector<std::optional<Fitted>> FitTrends(const Telemetry& seen, double from_s) {
   const auto skipped =
       std::lower_bound(seen.at_s.begin(), seen.at_s.end(), from_s) - seen.at_s.begin();
   std::vector<std::optional<Fitted>> trends;
   const auto add = [&](const char* of, const std::vector<double>& values) {
     if (values.size() != seen.at_s.size()) return;
-    trends.push_back(TrendOf({.of = of,
-                              .unit = seen.unit,
-                              .at_s = {seen.at_s.begin() + skipped, seen.at_s.end()},
-                              .values = {values.begin() + skipped, values.end()}}));
+    trends.push_back(FitTrend({.of = of,
+                               .unit = seen.unit,
+                               .at_s = {seen.at_s.begin() + skipped, seen.at_s.end()},
+                               .values = {values.begin() + skipped, values.end()}}));
   };
   add("sm_mhz", seen.sm_mhz);
   add("temperature_c", seen.temperature_c);

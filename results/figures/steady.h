@@ -26,11 +26,11 @@ struct Trace {
 
 // Fits the trend: the least-squares slope through medians of equal spans of the trace, which single
 // stalls don't move. Nothing where there are too few values for a line.
-std::optional<Fitted> TrendOf(const Trace& trace);
+std::optional<Fitted> FitTrend(const Trace& trace);
 
 // The trends of a device's clock and temperature at `from_s` and after. A quantity that the device
 // didn't tell at every reading has none.
-std::vector<std::optional<Fitted>> TrendsOf(const Telemetry& seen, double from_s);
+std::vector<std::optional<Fitted>> FitTrends(const Telemetry& seen, double from_s);
 
 // The reason why a visit ends after `elapsed` of at most `longest` seconds, as in Sustained::ended;
 // nothing where it goes on. It is "steady" if the interval of each trend lies within

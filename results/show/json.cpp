@@ -243,7 +243,7 @@ Json FiguresOf(const Run& run, const Record& record, const RunFigures& figures,
   const std::optional<Rate> speed = Speed(record);
   const std::optional<Rate> stable = StableSpeed(record);
   const std::optional<Wire> wire = WireRate(record);
-  const std::optional<Judged> judged = Judge(figures.Type(), record);
+  const std::optional<Assessment> assessed = Assess(figures.Type(), record);
   const std::string unpriced = WhyUnpriced(run, record, figures.Type());
   const std::optional<Cached> cached = CachedOf(run, record);
   return {{"probe", record.probe},
@@ -270,9 +270,9 @@ Json FiguresOf(const Run& run, const Record& record, const RunFigures& figures,
           {"busbw", OrNull(BusBandwidth(record))},
           {"wire_gbs", wire ? Json(wire->bytes_per_s / 1e9) : Json(nullptr)},
           {"wire_model", wire ? Json(wire->model) : Json(nullptr)},
-          {"expected_gbs", judged ? OrNull(judged->expected_gbs) : Json(nullptr)},
-          {"standing", judged ? Json(ToText(judged->standing)) : Json(nullptr)},
-          {"standing_why", judged ? Json(judged->why) : Json(nullptr)},
+          {"expected_gbs", assessed ? OrNull(assessed->expected_gbs) : Json(nullptr)},
+          {"standing", assessed ? Json(ToText(assessed->standing)) : Json(nullptr)},
+          {"standing_why", assessed ? Json(assessed->why) : Json(nullptr)},
           {"cached", cached ? Json{{"mark", cached->mark}, {"why", cached->why}} : Json(nullptr)},
           {"stable_speed", stable ? Json(stable->value) : Json(nullptr)},
           {"node", ToJson(figures.Node(record))},
@@ -310,7 +310,7 @@ std::string FiguresToJson(const Run& run, const Chosen& price, const Catalog& ca
     cases.push_back(FiguresOf(run, record, figures, health.Of(record), price));
   }
   Json fits = Json::array();
-  for (const Fit& fit : FitsOf(run.records)) fits.push_back(ToJson(fit, run.records));
+  for (const Fit& fit : FitSweeps(run.records)) fits.push_back(ToJson(fit, run.records));
   const Headline headline = HeadlineOf(run);
   const Json json = {
       {"format", "assay-figures"},

@@ -30,7 +30,8 @@ std::string NotesOf(const Run& run, const Record& record, const RunFigures& figu
   std::string note = CachedText(run, record);
   if (const auto bus = BusBandwidth(record)) AddNote(note, "bus " + WithPrefix(*bus, "B/s"));
   if (const std::string overlap = OverlapText(record); !overlap.empty()) AddNote(note, overlap);
-  if (const std::string standing = StandingText(Judge(figures.Type(), record)); !standing.empty()) {
+  if (const std::string standing = StandingText(Assess(figures.Type(), record));
+      !standing.empty()) {
     AddNote(note, standing);
   }
   if (const auto stable = StableSpeed(record)) {

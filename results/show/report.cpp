@@ -113,7 +113,7 @@ Shown::Shown(const ReportInput& from, const Catalog& catalog)
       machine(Clean(MachineName(from))),
       health(from.run, catalog.devices),
       figures(from.run, catalog),
-      fits(FitsOf(from.run.records)) {}
+      fits(FitSweeps(from.run.records)) {}
 
 std::string PriceText(const ReportInput& input) {
   const std::optional<double> usd = UsdPerNodeHour(input.price);

@@ -323,7 +323,7 @@ class Sampler {
       for (std::size_t i = heating; i < batches.size(); ++i) {
         times.values.push_back(batches[i].batch.time.count());
       }
-      std::vector<std::optional<Fitted>> trends = {TrendOf(times)};
+      std::vector<std::optional<Fitted>> trends = {FitTrend(times)};
       if (sustain.watch)
         std::ranges::move(sustain.watch(Seconds(*half)), std::back_inserter(trends));
       const std::optional<std::string> ended =

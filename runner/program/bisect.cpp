@@ -107,7 +107,7 @@ std::string Bisection::Halves() {
 }
 
 void Bisection::TakeHalves(std::span<const Record> records) {
-  const std::vector<GroupStanding> standings = StandingsOf(records);
+  const std::vector<GroupStanding> standings = CompareGroups(records);
   if (standings.empty() || !standings.front().IsSlow()) return;
   slow_half_ = fmt::format("ranks {} together took {:.3g} times as long as the other half",
                            fmt::join(standings.front().ranks, " "), standings.front().ratio);

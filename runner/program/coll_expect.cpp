@@ -66,11 +66,11 @@ std::vector<std::string> Shortfalls(const Run& run, const std::string& expect,
   const bool is_auto = expect == "auto";
   bool is_compared = !is_auto;
   for (const Record& record : run.records) {
-    const std::optional<Judged> judged = is_auto ? Judge(type, record) : std::nullopt;
-    if (!judged) continue;
-    const bool is_low = judged->standing == Standing::kLow;
-    is_compared = is_compared || is_low || judged->expected_gbs;
-    if (is_low) shortfalls.push_back(fmt::format("{} is low: {}", LabelOf(record), judged->why));
+    const std::optional<Assessment> assessed = is_auto ? Assess(type, record) : std::nullopt;
+    if (!assessed) continue;
+    const bool is_low = assessed->standing == Standing::kLow;
+    is_compared = is_compared || is_low || assessed->expected_gbs;
+    if (is_low) shortfalls.push_back(fmt::format("{} is low: {}", LabelOf(record), assessed->why));
   }
   if (!is_compared) {
     shortfalls.emplace_back(

@@ -99,7 +99,7 @@ std::string RowPrinter::StandingText(const Pending& row) const {
   std::string text;
   for (const std::optional<Record>* record : {&row.out_of_place, &row.in_place}) {
     if (!*record) continue;
-    const std::string standing = assay::StandingText(Judge(type_, **record));
+    const std::string standing = assay::StandingText(Assess(type_, **record));
     if (!standing.empty()) text += fmt::format("# {}\n", Clean(standing, 1024));
   }
   return text;

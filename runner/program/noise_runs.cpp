@@ -183,7 +183,7 @@ int MeasureNoise(const NoiseOptions& options) {
     console.Note("interrupted: nothing was kept\n");
     return kInterrupted;
   }
-  const std::vector<SpreadFound> found = SpreadOf(*runs, Today());
+  const std::vector<SpreadFound> found = FindSpread(*runs, Today());
   const MergedNoise merged = MergeNoise(RowsThere(path), found);
   if (merged.is_changed) {
     WriteText(path, NoiseToCsv(merged.rows), kOption);

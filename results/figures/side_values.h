@@ -47,13 +47,13 @@ using Holdings = std::map<CaseKey, Holding>;
 // Gathers a side's records by case. With `unlike_methods` all keys have the method 0, so that
 // unlike methods match too. Everything points into `side`.
 // `instances` are the catalog's; without, a network that was not used is not known of.
-Holdings HoldingsOf(const Side& side, bool unlike_methods,
-                    std::span<const InstanceFacts> instances = {});
+Holdings GatherHoldings(const Side& side, bool unlike_methods,
+                        std::span<const InstanceFacts> instances = {});
 // The key without the method, whatever the grouping.
 std::string MethodlessKey(const Record& record);
 
-// One side of a case as the statistics see it.
-struct Sample {
+// The values of one case on one side, as the statistics see them.
+struct SideValues {
   std::vector<double> units = {};   // log speeds, one a run, or one a node where there are several
   std::string level = {};           // the level of the units: "3 runs, this node"
   std::optional<Noise> noise = {};  // the spread between runs, where there is a single run
@@ -65,9 +65,10 @@ struct Sample {
   bool IsGuessed() const { return noise && !noise->is_measured; }
   double Speed() const;
 };
-// Makes a sample. `statistic` is that of both sides of a comparison (StatisticOf), and `own` are
-// the user's own rows of noise.
-Sample SampleOf(const std::vector<InRun>& runs, Statistic statistic, const std::vector<Noise>& own);
+// Averages a side's runs of one case up to the highest level that is repeated. `statistic` is that
+// of both sides of a comparison (StatisticOf), and `own` are the user's own rows of noise.
+SideValues AverageRuns(const std::vector<InRun>& runs, Statistic statistic,
+                       const std::vector<Noise>& own);
 
 // The statistic by which the rounds of sides are compared: work over time where any of their
 // records has that, since a median isn't comparable with it.
@@ -75,9 +76,9 @@ Statistic StatisticOf(const std::vector<const std::vector<InRun>*>& sides);
 
 // The change of speed from `a` to `b`. With a guess on a side it has no interval but a bound, which
 // takes no part in any adjustment for several cases.
-Change ChangeOf(const Sample& a, const Sample& b, double confidence);
+Change ChangeOf(const SideValues& a, const SideValues& b, double confidence);
 // The two-sided p-value of "there is no change"; nothing with a guess on a side.
-std::optional<double> PValueOf(const Sample& a, const Sample& b);
+std::optional<double> PValueOf(const SideValues& a, const SideValues& b);
 // The verdict on work per dollar. The envelope is widened by the uncertainty of the speed, since
 // dollars are exact.
 Verdict JudgePerUsd(const Change& change, const Interval& envelope, double margin);
@@ -110,7 +111,7 @@ std::string MarksText(const std::vector<InRun>& runs);
 std::string FactIn(const std::vector<InRun>& runs, const std::string& name);
 
 // The number of nodes that a case ran on, in words: "2", or "1 or 2" where its records differ.
-std::string NodesOf(const std::vector<InRun>& runs);
+std::string NodeCounts(const std::vector<InRun>& runs);
 
 // The margin of a probe's verdicts: the user's, or the usual one of the probe's class.
 double MarginOf(const std::string& probe, const CompareOptions& options);
@@ -126,14 +127,14 @@ void CheckSide(const Side& side);
 bool DivisionsDiffer(const std::vector<const Side*>& sides);
 // A text for each run that isn't complete: "a.json: interrupted, 2 of 5 rounds" (by its least
 // visited case), or where it ended well what became of its cases ("2 skipped, 1 failed").
-std::vector<std::string> IncompleteOf(const Side& side);
+std::vector<std::string> DescribeIncomplete(const Side& side);
 // The rows of noise.csv that a pair uses, and how they were found: "storage 30 % (not measured,
 // …)"; "" where both sides have several runs.
-std::string NoiseWords(const Sample& a, const Sample& b);
+std::string NoiseWords(const SideValues& a, const SideValues& b);
 // Sentences on the rows of noise.csv that all pairs use.
 std::vector<std::string> NoiseNotes(
-    const std::vector<std::pair<const Sample*, const Sample*>>& pairs);
-// The differences between the sides' environments, in words.
-std::vector<std::string> DifferencesOf(const Side& a, const Side& b);
+    const std::vector<std::pair<const SideValues*, const SideValues*>>& pairs);
+// Finds the differences between the sides' environments, in words.
+std::vector<std::string> FindDifferences(const Side& a, const Side& b);
 
 }  // namespace assay

@@ -1,4 +1,4 @@
-#include "results/figures/sample.h"
+#include "results/figures/side_values.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -25,7 +25,7 @@ std::string InstanceOf(const Run& run) {
 }
 
 // The key of the nodes that a run was on. Runs on equal nodes are repetitions of each other.
-std::string NodesOf(const Run& run) {
+std::string NodesKey(const Run& run) {
   std::vector<std::string> ids;
   for (const Node& node : run.nodes) ids.push_back(node.node_id);
   std::sort(ids.begin(), ids.end());
@@ -38,7 +38,7 @@ using ByNodes = std::map<std::string, std::vector<double>>;
 ByNodes GatherByNodes(const std::vector<InRun>& runs,
                       const std::function<double(const InRun&)>& value) {
   ByNodes by_nodes;
-  for (const InRun& in_run : runs) by_nodes[NodesOf(*in_run.run)].push_back(value(in_run));
+  for (const InRun& in_run : runs) by_nodes[NodesKey(*in_run.run)].push_back(value(in_run));
   return by_nodes;
 }
 
@@ -90,19 +90,19 @@ std::optional<double> MinuteOf(const std::string& utc) {
 }
 
 // Whether all runs of both sides began within the time that the row's own runs were spread over.
-bool IsWithinSpan(const Noise& noise, const Sample& a, const Sample& b) {
+bool IsWithinSpan(const Noise& noise, const SideValues& a, const SideValues& b) {
   if (!noise.span_minutes || !a.first_minute || !b.first_minute) return false;
   const double first = std::min(*a.first_minute, *b.first_minute);
   const double last = std::max(*a.last_minute, *b.last_minute);
   return last - first <= *noise.span_minutes;
 }
 
-double NoiseDf(const Noise& noise, const Sample& a, const Sample& b) {
+double NoiseDf(const Noise& noise, const SideValues& a, const SideValues& b) {
   return std::min(noise.df, IsWithinSpan(noise, a, b) ? kMostNoiseDf : kDistantNoiseDf);
 }
 
 // The estimate of one side, `of`, which is either `a` or `b`.
-Estimate SideEstimate(const Sample& of, const Sample& a, const Sample& b) {
+Estimate SideEstimate(const SideValues& of, const SideValues& a, const SideValues& b) {
   if (!of.noise) return EstimateOf(of.units);
   return {.mean = of.units.front(),
           .variance = of.noise->sigma * of.noise->sigma,
@@ -110,7 +110,7 @@ Estimate SideEstimate(const Sample& of, const Sample& a, const Sample& b) {
 }
 
 // The degrees of freedom of both sides together. A row that serves both sides counts once.
-double DfInAll(const Sample& a, const Sample& b) {
+double DfInAll(const SideValues& a, const SideValues& b) {
   const bool once = a.noise && b.noise && *a.noise == *b.noise;
   return SideEstimate(a, a, b).degrees_of_freedom +
          (once ? 0 : SideEstimate(b, a, b).degrees_of_freedom);
@@ -118,8 +118,8 @@ double DfInAll(const Sample& a, const Sample& b) {
 
 // The bound where a side's spread is a guess, which counts as one degree of freedom. A side with
 // several runs has its own spread, but no less than what is guessed of the other.
-double GuessBound(const Sample& a, const Sample& b) {
-  const auto variance = [](const Sample& side, const Sample& other) {
+double GuessBound(const SideValues& a, const SideValues& b) {
+  const auto variance = [](const SideValues& side, const SideValues& other) {
     const double guessed = other.IsGuessed() ? other.noise->sigma * other.noise->sigma : 0;
     if (side.IsGuessed()) return side.noise->sigma * side.noise->sigma;
     return std::max(guessed, SideEstimate(side, side, side).variance);
@@ -194,8 +194,8 @@ std::string MethodlessKey(const Record& record) {
   return record.probe + '/' + ToText(record.params) + ' ' + record.device.kind;
 }
 
-Holdings HoldingsOf(const Side& side, bool unlike_methods,
-                    std::span<const InstanceFacts> instances) {
+Holdings GatherHoldings(const Side& side, bool unlike_methods,
+                        std::span<const InstanceFacts> instances) {
   Holdings holdings;
   for (const Run& run : side.runs) {
     const InstanceFacts* const type = TypeOf(run, instances);
@@ -218,35 +218,35 @@ Holdings HoldingsOf(const Side& side, bool unlike_methods,
   return holdings;
 }
 
-double Sample::Speed() const { return std::exp(Mean(units)); }
+double SideValues::Speed() const { return std::exp(Mean(units)); }
 
-Sample SampleOf(const std::vector<InRun>& runs, Statistic statistic,
-                const std::vector<Noise>& own) {
+SideValues AverageRuns(const std::vector<InRun>& runs, Statistic statistic,
+                       const std::vector<Noise>& own) {
   const ByNodes by_nodes = GatherByNodes(
       runs, [&](const InRun& in_run) { return Mean(LogRoundSpeeds(in_run, statistic)); });
-  Sample sample = {.units = UnitsOf(by_nodes)};
-  const double deviation = StandardDeviation(sample.units);
-  sample.unit_variance = deviation * deviation;
+  SideValues values = {.units = UnitsOf(by_nodes)};
+  const double deviation = StandardDeviation(values.units);
+  values.unit_variance = deviation * deviation;
   bool are_dated = true;
   for (const InRun& in_run : runs) {
     const std::optional<double> minute = MinuteOf(in_run.run->started);
     are_dated = are_dated && minute;
     if (!minute) continue;
-    sample.first_minute = std::min(*minute, sample.first_minute.value_or(*minute));
-    sample.last_minute = std::max(*minute, sample.last_minute.value_or(*minute));
+    values.first_minute = std::min(*minute, values.first_minute.value_or(*minute));
+    values.last_minute = std::max(*minute, values.last_minute.value_or(*minute));
   }
   // A run without a date may lie anywhere in time, so that nothing is known of the span.
-  if (!are_dated) sample.first_minute = sample.last_minute = std::nullopt;
+  if (!are_dated) values.first_minute = values.last_minute = std::nullopt;
   // A single run can't show how runs differ, so that spread comes from elsewhere.
   if (runs.size() == 1) {
-    sample.level = "1 run, this node";
-    sample.noise = FittingNoise(own, runs.front().records.front()->probe, *runs.front().run);
-    sample.unit_variance = sample.noise->sigma * sample.noise->sigma;
-    return sample;
+    values.level = "1 run, this node";
+    values.noise = FittingNoise(own, runs.front().records.front()->probe, *runs.front().run);
+    values.unit_variance = values.noise->sigma * values.noise->sigma;
+    return values;
   }
   if (by_nodes.size() == 1) {
-    sample.level = fmt::format("{} runs, this node", runs.size());
-    return sample;
+    values.level = fmt::format("{} runs, this node", runs.size());
+    return values;
   }
   const std::string instance = InstanceOf(*runs.front().run);
   // Three nodes of one type may speak for the type; fewer, or others, speak for themselves.
@@ -254,8 +254,8 @@ Sample SampleOf(const std::vector<InRun>& runs, Statistic statistic,
                        std::all_of(runs.begin(), runs.end(), [&](const InRun& in_run) {
                          return InstanceOf(*in_run.run) == instance;
                        });
-  sample.level = fmt::format("{} nodes, {}", by_nodes.size(), of_type ? instance : "these nodes");
-  return sample;
+  values.level = fmt::format("{} nodes, {}", by_nodes.size(), of_type ? instance : "these nodes");
+  return values;
 }
 
 Statistic StatisticOf(const std::vector<const std::vector<InRun>*>& sides) {
@@ -269,7 +269,7 @@ Statistic StatisticOf(const std::vector<const std::vector<InRun>*>& sides) {
   return Statistic::kMedian;
 }
 
-Change ChangeOf(const Sample& a, const Sample& b, double confidence) {
+Change ChangeOf(const SideValues& a, const SideValues& b, double confidence) {
   Change change = {
       .estimate = std::exp(Mean(b.units) - Mean(a.units)),
       .level = a.level == b.level ? "each side: " + a.level : b.level + " against " + a.level};
@@ -285,7 +285,7 @@ Change ChangeOf(const Sample& a, const Sample& b, double confidence) {
   return change;
 }
 
-std::optional<double> PValueOf(const Sample& a, const Sample& b) {
+std::optional<double> PValueOf(const SideValues& a, const SideValues& b) {
   if (a.IsGuessed() || b.IsGuessed()) return std::nullopt;
   return RatioPValue(SideEstimate(a, a, b), SideEstimate(b, a, b), DfInAll(a, b));
 }
@@ -379,15 +379,15 @@ std::string MarksText(const std::vector<InRun>& runs) {
   for (const InRun& in_run : runs) {
     for (const Record* record : in_run.records) {
       found.insert(CachedText(*in_run.run, *record));
-      if (BySocketsOf(in_run.type, *record))
-        found.insert(StandingText(Judge(in_run.type, *record)));
+      if (FindBySockets(in_run.type, *record))
+        found.insert(StandingText(Assess(in_run.type, *record)));
     }
   }
   found.erase("");
   return fmt::format("{}", fmt::join(found, " or "));
 }
 
-std::string NodesOf(const std::vector<InRun>& runs) {
+std::string NodeCounts(const std::vector<InRun>& runs) {
   std::set<std::size_t> found;
   for (const InRun& in_run : runs) {
     for (const Record* record : in_run.records) {
@@ -439,7 +439,7 @@ bool DivisionsDiffer(const std::vector<const Side*>& sides) {
   return divisions.size() > 1;
 }
 
-std::vector<std::string> IncompleteOf(const Side& side) {
+std::vector<std::string> DescribeIncomplete(const Side& side) {
   std::vector<std::string> sentences;
   for (std::size_t i = 0; i < side.runs.size(); ++i) {
     const Run& run = side.runs[i];
@@ -467,9 +467,9 @@ std::vector<std::string> IncompleteOf(const Side& side) {
   return sentences;
 }
 
-std::string NoiseWords(const Sample& a, const Sample& b) {
+std::string NoiseWords(const SideValues& a, const SideValues& b) {
   std::set<std::string> words;
-  for (const Sample* side : {&a, &b}) {
+  for (const SideValues* side : {&a, &b}) {
     if (!side->noise) continue;
     std::string text = ToText(*side->noise);
     if (side->noise->is_measured && !IsWithinSpan(*side->noise, a, b)) {
@@ -481,13 +481,13 @@ std::string NoiseWords(const Sample& a, const Sample& b) {
 }
 
 std::vector<std::string> NoiseNotes(
-    const std::vector<std::pair<const Sample*, const Sample*>>& pairs) {
+    const std::vector<std::pair<const SideValues*, const SideValues*>>& pairs) {
   std::set<std::string> measured;
   std::map<std::string, std::string> guesses;  // by probe or class
   for (const auto& [a, b] : pairs) {
     const bool is_guess = a->IsGuessed() || b->IsGuessed();
     if (!is_guess && (a->noise || b->noise)) measured.insert(NoiseWords(*a, *b));
-    for (const Sample* side : {a, b}) {
+    for (const SideValues* side : {a, b}) {
       if (!side->IsGuessed()) continue;
       const Noise& noise = *side->noise;
       guesses[noise.probe] = fmt::format(
@@ -510,7 +510,7 @@ std::vector<std::string> NoiseNotes(
   return notes;
 }
 
-std::vector<std::string> DifferencesOf(const Side& a, const Side& b) {
+std::vector<std::string> FindDifferences(const Side& a, const Side& b) {
   const Environment of_a = EnvironmentOf(a);
   const Environment of_b = EnvironmentOf(b);
   const auto text = [](const Environment& environment, const std::string& name) -> std::string {
