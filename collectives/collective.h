@@ -66,7 +66,7 @@ struct Collective {
   int spread_percent = 100;
   int aggregate = 1;  // the number of operations that are given to the library as one group
   int unalign = 0;    // the number of elements by which buffers begin later than they would
-  int channels = 0;   // the most channels of a GPU for one operation; 0: as the library likes
+  int channels = 0;   // the most channels that NCCL may use for one operation; 0: as it likes
 
   // The fields below move no time. `verify` says which operations are checked, outside the timed
   // span: none of them, the last one of a batch, that and a random one now and then, or all.
@@ -95,7 +95,7 @@ class Layout {
   // give equal work. Throws Error where ranks < 1 or root isn't one of them.
   Layout(const Collective& collective, int ranks);
 
-  // The source of a piece of a rank's output.
+  // A piece of one rank's output, and where it comes from.
   struct Piece {
     std::int64_t to = 0;     // its place in the output
     std::int64_t count = 0;  // its elements
@@ -103,7 +103,7 @@ class Layout {
     std::int64_t from = 0;   // its place in that input
     bool operator==(const Piece&) const = default;
   };
-  static constexpr int kEveryRank = -1;
+  static constexpr int kEveryRank = -1;  // in the place of a rank: the reduction over all
 
   int Ranks() const { return ranks_; }
   // The elements that each rank contributes or is given, where they are shared out; all elements
@@ -123,7 +123,7 @@ class Layout {
   std::int64_t Count(int from, int to) const;
   std::int64_t SendPlace(int from, int to) const;
   std::int64_t ReceivePlace(int from, int to) const;
-  // The S of algbw = S / t in bytes, which is nccl-tests' size column.
+  // The size S in bytes of the algorithm bandwidth algbw = S / t: nccl-tests' size column.
   std::int64_t SizeBytes() const;
 
  private:

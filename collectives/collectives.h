@@ -1,4 +1,5 @@
-// The collectives, as the rest of the program sees them: probes for what several ranks do together.
+// The door of collectives/: all that the rest of the program sees of what several ranks do
+// together.
 #pragma once
 
 #include <map>
@@ -9,26 +10,29 @@
 
 namespace assay::collectives {
 
-// The probes: one for each operation, and those of fabric and overlap. setup.modules must outlive
-// the cases. A collective's params may have more than its probe knows:
-//   split         an expression for GroupsFrom. Its case then has a part for each group, in the
-//                 order of their lowest ranks, whose `ranks` and `nodes` are the group's, and with
-//                 a param `group`
-//   unalign, aggregate   as the Collective's, where they aren't the default
-// The way it is run is no param: AcrossRanks::how may have `verify`, `skip` and `graph_operations`,
-// as the Collective's.
+// The probes: one for each operation, fabric, and overlap where setup.gemm is given. setup.modules
+// must outlive the cases. Unfolding an operation's probe also takes these params, which are none of
+// its defaults:
+//   split         an expression for GroupsFrom, by which groups of ranks do the case at once. The
+//                 case then has a part for each group, in the order of their lowest ranks. The
+//                 part's `ranks` and `nodes` are the group's, and its param `group` is the number
+//   unalign, aggregate, channels   the Collective's fields of these names
+// Three more fields of the Collective move no figure and are no params: AcrossRanks::how may have
+// `verify`, `skip` and `graph_operations`.
 std::vector<Probe> Probes(const Setup& setup);
-// The same probes for a rank that is told of cases, whoever asks for them: over all libraries,
-// and with one rank too.
+// The same probes for a rank other than 0, which makes the cases that rank 0 tells it of. They
+// unfold over all libraries, and with a single rank too, whatever the setup says.
 std::vector<Probe> ProbesOfARank(Setup setup);
 
-// The group of each rank, or -1 for one that takes no part: by nccl-tests' expression, an operation
-// on the rank and a number (AND or &, OR or |, MOD or %, DIV or /, and 8, 0x7 or 0b111), or by a
-// list of a number or - for each rank ("0,0,1,1,-"). Throws Error for anything else.
+// The group of each rank, or -1 for a rank that takes no part. The expression is either
+// nccl-tests', which is an operation (AND or &, OR or |, MOD or %, DIV or /) and a number (8, 0x7
+// or 0b111) that it applies to the rank: "MOD 8"; or it is a list with a group or - for each rank:
+// "0,0,1,1,-". Throws Error for anything else.
 std::vector<int> GroupsFrom(const std::string& expression, int ranks);
 
-// Makes a placed case demand a transport: it fails, with a sentence on both, where any rank moved
-// data over something else (its fact `transport`).
+// Makes a case demand a transport: it then fails, with a sentence that names both transports, where
+// any rank moved data over another one (fact `transport`, collectives/used_transport.h). A case
+// without ranks stays as it is. REQUIRES: the cluster has made the case's `prepare`.
 Case Demanding(Case one, const std::string& transport);
 
 // The library that runs collectives where none is asked for.
@@ -42,6 +46,8 @@ UsualLibrary UsualLibraryOf(const Setup& setup);
 // process.
 bool HasThreads(const std::string& library);
 
+// The versions of the libraries behind the modules that are loaded, by name:
+// {"mpi", "Open MPI v4.1.4"}.
 std::map<std::string, std::string> Software(const Setup& setup);
 
 }  // namespace assay::collectives

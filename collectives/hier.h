@@ -1,7 +1,7 @@
 // Two-level (hierarchical) collectives for several nodes with several ranks each. The ranks of a
 // node exchange through shared memory; between nodes each rank exchanges with the ranks that have
-// its place on the other nodes. So each rank sends and receives only its share, and all links of a
-// node are busy.
+// its place on the other nodes. Each rank then sends and receives only its share, and all links of
+// a node are busy.
 #pragma once
 
 #include <memory>

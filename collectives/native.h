@@ -20,8 +20,8 @@ namespace assay {
 // - small, with any buffers: each rank publishes its input beside a counter, and takes what it
 //   needs from where the others published theirs, which takes one exchange of signals.
 // - shared: buffers lie in a window that all ranks map. Each rank reduces its share of the elements
-//   straight from all inputs and stores it to all outputs, which moves 2 n S bytes through memory,
-//   the least possible.
+//   straight from all inputs and stores it to all outputs. On n ranks with S bytes each this moves
+//   2 n S bytes through memory, the least possible.
 // - plain: private buffers are copied in, reduced and copied out through segments that stay in the
 //   caches, in a pipeline of three phases.
 //
@@ -32,7 +32,7 @@ std::unique_ptr<Exchange> NativeExchange(const Collective& collective, Ranks& ra
 // together.
 std::optional<Skipped> NativeRefusal(const Collective& collective, Ranks& ranks);
 
-// The library "native".
+// The library "native": NativeRefusal and NativeExchange by the interface of all libraries.
 std::unique_ptr<Library> NativeLibrary();
 
 }  // namespace assay

@@ -1,4 +1,5 @@
-// NCCL's own log, which tells how it connects (collectives/nccl_log.h).
+// The file that NCCL writes its own log to. The log tells how NCCL connects ranks, which
+// collectives/nccl_log.h reads.
 #pragma once
 
 #include <fstream>
@@ -8,28 +9,33 @@
 
 namespace assay {
 
-// The file that NCCL's own log goes to, unless the user has set NCCL_DEBUG. It is made before the
-// first communicator, since NCCL reads the environment then. All ranks of the process share it,
-// because NCCL has one log for each process.
+// A temporary file that NCCL is told to log to, by setting NCCL_DEBUG and its like in this
+// process's environment. Nothing is set, and the log stays empty, where the user has set NCCL_DEBUG
+// or NCCL_DEBUG_FILE, or where no temporary file can be made. The functions may be called in any
+// thread.
 class DebugFile {
  public:
+  // The one file of this process, which all of its ranks share, because NCCL has one log for each
+  // process. It is made at the first call, and removed with its last owner. It must be made before
+  // the first communicator, since NCCL reads the environment then.
   static std::shared_ptr<DebugFile> OfProcess();
 
+  // OfProcess makes the file by this.
   DebugFile();
   ~DebugFile();
   DebugFile(const DebugFile&) = delete;
   DebugFile& operator=(const DebugFile&) = delete;
 
-  // Removes the file's name, so that no kind of death leaves it behind. It goes on being written
-  // and read. REQUIRES: NCCL has opened it.
+  // Removes the file's name, so that no kind of death leaves it behind; the file itself goes on
+  // being written and read. REQUIRES: NCCL has opened it.
   void Unname();
 
-  // All that NCCL has written until now; "" where the user has set NCCL_DEBUG.
+  // All that NCCL has written until now; "" where it doesn't log to this file.
   std::string Log();
 
  private:
   std::mutex mutex_ = {};
-  std::string path_ = {};  // "" once the file has no name
+  std::string path_ = {};  // "" where there is no file, or none with a name
   std::ifstream file_ = {};
 };
 

@@ -18,9 +18,9 @@ std::string TransportFrom(std::string_view log);
 // tcp.
 bool HasSockets(std::string_view log);
 
-// The kinds of connection of all ranks of a node together. They belong together, since a rank whose
-// GPU has no adapter beside it reaches other nodes through another rank's adapter, of which its own
-// log has nothing.
+// One text for the connections of all ranks of a node, from what TransportFrom made of the log of
+// each. They are told together, since a rank whose GPU has no network adapter beside it reaches
+// other nodes through another rank's adapter, which only the other rank's log names.
 std::string TransportOfNode(const std::vector<std::string>& by_rank);
 
 }  // namespace assay

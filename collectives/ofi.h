@@ -12,19 +12,20 @@
 
 namespace assay {
 
-// The options of ranks' connections.
+// How the ranks are connected. `puts` must be the same on all ranks.
 struct OfiOptions {
   // The provider to use, by libfabric's name. "": the first of efa, verbs, shm (where all ranks
   // share memory) and tcp that all ranks have. $FI_PROVIDER narrows the choice, as it does in
   // libfabric itself.
   std::string provider = {};
-  // Whether messages are one-sided writes into registered memory, the transport's Window, instead
-  // of messages that the receiver matches by tags.
+  // Whether messages are one-sided writes into registered memory, which then is the transport's
+  // Window, instead of messages that the receiver matches by tags.
   bool puts = false;
   // The time that a rank waits, while nothing at all arrives or leaves, before it gives up.
   Seconds patience = Seconds(120);
-  // The identities of this rank's shared memory and network name spaces; "": the system is asked.
-  // Ranks under one host name may be in different containers, which share neither.
+  // What tells this rank's shared memory and its network from those of other ranks, since ranks
+  // under one host name may be in different containers, which share neither. "": the system is
+  // asked.
   std::string memory = {};
   std::string network = {};
 };

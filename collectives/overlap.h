@@ -28,12 +28,17 @@ struct TrainingStep {
   Work work = {};  // the work of all ranks, with one GEMM each
 };
 
-// Makes a step ready. One iteration of its workload is a step. Batch::phases holds the times that
-// results/METRICS.md calls compute_alone, communicate_alone, compute and communicate; each is the
-// slowest rank's. Settle finds by measuring how many GEMMs make a step, where step.gemms is 0, and
-// returns their number as `gemms`; OneIteration is the work of all ranks with so many. `collective`
+// Makes a workload whose iteration is one step. Called on all ranks together. Returns Skipped where
+// a rank has too few cores, or its all-reduce or GEMM is Skipped.
+//
+// Batch::phases holds the times that results/METRICS.md calls compute_alone, communicate_alone,
+// compute and communicate; each is the slowest rank's. Where step.gemms is 0, Settle finds out by
+// measuring how many GEMMs make a step, and returns the number as the param `gemms`; OneIteration
+// is the work of all ranks with that many.
+//
+// `gemm` makes the case of one GEMM in its place (GemmAt, runner/core/probe.h). `collective`
 // prepares the all-reduce, as Library::Prepare does, on the cores that it will have; its workload
-// must be an Accompanied (collectives/companion.h). Called on all ranks together.
+// must be an Accompanied (collectives/companion.h).
 Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmAt& gemm,
                         const std::function<Prepared()>& collective, std::uint64_t seed,
                         const Clock& clock = SteadyNow);

@@ -16,20 +16,21 @@ namespace assay::collectives {
 std::vector<Probe> OperationProbes(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
 // The probe of point-to-point traffic, over the transports of libraries that show theirs.
 Probe FabricProbe(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
-// The probe of a step of training: the gradients of a bucket are summed over the ranks, in place,
-// while each of them multiplies matrices of the layers before. REQUIRES: setup.gemm.
+// The probe of a step of training: a bucket of gradients is summed over the ranks, in place, while
+// each rank multiplies the matrices of earlier layers. REQUIRES: setup.gemm.
 Probe OverlapProbe(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
 
-// The params that an operation has.
+// The params that an operation's probe has, with their defaults.
 Params DefaultsOf(const OperationFacts& facts, std::int64_t ranks, std::int64_t nodes);
-// The collective that params ask for. Throws Error, with the name of the param, for what makes no
-// sense; one rank
-// makes sense where it is allowed.
+// The collective that params ask for. Throws Error, with the name of the param, for a value that
+// makes no sense, and for a single rank unless `allow_single` is true.
 Collective CollectiveOf(const OperationFacts& facts, const Params& params, bool allow_single);
 
-// The units of a case: one for each rank, on the node that the rank is known to be on.
+// The units of a case of that many ranks: one for each rank, on the rank's node where a launcher
+// started the ranks, else on node 0.
 std::vector<Unit> UnitsOf(const Roster& roster, int ranks);
-// The number of ranks of a case where nobody says it.
+// The number of ranks of a case where nobody says it: all that a launcher started, else the usual
+// number of ranks that are started here.
 std::int64_t UsualRanks(const Roster& roster);
 
 }  // namespace assay::collectives

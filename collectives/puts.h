@@ -18,15 +18,17 @@ namespace assay {
 class PutNetwork {
  public:
   virtual ~PutNetwork() = default;
+  // This rank's number, and the number of ranks.
   virtual int Rank() const = 0;
   virtual int Size() const = 0;
   // Registers this rank's memory and makes it known to all others, in place of what was known
   // before. The caller owns the memory, which must outlive the network or the next call. Called on
   // all ranks together while nothing is under way; throws Error on all of them where one can't.
   virtual void Expose(Ranks& ranks, std::span<std::byte> memory) = 0;
-  // Starts a one-sided write of `bytes` bytes at `from`, in this rank's exposed memory, to offset
-  // `at` of rank `to`'s. When all have arrived, that rank gets the event kNotice with `notice`, and
-  // this one kDone with `done`. Puts may arrive in any order. REQUIRES: bytes > 0.
+  // Starts a one-sided write of `bytes` bytes at `from`, which lies in this rank's exposed memory,
+  // to offset `at` of the exposed memory of rank `to`. When all bytes have arrived, rank `to` gets
+  // the event kNotice with the value `notice`, and this rank kDone with the value `done`. Puts may
+  // arrive in any order. REQUIRES: bytes > 0.
   virtual void Put(int to, const std::byte* from, std::size_t at, std::size_t bytes,
                    std::uint32_t notice, std::uint64_t done) = 0;
   struct Event {
@@ -38,7 +40,8 @@ class PutNetwork {
   // is one, and throws Error when there can't be one any more. Puts are sure to make progress only
   // within this call.
   virtual std::optional<Event> Next(bool waits) = 0;
-  // These promise what Transport's functions of the same names do.
+  // SegmentBytes, SegmentsInFlight and Describe promise what Transport's functions of the same
+  // names do.
   virtual std::size_t SegmentBytes() const = 0;
   virtual std::size_t SegmentsInFlight() const = 0;
   virtual Facts Describe() const = 0;

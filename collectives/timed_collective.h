@@ -17,7 +17,7 @@
 
 namespace assay {
 
-// One input and one output; in place they are parts of one buffer.
+// The buffers of one operation: its input and its output. In place they are parts of one buffer.
 struct Slot {
   std::span<std::byte> input = {};
   std::span<std::byte> output = {};
@@ -28,7 +28,7 @@ struct Slot {
 class Exchange {
  public:
   virtual ~Exchange() = default;
-  // A barrier that ends a moment before a timed operation, so that it may spin.
+  // A barrier of all ranks. A timed operation follows at once, so that it may spin.
   virtual void Align() = 0;
   // Does the collective once, and returns when this rank's part is done. `input` and `output` hold
   // Layout::Input and Layout::Output elements; in place they lie in one buffer, as Layout says.
@@ -47,18 +47,20 @@ class Exchange {
 
   // The functions below are for a library whose Window lies in a device's memory, which the host
   // can't touch. Device is the number of that device; nothing where buffers lie in host memory, in
-  // which case Align and Run are called and the host's clock is read. Write and Read copy to and
-  // from the device. RunTimed does the collective once on each slot and gives the time of each by
-  // the device's clock; it aligns before each operation, or before the first alone.
+  // which case Align and Run are called and the host's clock is read.
   virtual std::optional<int> Device() const { return std::nullopt; }
+  // Write copies from host memory to the device, and Read from the device to host memory.
   virtual void Write(std::span<const std::byte> from, std::byte* to) { (void)from, (void)to; }
   virtual void Read(const std::byte* from, std::span<std::byte> to) const { (void)from, (void)to; }
+  // Does the collective once on each slot, and sets times[i] to the seconds of slot i by the
+  // device's clock. A barrier comes before each operation where `aligns_each` is true, else before
+  // the first alone.
   virtual void RunTimed(std::span<const Slot> slots, bool aligns_each, std::span<double> times) {
     (void)slots, (void)aligns_each, (void)times;
   }
-  // Does the collective on this slot (none where it is null) and at the same time the work
-  // `beside`. Both begin when all ranks have come. Returns the time of the collective from then on,
-  // in seconds.
+  // Does the collective on this slot (none where it is null) and at the same time the work `beside`
+  // (collectives/companion.h), whose time it sets. Both begin when all ranks have come. Returns the
+  // time of the collective from then on, in seconds.
   virtual double RunBeside(const Slot* slot, Beside& beside) {
     (void)slot, (void)beside;
     return 0;

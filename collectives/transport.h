@@ -16,14 +16,16 @@ namespace assay {
 class Transport {
  public:
   virtual ~Transport() = default;
+  // This rank's number, and the number of ranks: 0 <= Rank() < Size().
   virtual int Rank() const = 0;
   virtual int Size() const = 0;
   // A message that has been started and not yet waited for.
   using Ticket = std::uint64_t;
-  // Start a message, and return without waiting. Messages between two ranks with the same tag
-  // arrive in the order in which they were sent, and are received in the order in which the
-  // receives were started. A message has as many bytes as its receive. The caller must leave the
-  // memory untouched until Wait has returned. REQUIRES: 0 <= tag < 2^15.
+  // Send and Receive start a message and return without waiting. Messages between two ranks with
+  // the same tag arrive in the order in which they were sent, and are received in the order in
+  // which the receives were started. A receive names exactly as many bytes as its message has. The
+  // caller owns the memory, and must leave it untouched until Wait has returned. REQUIRES: 0 <= tag
+  // < 2^15.
   virtual Ticket Send(int to, const void* data, std::size_t bytes, int tag) = 0;
   virtual Ticket Receive(int from, void* data, std::size_t bytes, int tag) = 0;
   // Spins until the message is over; each ticket is waited for once. All messages that have been
@@ -45,6 +47,7 @@ class Transport {
   // four, one is reduced or passed on while others move, and all fit the L2 cache. A link between
   // hosts needs more, or it idles whenever a rank is late.
   virtual std::size_t SegmentsInFlight() const { return 4; }
+  // The facts of this rank's end, such as `transport` (collectives/used_transport.h).
   virtual Facts Describe() const { return {}; }
 };
 

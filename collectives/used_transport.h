@@ -11,29 +11,32 @@ namespace assay {
 
 // The name of the fact that holds the transport.
 inline constexpr const char* kTransportFact = "transport";
-// The name of the fact that is true where some of a rank's data, or of the whole, went by TCP
-// sockets. Each library tells that by its own means. Absent where none did, or nobody knows.
+// The name of the fact that is true where some of the data went by TCP sockets: data of one rank in
+// what a rank says of itself, and data of any rank in the record. Each library finds that out by
+// its own means. Absent where no data did, and where it isn't known.
 inline constexpr const char* kSocketsFact = "sockets";
 // The transport of this program's own collectives within a node.
 inline constexpr const char* kSharedMemory = "shared memory";
 
-// The transport of a library that doesn't tell it, with the reason; it is never a guess.
+// The text for a transport that a library doesn't tell: "unknown (…)" with the reason, since a
+// transport is never guessed.
 std::string UnknownTransport(std::string_view why);
-// The transport of two levels: "ob1/vader within a node, ob1/tcp between nodes"; one of the two
-// alone where the other is "" or the same.
+// The text for one transport within a node and one between nodes: "ob1/vader within a node, ob1/tcp
+// between nodes"; one of the two alone where the other is "" or the same.
 std::string OnTwoLevels(const std::string& within, const std::string& between);
-// The part of such a text that is between nodes, or the whole text where it has no such parts.
+// The transport between nodes from a text of OnTwoLevels; any other text as it is.
 std::string BetweenNodes(const std::string& transport);
 
 // One text for what each rank says of itself: "tcp", or where they differ "ranks 0-2,4: shm; rank
-// 3: tcp". `names` are the ranks' numbers. "" where none says anything.
+// 3: tcp". The number of the rank that says by_rank[i] is names[i], and numbers rise. "" where none
+// says anything.
 std::string TransportOfRanks(const std::vector<std::string>& by_rank,
                              const std::vector<int>& names);
 
-// Tells which ranks went over something else than `name`, and over what, such as "rank 3 went over
-// tcp"; nothing where every rank used it. `transport` is a text as above. A name is whole words, in
-// upper or lower case, so that "ofi" is in "NET/OFI (efa)" and "ib" isn't in "Libfabric". An
-// unknown transport is never what was asked for.
+// Tells which ranks went over another transport than `name`, and over which, such as "rank 3 went
+// over tcp"; nothing where every rank used it. `transport` is a text of TransportOfRanks. It is
+// over `name` where it contains that as whole words, in upper or lower case: "ofi" is in "NET/OFI
+// (efa)", and "ib" isn't in "Libfabric". An unknown transport is never what was asked for.
 std::optional<std::string> NotOver(const std::string& transport, const std::string& name);
 
 }  // namespace assay

@@ -1,7 +1,7 @@
 // The seam of the storage cases. A Feed says what is to be transferred and takes the outcome; a
-// FileEngine keeps one transfer per slot in flight on one open file until the feed runs dry. To
-// everything above, io_uring, threads that call pread and pwrite, and a scripted engine in a test
-// are the same loop.
+// FileEngine keeps one transfer in flight for each slot, on one open file, until the feed has no
+// more. io_uring, threads that call pread and pwrite, and a test's scripted engine all implement
+// FileEngine, so that the code above is the same for each of them.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,8 @@ class Feed {
   virtual ~Feed() = default;
   // The next transfer of this slot, or nothing where the slot has no more to do in this run.
   virtual std::optional<Transfer> Next(int slot) = 0;
-  // Whether PrepareAhead has work to do. An engine calls that while transfers are in flight, so
-  // that making the contents of a later transfer doesn't keep the volume waiting.
+  // Whether PrepareAhead has work to do. PrepareAhead makes the contents of a later transfer; an
+  // engine may call it while transfers are in flight, so that the volume isn't kept waiting.
   virtual bool WantsTime() const { return false; }
   virtual void PrepareAhead() {}
   // Tells the outcome of the slot's transfer. `result` is the bytes moved, or -errno; the times of
@@ -48,8 +48,8 @@ class FileEngine {
   // Whether each transfer has its own clock readings. If not, all transfers that were reaped
   // together share one reading, so that a latency may be up to one reap too long.
   virtual bool ExactLatency() const = 0;
-  // Runs the feed until every slot is dry and nothing is in flight. A transfer that fails is told
-  // to the feed; throws Error when the engine itself can't go on.
+  // Runs the feed until Next has returned nothing for every slot and nothing is in flight. A
+  // transfer that fails is told to the feed; throws Error when the engine itself can't go on.
   virtual void Run(Feed& feed) = 0;
   // Brings what was written to stable storage, and returns how long that took in nanoseconds.
   // Throws Error when it fails. REQUIRES: nothing is in flight.
@@ -62,7 +62,7 @@ std::int64_t FlushFile(int fd);
 // The things that an engine works with. The caller owns the descriptor and the buffers, which must
 // outlive the engine.
 struct EngineSetup {
-  int fd = -1;
+  int fd = -1;                        // the open file
   int depth = 1;                      // the number of slots, which are numbered from 0
   std::span<std::byte> buffers = {};  // all memory that transfers will name
 };
@@ -73,7 +73,8 @@ using EngineFactory = std::function<MadeEngine(const EngineSetup&)>;
 
 // Makes an engine on io_uring with a registered file, and with fixed buffers where the limit on
 // locked memory allows. The set-up flags are chosen by trying each combination with a real read,
-// because kernels accept some that then fail. Defined in uring.cpp, the sole includer of liburing.
+// because kernels accept some that then fail. Defined in io/uring.cpp, the only includer of
+// liburing, as is LiburingVersion ("2.3").
 MadeEngine MakeUring(const EngineSetup& setup);
 std::string LiburingVersion();
 

@@ -12,15 +12,15 @@ namespace assay::io {
 // The probes of this folder: storage.
 std::vector<Probe> Probes(const Setup& setup);
 
-// The volume that holds setup.storage_path, for Node::storage, as the only element and with path_id
-// 0.
+// The volume that holds setup.storage_path, as the only element, for Node::storage. Its path_id is
+// 0, which stands for the path, since no path is handed out.
 std::vector<Volume> Volumes(const Setup& setup);
 
-// The names and versions of the libraries that are used here.
+// The names and versions of the libraries that are used here: {"liburing", "2.3"}.
 std::map<std::string, std::string> Software();
 
-// Removes the test file that has a name at this moment, if any, for an abnormal end of the process.
-// Async-signal-safe.
+// Removes the test file that has a name at this moment, if there is one (PendingName,
+// io/test_file.h). It is for handlers of signals that end the process, and async-signal-safe.
 void RemoveTestFiles() noexcept;
 
 }  // namespace assay::io

@@ -1,5 +1,6 @@
-// Keeps reads through the page cache what they are called: cold, so that no read finds a block in
-// the cache that an earlier pass over the file brought there, or warm.
+// The upkeep of cold reads through the page cache. A cold read finds no block in the cache that an
+// earlier pass over the file brought there, and a file is read many times over; so what was read is
+// dropped again behind the reads. Warm reads need no upkeep.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +13,11 @@
 
 namespace assay::io {
 
-// Follows one job's traffic and, where it should stay cold, drops what was read from the page cache
-// in small parts, a third of a pass behind the reads and again two thirds behind. Dropping twice is
-// needed since the kernel keeps a block that is being read at that moment. It costs the job a few
-// per cent of one processor at most, as reclaiming memory does when a file is larger than memory.
+// Follows the reads of one job. Where they should stay cold, it drops what was read from the page
+// cache in small parts, a third of a pass behind the reads and again two thirds behind. Dropping
+// twice is needed since the kernel keeps a block that is being read at that moment. It costs the
+// job a few per cent of one processor at most, as reclaiming memory does when a file is larger than
+// memory. The file must outlive this object.
 class PageCachePass {
  public:
   PageCachePass(const TestFile& file, const TrafficOptions& traffic, bool stays_cold);

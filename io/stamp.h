@@ -1,6 +1,6 @@
 // The contents of a test file. Each 4 KiB block describes itself: where it belongs, which write put
-// it there, which file it belongs to, and the seed of its random rest. So any block can be checked
-// in full, and no two blocks are alike, which leaves nothing to compress or to deduplicate.
+// it there, which file it belongs to, and the seed of its random rest. This makes any block
+// checkable in full, and no two blocks alike, which leaves nothing to compress or to deduplicate.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ constexpr std::int64_t kStampedBytes = 4096;
 // A stamp is what a block says of itself.
 struct Stamp {
   std::int64_t offset = 0;     // where it belongs in the file
-  std::uint64_t sequence = 0;  // the number of the write
+  std::uint64_t sequence = 0;  // the number of the write that put it there
   std::uint64_t salt = 0;      // the random number that tells files apart
 };
 

@@ -21,7 +21,8 @@ struct StorageOptions {
   Engines engines = {{"io_uring", MakeUring}, {"psync", MakePsync}};
 };
 
-// The cases of one probe share one test file, which is made for the first case that needs it.
+// Makes the storage probe. Its cases share one test file, which is made for the first case that
+// needs it.
 Probe StorageProbe(const Setup& setup, const StorageOptions& options);
 
 }  // namespace assay::io

@@ -23,11 +23,12 @@ namespace assay::io {
 struct TestFileOptions {
   std::int64_t bytes = std::int64_t{1} << 30;         // the size where there is room
   std::int64_t memory_bytes = std::int64_t{1} << 28;  // the size on a volume in memory
-  std::int64_t least_bytes = std::int64_t{1} << 26;   // less room than this is a Skipped
-  std::int64_t reserve_bytes = std::int64_t{1}
-                               << 30;  // left free; at least a tenth of what is free
-  Seconds most_fill = Seconds(20);     // filling ends then, once least_bytes are written
-  bool may_be_nameless = true;         // false: as on a file system without O_TMPFILE
+  std::int64_t least_bytes = std::int64_t{1} << 26;   // with less room than this it is a Skipped
+  // The room that the file leaves free; at least a tenth of what is free.
+  std::int64_t reserve_bytes = std::int64_t{1} << 30;
+  // The time after which filling ends, once least_bytes are written.
+  Seconds most_fill = Seconds(20);
+  bool may_be_nameless = true;  // false: as on a file system without O_TMPFILE
   KernelRoots kernel = {};
   std::function<std::optional<std::int64_t>()> available_memory = [] { return AvailableMemory(); };
   std::function<std::int64_t()> now_ns = NowNs;
@@ -39,7 +40,8 @@ struct Direct {
   std::string how = {};              // the evidence, in words
 };
 
-// The file stays open, and keeps its space on the volume, until this object is destroyed.
+// A test file. It stays open, and keeps its space on the volume, until this object is destroyed.
+// The const functions may be called in several threads at once.
 class TestFile {
  public:
   // Makes the file and fills its first few MiB, which tells how long Finish will take. Returns
@@ -48,7 +50,8 @@ class TestFile {
   static std::variant<std::shared_ptr<TestFile>, Skipped> Begin(const std::string& folder,
                                                                 const TestFileOptions& options);
   // Fills the rest, as much as most_fill allows, and finds out extents, alignment and whether
-  // direct transfers are direct.
+  // direct transfers are direct. Throws Error where the volume is full, or the file can't be filled
+  // or holds an extent without data.
   void Finish();
   // Calls Begin and then Finish.
   static std::variant<std::shared_ptr<TestFile>, Skipped> Make(const std::string& folder,
@@ -62,7 +65,9 @@ class TestFile {
   // The reason for the file's size: "20 s of its fill", "ulimit -f"; empty where it is as large as
   // was wanted.
   const std::string& SizedBy() const { return sized_by_; }
+  // The speed at which the file was filled, flushes included; 0 where it took no time.
   double FillBytesPerSecond() const;
+  // The random number that every block of this file holds (Stamp::salt).
   std::uint64_t Salt() const { return salt_; }
   // "written" where the file system showed that no extent is unwritten, else "unknown".
   const std::string& Extents() const { return extents_; }
@@ -70,14 +75,16 @@ class TestFile {
   // The alignment of direct transfers: their offsets and sizes must be multiples of it.
   std::int64_t Alignment() const { return alignment_; }
 
-  // Opens the file once more. With `direct`, O_DIRECT is set unless the file system refuses it.
+  // Opens the file once more, for reading and writing. With `direct`, O_DIRECT is set unless the
+  // file system refuses it. Throws Error where /proc isn't mounted.
   Descriptor Open(bool direct) const;
 
   // Writes back and drops the file's pages. Returns the fraction that stayed in the page cache.
   double DropCache() const;
   // Reads the file into the page cache. Returns the fraction that is there then.
   double FillCache() const;
-  // The fraction of `bytes` bytes from `begin` (a multiple of 4 KiB) on that is in the page cache.
+  // The fraction, 0 to 1, of `bytes` bytes from `begin` (a multiple of 4 KiB) on that is in the
+  // page cache; 1 where the kernel doesn't tell.
   double CachedFraction(std::int64_t begin, std::int64_t bytes) const;
 
  private:
@@ -107,8 +114,8 @@ struct ExtentMap {
 };
 ExtentMap MapExtents(int fd, std::int64_t bytes);
 
-// Names a file that RemoveTestFiles (io.h) removes for as long as this object lives. There may be
-// one at a time.
+// The name of a file that RemoveTestFiles (io/io.h) is to remove if it is called while this object
+// lives. There may be one such object at a time.
 class PendingName {
  public:
   // Throws Error when the name is too long for a path.

@@ -15,8 +15,8 @@ namespace assay::io {
 struct Place {
   std::string path = {};                      // absolute, without links
   std::optional<std::int64_t> mount_id = {};  // the mount that the path is seen through
-  std::string device = {};                    // the device that holds it, "259:1"
-  std::string block_device = {};              // the device that it is, "7:0"; empty: it is none
+  std::string device = {};                    // number of the device that holds it: "259:1"
+  std::string block_device = {};  // its own number if the path is a block device: "7:0"; else ""
   std::uint64_t inode = 0;
 };
 // Looks a path up; nothing where it doesn't exist.
@@ -24,7 +24,7 @@ std::optional<Place> PlaceOf(const std::string& path);
 
 // A file's identity, which doesn't depend on the name that it has here.
 struct FileIdentity {
-  std::string device = {};  // the device that holds it, "259:1"
+  std::string device = {};  // number of the device that holds it: "259:1"
   std::uint64_t inode = 0;
   bool operator==(const FileIdentity&) const = default;
 };
@@ -41,9 +41,9 @@ struct KernelRoots {
       loop_file = LoopFileOf;
 };
 
-// The end of direct transfers, which bypass the page cache of their own file system. Loop devices,
-// RAID, device-mapper and overlays hand them on, and what lies below decides; the worst of several
-// branches counts.
+// The place where direct transfers end. They bypass the page cache of their own file system, but
+// loop devices, RAID, device-mapper and overlays hand them on, so that what lies below decides.
+// Where the way has several branches, the worst counts.
 struct Below {
   enum class Ends {
     kDevice,   // at disks
@@ -52,8 +52,9 @@ struct Below {
     kMemory,   // in this machine's memory
   };
   Ends ends = Ends::kUnknown;
-  std::string why = "the folder can't be found";  // of no meaning for kDevice
+  std::string why = "the folder can't be found";  // the reason in words; no meaning for kDevice
 };
+// Follows the way of direct transfers from `folder` down to where they end.
 Below DescribeBelow(const std::string& folder, const KernelRoots& roots);
 
 // Describes the volume that holds `folder`. What can't be found out stays unknown. Never throws.

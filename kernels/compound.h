@@ -16,8 +16,10 @@
 namespace assay {
 
 // A workload that owns several parts, and whose iteration runs each part once, in order. The time
-// is the sum of the parts' times. Every part is verified, and the error shown is the one that is
-// nearest to its tolerance. A fact on which parts differ carries the part's name: "qkv.pack_s".
+// of a batch is the sum of the parts' times. Every part is verified: the numbers of checked and of
+// wrong elements are sums, and the error shown is the one that is nearest to its tolerance. A fact
+// on which all parts agree stands once, and any other once a part with the part's name:
+// "qkv.pack_s".
 class InTurn : public Workload {
  public:
   struct Part {
@@ -41,9 +43,9 @@ std::variant<std::vector<InTurn::Part>, Skipped> PrepareEach(
     const std::function<Prepared(const Op& op, std::uint64_t seed)>& prepare);
 
 // Makes a workload that runs on all of these devices at once. Each device has its own thread, which
-// calls `prepare` for it and later runs, verifies and destroys what that made; so a library's
-// per-thread state, such as CUDA's current device, is right. The calls of `prepare` never overlap,
-// since they may share what they are given.
+// calls `prepare` for it and later runs, verifies and destroys the workload that this made, because
+// libraries keep state for each thread, such as CUDA's current device. The calls of `prepare` never
+// overlap, since they may share what they are given.
 //
 // A batch lasts from the common start of all devices to the end of the last one; `per_unit` has
 // each device's own time, in the order of `devices`. Devices are verified one after the other, and

@@ -30,10 +30,12 @@ void LaunchCount(std::uint64_t* count, CUstream_st* stream);
 const void* CountKernelHandle();
 
 // Fills elements 0 … count - 1 of an input, each of `element_bytes` (1, 2, 4 or 8), by FillAt.
+// `table` holds NormalValues (kernels/inputs.h) of the input's format, in the device's memory.
 void LaunchFill(void* out, std::size_t count, int element_bytes, const void* table,
                 std::uint64_t seed, unsigned blocks, CUstream_st* stream);
 
-// Fill the sources of the memory streams, by FillWordsAt and FillNumbersAt.
+// LaunchFillWords and LaunchFillNumbers fill the sources of the memory streams, by FillWordsAt and
+// FillNumbersAt.
 void LaunchFillWords(Words* out, std::size_t count, std::uint64_t seed, unsigned blocks,
                      CUstream_st* stream);
 void LaunchFillNumbers(Numbers* out, std::size_t count, std::uint64_t seed, unsigned blocks,
@@ -43,11 +45,13 @@ void LaunchFillNumbers(Numbers* out, std::size_t count, std::uint64_t seed, unsi
 // come from L2 or beyond, never from a multiprocessor's own cache.
 //
 // LaunchRead adds the sum of the words that block b read, over all passes, to sums[b], modulo 2^64.
+// `sums` has one element for each of `blocks`.
 void LaunchRead(const Words* from, std::size_t count, unsigned passes, std::uint64_t* sums,
                 unsigned blocks, CUstream_st* stream);
 // LaunchWrite writes value + p to both halves of every element in pass p.
 void LaunchWrite(Words* to, std::size_t count, unsigned passes, std::uint64_t value,
                  unsigned blocks, CUstream_st* stream);
+// LaunchCopy writes the elements of `from` to `to` in each pass.
 void LaunchCopy(Words* to, const Words* from, std::size_t count, unsigned passes, unsigned blocks,
                 CUstream_st* stream);
 // LaunchTriad writes b + (scale + p) · c in pass p.

@@ -7,7 +7,8 @@
 
 namespace assay::cuda {
 
-// Makes the launches of `op` ready on the current device, which is `gpu`.
+// Makes the launches of `op` ready on the current device, which is `gpu`. Time is by the host's
+// clock in mode sync, and by the device's in the others.
 Prepared PrepareLaunch(const Launch& op, const Gpu& gpu);
 
 }  // namespace assay::cuda

@@ -8,8 +8,8 @@
 
 namespace assay::cuda {
 
-// Makes the stream ready on the current device, which is `gpu`. Returns Skipped where the arrays
-// don't fit its memory. REQUIRES: op is complete (bytes > 0, passes > 0).
+// Makes the arrays and the workload ready on the current device, which is `gpu`. Returns Skipped
+// where the arrays don't fit the GPU's memory. REQUIRES: op is complete (bytes > 0, passes > 0).
 Prepared PrepareMemory(const Memory& op, const Gpu& gpu, std::uint64_t seed);
 
 }  // namespace assay::cuda

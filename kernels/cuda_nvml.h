@@ -16,8 +16,8 @@ namespace assay::cuda {
 
 // One reading of a GPU. Optional values are absent where the GPU or the driver doesn't tell them.
 struct Reading {
-  double sm_mhz = 0;
-  double power_w = 0;
+  double sm_mhz = 0;                    // the clock of the streaming multiprocessors
+  double power_w = 0;                   // what the GPU and its memory draw
   std::optional<double> energy_j = {};  // since the driver was loaded
   std::optional<double> temperature_c = {};
   std::uint64_t reasons = 0;  // why clocks are held back, as NVML's bits
@@ -25,8 +25,9 @@ struct Reading {
   std::optional<std::int64_t> remapped_rows = {};
 };
 
-// NVML's reason bits in words (docs.nvidia.com/deploy/nvml-api, nvmlClocksEventReasons):
-// "sw_power_cap". The bit for an idle GPU has no word, since nothing holds such a GPU back.
+// The words for NVML's bits of why a clock is held back, such as "sw_power_cap"
+// (docs.nvidia.com/deploy/nvml-api, nvmlClocksEventReasons). The bit for an idle GPU has no word,
+// since nothing holds such a GPU back.
 std::vector<std::string> ReasonsText(std::uint64_t reasons);
 
 // The library. Its calls may be made in any thread.
@@ -36,8 +37,8 @@ class Nvml {
   static std::shared_ptr<Nvml> Open(const char* library = "libnvidia-ml.so.1");
   virtual ~Nvml() = default;
 
-  // Here and below, `bus_id` is CUDA's PCI bus id of the GPU. Describe adds what NVML knows of it
-  // to `accelerator`: vbios, power limit, ECC, MIG.
+  // Adds what NVML knows of a GPU to `accelerator`: vbios, power limit, ECC, MIG. In this function
+  // and those below, `bus_id` is CUDA's PCI bus id of the GPU.
   virtual void Describe(const std::string& bus_id, Accelerator& accelerator) = 0;
   // The GPU's UUID; nothing where NVML doesn't tell.
   virtual std::optional<std::string> Uuid(const std::string& bus_id) = 0;
@@ -53,8 +54,9 @@ class Nvml {
   virtual std::optional<Reading> Read(const std::string& bus_id) = 0;
 };
 
-// Starts a thread that reads a GPU ten times a second. After a long time Finish returns a thinned
-// series, every second reading or fewer. Null where the GPU can't be read.
+// Makes a meter with a thread that reads the GPU ten times a second. The readings of a long time
+// are thinned out: Finish then returns every second of them, or fewer. Null where the GPU can't be
+// read.
 std::unique_ptr<DeviceMeter> MeterOf(std::shared_ptr<Nvml> nvml, const std::string& bus_id);
 
 }  // namespace assay::cuda

@@ -62,9 +62,10 @@ class Timer {
   // several devices begin together (Workload::BeginTogether).
   void BeginTogether(std::function<void()> meet) { meet_ = std::move(meet); }
 
-  // These four serve callers with their own clock, as the functions of the same names in Streamed:
-  // Hold puts a gate on the stream, Put enqueues calls behind it, Release opens it, and Finish
-  // waits for everything and throws Error if the gate had given up.
+  // Hold, Put, Release and Finish serve callers that measure by a clock of their own, in the order
+  // that Streamed (runner/core/probe.h) has for its functions of the same names: Hold puts a gate
+  // on the stream, Put enqueues calls behind the gate, Release opens it, and Finish waits for
+  // everything. Finish throws Error if the gate had given up.
   void Hold();
   void Release();
   void Put(std::int64_t iterations, std::int64_t period,

@@ -7,7 +7,8 @@
 
 namespace assay {
 
-// Runs the whole command. Returns the exit status.
+// Runs the whole command, from joining ranks to the files that were asked for. Returns the exit
+// status that `assay --help` lists. Throws Error where it can't do what was asked.
 int RunColl(const CollOptions& options, const Catalog& catalog);
 
 }  // namespace assay

@@ -17,27 +17,30 @@ namespace assay {
 struct Choice {
   std::string name = {};
   std::vector<std::string> values = {};
-  // The value that replaces another one on devices that lack it: a suite's "bf16|f16" is {{"bf16",
-  // "f16"}}.
+  // The value to ask for on devices that lack another one, by that other one: a suite's "bf16|f16"
+  // is {{"bf16", "f16"}}.
   std::map<std::string, std::string> instead = {};
 };
 
-// One line of a suite. Its choices multiply, the last one varying fastest.
+// One line of a suite. It asks its probe for every combination of its choices, the last of which
+// varies fastest.
 struct SuiteEntry {
   std::string probe = {};
   std::vector<Choice> choices = {};
 };
 
+// A suite: its settings and its lines.
 struct Suite {
-  SuiteName name = {};  // with the sha256 of its lines, comments and spacing aside
-  int rounds = 0;
-  Seconds max_case = {};        // EngineOptions::max_case
-  Seconds max_spans_case = {};  // EngineOptions::max_spans_case
+  SuiteName name = {};    // the sha256 in it is of the suite's lines without comments and spacing
+  int rounds = 0;         // how often each case is visited
+  Seconds max_case = {};  // the running time of one case over all rounds
+  Seconds max_spans_case = {};  // the same for a case that is counted in spans of time
   std::vector<SuiteEntry> entries = {};
 };
 
 // Reads one suite from `text`, in the format of runner/program/suites.txt. Throws Error for an
-// unknown name, with the nearest one, and for a line that can't be read, with its number.
+// unknown name, with the nearest one; for a line that can't be read, with its number; and for a
+// suite that lacks one of its settings.
 Suite ParseSuite(std::string_view text, const std::string& name);
 // Reads a suite from the file that is built in.
 Suite LoadSuite(const std::string& name);
@@ -46,8 +49,8 @@ Suite LoadSuite(const std::string& name);
 struct Question {
   std::string probe = {};
   Params params = {};  // all of them, defaults included
-  // The params to ask instead where a case has lacks_dtype; nothing where the dtype was asked for
-  // by name.
+  // The params to ask with instead on devices that can't compute in the dtype (Case::lacks_dtype);
+  // nothing where the dtype was asked for by name.
   std::optional<Params> instead = {};
 };
 
@@ -55,8 +58,10 @@ struct Question {
 struct Selection {
   std::vector<std::string> probes = {};  // only these; empty: all that the suite names
   std::vector<std::string> set = {};     // "m=1,16" takes the place of the suite's values
-  std::vector<std::string> dtypes = {};  // the lines with these, or all lines with these instead
-  std::string regime = {};               // for all lines whose probe has one; "": as they say
+  // Only the lines with one of these dtypes. A dtype that no line of a probe has takes the place of
+  // the dtype in all of that probe's lines. Empty: as the lines say.
+  std::vector<std::string> dtypes = {};
+  std::string regime = {};  // of all lines whose probe has this param; "": as the lines say
 };
 
 // Unfolds a suite into its questions, probe by probe in the order of its lines, without repetition.
