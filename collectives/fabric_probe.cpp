@@ -45,8 +45,8 @@ Probe FabricProbe(const Setup& setup, const std::shared_ptr<Libraries>& librarie
                        {"nodes", setup.roster.Nodes()}},
           .unfold = [setup,
                      libraries](const Params& params) { return CasesOf(setup, libraries, params); },
-          .backends = NamesOf(HasTransport),
-          .absent = [libraries] { return AbsentOf(*libraries, NamesOf(HasTransport)); }};
+          .backends = LibraryNames(HasTransport),
+          .absent = [libraries] { return FindAbsent(*libraries, LibraryNames(HasTransport)); }};
 }
 
 }  // namespace assay::collectives

@@ -264,7 +264,7 @@ class TwoLevels : public Exchange {
 
 }  // namespace
 
-Nodes NodesOf(Ranks& ranks) {
+Nodes GatherNodes(Ranks& ranks) {
   Nodes nodes;
   int rank = 0;
   for (const std::string& text : GatherToAll(ranks, std::to_string(ranks.Node()))) {

@@ -19,7 +19,7 @@ namespace assay {
 // The ranks of each node, in order.
 using Nodes = std::vector<std::vector<int>>;
 // Finds out which ranks are on which node. Called on all ranks together.
-Nodes NodesOf(Ranks& ranks);
+Nodes GatherNodes(Ranks& ranks);
 
 // The reason why the collective can't be done on two levels, or nothing.
 std::optional<Skipped> HierRefusal(const Collective& collective, const Nodes& nodes);

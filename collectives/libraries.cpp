@@ -115,7 +115,7 @@ bool IsOnGpus(const std::string& library) {
 bool IsAny(const KnownLibrary&) { return true; }
 bool HasTransport(const KnownLibrary& library) { return library.has_transport; }
 
-std::vector<std::string> NamesOf(const std::function<bool(const KnownLibrary&)>& has) {
+std::vector<std::string> LibraryNames(const std::function<bool(const KnownLibrary&)>& has) {
   std::vector<std::string> names;
   for (const KnownLibrary& library : KnownLibraries()) {
     if (has(library)) names.push_back(library.name);
@@ -123,8 +123,8 @@ std::vector<std::string> NamesOf(const std::function<bool(const KnownLibrary&)>&
   return names;
 }
 
-std::map<std::string, Skipped> AbsentOf(const Libraries& libraries,
-                                        const std::vector<std::string>& names) {
+std::map<std::string, Skipped> FindAbsent(const Libraries& libraries,
+                                          const std::vector<std::string>& names) {
   std::map<std::string, Skipped> absent;
   for (const std::string& name : names) {
     if (const std::optional<Skipped> missing = libraries.Missing(name)) {

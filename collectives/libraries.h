@@ -35,7 +35,7 @@ bool IsOnGpus(const std::string& library);
 bool IsAny(const KnownLibrary& library);
 bool HasTransport(const KnownLibrary& library);
 // The names of the libraries of which `has` is true.
-std::vector<std::string> NamesOf(const std::function<bool(const KnownLibrary&)>& has);
+std::vector<std::string> LibraryNames(const std::function<bool(const KnownLibrary&)>& has);
 
 // The libraries of one rank. Each is opened when the rank first joins others, since only then it is
 // known how ranks were joined, and a module that joins ranks runs on no others.
@@ -55,8 +55,8 @@ class Libraries {
 };
 
 // The libraries that can't run here, each with the reason.
-std::map<std::string, Skipped> AbsentOf(const Libraries& libraries,
-                                        const std::vector<std::string>& names);
+std::map<std::string, Skipped> FindAbsent(const Libraries& libraries,
+                                          const std::vector<std::string>& names);
 
 // A case that unfolds over libraries.
 struct OverLibraries {

@@ -624,7 +624,7 @@ class OfiPuts : public PutNetwork {
                               endpoint_->AddressOf(to), target.address + at, target.key,
                               &write.context);
         },
-        [&](const auto& entry) { Keep(entry); });
+        [&](const auto& entry) { TakeEntry(entry); });
     ++under_way_;
   }
 
@@ -675,10 +675,10 @@ class OfiPuts : public PutNetwork {
   }
 
   void Look() {
-    endpoint_->Look([&](const auto& entry) { Keep(entry); });
+    endpoint_->Look([&](const auto& entry) { TakeEntry(entry); });
   }
 
-  void Keep(const fi_cq_tagged_entry& entry) {
+  void TakeEntry(const fi_cq_tagged_entry& entry) {
     if ((entry.flags & FI_REMOTE_CQ_DATA) != 0) {
       events_.push_back({.kind = Event::Kind::kNotice, .value = entry.data});
       return;

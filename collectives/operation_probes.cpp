@@ -185,8 +185,8 @@ std::vector<Probe> OperationProbes(const Setup& setup,
     probe.unfold = [setup, libraries, facts](const Params& params) {
       return CasesOf(setup, libraries, facts, params);
     };
-    probe.backends = NamesOf(IsAny);
-    probe.absent = [libraries] { return AbsentOf(*libraries, NamesOf(IsAny)); };
+    probe.backends = LibraryNames(IsAny);
+    probe.absent = [libraries] { return FindAbsent(*libraries, LibraryNames(IsAny)); };
     probes.push_back(std::move(probe));
   }
   return probes;

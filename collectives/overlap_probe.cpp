@@ -109,8 +109,8 @@ Probe OverlapProbe(const Setup& setup, const std::shared_ptr<Libraries>& librari
                        {"nodes", setup.roster.Nodes()}},
           .unfold = [setup,
                      libraries](const Params& params) { return CasesOf(setup, libraries, params); },
-          .backends = NamesOf(IsAny),
-          .absent = [libraries] { return AbsentOf(*libraries, NamesOf(IsAny)); }};
+          .backends = LibraryNames(IsAny),
+          .absent = [libraries] { return FindAbsent(*libraries, LibraryNames(IsAny)); }};
 }
 
 }  // namespace assay::collectives

@@ -184,13 +184,13 @@ std::optional<Skipped> RefusalOver(const Collective& collective, Ranks& ranks, b
   Collective flat = collective;
   flat.algorithm = "auto";
   if (auto no = AlgorithmRefusal(flat, ranks.Size())) return no;
-  return HierRefusal(collective, NodesOf(ranks));
+  return HierRefusal(collective, GatherNodes(ranks));
 }
 
 std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Collective& collective) {
   if (IsFabric(collective)) return MakeFabricExchange(collective, std::move(transport));
-  const Nodes nodes = NodesOf(ranks);
+  const Nodes nodes = GatherNodes(ranks);
   if (collective.algorithm == kHier || collective.algorithm == "auto") {
     // The choice `auto` takes the hierarchy wherever it can be built; RefusalOver has refused one
     // that was asked for and can't be.
@@ -213,8 +213,8 @@ Facts WireFactsOf(const Collective& collective, Ranks& ranks) {
   constexpr std::size_t kSegment = std::size_t{1} << 20;
   const Schedule schedule = ScheduleOf(collective, ranks.Rank(), ranks.Size(), kSegment, 1);
   return {{"algorithm", AlgorithmFor(collective, ranks.Size(), kSegment)},
-          {kWireFact,
-           WireBytes(ranks, schedule, ranks.Rank(), NodeOfRanks(NodesOf(ranks), ranks.Size()))}};
+          {kWireFact, WireBytes(ranks, schedule, ranks.Rank(),
+                                NodeOfRanks(GatherNodes(ranks), ranks.Size()))}};
 }
 
 }  // namespace assay

@@ -187,8 +187,9 @@ class GroupedWorkload : public TimedWorkload {
            OnAllCores);
       const std::vector<std::byte> b =
           Turned({.format = types.in, .data = weights.data()}, 1, op.n, op.k, OnAllCores);
-      checks_.emplace_back(OneOf(op, groups_.Rows(i)), Tensor{.format = types.in, .data = b.data()},
-                           RandomAt(seed, 2), OnAllCores);
+      checks_.emplace_back(GroupGemm(op, groups_.Rows(i)),
+                           Tensor{.format = types.in, .data = b.data()}, RandomAt(seed, 2),
+                           OnAllCores);
     }
   }
 

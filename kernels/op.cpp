@@ -143,7 +143,7 @@ Work WorkOfOp(const Peak&) { return {.formula = "peak/ops"}; }
 
 }  // namespace
 
-Gemm OneOf(const GroupedGemm& op, std::int64_t rows) {
+Gemm GroupGemm(const GroupedGemm& op, std::int64_t rows) {
   return {.dtype = op.dtype,
           .accumulate = op.dtype == Dtype::kF64 ? Dtype::kF64 : Dtype::kF32,
           .m = rows,

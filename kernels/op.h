@@ -40,8 +40,8 @@ struct GroupedGemm {
   std::string inputs = "normal";  // as in Gemm
 };
 
-// The product of one group that has `rows` rows.
-Gemm OneOf(const GroupedGemm& op, std::int64_t rows);
+// The ordinary product of one group, which has `rows` rows.
+Gemm GroupGemm(const GroupedGemm& op, std::int64_t rows);
 
 // The number of rows of each group, exactly m in all. It is the same for the same m and groups on
 // every machine: loads rise by equal factors, the groups-th root of 5, and stand in a random order.

@@ -31,7 +31,8 @@ std::size_t At(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 // A sample of `wanted` different numbers below `count`, the last one among them; all numbers where
 // there aren't that many.
-std::vector<std::int64_t> Sample(std::int64_t count, std::int64_t wanted, std::uint64_t seed) {
+std::vector<std::int64_t> ChooseIndices(std::int64_t count, std::int64_t wanted,
+                                        std::uint64_t seed) {
   if (count <= wanted) {
     std::vector<std::int64_t> all(At(count));
     std::iota(all.begin(), all.end(), 0);
@@ -199,10 +200,10 @@ GemmCheck::GemmCheck(const Gemm& gemm, Tensor b, std::uint64_t seed, const Paral
   }
   const bool small = gemm.batch * gemm.m * gemm.n * gemm.k <= kSmallWork &&
                      gemm.batch * gemm.n * gemm.k <= kSmallMatrix;
-  rows_ = Sample(gemm.m, small ? gemm.m : kSamples, Mix(seed + 1));
+  rows_ = ChooseIndices(gemm.m, small ? gemm.m : kSamples, Mix(seed + 1));
   for (std::int64_t batch = 0; batch < gemm.batch; ++batch) {
     const std::uint64_t own = Mix(seed + 2 + static_cast<std::uint64_t>(batch));
-    for (const std::int64_t index : Sample(gemm.n, small ? gemm.n : kSamples, own)) {
+    for (const std::int64_t index : ChooseIndices(gemm.n, small ? gemm.n : kSamples, own)) {
       columns_.push_back(
           {.batch = batch, .index = index, .values = std::vector<double>(At(gemm.k))});
     }
@@ -363,7 +364,8 @@ Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v,
   const std::int64_t rows = attention.batch * attention.heads_q * attention.seq_q;
   const std::int64_t d_v = attention.head_dim_v;
   const bool small = rows * attention.seq_kv * (attention.head_dim_qk + d_v) <= kSmallWork / 4;
-  const std::vector<std::int64_t> sampled = Sample(rows, small ? rows : kAttentionRows, seed);
+  const std::vector<std::int64_t> sampled =
+      ChooseIndices(rows, small ? rows : kAttentionRows, seed);
 
   const auto name = [&](std::int64_t row, std::int64_t d) {
     const std::int64_t head = row / attention.seq_q;
@@ -515,8 +517,10 @@ Checked CheckAttentionBackward(const Attention& attention, const BackwardInputs&
   const std::int64_t heads_kv = attention.batch * attention.heads_kv;
   const std::int64_t rows_kv = heads_kv * attention.seq_kv;
   const bool small = rows_q * attention.seq_kv * (d_qk + d_v) <= kSmallWork / 16;
-  const std::vector<std::int64_t> queries = Sample(rows_q, small ? rows_q : kAttentionRows, seed);
-  const std::vector<std::int64_t> keys = Sample(rows_kv, small ? rows_kv : kAttentionRows, ~seed);
+  const std::vector<std::int64_t> queries =
+      ChooseIndices(rows_q, small ? rows_q : kAttentionRows, seed);
+  const std::vector<std::int64_t> keys =
+      ChooseIndices(rows_kv, small ? rows_kv : kAttentionRows, ~seed);
 
   // Checks row `row` of `answer`, which has `heads` heads of `sequence` rows.
   const auto hold = [&](Found& found, const char* name, Tensor answer, std::int64_t row,

@@ -61,20 +61,20 @@ std::string ErrorOf(const std::vector<std::string>& flags, const Probe& probe = 
 }
 
 TEST(CollSizes, AreNcclTestsLadders) {
-  EXPECT_THAT(SizesOf(Parsed({"-b", "8", "-e", "64", "-f", "2"})), ElementsAre(8, 16, 32, 64));
-  EXPECT_THAT(SizesOf(Parsed({"-b", "1G", "-e", "1048576G", "-f", "1000000000"})),
+  EXPECT_THAT(ListSizes(Parsed({"-b", "8", "-e", "64", "-f", "2"})), ElementsAre(8, 16, 32, 64));
+  EXPECT_THAT(ListSizes(Parsed({"-b", "1G", "-e", "1048576G", "-f", "1000000000"})),
               ElementsAre(1 << 30));
-  EXPECT_THAT(SizesOf(Parsed({"-b8", "-e", "65", "-f3"})), ElementsAre(8, 24));
-  EXPECT_THAT(SizesOf(Parsed({"--minbytes=1M", "--maxbytes", "3M"})),
+  EXPECT_THAT(ListSizes(Parsed({"-b8", "-e", "65", "-f3"})), ElementsAre(8, 24));
+  EXPECT_THAT(ListSizes(Parsed({"--minbytes=1M", "--maxbytes", "3M"})),
               ElementsAre(1 << 20, 2 << 20, 3 << 20));
-  EXPECT_THAT(SizesOf(Parsed({"-b", "0", "-e", "1K", "-i", "512"})), ElementsAre(0, 512, 1024));
-  EXPECT_THAT(SizesOf(Parsed({"-e", "32M"})), ElementsAre(32 << 20));
-  EXPECT_THAT(SizesOf(Parsed({}, "/usr/bin/all_reduce_perf")), ElementsAre(32 << 20));
-  EXPECT_THAT(SizesOf(Parsed({})), AllOf(Contains(8), Contains(128 << 20), SizeIs(13)));
-  EXPECT_THAT(SizesOf(Parsed({"--sizes", "1.5K,8,1GB"})), ElementsAre(8, 1536, 1 << 30));
-  EXPECT_THAT(SizesOf(Parsed({"--sizes", "latency"})), SizeIs(14));
-  EXPECT_THAT(SizesOf(Parsed({"--sizes", "train"})), SizeIs(11));
-  EXPECT_THAT(SizesOf(Parsed({"--sizes", "peak"})), SizeIs(5));
+  EXPECT_THAT(ListSizes(Parsed({"-b", "0", "-e", "1K", "-i", "512"})), ElementsAre(0, 512, 1024));
+  EXPECT_THAT(ListSizes(Parsed({"-e", "32M"})), ElementsAre(32 << 20));
+  EXPECT_THAT(ListSizes(Parsed({}, "/usr/bin/all_reduce_perf")), ElementsAre(32 << 20));
+  EXPECT_THAT(ListSizes(Parsed({})), AllOf(Contains(8), Contains(128 << 20), SizeIs(13)));
+  EXPECT_THAT(ListSizes(Parsed({"--sizes", "1.5K,8,1GB"})), ElementsAre(8, 1536, 1 << 30));
+  EXPECT_THAT(ListSizes(Parsed({"--sizes", "latency"})), SizeIs(14));
+  EXPECT_THAT(ListSizes(Parsed({"--sizes", "train"})), SizeIs(11));
+  EXPECT_THAT(ListSizes(Parsed({"--sizes", "peak"})), SizeIs(5));
 }
 
 TEST(CollSizes, ThatMakeNoSenseAreRefused) {
@@ -311,12 +311,12 @@ TEST(CollSplit, IsNcclTestsVariablesOrTheFlagWhichGoesFirst) {
 }
 
 TEST(CollExpect, FloorsAreBySize) {
-  EXPECT_THAT(FloorsOf("1M:9.5,64:0.25"),
+  EXPECT_THAT(ParseFloors("1M:9.5,64:0.25"),
               ElementsAre(std::pair(64, 0.25), std::pair(1 << 20, 9.5)));
-  EXPECT_THAT(FloorsOf("auto"), IsEmpty());
-  EXPECT_THAT(FloorsOf(""), IsEmpty());
+  EXPECT_THAT(ParseFloors("auto"), IsEmpty());
+  EXPECT_THAT(ParseFloors(""), IsEmpty());
   for (const char* bad : {"9", "1M:", "1M:x", ":3", "1M:-1", "1M:0", "1M:nan", "1M:2GB"}) {
-    EXPECT_THROW(FloorsOf(bad), Error) << bad;
+    EXPECT_THROW(ParseFloors(bad), Error) << bad;
   }
 }
 

@@ -354,7 +354,7 @@ void OnJob(int ranks, const std::function<std::optional<Skipped>(int)>& no,
   OnRanks(ranks, [&](ThreadRanks& own) {
     Member member = MemberWith(Only(std::make_unique<ThreadLibrary>(no)));
     if (own.Rank() == 0) {
-      body(JobOf(own, std::move(member)));
+      body(MakeJob(own, std::move(member)));
       own.Broadcast("quit");
     } else {
       Worker worker(own, std::move(member));
@@ -381,7 +381,7 @@ void OnTwoNodes(const std::function<Node(int rank)>& this_node,
                   .meter = [&] { return meter(own.Rank()); }};
             }};
     if (own.Rank() == 0) {
-      body(JobOf(own, member, watch));
+      body(MakeJob(own, member, watch));
       own.Broadcast("quit");
     } else {
       Worker worker(own, member, watch);
@@ -401,8 +401,8 @@ TEST(Job, EachNodeDescribesItselfOnce) {
     return Node{.memory_bytes = 100 + rank, .notes = {{.what = "one\ttab"}}};
   };
   OnTwoNodes(this_node, {}, [](const std::shared_ptr<Job>& job) {
-    EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 1, 1));
-    const std::vector<Node> nodes = DescribedBy(*job);
+    EXPECT_THAT(AskNodes(*job), ElementsAre(0, 0, 1, 1));
+    const std::vector<Node> nodes = AskDescriptions(*job);
     ASSERT_EQ(nodes.size(), 2U);
     EXPECT_EQ(nodes[0].memory_bytes, 100);
     EXPECT_EQ(nodes[1].memory_bytes, 102);
@@ -417,8 +417,9 @@ TEST(Job, ANodeThatCantDescribeItselfIsAnErrorAndTheRanksGoOn) {
     return {};
   };
   OnTwoNodes(this_node, {}, [](const std::shared_ptr<Job>& job) {
-    EXPECT_THAT([&] { DescribedBy(*job); }, ThrowsMessage<Error>("node 1: rank 2 has no machine"));
-    EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 1, 1));
+    EXPECT_THAT([&] { AskDescriptions(*job); },
+                ThrowsMessage<Error>("node 1: rank 2 has no machine"));
+    EXPECT_THAT(AskNodes(*job), ElementsAre(0, 0, 1, 1));
   });
 }
 
@@ -588,9 +589,9 @@ TEST(Job, RanksHearOfARank0ThatHasNothingForThem) {
   // Longer than the watchdog's time passes between commands.
   OnRanks(3, [&](ThreadRanks& own) {
     if (own.Rank() == 0) {
-      const auto job = JobOf(own, {}, {.limit = Seconds(0.4)});
+      const auto job = MakeJob(own, {}, {.limit = Seconds(0.4)});
       std::this_thread::sleep_for(std::chrono::seconds(1));
-      EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 0));
+      EXPECT_THAT(AskNodes(*job), ElementsAre(0, 0, 0));
     } else {
       Worker worker(own, {}, {.limit = Seconds(0.4)});
       Follow(worker);
@@ -625,7 +626,7 @@ TEST(JobDeathTest, ARankThatRank0FellSilentToEnds) {
 
 TEST(Job, RunsVerifiesAndDescribesOnAllRanks) {
   OnJob(3, {}, [](const std::shared_ptr<Job>& job) {
-    EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 0));
+    EXPECT_THAT(AskNodes(*job), ElementsAre(0, 0, 0));
     const Prepared prepared =
         PrepareOn(job, AskFor("threads", {.bytes = 400}, 3), {{"oversubscribed", true}});
     Workload& workload = *std::get<0>(prepared);
@@ -678,7 +679,7 @@ TEST(Job, GroupsDoTheSameAtOnceEachWithItsOwnAnswer) {
       Worker worker(own, std::move(member));
       return Follow(worker);
     }
-    std::shared_ptr<Job> job = JobOf(own, std::move(member));
+    std::shared_ptr<Job> job = MakeJob(own, std::move(member));
     {
       // 0 1 | 2 4 5, and 3 takes no part.
       const Prepared prepared =
@@ -724,7 +725,7 @@ TEST(Job, AGroupThatCantIsANoOfTheJobAndTheNextCaseRuns) {
       Worker worker(own, std::move(member));
       return Follow(worker);
     }
-    std::shared_ptr<Job> job = JobOf(own, std::move(member));
+    std::shared_ptr<Job> job = MakeJob(own, std::move(member));
     const Prepared no = PrepareOn(job, AskFor("choosy", {.bytes = 1200}, 5, 1, "0,1,0,1,0"), {}, 2);
     ASSERT_TRUE(std::holds_alternative<Skipped>(no));
     EXPECT_EQ(std::get<Skipped>(no).reason, "not with three");

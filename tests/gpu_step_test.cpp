@@ -343,7 +343,7 @@ TEST_F(GpuStep, GoesThroughTheLinesOfAJob) {
       return;
     }
     {
-      const std::shared_ptr<Job> job = JobOf(own, member);
+      const std::shared_ptr<Job> job = MakeJob(own, member);
       Params settled;
       const Prepared prepared = PrepareOn(job, {.record = {.probe = "overlap", .backend = "nccl"}},
                                           {}, /*groups=*/0, &settled);

@@ -47,7 +47,7 @@ std::string ComplaintOf(const std::function<void()>& body) {
 TEST(Launch, StartsRanksWithoutAnyMpi) {
   {
     const std::shared_ptr<Job> job = Launch({.ranks = 4, .oversubscribe = true, .self = kProgram});
-    EXPECT_THAT(NodesOf(*job), ElementsAre(0, 0, 0, 0));
+    EXPECT_THAT(AskNodes(*job), ElementsAre(0, 0, 0, 0));
     EXPECT_EQ(Workers().size(), 4u);
     EXPECT_THAT(ComplaintOf([&] { job->Ask("run 1"); }), HasSubstr("nothing is prepared"));
     EXPECT_THAT(ComplaintOf([&] { job->Ask("prepare unknown 7 x"); }), HasSubstr("rank 0 asks"));

@@ -41,7 +41,7 @@ class ScriptedCluster : public Cluster {
     placed.push_back(one.probe);
     return one;
   }
-  std::vector<Whereabouts> WhereaboutsOf(const Case&) override { return {}; }
+  std::vector<Whereabouts> AskWhereabouts(const Case&) override { return {}; }
   void WhenHung(Hung told) override { hung = std::move(told); }
   void Abort(int status) override { _exit(status); }
 

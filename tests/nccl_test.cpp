@@ -390,7 +390,7 @@ TEST_F(Nccl, AJobOfThreadsThatLosesARankGoesOnTellingWhy) {
     Worker worker(own, MemberWith(Libraries()));
     Follow(worker);
   });
-  const auto job = JobOf(*first, MemberWith(Libraries()));
+  const auto job = MakeJob(*first, MemberWith(Libraries()));
   const std::string asked = AskedCaseToJson(AskFor("nccl", {.bytes = 4000}, /*ranks=*/4));
   EXPECT_THAT(job->Ask("devices " + asked), HasSubstr("\t2 0000:12:00 stand-in\t3 0000:13:00"));
   EXPECT_EQ(job->Ask("prepare " + asked), "");

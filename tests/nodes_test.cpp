@@ -72,20 +72,21 @@ TEST(Nodes, AHundredKindsAreNotAllListed) {
 
 TEST(Nodes, TheListedPriceOfOneIsNotThatOfAnother) {
   assay::Run run = {.nodes = {Instance("p5.48xlarge"), Instance("p5.48xlarge", "use1-az6")}};
-  const Chosen alike = PriceOf({&run}, {}, Catalog::BuiltIn());
+  const Chosen alike = ChoosePrice({&run}, {}, Catalog::BuiltIn());
   ASSERT_TRUE(alike.offer);
   EXPECT_EQ(UsdPerHour(run, alike), 2 * *alike.offer->usd_per_hour);
 
   for (const auto part : {&Identity::instance, &Identity::region, &Identity::purchase}) {
     assay::Run unlike = run;
     (unlike.nodes[1].identity.*part).value = "other";
-    const Chosen none = PriceOf({&unlike}, {}, Catalog::BuiltIn());
+    const Chosen none = ChoosePrice({&unlike}, {}, Catalog::BuiltIn());
     EXPECT_FALSE(none.offer);
     EXPECT_THAT(none.why, HasSubstr("other (node 1)"));
     EXPECT_THAT(none.why, HasSubstr("--price"));
     // A typed price is what a node costs on average.
-    EXPECT_EQ(UsdPerHour(unlike, PriceOf({&unlike}, {.price_usd_per_hour = 3}, Catalog::BuiltIn())),
-              6);
+    EXPECT_EQ(
+        UsdPerHour(unlike, ChoosePrice({&unlike}, {.price_usd_per_hour = 3}, Catalog::BuiltIn())),
+        6);
   }
 }
 

@@ -126,7 +126,7 @@ TEST(Outputs, FiguresAreThoseThatAReaderOfTheFileFinds) {
   const assay::Run read = RunFromJson(RunToJson(handout.TheRun()), "x.json");
   EXPECT_EQ(
       OutputText("--format json", handout),
-      FiguresToJson(read, PriceOf({&read}, {}, Catalog::BuiltIn()), Catalog::BuiltIn()) + "\n");
+      FiguresToJson(read, ChoosePrice({&read}, {}, Catalog::BuiltIn()), Catalog::BuiltIn()) + "\n");
 }
 
 TEST(Outputs, NoneMayTakeThePlaceOfAnother) {

@@ -402,7 +402,7 @@ TEST(Job, AStepGoesThroughTheLinesOfAJobWithItsPartsAndItsWork) {
     }
     // The job ends, and its heart beats no more, before its ranks do.
     {
-      const std::shared_ptr<Job> job = JobOf(own, member);
+      const std::shared_ptr<Job> job = MakeJob(own, member);
       EXPECT_GE(FewestCores(*job), 1);
       AskedCase asked = {.seed = 1, .record = {.probe = "overlap", .backend = "threads"}};
       Params settled;

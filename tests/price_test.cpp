@@ -42,7 +42,7 @@ std::string ErrorOf(const std::function<void()>& body) {
 }
 
 // An on-demand offer of aws p5 at 55 USD, as the tests change it.
-Offer Sample(const std::function<void(Offer&)>& change = [](Offer&) {}) {
+Offer ExampleOffer(const std::function<void(Offer&)>& change = [](Offer&) {}) {
   Offer offer = {.provider = "aws",
                  .seller = "aws",
                  .instance = "p5.48xlarge",
@@ -306,7 +306,7 @@ TEST(Catalog, ItsHashIsOfThePrices) {
 
 TEST(OffersFor, NewestFirstAPartialDateIsItsFirstDayAndUndatedIsLast) {
   const auto dated = [](const std::string& date) {
-    return Sample([&](Offer& offer) { offer.price_date = date; });
+    return ExampleOffer([&](Offer& offer) { offer.price_date = date; });
   };
   const std::vector<Offer> offers = {dated("undated"),    dated("2026-02-01"), dated("2026"),
                                      dated("2026-02-02"), dated("2026-02"),    dated("2025-12-31")};
@@ -320,7 +320,7 @@ TEST(OffersFor, NewestFirstAPartialDateIsItsFirstDayAndUndatedIsLast) {
 }
 
 TEST(ChooseOffer, TheDetectedPurchaseAndRegionComeFirst) {
-  const std::vector<Offer> offers = {Sample(), Sample([](Offer& offer) {
+  const std::vector<Offer> offers = {ExampleOffer(), ExampleOffer([](Offer& offer) {
                                        offer.purchase = "spot";
                                        offer.usd_per_hour = 20;
                                      })};
@@ -332,7 +332,7 @@ TEST(ChooseOffer, TheDetectedPurchaseAndRegionComeFirst) {
 }
 
 TEST(ChooseOffer, ElseOnDemandInThatRegionWhichIsSaid) {
-  const std::vector<Offer> offers = {Sample()};
+  const std::vector<Offer> offers = {ExampleOffer()};
   for (const char* purchase : {"spot", "reserved", "capacity_block"}) {
     const Chosen chosen = ChooseOffer(offers, At("us-east-1", purchase));
     ASSERT_TRUE(chosen.offer) << purchase;
@@ -348,7 +348,7 @@ TEST(ChooseOffer, ElseOnDemandInThatRegionWhichIsSaid) {
 
 TEST(ChooseOffer, WithoutARegionThereIsTheSpreadOverThemAndNoPrice) {
   const auto in = [](const std::string& region, const std::string& purchase, double usd) {
-    return Sample([&](Offer& offer) {
+    return ExampleOffer([&](Offer& offer) {
       offer.region = region;
       offer.purchase = purchase;
       offer.usd_per_hour = usd;
@@ -392,8 +392,9 @@ TEST(ChooseOffer, WithoutARegionThereIsTheSpreadOverThemAndNoPrice) {
 
 TEST(PriceLine, SaysThePriceOfANodeAndOfAGpuAndHowItCameToStand) {
   Node node = {.accelerators = {{.name = "H100", .present = 8, .visible = 4, .used = 1}}};
-  Chosen price = ChooseOffer(std::vector{Sample([](Offer& offer) { offer.usd_per_hour = 55.04; })},
-                             At("us-east-1", "spot"));
+  Chosen price =
+      ChooseOffer(std::vector{ExampleOffer([](Offer& offer) { offer.usd_per_hour = 55.04; })},
+                  At("us-east-1", "spot"));
   EXPECT_EQ(PriceLine(price, std::vector{node}, "2026-11-22"),
             "price: 55.04 USD/h a node = 8 x 6.88 a GPU, on demand, us-east-1, 2026-11-01 (21 days "
             "old); no spot price is known there, so dollars are on demand");
@@ -412,13 +413,13 @@ TEST(PriceLine, SaysThePriceOfANodeAndOfAGpuAndHowItCameToStand) {
   EXPECT_EQ(PriceLine({.why = "it is not sold"}, std::vector{node}, ""),
             "price: none; it is not sold");
   node.accelerators.clear();
-  price = {.offer = Sample()};
+  price = {.offer = ExampleOffer()};
   EXPECT_EQ(PriceLine(price, std::vector{node}, ""),
             "price: 55.00 USD/h a node, on demand, us-east-1, 2026-11-01");
 }
 
 TEST(OffTheList, IsBeyondHalfOfWhatIsListedEitherWay) {
-  const Chosen listed = {.offer = Sample([](Offer& offer) { offer.usd_per_hour = 40; })};
+  const Chosen listed = {.offer = ExampleOffer([](Offer& offer) { offer.usd_per_hour = 40; })};
   for (const double near : {20.0, 40.0, 60.0}) EXPECT_EQ(OffTheList(near, listed), "") << near;
   EXPECT_EQ(
       OffTheList(19.99, listed),
@@ -427,7 +428,7 @@ TEST(OffTheList, IsBeyondHalfOfWhatIsListedEitherWay) {
   EXPECT_THAT(OffTheList(60.01, listed), HasSubstr("60.01 USD/h is 1.5 times the 40.00"));
   EXPECT_THAT(OffTheList(5, listed), HasSubstr("is 0.125 times"));
   // The nearest and the spread are lists, too.
-  EXPECT_NE(OffTheList(5, {.nearest = Sample()}), "");
+  EXPECT_NE(OffTheList(5, {.nearest = ExampleOffer()}), "");
   const Chosen spread = {.spread = PriceSpread{.usd_low = 20, .usd_high = 80}};
   EXPECT_EQ(OffTheList(10, spread), "");
   EXPECT_EQ(OffTheList(120, spread), "");
@@ -438,9 +439,9 @@ TEST(OffTheList, IsBeyondHalfOfWhatIsListedEitherWay) {
 
 TEST(ChooseOffer, ElseNoneAndTheNearestIsShown) {
   const std::vector<Offer> offers = {
-      Sample([](Offer& offer) { offer.purchase = "spot"; }),
-      Sample([](Offer& offer) { offer.region = "us-west-2"; }),
-      Sample([](Offer& offer) {
+      ExampleOffer([](Offer& offer) { offer.purchase = "spot"; }),
+      ExampleOffer([](Offer& offer) { offer.region = "us-west-2"; }),
+      ExampleOffer([](Offer& offer) {
         offer.region = "us-west-2";
         offer.price_date = "2024";
       }),
@@ -456,7 +457,7 @@ TEST(ChooseOffer, ElseNoneAndTheNearestIsShown) {
 }
 
 TEST(ChooseOffer, AnUndatedPriceIsNeverChosenButMayBeShown) {
-  const std::vector<Offer> offers = {Sample([](Offer& offer) {
+  const std::vector<Offer> offers = {ExampleOffer([](Offer& offer) {
     offer.price_date = "undated";
     offer.date_precision = "undated";
   })};
@@ -466,13 +467,13 @@ TEST(ChooseOffer, AnUndatedPriceIsNeverChosenButMayBeShown) {
 }
 
 TEST(ChooseOffer, TheNewestWinsAlsoWhereItSaysNotOffered) {
-  std::vector<Offer> offers = {Sample([](Offer& offer) {
+  std::vector<Offer> offers = {ExampleOffer([](Offer& offer) {
                                  offer.price_date = "2025-11";
                                  offer.usd_per_hour = 98;
                                }),
-                               Sample()};
+                               ExampleOffer()};
   EXPECT_EQ(ChooseOffer(offers, At("us-east-1", "on_demand")).offer->usd_per_hour, 55);
-  offers.push_back(Sample([](Offer& offer) {
+  offers.push_back(ExampleOffer([](Offer& offer) {
     offer.price_date = "2026-11-20";
     offer.offered = false;
     offer.usd_per_hour.reset();
@@ -483,9 +484,9 @@ TEST(ChooseOffer, TheNewestWinsAlsoWhereItSaysNotOffered) {
 }
 
 TEST(ChooseOffer, OnePriceEverywhereFitsAnyRegionAndAZonesPriceOnlyThatZone) {
-  const std::vector<Offer> everywhere = {Sample([](Offer& offer) { offer.region = "all"; })};
+  const std::vector<Offer> everywhere = {ExampleOffer([](Offer& offer) { offer.region = "all"; })};
   EXPECT_TRUE(ChooseOffer(everywhere, At("eu-north-1", "on_demand")).offer);
-  const std::vector<Offer> zonal = {Sample([](Offer& offer) { offer.zone = "use1-az4"; })};
+  const std::vector<Offer> zonal = {ExampleOffer([](Offer& offer) { offer.zone = "use1-az4"; })};
   Identity identity = At("us-east-1", "on_demand");
   EXPECT_FALSE(ChooseOffer(zonal, identity).offer);
   identity.zone_id.value = "use1-az4";
@@ -496,16 +497,16 @@ TEST(ChooseOffer, NamesInAnotherCaseAndAZoneAreUnderstood) {
   Identity identity = At("us-east-1a", "on_demand");
   identity.provider.value = "AWS";
   identity.instance.value = "P5.48xlarge";
-  EXPECT_TRUE(ChooseOffer(std::vector{Sample()}, identity).offer);
+  EXPECT_TRUE(ChooseOffer(std::vector{ExampleOffer()}, identity).offer);
   identity.region.value = "us-east-2a";
-  EXPECT_FALSE(ChooseOffer(std::vector{Sample()}, identity).offer);
+  EXPECT_FALSE(ChooseOffer(std::vector{ExampleOffer()}, identity).offer);
 }
 
 TEST(ChooseOffer, AnInstanceThatIsNotListedIsAnsweredWithTheOneThatWasMeant) {
   Identity identity = At("us-east-1", "on_demand");
   identity.instance.value = "p5.48xlrage";
   EXPECT_EQ(
-      ChooseOffer(std::vector{Sample()}, identity).why,
+      ChooseOffer(std::vector{ExampleOffer()}, identity).why,
       "no price is known for aws p5.48xlrage in region us-east-1 (did you mean p5.48xlarge?); "
       "give one with --price USD_PER_HOUR");
 }
@@ -519,7 +520,7 @@ TEST(ChooseOffer, AnUnknownMachineHasNoPriceAndIsToldHowToGiveOne) {
 
 TEST(ChooseOffer, APriceOfOnesOwnComesBeforeAll) {
   const Identity identity = At("us-east-1", "on_demand");
-  const std::vector<Offer> offers = {Sample(), TypedOffer(30, identity, "2026-11-22")};
+  const std::vector<Offer> offers = {ExampleOffer(), TypedOffer(30, identity, "2026-11-22")};
   EXPECT_EQ(ChooseOffer(offers, identity).offer->usd_per_hour, 30);
 }
 
@@ -542,7 +543,7 @@ TEST(TypedOffer, IsPrivateDatedTodayAndCustomUnlessItsPurchaseIsTypedToo) {
 
 TEST(PriceAge, IsInDaysAndOwnsUpToWhatItDoesNotKnow) {
   const auto age = [](const std::string& date, const std::string& precision) {
-    return PriceAge(Sample([&](Offer& offer) {
+    return PriceAge(ExampleOffer([&](Offer& offer) {
                       offer.price_date = date;
                       offer.date_precision = precision;
                     }),
@@ -645,7 +646,9 @@ TEST(Catalog, OffersAsCsvAreReadBackAsTheSameOffers) {
 }
 
 TEST(Catalog, PricesArePrintedInEachFormat) {
-  const auto writer = [](OutputFormat format) { return WriterOf(format, Catalog::BuiltIn(), {}); };
+  const auto writer = [](OutputFormat format) {
+    return MakeWriter(format, Catalog::BuiltIn(), {});
+  };
   for (const OutputFormat format :
        {OutputFormat::kTable, OutputFormat::kJson, OutputFormat::kCsv}) {
     EXPECT_THAT(writer(format)->Offers("H100 aws spot"), HasSubstr("p5.48xlarge"));

@@ -459,7 +459,7 @@ TEST(Csv, OfFiguresHasALineForEachCaseOfEachRunUnderOneHead) {
   const std::vector<PricedRun> runs = {{.name = "a.json", .run = &run, .price = &price},
                                        {.name = "b.json", .run = &run, .price = &price}};
   const auto rows =
-      ParseCsv(WriterOf(OutputFormat::kCsv, Catalog::BuiltIn())->Figures(runs), "figures.csv");
+      ParseCsv(MakeWriter(OutputFormat::kCsv, Catalog::BuiltIn())->Figures(runs), "figures.csv");
   ASSERT_EQ(rows.size(), 2 * run.records.size());
   EXPECT_EQ(rows.front().at("file"), "a.json");
   EXPECT_EQ(rows.back().at("file"), "b.json");
@@ -501,7 +501,7 @@ TEST(Csv, OfARankingHasALineForEachCaseAndSide) {
 }
 
 TEST(Csv, NcclTestsColumnsAreOfACollectiveAlone) {
-  EXPECT_THROW(WriterOf(OutputFormat::kNccl, Catalog::BuiltIn()), Error);
+  EXPECT_THROW(MakeWriter(OutputFormat::kNccl, Catalog::BuiltIn()), Error);
 }
 
 }  // namespace

@@ -93,8 +93,8 @@ class CsvWriter : public Writer {
 
 }  // namespace
 
-std::unique_ptr<Writer> WriterOf(OutputFormat format, const Catalog& catalog,
-                                 const TableLook& look) {
+std::unique_ptr<Writer> MakeWriter(OutputFormat format, const Catalog& catalog,
+                                   const TableLook& look) {
   switch (format) {
     case OutputFormat::kTable:
       return std::make_unique<TableWriter>(catalog, look);

@@ -48,7 +48,7 @@ struct TableLook {
 };
 
 // Throws Error for kNccl. The catalog must outlive the writer.
-std::unique_ptr<Writer> WriterOf(OutputFormat format, const Catalog& catalog,
-                                 const TableLook& look = {});
+std::unique_ptr<Writer> MakeWriter(OutputFormat format, const Catalog& catalog,
+                                   const TableLook& look = {});
 
 }  // namespace assay

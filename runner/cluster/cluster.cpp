@@ -64,10 +64,11 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
         options.modules == nullptr) {
       return;
     }
-    own_ = JobOf(*options.ranks, options.member,
-                 {.limit = options.watchdog,
-                  .expired = [hung = hung_](const std::string& what) { hung->Tell(what, true); }});
-    nodes_ = NodesOf(*own_);
+    own_ = MakeJob(*options.ranks, options.member,
+                   {.limit = options.watchdog, .expired = [hung = hung_](const std::string& what) {
+                      hung->Tell(what, true);
+                    }});
+    nodes_ = AskNodes(*own_);
   }
 
   Roster WhoIsThere() {
@@ -82,8 +83,8 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
 
   Held Describe() {
     if (!own_) return {.nodes = {options_.member.describe()}, .ranks = {{}}};
-    Held held = {.nodes = DescribedBy(*own_)};
-    for (const Whereabouts& one : assay::WhereaboutsOf(*own_)) {
+    Held held = {.nodes = AskDescriptions(*own_)};
+    for (const Whereabouts& one : assay::AskWhereabouts(*own_)) {
       const int rank = static_cast<int>(held.ranks.size());
       held.ranks.push_back({.rank = rank, .node = one.node, .numa = one.numa});
       // Nodes are numbered by their lowest rank.
@@ -148,7 +149,7 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
     return one;
   }
 
-  std::vector<Whereabouts> WhereaboutsOf(const Case& one) {
+  std::vector<Whereabouts> AskWhereabouts(const Case& one) {
     const AcrossRanks& across = one.across.value();
     const std::optional<Skipped> missing = Missing(across);
     if (missing && across.on_devices) {
@@ -156,9 +157,9 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
     }
     const AskedCase asked = AskRanksFor(one);
     const AskedCase* const on_devices = across.on_devices ? &asked : nullptr;
-    if (own_) return assay::WhereaboutsOf(*own_, on_devices);
+    if (own_) return assay::AskWhereabouts(*own_, on_devices);
     const auto launcher = across.by_mpi && !missing ? FindMpirun() : std::nullopt;
-    return assay::WhereaboutsOf(*Launched(launcher, across.ranks), on_devices);
+    return assay::AskWhereabouts(*Launched(launcher, across.ranks), on_devices);
   }
 
   void WhenHung(Cluster::Hung told) { hung_->Set(std::move(told)); }
@@ -205,7 +206,7 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
       devices.resize(nodes_.size());
       try {
         std::size_t at = 0;
-        for (const Whereabouts& one : assay::WhereaboutsOf(*own_, &asked)) {
+        for (const Whereabouts& one : assay::AskWhereabouts(*own_, &asked)) {
           if (one.device) devices[at] = one.device->index;
           ++at;
         }
@@ -290,8 +291,8 @@ class OpenedCluster : public Cluster {
   Case Placed(Case one) override {
     return one.across ? jobs_->AcrossRanksOf(std::move(one)) : jobs_->OnEachNodeOf(std::move(one));
   }
-  std::vector<Whereabouts> WhereaboutsOf(const Case& one) override {
-    return jobs_->WhereaboutsOf(one);
+  std::vector<Whereabouts> AskWhereabouts(const Case& one) override {
+    return jobs_->AskWhereabouts(one);
   }
   void WhenHung(Hung told) override { jobs_->WhenHung(std::move(told)); }
   void Abort(int status) override { jobs_->Abort(status); }

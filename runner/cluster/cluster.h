@@ -58,7 +58,7 @@ class Cluster {
   virtual Case Placed(Case one) = 0;
   // The places of the ranks of a case of several ranks, with their devices. Ranks are started if
   // there are none yet. Throws Error where none can be started, or there are too few devices.
-  virtual std::vector<Whereabouts> WhereaboutsOf(const Case& one) = 0;
+  virtual std::vector<Whereabouts> AskWhereabouts(const Case& one) = 0;
   // Has `told` called, in any thread, with what ranks did not end in time; with `last` this process
   // ends right after. There is one listener at a time; null removes it.
   using Hung = std::function<void(const std::string& diagnosis, bool last)>;

@@ -184,15 +184,15 @@ std::string TakeAnswer(std::string answer) {
   throw Error(answer);
 }
 
-std::vector<int> NodesOf(Job& job) {
+std::vector<int> AskNodes(Job& job) {
   std::istringstream words(job.Ask("hello"));
   std::vector<int> nodes;
   for (int node = 0; words >> node;) nodes.push_back(node);
   return nodes;
 }
 
-std::vector<Whereabouts> WhereaboutsOf(Job& job, const AskedCase* asked) {
-  const std::vector<int> nodes = NodesOf(job);
+std::vector<Whereabouts> AskWhereabouts(Job& job, const AskedCase* asked) {
+  const std::vector<int> nodes = AskNodes(job);
   std::vector<Whereabouts> all;
   std::istringstream fields(job.Ask("who"));
   std::string field;
@@ -215,7 +215,7 @@ std::vector<Whereabouts> WhereaboutsOf(Job& job, const AskedCase* asked) {
   return all;
 }
 
-std::vector<Node> DescribedBy(Job& job) {
+std::vector<Node> AskDescriptions(Job& job) {
   std::vector<Node> nodes;
   std::istringstream fields(job.Ask("nodes"));
   for (std::string field; std::getline(fields, field, '\t');) {

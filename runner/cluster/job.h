@@ -48,7 +48,7 @@ class Job {
   virtual std::string Ask(const std::string& command) = 0;
   // False once the ranks are gone.
   virtual bool Alive() const { return true; }
-  // The process of each rank, once NodesOf has been asked. Empty for ranks that were launched.
+  // The process of each rank, once AskNodes has been asked. Empty for ranks that were launched.
   virtual RankProcesses Processes() const { return {}; }
 };
 
@@ -65,13 +65,13 @@ struct Whereabouts {
   std::optional<RankDevice> device = {};  // the one that holds its buffers, where a device does
 };
 
-// The node of each rank.
-std::vector<int> NodesOf(Job& job);
-// The place of each rank; with a case, also the device that it would have for the case. Throws
-// Error where there are too few devices.
-std::vector<Whereabouts> WhereaboutsOf(Job& job, const AskedCase* asked = nullptr);
-// The nodes of the ranks, each as it describes itself.
-std::vector<Node> DescribedBy(Job& job);
+// Asks for the node of each rank.
+std::vector<int> AskNodes(Job& job);
+// Asks for the place of each rank; with a case, also the device that it would have for the case.
+// Throws Error where there are too few devices.
+std::vector<Whereabouts> AskWhereabouts(Job& job, const AskedCase* asked = nullptr);
+// Asks the nodes of the ranks to describe themselves.
+std::vector<Node> AskDescriptions(Job& job);
 // The number of cores of the rank that has fewest.
 int FewestCores(Job& job);
 

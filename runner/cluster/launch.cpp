@@ -458,7 +458,7 @@ std::string CauseIn(const std::string& words) {
 
 std::unique_ptr<Job> Launch(const LaunchOptions& options) {
   auto job = std::make_unique<LaunchedJob>(options);
-  const std::size_t size = NodesOf(*job).size();
+  const std::size_t size = AskNodes(*job).size();
   if (size != static_cast<std::size_t>(options.ranks)) {
     throw Error(fmt::format(
         "{} started {} ranks, but they see {}: it belongs to another MPI than the one that assay "

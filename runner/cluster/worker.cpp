@@ -471,7 +471,7 @@ void Follow(Worker& worker) {
   for (std::string command; (command = worker.NextCommand()) != "quit";) worker.Obey(command);
 }
 
-std::unique_ptr<Job> JobOf(Ranks& ranks, Member member, const WatchOptions& watch) {
+std::unique_ptr<Job> MakeJob(Ranks& ranks, Member member, const WatchOptions& watch) {
   return std::make_unique<OwnJob>(ranks, std::move(member), watch);
 }
 

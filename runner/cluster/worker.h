@@ -78,6 +78,6 @@ class Worker {
 void Follow(Worker& worker);
 
 // The job whose rank 0 is this process.
-std::unique_ptr<Job> JobOf(Ranks& ranks, Member member, const WatchOptions& watch = {});
+std::unique_ptr<Job> MakeJob(Ranks& ranks, Member member, const WatchOptions& watch = {});
 
 }  // namespace assay

@@ -23,7 +23,7 @@
 namespace assay {
 namespace {
 
-// The time for which the companion (the measured roofline of "of here") is sampled before and after
+// The time for which the roofline of "of here" is sampled before and after
 // each visit.
 constexpr Seconds kHereTime(0.02);
 // The time that preparing, verifying and releasing take beside the samples; used by the estimate
@@ -77,11 +77,11 @@ Verification ToVerification(const Checked& checked, const char* when, int round)
           .what = checked.what};
 }
 
-// A companion that is ready to be sampled, if it can run here. One that can't is no error, since
-// the case beside it is what was asked for.
-class Companion {
+// The case beside another one that measures the roofline of here (Case::here), ready to be sampled
+// if it can run. One that can't is no error, since the other case is what was asked for.
+class Roofline {
  public:
-  Companion(const std::shared_ptr<const Case>& which, std::uint64_t seed) {
+  Roofline(const std::shared_ptr<const Case>& which, std::uint64_t seed) {
     if (!which) return;
     Guard([&] {
       Prepared prepared = which->prepare(seed);
@@ -93,10 +93,10 @@ class Companion {
   }
 
   // Appends a few values to `time_s`, which takes about `time`.
-  void Sample(std::vector<double>& time_s, Seconds time, const std::function<Seconds()>& now) {
+  void Measure(std::vector<double>& time_s, Seconds time, const std::function<Seconds()>& now) {
     Guard([&] {
       if (!workload_) return;
-      const Sampled sampled = assay::Sample(
+      const Sampled sampled = Sample(
           *workload_, first_,
           {.min_samples = 3, .min_time = time / 2, .budget = first_.time + time, .now = now});
       time_s.insert(time_s.end(), sampled.visit.time_s.begin(), sampled.visit.time_s.end());
@@ -212,9 +212,9 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
 
   const Batch first = workload.Run(1);
   if (!verify("first")) return outcome;
-  Companion companion(which.here, seed);
+  Roofline roofline(which.here, seed);
   std::vector<double> here_time_s;
-  if (!sampler.sustain) companion.Sample(here_time_s, kHereTime, sampler.now);
+  if (!sampler.sustain) roofline.Measure(here_time_s, kHereTime, sampler.now);
   const Seconds metered = sampler.now() - begin;
   const std::unique_ptr<Meter> meter = which.meter ? which.meter() : nullptr;
   std::vector<Telemetry> start;
@@ -236,8 +236,8 @@ Outcome VisitOnce(const Case& which, int round, std::uint64_t seed, const Sample
     outcome.stopped = sampled.stopped;
     return outcome;
   }
-  // The companion of a sustained case is measured hot, and for as long as a burst would be.
-  companion.Sample(here_time_s, sampler.sustain ? 2 * sampler.min_time : kHereTime, sampler.now);
+  // The roofline of a sustained case is measured hot, and for as long as a burst would be.
+  roofline.Measure(here_time_s, sampler.sustain ? 2 * sampler.min_time : kHereTime, sampler.now);
   if (!verify("timed")) return outcome;
   outcome.work = workload.OneIteration();
   outcome.facts = workload.Describe();
@@ -285,7 +285,7 @@ void Merge(std::map<std::string, Histogram>& into, const std::map<std::string, H
 }
 
 // Adds the outcome of a visit to the case's record. `soaks`: EngineOptions::duration is set.
-void Keep(Outcome outcome, Record& record, bool soaks) {
+void AddOutcome(Outcome outcome, Record& record, bool soaks) {
   if (outcome.verify) {
     const bool adds = soaks && record.verify;
     record.verify = adds ? Sum(*record.verify, *outcome.verify) : *outcome.verify;
@@ -324,9 +324,9 @@ Named OfPart(const Named& all, std::size_t part) {
 }
 
 // Adds the outcome of a visit to the case's records: one, or one for each part.
-void Keep(const Outcome& outcome, std::vector<Record>& records, bool soaks) {
+void AddOutcome(const Outcome& outcome, std::vector<Record>& records, bool soaks) {
   if (outcome.parts.empty()) {
-    for (Record& record : records) Keep(outcome, record, soaks);
+    for (Record& record : records) AddOutcome(outcome, record, soaks);
     return;
   }
   for (std::size_t i = 0; i < records.size(); ++i) {
@@ -334,7 +334,7 @@ void Keep(const Outcome& outcome, std::vector<Record>& records, bool soaks) {
     own.visit = outcome.parts[i];
     own.facts = OfPart(outcome.facts, i);
     own.histograms = OfPart(outcome.histograms, i);
-    Keep(std::move(own), records[i], soaks);
+    AddOutcome(std::move(own), records[i], soaks);
   }
 }
 
@@ -487,7 +487,7 @@ class Engine {
       visit.start_s = start_s;
       visit.order = order;
     }
-    Keep(outcome, records_[index], Soaks());
+    AddOutcome(outcome, records_[index], Soaks());
   }
 
   // The options of a visit, whose budget is the time that is left divided by the rounds that are

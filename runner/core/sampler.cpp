@@ -283,7 +283,7 @@ class Sampler {
   void TakeSamples(std::int64_t iterations) {
     while (!Stopped()) {
       const Paid paid = Pay(iterations);
-      Keep(paid, iterations);
+      AddSample(paid, iterations);
       if (options_.fixed) break;
       const int samples = all_.Size();
       if (samples >= options_.min_samples) {
@@ -329,7 +329,7 @@ class Sampler {
       const std::optional<std::string> ended =
           WhyEnded(trends, elapsed.count(), sustain.longest.count());
       if (!ended) continue;
-      for (std::size_t i = heating; i < batches.size(); ++i) Keep(batches[i], iterations);
+      for (std::size_t i = heating; i < batches.size(); ++i) AddSample(batches[i], iterations);
       sustained_ = {.least_s = sustain.least.count(),
                     .heated_s = *half,
                     .counted_s = elapsed.count() - *half,
@@ -341,8 +341,8 @@ class Sampler {
     }
   }
 
-  // Keeps a batch as a sample. A stop is shared out over the parts as the time is.
-  void Keep(const Paid& paid, std::int64_t iterations) {
+  // Adds a batch as a sample. A stop is shared out over the parts as the time is.
+  void AddSample(const Paid& paid, std::int64_t iterations) {
     const Batch& batch = paid.batch;
     all_.Add(batch, iterations, paid.gap);
     parts_.resize(batch.parts.size());

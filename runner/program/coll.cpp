@@ -130,17 +130,17 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   if (WantsThreads(options, *ranks)) {
     ranks = InThreads(
         std::move(ranks), PerProcessOf(options),
-        [&modules, &catalog, run = options.run] { return MemberOf(run, modules, catalog); },
+        [&modules, &catalog, run = options.run] { return MakeMember(run, modules, catalog); },
         watchdog);
   }
   if (ranks->Rank() != 0) {
     OutliveRankZero();
-    FollowAsMember(*ranks, MemberOf(options.run, modules, catalog), watchdog);
+    FollowAsMember(*ranks, MakeMember(options.run, modules, catalog), watchdog);
     return kAllWell;
   }
   Console console(options.run.quiet || !options.program.empty());
-  const std::unique_ptr<Cluster> cluster = ClusterOf(options.run, modules, *ranks, catalog);
-  Setup setup = SetupOf(options.run, modules);
+  const std::unique_ptr<Cluster> cluster = MakeCluster(options.run, modules, *ranks, catalog);
+  Setup setup = MakeSetup(options.run, modules);
   setup.roster = cluster->WhoIsThere();
   setup.allow_single = options.allow_single;
   const std::vector<Probe> probes = collectives::Probes(setup);
@@ -173,7 +173,7 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   }
 
   const auto cases_of = [&](const std::vector<Question>& questions) {
-    std::vector<Case> cases = CasesOf(questions, probes, options.run);
+    std::vector<Case> cases = UnfoldQuestions(questions, probes, options.run);
     ChooseBackends(cases, options.run.backends);
     for (Case& one : cases) one.across.value().how = coll.how;
     return PlacedOn(*cluster, std::move(cases), options.run.require_transport);
@@ -187,16 +187,16 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   }
   // The number of GPUs is checked before anything is made.
   if (ranks->Size() > 1 && collectives::HasThreads(options.run.backends[0])) {
-    cluster->WhereaboutsOf(plan.cases.front());
+    cluster->AskWhereabouts(plan.cases.front());
   }
   // nccl-tests' own file is never written over.
-  std::vector<AskedFile> files = FilesOf(options.run);
+  std::vector<AskedFile> files = FilesBeside(options.run);
   files.push_back({.option = "-J", .path = options.output_file});
   CheckFiles(files, options.run.out);
   std::optional<Bisection> bisection;
   const OutputFormat format = options.run.format;
   const bool prints = format == OutputFormat::kTable || format == OutputFormat::kNccl;
-  NcclOptions look = LookOf(options, coll, probe, environment);
+  NcclOptions look = PlanLook(options, coll, probe, environment);
   Run header;
   std::optional<NcclTable> table;
   std::optional<RowPrinter> printer;
@@ -219,9 +219,9 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   if (options.bisect) {
     std::vector<int> nodes;
     std::vector<std::string> hosts;
-    Case on_hosts = ToldOf(plan.cases);
+    Case on_hosts = CaseToDescribe(plan.cases);
     on_hosts.across->on_devices = false;
-    for (const Whereabouts& one : cluster->WhereaboutsOf(on_hosts)) {
+    for (const Whereabouts& one : cluster->AskWhereabouts(on_hosts)) {
       nodes.push_back(one.node);
       hosts.push_back(one.host);
     }

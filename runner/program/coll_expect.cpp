@@ -41,7 +41,7 @@ std::string SizeText(std::int64_t bytes) {
 
 }  // namespace
 
-std::map<std::int64_t, double> FloorsOf(const std::string& expect) {
+std::map<std::int64_t, double> ParseFloors(const std::string& expect) {
   std::map<std::int64_t, double> floors;
   if (expect == "auto") return floors;
   for (const std::string& part : SplitFields(expect, ',')) {
@@ -78,7 +78,7 @@ std::vector<std::string> Shortfalls(const Run& run, const std::string& expect,
         "nodes, operation and any of these sizes (--expect auto); give floors instead, such as "
         "--expect 64M:20");
   }
-  for (const auto& [bytes, gbs] : FloorsOf(expect)) {
+  for (const auto& [bytes, gbs] : ParseFloors(expect)) {
     // The reasons why there is no figure of this size, by everything that was asked for besides
     // size and placement; nothing where there is one.
     std::map<std::string, std::optional<std::string>> why_none;

@@ -13,7 +13,7 @@ namespace assay {
 
 // Parses `--expect SIZE:GBS,…` into the least bus bandwidth in GB/s, by size in bytes. Empty for ""
 // and "auto". Throws Error for anything else.
-std::map<std::int64_t, double> FloorsOf(const std::string& expect);
+std::map<std::int64_t, double> ParseFloors(const std::string& expect);
 
 // Sentences on what falls short of --expect: a figure under a floor, a floor for whose size a sweep
 // has no figure (under the size that was asked for, or the one that it was rounded down to), or a

@@ -145,7 +145,7 @@ std::vector<std::string> NotesOf(const CollOptions& o,
       nccl ? "-I: by the device's clock, to 1/64; of operations back to back the mean alone, so "
              "--mode latency"
            : "-I: by the clock of the host, the slowest rank of each operation, to 1/64");
-  say(o.per_iter_skip != SkippedOf(o),
+  say(o.per_iter_skip != SkippedOperations(o),
       "-K leaves out operations of -I 1 with -n, and fewer than -n: not used");
   say(environment.contains("NCCL_TESTS_DEVICE"), "NCCL_TESTS_DEVICE is about GPUs: not used");
   return notes;
@@ -227,7 +227,7 @@ bool WereStarted(const CollOptions& options) {
   return UnderLauncher() || !options.run.bootstrap.empty();
 }
 
-std::int64_t SkippedOf(const CollOptions& options) {
+std::int64_t SkippedOperations(const CollOptions& options) {
   const bool fits = IsExact(options) && options.per_iter_timing != 0 &&
                     options.per_iter_skip < options.iters.value_or(20);
   return fits ? options.per_iter_skip : 0;
@@ -242,7 +242,7 @@ bool AreInThreads(const CollOptions& options) {
          collectives::HasThreads(options.run.backends[0]);
 }
 
-std::vector<std::int64_t> SizesOf(const CollOptions& options) {
+std::vector<std::int64_t> ListSizes(const CollOptions& options) {
   if (!options.sizes.empty()) {
     if (IsLadder(options) && options.program.empty()) {
       throw Error("--sizes takes the place of -b, -e, -i and -f: give one or the other");
@@ -312,7 +312,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
                   const std::map<std::string, std::string>& environment) {
   CollPlan plan = {.exact = IsExact(options), .notes = NotesOf(options, environment)};
   const std::int64_t ranks = RankCount(options, probe, plan.notes);
-  FloorsOf(options.expect);  // throws for bad floors before anything is measured
+  ParseFloors(options.expect);  // throws for bad floors before anything is measured
   if (ranks == 1) plan.notes.emplace_back("one rank exchanges nothing: its bus bandwidth is 0");
   if (options.bisect && plan.exact) {
     throw Error("--bisect measures in rounds, which tell what is chance: leave -n, -w and -N out");
@@ -335,7 +335,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   Suite suite;
   for (const std::string& dtype :
        Has(probe, "bytes") ? DtypesOf(options) : std::vector<std::string>{}) {
-    if (std::string note = RoundedNote(SizesOf(options), dtype); !note.empty()) {
+    if (std::string note = RoundedNote(ListSizes(options), dtype); !note.empty()) {
       plan.notes.push_back(std::move(note));
     }
   }
@@ -353,7 +353,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
           {"dtype", {dtype}},
           {"redop", RedopsOf(options)},
           {"root", roots},
-          {"bytes", WholeElements(SizesOf(options), dtype)},
+          {"bytes", WholeElements(ListSizes(options), dtype)},
           {"placement", placements}};
       std::copy_if(choices.begin(), choices.end(), std::back_inserter(entry.choices),
                    [&](const Choice& choice) { return Has(probe, choice.name); });
@@ -375,7 +375,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   }
   const std::int64_t iterations = options.iters.value_or(20) * options.agg_iters;
   if (options.verify != "random") plan.how["verify"] = options.verify;
-  if (const std::int64_t skipped = SkippedOf(options); skipped > 0) {
+  if (const std::int64_t skipped = SkippedOperations(options); skipped > 0) {
     plan.how["skip"] = skipped * options.agg_iters;
   }
   if (Has(probe, "cache")) {  // it has buffers

@@ -36,7 +36,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
                   const std::map<std::string, std::string>& environment);
 
 // The sizes that the flags ask for, in bytes.
-std::vector<std::int64_t> SizesOf(const CollOptions& options);
+std::vector<std::int64_t> ListSizes(const CollOptions& options);
 
 // A sentence on sizes that can't be done as asked, since operations are of whole elements; ""
 // where all can.
@@ -52,7 +52,7 @@ bool IsLadder(const CollOptions& options);
 bool WereStarted(const CollOptions& options);
 
 // The operations of each batch that -K leaves out; 0 where it does not apply.
-std::int64_t SkippedOf(const CollOptions& options);
+std::int64_t SkippedOperations(const CollOptions& options);
 
 // The number of ranks that -t and -g ask for in each process.
 PerProcess PerProcessOf(const CollOptions& options);

@@ -105,10 +105,10 @@ std::string RowPrinter::StandingText(const Pending& row) const {
   return text;
 }
 
-NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe& probe,
-                   const std::map<std::string, std::string>& environment) {
+NcclOptions PlanLook(const CollOptions& options, const CollPlan& plan, const Probe& probe,
+                     const std::map<std::string, std::string>& environment) {
   const std::vector<std::int64_t> sizes =
-      probe.defaults.contains("bytes") ? SizesOf(options) : std::vector<std::int64_t>{0};
+      probe.defaults.contains("bytes") ? ListSizes(options) : std::vector<std::int64_t>{0};
   const Params& first = plan.questions.front().params;
   const bool multiplies = options.stepfactor.value_or(1) > 1;
   NcclOptions look = {
@@ -129,7 +129,7 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
       .cpu_time = options.report_cputime != 0,
       .timestamps = options.report_timestamps != 0,
       .per_iteration = options.per_iter_timing != 0 && options.cudagraph == 0,
-      .skipped = SkippedOf(options),
+      .skipped = SkippedOperations(options),
       .keep_ids = options.run.keep_ids,
       .own_columns = options.run.format != OutputFormat::kNccl,
       .notes = plan.notes,
@@ -162,7 +162,7 @@ NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe
   return look;
 }
 
-const Case& ToldOf(const std::vector<Case>& cases) {
+const Case& CaseToDescribe(const std::vector<Case>& cases) {
   if (cases.front().across.value().on_devices) return cases.front();
   const auto by_mpi =
       std::ranges::find_if(cases, [](const Case& one) { return one.across.value().by_mpi; });
@@ -181,7 +181,7 @@ void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& c
   look.link_gbs =
       LinkGbs(type, static_cast<double>(ranks) / static_cast<double>(IntegerOf(params, "nodes")));
   try {
-    for (const Whereabouts& one : cluster.WhereaboutsOf(ToldOf(cases))) {
+    for (const Whereabouts& one : cluster.AskWhereabouts(CaseToDescribe(cases))) {
       look.ranks.push_back(
           {.pid = one.pid,
            .host = one.host,

@@ -59,12 +59,12 @@ class RowPrinter {
 };
 
 // The options of the table, as far as they are known before the run begins.
-NcclOptions LookOf(const CollOptions& options, const CollPlan& plan, const Probe& probe,
-                   const std::map<std::string, std::string>& environment);
+NcclOptions PlanLook(const CollOptions& options, const CollPlan& plan, const Probe& probe,
+                     const std::map<std::string, std::string>& environment);
 
 // The case whose ranks and devices are told: one of the first backend, or where its buffers lie on
 // hosts, as those of all others do, rather one whose ranks MPI joins.
-const Case& ToldOf(const std::vector<Case>& cases);
+const Case& CaseToDescribe(const std::vector<Case>& cases);
 
 // Adds what the run knows of its ranks and their price.
 void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& cluster,

@@ -45,7 +45,7 @@ namespace {
 
 std::unique_ptr<Writer> Writing(OutputFormat format, const Catalog& catalog,
                                 const Console& console) {
-  return WriterOf(format, catalog, {.colour = console.Colour(), .today = Today()});
+  return MakeWriter(format, catalog, {.colour = console.Colour(), .today = Today()});
 }
 
 std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& options) {
@@ -76,22 +76,22 @@ int RunThisMachine(const RunOptions& options, const Catalog& catalog) {
   }
   if (ranks->Rank() != 0) {
     OutliveRankZero();
-    FollowAsMember(*ranks, MemberOf(options, modules, catalog), Seconds(options.watchdog_s));
+    FollowAsMember(*ranks, MakeMember(options, modules, catalog), Seconds(options.watchdog_s));
     return kAllWell;
   }
   Console console(options.quiet);
   if (const std::string note = UnjoinedNote(options.bootstrap); !note.empty()) {
     console.Error(fmt::format("assay: {}\n", note));
   }
-  const std::unique_ptr<Cluster> cluster = ClusterOf(options, modules, *ranks, catalog);
-  Setup setup = SetupOf(options, modules);
+  const std::unique_ptr<Cluster> cluster = MakeCluster(options, modules, *ranks, catalog);
+  Setup setup = MakeSetup(options, modules);
   setup.roster = cluster->WhoIsThere();
   const Suite suite = LoadSuite(options.suite);
   std::vector<Case> cases = CasesOfRun(options, suite, AllProbes(setup));
   for (const std::string& probe : options.probes) {
     if (std::ranges::count(cases, probe, &Case::probe) > 0) continue;
     console.Error(fmt::format("assay: {} is not measured: it runs by none of {}\n", probe,
-                              ChoiceOf(options)));
+                              ChoiceText(options)));
   }
   const Plan plan = {
       .cases = PlacedOn(*cluster, std::move(cases), options.require_transport),
@@ -113,7 +113,7 @@ int RunThisMachine(const RunOptions& options, const Catalog& catalog) {
   } else {
     console.Result(OutputText(OptionOf(options.format), measured.handout));
   }
-  ReportFiles(measured, FilesOf(options), console);
+  ReportFiles(measured, FilesBeside(options), console);
   return ExitStatusOf(measured.run, options.probes);
 }
 
@@ -121,7 +121,7 @@ int List() {
   ModuleSearch search = ModuleSearch::Usual();
   search.skips_driverless = true;
   const Modules modules = Modules::Load(search);
-  Setup setup = SetupOf({}, modules);
+  Setup setup = MakeSetup({}, modules);
   setup.roster = OpenCluster({.modules = &modules})->WhoIsThere();
   std::map<std::string, std::string> libraries = kernels::Software();
   libraries.merge(io::Software());
@@ -147,7 +147,7 @@ Side SideOf(const std::vector<std::string>& paths, const PricingFlags& pricing,
   Side side = {.runs = ReadRuns(paths), .names = paths};
   std::vector<const Run*> runs;
   for (const Run& run : side.runs) runs.push_back(&run);
-  side.price = PriceOf(runs, pricing, catalog);
+  side.price = ChoosePrice(runs, pricing, catalog);
   return side;
 }
 
@@ -264,7 +264,7 @@ int Report(const ReportCommand& command, const Catalog& catalog) {
   std::vector<ReportInput> inputs;
   for (const std::size_t i : distinct.kept) {
     ReportInput input = {.name = NameInPage(command.files[i]), .run = std::move(runs[i])};
-    input.price = PriceOf({&input.run}, command.pricing, catalog);
+    input.price = ChoosePrice({&input.run}, command.pricing, catalog);
     inputs.push_back(std::move(input));
   }
   NumberEqualNames(inputs);

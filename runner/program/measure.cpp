@@ -255,7 +255,7 @@ class Recorder : public Observer {
   // Writes the file as far as it has come. May be called in any thread, whatever the measuring one
   // does; with a diagnosis that one hangs. Returns false where the file is written already, or
   // there is none.
-  bool Keep(Run run, const std::string& status, const std::string& diagnosis = "") {
+  bool WriteUnfinished(Run run, const std::string& status, const std::string& diagnosis = "") {
     const std::lock_guard lock(mutex_);
     if (finished_ || !journal_) return false;
     Records records = records_;
@@ -280,7 +280,7 @@ class Recorder : public Observer {
     return true;
   }
 
-  // Writes the file, unless Keep has. Throws Error where that fails.
+  // Writes the file, unless WriteUnfinished has. Throws Error where that fails.
   void Finish(const Run& written) {
     const std::lock_guard lock(mutex_);
     if (finished_ || !journal_) return;
@@ -392,7 +392,7 @@ std::string Summary(const Measured& measured) {
 
 std::string Today() { return Utc(std::time(nullptr), "%Y-%m-%d"); }
 
-Setup SetupOf(const RunOptions& options, const Modules& modules) {
+Setup MakeSetup(const RunOptions& options, const Modules& modules) {
   return {.threads = options.threads,
           .storage_path = options.storage_path,
           .backends = options.backends,
@@ -407,8 +407,8 @@ std::vector<Probe> AllProbes(const Setup& setup) {
   return probes;
 }
 
-Member MemberOf(const RunOptions& options, const Modules& modules, const Catalog& catalog) {
-  const Setup setup = SetupOf(options, modules);
+Member MakeMember(const RunOptions& options, const Modules& modules, const Catalog& catalog) {
+  const Setup setup = MakeSetup(options, modules);
   return {.describe = [setup, flags = options.identity,
                        &catalog] { return ThisNode(setup, flags, catalog); },
           .own_case = OwnCasesOf(setup, /*has_own=*/true)};
@@ -419,11 +419,11 @@ Member WorkerMember(const Modules& modules) {
   return {.own_case = OwnCasesOf(setup, /*has_own=*/false)};
 }
 
-std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& modules, Ranks& ranks,
-                                   const Catalog& catalog) {
+std::unique_ptr<Cluster> MakeCluster(const RunOptions& options, const Modules& modules,
+                                     Ranks& ranks, const Catalog& catalog) {
   return OpenCluster({.ranks = &ranks,
                       .modules = &modules,
-                      .member = MemberOf(options, modules, catalog),
+                      .member = MakeMember(options, modules, catalog),
                       .watchdog = Seconds(options.watchdog_s),
                       .usual_ranks = options.ranks > 0 ? options.ranks : 2});
 }
@@ -485,8 +485,8 @@ Node ThisNode(const Setup& setup, const IdentityFlags& flags, const Catalog& cat
   return node;
 }
 
-Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags,
-               const Catalog& catalog) {
+Chosen ChoosePrice(const std::vector<const Run*>& runs, const PricingFlags& flags,
+                   const Catalog& catalog) {
   const Run& run = *runs.front();
   const Identity identity = run.nodes.empty() ? Identity{} : run.nodes[0].identity;
   std::vector<Offer> own;
@@ -514,7 +514,7 @@ Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags,
   return chosen;
 }
 
-std::string ChoiceOf(const RunOptions& options) {
+std::string ChoiceText(const RunOptions& options) {
   std::vector<std::string> words;
   for (const auto& [option, names] :
        {std::pair("--backend", &options.backends), {"--device", &options.devices}}) {
@@ -530,13 +530,13 @@ Error NothingLeft(const RunOptions& options, const std::vector<std::string>& ask
     if (asked != std::vector{probe.name}) continue;
     what = fmt::format("{} has backends {}", probe.name, fmt::join(probe.backends, ", "));
   }
-  const std::string choice = ChoiceOf(options);
+  const std::string choice = ChoiceText(options);
   return Error(fmt::format("nothing that was asked for can run{}{}; {}",
                            choice.empty() ? "" : " with ", choice, what));
 }
 
-std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vector<Probe>& probes,
-                          const RunOptions& options) {
+std::vector<Case> UnfoldQuestions(const std::vector<Question>& questions,
+                                  const std::vector<Probe>& probes, const RunOptions& options) {
   std::vector<Case> cases;
   for (const Question& question : questions) {
     const auto probe = std::find_if(probes.begin(), probes.end(), [&](const Probe& candidate) {
@@ -572,12 +572,12 @@ std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vec
 std::vector<Case> CasesOfRun(const RunOptions& options, const Suite& suite,
                              const std::vector<Probe>& probes) {
   CheckChoice(options, probes);
-  return CasesOf(Unfold(suite, probes,
-                        {.probes = options.probes,
-                         .set = options.set,
-                         .dtypes = options.dtypes,
-                         .regime = options.regime}),
-                 probes, options);
+  return UnfoldQuestions(Unfold(suite, probes,
+                                {.probes = options.probes,
+                                 .set = options.set,
+                                 .dtypes = options.dtypes,
+                                 .regime = options.regime}),
+                         probes, options);
 }
 
 void CheckChoice(const RunOptions& options, const std::vector<Probe>& probes) {
@@ -644,7 +644,8 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
     run.offers.insert(run.offers.begin(),
                       TypedOffer(*options.price_usd_per_hour, identity, Today()));
   }
-  const Chosen price = PriceOf({&run}, {.price_usd_per_hour = options.price_usd_per_hour}, catalog);
+  const Chosen price =
+      ChoosePrice({&run}, {.price_usd_per_hour = options.price_usd_per_hour}, catalog);
   const std::optional<double> usd_per_hour = UsdPerHour(run, price);
 
   engine.quota_period = QuotaPeriodOf(run.nodes);
@@ -658,7 +659,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
   ApplyPrivacy(header, privacy);
   const bool is_named = !options.out.empty();
   const std::string out = is_named ? options.out : DefaultFileName(header.nodes[0].identity);
-  CheckFiles(FilesOf(options), out);
+  CheckFiles(FilesBeside(options), out);
 
   CatchSignals();
   std::optional<Journal> journal;
@@ -695,7 +696,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
     hung = true;
     if (!last) return;
     try {
-      if (!recorder.Keep(begun, "failed", diagnosis)) return;
+      if (!recorder.WriteUnfinished(begun, "failed", diagnosis)) return;
       console.Error(fmt::format("assay: a watchdog expired; wrote {}\n", path));
     } catch (const std::exception& error) {
       std::fprintf(stderr, "assay: %s\n", error.what());
@@ -709,7 +710,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
           // user.
           const std::string fates = held.fates ? held.fates() : "";
           const std::string why = fates.empty() ? "" : "the launcher told the ranks to end" + fates;
-          if (recorder.Keep(begun, why.empty() ? "interrupted" : "failed", why)) {
+          if (recorder.WriteUnfinished(begun, why.empty() ? "interrupted" : "failed", why)) {
             console.Error(
                 fmt::format("assay: {}; wrote {}\n", why.empty() ? "interrupted" : why, path));
           }
@@ -758,7 +759,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
   return measured;
 }
 
-std::vector<AskedFile> FilesOf(const RunOptions& options) {
+std::vector<AskedFile> FilesBeside(const RunOptions& options) {
   return {{.option = "--report", .path = options.report},
           {.option = "--gbench-out", .path = options.gbench_out}};
 }

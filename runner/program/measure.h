@@ -32,21 +32,21 @@ inline constexpr int kInterrupted = 130;
 std::string Today();
 
 // The way to measure, by a command's options. `modules` must outlive it.
-Setup SetupOf(const RunOptions& options, const Modules& modules);
+Setup MakeSetup(const RunOptions& options, const Modules& modules);
 
 // All probes.
 std::vector<Probe> AllProbes(const Setup& setup);
 
 // The things that a rank of this program can do by itself: describe its node, and every case that
 // its own probes have. `modules` and `catalog` must outlive it.
-Member MemberOf(const RunOptions& options, const Modules& modules, const Catalog& catalog);
+Member MakeMember(const RunOptions& options, const Modules& modules, const Catalog& catalog);
 // The same of ranks that assay starts for itself, which are told nothing but cases.
 Member WorkerMember(const Modules& modules);
 
 // The cluster of rank 0. `modules`, `ranks` and `catalog` must outlive it and its
 // cases.
-std::unique_ptr<Cluster> ClusterOf(const RunOptions& options, const Modules& modules, Ranks& ranks,
-                                   const Catalog& catalog);
+std::unique_ptr<Cluster> MakeCluster(const RunOptions& options, const Modules& modules,
+                                     Ranks& ranks, const Catalog& catalog);
 
 // The cases as the cluster places them. Cases of several ranks fail where their data went over
 // something else than `require_transport`, if that is given.
@@ -62,11 +62,11 @@ Node ThisNode(const Setup& setup, const IdentityFlags& flags, const Catalog& cat
 // Chooses the one price behind the dollars of these runs: a typed one, one that is stored in the
 // first file, or one of the catalog. A listed price stands for no nodes that differ in
 // what it is chosen by.
-Chosen PriceOf(const std::vector<const Run*>& runs, const PricingFlags& flags,
-               const Catalog& catalog);
+Chosen ChoosePrice(const std::vector<const Run*>& runs, const PricingFlags& flags,
+                   const Catalog& catalog);
 
 // "--backend onednn --device cpu": what was asked for by name; "" where nothing was.
-std::string ChoiceOf(const RunOptions& options);
+std::string ChoiceText(const RunOptions& options);
 
 // Throws Error, with the right name where there is one like it, for a backend that none of `probes`
 // has and for a device that isn't there.
@@ -78,8 +78,8 @@ Error NothingLeft(const RunOptions& options, const std::vector<std::string>& ask
 
 // The cases that the questions unfold into, each once. Throws Error where the backends and devices
 // that were asked for leave none.
-std::vector<Case> CasesOf(const std::vector<Question>& questions, const std::vector<Probe>& probes,
-                          const RunOptions& options);
+std::vector<Case> UnfoldQuestions(const std::vector<Question>& questions,
+                                  const std::vector<Probe>& probes, const RunOptions& options);
 
 // The cases of `assay run` with these options. Throws Error where they ask for what isn't there.
 std::vector<Case> CasesOfRun(const RunOptions& options, const Suite& suite,
@@ -117,7 +117,7 @@ struct Measured {
 };
 
 // The files beside the result file that the options ask for.
-std::vector<AskedFile> FilesOf(const RunOptions& options);
+std::vector<AskedFile> FilesBeside(const RunOptions& options);
 
 // Measures the plan's cases, which are placed on the cluster, and writes the one result file, its
 // journal while measuring. Catches the signals that end a process: the file is kept, as it is where

@@ -135,7 +135,7 @@ std::optional<std::vector<Run>> RunAgainAndAgain(const NoiseOptions& options,
 // Throws Error for what each of the runs would refuse.
 void CheckRun(const RunOptions& options) {
   const Modules modules = Modules::Load();
-  Setup setup = SetupOf(options, modules);
+  Setup setup = MakeSetup(options, modules);
   setup.roster = OpenCluster({.modules = &modules})->WhoIsThere();
   Matching(CasesOfRun(options, LoadSuite(options.suite), AllProbes(setup)), options.filter);
 }

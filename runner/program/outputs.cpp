@@ -32,7 +32,7 @@ std::string Page(const Handout& handout) {
 std::string Written(const Handout& handout, OutputFormat format) {
   const PricedRun one = {
       .name = handout.File(), .run = &handout.TheRun(), .price = &handout.Price()};
-  return WriterOf(format, handout.TheCatalog())->Figures({&one, 1});
+  return MakeWriter(format, handout.TheCatalog())->Figures({&one, 1});
 }
 
 std::string Json(const Handout& handout) { return Written(handout, OutputFormat::kJson); }
@@ -58,7 +58,7 @@ const Output& OutputOf(std::string_view option) {
 Handout::Handout(Run run, const Privacy& privacy, const Catalog& catalog)
     : privacy_(privacy), catalog_(&catalog), run_(std::move(run)) {
   ApplyPrivacy(run_, privacy_);
-  price_ = PriceOf({&run_}, {}, catalog);
+  price_ = ChoosePrice({&run_}, {}, catalog);
 }
 
 void Handout::SetFile(const std::string& path) {

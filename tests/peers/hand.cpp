@@ -48,7 +48,7 @@ void TriadStreaming(double* a, const double* b, const double* c, double scale, s
 
 // A result that the compiler may not drop.
 template <class Vector>
-void Keep(Vector& value) {
+void HoldInRegister(Vector& value) {
   asm volatile("" : "+v"(value));
 }
 
@@ -58,7 +58,7 @@ template <class Step, class Vector>
 void Sixteen(std::int64_t steps, Vector zero, Step step) {
   Vector a0 = zero, a1 = zero, a2 = zero, a3 = zero, a4 = zero, a5 = zero, a6 = zero, a7 = zero;
   Vector b0 = zero, b1 = zero, b2 = zero, b3 = zero, b4 = zero, b5 = zero, b6 = zero, b7 = zero;
-  const auto keep = [](auto&... each) { (Keep(each), ...); };
+  const auto keep = [](auto&... each) { (HoldInRegister(each), ...); };
   for (std::int64_t i = 0; i < steps; ++i) {
     keep(a0, a1, a2, a3, a4, a5, a6, a7);
     keep(b0, b1, b2, b3, b4, b5, b6, b7);
@@ -74,7 +74,7 @@ void Sixteen(std::int64_t steps, Vector zero, Step step) {
 void DotF32(std::int64_t steps) {
   __m512 x = _mm512_set1_ps(0.75F);
   __m512 y = _mm512_set1_ps(0.25F);
-  Keep(x), Keep(y);
+  HoldInRegister(x), HoldInRegister(y);
   Sixteen(steps, _mm512_set1_ps(1), [=](__m512 a) { return _mm512_fmadd_ps(a, x, y); });
 }
 
@@ -90,7 +90,7 @@ void DotBf16(std::int64_t steps) {
 void DotInt8(std::int64_t steps) {
   __m512i x = _mm512_set1_epi8(7);
   __m512i y = _mm512_set1_epi8(-3);
-  Keep(x), Keep(y);
+  HoldInRegister(x), HoldInRegister(y);
   Sixteen(steps, _mm512_set1_epi32(1), [=](__m512i a) { return _mm512_dpbusd_epi32(a, x, y); });
 }
 #endif
