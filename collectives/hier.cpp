@@ -29,8 +29,8 @@ namespace {
 constexpr std::size_t kGrain = 16;
 constexpr std::size_t kLine = 64;
 
-// A column: some of the ranks of a transport, numbered as if they were all. Its members have the
-// same place on their nodes.
+// A transport among the ranks of one column, which are those with the same place on their nodes.
+// They are numbered from 0 in it.
 class Column : public Transport {
  public:
   Column(std::shared_ptr<Transport> all, std::vector<int> members)
@@ -86,15 +86,15 @@ bool AreInOrder(const Nodes& nodes) {
   return true;
 }
 
-// The node of each member of a column, all of which are on different nodes.
+// The node of each member of a column: member i is on node i.
 std::vector<int> EachOnItsOwn(std::size_t nodes) {
   std::vector<int> node_of(nodes);
   std::iota(node_of.begin(), node_of.end(), 0);
   return node_of;
 }
 
-// The two-level exchange. The steps of each operation are collectives of their own, on the whole
-// array or on a rank's share:
+// The two-level exchange. Each operation takes up to three steps, which are collectives of their
+// own: among the ranks of each node ("node"), and in each column ("between"):
 //   all_reduce      node: reduce_scatter | between: all_reduce     | node: all_gather
 //   broadcast       node: scatter        | between: broadcast      | node: all_gather
 //   reduce          node: reduce_scatter | between: reduce         | node: gather
@@ -188,8 +188,8 @@ class TwoLevels : public Exchange {
     return Step(collective_.operation, IsOfShares() ? nodes_ * all_ : share_ + rest_, root_.node);
   }
 
-  // Makes the exchanges within the node. All nodes do so alike, so that their groups make equally
-  // many calls.
+  // Makes the exchanges within the node. Every node makes the same ones, since each group of ranks
+  // must make as many calls as the others (Group). Throws Error on all ranks where one fails.
   void MakeOnNode(Ranks& ranks) {
     Group node(ranks, ranks.Node());
     const auto make = [&](Operation operation, std::size_t bytes, std::size_t root = 0) {
@@ -248,15 +248,15 @@ class TwoLevels : public Exchange {
   std::size_t places_;  // the ranks of each node
   Seat seat_;
   Seat root_;
-  std::size_t all_;  // bytes of the whole array, or of a rank's share of it where it has one
-  std::size_t share_ = 0;
-  std::size_t rest_ = 0;
+  std::size_t all_;        // bytes of the whole array, or of a rank's share of it where it has one
+  std::size_t share_ = 0;  // bytes of the array that each rank of a node has as its share
+  std::size_t rest_ = 0;   // bytes that are left over, which each rank has whole
   std::optional<Reduction> scale_ = {};
-  std::unique_ptr<Exchange> gate_ = {};
-  std::unique_ptr<Exchange> before_ = {};
-  std::unique_ptr<Exchange> rest_before_ = {};
-  std::unique_ptr<Exchange> between_ = {};
-  std::unique_ptr<Exchange> after_ = {};
+  std::unique_ptr<Exchange> gate_ = {};         // a barrier within the node
+  std::unique_ptr<Exchange> before_ = {};       // the first step, of the shares; may be null
+  std::unique_ptr<Exchange> rest_before_ = {};  // the first step, of the rest; may be null
+  std::unique_ptr<Exchange> between_ = {};      // the step between nodes
+  std::unique_ptr<Exchange> after_ = {};        // the last step, of the shares; may be null
   Pages own_memory_ = {};
   std::byte* from_ = nullptr;  // the input and the output of the step between nodes
   std::byte* to_ = nullptr;

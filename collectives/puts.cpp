@@ -29,7 +29,7 @@ struct Leave {
 constexpr std::size_t kLeaves = 64;
 
 // A notice says which rank a put comes from, whether it is a grant or a message, and the number of
-// the receive that it belongs to. So a rank knows what has come, in whatever order it comes.
+// the receive that it belongs to. A rank thus knows what has come, in whatever order it comes.
 constexpr std::uint32_t kIsLeave = std::uint32_t{1} << 31U;
 constexpr unsigned kRankShift = 16;
 constexpr int kMostRanks = 1 << 15;

@@ -24,11 +24,11 @@
 namespace assay {
 namespace {
 
-// The seals of the memory. With them nobody can take away bytes that others have mapped, which
-// would kill them with a SIGBUS.
+// The seals of the memory, which keep its size as it is. Without them a process could take away
+// bytes that others have mapped, and so kill these with a SIGBUS.
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
-// The memory's name where /proc tells what a process has open.
+// The name that /proc shows for the memory among what a process has open.
 constexpr const char* kName = "assay-ranks";
 
 // The seal, since Linux 6.3, of memory that is never run as a program. A system may be set to allow
@@ -50,18 +50,18 @@ Descriptor NewMemory(std::size_t bytes) {
   return made;
 }
 
-// The address by which other ranks find the memory: process and descriptor; and what tells it from
-// anything else that they may find there: device and inode.
+// The address of the memory for other ranks: the process and the descriptor by which they find it,
+// and the device and inode by which they know that it is no other file.
 std::string AddressOf(int fd) {
   struct stat status = {};
   if (fstat(fd, &status) != 0) return "";
   return fmt::format("{} {} {} {}", getpid(), fd, status.st_dev, status.st_ino);
 }
 
-// Opens the memory at an address that rank 0 told; an invalid descriptor where there is none, or
-// something else. Whatever is opened here is written to, so it must be this user's memory without a
-// name in any file system: of exactly the size that is asked for, with the seals, which only
-// memfd_create allows, and with the name that NewMemory gives it, so that it is no other program's.
+// Opens the memory at an address that rank 0 told. Returns an invalid descriptor where there is
+// nothing, or something else. Whatever is opened here is written to, so it must belong to this
+// user, have no name in any file system and exactly the size that is asked for; it must have the
+// seals, which only memfd_create allows, and NewMemory's name, which no other program's memory has.
 Descriptor MemoryAt(const std::string& address, std::size_t bytes) {
   std::istringstream words(address);
   pid_t process = 0;

@@ -29,12 +29,13 @@ constexpr std::size_t kLine = 64;
 // The one tag that is needed, since messages between two ranks arrive in order.
 constexpr int kTag = 0;
 
-// The bytes that cross the busiest link when each of these ranks follows its schedule: kWireFact.
-// `self` is this rank by the numbers of the schedule's peers. Called on all ranks together.
+// The value of the fact kWireFact: the bytes that cross the busiest link, in its busier direction,
+// when each rank follows its own schedule once. `self` is this rank's number among the schedule's
+// peers, and node_of[i] the node of peer i. Called on all ranks together.
 std::int64_t WireBytes(Ranks& ranks, const Schedule& schedule, int self,
                        const std::vector<int>& node_of) {
-  // Across several nodes a link is a node's, which messages between its own ranks don't cross. On a
-  // single node each rank counts as a link of its own.
+  // On several nodes each node has one link, which messages between its own ranks don't cross. On a
+  // single node each rank has a link of its own.
   const bool several = std::ranges::any_of(node_of, [](int node) { return node > 0; });
   const int own_node = node_of.at(static_cast<std::size_t>(self));
   std::size_t sent = 0;
@@ -57,7 +58,7 @@ std::int64_t WireBytes(Ranks& ranks, const Schedule& schedule, int self,
     by_link[link].second += in;
   }
   std::int64_t most = 0;
-  // A link carries both directions at once, so that the busier one counts and not their sum.
+  // A link carries both directions at once, so that the busier direction counts and not the sum.
   for (const auto& [link, bytes] : by_link) most = std::max({most, bytes.first, bytes.second});
   return most;
 }

@@ -18,8 +18,8 @@ constexpr std::string_view kRanks = "ranks ";
 constexpr std::string_view kNextRanks = "; ";
 constexpr std::string_view kSays = ": ";
 
-// Ranks in words: "rank 3", "ranks 0-2,4". Their numbers rise, and three or more in a row are a
-// range.
+// The ranks in words: "rank 3", "ranks 0-2,4". Three or more in a row become a range. REQUIRES: the
+// numbers rise.
 std::string RanksText(const std::vector<int>& ranks) {
   std::vector<std::string> parts;
   for (std::size_t begin = 0; begin < ranks.size();) {
@@ -35,6 +35,8 @@ std::string RanksText(const std::vector<int>& ranks) {
 
 bool IsWord(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
 
+// Whether the transport contains the name as whole words, in any case of letters. What stands
+// within "unknown (…)" doesn't count.
 bool IsOver(std::string transport, std::string name) {
   for (std::size_t at = 0; (at = transport.find(kUnknown, at)) != std::string::npos;) {
     transport.erase(at, std::min(transport.find(')', at), transport.size() - 1) - at + 1);

@@ -1,6 +1,6 @@
 // The upkeep of cold reads through the page cache. A cold read finds no block in the cache that an
-// earlier pass over the file brought there, and a file is read many times over; so what was read is
-// dropped again behind the reads. Warm reads need no upkeep.
+// earlier pass over the file brought there. A run reads its file many times over, so what was read
+// is dropped again behind the reads. Warm reads need no upkeep.
 #pragma once
 
 #include <cstdint>

@@ -29,12 +29,12 @@ int ArraysOf(Pattern pattern) {
   return pattern == Pattern::kTriad ? 3 : pattern == Pattern::kCopy ? 2 : 1;
 }
 
-// The stagger between arrays: those whose distance is a power of two would fall on the same cache
-// sets and memory banks.
+// The bytes by which arrays lie further apart than their size, since arrays whose distance is a
+// power of two would fall on the same cache sets and memory banks.
 constexpr std::size_t kStagger = 4096 + 256;
 
-// One of the four streams over arrays that it owns. The output depends on the iteration, so that a
-// check sees which one it is from.
+// The workload of one of the four streams, over arrays that it owns. The output differs from one
+// iteration to the next, so that a check sees which iteration it is from.
 class MemoryWorkload : public Workload {
  public:
   MemoryWorkload(const Memory& op, int threads, const std::vector<int>& cores, std::uint64_t seed)
@@ -145,7 +145,8 @@ class MemoryWorkload : public Workload {
   std::uint64_t Random(std::uint64_t array, std::size_t i) const {
     return RandomAt(seed_ + array, i);
   }
-  // A small integer, so that a triad of two is exact with one rounding or two.
+  // The element of a source of the triad. It is an integer of 32 bits, so that b + scale * c is
+  // exact whether the processor rounds once (a fused multiply-add) or twice.
   double Number(std::uint64_t array, std::size_t i) const {
     return static_cast<double>(Random(array, i) >> 32U);
   }

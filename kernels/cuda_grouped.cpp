@@ -27,8 +27,9 @@ void CheckBlas(cublasStatus_t status, const char* what) {
                           cublasGetStatusName(status)));
 }
 
-// The types of a dtype's grouped product in cuBLAS (docs.nvidia.com/cuda/cublas, the table of
-// cublasGemmGroupedBatchedEx). Alpha and beta have the type that is computed in.
+// The types of a grouped product in cuBLAS: those of elements that go in and come out, their name
+// in CUDA, and the type that cuBLAS computes in, which alpha and beta have too (the table of
+// cublasGemmGroupedBatchedEx, docs.nvidia.com/cuda/cublas).
 struct Types {
   Format in = {};
   Format out = {};
@@ -36,7 +37,7 @@ struct Types {
   cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
 };
 
-// The types of a dtype's product; nothing where cuBLAS has none.
+// The types of the grouped product in this dtype; nothing where cuBLAS has none.
 std::optional<Types> TypesOf(Dtype dtype) {
   switch (dtype) {
     case Dtype::kF64:
@@ -65,9 +66,10 @@ std::optional<Types> TypesOf(Dtype dtype) {
   return std::nullopt;
 }
 
-// The arguments of one call besides memory: the sizes of each group that has rows, and alpha and
-// beta in both types, of which cuBLAS reads the one that it computes in. cuBLAS's own A
-// is our weights, transposed; its B is our A, and its C is ours, as for cuBLASLt (cuda_gemm.cpp).
+// The arguments of a call of cuBLAS other than memory: the sizes of each group that has rows, and
+// alpha (1) and beta (0) in both types that cuBLAS may compute in. cuBLAS wants columns where we
+// have rows, so that its A is our weights, transposed, its B our A and its C our C, as for cuBLASLt
+// (cuda_gemm.cpp).
 class Groups {
  public:
   Groups(const GroupedGemm& op, const Types& types) : types_(types) {

@@ -12,9 +12,9 @@
 namespace assay::cuda {
 namespace {
 
-constexpr int kRounds = 7;
-constexpr double kSlack = 1.2;
-constexpr Seconds kBatch(1e-3);
+constexpr int kRounds = 7;       // of the race, and of the last match
+constexpr double kSlack = 1.2;   // slower than the fastest by more than this drops out
+constexpr Seconds kBatch(1e-3);  // the least time of a batch of the fastest algorithm
 
 // One algorithm while it is in the contest.
 struct Candidate {
@@ -36,8 +36,8 @@ class Contest {
     for (int i = 0; i < from.count; ++i) all_.push_back({.number = i});
   }
 
-  // Every candidate is run once and checked; one that fails or is wrong has a reason and never a
-  // time. Leaves the others running.
+  // Runs every candidate once and checks it. A candidate that fails or is wrong gets the reason and
+  // never a time; the others go on to the race.
   void Check() {
     double least = kBatch.count();
     for (Candidate& candidate : all_) {
@@ -52,8 +52,9 @@ class Contest {
     iterations_ = static_cast<std::int64_t>(std::ceil(kBatch.count() / least));
   }
 
-  // Times the candidates that run in rounds, one after the other and again, so that the GPU's
-  // warming up falls on all alike; slow ones drop out. Returns the fastest that is left, or null.
+  // Times the candidates that are left, in rounds in which each has its turn, so that the GPU's
+  // warming up falls on all alike; slow ones drop out. Returns the fastest, or null where all
+  // failed.
   Candidate* Race() {
     for (int round = 0; round < kRounds; ++round) {
       for (Candidate* candidate : running_) Measure(*candidate);

@@ -18,8 +18,8 @@ namespace {
 // Initializes Google Benchmark. The library reads its flags
 // from the environment before main (BENCHMARK_LIST_TESTS, BENCHMARK_OUT,
 // BENCHMARK_REPORT_AGGREGATES_ONLY …), any of which would silently leave us without samples, write
-// a stray file or run a visit twice. So each flag that 1.7 or 1.9 has is set back here. Verbosity
-// -1 silences 1.9's remark on a min_time without unit, which 1.7 requires.
+// a stray file or run a visit twice. Each flag that 1.7 or 1.9 has is therefore set back here.
+// Verbosity -1 silences 1.9's remark on a min_time without unit, which 1.7 requires.
 void InitializeOnce() {
   static const bool initialized = [] {
     std::array arguments = {

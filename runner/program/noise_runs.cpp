@@ -37,7 +37,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kOption = "--noise";
-constexpr std::chrono::milliseconds kLook(50);
+constexpr std::chrono::milliseconds kLook(50);  // the pause between two looks at a process
 
 // A temporary folder, which is removed at the end of this object's life.
 class Scratch {
@@ -61,7 +61,8 @@ class Scratch {
   std::string path_;
 };
 
-// Starts another process of this program, whose results go to a file alone.
+// Starts another process of this program. What it prints on standard output is dropped, and it is
+// ended if this process dies.
 pid_t Start(const std::vector<std::string>& arguments) {
   static const std::string self = fs::read_symlink("/proc/self/exe").string();
   std::vector<std::string> words = {self};
@@ -81,8 +82,8 @@ pid_t Start(const std::vector<std::string>& arguments) {
   _exit(127);
 }
 
-// Waits for a process and returns its exit status; nothing where this process was told to end, in
-// which case the other one is told, too.
+// Waits for a child process and returns its exit status, as a shell has it. Returns nothing where
+// this process was told to end meanwhile; the child has then been told to end, and has done so.
 std::optional<int> StatusOf(pid_t pid) {
   bool is_told = false;
   for (;;) {
@@ -106,7 +107,8 @@ bool SleepUntil(Clock::time_point due) {
   return !IsToldToEnd();
 }
 
-// The runs, in the order in which they were begun; nothing where this process was told to end.
+// Starts the runs one after the other, spread evenly over the time. Returns them in the order in
+// which they were begun; nothing where this process or a run was told to end.
 std::optional<std::vector<Run>> RunAgainAndAgain(const NoiseOptions& options,
                                                  const Scratch& scratch, Console& console) {
   const Clock::time_point begin = Clock::now();
@@ -132,7 +134,7 @@ std::optional<std::vector<Run>> RunAgainAndAgain(const NoiseOptions& options,
   return runs;
 }
 
-// Throws Error for what each of the runs would refuse.
+// Throws Error where the options ask for what every run would refuse, so that it is told at once.
 void CheckRun(const RunOptions& options) {
   const Modules modules = Modules::Load();
   Setup setup = MakeSetup(options, modules);
@@ -140,6 +142,7 @@ void CheckRun(const RunOptions& options) {
   Matching(CasesOfRun(options, LoadSuite(options.suite), AllProbes(setup)), options.filter);
 }
 
+// The rows of the file; none where there is no such file. Throws Error for a bad file.
 std::vector<Noise> RowsThere(const std::string& path) {
   return fs::exists(path) ? ReadNoise(path) : std::vector<Noise>();
 }
