@@ -65,6 +65,17 @@ TEST(Stats, StudentTailUndoesStudentT) {
   EXPECT_DOUBLE_EQ(StudentTail(-2, 3), StudentTail(2, 3));
 }
 
+// scipy's stats.f.sf; with 2 degrees of freedom above it is (1 + 2 f / df)^(-df / 2).
+TEST(Stats, TheTailOfFIsThatOfTheTables) {
+  EXPECT_NEAR(FTail(6.94427191, 2, 4), 0.05, 1e-10);
+  EXPECT_NEAR(FTail(3, 2, 1), 1 / std::sqrt(7.0), 1e-13);
+  EXPECT_NEAR(FTail(0.5, 3, 8.5), 0.6920391158506912, 1e-12);
+  EXPECT_NEAR(FTail(2.1645799, 10, 30), 0.050000001720802115, 1e-12);
+  EXPECT_NEAR(FTail(40, 7.5, 2.5), 0.011783979025656725, 1e-12);
+  EXPECT_EQ(FTail(0, 2, 4), 1);
+  EXPECT_EQ(FTail(kInfinity, 2, 4), 0);
+}
+
 TEST(Stats, AlternatingValuesAreNegativelyAutocorrelated) {
   EXPECT_DOUBLE_EQ(LagOneAutocorrelation(std::vector<double>{1, -1, 1, -1}), -0.75);
   EXPECT_GT(LagOneAutocorrelation(std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8}), 0.6);

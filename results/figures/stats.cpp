@@ -9,7 +9,6 @@
 namespace assay {
 namespace {
 
-constexpr std::size_t kBootstrapFrom = 20;  // units a side
 constexpr int kResamples = 9999;
 
 // The generator SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
@@ -221,6 +220,22 @@ double StudentT(double confidence, double degrees_of_freedom) {
     if (close) break;
   }
   return t;
+}
+
+// Computes P(F > f) = I_x(df_below/2, df_above/2) with x = df_below / (df_below + df_above f)
+// (Abramowitz and Stegun 26.6.2).
+double FTail(double f, double df_above, double df_below) {
+  assert(df_above > 0 && df_below > 0);
+  if (f <= 0) return 1;
+  if (std::isinf(f)) return 0;
+  const double a = df_below / 2;
+  const double b = df_above / 2;
+  const double x = df_below / (df_below + df_above * f);
+  const double y = df_above * f / (df_below + df_above * f);  // 1 - x
+  const double front = std::exp(a * std::log(x) + b * std::log(y) + std::lgamma(a + b) -
+                                std::lgamma(a) - std::lgamma(b));
+  if (x < (a + 1) / (a + b + 2)) return front * BetaFraction(x, a, b) / a;
+  return 1 - front * BetaFraction(y, b, a) / b;
 }
 
 std::vector<double> ModifiedZScores(std::span<const double> values) {

@@ -4,6 +4,7 @@
 // results/METRICS.md defines each to the last digit.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,6 +34,9 @@ double StandardDeviation(std::span<const double> values);
 double StudentT(double confidence, double degrees_of_freedom);
 // The inverse, P(|T| > t): (2.776, 4) gives 0.05.
 double StudentTail(double t, double degrees_of_freedom);
+// The chance that a ratio of two variances of these degrees of freedom is above f, P(F > f):
+// (6.94, 2, 4) gives 0.05.
+double FTail(double f, double df_above, double df_below);
 // The modified z-score of each value, 0.6745 (x - median) / MAD (Iglewicz and Hoaglin, "How to
 // detect and handle outliers", 1993, who call more than 3.5 an outlier). It is infinite where most
 // values are equal and this one isn't.
@@ -49,6 +53,8 @@ struct Slope {
 };
 Slope SlopeOf(std::span<const double> x, std::span<const double> y, double confidence = 0.95);
 
+// The units a side from which on intervals are bootstrap-t.
+inline constexpr std::size_t kBootstrapFrom = 20;
 // The interval of exp of the mean of `logs`, relative to that (estimate = 1). Nothing under 2
 // units.
 std::optional<Interval> MeanInterval(std::span<const double> logs, double confidence = 0.95);

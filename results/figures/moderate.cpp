@@ -1,0 +1,169 @@
+#include "results/figures/moderate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+
+namespace assay {
+namespace {
+
+// The most degrees of freedom that are borrowed, and that rows stand for where they stand alone.
+constexpr double kMostBorrowed = 4;
+constexpr double kMostOfRows = 8;
+// The share of F's distribution beyond which a type is wider than the others.
+constexpr double kGuard = 0.05;
+// The chance of finding a true difference (NodesToFind). The quantile is of the two-sided kind.
+constexpr double kFoundTwoSided = 0.60;  // 80 %
+
+double OwnDf(const NodeGroup& group) { return static_cast<double>(group.values.size()) - 1; }
+
+double VarianceOf(const NodeGroup& group) {
+  const double deviation = StandardDeviation(group.values);
+  return deviation * deviation;
+}
+
+// What tells of the spread of one type besides its own nodes.
+struct Others {
+  std::vector<KnownSpread> spreads = {};
+  int types = 0;
+  double Df() const {
+    double df = 0;
+    for (const KnownSpread& spread : spreads) df += spread.df;
+    return df;
+  }
+  // The median of the variances. Of three and more, each is divided by the median of a variance of
+  // so many degrees of freedom whose mean is 1 (Wilson and Hilferty's approximation to chi-square).
+  double Median() const {
+    std::vector<double> variances;
+    for (const KnownSpread& spread : spreads) {
+      const double median = spreads.size() >= 3 ? std::pow(1 - 2 / (9 * spread.df), 3) : 1;
+      variances.push_back(spread.variance / median);
+    }
+    return assay::Median(variances);
+  }
+};
+
+// Two nodes can't show that they are unlike the other types, so they borrow from rows alone; so
+// does a single one.
+Others OthersOf(std::span<const NodeGroup> groups, std::size_t i) {
+  Others others = {.spreads = groups[i].known};
+  if (OwnDf(groups[i]) < 2) return others;
+  for (std::size_t j = 0; j < groups.size(); ++j) {
+    if (j == i || OwnDf(groups[j]) < 1) continue;
+    others.spreads.push_back({.variance = VarianceOf(groups[j]), .df = OwnDf(groups[j])});
+    ++others.types;
+  }
+  return others;
+}
+
+std::optional<NodeSpread> SpreadOf(std::span<const NodeGroup> groups, std::size_t i) {
+  const NodeGroup& group = groups[i];
+  const Others others = OthersOf(groups, i);
+  const double own_df = OwnDf(group);
+  NodeSpread spread = {.nodes = static_cast<int>(group.values.size()),
+                       .types = others.types,
+                       .rows = static_cast<int>(group.known.size())};
+  if (own_df == 0) {
+    if (others.spreads.empty()) return std::nullopt;
+    std::vector<double> variances;
+    for (const KnownSpread& row : group.known) variances.push_back(row.variance);
+    spread.variance = Median(variances);
+    spread.df = spread.borrowed_df = std::min(kMostOfRows, others.Df());
+    return spread;
+  }
+  const double own = VarianceOf(group);
+  spread.variance = own;
+  spread.df = own_df;
+  if (others.spreads.empty()) return spread;
+  const double usual = others.Median();
+  spread.is_wider = own > 0 && FTail(own / usual, own_df, others.Df()) < kGuard;
+  if (spread.is_wider) return spread;
+  spread.borrowed_df = std::min(kMostBorrowed, others.Df() / 2);
+  spread.df = spread.borrowed_df + own_df;
+  spread.variance = (spread.borrowed_df * usual + own_df * own) / spread.df;
+  return spread;
+}
+
+std::string Count(int count, const char* one, const char* many) {
+  return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+
+}  // namespace
+
+std::string ToText(const NodeSpread& spread) {
+  std::string others;
+  if (spread.types > 0) others = Count(spread.types, "other type", "other types");
+  if (spread.rows > 0) {
+    if (!others.empty()) others += " and ";
+    others += Count(spread.rows, "measured row", "measured rows");
+  }
+  if (spread.nodes == 1) return fmt::format("spread from {:.3g} df of {}", spread.df, others);
+  const std::string own = fmt::format("spread from {} own nodes", spread.nodes);
+  if (spread.is_wider) return fmt::format("{} alone, wider than {}", own, others);
+  if (spread.borrowed_df == 0) return own + " alone";
+  return fmt::format("{} and {:.3g} df of {}", own, spread.borrowed_df, others);
+}
+
+Spreads ModerateSpreads(std::span<const NodeGroup> groups) {
+  Spreads spreads;
+  std::vector<KnownSpread> rows;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    assert(!groups[i].values.empty());
+    spreads.of.push_back(SpreadOf(groups, i));
+    spreads.df_in_all += OwnDf(groups[i]);
+    for (const KnownSpread& row : groups[i].known) {
+      if (std::ranges::find(rows, row) != rows.end()) continue;
+      rows.push_back(row);
+      spreads.df_in_all += row.df;
+    }
+  }
+  return spreads;
+}
+
+std::optional<Estimate> EstimateOf(const NodeGroup& group,
+                                   const std::optional<NodeSpread>& spread) {
+  if (!spread) return std::nullopt;
+  return Estimate{.mean = Mean(group.values),
+                  .variance = spread->variance / static_cast<double>(group.values.size()),
+                  .degrees_of_freedom = spread->df};
+}
+
+std::optional<Interval> RatioInterval(std::span<const NodeGroup> groups, const Spreads& spreads,
+                                      std::size_t from, std::size_t to, double confidence) {
+  const NodeGroup& a = groups[from];
+  const NodeGroup& b = groups[to];
+  const std::optional<Estimate> of_a = EstimateOf(a, spreads.of[from]);
+  const std::optional<Estimate> of_b = EstimateOf(b, spreads.of[to]);
+  if (!of_a || !of_b) return std::nullopt;
+  if (std::min(a.values.size(), b.values.size()) >= kBootstrapFrom) {
+    return RatioInterval(a.values, b.values, confidence);
+  }
+  Interval interval = RatioInterval(*of_a, *of_b, confidence, spreads.df_in_all);
+  interval.units = static_cast<int>(a.values.size() + b.values.size());
+  return interval;
+}
+
+int NodesToFind(double factor, double variance_a, double variance_b) {
+  const double wanted = std::abs(std::log(factor));
+  const auto finds = [&](int n) {
+    const double df = 2.0 * (n - 1);
+    return (StudentT(0.95, df) + StudentT(kFoundTwoSided, df)) *
+               std::sqrt((variance_a + variance_b) / n) <=
+           wanted;
+  };
+  int low = 3;
+  int high = kManyNodes;
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    if (finds(middle)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
+}  // namespace assay
