@@ -23,7 +23,7 @@ namespace {
 
 constexpr const char* kMainHelp =
     R"(assay measures accelerators, memory, collectives and storage the same way on
-every cloud, and tells whether two measurements really differ, and per dollar.
+every cloud, and tells if two results really differ, in speed and per dollar.
 
 usage: assay COMMAND [OPTIONS]
 
@@ -33,8 +33,8 @@ commands:
   list     show the probes, backends and modules, and what can run here
   env      show this machine, its identity, and what may make it noisy
   compare  compare results, case by case, in speed and in work per dollar
-  noise    measure for an hour how much runs differ here, which compare needs
-           where a side has one run
+  noise    measure for an hour how much runs differ on this machine, which
+           compare needs to judge a single run
   report   turn result files into one HTML page, or into figures
   price    list the built-in prices, or show those of one instance
 
@@ -42,7 +42,7 @@ examples:
   assay run                              all that can run here, two minutes
   assay run gemm memory --rounds 5       two probes, five rounds
   assay run gemm --set m=1,16 --dtype bf16   your own shapes
-  assay coll all_reduce -b 8 -e 64M -f 2     as nccl-tests would
+  assay coll all_reduce -b 8 -e 64M -f 2     with the flags of nccl-tests
   assay compare aws.json gcp.json        what differs, and what it costs
   assay compare --a old*.json --b new*.json --fail-slower 3%   for CI
   assay report *.json --out report.html
@@ -56,12 +56,12 @@ slower than allowed; 2 could not do what was asked; 3 a watchdog expired;
 )";
 
 constexpr const char* kCollHelp =
-    R"(Measures a collective with the flags and columns of nccl-tests 2.19.6, and ours to the right.
+    R"(Measures a collective with the flags and columns of nccl-tests 2.19.6, and our own columns to the right.
 Usage: assay coll OP [OPTIONS]     OP: all_reduce all_gather reduce_scatter broadcast reduce alltoall
                                        alltoallv gather scatter sendrecv barrier
        mpirun -np N assay coll OP [OPTIONS]     without a launcher, assay starts the ranks itself
-A link to assay named OP_perf takes the same arguments. Under that name, or with -n, -w or -N, each
-size is run exactly that often, in order; otherwise in rounds of random order, as 'assay run' does.
+A link to assay named OP_perf takes the same arguments. Under that name, or with -n, -w or -N, each size is
+run exactly as often as -n, -w and -N say, in order; otherwise in rounds of random order, as by 'assay run'.
 
 Sizes (64K, 1GB, 4k, 1MiB: all binary, K = 1024 bytes):
   -b, --minbytes N [32M]     -e, --maxbytes N [32M]     -i, --stepbytes N [1M]    -f, --stepfactor N
@@ -69,32 +69,32 @@ Sizes (64K, 1GB, 4k, 1MiB: all binary, K = 1024 bytes):
                                              [with none of these: 8 to 128M by 4; OP_perf: 32M]
 What is done:
   -d, --datatype T|all [float]   -o, --op sum|prod|min|max|avg|all [sum]   -r, --root N|all|-1 [0]
-  -n, --iters N [20]   -w, --warmup_iters N [1]   -m, --agg_iters N [1]   -N, --run_cycles N [1; 0: on]
+  -n, --iters N [20]   -w, --warmup_iters N [1]   -m, --agg_iters N [1]   -N, --run_cycles N [1; 0: until ^C]
   -c, --check N [1]    -z, --blocking 0|1|2|3 [0]   -a, --average 0|1|2|3 [1: mean of the ranks]
   -G, --cudagraph N [0]  -u, --unalign N [0]  -R, --local_register 0|1|2 [0]  -t, --nthreads N  -g, --ngpus N
-      --mode latency|throughput|graph|both   each operation alone, or back to back [latency; -z; -G]
+      --mode latency|throughput|graph|both   each operation alone, or back to back [as -z and -G say]
       --verify none|last|random|all          operations that are checked, outside the timed spans
                                              [random: the last, and a random one now and then]
-      --cold                                 buffers take turns over three times the cache
+      --cold                                 operations take turns on buffers of three times the cache
       --backend mpi,native-mpi,...  --algo ring,... [auto]   libraries, and their algorithm
-      --ranks N [2]  --allow-single          where no launcher started any; one alone is refused
+      --ranks N [2]  --allow-single          ranks to start without a launcher; one alone is refused
       --split EXPR                           groups of ranks at once: 'MOD 8', 'DIV 8', 'AND 0x7',
                                              'OR 0x7', or the group of each rank: 0,0,1,1
-      --bisect                               which rank or node is slow? halves, pairs, and suspects
-                                             with good partners, at one size [32M]; exit status 1
+      --bisect                               which rank or node is slow? halves, pairs, and suspects with
+                                             good partners, at one size [32M]; exit status 1 if one is
       --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
-      --watchdog S, -T, --timeout S [60]     the most that ranks wait for each other, beside the work
-      --duration S                           a soak: rounds go on so long; drift, and all wrong elements
-      --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   of measuring in rounds
-What is told:
+      --watchdog S, -T, --timeout S [60]     seconds that ranks wait for each other, beside the work
+      --duration S                           a soak: rounds for S seconds; tells drift and wrong elements
+      --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   for rounds, as 'assay run' has them
+What is printed, and when it fails:
       --require-transport NAME       exit status 1 where data went over another: efa, tcp, vader, ...
       --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
-      --project N                    times that the sweep's cost model projects for up to N ranks
+      --project N                    also print what a model of this sweep expects of up to N ranks
       --format table|nccl|csv|json   nccl: nccl-tests' columns alone [table]
   -C, --report_cputime 0|1   -S, --report_timestamps 0|1   -I, --per_iter_timing 0|1
   -K, --per_iter_skip N      how many operations of each batch -I, p50, p99 and cv% leave out
   -J, --output_file FILE     nccl-tests' JSON      --out FILE   our result file [PROVIDER-INSTANCE-UTC.json]
-      --report FILE   --json (--format json)   -q, --quiet   --keep-ids   --keep-price      as of 'assay run'
+      --report FILE   --json (--format json)   -q, --quiet   --keep-ids   --keep-price      as by 'assay run'
       --price USD  --max-cost USD  --provider  --instance  --region  --purchase  --no-metadata
 Taken as they are, and answered with a '#' line where they mean nothing here:
   -p, --parallel_init  -y, --stream_null  -x, --cta_policy  -M, --memory
@@ -150,8 +150,9 @@ void AddIdentity(CLI::App& app, IdentityFlags& flags) {
 }
 
 void AddPricing(CLI::App& app, PricingFlags& flags) {
-  app.add_flag("--as-run", flags.as_run, "prices stored in the files, not this binary's");
-  app.add_option("--price", flags.price_usd_per_hour, "USD per node-hour, for every file")
+  app.add_flag("--as-run", flags.as_run,
+               "use the prices stored in the files, not those of this program");
+  app.add_option("--price", flags.price_usd_per_hour, "USD per node and hour, for every file")
       ->option_text("USD")
       ->check(NumberAbove(0));
 }
@@ -159,7 +160,8 @@ void AddPricing(CLI::App& app, PricingFlags& flags) {
 // Options that take names with commas between.
 constexpr std::string_view kLists[] = {"--backend", "--dtype", "--device"};
 
-// One of kLists. All that is named so is written in small letters, and people write "oneDNN".
+// Adds one of kLists. Its names are taken in any case and kept in small letters, as all names here
+// are written, since people write "oneDNN".
 CLI::Option* AddNames(CLI::App& app, const char* option, std::vector<std::string>& names,
                       const char* summary) {
   return app.add_option(option, names, summary)
@@ -184,7 +186,8 @@ std::vector<std::string> WithListsJoined(const std::vector<std::string>& argumen
   return joined;
 }
 
-// What is said of the format of what is printed: `--format`, and the flags of old that mean one.
+// The words on the command line that choose the format of what is printed: `--format`, and the
+// older flags that stand for one of its values.
 struct FormatFlags {
   std::string word = {};
   bool json = false;
@@ -198,7 +201,7 @@ constexpr std::pair<std::string_view, OutputFormat> kFormats[] = {{"table", Outp
 
 void AddFormat(CLI::App& app, FormatFlags& flags, const std::vector<std::string>& words) {
   app.add_option("--format", flags.word,
-                 fmt::format("of what is printed: {}", fmt::join(words, ", ")))
+                 fmt::format("format of what is printed: {}", fmt::join(words, ", ")))
       ->option_text(fmt::format("F [{}]", words.front()))
       ->check(CLI::IsMember(words));
   app.add_flag("--json", flags.json, "the same as --format json");
@@ -223,17 +226,19 @@ OutputFormat FormatOf(const FormatFlags& flags) {
 // Adds the options that `run` and `coll` have in common, with the words of their `--format`.
 void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci, FormatFlags& format,
                   const std::vector<std::string>& formats) {
-  AddNames(app, "--backend", run.backends, "onednn, native, … ('assay list' has all)")
+  AddNames(app, "--backend", run.backends,
+           "only these libraries: onednn, native, … ('assay list' has all)")
       ->option_text("B[,B...]");
-  app.add_option("--bootstrap", run.bootstrap, "join ranks by MASTER_ADDR, RANK and WORLD_SIZE")
+  app.add_option("--bootstrap", run.bootstrap,
+                 "join ranks by MASTER_ADDR, RANK and WORLD_SIZE, without MPI")
       ->option_text("tcp")
       ->check(CLI::IsMember({"tcp"}));
   app.add_option("--watchdog", run.watchdog_s,
-                 "the most that ranks wait for each other, beside the work")
+                 "seconds that ranks wait for each other at most, beside the work")
       ->option_text("S [60]")
       ->check(CLI::Range(1.0, 1e6));
   app.add_option("--require-transport", run.require_transport,
-                 "fail collectives that used another one (efa, tcp, …)")
+                 "fail collectives whose data went over another one (efa, tcp, …)")
       ->option_text("NAME")
       ->check(CLI::Validator(
           [](const std::string& name) {
@@ -242,28 +247,33 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci, FormatFlags& 
             return has_word && name.size() <= 64 ? "" : "wants a name such as efa, tcp or NET/IB";
           },
           ""));
-  app.add_option("--rounds", run.rounds, "visits of each case [the suite's]")
+  app.add_option("--rounds", run.rounds,
+                 "rounds, each of which visits every case once [the suite's]")
       ->option_text("N")
       ->check(CLI::Range(1, 1000));
   app.add_option("--seed", run.seed, "seed of inputs and order [random]")->option_text("N");
-  app.add_option("--ci", ci, "go on until intervals are this narrow")->option_text("PCT");
-  app.add_option("--max-seconds", run.max_seconds,
-                 "per case, over all rounds [the suite's]; storage takes 1.25 a round at least")
+  app.add_option("--ci", ci, "go on, for 20 rounds at most, until intervals are ± PCT or less")
+      ->option_text("PCT");
+  app.add_option(
+         "--max-seconds", run.max_seconds,
+         "seconds of a case over all rounds [the suite's]; storage takes 1.25 a round or more")
       ->option_text("S")
       ->check(NumberAbove(0));
-  app.add_option("--max-cost", run.max_cost_usd, "stop when the run has cost this much")
+  app.add_option("--max-cost", run.max_cost_usd,
+                 "stop when the run has cost this much, at the price of the node")
       ->option_text("USD")
       ->check(NumberAbove(0));
   app.add_option("--out", run.out, "result file [PROVIDER-INSTANCE-UTC.json]")->option_text("FILE");
-  app.add_option("--gbench-out", run.gbench_out, "also Google Benchmark's JSON")
+  app.add_option("--gbench-out", run.gbench_out, "also write Google Benchmark's JSON")
       ->option_text("FILE");
   app.add_option("--report", run.report, "also write the HTML page")->option_text("FILE");
   AddFormat(app, format, formats);
-  app.add_flag("-q,--quiet", run.quiet, "results and errors only");
+  app.add_flag("-q,--quiet", run.quiet, "print results and errors only");
   app.add_flag("--keep-ids", run.keep_ids, "keep host and instance ids in the file");
-  app.add_flag("--keep-price", run.keep_price, "keep a typed price in all that is written");
+  app.add_flag("--keep-price", run.keep_price, "keep what --price says in all that is written");
   AddIdentity(app, run.identity);
-  app.add_option("--price", run.price_usd_per_hour, "USD per node-hour, over any listed one")
+  app.add_option("--price", run.price_usd_per_hour,
+                 "USD per node and hour, instead of a listed price")
       ->option_text("USD")
       ->check(NumberAbove(0));
 }
@@ -275,18 +285,22 @@ void AddRun(CLI::App& app, RunOptions& run, std::string& ci, FormatFlags& format
       ->option_text("NAME [quick]")
       ->check(CLI::IsMember({"quick", "standard", "full"}));
   app.add_option("--filter", run.filter, "only cases whose name matches")->option_text("REGEX");
-  app.add_option("--set", run.set,
-                 "any param: your own shapes; lists multiply; sizes as 4k, 64M, 1GiB, all binary")
+  app.add_option(
+         "--set", run.set,
+         "values of any param, such as a shape; all combinations run; 4k, 64M, 1GiB: binary")
       ->option_text("NAME=V[,V...]")
       ->allow_extra_args(false);
-  AddNames(app, "--dtype", run.dtypes, "f32, bf16, int8, …")->option_text("T[,T...]");
-  app.add_option("--regime", run.regime, "burst, or sustained: a minute or more a visit")
+  AddNames(app, "--dtype", run.dtypes, "data types: f32, bf16, int8, …")->option_text("T[,T...]");
+  app.add_option("--regime", run.regime,
+                 "burst, or sustained (a minute or more a visit), where a probe has both")
       ->option_text("NAME [the suite's]")
       ->check(CLI::IsMember({"burst", "sustained"}));
-  app.add_option("--rest", run.rest_s, "the most rest of a GPU before a burst, to cool down [10]")
+  app.add_option("--rest", run.rest_s,
+                 "seconds that a GPU rests at most before a burst, to cool down [10]")
       ->option_text("S")
       ->check(CLI::Range(0.0, 600.0));
-  AddNames(app, "--device", run.devices, "cpu, cuda:0, …; all")->option_text("D[,D...]");
+  AddNames(app, "--device", run.devices, "only these devices: cpu, cuda:0, …; or all")
+      ->option_text("D[,D...]");
   app.add_option("--threads", run.threads, "threads of CPU cases [one per core]")
       ->option_text("N")
       ->check(CLI::Range(1, 4096));
@@ -455,7 +469,8 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   AddRun(run_app, run, percent.ci, format);
 
   CLI::App& noise_app = add_command(
-      app, "noise", "measure how much runs differ here, for compare; takes options of 'run', too");
+      app, "noise",
+      "measure how much runs differ on this machine, for compare; takes options of 'run', too");
   AddRun(noise_app, noise.run, percent.ci, format);
   for (CLI::Option* option : noise_app.get_options()) {
     if (!option->get_positional() && option != noise_app.get_help_ptr()) option->group("");
@@ -467,7 +482,8 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       ->option_text("M")
       ->check(CLI::Range(0.0, 60.0 * 24 * 30));
   noise_app
-      .add_option("--noise", noise.file, "where its rows go [assay/noise.csv in ~/.local/share]")
+      .add_option("--noise", noise.file,
+                  "the file to add the findings to [assay/noise.csv in ~/.local/share]")
       ->option_text("FILE");
 
   CLI::App& coll_app = add_command(app, "coll", "measure a collective as nccl-tests does");
@@ -475,7 +491,8 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
 
   add_command(app, "list", "show the probes, backends and modules, and what can run here");
 
-  CLI::App& env_app = add_command(app, "env", "show this machine, its identity and its noise");
+  CLI::App& env_app =
+      add_command(app, "env", "show this machine, its identity, and what may make it noisy");
   AddIdentity(env_app, env.identity);
 
   CLI::App& compare_app =
@@ -484,13 +501,16 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   compare_app.add_option("--a", compare.a, "the baseline's files")->option_text("FILE...");
   compare_app.add_option("--b", compare.b, "the candidate's files")->option_text("FILE...");
   compare_app
-      .add_option("--within", percent.within, "'same' is within this [1 %; network 3, storage 5]")
+      .add_option("--within", percent.within,
+                  "the margin within which speeds are the same [1 %; network 3 %, storage 5 %]")
       ->option_text("PCT");
   compare_app
       .add_option("--fail-slower", percent.fail_slower,
-                  "exit 1 if a case is slower by this, 2 if one is missing or can't be told")
+                  "exit 1 if a case is slower by this, 2 if a case is missing or can't be judged")
       ->option_text("PCT");
-  compare_app.add_option("--noise", compare.noise, "how runs were measured to differ")
+  compare_app
+      .add_option("--noise", compare.noise,
+                  "the file in which 'assay noise' says how much runs differ")
       ->option_text("FILE");
   AddFormat(compare_app, format, {"table", "json", "csv"});
   compare_app.add_flag("--csv", format.csv, "the same as --format csv");
