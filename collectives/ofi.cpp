@@ -250,8 +250,8 @@ std::vector<unsigned char> AddressFrom(const std::string& text) {
 
 // The file under /dev/shm by which an endpoint of provider shm is found. libfabric would name it
 // after the number of its process, and what a killed rank left would be in the way of the next
-// process with that number. So it has a unique name, and a lock for as long as this lives, by which
-// other ranks know what was left behind and remove it.
+// process with that number. This file has a unique name instead, and a lock for as long as the
+// object lives, by which other ranks know which files were left behind and remove those.
 class SharedFile {
  public:
   SharedFile() {

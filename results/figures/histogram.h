@@ -24,9 +24,9 @@ struct LatencySummary {
   double mean_s = 0;
   double deviation_s = 0;  // the standard deviation of the population
 };
-// Here and below, nothing where the histogram is empty or of another scheme.
+// Summarises a histogram; nothing where it is empty or its buckets are of another scheme.
 std::optional<LatencySummary> SummaryOf(const Histogram& histogram);
-// The percentile by nearest rank, p in [0, 1].
+// The percentile by nearest rank in seconds, p in [0, 1]; nothing where SummaryOf gives nothing.
 std::optional<double> LatencyPercentile(const Histogram& histogram, double p);
 
 // A histogram that latencies are added to, which allocates nothing while that is done.

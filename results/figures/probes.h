@@ -61,7 +61,7 @@ struct ParamBelow {
 };
 bool Holds(const ParamBelow& condition, const Params& params);
 
-// A value that goes without saying where another param has one of these.
+// A value of `param` that goes without saying in a label where `where` holds.
 struct UsualWhere {
   ParamIs where = {};
   std::string param = {};
@@ -95,21 +95,23 @@ struct ProbeFacts {
   BytesCost bytes_cost = BytesCost::kRate;
   // The cases of a volume that are paid as written; the others are paid as read.
   ParamIs writes = {};
-  // On accelerators it keeps its price although it isn't sustained.
+  // Whether its records keep their dollars on accelerators although they aren't sustained.
   bool burst_is_paid = false;
 
-  // The probe's speed is held against the data sheet of its device.
+  // Whether the probe's speed is held against the data sheet of its device.
   bool has_peak = false;
-  // One of its cases is the figure that machines are compared by.
+  // Whether one of its cases is the figure by which machines are compared.
   bool is_headline = false;
   // The collective that runs beside its flops; "" where none does.
   std::string beside = {};
   // The fact without which its figures are not compared: both sides must say the same; "" where
   // there is none.
   std::string alike_in = {};
-  // The params that a figure that others measured holds for: these exactly …
+  // The params for which each row of expected_devices.csv must give a value, since a figure that
+  // others measured holds for its shape alone.
   std::vector<std::string> shape = {};
-  // … and these or more, since from some size on nothing changes any more.
+  // More such params, for which a row may give a least value (bytes>=N), since from some size on
+  // nothing changes any more.
   std::vector<std::string> shape_at_least = {};
   // The reduction that nccl-tests prints where there is none.
   std::string nccl_redop = "none";

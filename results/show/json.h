@@ -17,7 +17,7 @@ std::string FiguresToJson(const Run& run, const Chosen& price, const Catalog& ca
                           const std::string& name = {});
 std::string ComparisonToJson(const Comparison& comparison);
 std::string RankingToJson(const Ranking& ranking);
-// Each with the keys that the result file has for it.
+// A list of offers, each with the keys that the result file has for an offer.
 std::string OffersToJson(std::span<const Offer> offers);
 
 }  // namespace assay

@@ -29,8 +29,8 @@ class Gbench {
   // Calls `visit` once, as a benchmark of that name. Nothing is printed.
   void Run(const std::string& name, const std::string& label, const std::function<Result()>& visit);
 
-  // All visits as if they were one run of the library, without the host's name; "" before the
-  // first.
+  // The JSON in which the library reports all visits so far, as if they were one run of it, without
+  // the host's name; "" before the first visit.
   std::string Json();
 
  private:

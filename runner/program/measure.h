@@ -34,13 +34,13 @@ std::string Today();
 // The way to measure, by a command's options. `modules` must outlive it.
 Setup MakeSetup(const RunOptions& options, const Modules& modules);
 
-// All probes.
+// All probes of this program, folder by folder, as `assay list` shows them.
 std::vector<Probe> AllProbes(const Setup& setup);
 
 // The things that a rank of this program can do by itself: describe its node, and every case that
 // its own probes have. `modules` and `catalog` must outlive it.
 Member MakeMember(const RunOptions& options, const Modules& modules, const Catalog& catalog);
-// The same of ranks that assay starts for itself, which are told nothing but cases.
+// What a rank can do that assay starts for itself, which is told nothing but cases.
 Member WorkerMember(const Modules& modules);
 
 // The cluster of rank 0. `modules`, `ranks` and `catalog` must outlive it and its
@@ -57,6 +57,8 @@ std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
 // `modules` must outlive it.
 GemmAt GemmBeside(const Modules& modules);
 
+// Describes this machine: its hardware, what instance it is, the volume of storage_path, and notes
+// on what makes it noisy.
 Node ThisNode(const Setup& setup, const IdentityFlags& flags, const Catalog& catalog);
 
 // Chooses the one price behind the dollars of these runs: a typed one, one that is stored in the
@@ -72,7 +74,8 @@ std::string ChoiceText(const RunOptions& options);
 // has and for a device that isn't there.
 void CheckChoice(const RunOptions& options, const std::vector<Probe>& probes);
 
-// For where the backends and devices that were asked for leave none of these probes.
+// Makes the Error for a command whose backends and devices leave nothing of the probes that were
+// asked for. It says which backends or devices the probe does have.
 Error NothingLeft(const RunOptions& options, const std::vector<std::string>& asked,
                   const std::vector<Probe>& probes);
 

@@ -37,7 +37,8 @@ class Handout {
   const Catalog& TheCatalog() const { return *catalog_; }
   const std::string& File() const { return file_; }
   const std::string& Ended() const { return ended_; }
-  // The two, without what is private. They are made when they are asked for, since that takes time.
+  // What SetGbench and SetTable were given, without what is private. Both are made when they are
+  // asked for, since that takes time. Gbench is "" where nothing was set.
   std::string Gbench() const;
   bool HasTable() const { return table_.has_value(); }
   NcclTable Table() const;  // REQUIRES: HasTable
