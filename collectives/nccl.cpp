@@ -566,6 +566,9 @@ class NcclExchange : public Exchange {
     if (collective_.channels > 0) facts["max_ctas"] = std::int64_t{collective_.channels};
     facts[kTransportFact] = Transport();
     if (HasSockets(debug_->Log())) facts[kSocketsFact] = true;
+    if (const auto told = HasNvlinkOfRacks(debug_->Log()); told) {
+      facts[kNvlinkOfRacksFact] = *told;
+    }
     cudaDeviceProp properties = {};
     if (cudaGetDeviceProperties(&properties, comm_->Device()) == cudaSuccess) {
       facts["device"] = std::string(properties.name);

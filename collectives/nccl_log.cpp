@@ -102,6 +102,14 @@ bool HasSockets(std::string_view log) {
   });
 }
 
+std::optional<bool> HasNvlinkOfRacks(std::string_view log) {
+  const Told told = Read(log);
+  if (told.paths.empty()) return std::nullopt;
+  return std::ranges::any_of(told.paths, [](const std::string& path) {
+    return path == "P2P/MNNVL" || path.starts_with("P2P/MNNVL/");
+  });
+}
+
 std::string TransportOfNode(const std::vector<std::string>& by_rank) {
   std::set<std::string> paths;
   for (const std::string& all : by_rank) {

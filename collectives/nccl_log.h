@@ -1,6 +1,7 @@
 // The transport that NCCL's data really went over, read from NCCL's own log.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,10 @@ std::string TransportFrom(std::string_view log);
 // Whether a connection in the log goes by TCP sockets: NCCL's own, or a plugin's over libfabric's
 // tcp.
 bool HasSockets(std::string_view log);
+
+// Whether the log tells that ranks of several nodes form one domain of NVLink (MNNVL): NCCL then
+// calls each of the connections by peer memory P2P/MNNVL. Nothing where it tells of no connection.
+std::optional<bool> HasNvlinkOfRacks(std::string_view log);
 
 // One text for the connections of all ranks of a node, from what TransportFrom made of the log of
 // each. They are told together, since a rank whose GPU has no network adapter beside it reaches

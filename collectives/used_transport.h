@@ -15,6 +15,9 @@ inline constexpr const char* kTransportFact = "transport";
 // what a rank says of itself, and data of any rank in the record. Each library finds that out by
 // its own means. Absent where no data did, and where it isn't known.
 inline constexpr const char* kSocketsFact = "sockets";
+// The name of the fact that tells whether NVLink carried data between nodes (MNNVL). Absent
+// where nobody knows.
+inline constexpr const char* kNvlinkOfRacksFact = "mnnvl";
 // The transport of this program's own collectives within a node.
 inline constexpr const char* kSharedMemory = "shared memory";
 

@@ -326,6 +326,19 @@ def by_sockets(run, record):
                                    for r in data_rows("catalog/instances.csv"))
 
 
+def most_over_network(record, busbw, wired, n, k):
+    """The most busbw that comes of a node's network, over its rate: counted bytes over the fewest that a node moves."""
+    g = n // k
+    if wired:
+        return busbw / (wired * g)
+    if "spread_percent" in record["params"]:
+        return None
+    share = (n - 1) / n
+    return {"all_reduce": 2 * share, "broadcast": 1, "reduce": 1, "alltoall": share / (g * (n - g) / n),
+            "alltoallv": share / (g * (n - g) / n)}.get(record["probe"], share / ((k - 1) / k) if record["probe"] in (
+                "all_gather", "reduce_scatter", "gather", "scatter") else None)
+
+
 def standing(run, record):
     """What others measured, GB/s, and how this stands beside it."""
     if by_sockets(run, record):
@@ -340,14 +353,21 @@ def standing(run, record):
     facts = [r for r in data_rows("catalog/instances.csv") if (r["provider"], r["instance"]) == here]
     if not facts or not facts[0]["accelerator_count"] or params["ranks"] != nodes * int(facts[0]["accelerator_count"]):
         return None, None
+    mnnvl = record.get("facts", {}).get("mnnvl") if nodes > 1 else None
     rows = [float(r["busbw_gbs"]) for r in data_rows("figures/expected.csv")
             if (r["provider"], r["instance"], int(r["nodes"]), r["operation"], int(r["bytes"])) ==
-            (*here, nodes, record["probe"], record["work"]["bytes"])]
+            (*here, nodes, record["probe"], record["work"]["bytes"])
+            and (mnnvl is None or mnnvl == (r["transport"] == "mnnvl"))]
     expected = rows[0] if rows else None
     if rows and bus / 1e9 < 0.9 * expected:
         return expected, "low"
-    network = facts[0]["network_gbps"]
-    if nodes > 1 and network and bus / 1e9 > 1.02 * float(network) / 8:
+    network = float(facts[0]["network_gbps"] or 0) / 8 if nodes > 1 and mnnvl is not True else 0
+    wired = wire(record)[0]
+    if network and (mnnvl is not None or wired is not None):
+        most = most_over_network(record, bus / 1e9, wired, params["ranks"], nodes)
+        if most is not None and bus / 1e9 > 1.02 * network * most:
+            return expected, "suspicious"
+    if network and bus / 1e9 > 1.02 * network:
         return expected, "above the bound"
     return expected, "ok" if rows else None
 

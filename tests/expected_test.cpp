@@ -21,7 +21,7 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr std::string_view kHeader =
-    "provider,instance,nodes,operation,bytes,busbw_gbs,setting,source\n";
+    "provider,instance,nodes,operation,bytes,busbw_gbs,transport,setting,source\n";
 
 std::string ErrorOf(const std::string& rows) {
   try {
@@ -43,6 +43,7 @@ const std::vector<Expected> kExpected = {{.provider = "aws",
                                           .operation = "all_reduce",
                                           .bytes = 1 << 30,
                                           .busbw_gbs = 360,
+                                          .transport = "efa",
                                           .setting = "EFA",
                                           .source = "somewhere.org"}};
 
@@ -168,18 +169,26 @@ TEST(Expected, TheBuiltInDataIsSound) {
 }
 
 TEST(Expected, WhatBreaksARuleIsNamedWithItsRow) {
-  const std::string good = "aws,p5.48xlarge,2,all_reduce,1024,480,EFA,a.org\n";
+  const std::string good = "aws,p5.48xlarge,2,all_reduce,1024,480,efa,EFA,a.org\n";
   EXPECT_EQ(ErrorOf(good), "no error");
   EXPECT_THAT(ErrorOf(good + good), HasSubstr("e.csv, row 2: the same"));
-  EXPECT_THAT(ErrorOf("aws,,2,all_reduce,1024,480,EFA,a.org\n"), HasSubstr("instance is empty"));
-  EXPECT_THAT(ErrorOf("aws,p5,0,all_reduce,1024,480,EFA,a.org\n"), HasSubstr("nodes is '0'"));
-  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,-1,480,EFA,a.org\n"), HasSubstr("bytes is '-1'"));
-  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,10.5,480,EFA,a.org\n"), HasSubstr("whole number"));
-  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,1024,nan,EFA,a.org\n"), HasSubstr("busbw_gbs is 'nan'"));
-  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,1024,,EFA,a.org\n"), HasSubstr("busbw_gbs is empty"));
-  EXPECT_THAT(ErrorOf("aws,p5,2,barrier,1024,480,EFA,a.org\n"), HasSubstr("no bus bandwidth"));
-  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,1024,480,EFA,hearsay\n"), HasSubstr("neither a URL"));
+  EXPECT_THAT(ErrorOf("aws,,2,all_reduce,1024,480,efa,EFA,a.org\n"),
+              HasSubstr("instance is empty"));
+  EXPECT_THAT(ErrorOf("aws,p5,0,all_reduce,1024,480,efa,EFA,a.org\n"), HasSubstr("nodes is '0'"));
+  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,-1,480,efa,EFA,a.org\n"), HasSubstr("bytes is '-1'"));
+  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,10.5,480,efa,EFA,a.org\n"), HasSubstr("whole number"));
+  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,1024,nan,efa,EFA,a.org\n"),
+              HasSubstr("busbw_gbs is 'nan'"));
+  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,1024,,efa,EFA,a.org\n"),
+              HasSubstr("busbw_gbs is empty"));
+  EXPECT_THAT(ErrorOf("aws,p5,2,barrier,1024,480,efa,EFA,a.org\n"), HasSubstr("no bus bandwidth"));
+  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,1024,480,efa,EFA,hearsay\n"),
+              HasSubstr("neither a URL"));
   EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce\n"), HasSubstr("e.csv"));
+  EXPECT_THAT(ErrorOf("aws,p5,2,all_reduce,1024,480,nvlink,EFA,a.org\n"),
+              HasSubstr("transport is 'nvlink'"));
+  EXPECT_THAT(ErrorOf("aws,p5,1,all_reduce,1024,480,efa,EFA,a.org\n"),
+              HasSubstr("transport is 'efa'"));
 }
 
 TEST(Expected, AFigureStandsBesideWhatOthersMeasured) {
@@ -203,6 +212,67 @@ TEST(Expected, MoreThanTheNetworkCarriesIsExplained) {
   EXPECT_EQ(AssessIt(AllReduce(408.1, 2))->standing, Standing::kAboveBound);
   EXPECT_FALSE(AssessIt(AllReduce(407.9, 2)).has_value()) << "no row, and nothing above the bound";
   EXPECT_FALSE(AssessIt(AllReduce(480, 1)).has_value()) << "one node has no network between";
+}
+
+// A p6e-gb200.36xlarge has 4 GPUs and 1600 Gbit/s, which are 200 GB/s.
+std::optional<Assessment> AssessGb200(double busbw_gbs, std::optional<Fact> mnnvl,
+                                      const std::string& probe = "all_reduce",
+                                      std::int64_t nodes = 4) {
+  Run run = RunOn("p6e-gb200.36xlarge");
+  const auto n = static_cast<double>(4 * nodes);
+  const double counted = (probe == "all_reduce" ? 2 : 1) * (n - 1) / n;
+  Record record = AllReduce(busbw_gbs, nodes);
+  record.probe = probe;
+  record.params["ranks"] = 4 * nodes;
+  record.work.bytes = std::int64_t{1} << 34;
+  record.rounds[0].time_s = {counted * static_cast<double>(*record.work.bytes) / (busbw_gbs * 1e9)};
+  if (mnnvl) record.facts["mnnvl"] = *mnnvl;
+  return Assess(BuiltInTypeOf(run), record);
+}
+
+TEST(Expected, MoreThanTheRecordedTransportCarriesIsSuspicious) {
+  const std::optional<Assessment> off = AssessGb200(838, Fact(false), "all_reduce", 2);
+  ASSERT_TRUE(off);
+  EXPECT_EQ(off->standing, Standing::kSuspicious);
+  EXPECT_THAT(StandingText(off), StartsWith("suspicious: 838 GB/s is more than the 350 GB/s that "
+                                            "can come of a node's network of 200 GB/s"));
+  EXPECT_FALSE(AssessGb200(838, Fact(true), "all_reduce", 2)) << "NVLink carries it";
+  EXPECT_EQ(AssessGb200(838, std::nullopt, "all_reduce", 2)->standing, Standing::kAboveBound)
+      << "nobody knows";
+  // On 4 nodes of 4 ranks busbw counts 1.875 S, 0.9375 S and 0.9375 S; a node must at least send
+  // S, 0.75 S and 3 S.
+  EXPECT_EQ(AssessGb200(1.019 * 200 * 1.875, Fact(false))->standing, Standing::kAboveBound);
+  EXPECT_EQ(AssessGb200(1.021 * 200 * 1.875, Fact(false))->standing, Standing::kSuspicious);
+  EXPECT_EQ(AssessGb200(1.019 * 200 * 1.25, Fact(false), "all_gather")->standing,
+            Standing::kAboveBound);
+  EXPECT_EQ(AssessGb200(1.021 * 200 * 1.25, Fact(false), "all_gather")->standing,
+            Standing::kSuspicious);
+  EXPECT_EQ(AssessGb200(1.019 * 200 * 0.3125, Fact(false), "alltoall")->standing, Standing::kOk);
+  EXPECT_EQ(AssessGb200(1.021 * 200 * 0.3125, Fact(false), "alltoall")->standing,
+            Standing::kSuspicious);
+  EXPECT_FALSE(AssessGb200(1e4, Fact(false), "sendrecv", 3)->standing == Standing::kSuspicious)
+      << "most of its neighbours share a node";
+}
+
+TEST(Expected, AMessageThatIsCountedIsHeldToTheWire) {
+  // 2 nodes of 8 ranks: by trees a node sends S, where busbw counts 1.875 S.
+  const auto judged = [](double busbw_gbs) {
+    Record record = AllReduce(busbw_gbs, 2);
+    record.facts = {{"algorithm", "tree"}, {"wire_bytes", std::int64_t{1} << 30}};
+    return AssessIt(record)->standing;
+  };
+  EXPECT_EQ(judged(1.019 * 400 * 1.875), Standing::kAboveBound);
+  EXPECT_EQ(judged(1.021 * 400 * 1.875), Standing::kSuspicious);
+}
+
+TEST(Expected, AFigureIsHeldAgainstThoseOfItsOwnTransport) {
+  // 882.5 GB/s were published by NVLink between nodes, and 191.4 over EFA alone.
+  EXPECT_EQ(AssessGb200(880, Fact(true))->standing, Standing::kOk);
+  EXPECT_DOUBLE_EQ(AssessGb200(880, Fact(true))->expected_gbs.value(), 882.51);
+  EXPECT_EQ(AssessGb200(190, Fact(true))->standing, Standing::kLow);
+  EXPECT_EQ(AssessGb200(190, Fact(false))->standing, Standing::kOk);
+  EXPECT_DOUBLE_EQ(AssessGb200(190, Fact(false))->expected_gbs.value(), 191.4);
+  EXPECT_EQ(AssessGb200(150, Fact(false))->standing, Standing::kLow);
 }
 
 TEST(Expected, OnlyTheSameThingIsJudged) {

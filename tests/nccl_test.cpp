@@ -533,6 +533,16 @@ TEST(NcclLog, TellsWhetherDataGoesBySockets) {
   EXPECT_FALSE(HasSockets(""));
 }
 
+TEST(NcclLog, TellsWhetherNodesAreOneDomainOfNvlink) {
+  const std::string channel = "h:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 4[0] ";
+  EXPECT_EQ(HasNvlinkOfRacks(channel + "via P2P/MNNVL/read\n"), true);
+  EXPECT_EQ(HasNvlinkOfRacks(channel + "via P2P/MNNVL\n"), true);
+  EXPECT_EQ(HasNvlinkOfRacks(channel + "[send] via NET/IB/0\n" + channel + "via P2P/CUMEM\n"),
+            false);
+  EXPECT_EQ(HasNvlinkOfRacks(channel + "via P2P/MNNVLIKE\n"), false);
+  EXPECT_EQ(HasNvlinkOfRacks("NCCL INFO MNNVL busId 0xb000\n"), std::nullopt);
+}
+
 TEST(NcclLog, ARankWithoutAnAdapterUsesThoseOfItsNode) {
   EXPECT_EQ(TransportOfNode({"P2P/CUMEM", "NET/IB/GDRDMA, P2P/CUMEM", ""}),
             "NET/IB/GDRDMA, P2P/CUMEM");
@@ -553,6 +563,7 @@ TEST_F(Nccl, TellsTheTransportThatItsLogTellsOfOrThatItDoesNot) {
   const std::string used = transport();
   EXPECT_EQ(used, "NET/IB, P2P/CUMEM");
   EXPECT_FALSE(RunOn(2, {.bytes = 64}).facts.contains("sockets"));
+  EXPECT_EQ(RunOn(2, {.bytes = 64}).facts.at("mnnvl"), Fact(false));
   EXPECT_EQ(NotOver(used, "net/ib"), std::nullopt);
   EXPECT_EQ(NotOver(used, "NET/OFI"), "every rank went over NET/IB, P2P/CUMEM");
   forget();

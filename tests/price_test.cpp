@@ -169,8 +169,8 @@ TEST(Catalog, OfFp4AndFp8TheFirstIsTwiceOrThreeTimesAsFast) {
 // A node's memory read from the column of its accelerators', as inf2.48xlarge and RunPod had it.
 TEST(Catalog, ANodesMemoryIsNotThatOfItsAccelerators) {
   // Where both are truly the same.
-  const std::set<std::string> equal = {"g4dn.xlarge", "trn1.2xlarge", "trn1.32xlarge",
-                                       "trn1n.32xlarge"};
+  const std::set<std::string> equal = {"g4dn.xlarge",  "g7.2xlarge",    "inf1.xlarge",
+                                       "trn1.2xlarge", "trn1.32xlarge", "trn1n.32xlarge"};
   int compared = 0;
   for (const InstanceFacts& facts : Catalog::BuiltIn().instances) {
     if (!facts.memory_gib || !facts.accelerator_memory_gib || equal.contains(facts.instance)) {
@@ -197,30 +197,39 @@ TEST(Catalog, OnDemandIsNotThePriceOfACapacityBlock) {
   EXPECT_THAT(blocks, testing::Contains("trn2.48xlarge"));
 }
 
-// Prices that a later source corrected, so that no older copy brings them back.
+// Prices that a later source corrected, so that no older copy brings them back. Older rows may stay
+// as history: the newest counts.
 TEST(Catalog, WhatWasCorrectedIsCorrect) {
   struct {
     const char* provider;
     const char* instance;
+    const char* region;
     const char* purchase;
     double usd;
-  } const offers[] = {{"runpod", "1x_H100_SECURE", "on_demand", 2.89},
-                      {"runpod", "8x_H100-SXM_SECURE", "on_demand", 23.92},
-                      {"lambda", "gpu_8x_h100_sxm5", "on_demand", 31.92},
-                      {"lambda", "gpu_8x_b200_sxm6", "on_demand", 53.52},
-                      {"azure", "Standard_NCC40ads_H100_v5", "on_demand", 8.82},
-                      {"aws", "p5.48xlarge", "capacity_block", 41.528},
-                      {"aws", "p5e.48xlarge", "capacity_block", 47.76},
-                      {"aws", "p4d.24xlarge", "capacity_block", 11.8},
-                      {"aws", "trn1.32xlarge", "capacity_block", 9.532},
-                      {"crusoe", "h100-80gb-sxm-ib.8x", "on_demand", 31.2},
-                      {"crusoe", "a100-80gb-sxm-ib.8x", "spot", 10.4},
-                      {"gcp", "a2-ultragpu-8g", "on_demand", 44.519319}};
+  } const offers[] = {{"runpod", "1x_H100_SECURE", "", "on_demand", 2.89},
+                      {"runpod", "8x_H100-SXM_SECURE", "", "on_demand", 23.92},
+                      {"lambda", "gpu_8x_h100_sxm5", "", "on_demand", 31.92},
+                      {"lambda", "gpu_8x_b200_sxm6", "", "on_demand", 53.52},
+                      {"azure", "Standard_NCC40ads_H100_v5", "eastus2", "on_demand", 8.82},
+                      {"aws", "p5.48xlarge", "us-west-1", "capacity_block", 41.528},
+                      {"aws", "p5.48xlarge", "ap-south-1", "capacity_block", 37.76},
+                      {"aws", "p5e.48xlarge", "us-east-2", "capacity_block", 47.76},
+                      {"aws", "p4d.24xlarge", "us-east-1", "capacity_block", 11.8},
+                      {"aws", "trn1.32xlarge", "us-east-1", "capacity_block", 9.532},
+                      {"crusoe", "h100-80gb-sxm-ib.8x", "", "on_demand", 31.2},
+                      {"crusoe", "a100-80gb-sxm-ib.8x", "", "spot", 10.4},
+                      {"gcp", "a3-highgpu-8g", "us-central1", "on_demand", 88.49},
+                      {"gcp", "a3-highgpu-8g", "us-central1", "spot", 50.609541},
+                      {"gcp", "a2-ultragpu-8g", "us-east5", "on_demand", 44.519319}};
   for (const auto& right : offers) {
-    std::vector<Offer> found = OffersFor(Catalog::BuiltIn().offers, right.provider, right.instance);
-    std::erase_if(found, [&](const Offer& offer) { return offer.purchase != right.purchase; });
-    ASSERT_THAT(found, Not(IsEmpty())) << right.instance;
-    for (const Offer& offer : found) EXPECT_EQ(offer.usd_per_hour, right.usd) << right.instance;
+    const std::vector<Offer> found =
+        OffersFor(Catalog::BuiltIn().offers, right.provider, right.instance);
+    const auto newest = std::ranges::find_if(found, [&](const Offer& offer) {
+      return offer.purchase == right.purchase &&
+             (*right.region == '\0' || offer.region == right.region);
+    });
+    ASSERT_NE(newest, found.end()) << right.instance << " " << right.purchase;
+    EXPECT_EQ(newest->usd_per_hour, right.usd) << right.instance << " " << right.region;
   }
   for (const Offer& offer : OffersFor(Catalog::BuiltIn().offers, "aws", "p5e.48xlarge")) {
     EXPECT_TRUE(offer.purchase != "on_demand" || (!offer.offered && offer.region == "all"));
@@ -292,7 +301,7 @@ TEST(Catalog, WhatIsNotSoldOnDemandHasNoPrice) {
 
 TEST(Catalog, APricePerChipIsThatOfTheNodeWithItsArithmetic) {
   const std::vector<Offer> offers = OffersFor(Catalog::BuiltIn().offers, "gcp", "v4-8");
-  ASSERT_THAT(offers, SizeIs(1));
+  ASSERT_THAT(offers, Not(IsEmpty()));
   EXPECT_DOUBLE_EQ(*offers[0].usd_per_hour, 12.88);
   EXPECT_THAT(offers[0].source, HasSubstr("4 chips x 3.22 USD"));
 }
@@ -317,6 +326,33 @@ TEST(OffersFor, NewestFirstAPartialDateIsItsFirstDayAndUndatedIsLast) {
   EXPECT_THAT(dates,
               ElementsAre("2026-02-02", "2026-02-01", "2026-02", "2026", "2025-12-31", "undated"));
   EXPECT_THAT(OffersFor(offers, "aws", "p4d.24xlarge"), IsEmpty());
+}
+
+TEST(OffersToKeep, AreTheNewestOfEachWayOfBuyingInTheRegion) {
+  const auto in = [](const char* region, const char* purchase, const char* date) {
+    return ExampleOffer([&](Offer& offer) {
+      offer.region = region;
+      offer.purchase = purchase;
+      offer.price_date = date;
+    });
+  };
+  const std::vector<Offer> offers = {
+      in("us-east-1", "on_demand", "2025-11-01"), in("us-east-1", "on_demand", "2026-11-01"),
+      in("us-east-1", "spot", "2026-01-01"), in("us-west-2", "on_demand", "2026-11-01"),
+      in("all", "reserved", "2026-02-01")};
+  const auto kept = [&](const char* region) {
+    std::vector<std::string> names;
+    for (const Offer& offer : OffersToKeep(offers, At(region, "spot"))) {
+      names.push_back(offer.region + " " + offer.purchase + " " + offer.price_date);
+    }
+    return names;
+  };
+  EXPECT_THAT(kept("us-east-1a"),
+              ElementsAre("us-east-1 on_demand 2026-11-01", "all reserved 2026-02-01",
+                          "us-east-1 spot 2026-01-01"));
+  EXPECT_THAT(kept("unknown"), SizeIs(4));
+  std::vector<Offer> regional(offers.begin(), offers.end() - 1);
+  EXPECT_THAT(OffersToKeep(regional, At("eu-north-1", "spot")), SizeIs(3));
 }
 
 TEST(ChooseOffer, TheDetectedPurchaseAndRegionComeFirst) {

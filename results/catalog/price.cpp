@@ -8,6 +8,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <set>
 #include <sstream>
 #include <tuple>
@@ -436,6 +437,25 @@ std::vector<Offer> OffersFor(std::span<const Offer> offers, const std::string& p
   });
   std::stable_sort(found.begin(), found.end(), IsNewer);
   return found;
+}
+
+std::vector<Offer> OffersToKeep(std::span<const Offer> offers, const Identity& identity) {
+  std::vector<Offer> kept;
+  std::set<std::string> seen;
+  for (Offer& offer : OffersFor(offers, identity.provider.value, identity.instance.value)) {
+    // The date alone tells an offer from the older ones of the same thing.
+    std::string thing =
+        fmt::format("{}\n{}\n{}\n{}\n{}\n{}", offer.seller, offer.region, offer.zone.value_or(""),
+                    offer.resource, offer.purchase, offer.term_months.value_or(0));
+    if (seen.insert(std::move(thing)).second) kept.push_back(std::move(offer));
+  }
+  if (identity.region.value == "unknown") return kept;
+  const auto is_here = [&](const Offer& offer) {
+    return offer.region == kEverywhere ||
+           offer.region == RegionNamed(offer.provider, identity.region.value);
+  };
+  if (std::ranges::any_of(kept, is_here)) std::erase_if(kept, std::not_fn(is_here));
+  return kept;
 }
 
 const std::vector<std::string>& Purchases() {

@@ -70,6 +70,10 @@ std::vector<Offer> ParseOffers(std::string_view csv, const std::string& source);
 std::vector<Offer> OffersFor(std::span<const Offer> offers, const std::string& provider,
                              const std::string& instance);
 
+// The offers that a result file keeps: of a machine's instance the newest of each way of buying, in
+// its region where that is known and has any, else in all. Newest first.
+std::vector<Offer> OffersToKeep(std::span<const Offer> offers, const Identity& identity);
+
 // The range of what an hour of one node may cost where its region is not known.
 struct PriceSpread {
   double usd_low = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <tuple>
 
 #include "results/base/csv.h"
@@ -21,8 +22,13 @@ namespace {
 // The tolerance that nccl-tests has for NCCL_TESTS_MIN_BW.
 constexpr double kLowBelow = 0.9;
 
+// The transports of published figures that are no network: NVLink between the nodes of a rack, and
+// the links within a node.
+constexpr std::string_view kNvlinkOfRacks = "mnnvl";
+constexpr std::array<std::string_view, 2> kWithinANode = {"nvlink", "xgmi"};
+
 auto KeyOf(const Expected& one) {
-  return std::tie(one.provider, one.instance, one.nodes, one.operation, one.bytes);
+  return std::tie(one.provider, one.instance, one.nodes, one.operation, one.bytes, one.transport);
 }
 
 Expected ReadExpected(const CsvRow& row) {
@@ -32,11 +38,20 @@ Expected ReadExpected(const CsvRow& row) {
                   .operation = row.Required("operation"),
                   .bytes = static_cast<std::int64_t>(row.Number("bytes").value_or(0)),
                   .busbw_gbs = row.Number("busbw_gbs").value_or(0),
+                  .transport = row.Required("transport"),
                   .setting = row.Required("setting"),
                   .source = row.Required("source")};
   for (const char* column : {"nodes", "bytes", "busbw_gbs"}) row.Required(column);
   if (FindProbe(one.operation).bus_factor == BusFactor::kNone) {
     row.Fail(fmt::format("operation '{}' has no bus bandwidth", one.operation));
+  }
+  const bool is_within = std::ranges::count(kWithinANode, one.transport) > 0;
+  const bool is_between = one.transport == kNvlinkOfRacks || FindNetworkKind(one.transport);
+  if (one.nodes == 1 ? !is_within : !is_between) {
+    row.Fail(
+        fmt::format("transport is '{}'; on one node write nvlink or xgmi, between nodes mnnvl "
+                    "or a network_kind of instances.csv",
+                    one.transport));
   }
   constexpr std::int64_t kMostBytes = std::int64_t{1} << 50;
   if (one.bytes > kMostBytes || row.Text("bytes").find('.') != std::string::npos) {
@@ -61,6 +76,45 @@ std::optional<double> NetworkGbs(const InstanceFacts& facts) {
   return *facts.network_gbps / 8;
 }
 
+// Whether NVLink between nodes carried the record; nothing where the record doesn't tell.
+std::optional<bool> ByNvlinkOfRacks(const Record& record) {
+  const auto told = record.facts.find("mnnvl");
+  if (told == record.facts.end() || Integer(record.params, "nodes").value_or(1) < 2) return {};
+  return told->second == Fact(true);
+}
+
+// The most bus bandwidth that can come of a node's network, as a multiple of the network's rate. It
+// is the bytes that busbw counts over the fewest that a node must send or receive. Where the record
+// tells its messages (fact `wire_bytes`) these are they. Else, for n ranks on k nodes of g = n / k
+// each, and S bytes:
+//   all_reduce                  S, where switches reduce, or by trees on two nodes
+//   all_gather, gather,         S (k - 1) / k
+//   reduce_scatter, scatter
+//   alltoall                    g S (n - g) / n
+//   broadcast, reduce           S
+// Nothing for other operations, nor where parts differ in size.
+std::optional<double> MostOverNetwork(const Record& record, double bus, double n, double k) {
+  const double g = n / k;
+  if (const auto wire = WireRate(record); wire && wire->bytes_per_s > 0) {
+    return bus / (wire->bytes_per_s * g);
+  }
+  const ProbeFacts& facts = FindProbe(record.probe);
+  const std::optional<double> counted =
+      FactorOf(facts.bus_factor, static_cast<std::int64_t>(std::llround(n)));
+  if (!counted || record.params.contains("spread_percent")) return std::nullopt;
+  switch (facts.steps) {
+    case StepCount::kTwoPasses:
+      return counted;
+    case StepCount::kOnePass:
+      return facts.bus_factor == BusFactor::kParts ? *counted * k / (k - 1) : *counted;
+    case StepCount::kEachOther:
+      return *counted / (g * (n - g) / n);
+    case StepCount::kOne:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
 // The sentence on a figure above the bound, which says what can explain it.
 std::string BoundWhy(double busbw, double bound, std::int64_t nodes) {
   std::string why = fmt::format(
@@ -76,6 +130,16 @@ std::string BoundWhy(double busbw, double bound, std::int64_t nodes) {
     why += ": the switches reduce (SHARP), or fewer bytes moved than were counted";
   }
   return why;
+}
+
+// The sentence on a figure above what its transport can carry.
+std::string SuspiciousWhy(double busbw, double bound, double most) {
+  return fmt::format(
+      "{:.4g} GB/s is more than the {:.4g} GB/s that can come of a node's network of {:.4g} GB/s "
+      "by "
+      "any algorithm, and the record says that no other way was taken between nodes; look at what "
+      "was counted and at NCCL_DEBUG=INFO before it is believed",
+      busbw, bound * most, bound);
 }
 
 constexpr std::string_view kNcclVerbs =
@@ -152,7 +216,7 @@ std::vector<Expected> ParseExpected(std::string_view csv, const std::string& sou
     Expected one = ReadExpected(row);
     if (std::any_of(all.begin(), all.end(),
                     [&](const Expected& other) { return KeyOf(other) == KeyOf(one); })) {
-      row.Fail("the same instance, nodes, operation and size stand in an earlier row");
+      row.Fail("the same instance, nodes, operation, size and transport stand in an earlier row");
     }
     all.push_back(std::move(one));
   }
@@ -175,6 +239,8 @@ std::string_view ToText(Standing standing) {
       return "suspiciously high";
     case Standing::kAboveBound:
       return "above the bound";
+    case Standing::kSuspicious:
+      return "suspicious";
   }
   return "";
 }
@@ -195,9 +261,11 @@ std::optional<Assessment> Assess(const InstanceFacts* type, const Record& record
     return std::nullopt;
   }
   const double gbs = *bus / 1e9;
+  const std::optional<bool> by_nvlink = ByNvlinkOfRacks(record);
   const auto known = std::find_if(expected.begin(), expected.end(), [&](const Expected& one) {
     return one.provider == type->provider && one.instance == type->instance && one.nodes == nodes &&
-           one.operation == record.probe && one.bytes == record.work.bytes;
+           one.operation == record.probe && one.bytes == record.work.bytes &&
+           (!by_nvlink || *by_nvlink == (one.transport == kNvlinkOfRacks));
   });
   Assessment assessed;
   if (known != expected.end()) {
@@ -211,8 +279,19 @@ std::optional<Assessment> Assess(const InstanceFacts* type, const Record& record
     }
   }
   // More than a flat ring can carry means that another algorithm ran, or that something is wrong.
-  const std::optional<double> bound = NetworkGbs(*type);
-  if (nodes > 1 && bound && gbs > kSuspiciousAbove * *bound) {
+  const std::optional<double> bound =
+      nodes > 1 && by_nvlink != true ? NetworkGbs(*type) : std::nullopt;
+  if (bound && (by_nvlink || WireRate(record))) {
+    const std::optional<double> most =
+        MostOverNetwork(record, *bus, static_cast<double>(nodes * type->accelerator_count),
+                        static_cast<double>(nodes));
+    if (most && gbs > kSuspiciousAbove * *bound * *most) {
+      assessed.standing = Standing::kSuspicious;
+      assessed.why = SuspiciousWhy(gbs, *bound, *most);
+      return assessed;
+    }
+  }
+  if (bound && gbs > kSuspiciousAbove * *bound) {
     assessed.standing = Standing::kAboveBound;
     assessed.why = BoundWhy(gbs, *bound, nodes);
     return assessed;

@@ -23,13 +23,16 @@ struct Expected {
   std::string operation = {};
   std::int64_t bytes = 0;
   double busbw_gbs = 0;
+  // What carried it: the network_kind of the instance type between nodes, "mnnvl" for NVLink
+  // between nodes, and on one node "nvlink" or "xgmi".
+  std::string transport = {};
   std::string setting = {};
   std::string source = {};  // a URL, or repository:path
 };
 
 // Reads expected.csv, which has one figure a row. Throws Error, with source and row, for one that
-// breaks a rule: no cell may be empty, the operation must be known, numbers must be above 0, and
-// nothing may be there twice.
+// breaks a rule: no cell may be empty, the operation and the transport must be known, numbers must
+// be above 0, and nothing may be there twice.
 std::vector<Expected> ParseExpected(std::string_view csv, const std::string& source);
 // The data that is built into this binary, parsed once.
 const std::vector<Expected>& BuiltInExpected();
@@ -40,6 +43,7 @@ enum class Standing {
   kLow,         // under what was measured elsewhere, or what sibling devices give
   kHigh,        // above either, so that one of the two is in doubt
   kAboveBound,  // more than a flat ring could carry over the nodes' network
+  kSuspicious,  // more than the transport that the record tells can carry by any algorithm
 };
 std::string_view ToText(Standing standing);
 
@@ -56,11 +60,12 @@ std::string StandingText(const std::optional<Assessment>& assessed);
 // have several types, or one that isn't known.
 const InstanceFacts* TypeOf(const Run& run, std::span<const InstanceFacts> instances);
 
-// Assesses a collective. One that went by sockets beside a network that sockets don't use
-// (FindBySockets) is low whatever it reached, on CPUs too. For all others there is nothing where
-// nothing is known: for a CPU, for an instance type, operation, size or number of nodes without a
-// row (the bound needs no row), and where not all accelerators took part.
-// `type` is TypeOf the run.
+// Assesses a collective. A record that tells whether NVLink carried data between nodes (the fact
+// `mnnvl`) is held against published figures of the same alone. One that went by sockets beside a
+// network that sockets don't use (FindBySockets) is low whatever it reached, on CPUs too. For all
+// others there is nothing where nothing is known: for a CPU, for an instance type, operation, size
+// or number of nodes without a row (the bound needs no row), and where not all accelerators took
+// part. `type` is TypeOf the run.
 std::optional<Assessment> Assess(const InstanceFacts* type, const Record& record,
                                  std::span<const Expected> expected = BuiltInExpected());
 

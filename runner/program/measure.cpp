@@ -639,7 +639,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
                            .keep_price = options.keep_price,
                            .hosts = std::move(held.hosts)};
   const Identity& identity = run.nodes[0].identity;
-  run.offers = OffersFor(catalog.offers, identity.provider.value, identity.instance.value);
+  run.offers = OffersToKeep(catalog.offers, identity);
   if (options.price_usd_per_hour) {
     run.offers.insert(run.offers.begin(),
                       TypedOffer(*options.price_usd_per_hour, identity, Today()));
