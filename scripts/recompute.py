@@ -4,7 +4,7 @@
   recompute.py FIGURES RESULT                        FIGURES: assay report --json RESULT
   recompute.py COMPARISON --a RESULT… --b RESULT…    COMPARISON: assay compare --json …
   recompute.py RANKING --files RESULT…               RANKING: assay compare --json A B C …
-  (with --force, --within and --noise as given to assay)
+  (with --force, --within, --noise and --primary as given to assay)
 
 Standard library only, and written from METRICS.md, not from the C++: a second pair of eyes. Exit
 status 0 if all figures agree to 1e-9 relative, 1 if one differs (each is named), 2 for wrong use.
@@ -689,6 +689,20 @@ def student_tail(t, df):
     return 1 - front * beta_fraction(y, b, a) / b
 
 
+def f_tail(f, above, below):
+    """P(F > f), of a ratio of variances with these degrees of freedom."""
+    if f <= 0:
+        return 1.0
+    if math.isinf(f):
+        return 0.0
+    a, b = below / 2, above / 2
+    x, y = below / (below + above * f), above * f / (below + above * f)
+    front = math.exp(a * math.log(x) + b * math.log(y) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b))
+    if x < (a + 1) / (a + b + 2):
+        return front * beta_fraction(x, a, b) / a
+    return 1 - front * beta_fraction(y, b, a) / b
+
+
 @functools.lru_cache(maxsize=None)
 def student_t(confidence, df):
     wanted = 1 - confidence
@@ -792,6 +806,46 @@ def two_samples(a, b, confidence):
             math.exp(difference + up * error))
 
 
+# --- Spread between nodes ---
+
+
+def moderated(groups, i):
+    """The variance of one node of group i and its degrees of freedom; None where nothing is known of it.
+
+    groups: for each its nodes' log speeds, and the (variance, df) of the measured rows that fit it."""
+    values, rows = groups[i]
+    d, own, others = len(values) - 1, variance(values), list(rows)
+    if d == 0:
+        return (statistics.median(v for v, _ in rows), min(8.0, sum(df for _, df in rows))) if rows else None
+    if d >= 2:
+        others += [(variance(other), len(other) - 1) for j, (other, _) in enumerate(groups) if j != i and len(other) > 1]
+    if not others:
+        return own, d
+    total = sum(df for _, df in others)
+    usual = statistics.median(v / ((1 - 2 / (9 * df)) ** 3 if len(others) >= 3 else 1) for v, df in others)
+    if own > 0 and f_tail(own / usual if usual else math.inf, d, total) < 0.05:
+        return own, d
+    borrowed = min(4.0, total / 2)
+    return (borrowed * usual + d * own) / (borrowed + d), borrowed + d
+
+
+def df_in_all(groups):
+    return sum(len(values) - 1 for values, _ in groups) + sum(df for _, df in {row for _, rows in groups for row in rows})
+
+
+def nodes_to_find(factor, variances):
+    """The nodes a side that find it in 80 of 100 comparisons."""
+    def finds(n):
+        t = student_t(0.95, 2 * (n - 1)) + student_t(0.6, 2 * (n - 1))
+        return t * math.sqrt(sum(variances) / n) <= math.log(factor)
+
+    low, high = 3, 1000
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if finds(middle) else (middle + 1, high)
+    return low
+
+
 # --- Sides of a comparison ---
 
 
@@ -891,7 +945,9 @@ class Case:
         values = self.nested(lambda run, records: statistics.fmean(round_values(records, over_time)))
         runs = [self.side["runs"][index] for index in self.runs]
         row = fitting_noise(own, self.record()["probe"], runs[0]) if len(runs) == 1 else None
-        return SideValues(values, row, [minute(run["started"]) for run in runs])
+        are_nodes = len({node_ids(run) for run in runs}) > 1
+        node_rows = fitting_node_rows(own, self.record()["probe"], runs) if are_nodes else []
+        return SideValues(values, row, [minute(run["started"]) for run in runs], are_nodes, node_rows)
 
     def is_over_time(self):
         return any(pacing(record)["over_time"] for records in self.runs.values() for record in records)
@@ -911,24 +967,36 @@ class Case:
 
 
 class SideValues:
-    """Log speeds of a side's runs or nodes; of a single run, with the row of noise.csv for it."""
+    """Log speeds of a side's runs or nodes; of a single run, with the row of noise.csv for it, of
+    nodes with the rows on how nodes differ."""
 
-    def __init__(self, values, row, minutes):
+    def __init__(self, values, row, minutes, are_nodes, node_rows):
         self.values, self.row, self.minutes = values, row, minutes
+        self.are_nodes, self.node_rows = are_nodes, node_rows
+        self.spread = self.df_in_all = None
         self.guessed = row is not None and row["measured"] == "false"
         self.unit_variance = variance(values) if row is None else float(row["sigma"]) ** 2
 
     def speed(self):
         return math.exp(math.fsum(self.values) / len(self.values))
 
+    def borrow(self, others):
+        """Moderates the spread between nodes by what the other sides show."""
+        if not self.are_nodes:
+            return
+        sides = [self, *others]
+        groups = [(side.values, [(float(row["sigma"]) ** 2, row_df(row, sides)) for row in side.node_rows])
+                  for side in sides if side.are_nodes]
+        self.spread, self.df_in_all = moderated(groups, 0), df_in_all(groups)
+        self.unit_variance = self.spread[0]
+
     def part(self, other):
         """The variance of the mean, and its degrees of freedom."""
+        if self.spread is not None:
+            return self.spread[0] / len(self.values), self.spread[1]
         if self.row is None:
             return variance(self.values) / len(self.values), len(self.values) - 1
-        minutes = self.minutes + other.minutes
-        near = (self.row["span_minutes"] and None not in minutes and
-                max(minutes) - min(minutes) <= float(self.row["span_minutes"]))
-        return self.unit_variance, min(float(self.row["df"]), 8 if near else 2)
+        return self.unit_variance, row_df(self.row, [self, other])
 
 
 class Change:
@@ -947,7 +1015,8 @@ class Change:
             return
         _, self.error, df = welch_of_parts(self.difference, parts)
         rows = parts[:1] if a.row is not None and a.row == b.row else parts
-        self.df = min(df, sum(df for _, df in rows))
+        both = a.spread is not None and b.spread is not None
+        self.df = min(df, min(a.df_in_all, b.df_in_all) if both else sum(df for _, df in rows))
 
     def p_value(self):
         if self.difference == 0:
@@ -959,7 +1028,9 @@ class Change:
         if self.guessed:
             ratio = math.exp(self.difference)
             return ratio, ratio / self.bound, ratio * self.bound
-        if self.a.row is None and self.b.row is None:
+        few = min(len(self.a.values), len(self.b.values)) < 20
+        own = all(side.row is None and side.spread is None for side in (self.a, self.b))
+        if own or not few:
             return two_samples(self.a.values, self.b.values, confidence)
         t = student_t(confidence, self.df)
         return tuple(math.exp(self.difference + x * t * self.error) for x in (0, -1, 1))
@@ -968,6 +1039,14 @@ class Change:
         if not self.guessed:
             return judge(low, high, m)
         return "guessed faster" if low > 1 else "guessed slower" if high < 1 else "no verdict"
+
+
+def row_df(row, sides):
+    """As many degrees of freedom as a row of noise.csv counts between these sides."""
+    minutes = [minute for side in sides for minute in side.minutes]
+    near = (row["span_minutes"] and None not in minutes and
+            max(minutes) - min(minutes) <= float(row["span_minutes"]))
+    return min(float(row["df"]), 8 if near else 2)
 
 
 def minute(utc):
@@ -998,7 +1077,7 @@ def spans_interval(some):
 
 def noise_rows(path):
     with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["between"] == "runs"]
+        return list(csv.DictReader(file))
 
 
 @functools.lru_cache(maxsize=None)
@@ -1013,9 +1092,30 @@ def fitting_noise(own, probe, run):
                 machines.index(row["machine"]), not is_own, -float(row["df"]), place)
                for is_own, rows in ((True, own), (False, built_in_noise()))
                for place, row in enumerate(rows)
-               if row["probe"] in probes and row["machine"] in machines]
+               if row["between"] == "runs" and row["probe"] in probes and row["machine"] in machines]
     best = min(fitting)
     return (built_in_noise() if best[3] else own)[best[5]]
+
+
+def fitting_node_rows(own, probe, runs):
+    """The measured rows between nodes that fit best: all of the same fit."""
+    def of_node(row, node):
+        if node and row["machine"] == node["identity"]["instance"]["value"]:
+            return 0
+        if node and row["machine"] in [a["name"] for a in node["accelerators"] if a["present"] > 0]:
+            return 1
+        return 2 if row["machine"] == "*" else None
+
+    probes, fitting = (probe, probe_class(probe)), {}
+    for is_own, rows in ((True, own), (False, built_in_noise())):
+        for row in rows:
+            if row["between"] != "nodes" or row["measured"] == "false" or row["probe"] not in probes:
+                continue
+            of_type = [of_node(row, node) for run in runs for node in run["nodes"] or [None]]
+            if None not in of_type:
+                fit = probes.index(row["probe"]), max(of_type), not is_own
+                fitting.setdefault(fit, []).append(row)
+    return fitting[min(fitting)] if fitting else []
 
 
 def margin(probe, within):
@@ -1077,7 +1177,25 @@ def more_runs(sample_a, sample_b, estimate, confidence, m):
     return low
 
 
-def compare(a, b, force, within, noise):
+def case_words(printed):
+    return f"{printed['probe']} {printed['case']}"
+
+
+def is_headline_case(run, record):
+    name = "bf16-train/1" if holds_accelerator(run) else "bf16-cpu/2"
+    return (said(record["probe"], "headline") is not None and record["params"].get("name") == name
+            and record["params"].get("algo", "default") == "default")
+
+
+def is_primary(cases, chosen):
+    """Whether the case is asked alone; chosen: the (probe, params) that --primary names, or None."""
+    record = cases[0].record()
+    if chosen is not None:
+        return (record["probe"], params_text(record["params"])) in chosen
+    return all(is_headline_case(case.side["runs"][index], record) for case in cases for index in case.runs)
+
+
+def compare(a, b, force, within, noise, primary):
     """(probe, params, kind, method, backend) -> figures of the row."""
     cases_a, cases_b = cases_of(a, force), cases_of(b, force)
     rows = {}
@@ -1099,21 +1217,33 @@ def compare(a, b, force, within, noise):
     changes = {}
     for key, pair in rows.items():
         over_time = any(case.is_over_time() for case in pair)
-        changes[key] = Change(*(case.side_values(over_time, noise) for case in pair))
+        of_a, of_b = (case.side_values(over_time, noise) for case in pair)
+        of_a.borrow([of_b])
+        of_b.borrow([of_a])
+        changes[key] = Change(of_a, of_b)
     figures = {}
-    left, rejecting = sum(not change.guessed for change in changes.values()), True
+    alone = {key: is_primary(pair, primary) for key, pair in rows.items()}
+    left = {family: sum(alone[key] == family and not change.guessed for key, change in changes.items())
+            for family in (True, False)}
+    rejecting = {True: True, False: True}
     for key in sorted(rows, key=lambda k: (changes[k].guessed, not changes[k].guessed and
                                            changes[k].p_value(), k[:3])):
         change = changes[key]
-        confidence = None if change.guessed else 1 - ALPHA / left
+        family = alone[key]
+        confidence = None if change.guessed else 1 - ALPHA / left[family]
         estimate, low, high = interval = change.reach(confidence)
-        if rejecting and not change.guessed:
-            rejecting = low > 1 or high < 1
-            left -= rejecting
+        if rejecting[family] and not change.guessed:
+            rejecting[family] = low > 1 or high < 1
+            left[family] -= rejecting[family]
         case_a, case_b = rows[key]
         m = margin(key[0], within)
         resolution = None if change.guessed else (high - low) / 2
-        row = {"baseline": change.a.speed(), "candidate": change.b.speed(),
+        units = change.a, change.b
+        nodes = (nodes_to_find(1.05, [side.unit_variance for side in units])
+                 if all(side.are_nodes for side in units) else 0)
+        row = {"is_primary": family,
+               "nodes_to_find": nodes if min(len(side.values) for side in units) < nodes else None,
+               "baseline": change.a.speed(), "candidate": change.b.speed(),
                "unit": work(case_b.record())[1], "change.estimate": estimate,
                "change.low": None if change.guessed else low,
                "change.high": None if change.guessed else high, "confidence": confidence, "margin": m,
@@ -1132,7 +1262,7 @@ def compare(a, b, force, within, noise):
     return figures
 
 
-def rank(sides, force, within, noise):
+def rank(sides, force, within, noise, primary):
     """(probe, params, kind, method) -> (side, backend) -> figures of the entry."""
     fields = {}
     for index, side in enumerate(sides):
@@ -1142,8 +1272,9 @@ def rank(sides, force, within, noise):
     fields = {key: field for key, field in fields.items()
               if len({index for index, _ in field}) > 1
               and all(case.alike() == next(iter(field.values())).alike() for case in field.values())}
-    pairs = sum(len(field) * (len(field) - 1) // 2 for field in fields.values())
-    confidence = 1 - ALPHA / pairs if pairs else 0.95
+    alone = {key: is_primary(list(field.values()), primary) for key, field in fields.items()}
+    pairs = {family: sum(len(field) * (len(field) - 1) // 2 for key, field in fields.items() if alone[key] == family)
+             for family in (True, False)}
     mixed = len({division(run) for side in sides for run in side["runs"]}) > 1
 
     def ranks(order, worse):
@@ -1159,6 +1290,13 @@ def rank(sides, force, within, noise):
         over_time = any(case.is_over_time() for case in field.values())
         sides = {entrant: case.side_values(over_time, noise) for entrant, case in field.items()}
         m = margin(key[0], within)
+        confidence = 1 - ALPHA / pairs[alone[key]]
+        for index, backend in field:
+            lenders = {}
+            for entrant in sorted(field):
+                if entrant[0] != index and (entrant[0] not in lenders or entrant[1] == backend):
+                    lenders[entrant[0]] = entrant
+            sides[index, backend].borrow([sides[entrant] for entrant in lenders.values()])
 
         def slower(x, y):
             change = Change(sides[x], sides[y])
@@ -1287,8 +1425,16 @@ def check_figures(check, printed, run):
         check.all_of(f"fit {fit['label']}", fit, again)
 
 
-def check_comparison(check, printed, side_a, side_b, force, within, noise):
-    rows = compare(side_a, side_b, force, within, noise)
+def chosen_primary(printed, primary):
+    """The (probe, params) of the printed cases that --primary names: one by its words, or all of a probe."""
+    if primary is None:
+        return None
+    return {(case["probe"], params_text(case["params"])) for case in printed["cases"]
+            if primary in (case["probe"], case_words(case))}
+
+
+def check_comparison(check, printed, side_a, side_b, force, within, noise, primary):
+    rows = compare(side_a, side_b, force, within, noise, primary)
     check("number of cases", len(printed["cases"]), len(rows))
     for case in printed["cases"]:
         found = [key for key in rows if (key[0], key[1], key[4]) ==
@@ -1299,8 +1445,8 @@ def check_comparison(check, printed, side_a, side_b, force, within, noise):
             check.all_of(where, case, rows[found[0]])
 
 
-def check_ranking(check, printed, sides, force, within, noise):
-    fields = rank(sides, force, within, noise)
+def check_ranking(check, printed, sides, force, within, noise, primary):
+    fields = rank(sides, force, within, noise, primary)
     check("number of cases", len(printed["cases"]), len(fields))
     for case in printed["cases"]:
         backends = {(entry["side"], entry["backend"]) for entry in case["entries"]}
@@ -1353,6 +1499,7 @@ def main():
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--within", type=float)
     parser.add_argument("--noise", help="a noise.csv of one's own")
+    parser.add_argument("--primary", help="the case that is asked alone; else the headline")
     options = parser.parse_args()
     noise = noise_rows(options.noise) if options.noise else []
     printed = read(options.printed)
@@ -1366,12 +1513,12 @@ def main():
     elif printed.get("format") == "assay-comparison" and options.a and options.b:
         check_comparison(check, printed, side(options.a, printed["baseline"]["offer"]),
                          side(options.b, printed["candidate"]["offer"]), options.force,
-                         options.within, noise)
+                         options.within, noise, chosen_primary(printed, options.primary))
     elif printed.get("format") == "assay-ranking" and options.files:
         offers = [s["offer"] for s in printed["sides"]]
         runs = counted_once([read(path) for path in options.files])
         check_ranking(check, printed, [{"runs": [r], "offer": o} for r, o in zip(runs, offers)],
-                      options.force, options.within, noise)
+                      options.force, options.within, noise, chosen_primary(printed, options.primary))
     else:
         parser.error("give the result files behind the figures: RESULT, --a and --b, or --files")
     for difference in check.differences:

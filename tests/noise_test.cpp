@@ -13,6 +13,9 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
+// Within a test, Run is a member of testing::Test.
+using OneRun = Run;
+
 constexpr const char* kHeader = "probe,machine,between,sigma,df,span_minutes,measured,how,date\n";
 
 std::string ErrorOf(const std::string& rows) {
@@ -119,6 +122,42 @@ TEST(Noise, AMachineThatNobodyKnowsIsCalledByItsNode) {
   EXPECT_EQ(MachineOf(On("m7i.large")), "m7i.large");
   EXPECT_EQ(MachineOf(On("unknown")), "5f3e");
   EXPECT_EQ(MachineOf(On("")), "5f3e");
+}
+
+Noise NodeRow(const std::string& probe, const std::string& machine, double sigma) {
+  Noise row = Row(probe, machine, sigma);
+  row.between = "nodes";
+  return row;
+}
+
+TEST(Noise, RowsBetweenNodesFitByInstanceThenAcceleratorThenAny) {
+  OneRun run = On("p5.48xlarge");
+  run.nodes[0].accelerators = {{.name = "NVIDIA H100", .present = 8}};
+  const Noise any = NodeRow("compute", "*", 0.01);
+  const Noise accelerator = NodeRow("compute", "NVIDIA H100", 0.02);
+  const Noise instance = NodeRow("compute", "p5.48xlarge", 0.03);
+  const Noise probe = NodeRow("gemm", "*", 0.04);
+  const auto fitting = [&](const std::vector<Noise>& rows, const std::vector<const OneRun*>& runs) {
+    return FittingNodeRows(rows, "gemm", runs);
+  };
+  using Rows = std::vector<Noise>;
+  EXPECT_EQ(fitting({any, accelerator, instance}, {&run}), Rows{instance});
+  EXPECT_EQ(fitting({accelerator, any}, {&run}), Rows{accelerator});
+  EXPECT_EQ(fitting({instance, any, probe}, {&run}), Rows{probe});
+  // All of the same fit count.
+  const Noise again = NodeRow("compute", "*", 0.05);
+  EXPECT_EQ(fitting({any, again}, {&run}), (Rows{any, again}));
+  // Of several types only what fits all of them.
+  const OneRun other = On("p4d.24xlarge");
+  EXPECT_EQ(fitting({any, accelerator, instance}, {&run, &other}), Rows{any});
+  EXPECT_EQ(fitting({any, accelerator, instance}, {&other, &run}), Rows{any});
+  // Neither a spread between runs, nor a guess, nor an unlike probe, nor the node itself.
+  Noise guess = any;
+  guess.is_measured = false;
+  EXPECT_EQ(fitting({Row("compute", "*", 0.01), guess, NodeRow("storage", "*", 0.01),
+                     NodeRow("gemm", "5f3e", 0.01)},
+                    {&run}),
+            Rows{});
 }
 
 }  // namespace

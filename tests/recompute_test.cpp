@@ -1,5 +1,6 @@
 // scripts/recompute.py, written from METRICS.md alone, against what the program prints: two
 // strangers, one number.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -568,6 +570,127 @@ TEST_F(Recompute, AgreesOnEveryFigureOfARanking) {
   EXPECT_NE(measured, printed);
   arguments += " --noise " + noise;
   EXPECT_EQ(Script(Write("ranking.json", measured) + arguments), 0) << said_;
+}
+
+// A run of one node with a headline and a matrix product, whose rounds took these times.
+OneRun RunOfNode(const std::string& node_id, const std::string& instance,
+                 const std::vector<std::vector<double>>& rounds) {
+  OneRun run = Everything(1, node_id, 5);
+  run.nodes[0].identity.instance.value = instance;
+  Record gemm = run.records[0];
+  gemm.here.reset();
+  gemm.rounds.clear();
+  for (const std::vector<double>& times : rounds) {
+    gemm.rounds.push_back({.batch = 1, .time_s = times});
+  }
+  gemm.work.flops = 8'000'000'000'000'000;
+  Record other = gemm;
+  other.params["m"] = std::int64_t{7};
+  for (Visit& visit : other.rounds) {
+    for (double& time : visit.time_s) time *= std::exp(0.01 * std::sin(1e6 * time));
+  }
+  Record headline = gemm;
+  headline.probe = "headline";
+  headline.params = {{"name", std::string("bf16-cpu/2")}, {"algo", std::string("default")}};
+  run.records = {gemm, other, headline};
+  return run;
+}
+
+// Writes the files of both sides, and returns the script's arguments for them.
+std::string WriteSides(const std::function<std::string(const std::string&, const OneRun&)>& write,
+                       const std::vector<OneRun>& a, const std::vector<OneRun>& b) {
+  std::string arguments;
+  for (const auto& [option, runs] : {std::pair{"a", &a}, std::pair{"b", &b}}) {
+    arguments += std::string(" --") + option;
+    for (std::size_t i = 0; i < runs->size(); ++i) {
+      arguments += " " + write(option + std::to_string(i) + ".json", (*runs)[i]);
+    }
+  }
+  return arguments;
+}
+
+TEST_F(Recompute, AgreesOnAComparisonOfNodes) {
+  const auto node = [](const std::string& type, int number, double time) {
+    return RunOfNode(type + std::to_string(number), type, {{time}});
+  };
+  const auto nodes = [&](const std::string& type, double time, double spread, int count) {
+    std::vector<OneRun> runs;
+    for (int i = 0; i < count; ++i) {
+      runs.push_back(node(type, i, time * std::exp(spread * std::sin(9 * i + time))));
+    }
+    return runs;
+  };
+  // Alike; one of them wider; two nodes against three; one node against three; two runs of a node;
+  // and so many that their own spread is enough.
+  std::vector<std::pair<std::vector<OneRun>, std::vector<OneRun>>> all = {
+      {nodes("a", 1, 0.01, 3), nodes("b", 1.05, 0.013, 4)},
+      {nodes("a", 1, 0.1, 3), nodes("b", 1.05, 0.003, 3)},
+      {nodes("a", 1, 0.01, 2), nodes("b", 1.05, 0.01, 3)},
+      {nodes("a", 1, 0.01, 1), nodes("b", 1.05, 0.01, 3)},
+      {nodes("a", 1, 0.01, 3), nodes("b", 1.05, 0.01, 3)},
+      {nodes("a", 1, 0.01, 20), nodes("b", 1.01, 0.01, 21)}};
+  all[4].first.push_back(node("a", 1, 1.02));
+  const std::string noise = Write("noise.csv",
+                                  "probe,machine,between,sigma,df,span_minutes,measured,how,date\n"
+                                  "compute,*,nodes,0.02,15,60,true,h,2026-11-21\n"
+                                  "compute,a,nodes,0.01,7,61.5,true,h,2026-11-21\n"
+                                  "compute,b,nodes,0.013,7,61.5,true,h,2026-11-21\n"
+                                  "compute,b,nodes,0.016,3,1,true,h,2026-11-21\n"
+                                  "compute,b,runs,0.016,3,5,true,h,2026-11-21\n");
+  const auto write = [&](const std::string& name, const OneRun& run) {
+    return Write(name, RunToJson(run));
+  };
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    auto& [a, b] = all[i];
+    const bool own = i % 2 == 0 || i == 3;
+    const bool are_many = a.size() >= 20;
+    for (std::vector<OneRun>* runs : {&a, &b}) {
+      for (OneRun& run : *runs) {
+        if (are_many) run.records.resize(1);  // the bootstrap takes Python a while
+      }
+    }
+    CompareOptions options = {.noise = own ? ReadNoise(noise) : std::vector<Noise>()};
+    std::string arguments = WriteSides(write, a, b) + (own ? " --noise " + noise : "");
+    if (a.size() == 2) {
+      options.primary = "gemm";
+      arguments += " --primary gemm";
+    }
+    const std::string printed = ComparisonToJson(
+        Compare({.runs = a, .price = PriceAt(2)}, {.runs = b, .price = PriceAt(1)}, options));
+    EXPECT_EQ(Script(Write("comparison.json", printed) + arguments), 0) << i << said_;
+    if (i > 0) continue;
+    std::string changed = printed;
+    Replace(changed, "\"is_primary\":true", "\"is_primary\":false");
+    EXPECT_EQ(Script(Write("changed.json", changed) + arguments), 1);
+  }
+}
+
+// The numbers of the page's example, from the same samples.
+TEST_F(Recompute, TheWorkedExampleIsWhatIsPrinted) {
+  const std::vector<OneRun> a = {
+      RunOfNode("a1", "A", {{1.000, 1.010, 1.004}, {0.996, 1.002, 0.999}}),
+      RunOfNode("a2", "A", {{1.021}}), RunOfNode("a3", "A", {{0.992}})};
+  const std::vector<OneRun> b = {RunOfNode("b1", "B", {{0.951}}), RunOfNode("b2", "B", {{0.962}}),
+                                 RunOfNode("b3", "B", {{0.957}})};
+  Side side_a = {.runs = a, .price = PriceAt(98.32)};
+  Side side_b = {.runs = b, .price = PriceAt(88)};
+  const Comparison comparison = Compare(side_a, side_b, {});
+  const CompareRow& row = comparison.rows.back();
+  ASSERT_EQ(row.probe, "headline");
+  std::ifstream file(ASSAY_SOURCE_DIR "/results/METRICS.md");
+  const std::string page(std::istreambuf_iterator<char>(file), {});
+  const std::string example = page.substr(page.find("## A worked example"));
+  const double reach_low = *row.per_usd_change * row.change.interval->low / row.change.estimate;
+  for (const double figure :
+       {row.baseline / 1e15, row.candidate / 1e15, row.change.estimate, row.change.interval->low,
+        row.change.interval->high, *row.per_usd_change, reach_low}) {
+    EXPECT_NE(example.find(fmt::format("{:.10f}", figure)), std::string::npos) << figure;
+  }
+  const std::string printed = ComparisonToJson(comparison);
+  const auto write = [&](const std::string& name, const OneRun& run) {
+    return Write(name, RunToJson(run));
+  };
+  EXPECT_EQ(Script(Write("comparison.json", printed) + WriteSides(write, a, b)), 0) << said_;
 }
 
 }  // namespace

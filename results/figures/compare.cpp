@@ -25,6 +25,7 @@ namespace {
 struct Pair {
   const Record* any = nullptr;
   std::string kind = {};
+  bool is_primary = false;
   std::string backend_a = {};
   std::string backend_b = {};
   std::vector<InRun> runs_a = {};
@@ -32,6 +33,9 @@ struct Pair {
   SideValues a = {};
   SideValues b = {};
 };
+
+// The factor of a true difference that nodes should be enough to find.
+constexpr double kTrueDifference = 1.05;
 
 struct Matched {
   std::vector<Pair> pairs = {};
@@ -95,12 +99,15 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
     const Statistic statistic = StatisticOf({&runs_a, &runs_b});
     matched.pairs.push_back({.any = b.any,
                              .kind = b.kind,
+                             .is_primary = IsPrimary(*b.any, {&runs_a, &runs_b}, options),
                              .backend_a = backend_a,
                              .backend_b = backend_b,
                              .runs_a = runs_a,
                              .runs_b = runs_b,
                              .a = AverageRuns(runs_a, statistic, options.noise),
                              .b = AverageRuns(runs_b, statistic, options.noise)});
+    BorrowSpread(matched.pairs.back().a, {&matched.pairs.back().b});
+    BorrowSpread(matched.pairs.back().b, {&matched.pairs.back().a});
   };
   if (a.backends.empty() || b.backends.empty()) return;
   if (a.backends.size() == 1 && b.backends.size() == 1) {
@@ -149,16 +156,18 @@ Matched Match(const Side& a, const Side& b, const CompareOptions& options) {
 }
 
 // The confidences of Holm's step-down (Scandinavian Journal of Statistics 6, 1979) as intervals,
-// over the pairs that have one. Pairs are taken by p-value, least first; the r-th of K gets the
-// confidence 1 - alpha / (K - r + 1). From the first whose interval holds "no change" on, all keep
-// that confidence, so that a t interval excludes "no change" exactly where Holm's test rejects it.
-std::vector<double> HolmConfidences(const std::vector<Pair>& pairs, double confidence) {
+// over one family: the primary pairs, or the others, as far as they have an interval. Pairs are
+// taken by p-value, least first; the r-th of K gets the confidence 1 - alpha / (K - r + 1). From
+// the first whose interval holds "no change" on, all keep that confidence, so that a t interval
+// excludes "no change" exactly where Holm's test rejects it.
+void AdjustFamily(const std::vector<Pair>& pairs, bool is_primary, double confidence,
+                  std::vector<double>& confidences) {
   std::vector<std::pair<double, std::size_t>> order;  // by p-value
   for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (pairs[i].is_primary != is_primary) continue;
     if (const auto p_value = PValueOf(pairs[i].a, pairs[i].b)) order.emplace_back(*p_value, i);
   }
   std::ranges::sort(order);
-  std::vector<double> confidences(pairs.size(), confidence);
   std::size_t left = order.size();
   bool rejecting = true;
   for (const auto& [p_value, i] : order) {
@@ -168,7 +177,6 @@ std::vector<double> HolmConfidences(const std::vector<Pair>& pairs, double confi
     rejecting = change.low > 1 || change.high < 1;
     if (rejecting) --left;
   }
-  return confidences;
 }
 
 // The number of runs (or nodes) more a side that bring the reach of the interval (half its width,
@@ -256,7 +264,9 @@ CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& opti
                     .candidate = pair.b.Speed(),
                     .unit = Speed(*pair.runs_b.front().records.front())->unit,
                     .change = ChangeOf(pair.a, pair.b, confidence),
+                    .is_primary = pair.is_primary,
                     .between_runs = NoiseWords(pair.a, pair.b),
+                    .between_nodes = SpreadWords(pair.a, pair.b),
                     .margin = MarginOf(pair.any->probe, options)};
   row.verdict = Judge(row.change, row.margin);
   if (row.change.interval) {
@@ -266,6 +276,12 @@ CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& opti
       row.more_runs = MoreRuns(pair.a, pair.b, confidence, [&](double half_width) {
         return row.change.estimate * std::sinh(half_width) <= row.margin;
       });
+    }
+  }
+  if (pair.a.spread && pair.b.spread) {
+    const int nodes = NodesToFind(kTrueDifference, pair.a.unit_variance, pair.b.unit_variance);
+    if (std::ssize(pair.a.units) < nodes || std::ssize(pair.b.units) < nodes) {
+      row.nodes_to_find = nodes;
     }
   }
   if (options.fail_slower) row.slower_than = SlowerThanOf(pair, row, *options.fail_slower);
@@ -294,6 +310,17 @@ std::string First(const std::vector<std::string>& words) {
   std::string text = fmt::format("{}", fmt::join(words.begin(), words.begin() + shown, ", "));
   if (words.size() > kShown) text += fmt::format(" and {} more", words.size() - kShown);
   return Clean(text, 1024);
+}
+
+// Throws Error where the case that was asked for as the primary one isn't among these.
+void CheckPrimary(const std::vector<Pair>& pairs, const CompareOptions& options) {
+  if (options.primary.empty()) return;
+  std::vector<std::string> words;
+  for (const Pair& pair : pairs) {
+    if (pair.is_primary) return;
+    words.push_back(CaseWords(*pair.any));
+  }
+  throw Error(PrimaryMissing(options.primary, words));
 }
 
 // Whether a side holds three distinct nodes of one instance type, and so may speak for the type.
@@ -343,6 +370,10 @@ std::string PerUsdText(const CompareRow& row) {
 std::string NoteOf(const CompareRow& row) {
   std::string note = row.note;
   if (row.verdict == Verdict::kNone) AddNote(note, kNoVerdict);
+  if (row.verdict == Verdict::kUnclear && row.nodes_to_find) {
+    AddNote(note, fmt::format("to find 5 % takes {}{} nodes a side", *row.nodes_to_find,
+                              *row.nodes_to_find >= kManyNodes ? " or more" : ""));
+  }
   return note;
 }
 
@@ -390,7 +421,11 @@ Comparison Compare(Side baseline, Side candidate, const CompareOptions& options)
   // Closed and open runs may have different software, so their difference isn't the machines'
   // alone.
   const bool mixed = DivisionsDiffer({&a, &b});
-  const std::vector<double> confidences = HolmConfidences(matched.pairs, options.confidence);
+  CheckPrimary(matched.pairs, options);
+  std::vector<double> confidences(matched.pairs.size(), options.confidence);
+  for (const bool is_primary : {true, false}) {
+    AdjustFamily(matched.pairs, is_primary, options.confidence, confidences);
+  }
   std::vector<std::pair<const SideValues*, const SideValues*>> pairs;
   for (std::size_t i = 0; i < matched.pairs.size(); ++i) {
     const Pair& pair = matched.pairs[i];

@@ -57,7 +57,11 @@ struct CompareOptions {
   // Whether to compare unlike methods, and software of unlike divisions per dollar. Storage whose
   // fact `direct` differs is never compared.
   bool force = false;
-  std::vector<Noise> noise = {};           // the user's own rows
+  std::vector<Noise> noise = {};  // the user's own rows
+  // The primary case, which is asked alone: its words ("gemm bf16 4096 x 4096 x 4096"), or a probe
+  // for all of its cases. It is the headline where this is empty. Throws Error for a case that none
+  // of the runs share. It must be chosen before the figures are looked at.
+  std::string primary = {};
   std::optional<double> fail_slower = {};  // a share of the speed; asks for CompareRow::slower_than
 };
 
@@ -78,13 +82,20 @@ struct CompareRow {
   double baseline = 0;
   double candidate = 0;
   std::string unit = {};
-  Change change = {};                     // Holm-adjusted over all rows that have an interval
+  // Holm-adjusted: the primary rows (most often it is one, which so keeps the full confidence)
+  // among themselves, and all others that have an interval among themselves.
+  Change change = {};
+  bool is_primary = false;
   std::optional<double> confidence = {};  // the confidence of the adjusted interval
   std::string between_runs = {};          // the rows of noise.csv that are in it (NoiseWords)
+  std::string between_nodes = {};         // where the spread between nodes comes from (SpreadWords)
   double margin = 0;                      // the margin m of the verdict
   Verdict verdict = Verdict::kUnclear;
-  std::optional<double> resolution = {};      // (U - L) / 2
-  std::optional<int> more_runs = {};          // runs a side to reach the margin; at most kManyRuns
+  std::optional<double> resolution = {};  // (U - L) / 2
+  std::optional<int> more_runs = {};      // runs a side to reach the margin; at most kManyRuns
+  // Between nodes that are too few to find a true difference of 5 % in 80 of 100 such comparisons:
+  // the nodes a side that are enough, at most kManyNodes.
+  std::optional<int> nodes_to_find = {};
   std::optional<double> per_usd_change = {};  // the factor of work per dollar
   // The factor of work per dollar at the ends of the offers' price ranges. It has no confidence,
   // since a range is no sample.
@@ -128,7 +139,8 @@ std::string DivisionOf(const Run& run);
 struct RankEntry {
   std::size_t side = 0;  // index into Ranking::sides
   std::string backend = {};
-  double speed = 0;  // the speed that it is ranked by, which rests on the rounds
+  double speed = 0;                // the speed that it is ranked by, which rests on the rounds
+  std::string between_nodes = {};  // where the spread between its nodes comes from; "" of runs
   int by_speed = 0;  // rank from 1; equal where statistically tied with the first of that rank
   std::optional<double> usd = {};  // RankedCase::cost_label
   std::optional<int> by_usd = {};  // absent where not ranked; `note` says why
@@ -140,6 +152,9 @@ struct RankedCase {
   std::string probe = {};
   std::string kind = {};  // the kind of all sides' devices
   Params params = {};
+  // Asked alone: its intervals are adjusted over its own pairs, and those of all other cases
+  // together over theirs.
+  bool is_primary = false;
   std::string unit = {};
   std::string cost_label = {};
   std::vector<RankEntry> entries = {};  // fastest first

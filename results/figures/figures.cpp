@@ -130,6 +130,10 @@ std::int64_t AcceleratorsOf(const Run& run) {
   return present;
 }
 
+std::string HeadlineName(const Run& run) {
+  return HoldsAccelerator(run) ? "bf16-train/1" : "bf16-cpu/2";
+}
+
 // The reason why a record can't be the headline, or "". `part` is PartUsed for its kind of device,
 // and `present` the number of accelerators that the run held.
 std::string Unfit(const Record& record, const std::optional<std::string>& part,
@@ -578,8 +582,13 @@ std::optional<NodeFigure> RunFigures::Node(const Record& record) const {
   return figure;
 }
 
+bool IsHeadlineCase(const Run& run, const Record& record) {
+  return FindProbe(record.probe).is_headline && HasWord(record.params, "name", HeadlineName(run)) &&
+         (record.params.count("algo") == 0 || HasWord(record.params, "algo", "default"));
+}
+
 Headline HeadlineOf(const Run& run) {
-  Headline headline = {.name = HoldsAccelerator(run) ? "bf16-train/1" : "bf16-cpu/2",
+  Headline headline = {.name = HeadlineName(run),
                        .absent = "it was not among the cases of this run"};
   if (!run.complete) {
     headline.absent = "the run is not complete";
@@ -587,10 +596,7 @@ Headline HeadlineOf(const Run& run) {
   }
   const std::int64_t present = AcceleratorsOf(run);
   for (const Record& record : run.records) {
-    if (!FindProbe(record.probe).is_headline || !HasWord(record.params, "name", headline.name)) {
-      continue;
-    }
-    if (record.params.count("algo") != 0 && !HasWord(record.params, "algo", "default")) continue;
+    if (!IsHeadlineCase(run, record)) continue;
     headline.absent = Unfit(record, PartUsed(run, record.device.kind), present);
     if (headline.absent.empty()) {
       headline.record = &record;

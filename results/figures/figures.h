@@ -202,6 +202,8 @@ struct Headline {
   const Record* record = nullptr;  // null: absent
   std::string absent = {};         // why, in words
 };
+// Whether a record is of the case that the run's machines are compared by, fit for it or not.
+bool IsHeadlineCase(const Run& run, const Record& record);
 // Finds the headline of a run, into which it points.
 Headline HeadlineOf(const Run& run);
 

@@ -63,14 +63,29 @@ const std::vector<Noise>& BuiltIn() {
   return rows;
 }
 
+// The fit of a row to a probe: its own row before that of its class; 0 where it is of neither.
+int ProbeFit(const Noise& row, const std::string& probe) {
+  if (row.probe == probe) return 2;
+  return row.probe == ToText(FindProbe(probe).probe_class) ? 1 : 0;
+}
+
+// The fit of a row to the type of a node: its instance before its accelerator before any machine; 0
+// where it is of none of them.
+int TypeFit(const Noise& row, const Node& node) {
+  if (row.machine == node.identity.instance.value) return 3;
+  const bool has_it = std::ranges::any_of(node.accelerators, [&](const Accelerator& accelerator) {
+    return accelerator.present > 0 && row.machine == accelerator.name;
+  });
+  if (has_it) return 2;
+  return row.machine == kAny ? 1 : 0;
+}
+
 // The quality of a row's fit: greater is better. Nothing where it doesn't fit.
 using Fit = std::tuple<bool, int, int, bool, double>;
 // The fit of a row to a probe on the machine of a run.
 std::optional<Fit> FitOf(const Noise& row, const std::string& probe, const Run& run, bool is_own) {
   if (row.between != "runs") return std::nullopt;
-  const int of_probe = row.probe == probe                                  ? 2
-                       : row.probe == ToText(FindProbe(probe).probe_class) ? 1
-                                                                           : 0;
+  const int of_probe = ProbeFit(row, probe);
   int of_machine = row.machine == kAny ? 1 : 0;
   if (!run.nodes.empty()) {
     const Node& node = run.nodes.front();
@@ -124,6 +139,31 @@ Noise FittingNoise(const std::vector<Noise>& own, const std::string& probe, cons
       if (!fit || (best_fit && *fit <= *best_fit)) continue;
       best_fit = fit;
       best = row;
+    }
+  }
+  return best;
+}
+
+std::vector<Noise> FittingNodeRows(const std::vector<Noise>& own, const std::string& probe,
+                                   const std::vector<const Run*>& runs) {
+  // The fit to the probe and to the types of all nodes, and whether it is an own row.
+  std::tuple<int, int, bool> best_fit = {};
+  std::vector<Noise> best;
+  for (const std::vector<Noise>* rows : {&own, &BuiltIn()}) {
+    for (const Noise& row : *rows) {
+      if (row.between != "nodes" || !row.is_measured) continue;
+      const int of_probe = ProbeFit(row, probe);
+      int of_type = 3;
+      for (const Run* run : runs) {
+        if (run->nodes.empty()) of_type = std::min(of_type, row.machine == kAny ? 1 : 0);
+        for (const Node& node : run->nodes) of_type = std::min(of_type, TypeFit(row, node));
+      }
+      if (of_probe == 0 || of_type == 0) continue;
+      const std::tuple fit = {of_probe, of_type, rows == &own};
+      if (fit < best_fit) continue;
+      if (fit > best_fit) best.clear();
+      best_fit = fit;
+      best.push_back(row);
     }
   }
   return best;

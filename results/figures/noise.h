@@ -14,7 +14,7 @@ namespace assay {
 // One row of a noise.csv.
 struct Noise {
   std::string probe = {};    // a probe, or a class of probes (results/figures/probes.h)
-  std::string machine = {};  // an instance, a node_id, or "*"
+  std::string machine = {};  // an instance, a node_id, an accelerator (between nodes), or "*"
   std::string between = "runs";
   double sigma = 0;                         // the standard deviation of log time
   double df = 1;                            // degrees of freedom of sigma; 1 where it is a guess
@@ -45,6 +45,13 @@ std::string NoiseToCsv(const std::vector<Noise>& rows);
 // are built in. A measured row comes before a guess, then the probe before its class, then the node
 // before its instance before any machine, then an own row before a built-in one.
 Noise FittingNoise(const std::vector<Noise>& own, const std::string& probe, const Run& run);
+
+// The measured rows on the spread between nodes that fit the probe on the machines of all of these
+// runs. Rows of the probe come before those of its class, rows of the instance before those of the
+// accelerator before those of any machine, and own rows before built-in ones: the rows of the best
+// such fit are found, and there may be none.
+std::vector<Noise> FittingNodeRows(const std::vector<Noise>& own, const std::string& probe,
+                                   const std::vector<const Run*>& runs);
 
 // The row in words: "gemm 2.4 % (16 A/A runs over 62 min, 2026-11-28)".
 std::string ToText(const Noise& noise);

@@ -33,6 +33,7 @@ struct Entrant {
 // All that is ranked in one case.
 struct Field {
   const Record* any = nullptr;
+  bool is_primary = false;
   std::vector<Entrant> entrants = {};  // fastest first
 };
 
@@ -47,6 +48,23 @@ std::vector<int> RanksOf(std::size_t count,
     ranks[i] = static_cast<int>(leader) + 1;
   }
   return ranks;
+}
+
+// Moderates the spread between nodes of all entrants. Each of the other sides lends once, by the
+// same backend where it has that.
+void BorrowSpreads(std::vector<Entrant>& entrants) {
+  for (Entrant& entrant : entrants) {
+    if (!entrant.values.are_nodes) continue;
+    std::map<std::size_t, const Entrant*> others;
+    for (const Entrant& other : entrants) {
+      if (other.side == entrant.side) continue;
+      const Entrant*& lender = others[other.side];
+      if (lender == nullptr || other.backend == entrant.backend) lender = &other;
+    }
+    std::vector<const SideValues*> values;
+    for (const auto& [side, other] : others) values.push_back(&other->values);
+    BorrowSpread(entrant.values, values);
+  }
 }
 
 // The cases that at least two sides measured alike.
@@ -93,6 +111,8 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
     for (Entrant& entrant : entrants) {
       entrant.values = AverageRuns(entrant.runs, statistic, options.noise);
     }
+    BorrowSpreads(entrants);
+    field.is_primary = IsPrimary(*field.any, sides, options);
     std::stable_sort(entrants.begin(), entrants.end(), [](const Entrant& l, const Entrant& r) {
       return Mean(l.values.units) > Mean(r.values.units);
     });
@@ -113,6 +133,7 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
   RankedCase ranked = {.probe = measured.probe,
                        .kind = measured.device.kind,
                        .params = measured.params,
+                       .is_primary = field.is_primary,
                        .unit = Speed(measured)->unit,
                        .cost_label = costs.empty() ? "" : costs.front().label};
   std::vector<bool> is_guessed(entrants.size());
@@ -131,6 +152,7 @@ RankedCase RankField(const Field& field, const Ranking& ranking, bool per_usd, d
         {.side = entrant.side,
          .backend = entrant.backend,
          .speed = entrant.values.Speed(),
+         .between_nodes = entrant.values.spread ? ToText(*entrant.values.spread) : "",
          .by_speed = by_speed[i],
          .usd = entrant.cost,
          // The marks of a cache's figure say so below.
@@ -217,10 +239,12 @@ Ranking Rank(std::vector<Side> sides, const CompareOptions& options) {
   if (fields.empty()) {
     throw Error("no case was measured in two of these files; measure the same probes and params");
   }
-  std::size_t pairs = 0;
+  std::map<bool, std::size_t> pairs;  // of primary cases, and of the others
+  std::vector<std::string> words;
   std::vector<std::pair<const SideValues*, const SideValues*>> compared;
   for (const Field& field : fields) {
-    pairs += field.entrants.size() * (field.entrants.size() - 1) / 2;
+    pairs[field.is_primary] += field.entrants.size() * (field.entrants.size() - 1) / 2;
+    words.push_back(CaseWords(*field.any));
     for (std::size_t i = 0; i < field.entrants.size(); ++i) {
       for (std::size_t j = i + 1; j < field.entrants.size(); ++j) {
         compared.emplace_back(&field.entrants[i].values, &field.entrants[j].values);
@@ -228,10 +252,14 @@ Ranking Rank(std::vector<Side> sides, const CompareOptions& options) {
     }
   }
   std::ranges::move(NoiseNotes(compared), std::back_inserter(ranking.notes));
-  // The adjustment is Bonferroni's over all pairs of all cases, since nobody knows beforehand which
-  // pairs decide a rank.
-  const double confidence = 1 - (1 - options.confidence) / static_cast<double>(pairs);
+  if (!options.primary.empty() && pairs[true] == 0) {
+    throw Error(PrimaryMissing(options.primary, words));
+  }
+  // The adjustment is Bonferroni's over all pairs of the primary case, and over all pairs of all
+  // other cases, since nobody knows beforehand which pairs decide a rank.
   for (const Field& field : fields) {
+    const double confidence =
+        1 - (1 - options.confidence) / static_cast<double>(pairs[field.is_primary]);
     ranking.cases.push_back(RankField(field, ranking, !mixed || options.force, confidence,
                                       MarginOf(field.any->probe, options)));
   }

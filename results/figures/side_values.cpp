@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 #include <string_view>
@@ -89,28 +90,36 @@ std::optional<double> MinuteOf(const std::string& utc) {
   return days * 24 * 60 + number(11, 2) * 60 + number(14, 2) + number(17, 2) / 60.0;
 }
 
-// Whether all runs of both sides began within the time that the row's own runs were spread over.
-bool IsWithinSpan(const Noise& noise, const SideValues& a, const SideValues& b) {
-  if (!noise.span_minutes || !a.first_minute || !b.first_minute) return false;
-  const double first = std::min(*a.first_minute, *b.first_minute);
-  const double last = std::max(*a.last_minute, *b.last_minute);
+// Whether all runs of these sides began within the time that the row's own runs were spread over.
+bool IsWithinSpan(const Noise& noise, const std::vector<const SideValues*>& sides) {
+  if (!noise.span_minutes) return false;
+  double first = std::numeric_limits<double>::infinity();
+  double last = -first;
+  for (const SideValues* side : sides) {
+    if (!side->first_minute) return false;
+    first = std::min(first, *side->first_minute);
+    last = std::max(last, *side->last_minute);
+  }
   return last - first <= *noise.span_minutes;
 }
 
-double NoiseDf(const Noise& noise, const SideValues& a, const SideValues& b) {
-  return std::min(noise.df, IsWithinSpan(noise, a, b) ? kMostNoiseDf : kDistantNoiseDf);
+// The degrees of freedom that a row counts as between these sides.
+double NoiseDf(const Noise& noise, const std::vector<const SideValues*>& sides) {
+  return std::min(noise.df, IsWithinSpan(noise, sides) ? kMostNoiseDf : kDistantNoiseDf);
 }
 
 // The estimate of one side, `of`, which is either `a` or `b`.
 Estimate SideEstimate(const SideValues& of, const SideValues& a, const SideValues& b) {
+  if (of.spread) return *EstimateOf({.values = of.units}, of.spread);
   if (!of.noise) return EstimateOf(of.units);
   return {.mean = of.units.front(),
           .variance = of.noise->sigma * of.noise->sigma,
-          .degrees_of_freedom = NoiseDf(*of.noise, a, b)};
+          .degrees_of_freedom = NoiseDf(*of.noise, {&a, &b})};
 }
 
 // The degrees of freedom of both sides together. A row that serves both sides counts once.
 double DfInAll(const SideValues& a, const SideValues& b) {
+  if (a.spread && b.spread) return std::min(a.df_in_all, b.df_in_all);
   const bool once = a.noise && b.noise && *a.noise == *b.noise;
   return SideEstimate(a, a, b).degrees_of_freedom +
          (once ? 0 : SideEstimate(b, a, b).degrees_of_freedom);
@@ -248,6 +257,10 @@ SideValues AverageRuns(const std::vector<InRun>& runs, Statistic statistic,
     values.level = fmt::format("{} runs, this node", runs.size());
     return values;
   }
+  values.are_nodes = true;
+  std::vector<const Run*> all;
+  for (const InRun& in_run : runs) all.push_back(in_run.run);
+  values.node_rows = FittingNodeRows(own, runs.front().records.front()->probe, all);
   const std::string instance = InstanceOf(*runs.front().run);
   // Three nodes of one type may speak for the type; fewer, or others, speak for themselves.
   const bool of_type = by_nodes.size() >= 3 && instance != "unknown" &&
@@ -256,6 +269,24 @@ SideValues AverageRuns(const std::vector<InRun>& runs, Statistic statistic,
                        });
   values.level = fmt::format("{} nodes, {}", by_nodes.size(), of_type ? instance : "these nodes");
   return values;
+}
+
+void BorrowSpread(SideValues& of, const std::vector<const SideValues*>& others) {
+  if (!of.are_nodes) return;
+  std::vector<const SideValues*> sides = {&of};
+  sides.insert(sides.end(), others.begin(), others.end());
+  std::vector<NodeGroup> groups;
+  for (const SideValues* side : sides) {
+    if (!side->are_nodes) continue;
+    groups.push_back({.values = side->units});
+    for (const Noise& row : side->node_rows) {
+      groups.back().known.push_back({.variance = row.sigma * row.sigma, .df = NoiseDf(row, sides)});
+    }
+  }
+  const Spreads spreads = ModerateSpreads(groups);
+  of.spread = spreads.of.front();
+  of.df_in_all = spreads.df_in_all;
+  of.unit_variance = of.spread->variance;
 }
 
 Statistic StatisticOf(const std::vector<const std::vector<InRun>*>& sides) {
@@ -277,9 +308,11 @@ Change ChangeOf(const SideValues& a, const SideValues& b, double confidence) {
     change.guess_bound = GuessBound(a, b);
     return change;
   }
-  change.interval = a.noise || b.noise ? RatioInterval(SideEstimate(a, a, b), SideEstimate(b, a, b),
-                                                       confidence, DfInAll(a, b))
-                                       : RatioInterval(a.units, b.units, confidence);
+  const bool is_own_spread = std::min(a.units.size(), b.units.size()) >= kBootstrapFrom ||
+                             !(a.noise || b.noise || a.spread || b.spread);
+  change.interval = is_own_spread ? RatioInterval(a.units, b.units, confidence)
+                                  : RatioInterval(SideEstimate(a, a, b), SideEstimate(b, a, b),
+                                                  confidence, DfInAll(a, b));
   change.interval->units = static_cast<int>(a.units.size() + b.units.size());
   change.interval->level = change.level;
   return change;
@@ -472,7 +505,7 @@ std::string NoiseWords(const SideValues& a, const SideValues& b) {
   for (const SideValues* side : {&a, &b}) {
     if (!side->noise) continue;
     std::string text = ToText(*side->noise);
-    if (side->noise->is_measured && !IsWithinSpan(*side->noise, a, b)) {
+    if (side->noise->is_measured && !IsWithinSpan(*side->noise, {&a, &b})) {
       text += "; these runs lie further apart, so that it counts as 2 df";
     }
     words.insert(std::move(text));
@@ -480,14 +513,47 @@ std::string NoiseWords(const SideValues& a, const SideValues& b) {
   return fmt::format("{}", fmt::join(words, ", "));
 }
 
+std::string SpreadWords(const SideValues& a, const SideValues& b) {
+  const auto words = [](const SideValues& side) {
+    return side.spread ? ToText(*side.spread) : "spread between runs";
+  };
+  if (!a.spread && !b.spread) return "";
+  const std::string of_a = words(a);
+  const std::string of_b = words(b);
+  return of_a == of_b ? "each side: " + of_a : of_b + " against " + of_a;
+}
+
+bool IsPrimary(const Record& record, const std::vector<const std::vector<InRun>*>& sides,
+               const CompareOptions& options) {
+  if (!options.primary.empty()) {
+    return options.primary == record.probe || options.primary == CaseWords(record);
+  }
+  return std::ranges::all_of(sides, [&](const std::vector<InRun>* runs) {
+    return std::ranges::all_of(
+        *runs, [&](const InRun& in_run) { return IsHeadlineCase(*in_run.run, record); });
+  });
+}
+
+std::string PrimaryMissing(const std::string& primary, const std::vector<std::string>& cases) {
+  constexpr std::size_t kShown = 5;
+  const std::vector<std::string> shown(
+      cases.begin(), cases.begin() + std::min<std::ptrdiff_t>(kShown, std::ssize(cases)));
+  return Clean(fmt::format("the primary case '{}' is none of those that are compared; give a probe "
+                           "or one of these: {}{}",
+                           primary, fmt::join(shown, ", "), cases.size() > kShown ? ", …" : ""),
+               1024);
+}
+
 std::vector<std::string> NoiseNotes(
     const std::vector<std::pair<const SideValues*, const SideValues*>>& pairs) {
   std::set<std::string> measured;
+  std::set<std::string> between_nodes;
   std::map<std::string, std::string> guesses;  // by probe or class
   for (const auto& [a, b] : pairs) {
     const bool is_guess = a->IsGuessed() || b->IsGuessed();
     if (!is_guess && (a->noise || b->noise)) measured.insert(NoiseWords(*a, *b));
     for (const SideValues* side : {a, b}) {
+      for (const Noise& row : side->node_rows) between_nodes.insert(ToText(row));
       if (!side->IsGuessed()) continue;
       const Noise& noise = *side->noise;
       guesses[noise.probe] = fmt::format(
@@ -506,6 +572,10 @@ std::vector<std::string> NoiseNotes(
     notes.push_back(fmt::format(
         "where a side has one run, the intervals rest on how runs were measured to differ: {}",
         fmt::join(measured, ", ")));
+  }
+  if (!between_nodes.empty()) {
+    notes.push_back(fmt::format("the spread between nodes was measured before: {}",
+                                fmt::join(between_nodes, ", ")));
   }
   return notes;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "results/figures/compare.h"
+#include "results/figures/moderate.h"
 #include "results/figures/noise.h"
 #include "results/figures/pacing.h"
 #include "results/file/run.h"
@@ -62,6 +63,12 @@ struct SideValues {
   // doesn't say.
   std::optional<double> first_minute = {};
   std::optional<double> last_minute = {};
+  // Where the units are nodes: the measured rows on how nodes differ (FittingNodeRows), and after
+  // BorrowSpread the spread between the nodes, with the most degrees of freedom of a difference.
+  bool are_nodes = false;
+  std::vector<Noise> node_rows = {};
+  std::optional<NodeSpread> spread = {};
+  double df_in_all = 0;
   bool IsGuessed() const { return noise && !noise->is_measured; }
   double Speed() const;
 };
@@ -69,6 +76,10 @@ struct SideValues {
 // of both sides of a comparison (StatisticOf), and `own` are the user's own rows of noise.
 SideValues AverageRuns(const std::vector<InRun>& runs, Statistic statistic,
                        const std::vector<Noise>& own);
+// Moderates the spread between the nodes of one side by what the other sides show in the same case
+// on the same kind of device (results/figures/moderate.h). It does nothing where the units aren't
+// nodes, and sides whose units aren't lend nothing.
+void BorrowSpread(SideValues& of, const std::vector<const SideValues*>& others);
 
 // The statistic by which the rounds of sides are compared: work over time where any of their
 // records has that, since a median isn't comparable with it.
@@ -131,6 +142,15 @@ std::vector<std::string> DescribeIncomplete(const Side& side);
 // The rows of noise.csv that a pair uses, and how they were found: "storage 30 % (not measured,
 // …)"; "" where both sides have several runs.
 std::string NoiseWords(const SideValues& a, const SideValues& b);
+// The words on where the spread between nodes comes from, for both sides; "" where the units of
+// both are runs.
+std::string SpreadWords(const SideValues& a, const SideValues& b);
+// Whether the case is the primary one, which is asked alone: CompareOptions::primary, or else the
+// headline of all runs that measured it.
+bool IsPrimary(const Record& record, const std::vector<const std::vector<InRun>*>& sides,
+               const CompareOptions& options);
+// The sentence that a primary case which isn't among these is refused with.
+std::string PrimaryMissing(const std::string& primary, const std::vector<std::string>& cases);
 // Sentences on the rows of noise.csv that all pairs use.
 std::vector<std::string> NoiseNotes(
     const std::vector<std::pair<const SideValues*, const SideValues*>>& pairs);

@@ -96,7 +96,10 @@ std::string ComparisonCsv(const Comparison& comparison) {
                               "per_usd_envelope_high",
                               "per_usd_verdict",
                               "note",
-                              "device_kind"});
+                              "device_kind",
+                              "is_primary",
+                              "between_nodes",
+                              "nodes_to_find"});
   for (const CompareRow& row : comparison.rows) {
     const auto& envelope = row.per_usd_envelope;
     const auto& interval = row.change.interval;
@@ -121,14 +124,18 @@ std::string ComparisonCsv(const Comparison& comparison) {
                      envelope ? fmt::format("{}", envelope->high) : "",
                      PerUsdText(row),
                      NoteOf(row),
-                     row.kind});
+                     row.kind,
+                     row.is_primary ? "true" : "false",
+                     row.between_nodes,
+                     OrEmpty(row.nodes_to_find)});
   }
   return text;
 }
 
 std::string RankingCsv(const Ranking& ranking) {
-  std::string text = CsvLine({"probe", "case", "params", "unit", "file", "backend", "speed",
-                              "by_speed", "cost_label", "usd", "instead_of", "by_usd", "note"});
+  std::string text =
+      CsvLine({"probe", "case", "params", "unit", "file", "backend", "speed", "by_speed",
+               "cost_label", "usd", "instead_of", "by_usd", "note", "is_primary", "between_nodes"});
   for (const RankedCase& ranked : ranking.cases) {
     for (const RankEntry& entry : ranked.entries) {
       const Side& side = ranking.sides[entry.side];
@@ -136,7 +143,8 @@ std::string RankingCsv(const Ranking& ranking) {
                        ranked.unit, side.names.empty() ? "" : side.names.front(), entry.backend,
                        fmt::format("{}", entry.speed), fmt::format("{}", entry.by_speed),
                        ranked.cost_label, OrEmpty(entry.usd), side.price.instead_of.value_or(""),
-                       OrEmpty(entry.by_usd), entry.note});
+                       OrEmpty(entry.by_usd), entry.note, ranked.is_primary ? "true" : "false",
+                       entry.between_nodes});
     }
   }
   return text;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -262,11 +263,27 @@ std::string MoreRunsText(const CompareRow& row) {
                                      : fmt::format("{}", *row.more_runs);
 }
 
-// The level that all rows have, or "" where they differ.
-std::string CommonLevel(const Comparison& comparison) {
-  std::set<std::string> levels;
-  for (const CompareRow& row : comparison.rows) levels.insert(row.change.level);
-  return levels.size() == 1 ? *levels.begin() : "";
+// The text that all rows have, or "" where they differ.
+std::string Common(const Comparison& comparison,
+                   const std::function<std::string(const CompareRow&)>& text) {
+  std::set<std::string> texts;
+  for (const CompareRow& row : comparison.rows) texts.insert(text(row));
+  return texts.size() == 1 ? *texts.begin() : "";
+}
+
+// How intervals are adjusted for several cases: "gemm f32 64 x 64 x 64 asked alone, the other cases
+// Holm-adjusted".
+std::string AdjustedText(const Comparison& comparison) {
+  std::vector<std::string> primary;
+  for (const CompareRow& row : comparison.rows) {
+    if (row.is_primary) primary.push_back(row.probe + ' ' + CaseLabel(row.probe, row.params));
+  }
+  if (primary.empty()) return "Holm-adjusted over the cases";
+  const bool is_one = primary.size() == 1;
+  std::string text = is_one ? fmt::format("{} asked alone", Clean(primary.front()))
+                            : fmt::format("the {} primary cases Holm-adjusted", primary.size());
+  if (primary.size() == comparison.rows.size()) return text;
+  return text + (is_one ? ", the other cases Holm-adjusted" : ", and so the others among them");
 }
 
 // The summary of the verdicts: "2 slower, 1 faster, 1 same, 1 unclear of 5".
@@ -410,12 +427,14 @@ std::string ComparisonTable(const Comparison& comparison, bool colour, std::stri
       fmt::format("{}{}{}{}", kBaseline, SideText(comparison.baseline, kBaseline.size(), today),
                   kCandidate, SideText(comparison.candidate, kCandidate.size(), today));
   text += Lines("note: ", comparison.notes);
-  const std::string level = CommonLevel(comparison);
+  const std::string level = Common(comparison, [](const auto& row) { return row.change.level; });
+  const std::string nodes = Common(comparison, [](const auto& row) { return row.between_nodes; });
   const bool intervals =
       std::ranges::any_of(comparison.rows, [](const CompareRow& row) { return !row.IsGuessed(); });
   if (intervals) {
-    text += fmt::format("intervals: 95 %, Holm-adjusted over the cases{}{}\n",
+    text += fmt::format("intervals: 95 %, {}{}{}\n", AdjustedText(comparison),
                         level.empty() ? "" : "; ", Clean(level));
+    if (!nodes.empty()) text += nodes + '\n';
   }
   text += '\n';
 
@@ -454,8 +473,9 @@ std::string ComparisonTable(const Comparison& comparison, bool colour, std::stri
     if (ranges) {
       shown.cells.push_back({row.per_usd_envelope ? RangeText(*row.per_usd_envelope) : "-"});
     }
-    shown.sentence = Clean(row.note);
+    shown.sentence = Clean(row.verdict == Verdict::kNone ? row.note : NoteOf(row));
     if (level.empty() && intervals) AddNote(shown.sentence, Clean(row.change.level));
+    if (nodes.empty()) AddNote(shown.sentence, row.between_nodes);
     rows.push_back(std::move(shown));
   }
   text += TextOf(columns, rows, colour) + '\n';
