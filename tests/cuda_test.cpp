@@ -835,7 +835,7 @@ TEST_F(Cuda, ASuiteAsksF16OfGpusThatHaveNoBf16) {
         kernels::Probes({.backends = {"onednn", "cublaslt", "cublas"}, .modules = &modules});
     std::vector<std::string> found;
     const Selection selection = {.probes = {"gemm", "grouped_gemm"}, .dtypes = dtypes};
-    for (const Case& one : assay::CasesOf(Unfold(suite, probes, selection), probes, {})) {
+    for (const Case& one : UnfoldQuestions(Unfold(suite, probes, selection), probes, {})) {
       EXPECT_EQ(one.units.size(), one.backend == "onednn" ? 1U : 2U);
       found.push_back(one.backend + " " + StringOf(one.params, "dtype"));
     }
