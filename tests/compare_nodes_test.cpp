@@ -20,7 +20,6 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 // Within a test, Run is a member of testing::Test.
 using OneRun = Run;
