@@ -115,9 +115,11 @@ TEST(CompareNodes, AMeasuredRowJoinsInAndIsNamed) {
   // Runs further apart than the row's span leave it 2 df: 1 of them and 1 of the other type.
   Side late = NodesWith("b", kB);
   late.runs[1].started = "2026-11-28T13:00:01Z";
-  const CompareRow row =
-      Compare(NodesWith("a", kA), late, {.noise = {NodesRow("gemm", "b", 0.0155, 15)}}).rows[0];
-  EXPECT_EQ(row.between_nodes,
+  const Comparison apart =
+      Compare(NodesWith("a", kA), late, {.noise = {NodesRow("gemm", "b", 0.0155, 15)}});
+  EXPECT_THAT(apart.notes, Contains(HasSubstr("2026-11-28); these runs lie further apart, so that "
+                                              "it counts as 2 df")));
+  EXPECT_EQ(apart.rows[0].between_nodes,
             "spread from 3 own nodes and 2 df of 1 other type and 1 measured row against spread "
             "from 3 own nodes and 1 df of 1 other type");
 }

@@ -103,6 +103,12 @@ bool IsWithinSpan(const Noise& noise, const std::vector<const SideValues*>& side
   return last - first <= *noise.span_minutes;
 }
 
+// What is said of a row beside its words: nothing, or that it counts for less between these sides.
+std::string SpanWords(const Noise& noise, const std::vector<const SideValues*>& sides) {
+  if (!noise.is_measured || IsWithinSpan(noise, sides)) return "";
+  return "; these runs lie further apart, so that it counts as 2 df";
+}
+
 // The degrees of freedom that a row counts as between these sides.
 double NoiseDf(const Noise& noise, const std::vector<const SideValues*>& sides) {
   return std::min(noise.df, IsWithinSpan(noise, sides) ? kMostNoiseDf : kDistantNoiseDf);
@@ -504,11 +510,7 @@ std::string NoiseWords(const SideValues& a, const SideValues& b) {
   std::set<std::string> words;
   for (const SideValues* side : {&a, &b}) {
     if (!side->noise) continue;
-    std::string text = ToText(*side->noise);
-    if (side->noise->is_measured && !IsWithinSpan(*side->noise, {&a, &b})) {
-      text += "; these runs lie further apart, so that it counts as 2 df";
-    }
-    words.insert(std::move(text));
+    words.insert(ToText(*side->noise) + SpanWords(*side->noise, {&a, &b}));
   }
   return fmt::format("{}", fmt::join(words, ", "));
 }
@@ -553,7 +555,9 @@ std::vector<std::string> NoiseNotes(
     const bool is_guess = a->IsGuessed() || b->IsGuessed();
     if (!is_guess && (a->noise || b->noise)) measured.insert(NoiseWords(*a, *b));
     for (const SideValues* side : {a, b}) {
-      for (const Noise& row : side->node_rows) between_nodes.insert(ToText(row));
+      for (const Noise& row : side->node_rows) {
+        between_nodes.insert(ToText(row) + SpanWords(row, {a, b}));
+      }
       if (!side->IsGuessed()) continue;
       const Noise& noise = *side->noise;
       guesses[noise.probe] = fmt::format(
