@@ -146,8 +146,8 @@ void Lotteries(int searches) {
 
 int main(int argc, char** argv) {
   const int pairs = argc > 1 ? std::atoi(argv[1]) : 4000;
-  if (pairs < 100) {
-    fmt::print("usage: nodes_bench [PAIRS], 100 or more\n");
+  if (pairs < 4000) {
+    fmt::print("usage: nodes_bench [PAIRS], 4000 or more since fewer miss a bar by chance\n");
     return 2;
   }
   assay::fleet::Comparisons(pairs);
