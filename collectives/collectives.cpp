@@ -101,6 +101,16 @@ bool HasThreads(const std::string& library) {
   return library.empty() ? HasNvidiaDriver() : IsOnGpus(library);
 }
 
+bool Queues(const std::string& library) {
+  const KnownLibrary* const known = FindLibrary(library);
+  return known != nullptr && known->queues;
+}
+
+bool ChoosesBuffers(const std::string& library) {
+  const KnownLibrary* const known = FindLibrary(library);
+  return known != nullptr && known->chooses_buffers;
+}
+
 std::map<std::string, std::string> Software(const Setup& setup) {
   std::map<std::string, std::string> software;
   if (setup.modules == nullptr) return software;

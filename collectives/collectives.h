@@ -46,6 +46,13 @@ UsualLibrary UsualLibraryOf(const Setup& setup);
 // process.
 bool HasThreads(const std::string& library);
 
+// Whether calls of the library with that name may return before the operation is done, so that
+// several operations can be one call.
+bool Queues(const std::string& library);
+
+// Whether other buffers than plain ones mean something to the library with that name.
+bool ChoosesBuffers(const std::string& library);
+
 // The versions of the libraries behind the modules that are loaded, by name:
 // {"mpi", "Open MPI v4.1.4"}.
 std::map<std::string, std::string> Software(const Setup& setup);

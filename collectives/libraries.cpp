@@ -19,13 +19,6 @@
 namespace assay::collectives {
 namespace {
 
-// Null for a name that none has.
-const KnownLibrary* FindLibrary(const std::string& name) {
-  const auto& all = KnownLibraries();
-  const auto found = std::ranges::find(all, name, &KnownLibrary::name);
-  return found == all.end() ? nullptr : &*found;
-}
-
 // The collective with the values that `how` gives. Throws Error for a value that none may have.
 Collective AsTold(Collective collective, const Params& how) {
   constexpr int kMost = 1'000'000'000;
@@ -96,15 +89,31 @@ bool HasNvidiaDriver() {
 const std::vector<KnownLibrary>& KnownLibraries() {
   static const std::vector<KnownLibrary> all = {
       {.name = "mpi", .module = "mpi", .on_one_node = true, .on_several = true},
-      {.name = "native", .on_one_node = true},
-      {.name = "native-mpi", .module = "mpi", .on_several = true, .has_transport = true},
-      {.name = "ofi", .module = "ofi", .on_several = true, .has_transport = true},
+      {.name = "native", .on_one_node = true, .chooses_buffers = true},
+      {.name = "native-mpi",
+       .module = "mpi",
+       .on_several = true,
+       .has_transport = true,
+       .chooses_buffers = true},
+      {.name = "ofi",
+       .module = "ofi",
+       .on_several = true,
+       .has_transport = true,
+       .chooses_buffers = true},
       {.name = "nccl",
        .module = "nccl",
        .on_one_node = HasNvidiaDriver(),
        .on_several = HasNvidiaDriver(),
+       .queues = true,
+       .chooses_buffers = true,
        .kind = "gpu"}};
   return all;
+}
+
+const KnownLibrary* FindLibrary(const std::string& name) {
+  const auto& all = KnownLibraries();
+  const auto found = std::ranges::find(all, name, &KnownLibrary::name);
+  return found == all.end() ? nullptr : &*found;
 }
 
 bool IsOnGpus(const std::string& library) {

@@ -26,9 +26,15 @@ struct KnownLibrary {
   bool on_one_node = false;
   bool on_several = false;
   bool has_transport = false;  // the probe fabric can ask for it
-  std::string kind = "cpu";    // kind of device that holds its buffers; "gpu": ranks may be threads
+  // Whether its calls may return before the operation is done, and several operations can be one
+  // call.
+  bool queues = false;
+  bool chooses_buffers = false;  // other buffers than plain ones mean something to it
+  std::string kind = "cpu";  // kind of device that holds its buffers; "gpu": ranks may be threads
 };
 const std::vector<KnownLibrary>& KnownLibraries();
+// The library of that name; null where none has it.
+const KnownLibrary* FindLibrary(const std::string& name);
 // Whether buffers of this library lie on devices; false also for a name that none of them has.
 bool IsOnGpus(const std::string& library);
 

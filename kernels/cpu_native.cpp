@@ -130,7 +130,7 @@ class NativeBackend : public Backend {
 
   std::string Name() const override { return "native"; }
 
-  std::vector<Device> Devices() override { return {{.name = "cpu", .kind = "cpu"}}; }
+  std::vector<Device> Devices() override { return {{.name = DeviceName("cpu", 0), .kind = "cpu"}}; }
 
   bool Has(const Op& op) const override {
     return std::holds_alternative<Peak>(op) || std::holds_alternative<Memory>(op);

@@ -807,7 +807,7 @@ class OneDnn : public Backend {
 
   std::string Name() const override { return "onednn"; }
 
-  std::vector<Device> Devices() override { return {{.name = "cpu", .kind = "cpu"}}; }
+  std::vector<Device> Devices() override { return {{.name = DeviceName("cpu", 0), .kind = "cpu"}}; }
 
   bool Has(const Op& op) const override {
     return std::holds_alternative<Gemm>(op) || std::holds_alternative<Attention>(op);

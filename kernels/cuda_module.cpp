@@ -76,8 +76,7 @@ class GpuBackend : public Backend {
   std::vector<Device> Devices() override {
     std::vector<Device> devices;
     for (const Gpu& gpu : sight_->Seen().all) {
-      devices.push_back(
-          {.name = fmt::format("cuda:{}", gpu.index), .kind = "gpu", .index = gpu.index});
+      devices.push_back({.name = DeviceName("gpu", gpu.index), .kind = "gpu", .index = gpu.index});
     }
     return devices;
   }

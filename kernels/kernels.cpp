@@ -437,6 +437,15 @@ Probe OpProbe(const std::string& name, const std::string& summary, const Params&
               }};
 }
 
+Probe GemmProbe(const Setup& setup, const Backends& backends) {
+  const Params defaults = {{"dtype", "f32"},    {"acc", "f32"},       {"m", 4096},
+                           {"n", 4096},         {"k", 4096},          {"batch", 1},
+                           {"cache", "cold"},   {"inputs", "normal"}, {"regime", "burst"},
+                           {"algo", "default"}, {"scope", "node"}};
+  return OpProbe("gemm", "dense matrix multiplication", defaults, GemmFrom, setup, backends,
+                 defaults);
+}
+
 // Makes the headline's probe, whose name says which kind of device it is measured on.
 Probe HeadlineProbe(const Setup& setup, const Backends& backends) {
   constexpr const char* kSummary = "a model's GEMMs in one figure, by which nodes are compared";
@@ -520,19 +529,7 @@ std::vector<Probe> Probes(const Setup& setup) {
   return {
       probe("peak", "register-only arithmetic: what the units do at the clock of the moment",
             {{"dtype", "f32"}, {"scope", "node"}}, PeakFrom),
-      probe("gemm", "dense matrix multiplication",
-            {{"dtype", "f32"},
-             {"acc", "f32"},
-             {"m", 4096},
-             {"n", 4096},
-             {"k", 4096},
-             {"batch", 1},
-             {"cache", "cold"},
-             {"inputs", "normal"},
-             {"regime", "burst"},
-             {"algo", "default"},
-             {"scope", "node"}},
-            GemmFrom),
+      GemmProbe(setup, backends),
       probe(
           "grouped_gemm",
           "the products of a mixture of experts: rows in groups of unlike sizes, each with weights "
@@ -578,6 +575,23 @@ std::vector<Probe> Probes(const Setup& setup) {
              {"scope", "node"}},
             AttentionFrom),
       HeadlineProbe(setup, backends),
+  };
+}
+
+GemmAt GemmBeside(const Modules& modules) {
+  return [&modules](const Params& params, const GemmPlace& place) -> Case {
+    Setup setup = {.cores = place.cores, .devices = {DeviceName("cpu", 0)}};
+    if (place.gpu) setup = {.devices = {DeviceName("gpu", *place.gpu)}, .modules = &modules};
+    const Backends backends = AllBackends(setup);
+    std::vector<Case> cases = GemmProbe(setup, backends).unfold(params);
+    if (!cases.empty()) return std::move(cases.front());
+    Skipped no = {.reason = "no GPU of this number has GEMMs", .remedy = "see nvidia-smi"};
+    for (const auto& [backend, why] : AbsentFor(One(Gemm{}), backends)) {
+      if (why.module.empty()) continue;
+      no = {.reason = fmt::format("its GEMMs need module {}: {}", why.module, why.reason),
+            .remedy = why.remedy};
+    }
+    return {.prepare = [no](std::uint64_t) -> Prepared { return no; }};
   };
 }
 

@@ -13,6 +13,10 @@ namespace assay::kernels {
 // The probes of this folder, from peak to headline. They keep the setup's backends alive.
 std::vector<Probe> Probes(const Setup& setup);
 
+// Makes the GEMM that something else is measured beside (Setup::gemm): by the CPUs' own backends,
+// and on GPUs by those of the modules, which must outlive it and its cases.
+GemmAt GemmBeside(const Modules& modules);
+
 // Converts the params of the probe attention into the op. All params must be there. Throws Error
 // where they contradict each other.
 Attention AttentionOf(const Params& params);

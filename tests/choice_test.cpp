@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "collectives/collectives.h"
+#include "kernels/kernels.h"
 #include "results/base/error.h"
 #include "results/base/names.h"
 #include "runner/core/module.h"
@@ -107,7 +108,7 @@ TEST(Choice, WhereNothingIsLeftThatIsOneSentence) {
 
 TEST(Choice, AllNamesThatThereAreAreInSmallLetters) {
   const Modules modules(std::vector<Modules::Entry>{{.name = "cuda", .reason = "it was left out"}});
-  const assay::Setup setup = {.modules = &modules, .gemm = GemmBeside(modules)};
+  const assay::Setup setup = {.modules = &modules, .gemm = kernels::GemmBeside(modules)};
   for (const Probe& probe : AllProbes(setup)) {
     EXPECT_FALSE(probe.backends.empty()) << probe.name;
     for (const std::string& backend : probe.backends) EXPECT_EQ(Lower(backend), backend);

@@ -33,9 +33,11 @@ EXAMPLE = next(line for line in (SOURCE / "tests/data/run.example.json").read_te
                if '"status":"skipped"' in line).removesuffix("]}")
 
 
-def record(backend="cudnn", status="skipped", reason="no fp8 on this GPU"):
+def record(backend="cudnn", status="skipped", reason="no fp8 on this GPU", is_placed=True):
     line = EXAMPLE.replace('"backend":"ofi"', f'"backend":"{backend}"').replace("needs two ranks", reason)
     line = line.replace('"status":"skipped"', f'"status":"{status}"')
+    if is_placed:
+        line = line.removesuffix("}") + ',"units":[{"node":0,"device":0}]}'
     assert json.loads(line)["backend"] == backend and json.loads(line)["status"] == status, line
     return line
 
@@ -71,11 +73,11 @@ class GpuCheck(unittest.TestCase):
         self.assertNotIn("failed", said)
 
     def test_a_library_that_is_missing_is_a_failure(self):
-        said = self.check(1, {"attention-fp8": [1, [record(backend="none")]]})
+        said = self.check(1, {"attention-fp8": [1, [record(is_placed=False)]]})
         self.assertIn("gpu-check: failed: attention-fp8 (status 1)\n", said)
 
     def test_a_failure_beside_a_skip_is_one(self):
-        for lines in ([record(), record(status="failed")], [record(status="wrong")], [], [record(), record(backend="none")]):
+        for lines in ([record(), record(status="failed")], [record(status="wrong")], [], [record(), record(is_placed=False)]):
             said = self.check(1, {"decode": [1, lines]})
             self.assertIn("gpu-check: failed: decode (status 1)\n", said, lines)
             self.assertNotIn("not on this GPU", said)

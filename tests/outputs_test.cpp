@@ -94,7 +94,7 @@ TEST(Outputs, NoCanaryReachesAnyOfThem) {
   const assay::Run run = PlantedRun();
   const Handout handout = HandoutOf(run);
   for (const Output& output : Outputs()) {
-    const std::string text = OutputText(output.option, handout);
+    const std::string text = OutputText(output.kind, handout);
     EXPECT_THAT(Found(text), ElementsAre()) << output.option;
     EXPECT_THAT(text, HasSubstr("(redacted)")) << output.option << ": were any planted?";
   }
@@ -109,13 +109,13 @@ TEST(Outputs, NoneTellsWhetherAPriceWasTypedUnlessItIsKept) {
   const Handout with = HandoutOf(priced);
   const Handout kept = HandoutOf(priced, {.keep_price = true});
   for (const Output& output : Outputs()) {
-    EXPECT_EQ(OutputText(output.option, with), OutputText(output.option, without)) << output.option;
-    EXPECT_THAT(OutputText(output.option, with), Not(HasSubstr("98.7654"))) << output.option;
-    EXPECT_THAT(OutputText(output.option, with), Not(HasSubstr("98.77 USD"))) << output.option;
+    EXPECT_EQ(OutputText(output.kind, with), OutputText(output.kind, without)) << output.option;
+    EXPECT_THAT(OutputText(output.kind, with), Not(HasSubstr("98.7654"))) << output.option;
+    EXPECT_THAT(OutputText(output.kind, with), Not(HasSubstr("98.77 USD"))) << output.option;
   }
-  EXPECT_THAT(OutputText("--format json", kept), HasSubstr("98.7654"));
-  EXPECT_THAT(OutputText("--report", kept), HasSubstr("98.77 USD/h"));
-  EXPECT_THAT(OutputText("--format csv", kept), Not(HasSubstr("98.7654")))
+  EXPECT_THAT(OutputText(OutputKind::kJson, kept), HasSubstr("98.7654"));
+  EXPECT_THAT(OutputText(OutputKind::kPage, kept), HasSubstr("98.77 USD/h"));
+  EXPECT_THAT(OutputText(OutputKind::kCsv, kept), Not(HasSubstr("98.7654")))
       << "dollars are of the offer and not of what the terminal was told";
 }
 
@@ -125,7 +125,7 @@ TEST(Outputs, FiguresAreThoseThatAReaderOfTheFileFinds) {
   const Handout handout = HandoutOf(run);
   const assay::Run read = RunFromJson(RunToJson(handout.TheRun()), "x.json");
   EXPECT_EQ(
-      OutputText("--format json", handout),
+      OutputText(OutputKind::kJson, handout),
       FiguresToJson(read, ChoosePrice({&read}, {}, Catalog::BuiltIn()), Catalog::BuiltIn()) + "\n");
 }
 
@@ -145,27 +145,28 @@ TEST(Outputs, NoneMayTakeThePlaceOfAnother) {
   for (const std::string& same :
        {out, folder + "/./r.json", folder + "/link/r.json",
         folder + "/link/../" + fs::path(folder).filename().string() + "/r.json"}) {
-    EXPECT_EQ(refusal({{.option = "--report", .path = same}}),
+    EXPECT_EQ(refusal({{.kind = OutputKind::kPage, .path = same}}),
               "--report and --out both name '" + same + "'; give each a name of its own");
   }
-  EXPECT_THAT(refusal({{.option = "-J", .path = out}}), HasSubstr("-J and --out both name"));
-  EXPECT_THAT(refusal({{.option = "--gbench-out", .path = out + ".part"}}),
+  EXPECT_THAT(refusal({{.kind = OutputKind::kNcclJson, .path = out}}),
+              HasSubstr("-J and --out both name"));
+  EXPECT_THAT(refusal({{.kind = OutputKind::kGbench, .path = out + ".part"}}),
               HasSubstr("--gbench-out and the journal of --out both name"));
   const std::string page = folder + "/page";
-  EXPECT_THAT(
-      refusal({{.option = "--report", .path = page}, {.option = "--gbench-out", .path = page}}),
-      HasSubstr("--gbench-out and --report both name"));
-  EXPECT_EQ(refusal({{.option = "--report", .path = page},
-                     {.option = "--gbench-out", .path = page + ".json"},
-                     {.option = "-J", .path = ""}}),
+  EXPECT_THAT(refusal({{.kind = OutputKind::kPage, .path = page},
+                       {.kind = OutputKind::kGbench, .path = page}}),
+              HasSubstr("--gbench-out and --report both name"));
+  EXPECT_EQ(refusal({{.kind = OutputKind::kPage, .path = page},
+                     {.kind = OutputKind::kGbench, .path = page + ".json"},
+                     {.kind = OutputKind::kNcclJson, .path = ""}}),
             "");
-  EXPECT_EQ(refusal({{.option = "--report", .path = "/dev/zero"},
-                     {.option = "--gbench-out", .path = "/dev/zero"}}),
+  EXPECT_EQ(refusal({{.kind = OutputKind::kPage, .path = "/dev/zero"},
+                     {.kind = OutputKind::kGbench, .path = "/dev/zero"}}),
             "")
       << "a device takes both";
   // A link is replaced and not followed, so that what it leads to is safe.
   fs::create_symlink("r.json", page);
-  EXPECT_EQ(refusal({{.option = "--report", .path = page}}), "");
+  EXPECT_EQ(refusal({{.kind = OutputKind::kPage, .path = page}}), "");
   fs::remove_all(folder);
 }
 

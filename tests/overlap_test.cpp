@@ -21,12 +21,12 @@
 #include "collectives/collectives.h"
 #include "collectives/library.h"
 #include "kernels/backend.h"
+#include "kernels/kernels.h"
 #include "results/base/error.h"
 #include "runner/cluster/worker.h"
 #include "runner/core/module.h"
 #include "runner/core/rank_cores.h"
 #include "runner/core/threads.h"
-#include "runner/program/measure.h"
 #include "tests/fake.h"
 #include "tests/thread_ranks.h"
 
@@ -463,7 +463,7 @@ TEST(GemmBeside, RunsOnTheCpuOrOnTheGpuThatItIsToldOf) {
     return backends;
   }};
   const Modules modules({{.name = "cuda", .module = &kCuda}});
-  const GemmAt gemm = GemmBeside(modules);
+  const GemmAt gemm = kernels::GemmBeside(modules);
   const Case on_gpu = gemm(shape, {.gpu = 1});
   EXPECT_EQ(std::get<Skipped>(on_gpu.prepare(1)).reason, "32 rows on cuda:1");
   EXPECT_EQ(on_gpu.device.kind, "gpu") << "whatever its backend is called";
@@ -476,7 +476,7 @@ TEST(GemmBeside, RunsOnTheCpuOrOnTheGpuThatItIsToldOf) {
 TEST(GemmBeside, WithoutTheModuleItSaysWhyThereIsNone) {
   const Modules modules({{.name = "cuda", .reason = "it was not built", .remedy = "build it"}});
   const Params shape = {{"dtype", "f32"}, {"m", 32}, {"n", 16}, {"k", 16}};
-  const Prepared prepared = GemmBeside(modules)(shape, {.gpu = 0}).prepare(1);
+  const Prepared prepared = kernels::GemmBeside(modules)(shape, {.gpu = 0}).prepare(1);
   EXPECT_THAT(std::get<Skipped>(prepared).reason, HasSubstr("it was not built"));
   EXPECT_EQ(std::get<Skipped>(prepared).remedy, "build it");
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <set>
 
+#include "kernels/kernels.h"
 #include "results/base/error.h"
 #include "results/figures/probes.h"
 #include "runner/program/measure.h"
@@ -55,7 +56,7 @@ std::string ErrorOf(const std::function<void()>& body) {
 // The probes of the program itself, so that suites and probes can't drift apart.
 std::vector<Probe> Everything() {
   static const Modules modules;  // outlives the probes
-  return AllProbes({.gemm = GemmBeside(modules)});
+  return AllProbes({.gemm = kernels::GemmBeside(modules)});
 }
 
 TEST(Suite, ListsMultiplyTheLastFastestOverTheDefaults) {

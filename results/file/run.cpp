@@ -35,6 +35,10 @@ constexpr std::array<std::pair<Status, std::string_view>, 5> kStatuses = {{
 
 }  // namespace
 
+std::string DeviceName(std::string_view kind, int index) {
+  return kind == "gpu" ? fmt::format("cuda:{}", index) : "cpu";
+}
+
 std::string TextOf(const Facts& facts, const std::string& name) {
   const auto fact = facts.find(name);
   const auto* text = fact == facts.end() ? nullptr : std::get_if<std::string>(&fact->second);

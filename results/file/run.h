@@ -24,6 +24,10 @@ struct DeviceType {
   std::string name = {};     // the model; "" where it isn't known, or several models take part
 };
 
+// The name of a device, by which it can be asked for too: "cuda:3" for the GPU with that index on
+// its node, "cpu" for any other kind.
+std::string DeviceName(std::string_view kind, int index);
+
 // Params are what was asked. They are integers, booleans and strings only, so that equal questions
 // have equal text, and sorted by name, which makes that text canonical. Every param is written out,
 // defaults included.

@@ -16,7 +16,7 @@ namespace {
 // The name of a device as far as it tells devices apart: "node 1 cuda:3".
 std::string DeviceText(const Run& run, const Record& record, const Unit& unit) {
   const bool is_gpu = record.device.kind == "gpu";
-  std::string text = is_gpu ? fmt::format("cuda:{}", unit.device) : "";
+  std::string text = is_gpu ? DeviceName(record.device.kind, unit.device) : "";
   if (run.nodes.size() > 1 || !is_gpu) {
     text = fmt::format("node {}{}{}", unit.node, text.empty() ? "" : " ", text);
   }

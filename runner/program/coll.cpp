@@ -191,7 +191,7 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   }
   // nccl-tests' own file is never written over.
   std::vector<AskedFile> files = FilesBeside(options.run);
-  files.push_back({.option = "-J", .path = options.output_file});
+  files.push_back({.kind = OutputKind::kNcclJson, .path = options.output_file});
   CheckFiles(files, options.run.out);
   std::optional<Bisection> bisection;
   const OutputFormat format = options.run.format;
@@ -258,7 +258,7 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
     }
   }
   measured.handout.SetTable(*table, LocalTime());
-  if (!prints) console.Result(OutputText(OptionOf(format), measured.handout));
+  if (!prints) console.Result(OutputText(PrintedAs(format), measured.handout));
   ReportFiles(measured, files, console);
   const std::vector<std::string> shortfalls = Shortfalls(measured.run, options.expect, catalog);
   for (const std::string& shortfall : shortfalls) {

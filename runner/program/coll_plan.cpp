@@ -82,11 +82,14 @@ std::vector<std::int64_t> RootsOf(const CollOptions& options, std::int64_t ranks
   return roots;
 }
 
-// Whether the library is nccl, whose calls return before an operation is done, and which has groups
-// of operations.
-bool UsesNccl(const CollOptions& options) {
-  const std::vector<std::string>& libraries = options.run.backends;
-  return std::find(libraries.begin(), libraries.end(), "nccl") != libraries.end();
+// Whether a library was asked for whose calls return before an operation is done.
+bool AnyQueues(const CollOptions& options) {
+  return std::ranges::any_of(options.run.backends, collectives::Queues);
+}
+
+// Whether a library was asked for that has other buffers than plain ones.
+bool AnyChoosesBuffers(const CollOptions& options) {
+  return std::ranges::any_of(options.run.backends, collectives::ChoosesBuffers);
 }
 
 // The modes to measure. Barriers have no buffers to take turns on, and are timed one at a time.
@@ -95,14 +98,9 @@ std::vector<std::string> ModesOf(const CollOptions& options, const Probe& probe)
   if (options.cudagraph > 0) return {"graph"};
   if (options.mode == "both") return {"throughput", "latency"};
   if (!options.mode.empty()) return {options.mode};
-  if (options.blocking == 2 && UsesNccl(options)) return {"blocking"};
+  if (options.blocking == 2 && AnyQueues(options)) return {"blocking"};
   if (options.blocking) return {*options.blocking % 2 == 1 ? "latency" : "throughput"};
   return {IsExact(options) ? "throughput" : "latency"};
-}
-
-// Whether the library is MPI, which is also the usual one, and has plain buffers alone.
-bool KnowsPlainBuffersAlone(const std::vector<std::string>& libraries) {
-  return libraries.empty() || libraries == std::vector<std::string>{"mpi"};
 }
 
 // The notes on flags that can't be done as asked.
@@ -112,9 +110,9 @@ std::vector<std::string> NotesOf(const CollOptions& o,
   const auto say = [&](bool given, const std::string& note) {
     if (given) notes.push_back(note);
   };
-  const bool nccl = UsesNccl(o);
-  const std::string not_used = nccl ? ": not used" : " is about GPUs: not used";
-  say(o.agg_iters > 1 && !nccl,
+  const bool queues = AnyQueues(o);
+  const std::string not_used = queues ? ": not used" : " is about GPUs: not used";
+  say(o.agg_iters > 1 && !queues,
       "-m: nccl alone has groups of operations: each iteration is that many of them, one after "
       "the other");
   say(o.op == "all", "-o all: but mulsum, which no library here has");
@@ -124,13 +122,14 @@ std::vector<std::string> NotesOf(const CollOptions& o,
       "-c: the last operation is checked, and a random one in one batch of eight (--verify all)");
   say(o.verify == "none", "--verify none: nobody knows whether these results are right");
   say(o.blocking == 1, "-z 1: the time is without the barrier after each operation, as with -z 3");
-  say(o.blocking == 2 && !nccl, "-z 2: an operation's call returns when it is done, as with -z 0");
+  say(o.blocking == 2 && !queues,
+      "-z 2: an operation's call returns when it is done, as with -z 0");
   say(o.blocking == 3 && o.cudagraph > 0, "-z 3 doesn't go with -G: not used");
   say(o.cudagraph > 0 && !IsExact(o),
       "-G: in rounds, as many launches as there is time for; -n makes it as many as asked");
   say(o.parallel_init != 0, "-p" + not_used);
   say(o.stream_null != 0, "-y" + not_used);
-  say(o.local_register != 0 && KnowsPlainBuffersAlone(o.run.backends),
+  say(o.local_register != 0 && !AnyChoosesBuffers(o),
       "-R: MPI knows no registered buffers: not used; --backend ofi or nccl (1), native or nccl "
       "(2) do");
   say(o.cta_policy.has_value(), "-x" + not_used);
@@ -138,13 +137,13 @@ std::vector<std::string> NotesOf(const CollOptions& o,
   say(o.device_cta_count.has_value(), "-V" + not_used);
   say(o.memory != 0, "-M" + not_used);
   say(o.report_cputime != 0,
-      nccl ? "-C: the time is that of the operations on the device all the same"
-           : "-C: an operation's call returns when it is done: its time is the same");
+      queues ? "-C: the time is that of the operations on the device all the same"
+             : "-C: an operation's call returns when it is done: its time is the same");
   say(o.per_iter_timing != 0 && o.cudagraph > 0, "-I doesn't go with -G: not used");
   say(o.per_iter_timing != 0 && o.cudagraph == 0,
-      nccl ? "-I: by the device's clock, to 1/64; of operations back to back the mean alone, so "
-             "--mode latency"
-           : "-I: by the clock of the host, the slowest rank of each operation, to 1/64");
+      queues ? "-I: by the device's clock, to 1/64; of operations back to back the mean alone, so "
+               "--mode latency"
+             : "-I: by the clock of the host, the slowest rank of each operation, to 1/64");
   say(o.per_iter_skip != SkippedOperations(o),
       "-K leaves out operations of -I 1 with -n, and fewer than -n: not used");
   say(environment.contains("NCCL_TESTS_DEVICE"), "NCCL_TESTS_DEVICE is about GPUs: not used");
@@ -327,7 +326,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
   }
   std::vector<std::string> roots;
   for (const std::int64_t root : RootsOf(options, ranks)) roots.push_back(std::to_string(root));
-  const bool has_buffers = !KnowsPlainBuffersAlone(options.run.backends);
+  const bool has_buffers = AnyChoosesBuffers(options);
 
   std::vector<std::string> placements = {"out_of_place"};
   if (!options.bisect) placements.emplace_back("in_place");
@@ -367,7 +366,7 @@ CollPlan PlanColl(const CollOptions& options, const Probe& probe,
         "type, reduction and mode",
         plan.questions.size()));
   }
-  const std::int64_t per_call = UsesNccl(options) ? options.agg_iters : 1;
+  const std::int64_t per_call = AnyQueues(options) ? options.agg_iters : 1;
   constexpr std::int64_t kMostPerCall = 1024;
   if (per_call > kMostPerCall) {
     throw Error(fmt::format("-m is at most {} with nccl, each on buffers of its own; got {}",

@@ -111,7 +111,7 @@ int RunThisMachine(const RunOptions& options, const Catalog& catalog) {
     const PricedRun one = {.run = &measured.run, .price = &measured.price};
     console.Result("\n" + Writing(options.format, catalog, console)->Figures({&one, 1}));
   } else {
-    console.Result(OutputText(OptionOf(options.format), measured.handout));
+    console.Result(OutputText(PrintedAs(options.format), measured.handout));
   }
   ReportFiles(measured, FilesBeside(options), console);
   return ExitStatusOf(measured.run, options.probes);

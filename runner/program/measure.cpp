@@ -398,7 +398,7 @@ Setup MakeSetup(const RunOptions& options, const Modules& modules) {
           .backends = options.backends,
           .devices = options.devices,
           .modules = &modules,
-          .gemm = GemmBeside(modules)};
+          .gemm = kernels::GemmBeside(modules)};
 }
 
 std::vector<Probe> AllProbes(const Setup& setup) {
@@ -415,7 +415,7 @@ Member MakeMember(const RunOptions& options, const Modules& modules, const Catal
 }
 
 Member WorkerMember(const Modules& modules) {
-  const Setup setup = {.modules = &modules, .gemm = GemmBeside(modules)};
+  const Setup setup = {.modules = &modules, .gemm = kernels::GemmBeside(modules)};
   return {.own_case = OwnCasesOf(setup, /*has_own=*/false)};
 }
 
@@ -437,28 +437,6 @@ std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
     }
   }
   return cases;
-}
-
-GemmAt GemmBeside(const Modules& modules) {
-  return [&modules](const Params& params, const GemmPlace& place) -> Case {
-    Setup setup = {.cores = place.cores, .devices = {"cpu"}};
-    if (place.gpu) {
-      setup = {.devices = {fmt::format("cuda:{}", *place.gpu)}, .modules = &modules};
-      for (const Modules::Entry& entry : modules.Entries()) {
-        if (entry.name != "cuda" || entry.module != nullptr) continue;
-        const Skipped no = {.reason = "its GEMMs need module cuda: " + entry.reason,
-                            .remedy = entry.remedy};
-        return {.prepare = [no](std::uint64_t) -> Prepared { return no; }};
-      }
-    }
-    const std::vector<Probe> probes = kernels::Probes(setup);
-    const auto gemm = std::find_if(probes.begin(), probes.end(),
-                                   [](const Probe& probe) { return probe.name == "gemm"; });
-    std::vector<Case> cases = gemm->unfold(params);
-    if (!cases.empty()) return std::move(cases.front());
-    const Skipped no = {.reason = "no GPU of this number has GEMMs", .remedy = "see nvidia-smi"};
-    return {.prepare = [no](std::uint64_t) -> Prepared { return no; }};
-  };
 }
 
 Node ThisNode(const Setup& setup, const IdentityFlags& flags, const Catalog& catalog) {
@@ -760,8 +738,8 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
 }
 
 std::vector<AskedFile> FilesBeside(const RunOptions& options) {
-  return {{.option = "--report", .path = options.report},
-          {.option = "--gbench-out", .path = options.gbench_out}};
+  return {{.kind = OutputKind::kPage, .path = options.report},
+          {.kind = OutputKind::kGbench, .path = options.gbench_out}};
 }
 
 int ExitStatusOf(const Run& run, const std::vector<std::string>& asked) {

@@ -53,10 +53,6 @@ std::unique_ptr<Cluster> MakeCluster(const RunOptions& options, const Modules& m
 std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
                            const std::string& require_transport);
 
-// Makes the Setup::gemm of this program: by the CPUs' own backends, and on GPUs by cuBLASLt.
-// `modules` must outlive it.
-GemmAt GemmBeside(const Modules& modules);
-
 // Describes this machine: its hardware, what instance it is, the volume of storage_path, and notes
 // on what makes it noisy.
 Node ThisNode(const Setup& setup, const IdentityFlags& flags, const Catalog& catalog);

@@ -46,11 +46,10 @@ std::string Csv(const Handout& handout) {
   return handout.HasTable() ? handout.Table().Csv() : Written(handout, OutputFormat::kCsv);
 }
 
-const Output& OutputOf(std::string_view option) {
-  const auto outputs = Outputs();
-  const auto found = std::ranges::find(outputs, option, &Output::option);
-  assert(found != outputs.end());
-  return *found;
+const Output& OutputOf(OutputKind kind) {
+  const Output& output = Outputs()[static_cast<std::size_t>(kind)];
+  assert(output.kind == kind);
+  return output;
 }
 
 }  // namespace
@@ -83,22 +82,26 @@ NcclTable Handout::Table() const {
 
 std::span<const Output> Outputs() {
   static const std::array<Output, 5> outputs = {{
-      {.option = "--report", .is_file = true, .text = Page},
-      {.option = "--gbench-out", .is_file = true, .text = Gbench},
-      {.option = "-J", .is_file = true, .may_replace = false, .text = NcclJson},
-      {.option = "--format json", .text = Json},
-      {.option = "--format csv", .text = Csv},
+      {.kind = OutputKind::kPage, .option = "--report", .is_file = true, .text = Page},
+      {.kind = OutputKind::kGbench, .option = "--gbench-out", .is_file = true, .text = Gbench},
+      {.kind = OutputKind::kNcclJson,
+       .option = "-J",
+       .is_file = true,
+       .may_replace = false,
+       .text = NcclJson},
+      {.kind = OutputKind::kJson, .option = "--format json", .text = Json},
+      {.kind = OutputKind::kCsv, .option = "--format csv", .text = Csv},
   }};
   return outputs;
 }
 
-std::string_view OptionOf(OutputFormat format) {
+OutputKind PrintedAs(OutputFormat format) {
   assert(format == OutputFormat::kJson || format == OutputFormat::kCsv);
-  return format == OutputFormat::kJson ? "--format json" : "--format csv";
+  return format == OutputFormat::kJson ? OutputKind::kJson : OutputKind::kCsv;
 }
 
-std::string OutputText(std::string_view option, const Handout& handout) {
-  return OutputOf(option).text(handout);
+std::string OutputText(OutputKind kind, const Handout& handout) {
+  return OutputOf(kind).text(handout);
 }
 
 void CheckFiles(std::span<const AskedFile> files, const std::string& out) {
@@ -115,9 +118,9 @@ void CheckFiles(std::span<const AskedFile> files, const std::string& out) {
   take("the journal of --out", out.empty() ? "" : out + ".part");
   for (const AskedFile& file : files) {
     if (file.path.empty()) continue;
-    take(file.option, file.path);
-    const bool may_replace = OutputOf(file.option).may_replace;
-    CheckWritable(may_replace ? file.path : FreeName(file.path), std::string(file.option));
+    const Output& output = OutputOf(file.kind);
+    take(output.option, file.path);
+    CheckWritable(output.may_replace ? file.path : FreeName(file.path), std::string(output.option));
   }
 }
 
@@ -125,8 +128,8 @@ void WriteFiles(std::span<const AskedFile> files, const Handout& handout,
                 const std::function<void(const std::string& name)>& wrote) {
   for (const AskedFile& file : files) {
     if (file.path.empty()) continue;
-    const Output& output = OutputOf(file.option);
-    const std::string option(file.option);
+    const Output& output = OutputOf(file.kind);
+    const std::string option(output.option);
     if (output.may_replace) {
       WriteText(file.path, output.text(handout), option);
       wrote(file.path);

@@ -54,27 +54,31 @@ class Handout {
   std::string ended_ = {};
 };
 
-// One kind of output.
+// The kinds of output.
+enum class OutputKind { kPage, kGbench, kNcclJson, kJson, kCsv };
+
+// An output, as the list has it.
 struct Output {
+  OutputKind kind = OutputKind::kPage;
   std::string_view option = {};  // the option that asks for it: "--report", "--format csv"
   bool is_file = false;          // whether the option names a file; else it goes to standard output
   bool may_replace = true;       // if not, a name that is taken gets a number
   std::string (*text)(const Handout& handout) = nullptr;
 };
 
-// The list of all outputs.
+// The list of all outputs, in the order of their kinds.
 std::span<const Output> Outputs();
 
-// The option of the output that is printed in this format. REQUIRES: it is JSON or CSV.
-std::string_view OptionOf(OutputFormat format);
+// The kind of output that is printed in this format. REQUIRES: it is JSON or CSV.
+OutputKind PrintedAs(OutputFormat format);
 
-// The text of the output that `option` asks for. REQUIRES: there is such an output.
-std::string OutputText(std::string_view option, const Handout& handout);
+// The text of an output.
+std::string OutputText(OutputKind kind, const Handout& handout);
 
 // A file that was asked for.
 struct AskedFile {
-  std::string_view option = {};  // the option of an Output that is a file
-  std::string path = {};         // empty: it was not asked for
+  OutputKind kind = OutputKind::kPage;  // of an Output that is a file
+  std::string path = {};                // empty: it was not asked for
 };
 
 // Checks files before anything is measured. Throws Unwritten where one of them can't be written,
