@@ -1,4 +1,6 @@
 // Which backends and devices there are, as `assay list` tells of them, and which are asked for.
+#include "runner/program/choice.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,7 +13,7 @@
 #include "results/base/names.h"
 #include "runner/core/module.h"
 #include "runner/program/commands.h"
-#include "runner/program/measure.h"
+#include "runner/program/setup.h"
 
 namespace assay {
 namespace {

@@ -21,7 +21,7 @@
 #include "results/figures/figures.h"
 #include "runner/core/engine.h"
 #include "runner/core/module.h"
-#include "runner/program/measure.h"
+#include "runner/program/choice.h"
 #include "runner/program/suite.h"
 #include "standin/fixture.h"
 #include "standin/standin.h"

@@ -15,6 +15,7 @@
 
 #include "results/base/error.h"
 #include "results/file/run_file.h"
+#include "runner/program/choice.h"
 #include "tests/fake.h"
 
 namespace assay {

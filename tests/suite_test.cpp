@@ -10,7 +10,7 @@
 #include "kernels/kernels.h"
 #include "results/base/error.h"
 #include "results/figures/probes.h"
-#include "runner/program/measure.h"
+#include "runner/program/setup.h"
 
 namespace assay {
 namespace {

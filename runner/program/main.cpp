@@ -11,7 +11,7 @@
 #include "runner/program/cli.h"
 #include "runner/program/commands.h"
 #include "runner/program/console.h"
-#include "runner/program/measure.h"
+#include "runner/program/setup.h"
 
 int main(int argc, char** argv) {
   assay::HoldStandardStreams();

@@ -1,9 +1,7 @@
 #include "runner/program/measure.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,17 +10,15 @@
 #include <cstdlib>
 #include <ctime>
 #include <iterator>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <utility>
 
-#include "collectives/collectives.h"
 #include "io/io.h"
-#include "kernels/kernels.h"
 #include "results/base/error.h"
 #include "results/base/files.h"
 #include "results/base/hash.h"
-#include "results/base/names.h"
 #include "results/base/text.h"
 #include "results/figures/compare.h"
 #include "results/figures/figures.h"
@@ -33,11 +29,10 @@
 #include "results/file/run_file.h"
 #include "results/show/notes.h"
 #include "results/show/tables.h"
-#include "runner/core/module.h"
-#include "runner/core/ranks.h"
 #include "runner/core/time_left.h"
 #include "runner/program/identity.h"
 #include "runner/program/machine.h"
+#include "runner/program/setup.h"
 #include "runner/program/signals.h"
 #include "version.h"
 
@@ -53,17 +48,6 @@ std::string Utc(std::time_t at, const char* format) {
   gmtime_r(&at, &parts);
   char text[32];
   return {text, std::strftime(text, sizeof text, format, &parts)};
-}
-
-IdentityOptions IdentityOptionsFrom(const IdentityFlags& flags, const Catalog& catalog) {
-  return {.provider = flags.provider,
-          .instance = flags.instance,
-          .region = flags.region,
-          .purchase = flags.purchase,
-          .no_metadata = flags.no_metadata,
-          .metadata = {.url = flags.metadata_url},
-          .instances = catalog.instances,
-          .devices = catalog.devices};
 }
 
 // The name of the file of a run that names none. Two runs may begin in one second; the journal
@@ -341,31 +325,6 @@ class WhileHung {
   Cluster& cluster_;
 };
 
-// The probes of one node.
-std::vector<Probe> OwnProbes(const Setup& setup) {
-  std::vector<Probe> probes = kernels::Probes(setup);
-  for (Probe& probe : io::Probes(setup)) probes.push_back(std::move(probe));
-  return probes;
-}
-
-// Probes are made when they are first asked for: of most ranks nothing is asked but collectives.
-std::function<Case(const Record&)> OwnCasesOf(const Setup& setup, bool has_own) {
-  struct Known {
-    std::vector<Probe> own = {};
-    std::vector<Probe> of_ranks = {};
-  };
-  return [setup, has_own, known = std::make_shared<Known>()](const Record& asked) {
-    if (known->of_ranks.empty()) known->of_ranks = collectives::ProbesOfARank(setup);
-    if (std::optional<Case> one = CaseLike(asked, known->of_ranks)) return *std::move(one);
-    if (has_own && known->own.empty()) known->own = OwnProbes(setup);
-    if (std::optional<Case> one = CaseLike(asked, known->own)) return *std::move(one);
-    const Skipped no = {.reason = fmt::format("this node has no {} by {} as the first one has it",
-                                              Clean(asked.probe), Clean(asked.backend)),
-                        .remedy = "hold nodes of one type"};
-    return Case{.prepare = [no](std::uint64_t) -> Prepared { return no; }};
-  };
-}
-
 // The summary of a run: "7 measured, 2 skipped, 0 failed in 1 min 48 s".
 std::string Summary(const Measured& measured) {
   const std::optional<double> usd_per_hour = UsdPerHour(measured.run, measured.price);
@@ -391,77 +350,6 @@ std::string Summary(const Measured& measured) {
 }  // namespace
 
 std::string Today() { return Utc(std::time(nullptr), "%Y-%m-%d"); }
-
-Setup MakeSetup(const RunOptions& options, const Modules& modules) {
-  return {.threads = options.threads,
-          .storage_path = options.storage_path,
-          .backends = options.backends,
-          .devices = options.devices,
-          .modules = &modules,
-          .gemm = kernels::GemmBeside(modules)};
-}
-
-std::vector<Probe> AllProbes(const Setup& setup) {
-  std::vector<Probe> probes = OwnProbes(setup);
-  for (Probe& probe : collectives::Probes(setup)) probes.push_back(std::move(probe));
-  return probes;
-}
-
-Member MakeMember(const RunOptions& options, const Modules& modules, const Catalog& catalog) {
-  const Setup setup = MakeSetup(options, modules);
-  return {.describe = [setup, flags = options.identity,
-                       &catalog] { return ThisNode(setup, flags, catalog); },
-          .own_case = OwnCasesOf(setup, /*has_own=*/true)};
-}
-
-Member WorkerMember(const Modules& modules) {
-  const Setup setup = {.modules = &modules, .gemm = kernels::GemmBeside(modules)};
-  return {.own_case = OwnCasesOf(setup, /*has_own=*/false)};
-}
-
-std::unique_ptr<Cluster> MakeCluster(const RunOptions& options, const Modules& modules,
-                                     Ranks& ranks, const Catalog& catalog) {
-  return OpenCluster({.ranks = &ranks,
-                      .modules = &modules,
-                      .member = MakeMember(options, modules, catalog),
-                      .watchdog = Seconds(options.watchdog_s),
-                      .usual_ranks = options.ranks > 0 ? options.ranks : 2});
-}
-
-std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
-                           const std::string& require_transport) {
-  for (Case& one : cases) {
-    one = cluster.Placed(std::move(one));
-    if (!require_transport.empty()) {
-      one = collectives::Demanding(std::move(one), require_transport);
-    }
-  }
-  return cases;
-}
-
-Node ThisNode(const Setup& setup, const IdentityFlags& flags, const Catalog& catalog) {
-  Node node = InspectMachine({.threads = setup.threads});
-  std::vector<std::string> uuids;
-  if (setup.modules != nullptr) {
-    for (const Modules::Entry& entry : setup.modules->Entries()) {
-      if (entry.module == nullptr || entry.module->devices == nullptr) continue;
-      ModuleDevices devices = entry.module->devices();
-      AddVisible(devices.accelerators, node);
-      std::ranges::move(devices.uuids, std::back_inserter(uuids));
-      std::ranges::move(devices.notes, std::back_inserter(node.notes));
-    }
-  }
-  Identified identified = Identify(IdentityOptionsFrom(flags, catalog), node);
-  node.identity = std::move(identified.identity);
-  node.notes.insert(node.notes.end(), identified.notes.begin(), identified.notes.end());
-  node.node_id = NodeId(std::move(uuids), node.notes);
-  node.env = AllowedEnvironment(environ);
-  node.storage = io::Volumes(setup);
-  for (const auto& software : {kernels::Software(), io::Software(), collectives::Software(setup)}) {
-    node.software.insert(software.begin(), software.end());
-  }
-  return node;
-}
 
 Chosen ChoosePrice(const std::vector<const Run*>& runs, const PricingFlags& flags,
                    const Catalog& catalog) {
@@ -490,102 +378,6 @@ Chosen ChoosePrice(const std::vector<const Run*>& runs, const PricingFlags& flag
                                apart)};
   }
   return chosen;
-}
-
-std::string ChoiceText(const RunOptions& options) {
-  std::vector<std::string> words;
-  for (const auto& [option, names] :
-       {std::pair("--backend", &options.backends), {"--device", &options.devices}}) {
-    if (!names->empty()) words.push_back(fmt::format("{} {}", option, fmt::join(*names, ",")));
-  }
-  return fmt::format("{}", fmt::join(words, " "));
-}
-
-Error NothingLeft(const RunOptions& options, const std::vector<std::string>& asked,
-                  const std::vector<Probe>& probes) {
-  std::string what = "'assay list' shows what does";
-  for (const Probe& probe : probes) {
-    if (asked != std::vector{probe.name}) continue;
-    what = fmt::format("{} has backends {}", probe.name, fmt::join(probe.backends, ", "));
-  }
-  const std::string choice = ChoiceText(options);
-  return Error(fmt::format("nothing that was asked for can run{}{}; {}",
-                           choice.empty() ? "" : " with ", choice, what));
-}
-
-std::vector<Case> UnfoldQuestions(const std::vector<Question>& questions,
-                                  const std::vector<Probe>& probes, const RunOptions& options) {
-  std::vector<Case> cases;
-  for (const Question& question : questions) {
-    const auto probe = std::find_if(probes.begin(), probes.end(), [&](const Probe& candidate) {
-      return candidate.name == question.probe;
-    });
-    std::vector<Case> others;  // the cases in the dtype that replaces one that devices lack
-    if (question.instead) others = probe->unfold(*question.instead);
-    for (Case& unfolded : probe->unfold(question.params)) {
-      if (unfolded.lacks_dtype) {
-        const auto other = std::ranges::find_if(others, [&](const Case& candidate) {
-          return candidate.backend == unfolded.backend &&
-                 std::ranges::equal(candidate.units, unfolded.units, {}, &Unit::device,
-                                    &Unit::device);
-        });
-        if (other != others.end()) unfolded = *other;
-      }
-      const auto same = [&](const Case& other) {
-        return other.probe == unfolded.probe && other.backend == unfolded.backend &&
-               other.accelerator == unfolded.accelerator && other.params == unfolded.params;
-      };
-      // Resolved values ("0: automatic") may make two questions one.
-      if (std::none_of(cases.begin(), cases.end(), same)) cases.push_back(std::move(unfolded));
-    }
-  }
-  if (cases.empty()) {
-    std::set<std::string> asked;
-    for (const Question& question : questions) asked.insert(question.probe);
-    throw NothingLeft(options, {asked.begin(), asked.end()}, probes);
-  }
-  return cases;
-}
-
-std::vector<Case> CasesOfRun(const RunOptions& options, const Suite& suite,
-                             const std::vector<Probe>& probes) {
-  CheckChoice(options, probes);
-  return UnfoldQuestions(Unfold(suite, probes,
-                                {.probes = options.probes,
-                                 .set = options.set,
-                                 .dtypes = options.dtypes,
-                                 .regime = options.regime}),
-                         probes, options);
-}
-
-void CheckChoice(const RunOptions& options, const std::vector<Probe>& probes) {
-  const auto check = [](const char* what, const std::vector<std::string>& asked,
-                        const std::set<std::string>& known, const std::string& why) {
-    for (const std::string& name : asked) {
-      if (known.contains(name)) continue;
-      throw Error(fmt::format("there is no {} {}; {}{}", what, Clean(name, 64),
-                              DidYouMeanAmong(name, {known.begin(), known.end()}), why));
-    }
-  };
-  std::set<std::string> backends;
-  for (const Probe& probe : probes) backends.insert(probe.backends.begin(), probe.backends.end());
-  check("backend", options.backends, backends, "");
-  if (options.devices.empty()) return;
-  std::set<std::string> devices = {Setup::kAllDevices};
-  std::map<std::string, Skipped> absent;  // backends with devices of their own
-  for (const Probe& probe : probes) {
-    if (!probe.devices) continue;
-    const std::vector<std::string> own = probe.devices();
-    devices.insert(own.begin(), own.end());
-    absent.merge(probe.absent());
-  }
-  std::string why;
-  if (!absent.empty()) {
-    const auto& [backend, no] = *absent.begin();
-    why = fmt::format(" ({} has none here: {}; try: {})", backend, Clean(no.reason),
-                      Clean(no.remedy));
-  }
-  check("device", options.devices, devices, why);
 }
 
 Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& cluster,
@@ -661,8 +453,8 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
       costs = fmt::format(", {} {}", about, Usd(*usd_per_hour * guess->seconds / 3600));
     }
   }
-  console.Note(
-      fmt::format("{} cases, {} rounds, {}{}\n", plan.cases.size(), run.rounds, planned, costs));
+  console.Note(fmt::format("{}, {}, {}{}\n", CountText(plan.cases.size(), "case"),
+                           CountText(run.rounds, "round"), planned, costs));
   if (plan.begins) plan.begins(run, price, no_file);
 
   const Run begun = run;

@@ -3,12 +3,10 @@
 
 #include <functional>
 #include <map>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "results/base/error.h"
 #include "results/catalog/price.h"
 #include "results/file/run.h"
 #include "runner/cluster/cluster.h"
@@ -31,58 +29,11 @@ inline constexpr int kInterrupted = 130;
 // The date of today in UTC: "2026-11-22".
 std::string Today();
 
-// The way to measure, by a command's options. `modules` must outlive it.
-Setup MakeSetup(const RunOptions& options, const Modules& modules);
-
-// All probes of this program, folder by folder, as `assay list` shows them.
-std::vector<Probe> AllProbes(const Setup& setup);
-
-// The things that a rank of this program can do by itself: describe its node, and every case that
-// its own probes have. `modules` and `catalog` must outlive it.
-Member MakeMember(const RunOptions& options, const Modules& modules, const Catalog& catalog);
-// What a rank can do that assay starts for itself, which is told nothing but cases.
-Member WorkerMember(const Modules& modules);
-
-// The cluster of rank 0. `modules`, `ranks` and `catalog` must outlive it and its
-// cases.
-std::unique_ptr<Cluster> MakeCluster(const RunOptions& options, const Modules& modules,
-                                     Ranks& ranks, const Catalog& catalog);
-
-// The cases as the cluster places them. Cases of several ranks fail where their data went over
-// something else than `require_transport`, if that is given.
-std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
-                           const std::string& require_transport);
-
-// Describes this machine: its hardware, what instance it is, the volume of storage_path, and notes
-// on what makes it noisy.
-Node ThisNode(const Setup& setup, const IdentityFlags& flags, const Catalog& catalog);
-
 // Chooses the one price behind the dollars of these runs: a typed one, one that is stored in the
 // first file, or one of the catalog. A listed price stands for no nodes that differ in
 // what it is chosen by.
 Chosen ChoosePrice(const std::vector<const Run*>& runs, const PricingFlags& flags,
                    const Catalog& catalog);
-
-// "--backend onednn --device cpu": what was asked for by name; "" where nothing was.
-std::string ChoiceText(const RunOptions& options);
-
-// Throws Error, with the right name where there is one like it, for a backend that none of `probes`
-// has and for a device that isn't there.
-void CheckChoice(const RunOptions& options, const std::vector<Probe>& probes);
-
-// Makes the Error for a command whose backends and devices leave nothing of the probes that were
-// asked for. It says which backends or devices the probe does have.
-Error NothingLeft(const RunOptions& options, const std::vector<std::string>& asked,
-                  const std::vector<Probe>& probes);
-
-// The cases that the questions unfold into, each once. Throws Error where the backends and devices
-// that were asked for leave none.
-std::vector<Case> UnfoldQuestions(const std::vector<Question>& questions,
-                                  const std::vector<Probe>& probes, const RunOptions& options);
-
-// The cases of `assay run` with these options. Throws Error where they ask for what isn't there.
-std::vector<Case> CasesOfRun(const RunOptions& options, const Suite& suite,
-                             const std::vector<Probe>& probes);
 
 struct Plan {
   std::vector<Case> cases = {};
