@@ -16,7 +16,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -26,6 +25,7 @@
 #include "collectives/library.h"
 #include "collectives/nccl_clique.h"
 #include "collectives/nccl_debug_file.h"
+#include "collectives/nccl_device.h"
 #include "collectives/nccl_log.h"
 #include "collectives/timed_collective.h"
 #include "collectives/used_transport.h"
@@ -157,54 +157,6 @@ void OnAll(Ranks& ranks, const Body& body) {
   for (const std::string& of_rank : GatherToAll(ranks, why)) {
     if (!of_rank.empty()) throw Error(of_rank);
   }
-}
-
-// The GPU of a rank, as nccl-tests counts: the ranks of a node take the GPUs that they see, in
-// order. Called on all ranks together; throws Error on each where one has no GPU of its own.
-RankDevice OwnDevice(Ranks& ranks) {
-  int devices = 0;
-  RankDevice own;
-  std::string says;
-  if (const std::optional<Skipped> none = NoDevice(&devices)) {
-    says = fmt::format("{}; try: {}", none->reason, none->remedy);
-  } else {
-    cudaDeviceProp properties = {};
-    own.index = ranks.LocalRank() % devices;
-    if (const cudaError_t error = cudaGetDeviceProperties(&properties, own.index);
-        error != cudaSuccess) {
-      says = fmt::format("device {} can't be asked: {}", own.index, cudaGetErrorString(error));
-    }
-    own.id = fmt::format("{:04x}:{:02x}:{:02x}", properties.pciDomainID, properties.pciBusID,
-                         properties.pciDeviceID);
-    own.name = properties.name;
-  }
-  std::map<std::string, int> taken;  // the rank that has a GPU, by node and id
-  std::map<std::string, int> ranks_of;
-  std::optional<std::string> shared;
-  const std::vector<std::string> all = GatherToAll(
-      ranks, says.empty() ? fmt::format("{} {} {}", devices, ranks.Node(), own.id) : says);
-  for (int rank = 0; rank < ranks.Size(); ++rank) {
-    const std::string& one = all[static_cast<std::size_t>(rank)];
-    std::istringstream words(one);
-    std::string seen;
-    std::string node;
-    std::string id;
-    words >> seen >> node >> id;
-    if (seen.find_first_not_of("0123456789") != std::string::npos) {
-      throw Error(fmt::format("rank {} has no GPU: {}", rank, one));
-    }
-    ++ranks_of[node];
-    const auto [other, is_new] = taken.emplace(node + " " + id, rank);
-    if (is_new || shared) continue;
-    shared = fmt::format("node {} has {} GPUs, too few for its ranks: {} and {} would share {}",
-                         node, seen, other->second, rank, id);
-  }
-  if (shared) {
-    throw Error(*shared +
-                "; ask for fewer with -g, -t or mpirun -np, and see what "
-                "CUDA_VISIBLE_DEVICES hides");
-  }
-  return own;
 }
 
 // Whether environment variables set the number of channels, which NCCL prefers to a communicator's

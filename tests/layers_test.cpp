@@ -102,6 +102,24 @@ bool MayInclude(const Folder& folder, const std::string& included) {
          });
 }
 
+// The most lines that a source may have: a longer one has parts with names of their own.
+constexpr int kMostLines = 900;
+
+// The sources of the program below `root`, by their names in the tree.
+std::map<std::string, std::string> Sources(const std::filesystem::path& root) {
+  std::map<std::string, std::string> sources;
+  for (const std::string top : {"results", "runner", "kernels", "collectives", "io"}) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root / top)) {
+      const std::string extension = entry.path().extension();
+      if (extension != ".h" && extension != ".cpp" && extension != ".cu") continue;
+      std::ifstream stream(entry.path());
+      sources[std::filesystem::relative(entry.path(), root)] =
+          (std::stringstream() << stream.rdbuf()).str();
+    }
+  }
+  return sources;
+}
+
 // One sentence for each include line of `text`, the contents of `file`, that breaks the picture.
 std::vector<std::string> Violations(const std::string& file, const std::string& text) {
   static const std::regex include(R"re(^\s*#\s*include\s*(<|")([^>"]+)[>"])re");
@@ -142,20 +160,15 @@ std::vector<std::string> Violations(const std::string& file, const std::string& 
 }
 
 TEST(Layers, ArrowsPointDownAndEachLibraryHasOneOwner) {
-  namespace fs = std::filesystem;
-  const fs::path root = ASSAY_SOURCE_DIR;
-  int files = 0;
-  for (const std::string top : {"results", "runner", "kernels", "collectives", "io"}) {
-    for (const auto& entry : fs::recursive_directory_iterator(root / top)) {
-      const std::string extension = entry.path().extension();
-      if (extension != ".h" && extension != ".cpp" && extension != ".cu") continue;
-      std::ifstream stream(entry.path());
-      const std::string text = (std::stringstream() << stream.rdbuf()).str();
-      EXPECT_THAT(Violations(fs::relative(entry.path(), root), text), IsEmpty());
-      ++files;
-    }
+  const std::map<std::string, std::string> sources = Sources(ASSAY_SOURCE_DIR);
+  for (const auto& [file, text] : sources) EXPECT_THAT(Violations(file, text), IsEmpty());
+  EXPECT_GT(sources.size(), 50U);
+}
+
+TEST(Layers, NoSourceIsTooLong) {
+  for (const auto& [file, text] : Sources(ASSAY_SOURCE_DIR)) {
+    EXPECT_LE(std::ranges::count(text, '\n'), kMostLines) << file;
   }
-  EXPECT_GT(files, 50);
 }
 
 // A tree without circles: a folder includes only what stands before it.
