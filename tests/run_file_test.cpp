@@ -23,6 +23,8 @@
 #include <set>
 #include <sstream>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "results/base/error.h"
 #include "results/base/files.h"
@@ -32,7 +34,9 @@
 namespace assay {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pair;
 using ::testing::SizeIs;
 namespace fs = std::filesystem;
 
@@ -158,6 +162,65 @@ TEST_F(RunFile, AWrongAnswerTakesItsRoundsBack) {
   const Record record = ReadRun(part_).records.at(0);
   EXPECT_EQ(record.status, Status::kWrong);
   EXPECT_THAT(record.rounds, SizeIs(0));
+}
+
+// A record with these visits, each by its round and its time.
+Record WithVisits(const std::vector<std::pair<int, double>>& visits) {
+  Record record = After(0);
+  for (const auto& [round, time_s] : visits) {
+    record.rounds.push_back({.round = round, .batch = 1, .time_s = {time_s}});
+  }
+  return record;
+}
+
+std::vector<std::pair<int, double>> VisitsIn(const Record& record) {
+  std::vector<std::pair<int, double>> visits;
+  for (const Visit& visit : record.rounds) visits.emplace_back(visit.round, visit.time_s.at(0));
+  return visits;
+}
+
+// A journal with a line for each of these records.
+assay::Run JournalOf(const std::vector<Record>& lines, const ReadLimits& limits = {}) {
+  std::string text = RunToJson(Header());
+  for (const Record& line : lines) text += RecordToJson(line) + "\n";
+  return RunFromJournal(text, "a journal", limits);
+}
+
+TEST_F(RunFile, AVisitIsKnownByItsCaseAndItsRound) {
+  // The run was taken up again after its second round was lost, and did its third once more.
+  const assay::Run run =
+      JournalOf({WithVisits({{1, 0.1}}), WithVisits({{3, 0.3}}), WithVisits({{4, 0.4}}),
+                 WithVisits({{2, 0.2}}), WithVisits({{3, 0.5}})});
+  EXPECT_THAT(VisitsIn(run.records.at(0)),
+              ElementsAre(Pair(1, 0.1), Pair(2, 0.2), Pair(3, 0.5), Pair(4, 0.4)));
+  Record other = WithVisits({{1, 0.7}});
+  other.backend = "psync";
+  EXPECT_THAT(JournalOf({WithVisits({{1, 0.1}}), other}).records, SizeIs(2));
+}
+
+TEST_F(RunFile, VisitsThatTellNoRoundAllCount) {
+  const assay::Run old = JournalOf({WithVisits({{0, 0.1}}), WithVisits({{0, 0.2}})});
+  EXPECT_THAT(VisitsIn(old.records.at(0)), ElementsAre(Pair(0, 0.1), Pair(0, 0.2)));
+  // An older assay began this run, and this one went on.
+  const assay::Run both =
+      JournalOf({WithVisits({{0, 0.1}}), WithVisits({{2, 0.2}}), WithVisits({{2, 0.3}})});
+  EXPECT_THAT(VisitsIn(both.records.at(0)), ElementsAre(Pair(0, 0.1), Pair(2, 0.3)));
+}
+
+TEST_F(RunFile, AVisitThatComesAgainIsNoMoreValues) {
+  const std::vector<Record> once = {WithVisits({{1, 0.1}})};
+  ReadLimits limits = {};
+  for (limits.values = 1;; ++limits.values) {
+    try {
+      JournalOf(once, limits);
+      break;
+    } catch (const Error&) {
+      ASSERT_LT(limits.values, 1000);
+    }
+  }
+  const std::vector<Record> often(10, once[0]);
+  EXPECT_THAT(VisitsIn(JournalOf(often, limits).records.at(0)), ElementsAre(Pair(1, 0.1)));
+  EXPECT_THROW(JournalOf({once[0], WithVisits({{2, 0.1}})}, limits), Error);
 }
 
 TEST_F(RunFile, RecordsOfOneCaseOnTwoDevicesStayApart) {

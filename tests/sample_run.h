@@ -37,6 +37,7 @@ inline Record SampleGemm() {
   gemm.rounds = {
       {.start_s = 12.4,
        .order = 7,
+       .round = 2,
        .batch = 32,
        .time_s = {0.001543, 0.1 + 0.2, 5e-324, 1.7976931348623157e308, 1.0 / 3.0},
        .host_time_s = {0.001561, 0.001559},

@@ -97,6 +97,7 @@ template <class Archive>
 void Fields(Archive& a, typename Archive::template Ref<Visit> visit) {
   a("start_s", visit.start_s);
   a("order", visit.order);
+  a.Maybe("round", visit.round);
   a("batch", visit.batch, Sign::kPositive);
   a.Maybe("iterations", visit.iterations, Sign::kPositive);
   a("time_s", visit.time_s, Sign::kPositive);

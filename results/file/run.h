@@ -119,8 +119,11 @@ struct Sustained {
 // or rank. Where work is counted over spans of time, a value belongs to a span, and `iterations`
 // says how many ended in it.
 struct Visit {
-  double start_s = 0;                         // when it began, since the run began
-  int order = 0;                              // its position within the round
+  double start_s = 0;  // when it began, since the run began
+  int order = 0;       // its position within the round
+  // The round, from 1, which tells the visits of one case apart. 0 in files from before it was
+  // there.
+  int round = 0;
   std::int64_t batch = 0;                     // 1 where there are `iterations`
   std::vector<std::int64_t> iterations = {};  // empty, or one for each of time_s
   std::vector<double> time_s = {};

@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <iterator>
 #include <map>
 #include <set>
 #include <utility>
@@ -35,9 +34,10 @@ void TellOfItsJournal(const std::string& path) {
 }
 
 // Makes a run of a journal's lines. The newest line of a case decides about everything but its
-// rounds, which add up (and count for nothing once an answer was wrong). The run is held to the
-// limits of a file, since it becomes one; what lines repeat is not, since a soak repeats it a
-// million times.
+// rounds, which add up (and count for nothing once an answer was wrong). A visit is known by its
+// case and its round, so that one which is there twice counts once. The run is held to the limits
+// of a file, since it becomes one; what lines repeat is not, since a soak repeats it a million
+// times.
 class JournalReader {
  public:
   JournalReader(std::string source, const ReadLimits& limits)
@@ -91,12 +91,31 @@ class JournalReader {
       rounds.clear();
       values_ -= std::exchange(kept.rounds, 0);
     }
-    kept.rounds += held.rounds;
+    bool is_repeated = !newest.rounds.empty();
+    for (Visit& visit : newest.rounds) is_repeated &= !AddVisit(std::move(visit), rounds);
+    if (is_repeated) {
+      values_ -= held.rounds;  // as many as the visits had whose places they took
+    } else {
+      kept.rounds += held.rounds;
+    }
     CheckLimit(values_, limits_.values, "values", name);
-    std::move(newest.rounds.begin(), newest.rounds.end(), std::back_inserter(rounds));
     CheckLimit(rounds.size(), limits_.entries, "rounds of a case", name);
     record = std::move(newest);
     record.rounds = std::move(rounds);
+  }
+
+  // Adds a visit in the order of rounds, or puts it in the place of the same one. Returns whether
+  // it is a new one. Visits that tell no round are all new, and stand first.
+  static bool AddVisit(Visit visit, std::vector<Visit>& visits) {
+    const auto place = visit.round == 0
+                           ? std::ranges::upper_bound(visits, 0, {}, &Visit::round)
+                           : std::ranges::lower_bound(visits, visit.round, {}, &Visit::round);
+    if (visit.round > 0 && place != visits.end() && place->round == visit.round) {
+      *place = std::move(visit);
+      return false;
+    }
+    visits.insert(place, std::move(visit));
+    return true;
   }
 
   template <class Number>

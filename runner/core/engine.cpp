@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "results/base/error.h"
+#include "results/base/text.h"
 #include "results/figures/figures.h"
 #include "results/figures/pacing.h"
 #include "results/figures/probes.h"
@@ -482,10 +483,12 @@ class Engine {
       outcome.visit->start_s = start_s;
       Shift(*outcome.visit, start_s);
       outcome.visit->order = order;
+      outcome.visit->round = round;
     }
     for (Visit& visit : outcome.parts) {
       visit.start_s = start_s;
       visit.order = order;
+      visit.round = round;
     }
     AddOutcome(outcome, records_[index], Soaks());
   }
@@ -587,10 +590,11 @@ std::vector<Case> Matching(const std::vector<Case>& cases, const std::string& fi
     if (std::regex_search(CaseName(each), regex)) matching.push_back(each);
   }
   if (matching.empty()) {
-    throw Error(cases.empty() ? "there is no case to measure; name another probe or suite"
-                              : fmt::format("--filter '{}' matches none of {} cases, whose names "
-                                            "look like {}",
-                                            filter, cases.size(), CaseName(cases.front())));
+    throw Error(cases.empty()
+                    ? "there is no case to measure; name another probe or suite"
+                    : fmt::format("--filter '{}' matches none of {}, whose names look like {}",
+                                  filter, CountText(cases.size(), "case"),
+                                  CaseName(cases.front())));
   }
   return matching;
 }
