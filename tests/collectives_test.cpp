@@ -739,6 +739,34 @@ TEST(Job, AGroupThatCantIsANoOfTheJobAndTheNextCaseRuns) {
   });
 }
 
+TEST(Job, ACaseIsUnfoldedOnceForItsDevicesAndItsRanks) {
+  std::atomic<int> unfolded = 0;
+  OnRanks(2, [&](ThreadRanks& own) {
+    const auto join = [](Ranks&, std::uint64_t, const Params&) -> Prepared {
+      return Skipped{.reason = "it has no library"};
+    };
+    const auto device = [](Ranks&) { return std::optional<RankDevice>(); };
+    const Member member = {.own_case = [&](const Record&) {
+      ++unfolded;
+      return Case{.across = AcrossRanks{.join = join, .device = device}};
+    }};
+    if (own.Rank() != 0) {
+      Worker worker(own, member);
+      return Follow(worker);
+    }
+    std::shared_ptr<Job> job = MakeJob(own, member);
+    AskedCase asked = {.record = {.probe = "all_reduce", .backend = "fake"}};
+    AskWhereabouts(*job, &asked);
+    EXPECT_EQ(std::get<Skipped>(PrepareOn(job, asked)).reason, "it has no library");
+    EXPECT_EQ(unfolded, 2) << "once on each rank";
+    asked.record.params = {{"bytes", std::int64_t{8}}};
+    PrepareOn(job, asked);
+    EXPECT_EQ(unfolded, 4) << "and another case anew";
+    job.reset();  // its heart beats no more
+    own.Broadcast("quit");
+  });
+}
+
 TEST(Groups, AreNcclTestsExpressionsOrAList) {
   const auto groups = [](const char* expression) { return collectives::GroupsFrom(expression, 6); };
   EXPECT_THAT(groups("MOD 2"), ElementsAre(0, 1, 0, 1, 0, 1));
@@ -774,7 +802,7 @@ TEST(Groups, BecomePartsOfACaseEachWithItsRanksAndWork) {
     probe.unfold(params);
     ADD_FAILURE() << "a group of one rank was taken";
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("group 1 of 1 ranks"));
+    EXPECT_THAT(error.what(), HasSubstr("group 1 of 1 rank"));
   }
 }
 

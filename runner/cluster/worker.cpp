@@ -219,10 +219,10 @@ Watchdog::Guard Worker::WatchOver(const Command& command) {
   }
   if (command.verb == "prepare") {
     const Record& record = command.asked->record;
-    what_ =
-        command.asked->on == On::kEachNode
-            ? fmt::format("a case of one node, {},", OneField(record.probe))
-            : fmt::format("{} of {} bytes", OneField(record.probe), record.work.bytes.value_or(0));
+    what_ = command.asked->on == On::kEachNode
+                ? fmt::format("a case of one node, {},", OneField(record.probe))
+                : fmt::format("{} of {}", OneField(record.probe),
+                              CountText(record.work.bytes.value_or(0), "byte"));
     first_s_ = 3 * (static_cast<double>(record.work.bytes.value_or(0)) / 1e7 +
                     static_cast<double>(record.work.flops.value_or(0)) / 1e10);
     iteration_s_ = 0;
@@ -327,7 +327,7 @@ std::string Worker::Nodes() {
 std::string Worker::Metered(const Command& command) {
   return FromEachNode([&]() -> std::string {
     if (command.what == "of") {
-      const Case own = member_.own_case(command.asked->record);
+      const Case& own = OwnCase(command.asked->record);
       meter_ = own.meter ? own.meter() : nullptr;
       return "";
     }
@@ -375,7 +375,7 @@ std::string Worker::FromEachNode(const std::function<std::string()>& tell) {
 std::string Worker::Devices(const AskedCase& asked) {
   std::string own;
   try {
-    const Case one = member_.own_case(asked.record);
+    const Case& one = OwnCase(asked.record);
     if (!one.across || !one.across->device) {
       throw Error(fmt::format("a rank knows no device for {} by {}", asked.record.probe,
                               asked.record.backend));
@@ -404,27 +404,28 @@ std::string Worker::Prepare(const AskedCase& asked) {
   takes_part_ = true;
   // The case as this rank unfolds it. Where that fails it takes part in what all ranks do to
   // make ready, and says so with the others.
-  std::optional<Case> own;
+  const Case* own = nullptr;
   std::string failed;
   if (asked.on != On::kEachNode || ranks_.LocalRank() == 0) {
     try {
-      own = member_.own_case(asked.record);
+      own = &OwnCase(asked.record);
       if (own->across) CheckFits(*own->across, asked.on);
     } catch (const std::exception& error) {
-      own.reset();
+      own = nullptr;
       failed = error.what();
     }
   }
   if (asked.on == On::kGroups) {
-    const int number =
-        own && own->across ? own->across->groups[static_cast<std::size_t>(ranks_.Rank())] : -1;
+    const int number = own != nullptr && own->across
+                           ? own->across->groups[static_cast<std::size_t>(ranks_.Rank())]
+                           : -1;
     group_ = std::make_unique<Group>(ranks_, number);
     takes_part_ = number >= 0;
   }
   return Agree([&]() -> Prepared {
     if (!failed.empty()) throw Error(failed);
     if (asked.on == On::kEachNode) {
-      return OnEachNode(own ? own->prepare(asked.seed) : Prepared(), ranks_);
+      return OnEachNode(own != nullptr ? own->prepare(asked.seed) : Prepared(), ranks_);
     }
     if (!own->across) {
       Prepared no = own->prepare(asked.seed);
@@ -436,15 +437,27 @@ std::string Worker::Prepare(const AskedCase& asked) {
   });
 }
 
+// The case as this rank's probe unfolds it, once for all commands in a row that are about it.
+// Throws what unfolding throws.
+const Case& Worker::OwnCase(const Record& asked) {
+  std::string key = MatchKey(asked) + '/' + asked.backend;
+  if (key == own_key_) return own_case_;
+  own_key_.clear();
+  own_case_ = member_.own_case(asked);
+  own_key_ = std::move(key);
+  return own_case_;
+}
+
 // Checks that the case is for these ranks and groups. Throws Error where it isn't.
 void Worker::CheckFits(const AcrossRanks& asked, On on) const {
   if (asked.ranks != ranks_.Size()) {
-    throw Error(fmt::format("a case of {} ranks was asked of {}", asked.ranks, ranks_.Size()));
+    throw Error(
+        fmt::format("a case of {} was asked of {}", CountText(asked.ranks, "rank"), ranks_.Size()));
   }
   const std::size_t in_groups = on == On::kGroups ? static_cast<std::size_t>(ranks_.Size()) : 0;
   if (asked.groups.size() != in_groups) {
-    throw Error(fmt::format("{} ranks have their groups, and {} are asked to be in some",
-                            asked.groups.size(), in_groups));
+    throw Error(fmt::format("the case tells the groups of {}, and should tell those of {}",
+                            CountText(asked.groups.size(), "rank"), in_groups));
   }
 }
 

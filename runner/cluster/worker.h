@@ -56,6 +56,7 @@ class Worker {
   std::string FromEachNode(const std::function<std::string()>& tell);
   std::string Devices(const AskedCase& asked);
   std::string Prepare(const AskedCase& asked);
+  const Case& OwnCase(const Record& asked);
   void CheckFits(const AcrossRanks& asked, On on) const;
   std::string Agree(const std::function<Prepared()>& prepare);
   void Expire(const std::string& what, const std::function<void(const std::string&)>& told);
@@ -63,6 +64,8 @@ class Worker {
   Ranks& ranks_;
   Member member_;
   bool takes_part_ = true;
+  std::string own_key_ = {};            // the case that own_case_ is; "": none
+  Case own_case_ = {};                  // outlives the workload and the meter that come from it
   std::unique_ptr<Group> group_ = {};   // null: all ranks together
   std::unique_ptr<Workload> workload_;  // uses the group
   std::unique_ptr<Meter> meter_ = {};   // the node's; on its first rank alone
