@@ -30,6 +30,7 @@
 #include "collectives/transport.h"
 #include "collectives/transport_exchange.h"
 #include "collectives/used_transport.h"
+#include "results/base/descriptor.h"
 #include "results/base/dtype.h"
 #include "results/base/error.h"
 #include "runner/core/module.h"
@@ -91,11 +92,11 @@ int LauncherOf(int pid) {
 void EndLauncher() {
   const int launcher = LauncherOf(getppid());
   if (launcher < 0) return;
-  const auto handle = static_cast<int>(syscall(SYS_pidfd_open, launcher, 0));
-  if (handle < 0 || fork() != 0) return;
+  const Descriptor handle(static_cast<int>(syscall(SYS_pidfd_open, launcher, 0)));
+  if (!handle.IsOpen() || fork() != 0) return;
   // Nothing may stay open here whose end mpirun waits for, such as its pipes.
   setsid();
-  dup2(handle, 0);
+  dup2(handle.Number(), 0);
   close_range(1, ~0U, 0);
   pollfd end = {.fd = 0, .events = POLLIN, .revents = 0};
   for (const int signal : {SIGTERM, SIGKILL}) {

@@ -1,10 +1,13 @@
 #include "collectives/nccl_debug_file.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+
+#include "results/base/descriptor.h"
 
 namespace assay {
 
@@ -20,9 +23,8 @@ std::shared_ptr<DebugFile> DebugFile::OfProcess() {
 DebugFile::DebugFile() {
   if (std::getenv("NCCL_DEBUG") != nullptr || std::getenv("NCCL_DEBUG_FILE") != nullptr) return;
   std::string path = (std::filesystem::temp_directory_path() / "assay-nccl-XXXXXX").string();
-  const int file = mkstemp(path.data());
-  if (file < 0) return;
-  close(file);
+  const Descriptor made(mkostemp(path.data(), O_CLOEXEC));
+  if (!made.IsOpen()) return;
   path_ = path;
   file_.open(path);
   setenv("NCCL_DEBUG", "INFO", 1);

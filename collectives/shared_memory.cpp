@@ -19,6 +19,7 @@
 
 #include "results/base/error.h"
 #include "runner/core/group.h"
+#include "runner/core/memory.h"
 #include "runner/core/told_number.h"
 
 namespace assay {
@@ -31,18 +32,11 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 // The name that /proc shows for the memory among what a process has open.
 constexpr const char* kName = "assay-ranks";
 
-// The seal, since Linux 6.3, of memory that is never run as a program. A system may be set to allow
-// no other memory.
-constexpr unsigned kNoExecSeal = 0x8;  // MFD_NOEXEC_SEAL
-
 // Makes zeroed memory of that size with these seals; an invalid descriptor where that can't be
 // done.
 Descriptor NewMemory(std::size_t bytes) {
-  Descriptor made(memfd_create(kName, MFD_CLOEXEC | MFD_ALLOW_SEALING | kNoExecSeal));
-  if (made.Number() < 0 && errno == EINVAL) {
-    made = Descriptor(memfd_create(kName, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  }
-  if (made.Number() < 0) return {};
+  Descriptor made = MemoryFile(kName);
+  if (!made.IsOpen()) return {};
   if (ftruncate(made.Number(), static_cast<off_t>(bytes)) != 0 ||
       fcntl(made.Number(), F_ADD_SEALS, kSeals | F_SEAL_SEAL) != 0) {
     return {};

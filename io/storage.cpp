@@ -23,6 +23,7 @@
 #include "results/base/descriptor.h"
 #include "results/base/error.h"
 #include "results/base/text.h"
+#include "runner/core/memory.h"
 #include "runner/core/random.h"
 #include "runner/core/threads.h"
 
@@ -59,10 +60,10 @@ Access Parse(const Params& params) {
                             kStampedBytes));
   }
   if (depth * block_bytes * jobs > kMaxBufferBytes) {
-    throw Error(
-        fmt::format("storage: {} jobs of {} blocks of {} bytes in flight are over 1 GiB of "
-                    "buffers; give a smaller depth, block_bytes or jobs.",
-                    jobs, depth, block_bytes));
+    throw Error(fmt::format(
+        "storage: {} of {} of {} bytes in flight take over 1 GiB of buffers; give a smaller "
+        "depth, block_bytes or jobs.",
+        CountText(jobs, "job"), CountText(depth, "block"), block_bytes));
   }
   return {.write = pattern.ends_with("write"),
           .random = pattern.starts_with("rand"),
@@ -337,7 +338,7 @@ class StorageWorkload : public Workload {
 // page of memory (a memfd), since the question is whether the calls are allowed, not what the disk
 // does.
 std::optional<Skipped> RefusalOf(const EngineFactory& make) {
-  const Descriptor file(memfd_create("assay", MFD_CLOEXEC));
+  const Descriptor file = MemoryFile("assay");
   if (!file.IsOpen() || ftruncate(file.Number(), kStampedBytes) != 0) return std::nullopt;
   const Slab slab(static_cast<std::size_t>(kStampedBytes));
   MadeEngine made = make({.fd = file.Number(), .depth = 1, .buffers = slab.Bytes()});

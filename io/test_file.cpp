@@ -98,20 +98,21 @@ std::int64_t FileSizeLimit() {
 }
 
 // Creates the file, without a name where that is possible (O_EXCL: it can't be given one later),
-// else with one that is removed at once. Returns a descriptor, or -1 with errno set.
-int Create(const std::string& folder, bool may_be_nameless) {
+// else with one that is removed at once. Where that fails, errno says why, and nothing is open.
+Descriptor Create(const std::string& folder, bool may_be_nameless) {
   if (may_be_nameless) {
-    const int fd = open(folder.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
+    Descriptor fd(open(folder.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600));
     // These errors mean that the file system or sandbox doesn't know O_TMPFILE; any other is final.
-    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT)) {
+    if (fd.IsOpen() ||
+        (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL && errno != ENOENT)) {
       return fd;
     }
   }
   const std::string name =
       fmt::format("{}/.assay-{:016x}{:016x}.tmp", folder, TrueRandom(), TrueRandom());
   const PendingName pending(name);
-  const int fd = open(name.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
-  if (fd >= 0) unlink(name.c_str());
+  Descriptor fd(open(name.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600));
+  if (fd.IsOpen()) unlink(name.c_str());
   return fd;
 }
 
@@ -225,7 +226,7 @@ std::variant<std::shared_ptr<TestFile>, Skipped> TestFile::Begin(const std::stri
   }
   const Bound bound = *std::ranges::min_element(bounds, {}, &Bound::bytes);
 
-  Descriptor fd(Create(folder, options.may_be_nameless));
+  Descriptor fd = Create(folder, options.may_be_nameless);
   if (!fd.IsOpen()) {
     const int error = errno;
     if (error == EACCES || error == EPERM || error == EROFS) {

@@ -194,7 +194,7 @@ std::int64_t ColdCopies(std::int64_t bytes) {
 
 // The reason why that much memory can't be had, or nothing: a case may take half of what is
 // available.
-std::optional<Skipped> TooLarge(std::int64_t bytes) {
+std::optional<Skipped> TooLargeForHost(std::int64_t bytes) {
   const std::optional<std::int64_t> available = AvailableMemory();
   if (!available || bytes <= *available) return std::nullopt;
   return Skipped{.reason = fmt::format("needs {:.1f} GiB of memory, of which {:.1f} are available",
@@ -328,7 +328,7 @@ class GemmWorkload : public Workload {
     }
     const Sizes sizes = SizesOf(plan, gemm.cache);
     const std::int64_t plain = gemm.batch * gemm.k * gemm.n * BytesOf(formats->b);
-    if (auto skipped = TooLarge(sizes.Total() + plain)) return *skipped;
+    if (auto skipped = TooLargeForHost(sizes.Total() + plain)) return *skipped;
     return Calling("matmul", [&]() -> Prepared {
       return std::make_unique<GemmWorkload>(crew, engine, plan, gemm, *formats, sizes, seed);
     });
@@ -500,7 +500,7 @@ class AttentionWorkload : public Workload {
       return NotOffered(what, "");
     }
     const std::int64_t sets = SetsOf(attention);
-    if (auto skipped = TooLarge(sets * SetBytes(attention))) return *skipped;
+    if (auto skipped = TooLargeForHost(sets * SetBytes(attention))) return *skipped;
     try {
       return std::make_unique<AttentionWorkload>(crew, engine, attention, sets, seed);
     } catch (const dnnl::error& error) {

@@ -61,7 +61,7 @@ class AttentionWorkload : public TimedWorkload {
   // Chooses the first usable plan; where `tuned`, keeps several to choose among later. Returns why
   // there is none, or nothing.
   std::optional<Skipped> Plan(bool tuned) {
-    if (auto no = TooLarge(sets_ * set_bytes_)) return no;
+    if (auto no = TooLargeForGpu(sets_ * set_bytes_)) return no;
     if (auto no = Choose(backward_ ? Pass::kBackward : Pass::kForward, tuned, main_)) return no;
     return backward_ ? Choose(Pass::kForwardWithLogSums, false, forward_) : std::nullopt;
   }
@@ -180,7 +180,7 @@ class AttentionWorkload : public TimedWorkload {
       }
       // A plan may ask for a workspace larger than any GPU, so it is looked at before it is
       // allocated.
-      auto no = TooLarge(sets_ * set_bytes_ + chosen.plans->WorkspaceBytes(plan));
+      auto no = TooLargeForGpu(sets_ * set_bytes_ + chosen.plans->WorkspaceBytes(plan));
       if (!no) {
         chosen.usable.push_back(plan);
       } else if (!none) {

@@ -280,7 +280,7 @@ Prepared PrepareCopy(const Copy& op, int device, std::uint64_t seed) {
                      .remedy = "choose smaller bytes"};
     }
     Check(cudaSetDevice(where));
-    if (auto no = TooLarge(bytes)) return *no;
+    if (auto no = TooLargeForGpu(bytes)) return *no;
   }
   Check(cudaSetDevice(ends[0].Device()));
   return std::make_unique<CopyWorkload>(op, ends, direct, seed);

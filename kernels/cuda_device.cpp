@@ -115,7 +115,7 @@ std::vector<int> CpusNear(const std::string& bus_id, const std::string& root) {
 
 double Gib(std::int64_t bytes) { return std::ldexp(static_cast<double>(bytes), -30); }
 
-std::optional<Skipped> TooLarge(std::int64_t bytes) {
+std::optional<Skipped> TooLargeForGpu(std::int64_t bytes) {
   std::size_t free = 0;
   std::size_t total = 0;
   Check(cudaMemGetInfo(&free, &total));

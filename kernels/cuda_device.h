@@ -52,7 +52,7 @@ double Gib(std::int64_t bytes);
 
 // The reason why `bytes` more can't be allocated on the current device, or nothing where they can.
 // A sixteenth of the memory stays free, for the context, libraries' own buffers and fragmentation.
-std::optional<Skipped> TooLarge(std::int64_t bytes);
+std::optional<Skipped> TooLargeForGpu(std::int64_t bytes);
 
 // Makes inputs in the device's memory: the same elements of a stream (kernels/inputs.h) that Fill
 // makes on the host, bit for bit.

@@ -561,7 +561,7 @@ std::variant<std::unique_ptr<GemmWorkload>, Skipped> Ready(const Gemm& op, const
   }
   Operands operands = OperandsOf(op, *types, gpu);
   const std::size_t workspace_bytes = WorkspaceBytes(gpu);
-  if (auto no = TooLarge(operands.AllBytes() + static_cast<std::int64_t>(workspace_bytes))) {
+  if (auto no = TooLargeForGpu(operands.AllBytes() + static_cast<std::int64_t>(workspace_bytes))) {
     return *no;
   }
   auto product = std::make_unique<Product>(op, *types);

@@ -335,7 +335,7 @@ Prepared PrepareGroupedGemm(const GroupedGemm& op, const Gpu& gpu, std::uint64_t
   if (auto no = ArithmeticByEnvironment()) return *no;
   Operands operands = OperandsOf(op, *types, gpu);
   const auto workspace_bytes = static_cast<std::int64_t>(WorkspaceBytes(gpu));
-  if (auto no = TooLarge(operands.AllBytes() + workspace_bytes)) return *no;
+  if (auto no = TooLargeForGpu(operands.AllBytes() + workspace_bytes)) return *no;
   auto workload = std::make_unique<GroupedWorkload>(op, *types, gpu, std::move(operands), seed);
   if (const std::optional<std::string> why = workload->Refusal()) {
     return Skipped{.reason = fmt::format("cuBLAS has no grouped {} product on {} ({})",

@@ -166,7 +166,7 @@ class MemoryWorkload : public TimedWorkload {
 
 Prepared PrepareMemory(const Memory& op, const Gpu& gpu, std::uint64_t seed) {
   const auto arrays = static_cast<std::int64_t>(MemoryWorkload::ArraysOf(op.pattern));
-  if (auto no = TooLarge(arrays * op.bytes)) return *no;
+  if (auto no = TooLargeForGpu(arrays * op.bytes)) return *no;
   return std::make_unique<MemoryWorkload>(op, gpu, seed);
 }
 

@@ -12,23 +12,14 @@
 #include <fstream>
 #include <map>
 #include <numeric>
-#include <sstream>
 
 #include "results/base/error.h"
+#include "results/base/size.h"
 
 namespace assay {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-
-// Reads a size as the kernel writes it ("32768K"), in bytes.
-std::int64_t CacheSize(const std::string& text) {
-  std::istringstream stream(text);
-  std::int64_t size = 0;
-  char unit = ' ';
-  stream >> size >> unit;
-  return unit == 'K' ? size << 10 : unit == 'M' ? size << 20 : size;
-}
 
 std::string Word(const std::filesystem::path& path) {
   std::ifstream file(path);
@@ -75,6 +66,15 @@ std::optional<std::int64_t> Pages::HugePagePercent() const {
   return 100 * huge / resident;
 }
 
+Descriptor MemoryFile(const char* name) {
+  // The seal, since Linux 6.3, of memory that is never run as a program. A system may be set to
+  // allow no other memory.
+  constexpr unsigned kNoExecSeal = 0x8;  // MFD_NOEXEC_SEAL
+  Descriptor made(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | kNoExecSeal));
+  if (made.IsOpen() || errno != EINVAL) return made;
+  return Descriptor(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+}
+
 std::int64_t LastLevelCacheBytes(const std::string& root) {
   namespace fs = std::filesystem;
   int last = 0;
@@ -85,9 +85,12 @@ std::int64_t LastLevelCacheBytes(const std::string& root) {
       const std::string type = Word(index.path() / "type");
       const int level = std::atoi(Word(index.path() / "level").c_str());
       if (type == "Instruction" || level == 0 || level < last) continue;
+      const std::string size = Word(index.path() / "size");  // "32768K"; a machine may not tell it
+      if (size.empty()) continue;
       if (level > last) caches.clear();
       last = level;
-      caches[Word(index.path() / "shared_cpu_list")] = CacheSize(Word(index.path() / "size"));
+      caches[Word(index.path() / "shared_cpu_list")] =
+          ParseSize(size, (index.path() / "size").string());
     }
   }
   return std::accumulate(caches.begin(), caches.end(), std::int64_t{0},

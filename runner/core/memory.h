@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "results/base/descriptor.h"
+
 namespace assay {
 
 // Zeroed memory that this object owns, in huge pages where the system grants them. It has not been
@@ -36,6 +38,10 @@ class Pages {
   void* mapped_ = nullptr;
   std::byte* begin_ = nullptr;
 };
+
+// Makes an empty file in memory that can be sealed and is never run as a program; nothing is open
+// where that fails. /proc shows `name` to whoever looks at this process.
+Descriptor MemoryFile(const char* name);
 
 // The size of the last-level caches of all sockets together, read from /sys under `root`; 0 where
 // the system doesn't say.

@@ -27,6 +27,7 @@
 #include "runner/core/module.h"
 #include "runner/core/probe.h"
 #include "runner/program/bisect.h"
+#include "runner/program/choice.h"
 #include "runner/program/cli.h"
 #include "runner/program/coll_expect.h"
 #include "runner/program/coll_plan.h"
@@ -35,6 +36,7 @@
 #include "runner/program/measure.h"
 #include "runner/program/nccl_table.h"
 #include "runner/program/outputs.h"
+#include "runner/program/setup.h"
 #include "runner/program/signals.h"
 #include "runner/program/suite.h"
 
@@ -53,8 +55,8 @@ std::map<std::string, std::string> NcclTestsEnvironment() {
   return environment;
 }
 
-std::map<std::string, std::vector<std::string>> CommandOf(const CollOptions& options,
-                                                          const CollPlan& plan) {
+std::map<std::string, std::vector<std::string>> CollCommand(const CollOptions& options,
+                                                            const CollPlan& plan) {
   std::map<std::string, std::vector<std::string>> command = {{"coll", {options.operation}},
                                                              {"datatype", {options.datatype}},
                                                              {"op", {options.op}},
@@ -145,10 +147,14 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   setup.allow_single = options.allow_single;
   const std::vector<Probe> probes = collectives::Probes(setup);
   const Probe& probe = ProbeOf(probes, options.operation);
-  CheckChoice(options.run, AllProbes(setup));
-  std::erase_if(options.run.backends, [&](const std::string& name) {
+  const auto is_of_others = [&](const std::string& name) {
     return std::ranges::count(probe.backends, name) == 0;
-  });
+  };
+  // A name that the collective doesn't have may be one of another probe.
+  if (std::ranges::any_of(options.run.backends, is_of_others)) {
+    CheckChoice(options.run, AllProbes(setup));
+  }
+  std::erase_if(options.run.backends, is_of_others);
   if (options.run.backends.empty() && !asked.run.backends.empty()) {
     throw NothingLeft(asked.run, {probe.name}, probes);
   }
@@ -180,7 +186,7 @@ int RunColl(const CollOptions& asked, const Catalog& catalog) {
   };
   Plan plan = {.cases = cases_of(coll.questions),
                .engine = coll.engine,
-               .command = CommandOf(asked, coll),
+               .command = CollCommand(asked, coll),
                .may_lack_file = !options.program.empty()};
   if (std::string note = SharedNote(plan.cases); !note.empty()) {
     coll.notes.push_back(std::move(note));

@@ -30,12 +30,14 @@
 #include "runner/cluster/cluster.h"
 #include "runner/cluster/join.h"
 #include "runner/core/module.h"
+#include "runner/program/choice.h"
 #include "runner/program/coll.h"
 #include "runner/program/console.h"
 #include "runner/program/machine.h"
 #include "runner/program/measure.h"
 #include "runner/program/noise_runs.h"
 #include "runner/program/outputs.h"
+#include "runner/program/setup.h"
 #include "runner/program/signals.h"
 #include "runner/program/suite.h"
 #include "version.h"
@@ -48,7 +50,7 @@ std::unique_ptr<Writer> Writing(OutputFormat format, const Catalog& catalog,
   return MakeWriter(format, catalog, {.colour = console.Colour(), .today = Today()});
 }
 
-std::map<std::string, std::vector<std::string>> CommandOf(const RunOptions& options) {
+std::map<std::string, std::vector<std::string>> RunCommand(const RunOptions& options) {
   std::map<std::string, std::vector<std::string>> command = {
       {"probes", options.probes},   {"suite", {options.suite}},  {"set", options.set},
       {"dtype", options.dtypes},    {"device", options.devices}, {"backend", options.backends},
@@ -104,7 +106,7 @@ int RunThisMachine(const RunOptions& options, const Catalog& catalog) {
                      Seconds(options.max_seconds.value_or(suite.max_spans_case.count())),
                  .rest = Seconds(options.rest_s.value_or(10)),
                  .filter = options.filter},
-      .command = CommandOf(options),
+      .command = RunCommand(options),
       .tells_cases = true};
   const Measured measured = MeasureHere(plan, options, *cluster, catalog, console);
   if (options.format == OutputFormat::kTable) {
@@ -177,16 +179,17 @@ int FailSlower(const Comparison& comparison, double share, Console& console) {
   }
   const auto say = [&](const Untold& untold, const std::string& remedy) {
     if (untold.cases == 0) return;
-    console.Error(
-        fmt::format("assay: --fail-slower {} can't be told in {} of {} cases ({}{}): {}\n",
-                    Percent(share), untold.cases, comparison.rows.size(), Clean(untold.first),
-                    untold.cases > 1 ? ", …" : "", remedy));
+    console.Error(fmt::format("assay: --fail-slower {} can't be told in {} of {} ({}{}): {}\n",
+                              Percent(share), untold.cases,
+                              CountText(comparison.rows.size(), "case"), Clean(untold.first),
+                              untold.cases > 1 ? ", …" : "", remedy));
     if (status == kAllWell) status = kCantTell;
   };
   say(guessed,
       "σ is a guess; measure it with 'assay noise', or give two runs or more of each side");
-  say(wide, fmt::format("it takes {}{} more runs a side", wide.more_runs,
-                        wide.more_runs >= kManyRuns ? " or more" : ""));
+  say(wide, fmt::format("it takes {}{} more {} a side", wide.more_runs,
+                        wide.more_runs >= kManyRuns ? " or more" : "",
+                        wide.more_runs == 1 ? "run" : "runs"));
   // Cases without a pair are not passed in silence, since they may be the ones that broke.
   const auto unpaired = [&](std::size_t cases, const std::string& what) {
     if (cases == 0) return;

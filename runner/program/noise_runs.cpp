@@ -16,6 +16,7 @@
 #include <system_error>
 #include <thread>
 
+#include "results/base/descriptor.h"
 #include "results/base/error.h"
 #include "results/base/files.h"
 #include "results/base/text.h"
@@ -25,8 +26,10 @@
 #include "runner/cluster/cluster.h"
 #include "runner/core/engine.h"
 #include "runner/core/module.h"
+#include "runner/program/choice.h"
 #include "runner/program/console.h"
 #include "runner/program/measure.h"
+#include "runner/program/setup.h"
 #include "runner/program/signals.h"
 #include "runner/program/suite.h"
 
@@ -76,8 +79,8 @@ pid_t Start(const std::vector<std::string>& arguments) {
   if (pid > 0) return pid;
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(kInterrupted);
-  const int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
-  dup2(nothing, STDOUT_FILENO);
+  const Descriptor nothing(open("/dev/null", O_WRONLY | O_CLOEXEC));
+  dup2(nothing.Number(), STDOUT_FILENO);
   execv(self.c_str(), argv.data());
   _exit(127);
 }
