@@ -7,6 +7,7 @@
 
 #include "results/base/dtype.h"
 #include "results/base/error.h"
+#include "results/base/text.h"
 
 namespace assay {
 namespace {
@@ -108,9 +109,9 @@ std::int64_t ElementBytes(std::string_view dtype) {
 Layout::Layout(const Collective& collective, int ranks)
     : collective_(collective), ranks_(ranks), element_bytes_(ElementBytes(collective.dtype)) {
   if (ranks < 1 || collective.root < 0 || collective.root >= ranks || collective.bytes < 0) {
-    throw Error(fmt::format("{} of {} bytes with root {} can't be done by {} ranks",
-                            FactsOf(collective.operation).name, collective.bytes, collective.root,
-                            ranks));
+    throw Error(fmt::format("{} of {} with root {} can't be done by {}",
+                            FactsOf(collective.operation).name, CountText(collective.bytes, "byte"),
+                            collective.root, CountText(ranks, "rank")));
   }
   if (collective.operation == Operation::kBarrier) return;
   base_ = collective.bytes / element_bytes_;

@@ -61,9 +61,10 @@ std::optional<Skipped> UnfitOf(const Collective& collective, const AcrossRanks& 
     if (collective.operation == Operation::kBarrier || Layout(collective, size).SizeBytes() > 0) {
       continue;
     }
-    return Skipped{.reason = fmt::format("{} bytes are less than 16 for each of {} ranks",
-                                         collective.bytes, size),
-                   .remedy = Asking("bytes", std::to_string(16 * size))};
+    return Skipped{
+        .reason = fmt::format("its size, {}, is less than 16 bytes for each of {}",
+                              CountText(collective.bytes, "byte"), CountText(size, "rank")),
+        .remedy = Asking("bytes", std::to_string(16 * size))};
   }
   if (across.on_devices) return std::nullopt;
   // The estimate is input, output, and the copy that libraries make of it, for each rank of the

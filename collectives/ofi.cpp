@@ -553,8 +553,8 @@ class OfiTransport : public Transport {
   void Finish(const fi_cq_tagged_entry& entry) {
     auto& request = *static_cast<Request*>(entry.op_context);
     if (request.receives && entry.len != request.bytes) {
-      throw Error(fmt::format("rank {} received {} bytes over {} where {} were to come", Rank(),
-                              entry.len, endpoint_->Via().name, request.bytes));
+      throw Error(fmt::format("rank {} received {} over {} where {} were to come", Rank(),
+                              CountText(entry.len, "byte"), endpoint_->Via().name, request.bytes));
     }
     request.over = true;
   }

@@ -11,6 +11,7 @@
 #include "collectives/probes.h"
 #include "results/base/dtype.h"
 #include "results/base/error.h"
+#include "results/base/text.h"
 
 namespace assay::collectives {
 namespace {
@@ -53,7 +54,8 @@ std::vector<Case::Part> PartsOf(const OperationFacts& facts, const Params& param
       part.work = WorkOf(facts, CollectiveOf(facts, part.params, allow_single),
                          static_cast<int>(members.size()));
     } catch (const Error& error) {
-      throw Error(fmt::format("group {} of {} ranks: {}", number, members.size(), error.what()));
+      throw Error(fmt::format("group {} of {}: {}", number, CountText(members.size(), "rank"),
+                              error.what()));
     }
   }
   std::sort(parts.begin(), parts.end(), [](const Case::Part& a, const Case::Part& b) {

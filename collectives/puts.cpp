@@ -12,6 +12,7 @@
 
 #include "collectives/collective.h"
 #include "results/base/error.h"
+#include "results/base/text.h"
 #include "runner/core/memory.h"
 
 namespace assay {
@@ -178,8 +179,8 @@ class PutTransport : public Transport {
         continue;
       }
       if (allowed->leave.bytes != send->bytes) {
-        throw Error(fmt::format("rank {} sends {} bytes where rank {} wants {}", Rank(),
-                                send->bytes, to, allowed->leave.bytes));
+        throw Error(fmt::format("rank {} sends {} where rank {} wants {}", Rank(),
+                                CountText(send->bytes, "byte"), to, allowed->leave.bytes));
       }
       network_->Put(to, send->data, allowed->leave.at, send->bytes,
                     Notice(/*is_leave=*/false, allowed->number), send->ticket);

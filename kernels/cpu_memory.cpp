@@ -8,6 +8,7 @@
 
 #include "kernels/cpu_streams.h"
 #include "results/base/error.h"
+#include "results/base/text.h"
 #include "runner/core/memory.h"
 #include "runner/core/random.h"
 #include "runner/core/threads.h"
@@ -240,9 +241,9 @@ Prepared PrepareMemory(const Memory& op, int threads, const std::vector<int>& co
   const std::optional<std::int64_t> available = AvailableMemory();
   if (available && op.bytes > *available / 2 / arrays) {
     return Skipped{
-        .reason = fmt::format("{} arrays of {} bytes are over half of the memory that can "
-                              "be had, {}",
-                              arrays, op.bytes, *available),
+        .reason = fmt::format("{} of {} bytes {} over half of the memory that can be had, {}",
+                              CountText(arrays, "array"), op.bytes, arrays == 1 ? "is" : "are",
+                              *available),
         .remedy = "give smaller bytes, or 0 to have them chosen"};
   }
   return std::make_unique<MemoryWorkload>(op, threads, cores, seed);

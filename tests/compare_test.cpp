@@ -603,7 +603,7 @@ TEST(Compare, WorkOfMoreNodesIsNeverCompared) {
     const Comparison comparison = Compare(one, two, {.force = force});
     ASSERT_EQ(comparison.rows.size(), 1u);
     EXPECT_EQ(ToText(comparison.rows[0].params.at("m")), "65");
-    EXPECT_THAT(comparison.notes, Contains(HasSubstr("the work of 1 nodes against that of 2")));
+    EXPECT_THAT(comparison.notes, Contains(HasSubstr("the work of 1 node against that of 2")));
     EXPECT_THAT(Rank({one, two, two}, {.force = force}).notes,
                 Contains(HasSubstr("the number of nodes differs between the files")));
   }

@@ -539,7 +539,7 @@ class EndToEnd(unittest.TestCase):
     def test_a_slowdown_that_can_not_be_told_is_status_2_and_says_what_to_do(self):
         a, b, c, d = (self.slowed(f"{factor}.json", factor) for factor in (1, 1.01, 1.1, 2))
         asked = ["compare", "--fail-slower", "3%"]
-        guessed = "can't be told in 1 of 1 cases (gemm bf16 8192 x 8192 x 8192): σ is a guess; measure it with 'assay noise'"
+        guessed = "can't be told in 1 of 1 case (gemm bf16 8192 x 8192 x 8192): σ is a guess; measure it with 'assay noise'"
         for other in (b, c):
             done = self.assay(*asked, a, other, status=2)
             self.assertIn(guessed, done.stderr)
@@ -555,7 +555,7 @@ class EndToEnd(unittest.TestCase):
         self.assertIn("9.1 % slower, more than", self.assay(*asked, "--a", *near, "--b", *slow, status=1).stderr)
         self.assay(*asked, "--a", *near, "--b", *more)
         self.assertRegex(self.assay(*asked, "--a", *near, "--b", *wide, status=2).stderr,
-                         r"can't be told in 1 of 1 cases .*: it takes \d+ more runs a side")
+                         r"can't be told in 1 of 1 case .*: it takes \d+ more runs? a side")
         # A case that the candidate lacks, or failed, is not passed in silence.
         both = json.loads((self.folder / near[0]).read_text())
         example = json.loads((SOURCE / "tests/data/run.example.json").read_text())
@@ -577,7 +577,7 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual((case["verdict"], case["between_runs"]),
                          ("slower", "gemm 0.01 % (16 A/A runs over 60 min, 2026-11-28)"))
         (self.folder / "n.csv").write_text(header + row.format(0.05))
-        self.assertRegex(self.assay(*own, a, b, status=2).stderr, r"it takes \d+ more runs a side")
+        self.assertRegex(self.assay(*own, a, b, status=2).stderr, r"it takes \d+ more runs? a side")
         (self.folder / "n.csv").write_text(header + row.format("1e9"))
         self.assertIn("n.csv, row 1: sigma is 1e+09", self.assay(*own, a, b, status=2).stderr)
         self.assertIn("can't read 'none.csv'", self.assay("compare", "--noise", "none.csv", a, b, status=2).stderr)

@@ -247,7 +247,7 @@ TEST(Figures, BusBandwidthIsWhatTheSlowestLinkCarries) {
   EXPECT_DOUBLE_EQ(BusBandwidth(record).value(), 1.75e11);
   const std::vector<Cost> costs = Costs(record, 36);
   ASSERT_EQ(costs.size(), 1u);
-  EXPECT_EQ(costs[0].label, "$ per TB reduced (8 ranks, 1 nodes)");
+  EXPECT_EQ(costs[0].label, "$ per TB reduced (8 ranks, 1 node)");
   EXPECT_DOUBLE_EQ(costs[0].usd, 0.1);  // 10 s at 0.01 USD/s
   record.probe = "memory";
   EXPECT_FALSE(BusBandwidth(record).has_value());

@@ -465,34 +465,33 @@ std::string OutputOf(const std::string& command, int* status) {
 
 TEST_P(Mpi, UnderMpirunRankZeroMeasuresOnAllRanks) {
   int status = 0;
-  EXPECT_EQ(
-      OutputOf(MpirunOf(3) + kProgram, &status),
-      "all_reduce mpi: units 3 checked 786432 wrong 0\n"
-      "all_reduce native: units 3 checked 786432 wrong 0\n"
-      "all_gather mpi: units 3 checked 786420 wrong 0\n"
-      "all_gather native: units 3 checked 786420 wrong 0\n"
-      "reduce_scatter mpi: units 3 checked 262140 wrong 0\n"
-      "reduce_scatter native: units 3 checked 262140 wrong 0\n"
-      "broadcast mpi: units 3 checked 786432 wrong 0\n"
-      "broadcast native: units 3 checked 786432 wrong 0\n"
-      "reduce mpi: units 3 checked 262144 wrong 0\n"
-      "reduce native: units 3 checked 262144 wrong 0\n"
-      "alltoall mpi: units 3 checked 786420 wrong 0\n"
-      "alltoall native: units 3 checked 786420 wrong 0\n"
-      "alltoallv mpi: units 3 checked 786420 wrong 0\n"
-      "alltoallv native: units 3 checked 786420 wrong 0\n"
-      "gather mpi: units 3 checked 262140 wrong 0\n"
-      "gather native: units 3 checked 262140 wrong 0\n"
-      "scatter mpi: units 3 checked 262140 wrong 0\n"
-      "scatter native: units 3 checked 262140 wrong 0\n"
-      "sendrecv mpi: units 3 checked 786432 wrong 0\n"
-      "sendrecv native: units 3 checked 786432 wrong 0\n"
-      "barrier mpi: units 3 checked 3 wrong 0\n"
-      "barrier native: units 3 checked 3 wrong 0\n"
-      "fabric native-mpi: skipped: it asks for 2 ranks on 1 nodes, and the launcher started 3 "
-      "on 1; mpirun -np 2 assay run fabric\n"
-      "fabric ofi: skipped: it asks for 2 ranks on 1 nodes, and the launcher started 3 on 1; "
-      "mpirun -np 2 assay run fabric\n");
+  EXPECT_EQ(OutputOf(MpirunOf(3) + kProgram, &status),
+            "all_reduce mpi: units 3 checked 786432 wrong 0\n"
+            "all_reduce native: units 3 checked 786432 wrong 0\n"
+            "all_gather mpi: units 3 checked 786420 wrong 0\n"
+            "all_gather native: units 3 checked 786420 wrong 0\n"
+            "reduce_scatter mpi: units 3 checked 262140 wrong 0\n"
+            "reduce_scatter native: units 3 checked 262140 wrong 0\n"
+            "broadcast mpi: units 3 checked 786432 wrong 0\n"
+            "broadcast native: units 3 checked 786432 wrong 0\n"
+            "reduce mpi: units 3 checked 262144 wrong 0\n"
+            "reduce native: units 3 checked 262144 wrong 0\n"
+            "alltoall mpi: units 3 checked 786420 wrong 0\n"
+            "alltoall native: units 3 checked 786420 wrong 0\n"
+            "alltoallv mpi: units 3 checked 786420 wrong 0\n"
+            "alltoallv native: units 3 checked 786420 wrong 0\n"
+            "gather mpi: units 3 checked 262140 wrong 0\n"
+            "gather native: units 3 checked 262140 wrong 0\n"
+            "scatter mpi: units 3 checked 262140 wrong 0\n"
+            "scatter native: units 3 checked 262140 wrong 0\n"
+            "sendrecv mpi: units 3 checked 786432 wrong 0\n"
+            "sendrecv native: units 3 checked 786432 wrong 0\n"
+            "barrier mpi: units 3 checked 3 wrong 0\n"
+            "barrier native: units 3 checked 3 wrong 0\n"
+            "fabric native-mpi: skipped: it asks for 2 ranks on 1 node, and the launcher started 3 "
+            "on 1; mpirun -np 2 assay run fabric\n"
+            "fabric ofi: skipped: it asks for 2 ranks on 1 node, and the launcher started 3 on 1; "
+            "mpirun -np 2 assay run fabric\n");
   EXPECT_EQ(status, 0);
 }
 

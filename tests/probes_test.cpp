@@ -258,7 +258,7 @@ TEST_F(NewProbe, CostsWhatItsRowSays) {
   const std::vector<Cost> costs = Costs(ShuffleOf(1'000'000, 1e-3), 3.6);
   ASSERT_EQ(costs.size(), 1U);
   EXPECT_EQ(costs[0].name, "usd_per_tb_reduced");
-  EXPECT_EQ(costs[0].label, "$ per TB reduced (4 ranks, 1 nodes)");
+  EXPECT_EQ(costs[0].label, "$ per TB reduced (4 ranks, 1 node)");
   EXPECT_DOUBLE_EQ(costs[0].usd, 1.0);
   EXPECT_EQ(Costs(SortingOf(5000, "text"), 1)[0].name, "usd_per_tbps_hour");
   EXPECT_EQ(Costs(SortingOf(5000, "numbers"), 1)[0].name, "usd_per_tflops_hour");

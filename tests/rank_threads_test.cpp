@@ -106,7 +106,7 @@ TEST(RankThreads, AreAsManyInEachProcess) {
       JoinThreads(std::make_unique<ThreadRanks>(process), {.gpus = 1 + process.Rank()},
                   [](Ranks&) {});
     } catch (const Error& error) {
-      EXPECT_THAT(error.what(), HasSubstr("some processes have 1 ranks and others 2"));
+      EXPECT_THAT(error.what(), HasSubstr("some processes have 1 rank and others 2"));
       ++refused;
     }
   });

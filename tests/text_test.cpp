@@ -1,5 +1,6 @@
 #include "results/base/text.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,6 +11,8 @@
 
 namespace assay {
 namespace {
+
+using ::testing::StartsWith;
 
 Params With(Params params, const std::string& name, const Value& value) {
   params[name] = value;
@@ -235,9 +238,19 @@ TEST(Text, AStepSaysWhatItPaysForItsAllReduce) {
                                             {"communicate", {both}}}});
   }
   // 3 and 5 ms; t of one degree of freedom is 12.706, the standard error 1 ms. 5/8 and 3/8.
-  EXPECT_EQ(OverlapText(step),
-            "exposed 4.0 ms ± 12.7 ms of 14.0 ms, 50.0 % hidden; GEMM 100.0 GFLOP/s alone, 80.00 "
-            "GFLOP/s together; bus 1.000 GB/s alone, 571.4 MB/s together; both on the same cores");
+  EXPECT_EQ(
+      OverlapText(step),
+      "exposed 4.0 ms (0 s .. 16.7 ms) of 14.0 ms, 50.0 % hidden; GEMM 100.0 GFLOP/s alone, 80.00 "
+      "GFLOP/s together; bus 1.000 GB/s alone, 571.4 MB/s together; both on the same cores");
+  // 3.95 and 4.05 ms, of which the standard error is 0.05 ms.
+  step.rounds[0].time_s = {0.01395};
+  step.rounds[1].time_s = {0.01405};
+  EXPECT_THAT(OverlapText(step), StartsWith("exposed 4.0 ms ± 635.3 us of 14.0 ms, "));
+  // -1 and -3 ms: together they were faster than the GEMMs alone, which only noise makes them.
+  step.rounds[0].time_s = {0.009};
+  step.rounds[1].time_s = {0.007};
+  EXPECT_THAT(OverlapText(step), StartsWith("exposed 0 s (0 s .. 10.7 ms) of 8.0 ms, "));
+  step.rounds[0].time_s = {0.013};
   step.facts["shared_cores"] = false;
   step.rounds.pop_back();
   EXPECT_EQ(OverlapText(step),
@@ -245,6 +258,16 @@ TEST(Text, AStepSaysWhatItPaysForItsAllReduce) {
             "together; bus 1.000 GB/s alone, 615.4 MB/s together");
   step.probe = "gemm";
   EXPECT_EQ(OverlapText(step), "");
+}
+
+TEST(Text, OneIsNoPlural) {
+  EXPECT_EQ(CountText(0, "node"), "0 nodes");
+  EXPECT_EQ(CountText(1, "node"), "1 node");
+  EXPECT_EQ(CountText(std::size_t{2}, "node"), "2 nodes");
+  Params alone = {{"dtype", "f32"}, {"bytes", std::int64_t{8}}, {"ranks", std::int64_t{1}}};
+  EXPECT_THAT(CaseLabel("all_reduce", alone), StartsWith("f32 8 B, 1 rank"));
+  alone["ranks"] = std::int64_t{2};
+  EXPECT_THAT(CaseLabel("all_reduce", alone), StartsWith("f32 8 B, 2 ranks"));
 }
 
 TEST(Text, AHeadlineIsItsName) {

@@ -1,6 +1,7 @@
 // Text for people: numbers with their unit, and strings from outside made harmless.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -28,6 +29,11 @@ std::string WithPrefix(double value, std::string_view unit);
 std::string RangeWithPrefix(double low, double high, std::string_view unit);
 // A size with a binary prefix where that is exact: "1 GiB" for 1073741824, but "1000 B" for 1000.
 std::string BinarySize(std::int64_t bytes);
+// A number with its noun: "1 core", "2 cores".
+template <std::integral Number>
+std::string CountText(Number number, std::string_view noun) {
+  return std::to_string(number).append(" ").append(noun).append(number == 1 ? "" : "s");
+}
 // A ratio in per cent: "1.2 %" for 0.0123; with `sign`, "+1.2 %".
 std::string Percent(double ratio, bool sign = false);
 // Seconds for people: "4.1 s", "1 min 48 s", "12.3 us".

@@ -466,7 +466,7 @@ const std::vector<std::string>& Purchases() {
 
 std::string PurchaseWords(const Offer& offer) {
   std::string words = Spaced(offer.purchase);
-  if (offer.term_months) words += fmt::format(" {} months", *offer.term_months);
+  if (offer.term_months) words += " " + CountText(*offer.term_months, "month");
   return words;
 }
 
@@ -616,9 +616,9 @@ std::string PriceListTable(const Catalog& catalog, const std::string& filter,
   constexpr std::size_t kUsdColumn = 5;
   return Table(rows, kUsdColumn) +
          fmt::format(
-             "{} of {} offers, each per hour of a whole node; 'assay price show PROVIDER "
-             "INSTANCE' names their sources\n",
-             rows.size() - 1, catalog.offers.size());
+             "{} of {}, each per hour of a whole node; 'assay price show PROVIDER INSTANCE' names "
+             "their sources\n",
+             rows.size() - 1, CountText(catalog.offers.size(), "offer"));
 }
 
 std::vector<Offer> KnownOffers(const Catalog& catalog, const std::string& provider,

@@ -85,8 +85,8 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
     // The work of a case counts all of its nodes, so both sides must have as many.
     if (nodes_a != nodes_b) {
       matched.refused.push_back(
-          fmt::format("{} is not compared: the work of {} nodes against that of {}",
-                      CaseWords(*b.any), nodes_a, nodes_b));
+          fmt::format("{} is not compared: the work of {} {} against that of {}", CaseWords(*b.any),
+                      nodes_a, nodes_a == "1" ? "node" : "nodes", nodes_b));
       return;
     }
     const std::string unit_a = Speed(*runs_a.front().records.front())->unit;

@@ -149,7 +149,7 @@ std::string Unfit(const Record& record, const std::optional<std::string>& part,
                        present);
   }
   if (record.rounds.size() < kRounds) {
-    return fmt::format("{} rounds, and it needs {}", record.rounds.size(), kRounds);
+    return fmt::format("{}, and it needs {}", CountText(record.rounds.size(), "round"), kRounds);
   }
   if (!record.verify || record.verify->checked <= 0) return "its result was not verified";
   if (!IsSustained(record)) return "it was not sustained for a minute in each round";
@@ -169,7 +169,7 @@ std::string UnrestText(const Record& record) {
   }
   if (rounds["steady"] == all) return "";
   std::string text =
-      fmt::format("steady in {} of {} rounds", rounds["steady"], record.rounds.size());
+      fmt::format("steady in {} of {}", rounds["steady"], CountText(record.rounds.size(), "round"));
   if (rounds["unsteady"] > 0) text += fmt::format(", not at rest in {}", rounds["unsteady"]);
   if (rounds["scattered"] > 0)
     text += fmt::format(", too noisy to tell in {}", rounds["scattered"]);
@@ -458,9 +458,9 @@ std::vector<Cost> Costs(const Record& record, double usd_per_hour,
       if (record.params.contains("group")) return {};
       const std::string done = facts.bytes_cost == BytesCost::kReduced ? "reduced" : "moved";
       return {{.name = "usd_per_tb_" + done,
-               .label = fmt::format("$ per TB {} ({} ranks, {} nodes)", done,
-                                    Integer(record.params, "ranks").value_or(0),
-                                    Integer(record.params, "nodes").value_or(0)),
+               .label = fmt::format("$ per TB {} ({}, {})", done,
+                                    CountText(Integer(record.params, "ranks").value_or(0), "rank"),
+                                    CountText(Integer(record.params, "nodes").value_or(0), "node")),
                .usd = for_amount(usd_per_hour, bytes, 1e12)}};
     }
     case BytesCost::kVolume: {

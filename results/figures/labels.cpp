@@ -30,6 +30,11 @@ struct Words {
     const auto* bytes = std::get_if<std::int64_t>(&value);
     return bytes != nullptr ? BinarySize(*bytes) : ToText(value);
   }
+  std::string Number(const std::string& name, std::string_view noun) {
+    const Value value = Take(name);
+    const auto* number = std::get_if<std::int64_t>(&value);
+    return number != nullptr ? CountText(*number, noun) : ToText(value);
+  }
   // The two values: "2048" where they are equal, "1/2048" where they differ.
   std::string Pair(const std::string& first, const std::string& second) {
     const std::string a = Text(first);
@@ -61,6 +66,7 @@ std::string Piece(std::string_view piece, Words& words) {
   if (colon == std::string_view::npos) return words.Text(name);
   const std::string_view form = piece.substr(colon + 1);
   if (form == "size") return words.Size(name);
+  if (form.starts_with('#')) return words.Number(name, form.substr(1));
   if (form == "mask") return words.Mask(name);
   throw Error(fmt::format("a label has the unknown piece {{{}}}; report this as a bug", piece));
 }

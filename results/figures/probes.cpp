@@ -53,7 +53,7 @@ ProbeFacts Network(std::string name, std::string label) {
 
 ProbeFacts Collective(std::string name, BusFactor factor, StepCount steps,
                       BytesCost cost = BytesCost::kMoved) {
-  ProbeFacts facts = Network(std::move(name), "{dtype} {bytes:size}, {ranks} ranks");
+  ProbeFacts facts = Network(std::move(name), "{dtype} {bytes:size}, {ranks:#rank}");
   facts.bus_factor = factor;
   facts.steps = steps;
   facts.bytes_cost = cost;
@@ -70,7 +70,7 @@ std::vector<ProbeFacts> BuiltIn() {
        .has_peak = true,
        .shape = {"dtype", "m", "n", "k", "batch"}},
       {.name = "grouped_gemm",
-       .label = "{dtype} {m} x {n} x {k} in {groups} groups",
+       .label = "{dtype} {m} x {n} x {k} in {groups:#group}",
        .usual = UsualOfKernels(),
        .has_peak = true},
       {.name = "memory",
@@ -119,10 +119,10 @@ std::vector<ProbeFacts> BuiltIn() {
       Collective("gather", BusFactor::kParts, StepCount::kOnePass),
       Collective("scatter", BusFactor::kParts, StepCount::kOnePass),
       Collective("sendrecv", BusFactor::kWhole, StepCount::kOne),
-      Network("barrier", "{ranks} ranks"),
-      Network("fabric", "{pattern} {bytes:size}, {ranks} ranks"),
+      Network("barrier", "{ranks:#rank}"),
+      Network("fabric", "{pattern} {bytes:size}, {ranks:#rank}"),
       {.name = "overlap",
-       .label = "{dtype} {bytes:size} beside {m} x {n} x {k}, {ranks} ranks",
+       .label = "{dtype} {bytes:size} beside {m} x {n} x {k}, {ranks:#rank}",
        .usual = {{"algo", "auto"},
                  {"buffers", "plain"},
                  {"nodes", std::int64_t{1}},

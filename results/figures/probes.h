@@ -72,7 +72,8 @@ struct UsualWhere {
 struct ProbeFacts {
   std::string name = {};
   // The words for a case in a table (results/figures/labels.h fills it in): "{m}" is the param's
-  // text, "{bytes:size}" its size, "{seq_q/seq_kv}" both of them, once where they are equal, and
+  // text, "{bytes:size}" its size, "{ranks:#rank}" the number with its noun, "{seq_q/seq_kv}" both
+  // of them, once where they are equal, and
   // "{mask:mask}" what a mask does to the scores. The params that it doesn't name follow by their
   // names. "": all params by their names.
   std::string label = {};

@@ -158,7 +158,9 @@ void AddEnvironment(const Run& run, Environment& environment) {
     put("in a container", node.in_container ? "yes" : "no");
     put("CPU", node.cpu.model);
     put("cores used", fmt::format("{} of {}", node.cpu.cores_used, node.cpu.cores_present));
-    put("CPU quota", node.cpu.quota ? fmt::format("{:g} cores", *node.cpu.quota) : "none");
+    put("CPU quota", node.cpu.quota ? fmt::format("{:g} {}", *node.cpu.quota,
+                                                  *node.cpu.quota == 1 ? "core" : "cores")
+                                    : "none");
     for (const Accelerator& accelerator : node.accelerators) {
       put("accelerators",
           fmt::format("{} of {} x {}", accelerator.used, accelerator.present, accelerator.name));
@@ -495,7 +497,8 @@ std::vector<std::string> DescribeIncomplete(const Side& side) {
     for (const auto& [outcome, count] : cases) {
       counts.push_back(fmt::format("{} {}", count, outcome));
     }
-    std::string how = fmt::format("{}, {} of {} rounds", run.status, rounds, run.rounds);
+    std::string how =
+        fmt::format("{}, {} of {}", run.status, rounds, CountText(run.rounds, "round"));
     if (run.status == "complete") {
       how = counts.empty()
                 ? "not complete"

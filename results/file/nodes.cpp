@@ -74,8 +74,7 @@ std::string Spread(std::span<const Node> nodes, const std::function<std::string(
 }  // namespace
 
 std::string Saying::Who() const {
-  return nodes.size() == 1 ? fmt::format("node {}", nodes[0])
-                           : fmt::format("{} nodes", nodes.size());
+  return nodes.size() == 1 ? fmt::format("node {}", nodes[0]) : CountText(nodes.size(), "node");
 }
 
 std::vector<Saying> Gather(std::span<const Node> nodes,

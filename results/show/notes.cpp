@@ -23,6 +23,17 @@ std::string DeviceText(const Run& run, const Record& record, const Unit& unit) {
   return text;
 }
 
+// The exposed time of a step with its interval. Noise may take both below 0, where no time lies.
+std::string ExposedText(const OverlapFigure& overlap) {
+  std::string text = "exposed " + Duration(std::max(0.0, overlap.exposed_s));
+  if (!overlap.exposed_low_s || !overlap.exposed_high_s) return text;
+  const double half_width = *overlap.exposed_high_s - overlap.exposed_s;
+  if (half_width <= kWidestPlusMinus * overlap.exposed_s)
+    return text + " ± " + Duration(half_width);
+  return text + fmt::format(" ({} .. {})", Duration(std::max(0.0, *overlap.exposed_low_s)),
+                            Duration(std::max(0.0, *overlap.exposed_high_s)));
+}
+
 }  // namespace
 
 std::string NotesOf(const Run& run, const Record& record, const RunFigures& figures,
@@ -76,7 +87,7 @@ std::string NotesOf(const Run& run, const Record& record, const RunFigures& figu
   }
   if (const auto& part = figures.Used(record)) AddNote(note, *part + " used");
   if (record.status == Status::kPartial) AddNote(note, "partial: " + Clean(record.reason));
-  if (!record.complete) AddNote(note, fmt::format("{} rounds only", record.rounds.size()));
+  if (!record.complete) AddNote(note, CountText(record.rounds.size(), "round") + " only");
   if (const std::string why = WhyUnpriced(run, record, figures.Type());
       UsdPerNodeHour(price) && !why.empty()) {
     AddNote(note, "no price: " + why);
@@ -97,10 +108,7 @@ std::string IntervalText(const Interval& interval, const Rate& speed) {
 std::string OverlapText(const Record& record) {
   const std::optional<OverlapFigure> overlap = OverlapOf(record);
   if (!overlap) return "";
-  std::string text = "exposed " + Duration(overlap->exposed_s);
-  if (overlap->exposed_high_s) {
-    text += " ± " + Duration(*overlap->exposed_high_s - overlap->exposed_s);
-  }
+  std::string text = ExposedText(*overlap);
   text += fmt::format(" of {}, {} hidden; GEMM {} alone, {} together; bus {} alone, {} together",
                       Duration(UsualTime(record).value_or(0)), Percent(overlap->hidden),
                       WithPrefix(overlap->compute_alone, "FLOP/s"),

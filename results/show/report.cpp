@@ -273,11 +273,12 @@ std::string MachinesSection(std::span<const Shown> runs) {
   for (const Shown& shown : runs) {
     const Run& run = shown.input.run;
     const std::string& name = shown.input.name;
-    const std::string when = fmt::format("{}, {} rounds, seed {}, assay {} {}{}", run.started,
-                                         run.rounds, run.seed, run.assay.version, run.assay.commit,
-                                         run.status != "complete" ? ", " + run.status
-                                         : run.complete           ? ""
-                                                                  : ", incomplete");
+    const std::string when =
+        fmt::format("{}, {}, seed {}, assay {} {}{}", run.started, CountText(run.rounds, "round"),
+                    run.seed, run.assay.version, run.assay.commit,
+                    run.status != "complete" ? ", " + run.status
+                    : run.complete           ? ""
+                                             : ", incomplete");
     for (const Node& node : run.nodes) {
       const Finding& instance = node.identity.instance;
       std::string notes;
@@ -287,8 +288,8 @@ std::string MachinesSection(std::span<const Shown> runs) {
       section +=
           Row({Cell(name), Cell(NodeName(node).empty() ? name : NodeName(node)),
                Cell(fmt::format("{}, {}", instance.how, instance.confidence)),
-               Cell(fmt::format("{}, {} of {} cores", node.cpu.model, node.cpu.cores_used,
-                                node.cpu.cores_present)),
+               Cell(fmt::format("{}, {} of {}", node.cpu.model, node.cpu.cores_used,
+                                CountText(node.cpu.cores_present, "core"))),
                Cell(fmt::format("{:.1f} GiB", static_cast<double>(node.memory_bytes) / (1LL << 30)),
                     kNumber),
                Cell(when), fmt::format("<td>{}</td>", Html(Clean(notes, 4096)))});

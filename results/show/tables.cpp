@@ -303,7 +303,7 @@ std::string Summary(const Comparison& comparison) {
     if (counts[verdict] == 0) continue;
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", counts[verdict], ToText(verdict));
   }
-  text += fmt::format(" of {} cases", comparison.rows.size());
+  text += " of " + CountText(comparison.rows.size(), "case");
   if (priced > 0) {
     text += fmt::format("; the candidate does more per dollar in {} of {}", more_per_usd, priced);
   }
@@ -410,10 +410,9 @@ std::string ProvisionalLine(const Run& run, const Record& record, bool at_least)
   const std::optional<Rate> speed = Speed(record);
   if (!speed || record.status != Status::kOk) words.push_back(OutcomeOf(record));
   if (speed) {
-    words.push_back(
-        fmt::format("{} so far ({} of {}{})", WithPrefix(speed->value, speed->unit),
-                    record.rounds.size(), at_least ? "at least " : "",
-                    run.rounds == 1 ? "1 round" : fmt::format("{} rounds", run.rounds)));
+    words.push_back(fmt::format("{} so far ({} of {}{})", WithPrefix(speed->value, speed->unit),
+                                record.rounds.size(), at_least ? "at least " : "",
+                                CountText(run.rounds, "round")));
     words.push_back(CachedText(run, record));
   }
   std::erase(words, "");

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "results/base/error.h"
+#include "results/base/text.h"
 #include "runner/cluster/join.h"
 #include "runner/cluster/launch.h"
 #include "runner/core/threads.h"
@@ -230,14 +231,14 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
         return PrepareOn(own_, asked, {}, groups, settled);
       }
       return Skipped{
-          .reason = fmt::format("it asks for {} ranks on {} nodes, and the launcher started {} on "
-                                "{}",
-                                ranks, across.nodes, there, NodeCount()),
+          .reason = fmt::format("it asks for {} on {}, and the launcher started {} on {}",
+                                CountText(ranks, "rank"), CountText(across.nodes, "node"), there,
+                                NodeCount()),
           .remedy = remedy};
     }
     if (UnderLauncher() || across.nodes > 1) {
       return Skipped{.reason = UnderLauncher() ? "the launcher started this process alone"
-                                               : fmt::format("it asks for {} nodes", across.nodes),
+                                               : "it asks for " + CountText(across.nodes, "node"),
                      .remedy = remedy};
     }
     return PrepareOn(Launched(across.by_mpi ? FindMpirun() : std::nullopt, ranks, across.pinned),

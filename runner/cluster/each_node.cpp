@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "results/base/error.h"
+#include "results/base/text.h"
 #include "results/file/json.h"
 #include "results/file/nodes.h"
 #include "results/file/told.h"
@@ -45,10 +46,10 @@ class EachNodeWorkload : public Workload {
       const Batch& batch = node.batches.at(0);
       const std::size_t devices = nodes[0].batches.at(0).per_unit.size();
       if (batch.per_unit.size() != devices) {
-        throw Error(
-            fmt::format("one node has {} devices for this case, another {}; hold nodes of one "
-                        "type, or choose with --device",
-                        devices, batch.per_unit.size()));
+        throw Error(fmt::format(
+            "one node has {} for this case, another {}; hold nodes of one type, or choose "
+            "with --device",
+            CountText(devices, "device"), batch.per_unit.size()));
       }
       if (devices == 0) slowest.per_unit.push_back(batch.time);
       slowest.per_unit.insert(slowest.per_unit.end(), batch.per_unit.begin(), batch.per_unit.end());

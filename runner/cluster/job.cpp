@@ -11,6 +11,7 @@
 #include <variant>
 
 #include "results/base/error.h"
+#include "results/base/text.h"
 #include "results/file/json.h"
 
 namespace assay {
@@ -104,7 +105,8 @@ class JobWorkload : public Workload {
       all.push_back(TheRanksTold(answer));
     }
     if (all.size() != std::max<std::size_t>(1, groups_)) {
-      throw Error(fmt::format("{} groups of ranks gave {} answers", groups_, all.size()));
+      throw Error(fmt::format("{} of ranks gave {}", CountText(groups_, "group"),
+                              CountText(all.size(), "answer")));
     }
     return all;
   }

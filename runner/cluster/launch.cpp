@@ -353,12 +353,13 @@ class LaunchedJob : public Job {
     const std::string quoted = cause.empty() ? "" : " (\"" + cause + "\")";
     if (IsPlain()) {
       throw Error(
-          fmt::format("the {} ranks that assay started {}{}{}; run it again, and see in "
-                      "the system's log whether they were killed",
-                      options_.ranks, what, fates, quoted));
+          fmt::format("the {} that assay started {}{}{}; run it again, and see in the system's log "
+                      "whether any was killed",
+                      CountText(options_.ranks, "rank"), what, fates, quoted));
     }
-    throw Error(fmt::format("the {} ranks of {} {}{}; see whether `mpirun -np {} true` works here",
-                            options_.ranks, options_.launcher->path, what, quoted, options_.ranks));
+    throw Error(fmt::format("the {} of {} {}{}; see whether `mpirun -np {} true` works here",
+                            CountText(options_.ranks, "rank"), options_.launcher->path, what,
+                            quoted, options_.ranks));
   }
 
   // Names the ranks that were killed or are stopped, since the others only followed them. A rank

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "results/base/error.h"
+#include "results/base/text.h"
 #include "runner/core/group.h"
 
 namespace assay {
@@ -183,10 +184,9 @@ class FirstRank : OwnedProcess, public RankThread {
                                -static_cast<double>(per_process.Ranks())};
     process.processes->Max(most_and_least);
     if (most_and_least[0] != -most_and_least[1]) {
-      throw Error(
-          fmt::format("some processes have {} ranks and others {}: give all the same -t "
-                      "and -g",
-                      -most_and_least[1], most_and_least[0]));
+      throw Error(fmt::format("some processes have {} and others {}: give all the same -t and -g",
+                              CountText(static_cast<int>(-most_and_least[1]), "rank"),
+                              most_and_least[0]));
     }
     for (int place = 1; place < per_process.Ranks(); ++place) {
       threads_.emplace_back([this, place, others] {

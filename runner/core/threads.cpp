@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "results/base/error.h"
+#include "results/base/text.h"
 
 namespace assay {
 namespace {
@@ -294,8 +295,9 @@ Team::Team(int threads, const std::vector<int>& cores) : state_(std::make_unique
     try {
       state.threads.emplace_back([&state, i] { state.Work(static_cast<int>(i)); });
     } catch (const std::system_error& error) {
-      throw Error(fmt::format("only {} of {} threads could be started ({}); give --threads {}", i,
-                              size, error.what(), std::max<std::size_t>(i, 1)));
+      throw Error(fmt::format("only {} of {} could be started ({}); give --threads {}", i,
+                              CountText(size, "thread"), error.what(),
+                              std::max<std::size_t>(i, 1)));
     }
     if (!Pin(state.threads.back().native_handle(), {cores[i % cores.size()]})) {
       state.pinned = false;

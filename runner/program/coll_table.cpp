@@ -139,8 +139,8 @@ NcclOptions PlanLook(const CollOptions& options, const CollPlan& plan, const Pro
     look.step_kind = options.sizes.empty() ? "factor" : "list";
   }
   if (!WereStarted(options) && !AreInThreads(options)) {
-    look.notes.push_back(fmt::format("no launcher: assay starts {} ranks on this host (--ranks)",
-                                     ToText(first.at("ranks"))));
+    look.notes.push_back(fmt::format("no launcher: assay starts {} on this host (--ranks)",
+                                     CountText(IntegerOf(first, "ranks"), "rank")));
   }
   std::string time = "median over rounds of the slowest rank's time";
   if (look.average) time = "-a of all ranks' own medians";

@@ -92,11 +92,6 @@ fs::path Canonical(const fs::path& path) {
 
 double Gib(std::int64_t bytes) { return static_cast<double>(bytes) / (1U << 30U); }
 
-// A number with its noun: "1 core", "2 cores".
-std::string Count(int n, std::string_view what) {
-  return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
-}
-
 // ---- processors
 
 struct Topology {
@@ -364,7 +359,7 @@ std::vector<Note> Noise(const fs::path& root, const Node& node, const Topology& 
   const double quiet = std::max(0.5, 0.05 * node.cpu.cores_present);
   if (load > quiet) {
     say(fmt::format("the load average of the last minute is {:.1f} on {}", load,
-                    Count(node.cpu.cores_present, "core")),
+                    CountText(node.cpu.cores_present, "core")),
         fmt::format("end other work, or wait until uptime shows less than {:.1f}", quiet));
   }
   const double steal = StealShare(FirstLine(root / "proc/stat"));
@@ -443,7 +438,7 @@ std::string HeaderOf(const Node& node) {
     parts.push_back(fmt::format("{} x {}", accelerator.present, accelerator.name));
   }
   if (node.accelerators.empty()) {
-    parts.push_back(node.cpu.model + ", " + Count(node.cpu.cores_present, "core"));
+    parts.push_back(node.cpu.model + ", " + CountText(node.cpu.cores_present, "core"));
   }
   std::vector<std::string> software;
   const auto add = [&](const char* label, const char* key) {
@@ -599,7 +594,7 @@ std::string MachineText(const Node& node) {
   }
 
   text += "\nmachine\n";
-  row("CPU", node.cpu.model + ", " + Count(node.cpu.sockets, "socket"));
+  row("CPU", node.cpu.model + ", " + CountText(node.cpu.sockets, "socket"));
   row("cores", fmt::format("{} present, {} visible, {} used{}", node.cpu.cores_present,
                            node.cpu.cores_visible, node.cpu.cores_used,
                            node.cpu.quota ? fmt::format("; quota {:.3g}", *node.cpu.quota) : ""));
