@@ -3,8 +3,9 @@
 
   recompute.py FIGURES RESULT                        FIGURES: assay report --json RESULT
   recompute.py COMPARISON --a RESULT… --b RESULT…    COMPARISON: assay compare --json …
-  recompute.py RANKING --files RESULT…               RANKING: assay compare --json A B C …
-  (with --force, --within, --noise and --primary as given to assay)
+  recompute.py RANKING --files RESULT…               RANKING: assay compare --json --all-pairs --by file A B C …
+  recompute.py GROUPS --files RESULT…                GROUPS: assay compare --json FOLDER
+  (with --force, --within, --noise and --primary as given to assay, but for GROUPS)
 
 Standard library only, and written from METRICS.md, not from the C++: a second pair of eyes. Exit
 status 0 if all figures agree to 1e-9 relative, 1 if one differs (each is named), 2 for wrong use.
@@ -1318,6 +1319,78 @@ def rank(sides, force, within, noise, primary):
     return figures
 
 
+# --- Groups ---
+
+
+def by_node(case, over_time, per_gpu):
+    """node -> the mean over its runs of the mean log speed of their rounds."""
+    nodes = {}
+    for index, records in case.runs.items():
+        value = statistics.fmean(round_values(records, over_time))
+        if per_gpu and kind(records[0]) == "gpu":
+            value -= math.log(max(1, len(records[0]["units"])))
+        nodes.setdefault(node_ids(case.side["runs"][index]), []).append(value)
+    return {node: statistics.fmean(values) for node, values in nodes.items()}
+
+
+def places(means, sizes, spreads, most_df, doubt):
+    """Each one's place by comparison with the best: means are logs, of which more is better."""
+    known = sum(spread is not None for spread in spreads)
+    confidence = 1 - 2 * doubt / max(1, known - 1)
+    found = []
+    for i, mean in enumerate(means):
+        place = {"may_be_best": True, "is_best": False, "by_at_least": 0.0, "behind_low": None, "behind_high": None,
+                 "behind": max([0.0] + [other - mean for j, other in enumerate(means) if j != i])}
+        lows, highs = [], []
+        for j in range(len(means)):
+            if j == i or spreads[i] is None or spreads[j] is None:
+                continue
+            parts = [(spreads[k][0] / sizes[k], spreads[k][1]) for k in (i, j)]
+            v = parts[0][0] + parts[1][0]
+            df = min(v * v / sum(part**2 / d for part, d in parts), most_df) if v > 0 else 1
+            reach = student_t(confidence, df) * math.sqrt(v)
+            lows.append(means[j] - mean - reach)
+            highs.append(means[j] - mean + reach)
+        if lows:
+            place.update(behind_low=max(0.0, *lows), behind_high=max(0.0, *highs), may_be_best=max(lows) <= 0,
+                         by_at_least=max(0.0, -max(highs)))
+        found.append(place)
+    settle(found, sizes)
+    return found
+
+
+def settle(found, sizes):
+    """Declares the only one left."""
+    left = sum(place["may_be_best"] for place in found)
+    for place, size in zip(found, sizes):
+        place["is_best"] = (left == 1 and len(found) > 1 and place["may_be_best"] and place["by_at_least"] > 0
+                            and size > 1)
+        if not place["is_best"]:
+            place["by_at_least"] = 0.0
+
+
+def heed_ranges(found, sizes, offers):
+    """A range of prices rules out, or declares, only what each price in it does."""
+    below = [-math.log(price_range(offer)[0]) for offer in offers]
+    above = [math.log(price_range(offer)[1]) for offer in offers]
+    for i, place in enumerate(found):
+        others = [j for j in range(len(found)) if j != i]
+        if not place["may_be_best"]:
+            place["behind_low"] = max(0.0, place["behind_low"] - below[i] - max(above[j] for j in others))
+            place["may_be_best"] = place["behind_low"] <= 0
+        if place["is_best"]:
+            place["by_at_least"] = max(0.0, place["by_at_least"] - above[i] - max(below[j] for j in others))
+    settle(found, sizes)
+
+
+def lottery(values):
+    """The node values' share and bound, of fewer than 59 nodes."""
+    return {"lottery.nodes": len(values), "lottery.median": math.exp(statistics.median(values)),
+            "lottery.slowest": math.exp(min(values)), "lottery.bound": math.exp(min(values)),
+            "lottery.share": 0.05 ** (1 / len(values)),
+            "lottery.deviation": math.sqrt(variance(values)) if len(values) > 1 else 0.0}
+
+
 # --- What assay printed against what the page says ---
 
 
@@ -1488,6 +1561,54 @@ def counted_once(runs):
     return [runs[index] for index in sorted(fullest.values())]
 
 
+def check_groups(check, printed, runs):
+    """A ranking of groups, without --weights, --force and measured rows."""
+    by_id = {run["id"]: run for run in runs}
+    sides = [{"runs": [by_id[name] for name in group["ids"]], "offer": None} for group in printed["groups"]]
+    cases = [cases_of(side, True) for side in sides]
+    for index, case in enumerate(printed["cases"]):
+        key = (case["probe"], params_text(case["params"]), case["device_kind"], None)
+        shown = case["places"]
+        entrants = []
+        for place in shown:
+            of_group = cases[place["group"]][key][place["backend"]]
+            if index == 0 and printed["primary"] == "the headline":
+                fit = Case(of_group.side)
+                fit.runs = {i: records for i, records in of_group.runs.items()
+                            if headline(of_group.side["runs"][i])[1] == match_key(records[0])}
+                of_group = fit
+            entrants.append(of_group)
+        over_time = any(entrant.is_over_time() for entrant in entrants)
+        nodes = [by_node(entrant, over_time, printed["per_gpu"]) for entrant in entrants]
+        values = [[of[node] for node in sorted(of, key=" ".join)] for of in nodes]
+        groups = [(of, []) for of in values]
+        spreads = [moderated(groups, i) if len(of) > 1 else None for i, of in enumerate(values)]
+        means, sizes = [statistics.fmean(of) for of in values], [len(of) for of in values]
+        doubt = ALPHA / (1 if index == 0 else max(1, len(printed["cases"]) - 1))
+        by_speed = places(means, sizes, spreads, df_in_all(groups), doubt)
+        costs_of, chosen = {}, []
+        for i, (place, entrant) in enumerate(zip(shown, entrants)):
+            where = f"{case['name']}: {printed['groups'][place['group']]['name']}"
+            check.all_of(where, place, {"speed": math.exp(means[i]), **lottery(values[i]),
+                                        **{f"by_speed.{name}": value for name, value in by_speed[i].items()}})
+            for way, price in enumerate(printed["groups"][place["group"]]["prices"]):
+                entrant.side["offer"] = price["offer"]
+                usd = entrant.cost() if price["offer"] is not None and entrant.priced() else None
+                check(f"{where} usd {way}", place["usd"][way], usd)
+                if usd is not None:
+                    costs_of.setdefault(i, []).append((usd, way, price["offer"]))
+        for i, found in costs_of.items():
+            chosen.append((i, *min(found, key=lambda one: one[0])))
+        if chosen:
+            by_cost = places([-math.log(usd) for _, usd, _, _ in chosen], [sizes[i] for i, *_ in chosen],
+                             [spreads[i] for i, *_ in chosen], df_in_all(groups), doubt)
+            heed_ranges(by_cost, [sizes[i] for i, *_ in chosen], [offer for *_, offer in chosen])
+            for (i, _, way, _), found in zip(chosen, by_cost):
+                check(f"{case['name']} cheapest", shown[i]["cheapest"], way)
+                check.all_of(f"{case['name']} by_cost {i}", shown[i],
+                             {f"by_cost.{name}": value for name, value in found.items()})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -1519,6 +1640,8 @@ def main():
         runs = counted_once([read(path) for path in options.files])
         check_ranking(check, printed, [{"runs": [r], "offer": o} for r, o in zip(runs, offers)],
                       options.force, options.within, noise, chosen_primary(printed, options.primary))
+    elif printed.get("format") == "assay-groups" and options.files:
+        check_groups(check, printed, counted_once([read(path) for path in options.files]))
     else:
         parser.error("give the result files behind the figures: RESULT, --a and --b, or --files")
     for difference in check.differences:

@@ -40,6 +40,7 @@ const std::map<std::string, Words> kPrintedBy = {
     {"results/file/nodes.cpp", {"run", "coll"}},
     {"results/catalog/price.cpp", {"run", "coll", "compare", "report"}},
     {"results/figures/rank.cpp", {"compare"}},
+    {"results/figures/run_groups.cpp", {"compare"}},
     {"results/file/run_file.cpp", {"run", "coll"}},
     {"runner/", {"run", "coll"}},
     {"runner/program/bisect.cpp", {"coll"}},
@@ -66,7 +67,7 @@ const std::map<std::string, std::set<std::string>> kOthers = {
     {"runner/cluster/launch.cpp", {"--bind-to", "--oversubscribe", "--worker"}},
     {"results/figures/expected.cpp", {"--device", "--mca"}},  // of containers and of mpirun
     {"results/catalog/price.cpp", {"--purchase"}},
-    {"runner/program/commands.cpp", {"--ranks", "--fail-slower", "--out"}},
+    {"runner/program/commands.cpp", {"--a", "--b", "--ranks", "--fail-slower", "--out"}},
     {"runner/core/cuda.h", {"--gpus"}},
     {"runner/core/engine.cpp", {"--filter"}},
     {"runner/core/gbench.cpp", {"--v"}},
@@ -180,7 +181,7 @@ TEST(Options, OfTheDocumentsAreThere) {
   int lines = 0;
   for (const char* name :
        {"README.md", "docs/attention.md", "docs/clouds.md", "docs/collectives.md", "docs/peers.md",
-        "docs/probes.md", "docs/reading.md", "docs/storage.md", "runner/program/cli.cpp"}) {
+        "docs/money.md", "docs/probes.md", "docs/reading.md", "docs/storage.md", "runner/program/cli.cpp"}) {
     std::ifstream in(root / name);
     static const std::regex command(R"(assay (run|coll|noise|compare|report|env)\b([^`#()]*))");
     for (std::string line; std::getline(in, line);) {

@@ -15,6 +15,7 @@
 
 #include "results/figures/compare.h"
 #include "results/figures/noise.h"
+#include "results/figures/run_groups.h"
 #include "results/file/json.h"
 #include "results/show/json.h"
 
@@ -607,6 +608,43 @@ std::string WriteSides(const std::function<std::string(const std::string&, const
     }
   }
   return arguments;
+}
+
+TEST_F(Recompute, AgreesOnEveryFigureOfGroups) {
+  Catalog catalog;
+  std::vector<RunBrief> briefs;
+  std::string arguments = " --files";
+  for (const auto& [instance, speed, nodes] : {std::tuple("a.large", 1.0, 3),
+                                               {"b.large", 1.03, 4},
+                                               {"c.large", 0.9, 3},
+                                               {"d.large", 1.01, 1}}) {
+    Offer offer = *PriceAt(0.1 * speed * speed).offer;
+    offer.instance = instance;
+    offer.region = "r1";
+    offer.purchase = "on_demand";
+    offer.price_date = "2026-11-01";
+    if (nodes == 4) offer.usd_low = 0.08;
+    if (nodes == 4) offer.usd_high = 0.13;
+    catalog.offers.push_back(offer);
+    for (int i = 0; i < 2 * nodes; ++i) {
+      const std::string node = instance + std::to_string(i / 2);
+      OneRun run = Everything(speed * (1 + 0.004 * (i * i % 5)), node, 5 + i % 2);
+      run.id = node + std::to_string(i);
+      run.nodes[0].identity.provider.value = "aws";
+      run.nodes[0].identity.instance.value = instance;
+      run.nodes[0].identity.region.value = "r1";
+      arguments += " " + Write(run.id + ".json", RunToJson(run));
+      briefs.push_back(MakeBrief(std::move(run), node, catalog, false));
+    }
+  }
+  const GroupOptions options = {.offers = catalog.offers};
+  std::vector<std::string> notes;
+  const std::string printed =
+      GroupsToJson(RankGroups(briefs, GroupRuns(briefs, options, notes), options), "");
+  EXPECT_EQ(Script(Write("groups.json", printed) + arguments), 0) << said_;
+  std::string changed = printed;
+  changed.replace(changed.find("\"behind_high\":0"), 15, "\"behind_high\":1");
+  EXPECT_EQ(Script(Write("changed.json", changed) + arguments), 1);
 }
 
 TEST_F(Recompute, AgreesOnAComparisonOfNodes) {

@@ -12,6 +12,7 @@
 #include "results/figures/figures.h"
 #include "results/figures/model.h"
 #include "results/show/csv.h"
+#include "results/show/layout.h"
 #include "results/show/notes.h"
 #include "results/show/writer.h"
 #include "tests/sample_run.h"

@@ -201,6 +201,16 @@ std::string Usd(double usd) {
   return fmt::format("{:.{}f} USD", usd, Decimals(usd, 4));
 }
 
+void AddFew(const std::vector<std::string>& sentences, std::string_view others,
+            std::vector<std::string>& notes) {
+  constexpr std::size_t kShown = 5;
+  for (std::size_t i = 0; i < std::min(kShown, sentences.size()); ++i) {
+    notes.push_back(sentences[i]);
+  }
+  if (sentences.size() <= kShown) return;
+  notes.push_back(fmt::format("{} more {}", sentences.size() - kShown, others));
+}
+
 void AddNote(std::string& notes, std::string_view note) {
   if (!notes.empty()) notes += "; ";
   notes += note;

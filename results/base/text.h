@@ -44,6 +44,10 @@ std::string Usd(double usd);
 // Appends a note to the notes that are there, after a semicolon.
 void AddNote(std::string& notes, std::string_view note);
 
+// Appends the first few of many sentences, and a count of the others: "12 more files …".
+void AddFew(const std::vector<std::string>& sentences, std::string_view others,
+            std::vector<std::string>& notes);
+
 // The word most like `word` by edit distance (at most 3, and less than its length), or "".
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 

@@ -46,7 +46,11 @@ struct Side {
   std::vector<Run> runs = {};
   std::vector<std::string> names = {};  // file names, as given, in the order of `runs`
   Chosen price = {};                    // the price behind the per-dollar column
+  std::string group = {};               // the group that its runs make up, where they do
 };
+
+// What a side is called in one word: its group, else its first file; "-" where it has no name.
+std::string SideName(const Side& side);
 
 // The options of a comparison.
 struct CompareOptions {

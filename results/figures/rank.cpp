@@ -218,6 +218,11 @@ std::vector<std::string> CountOnce(std::vector<Side>& sides) {
 
 }  // namespace
 
+std::string SideName(const Side& side) {
+  if (!side.group.empty()) return side.group;
+  return side.names.empty() ? "-" : side.names.front();
+}
+
 Ranking Rank(std::vector<Side> sides, const CompareOptions& options) {
   for (const Side& side : sides) CheckSide(side);
   Ranking ranking;

@@ -142,9 +142,6 @@ double GuessBound(const SideValues& a, const SideValues& b) {
   return std::exp(StudentT(0.95, 1) * std::sqrt(variance(a, b) + variance(b, a)));
 }
 
-// The parts of a run's environment that may explain a difference, by name.
-using Environment = std::map<std::string, std::set<std::string>>;
-
 // Adds a run's environment: everything in the file, besides its figures, that may explain a
 // difference.
 void AddEnvironment(const Run& run, Environment& environment) {
@@ -187,12 +184,6 @@ void AddEnvironment(const Run& run, Environment& environment) {
   }
 }
 
-Environment EnvironmentOf(const Side& side) {
-  Environment environment;
-  for (const Run& run : side.runs) AddEnvironment(run, environment);
-  return environment;
-}
-
 // The range of a price relative to it.
 struct PriceRange {
   double low = 1;
@@ -206,6 +197,12 @@ PriceRange RangeOf(const Offer& offer) {
 }
 
 }  // namespace
+
+Environment GatherEnvironment(const Side& side) {
+  Environment environment;
+  for (const Run& run : side.runs) AddEnvironment(run, environment);
+  return environment;
+}
 
 std::string MethodlessKey(const Record& record) {
   return record.probe + '/' + ToText(record.params) + ' ' + record.device.kind;
@@ -588,8 +585,8 @@ std::vector<std::string> NoiseNotes(
 }
 
 std::vector<std::string> FindDifferences(const Side& a, const Side& b) {
-  const Environment of_a = EnvironmentOf(a);
-  const Environment of_b = EnvironmentOf(b);
+  const Environment of_a = GatherEnvironment(a);
+  const Environment of_b = GatherEnvironment(b);
   const auto text = [](const Environment& environment, const std::string& name) -> std::string {
     const auto found = environment.find(name);
     return found == environment.end() ? "-" : fmt::format("{}", fmt::join(found->second, " or "));

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -154,6 +155,9 @@ std::string PrimaryMissing(const std::string& primary, const std::vector<std::st
 // Sentences on the rows of noise.csv that all pairs use.
 std::vector<std::string> NoiseNotes(
     const std::vector<std::pair<const SideValues*, const SideValues*>>& pairs);
+// Everything in a side's files, besides their figures, that may explain a difference, by name.
+using Environment = std::map<std::string, std::set<std::string>>;
+Environment GatherEnvironment(const Side& side);
 // Finds the differences between the sides' environments, in words.
 std::vector<std::string> FindDifferences(const Side& a, const Side& b);
 

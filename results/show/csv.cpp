@@ -17,17 +17,17 @@
 namespace assay {
 namespace {
 
-std::string CsvLine(std::vector<std::string> cells) {
-  for (std::string& cell : cells) cell = CsvCell(Clean(cell, 4096));
-  return fmt::format("{}\r\n", fmt::join(cells, ","));
-}
-
 template <class T>
 std::string OrEmpty(const std::optional<T>& value) {
   return value ? fmt::format("{}", *value) : "";
 }
 
 }  // namespace
+
+std::string CsvLine(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = CsvCell(Clean(cell, 4096));
+  return fmt::format("{}\r\n", fmt::join(cells, ","));
+}
 
 std::string FiguresCsvHead() {
   return CsvLine({"file",    "probe",  "case",     "params", "backend",        "status",
@@ -140,11 +140,10 @@ std::string RankingCsv(const Ranking& ranking) {
     for (const RankEntry& entry : ranked.entries) {
       const Side& side = ranking.sides[entry.side];
       text += CsvLine({ranked.probe, CaseLabel(ranked.probe, ranked.params), ToText(ranked.params),
-                       ranked.unit, side.names.empty() ? "" : side.names.front(), entry.backend,
-                       fmt::format("{}", entry.speed), fmt::format("{}", entry.by_speed),
-                       ranked.cost_label, OrEmpty(entry.usd), side.price.instead_of.value_or(""),
-                       OrEmpty(entry.by_usd), entry.note, ranked.is_primary ? "true" : "false",
-                       entry.between_nodes});
+                       ranked.unit, SideName(side), entry.backend, fmt::format("{}", entry.speed),
+                       fmt::format("{}", entry.by_speed), ranked.cost_label, OrEmpty(entry.usd),
+                       side.price.instead_of.value_or(""), OrEmpty(entry.by_usd), entry.note,
+                       ranked.is_primary ? "true" : "false", entry.between_nodes});
     }
   }
   return text;

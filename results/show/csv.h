@@ -5,12 +5,16 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "results/catalog/price.h"
 #include "results/figures/compare.h"
 #include "results/file/run.h"
 
 namespace assay {
+
+// One line of cells, harmless and quoted where that is needed.
+std::string CsvLine(std::vector<std::string> cells);
 
 // A line for each case of a run, under one head for all runs. `file` is what the run is called.
 std::string FiguresCsvHead();

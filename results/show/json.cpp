@@ -16,6 +16,7 @@
 #include "results/figures/model.h"
 #include "results/figures/probes.h"
 #include "results/file/fields.h"
+#include "results/show/group_tables.h"
 
 namespace assay {
 namespace {
@@ -120,8 +121,10 @@ Json ToJson(const Chosen& price) {
 }
 
 Json ToJson(const Side& side) {
-  return {
-      {"names", side.names}, {"offer", ToJson(side.price.offer)}, {"price", ToJson(side.price)}};
+  return {{"names", side.names},
+          {"group", side.group},
+          {"offer", ToJson(side.price.offer)},
+          {"price", ToJson(side.price)}};
 }
 
 Json ToJson(const std::vector<Side>& sides) {
@@ -285,6 +288,64 @@ Json FiguresOf(const Run& run, const Record& record, const RunFigures& figures,
           {"costs", ToJson(CostsAt(run, record, price, figures.Type()))}};
 }
 
+Json ToJson(const Place& place) {
+  return {{"may_be_best", place.may_be_best},       {"is_best", place.is_best},
+          {"by_at_least", place.by_at_least},       {"behind", place.behind},
+          {"behind_low", OrNull(place.behind_low)}, {"behind_high", OrNull(place.behind_high)}};
+}
+
+Json ToJson(const Lottery& lottery) {
+  return {{"nodes", lottery.nodes},
+          {"median", std::exp(lottery.median)},
+          {"slowest", std::exp(lottery.slowest)},
+          {"deviation", lottery.deviation},
+          {"share", lottery.share},
+          {"bound", std::exp(lottery.bound)},
+          {"rank", lottery.rank},
+          {"nineteen_of_twenty", lottery.IsNineteenOfTwenty()}};
+}
+
+Json ToJson(const RunGroup& group) {
+  Json prices = Json::array();
+  for (const Chosen& price : group.prices) {
+    prices.push_back({{"offer", ToJson(price.offer)},
+                      {"price", ToJson(price)},
+                      {"usd_per_gpu_hour", OrNull(UsdPerGpuHour(group, price))}});
+  }
+  return {{"name", group.name},
+          {"nodes", group.nodes.size()},
+          {"runs", group.runs.size()},
+          {"ids", group.ids},
+          {"bought", group.bought},
+          {"regions", group.regions},
+          {"first_day", group.first_day},
+          {"last_day", group.last_day},
+          {"accelerators", group.accelerators},
+          {"alone", group.alone},
+          {"prices", std::move(prices)}};
+}
+
+Json ToJson(const GroupPlace& place) {
+  Json nodes = Json::array();
+  for (const NodeOfGroup& node : place.nodes) {
+    nodes.push_back(
+        {{"node", node.node}, {"runs", node.runs}, {"speed", std::exp(node.log_speed)}});
+  }
+  Json usd = Json::array();
+  for (const std::optional<double>& one : place.usd) usd.push_back(OrNull(one));
+  return {{"group", place.group},
+          {"backend", place.backend},
+          {"speed", place.speed},
+          {"by_speed", ToJson(place.by_speed)},
+          {"spread", place.spread},
+          {"lottery", ToJson(place.lottery)},
+          {"usd", std::move(usd)},
+          {"cheapest", OrNull(place.cheapest)},
+          {"by_cost", place.by_cost ? ToJson(*place.by_cost) : Json(nullptr)},
+          {"note", place.note},
+          {"nodes", std::move(nodes)}};
+}
+
 // The JSON of a fit, with the indices of its cases and their sizes.
 Json ToJson(const Fit& fit, const std::vector<Record>& records) {
   Json cases = Json::array();
@@ -400,6 +461,36 @@ std::string RankingToJson(const Ranking& ranking) {
                      {"sides", ToJson(ranking.sides)},
                      {"cases", std::move(cases)},
                      {"notes", ranking.notes}};
+  return Print(json);
+}
+
+std::string GroupsToJson(const GroupRanking& ranking, const std::string& answer) {
+  Json groups = Json::array();
+  for (const RunGroup& group : ranking.groups) groups.push_back(ToJson(group));
+  Json cases = Json::array();
+  for (const GroupedCase& grouped : ranking.cases) {
+    Json places = Json::array();
+    for (const GroupPlace& place : grouped.places) places.push_back(ToJson(place));
+    cases.push_back({{"name", grouped.name},
+                     {"probe", grouped.probe},
+                     {"device_kind", grouped.kind},
+                     {"params", ToJson(grouped.params)},
+                     {"unit", grouped.unit},
+                     {"cost_label", grouped.cost_label},
+                     {"nodes_to_tell", OrNull(grouped.nodes_to_tell)},
+                     {"places", std::move(places)}});
+  }
+  const Json json = {{"format", "assay-groups"},
+                     {"version", 1},
+                     {"answer", answer},
+                     {"by", kGroupWords[static_cast<std::size_t>(ranking.by)]},
+                     {"per_gpu", ranking.per_gpu},
+                     {"runs", ranking.runs},
+                     {"groups", std::move(groups)},
+                     {"primary", ranking.primary_why},
+                     {"cases", std::move(cases)},
+                     {"notes", ranking.notes},
+                     {"differences", ranking.differences}};
   return Print(json);
 }
 

@@ -8,6 +8,7 @@
 
 #include "results/catalog/price.h"
 #include "results/figures/compare.h"
+#include "results/figures/run_groups.h"
 #include "results/file/run.h"
 
 namespace assay {
@@ -17,6 +18,8 @@ std::string FiguresToJson(const Run& run, const Chosen& price, const Catalog& ca
                           const std::string& name = {});
 std::string ComparisonToJson(const Comparison& comparison);
 std::string RankingToJson(const Ranking& ranking);
+// `answer` is the sentence on it (results/show/group_tables.h).
+std::string GroupsToJson(const GroupRanking& ranking, const std::string& answer);
 // A list of offers, each with the keys that the result file has for an offer.
 std::string OffersToJson(std::span<const Offer> offers);
 

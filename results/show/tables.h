@@ -15,9 +15,6 @@
 
 namespace assay {
 
-// The number of columns that a terminal uses for a UTF-8 text.
-std::size_t DisplayWidth(std::string_view text);
-
 // The table of a run: the price in one line, then a row a case with its backend, median speed,
 // interval and level, of here, and dollars per unit. A case without figures has its reason instead,
 // and what to do about it; skipped ones come last. Here and below, the age of prices is told where

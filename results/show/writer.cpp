@@ -4,6 +4,7 @@
 
 #include "results/base/error.h"
 #include "results/show/csv.h"
+#include "results/show/group_tables.h"
 #include "results/show/json.h"
 #include "results/show/tables.h"
 
@@ -25,6 +26,9 @@ class TableWriter : public Writer {
   }
   std::string Ranked(const Ranking& ranking) const override {
     return RankingTable(ranking, look_.colour, look_.today);
+  }
+  std::string Grouped(const GroupRanking& ranking, bool with_nodes) const override {
+    return GroupTable(ranking, with_nodes, look_.colour, look_.today);
   }
   std::string Offers(const std::string& filter) const override {
     return PriceListTable(catalog_, filter, look_.today);
@@ -55,6 +59,9 @@ class JsonWriter : public Writer {
   std::string Ranked(const Ranking& ranking) const override {
     return RankingToJson(ranking) + "\n";
   }
+  std::string Grouped(const GroupRanking& ranking, bool) const override {
+    return GroupsToJson(ranking, AnswerOf(ranking, "")) + "\n";
+  }
   std::string Offers(const std::string& filter) const override {
     return OffersToJson(OffersMatching(catalog_, filter)) + "\n";
   }
@@ -80,6 +87,9 @@ class CsvWriter : public Writer {
     return ComparisonCsv(comparison);
   }
   std::string Ranked(const Ranking& ranking) const override { return RankingCsv(ranking); }
+  std::string Grouped(const GroupRanking& ranking, bool) const override {
+    return GroupCsv(ranking);
+  }
   std::string Offers(const std::string& filter) const override {
     return OffersCsv(OffersMatching(catalog_, filter));
   }

@@ -44,6 +44,7 @@ examples:
   assay run gemm --set m=1,16 --dtype bf16   your own shapes
   assay coll all_reduce -b 8 -e 64M -f 2     with the flags of nccl-tests
   assay compare aws.json gcp.json        what differs, and what it costs
+  assay compare results/                 which machine type, and per dollar
   assay compare --a old*.json --b new*.json --fail-slower 3%   for CI
   assay report *.json --out report.html
 
@@ -90,7 +91,7 @@ What is printed, and when it fails:
       --require-transport NAME       exit status 1 where data went over another: efa, tcp, vader, ...
       --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
       --project N                    also print what a model of this sweep expects of up to N ranks
-      --format table|nccl|csv|json   nccl: nccl-tests' columns alone [table]
+      --format table|nccl|csv|json   nccl: nccl-tests' columns alone [table]   --campaign NAME
   -C, --report_cputime 0|1   -S, --report_timestamps 0|1   -I, --per_iter_timing 0|1
   -K, --per_iter_skip N      how many operations of each batch -I, p50, p99 and cv% leave out
   -J, --output_file FILE     nccl-tests' JSON      --out FILE   our result file [PROVIDER-INSTANCE-UTC.json]
@@ -155,6 +156,12 @@ void AddPricing(CLI::App& app, PricingFlags& flags) {
   app.add_option("--price", flags.price_usd_per_hour, "USD per node and hour, for every file")
       ->option_text("USD")
       ->check(NumberAbove(0));
+}
+
+std::vector<std::string> PurchasesAndAll() {
+  std::vector<std::string> words = Purchases();
+  words.emplace_back("all");
+  return words;
 }
 
 // Options that take names with commas between.
@@ -263,6 +270,16 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci, FormatFlags& 
                  "stop when the run has cost this much, at the price of the node")
       ->option_text("USD")
       ->check(NumberAbove(0));
+  app.add_option("--campaign", run.campaign,
+                 "a name for runs that belong together, kept in the file")
+      ->option_text("NAME")
+      ->check(CLI::Validator(
+          [](const std::string& name) {
+            return !name.empty() && name.size() <= 64 && Clean(name) == name
+                       ? ""
+                       : "wants a name of at most 64 bytes, without control characters";
+          },
+          ""));
   app.add_option("--out", run.out, "result file [PROVIDER-INSTANCE-UTC.json]")->option_text("FILE");
   app.add_option("--gbench-out", run.gbench_out, "also write Google Benchmark's JSON")
       ->option_text("FILE");
@@ -452,6 +469,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   PriceCommand price;
   Percentages percent;
   FormatFlags format;
+  std::string by;
 
   CLI::App app("", "assay");
   app.set_help_flag();
@@ -497,7 +515,8 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
 
   CLI::App& compare_app =
       add_command(app, "compare", "compare results in speed and in work per dollar");
-  compare_app.add_option("FILE", compare.files, "baseline and candidate; more than two: a ranking");
+  compare_app.add_option("FILE", compare.files,
+                         "baseline and candidate; more files, or a folder: machine types, ranked");
   compare_app.add_option("--a", compare.a, "the baseline's files")->option_text("FILE...");
   compare_app.add_option("--b", compare.b, "the candidate's files")->option_text("FILE...");
   compare_app
@@ -515,6 +534,27 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   AddFormat(compare_app, format, {"table", "json", "csv"});
   compare_app.add_flag("--csv", format.csv, "the same as --format csv");
   compare_app.add_flag("--force", compare.force, "compare unlike methods and software too");
+  compare_app
+      .add_option("--primary", compare.primary,
+                  "the case that is asked alone, by its words or its probe")
+      ->option_text("CASE [headline]");
+  compare_app
+      .add_option("--by", by,
+                  fmt::format("what groups are made of: {}", fmt::join(kGroupWords, ", ")))
+      ->option_text("WORD [type]")
+      ->check(
+          CLI::IsMember(std::vector<std::string>(std::begin(kGroupWords), std::end(kGroupWords))));
+  compare_app
+      .add_option("--purchase", compare.purchases, "a row for each way of buying; 'all': every one")
+      ->option_text("M,... [on_demand]")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(PurchasesAndAll()));
+  compare_app.add_option("--weights", compare.weights, "rank by a mean of cases: CSV case,weight")
+      ->option_text("FILE");
+  compare_app.add_flag("--per-gpu", compare.per_gpu, "rank by the speed of one accelerator");
+  compare_app.add_flag("--nodes", compare.nodes, "show the nodes of each group, too");
+  compare_app.add_flag("--all-pairs", compare.all_pairs, "judge every pair of groups: full ranks");
   AddPricing(compare_app, compare.pricing);
 
   CLI::App& report_app = add_command(app, "report", "turn result files into one HTML page");
@@ -563,7 +603,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       parents += " " + sub->get_name();
       sub = sub->get_subcommands().front();
     }
-    return PrintOnly{sub->help(parents)};
+    std::string text = sub->help(parents);
+    text.erase(text.find_last_not_of('\n') + 1);
+    return PrintOnly{text + '\n'};
   } catch (const CLI::ExtrasError&) {
     const CLI::App& sub = *app.get_subcommands().front();
     const std::vector<std::string> extra = app.remaining(true);
@@ -604,15 +646,18 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
     if (!percent.fail_slower.empty()) {
       compare.fail_slower = ParsePercent(percent.fail_slower, "--fail-slower");
     }
+    if (!by.empty()) {
+      compare.by = static_cast<GroupBy>(std::ranges::find(kGroupWords, by) - kGroupWords);
+    }
     const bool sides = !compare.a.empty() || !compare.b.empty();
     if (sides ? (compare.a.empty() || compare.b.empty() || !compare.files.empty())
-              : compare.files.size() < 2) {
-      throw Error("compare wants two files, or '--a FILE… --b FILE…', or more than two to rank");
-    }
-    if (!sides && compare.files.size() > 2 && compare.fail_slower) {
+              : compare.files.empty()) {
       throw Error(
-          "--fail-slower is of two sides and not of a ranking; give two files, or '--a FILE… --b "
-          "FILE…'");
+          "compare wants two files, or '--a FILE… --b FILE…', or a folder or more files to rank");
+    }
+    if (compare.all_pairs && (!compare.weights.empty() || compare.per_gpu || compare.nodes)) {
+      throw Error(
+          "--all-pairs judges each case as it is; leave --weights, --per-gpu and --nodes out");
     }
     return compare;
   }

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "results/figures/run_groups.h"
 #include "results/show/writer.h"
 
 namespace assay {
@@ -43,6 +44,7 @@ struct RunOptions {
   std::optional<double> rest_s = {};  // the most rest of a GPU before a burst
   std::optional<double> max_cost_usd = {};
   std::optional<double> price_usd_per_hour = {};  // per node
+  std::string campaign = {};                      // a name for runs that belong together
   std::string out = {};
   std::string gbench_out = {};
   std::string report = {};  // also write the page here
@@ -131,7 +133,8 @@ struct PricingFlags {
 };
 
 struct CompareCommand {
-  std::vector<std::string> files = {};  // two: compare; more: rank
+  // Files and folders of them. Two files are compared; more are gathered into groups.
+  std::vector<std::string> files = {};
   std::vector<std::string> a = {};
   std::vector<std::string> b = {};
   std::optional<double> within = {};
@@ -140,6 +143,14 @@ struct CompareCommand {
   bool force = false;
   std::string noise = {};  // a noise.csv; empty: the user's own, if there is one
   PricingFlags pricing = {};
+  std::string primary = {};  // the case that is asked alone; empty: the headline
+  // The options of groups follow.
+  std::optional<GroupBy> by = {};           // unset: by type
+  std::vector<std::string> purchases = {};  // ways of buying that get a row; {"all"}: every one
+  std::string weights = {};                 // a CSV of cases and their weights
+  bool per_gpu = false;
+  bool nodes = false;      // whether each group's nodes are shown
+  bool all_pairs = false;  // whether every pair of groups is judged, for full ranks
 };
 
 struct ReportCommand {

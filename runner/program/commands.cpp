@@ -23,6 +23,7 @@
 #include "results/figures/figures.h"
 #include "results/figures/labels.h"
 #include "results/figures/once.h"
+#include "results/figures/run_groups.h"
 #include "results/file/privacy.h"
 #include "results/file/run_file.h"
 #include "results/show/report.h"
@@ -37,6 +38,7 @@
 #include "runner/program/measure.h"
 #include "runner/program/noise_runs.h"
 #include "runner/program/outputs.h"
+#include "runner/program/result_files.h"
 #include "runner/program/setup.h"
 #include "runner/program/signals.h"
 #include "runner/program/suite.h"
@@ -138,15 +140,9 @@ int Env(const EnvOptions& options, const Catalog& catalog) {
   return kAllWell;
 }
 
-std::vector<Run> ReadRuns(const std::vector<std::string>& paths) {
-  std::vector<Run> runs;
-  for (const std::string& path : paths) runs.push_back(ReadRun(path));
-  return runs;
-}
-
 Side SideOf(const std::vector<std::string>& paths, const PricingFlags& pricing,
             const Catalog& catalog) {
-  Side side = {.runs = ReadRuns(paths), .names = paths};
+  Side side = {.runs = ReadAllRuns(paths), .names = paths};
   std::vector<const Run*> runs;
   for (const Run& run : side.runs) runs.push_back(&run);
   side.price = ChoosePrice(runs, pricing, catalog);
@@ -206,27 +202,113 @@ int FailSlower(const Comparison& comparison, double share, Console& console) {
   return status;
 }
 
+// Whether the command is about two sides: those that are named, or two plain files of which nothing
+// is asked that only groups have.
+bool IsOfTwoSides(const CompareCommand& command, const ResultFiles& files) {
+  if (!command.a.empty()) return true;
+  return files.paths.size() == 2 && !files.has_folder && command.files.size() == 2 && !command.by &&
+         command.purchases.empty() && command.weights.empty() && !command.per_gpu &&
+         !command.nodes && !command.all_pairs;
+}
+
+GroupOptions OptionsOfGroups(const CompareCommand& command, const Catalog& catalog) {
+  GroupOptions options = {.by = command.by.value_or(GroupBy::kType),
+                          .instances = catalog.instances,
+                          .offers = catalog.offers,
+                          .today = Today(),
+                          .noise = OwnNoise(command.noise),
+                          .primary = command.primary,
+                          .force = command.force,
+                          .purchases = command.purchases,
+                          .as_run = command.pricing.as_run,
+                          .price_usd_per_hour = command.pricing.price_usd_per_hour,
+                          .per_gpu = command.per_gpu};
+  if (!command.weights.empty()) {
+    constexpr std::int64_t kMost = 1 << 20;
+    options.weights = ParseWeights(
+        ReadText(command.weights, kMost, "give a CSV with the columns case and weight"),
+        Clean(command.weights, 1024));
+  }
+  return options;
+}
+
+// The groups as sides, whose runs are read in full.
+std::vector<Side> SidesOf(const std::vector<RunGroup>& groups,
+                          const std::vector<RunBrief>& briefs) {
+  std::vector<Side> sides;
+  for (const RunGroup& group : groups) {
+    Side side = {.price = group.prices.front()};
+    for (const std::size_t run : group.runs) side.names.push_back(briefs[run].file);
+    side.runs = ReadAllRuns(side.names);
+    side.group = group.name;
+    sides.push_back(std::move(side));
+  }
+  return sides;
+}
+
+int ShowComparison(Side baseline, Side candidate, const CompareCommand& command,
+                   const CompareOptions& options, const Catalog& catalog, Console& console,
+                   const std::vector<std::string>& notes = {}) {
+  Comparison comparison = Compare(std::move(baseline), std::move(candidate), options);
+  comparison.notes.insert(comparison.notes.begin(), notes.begin(), notes.end());
+  console.Result(Writing(command.format, catalog, console)->Compared(comparison));
+  return command.fail_slower ? FailSlower(comparison, *command.fail_slower, console) : kAllWell;
+}
+
+// Compares what many files hold: two groups as two sides, more as a ranking.
+int CompareGroups(const CompareCommand& command, const std::vector<std::string>& paths,
+                  const CompareOptions& options, const Catalog& catalog, Console& console) {
+  if (paths.size() == 1) {
+    throw Error(fmt::format(
+        "compare wants two files, or '--a FILE… --b FILE…', or a folder or more files to "
+        "rank; '{}' is one file",
+        Clean(paths.front(), 1024)));
+  }
+  const GroupOptions of_groups = OptionsOfGroups(command, catalog);
+  ReadBriefs read = ReadAllBriefs(paths, catalog, command.pricing.as_run);
+  std::vector<RunGroup> groups = GroupRuns(read.briefs, of_groups, read.notes);
+  const bool is_ranking = groups.size() != 2 || !command.purchases.empty() ||
+                          !command.weights.empty() || command.per_gpu || command.nodes;
+  if (is_ranking && command.fail_slower) {
+    throw Error(fmt::format(
+        "--fail-slower is of two sides, and these files hold {} groups; give two files, or '--a "
+        "FILE… --b FILE…'",
+        groups.size()));
+  }
+  if (command.all_pairs) {
+    Ranking ranking = Rank(SidesOf(groups, read.briefs), options);
+    ranking.notes.insert(ranking.notes.begin(), read.notes.begin(), read.notes.end());
+    console.Result(Writing(command.format, catalog, console)->Ranked(ranking));
+    return kAllWell;
+  }
+  if (!is_ranking) {
+    std::vector<Side> sides = SidesOf(groups, read.briefs);
+    return ShowComparison(std::move(sides[0]), std::move(sides[1]), command, options, catalog,
+                          console, read.notes);
+  }
+  GroupRanking ranking = RankGroups(read.briefs, std::move(groups), of_groups);
+  ranking.notes.insert(ranking.notes.begin(), read.notes.begin(), read.notes.end());
+  console.Result(Writing(command.format, catalog, console)->Grouped(ranking, command.nodes));
+  return kAllWell;
+}
+
 int CompareFiles(const CompareCommand& command, const Catalog& catalog) {
   Console console;
   const CompareOptions options = {.instances = catalog.instances,
                                   .within = command.within,
                                   .force = command.force,
                                   .noise = OwnNoise(command.noise),
+                                  .primary = command.primary,
                                   .fail_slower = command.fail_slower};
-  if (command.files.size() > 2) {
-    std::vector<Side> sides;
-    for (const std::string& path : command.files)
-      sides.push_back(SideOf({path}, command.pricing, catalog));
-    const Ranking ranking = Rank(std::move(sides), options);
-    console.Result(Writing(command.format, catalog, console)->Ranked(ranking));
-    return kAllWell;
+  const ResultFiles files = command.a.empty() ? FindResultFiles(command.files) : ResultFiles{};
+  if (!IsOfTwoSides(command, files)) {
+    return CompareGroups(command, files.paths, options, catalog, console);
   }
   const bool bare = command.a.empty();
-  const Comparison comparison = Compare(
-      SideOf(bare ? std::vector{command.files[0]} : command.a, command.pricing, catalog),
-      SideOf(bare ? std::vector{command.files[1]} : command.b, command.pricing, catalog), options);
-  console.Result(Writing(command.format, catalog, console)->Compared(comparison));
-  return command.fail_slower ? FailSlower(comparison, *command.fail_slower, console) : kAllWell;
+  Side baseline = SideOf(bare ? std::vector{files.paths[0]} : command.a, command.pricing, catalog);
+  Side candidate = SideOf(bare ? std::vector{files.paths[1]} : command.b, command.pricing, catalog);
+  return ShowComparison(std::move(baseline), std::move(candidate), command, options, catalog,
+                        console);
 }
 
 // The name of a file in a page. A page is passed on to others, so where the path leads through
@@ -257,7 +339,7 @@ int Report(const ReportCommand& command, const Catalog& catalog) {
                     "own",
                     Clean(path, 1024)));
   }
-  std::vector<Run> runs = ReadRuns(command.files);
+  std::vector<Run> runs = ReadAllRuns(command.files);
   std::vector<NamedRun> named;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     named.push_back({.name = command.files[i], .run = &runs[i]});

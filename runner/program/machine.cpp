@@ -192,6 +192,9 @@ std::string Virtualization(const fs::path& root, const std::set<std::string>& fl
   const bool x86 = flags.count("fpu") != 0;
   if (x86 && flags.count("hypervisor") == 0) return "none";
   if (product.find(".metal") != std::string::npos) return "none";
+  const std::string signature = x86 && root == "/" ? HypervisorSignature() : "";
+  // QEMU without a hypervisor interprets each instruction: such figures are no machine's.
+  if (signature == "TCGTCGTCGTCG") return "emulated";
   const std::string type = FirstLine(root / "sys/hypervisor/type");
   const auto has = [&](const char* text) {
     return vendor.find(text) != std::string::npos || product.find(text) != std::string::npos;
@@ -203,7 +206,6 @@ std::string Virtualization(const fs::path& root, const std::set<std::string>& fl
        {"Amazon EC2", "Google Compute Engine", "QEMU", "KVM", "OpenStack", "Alibaba Cloud"}) {
     if (has(kvm)) return "kvm";
   }
-  const std::string signature = x86 && root == "/" ? HypervisorSignature() : "";
   if (signature == "KVMKVMKVM") return "kvm";
   if (signature == "Microsoft Hv") return "hyperv";
   if (signature == "XenVMMXenVMM") return "xen";

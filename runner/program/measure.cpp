@@ -388,6 +388,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
   if (!options.gbench_out.empty())
     engine.gbench = [&](std::string json) { gbench = std::move(json); };
   Run run = {.id = RandomHex(16),
+             .campaign = options.campaign.empty() ? std::nullopt : std::optional(options.campaign),
              .seed = engine.seed,
              .status = "interrupted",  // holds until the run is over
              .started = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ"),

@@ -1,0 +1,462 @@
+#include "results/show/group_tables.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <vector>
+
+#include "results/base/text.h"
+#include "results/figures/labels.h"
+#include "results/figures/moderate.h"
+#include "results/file/nodes.h"
+#include "results/show/csv.h"
+#include "results/show/layout.h"
+
+namespace assay {
+namespace {
+
+std::string Count(std::size_t count, const char* one, const char* many) {
+  return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+
+// "aws p5.48xlarge (5 nodes)"; of two nodes nothing is claimed for the type.
+std::string WhoText(const GroupRanking& ranking, const GroupPlace& place) {
+  const RunGroup& group = ranking.groups[place.group];
+  std::string nodes =
+      place.nodes.size() == 2 ? "these 2 nodes" : Count(place.nodes.size(), "node", "nodes");
+  if (!group.alone.empty()) nodes += ", " + group.alone;
+  return fmt::format("{} ({})", Clean(group.name), nodes);
+}
+
+// "A", "A or B", "A, B or C", "A, B, C or 3 others".
+std::string Either(const std::vector<std::string>& words) {
+  constexpr std::size_t kShown = 3;
+  if (words.size() == 1) return words.front();
+  const std::size_t shown = words.size() <= kShown + 1 ? words.size() - 1 : kShown;
+  const std::string last =
+      shown + 1 == words.size() ? words.back() : fmt::format("{} others", words.size() - shown);
+  return fmt::format(
+      "{} or {}",
+      fmt::join(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(shown), ", "), last);
+}
+
+// "55.04 USD/h a node (6.88 a GPU), on demand, us-east-1, price of 2026-11-01 (29 days old)".
+std::string PriceWords(const Chosen& price, int accelerators, std::string_view today) {
+  const Offer& offer = *price.offer;
+  std::string text = fmt::format("{:.2f} USD/h a node", *offer.usd_per_hour);
+  if (accelerators > 0) {
+    text += fmt::format(" ({:.2f} a GPU)", *offer.usd_per_hour / accelerators);
+  }
+  text += ", " + Clean(PurchaseWords(offer));
+  if (!offer.region.empty()) {
+    text += ", " + (offer.region == "all" ? "all regions" : Clean(offer.region));
+  }
+  const std::string age = today.empty() ? offer.price_date : PriceAge(offer, today);
+  return text + ", price of " + Clean(age);
+}
+
+std::string UnitWords(const GroupedCase& grouped, double usd) {
+  if (grouped.unit.empty()) return fmt::format("{:.3g} x the cheapest", usd);
+  return Usd(usd) + (grouped.cost_label.empty() ? "" : Clean(grouped.cost_label.substr(1)));
+}
+
+// The same of a side.
+std::string SideWho(const Side& side) {
+  std::set<std::string> nodes;
+  for (const Run& run : side.runs) {
+    for (const Node& node : run.nodes) nodes.insert(node.node_id);
+  }
+  return fmt::format("{} ({})", Clean(side.group), Count(nodes.size(), "node", "nodes"));
+}
+
+// The sentence on speed.
+std::string FastestText(const GroupRanking& ranking, const GroupedCase& grouped) {
+  const std::string what = Clean(grouped.name, 512) + (ranking.per_gpu ? ", per accelerator" : "");
+  const GroupPlace& first = grouped.places.front();
+  if (grouped.places.size() == 1) {
+    return fmt::format("{} gives {} at {}; there is no other to compare it with.",
+                       WhoText(ranking, first), SpeedText(grouped, first.speed), what);
+  }
+  if (first.by_speed.is_best) {
+    return fmt::format("At {}, {} is the {}: {}.", what, WhoText(ranking, first),
+                       ToText(first.by_speed, Contest::kSpeed), SpeedText(grouped, first.speed));
+  }
+  std::vector<std::string> who;
+  std::vector<std::string> single;
+  for (const GroupPlace& place : grouped.places) {
+    if (!place.by_speed.may_be_best) continue;
+    (place.nodes.size() == 1 ? single : who)
+        .push_back(
+            fmt::format("{} with {}", WhoText(ranking, place), SpeedText(grouped, place.speed)));
+  }
+  std::string text;
+  if (who.size() == 1 && !single.empty()) {
+    text = fmt::format(
+        "At {}, {} is ahead of all that have two nodes or more. {} may be the fastest, too: one "
+        "node rules nothing out.",
+        what, who.front(), Either(single));
+  } else {
+    who.insert(who.end(), single.begin(), single.end());
+    text = fmt::format("At {}, {} may be the fastest.", what, Either(who));
+  }
+  if (grouped.nodes_to_tell) {
+    text += *grouped.nodes_to_tell >= kManyNodes
+                ? " No number of nodes that is worth its price tells the first two apart."
+                : fmt::format(" To tell the first two apart takes about {} nodes of each.",
+                              *grouped.nodes_to_tell);
+  }
+  return text;
+}
+
+// The sentence on dollars.
+std::string CheapestText(const GroupRanking& ranking, const GroupedCase& grouped,
+                         std::string_view today) {
+  std::vector<const GroupPlace*> priced;
+  std::vector<std::string> unpriced;
+  for (const GroupPlace& place : grouped.places) {
+    if (place.by_cost) {
+      priced.push_back(&place);
+    } else {
+      unpriced.push_back(Clean(ranking.groups[place.group].name));
+    }
+  }
+  if (priced.empty()) return "Nothing is said per dollar: no group has a price for this figure.";
+  std::ranges::sort(priced, {},
+                    [](const GroupPlace* place) { return *place->usd[*place->cheapest]; });
+  const auto words = [&](const GroupPlace& place) {
+    const RunGroup& group = ranking.groups[place.group];
+    return fmt::format("{} at {}", UnitWords(grouped, *place.usd[*place.cheapest]),
+                       PriceWords(group.prices[*place.cheapest], group.accelerators, today));
+  };
+  std::string text;
+  const GroupPlace& first = *priced.front();
+  if (priced.size() == 1) {
+    text = fmt::format("Its work costs {}.", words(first));
+    if (grouped.places.size() > 1) {
+      text = fmt::format("Only {} has a price: {}.", WhoText(ranking, first), words(first));
+    }
+  } else if (first.by_cost->is_best) {
+    text = fmt::format("Per unit of work {} is the {}: {}.", WhoText(ranking, first),
+                       ToText(*first.by_cost, Contest::kCost), words(first));
+  } else {
+    std::vector<std::string> who;
+    for (const GroupPlace* place : priced) {
+      if (!place->by_cost->may_be_best) continue;
+      who.push_back(fmt::format("{} with {}", WhoText(ranking, *place), words(*place)));
+    }
+    text = fmt::format("Per unit of work {} may be the cheapest.", Either(who));
+  }
+  if (!unpriced.empty() && priced.size() > 1) {
+    text += fmt::format(" Without a price: {}.", Either(unpriced));
+  }
+  return text;
+}
+
+// "by estimate 3.1 % behind" beside one that may be the best and isn't the first.
+std::string StandingText(const Place& place, Contest contest, bool is_only) {
+  if (is_only) return "-";
+  std::string text = ToText(place, contest);
+  if (place.may_be_best && !place.is_best && place.behind > 0) {
+    const bool is_speed = contest == Contest::kSpeed;
+    text +=
+        fmt::format(" ({} by estimate)",
+                    Percent(is_speed ? std::expm1(-place.behind) : std::expm1(place.behind), true));
+  }
+  return text;
+}
+
+// The standing in dollars of one way of buying: that of the group's cheapest way, and of the others
+// how much more they cost than that one.
+std::string CostStanding(const GroupPlace& place, std::size_t way, bool is_only) {
+  if (!place.usd[way]) return "-";
+  if (way == *place.cheapest) return StandingText(*place.by_cost, Contest::kCost, is_only);
+  return fmt::format("{} x its {}",
+                     fmt::format("{:.3g}", *place.usd[way] / *place.usd[*place.cheapest]),
+                     "cheapest way");
+}
+
+// The group with its nodes and runs, and its prices below it.
+std::string GroupLines(const RunGroup& group, std::string_view today) {
+  std::vector<std::string> bought;
+  for (const auto& [how, runs] : group.bought) {
+    std::string words = how;
+    std::ranges::replace(words, '_', ' ');
+    bought.push_back(words == "unknown" ? fmt::format("{} not told how bought", runs)
+                                        : fmt::format("{} {}", runs, words));
+  }
+  std::string days = group.first_day;
+  if (group.last_day != group.first_day) days += " to " + group.last_day;
+  std::string text = fmt::format(
+      "{}{}: {}, {} ({}), {}\n", Clean(group.name), group.alone.empty() ? "" : ", " + group.alone,
+      Count(group.nodes.size(), "node", "nodes"), Count(group.runs.size(), "run", "runs"),
+      Clean(fmt::format("{}", fmt::join(bought, ", "))), Clean(days));
+  for (const Chosen& price : group.prices) {
+    text += Lines("  ", {PriceLine(price, {&group.node, 1}, today)});
+  }
+  return text;
+}
+
+std::vector<Row> NodeRows(const GroupedCase& grouped, const GroupPlace& place) {
+  std::vector<Row> rows;
+  for (const NodeOfGroup& node : place.nodes) {
+    rows.push_back(
+        {.cells = {{"  node " + Clean(node.node, 12), Ink::kDim},
+                   {Count(static_cast<std::size_t>(node.runs), "run", "runs"), Ink::kDim},
+                   {SpeedText(grouped, std::exp(node.log_speed)), Ink::kDim}},
+         .sentence = Percent(std::expm1(node.log_speed - place.lottery.median), true) +
+                     " to the median node",
+         .ink = Ink::kDim});
+  }
+  return rows;
+}
+
+// What all intervals of a case rest on; "" where they differ.
+std::string CommonSpread(const GroupedCase& grouped) {
+  std::string common;
+  for (const GroupPlace& place : grouped.places) {
+    if (place.spread.empty()) continue;
+    if (!common.empty() && place.spread != common) return "";
+    common = place.spread;
+  }
+  return common;
+}
+
+std::string CaseTable(const GroupRanking& ranking, const GroupedCase& grouped, bool with_nodes,
+                      bool colour) {
+  const std::vector<Column> columns = {
+      {.heading = std::string(kGroupWords[static_cast<std::size_t>(ranking.by)])},
+      {.heading = "nodes", .to_the_right = true},
+      {.heading = ranking.per_gpu && grouped.kind == "gpu" ? "speed of one" : "speed",
+       .to_the_right = true},
+      {.heading = "in speed"},
+      {.heading = "bought"},
+      {.heading = grouped.cost_label.empty() ? "$" : Clean(grouped.cost_label),
+       .to_the_right = true},
+      {.heading = "in dollars"}};
+  const bool is_only = grouped.places.size() == 1;
+  const std::string spread = CommonSpread(grouped);
+  const bool one_priced = std::ranges::count_if(grouped.places, [](const GroupPlace& place) {
+                            return place.by_cost.has_value();
+                          }) == 1;
+  std::vector<Row> rows;
+  for (const GroupPlace& place : grouped.places) {
+    const RunGroup& group = ranking.groups[place.group];
+    for (std::size_t way = 0; way < group.prices.size(); ++way) {
+      const Chosen& price = group.prices[way];
+      const std::optional<double>& usd = place.usd[way];
+      Row row = {.cells = {{Clean(group.name)},
+                           {fmt::format("{}", place.nodes.size())},
+                           {SpeedText(grouped, place.speed)},
+                           {StandingText(place.by_speed, Contest::kSpeed, is_only),
+                            place.by_speed.is_best ? Ink::kGood : Ink::kPlain},
+                           {price.offer ? Clean(PurchaseWords(*price.offer)) : "-"},
+                           {!usd                   ? "-"
+                            : grouped.unit.empty() ? fmt::format("{:.3g}", *usd)
+                                                   : Usd(*usd)},
+                           {CostStanding(place, way, one_priced)}}};
+      if (way + 1 == group.prices.size()) {
+        std::string note = place.note;
+        if (!place.spread.empty() && !is_only && spread.empty()) {
+          note = place.spread + (note.empty() ? "" : "; " + note);
+        }
+        if (place.nodes.size() == 1 && !is_only) {
+          note = "one node: placed by its estimate" + (note.empty() ? "" : "; " + note);
+        }
+        row.sentence = Clean(note, 1024);
+        row.ink = Ink::kDim;
+      }
+      rows.push_back(std::move(row));
+    }
+    if (!with_nodes) continue;
+    for (Row& row : NodeRows(grouped, place)) rows.push_back(std::move(row));
+  }
+  return TextOf(columns, rows, colour);
+}
+
+// The lottery of each group in the primary case, in speed and in dollars.
+std::vector<std::string> LotteryLines(const GroupRanking& ranking, const GroupedCase& grouped) {
+  std::vector<std::string> lines;
+  for (const GroupPlace& place : grouped.places) {
+    const Lottery& lottery = place.lottery;
+    const RunGroup& group = ranking.groups[place.group];
+    std::string text =
+        fmt::format("{}: median node {}", group.name, SpeedText(grouped, std::exp(lottery.median)));
+    if (lottery.nodes > 1) text += fmt::format(", nodes differ by {}", Percent(lottery.deviation));
+    text += "; " + ToText(lottery, SpeedText(grouped, std::exp(lottery.bound)));
+    if (place.by_cost) {
+      const double usd = *place.usd[*place.cheapest] * place.speed / std::exp(lottery.bound);
+      text += fmt::format("; in dollars {} or less, {}", UnitWords(grouped, usd),
+                          PurchaseWords(*group.prices[*place.cheapest].offer));
+    }
+    lines.push_back(std::move(text));
+  }
+  return lines;
+}
+
+template <class T>
+std::string OrEmpty(const std::optional<T>& value) {
+  return value ? fmt::format("{}", *value) : "";
+}
+
+}  // namespace
+
+std::string SpeedText(const GroupedCase& grouped, double speed) {
+  if (grouped.unit.empty()) return fmt::format("{:.3g} x the fastest", speed);
+  return WithPrefix(speed, grouped.unit);
+}
+
+std::optional<double> UsdPerGpuHour(const RunGroup& group, const Chosen& price) {
+  const std::optional<double> usd = UsdPerNodeHour(price);
+  if (!usd || group.accelerators < 1) return std::nullopt;
+  return *usd / group.accelerators;
+}
+
+std::string AnswerOf(const GroupRanking& ranking, std::string_view today) {
+  const GroupedCase& grouped = ranking.cases.front();
+  return FastestText(ranking, grouped) + ' ' + CheapestText(ranking, grouped, today);
+}
+
+std::string AnswerOf(const Comparison& comparison, std::string_view today) {
+  const auto primary = std::ranges::find(comparison.rows, true, &CompareRow::is_primary);
+  const Side& a = comparison.baseline;
+  const Side& b = comparison.candidate;
+  if (a.group.empty() || b.group.empty() || primary == comparison.rows.end()) return "";
+  const CompareRow& row = *primary;
+  std::string text =
+      fmt::format("At {} {}, ", Clean(row.probe), Clean(CaseLabel(row.probe, row.params), 512));
+  const std::string against =
+      fmt::format("{} with {} against {} of {}", SideWho(b), WithPrefix(row.candidate, row.unit),
+                  WithPrefix(row.baseline, row.unit), SideWho(a));
+  const Interval reach = row.change.Reach();
+  const std::string range =
+      fmt::format("{} to {}", Percent(reach.low - 1, true), Percent(reach.high - 1, true));
+  switch (row.verdict) {
+    case Verdict::kSame:
+      text += fmt::format("{} is as fast: {}, the same within {}.", against, range,
+                          Percent(row.margin));
+      break;
+    case Verdict::kFaster:
+    case Verdict::kSlower:
+      text += fmt::format("{} is {} by {} ({}).", against, VerdictText(row, row.verdict),
+                          Percent(std::abs(row.change.estimate - 1)), range);
+      break;
+    case Verdict::kUnclear:
+      text +=
+          fmt::format("which of the two is faster isn't sure: {} is between {}.", against, range);
+      break;
+    case Verdict::kNone:
+      text += fmt::format("{}; {}.", against, kNoVerdict);
+      break;
+  }
+  if (!row.per_usd_change) return text + " Nothing is said per dollar.";
+  return text +
+         fmt::format(" Per dollar it does {} work ({}), at {} against {}.",
+                     Percent(*row.per_usd_change - 1, true), PerUsdText(row),
+                     PriceWords(b.price, AcceleratorsOf(b.runs.front().nodes.front()), today),
+                     PriceWords(a.price, AcceleratorsOf(a.runs.front().nodes.front()), today));
+}
+
+std::string GroupTable(const GroupRanking& ranking, bool with_nodes, bool colour,
+                       std::string_view today) {
+  std::string text = Lines("", {AnswerOf(ranking, today)}) + '\n';
+  for (const RunGroup& group : ranking.groups) text += GroupLines(group, today);
+  text += Lines("note: ", ranking.notes);
+  for (std::size_t i = 0; i < ranking.cases.size(); ++i) {
+    const GroupedCase& grouped = ranking.cases[i];
+    std::string title = Clean(grouped.name, 512);
+    if (i == 0) title += fmt::format(": {}, asked alone at 95 %", ranking.primary_why);
+    if (i == 1) title += ": this and all below share 5 % of error";
+    const std::string spread = CommonSpread(grouped);
+    if (grouped.places.size() > 1 && !spread.empty()) title += "; each " + spread;
+    text += '\n' + Lines("", {title});
+    text += CaseTable(ranking, grouped, with_nodes, colour);
+    if (i == 0) text += '\n' + Lines("  ", LotteryLines(ranking, grouped));
+  }
+  std::vector<std::string> differences;
+  AddFew(ranking.differences, "things differ between the groups (--format json has all)",
+         differences);
+  if (!differences.empty()) text += '\n' + Lines("  differs: ", differences);
+  return text;
+}
+
+std::string GroupCsv(const GroupRanking& ranking) {
+  std::string text = CsvLine({"case",
+                              "probe",
+                              "params",
+                              "device_kind",
+                              "unit",
+                              "group",
+                              "nodes",
+                              "runs",
+                              "backend",
+                              "speed",
+                              "may_be_best",
+                              "is_best",
+                              "by_at_least",
+                              "behind",
+                              "behind_low",
+                              "behind_high",
+                              "median_node",
+                              "slowest_node",
+                              "sure_share",
+                              "sure_speed",
+                              "purchase",
+                              "region",
+                              "price_date",
+                              "usd_per_node_hour",
+                              "usd_per_gpu_hour",
+                              "cost_label",
+                              "usd",
+                              "may_be_cheapest",
+                              "is_cheapest",
+                              "note"});
+  for (const GroupedCase& grouped : ranking.cases) {
+    for (const GroupPlace& place : grouped.places) {
+      const RunGroup& group = ranking.groups[place.group];
+      int runs = 0;
+      for (const NodeOfGroup& node : place.nodes) runs += node.runs;
+      for (std::size_t way = 0; way < group.prices.size(); ++way) {
+        const Chosen& price = group.prices[way];
+        const bool is_cheapest_way = place.by_cost && way == *place.cheapest;
+        const auto of_offer = [&](const std::string& value) { return price.offer ? value : ""; };
+        const Offer offer = price.offer.value_or(Offer{});
+        text += CsvLine({grouped.name,
+                         grouped.probe,
+                         ToText(grouped.params),
+                         grouped.kind,
+                         grouped.unit,
+                         group.name,
+                         fmt::format("{}", place.nodes.size()),
+                         fmt::format("{}", runs),
+                         place.backend,
+                         fmt::format("{}", place.speed),
+                         place.by_speed.may_be_best ? "true" : "false",
+                         place.by_speed.is_best ? "true" : "false",
+                         fmt::format("{}", place.by_speed.by_at_least),
+                         fmt::format("{}", place.by_speed.behind),
+                         OrEmpty(place.by_speed.behind_low),
+                         OrEmpty(place.by_speed.behind_high),
+                         fmt::format("{}", std::exp(place.lottery.median)),
+                         fmt::format("{}", std::exp(place.lottery.slowest)),
+                         fmt::format("{}", place.lottery.share),
+                         fmt::format("{}", std::exp(place.lottery.bound)),
+                         of_offer(offer.purchase),
+                         of_offer(offer.region),
+                         of_offer(offer.price_date),
+                         OrEmpty(UsdPerNodeHour(price)),
+                         OrEmpty(UsdPerGpuHour(group, price)),
+                         grouped.cost_label,
+                         OrEmpty(place.usd[way]),
+                         is_cheapest_way && place.by_cost->may_be_best ? "true" : "false",
+                         is_cheapest_way && place.by_cost->is_best ? "true" : "false",
+                         place.note});
+      }
+    }
+  }
+  return text;
+}
+
+}  // namespace assay

@@ -1,0 +1,48 @@
+// The layout of tables on a terminal: columns that line up by what is shown, ink after that, and
+// sentences that are wrapped.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace assay {
+
+enum class Ink { kPlain, kGood, kBad, kDim };
+
+// One cell, which is padded by what it shows and coloured after that.
+struct Cell {
+  std::string text = {};
+  Ink ink = Ink::kPlain;
+};
+
+struct Column {
+  std::string heading = {};
+  bool to_the_right = false;
+};
+
+struct Row {
+  std::vector<Cell> cells = {};
+  // A sentence, which takes the place of missing cells, or else a separate line under the second
+  // cell.
+  std::string sentence = {};
+  Ink ink = Ink::kPlain;
+};
+
+// The spaces between columns, and the width that sentences are wrapped to.
+inline constexpr std::size_t kGap = 2;
+inline constexpr std::size_t kLineWidth = 110;
+
+// The number of columns that a terminal uses for a UTF-8 text.
+std::size_t DisplayWidth(std::string_view text);
+
+// Wraps a sentence to lines of at most `width`, all but the first indented.
+std::string Wrapped(const std::string& sentence, std::size_t width, std::size_t indent);
+
+// The table as text: its headings and its rows, each line ending in a line end.
+std::string TextOf(const std::vector<Column>& columns, const std::vector<Row>& rows, bool colour);
+
+// Sentences, each made harmless and wrapped, behind `before`.
+std::string Lines(const std::string& before, const std::vector<std::string>& sentences);
+
+}  // namespace assay
