@@ -624,6 +624,27 @@ TEST(JobDeathTest, ARankThatRank0FellSilentToEnds) {
       testing::ExitedWithCode(3), "rank 1 of 2 on .*: waiting for rank 0 is not over in time");
 }
 
+// Ranks of which one takes no command.
+class Deaf : public Ranks {
+ public:
+  int Rank() const override { return 0; }
+  int Size() const override { return 2; }
+  std::string Broadcast(const std::string&) override {
+    for (;;) pause();
+  }
+};
+
+TEST(JobDeathTest, ARankThatTakesNoCommandEndsRank0) {
+  EXPECT_EXIT(
+      {
+        Deaf ranks;
+        Worker worker(ranks, {}, {.limit = Seconds(0.1)});
+        worker.Tell("hello");
+      },
+      testing::ExitedWithCode(3),
+      "rank 0 of 2 on .*: telling the ranks what to do is not over in time");
+}
+
 TEST(Job, RunsVerifiesAndDescribesOnAllRanks) {
   OnJob(3, {}, [](const std::shared_ptr<Job>& job) {
     EXPECT_THAT(AskNodes(*job), ElementsAre(0, 0, 0));
@@ -866,7 +887,7 @@ TEST(Worker, AnswersOneLineToEachCommandUntilTheEndOfItsInput) {
   close(commands[1]);
   Ranks alone;
   Worker worker(alone, MemberWith(Only(std::make_unique<WrittenLibrary>())));
-  Serve(commands[0], answers[1], alone, worker);
+  Serve(commands[0], answers[1], worker);
   close(answers[1]);
   char buffer[4096];
   const ssize_t n = read(answers[0], buffer, sizeof(buffer));
@@ -998,6 +1019,13 @@ TEST_F(Launcher, ThatHangsIsStoppedWithAllItsChildren) {
   ASSERT_GT(child, 0);
   EXPECT_TRUE(IsGone(launcher));
   EXPECT_TRUE(IsGone(child));
+}
+
+TEST_F(Launcher, ACommandWithoutAnAnswerIsNamedByItsFirstWord) {
+  const auto job =
+      Launch(Script("read command; echo 'assay: ok 0 0'; read command; sleep 1000", Seconds(0.3)));
+  EXPECT_THAT(WhatOf([&] { job->Ask("prepare {\"on\":\"all\"}"); }),
+              HasSubstr("did not answer \"prepare\" within"));
 }
 
 TEST_F(Launcher, EndsAtTheEndOfItsInput) {

@@ -161,7 +161,7 @@ int WorkerMain(const std::function<Member(const Modules&)>& member_by) {
                       /*allow_single=*/true);
     if (ranks->Rank() == 0) {
       Worker worker(*ranks, member_by(modules), watch);
-      Serve(STDIN_FILENO, answers, *ranks, worker);
+      Serve(STDIN_FILENO, answers, worker);
     } else {
       FollowAsMember(*ranks, member_by(modules), watch.limit);
     }

@@ -310,7 +310,8 @@ class LaunchedJob : public Job {
     const auto left = duration_cast<milliseconds>(deadline_ - SteadyClock::now()).count();
     if (left <= 0) {
       if (options_.expired) options_.expired();
-      Fail(fmt::format("did not answer \"{}\" within {} and were stopped", command,
+      const std::string verb = command.substr(0, command.find(' '));
+      Fail(fmt::format("did not answer \"{}\" within {} and were stopped", verb,
                        Duration(allowed_.count())));
     }
     std::vector<pollfd> ready = {{.fd = answers_.Number(), .events = POLLIN, .revents = 0},
@@ -469,7 +470,7 @@ std::unique_ptr<Job> Launch(const LaunchOptions& options) {
   return job;
 }
 
-void Serve(int commands, int answers, Ranks& ranks, Worker& worker) {
+void Serve(int commands, int answers, Worker& worker) {
   std::string received;
   for (;;) {
     std::size_t end = 0;
@@ -482,7 +483,7 @@ void Serve(int commands, int answers, Ranks& ranks, Worker& worker) {
     }
     const std::string command = received.substr(0, end);
     received.erase(0, end + 1);
-    ranks.Broadcast(command);
+    worker.Tell(command);
     const std::string line = std::string(kAnswer) + worker.Obey(command) + "\n";
     for (std::size_t sent = 0; sent < line.size();) {
       const ssize_t n = write(answers, line.data() + sent, line.size() - sent);

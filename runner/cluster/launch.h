@@ -41,9 +41,9 @@ std::unique_ptr<Job> Launch(const LaunchOptions& options);
 // launchers name hosts, addresses and users, and it goes into the result file.
 std::string CauseIn(const std::string& words);
 
-// Serves rank 0's end of the pipe: reads commands from `commands`, broadcasts each to the ranks
+// Serves rank 0's end of the pipe: reads commands from `commands`, tells each to the ranks
 // that Follow, and writes answers to `answers`, until the end of `commands`. The last "quit" is
 // left to the caller.
-void Serve(int commands, int answers, Ranks& ranks, Worker& worker);
+void Serve(int commands, int answers, Worker& worker);
 
 }  // namespace assay

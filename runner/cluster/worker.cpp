@@ -105,7 +105,7 @@ class OwnJob : public Job {
 
   std::string Ask(const std::string& command) override {
     const std::lock_guard lock(mutex_);
-    ranks_.Broadcast(command);
+    worker_.Tell(command);
     return TakeAnswer(worker_.Obey(command));
   }
 
@@ -116,7 +116,7 @@ class OwnJob : public Job {
     std::unique_lock lock(mutex_);
     try {
       do {
-        ranks_.Broadcast("beat");
+        worker_.Tell("beat");
       } while (!changed_.wait_for(lock, interval, [this] { return over_; }));
     } catch (const Error&) {
       // The next command meets the same error, and reports it.
@@ -198,6 +198,11 @@ std::string Worker::Obey(const std::string& text) {
   }
   const Watchdog::Guard guard = WatchOver(command);
   return Do(command);
+}
+
+void Worker::Tell(const std::string& text) {
+  const Watchdog::Guard guard = watchdog_.Watch("telling the ranks what to do");
+  ranks_.Broadcast(text);
 }
 
 std::string Worker::NextCommand() {

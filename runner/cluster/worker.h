@@ -35,6 +35,9 @@ class Worker {
   // A command that is not over in time ends this rank with exit status 3, after a line on standard
   // error and a call of `watch.expired` with the diagnosis. `ranks` must outlive the worker.
   Worker(Ranks& ranks, Member member, const WatchOptions& watch = {});
+  // Gives all ranks a command, on rank 0, for which a rank that takes none of it is not waited for
+  // without end.
+  void Tell(const std::string& text);
   // Does this rank's part of a command, which all ranks are given; the answer counts on rank 0. An
   // exception leaves the ranks out of step, and must end this one.
   std::string Obey(const std::string& text);
