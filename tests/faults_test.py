@@ -1,6 +1,7 @@
 """A rank that is killed or stopped while ranks work together, however they were started: each run
 ends in time with a diagnosis that names it, keeps its file, and leaves no process behind."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -149,6 +150,16 @@ def told_to_end(name, launcher, which):
         check(f"{name}: no journal is left", not os.path.exists(one.out + ".part"), text)
 
 
+# Each trial waits for most of its time, for a watchdog's.
+AT_ONCE = 2
+executor = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
+trials = []
+
+
+def later(what, *arguments):
+    trials.append(executor.submit(what, *arguments))
+
+
 for family, options in (("openmpi", ["--oversubscribe"]), ("mpich", [])):
     mpirun = shutil.which("mpirun." + family)
     if not mpirun or not has_module(ASSAY, family):
@@ -156,25 +167,25 @@ for family, options in (("openmpi", ["--oversubscribe"]), ("mpich", [])):
         continue
     outer = [mpirun, *options, "-np", "2"]
     # hydra makes one status of that of the rank and that of the program that it killed.
-    never_comes(f"{family} never comes", outer, (3,) if family == "openmpi" else range(1, 256))
-    stopped_at_the_end(f"{family} stopped at the end", outer)
-    run(f"{family} stopped", outer, ["all_reduce"], signal.SIGSTOP, (3,), ["rank 1 is stopped"])
+    later(never_comes, f"{family} never comes", outer, (3,) if family == "openmpi" else range(1, 256))
+    later(stopped_at_the_end, f"{family} stopped at the end", outer)
+    later(run, f"{family} stopped", outer, ["all_reduce"], signal.SIGSTOP, (3,), ["rank 1 is stopped"])
     # A SIGHUP ends hydra by itself, and what it leaves kills the ranks.
     for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[:3 if family == "openmpi" else 2]:
-        told_to_end(f"{family} told by {which.name}", outer, which)
+        later(told_to_end, f"{family} told by {which.name}", outer, which)
 for which in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-    told_to_end(f"assay told by {which.name}", [], which)
+    later(told_to_end, f"assay told by {which.name}", [], which)
 
 mpirun = shutil.which("mpirun.openmpi")
 outer = [mpirun, "--oversubscribe", "-np", "2"] if mpirun else None
 if mpirun:
-    run("mpirun killed", outer, ["all_reduce"], signal.SIGKILL, (1, 3, 130, 137), ["rank 1 is gone"])
+    later(run, "mpirun killed", outer, ["all_reduce"], signal.SIGKILL, (1, 3, 130, 137), ["rank 1 is gone"])
     by_mpi = ["all_reduce", "--backend", "mpi"]
-    run("launched by mpirun killed", [], by_mpi, signal.SIGKILL, (1,), ["ended early"])
-    run("launched by mpirun stopped", [], by_mpi, signal.SIGSTOP, (3,), ["rank 1 is stopped"])
+    later(run, "launched by mpirun killed", [], by_mpi, signal.SIGKILL, (1,), ["ended early"])
+    later(run, "launched by mpirun stopped", [], by_mpi, signal.SIGSTOP, (3,), ["rank 1 is stopped"])
     # nccl-tests' flag for the same time.
-    ask("coll -T stopped", outer, ["coll", "all_reduce", "-b", "16M", "-e", "16M", "-T", str(WATCHDOG_S)],
-        signal.SIGSTOP, (3,), ["rank 1 is stopped"])
+    later(ask, "coll -T stopped", outer, ["coll", "all_reduce", "-b", "16M", "-e", "16M", "-T", str(WATCHDOG_S)],
+          signal.SIGSTOP, (3,), ["rank 1 is stopped"])
 else:
     print("skipped: there is no mpirun.openmpi")
 without_mpi = ["native"]
@@ -182,7 +193,9 @@ if has_module(ASSAY, "ofi"):
     without_mpi.append("ofi")
 for backend in without_mpi:
     reduce = ["all_reduce", "--backend", backend]
-    run(backend + " killed", [], reduce, signal.SIGKILL, (1, 3), ["rank 1 was killed by signal 9"])
-    run(backend + " stopped", [], reduce, signal.SIGSTOP, (3,),
-        ["rank 1 is stopped", "rank 1 was stopped"])
+    later(run, backend + " killed", [], reduce, signal.SIGKILL, (1, 3), ["rank 1 was killed by signal 9"])
+    later(run, backend + " stopped", [], reduce, signal.SIGSTOP, (3,),
+          ["rank 1 is stopped", "rank 1 was stopped"])
+for one in trials:
+    one.result()
 sys.exit(1 if failures else 0)
