@@ -37,12 +37,8 @@ if [[ -z $toolkit ]]; then
   }
 else
   wheels=$PWD/build/cuda-$toolkit
-  if ! cmp -s "$list" "$wheels/list"; then
-    rm -rf "$wheels" "$wheels.partial"
-    scripts/install-wheels.sh "$list" "$wheels.partial"
-    cp "$list" "$wheels.partial/list"
-    mv "$wheels.partial" "$wheels"
-  fi
+  mkdir -p build
+  scripts/install-wheels.sh "$list" "$wheels"
   nvidia=$wheels/nvidia
   # NVRTC has no C++ library; of that the kernels have the names of types alone.
   mkdir "$folder/include"

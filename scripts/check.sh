@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh check
+clang_tidy=build/clang-tidy/clang_tidy/data/bin/clang-tidy
 
 mapfile -t sources < <(git ls-files '*.cpp' '*.h' '*.cu')
 if [[ "${1:-}" == --fix ]]; then
@@ -12,11 +13,14 @@ else
   clang-format --dry-run --Werror "${sources[@]}"
 fi
 
+mkdir -p build
+scripts/install-wheels.sh scripts/wheels/clang-tidy.txt build/clang-tidy
+
 # A check that clang-tidy does not know is ignored in silence, so each configured one must exist.
-known=$(clang-tidy-19 --list-checks -checks='*')
+known=$($clang_tidy --list-checks -checks='*')
 while read -r name; do
   grep -qx "    $name" <<<"$known" || {
-    echo "check: .clang-tidy names '$name', which clang-tidy-19 does not have" >&2
+    echo "check: .clang-tidy names '$name', which clang-tidy does not have" >&2
     exit 1
   }
 done < <(sed -n 's/^  \([a-z][a-z0-9.-]*\),\{0,1\}$/\1/p' .clang-tidy)
@@ -25,6 +29,6 @@ done < <(sed -n 's/^  \([a-z][a-z0-9.-]*\),\{0,1\}$/\1/p' .clang-tidy)
 cmake --build --preset dev --target assay_version >/dev/null
 mapfile -t units < <(git ls-files 'results/*.cpp' 'runner/*.cpp' 'kernels/*.cpp' 'collectives/*.cpp' 'io/*.cpp')
 printf '%s\n' "${units[@]}" |
-  xargs -P "$(nproc)" -n 4 clang-tidy-19 -p build/dev --quiet --warnings-as-errors='*' \
+  xargs -P "$(nproc)" -n 4 $clang_tidy -p build/dev --quiet --warnings-as-errors='*' \
     --extra-arg=-Wno-deprecated-declarations --extra-arg=-Wno-zero-length-array 2>/dev/null
 echo "check: ${#sources[@]} files formatted, ${#units[@]} units tidy"
