@@ -1,25 +1,18 @@
 #!/bin/bash
 # usage: scripts/fuzz.sh [SECONDS_EACH]
-# Builds the fuzzers with clang 19 into build/fuzz and runs all at once for that long (60 s). Exit status 1
-# where one finds something; the input that did it is left in build/fuzz/findings.
+# Builds the fuzzers in build/asan and runs all at once for that long (60 s). Exit status 1 where one finds something;
+# the input that did it is left in build/asan/fuzz/findings.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
-build=build/fuzz
+build=build/asan/fuzz
 fuzzers="csv journal run_json text"
 
 command -v clang++-19 >/dev/null || {
   echo "fuzz.sh: clang++-19 is missing; apt-get install clang-19 libclang-rt-19-dev" >&2
   exit 2
 }
-mkdir -p $build
-cmake -S . -B $build -G Ninja -DCMAKE_CXX_COMPILER=clang++-19 -DCMAKE_C_COMPILER=clang-19 \
-  -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE="-O1 -g1" -DASSAY_FUZZ=ON -DBUILD_TESTING=OFF \
-  >$build.log 2>&1 || { tail -20 $build.log >&2; exit 2; }
-cmake --build $build --target $(printf '%s_fuzz ' $fuzzers) >>$build.log 2>&1 || {
-  grep -E 'error|FAILED' $build.log | head -20 >&2
-  exit 2
-}
+scripts/build.sh asan --target $(printf '%s_fuzz ' $fuzzers)
 
 # Seeds: the data that the readers are for.
 for fuzzer in $fuzzers; do mkdir -p $build/corpus/$fuzzer; done
@@ -36,7 +29,7 @@ for fuzzer in $fuzzers; do
   # Texts are cut at 1 KiB. A reader that takes 10 s or 2 GiB for its input is a finding too.
   longest=65536
   [ $fuzzer = text ] && longest=1100
-  $build/tests/fuzz/${fuzzer}_fuzz -max_total_time=$seconds -max_len=$longest -timeout=10 \
+  build/asan/tests/fuzz/${fuzzer}_fuzz -max_total_time=$seconds -max_len=$longest -timeout=10 \
     -rss_limit_mb=2048 -artifact_prefix=$build/findings/$fuzzer- -print_final_stats=1 \
     $build/corpus/$fuzzer >$build/$fuzzer.log 2>&1 &
   running[$fuzzer]=$!

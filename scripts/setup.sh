@@ -18,7 +18,7 @@ case "${1:-}" in
   test)  # MPICH beside Open MPI, whose mpirun stays the usual one
     packages+=(libmpich-dev mpich munge python3-pip slurm-client slurmctld slurmd)
     ;;
-  check) packages+=(clang-19 clang-format clang-tidy-19 libclang-rt-19-dev libomp-19-dev) ;;
+  check) packages+=(clang-19 clang-format libclang-rt-19-dev libomp-19-dev python3-pip) ;;
 esac
 
 cuda=/usr/local/cuda
@@ -78,8 +78,7 @@ install_packages() {
 # Wheels spread the toolkit over folders, and name libraries for the loader alone.
 install_cuda() {
   echo "setup: installing what wheels/${cuda_wheels##*/} names from PyPI into $cuda" >&2
-  local wheels=$cuda.partial
-  "${as_root[@]}" rm -rf "$wheels"
+  local wheels=$cuda.wheels
   "${as_root[@]}" "$scripts/install-wheels.sh" "$cuda_wheels" "$wheels"
   "${as_root[@]}" bash -euc '
     cd "$1/nvidia/cu13"
