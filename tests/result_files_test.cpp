@@ -91,7 +91,7 @@ TEST_F(ResultFolder, WhatHoldsNoRunIsNamedAndLeftOutAndCountedWhereThereIsMuchOf
   read = ReadAll();
   EXPECT_THAT(read.briefs, SizeIs(1));
   EXPECT_THAT(read.notes, SizeIs(6));
-  EXPECT_EQ(read.notes.back(), "17 more files are left out, which hold no run");
+  EXPECT_EQ(read.notes.back(), "17 more of the files that hold no run");
 }
 
 TEST_F(ResultFolder, NothingThatHoldsARunIsAnError) {

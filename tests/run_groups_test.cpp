@@ -521,7 +521,7 @@ TEST(RunGroups, WithoutAHeadlineTheCaseThatMostHaveIsAsked) {
   EXPECT_EQ(ranking.cases[0].params.at("m"), Value(std::int64_t{8}));
   EXPECT_THAT(ranking.primary_why, HasSubstr("no headline was measured in two groups"));
   EXPECT_THAT(ranking.cases, SizeIs(1));
-  EXPECT_THAT(ranking.notes, Contains("1 cases are in one group alone, with nothing to rank"));
+  EXPECT_THAT(ranking.notes, Contains("cases that one group alone has, with nothing to rank: 1"));
 }
 
 TEST(RunGroups, GroupsAreWhatTheyAreAskedToBe) {
@@ -615,6 +615,17 @@ TEST(RunGroups, FiguresAtTheEndsOfNumbersAreRankedOrLeftOut) {
     EXPECT_TRUE(std::isfinite(place.speed));
     for (const auto& usd : place.usd) EXPECT_TRUE(!usd || std::isfinite(*usd));
   }
+}
+
+// Nobody reads three hundred digits.
+TEST(RunGroups, APriceBeyondSenseStaysShort) {
+  Catalog catalog = CatalogOf(SixTypes());
+  for (Offer& offer : catalog.offers) offer.usd_per_hour = 1e308;
+  const GroupRanking ranking = Ranked(RunsOfSix(), {}, catalog);
+  const std::string table =
+      MakeWriter(OutputFormat::kTable, catalog, {.today = kDay})->Grouped(ranking, false);
+  EXPECT_THAT(table, HasSubstr("1.000e+308 USD/h a node"));
+  EXPECT_THAT(table, Not(HasSubstr("0000000000")));
 }
 
 TEST(RunGroups, NothingMeasuredAlikeIsOneSentence) {

@@ -197,7 +197,8 @@ std::string Duration(double seconds) {
 
 std::string Usd(double usd) {
   if (!std::isfinite(usd)) return "-";
-  if (usd != 0 && std::abs(usd) < 1e-9) return fmt::format("{:.3e} USD", usd);
+  if (usd != 0 && (std::abs(usd) < 1e-9 || std::abs(usd) >= 1e12))
+    return fmt::format("{:.3e} USD", usd);
   return fmt::format("{:.{}f} USD", usd, Decimals(usd, 4));
 }
 
@@ -208,7 +209,7 @@ void AddFew(const std::vector<std::string>& sentences, std::string_view others,
     notes.push_back(sentences[i]);
   }
   if (sentences.size() <= kShown) return;
-  notes.push_back(fmt::format("{} more {}", sentences.size() - kShown, others));
+  notes.push_back(fmt::format("{} more of {}", sentences.size() - kShown, others));
 }
 
 void AddNote(std::string& notes, std::string_view note) {

@@ -44,7 +44,8 @@ std::string Usd(double usd);
 // Appends a note to the notes that are there, after a semicolon.
 void AddNote(std::string& notes, std::string_view note);
 
-// Appends the first few of many sentences, and a count of the others: "12 more files …".
+// Appends the first few of many sentences, and a count of the others: "12 more of the
+// files that …".
 void AddFew(const std::vector<std::string>& sentences, std::string_view others,
             std::vector<std::string>& notes);
 

@@ -222,6 +222,7 @@ std::string Spaced(std::string purchase) {
 
 // A price with every digit that a price list has: "55.04", "113.9328", "6.88".
 std::string Digits(double usd) {
+  if (usd >= 1e12) return fmt::format("{:.3e}", usd);
   std::string text = fmt::format("{:.4f}", usd);
   const std::size_t least = text.find('.') + 3;
   while (text.size() > least && text.back() == '0') text.pop_back();

@@ -710,7 +710,7 @@ std::vector<RunGroup> GroupRuns(std::span<const RunBrief> briefs, const GroupOpt
     if (group.first_day.empty() || day < group.first_day) group.first_day = day;
     group.last_day = std::max(group.last_day, day);
   }
-  AddFew(unlike, "runs are left out, whose nodes are of several types", notes);
+  AddFew(unlike, "the runs whose nodes are of several types", notes);
   for (const auto& [name, group] : by_name) {
     std::set<std::string> types;
     for (const std::size_t run : group.runs) types.insert(GroupName(briefs[run], GroupBy::kType));
@@ -743,7 +743,7 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
       if (!briefs[run].incomplete.empty()) incomplete.push_back(briefs[run].incomplete);
     }
   }
-  AddFew(incomplete, "runs are not complete", notes);
+  AddFew(incomplete, "the runs that are not complete", notes);
   const bool mixed = divisions.size() > 1;
   if (mixed) {
     notes.push_back(options.force ? "different software: closed runs among open ones"
@@ -786,9 +786,10 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
     }
     ranked.emplace(key, std::move(entrants));
   }
-  AddFew(refused, "cases have figures that are left out for such reasons", notes);
+  AddFew(refused, "the cases of which figures are left out", notes);
   if (single > 0) {
-    notes.push_back(fmt::format("{} cases are in one group alone, with nothing to rank", single));
+    notes.push_back(
+        fmt::format("cases that one group alone has, with nothing to rank: {}", single));
   }
   if (ranked.empty()) {
     throw Error("no case was measured alike in two groups; measure the same probes and params");

@@ -46,10 +46,12 @@ std::string Either(const std::vector<std::string>& words) {
 // "55.04 USD/h a node (6.88 a GPU), on demand, us-east-1, price of 2026-11-01 (29 days old)".
 std::string PriceWords(const Chosen& price, int accelerators, std::string_view today) {
   const Offer& offer = *price.offer;
-  std::string text = fmt::format("{:.2f} USD/h a node", *offer.usd_per_hour);
-  if (accelerators > 0) {
-    text += fmt::format(" ({:.2f} a GPU)", *offer.usd_per_hour / accelerators);
-  }
+  const auto hour = [](double usd) {
+    return usd < 1e12 ? fmt::format("{:.2f}", usd) : fmt::format("{:.3e}", usd);
+  };
+  std::string text = hour(*offer.usd_per_hour) + " USD/h a node";
+  if (accelerators > 0)
+    text += fmt::format(" ({} a GPU)", hour(*offer.usd_per_hour / accelerators));
   text += ", " + Clean(PurchaseWords(offer));
   if (!offer.region.empty()) {
     text += ", " + (offer.region == "all" ? "all regions" : Clean(offer.region));
@@ -287,7 +289,7 @@ std::vector<std::string> LotteryLines(const GroupRanking& ranking, const Grouped
     if (lottery.nodes > 1) text += fmt::format(", nodes differ by {}", Percent(lottery.deviation));
     text += "; " + ToText(lottery, SpeedText(grouped, std::exp(lottery.bound)));
     if (place.by_cost) {
-      const double usd = *place.usd[*place.cheapest] * place.speed / std::exp(lottery.bound);
+      const double usd = *place.usd[*place.cheapest] * (place.speed / std::exp(lottery.bound));
       text += fmt::format("; in dollars {} or less, {}", UnitWords(grouped, usd),
                           PurchaseWords(*group.prices[*place.cheapest].offer));
     }
@@ -376,7 +378,7 @@ std::string GroupTable(const GroupRanking& ranking, bool with_nodes, bool colour
     if (i == 0) text += '\n' + Lines("  ", LotteryLines(ranking, grouped));
   }
   std::vector<std::string> differences;
-  AddFew(ranking.differences, "things differ between the groups (--format json has all)",
+  AddFew(ranking.differences, "the differences between the groups (--format json has all)",
          differences);
   if (!differences.empty()) text += '\n' + Lines("  differs: ", differences);
   return text;

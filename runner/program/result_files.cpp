@@ -157,10 +157,10 @@ ReadBriefs ReadAllBriefs(const std::vector<std::string>& paths, const Catalog& c
                                                    outcomes.size(), outcomes.front().failure));
   }
   ReadBriefs read;
-  AddFew(failures, "files are left out, which hold no run", read.notes);
+  AddFew(failures, "the files that hold no run", read.notes);
   std::vector<std::string> copied;
   const std::set<std::size_t> copies = CopiesAmong(paths, outcomes, copied);
-  AddFew(copied, "files hold runs that other files hold", read.notes);
+  AddFew(copied, "the files of runs that other files hold, too", read.notes);
   for (std::size_t i = 0; i < outcomes.size(); ++i) {
     if (outcomes[i].brief && !copies.contains(i)) {
       read.briefs.push_back(std::move(*outcomes[i].brief));
