@@ -181,7 +181,8 @@ TEST(Options, OfTheDocumentsAreThere) {
   int lines = 0;
   for (const char* name :
        {"README.md", "docs/attention.md", "docs/clouds.md", "docs/collectives.md", "docs/peers.md",
-        "docs/money.md", "docs/probes.md", "docs/reading.md", "docs/storage.md", "runner/program/cli.cpp"}) {
+        "docs/money.md", "docs/probes.md", "docs/reading.md", "docs/storage.md",
+        "runner/program/cli.cpp"}) {
     std::ifstream in(root / name);
     static const std::regex command(R"(assay (run|coll|noise|compare|report|env)\b([^`#()]*))");
     for (std::string line; std::getline(in, line);) {
