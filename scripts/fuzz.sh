@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 build=build/asan/fuzz
-fuzzers="csv journal run_json text"
+fuzzers="csv import journal run_json text"
 
 command -v clang++-19 >/dev/null || {
   echo "fuzz.sh: clang++-19 is missing; apt-get install clang-19 libclang-rt-19-dev" >&2

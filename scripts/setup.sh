@@ -12,7 +12,7 @@ packages=(
   libbenchmark-dev libcli11-dev libcurl4-openssl-dev libdnnl-dev libfmt-dev libgmock-dev libgtest-dev
   libfabric-dev libhwloc-dev libhwy-dev libopenmpi-dev libssl-dev liburing-dev nlohmann-json3-dev node-d3
   ocl-icd-opencl-dev openmpi-bin  # OpenCL: what Debian 12's oneDNN asks CMake for
-  python3 python3-jsonschema
+  python3 python3-jsonschema rapidjson-dev
 )
 case "${1:-}" in
   test)  # MPICH beside Open MPI, whose mpirun stays the usual one

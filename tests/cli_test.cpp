@@ -270,9 +270,10 @@ TEST(Cli, EveryHelpFitsAScreen) {
 
 TEST(Cli, PriceShowWantsProviderAndInstance) {
   const auto show = std::get<PriceCommand>(ParseArguments({"price", "show", "aws", "p5.48xlarge"}));
-  EXPECT_TRUE(show.show);
+  EXPECT_EQ(show.does, PriceCommand::Does::kShow);
   EXPECT_EQ(show.instance, "p5.48xlarge");
-  EXPECT_FALSE(std::get<PriceCommand>(ParseArguments({"price", "list", "h100"})).show);
+  EXPECT_EQ(std::get<PriceCommand>(ParseArguments({"price", "list", "h100"})).does,
+            PriceCommand::Does::kList);
   EXPECT_THAT(ErrorOf({"price", "show", "aws"}), HasSubstr("INSTANCE"));
 }
 

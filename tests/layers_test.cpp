@@ -51,6 +51,7 @@ const std::multimap<std::string, std::string> kLibraries = {
     {"nlohmann/", "results/file/json.cpp"},
     {"nlohmann/", "results/show/json.cpp"},
     {"openssl/", "results/base/hash.cpp"},
+    {"rapidjson/", "results/catalog/import_json.cpp"},
     {"benchmark/", "runner/core/gbench.cpp"},
     {"CLI/", "runner/program/cli.cpp"},
     {"curl/", "runner/program/metadata.cpp"},

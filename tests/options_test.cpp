@@ -38,7 +38,11 @@ const std::map<std::string, Words> kPrintedBy = {
     {"results/figures/compare.cpp", {"compare"}},
     {"results/figures/expected.cpp", {"run", "coll"}},  // of measuring again
     {"results/file/nodes.cpp", {"run", "coll"}},
+    {"results/catalog/import_formats.cpp", {"price import"}},
+    {"results/catalog/import_json.cpp", {"price import"}},
+    {"results/catalog/own_prices.cpp", {"compare", "report"}},
     {"results/catalog/price.cpp", {"run", "coll", "compare", "report"}},
+    {"results/catalog/price_import.cpp", {"price import"}},
     {"results/figures/rank.cpp", {"compare"}},
     {"results/figures/run_groups.cpp", {"compare"}},
     {"results/file/run_file.cpp", {"run", "coll"}},
@@ -85,6 +89,7 @@ bool Has(const std::string& command, const std::string& option) {
   Words arguments = {command};
   if (command == "coll") arguments.emplace_back("all_reduce");
   if (command == "report") arguments.emplace_back("a.json");
+  if (command == "price import") arguments = {"price", "import", "a.csv"};
   arguments.push_back(option);
   try {
     ParseArguments(arguments);

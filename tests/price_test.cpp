@@ -1,5 +1,6 @@
 #include "results/catalog/price.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,6 +15,7 @@
 
 #include "results/base/error.h"
 #include "results/base/hash.h"
+#include "results/figures/figures.h"
 #include "results/show/csv.h"
 #include "results/show/writer.h"
 
@@ -328,6 +330,116 @@ TEST(OffersFor, NewestFirstAPartialDateIsItsFirstDayAndUndatedIsLast) {
   EXPECT_THAT(OffersFor(offers, "aws", "p4d.24xlarge"), IsEmpty());
 }
 
+// ---- Golden figures, each with its formula; the prices are those of the articles that state them.
+
+TEST(GoldenPrices, SavingsAndDiscountsOfPublishedPricesComeOutAsPublished) {
+  const auto offer = [](const char* provider, const char* instance, const char* purchase,
+                        const char* months, double usd) {
+    return fmt::format(
+        "{0},{0},{1},r,,node,{2},true,{3},,{4},,,2026-05-21,day,list,an article,false\n", provider,
+        instance, purchase, months, usd);
+  };
+  std::string csv = kHeader;
+  struct Row {
+    const char* provider;
+    const char* instance;
+    double on_demand;
+    double spot;
+    double reserved;
+  };
+  const std::vector<Row> rows = {{"aws", "p3.2xlarge", 3.06, 0.91, 1.65},
+                                 {"azure", "Standard_NC6s_v3", 3.06, 0.73, 1.83},
+                                 {"aws", "p4de.24xlarge", 40.97, 12.29, 25.81},
+                                 {"gcp", "a2-ultragpu-8g", 40.22, 12.07, 25.34},
+                                 {"azure", "Standard_ND96amsr_A100_v4", 37.19, 11.16, 22.87}};
+  for (const Row& row : rows) {
+    csv += offer(row.provider, row.instance, "on_demand", "", row.on_demand) +
+           offer(row.provider, row.instance, "spot", "", row.spot) +
+           offer(row.provider, row.instance, "reserved", "12", row.reserved);
+  }
+  const std::vector<Offer> offers = ParseOffers(csv, "golden");
+  const auto chosen = [&](const Row& row, const char* purchase) {
+    const Identity identity = {.provider = {.value = row.provider},
+                               .instance = {.value = row.instance},
+                               .region = {.value = "r"},
+                               .purchase = {.value = purchase}};
+    return *ChooseOffer(offers, identity).offer;
+  };
+  const auto percent = [&](const Row& row, const char* purchase) {
+    return fmt::format("{:.1f}", 100 * *UnderOnDemand(chosen(row, purchase), offers));
+  };
+  const Row& aws = rows[0];
+  const Row& azure = rows[1];
+  // Reserved: (1.83 - 1.65) x 8760 h = 1,576.80 USD a GPU and year, 6,307.20 for four.
+  const double a_year =
+      (*chosen(azure, "reserved").usd_per_hour - *chosen(aws, "reserved").usd_per_hour) * 8760;
+  EXPECT_NEAR(a_year, 1576.80, 1e-9);
+  EXPECT_NEAR(4 * a_year, 6307.20, 1e-9);
+  // Spot: 1 - 0.73 / 0.91.
+  EXPECT_EQ(fmt::format("{:.1f}", 100 * (1 - *chosen(azure, "spot").usd_per_hour /
+                                                 *chosen(aws, "spot").usd_per_hour)),
+            "19.8");
+  // 1 - 1.65 / 3.06 and 1 - 1.83 / 3.06.
+  EXPECT_EQ(percent(aws, "reserved"), "46.1");
+  EXPECT_EQ(percent(azure, "reserved"), "40.2");
+  // A100 nodes: 1 - 12.29 / 40.97 and so on; a year 1 - 25.81 / 40.97, 1 - 22.87 / 37.19.
+  for (const std::size_t node : {2, 3, 4}) EXPECT_EQ(percent(rows[node], "spot"), "70.0") << node;
+  EXPECT_EQ(percent(rows[2], "reserved"), "37.0");
+  EXPECT_EQ(percent(rows[3], "reserved"), "37.0");
+  EXPECT_EQ(percent(rows[4], "reserved"), "38.5");
+}
+
+TEST(GoldenPrices, ANodeAtThatSpeedAndPriceGivesThePublishedDollars) {
+  // 55.04 / 7912 = 0.0069565 USD per TFLOP/s-h; x 10^6 / 3600 = 1.9324 USD per EFLOP.
+  const Record record = {.probe = "gemm",
+                         .params = {{"regime", std::string("sustained")}},
+                         .work = {.flops = 7'912'000'000'000},
+                         .rounds = {{.batch = 1, .time_s = {1e-3}}}};
+  const std::vector<Cost> costs = Costs(record, 55.04);
+  ASSERT_THAT(costs, SizeIs(testing::Ge(2U)));
+  EXPECT_NEAR(costs[0].usd, 0.0069565, 5e-8);
+  EXPECT_NEAR(costs[1].usd, 1.9324, 5e-5);
+}
+
+TEST(ChooseOffer, PricesOfZonesAloneAreAnEnvelopeWhereTheZoneIsNotKnown) {
+  const auto in = [](const char* zone, double usd) {
+    return ExampleOffer([&](Offer& offer) {
+      offer.zone = zone;
+      offer.usd_per_hour = usd;
+      offer.purchase = "spot";
+    });
+  };
+  std::vector<Offer> offers = {in("use1-az1", 14.25), in("use1-az2", 47.21), in("use1-az4", 14.87)};
+  Offer chosen = *ChooseOffer(offers, At("us-east-1", "spot")).offer;
+  EXPECT_EQ(chosen.usd_per_hour, 14.87);
+  EXPECT_EQ(chosen.usd_low, 14.25);
+  EXPECT_EQ(chosen.usd_high, 47.21);
+  EXPECT_FALSE(chosen.zone);
+  Identity identity = At("us-east-1", "spot");
+  identity.zone_id.value = "use1-az2";
+  EXPECT_EQ(ChooseOffer(offers, identity).offer->usd_per_hour, 47.21);
+  // A price of the whole region comes first, and a newer one of a zone replaces that zone's alone.
+  offers.push_back(in("use1-az1", 20));
+  offers.back().price_date = "2026-11-20";
+  EXPECT_EQ(ChooseOffer(offers, At("us-east-1", "spot")).offer->usd_low, 14.87);
+  offers.push_back(in("", 18));
+  offers.back().zone.reset();
+  chosen = *ChooseOffer(offers, At("us-east-1", "spot")).offer;
+  EXPECT_EQ(chosen.usd_per_hour, 18);
+  EXPECT_FALSE(chosen.usd_low);
+}
+
+TEST(ChooseOffer, ANegotiatedPriceComesFirstInItsRegionAndNowhereElse) {
+  std::vector<Offer> offers = {ExampleOffer(), ExampleOffer([](Offer& offer) {
+                                 offer.usd_per_hour = 40;
+                                 offer.kind = "negotiated";
+                                 offer.is_private = true;
+                                 offer.price_date = "2026-01-01";
+                               })};
+  EXPECT_EQ(ChooseOffer(offers, At("us-east-1", "on_demand")).offer->usd_per_hour, 40);
+  EXPECT_FALSE(ChooseOffer(offers, At("us-west-2", "on_demand")).offer);
+}
+
 TEST(OffersToKeep, AreTheNewestOfEachWayOfBuyingInTheRegion) {
   const auto in = [](const char* region, const char* purchase, const char* date) {
     return ExampleOffer([&](Offer& offer) {
@@ -524,6 +636,7 @@ TEST(ChooseOffer, OnePriceEverywhereFitsAnyRegionAndAZonesPriceOnlyThatZone) {
   EXPECT_TRUE(ChooseOffer(everywhere, At("eu-north-1", "on_demand")).offer);
   const std::vector<Offer> zonal = {ExampleOffer([](Offer& offer) { offer.zone = "use1-az4"; })};
   Identity identity = At("us-east-1", "on_demand");
+  identity.zone_id.value = "use1-az1";
   EXPECT_FALSE(ChooseOffer(zonal, identity).offer);
   identity.zone_id.value = "use1-az4";
   EXPECT_TRUE(ChooseOffer(zonal, identity).offer);
@@ -596,7 +709,7 @@ TEST(PriceAge, IsInDaysAndOwnsUpToWhatItDoesNotKnow) {
 
 TEST(PriceList, HasTheOffersWithAllWords) {
   const std::string table = PriceListTable(Catalog::BuiltIn(), "H100 aws spot", "2026-11-22");
-  EXPECT_THAT(table, AllOf(HasSubstr("p5.48xlarge"), HasSubstr("20.2037"), HasSubstr("USD/h")));
+  EXPECT_THAT(table, AllOf(HasSubstr("p5.48xlarge"), HasSubstr("18.8453"), HasSubstr("USD/h")));
   EXPECT_THAT(table, AllOf(Not(HasSubstr("azure")), Not(HasSubstr("on demand"))));
   EXPECT_THAT(PriceListTable(Catalog::BuiltIn(), "", "2026-11-22"), HasSubstr("not offered"));
   EXPECT_THAT(ErrorOf([] { PriceListTable(Catalog::BuiltIn(), "abacus", "2026-11-22"); }),

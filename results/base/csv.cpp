@@ -100,21 +100,27 @@ bool IsNumber(std::string_view text) {
 
 std::vector<std::map<std::string, std::string>> ParseCsv(std::string_view text,
                                                          const std::string& source) {
+  std::vector<std::map<std::string, std::string>> rows;
+  EachCsvRow(text, source, [&](const auto& row) { rows.push_back(row); });
+  return rows;
+}
+
+void EachCsvRow(std::string_view text, const std::string& source,
+                const std::function<void(const std::map<std::string, std::string>& row)>& take) {
   Reader reader(text, source);
   const std::vector<std::string> header = reader.Row();
   if (std::set(header.begin(), header.end()).size() != header.size()) {
     reader.Fail("the header names a column twice");
   }
-  std::vector<std::map<std::string, std::string>> rows;
   for (auto cells = reader.Row(); !cells.empty(); cells = reader.Row()) {
     if (cells.size() != header.size()) {
       reader.Fail(
           fmt::format("the row has {} cells and the header has {}", cells.size(), header.size()));
     }
-    auto& row = rows.emplace_back();
+    std::map<std::string, std::string> row;
     for (std::size_t i = 0; i < cells.size(); ++i) row.emplace(header[i], std::move(cells[i]));
+    take(row);
   }
-  return rows;
 }
 
 CsvRow::CsvRow(const std::map<std::string, std::string>& cells, const std::string& source,

@@ -2,6 +2,7 @@
 // line ends.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -15,6 +16,10 @@ namespace assay {
 // or a quote is not closed.
 std::vector<std::map<std::string, std::string>> ParseCsv(std::string_view text,
                                                          const std::string& source);
+
+// The same, row by row, for files whose rows aren't all kept.
+void EachCsvRow(std::string_view text, const std::string& source,
+                const std::function<void(const std::map<std::string, std::string>& row)>& take);
 
 // One row, whose cells are asked for by column and checked. A bad or absent cell throws an Error
 // that names source and row.

@@ -8,7 +8,9 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <functional>
+#include <iterator>
 #include <set>
 #include <sstream>
 #include <tuple>
@@ -40,27 +42,6 @@ std::vector<Item> ReadRows(std::string_view csv, const std::string& source, cons
   const std::vector<std::map<std::string, std::string>> rows = ParseCsv(csv, source);
   for (std::size_t i = 0; i < rows.size(); ++i) items.push_back(read(CsvRow(rows[i], source, i)));
   return items;
-}
-
-// The first day of a date such as 2026, 2026-11 or 2026-11-21; nothing for anything else.
-std::optional<std::chrono::sys_days> FirstDay(std::string_view date) {
-  const std::size_t size = date.size();
-  if (size != 4 && size != 7 && size != 10) return std::nullopt;
-  const auto digits = [&](std::size_t at, std::size_t count) {
-    int value = -1;
-    const char* const begin = date.data() + at;
-    const auto [end, error] = std::from_chars(begin, begin + count, value);
-    return error == std::errc() && end == begin + count ? value : -1;
-  };
-  if ((size >= 7 && date[4] != '-') || (size == 10 && date[7] != '-')) return std::nullopt;
-  const int month = size >= 7 ? digits(5, 2) : 1;
-  const int day = size == 10 ? digits(8, 2) : 1;
-  if (month < 1 || day < 1) return std::nullopt;
-  const std::chrono::year_month_day whole(std::chrono::year(digits(0, 4)),
-                                          std::chrono::month(static_cast<unsigned>(month)),
-                                          std::chrono::day(static_cast<unsigned>(day)));
-  if (!whole.ok() || whole.year() < std::chrono::year(2000)) return std::nullopt;
-  return std::chrono::sys_days(whole);
 }
 
 // Whether a date is written as its precision says: a month, for instance, has no day.
@@ -139,7 +120,32 @@ Offer ReadOffer(const CsvRow& row) {
 // The key by which two offers are the same.
 auto KeyOf(const Offer& offer) {
   return std::tie(offer.provider, offer.seller, offer.instance, offer.region, offer.zone,
-                  offer.resource, offer.purchase, offer.term_months, offer.price_date);
+                  offer.resource, offer.purchase, offer.term_months, offer.upfront_usd,
+                  offer.price_date);
+}
+
+std::vector<Offer> ReadOffers(std::string_view csv, const std::string& source,
+                              const std::function<void(const std::string& why)>& refuse) {
+  std::deque<Offer> offers;  // whose elements stay where they are, as the keys want it
+  std::set<decltype(KeyOf(offers[0]))> keys;
+  std::size_t index = 0;
+  EachCsvRow(csv, source, [&](const auto& cells) {
+    try {
+      const CsvRow row(cells, source, index++);
+      offers.push_back(ReadOffer(row));
+      const Offer& offer = offers.back();
+      if (!keys.insert(KeyOf(offer)).second) {
+        const std::string what =
+            fmt::format("{}: {} {} in {} has two {} offers of {}; keep one", source, offer.provider,
+                        offer.instance, offer.region, offer.purchase, offer.price_date);
+        offers.pop_back();
+        throw Error(what);
+      }
+    } catch (const Error& error) {
+      refuse(error.what());
+    }
+  });
+  return {std::make_move_iterator(offers.begin()), std::make_move_iterator(offers.end())};
 }
 
 InstanceFacts ReadInstance(const CsvRow& row) {
@@ -183,21 +189,60 @@ bool HasPrice(const Offer& offer) {
   return offer.offered && offer.usd_per_hour && offer.resource == "node";
 }
 
-bool IsIn(const Offer& offer, const Identity& identity) {
-  return (offer.region == kEverywhere ||
-          offer.region == RegionNamed(offer.provider, identity.region.value)) &&
-         (!offer.zone || *offer.zone == identity.zone_id.value);
+bool IsInRegion(const Offer& offer, const Identity& identity) {
+  return offer.region == kEverywhere ||
+         offer.region == RegionNamed(offer.provider, identity.region.value);
 }
 
-// The newest dated offer of that purchase for the machine's region. It may say "not offered".
+bool IsIn(const Offer& offer, const Identity& identity) {
+  return IsInRegion(offer, identity) && (!offer.zone || *offer.zone == identity.zone_id.value);
+}
+
+// What is sold, and how: all that tells an offer from others but its date.
+std::string ThingOf(const Offer& offer) {
+  return fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}", Lower(offer.provider), offer.seller,
+                     Lower(offer.instance), offer.region, offer.zone.value_or(""), offer.resource,
+                     offer.purchase, offer.term_months.value_or(0), offer.upfront_usd.value_or(0),
+                     offer.is_private);
+}
+
+// One offer for a machine whose zone isn't known, of those of the zones of its region: the middle
+// price, in the range of all.
+Offer OverZones(std::vector<Offer> zones) {
+  std::ranges::stable_sort(zones, {}, [](const Offer& offer) { return *offer.usd_per_hour; });
+  Offer offer = zones[(zones.size() - 1) / 2];
+  offer.usd_low = zones.front().usd_low.value_or(*zones.front().usd_per_hour);
+  offer.usd_high = zones.back().usd_high.value_or(*zones.back().usd_per_hour);
+  if (zones.size() > 1) {
+    offer.zone.reset();
+    offer.source += fmt::format("; the middle of {} zones", zones.size());
+  }
+  return offer;
+}
+
+// The newest dated offer of that purchase for the machine's region, and a private one before all
+// others. It may say "not offered". Where prices are of zones alone and the machine's isn't known,
+// the newest of each zone together are the offer.
 std::optional<Offer> Newest(const std::vector<Offer>& newest_first, const Identity& identity,
                             const std::string& purchase) {
+  const bool knows_zone = !identity.zone_id.value.empty() && identity.zone_id.value != "unknown";
+  const Offer* best = nullptr;
+  std::vector<Offer> zones;
+  std::set<std::string> seen;
   for (const Offer& offer : newest_first) {
-    const bool fits = offer.purchase == purchase && IsIn(offer, identity) &&
-                      FirstDay(offer.price_date) && (HasPrice(offer) || !offer.offered);
-    if (fits) return offer;
+    const bool fits = offer.purchase == purchase && FirstDay(offer.price_date) &&
+                      (HasPrice(offer) || !offer.offered);
+    if (!fits) continue;
+    if (IsIn(offer, identity)) {
+      if (best == nullptr || (offer.is_private && !best->is_private)) best = &offer;
+    } else if (!knows_zone && offer.zone && HasPrice(offer) && IsInRegion(offer, identity) &&
+               seen.insert(*offer.zone).second) {
+      zones.push_back(offer);
+    }
   }
-  return std::nullopt;
+  if (best != nullptr) return *best;
+  if (zones.empty()) return std::nullopt;
+  return OverZones(std::move(zones));
 }
 
 // The priced offer that is nearest to what was looked for: by region first, then on-demand, then
@@ -233,6 +278,16 @@ std::string UsdPerHourText(const Offer& offer) {
   if (!offer.offered) return "not offered";
   if (offer.usd_per_hour) return fmt::format("{:.4f}", *offer.usd_per_hour);
   return fmt::format("{:.4f} to {:.4f}", offer.usd_low.value_or(0), offer.usd_high.value_or(0));
+}
+
+// What stands behind the price of an offer: its range, and what is paid at its start.
+std::string RangeText(const Offer& offer) {
+  std::string text;
+  if (offer.usd_per_hour && offer.usd_low && offer.usd_high) {
+    text += fmt::format(" ({:.4f} to {:.4f})", *offer.usd_low, *offer.usd_high);
+  }
+  if (offer.upfront_usd) text += fmt::format(" ({} USD at the start)", Digits(*offer.upfront_usd));
+  return text;
 }
 
 std::string RegionWords(const std::string& region) {
@@ -410,16 +465,36 @@ const DeviceFacts* FindDevice(std::span<const DeviceFacts> devices, std::string_
 }
 
 std::vector<Offer> ParseOffers(std::string_view csv, const std::string& source) {
-  std::vector<Offer> offers = ReadRows<Offer>(csv, source, ReadOffer);
-  std::set<decltype(KeyOf(offers[0]))> keys;
-  for (const Offer& offer : offers) {
-    if (!keys.insert(KeyOf(offer)).second) {
-      throw Error(fmt::format("{}: {} {} in {} has two {} offers of {}; keep one", source,
-                              offer.provider, offer.instance, offer.region, offer.purchase,
-                              offer.price_date));
-    }
-  }
-  return offers;
+  return ReadOffers(csv, source, [](const std::string& why) { throw Error(why); });
+}
+
+std::vector<Offer> ParseOffersLeniently(std::string_view csv, const std::string& source,
+                                        const std::function<void(const std::string& why)>& refuse) {
+  return ReadOffers(csv, source, [&](const std::string& why) {
+    // The row's number would make a reason of its own of each.
+    const std::size_t colon = why.find(": ");
+    refuse(colon == std::string::npos ? why : why.substr(colon + 2));
+  });
+}
+
+std::optional<std::chrono::sys_days> FirstDay(std::string_view date) {
+  const std::size_t size = date.size();
+  if (size != 4 && size != 7 && size != 10) return std::nullopt;
+  const auto digits = [&](std::size_t at, std::size_t count) {
+    int value = -1;
+    const char* const begin = date.data() + at;
+    const auto [end, error] = std::from_chars(begin, begin + count, value);
+    return error == std::errc() && end == begin + count ? value : -1;
+  };
+  if ((size >= 7 && date[4] != '-') || (size == 10 && date[7] != '-')) return std::nullopt;
+  const int month = size >= 7 ? digits(5, 2) : 1;
+  const int day = size == 10 ? digits(8, 2) : 1;
+  if (month < 1 || day < 1) return std::nullopt;
+  const std::chrono::year_month_day whole(std::chrono::year(digits(0, 4)),
+                                          std::chrono::month(static_cast<unsigned>(month)),
+                                          std::chrono::day(static_cast<unsigned>(day)));
+  if (!whole.ok() || whole.year() < std::chrono::year(2000)) return std::nullopt;
+  return std::chrono::sys_days(whole);
 }
 
 const InstanceFacts* FindInstance(std::span<const InstanceFacts> instances,
@@ -440,16 +515,22 @@ std::vector<Offer> OffersFor(std::span<const Offer> offers, const std::string& p
   return found;
 }
 
-std::vector<Offer> OffersToKeep(std::span<const Offer> offers, const Identity& identity) {
-  std::vector<Offer> kept;
-  std::set<std::string> seen;
-  for (Offer& offer : OffersFor(offers, identity.provider.value, identity.instance.value)) {
-    // The date alone tells an offer from the older ones of the same thing.
-    std::string thing =
-        fmt::format("{}\n{}\n{}\n{}\n{}\n{}", offer.seller, offer.region, offer.zone.value_or(""),
-                    offer.resource, offer.purchase, offer.term_months.value_or(0));
-    if (seen.insert(std::move(thing)).second) kept.push_back(std::move(offer));
+std::vector<Offer> NewestOffers(std::span<const Offer> offers) {
+  std::map<std::string, std::size_t> newest;
+  for (std::size_t i = 0; i < offers.size(); ++i) {
+    const auto [found, is_new] = newest.emplace(ThingOf(offers[i]), i);
+    if (!is_new && IsNewer(offers[i], offers[found->second])) found->second = i;
   }
+  std::vector<Offer> kept;
+  for (std::size_t i = 0; i < offers.size(); ++i) {
+    if (newest.at(ThingOf(offers[i])) == i) kept.push_back(offers[i]);
+  }
+  return kept;
+}
+
+std::vector<Offer> OffersToKeep(std::span<const Offer> offers, const Identity& identity) {
+  std::vector<Offer> kept =
+      NewestOffers(OffersFor(offers, identity.provider.value, identity.instance.value));
   if (identity.region.value == "unknown") return kept;
   const auto is_here = [&](const Offer& offer) {
     return offer.region == kEverywhere ||
@@ -475,7 +556,8 @@ Chosen ChooseOffer(std::span<const Offer> offers, const Identity& identity) {
   const std::vector<Offer> newest_first =
       OffersFor(offers, identity.provider.value, identity.instance.value);
   for (const Offer& offer : newest_first) {
-    if (offer.is_private && HasPrice(offer)) return {.offer = offer, .why = "a price of your own"};
+    const bool is_typed = offer.is_private && offer.kind == "typed" && HasPrice(offer);
+    if (is_typed) return {.offer = offer, .why = "a price of your own"};
   }
   const bool is_somewhere = identity.region.value == "unknown";
   if (is_somewhere) {
@@ -501,6 +583,18 @@ Chosen ChooseOffer(std::span<const Offer> offers, const Identity& identity) {
                        PurchaseWords(*nearest), nearest->region, nearest->price_date);
   }
   return {.nearest = nearest, .why = why + "; give one with --price USD_PER_HOUR"};
+}
+
+std::optional<double> UnderOnDemand(const Offer& offer, std::span<const Offer> offers) {
+  if (!HasPrice(offer)) return std::nullopt;
+  for (const Offer& other : OffersFor(offers, offer.provider, offer.instance)) {
+    const bool is_full_price = other.purchase == "on_demand" && other.region == offer.region &&
+                               !other.zone && FirstDay(other.price_date);
+    if (!is_full_price) continue;
+    if (!HasPrice(other)) return std::nullopt;
+    return 1 - *offer.usd_per_hour / *other.usd_per_hour;
+  }
+  return std::nullopt;
 }
 
 std::optional<double> UsdPerNodeHour(const Chosen& price) {
@@ -590,7 +684,7 @@ std::vector<Offer> OffersMatching(const Catalog& catalog, const std::string& fil
   std::istringstream stream(Lower(filter));
   for (std::string word; stream >> word;) words.push_back(word);
   std::vector<Offer> matching;
-  for (const Offer& offer : catalog.offers) {
+  for (const Offer& offer : NewestOffers(catalog.offers)) {
     const std::string searched = Lower(fmt::format(
         "{} {} {} {} {} {}", offer.provider, offer.instance, AcceleratorsText(catalog, offer),
         offer.region, offer.purchase, PurchaseWords(offer)));
@@ -617,8 +711,8 @@ std::string PriceListTable(const Catalog& catalog, const std::string& filter,
   constexpr std::size_t kUsdColumn = 5;
   return Table(rows, kUsdColumn) +
          fmt::format(
-             "{} of {}, each per hour of a whole node; 'assay price show PROVIDER INSTANCE' names "
-             "their sources\n",
+             "{} of {}, the newest of each kind, each per hour of a whole node; 'assay price show "
+             "PROVIDER INSTANCE' names their sources and has the older ones\n",
              rows.size() - 1, CountText(catalog.offers.size(), "offer"));
 }
 
@@ -643,8 +737,13 @@ std::string PriceShowText(const Catalog& catalog, const std::string& provider,
     text += fmt::format("  {}\n  facts: {}\n", FactsText(*facts), facts->source);
   }
   for (const Offer& offer : offers) {
-    text += fmt::format("\n  {} USD per hour, {}, {}, {}\n    source: {}\n", UsdPerHourText(offer),
-                        PurchaseWords(offer), offer.region, PriceAge(offer, today), offer.source);
+    const std::optional<double> under =
+        offer.purchase == "on_demand" ? std::nullopt : UnderOnDemand(offer, offers);
+    text += fmt::format("\n  {} USD per hour{}, {}, {}{}, {}{}\n    source: {}\n",
+                        UsdPerHourText(offer), RangeText(offer), PurchaseWords(offer), offer.region,
+                        offer.zone ? " " + *offer.zone : "", PriceAge(offer, today),
+                        under && *under > 0 ? ", " + Percent(*under) + " under on demand" : "",
+                        offer.source);
   }
   if (offers.empty()) text += "\n  no price is known; 'assay run --price USD_PER_HOUR' takes one\n";
   return text;

@@ -2,6 +2,8 @@
 // of the offer behind a dollar figure.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -40,12 +42,20 @@ struct DeviceFacts {
   std::string source = {};
 };
 
-// The built-in data together.
+// A file of prices that a user added.
+struct PriceFile {
+  std::string name = {};
+  std::string sha256 = {};
+  std::size_t offers = 0;
+};
+
+// The data together: built in, and a user's own prices beside (own_prices.h).
 struct Catalog {
   std::vector<InstanceFacts> instances = {};
   std::vector<Offer> offers = {};
   std::vector<DeviceFacts> devices = {};
   std::string sha256 = {};  // the hash of prices.csv
+  std::vector<PriceFile> own_files = {};
   // The data built into this binary, parsed once. The program asks for it in one place: who needs
   // a catalog is handed one, so that a user's own can stand beside it.
   static const Catalog& BuiltIn();
@@ -65,10 +75,21 @@ const DeviceFacts* FindDevice(std::span<const DeviceFacts> devices, std::string_
 // twice.
 std::vector<Offer> ParseOffers(std::string_view csv, const std::string& source);
 
+// The same, row by row: `refuse` is called with what is wrong with a row, and the others are read.
+// An offer that is there twice is refused, too.
+std::vector<Offer> ParseOffersLeniently(std::string_view csv, const std::string& source,
+                                        const std::function<void(const std::string& why)>& refuse);
+
+// The first day of a date such as 2026, 2026-11 or 2026-11-21; nothing for anything else.
+std::optional<std::chrono::sys_days> FirstDay(std::string_view date);
+
 // All offers of an instance, newest first. A partial date counts as its first day, and an undated
 // offer as older than all others.
 std::vector<Offer> OffersFor(std::span<const Offer> offers, const std::string& provider,
                              const std::string& instance);
+
+// The newest of each thing that is sold in a way, in the order in which they stand.
+std::vector<Offer> NewestOffers(std::span<const Offer> offers);
 
 // The offers that a result file keeps: of a machine's instance the newest of each way of buying, in
 // its region where that is known and has any, else in all. Newest first.
@@ -93,11 +114,15 @@ struct Chosen {
   std::string note = {};  // why the price may be wrong
 };
 
-// Chooses the offer that stands for a machine: a private one, else that of the detected purchase
+// Chooses the offer that stands for a machine: a typed one, else that of the detected purchase
 // and region, else the one on demand in that region, else none, with the nearest shown. Without a
 // region there is none where the region would matter, and the spread over the regions is shown. The
 // newest of several is taken; an undated price is never chosen.
 Chosen ChooseOffer(std::span<const Offer> offers, const Identity& identity);
+
+// The share by which an offer is cheaper than the newest on demand of its instance and region:
+// 1 - P / P on demand. Below 0 it is dearer. Nothing where either has no price.
+std::optional<double> UnderOnDemand(const Offer& offer, std::span<const Offer> offers);
 
 // The price of one hour of one node in USD; nothing without a price.
 std::optional<double> UsdPerNodeHour(const Chosen& price);

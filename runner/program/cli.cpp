@@ -8,6 +8,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "results/base/error.h"
@@ -36,7 +37,7 @@ commands:
   noise    measure for an hour how much runs differ on this machine, which
            compare needs to judge a single run
   report   turn result files into one HTML page, or into figures
-  price    list the built-in prices, or show those of one instance
+  price    list, show and check prices, and import those of others
 
 examples:
   assay run                              all that can run here, two minutes
@@ -150,12 +151,85 @@ void AddIdentity(CLI::App& app, IdentityFlags& flags) {
   app.add_option("--metadata-url", flags.metadata_url)->group("");
 }
 
+// The flags of where prices come from, which price commands have, too.
+void AddSources(CLI::App& app, PriceSources& sources) {
+  app.add_option("--prices", sources.files, "your own prices, in the catalog's format")
+      ->option_text("FILE")
+      ->allow_extra_args(false);
+  app.add_flag("--no-user-files", sources.no_user_files,
+               "leave out those in assay/prices in $XDG_CONFIG_HOME or ~/.config");
+  app.add_option("--as-of", sources.as_of, "prices as they were known on that day")
+      ->option_text("DATE");
+  app.add_option("--discount", sources.discounts,
+                 "what is paid of list prices on demand: ea=0.82 is 18 % off")
+      ->option_text("NAME=X")
+      ->allow_extra_args(false);
+}
+
 void AddPricing(CLI::App& app, PricingFlags& flags) {
   app.add_flag("--as-run", flags.as_run,
                "use the prices stored in the files, not those of this program");
   app.add_option("--price", flags.price_usd_per_hour, "USD per node and hour, for every file")
       ->option_text("USD")
       ->check(NumberAbove(0));
+  AddSources(app, flags.sources);
+}
+
+// The flags of a machine that was bought, kept until parsing is over.
+struct OwnedFlags {
+  std::optional<double> capex_usd = {};
+  std::optional<double> power_kw = {};
+  OwnedMachine machine = {};
+};
+
+void AddOwned(CLI::App& app, OwnedFlags& flags) {
+  const auto add = [&](const char* name, std::optional<double>& value, const char* summary,
+                       const char* text, double least, double most) {
+    app.add_option(name, value, summary)->option_text(text)->check(NumberAbove(least, most));
+  };
+  add("--capex", flags.capex_usd, "an owned node: what it cost, with --power-kw", "USD", 0, 1e12);
+  add("--power-kw", flags.power_kw, "what that node draws under load", "KW", 0, 1e6);
+  add("--years", flags.machine.years, "how long it serves", "N [4]", 0, 100);
+  add("--utilisation", flags.machine.utilisation, "the share of hours that it works", "X [0.8]", 0,
+      1);
+  add("--pue", flags.machine.pue, "what the site draws over the node", "X [1.3]", 0, 10);
+  add("--usd-per-kwh", flags.machine.usd_per_kwh, "the price of energy", "USD [0.12]", 0, 1e3);
+}
+
+// The machine that was bought; nothing where no flag is of one. Throws Error where one of the two
+// that have no default is absent.
+std::optional<OwnedMachine> OwnedBy(const OwnedFlags& flags) {
+  const OwnedMachine& machine = flags.machine;
+  const bool is_asked = flags.capex_usd || flags.power_kw || machine.years || machine.utilisation ||
+                        machine.pue || machine.usd_per_kwh;
+  if (!is_asked) return std::nullopt;
+  if (!flags.capex_usd || !flags.power_kw) {
+    throw Error("an owned node's price wants both --capex USD and --power-kw KW");
+  }
+  OwnedMachine owned = machine;
+  owned.capex_usd = *flags.capex_usd;
+  owned.power_kw = *flags.power_kw;
+  return owned;
+}
+
+// Reads the rates of `import`: "EUR=1.08" is the price of a euro in USD.
+std::map<std::string, double> ReadRates(const std::vector<std::string>& texts) {
+  std::map<std::string, double> rates;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    double rate = 0;
+    if (equals != std::string::npos) {
+      const char* const last = text.data() + text.size();
+      const auto [end, error] = std::from_chars(text.data() + equals + 1, last, rate);
+      if (error != std::errc() || end != last) rate = 0;
+    }
+    if (!(rate > 0 && rate < 1e6) || equals == 0) {
+      throw Error(fmt::format("--rate {}: give a currency and its price in USD, such as EUR=1.08",
+                              Clean(text, 64)));
+    }
+    rates[text.substr(0, equals)] = rate;
+  }
+  return rates;
 }
 
 std::vector<std::string> PurchasesAndAll() {
@@ -470,6 +544,8 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   Percentages percent;
   FormatFlags format;
   std::string by;
+  OwnedFlags owned;
+  std::vector<std::string> rates;
 
   CLI::App app("", "assay");
   app.set_help_flag();
@@ -556,6 +632,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   compare_app.add_flag("--nodes", compare.nodes, "show the nodes of each group, too");
   compare_app.add_flag("--all-pairs", compare.all_pairs, "judge every pair of groups: full ranks");
   AddPricing(compare_app, compare.pricing);
+  AddOwned(compare_app, owned);
 
   CLI::App& report_app = add_command(app, "report", "turn result files into one HTML page");
   report_app.add_option("FILE", report.files, "result files")->required();
@@ -563,8 +640,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       ->option_text("FILE");
   AddFormat(report_app, format, {"table", "json", "csv"});
   AddPricing(report_app, report.pricing);
+  AddOwned(report_app, owned);
 
-  CLI::App& price_app = add_command(app, "price", "the built-in prices");
+  CLI::App& price_app = add_command(app, "price", "prices: built in, and your own");
   price_app.require_subcommand(1);
   CLI::App& price_list = add_command(price_app, "list", "all offers, or those that match a word");
   price_list.add_option("WORD", price.filter, "part of provider, instance, region or purchase");
@@ -574,6 +652,28 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   for (CLI::App* const one : {&price_list, &price_show}) {
     AddFormat(*one, format, {"table", "json", "csv"});
   }
+  CLI::App& price_check = add_command(price_app, "check", "prices that contradict each other");
+  for (CLI::App* const one : {&price_list, &price_show, &price_check}) {
+    AddSources(*one, price.pricing.sources);
+  }
+  AddOwned(price_show, owned);
+  CLI::App& price_import = add_command(price_app, "import", "make a price file of others' data");
+  price_import.add_option("FILE", price.file, "the file as it was got")->required();
+  price_import
+      .add_option("--from", price.import.format,
+                  fmt::format("{}", fmt::join(ImportFormats(), ", ")))
+      ->option_text("FORMAT")
+      ->required()
+      ->check(CLI::IsMember(ImportFormats()));
+  price_import.add_option("--out", price.out, "the price file [none: on stdout]")
+      ->option_text("FILE");
+  price_import.add_option("--provider", price.import.provider, "the cloud, for skypilot")
+      ->option_text("NAME");
+  price_import.add_option("--date", price.import.date, "the day of the prices [the file's]")
+      ->option_text("DATE");
+  price_import.add_option("--rate", rates, "the price in USD of another currency: EUR=1.08")
+      ->option_text("CUR=USD")
+      ->allow_extra_args(false);
 
   if (arguments.empty() || arguments[0] == "-h" || arguments[0] == "--help" ||
       arguments[0] == "help") {
@@ -642,6 +742,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   if (first == "env") return env;
   if (first == "compare") {
     compare.format = FormatOf(format);
+    compare.pricing.owned = OwnedBy(owned);
     if (!percent.within.empty()) compare.within = ParsePercent(percent.within, "--within");
     if (!percent.fail_slower.empty()) {
       compare.fail_slower = ParsePercent(percent.fail_slower, "--fail-slower");
@@ -663,10 +764,23 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   }
   if (first == "report") {
     report.format = FormatOf(format);
+    report.pricing.owned = OwnedBy(owned);
     return report;
   }
-  price.show = price_show.parsed();
+  using Does = PriceCommand::Does;
+  price.does = price_show.parsed()     ? Does::kShow
+               : price_check.parsed()  ? Does::kCheck
+               : price_import.parsed() ? Does::kImport
+                                       : Does::kList;
   price.format = FormatOf(format);
+  price.pricing.owned = OwnedBy(owned);
+  price.import.provider = Lower(price.import.provider);
+  price.import.usd_per = ReadRates(rates);
+  if (!price.import.date.empty() &&
+      (price.import.date.size() != 10 || !FirstDay(price.import.date))) {
+    throw Error(
+        fmt::format("--date {}: give a day such as 2026-07-01", Clean(price.import.date, 32)));
+  }
   return price;
 }
 

@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "results/catalog/own_prices.h"
+#include "results/catalog/price_import.h"
 #include "results/figures/run_groups.h"
 #include "results/show/writer.h"
 
@@ -130,6 +132,8 @@ struct NoiseOptions {
 struct PricingFlags {
   bool as_run = false;  // whether the file's stored offers are used instead of the newest catalog
   std::optional<double> price_usd_per_hour = {};
+  std::optional<OwnedMachine> owned = {};  // where nodes are priced as a machine that was bought
+  PriceSources sources = {};
 };
 
 struct CompareCommand {
@@ -161,11 +165,17 @@ struct ReportCommand {
 };
 
 struct PriceCommand {
-  bool show = false;
+  enum class Does { kList, kShow, kCheck, kImport };
+  Does does = Does::kList;
   OutputFormat format = OutputFormat::kTable;
   std::string filter = {};    // for `list`
   std::string provider = {};  // for `show`, as `instance` is
   std::string instance = {};
+  PricingFlags pricing = {};
+  // The rest is for `import`.
+  std::string file = {};
+  std::string out = {};  // empty: stdout
+  ImportOptions import = {};
 };
 
 // A text that is all there is to print: help or version.

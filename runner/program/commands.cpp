@@ -18,7 +18,10 @@
 #include "results/base/error.h"
 #include "results/base/files.h"
 #include "results/base/text.h"
+#include "results/catalog/own_prices.h"
 #include "results/catalog/price.h"
+#include "results/catalog/price_check.h"
+#include "results/catalog/price_import.h"
 #include "results/figures/compare.h"
 #include "results/figures/figures.h"
 #include "results/figures/labels.h"
@@ -26,6 +29,7 @@
 #include "results/figures/run_groups.h"
 #include "results/file/privacy.h"
 #include "results/file/run_file.h"
+#include "results/show/csv.h"
 #include "results/show/report.h"
 #include "results/show/writer.h"
 #include "runner/cluster/cluster.h"
@@ -223,6 +227,9 @@ GroupOptions OptionsOfGroups(const CompareCommand& command, const Catalog& catal
                           .as_run = command.pricing.as_run,
                           .price_usd_per_hour = command.pricing.price_usd_per_hour,
                           .per_gpu = command.per_gpu};
+  if (command.pricing.owned && !options.price_usd_per_hour) {
+    options.price_usd_per_hour = UsdPerHour(*command.pricing.owned);
+  }
   if (!command.weights.empty()) {
     constexpr std::int64_t kMost = 1 << 20;
     options.weights = ParseWeights(
@@ -366,11 +373,66 @@ int Report(const ReportCommand& command, const Catalog& catalog) {
   return kAllWell;
 }
 
-int Price(const PriceCommand& command, const Catalog& catalog) {
+// The catalog with the user's own prices, which are named on standard error.
+Catalog WithOwn(const Catalog& built_in, const PriceSources& sources) {
+  Catalog catalog = CatalogWith(built_in, sources);
+  if (const std::string text = OwnFilesText(catalog); !text.empty()) Console().Note(text);
+  return catalog;
+}
+
+int ImportPrices(const PriceCommand& command, const Catalog& catalog) {
   Console console;
-  const std::unique_ptr<Writer> writer = Writing(command.format, catalog, console);
-  console.Result(command.show ? writer->OffersOf(command.provider, command.instance)
-                              : writer->Offers(command.filter));
+  std::error_code error;  // ignored, since reading reports a file that isn't there
+  if (!command.out.empty()) {
+    if (std::filesystem::equivalent(command.file, command.out, error)) {
+      throw Error(fmt::format("--out names '{}', which is read; give the price file another name",
+                              Clean(command.out, 1024)));
+    }
+    CheckWritable(command.out, "--out");
+  }
+  const Imported imported = ImportPriceFile(command.file, command.import, catalog);
+  const std::string told = ImportedText(imported);
+  if (imported.offers.empty()) {
+    console.Error(told);
+    throw Error(
+        fmt::format("{}: nothing in it becomes an offer, and no file is written; the lines "
+                    "above say why",
+                    Clean(command.file, 1024)));
+  }
+  const std::string csv = OffersCsv(imported.offers);
+  if (command.out.empty()) {
+    console.Result(csv);
+    console.Note(told);
+  } else {
+    WriteText(command.out, csv, "--out");
+    console.Result(fmt::format("{}wrote {}\n", told, command.out));
+  }
+  return kAllWell;
+}
+
+int Price(const PriceCommand& command, const Catalog& built_in) {
+  if (command.does == PriceCommand::Does::kImport) return ImportPrices(command, built_in);
+  Console console;
+  Catalog catalog = WithOwn(built_in, command.pricing.sources);
+  const std::string& as_of = command.pricing.sources.as_of;
+  const std::string today = as_of.empty() ? Today() : as_of;
+  if (command.does == PriceCommand::Does::kCheck) {
+    console.Result(PriceCheckText(catalog, today));
+    return PriceFindings(catalog, today).empty() ? kAllWell : kMeasuredButNotWell;
+  }
+  if (command.pricing.owned) {
+    const InstanceFacts* facts =
+        FindInstance(catalog.instances, command.provider, command.instance);
+    catalog.offers.insert(
+        catalog.offers.begin(),
+        OwnedOffer(*command.pricing.owned, facts == nullptr ? command.provider : facts->provider,
+                   facts == nullptr ? command.instance : facts->instance, today));
+  }
+  const std::unique_ptr<Writer> writer =
+      MakeWriter(command.format, catalog, {.colour = console.Colour(), .today = today});
+  console.Result(command.does == PriceCommand::Does::kShow
+                     ? writer->OffersOf(command.provider, command.instance)
+                     : writer->Offers(command.filter));
   return kAllWell;
 }
 
@@ -446,9 +508,13 @@ int Execute(const Command& command, const Catalog& catalog) {
     int operator()(const CollOptions& options) const { return RunColl(options, catalog); }
     int operator()(const ListOptions&) const { return List(); }
     int operator()(const EnvOptions& options) const { return Env(options, catalog); }
-    int operator()(const CompareCommand& options) const { return CompareFiles(options, catalog); }
+    int operator()(const CompareCommand& options) const {
+      return CompareFiles(options, WithOwn(catalog, options.pricing.sources));
+    }
     int operator()(const NoiseOptions& options) const { return MeasureNoise(options); }
-    int operator()(const ReportCommand& options) const { return Report(options, catalog); }
+    int operator()(const ReportCommand& options) const {
+      return Report(options, WithOwn(catalog, options.pricing.sources));
+    }
     int operator()(const PriceCommand& options) const { return Price(options, catalog); }
   };
   return std::visit(Visitor{catalog}, command);

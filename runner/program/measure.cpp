@@ -363,9 +363,15 @@ Chosen ChoosePrice(const std::vector<const Run*>& runs, const PricingFlags& flag
   if (chosen.offer && flags.as_run) chosen.why += ", as the file has it";
   if (flags.price_usd_per_hour) {
     own = {TypedOffer(*flags.price_usd_per_hour, identity, Today())};
+  } else if (flags.owned) {
+    own = {OwnedOffer(*flags.owned, identity.provider.value, identity.instance.value, Today())};
   }
   if (Chosen price = ChooseOffer(own, identity); price.offer) {
     if (flags.price_usd_per_hour) price.why = "as typed";
+    if (!flags.price_usd_per_hour && flags.owned) {
+      price.why = OwnedText(*flags.owned);
+      return price;  // what is owned may cost anything beside what is rented
+    }
     price.note = OffTheList(*price.offer->usd_per_hour, chosen);
     return price;
   }

@@ -1,0 +1,162 @@
+#include "results/catalog/own_prices.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <system_error>
+#include <utility>
+
+#include "results/base/error.h"
+#include "results/base/files.h"
+#include "results/base/hash.h"
+#include "results/base/text.h"
+
+namespace assay {
+namespace {
+
+constexpr double kHoursAYear = 8760;
+constexpr double kYears = 4;
+constexpr double kUtilisation = 0.8;
+constexpr double kPue = 1.3;
+constexpr double kUsdPerKwh = 0.12;
+
+struct Discount {
+  std::string name = {};
+  double factor = 1;
+};
+
+Discount ReadDiscount(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  double factor = 0;
+  if (equals != std::string::npos && equals > 0) {
+    const char* const last = text.data() + text.size();
+    const auto [end, error] = std::from_chars(text.data() + equals + 1, last, factor);
+    if (error != std::errc() || end != last) factor = 0;
+  }
+  if (!(factor > 0 && factor <= 1)) {
+    throw Error(fmt::format(
+        "--discount {}: give a name and what remains to be paid, above 0 and at most 1: "
+        "ea=0.82 is 18 % off",
+        Clean(text, 64)));
+  }
+  return {.name = Clean(text.substr(0, equals), 32), .factor = factor};
+}
+
+void Apply(const Discount& discount, Offer& offer) {
+  if (offer.purchase != "on_demand" || offer.kind == "spot" || !offer.offered) return;
+  for (std::optional<double>* usd : {&offer.usd_per_hour, &offer.usd_low, &offer.usd_high}) {
+    if (*usd) **usd *= discount.factor;
+  }
+  offer.source += fmt::format("; x {} ({})", discount.factor, discount.name);
+  offer.kind = "negotiated";
+  offer.is_private = true;
+}
+
+std::string WithDefault(const std::optional<double>& given, double other, std::string_view what) {
+  return given ? fmt::format("{:g}{}", *given, what) : fmt::format("{:g}{} (default)", other, what);
+}
+
+}  // namespace
+
+double UsdPerHour(const OwnedMachine& machine) {
+  return machine.capex_usd / (machine.years.value_or(kYears) * kHoursAYear *
+                              machine.utilisation.value_or(kUtilisation)) +
+         machine.power_kw * machine.pue.value_or(kPue) * machine.usd_per_kwh.value_or(kUsdPerKwh);
+}
+
+std::string OwnedText(const OwnedMachine& machine) {
+  return fmt::format("owned: {:g} USD / ({} x 8760 h x utilisation {}) + {:g} kW x PUE {} x {}",
+                     machine.capex_usd, WithDefault(machine.years, kYears, " years"),
+                     WithDefault(machine.utilisation, kUtilisation, ""), machine.power_kw,
+                     WithDefault(machine.pue, kPue, ""),
+                     WithDefault(machine.usd_per_kwh, kUsdPerKwh, " USD/kWh"));
+}
+
+Offer OwnedOffer(const OwnedMachine& machine, const std::string& provider,
+                 const std::string& instance, std::string_view today) {
+  return {.provider = provider,
+          .seller = provider,
+          .instance = instance,
+          .region = "all",
+          .purchase = "owned",
+          .usd_per_hour = UsdPerHour(machine),
+          .price_date = std::string(today),
+          .date_precision = "day",
+          .kind = "typed",
+          .source = OwnedText(machine),
+          .is_private = true};
+}
+
+std::vector<std::string> UserPriceFiles() {
+  const char* const xdg = secure_getenv("XDG_CONFIG_HOME");
+  const char* const home = secure_getenv("HOME");
+  std::string folder;
+  // A relative path must be ignored (XDG Base Directory Specification).
+  if (xdg != nullptr && xdg[0] == '/') {
+    folder = xdg;
+  } else if (home != nullptr && home[0] == '/') {
+    folder = std::string(home) + "/.config";
+  } else {
+    return {};
+  }
+  std::vector<std::string> files;
+  std::error_code ignored;  // a folder that isn't there has no files
+  for (const auto& entry : std::filesystem::directory_iterator(folder + "/assay/prices", ignored)) {
+    if (entry.path().extension() == ".csv") files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+Catalog CatalogWith(const Catalog& built_in, const PriceSources& sources) {
+  constexpr std::int64_t kMostBytes = std::int64_t{64} << 20;
+  Catalog catalog = built_in;
+  std::vector<std::string> files = sources.files;
+  if (!sources.no_user_files) {
+    const std::vector<std::string> own = UserPriceFiles();
+    files.insert(files.end(), own.begin(), own.end());
+  }
+  std::vector<Offer> offers;
+  for (const std::string& path : files) {
+    const std::string name = Clean(path, 1024);
+    const std::string text =
+        ReadText(path, kMostBytes, "give a price file, such as 'assay price import' writes");
+    std::vector<Offer> read = ParseOffers(text, name);
+    catalog.own_files.push_back({name, Sha256Hex(text), read.size()});
+    std::ranges::move(read, std::back_inserter(offers));
+  }
+  if (!offers.empty()) {
+    std::ranges::move(catalog.offers, std::back_inserter(offers));
+    catalog.offers = std::move(offers);
+  }
+  if (!sources.as_of.empty()) {
+    const auto day = FirstDay(sources.as_of);
+    if (!day || sources.as_of.size() != 10) {
+      throw Error(
+          fmt::format("--as-of {}: give a day such as 2026-07-01", Clean(sources.as_of, 32)));
+    }
+    std::erase_if(catalog.offers,
+                  [&](const Offer& offer) { return FirstDay(offer.price_date) > day; });
+  }
+  for (const std::string& text : sources.discounts) {
+    const Discount discount = ReadDiscount(text);
+    for (Offer& offer : catalog.offers) Apply(discount, offer);
+  }
+  return catalog;
+}
+
+std::string OwnFilesText(const Catalog& catalog) {
+  std::string text;
+  for (const PriceFile& file : catalog.own_files) {
+    text += fmt::format("prices of your own: {} (sha256 {}, {} offer{})\n", file.name,
+                        file.sha256.substr(0, 12), file.offers, file.offers == 1 ? "" : "s");
+  }
+  return text;
+}
+
+}  // namespace assay

@@ -1,0 +1,43 @@
+// Prices from the files of others. A file of any format is read into rows of named cells, a table
+// says what a format's rows mean (import_formats.h), and one set of rules decides which of them
+// become offers. Each row that doesn't is counted under the reason.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "results/catalog/price.h"
+
+namespace assay {
+
+struct ImportOptions {
+  std::string format = {};    // one of ImportFormats
+  std::string provider = {};  // the cloud, of a file that doesn't name it
+  std::string date = {};      // the day of the prices, of a file that doesn't tell it
+  std::map<std::string, double> usd_per = {};  // the rate of a currency by its code: EUR: 1.08
+};
+
+// What came of a file.
+struct Imported {
+  std::vector<Offer> offers = {};
+  std::size_t rows = 0;                             // prices that the file tells
+  std::map<std::string, std::size_t> refused = {};  // how many of them, by the reason
+  std::vector<std::string> notes = {};
+};
+
+const std::vector<std::string>& ImportFormats();
+
+// Reads a text of that format. `name` is the file's, for errors and as the source of each offer.
+// Throws Error for a text that isn't of that format.
+Imported ImportPrices(std::string_view text, const std::string& name, const ImportOptions& options,
+                      const Catalog& catalog);
+// Reads a file. AWS's price list, which has gigabytes, is not held in memory.
+Imported ImportPriceFile(const std::string& path, const ImportOptions& options,
+                         const Catalog& catalog);
+
+// What came of it in words, a line for the offers and one for each reason, with counts.
+std::string ImportedText(const Imported& imported);
+
+}  // namespace assay
