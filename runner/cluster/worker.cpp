@@ -89,7 +89,7 @@ std::string OwnWhereabouts() {
 class OwnJob : public Job {
  public:
   OwnJob(Ranks& ranks, Member member, const WatchOptions& watch)
-      : ranks_(ranks), worker_(ranks, std::move(member), watch) {
+      : worker_(ranks, std::move(member), watch) {
     if (!ranks.AnyThread()) return;
     const Seconds interval = std::min(watch.limit / 4, Seconds(5));
     heart_ = std::thread([this, interval] { Beat(interval); });
@@ -123,7 +123,6 @@ class OwnJob : public Job {
     }
   }
 
-  Ranks& ranks_;
   Worker worker_;
   std::mutex mutex_ = {};  // lets one thread at a time speak to the ranks
   std::condition_variable changed_ = {};
