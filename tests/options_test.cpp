@@ -77,7 +77,7 @@ const std::map<std::string, std::set<std::string>> kOthers = {
     {"runner/core/gbench.cpp", {"--v"}},
     {"runner/program/machine.cpp", {"--cpus", "--exclusive", "--gpus", "--memory"}},
     {"runner/program/main.cpp", {"--version", "--worker"}},
-    {"runner/program/measure.cpp", {"--device"}},
+    {"runner/program/choice.cpp", {"--device"}},
     {"runner/program/metadata.cpp", {"--network"}},
     {"runner/core/module.h", {"--gpus"}},
     {"runner/program/outputs.cpp", {"--format"}},  // of coll alone, which names its outputs so
