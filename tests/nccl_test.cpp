@@ -560,10 +560,12 @@ TEST_F(Nccl, TellsTheTransportThatItsLogTellsOfOrThatItDoesNot) {
   standin::Reset({.log = "h:1:2 [0] NCCL INFO Using network IB\n"
                          "h:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 8[0] [send] via NET/IB/0\n"
                          "h:1:2 [0] NCCL INFO Channel 01/0 : 0[0] -> 1[1] via P2P/CUMEM\n"});
-  const std::string used = transport();
+  const Facts facts = RunOn(2, {.bytes = 64}).facts;
+  const auto used = std::get<std::string>(facts.at("transport"));
   EXPECT_EQ(used, "NET/IB, P2P/CUMEM");
-  EXPECT_FALSE(RunOn(2, {.bytes = 64}).facts.contains("sockets"));
-  EXPECT_EQ(RunOn(2, {.bytes = 64}).facts.at("mnnvl"), Fact(false));
+  EXPECT_FALSE(facts.contains("sockets"));
+  ASSERT_TRUE(facts.contains("mnnvl"));
+  EXPECT_EQ(facts.at("mnnvl"), Fact(false));
   EXPECT_EQ(NotOver(used, "net/ib"), std::nullopt);
   EXPECT_EQ(NotOver(used, "NET/OFI"), "every rank went over NET/IB, P2P/CUMEM");
   forget();
