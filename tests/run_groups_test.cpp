@@ -362,6 +362,18 @@ TEST(RunGroups, TypesThatCannotBeToldApartAreASetAndTheNodesThatWouldAreSaid) {
   EXPECT_THAT(answer, HasSubstr("To tell the first two apart takes about "));
 }
 
+TEST(RunGroups, SeveralThatMayBeTheCheapestAreNamedWithTheirWayOfBuyingAndTheDatesOfTheirPrices) {
+  std::vector<Invented> types = SixTypes();
+  types[0].tflops = 55 * 2000 / 15;  // as much work per dollar as lambda's
+  std::vector<OneRun> runs;
+  for (const Invented& type : types) {
+    for (OneRun& run : RunsOf(type, 3, 0.02)) runs.push_back(std::move(run));
+  }
+  const std::string answer = AnswerOf(Ranked(runs), kDay);
+  EXPECT_THAT(answer, HasSubstr(" USD per TFLOP/s-h on demand or "));
+  EXPECT_THAT(answer, HasSubstr(" on demand may be the cheapest, at prices of 2026-11-01."));
+}
+
 TEST(RunGroups, OneGroupHasNothingToBeComparedWith) {
   const GroupRanking ranking = Ranked(RunsOf(SixTypes()[0], 3, 0.01));
   EXPECT_FALSE(ranking.cases[0].places[0].by_speed.is_best);
@@ -408,7 +420,7 @@ TEST(RunGroups, MeasuredRowsTellHowNodesDiffer) {
   std::vector<OneRun> of_two = RunsOf(SixTypes()[0], 3, 0.01);
   for (OneRun& run : RunsOf(SixTypes()[1], 3, 0.01)) of_two.push_back(std::move(run));
   const auto width = [&](const std::vector<Noise>& noise) {
-    const Place& place = Ranked(of_two, {.noise = noise}).cases[0].places[1].by_speed;
+    const Place place = Ranked(of_two, {.noise = noise}).cases[0].places[1].by_speed;
     return *place.behind_high - *place.behind_low;
   };
   EXPECT_GT(width({row}), width({}));

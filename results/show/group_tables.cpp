@@ -144,12 +144,20 @@ std::string CheapestText(const GroupRanking& ranking, const GroupedCase& grouped
     text = fmt::format("Per unit of work {} is the {}: {}.", WhoText(ranking, first),
                        ToText(*first.by_cost, Contest::kCost), words(first));
   } else {
+    // Each price in full stands in the lines on the groups.
     std::vector<std::string> who;
+    std::set<std::string> days;
     for (const GroupPlace* place : priced) {
       if (!place->by_cost->may_be_best) continue;
-      who.push_back(fmt::format("{} with {}", WhoText(ranking, *place), words(*place)));
+      const Offer& offer = *ranking.groups[place->group].prices[*place->cheapest].offer;
+      days.insert(offer.price_date);
+      who.push_back(fmt::format("{} with {} {}", WhoText(ranking, *place),
+                                UnitWords(grouped, *place->usd[*place->cheapest]),
+                                Clean(PurchaseWords(offer))));
     }
-    text = fmt::format("Per unit of work {} may be the cheapest.", Either(who));
+    text = fmt::format(
+        "Per unit of work {} may be the cheapest, at prices of {}.", Either(who),
+        Clean(days.size() == 1 ? *days.begin() : *days.begin() + " to " + *days.rbegin()));
   }
   if (!unpriced.empty() && priced.size() > 1) {
     text += fmt::format(" Without a price: {}.", Either(unpriced));
