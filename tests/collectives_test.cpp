@@ -867,12 +867,17 @@ TEST(Worker, AnswersOneLineToEachCommandUntilTheEndOfItsInput) {
   const AskedCase asked = AskFor("written", collective, /*ranks=*/1, 18446744073709551615u);
   AskedCase of_two = asked;
   of_two.record.params["ranks"] = std::int64_t{2};
+  AskedCase in_groups = asked;  // of a case that tells no groups
+  in_groups.on = On::kGroups;
   const std::string text =
       "hello\n"
       "run 3\n"
       "prepare {\"on\":\"some\"}\n"
       "prepare " +
       AskedCaseToJson(of_two) +
+      "\n"
+      "prepare " +
+      AskedCaseToJson(in_groups) +
       "\n"
       "prepare " +
       AskedCaseToJson(asked) +
@@ -899,6 +904,7 @@ TEST(Worker, AnswersOneLineToEachCommandUntilTheEndOfItsInput) {
       "wasn't "
       "written by assay, so measure again or take a sound copy\n"
       "assay: error a case of 2 ranks was asked of 1\n"
+      "assay: error the case tells the groups of 0 ranks, and should tell those of 1\n"
       "assay: ok\n"
       "assay: ok {\"batches\":[{\"time_s\":1.5,\"unit_time_s\":[0.125]}]}\n"
       "assay: error a run needs at least one iteration\n"

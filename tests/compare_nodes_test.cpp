@@ -212,6 +212,8 @@ TEST(Primary, TheHeadlineIsAskedAloneAndTheOthersAmongThemselves) {
               HasSubstr("intervals: 95 %, headline bf16-cpu/2 asked alone, the other cases "
                         "Holm-adjusted"));
   EXPECT_THAT(ComparisonToJson(comparison), HasSubstr("\"is_primary\":true"));
+  EXPECT_THAT(ComparisonToJson(comparison),
+              HasSubstr("\"device_kind\":\"" + comparison.rows[2].kind + "\""));
   EXPECT_THAT(ComparisonCsv(comparison), HasSubstr(",true,"));
 }
 

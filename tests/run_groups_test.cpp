@@ -343,6 +343,7 @@ TEST(RunGroups, TheAnswerSaysWhoWhatByHowMuchAndAtWhatPriceOfWhichDate) {
   EXPECT_THAT(answer, HasSubstr("lambda l.8 (3 nodes) is the cheapest, by at least "));
   EXPECT_THAT(answer, HasSubstr("0.007500 USD per TFLOP/s-h at 15.00 USD/h a node (1.88 a GPU), on "
                                 "demand, r1, price of 2026-11-01 (29 days old)."));
+  EXPECT_THAT(GroupsToJson(Ranked(RunsOfSix()), ""), HasSubstr("\"device_kind\":\"gpu\""));
 }
 
 TEST(RunGroups, TypesThatCannotBeToldApartAreASetAndTheNodesThatWouldAreSaid) {

@@ -12,6 +12,7 @@
 #include "results/figures/figures.h"
 #include "results/figures/model.h"
 #include "results/show/csv.h"
+#include "results/show/json.h"
 #include "results/show/layout.h"
 #include "results/show/notes.h"
 #include "results/show/writer.h"
@@ -499,6 +500,9 @@ TEST(Csv, OfARankingHasALineForEachCaseAndSide) {
     EXPECT_EQ(rows[i].at("by_speed"), fmt::format("{}", entry.by_speed));
     EXPECT_EQ(rows[i].at("usd"), "") << "it has no price";
   }
+  EXPECT_FALSE(ranking.cases[0].kind.empty());
+  EXPECT_THAT(RankingToJson(ranking),
+              HasSubstr("\"device_kind\":\"" + ranking.cases[0].kind + "\""));
 }
 
 TEST(Csv, NcclTestsColumnsAreOfACollectiveAlone) {
