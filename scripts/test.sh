@@ -8,7 +8,8 @@ scripts/build.sh release
 results=$PWD/build/release/tests.xml
 rm -f "$results"
 status=0
-ctest --preset release -j "$(nproc)" --output-junit "$results" --test-output-size-passed 1000000 \
+# One more than there are cores, since many tests wait for what is killed or silent.
+ctest --preset release -j $(($(nproc) + 1)) --output-junit "$results" --test-output-size-passed 1000000 \
   --test-output-size-failed 1000000 "$@" || status=$?
 if [[ -f $results ]]; then tests/skipped.py "$results" tests/may_skip.txt || status=1; fi
 exit $status
