@@ -219,6 +219,14 @@ TEST(Report, SaysHowARunEnded) {
   }
 }
 
+TEST(Report, NotesOnANodeStandWithTheirRemedy) {
+  ReportInput input = Input("m7i.large", 0.1);
+  input.run.nodes[0].notes = {{.what = "the governor is powersave", .remedy = "set performance"}};
+  const std::string page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22");
+  EXPECT_THAT(page.substr(0, page.find("<script")),
+              HasSubstr("the governor is powersave (set performance)"));
+}
+
 TEST(Report, SaysUnderAStepWhatItPaysForItsAllReduce) {
   ReportInput input = Input("m7i.large", 0.1);
   input.run.records.push_back({.probe = "overlap",
