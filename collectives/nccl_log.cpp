@@ -83,7 +83,7 @@ bool IsOfNetwork(const std::string& path) { return path.starts_with("NET/"); }
 std::string TransportFrom(std::string_view log) {
   const Told told = Read(log);
   if (told.paths.empty() && !told.network.empty()) {
-    return UnknownTransport("network " + told.network + ", and no connection is told of");
+    return UnknownTransport("network " + told.network + "; no connection is told of");
   }
   std::string text;
   for (const std::string& path : told.paths) {

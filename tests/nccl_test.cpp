@@ -501,7 +501,7 @@ TEST(NcclLog, TellsTheNetworkAndTheKindsOfConnection) {
                           "NET/Libfabric/3/GDRDMA\n"),
             "NET/Libfabric/GDRDMA (efa), P2P/CUMEM/read");
   EXPECT_EQ(TransportFrom("NCCL INFO Using network Socket\n"),
-            "unknown (network Socket, and no connection is told of)");
+            "unknown (network Socket; no connection is told of)");
   EXPECT_EQ(TransportFrom("NCCL INFO Using network IB\n"
                           "NCCL INFO Channel 00 : 0 -> 1 via SHM/direct/direct\n"),
             "SHM/direct/direct")
@@ -547,6 +547,8 @@ TEST(NcclLog, ARankWithoutAnAdapterUsesThoseOfItsNode) {
   EXPECT_EQ(TransportOfNode({"P2P/CUMEM", "NET/IB/GDRDMA, P2P/CUMEM", ""}),
             "NET/IB/GDRDMA, P2P/CUMEM");
   EXPECT_EQ(TransportOfNode({"", ""}), "");
+  const std::string unknown = TransportFrom("h:1:2 [0] NCCL INFO Using network Socket\n");
+  EXPECT_EQ(TransportOfNode({unknown, unknown}), unknown) << "it is not taken for several";
 }
 
 TEST_F(Nccl, TellsTheTransportThatItsLogTellsOfOrThatItDoesNot) {
