@@ -96,8 +96,16 @@ std::span<const Output> Outputs() {
 }
 
 OutputKind PrintedAs(OutputFormat format) {
-  assert(format == OutputFormat::kJson || format == OutputFormat::kCsv);
-  return format == OutputFormat::kJson ? OutputKind::kJson : OutputKind::kCsv;
+  switch (format) {
+    case OutputFormat::kJson:
+      return OutputKind::kJson;
+    case OutputFormat::kCsv:
+      return OutputKind::kCsv;
+    case OutputFormat::kTable:
+    case OutputFormat::kNccl:
+      break;
+  }
+  throw Error("this format is no output of a run's file");
 }
 
 std::string OutputText(OutputKind kind, const Handout& handout) {
