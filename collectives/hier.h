@@ -16,14 +16,14 @@
 
 namespace assay {
 
-// The ranks of each node, in order.
+// The ranks of each node: element i holds those of node i, in rising order.
 using Nodes = std::vector<std::vector<int>>;
 // Finds out which ranks are on which node. Called on all ranks together.
 Nodes GatherNodes(Ranks& ranks);
 
 // The reason why the collective can't be done on two levels, or nothing.
 std::optional<Skipped> HierRefusal(const Collective& collective, const Nodes& nodes);
-// Whether there are two levels at all: several nodes, and not a single rank on each.
+// Whether there are two levels at all: several nodes, with more than one rank on the first.
 bool HasTwoLevels(const Nodes& nodes);
 
 // Makes this rank's end of a two-level collective. Called on all ranks together, which the

@@ -11,8 +11,8 @@ namespace assay {
 
 // A temporary file that NCCL is told to log to, by setting NCCL_DEBUG and its like in this
 // process's environment. Nothing is set, and the log stays empty, where the user has set NCCL_DEBUG
-// or NCCL_DEBUG_FILE, or where no temporary file can be made. The functions may be called in any
-// thread.
+// or NCCL_DEBUG_FILE, or where no temporary file can be made. Unname and Log may be called
+// in any thread, and OfProcess where no other thread reads the environment at the time.
 class DebugFile {
  public:
   // The one file of this process, which all of its ranks share, because NCCL has one log for each
@@ -20,7 +20,7 @@ class DebugFile {
   // the first communicator, since NCCL reads the environment then.
   static std::shared_ptr<DebugFile> OfProcess();
 
-  // OfProcess makes the file by this.
+  // Makes the file and sets the variables. Call OfProcess instead, which makes one file alone.
   DebugFile();
   ~DebugFile();
   DebugFile(const DebugFile&) = delete;

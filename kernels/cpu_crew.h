@@ -36,8 +36,8 @@ class Roaming {
   cpu_set_t before_ = {};
 };
 
-// A thread pool of OpenMP's threads, one pinned to each core. Left alone, libgomp would read their
-// placement from the environment; here it is set.
+// A thread pool of OpenMP's threads, one pinned to each core. The pool sets the placement itself,
+// since libgomp would otherwise read it from the environment.
 class Crew {
  public:
   Crew(int threads, const std::vector<int>& cores)
@@ -63,8 +63,8 @@ class Crew {
   // A ParallelFor that gives each thread of the crew an equal share. REQUIRES: a Shift lives.
   static void For(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);
 
-  // A Failure keeps the first exception of a parallel region, which none may leave, for Rethrow
-  // after it.
+  // A Failure keeps the first exception that Guard catches in a parallel region, since none may
+  // leave one. Rethrow throws it, and is called after the region.
   class Failure {
    public:
     template <class F>

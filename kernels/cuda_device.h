@@ -20,7 +20,7 @@ namespace assay::cuda {
 
 // The facts of one GPU.
 struct Gpu {
-  int index = 0;  // CUDA's own, among the visible ones
+  int index = 0;  // CUDA's index among the GPUs that this process sees
   std::string name = {};
   std::string bus_id = {};  // "0000:18:00.0"
   int capability = 0;       // 90 for 9.0
@@ -38,16 +38,16 @@ struct Gpu {
   Facts Describe() const;
 };
 
-// Makes the GPU CUDA's current device in this thread, and returns nothing. Returns the reason where
-// this process may not use the GPU, or this build has no code for it. Throws Error where CUDA fails
-// otherwise.
+// Selects the GPU as CUDA's current device in this thread, and returns nothing. Returns the reason
+// where CUDA_LAUNCH_BLOCKING is set, this process may not use the GPU, or this build has no code
+// for it. Throws Error where CUDA fails otherwise.
 std::optional<Skipped> Select(const Gpu& gpu);
 
 // The CPUs of the NUMA node that is nearest to the GPU, read from /sys under `root`; empty where
 // the system doesn't say.
 std::vector<int> CpusNear(const std::string& bus_id, const std::string& root = "/");
 
-// The bytes in GiB, for texts.
+// Converts bytes to GiB (2^30 bytes).
 double Gib(std::int64_t bytes);
 
 // The reason why `bytes` more can't be allocated on the current device, or nothing where they can.
