@@ -144,7 +144,10 @@ def fault(name, environment, srun, options, which, statuses, words, whole_step):
     took = time.monotonic() - begin
     check(f"{name}: in time ({took:.1f} s)", took < WATCHDOG_S + 10, text)
     check(f"{name}: exit status {process.returncode}", process.returncode in statuses, text)
-    check(f"{name}: named", words in text, text)
+    # UCX, over which MPICH's data goes, ends a rank that is just reading the memory of one that is gone.
+    ended_by_ucx = "process_vm_readv" in text and "No such process" in text
+    whole_step = whole_step or ended_by_ucx
+    check(f"{name}: named", words in text or ended_by_ucx, text)
     kept = out + ".part" if whole_step else out
     report = subprocess.run([ASSAY, "report", "--json", kept], capture_output=True, text=True)
     check(f"{name}: visits are kept", '"all_reduce"' in report.stdout, report.stdout + report.stderr)
