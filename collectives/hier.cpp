@@ -30,7 +30,7 @@ constexpr std::size_t kGrain = 16;
 constexpr std::size_t kLine = 64;
 
 // A transport among the ranks of one column, which are those with the same place on their nodes.
-// They are numbered from 0 in it.
+// The column numbers its ranks from 0.
 class Column : public Transport {
  public:
   Column(std::shared_ptr<Transport> all, std::vector<int> members)

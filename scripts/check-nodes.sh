@@ -6,8 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ -z ${ASSAY:-} ]]; then
-  cmake --preset release >/dev/null
-  cmake --build --preset release --target assay >/dev/null
+  scripts/build.sh release --target assay
   ASSAY=$PWD/build/release/assay
 fi
 exec /usr/bin/python3 -B tests/nodes.py "$ASSAY" ${PAIRS:+--pairs "$PAIRS"}

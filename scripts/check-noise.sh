@@ -9,8 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ -z ${ASSAY:-} ]]; then
-  cmake --preset release >/dev/null
-  cmake --build --preset release --target assay >/dev/null
+  scripts/build.sh release --target assay
   ASSAY=$PWD/build/release/assay
 fi
 mkdir -p "${NOISE_FOLDER:=build/noise}"

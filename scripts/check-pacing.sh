@@ -7,8 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ -z ${ASSAY:-} ]]; then
-  cmake --preset release >/dev/null
-  cmake --build --preset release --target assay >/dev/null
+  scripts/build.sh release --target assay
   ASSAY=build/release/assay
 fi
 exec /usr/bin/python3 -B tests/paced.py "$ASSAY" "$@"

@@ -5,11 +5,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build() {
-  cmake --preset release >/dev/null
-  cmake --build --preset release --target "$@" >/dev/null
-}
-
 # Replaces the section "## TITLE" of docs/peers.md by what comes on stdin, with the day and machine.
 section() {
   local title="## $1" page=docs/peers.md text
@@ -27,7 +22,7 @@ $(cat)"
 # `assay run storage` against fio, in turn. Arguments of tests/peers/storage.py, as --seconds 10, may be
 # given in STORAGE_OPTIONS; STORAGE_PATH is the folder (build), ASSAY a binary (that of the preset release).
 storage_beside_fio() {
-  [ -n "${ASSAY:-}" ] || build assay
+  [ -n "${ASSAY:-}" ] || scripts/build.sh release --target assay
   # shellcheck disable=SC2086
   {
     echo "Peer: $(fio --version), engine io_uring, O_DIRECT, a 1 GiB file on the same volume. Load average $(cut -d' ' -f1 /proc/loadavg)."
@@ -41,7 +36,7 @@ storage_uncapped() { storage_beside_fio uncapped "storage without a cap"; }
 
 # Against loops written by hand, alternating every iteration in one process.
 by_hand() {
-  build assay_peers
+  scripts/build.sh release --target assay_peers
   # At real-time priority, where that is allowed, other processes of this machine don't count.
   local first=() how="ordinary priority"
   if chrt -f 1 true 2>/dev/null; then first=(chrt -f 1) how="real-time priority"; fi
@@ -58,7 +53,7 @@ peak() { by_hand peak; }
 
 # Against the peak of this machine, measured in the same rounds: 4096^3 at 0.90 or more.
 gemm() {
-  build assay
+  scripts/build.sh release --target assay
   local file
   file=$(mktemp -d)/gemm.json
   build/release/assay run gemm --dtype f32,bf16 --set m=4096 --set n=4096 --set k=4096 \
@@ -75,7 +70,7 @@ gemm() {
 
 # Against MPI's own all-reduce, the rounds of one run in turn, and against the memory they share.
 collectives() {
-  build assay
+  scripts/build.sh release --target assay
   local folder first=() how="ordinary priority"
   local options=(--rounds 15 --max-seconds 2 --no-metadata --quiet)
   if chrt -f 1 true 2>/dev/null; then first=(chrt -f 1) how="real-time priority"; fi

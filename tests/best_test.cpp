@@ -66,7 +66,7 @@ TEST(Best, ATypeWithoutSpreadIsNeitherLeftOutNorDeclared) {
   EXPECT_FALSE(places[1].behind_low.has_value());
   EXPECT_NEAR(places[1].behind, 0.05, 1e-12);
   EXPECT_FALSE(places[0].is_best);
-  // It is no part of what is adjusted for: three types have a spread.
+  // A type without a spread is not adjusted for: three types have one.
   EXPECT_NEAR(places[3].behind_low.value(), 0.0746587030388206, 1e-10);
   four[1].mean = 5;
   places = PlacesOf(four, kDf);

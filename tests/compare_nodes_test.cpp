@@ -169,7 +169,7 @@ TEST(CompareNodes, WhatCantBeFoundSaysHowManyNodesItTakes) {
   }
   EXPECT_FALSE(Compare(side("a", 0.015), side("b", 0.015), {}).rows[0].nodes_to_find.has_value());
   EXPECT_EQ(Compare(side("a", 1), side("b", 1), {}).rows[0].nodes_to_find, kManyNodes);
-  // It takes as many on either side, and of the spread that is in the interval.
+  // The count is of either side, and rests on the spread that is in the interval.
   const Side many = NodesWith("b", std::vector<double>(40, 0.0));
   EXPECT_TRUE(Compare(side("a", 0.05), many, {}).rows[0].nodes_to_find.has_value());
   EXPECT_TRUE(Compare(many, side("c", 0.05), {}).rows[0].nodes_to_find.has_value());
@@ -255,7 +255,7 @@ TEST(Primary, AnotherCaseMayBeChosenByItsWordsOrAllOfAProbe) {
   }
 }
 
-// Of three types, the primary case has three pairs, and the two others together six.
+// Three types make three pairs in the primary case, and six in the two other cases together.
 TEST(Primary, ARankingAdjustsThePrimaryCaseOverItsOwnPairs) {
   const Side a = NodesWith("a", kA);
   const auto side = [](const std::string& name, double shift) {

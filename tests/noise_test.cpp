@@ -147,7 +147,7 @@ TEST(Noise, RowsBetweenNodesFitByInstanceThenAcceleratorThenAny) {
   // All of the same fit count.
   const Noise again = NodeRow("compute", "*", 0.05);
   EXPECT_EQ(fitting({any, again}, {&run}), (Rows{any, again}));
-  // Of several types only what fits all of them.
+  // Runs of several types have the rows that fit all of these types, and no others.
   const OneRun other = On("p4d.24xlarge");
   EXPECT_EQ(fitting({any, accelerator, instance}, {&run, &other}), Rows{any});
   EXPECT_EQ(fitting({any, accelerator, instance}, {&other, &run}), Rows{any});

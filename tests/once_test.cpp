@@ -9,6 +9,7 @@
 #include "results/base/error.h"
 #include "results/file/json.h"
 #include "results/file/run_file.h"
+#include "tests/error_text.h"
 
 namespace assay {
 namespace {
@@ -44,16 +45,6 @@ OneRun JournalOf(OneRun run, std::size_t rounds) {
 
 Side SideOf(std::vector<OneRun> runs, const std::vector<std::string>& names) {
   return {.runs = std::move(runs), .names = names};
-}
-
-template <class Function>
-std::string SentenceOf(const Function& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(Once, ACopyRepeatsNothing) {
@@ -120,7 +111,7 @@ TEST(Once, OneIdWithContentsThatContradictIsAnError) {
   changed[5].started = "2026-11-28T22:00:00Z";
   for (const OneRun& other : changed) {
     Side side = SideOf({run, other}, {"a.json", "b.json"});
-    EXPECT_THAT(SentenceOf([&] { CountOnce(side); }),
+    EXPECT_THAT(ErrorText([&] { CountOnce(side); }),
                 HasSubstr("a.json and b.json have one id (1) and contradict each other"))
         << RunToJson(other);
   }
@@ -156,9 +147,9 @@ TEST(Once, CopiesMakeNoComparisonSurer) {
 TEST(Once, ARunOnBothSidesIsAnError) {
   const Side a = SideOf({RunOf("1", {1}), RunOf("2", {1})}, {"a.json", "b.json"});
   const Side b = SideOf({RunOf("3", {1}), RunOf("2", {1})}, {"c.json", "copy.json"});
-  EXPECT_THAT(SentenceOf([&] { Compare(a, b, {}); }),
+  EXPECT_THAT(ErrorText([&] { Compare(a, b, {}); }),
               HasSubstr("b.json and copy.json hold one run (id 2)"));
-  EXPECT_THAT(SentenceOf([&] { Compare(b, a, {}); }),
+  EXPECT_THAT(ErrorText([&] { Compare(b, a, {}); }),
               HasSubstr("copy.json and b.json hold one run (id 2)"));
 }
 

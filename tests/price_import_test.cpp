@@ -11,6 +11,7 @@
 #include "results/catalog/own_prices.h"
 #include "results/catalog/price_check.h"
 #include "results/show/csv.h"
+#include "tests/error_text.h"
 
 namespace assay {
 namespace {
@@ -22,15 +23,6 @@ using ::testing::IsEmpty;
 using ::testing::Key;
 using ::testing::Not;
 using ::testing::SizeIs;
-
-std::string ErrorOf(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 Imported Import(const std::string& format, const std::string& text, ImportOptions options = {}) {
   options.format = format;
@@ -157,8 +149,8 @@ TEST(ImportSkypilot, ZonesWithOnePriceAreTheRegionAndALocalZoneStaysApart) {
 }
 
 TEST(ImportSkypilot, NeedsTheCloudsNameAndItsColumns) {
-  EXPECT_THAT(ErrorOf([] { Import("skypilot", "InstanceType\nx\n"); }), HasSubstr("--provider"));
-  EXPECT_THAT(ErrorOf([] { Import("skypilot", "a,b\n1,2\n", {.provider = "aws"}); }),
+  EXPECT_THAT(ErrorText([] { Import("skypilot", "InstanceType\nx\n"); }), HasSubstr("--provider"));
+  EXPECT_THAT(ErrorText([] { Import("skypilot", "a,b\n1,2\n", {.provider = "aws"}); }),
               HasSubstr("there is no InstanceType"));
 }
 
@@ -211,7 +203,7 @@ TEST(ImportGcosts, MonthsAreHoursAndFloorsAndUnsoldSumsAreRefused) {
   EXPECT_EQ(Refused(imported, "spot under 15 %"), 1U);
   EXPECT_EQ(Refused(imported, "a sum of parts"), 3U) << "mars, and a3-highgpu-1g on demand";
   EXPECT_EQ(Refused(imported, "no accelerator"), 1U);
-  EXPECT_THAT(ErrorOf([] { Import("gcosts", "a: 1\nb:\n  c: 2\n"); }), HasSubstr("pricing.yml"));
+  EXPECT_THAT(ErrorText([] { Import("gcosts", "a: 1\nb:\n  c: 2\n"); }), HasSubstr("pricing.yml"));
 }
 
 // ---- gpu-rental-prices
@@ -416,7 +408,7 @@ TEST(ImportPrices, OfAHostileFileOneSentenceIsSaid) {
   for (const char* format :
        {"gpu-rental-prices", "aws-capacity-block", "azure-retail", "aws-pricelist"}) {
     const auto error = [&](const std::string& text) {
-      return ErrorOf([&] { Import(format, text); });
+      return ErrorText([&] { Import(format, text); });
     };
     EXPECT_THAT(error("{\"Items\":" + deep), HasSubstr("nested deeper")) << format;
     EXPECT_THAT(error("{\"Items\":[1,"), HasSubstr("this isn't JSON")) << format;
@@ -424,11 +416,12 @@ TEST(ImportPrices, OfAHostileFileOneSentenceIsSaid) {
     EXPECT_THAT(error("{}"), HasSubstr("this JSON has no")) << format;
     EXPECT_THAT(error("[1e308,\"\\u0000\"]"), HasSubstr("this JSON has no")) << format;
   }
-  EXPECT_THAT(ErrorOf([] { Import("aws-pricelist", R"({"terms":{},"products":{}})"); }),
+  EXPECT_THAT(ErrorText([] { Import("aws-pricelist", R"({"terms":{},"products":{}})"); }),
               HasSubstr("terms stand before"));
-  EXPECT_THAT(ErrorOf([] { Import("focus", "a,b\n\"1,2\n"); }), HasSubstr("a quote is not closed"));
-  EXPECT_THAT(ErrorOf([] { Import("focus", "a,a\n1,2\n"); }), HasSubstr("names a column twice"));
-  EXPECT_THAT(ErrorOf([] { Import("tarot", ""); }),
+  EXPECT_THAT(ErrorText([] { Import("focus", "a,b\n\"1,2\n"); }),
+              HasSubstr("a quote is not closed"));
+  EXPECT_THAT(ErrorText([] { Import("focus", "a,a\n1,2\n"); }), HasSubstr("names a column twice"));
+  EXPECT_THAT(ErrorText([] { Import("tarot", ""); }),
               HasSubstr("--from tarot: give one of skypilot"));
   const Imported scripts = Import("skypilot",
                                   "InstanceType,AcceleratorName,Price,SpotPrice,Region\n"
@@ -479,8 +472,9 @@ TEST(OwnPrices, DiscountsAreOfListPricesOnDemandAlone) {
   EXPECT_TRUE(with.offers[0].is_private);
   EXPECT_EQ(with.offers[1].usd_per_hour, 50);
   for (const char* bad : {"ea", "ea=", "=0.5", "ea=0", "ea=1.2", "ea=18%", "ea=nan"}) {
-    EXPECT_THAT(ErrorOf([&] { CatalogWith(catalog, {.no_user_files = true, .discounts = {bad}}); }),
-                HasSubstr("--discount"))
+    EXPECT_THAT(
+        ErrorText([&] { CatalogWith(catalog, {.no_user_files = true, .discounts = {bad}}); }),
+        HasSubstr("--discount"))
         << bad;
   }
 }
@@ -494,7 +488,7 @@ TEST(OwnPrices, AsOfADayIsTheCatalogOfThatDay) {
                              .purchase = {.value = "spot", .how = "flag"}};
   EXPECT_EQ(ChooseOffer(then.offers, identity).offer->usd_per_hour, 26.83013);
   EXPECT_EQ(ChooseOffer(Catalog::BuiltIn().offers, identity).offer->usd_per_hour, 50.609541);
-  EXPECT_THAT(ErrorOf([] { CatalogWith({}, {.no_user_files = true, .as_of = "2026-06"}); }),
+  EXPECT_THAT(ErrorText([] { CatalogWith({}, {.no_user_files = true, .as_of = "2026-06"}); }),
               HasSubstr("--as-of"));
 }
 

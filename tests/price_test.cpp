@@ -18,6 +18,7 @@
 #include "results/figures/figures.h"
 #include "results/show/csv.h"
 #include "results/show/writer.h"
+#include "tests/error_text.h"
 
 namespace assay {
 namespace {
@@ -33,15 +34,6 @@ using ::testing::SizeIs;
 constexpr char kHeader[] =
     "provider,seller,instance,region,zone,resource,purchase,offered,term_months,upfront_usd,"
     "usd_per_hour,usd_low,usd_high,price_date,date_precision,kind,source,private\n";
-
-std::string ErrorOf(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // An on-demand offer of aws p5 at 55 USD, as the tests change it.
 Offer ExampleOffer(const std::function<void(Offer&)>& change = [](Offer&) {}) {
@@ -109,17 +101,17 @@ TEST(Price, ARowThatBreaksARuleIsRefusedWithItsNumber) {
       {"aws,aws,p5,r,,node,on_demand,true,,,3,,,lately,year,list,s,false", "price_date"},
   };
   for (const auto& [row, what] : rows) {
-    EXPECT_THAT(ErrorOf([&] { ParseOffers(std::string(kHeader) + row + "\n", "p.csv"); }),
+    EXPECT_THAT(ErrorText([&] { ParseOffers(std::string(kHeader) + row + "\n", "p.csv"); }),
                 AllOf(HasSubstr("p.csv, row 1"), HasSubstr(what)))
         << row;
   }
-  EXPECT_THAT(ErrorOf([] { ParseOffers("provider,seller\na,b\n", "p.csv"); }),
+  EXPECT_THAT(ErrorText([] { ParseOffers("provider,seller\na,b\n", "p.csv"); }),
               HasSubstr("lacks the column instance"));
 }
 
 TEST(Price, NoOfferMayStandTwice) {
   const std::string row = "aws,aws,p5,r,,node,on_demand,true,,,3,,,2026,year,list,s,false\n";
-  EXPECT_THAT(ErrorOf([&] { ParseOffers(kHeader + row + row, "p.csv"); }), HasSubstr("two"));
+  EXPECT_THAT(ErrorText([&] { ParseOffers(kHeader + row + row, "p.csv"); }), HasSubstr("two"));
 }
 
 // The data that is built in. Reading it checks all that the rows above break.
@@ -684,9 +676,10 @@ TEST(TypedOffer, IsPrivateDatedTodayAndCustomUnlessItsPurchaseIsTypedToo) {
   identity.purchase.how = "flag";
   EXPECT_EQ(TypedOffer(30, identity, "2026-11-22").purchase, "spot");
   identity.purchase.value = "gift";
-  EXPECT_THAT(ErrorOf([&] { TypedOffer(30, identity, "2026-11-22"); }), HasSubstr("--purchase"));
+  EXPECT_THAT(ErrorText([&] { TypedOffer(30, identity, "2026-11-22"); }), HasSubstr("--purchase"));
   for (const double bad : {0.0, -1.0, 1e9, std::numeric_limits<double>::quiet_NaN()}) {
-    EXPECT_THAT(ErrorOf([&] { TypedOffer(bad, Identity{}, "2026-11-22"); }), HasSubstr("--price"));
+    EXPECT_THAT(ErrorText([&] { TypedOffer(bad, Identity{}, "2026-11-22"); }),
+                HasSubstr("--price"));
   }
 }
 
@@ -712,13 +705,13 @@ TEST(PriceList, HasTheOffersWithAllWords) {
   EXPECT_THAT(table, AllOf(HasSubstr("p5.48xlarge"), HasSubstr("18.8453"), HasSubstr("USD/h")));
   EXPECT_THAT(table, AllOf(Not(HasSubstr("azure")), Not(HasSubstr("on demand"))));
   EXPECT_THAT(PriceListTable(Catalog::BuiltIn(), "", "2026-11-22"), HasSubstr("not offered"));
-  EXPECT_THAT(ErrorOf([] { PriceListTable(Catalog::BuiltIn(), "abacus", "2026-11-22"); }),
+  EXPECT_THAT(ErrorText([] { PriceListTable(Catalog::BuiltIn(), "abacus", "2026-11-22"); }),
               HasSubstr("'abacus'"));
 }
 
 TEST(PriceList, AWordThatNoOfferHasIsAnsweredWithTheOneThatWasMeant) {
   const auto error = [](const std::string& words) {
-    return ErrorOf([&] { PriceListTable(Catalog::BuiltIn(), words, "2026-11-22"); });
+    return ErrorText([&] { PriceListTable(Catalog::BuiltIn(), words, "2026-11-22"); });
   };
   EXPECT_THAT(error("us-est-1 aws"), HasSubstr("'us-est-1': did you mean us-east-1?"));
   EXPECT_THAT(error("awz spot"), HasSubstr("'awz': did you mean aws?"));
@@ -733,7 +726,7 @@ TEST(PriceShow, TakesNamesInAnyCaseAndSuggestsWhatWasMeant) {
     return PriceShowText(Catalog::BuiltIn(), provider, instance, "2026-11-22");
   };
   const auto error = [&](const std::string& provider, const std::string& instance) {
-    return ErrorOf([&] { show(provider, instance); });
+    return ErrorText([&] { show(provider, instance); });
   };
   EXPECT_EQ(show("Azure", "standard_nd96isr_h100_v5"), show("azure", "Standard_ND96isr_H100_v5"));
   EXPECT_THAT(show("AWS", "P5.48xlarge"), testing::StartsWith("aws p5.48xlarge\n"));
@@ -764,8 +757,9 @@ TEST(PriceShow, NamesFactsOffersAgesAndSources) {
       PriceShowText(Catalog::BuiltIn(), "azure", "Standard_ND96isr_H100_v5", "2026-11-22");
   EXPECT_THAT(text, AllOf(HasSubstr("8 x H100 (80 GiB each)"), HasSubstr("98.3200 USD per hour"),
                           HasSubstr("(97 days old)"), HasSubstr("source: prices.azure.com")));
-  EXPECT_THAT(ErrorOf([] { PriceShowText(Catalog::BuiltIn(), "aws", "p5.48xlarg", "2026-11-22"); }),
-              HasSubstr("did you mean p5.48xlarge?"));
+  EXPECT_THAT(
+      ErrorText([] { PriceShowText(Catalog::BuiltIn(), "aws", "p5.48xlarg", "2026-11-22"); }),
+      HasSubstr("did you mean p5.48xlarge?"));
 }
 
 TEST(Catalog, TheBuiltInOneIsAskedForInOnePlace) {
@@ -802,8 +796,9 @@ TEST(Catalog, PricesArePrintedInEachFormat) {
        {OutputFormat::kTable, OutputFormat::kJson, OutputFormat::kCsv}) {
     EXPECT_THAT(writer(format)->Offers("H100 aws spot"), HasSubstr("p5.48xlarge"));
     EXPECT_THAT(writer(format)->OffersOf("aws", "p5.48xlarge"), HasSubstr("us-east-1"));
-    EXPECT_THAT(ErrorOf([&] { writer(format)->Offers("abacus"); }), HasSubstr("no offer matches"));
-    EXPECT_THAT(ErrorOf([&] { writer(format)->OffersOf("aws", "p5.48xlarg"); }),
+    EXPECT_THAT(ErrorText([&] { writer(format)->Offers("abacus"); }),
+                HasSubstr("no offer matches"));
+    EXPECT_THAT(ErrorText([&] { writer(format)->OffersOf("aws", "p5.48xlarg"); }),
                 HasSubstr("p5.48xlarge"));
   }
   EXPECT_THAT(writer(OutputFormat::kJson)->Offers("H100 aws spot"),

@@ -29,6 +29,7 @@
 #include "results/base/error.h"
 #include "results/base/files.h"
 #include "results/file/json.h"
+#include "tests/error_text.h"
 #include "tests/sample_run.h"
 
 namespace assay {
@@ -64,16 +65,6 @@ Record After(int rounds) {
     record.rounds.push_back({.start_s = 1.0 * i, .order = i, .batch = 1, .time_s = {0.5}});
   }
   return record;
-}
-
-template <class Function>
-std::string SentenceOf(const Function& function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 // Each test in an empty folder of its own.
@@ -249,7 +240,7 @@ TEST_F(RunFile, ATornLastLineIsDropped) {
     ASSERT_EQ(run.records.at(0).rounds.size(), 1U) << size;
   }
   EXPECT_THAT(RunFromJournal(whole.substr(0, second_line + 5), "torn").records, SizeIs(0));
-  EXPECT_THAT(SentenceOf([&] { RunFromJournal(whole.substr(0, 20), "a.part"); }),
+  EXPECT_THAT(ErrorText([&] { RunFromJournal(whole.substr(0, 20), "a.part"); }),
               HasSubstr("a.part: nothing had been measured"));
 }
 
@@ -261,7 +252,7 @@ TEST_F(RunFile, ADamagedLineInTheMiddleIsNamed) {
   std::string text = Contents(part_);
   text[text.find('\n') + 10] = '\x01';
   Write(part_, text);
-  EXPECT_THAT(SentenceOf([&] { ReadRun(part_); }), HasSubstr("run.json.part, line 2: this isn't"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(part_); }), HasSubstr("run.json.part, line 2: this isn't"));
 }
 
 // The text of a journal with so many lines, one for each of so many cases in turn.
@@ -277,7 +268,7 @@ std::string JournalOf(int lines, int cases) {
 
 TEST_F(RunFile, WhatIsKeptOfAJournalIsHeldToTheLimitsOfAFile) {
   const auto refusal = [](const std::string& text, const ReadLimits& limits) {
-    return SentenceOf([&] { RunFromJournal(text, "j", limits); });
+    return ErrorText([&] { RunFromJournal(text, "j", limits); });
   };
   EXPECT_EQ(refusal(JournalOf(9, 3), {.entries = 3}), "no error");
   EXPECT_THAT(refusal(JournalOf(9, 4), {.entries = 3}),
@@ -314,7 +305,7 @@ TEST_F(RunFile, LinesAreReadOneByOne) {
   const auto take = [&](std::string_view line) { lines.emplace_back(line); };
   ReadLines(path_, 8 << 20, "x", take);
   EXPECT_EQ(lines, (std::vector<std::string>{"a", "", large, "b"}));
-  EXPECT_THAT(SentenceOf([&] { ReadLines(path_, 1 << 20, "another", take); }),
+  EXPECT_THAT(ErrorText([&] { ReadLines(path_, 1 << 20, "another", take); }),
               HasSubstr("run.json' has a line over 1 MiB; give another"));
 }
 
@@ -335,7 +326,7 @@ TEST_F(RunFile, WhatALongSoakSaysAgainAtEachVisitCountsOnce) {
 
 TEST_F(RunFile, AJournalOfOneRecordMoreThanAFileMayHaveIsRefused) {
   Write(part_, JournalOf(100'001, 100'001));
-  EXPECT_THAT(SentenceOf([&] { ReadRun(part_); }), HasSubstr("more records than the 100000"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(part_); }), HasSubstr("more records than the 100000"));
 }
 
 TEST_F(RunFile, WhileHeldBackNothingTouchesTheDisk) {
@@ -380,20 +371,20 @@ TEST_F(RunFile, AJournalThatWasDamagedMeanwhileDoesNotCostTheRun) {
 }
 
 TEST_F(RunFile, ABadPathFailsBeforeMeasuring) {
-  EXPECT_THAT(SentenceOf([&] { Journal(folder_ + "/no/run.json", Header()); }),
+  EXPECT_THAT(ErrorText([&] { Journal(folder_ + "/no/run.json", Header()); }),
               HasSubstr("No such file or directory; make that folder first"));
   Write(folder_ + "/file", "x");
-  EXPECT_THAT(SentenceOf([&] { Journal(folder_ + "/file/run.json", Header()); }),
+  EXPECT_THAT(ErrorText([&] { Journal(folder_ + "/file/run.json", Header()); }),
               HasSubstr("Not a directory; choose another file with --out"));
 }
 
 TEST_F(RunFile, ARunThatCouldNotBeReadBackIsFoundOutAtOnce) {
   assay::Run one_node = Header();
   one_node.nodes.resize(1);
-  EXPECT_THAT(SentenceOf([&] { Journal(path_, one_node); }), HasSubstr("rank 1 on node 1 of 1"));
+  EXPECT_THAT(ErrorText([&] { Journal(path_, one_node); }), HasSubstr("rank 1 on node 1 of 1"));
   one_node.ranks.resize(1);
   Journal journal(path_, one_node);
-  EXPECT_THAT(SentenceOf([&] { journal.Append(SampleGemm(), 1); }),
+  EXPECT_THAT(ErrorText([&] { journal.Append(SampleGemm(), 1); }),
               HasSubstr("on node 1 of 1 (gemm), so its file could not be read"));
 }
 
@@ -424,15 +415,15 @@ TEST_F(RunFile, AFileIsReplacedWholeOrStaysAsItWas) {
   getrlimit(RLIMIT_FSIZE, &old_limit);
   const rlimit small = {.rlim_cur = 2, .rlim_max = old_limit.rlim_max};
   setrlimit(RLIMIT_FSIZE, &small);
-  const std::string sentence = SentenceOf([&] { WriteText(path_, "newer", "--report"); });
+  const std::string sentence = ErrorText([&] { WriteText(path_, "newer", "--report"); });
   setrlimit(RLIMIT_FSIZE, &old_limit);
   signal(SIGXFSZ, old_handler);
   EXPECT_THAT(sentence, HasSubstr("File too large; choose another file with --report; what was "
                                   "there is as it was"));
   EXPECT_EQ(Contents(path_), "new");
-  EXPECT_THAT(SentenceOf([] { WriteText("/dev/full", "x", "--out"); }),
+  EXPECT_THAT(ErrorText([] { WriteText("/dev/full", "x", "--out"); }),
               HasSubstr("No space left on device"));
-  EXPECT_THAT(SentenceOf([&] { CheckWritable(folder_ + "/no/page.html", "--report"); }),
+  EXPECT_THAT(ErrorText([&] { CheckWritable(folder_ + "/no/page.html", "--report"); }),
               HasSubstr("make that folder first or choose another --report"));
   CheckWritable(path_, "--out");
   EXPECT_EQ(Contents(path_), "new");
@@ -459,7 +450,7 @@ TEST_F(RunFile, ALinkAtThePlaceIsReplacedAndWhatItLeadsToIsNotTouched) {
 
 TEST_F(RunFile, ALinkAtTheResultFileIsRefusedBeforeMeasuring) {
   fs::create_symlink("nowhere", path_);
-  EXPECT_THAT(SentenceOf([&] { Journal(path_, Header()); }),
+  EXPECT_THAT(ErrorText([&] { Journal(path_, Header()); }),
               HasSubstr("run.json' is a link that leads to nothing, and links are not followed"));
   EXPECT_FALSE(fs::exists(part_));
   EXPECT_EQ(fs::read_symlink(path_), "nowhere");
@@ -467,7 +458,7 @@ TEST_F(RunFile, ALinkAtTheResultFileIsRefusedBeforeMeasuring) {
   EXPECT_EQ(next.Path(), folder_ + "/run-2.json");
   // A link that is put there while the run goes on is not followed either.
   fs::create_symlink("nowhere", next.Path());
-  EXPECT_THAT(SentenceOf([&] { next.Finish(Header()); }), HasSubstr("File exists"));
+  EXPECT_THAT(ErrorText([&] { next.Finish(Header()); }), HasSubstr("File exists"));
   EXPECT_FALSE(fs::exists(folder_ + "/nowhere"));
 }
 
@@ -518,7 +509,7 @@ std::string SentenceOfAnother(uid_t user, const Function& function) {
   const pid_t child = fork();
   if (child == 0) {
     const std::string sentence =
-        setgid(user) == 0 && setuid(user) == 0 ? SentenceOf(function) : "no other user";
+        setgid(user) == 0 && setuid(user) == 0 ? ErrorText(function) : "no other user";
     const bool is_told = write(ends[1], sentence.data(), sentence.size()) > 0;
     _exit(is_told ? 0 : 1);
   }
@@ -591,8 +582,8 @@ TEST_F(RunFile, PipesAndDescriptorsAreWrittenToAsTheyAre) {
   EXPECT_EQ(Contents(file), "table\npage\npage\n");
   const File for_reading(file, O_RDONLY);
   const std::string name = fmt::format("/dev/fd/{}", for_reading.Number());
-  EXPECT_THAT(SentenceOf([&] { CheckWritable(name, "--out"); }), HasSubstr("Bad file descriptor"));
-  EXPECT_THAT(SentenceOf([&] { WriteText(name, "x", "--out"); }), HasSubstr("Bad file descriptor"));
+  EXPECT_THAT(ErrorText([&] { CheckWritable(name, "--out"); }), HasSubstr("Bad file descriptor"));
+  EXPECT_THAT(ErrorText([&] { WriteText(name, "x", "--out"); }), HasSubstr("Bad file descriptor"));
   // A link of somebody's own to such a name is a link like any other.
   fs::create_symlink(fmt::format("/dev/fd/{}", open_file.Number()), folder_ + "/link");
   WriteText(folder_ + "/link", "page", "--report");
@@ -629,7 +620,7 @@ TEST_F(RunFile, AStrangersPipeInAFolderOfEverybodysIsRefused) {
   ASSERT_EQ(chown(path_.c_str(), 4711, 4711), 0);
   ASSERT_EQ(chmod(folder_.c_str(), 01777), 0);
   // There is nobody who reads from it: to open it would last for ever.
-  EXPECT_THAT(SentenceOf([&] { WriteText(path_, "x", "--report"); }),
+  EXPECT_THAT(ErrorText([&] { WriteText(path_, "x", "--report"); }),
               HasSubstr("Permission denied; choose another file with --report"));
 }
 
@@ -641,7 +632,7 @@ TEST_F(RunFile, NamesAreFreeThatNothingHas) {
   EXPECT_EQ(Contents(path_), "first");
   EXPECT_EQ(Contents(path_ + ".1"), "second");
   EXPECT_EQ(fs::read_symlink(path_ + ".0"), "nowhere");
-  EXPECT_THAT(SentenceOf([&] { WriteTextToFreeName(folder_ + "/no/n.json", "x", "-J"); }),
+  EXPECT_THAT(ErrorText([&] { WriteTextToFreeName(folder_ + "/no/n.json", "x", "-J"); }),
               HasSubstr("make that folder first or choose another -J"));
 }
 
@@ -729,7 +720,7 @@ TEST_F(RunFile, WhereRenamingCantRefuseLinksAndLooksDo) {
       fs::remove(path_);
       Journal late(path_, Header());
       Write(path_, "made meanwhile");
-      if (SentenceOf([&] { late.Finish(Header()); }).find("File exists") == std::string::npos) {
+      if (ErrorText([&] { late.Finish(Header()); }).find("File exists") == std::string::npos) {
         _exit(3);
       }
       _exit(Contents(path_) == "made meanwhile" ? 0 : 4);
@@ -751,7 +742,7 @@ TEST_F(RunFile, AFullDiskKeepsTheOldPageAndIsNamed) {
     const pid_t child = fork();
     if (child == 0) {
       if (!Refuse(calls, ENOSPC)) _exit(77);
-      const std::string sentence = SentenceOf([&] { WriteText(path_, "today's", "--report"); });
+      const std::string sentence = ErrorText([&] { WriteText(path_, "today's", "--report"); });
       const bool is_said =
           sentence.find(
               "run.json': No space left on device; free some space there or choose another "
@@ -769,19 +760,19 @@ TEST_F(RunFile, AFullDiskKeepsTheOldPageAndIsNamed) {
 
 TEST_F(RunFile, NothingIsWrittenOver) {
   Write(path_, "precious");
-  EXPECT_THAT(SentenceOf([&] { Journal(path_, Header()); }), HasSubstr("never written over"));
+  EXPECT_THAT(ErrorText([&] { Journal(path_, Header()); }), HasSubstr("never written over"));
   EXPECT_FALSE(fs::exists(part_));
   EXPECT_EQ(Contents(path_), "precious");
 
   fs::remove(path_);
   { Journal interrupted(path_, Header()); }
-  EXPECT_THAT(SentenceOf([&] { Journal(path_, Header()); }), HasSubstr("was interrupted; keep it"));
+  EXPECT_THAT(ErrorText([&] { Journal(path_, Header()); }), HasSubstr("was interrupted; keep it"));
 
   fs::remove(part_);
   Journal journal(path_, Header());
   journal.Append(After(1), 1);
   Write(path_, "made meanwhile");
-  EXPECT_THAT(SentenceOf([&] { journal.Finish(Header()); }),
+  EXPECT_THAT(ErrorText([&] { journal.Finish(Header()); }),
               HasSubstr("File exists; choose another file with --out; what was measured is in '" +
                         part_ + "'"));
   EXPECT_EQ(Contents(path_), "made meanwhile");
@@ -798,9 +789,9 @@ TEST_F(RunFile, AFullDiskIsSaidAndNothingIsTornOrLost) {
   getrlimit(RLIMIT_FSIZE, &old_limit);
   const rlimit small = {.rlim_cur = fs::file_size(part_) + 10, .rlim_max = old_limit.rlim_max};
   setrlimit(RLIMIT_FSIZE, &small);
-  const std::string append = SentenceOf([&] { journal.Append(After(2), 2); });
+  const std::string append = ErrorText([&] { journal.Append(After(2), 2); });
   const assay::Run during = ReadRun(part_);
-  const std::string finish = SentenceOf([&] { journal.Finish(Header()); });
+  const std::string finish = ErrorText([&] { journal.Finish(Header()); });
   setrlimit(RLIMIT_FSIZE, &old_limit);
   signal(SIGXFSZ, old_handler);
 
@@ -816,24 +807,24 @@ TEST_F(RunFile, AFullDiskIsSaidAndNothingIsTornOrLost) {
 }
 
 TEST_F(RunFile, WhatIsNoResultFileIsRefusedInOneSentence) {
-  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("No such file or directory; check"));
-  EXPECT_THAT(SentenceOf([&] { ReadRun(folder_); }), HasSubstr("isn't a file"));
-  EXPECT_THAT(SentenceOf([&] { ReadRun("/dev/zero"); }), HasSubstr("isn't a file"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(path_); }), HasSubstr("No such file or directory; check"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(folder_); }), HasSubstr("isn't a file"));
+  EXPECT_THAT(ErrorText([&] { ReadRun("/dev/zero"); }), HasSubstr("isn't a file"));
   ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
-  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("isn't a file"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(path_); }), HasSubstr("isn't a file"));
   fs::remove(path_);
   Write(path_, "");
-  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("this isn't JSON"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(path_); }), HasSubstr("this isn't JSON"));
   Write(part_, "");
-  EXPECT_THAT(SentenceOf([&] { ReadRun(part_); }), HasSubstr("nothing had been measured"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(part_); }), HasSubstr("nothing had been measured"));
   fs::remove(path_);
-  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("an interrupted run left; give that"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(path_); }), HasSubstr("an interrupted run left; give that"));
 }
 
 TEST_F(RunFile, WhatAStandInMadeIsNoMeasurement) {
   const auto reading = [&](const assay::Run& run) {
     Write(path_, RunToJson(run));
-    return SentenceOf([&] { ReadRun(path_); });
+    return ErrorText([&] { ReadRun(path_); });
   };
   assay::Run run = SampleRun();
   EXPECT_EQ(reading(run), "no error");
@@ -849,13 +840,13 @@ TEST_F(RunFile, WhatAStandInMadeIsNoMeasurement) {
   record.facts["device"] = "stand-in";
   Journal journal(path_, Header());
   journal.Append(record, 1);
-  EXPECT_THAT(SentenceOf([&] { ReadRun(part_); }), HasSubstr("made with a stand-in"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(part_); }), HasSubstr("made with a stand-in"));
 }
 
 TEST_F(RunFile, OverOneGibibyteIsRefusedUnread) {
   Write(path_, "{");
   fs::resize_file(path_, (1U << 30U) + 1);  // sparse
-  EXPECT_THAT(SentenceOf([&] { ReadRun(path_); }), HasSubstr("is over 1 GiB"));
+  EXPECT_THAT(ErrorText([&] { ReadRun(path_); }), HasSubstr("is over 1 GiB"));
 }
 
 // A process writes one file after the other, five visits each, and tells over a pipe what is done:

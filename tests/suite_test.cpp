@@ -11,6 +11,7 @@
 #include "results/base/error.h"
 #include "results/figures/probes.h"
 #include "runner/program/setup.h"
+#include "tests/error_text.h"
 
 namespace assay {
 namespace {
@@ -44,15 +45,6 @@ Suite Parse(const std::string& lines) {
                     "tiny");
 }
 
-std::string ErrorOf(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 // The probes of the program itself, so that suites and probes can't drift apart.
 std::vector<Probe> Everything() {
   static const Modules modules;  // outlives the probes
@@ -78,9 +70,9 @@ TEST(Suite, SizesAreBinaryAndRiseAndOnlyWhereAParamIsASize) {
   EXPECT_EQ(IntegerOf(questions[1].params, "block_bytes"), 1048576);
   EXPECT_EQ(IntegerOf(questions[2].params, "block_bytes"), 2147483648);
   const Selection bad = {.set = {"block_bytes=9223372036854775807G"}};
-  EXPECT_THAT(ErrorOf([&] { Unfold(suite, {kStorage}, bad); }),
+  EXPECT_THAT(ErrorText([&] { Unfold(suite, {kStorage}, bad); }),
               AllOf(HasSubstr("block_bytes wants a size"), HasSubstr("9223372036854775807G")));
-  EXPECT_THAT(ErrorOf([] { Unfold(Parse("tiny gemm m=4K\n"), {kGemm}, {}); }),
+  EXPECT_THAT(ErrorText([] { Unfold(Parse("tiny gemm m=4K\n"), {kGemm}, {}); }),
               AllOf(HasSubstr("m=4K"), HasSubstr("whole number")));
 }
 
@@ -97,7 +89,7 @@ TEST(Suite, ARegimeIsOfAllThatHaveOne) {
   EXPECT_THAT(Texts(Unfold(suite, {matmul, kStorage}, {.regime = "sustained"})),
               ElementsAre("gemm m=1,regime=sustained", "gemm m=2,regime=sustained",
                           "storage block_bytes=4096,direct=true,pattern=randread"));
-  EXPECT_THAT(ErrorOf([&] {
+  EXPECT_THAT(ErrorText([&] {
                 Unfold(suite, {matmul, kStorage}, {.probes = {"storage"}, .regime = "burst"});
               }),
               HasSubstr("--regime: none of the selected probes has one"));
@@ -134,12 +126,12 @@ TEST(Suite, ADtypeHasOneNameHoweverItIsWritten) {
   EXPECT_THAT(Texts(Unfold(suite, {kGemm}, {.dtypes = {"i8"}})), ElementsAre(int8));
   EXPECT_THAT(Texts(Unfold(suite, {kGemm}, {.set = {"dtype=int8,i8"}})), ElementsAre(int8));
   const auto error = [&](const Selection& selection) {
-    return ErrorOf([&] { Unfold(suite, {kGemm}, selection); });
+    return ErrorText([&] { Unfold(suite, {kGemm}, selection); });
   };
   EXPECT_THAT(error({.dtypes = {"fp8_e4m"}}),
               HasSubstr("--dtype is 'fp8_e4m'; did you mean fp8_e4m3"));
   EXPECT_THAT(error({.set = {"dtype=bflaot16"}}), HasSubstr("did you mean bfloat16?"));
-  EXPECT_THAT(ErrorOf([] { Parse("tiny gemm m=1\ntiny gemm dtype=bf166\n"); }),
+  EXPECT_THAT(ErrorText([] { Parse("tiny gemm m=1\ntiny gemm dtype=bf166\n"); }),
               HasSubstr("line 3: dtype is 'bf166'; did you mean bf16?"));
 }
 
@@ -173,7 +165,7 @@ TEST(Suite, OneDtypeMayStandForAnotherThatDevicesLack) {
       << "it was asked for by name";
   EXPECT_THAT(instead(Unfold(suite, {kGemm}, {.set = {"n=7"}})).back(), HasSubstr("m=2,n=7"));
   for (const char* bad : {"dtype=f16|bf16", "dtype=bf16|f16|f32", "m=1|2", "dtype=bf16|"}) {
-    EXPECT_THAT(ErrorOf([&] { Parse(std::string("tiny gemm ") + bad + "\n"); }),
+    EXPECT_THAT(ErrorText([&] { Parse(std::string("tiny gemm ") + bad + "\n"); }),
                 AllOf(HasSubstr("line 2"), HasSubstr(bad)));
   }
 }
@@ -188,30 +180,33 @@ TEST(Suite, ASelectedProbeThatTheSuiteDoesNotNameIsAskedWithItsDefaults) {
 TEST(Suite, AWrongWordIsAnsweredWithTheRightOne) {
   const Suite suite = Parse("tiny gemm\ntiny storage\n");
   const std::vector<Probe> probes = {kGemm, kStorage};
-  EXPECT_THAT(ErrorOf([&] { Unfold(suite, probes, {.set = {"block_byte=1"}}); }),
+  EXPECT_THAT(ErrorText([&] { Unfold(suite, probes, {.set = {"block_byte=1"}}); }),
               HasSubstr("did you mean block_bytes?"));
   // A param of a probe that is not selected is wrong too.
   EXPECT_THAT(
-      ErrorOf([&] { Unfold(suite, probes, {.probes = {"gemm"}, .set = {"direct=false"}}); }),
+      ErrorText([&] { Unfold(suite, probes, {.probes = {"gemm"}, .set = {"direct=false"}}); }),
       HasSubstr("no selected probe"));
-  EXPECT_THAT(ErrorOf([&] { Unfold(suite, probes, {.probes = {"gem"}}); }),
+  EXPECT_THAT(ErrorText([&] { Unfold(suite, probes, {.probes = {"gem"}}); }),
               HasSubstr("did you mean gemm?"));
-  EXPECT_THAT(ErrorOf([] { LoadSuite("quik"); }), HasSubstr("did you mean quick?"));
+  EXPECT_THAT(ErrorText([] { LoadSuite("quik"); }), HasSubstr("did you mean quick?"));
 }
 
 TEST(Suite, AValueOfTheWrongTypeIsRefusedByName) {
   const Suite suite = Parse("tiny gemm\ntiny storage\n");
   for (const char* bad :
        {"m=many", "m=1.5", "m=99999999999999999999", "direct=yes", "m=", "m=1,,2", "m"}) {
-    EXPECT_THAT(ErrorOf([&] { Unfold(suite, {kGemm, kStorage}, {.set = {bad}}); }), HasSubstr(bad));
+    EXPECT_THAT(ErrorText([&] {
+                  Unfold(suite, {kGemm, kStorage}, {.set = {bad}});
+                }),
+                HasSubstr(bad));
   }
 }
 
 TEST(Suite, ALineThatCannotBeReadIsNamed) {
-  EXPECT_THAT(ErrorOf([] { Parse("# fine\ntiny gemm m\n"); }), HasSubstr("line 3"));
-  EXPECT_THAT(ErrorOf([] { Parse("tiny rounds=none\n"); }), HasSubstr("line 2"));
-  EXPECT_THAT(ErrorOf([] { ParseSuite("tiny gemm m=1\n", "tiny"); }), HasSubstr("version"));
-  EXPECT_THAT(ErrorOf([] { Unfold(Parse("tiny gemm mm=1\n"), {kGemm}, {}); }),
+  EXPECT_THAT(ErrorText([] { Parse("# fine\ntiny gemm m\n"); }), HasSubstr("line 3"));
+  EXPECT_THAT(ErrorText([] { Parse("tiny rounds=none\n"); }), HasSubstr("line 2"));
+  EXPECT_THAT(ErrorText([] { ParseSuite("tiny gemm m=1\n", "tiny"); }), HasSubstr("version"));
+  EXPECT_THAT(ErrorText([] { Unfold(Parse("tiny gemm mm=1\n"), {kGemm}, {}); }),
               HasSubstr("gemm has no param mm"));
 }
 

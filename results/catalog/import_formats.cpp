@@ -50,7 +50,7 @@ void QuotesOfSkypilot(const ImportRow& row, const ImportOptions& options, QuoteS
                  .zone = Cell(row, "AvailabilityZone"),
                  .has_accelerator = !Cell(row, "AcceleratorName").empty()};
   if (quote.instance.empty()) return sink.Refuse("an accelerator that is priced without its host");
-  // Of gcp the accelerators are rows of their own, so that a row is the host alone.
+  // GCP prices accelerators in rows of their own, so a row without one is the host alone.
   if (options.provider == "gcp" && !quote.has_accelerator) {
     return sink.Refuse("the host alone, whose accelerators are priced apart");
   }

@@ -21,12 +21,12 @@ struct OwnedMachine {
   std::optional<double> pue = {};          // what the site draws over what the node does
   std::optional<double> usd_per_kwh = {};
 };
-// The cost of an hour in which it works:
+// The cost in USD of an hour in which the machine works:
 //   capex / (years x 8760 x utilisation) + kW x PUE x USD/kWh
 double UsdPerHour(const OwnedMachine& machine);
-// That formula with its numbers, and which of them are defaults.
+// The formula of UsdPerHour with the machine's numbers, and which of them are defaults.
 std::string OwnedText(const OwnedMachine& machine);
-// Its price as an offer of that instance, everywhere.
+// Makes an offer of the instance at the machine's cost per hour, for all regions.
 Offer OwnedOffer(const OwnedMachine& machine, const std::string& provider,
                  const std::string& instance, std::string_view today);
 
