@@ -494,7 +494,7 @@ TEST(OwnPrices, AsOfADayIsTheCatalogOfThatDay) {
 
 TEST(PriceCheck, IsCleanOnTheBuiltInCatalogAndFindsContradictions) {
   EXPECT_THAT(PriceFindings(Catalog::BuiltIn(), "2026-11-30"), IsEmpty());
-  EXPECT_THAT(PriceCheckText(Catalog::BuiltIn(), "2026-11-30"), HasSubstr("nothing found"));
+  EXPECT_THAT(PriceCheckText(Catalog::BuiltIn(), {}, "2026-11-30"), HasSubstr("nothing found"));
   const auto found = [](const std::function<void(Offer&)>& change) {
     Catalog catalog = Catalog::BuiltIn();
     Offer offer = OffersFor(catalog.offers, "aws", "p5.48xlarge").front();

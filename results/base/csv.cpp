@@ -101,12 +101,12 @@ bool IsNumber(std::string_view text) {
 std::vector<std::map<std::string, std::string>> ParseCsv(std::string_view text,
                                                          const std::string& source) {
   std::vector<std::map<std::string, std::string>> rows;
-  EachCsvRow(text, source, [&](const auto& row) { rows.push_back(row); });
+  EachCsvRow(text, source, [&](auto row) { rows.push_back(std::move(row)); });
   return rows;
 }
 
 void EachCsvRow(std::string_view text, const std::string& source,
-                const std::function<void(const std::map<std::string, std::string>& row)>& take) {
+                const std::function<void(std::map<std::string, std::string> row)>& take) {
   Reader reader(text, source);
   const std::vector<std::string> header = reader.Row();
   if (std::set(header.begin(), header.end()).size() != header.size()) {
@@ -119,7 +119,7 @@ void EachCsvRow(std::string_view text, const std::string& source,
     }
     std::map<std::string, std::string> row;
     for (std::size_t i = 0; i < cells.size(); ++i) row.emplace(header[i], std::move(cells[i]));
-    take(row);
+    take(std::move(row));
   }
 }
 

@@ -19,7 +19,7 @@ std::vector<std::map<std::string, std::string>> ParseCsv(std::string_view text,
 
 // The same, row by row, for files whose rows aren't all kept.
 void EachCsvRow(std::string_view text, const std::string& source,
-                const std::function<void(const std::map<std::string, std::string>& row)>& take);
+                const std::function<void(std::map<std::string, std::string> row)>& take);
 
 // One row, whose cells are asked for by column and checked. A bad or absent cell throws an Error
 // that names source and row.

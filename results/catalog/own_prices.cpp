@@ -153,8 +153,8 @@ Catalog CatalogWith(const Catalog& built_in, const PriceSources& sources) {
 std::string OwnFilesText(const Catalog& catalog) {
   std::string text;
   for (const PriceFile& file : catalog.own_files) {
-    text += fmt::format("prices of your own: {} (sha256 {}, {} offer{})\n", file.name,
-                        file.sha256.substr(0, 12), file.offers, file.offers == 1 ? "" : "s");
+    text += fmt::format("prices of your own: {} (sha256 {}, {})\n", file.name,
+                        file.sha256.substr(0, 12), CountText(file.offers, "offer"));
   }
   return text;
 }

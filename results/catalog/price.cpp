@@ -532,10 +532,7 @@ std::vector<Offer> OffersToKeep(std::span<const Offer> offers, const Identity& i
   std::vector<Offer> kept =
       NewestOffers(OffersFor(offers, identity.provider.value, identity.instance.value));
   if (identity.region.value == "unknown") return kept;
-  const auto is_here = [&](const Offer& offer) {
-    return offer.region == kEverywhere ||
-           offer.region == RegionNamed(offer.provider, identity.region.value);
-  };
+  const auto is_here = [&](const Offer& offer) { return IsInRegion(offer, identity); };
   if (std::ranges::any_of(kept, is_here)) std::erase_if(kept, std::not_fn(is_here));
   return kept;
 }

@@ -110,9 +110,9 @@ std::vector<std::string> PriceFindings(const Catalog& catalog, std::string_view 
   return findings;
 }
 
-std::string PriceCheckText(const Catalog& catalog, std::string_view today) {
+std::string PriceCheckText(const Catalog& catalog, const std::vector<std::string>& findings,
+                           std::string_view today) {
   std::string text;
-  const std::vector<std::string> findings = PriceFindings(catalog, today);
   for (const std::string& finding : findings) text += finding + '\n';
   const std::vector<Offer> newest = NewestOffers(catalog.offers);
   std::size_t undated = 0;
@@ -128,9 +128,7 @@ std::string PriceCheckText(const Catalog& catalog, std::string_view today) {
       "{} offers, {} of them the newest of their kind; {}; the youngest is of {}, {} "
       "of the newest are more than a year old, {} are undated\n",
       catalog.offers.size(), newest.size(),
-      findings.empty()
-          ? "nothing found"
-          : fmt::format("{} finding{}", findings.size(), findings.size() == 1 ? "" : "s"),
+      findings.empty() ? "nothing found" : CountText(findings.size(), "finding"),
       youngest.empty() ? "no known day" : youngest, old, undated);
   return text;
 }

@@ -378,10 +378,8 @@ Imported ImportPriceFile(const std::string& path, const ImportOptions& options,
 }
 
 std::string ImportedText(const Imported& imported) {
-  const auto plural = [](std::size_t count) { return count == 1 ? "" : "s"; };
-  std::string text =
-      fmt::format("{} offer{} from {} price{}\n", imported.offers.size(),
-                  plural(imported.offers.size()), imported.rows, plural(imported.rows));
+  std::string text = fmt::format("{} from {}\n", CountText(imported.offers.size(), "offer"),
+                                 CountText(imported.rows, "price"));
   for (const auto& [reason, count] : imported.refused) {
     text += fmt::format("refused {}: {}\n", count, reason);
   }

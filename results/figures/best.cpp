@@ -78,15 +78,17 @@ std::vector<Place> PlacesOf(std::span<const Contender> contenders, double df_in_
     place.may_be_best = low <= 0;
     place.by_at_least = std::max(0.0, -high);
   }
-  const auto left =
-      std::ranges::count_if(places, [](const Place& place) { return place.may_be_best; });
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    Place& place = places[i];
-    place.is_best =
-        left == 1 && place.may_be_best && place.by_at_least > 0 && contenders[i].nodes > 1;
+  for (std::size_t i = 0; i < places.size(); ++i) places[i].is_best = contenders[i].nodes > 1;
+  Settle(places);
+  return places;
+}
+
+void Settle(std::vector<Place>& places) {
+  const auto left = std::ranges::count_if(places, &Place::may_be_best);
+  for (Place& place : places) {
+    place.is_best = place.is_best && left == 1 && place.may_be_best && place.by_at_least > 0;
     if (!place.is_best) place.by_at_least = 0;
   }
-  return places;
 }
 
 std::string ToText(const Place& place, Contest contest) {

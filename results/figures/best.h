@@ -43,6 +43,10 @@ struct Place {
 std::vector<Place> PlacesOf(std::span<const Contender> contenders, double df_in_all,
                             double confidence = 0.95);
 
+// Lets `is_best` stand only of a place that alone may be the best and leads by more than 0; all
+// others lead by 0.
+void Settle(std::vector<Place>& places);
+
 // The place in words: "fastest, by at least 2.1 %", "may be the fastest", "2.4-6.1 % behind the
 // best"; where dollars are compared "cheapest, by at least 2.1 %", "may be the cheapest",
 // "2.4-6.1 % dearer than the best".

@@ -34,13 +34,6 @@ std::set<std::string> ConditionsOf(const Run& run, std::span<const DeviceFacts> 
   return conditions;
 }
 
-std::string NodeKeyOf(const Run& run) {
-  std::vector<std::string> ids;
-  for (const Node& node : run.nodes) ids.push_back(node.node_id);
-  std::ranges::sort(ids);
-  return fmt::format("{}", fmt::join(ids, " "));
-}
-
 // The cost of a unit of the case's work where an hour of a node costs 1 USD. Every other price is
 // in proportion.
 std::optional<double> CostAtOne(const std::vector<InRun>& runs) {
@@ -64,8 +57,7 @@ RunBrief MakeBrief(Run run, const std::string& file, const Catalog& catalog, boo
                     .commit = fmt::format("{} {}{}", one.assay.version, one.assay.commit,
                                           one.assay.dirty ? " with changes" : ""),
                     .division = DivisionOf(one),
-                    .node = NodeKeyOf(one),
-                    .nodes = std::max<std::size_t>(1, one.nodes.size()),
+                    .node = NodesKey(one),
                     .are_nodes_alike = AreOfOneType(one.nodes),
                     .env = GatherEnvironment(side),
                     .conditions = ConditionsOf(one, catalog.devices)};
@@ -74,11 +66,7 @@ RunBrief MakeBrief(Run run, const std::string& file, const Catalog& catalog, boo
     const Node& node = one.nodes.front();
     brief.first = {.node_id = node.node_id,
                    .identity = node.identity,
-                   .cpu = {.model = node.cpu.model,
-                           .sockets = node.cpu.sockets,
-                           .cores_present = node.cpu.cores_present,
-                           .cores_visible = node.cpu.cores_visible,
-                           .cores_used = node.cpu.cores_used},
+                   .cpu = {.model = node.cpu.model, .cores_present = node.cpu.cores_present},
                    .accelerators = node.accelerators};
   }
   std::ranges::copy_if(one.offers, std::back_inserter(brief.offers),

@@ -47,7 +47,6 @@ struct RunBrief {
   std::string incomplete = {};  // a sentence, where the run isn't complete
   std::string headline = {};    // why it has no headline; "" where it has
   std::string node = {};        // the ids of its nodes together, by which its repetitions are known
-  std::size_t nodes = 1;
   bool are_nodes_alike = true;
   Node first = {};                 // identity, CPU and accelerators alone
   std::vector<Offer> offers = {};  // those that the file holds

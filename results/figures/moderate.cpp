@@ -6,6 +6,8 @@
 #include <cassert>
 #include <cmath>
 
+#include "results/base/text.h"
+
 namespace assay {
 namespace {
 
@@ -86,18 +88,14 @@ std::optional<NodeSpread> SpreadOf(std::span<const NodeGroup> groups, std::size_
   return spread;
 }
 
-std::string Count(int count, const char* one, const char* many) {
-  return fmt::format("{} {}", count, count == 1 ? one : many);
-}
-
 }  // namespace
 
 std::string ToText(const NodeSpread& spread) {
   std::string others;
-  if (spread.types > 0) others = Count(spread.types, "other type", "other types");
+  if (spread.types > 0) others = CountText(spread.types, "other type");
   if (spread.rows > 0) {
     if (!others.empty()) others += " and ";
-    others += Count(spread.rows, "measured row", "measured rows");
+    others += CountText(spread.rows, "measured row");
   }
   if (spread.nodes == 1) return fmt::format("spread from {:.3g} df of {}", spread.df, others);
   const std::string own = fmt::format("spread from {} own nodes", spread.nodes);

@@ -286,10 +286,7 @@ void HeedRanges(std::vector<Place>& places, const std::vector<const Offer*>& off
     }
     place.by_at_least = std::max(0.0, place.by_at_least - RangeAbove(*offers[i]) - others_low);
   }
-  const auto left = std::ranges::count_if(places, &Place::may_be_best);
-  for (Place& place : places) {
-    place.is_best = place.is_best && left == 1 && place.by_at_least > 0;
-  }
+  Settle(places);
 }
 
 // Fills in the dollars of all entrants, and places those that have any.
@@ -831,7 +828,10 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
     add(key, entrants, of_others);
   }
   if (!has_primary && options.weights.empty()) {
-    ranking.primary_why = "the first case, since no headline can be ranked";
+    ranking.primary_why =
+        fmt::format("the first case, since {} can be ranked",
+                    options.primary.empty() ? "no headline" : "nothing that --primary names");
+    ranking.is_asked_alone = false;
   }
   ranking.differences = FindDifferences(briefs, ranking.groups);
   return ranking;

@@ -119,6 +119,7 @@ struct GroupRanking {
   // error that is allowed.
   std::vector<GroupedCase> cases = {};
   std::string primary_why = {};  // why it is that case
+  bool is_asked_alone = true;    // whether that case shares no error with the others
   std::vector<std::string> notes = {};
   std::vector<std::string> differences = {};  // between the groups' environments, in words
 };

@@ -25,14 +25,6 @@ std::string InstanceOf(const Run& run) {
   return run.nodes.empty() ? "unknown" : run.nodes.front().identity.instance.value;
 }
 
-// The key of the nodes that a run was on. Runs on equal nodes are repetitions of each other.
-std::string NodesKey(const Run& run) {
-  std::vector<std::string> ids;
-  for (const Node& node : run.nodes) ids.push_back(node.node_id);
-  std::sort(ids.begin(), ids.end());
-  return fmt::format("{}", fmt::join(ids, " "));
-}
-
 // The values of runs, by the nodes that they were on.
 using ByNodes = std::map<std::string, std::vector<double>>;
 
@@ -197,6 +189,13 @@ PriceRange RangeOf(const Offer& offer) {
 }
 
 }  // namespace
+
+std::string NodesKey(const Run& run) {
+  std::vector<std::string> ids;
+  for (const Node& node : run.nodes) ids.push_back(node.node_id);
+  std::sort(ids.begin(), ids.end());
+  return fmt::format("{}", fmt::join(ids, " "));
+}
 
 Environment GatherEnvironment(const Side& side) {
   Environment environment;

@@ -54,6 +54,9 @@ Holdings GatherHoldings(const Side& side, bool unlike_methods,
 // The key without the method, whatever the grouping.
 std::string MethodlessKey(const Record& record);
 
+// The key of the nodes that a run was on. Runs on equal nodes are repetitions of each other.
+std::string NodesKey(const Run& run);
+
 // The values of one case on one side, as the statistics see them.
 struct SideValues {
   std::vector<double> units = {};   // log speeds, one a run, or one a node where there are several

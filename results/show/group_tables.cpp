@@ -18,15 +18,11 @@
 namespace assay {
 namespace {
 
-std::string Count(std::size_t count, const char* one, const char* many) {
-  return fmt::format("{} {}", count, count == 1 ? one : many);
-}
-
 // "aws p5.48xlarge (5 nodes)"; of two nodes nothing is claimed for the type.
 std::string WhoText(const GroupRanking& ranking, const GroupPlace& place) {
   const RunGroup& group = ranking.groups[place.group];
   std::string nodes =
-      place.nodes.size() == 2 ? "these 2 nodes" : Count(place.nodes.size(), "node", "nodes");
+      place.nodes.size() == 2 ? "these 2 nodes" : CountText(place.nodes.size(), "node");
   if (!group.alone.empty()) nodes += ", " + group.alone;
   return fmt::format("{} ({})", Clean(group.name), nodes);
 }
@@ -71,12 +67,13 @@ std::string SideWho(const Side& side) {
   for (const Run& run : side.runs) {
     for (const Node& node : run.nodes) nodes.insert(node.node_id);
   }
-  return fmt::format("{} ({})", Clean(side.group), Count(nodes.size(), "node", "nodes"));
+  return fmt::format("{} ({})", Clean(side.group), CountText(nodes.size(), "node"));
 }
 
 // The sentence on speed.
 std::string FastestText(const GroupRanking& ranking, const GroupedCase& grouped) {
-  const std::string what = Clean(grouped.name, 512) + (ranking.per_gpu ? ", per accelerator" : "");
+  const bool is_of_one = ranking.per_gpu && grouped.kind == "gpu";
+  const std::string what = Clean(grouped.name, 512) + (is_of_one ? ", per accelerator" : "");
   const GroupPlace& first = grouped.places.front();
   if (grouped.places.size() == 1) {
     return fmt::format("{} gives {} at {}; there is no other to compare it with.",
@@ -201,7 +198,7 @@ std::string GroupLines(const RunGroup& group, std::string_view today) {
   if (group.last_day != group.first_day) days += " to " + group.last_day;
   std::string text = fmt::format(
       "{}{}: {}, {} ({}), {}\n", Clean(group.name), group.alone.empty() ? "" : ", " + group.alone,
-      Count(group.nodes.size(), "node", "nodes"), Count(group.runs.size(), "run", "runs"),
+      CountText(group.nodes.size(), "node"), CountText(group.runs.size(), "run"),
       Clean(fmt::format("{}", fmt::join(bought, ", "))), Clean(days));
   for (const Chosen& price : group.prices) {
     text += Lines("  ", {PriceLine(price, {&group.node, 1}, today)});
@@ -212,13 +209,12 @@ std::string GroupLines(const RunGroup& group, std::string_view today) {
 std::vector<Row> NodeRows(const GroupedCase& grouped, const GroupPlace& place) {
   std::vector<Row> rows;
   for (const NodeOfGroup& node : place.nodes) {
-    rows.push_back(
-        {.cells = {{"  node " + Clean(node.node, 12), Ink::kDim},
-                   {Count(static_cast<std::size_t>(node.runs), "run", "runs"), Ink::kDim},
-                   {SpeedText(grouped, std::exp(node.log_speed)), Ink::kDim}},
-         .sentence = Percent(std::expm1(node.log_speed - place.lottery.median), true) +
-                     " to the median node",
-         .ink = Ink::kDim});
+    rows.push_back({.cells = {{"  node " + Clean(node.node, 12), Ink::kDim},
+                              {CountText(node.runs, "run"), Ink::kDim},
+                              {SpeedText(grouped, std::exp(node.log_speed)), Ink::kDim}},
+                    .sentence = Percent(std::expm1(node.log_speed - place.lottery.median), true) +
+                                " to the median node",
+                    .ink = Ink::kDim});
   }
   return rows;
 }
@@ -377,8 +373,12 @@ std::string GroupTable(const GroupRanking& ranking, bool with_nodes, bool colour
   for (std::size_t i = 0; i < ranking.cases.size(); ++i) {
     const GroupedCase& grouped = ranking.cases[i];
     std::string title = Clean(grouped.name, 512);
-    if (i == 0) title += fmt::format(": {}, asked alone at 95 %", ranking.primary_why);
-    if (i == 1) title += ": this and all below share 5 % of error";
+    if (i == 0) {
+      title += fmt::format(": {}, {}", ranking.primary_why,
+                           ranking.is_asked_alone ? "asked alone at 95 %"
+                                                  : "which shares 5 % of error with all below");
+    }
+    if (i == 1 && ranking.is_asked_alone) title += ": this and all below share 5 % of error";
     const std::string spread = CommonSpread(grouped);
     if (grouped.places.size() > 1 && !spread.empty()) title += "; each " + spread;
     text += '\n' + Lines("", {title});

@@ -329,7 +329,7 @@ std::string ComparisonTable(const Comparison& comparison, bool colour, std::stri
     }
     shown.sentence = Clean(row.verdict == Verdict::kNone ? row.note : NoteOf(row));
     if (level.empty() && intervals) AddNote(shown.sentence, Clean(row.change.level));
-    if (nodes.empty()) AddNote(shown.sentence, row.between_nodes);
+    if (nodes.empty() && !row.between_nodes.empty()) AddNote(shown.sentence, row.between_nodes);
     rows.push_back(std::move(shown));
   }
   text += TextOf(columns, rows, colour) + '\n';

@@ -417,8 +417,9 @@ int Price(const PriceCommand& command, const Catalog& built_in) {
   const std::string& as_of = command.pricing.sources.as_of;
   const std::string today = as_of.empty() ? Today() : as_of;
   if (command.does == PriceCommand::Does::kCheck) {
-    console.Result(PriceCheckText(catalog, today));
-    return PriceFindings(catalog, today).empty() ? kAllWell : kMeasuredButNotWell;
+    const std::vector<std::string> findings = PriceFindings(catalog, today);
+    console.Result(PriceCheckText(catalog, findings, today));
+    return findings.empty() ? kAllWell : kMeasuredButNotWell;
   }
   if (command.pricing.owned) {
     const InstanceFacts* facts =
