@@ -37,15 +37,17 @@ struct OperationFacts {
   bool in_place = false;          // whether it can be done in place
 };
 
+// The facts of all operations, in the order of the enumeration.
 const std::vector<OperationFacts>& Operations();
 const OperationFacts& FactsOf(Operation operation);
 // The operation with that name; nothing for an unknown name.
 std::optional<Operation> OperationFrom(std::string_view name);
 
-// A Collective is what several ranks are asked to do together, as plain data.
+// One collective. An operation ignores a redop or a root that it doesn't take, but the root must be
+// the number of a rank.
 struct Collective {
   Operation operation = Operation::kAllReduce;
-  std::string dtype = "f32";
+  std::string dtype = "f32";  // a dtype of collectives (results/base/dtype.h)
   std::string redop = "sum";  // sum, prod, min, max, avg
   std::int64_t bytes = 0;     // the size as nccl-tests counts it; Layout::SizeBytes rounds it down
   bool in_place = false;
@@ -54,8 +56,8 @@ struct Collective {
   // back to back; blocking: back to back, but the host waits for each; graph: many as one graph.
   std::string mode = "latency";
   // The state of caches. rewritten: inputs are rewritten and outputs read between operations,
-  // outside the timed span; rotated: operations take turns on buffers of at least three times the
-  // last-level cache.
+  // outside the timed span; rotated: operations take turns on many buffers, which
+  // TimedOptions::rotate_bytes counts (collectives/timed_collective.h).
   std::string cache = "rewritten";
   // The kind of buffers. plain: memory of the rank's own; shared: memory that all ranks of the node
   // can address (NCCL's symmetric windows); registered: memory that the library was told of before.
@@ -92,7 +94,8 @@ class Layout {
  public:
   // Sizes are rounded down to whole elements and, where they are shared out, to 16 bytes for each
   // rank, as nccl-tests does (2.19.6, GetCollByteCount of each operation), so that equal arguments
-  // give equal work. Throws Error where ranks < 1 or root isn't one of them.
+  // give equal work. Throws Error for an unknown dtype, ranks < 1, bytes < 0, or a root that isn't
+  // one of the ranks.
   Layout(const Collective& collective, int ranks);
 
   // A piece of one rank's output, and where it comes from.
@@ -123,7 +126,8 @@ class Layout {
   std::int64_t Count(int from, int to) const;
   std::int64_t SendPlace(int from, int to) const;
   std::int64_t ReceivePlace(int from, int to) const;
-  // The size S in bytes of the algorithm bandwidth algbw = S / t: nccl-tests' size column.
+  // The size S in bytes of the algorithm bandwidth algbw = S / t, which is nccl-tests' size column;
+  // 0 for a barrier.
   std::int64_t SizeBytes() const;
 
  private:

@@ -26,13 +26,14 @@ std::vector<Probe> ProbesOfARank(Setup setup);
 
 // The group of each rank, or -1 for a rank that takes no part. The expression is either
 // nccl-tests', which is an operation (AND or &, OR or |, MOD or %, DIV or /) and a number (8, 0x7
-// or 0b111) that it applies to the rank: "MOD 8"; or it is a list with a group or - for each rank:
-// "0,0,1,1,-". Throws Error for anything else.
+// or 0b111) that it applies to the rank: "MOD 8"; or it is a list with a group or - for each rank,
+// not all of them -: "0,0,1,1,-". Throws Error for anything else.
 std::vector<int> GroupsFrom(const std::string& expression, int ranks);
 
-// Makes a case demand a transport: it then fails, with a sentence that names both transports, where
-// any rank moved data over another one (fact `transport`, collectives/used_transport.h). A case
-// without ranks stays as it is. REQUIRES: the cluster has made the case's `prepare`.
+// Makes a case demand a transport: its workload then throws Error, which names both transports,
+// where any rank moved data over another one or doesn't tell (NotOver,
+// collectives/used_transport.h). A case without ranks stays as it is. REQUIRES: the cluster has
+// made the case's `prepare`.
 Case Demanding(Case one, const std::string& transport);
 
 // The library that runs collectives where none is asked for.
@@ -47,13 +48,14 @@ UsualLibrary UsualLibraryOf(const Setup& setup);
 bool HasThreads(const std::string& library);
 
 // Whether calls of the library with that name may return before the operation is done, so that
-// several operations can be one call.
+// several operations can be one call; false for an unknown name.
 bool Queues(const std::string& library);
 
-// Whether other buffers than plain ones mean something to the library with that name.
+// Whether the library with that name can use other buffers than plain ones; false for an unknown
+// name.
 bool ChoosesBuffers(const std::string& library);
 
-// The versions of the libraries behind the modules that are loaded, by name:
+// The versions of the libraries behind all modules that are loaded, CUDA's too, by name:
 // {"mpi", "Open MPI v4.1.4"}.
 std::map<std::string, std::string> Software(const Setup& setup);
 

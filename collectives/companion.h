@@ -10,38 +10,41 @@
 
 namespace assay {
 
-// Work on the host beside a collective.
+// Work on the host beside a collective. The thread of the collective makes both calls, once for
+// each operation.
 class Companion {
  public:
   virtual ~Companion() = default;
-  // Begins the work and returns at once. All ranks are there, and the operation follows.
+  // Begins the work and returns at once. It is called when all ranks are there, right before the
+  // operation, within its timed span.
   virtual void Begin() = 0;
-  // Waits until the work is over. The operation is over on this rank, and its time is taken.
+  // Waits until the work is over. It is called when this rank's part of the operation is over and
+  // its time is taken. Throws Error where the work failed.
   virtual void End() = 0;
 };
 
 // Work on a device beside a collective. Both are timed by the device's clock from a common start,
 // when all ranks are there.
 struct Beside {
-  Streamed* work = nullptr;
-  std::int64_t iterations = 0;
+  Streamed* work = nullptr;     // on the collective's device; the caller keeps it alive
+  std::int64_t iterations = 0;  // how many of the work's iterations are done, or 0
   Seconds time = {};  // set to the time from the last start until the iterations were over
 };
 
 // The workload of a collective whose operations may have a companion.
 class Accompanied : public Workload {
  public:
-  // The number of the device that operations run on; nothing where the host times them. REQUIRES,
-  // for the functions below: with a device only RunBeside and RunAlone are called, without one only
-  // Align and Accompany.
+  // The number of the device that operations run on; nothing where the host times them. With a
+  // device only RunBeside and RunAlone of the functions below may be called, without one only Align
+  // and Accompany.
   virtual std::optional<int> Device() const = 0;
   // A barrier of all ranks, which may spin.
   virtual void Align() = 0;
   // Gives each later operation this companion; null takes it away. The caller keeps it alive.
   virtual void Accompany(Companion* companion) = 0;
-  // Does one operation at the same time as `beside`, which has its own stream.
+  // Does one operation at the same time as `beside`, which has its own stream, and sets its time.
   virtual Batch RunBeside(Beside& beside) = 0;
-  // Does `beside` alone, from a common start as that of RunBeside.
+  // Does `beside` alone, from a common start as that of RunBeside, and sets its time.
   virtual void RunAlone(Beside& beside) = 0;
 };
 

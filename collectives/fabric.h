@@ -24,7 +24,8 @@ const std::vector<std::string>& FabricPatterns();
 // together, but at least one.
 std::int64_t FabricWindow(std::int64_t message_bytes);
 
-// One iteration as the collective that libraries are asked for.
+// One iteration as the collective that libraries are asked for. REQUIRES, here and for FabricWork:
+// `pattern` is one of FabricPatterns(), and message_bytes >= 1.
 Collective FabricCollective(const std::string& pattern, std::int64_t message_bytes);
 // The work of one iteration: the two messages of a pingpong, or the bytes of a stream, of both
 // directions where there are two.
@@ -32,7 +33,8 @@ Work FabricWork(const std::string& pattern, std::int64_t message_bytes);
 
 // Whether the collective is a pattern of this probe.
 bool IsFabric(const Collective& collective);
-// REQUIRES: IsFabric(collective), and two ranks.
+// Makes this rank's end of the pattern. REQUIRES: IsFabric(collective), and the transport connects
+// two ranks.
 std::unique_ptr<Exchange> MakeFabricExchange(const Collective& collective,
                                              std::shared_ptr<Transport> transport);
 

@@ -18,17 +18,20 @@ namespace assay {
 
 // The ranks of each node: element i holds those of node i, in rising order.
 using Nodes = std::vector<std::vector<int>>;
-// Finds out which ranks are on which node. Called on all ranks together.
+// Finds out which ranks are on which node. Called on all ranks together; throws Error where a rank
+// tells no node.
 Nodes GatherNodes(Ranks& ranks);
 
-// The reason why the collective can't be done on two levels, or nothing.
+// The reason why the operation can't be done on two levels with these nodes, or nothing. Whether
+// its dtype and redop can be is for AlgorithmRefusal to say (collectives/algorithms.h).
 std::optional<Skipped> HierRefusal(const Collective& collective, const Nodes& nodes);
 // Whether there are two levels at all: several nodes, with more than one rank on the first.
 bool HasTwoLevels(const Nodes& nodes);
 
 // Makes this rank's end of a two-level collective. Called on all ranks together, which the
-// transport connects; throws Error on all of them where one can't. REQUIRES:
-// HierRefusal(collective, nodes) returns nothing.
+// transport connects and which must outlive the exchange; throws Error on all of them where one
+// can't. REQUIRES: HierRefusal(collective, nodes) returns nothing, nor does AlgorithmRefusal for
+// the same collective by algorithm "auto".
 std::unique_ptr<Exchange> HierExchange(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Nodes& nodes, const Collective& collective);
 

@@ -89,10 +89,11 @@ bool HasNvidiaDriver() {
 
 const std::vector<KnownLibrary>& KnownLibraries() {
   static const std::vector<KnownLibrary> all = {
-      {.name = "mpi", .module = "mpi", .on_one_node = true, .on_several = true},
+      {.name = "mpi", .module = "mpi", .by_mpi = true, .on_one_node = true, .on_several = true},
       {.name = "native", .on_one_node = true, .chooses_buffers = true},
       {.name = "native-mpi",
        .module = "mpi",
+       .by_mpi = true,
        .on_several = true,
        .has_transport = true,
        .chooses_buffers = true},
@@ -147,16 +148,16 @@ std::map<std::string, Skipped> FindAbsent(const Libraries& libraries,
 }
 
 std::optional<Skipped> Libraries::Missing(const std::string& library) const {
-  if (modules_ == nullptr) return Skipped{.reason = "no modules are loaded"};
   const KnownLibrary* const known = FindLibrary(library);
-  const std::string module = known == nullptr ? library : known->module;
+  if (known == nullptr || known->module.empty()) return std::nullopt;
+  if (modules_ == nullptr) return Skipped{.reason = "no modules are loaded"};
   const auto& entries = modules_->Entries();
-  const auto entry = std::ranges::find(entries, module, &Modules::Entry::name);
+  const auto entry = std::ranges::find(entries, known->module, &Modules::Entry::name);
   if (entry == entries.end()) return std::nullopt;
   if (entry->module == nullptr) {
-    return Skipped{.reason = entry->reason, .remedy = entry->remedy, .module = module};
+    return Skipped{.reason = entry->reason, .remedy = entry->remedy, .module = entry->name};
   }
-  return module == "mpi" && no_mpi_ ? no_mpi_() : std::nullopt;
+  return known->by_mpi && no_mpi_ ? no_mpi_() : std::nullopt;
 }
 
 Library& Libraries::Opened(const std::string& library, const Ranks& ranks) {
@@ -186,7 +187,7 @@ std::vector<Case> CasesOver(const std::shared_ptr<Libraries>& libraries, const S
     one.device.kind = library.kind;
     AcrossRanks& across = one.across.value();
     across.bytes = over.collective.bytes;
-    across.by_mpi = library.module == "mpi";
+    across.by_mpi = library.by_mpi;
     across.on_devices = library.kind == "gpu";
     across.missing = [libraries, name = library.name] { return libraries->Missing(name); };
     across.unfit = [missing = across.missing, collective = over.collective,

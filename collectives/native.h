@@ -14,16 +14,19 @@
 
 namespace assay {
 
-// Makes this rank's end of a collective. Called on all ranks together, which must be on one host.
-// The way it works depends on the collective's buffers and size:
+// Makes this rank's end of a collective. Called on all ranks together, which must be on one host
+// and outlive the exchange; throws Error on all of them where they can't share memory. The way the
+// exchange works, its fact `form`, depends on the collective's size and buffers:
 //
-// - small, with any buffers: each rank publishes its input beside a counter, and takes what it
-//   needs from where the others published theirs, which takes one exchange of signals.
-// - shared: buffers lie in a window that all ranks map. Each rank reduces its share of the elements
-//   straight from all inputs and stores it to all outputs. On n ranks with S bytes each this moves
-//   2 n S bytes through memory, the least possible.
-// - plain: private buffers are copied in, reduced and copied out through segments that stay in the
-//   caches, in a pipeline of three phases.
+// - published, where no rank puts in more than 4 KiB: each rank publishes its input beside a
+//   counter, and takes what it needs from where the others published theirs, which takes one
+//   exchange of signals.
+// - direct, for larger ones in shared buffers: these lie in a window that all ranks map, and each
+//   rank reads inputs and writes outputs where they are. In an all-reduce each rank reduces its
+//   share of the elements for all; on n ranks with S bytes each this moves 2 n S bytes through
+//   memory, the least possible.
+// - staged, for larger ones in plain buffers: these are copied in, reduced and copied out through
+//   segments that stay in the caches, in a pipeline of three phases.
 //
 // REQUIRES: NativeRefusal(collective, ranks) returns nothing.
 std::unique_ptr<Exchange> NativeExchange(const Collective& collective, Ranks& ranks);

@@ -379,7 +379,7 @@ class Communicator {
 class NcclExchange : public Exchange {
  public:
   NcclExchange(const Collective& collective, Ranks& ranks, std::shared_ptr<Communicator> comm,
-               std::shared_ptr<DebugFile> debug)
+               std::shared_ptr<NcclDebugFile> debug)
       : collective_(collective),
         layout_(collective, ranks.Size()),
         type_(*TypeOf(collective.dtype)),
@@ -518,8 +518,8 @@ class NcclExchange : public Exchange {
     if (collective_.channels > 0) facts["max_ctas"] = std::int64_t{collective_.channels};
     facts[kTransportFact] = Transport();
     if (HasSockets(debug_->Log())) facts[kSocketsFact] = true;
-    if (const auto told = HasNvlinkOfRacks(debug_->Log()); told) {
-      facts[kNvlinkOfRacksFact] = *told;
+    if (const auto told = HasMultiNodeNvlink(debug_->Log()); told) {
+      facts[kMultiNodeNvlinkFact] = *told;
     }
     cudaDeviceProp properties = {};
     if (cudaGetDeviceProperties(&properties, comm_->Device()) == cudaSuccess) {
@@ -768,7 +768,7 @@ class NcclExchange : public Exchange {
   std::size_t element_bytes_;
   Ranks& ranks_;
   std::shared_ptr<Communicator> comm_;
-  std::shared_ptr<DebugFile> debug_;
+  std::shared_ptr<NcclDebugFile> debug_;
   NcclMemory memory_ = {};
   void* registration_ = nullptr;
   ncclWindow_t window_ = nullptr;
@@ -820,7 +820,7 @@ class NcclLibrary : public Library {
       return Skipped{.reason = "NCCL is told its algorithm by its environment",
                      .remedy = "NCCL_ALGO=Ring and the like, with " + Asking("algo", "auto")};
     }
-    if (!debug_) debug_ = DebugFile::OfProcess();
+    if (!debug_) debug_ = NcclDebugFile::OfProcess();
     if (of_somebody[1] > 0) {
       comm_.reset();
       members_ = ranks.Members();
@@ -838,7 +838,7 @@ class NcclLibrary : public Library {
 
  private:
   Seconds timeout_;
-  std::shared_ptr<DebugFile> debug_ = {};
+  std::shared_ptr<NcclDebugFile> debug_ = {};
   std::shared_ptr<Communicator> comm_ = {};
   std::vector<int> members_ = {};  // the ranks that the communicator connects
   int channels_ = 0;               // the channels that it may use

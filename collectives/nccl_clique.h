@@ -9,17 +9,19 @@
 
 namespace assay {
 
-// A Clique is connected communicators of one process. Each may wait for ever for one that was given
-// up, which NCCL tells other processes alone. Safe from any thread.
+// A Clique is the communicators of this process that are connected with each other. When one of
+// them is aborted, NCCL tells other processes alone, and the others here would wait for it for
+// ever; so they must look at IsLost while they wait. Any thread may make any call.
 class Clique {
  public:
-  // The clique of this process whose communicators have that identifier. Lives as long as one of
-  // them holds it.
+  // The clique of this process whose communicators have that identifier (ncclUniqueId). It lives as
+  // long as somebody holds it.
   static std::shared_ptr<Clique> Of(const std::string& id);
 
+  // Whether a communicator failed, so that none of them can be used any more.
   bool IsLost() const { return is_lost_; }
-  // Marks the communicators as lost. Returns the reason that was given first: `why`, or that of an
-  // earlier call.
+  // Marks the communicators as lost, for good. Returns the reason that was given first: `why`, or
+  // that of an earlier call.
   std::string Lose(const std::string& why);
 
  private:

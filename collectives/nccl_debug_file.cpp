@@ -6,23 +6,27 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+#include <system_error>
 
 #include "results/base/descriptor.h"
 
 namespace assay {
 
-std::shared_ptr<DebugFile> DebugFile::OfProcess() {
+std::shared_ptr<NcclDebugFile> NcclDebugFile::OfProcess() {
   static std::mutex mutex;
-  static std::weak_ptr<DebugFile> known;
+  static std::weak_ptr<NcclDebugFile> known;
   const std::lock_guard lock(mutex);
-  std::shared_ptr<DebugFile> file = known.lock();
-  if (!file) known = file = std::make_shared<DebugFile>();
+  std::shared_ptr<NcclDebugFile> file = known.lock();
+  if (!file) known = file = std::make_shared<NcclDebugFile>();
   return file;
 }
 
-DebugFile::DebugFile() {
+NcclDebugFile::NcclDebugFile() {
   if (std::getenv("NCCL_DEBUG") != nullptr || std::getenv("NCCL_DEBUG_FILE") != nullptr) return;
-  std::string path = (std::filesystem::temp_directory_path() / "assay-nccl-XXXXXX").string();
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::temp_directory_path(error);
+  if (error) return;
+  std::string path = (folder / "assay-nccl-XXXXXX").string();
   const Descriptor made(mkostemp(path.data(), O_CLOEXEC));
   if (!made.IsOpen()) return;
   path_ = path;
@@ -32,15 +36,15 @@ DebugFile::DebugFile() {
   setenv("NCCL_DEBUG_FILE", path.c_str(), 1);
 }
 
-DebugFile::~DebugFile() { Unname(); }
+NcclDebugFile::~NcclDebugFile() { Unname(); }
 
-void DebugFile::Unname() {
+void NcclDebugFile::Unname() {
   const std::lock_guard lock(mutex_);
   if (!path_.empty()) unlink(path_.c_str());
   path_.clear();
 }
 
-std::string DebugFile::Log() {
+std::string NcclDebugFile::Log() {
   const std::lock_guard lock(mutex_);
   file_.clear();
   file_.seekg(0);

@@ -10,21 +10,22 @@
 namespace assay {
 
 // A temporary file that NCCL is told to log to, by setting NCCL_DEBUG and its like in this
-// process's environment. Nothing is set, and the log stays empty, where the user has set NCCL_DEBUG
-// or NCCL_DEBUG_FILE, or where no temporary file can be made. Unname and Log may be called
-// in any thread, and OfProcess where no other thread reads the environment at the time.
-class DebugFile {
+// process's environment. Nothing is set, and the log stays empty, where NCCL_DEBUG or
+// NCCL_DEBUG_FILE is set already, or where no temporary file can be made. Unname and Log may be
+// called in any thread, and OfProcess where no other thread reads the environment at the time.
+class NcclDebugFile {
  public:
   // The one file of this process, which all of its ranks share, because NCCL has one log for each
-  // process. It is made at the first call, and removed with its last owner. It must be made before
-  // the first communicator, since NCCL reads the environment then.
-  static std::shared_ptr<DebugFile> OfProcess();
+  // process. It is made at the first call, and removed with its last owner; a file that is made
+  // after that stays empty. It must be made before the first communicator, since NCCL reads the
+  // environment then.
+  static std::shared_ptr<NcclDebugFile> OfProcess();
 
-  // Makes the file and sets the variables. Call OfProcess instead, which makes one file alone.
-  DebugFile();
-  ~DebugFile();
-  DebugFile(const DebugFile&) = delete;
-  DebugFile& operator=(const DebugFile&) = delete;
+  // Makes the file and sets the variables. It serves OfProcess, which callers use instead.
+  NcclDebugFile();
+  ~NcclDebugFile();
+  NcclDebugFile(const NcclDebugFile&) = delete;
+  NcclDebugFile& operator=(const NcclDebugFile&) = delete;
 
   // Removes the file's name, so that no kind of death leaves it behind; the file itself goes on
   // being written and read. REQUIRES: NCCL has opened it.

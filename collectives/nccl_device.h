@@ -6,8 +6,9 @@
 
 namespace assay {
 
-// The GPU of a rank, as nccl-tests counts: the ranks of a node take the GPUs that they see, in
-// order. Called on all ranks together; throws Error on each where one has no GPU of its own.
+// The GPU of this rank, as nccl-tests counts: the ranks of a node take the GPUs that they see, in
+// order. Called on all ranks together; throws Error on each where one has no GPU of its own. CUDA's
+// current device stays as it is.
 RankDevice OwnDevice(Ranks& ranks);
 
 }  // namespace assay

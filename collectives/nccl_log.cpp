@@ -102,7 +102,7 @@ bool HasSockets(std::string_view log) {
   });
 }
 
-std::optional<bool> HasNvlinkOfRacks(std::string_view log) {
+std::optional<bool> HasMultiNodeNvlink(std::string_view log) {
   const Told told = Read(log);
   if (told.paths.empty()) return std::nullopt;
   return std::ranges::any_of(told.paths, [](const std::string& path) {

@@ -20,10 +20,10 @@ std::string TransportFrom(std::string_view log);
 // provider tcp, net or sockets.
 bool HasSockets(std::string_view log);
 
-// Whether the log tells that ranks of several nodes form one domain of NVLink (MNNVL): NCCL then
-// calls each of the connections by peer memory P2P/MNNVL. Returns nothing where the log tells
-// neither of a connection nor of NVLink's switches.
-std::optional<bool> HasNvlinkOfRacks(std::string_view log);
+// Whether the log tells that ranks of several nodes form one domain of NVLink (multi-node NVLink,
+// MNNVL): NCCL then calls each of the connections by peer memory P2P/MNNVL. Returns nothing where
+// the log tells neither of a connection nor of NVLink's switches.
+std::optional<bool> HasMultiNodeNvlink(std::string_view log);
 
 // Returns one text for the connections of all ranks of a node. `by_rank` holds what TransportFrom
 // returned for each rank's log. The ranks are told together, since a rank whose GPU has no network

@@ -30,9 +30,9 @@ struct OfiOptions {
   std::string network = {};
 };
 
-// Connects all ranks, which tell each other their addresses through `ranks`. Called on all ranks
-// together. Returns Skipped, on all of them, where they have no provider in common; throws Error,
-// on all of them, where one can't open it.
+// Connects all ranks, which tell each other their addresses through `ranks` in this call alone.
+// Called on all ranks together. Returns Skipped, on all of them, where they have no provider in
+// common; throws Error, on all of them, where one can't open it.
 std::variant<std::unique_ptr<Transport>, Skipped> JoinOfi(Ranks& ranks,
                                                           const OfiOptions& options = {});
 

@@ -28,8 +28,10 @@ struct TrainingStep {
   Work work = {};  // the work of all ranks, with one GEMM each
 };
 
-// Makes a workload whose iteration is one step. Called on all ranks together. Returns Skipped where
-// a rank has too few cores, or its all-reduce or GEMM is Skipped.
+// Makes a workload whose iteration is one step. Called on all ranks together, which must outlive
+// the workload. In host memory the calling thread stays pinned to the all-reduce's cores for as
+// long as the workload lives, and must run and destroy it. Returns Skipped where a rank has too few
+// cores, or its all-reduce or GEMM is Skipped.
 //
 // Batch::phases holds the times that results/METRICS.md calls compute_alone, communicate_alone,
 // compute and communicate; each is the slowest rank's. Where step.gemms is 0, Settle finds out by
@@ -37,8 +39,9 @@ struct TrainingStep {
 // is the work of all ranks with that many.
 //
 // `gemm` makes the case of one GEMM in its place (GemmAt, runner/core/probe.h). `collective`
-// prepares the all-reduce, as Library::Prepare does, on the cores that it will have; its workload
-// must be an Accompanied (collectives/companion.h).
+// prepares the all-reduce, as Library::Prepare does, on the cores that it will have. Both are
+// called within this call alone. Throws Error where the all-reduce's workload isn't an Accompanied
+// (collectives/companion.h), or on GPUs the GEMM's has no Streamed.
 Prepared PrepareOverlap(const TrainingStep& step, Ranks& ranks, const GemmAt& gemm,
                         const std::function<Prepared()>& collective, std::uint64_t seed,
                         const Clock& clock = SteadyNow);

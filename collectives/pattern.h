@@ -22,7 +22,8 @@ class Pattern {
 
   // Writes elements begin, begin + 1, … of that rank's input, as many as `to` has room for.
   void Fill(int rank, std::int64_t begin, std::span<std::byte> to) const;
-  // Writes elements begin, begin + 1, … of the reduction over all ranks' inputs.
+  // Writes elements begin, begin + 1, … of the reduction over all ranks' inputs. Throws Error for
+  // an average of floats narrower than f32, which has no exact value.
   void FillReduced(std::int64_t begin, std::span<std::byte> to) const;
 
  private:
@@ -40,7 +41,7 @@ class Pattern {
   int stride_ = 1;  // one rank in this many adds something to an element
 };
 
-// The value of one element, for messages and errors.
+// The value of one element, for messages and errors. `element` may be unaligned.
 double ElementValue(std::string_view dtype, const std::byte* element);
 
 // The outcome of a comparison.
@@ -56,8 +57,8 @@ struct Mismatch {
 Mismatch Compare(std::string_view dtype, std::span<const std::byte> got,
                  std::span<const std::byte> expected, double tolerance);
 
-// The tolerance for Compare: two units in the last place for an average over a number of ranks that
-// isn't a power of two, which is rounded, and 0 for all others.
+// The tolerance for Compare: two units in the last place for an average in f32 or f64 over a number
+// of ranks that isn't a power of two, which is rounded, and 0 for all others.
 double ToleranceOf(const Collective& collective, int ranks);
 
 }  // namespace assay

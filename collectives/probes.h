@@ -12,7 +12,7 @@
 
 namespace assay::collectives {
 
-// The probes of operations, one for each, which do what nccl-tests' programs do.
+// The probes of operations, one for each, which measure what nccl-tests' programs do.
 std::vector<Probe> OperationProbes(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
 // The probe of point-to-point traffic, over the transports of libraries that show theirs.
 Probe FabricProbe(const Setup& setup, const std::shared_ptr<Libraries>& libraries);

@@ -47,7 +47,8 @@ class PutNetwork {
   virtual Facts Describe() const = 0;
 };
 
-// Makes a Transport over a network of puts. Its messages must lie in its Window.
+// Makes a Transport over a network of puts. Its messages must lie in its Window. Throws Error for
+// more than 32768 ranks.
 std::unique_ptr<Transport> MessagesByPuts(std::unique_ptr<PutNetwork> network);
 
 }  // namespace assay

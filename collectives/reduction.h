@@ -22,8 +22,8 @@ struct ReduceOptions {
 // A reduction of one dtype by one operation. It has no state, so that threads may share it.
 class Reduction {
  public:
-  // Whether there is such a reduction; there is none for 8-bit floats, nor for averages of 16-bit
-  // floats.
+  // Whether there is such a reduction; there is none of unknown names, of 8-bit floats, nor for
+  // averages of 16-bit floats.
   static bool Knows(std::string_view dtype, std::string_view redop);
   // `ranks` is the divisor of an average. REQUIRES: Knows(dtype, redop).
   Reduction(std::string_view dtype, std::string_view redop, int ranks);
@@ -41,7 +41,8 @@ class Reduction {
   int ranks_;
 };
 
-// Copies `from` to each array of `to` that isn't `from` itself. `stream`: stores bypass the caches.
+// Copies `bytes` bytes at `from` to each array of `to` that isn't `from` itself and doesn't overlap
+// it. `stream`: stores bypass the caches.
 void CopyTo(const std::byte* from, std::span<std::byte* const> to, std::size_t bytes,
             bool stream = false);
 

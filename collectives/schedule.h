@@ -29,8 +29,8 @@ class Schedule {
   using Message = std::int32_t;
   static constexpr Message kNone = -1;
 
-  // Adds a step that starts a message. Its place must stay untouched until the step that waits for
-  // it.
+  // Send and Receive each add a step that starts a message. Its place must stay untouched until the
+  // step that waits for it.
   Message Send(int to, Place place, std::size_t bytes) {
     sent_bytes_ += bytes;
     return Start({.kind = Kind::kSend, .peer = to, .a = place, .bytes = bytes});
@@ -44,6 +44,7 @@ class Schedule {
     waited_[static_cast<std::size_t>(message)] = true;
     steps_.push_back({.kind = Kind::kWait, .message = message});
   }
+  // Adds the steps that wait for all messages that no step waits for yet.
   void WaitForAll() {
     for (std::size_t i = 0; i < waited_.size(); ++i) Wait(static_cast<Message>(i));
   }
@@ -54,6 +55,7 @@ class Schedule {
     const Kind kind = last ? Kind::kReduceLast : Kind::kReduce;
     steps_.push_back({.kind = kind, .a = a, .b = b, .to = to, .bytes = bytes});
   }
+  // Adds a step that copies; the two places must not overlap.
   void Copy(Place from, Place to, std::size_t bytes) {
     if (bytes > 0) steps_.push_back({.kind = Kind::kCopy, .a = from, .to = to, .bytes = bytes});
   }

@@ -20,8 +20,8 @@ namespace assay {
 // of this kind, of this name and of their own user.
 class SharedMemory {
  public:
-  // Makes and maps zeroed memory. Called on all ranks together; throws Error on all of them where
-  // one can't map it.
+  // Makes and maps `bytes` (> 0) bytes of zeroed memory. Called on all ranks together, which need
+  // not outlive this; throws Error on all of them where one can't map it.
   SharedMemory(Ranks& ranks, std::size_t bytes);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
@@ -43,12 +43,13 @@ struct alignas(64) SharedCounter {
 // yields its core, since there may be more ranks than cores.
 class SharedWait {
  public:
-  // Called on all ranks together, which tell each other their processes. Throws Error on all of
-  // them where one tells none.
+  // Called on all ranks together, which tell each other their processes and need not outlive this.
+  // Throws Error on all of them where one tells none.
   explicit SharedWait(Ranks& ranks);
 
   // Returns when the counter is `value` or more; everything that was written before it was raised
-  // is then visible. Throws Error when a rank has ended meanwhile.
+  // is then visible. Throws Error, within some 0.1 s, when another rank's process has ended, which
+  // kernels before 5.3 don't tell.
   void For(const std::atomic<std::uint64_t>& counter, std::uint64_t value) const {
     for (int spins = 0; spins < kSpins; ++spins) {
       if (counter.load(std::memory_order_acquire) >= value) return;

@@ -14,7 +14,7 @@
 
 namespace assay {
 
-// Used on rank 0, which hears the times of all ranks.
+// The collector, which belongs to rank 0, since that hears the times of all ranks.
 class Stragglers {
  public:
   // Adds the seconds that one rank spent in the operations of this batch, and in waiting for the
@@ -23,7 +23,7 @@ class Stragglers {
   // Ends a batch, after all ranks have been added. Its operations took `time_s` together, and
   // `whole_s` with all that was done between them.
   void EndBatch(std::int64_t operations, double time_s, double whole_s);
-  // Adds facts, unless there was no batch yet:
+  // Adds facts, which are made of medians over the batches; none where there was no batch yet:
   // - slowest_rank is the rank whose operations took longest by its own clock; slowest_excess is
   //   its ratio to the median of ranks, less 1.
   // - late_rank is the rank that came last; late_s is how long the first one waited for it, per

@@ -17,7 +17,8 @@
 
 namespace assay {
 
-// The buffers of one operation: its input and its output. In place they are parts of one buffer.
+// The buffers of one operation: its input and its output, which it doesn't own. In place they are
+// parts of one buffer.
 struct Slot {
   std::span<std::byte> input = {};
   std::span<std::byte> output = {};
@@ -74,23 +75,29 @@ Seconds SteadyNow();
 // The parts of the workload that tests replace.
 struct TimedOptions {
   Clock clock = SteadyNow;  // this rank's own
-  // The least bytes over which buffers take turns where the collective's cache is `rotated`.
+  // The bytes over which a rank's buffers take turns where the collective's cache is `rotated`.
+  // There are 20 or more, together at least as large as this, but never more than 1 GiB or 4096 of
+  // them. The default is three times a last-level cache of 32 MiB; a library whose buffers lie
+  // before another cache gives three times that.
   std::int64_t rotate_bytes = std::int64_t{96} << 20;
 };
 
-// Makes a collective ready to be timed. Called on all ranks together.
+// Makes a collective ready to be timed. Called on all ranks together, which must outlive the
+// workload. Returns Skipped, on all of them, for a mode, cache or group that the exchange's buffers
+// can't have, as told below. The workload is an Accompanied (collectives/companion.h).
 //
 // Collective::mode says how operations are timed. In latency each runs alone, after a barrier, and
 // its time is the maximum over the ranks of their own clocks. In throughput operations run back to
 // back, on buffers in turn, between two barriers; an operation's time is that since its start or
 // the end of the one before. Two more are for devices alone, whose calls return before the
 // operation is done: graph, which launches all of them as one graph, and blocking, in which the
-// host waits for each.
+// host waits for each. Groups (Collective::aggregate) are for devices alone, too.
 //
 // Collective::cache says what caches hold. With rewritten, each rank rewrites its inputs and reads
-// its outputs between operations, outside the timed span; otherwise caches would keep copies that
-// no real use leaves there, and small sizes would look up to four times faster than they are. With
-// rotated, each operation uses the buffers that were used longest ago.
+// its outputs between operations, outside the timed span, which only latency leaves time for;
+// otherwise caches would keep copies that no real use leaves there, and small sizes would look up
+// to four times faster than they are. With rotated, each operation uses the buffers that were used
+// longest ago.
 //
 // Where Collective::verify is `random`, the last operation of the batch before Verify is checked,
 // and a random operation in one batch of eight, chosen at random.

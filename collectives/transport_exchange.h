@@ -20,15 +20,17 @@ std::optional<Skipped> RefusalOver(const Collective& collective, Ranks& ranks,
                                    bool registers = false);
 
 // Makes this rank's end of the collective, by the algorithm that it names; "auto" takes two levels
-// (collectives/hier.h) where several nodes have several ranks each. Called on all ranks together;
-// throws Error on all of them where one can't. REQUIRES: RefusalOver(collective, ranks, …) returns
-// nothing, and the transport connects these ranks.
+// (collectives/hier.h) where several nodes have equally many ranks, more than one. Called on all
+// ranks together, which must outlive the exchange; throws Error on all of them where one can't.
+// REQUIRES: RefusalOver(collective, ranks, …) returns nothing, and the transport connects these
+// ranks.
 std::unique_ptr<Exchange> ExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                        const Collective& collective);
 
 // Makes this rank's end by a one-level algorithm, between the ranks that the transport connects.
 // `node_of` has the node of each, by the transport's numbers. `ranks` are all ranks that have such
-// a transport, since they make its Window together; called on all of them together.
+// a transport, since they make its Window together; this is called on all of them together, and
+// they must outlive the exchange.
 std::unique_ptr<Exchange> FlatExchangeOver(std::shared_ptr<Transport> transport, Ranks& ranks,
                                            const Collective& collective,
                                            const std::vector<int>& node_of);

@@ -11,13 +11,13 @@ namespace assay {
 
 // The name of the fact that holds the transport.
 inline constexpr const char* kTransportFact = "transport";
-// The name of the fact that is true where some of the data went by TCP sockets: data of one rank in
-// what a rank says of itself, and data of any rank in the record. Each library finds that out by
-// its own means. Absent where no data did, and where it isn't known.
+// The name of the fact that is true where some of the data went by TCP sockets: the rank's own data
+// in Exchange::Describe, and any rank's in the record. It is absent where no data did, and where it
+// isn't known.
 inline constexpr const char* kSocketsFact = "sockets";
-// The name of the fact that tells whether NVLink carried data between nodes (MNNVL). Absent
-// where nobody knows.
-inline constexpr const char* kNvlinkOfRacksFact = "mnnvl";
+// The name of the fact that tells whether NVLink carried data between nodes (multi-node NVLink,
+// MNNVL). It is absent where that isn't known.
+inline constexpr const char* kMultiNodeNvlinkFact = "mnnvl";
 // The transport of this program's own collectives within a node.
 inline constexpr const char* kSharedMemory = "shared memory";
 

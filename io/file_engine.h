@@ -21,10 +21,11 @@ namespace assay::io {
 struct Transfer {
   bool write = false;
   std::int64_t offset = 0;         // in the file, in bytes
-  std::span<std::byte> data = {};  // within EngineSetup::buffers; it may differ from call to call
+  std::span<std::byte> data = {};  // within EngineSetup::buffers
 };
 
-// The source of transfers. The calls of one engine into its feed never overlap.
+// The source of transfers. The calls of one engine into its feed never overlap, but may come from
+// several threads.
 class Feed {
  public:
   virtual ~Feed() = default;
@@ -56,7 +57,7 @@ class FileEngine {
   virtual std::int64_t Flush() = 0;
 };
 
-// An implementation of FileEngine::Flush by fdatasync.
+// Does what FileEngine::Flush promises, by fdatasync.
 std::int64_t FlushFile(int fd);
 
 // The things that an engine works with. The caller owns the descriptor and the buffers, which must
@@ -73,13 +74,14 @@ using EngineFactory = std::function<MadeEngine(const EngineSetup&)>;
 
 // Makes an engine on io_uring with a registered file, and with fixed buffers where the limit on
 // locked memory allows. The set-up flags are chosen by trying each combination with a real read,
-// because kernels accept some that then fail. Defined in io/uring.cpp, the only includer of
-// liburing, as is LiburingVersion ("2.3").
+// because kernels accept some that then fail. REQUIRES: the file can be read, and there are buffers
+// of 4 KiB or more.
 MadeEngine MakeUring(const EngineSetup& setup);
+// The version of liburing that this was built with: "2.3".
 std::string LiburingVersion();
 
-// Makes an engine with one thread per slot, each calling pread or pwrite. At depth 1 the calling
-// thread does it itself.
+// Makes an engine with one thread per slot, each calling pread or pwrite. At depth 1 the thread
+// that calls Run makes these calls itself.
 MadeEngine MakePsync(const EngineSetup& setup);
 
 }  // namespace assay::io

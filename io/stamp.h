@@ -11,7 +11,7 @@
 
 namespace assay::io {
 
-constexpr std::int64_t kStampedBytes = 4096;
+constexpr std::int64_t kStampedBytes = 4096;  // the size of a block
 
 // A stamp is what a block says of itself.
 struct Stamp {
@@ -20,8 +20,8 @@ struct Stamp {
   std::uint64_t salt = 0;      // the random number that tells files apart
 };
 
-// Writes the random body of every 4 KiB block of `data`, each from its own seed.
-// REQUIRES, here and below: data.size() is a multiple of 4 KiB.
+// Writes the random body of every 4 KiB block of `data`, each from its own seed. REQUIRES, as the
+// two functions below do: data.size() is a multiple of 4 KiB.
 void FillBodies(std::span<std::byte> data, std::uint64_t seed);
 
 // Stamps every 4 KiB block of `data`, the first of which belongs at stamp.offset. The bodies stay.

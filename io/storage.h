@@ -22,7 +22,7 @@ struct StorageOptions {
 };
 
 // Makes the storage probe. Its cases share one test file, which is made for the first case that
-// needs it.
+// needs it and lives as long as the probe or a case of it.
 Probe StorageProbe(const Setup& setup, const StorageOptions& options);
 
 }  // namespace assay::io

@@ -8,7 +8,8 @@
 
 namespace assay::io {
 
-// Page-aligned memory whose pages have all been touched. Throws Error when there is not that much.
+// Page-aligned, zeroed memory whose pages the kernel has been asked to provide at once. Throws
+// Error when there is not that much.
 class Slab {
  public:
   explicit Slab(std::size_t bytes);
@@ -21,7 +22,7 @@ class Slab {
   std::span<std::byte> bytes_ = {};
 };
 
-// The time of the steady clock in nanoseconds.
+// The time of the steady clock in nanoseconds. Only differences have a meaning.
 std::int64_t NowNs();
 
 // The symbolic name of an errno: "ENOSPC", or "errno 4711" for one without a name.

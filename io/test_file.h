@@ -23,7 +23,7 @@ namespace assay::io {
 struct TestFileOptions {
   std::int64_t bytes = std::int64_t{1} << 30;         // the size where there is room
   std::int64_t memory_bytes = std::int64_t{1} << 28;  // the size on a volume in memory
-  std::int64_t least_bytes = std::int64_t{1} << 26;   // with less room than this it is a Skipped
+  std::int64_t least_bytes = std::int64_t{1} << 26;   // Begin returns Skipped with less room
   // The room that the file leaves free; at least a tenth of what is free.
   std::int64_t reserve_bytes = std::int64_t{1} << 30;
   // The time after which filling ends, once least_bytes are written.
@@ -46,7 +46,7 @@ class TestFile {
  public:
   // Makes the file and fills its first few MiB, which tells how long Finish will take. Returns
   // Skipped where there is no room or no right to write. Throws Error when `folder` isn't a folder,
-  // or the file can't be filled.
+  // or the file can't be made or filled.
   static std::variant<std::shared_ptr<TestFile>, Skipped> Begin(const std::string& folder,
                                                                 const TestFileOptions& options);
   // Fills the rest, as much as most_fill allows, and finds out extents, alignment and whether
@@ -81,7 +81,8 @@ class TestFile {
 
   // Writes back and drops the file's pages. Returns the fraction that stayed in the page cache.
   double DropCache() const;
-  // Reads the file into the page cache. Returns the fraction that is there then.
+  // Reads the file into the page cache. Returns the fraction that is there then. Throws Error where
+  // the file can't be read.
   double FillCache() const;
   // The fraction, 0 to 1, of `bytes` bytes from `begin` (a multiple of 4 KiB) on that is in the
   // page cache; 1 where the kernel doesn't tell.

@@ -43,7 +43,7 @@ struct TrafficOptions {
   std::int64_t first_byte = 0;      // the job's part of the file begins here
   std::int64_t blocks = 1;          // the blocks in that part; at least as many as slots
   std::uint64_t seed = 0;
-  std::uint64_t salt = 0;
+  std::uint64_t salt = 0;      // the file's own (Stamp::salt)
   std::uint64_t sequence = 0;  // the k-th write is stamped sequence + k
   // A function that is called right before the k-th transfer begins; may be null.
   std::function<void(std::int64_t k)> before = {};
@@ -64,7 +64,8 @@ struct CountedSpan {
   std::int64_t time_ns = 0;
 };
 
-// The calls of one Traffic must not overlap; the engine sees to that while it runs.
+// The feed, for one run after another. Its calls must not overlap; the engine sees to that while it
+// runs.
 class Traffic : public Feed {
  public:
   // The number of blocks that the buffers must hold.

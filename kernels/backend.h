@@ -25,15 +25,17 @@ struct Device {
 class DeviceMeter {
  public:
   virtual ~DeviceMeter() = default;
-  // Takes one more reading now and returns all readings so far; at_s counts seconds from the
-  // meter's making.
+  // Takes one more reading now and returns all readings so far, of which there is at least one,
+  // without energy and events; at_s counts seconds from the meter's making. A reading that fails is
+  // left out.
   virtual Telemetry SoFar() = 0;
-  // Takes a last reading, ends the sampling, and returns the readings at `from` and later, by the
-  // same clock. Called once.
+  // Takes a last reading, ends the sampling, and returns the readings from `from` on, which counts
+  // as at_s does: at least the last one, and where there are many a part of them. Called once.
   virtual Telemetry Finish(Seconds from) = 0;
 };
 
-// The interface of all backends. One object serves all cases of a run.
+// The interface of all backends. One object serves all cases of a run, and calls to it never
+// overlap. It must outlive the workloads and meters that it makes.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -46,8 +48,8 @@ class Backend {
   // Whether the backend implements this kind of op at all. A dtype or a size that it lacks, or that
   // this machine lacks, is answered by Prepare with a Skipped.
   virtual bool Has(const Op& op) const = 0;
-  // Whether the device computes in bf16; a suite asks for another dtype where it doesn't.
-  // Everything else that a device lacks is answered by Prepare.
+  // Whether the device multiplies matrices in bf16; a suite asks for another dtype where it
+  // doesn't. Everything else that a device lacks is answered by Prepare.
   virtual bool HasBf16(const Device& device) const {
     (void)device;
     return true;
@@ -59,7 +61,7 @@ class Backend {
     return op;
   }
   // The useful work of one iteration of a complete op. The flops of a Peak are absent where the
-  // device has no such arithmetic.
+  // device has no such arithmetic. Throws Error where a count doesn't fit 63 bits.
   virtual Work OneIteration(const Op& op, const Device& device) const {
     (void)device;
     return WorkOf(op);
@@ -70,12 +72,14 @@ class Backend {
     return nullptr;
   }
   // Makes a complete op ready to be timed on that device: buffers are allocated and filled with
-  // random inputs from `seed`. Returns Skipped where the device or the library can't do it; throws
-  // Error where it should have worked and didn't.
+  // inputs from `seed`. Returns Skipped where the device or the library can't do it; throws Error
+  // where it should have worked and didn't. The thread that calls this must also run, verify and
+  // destroy the workload.
   virtual Prepared Prepare(const Op& op, const Device& device, std::uint64_t seed) = 0;
-  // Makes several steps ready as one workload, an iteration of which runs each step once, in order.
-  // This default prepares, runs and times each step by itself (kernels/compound.h), which is right
-  // where the host does the work; a device with its own clock overrides it and times one loop.
+  // Makes several steps ready as one workload, an iteration of which runs each step once, in order;
+  // otherwise as Prepare. This default prepares, runs and times each step by itself
+  // (kernels/compound.h), which is right where the host does the work; a device with its own clock
+  // overrides it and times one loop.
   virtual Prepared PrepareInTurn(const std::vector<Step>& steps, const Device& device,
                                  std::uint64_t seed);
 };

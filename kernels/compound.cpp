@@ -65,9 +65,14 @@ Facts AllOf(const Said<Facts>& parts) {
   return facts;
 }
 
+// The sum; nothing where one of the two is absent. Throws Error where it doesn't fit 63 bits.
 std::optional<std::int64_t> Sum(std::optional<std::int64_t> a, std::optional<std::int64_t> b) {
   if (!a || !b) return std::nullopt;
-  return *a + *b;
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(*a, *b, &sum)) {
+    throw Error("the work of this case is over 2^63; give smaller sizes");
+  }
+  return sum;
 }
 
 void Add(Batch& sum, const Batch& more) {
@@ -151,9 +156,17 @@ class Together : public Workload {
     std::unique_ptr<Workload> workload = {};
     std::unique_ptr<TaskThread> thread = std::make_unique<TaskThread>();
 
+    // Waits until the thread's task is done. An Error of it gets the device's name.
+    void Wait() const {
+      try {
+        thread->Wait();
+      } catch (const Error& error) {
+        throw Error(fmt::format("{}: {}", name, error.what()));
+      }
+    }
     void Do(std::function<void()> task) const {
       thread->Give(std::move(task));
-      thread->Wait();
+      Wait();
     }
   };
 
@@ -165,10 +178,7 @@ class Together : public Workload {
     std::exception_ptr first;
     for (const Part& part : parts_) {
       try {
-        part.thread->Wait();
-      } catch (const Error& error) {
-        const Error named(fmt::format("{}: {}", part.name, error.what()));
-        if (!first) first = std::make_exception_ptr(named);
+        part.Wait();
       } catch (...) {
         if (!first) first = std::current_exception();
       }
@@ -286,15 +296,11 @@ Prepared PrepareTogether(
   auto together = std::make_unique<Together>();
   for (std::size_t i = 0; i < devices.size(); ++i) {
     const Device& device = devices[i];
-    try {
-      const std::optional<Skipped> no =
-          together->Add(device.name, [&] { return prepare(device, RandomAt(seed, i)); });
-      if (no) {
-        return Skipped{.reason = fmt::format("{}: {}", device.name, no->reason),
-                       .remedy = no->remedy};
-      }
-    } catch (const Error& error) {
-      throw Error(fmt::format("{}: {}", device.name, error.what()));
+    const std::optional<Skipped> no =
+        together->Add(device.name, [&] { return prepare(device, RandomAt(seed, i)); });
+    if (no) {
+      return Skipped{.reason = fmt::format("{}: {}", device.name, no->reason),
+                     .remedy = no->remedy};
     }
   }
   return together;

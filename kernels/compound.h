@@ -1,5 +1,5 @@
 // Workloads made of other workloads: one after the other on one device (InTurn), or one on each of
-// several devices at once (PrepareTogether). Both work with every backend.
+// several devices at once (PrepareTogether). Both kinds work with every backend.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,7 @@ std::variant<std::vector<InTurn::Part>, Skipped> PrepareEach(
 // Makes a workload that runs on all of these devices at once. Each device has its own thread, which
 // calls `prepare` for it and later runs, verifies and destroys the workload that this made, because
 // libraries keep state for each thread, such as CUDA's current device. The calls of `prepare` never
-// overlap, since they may share what they are given.
+// overlap, since they may share what they are given; none is made after this has returned.
 //
 // A batch lasts from the common start of all devices to the end of the last one; `per_unit` has
 // each device's own time, in the order of `devices`. Devices are verified one after the other, and
@@ -60,8 +60,8 @@ Prepared PrepareTogether(
 // for a device that can't be read, and leaves no telemetry.
 std::unique_ptr<Meter> MeterTogether(std::vector<std::unique_ptr<DeviceMeter>> meters);
 
-// The sum of all works, field by field; a field that any of them lacks is absent. REQUIRES: at
-// least one.
+// The sum of all works, field by field, with the formula of the first; a field that any of them
+// lacks is absent. Throws Error where a sum doesn't fit 63 bits. REQUIRES: at least one.
 Work TotalOf(const std::vector<Work>& works);
 
 }  // namespace assay

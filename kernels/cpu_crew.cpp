@@ -14,9 +14,13 @@ OmpThreads::OmpThreads(int threads) : before_(omp_get_max_threads()) {
 
 OmpThreads::~OmpThreads() { omp_set_num_threads(before_); }
 
-Roaming::Roaming() { pthread_getaffinity_np(pthread_self(), sizeof(before_), &before_); }
+SavedAffinity::SavedAffinity() {
+  pthread_getaffinity_np(pthread_self(), sizeof(before_), &before_);
+}
 
-Roaming::~Roaming() { pthread_setaffinity_np(pthread_self(), sizeof(before_), &before_); }
+SavedAffinity::~SavedAffinity() {
+  pthread_setaffinity_np(pthread_self(), sizeof(before_), &before_);
+}
 
 Crew::Shift::Shift(const Crew& crew) : omp_threads_(crew.threads_) {
   omp_set_dynamic(0);

@@ -1,6 +1,4 @@
-// The memory probe on the CPU: read, write, copy and triad over large arrays. Unless the user gives
-// a size, each array is at least four times the last-level cache, as STREAM asks
-// (www.cs.virginia.edu/stream/ref.html).
+// The memory probe on the CPU: read, write, copy and triad over large arrays.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +9,11 @@
 
 namespace assay {
 
-// Allocates the arrays, in huge pages where the system grants them, and has each of `threads`
-// threads first touch the part that it will stream through, so that its pages lie in memory near
-// its core. Returns Skipped where the arrays would take over half of the memory that can be had;
-// throws Error for an unknown pattern. REQUIRES: op is complete (bytes > 0).
+// Makes the arrays, in huge pages where the system grants them, and a Team of `threads` threads on
+// `cores` (runner/core/threads.h). Each thread first touches the part that it will stream through,
+// so that its pages lie in memory near its core. Returns Skipped where the arrays would take over
+// half of the memory that can be had; throws Error for an unknown pattern, or where the memory or
+// the threads can't be had. REQUIRES: op.bytes is a positive multiple of 64, and op.passes is 1.
 Prepared PrepareMemory(const Memory& op, int threads, const std::vector<int>& cores,
                        std::uint64_t seed);
 

@@ -9,7 +9,7 @@
 
 namespace assay {
 
-// The backend runs on the setup's threads and cores.
+// Makes the backend, which runs on the setup's threads and cores. The setup need not outlive it.
 std::unique_ptr<Backend> MakeNativeBackend(const Setup& setup);
 
 // Highway's version, and the instruction set that it chose here: {"highway", "1.0.3 (AVX3)"}.

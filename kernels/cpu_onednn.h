@@ -10,8 +10,8 @@
 
 namespace assay {
 
-// The backend runs on the setup's threads and cores. Each thread is pinned to a core of its own,
-// whatever the environment says about OpenMP.
+// Makes the backend, which runs on the setup's threads and cores. Each thread is pinned to a core,
+// whatever the environment says about OpenMP. The setup need not outlive the backend.
 std::unique_ptr<Backend> MakeOneDnnBackend(const Setup& setup);
 
 // The library's version, and the instruction set that it chose for this processor:

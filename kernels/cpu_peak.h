@@ -44,8 +44,8 @@ PeakLoop F32PeakLoop();
 PeakLoopOr Bf16PeakLoop();  // needs AVX512-BF16
 PeakLoopOr Int8PeakLoop();  // needs AVX512-VNNI
 
-// Calls `body` once for each instruction set of this CPU, with F32PeakLoop confined to it. For
-// tests.
+// Calls `body` once for each instruction set of this CPU, with everything that uses Highway in this
+// process confined to it. It serves tests, and nothing else may run meanwhile.
 void ForEachF32Target(const std::function<void()>& body);
 
 // Highway's version and the instruction set that it chose here: "1.0.3 (AVX3_DL)".

@@ -58,6 +58,7 @@ struct Shape {
   std::int64_t Count() const { return batch * heads * tokens * elements; }
   std::int64_t Bytes() const { return Count() * BytesOf(format); }
 };
+// The shape of a part. REQUIRES: the op's dtype is bf16, f16 or fp8_e4m3.
 Shape ShapeOf(const Attention& op, Part part);
 
 // A library's ways of doing one pass, numbered 0 … Count() - 1, the library's best guess first.
@@ -69,12 +70,14 @@ class AttentionPlans {
   virtual int Count() const = 0;
   // Makes a plan ready to run. Throws Error where the library can't do so after all.
   virtual void Build(int plan) = 0;
-  // The workspace that a built plan needs.
+  // The bytes of workspace that a built plan needs.
   virtual std::int64_t WorkspaceBytes(int plan) const = 0;
   // The library's own name of the plan, which is enough to ask for it again.
   virtual std::string Name(int plan) const = 0;
-  // Puts a built plan on the stream that it was made for, and returns without waiting. Throws Error
-  // where the library refuses.
+  // Puts a built plan on the stream that it was made for, and returns without waiting. `parts` has
+  // all that the pass reads and writes, and may have more; `workspace` is device memory of
+  // WorkspaceBytes(plan). Both must last until the work is done. Throws Error where the library
+  // refuses.
   virtual void Enqueue(int plan, const Pointers& parts, void* workspace) = 0;
 };
 
@@ -83,7 +86,8 @@ class AttentionLibrary {
  public:
   virtual ~AttentionLibrary() = default;
   virtual std::string Name() const = 0;  // "cuDNN 9.19.0"
-  // The library's plans for this pass on the current device and that stream, or why it has none.
+  // The library's plans for this pass on the current device, which is `gpu`, and that stream, or
+  // the reason why it has none. The stream must outlive the plans.
   virtual std::variant<std::unique_ptr<AttentionPlans>, std::string> Plan(const Attention& op,
                                                                           Pass pass, const Gpu& gpu,
                                                                           cudaStream_t stream) = 0;
@@ -91,7 +95,9 @@ class AttentionLibrary {
 
 // Makes attention ready on the current device, which is `gpu`: bf16 and f16, and the forward also
 // in fp8. A case with algo = "tuned" that isn't in `tunings` yet is tuned now, which takes seconds,
-// and added to it.
+// and added to it. Returns Skipped for another dtype, or where the library has no plan that can be
+// built or the memory doesn't suffice; throws Error where CUDA or the library fails, or no tuned
+// plan is right. The library must outlive the workload; `gpu` and `tunings` need not.
 Prepared PrepareAttention(AttentionLibrary& library, const Attention& op, const Gpu& gpu,
                           Tunings& tunings, std::uint64_t seed);
 

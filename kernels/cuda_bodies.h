@@ -10,7 +10,8 @@
 
 namespace assay::cuda {
 
-// The unit that a thread moves at a time: 16 bytes, the widest access that every device has.
+// The elements that memory streams move: two integers, or for triad two f64 numbers. Each is 16
+// bytes, the widest access that every device has.
 struct alignas(16) Words {
   std::uint64_t a = 0, b = 0;
 };
@@ -18,9 +19,9 @@ struct alignas(16) Numbers {
   double a = 0, b = 0;
 };
 
-// Fills four elements of an input from one 64-bit draw: elements 4 * draw … 4 * draw + 3 of the
-// stream `seed`, looked up in the table of 65536 values of kernels/inputs.h. T is an unsigned type
-// as wide as an element; only its bits matter.
+// Writes elements 4 * draw … 4 * draw + 3 of the stream `seed` to the same places of `out`, which
+// has `count` elements; those from `count` on are left out. `table` holds the 65536 values of
+// NormalValues (kernels/inputs.h). T is an unsigned type as wide as an element.
 template <class T>
 constexpr void FillAt(T* out, std::size_t count, const T* table, std::uint64_t seed,
                       std::size_t draw) {
@@ -30,13 +31,15 @@ constexpr void FillAt(T* out, std::size_t count, const T* table, std::uint64_t s
   }
 }
 
+// Word i of the stream `seed`, by which the sources of memory streams and copies are filled.
 constexpr std::uint64_t WordAt(std::uint64_t seed, std::size_t i) { return RandomAt(seed, i); }
-// Numbers are small integers, so that a triad is exact whether the device fuses its multiply-add
-// (one rounding) or not (two).
+// Number i of the stream `seed`, an integer of 32 bits, so that a triad with a small integer scale
+// is exact whether the device fuses its multiply-add (one rounding) or not (two).
 constexpr double NumberAt(std::uint64_t seed, std::size_t i) {
   return static_cast<double>(RandomAt(seed, i) >> 32U);
 }
 
+// FillWordsAt and FillNumbersAt write element i of an array, which is two words or two numbers.
 constexpr void FillWordsAt(Words* out, std::uint64_t seed, std::size_t i) {
   out[i] = {WordAt(seed, 2 * i), WordAt(seed, 2 * i + 1)};
 }

@@ -13,21 +13,23 @@
 
 namespace assay::cuda {
 
-// The reason why there is no cuDNN here: this build is without its headers, or the library isn't
-// found. Nothing where cuDNN can be used.
+// The reason why cuDNN can't be used here: this build is without its headers, the library isn't
+// found, or it is too old for a build without the frontend. Nothing where it can be used.
 std::optional<Skipped> NoCudnn();
 
-// The library, or null where NoCudnn() gives a reason.
+// Makes the library, or returns null where NoCudnn() gives a reason. It sets an environment
+// variable of the frontend, so that no other thread may read the environment at the time.
 std::unique_ptr<AttentionLibrary> MakeCudnn();
 
 // The reason why cuDNN has no plan for this op on a device that need not be present, or nothing
 // where it has one. The device is described by its compute capability (90 for 9.0) and its
 // properties, in the JSON that cuDNN itself writes for a device. No driver is needed, but a
-// libcuda.so.1 is, for which the toolkit's stub will do.
+// libcuda.so.1 is, for which the toolkit's stub will do. Throws Error where NoCudnn() gives a
+// reason, or the properties can't be read.
 std::optional<std::string> WhyNoPlan(const Attention& op, int capability,
                                      const std::string& device_properties);
 
-// The version of the library that was opened: "9.19.0".
+// The version of the library: "9.19.0", or "none" where it can't be opened.
 std::string CudnnVersion();
 
 // The three functions below serve the sources that call cuDNN.

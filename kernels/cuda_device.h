@@ -50,18 +50,20 @@ std::vector<int> CpusNear(const std::string& bus_id, const std::string& root = "
 // Converts bytes to GiB (2^30 bytes).
 double Gib(std::int64_t bytes);
 
-// The reason why `bytes` more can't be allocated on the current device, or nothing where they can.
-// A sixteenth of the memory stays free, for the context, libraries' own buffers and fragmentation.
+// The reason why `bytes` more should not be allocated on the current device, or nothing where they
+// may be. A sixteenth of the memory stays free, for libraries' own buffers and fragmentation.
 std::optional<Skipped> TooLargeForGpu(std::int64_t bytes);
 
-// Makes inputs in the device's memory: the same elements of a stream (kernels/inputs.h) that Fill
-// makes on the host, bit for bit.
+// Makes inputs in the current device's memory: the same elements of a stream that Fill
+// (kernels/inputs.h) makes on the host, bit for bit.
 class InputMaker {
  public:
+  // `gpu` is the current device. It and the stream must outlive the maker.
   InputMaker(const Gpu& gpu, cudaStream_t stream) : gpu_(gpu), stream_(stream) {}
   // Enqueues writing elements 0 … count - 1 of the stream `seed` to the device pointer `out`, and
-  // returns without waiting. `inputs` is "normal" or "zeros", as for Fill. The maker must outlive
-  // that work, since it owns the tables.
+  // returns without waiting. The maker must outlive that work, since it owns the tables. Throws
+  // Error where CUDA fails. REQUIRES: `inputs` is "normal" or "zeros", and `count` is even for
+  // F4E2m1.
   void Make(Format format, const std::string& inputs, std::uint64_t seed, std::int64_t count,
             void* out);
 
@@ -71,26 +73,27 @@ class InputMaker {
   std::map<Format, DeviceMemory> tables_ = {};
 };
 
-// Compares the `count` 64-bit words of a buffer with expected(i), the right value of word i. `read`
-// fetches as many words as `words` holds, from index `first` on. A buffer of more than `most_bytes`
-// is compared in part, about as much as that: in evenly spread pieces, the first of which holds the
-// buffer's first word and the last its last word.
+// Compares the `count` 64-bit words of a buffer with expected(i), the right value of word i, which
+// several threads call at once. `read` fetches as many words as `words` holds, from index `first`
+// on. A buffer of more than `most_bytes` and of more than 4 MiB is compared in evenly spread pieces
+// of 4 MiB, as many as `most_bytes` holds but at least two. The first piece begins with the
+// buffer's first word, and the last one ends with its last.
 Checked CheckWords(
     std::size_t count, std::size_t most_bytes,
     const std::function<void(std::size_t first, std::span<std::uint64_t> words)>& read,
     const std::function<std::uint64_t(std::size_t i)>& expected);
 
-// Checks the outputs of all calls that the timer counts. Calls take turns over `sets` sets of
-// operands with the same inputs, so that every set must hold the same output. check(set) compares
-// the output of a set with the reference, which is slow. It is called for the last set that was
-// used; the output of another one, which read(set) fetches, is checked only where its bits differ.
+// Checks the outputs of all calls that the timer has counted. Call i used set i % `sets` of the
+// operands; all sets have the same inputs, and so must have the same output. check(set) compares
+// the output of a set with the reference, which is slow, and read(set) fetches it. The set of the
+// last call is checked, and any other only where its bits differ from that one's; a wrong set ends
+// the check. REQUIRES: the timer has counted a call, and `sets` divides the period of its calls.
 Checked CheckSets(const Timer& timer, std::int64_t sets,
                   const std::function<std::vector<std::byte>(std::int64_t set)>& read,
                   const std::function<Checked(std::int64_t set)>& check);
 
-// Splits 0 … count - 1 into equal ranges and calls body(begin, end) for each, on one thread for
-// each core that this process may use; returns when all are done. It serves as the ParallelFor that
-// the checks take (kernels/inputs.h).
+// A ParallelFor (kernels/inputs.h) with a thread for each core that this process may use, started
+// for this call, and a range of equal size for each thread. It rethrows an exception of `body`.
 void OnAllCores(std::int64_t count, const std::function<void(std::int64_t, std::int64_t)>& body);
 
 }  // namespace assay::cuda

@@ -363,8 +363,9 @@ class GemmWorkload : public TimedWorkload, private Streamed {
 
     host_a_ = OnHost(of_a);
     const std::vector<std::byte> weights = OnHost(of_b);
-    const std::vector<std::byte> b = Turned({.format = HostFormat(types.b), .data = weights.data()},
-                                            gemm.batch, gemm.n, gemm.k, OnAllCores);
+    const std::vector<std::byte> b =
+        Transposed({.format = HostFormat(types.b), .data = weights.data()}, gemm.batch, gemm.n,
+                   gemm.k, OnAllCores);
     check_.emplace(gemm, Tensor{.format = HostFormat(types.b), .data = b.data()}, RandomAt(seed, 2),
                    OnAllCores);
   }

@@ -188,7 +188,7 @@ class GroupedWorkload : public TimedWorkload {
       Fill(types.in, op.inputs, SeedOfWeights(seed, groups_.Group(i)), op.n * op.k, weights.data(),
            OnAllCores);
       const std::vector<std::byte> b =
-          Turned({.format = types.in, .data = weights.data()}, 1, op.n, op.k, OnAllCores);
+          Transposed({.format = types.in, .data = weights.data()}, 1, op.n, op.k, OnAllCores);
       checks_.emplace_back(GroupGemm(op, groups_.Rows(i)),
                            Tensor{.format = types.in, .data = b.data()}, RandomAt(seed, 2),
                            OnAllCores);

@@ -1,7 +1,7 @@
 // Launchers of this program's own CUDA kernels. Each call puts one launch on the stream and returns
 // without waiting; whether the launch worked is the runtime's last error (cudaGetLastError).
 // Pointers are to memory that the device can access, and sizes count the elements that they point
-// at.
+// at. `blocks` is the number of blocks of the launch, at least 1; any number does all of the work.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,8 @@ void LaunchCount(std::uint64_t* count, CUstream_st* stream);
 // The kernel that LaunchCount launches, for asking CUDA whether this build has code for a GPU.
 const void* CountKernelHandle();
 
-// Fills elements 0 … count - 1 of an input, each of `element_bytes` (1, 2, 4 or 8), by FillAt.
+// Fills elements 0 … count - 1 of an input, each of `element_bytes` (1, 2, 4 or 8; any other number
+// launches nothing), by FillAt.
 // `table` holds NormalValues (kernels/inputs.h) of the input's format, in the device's memory.
 void LaunchFill(void* out, std::size_t count, int element_bytes, const void* table,
                 std::uint64_t seed, unsigned blocks, CUstream_st* stream);

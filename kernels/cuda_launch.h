@@ -7,8 +7,9 @@
 
 namespace assay::cuda {
 
-// Makes the launches of `op` ready on the current device, which is `gpu`. Time is by the host's
-// clock in mode sync, and by the device's in the others.
+// Makes the launches of `op` ready on the current device, which is `gpu` and need not outlive the
+// workload. Time is by the host's clock in mode sync, where nothing bounds the wait for a device
+// that hangs, and by the device's in the others. Throws Error where CUDA fails.
 Prepared PrepareLaunch(const Launch& op, const Gpu& gpu);
 
 }  // namespace assay::cuda

@@ -21,8 +21,8 @@ struct Reading {
   std::optional<double> energy_j = {};  // since the driver was loaded
   std::optional<double> temperature_c = {};
   std::uint64_t reasons = 0;  // why clocks are held back, as NVML's bits
-  std::optional<std::int64_t> uncorrected_ecc_errors = {};
-  std::optional<std::int64_t> remapped_rows = {};
+  std::optional<std::int64_t> uncorrected_ecc_errors = {};  // since the driver was loaded
+  std::optional<std::int64_t> remapped_rows = {};           // in the GPU's life
 };
 
 // The words for NVML's bits of why a clock is held back, such as "sw_power_cap"
@@ -30,10 +30,10 @@ struct Reading {
 // since nothing holds such a GPU back.
 std::vector<std::string> ReasonsText(std::uint64_t reasons);
 
-// The library. Its calls may be made in any thread.
+// The library. Its calls may be made in any thread, and none of them throws Error.
 class Nvml {
  public:
-  // Opens the library; null where it is absent or can't be initialised.
+  // Opens the library, which then is never closed; null where it is absent or can't be initialised.
   static std::shared_ptr<Nvml> Open(const char* library = "libnvidia-ml.so.1");
   virtual ~Nvml() = default;
 
@@ -48,14 +48,15 @@ class Nvml {
     unsigned most = 0;
   };
   virtual std::optional<Lanes> LanesOf(const std::string& bus_id) = 0;
-  // The number of processes that compute on the GPU; nothing where NVML doesn't tell.
+  // The number of processes that compute on the GPU, this one included once it uses CUDA there;
+  // nothing where NVML doesn't tell.
   virtual std::optional<unsigned> Processes(const std::string& bus_id) = 0;
   // A reading of this moment; nothing where the GPU can't be read.
   virtual std::optional<Reading> Read(const std::string& bus_id) = 0;
 };
 
-// Makes a meter with a thread that reads the GPU ten times a second. The readings of a long time
-// are thinned out: Finish then returns every second of them, or fewer. Null where the GPU can't be
+// Makes a meter with a thread that reads the GPU ten times a second. Finish returns at most 64
+// readings: every second one of a long time, or fewer. Null where `nvml` is or the GPU can't be
 // read.
 std::unique_ptr<DeviceMeter> MeterOf(std::shared_ptr<Nvml> nvml, const std::string& bus_id);
 

@@ -18,6 +18,7 @@
 
 namespace assay::cuda {
 
+// Rounds up to 256 bytes, to which cudaMalloc aligns too.
 constexpr std::int64_t Aligned(std::int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 // The sets of one operand in device memory, which it owns. A set is the operand's numbers and,
@@ -54,9 +55,9 @@ struct Operand {
   }
 };
 
-// The number of sets, of `bytes` each, that it takes for the cache to hold nothing of a set when
-// its turn comes again: three caches' worth. At most 4096, so that one CUDA graph can hold all of
-// them.
+// The number of sets, of `bytes` (> 0) each, that it takes for the cache to hold nothing of a set
+// when its turn comes again: three caches' worth, but at most 4096, so that one CUDA graph can hold
+// all of them.
 inline std::int64_t ColdSets(const Gpu& gpu, std::int64_t bytes) {
   constexpr std::int64_t kMost = 4096;
   return std::clamp<std::int64_t>((3 * gpu.cache_bytes + bytes - 1) / bytes, 1, kMost);

@@ -19,14 +19,15 @@ namespace assay::cuda {
 inline constexpr std::size_t kSdpaSince = 91500;
 
 // The reason why this build lacks even this operation: cuDNN's headers are missing or too old.
-// Nothing where it has it.
+// Nothing where the build has the operation.
 std::optional<Skipped> NoSdpa();
 
 // The library, or null where NoSdpa() gives a reason. REQUIRES: cuDNN is there (NoCudnn).
 std::unique_ptr<AttentionLibrary> MakeSdpa();
 
-// The plans for a GPU that is only described, or why there are none; WhyNoPlan (cuda_cudnn.h) says
-// how a GPU is described. Such plans can't be enqueued, and building them needs a driver.
+// The plans for a GPU that is only described, or the reason why there are none; WhyNoPlan
+// (cuda_cudnn.h) says how a GPU is described. Such plans can't be enqueued, and building them needs
+// a driver. REQUIRES: cuDNN is there (NoCudnn), or NoSdpa() gives a reason.
 std::variant<std::unique_ptr<AttentionPlans>, std::string> PlanSdpa(
     const Attention& op, const std::string& device_properties);
 

@@ -53,9 +53,10 @@ class Timer {
   // argument i goes from 0 to period - 1 and round again, on from batch to batch; the period must
   // be the same in all batches.
   //
-  // Up to 64 more calls come first, without a gate. They give Batch::host, the time of launching
-  // and waiting by the host's clock, scaled to the batch. They also load every kernel before a gate
-  // is closed: CUDA loads a kernel at its first launch, and may wait for the device to do so.
+  // Up to 64 more calls come first, without a gate. They give Batch::host, the time of
+  // launching and waiting by the host's clock, scaled to the batch. They also load every kernel
+  // before a gate is closed: CUDA loads a kernel at its first launch, and may wait for the device
+  // to do so.
   Batch Time(std::int64_t iterations, std::int64_t period,
              const std::function<void(std::int64_t)>& enqueue);
   // Has `meet` called twice in each batch, before the gate is made and before it opens, so that
@@ -65,7 +66,8 @@ class Timer {
   // Hold, Put, Release and Finish serve callers that measure by a clock of their own, in the order
   // that Streamed (runner/core/probe.h) has for its functions of the same names: Hold puts a gate
   // on the stream, Put enqueues calls behind the gate, Release opens it, and Finish waits for
-  // everything. Finish throws Error if the gate had given up.
+  // everything. Finish throws Error if the gate had given up. A Hold before Finish opens the gate
+  // that it replaces. REQUIRES, for Release: Hold was called.
   void Hold();
   void Release();
   void Put(std::int64_t iterations, std::int64_t period,
@@ -75,7 +77,7 @@ class Timer {
   // The number of calls since CountAnew, including those for the host's time and those in graphs.
   std::int64_t Calls() const { return calls_ - counted_from_; }
   void CountAnew() { counted_from_ = calls_; }
-  // The argument i of the last call.
+  // The argument i of the last call. REQUIRES: there was one.
   std::int64_t Last() const { return (calls_ - 1) % period_; }
 
   void Wait(const std::string& what) const { cuda::Wait(Stream(), what, limits_.hung); }

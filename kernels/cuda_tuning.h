@@ -12,10 +12,10 @@
 namespace assay::cuda {
 
 // Several algorithms for the same work, numbered in the order in which the library proposes them.
-// All three functions may throw Error.
+// An Error that a function throws takes the algorithm in use out of the contest.
 struct Candidates {
   std::string library = {};  // the library that offers them: "cuBLASLt"
-  int count = 0;
+  int count = 0;             // at least 1
   // Selects the algorithm that later calls of `once` and `time` run.
   std::function<void(int candidate)> use = {};
   // Overwrites the output, runs the work once, and checks it.
@@ -31,8 +31,9 @@ struct Tuned {
 };
 using Tunings = std::map<std::string, Tuned>;  // keyed by case and device
 
-// Finds the fastest candidate that gives right answers; this takes seconds. Throws Error where none
-// does.
+// Finds the fastest candidate that gives right answers, which takes seconds; where it isn't faster
+// than the library's first when both are timed again, that one is chosen. Leaves any candidate in
+// use. Throws Error where none gives a right answer, or the fastest fails when it is timed again.
 Tuned Fastest(const Candidates& candidates);
 
 }  // namespace assay::cuda

@@ -1,4 +1,4 @@
-// The backends of the module cuda and the ops that each has, which assay knows before it opens the
+// The backends that modules hold and the ops that each has, which assay knows before it opens the
 // module, and where there is none.
 #pragma once
 
@@ -8,11 +8,14 @@
 
 namespace assay {
 
+// The facts of one backend.
 struct GpuBackendFacts {
-  const char* name;
-  bool (*has)(const Op& op);
+  const char* name;             // Backend::Name
+  bool (*has)(const Op& op);    // Backend::Has
+  const char* module = "cuda";  // the module that holds it (Modules::Entry::name)
 };
 
+// Whether the op is of one of these kinds.
 template <class... Ops>
 bool IsAnyOf(const Op& op) {
   return (std::holds_alternative<Ops>(op) || ...);

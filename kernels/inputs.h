@@ -40,8 +40,8 @@ std::int64_t BytesOf(Format format, std::int64_t count = 1);
 // largest of 16 normal numbers (1.8 in the mean) should come to lie at 6; and 1 in all others.
 double ScaleOf(Format format);
 
-// Conversions between f32 and the narrower formats. They round to nearest, ties to even; NaN stays
-// NaN.
+// Conversions between f32 and the narrower formats. They round to nearest, ties to even, and NaN
+// stays NaN where the format has one. In bf16, f16 and tf32 larger numbers become infinite.
 std::uint16_t Bf16FromF32(float value);
 float F32FromBf16(std::uint16_t bits);
 std::uint16_t F16FromF32(float value);
@@ -56,7 +56,7 @@ float F32FromF8E4m3(std::uint8_t bits);
 std::uint8_t F8E5m2FromF32(float value);
 float F32FromF8E5m2(std::uint8_t bits);
 // The e2m1 format, in the low half of a byte: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives.
-// Larger numbers saturate to 6, and there is no NaN.
+// Larger numbers saturate to 6, and so does NaN, which the format lacks.
 std::uint8_t F4E2m1FromF32(float value);
 float F32FromF4E2m1(std::uint8_t bits);
 // The power of two that a Ue8m0 stands for, 2^(bits - 127); NaN for 255.
@@ -89,7 +89,7 @@ void Serially(std::int64_t count, const std::function<void(std::int64_t, std::in
 //   a block is 2^z with z standard normal, so that neighbouring blocks differ. Integers hold four
 //   standard deviations: u8 (activations) is 128 + 32 z, clamped to 0 … 255; s8 (weights) is 16 z,
 //   clamped to -63 … 63, since instruction sets without a 32-bit dot product add pairs of u8 · s8
-//   in 16 bits, which larger numbers would saturate.
+//   in 16 bits, which larger numbers would saturate; s32 is 16 z.
 // - zeros: all bits are zero, which shows what the power of switching bits costs.
 //
 // REQUIRES: `count` is even for F4E2m1.
@@ -101,8 +101,8 @@ void Fill(Format format, const std::string& inputs, std::uint64_t seed, std::int
 // An entry of F4E2m1 is a byte, which is two numbers. The table lives as long as the process.
 std::span<const std::byte> NormalValues(Format format);
 
-// Where the scales of a matrix lie whose `rows` rows are each cut into `blocks` blocks with one
-// scale each. The layout is cuBLASLt's: tiles of 128 rows x 4 blocks, rounded up, with the tiles of
+// The layout of a matrix's scales, where each of `rows` rows is cut into `blocks` blocks with one
+// scale each. It is cuBLASLt's: tiles of 128 rows x 4 blocks, rounded up, with the tiles of
 // the same rows one after the other. Within a tile, rows 0, 32, 64 and 96 come together, then 1,
 // 33, 65 and 97, and so on, each row with its four scales (docs.nvidia.com/cuda/cublas, "1D Block
 // Scaling Factors Layout").
@@ -118,7 +118,7 @@ struct ScaleLayout {
 
 // A matrix of narrow codes with the scales that turn them into numbers. `scales` is a single f32
 // where `block` is 0, else one scale for each `block` neighbours of a row (ScaleLayout); `whole` is
-// the scale of the whole tensor.
+// the scale of the whole tensor, a power of two.
 struct Quantised {
   Tensor codes = {};
   Tensor scales = {};

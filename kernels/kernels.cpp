@@ -42,12 +42,10 @@ Backends AllBackends(const Setup& setup) {
   backends.push_back(MakeOneDnnBackend(setup));
   if (setup.modules != nullptr) {
     for (const Modules::Entry& entry : setup.modules->Entries()) {
-      if (entry.module == nullptr && entry.name == "cuda") {
-        for (const GpuBackendFacts& facts : kGpuBackends) {
-          backends.push_back(std::make_shared<UnopenedBackend>(
-              facts,
-              Skipped{.reason = entry.reason, .remedy = entry.remedy, .module = entry.name}));
-        }
+      for (const GpuBackendFacts& facts : kGpuBackends) {
+        if (entry.module != nullptr || entry.name != facts.module) continue;
+        backends.push_back(std::make_shared<UnopenedBackend>(
+            facts, Skipped{.reason = entry.reason, .remedy = entry.remedy, .module = entry.name}));
       }
       if (entry.module == nullptr || entry.module->backends == nullptr) continue;
       for (std::unique_ptr<Backend>& backend : entry.module->backends()) {

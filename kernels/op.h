@@ -49,10 +49,10 @@ Gemm GroupGemm(const GroupedGemm& op, std::int64_t rows);
 std::vector<std::int64_t> RowsOfGroups(std::int64_t m, std::int64_t groups);
 
 // Scaled dot-product attention: O = softmax(Q Kᵀ / sqrt(head_dim_qk) + mask) V for each batch and
-// query head; each key-value head serves heads_q / heads_kv query heads. Backward makes dQ, dK and
-// dV for a given dO, from the forward's O and log-sums. Decode is a few queries over the keys and
-// values of all tokens so far, as in generating text, and its time goes into reading those. In fp8,
-// O is fp8 too.
+// query head; each key-value head serves heads_q / heads_kv query heads, a whole number. Backward
+// makes dQ, dK and dV for a given dO, from the forward's O and log-sums. Decode is a few queries
+// over the keys and values of all tokens so far, as in generating text, and its time goes into
+// reading those. In fp8, O is fp8 too.
 struct Attention {
   Dtype dtype = Dtype::kBf16;
   std::int64_t batch = 1, heads_q = 1, heads_kv = 1;
@@ -95,9 +95,9 @@ struct Peak {
   Dtype dtype = Dtype::kF32;
 };
 
-// The default of Memory::bytes: at least four times `cache_bytes` and 64 MiB, rounded to a power of
-// two so that like machines agree, but so small that three arrays fit in half of `memory_bytes` (0:
-// unknown).
+// The default of Memory::bytes: at least four times `cache_bytes`, as STREAM asks
+// (www.cs.virginia.edu/stream/ref.html), and 64 MiB, rounded up to a power of two so that like
+// machines agree, but so small that three arrays fit in half of `memory_bytes` (0: unknown).
 std::int64_t ArrayBytes(std::int64_t cache_bytes, std::int64_t memory_bytes);
 
 // The number of passes over the arrays that moves at least a GiB, so that an iteration is long
@@ -117,8 +117,8 @@ struct Step {
 
 // The keys [first, last) that a query sees under the mask; empty where it sees none. Under
 // causal_top_left query i sees keys 0 … i. Under causal_bottom_right the last query sees the last
-// key, so that query i sees keys 0 … seq_kv - seq_q + i. Under window it sees the last `window` of
-// those.
+// key, so that query i sees keys 0 … seq_kv - seq_q + i. Under window a query sees the last
+// `window` of the keys that causal_bottom_right shows it. REQUIRES: 0 <= query < seq_q.
 struct KeyRange {
   std::int64_t first = 0;
   std::int64_t last = 0;
@@ -143,7 +143,7 @@ KeyRange KeysSeen(const Attention& op, std::int64_t query);
 //                         counts (www.cs.virginia.edu/stream/ref.html); times the passes
 //   copy/n, copy/2n …     bytes = N for each copy, each byte counted once, where it arrives
 //   launch/1              ops = 1
-//   peak/ops              as many as the backend's loop does (Backend::OneIteration)
+//   peak/ops              nothing here; Backend::OneIteration adds the flops of the backend's loop
 // bytes_min is the least traffic: each operand is moved once, block scales and backward's O and
 // log-sums (f32) included. Throws Error where a count doesn't fit 63 bits.
 Work WorkOf(const Op& op);

@@ -171,20 +171,20 @@ std::vector<double> ReferenceGemm(const Gemm& gemm, Tensor a, Tensor b) {
   return c;
 }
 
-std::vector<std::byte> Turned(Tensor matrix, std::int64_t batch, std::int64_t rows,
-                              std::int64_t columns, const ParallelFor& parallel) {
+std::vector<std::byte> Transposed(Tensor matrix, std::int64_t batch, std::int64_t rows,
+                                  std::int64_t columns, const ParallelFor& parallel) {
   const std::size_t size = At(BytesOf(matrix.format));
   const auto* from = static_cast<const std::byte*>(matrix.data);
-  std::vector<std::byte> turned(At(batch * rows * columns) * size);
+  std::vector<std::byte> transposed(At(batch * rows * columns) * size);
   parallel(batch * columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t column = begin; column < end; ++column) {
       for (std::int64_t row = 0; row < rows; ++row) {
         const std::int64_t source = (column / columns * rows + row) * columns + column % columns;
-        std::memcpy(&turned[At(column * rows + row) * size], from + At(source) * size, size);
+        std::memcpy(&transposed[At(column * rows + row) * size], from + At(source) * size, size);
       }
     }
   });
-  return turned;
+  return transposed;
 }
 
 GemmCheck::GemmCheck(const Gemm& gemm, Tensor b, std::uint64_t seed, const ParallelFor& parallel)

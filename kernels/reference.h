@@ -19,8 +19,8 @@ std::vector<double> ReferenceGemm(const Gemm& gemm, Tensor a, Tensor b);
 // Transposes each matrix of a batch, from `rows` rows of `columns` elements to `columns` rows of
 // `rows`. It makes the B that a check wants from weights that lie as frameworks keep them. Elements
 // must be whole bytes.
-std::vector<std::byte> Turned(Tensor matrix, std::int64_t batch, std::int64_t rows,
-                              std::int64_t columns, const ParallelFor& parallel);
+std::vector<std::byte> Transposed(Tensor matrix, std::int64_t batch, std::int64_t rows,
+                                  std::int64_t columns, const ParallelFor& parallel);
 
 // Holds C against A · B in two ways.
 //
@@ -128,7 +128,7 @@ Checked CheckAttentionBackward(const Attention& attention, const BackwardInputs&
 // The pages of decode's keys and values. PagesOfSequence is ceil(seq_kv / page_size). PageTable has
 // a row of that many page numbers for each sequence of the batch, in order of tokens. All pages of
 // the pool stand in a random order, as in a cache that has been in use for a while; keys and values
-// share the table.
+// share the table. REQUIRES, here and for FromPages: page_size > 0.
 std::int64_t PagesOfSequence(const Attention& attention);
 std::vector<std::int32_t> PageTable(const Attention& attention, std::uint64_t seed);
 

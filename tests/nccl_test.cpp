@@ -535,12 +535,12 @@ TEST(NcclLog, TellsWhetherDataGoesBySockets) {
 
 TEST(NcclLog, TellsWhetherNodesAreOneDomainOfNvlink) {
   const std::string channel = "h:1:2 [0] NCCL INFO Channel 00/0 : 0[0] -> 4[0] ";
-  EXPECT_EQ(HasNvlinkOfRacks(channel + "via P2P/MNNVL/read\n"), true);
-  EXPECT_EQ(HasNvlinkOfRacks(channel + "via P2P/MNNVL\n"), true);
-  EXPECT_EQ(HasNvlinkOfRacks(channel + "[send] via NET/IB/0\n" + channel + "via P2P/CUMEM\n"),
+  EXPECT_EQ(HasMultiNodeNvlink(channel + "via P2P/MNNVL/read\n"), true);
+  EXPECT_EQ(HasMultiNodeNvlink(channel + "via P2P/MNNVL\n"), true);
+  EXPECT_EQ(HasMultiNodeNvlink(channel + "[send] via NET/IB/0\n" + channel + "via P2P/CUMEM\n"),
             false);
-  EXPECT_EQ(HasNvlinkOfRacks(channel + "via P2P/MNNVLIKE\n"), false);
-  EXPECT_EQ(HasNvlinkOfRacks("NCCL INFO MNNVL busId 0xb000\n"), std::nullopt);
+  EXPECT_EQ(HasMultiNodeNvlink(channel + "via P2P/MNNVLIKE\n"), false);
+  EXPECT_EQ(HasMultiNodeNvlink("NCCL INFO MNNVL busId 0xb000\n"), std::nullopt);
 }
 
 TEST(NcclLog, ARankWithoutAnAdapterUsesThoseOfItsNode) {

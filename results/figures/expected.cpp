@@ -24,7 +24,7 @@ constexpr double kLowBelow = 0.9;
 
 // The transports of published figures that are no network: NVLink between the nodes of a rack, and
 // the links within a node.
-constexpr std::string_view kNvlinkOfRacks = "mnnvl";
+constexpr std::string_view kMultiNodeNvlink = "mnnvl";
 constexpr std::array<std::string_view, 2> kWithinANode = {"nvlink", "xgmi"};
 
 auto KeyOf(const Expected& one) {
@@ -46,7 +46,7 @@ Expected ReadExpected(const CsvRow& row) {
     row.Fail(fmt::format("operation '{}' has no bus bandwidth", one.operation));
   }
   const bool is_within = std::ranges::count(kWithinANode, one.transport) > 0;
-  const bool is_between = one.transport == kNvlinkOfRacks || FindNetworkKind(one.transport);
+  const bool is_between = one.transport == kMultiNodeNvlink || FindNetworkKind(one.transport);
   if (one.nodes == 1 ? !is_within : !is_between) {
     row.Fail(
         fmt::format("transport is '{}'; on one node write nvlink or xgmi, between nodes mnnvl "
@@ -77,7 +77,7 @@ std::optional<double> NetworkGbs(const InstanceFacts& facts) {
 }
 
 // Whether NVLink between nodes carried the record; nothing where the record doesn't tell.
-std::optional<bool> ByNvlinkOfRacks(const Record& record) {
+std::optional<bool> ByMultiNodeNvlink(const Record& record) {
   const auto told = record.facts.find("mnnvl");
   if (told == record.facts.end() || Integer(record.params, "nodes").value_or(1) < 2) return {};
   return told->second == Fact(true);
@@ -261,11 +261,11 @@ std::optional<Assessment> Assess(const InstanceFacts* type, const Record& record
     return std::nullopt;
   }
   const double gbs = *bus / 1e9;
-  const std::optional<bool> by_nvlink = ByNvlinkOfRacks(record);
+  const std::optional<bool> by_nvlink = ByMultiNodeNvlink(record);
   const auto known = std::find_if(expected.begin(), expected.end(), [&](const Expected& one) {
     return one.provider == type->provider && one.instance == type->instance && one.nodes == nodes &&
            one.operation == record.probe && one.bytes == record.work.bytes &&
-           (!by_nvlink || *by_nvlink == (one.transport == kNvlinkOfRacks));
+           (!by_nvlink || *by_nvlink == (one.transport == kMultiNodeNvlink));
   });
   Assessment assessed;
   if (known != expected.end()) {
