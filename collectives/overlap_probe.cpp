@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "collectives/overlap.h"
@@ -14,7 +15,12 @@ constexpr std::int64_t kMostGemms = 1'000'000;
 
 // Whether steps of training run on GPUs: on a machine with a driver, unless other libraries were
 // named.
-bool IsOfGpus(const Setup& setup) { return HasNvidiaDriver() && setup.TakesBackend("nccl"); }
+bool IsOfGpus(const Setup& setup) {
+  const auto is_asked = [&](const KnownLibrary& library) {
+    return library.kind == "gpu" && setup.TakesBackend(library.name);
+  };
+  return HasNvidiaDriver() && std::ranges::any_of(KnownLibraries(), is_asked);
+}
 
 // The value of a param, or 0 where a case has none: each library knows one of the two budgets of
 // communication. Throws Error for a value out of range.

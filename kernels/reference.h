@@ -36,7 +36,9 @@ std::vector<std::byte> Transposed(Tensor matrix, std::int64_t batch, std::int64_
 // may be 4 √K 2⁻²⁴ for accumulation in f32 (2⁻⁵⁰ in f64, as is the reference) plus half a unit in
 // the last place of C's format. Why: a running sum of K products with random signs grows as √k, and
 // so its rounding errors random-walk to about 0.2 √K 2⁻²⁴ of the result; the factor 4 leaves room
-// of twenty. Tensor cores sum fp8 in fewer bits: on Hopper 32 products at a time are added to a sum
+// of twenty. Tensor cores, which dtypes other than f32 and f64 may use, cut off what doesn't fit
+// the sum (Fasi and others, "Numerical behavior of NVIDIA tensor cores", 2021), for which K 2⁻²⁵ is
+// added. They sum fp8 in fewer bits still: on Hopper 32 products at a time are added to a sum
 // that is cut to 14 bits, so that each addition may lose 2⁻¹² of it, always in one direction
 // (DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, 3.3.2). Fast accumulation keeps all K in such
 // a sum: K/32 · 2⁻¹² more, 3 % for 4096. Else such sums are taken over into f32, every 128 products
@@ -90,13 +92,13 @@ AttentionRow ReferenceAttention(const Attention& attention, Tensor q, Tensor k, 
 
 // Holds 64 random rows of `o`, or all where there are few, against the reference. An error is
 // relative to the larger of the element and its spread, and may be up to `tolerance`. Besides,
-// every element of `o` must lie within the range of the values that it is a weighted mean of, and
-// queries without keys must give zeros.
+// every element of `o` must lie within the range of 0 and all values of its key-value head at that
+// place of a row, widened by `tolerance`, and queries without keys must give zeros.
 Checked CheckAttention(const Attention& attention, Tensor q, Tensor k, Tensor v, Tensor o,
                        double tolerance, std::uint64_t seed, const ParallelFor& parallel);
 
 // The tensors that backward starts from: the forward's inputs, its output, its log-sums (batch,
-// head, query), and the gradient of the output.
+// head, query), and the gradient of the output. REQUIRES: ScaleOf is 1 for the format of each.
 struct BackwardInputs {
   Tensor q, k, v, o, log_sums, d_o;
 };
@@ -115,7 +117,8 @@ KeyGradients ReferenceKeyGradients(const Attention& attention, const BackwardInp
                                    std::int64_t batch, std::int64_t head_kv, std::int64_t key);
 
 // Holds 64 random rows of each gradient, or all where there are few, against the reference as
-// CheckAttention does, and for as many queries O and the log-sums that the gradients start from.
+// CheckAttention does, and for as many queries O and the log-sums that the gradients start from,
+// the latter to 10⁻³ at most. Queries without keys must have zeros as dQ.
 //
 // Besides, all elements are held, for each key-value head, to what softmax makes of their sums. Its
 // weights add up to one, so that the columns of dV have the sums of dO's columns and those of dK
