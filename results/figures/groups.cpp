@@ -29,8 +29,9 @@ Ratios RatiosOf(const std::vector<const Record*>& groups) {
   std::map<std::int64_t, std::vector<double>> logs;
   std::size_t rounds = groups.front()->rounds.size();
   for (const Record* record : groups) {
-    logs[GroupOf(*record)] = LogRoundTimes(*record);
-    rounds = std::min(rounds, record->rounds.size());
+    // A round without samples has no time.
+    const std::vector<double>& own = logs[GroupOf(*record)] = LogRoundTimes(*record);
+    rounds = std::min(rounds, own.size());
   }
   Ratios ratios;
   if (logs.size() < 2) return ratios;

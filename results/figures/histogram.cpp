@@ -12,13 +12,18 @@ namespace {
 // The highest bucket, since results/file/run.h keeps nanoseconds in 63 bits.
 constexpr std::int64_t kMostBucket = 64 * (62 - 5) + 127 - 64;
 
-// Whether it is a histogram of ours. Files come from outside, so counts and buckets that no
-// histogram has are refused.
+// Whether it is a histogram of ours. Files come from outside, so that counts which don't fit into a
+// sum, and buckets that don't exist or don't ascend, are refused.
 bool IsOurs(const Histogram& histogram) {
-  return histogram.scheme == "loglin64" && !histogram.counts.empty() &&
-         std::all_of(histogram.counts.begin(), histogram.counts.end(), [](const auto& entry) {
-           return entry.first >= 0 && entry.first <= kMostBucket && entry.second > 0;
-         });
+  if (histogram.scheme != "loglin64" || histogram.counts.empty()) return false;
+  std::int64_t last = -1;
+  std::int64_t left = std::numeric_limits<std::int64_t>::max();
+  for (const auto& [bucket, count] : histogram.counts) {
+    if (bucket <= last || bucket > kMostBucket || count <= 0 || count > left) return false;
+    last = bucket;
+    left -= count;
+  }
+  return true;
 }
 
 double MiddleSeconds(std::int64_t bucket) {

@@ -118,7 +118,7 @@ std::vector<std::string> CountOnce(Side& side) {
   }
   Distinct distinct = DistinctRuns(named);
   if (distinct.kept.size() == side.runs.size()) return {};
-  Side once = {.price = std::move(side.price)};
+  Side once = {.price = std::move(side.price), .group = std::move(side.group)};
   for (const std::size_t i : distinct.kept) {
     once.names.push_back(named[i].name);
     once.runs.push_back(std::move(side.runs[i]));

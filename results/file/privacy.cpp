@@ -279,6 +279,8 @@ class Scrubber {
     }
     for (Visit& visit : record.rounds) {
       for (Telemetry& telemetry : visit.telemetry) (*this)(telemetry.events);
+      if (!visit.sustained) continue;
+      for (Telemetry& telemetry : visit.sustained->start) (*this)(telemetry.events);
     }
   }
 
