@@ -63,10 +63,8 @@ const std::map<std::string, Words> kPrintedBy = {
 // Options that are another program's, or no message; and those that a message names only where the
 // command that has them was given.
 const std::map<std::string, std::set<std::string>> kOthers = {
-    {"collectives/groups.cpp", {"--split"}},
     {"collectives/groups.cpp", {"--split"}},  // of coll alone, which has groups
     {"collectives/hier.cpp", {"--map-by"}},
-    {"runner/cluster/join.cpp", {"--mpi"}},
     {"runner/cluster/join.cpp", {"--mpi"}},  // of srun
     {"runner/cluster/launch.cpp", {"--bind-to", "--oversubscribe", "--worker"}},
     {"results/figures/expected.cpp", {"--device", "--mca"}},  // of containers and of mpirun
