@@ -7,9 +7,12 @@
 
 namespace assay {
 
+// An open file descriptor, which is closed with this object, or none. Assigning to it exchanges the
+// two, so that the one it had is closed with the other object.
 class Descriptor {
  public:
   Descriptor() = default;
+  // Takes a descriptor over; -1 (what open returns where it fails) is none.
   explicit Descriptor(int number) : number_(number) {}
   ~Descriptor() { Close(); }
   Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}

@@ -54,12 +54,15 @@ struct DtypeFacts {
 // All data types, in the order of Dtype. Types of collectives come first, as `-d all` of nccl-tests
 // has them.
 std::span<const DtypeFacts> Dtypes();
+// The row of a dtype, its name in params and files, and its `block`.
 const DtypeFacts& FactsOf(Dtype dtype);
 std::string_view ToText(Dtype dtype);
 std::int64_t BlockOf(Dtype dtype);
-// Whether it is one of the fp8 types whose matrices have a single scale or none, which mxfp8 isn't.
+// Whether the dtype is one of the fp8 types whose matrices have a single scale or none, which mxfp8
+// isn't.
 bool IsFp8(Dtype dtype);
-// The type that products of it are summed in, as the param acc has it: "f32", "f64", "s32" (int32).
+// The type that products of the dtype are summed in, as the param acc has it: "f32", "f64", "s32"
+// (int32).
 std::string_view AccumulatorOf(Dtype dtype);
 
 // The dtype with that name, which may be nccl-tests' or a former one; null where none has it.
@@ -67,6 +70,7 @@ const DtypeFacts* FindDtype(std::string_view name);
 
 // The use that a dtype is asked for: any, matrix products, or collectives.
 enum class DtypeUse { kAny, kProducts, kCollectives };
+// The names of the dtypes with that use, in the order of Dtype.
 std::vector<std::string> DtypeNames(DtypeUse use);
 // Reads a dtype that a person typed. Throws Error, which begins with `what` ("--dtype") and tells
 // the nearest name, for all but the dtypes with that use.

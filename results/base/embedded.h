@@ -1,5 +1,6 @@
 // Data files that are built into the binary (cmake/Embed.cmake): ASSAY_EMBEDDED(prices_csv) is the
-// std::string_view of what embed(TARGET prices_csv FILE) put there.
+// std::string_view of what embed(TARGET prices_csv FILE) put there. A source
+// writes ASSAY_DECLARE_EMBEDDED(prices_csv); before that, outside of all namespaces.
 #pragma once
 
 #include <string_view>

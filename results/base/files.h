@@ -26,10 +26,11 @@ class Unwritten : public Error {
   using Error::Error;
 };
 
-// One open file, which this object closes. A file that is made (O_CREAT) has `mode` whatever the
-// umask is.
+// One open file, which this object closes.
 class File {
  public:
+  // Opens `path` by open(2), closed on exec. A file that is made (O_CREAT) has `mode` whatever the
+  // umask is. Where opening fails, IsOpen is false and errno says why.
   File(const std::string& path, int flags, mode_t mode = 0644);
 
   bool IsOpen() const { return descriptor_.IsOpen(); }
@@ -71,8 +72,10 @@ bool IsTaken(const std::string& path);
 enum class Replacing { kMay, kNever };
 
 // Puts a file with this text at `path`, whole or not at all. Returns 0, or the errno of what failed
-// (EEXIST where the name is taken and must not be replaced). A new file has mode 0644 whatever the
-// umask is; one that replaces a regular file of this user keeps that one's permissions.
+// (EEXIST where the name is taken and must not be replaced). Where only its folder could not be
+// brought to the disk, the file is there, and a power cut may undo that. A new file has mode 0644
+// whatever the umask is; one that replaces a regular file of this user keeps that one's
+// permissions.
 int PutFile(const std::string& path, std::string_view text, Replacing replacing);
 
 // Writes `text` to `path`: to a device, a named pipe or a descriptor (/dev/stdout) as it is, else

@@ -17,12 +17,13 @@ std::string NamedAs(std::string_view text, const std::vector<std::string>& names
 
 // The region that `text` means: aws's us-east-1a lies in us-east-1, gcp's us-central1-b in
 // us-central1. For other providers, and where the cloud's own rule doesn't fit, `text` is the
-// region.
+// region. Regions of aws, gcp and azure are given in small letters.
 std::string RegionNamed(std::string_view provider, std::string_view text);
 
-// "did you mean p5.48xlarge?", or the first few that begin with `text`; "" where none is like it.
+// "did you mean p5.48xlarge?", with the name nearest to `text`, or else the first three that begin
+// with it; "" where none is like it. Case doesn't count.
 std::string DidYouMean(std::string_view text, const std::vector<std::string>& names);
-// The same, or "there are a, b, c" where none is like it: for names that are few enough to be told.
+// DidYouMean, or "there are a, b, c" where that is "": for names that are few enough to be told.
 std::string DidYouMeanAmong(std::string_view text, const std::vector<std::string>& names);
 
 }  // namespace assay

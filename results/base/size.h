@@ -11,8 +11,8 @@ namespace assay {
 // including parts of a byte and more than 1 PiB.
 std::int64_t ParseSize(std::string_view text, std::string_view what);
 
-// Whether the param's value counts bytes, so that cases which differ in it alone are a sweep of
-// sizes.
+// Whether the param's value counts bytes, as a param named `bytes` or with that unit (`file_bytes`)
+// does. Cases which differ in it alone are a sweep of sizes.
 bool IsSize(std::string_view param);
 
 }  // namespace assay

@@ -1,4 +1,5 @@
-// Text for people: numbers with their unit, and strings from outside made harmless.
+// Text for people: numbers with their unit, and strings from outside made harmless. A number that
+// isn't finite is "-".
 #pragma once
 
 #include <concepts>
@@ -9,12 +10,14 @@
 
 namespace assay {
 
-// Makes a text safe on a terminal. Control characters, invalid UTF-8 and bidirectional overrides
-// become '?', and it is cut to `limit` bytes.
+// Makes a text safe on a terminal. Control characters, invalid UTF-8, line separators, and the
+// invisible characters that turn or hide text become '?', and it is cut to at most `limit` bytes,
+// between characters.
 std::string Clean(std::string_view text, std::size_t limit = 256);
 // Escapes a text for HTML and quoted attributes.
 std::string Html(std::string_view text);
-// Makes a text a part of a file name, limited to [a-z0-9._-]; never empty ("unknown").
+// Makes a text a part of a file name: at most 64 of [a-z0-9._-], of which the first and the last
+// are neither '.' nor '-'; "unknown" where nothing is left.
 std::string FileNamePart(std::string_view text);
 
 // Splits a text into its fields: "a,,b," gives "a", "", "b". An empty field behind the last
@@ -25,7 +28,7 @@ std::vector<std::string> SplitFields(const std::string& text, char separator);
 // "FLOP/s".
 std::string WithPrefix(double value, std::string_view unit);
 // A range with three significant digits and the prefix of its upper end: "61.2 .. 250 GFLOP/s". An
-// end below a thousandth of the other is 0.
+// end of at most a thousandth of `high` is 0; with an infinite `high` it is "61.2 GFLOP/s or more".
 std::string RangeWithPrefix(double low, double high, std::string_view unit);
 // A size with a binary prefix where that is exact: "1 GiB" for 1073741824, but "1000 B" for 1000.
 std::string BinarySize(std::int64_t bytes);
@@ -44,12 +47,13 @@ std::string Usd(double usd);
 // Appends a note to the notes that are there, after a semicolon.
 void AddNote(std::string& notes, std::string_view note);
 
-// Appends the first few of many sentences, and a count of the others: "12 more of the
-// files that …".
+// Appends the first five of many sentences to `notes`, and a count of the rest in the words
+// `others`: "12 more of the files that …".
 void AddFew(const std::vector<std::string>& sentences, std::string_view others,
             std::vector<std::string>& notes);
 
-// The word most like `word` by edit distance (at most 3, and less than its length), or "".
+// The candidate most like `word` by edit distance (at most 3, and less than its length), the first
+// of several; or "".
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace assay

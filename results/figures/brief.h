@@ -1,6 +1,6 @@
-// A run in brief: what comparing groups of runs needs of a result file, which is the mean log speed
-// of each case, its cost at 1 USD an hour, and what may set machines apart. Samples are left
-// behind, so that ten thousand files fit into memory.
+// A run in brief: the part of a result file that a comparison of groups needs, which is the mean
+// log speed of each case, its cost at 1 USD an hour, and what may set machines apart. Samples are
+// not kept, so that ten thousand files fit into memory.
 #pragma once
 
 #include <optional>
@@ -24,29 +24,30 @@ struct CaseBrief {
   double by_median = 0;
   double by_over_time = 0;
   Statistic statistic = Statistic::kMedian;  // the one that the case's own records have
-  std::string unit = {};
-  std::size_t devices = 1;              // the devices or ranks that took part together
-  std::string nodes = {};               // how many nodes took part, in words
-  std::optional<double> usd_at_1 = {};  // the cost of a unit of work at 1 USD an hour a node
-  std::string cost_label = {};          // "$ per TFLOP/s-h"
-  std::string not_priced = {};          // why there are no dollars
-  std::string marks = {};               // what makes the figure doubtful (MarksText)
-  std::string alike = {};               // the fact that must be alike (ProbeFacts::alike_in)
-  bool is_headline = false;             // whether it is fit to be the run's headline
+  std::string unit = {};                     // of the speed: "FLOP/s"
+  std::size_t devices = 1;                   // the devices or ranks that took part together
+  std::string nodes = {};                    // how many nodes took part, in words
+  std::optional<double> usd_at_1 = {};       // the cost of a unit of work at 1 USD an hour a node
+  std::string cost_label = {};               // "$ per TFLOP/s-h"
+  std::string not_priced = {};               // why there are no dollars
+  std::string marks = {};                    // what makes the figure doubtful (MarksText)
+  std::string alike = {};                    // the fact that must be alike (ProbeFacts::alike_in)
+  bool is_headline = false;                  // whether it is fit to be the run's headline
 };
 
 // One run.
 struct RunBrief {
   std::string file = {};
   std::string id = {};
-  std::string started = {};           // UTC, 2026-11-21T22:40:13Z
-  std::optional<double> minute = {};  // the same in minutes since 1970, where it is a time
+  std::string started = {};  // UTC, 2026-11-21T22:40:13Z
+  // The same in minutes since 1970, where it is such a time and the run has a figure.
+  std::optional<double> minute = {};
   std::string campaign = {};
   std::string commit = {};  // "0.3.0 abc1234", as the build tells it
   std::string division = {};
   std::string incomplete = {};  // a sentence, where the run isn't complete
   std::string headline = {};    // why it has no headline; "" where it has
-  std::string node = {};        // the ids of its nodes together, by which its repetitions are known
+  std::string node = {};        // NodesKey, by which repetitions on the same nodes are known
   bool are_nodes_alike = true;
   Node first = {};                 // identity, CPU and accelerators alone
   std::vector<Offer> offers = {};  // those that the file holds
@@ -56,8 +57,8 @@ struct RunBrief {
   std::vector<CaseBrief> cases = {};
 };
 
-// Makes a run's brief. `file` is the name of its file, as given. `keeps_offers`: whether the listed
-// prices that the file holds are needed, and not its private ones alone.
+// Makes a run's brief. `file` is the name of its file, as given. With `keeps_offers` the brief has
+// all prices that the file holds, without it the private ones alone.
 RunBrief MakeBrief(Run run, const std::string& file, const Catalog& catalog, bool keeps_offers);
 
 }  // namespace assay

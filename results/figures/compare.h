@@ -2,7 +2,9 @@
 // every figure.
 #pragma once
 
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +16,8 @@
 
 namespace assay {
 
-// The verdict on a change. kNone stands where the spread between runs is a guess.
+// The verdict on a change. kNone ("no verdict") stands where the spread between runs is a guess and
+// the range that the guess leaves holds "no change".
 enum class Verdict { kSame, kFaster, kSlower, kUnclear, kNone };
 std::string_view ToText(Verdict verdict);
 
@@ -25,9 +28,10 @@ inline constexpr char kNoVerdict[] = "no verdict: \u03c3 is a guess; `assay nois
 struct Change {
   double estimate = 1;
   // The interval with the confidence that was asked for; nothing where the spread between runs is a
-  // guess on a side. A factor beyond `guess_bound`, or its inverse, is then faster or slower all
-  // the same.
+  // guess on a side.
   std::optional<Interval> interval = {};
+  // Where there is no interval, the factor of at least 1 beyond which, or below whose inverse, the
+  // change is faster or slower all the same.
   double guess_bound = 0;
   std::string level = {};  // "each side: 4 runs, this node"
   // The interval, or without one the range that the bound leaves.
@@ -39,6 +43,7 @@ struct Change {
 Verdict Judge(const Interval& change, double margin);
 // The verdict on the range that a guess leaves: faster or slower if it excludes 1, else none.
 Verdict JudgeGuess(const Interval& reach);
+// The verdict on a change: Judge of its interval, or else JudgeGuess of its reach.
 Verdict Judge(const Change& change, double margin);
 
 // One side of a comparison.
@@ -49,22 +54,23 @@ struct Side {
   std::string group = {};               // the group that its runs make up, where they do
 };
 
-// What a side is called in one word: its group, else its first file; "-" where it has no name.
+// The name of a side in one word: its group, else its first file; "-" where it has neither.
 std::string SideName(const Side& side);
 
 // The options of a comparison.
 struct CompareOptions {
-  // The catalog's, which tell what network a node has. They must outlive what compares.
+  // The catalog's instance types, which tell what network a node has. They must outlive the call.
   std::span<const InstanceFacts> instances = {};
-  std::optional<double> within = {};  // the margin; unset: 1 %, network 3 %, storage 5 %
+  // The margin as a share, 0.01 for 1 %; unset: that of the probe (results/figures/probes.h).
+  std::optional<double> within = {};
   double confidence = 0.95;
-  // Whether to compare unlike methods, and software of unlike divisions per dollar. Storage whose
-  // fact `direct` differs is never compared.
+  // Whether to compare unlike methods, and software of unlike divisions per dollar. Cases that
+  // differ in the fact ProbeFacts::alike_in are never compared.
   bool force = false;
   std::vector<Noise> noise = {};  // the user's own rows
   // The primary case, which is asked alone: its words ("gemm bf16 4096 x 4096 x 4096"), or a probe
-  // for all of its cases. It is the headline where this is empty. Throws Error for a case that none
-  // of the runs share. It must be chosen before the figures are looked at.
+  // for all of its cases; empty: the headline. Comparing throws Error where the sides don't share
+  // it. It must be chosen before the figures are looked at.
   std::string primary = {};
   std::optional<double> fail_slower = {};  // a share of the speed; asks for CompareRow::slower_than
 };
@@ -73,7 +79,7 @@ struct CompareOptions {
 struct SlowerThan {
   bool is_so = false;
   bool is_told = true;                // whether the runs suffice to tell
-  std::optional<int> more_runs = {};  // the runs a side until they do; at most kManyRuns
+  std::optional<int> more_runs = {};  // further runs a side until they do; at most kManyRuns
 };
 
 // One case of a comparison.
@@ -86,8 +92,8 @@ struct CompareRow {
   double baseline = 0;
   double candidate = 0;
   std::string unit = {};
-  // Holm-adjusted: the primary rows (most often it is one, which so keeps the full confidence)
-  // among themselves, and all others that have an interval among themselves.
+  // The change, whose interval is adjusted by Holm's step-down: over the primary rows (a single one
+  // keeps the full confidence), and over all others that have an interval.
   Change change = {};
   bool is_primary = false;
   std::optional<double> confidence = {};  // the confidence of the adjusted interval
@@ -95,12 +101,14 @@ struct CompareRow {
   std::string between_nodes = {};         // where the spread between nodes comes from (SpreadWords)
   double margin = 0;                      // the margin m of the verdict
   Verdict verdict = Verdict::kUnclear;
-  std::optional<double> resolution = {};  // (U - L) / 2
-  std::optional<int> more_runs = {};      // runs a side to reach the margin; at most kManyRuns
-  // Between nodes that are too few to find a true difference of 5 % in 80 of 100 such comparisons:
-  // the nodes a side that are enough, at most kManyNodes.
+  std::optional<double> resolution = {};  // half the width of the interval
+  // Further runs (or nodes) a side until the resolution is the margin; at most kManyRuns, and
+  // nothing where it is already or there is no interval.
+  std::optional<int> more_runs = {};
+  // The nodes a side that find a true difference of 5 % in 80 of 100 comparisons, at most
+  // kManyNodes; nothing where there are as many, or units aren't nodes.
   std::optional<int> nodes_to_find = {};
-  std::optional<double> per_usd_change = {};  // the factor of work per dollar
+  std::optional<double> per_usd_change = {};  // the factor of work per dollar, candidate / baseline
   // The factor of work per dollar at the ends of the offers' price ranges. It has no confidence,
   // since a range is no sample.
   std::optional<Interval> per_usd_envelope = {};
@@ -109,7 +117,7 @@ struct CompareRow {
   std::string note = {};
   bool IsGuessed() const { return !change.interval; }
 };
-// A verdict on this row in words, which say what it rests on: "guessed slower".
+// A verdict on this row in words; "guessed slower" where it rests on a guess.
 std::string VerdictText(const CompareRow& row, Verdict verdict);
 // The verdict on work per dollar: "more", "guessed less"; "" where there is none.
 std::string PerUsdText(const CompareRow& row);
@@ -131,8 +139,9 @@ struct Comparison {
   std::vector<std::string> notes = {};        // the lines above the table
 };
 
-// Compares two sides. Throws Error where they have no case in common (and says what is only in one
-// of them).
+// Compares two sides; copies of a run count once. Throws Error where a side has no run, where both
+// hold one run, where copies contradict each other, where the primary case isn't shared, and where
+// they have no case in common, with what is only in one of them.
 Comparison Compare(Side baseline, Side candidate, const CompareOptions& options);
 
 // The division of a run. It is "closed" for a clean build in an image with a digest, a named suite
@@ -144,10 +153,10 @@ struct RankEntry {
   std::size_t side = 0;  // index into Ranking::sides
   std::string backend = {};
   double speed = 0;                // the speed that it is ranked by, which rests on the rounds
-  std::string between_nodes = {};  // where the spread between its nodes comes from; "" of runs
-  int by_speed = 0;  // rank from 1; equal where statistically tied with the first of that rank
+  std::string between_nodes = {};  // where the spread between its nodes comes from; "" for runs
+  int by_speed = 0;  // the rank from 1, which those not surely slower than its first one share
   std::optional<double> usd = {};  // RankedCase::cost_label
-  std::optional<int> by_usd = {};  // absent where not ranked; `note` says why
+  std::optional<int> by_usd = {};  // the rank by cost; absent where not ranked, as `note` says
   std::string note = {};
 };
 
@@ -156,11 +165,11 @@ struct RankedCase {
   std::string probe = {};
   std::string kind = {};  // the kind of all sides' devices
   Params params = {};
-  // Asked alone: its intervals are adjusted over its own pairs, and those of all other cases
-  // together over theirs.
+  // Whether it is asked alone: its intervals are adjusted over its own pairs, and those of all
+  // other cases together over theirs.
   bool is_primary = false;
   std::string unit = {};
-  std::string cost_label = {};
+  std::string cost_label = {};          // Cost::label of the entries' `usd`
   std::vector<RankEntry> entries = {};  // fastest first
 };
 

@@ -12,15 +12,15 @@
 
 namespace assay {
 
-// The slope of the least-squares line through the logarithms of the rounds' median times. All are
-// factors of speed, with intervals of 95 % that are wider where neighbouring rounds are alike.
+// The slope of the least-squares line through the logarithms of the rounds' usual times, as factors
+// of speed, with intervals of 95 % that are wider where neighbouring rounds are alike.
 struct Drift {
   Interval per_minute = {};  // 0.99: after a minute it is 1 % slower
   Interval over_all = {};    // from the first round to the last
   double span_s = 0;         // the time between these two
 };
 
-// The drift of a record; nothing under five rounds, which a line would fit too well.
+// The drift of a record; nothing under five rounds with samples, which a line would fit too well.
 std::optional<Drift> DriftOf(const Record& record);
 
 // The verdict on the change over the whole soak, with the margin of networks; kSame means steady.

@@ -22,12 +22,12 @@ struct Expected {
   int nodes = 0;  // with all of their accelerators
   std::string operation = {};
   std::int64_t bytes = 0;
-  double busbw_gbs = 0;
+  double busbw_gbs = 0;  // 10^9 bytes a second
   // What carried it: the network_kind of the instance type between nodes, "mnnvl" for NVLink
   // between nodes, and on one node "nvlink" or "xgmi".
   std::string transport = {};
-  std::string setting = {};
-  std::string source = {};  // a URL, or repository:path
+  std::string setting = {};  // the software and how it was called
+  std::string source = {};   // a URL, or repository:path
 };
 
 // Reads expected.csv, which has one figure a row. Throws Error, with source and row, for one that
@@ -50,10 +50,10 @@ std::string_view ToText(Standing standing);
 // The assessment of one figure.
 struct Assessment {
   Standing standing = Standing::kOk;
-  std::optional<double> expected_gbs = {};
-  std::string why = {};  // one sentence, with the source
+  std::optional<double> expected_gbs = {};  // the published bus bandwidth, where there is one
+  std::string why = {};                     // one sentence, with the source
 };
-// The assessment as a text: "low: …" with the sentence; "" where it is well or nothing is known.
+// The assessment as a text: "low: …" with the sentence; "" for kOk and where nothing is known.
 std::string StandingText(const std::optional<Assessment>& assessed);
 
 // The instance type of all nodes of the run, which points into `instances`; null where the nodes

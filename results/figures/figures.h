@@ -32,7 +32,7 @@ struct Rate {
 // accelerators or cores (a container's quota counts), or "a slice (MIG)" of a divided accelerator.
 // The whole node is paid all the same.
 std::optional<std::string> PartUsed(const Run& run, const std::string& device_kind);
-// Whether a node of the run holds an accelerator, used or not.
+// Whether a node of the run has an accelerator, used or not.
 bool HoldsAccelerator(const Run& run);
 
 // The median time of one iteration over all batches of all rounds, in seconds; nothing where none
@@ -60,22 +60,25 @@ std::optional<Rate> StableSpeed(const Record& record);
 // The bus bandwidth in B/s: the speed times the bus factor of its probe (results/figures/probes.h);
 // the number of ranks is the param of that name.
 std::optional<double> BusBandwidth(const Record& record);
-// The rate that a rank's share of the busiest link carries, by what the algorithm that ran moves
-// (facts `wire_bytes` and `algorithm`). Between nodes the link is a node's, which sends or
-// receives, whichever is more, for all of its ranks; on one node it is the busiest rank's.
+// The rate, by the median time, that a rank's share of the busiest link carries, by what the
+// algorithm that ran moves (facts `wire_bytes` and `algorithm`). Between nodes the link is a
+// node's, which sends or receives, whichever is more, for all of its ranks; on one node it is the
+// busiest rank's.
 struct Wire {
   double bytes_per_s = 0;
   std::string model = {};  // the algorithm: "ring", "hier", …
   bool is_between_nodes = false;
 };
-// Nothing where a library doesn't tell its algorithm, and where there is no bus bandwidth.
+// The wire rate of a record; nothing where its library doesn't tell its algorithm, and where there
+// is no bus bandwidth.
 std::optional<Wire> WireRate(const Record& record);
 // The transport of a collective's data, as its ranks told it ("ob1/vader"); "" where none did.
 std::string TransportOf(const Record& record);
 // The logarithm of the usual time of each round. These values are the units of inference of one
 // run.
 std::vector<double> LogRoundTimes(const Record& record);
-// LogRoundTimes by the given statistic, for comparisons with a record that has it.
+// The same by the given statistic, for comparisons with a record that has it. Rounds without
+// samples that count have no value in either.
 std::vector<double> LogRoundTimes(const Record& record, Statistic statistic);
 // The interval of the speed as a ratio, which is printed as "±1.2 % (5 rounds, this run)". With a
 // single round of spans it is that of the spans.
@@ -89,9 +92,9 @@ std::optional<double> OfHere(const Record& record);
 // that runs at the same time. Rates are over all rounds; the collective's are bus bandwidths.
 struct OverlapFigure {
   double compute_alone = 0;         // FLOP/s
-  double compute_together = 0;      // until the GEMMs are over
+  double compute_together = 0;      // FLOP/s until the GEMMs are over
   double communicate_alone = 0;     // B/s
-  double communicate_together = 0;  // until the all-reduce is over
+  double communicate_together = 0;  // B/s until the collective is over
   double compute_slowdown = 0;      // time together / alone
   double communicate_slowdown = 0;
   // The exposed communication time: the step's time less that of its GEMMs alone, as the mean over
@@ -104,6 +107,8 @@ struct OverlapFigure {
   // longer than that.
   double hidden = 0;
 };
+// The overlap of a record; nothing for probes without a collective beside them
+// (ProbeFacts::beside).
 std::optional<OverlapFigure> OverlapOf(const Record& record);
 
 // The power that a record's devices drew while they were measured.
@@ -141,23 +146,22 @@ struct Cached {
 // The mark of a record; nothing for other probes, without a figure, and where I/O was proved to be
 // direct.
 std::optional<Cached> CachedOf(const Run& run, const Record& record);
-// "refuted: loop0 does its file's I/O through the page cache": what CachedOf says; "" where it says
+// CachedOf in words: "refuted: loop0 does its file's I/O through the page cache"; "" where it is
 // nothing.
 std::string CachedText(const Run& run, const Record& record);
 
-// The reason why a record of this run has no dollars, or "". There are three. In the suites that
-// are shown to others, accelerators have a price only for what they sustain, except in collectives.
-// A cache's figure isn't what a volume is paid for. What sockets give isn't what a faster network
-// is paid for.
-// `type` is the instance type of the run's nodes (results/figures/expected.h TypeOf).
+// The reason why a record of this run has no dollars, or "". There are three. In the suites
+// `standard` and `full`, accelerators have a price only for what they sustain, except in probes
+// whose burst_is_paid. A volume isn't paid for a cache's figure, nor a faster network for what
+// sockets give. `type` is the instance type of the run's nodes (results/figures/expected.h TypeOf).
 std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFacts* type);
 
-// P of METRICS.md: USD per hour of every node that the run held, idle ones too. Nothing without a
-// price.
+// P of METRICS.md: USD per hour of all nodes that the run held together, idle ones too. Nothing
+// without a price.
 std::optional<double> UsdPerHour(const Run& run, const Chosen& price);
 
 // The costs of a record of this run at that price of one node, as they may be shown. This is the
-// one place where a figure meets a price. Empty without a price, and where WhyUnpriced has a
+// one place where figures get their price. Empty without a price, and where WhyUnpriced has a
 // reason.
 std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& price,
                           const InstanceFacts* type);

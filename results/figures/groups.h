@@ -12,11 +12,12 @@
 
 namespace assay {
 
-// The number of the group that a record belongs to; 0 where all ranks were one group.
+// The number of the group that a record belongs to; 0 where all ranks were one group. Throws Error
+// where the param `group` isn't an integer.
 std::int64_t GroupOf(const Record& record);
 
-// The factor by which a group must take longer than others to be slow. Links, cores and neighbours
-// of one machine differ by less anyway; NCCL_TESTS_MIN_BW grants as much.
+// The factor above which a group that takes longer than others is slow. Links, cores and neighbours
+// of one machine differ by less anyway, and nccl-tests' NCCL_TESTS_MIN_BW grants as much.
 inline constexpr double kSlowBy = 1.1;
 
 // One group beside those of equal size.
@@ -26,14 +27,14 @@ struct GroupStanding {
   // The group's time over the median of the others' in the same round, as the mean over rounds and
   // cases.
   double ratio = 1;
-  // The interval around the ratio: 95 % for all groups together (Bonferroni). Nothing with one
-  // round.
+  // The interval as factors of the ratio: 95 % for all groups together (Bonferroni). Nothing with
+  // one round.
   std::optional<Interval> interval = {};
-  // Whether the ratio is kSlowBy or more and the interval leaves no other reading.
+  // Whether the ratio is above kSlowBy and its interval above 1.
   bool IsSlow() const;
 };
 // The standings, the slowest group first. They cover groups that have another one of as many ranks,
-// in the cases that both have.
+// in the cases that both have. Throws Error as GroupOf does.
 std::vector<GroupStanding> CompareGroups(std::span<const Record> records);
 
 // A line that begins with `#` and names the slowest group and whether it stands out; empty without

@@ -28,15 +28,15 @@ struct ExpectedOfDevice {
   std::string device = {};  // its name in devices.csv
   std::string probe = {};
   std::vector<Condition> conditions = {};
-  Rate speed = {};
-  std::string setting = {};
-  std::string source = {};  // a URL, or repository:path
+  Rate speed = {};           // in base units, though the file has TFLOP/s or GB/s
+  std::string setting = {};  // the software and how it was called
+  std::string source = {};   // a URL, or repository:path
 };
 
 // Reads expected_devices.csv, which has one figure a row. Its params are words like `dtype=bf16`
-// and `bytes>=1024`, and tell the whole shape that was measured. Throws Error, with source and row,
-// for one that breaks a rule: no cell may be empty, the unit must be TFLOP/s or GB/s, and nothing
-// may be there twice.
+// and `bytes>=1024`. Throws Error, with source and row, for one that breaks a rule: no cell may be
+// empty, the unit must be TFLOP/s or GB/s, the params must tell the whole shape that was measured
+// (ProbeFacts::shape), and nothing may be there twice.
 std::vector<ExpectedOfDevice> ParseExpectedOfDevices(std::string_view csv,
                                                      const std::string& source);
 // The data that is built into this binary, parsed once.
@@ -72,8 +72,8 @@ class RunHealth {
  public:
   RunHealth(const Run& run, std::span<const DeviceFacts> devices,
             std::span<const ExpectedOfDevice> expected = BuiltInExpectedOfDevices());
-  // The health in one of the run's records. Nothing for collectives, and for a single device of
-  // which nothing is known.
+  // The health in one of the run's records. Nothing without a speed of each device, for
+  // collectives, and for a single device for which nothing is published.
   std::optional<Health> Of(const Record& record) const;
 
  private:

@@ -13,7 +13,7 @@ namespace assay {
 
 // The bucket of a latency. REQUIRES: ns >= 0.
 std::int64_t LatencyBucket(std::int64_t ns);
-// The least value of a bucket.
+// The least latency of a bucket, in nanoseconds. REQUIRES: bucket >= 0.
 std::int64_t LatencyBucketFloor(std::int64_t bucket);
 
 // The statistics of a histogram's values, each taken as the middle of its bucket.
@@ -24,7 +24,8 @@ struct LatencySummary {
   double mean_s = 0;
   double deviation_s = 0;  // the standard deviation of the population
 };
-// Summarises a histogram; nothing where it is empty or its buckets are of another scheme.
+// Summarises a histogram; nothing where it is empty, of another scheme, or holds buckets or counts
+// that no histogram of ours has.
 std::optional<LatencySummary> SummaryOf(const Histogram& histogram);
 // The percentile by nearest rank in seconds, p in [0, 1]; nothing where SummaryOf gives nothing.
 std::optional<double> LatencyPercentile(const Histogram& histogram, double p);
@@ -33,10 +34,11 @@ std::optional<double> LatencyPercentile(const Histogram& histogram, double p);
 class LatencyHistogram {
  public:
   LatencyHistogram();
-  // A negative latency (a clock that went back) counts as 0.
+  // Counts a latency; a negative one (of a clock that went back) counts as 0.
   void Add(std::int64_t ns) { ++counts_[static_cast<std::size_t>(LatencyBucket(ns < 0 ? 0 : ns))]; }
+  // Adds the counts of another histogram.
   void Add(const LatencyHistogram& other);
-  // The buckets that aren't empty.
+  // The counts of the buckets that aren't empty, ascending.
   Histogram ToHistogram() const;
 
  private:

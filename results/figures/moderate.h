@@ -30,7 +30,7 @@ struct NodeGroup {
 struct NodeSpread {
   double variance = 0;     // the variance of the log speed of one node
   double df = 0;           // its degrees of freedom: the own and the borrowed ones
-  int nodes = 0;           // the nodes that this type has
+  int nodes = 0;           // the nodes of this type that were measured
   double borrowed_df = 0;  // 0 where nothing is borrowed
   int types = 0;           // the other types, and the measured rows, that tell of the spread
   int rows = 0;
@@ -54,13 +54,15 @@ Spreads ModerateSpreads(std::span<const NodeGroup> groups);
 // The mean of a group's nodes with the variance of that mean; nothing where no spread is known.
 std::optional<Estimate> EstimateOf(const NodeGroup& group, const std::optional<NodeSpread>& spread);
 
-// The factor of speed from group `from` to group `to` with its interval; nothing where one of the
-// two has no spread. From 20 nodes a side on it is the bootstrap-t of their own values.
+// The factor of speed from group `from` to group `to` (indices of both lists) with its interval;
+// nothing where one of the two has no spread. From 20 nodes a side on it is the bootstrap-t of
+// their own values.
 std::optional<Interval> RatioInterval(std::span<const NodeGroup> groups, const Spreads& spreads,
                                       std::size_t from, std::size_t to, double confidence);
 
 // The nodes a side by which a true difference of this factor is found in 80 of 100 comparisons at
-// 95 % confidence: at least three, at most kManyNodes.
+// 95 % confidence, where the log speeds of nodes have these variances: at least three, at most
+// kManyNodes.
 inline constexpr int kManyNodes = 1000;
 int NodesToFind(double factor, double variance_a, double variance_b);
 

@@ -1,5 +1,5 @@
-// Each run is counted once, however many files hold it. A copy repeats no measurement; counted as a
-// second run it would make chance look like certainty.
+// Distinct runs: each run is counted once, however many files hold it. A copy repeats no
+// measurement, so that counted as a second run it would make chance look like certainty.
 #pragma once
 
 #include <span>
@@ -13,8 +13,8 @@ namespace assay {
 
 // A run with the name of the file that it was read from.
 struct NamedRun {
-  std::string name = {};  // the name of its file, as given
-  const Run* run = nullptr;
+  std::string name = {};     // the name of its file, as given
+  const Run* run = nullptr;  // never null, and not owned
 };
 
 // The distinct runs among those given. Among a run's copies, its journal and its file, the fullest

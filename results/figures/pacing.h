@@ -36,7 +36,7 @@ struct Timed {
   double iterations = 0;  // the weight
   double time_s = 0;      // per iteration
   double at_s = 0;        // the measured time of the visit's samples before this one
-  double Seconds() const { return iterations * time_s; }
+  double Seconds() const { return iterations * time_s; }  // the time of all of them
 };
 
 // The pacing of a record, and those of its samples that count.
@@ -52,7 +52,7 @@ struct Pacing {
 // Finds out how a record was paced, from its fact or from its samples.
 Pacing PacingOf(const Record& record);
 
-// Whether the samples of this visit are spans of time.
+// Whether the samples of this visit are spans of time, each with its `iterations`.
 bool IsInSpans(const Visit& visit);
 
 // The number of spans from which on a burst can be told; fewer are too short.
@@ -71,11 +71,11 @@ int StallsIn(const std::vector<Timed>& samples);
 // The seconds per iteration of samples by a statistic. REQUIRES: there is at least one.
 double TimeOf(const std::vector<Timed>& samples, Statistic statistic);
 
-// The interval of a rate from the spans of one visit, cut in 15 equal parts, which tell less where
-// neighbours are alike. Nothing under 15 spans.
+// The interval, as factors of the rate, from the spans of one visit cut in 15 equal parts. It is
+// wider where neighbouring parts are alike. Nothing under 15 spans.
 std::optional<Interval> SpansInterval(const std::vector<Timed>& spans, double confidence);
-// The autocorrelation of neighbouring parts, 0 … 0.9. Above 0.5 only a longer visit can tell how
-// sure the figure is.
+// The autocorrelation of neighbouring parts, 0 … 0.9; 0 under 15 spans. Above 0.5 only a longer
+// visit can tell how sure the figure is.
 double SpansAlike(const std::vector<Timed>& spans);
 
 }  // namespace assay

@@ -1,6 +1,7 @@
-// The facts of a probe that figures need: one row each, in one table. Nothing else below, beside
-// or above it decides by a probe's name. The table of results/METRICS.md says the same to people
-// and to scripts/recompute.py; a test holds the two together.
+// The facts of a probe that figures need: one row each, in one table. Nothing else in the tree
+// decides by a probe's name, but for params that were added later (results/file/fields.h). The
+// table of results/METRICS.md says the same to people and to scripts/recompute.py; a test holds the
+// two together.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,7 @@ std::string_view ToText(ProbeClass probe_class);
 enum class BusFactor {
   kNone,   // it has no bus bandwidth
   kWhole,  // 1
-  kParts,  // (n - 1) / n: the size is that of all ranks' parts together
+  kParts,  // (n - 1) / n, where the size is that of all ranks' parts together
   kTwice,  // 2 (n - 1) / n
 };
 // The factor for this many ranks. Nothing for kNone, and nothing without a rank.
@@ -34,9 +35,9 @@ std::optional<double> FactorOf(BusFactor factor, std::int64_t ranks);
 // The messages that one operation over n ranks sends one after the other, as the cost model has it.
 enum class StepCount {
   kOne,        // to a neighbour
-  kEachOther,  // n - 1: in fewer, parts would be passed on, and more would move than busbw counts
+  kEachOther,  // n - 1, since with fewer, parts would be passed on and more moved than busbw counts
   kOnePass,    // n - 1 around a ring, log2 n along a tree
-  kTwoPasses,  // twice that
+  kTwoPasses,  // twice as many as kOnePass
 };
 
 // The good that is bought of a probe counted in bytes (METRICS.md, Dollars).
@@ -52,6 +53,7 @@ struct ParamIs {
   std::string param = {};
   std::vector<std::string> values = {};
 };
+// Whether the params fulfil the condition; an absent param doesn't.
 bool Holds(const ParamIs& condition, const Params& params);
 
 // A param whose integer lies below this.
@@ -73,22 +75,23 @@ struct ProbeFacts {
   std::string name = {};
   // The words for a case in a table (results/figures/labels.h fills it in): "{m}" is the param's
   // text, "{bytes:size}" its size, "{ranks:#rank}" the number with its noun, "{seq_q/seq_kv}" both
-  // of them, once where they are equal, and
-  // "{mask:mask}" what a mask does to the scores. The params that it doesn't name follow by their
-  // names. "": all params by their names.
+  // of them, once where they are equal, and "{mask:mask}" what a mask does to the scores. The
+  // params that it doesn't name follow by their names, but for usual values. "": all params by
+  // their names.
   std::string label = {};
   // The values that go without saying in a label, and those that do so in some cases.
   Params usual = {};
   std::vector<UsualWhere> usual_where = {};
 
   ProbeClass probe_class = ProbeClass::kCompute;
-  // m of METRICS.md: what is called the same in a comparison without --within.
+  // m of METRICS.md: the change, as a share, that is called the same in a comparison without
+  // --within.
   double margin = 0.01;
 
-  // The count that is the work of an iteration: flops where the record has any, else bytes, else
-  // operations ("op/s"). Cases in which its bytes are counted although it has flops.
+  // The work of an iteration is its flops where the record has any, else its bytes, else its
+  // operations ("op/s"). These are the cases whose bytes are counted although they have flops.
   std::optional<ParamIs> bytes_where = {};
-  // Cases in which its operations are counted although it has bytes, as "IOPS".
+  // The cases whose operations are counted although they have bytes, as "IOPS".
   std::optional<ParamBelow> ops_where = {};
 
   BusFactor bus_factor = BusFactor::kNone;
@@ -123,8 +126,9 @@ const std::vector<ProbeFacts>& KnownProbes();
 // The row of this probe, or that of a probe without one.
 const ProbeFacts& FindProbe(std::string_view name);
 
-// While it lives, these rows stand before the built-in ones: for tests of what a new probe takes.
-// The program makes none, since its table never changes.
+// Puts rows before the built-in ones for as long as it lives, for tests of what a new probe takes.
+// The program makes none, since its table never changes. No other thread may look for a probe while
+// one is made or destroyed.
 class MoreProbes {
  public:
   explicit MoreProbes(const std::vector<ProbeFacts>& rows);

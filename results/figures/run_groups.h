@@ -27,7 +27,8 @@ enum class GroupBy { kType, kRegion, kAccelerator, kProvider, kCampaign, kCommit
 inline constexpr std::string_view kGroupWords[] = {"type",     "region", "accelerator", "provider",
                                                    "campaign", "commit", "file"};
 
-// A case, by its words in tables or by its key, and what it counts in the mean of all.
+// A case, by its words in tables or as "probe/" with its canonical params, and its share in the
+// mean of all.
 struct CaseWeight {
   std::string name = {};
   double weight = 0;
@@ -41,31 +42,31 @@ struct GroupOptions {
   GroupBy by = GroupBy::kType;
   std::span<const InstanceFacts> instances = {};
   std::span<const Offer> offers = {};
-  std::string today = {};  // of typed prices
+  std::string today = {};  // the date of typed prices: "2026-11-21"
   double confidence = 0.95;
   std::vector<Noise> noise = {};  // the user's own rows, of which those between nodes count
   // The case that is asked alone: its words, or a probe for the first of its cases. Empty: the
   // headline.
   std::string primary = {};
   bool force = false;  // whether unlike methods and conditions are ranked together, too
-  // The ways of buying that get a row each. Empty: as typed with the run where that is known, else
-  // on demand. {"all"}: every one that has a price.
+  // The ways of buying that get a row each. Empty: the price that was typed with the run where
+  // there is one, else on demand. {"all"}: every one that has a price.
   std::vector<std::string> purchases = {};
-  bool as_run = false;  // whether prices are those in the files
-  std::optional<double> price_usd_per_hour = {};
-  std::vector<CaseWeight> weights = {};
-  bool per_gpu = false;  // whether speeds are those of one accelerator
+  bool as_run = false;                            // whether prices are those in the files
+  std::optional<double> price_usd_per_hour = {};  // the price of each node, in place of all offers
+  std::vector<CaseWeight> weights = {};           // empty: no weighted mean
+  bool per_gpu = false;                           // whether speeds are those of one accelerator
 };
 
 // One group.
 struct RunGroup {
-  std::string name = {};                   // "aws p5.48xlarge"
-  std::vector<std::size_t> runs = {};      // indices of briefs
-  std::vector<std::string> ids = {};       // of the runs, in that order
-  std::set<std::string> nodes = {};        // RunBrief::node of each
-  std::map<std::string, int> bought = {};  // how the runs themselves were bought, and how many so
-  std::map<std::string, int> regions = {};
-  std::string first_day = {};  // of the runs, 2026-11-21
+  std::string name = {};                    // "aws p5.48xlarge"
+  std::vector<std::size_t> runs = {};       // indices of briefs
+  std::vector<std::string> ids = {};        // of the runs, in that order
+  std::set<std::string> nodes = {};         // RunBrief::node of each
+  std::map<std::string, int> bought = {};   // how the runs themselves were bought, and how many so
+  std::map<std::string, int> regions = {};  // where they were, and how many there
+  std::string first_day = {};               // of the runs, 2026-11-21
   std::string last_day = {};
   Node node = {};        // one of its nodes, for what all have in common
   int accelerators = 0;  // in a node
@@ -76,23 +77,23 @@ struct RunGroup {
 
 // One node of a group in a case.
 struct NodeOfGroup {
-  std::string node = {};
+  std::string node = {};  // RunBrief::node
   int runs = 0;
-  double log_speed = 0;
+  double log_speed = 0;  // the mean over its runs
 };
 
 // One group's place in a case.
 struct GroupPlace {
-  std::size_t group = 0;
-  std::string backend = {};
+  std::size_t group = 0;     // index into GroupRanking::groups
+  std::string backend = {};  // the one that most of its nodes ran, and the fastest among equals
   std::vector<NodeOfGroup> nodes = {};  // the slowest first
   double speed = 0;                     // the geometric mean over nodes
   Place by_speed = {};
   std::string spread = {};  // what the interval rests on
   Lottery lottery = {};
-  std::vector<std::optional<double>> usd = {};  // by RunGroup::prices: the cost of a unit of work
-  std::optional<std::size_t> cheapest = {};     // the index of the least of them
-  std::optional<Place> by_cost = {};            // of that one
+  std::vector<std::optional<double>> usd = {};  // the cost of a unit of work, by RunGroup::prices
+  std::optional<std::size_t> cheapest = {};     // the index of the least of these costs
+  std::optional<Place> by_cost = {};            // the place by that cost
   std::string note = {};
 };
 
@@ -115,22 +116,23 @@ struct GroupRanking {
   bool per_gpu = false;
   std::size_t runs = 0;
   std::vector<RunGroup> groups = {};
-  // The primary case first, which alone is asked for at full confidence; the others share the
-  // error that is allowed.
+  // The cases, the primary one first, which alone has the full confidence; the others share the
+  // error that is allowed. Where weights are given, their mean is the primary one.
   std::vector<GroupedCase> cases = {};
-  std::string primary_why = {};  // why it is that case
-  bool is_asked_alone = true;    // whether that case shares no error with the others
+  std::string primary_why = {};  // why the first case is the primary one
+  bool is_asked_alone = true;    // whether the first case shares no error with the others
   std::vector<std::string> notes = {};
   std::vector<std::string> differences = {};  // between the groups' environments, in words
 };
 
-// Gathers briefs into groups, in the order of their names. Runs that can't be in one are left out,
-// with a sentence for each in `notes`.
+// Gathers briefs into groups, in the order of their names. Runs whose nodes are of several types
+// are left out, and `notes` get sentences on these and on groups of several types.
 std::vector<RunGroup> GroupRuns(std::span<const RunBrief> briefs, const GroupOptions& options,
                                 std::vector<std::string>& notes);
 
-// Ranks groups. Throws Error where no case can be ranked, and for a primary case or a weight of one
-// that no run has.
+// Ranks groups that GroupRuns made of these briefs with these options. Throws Error where no case
+// can be ranked, where no node has all weighted cases, and for a primary or a weighted case that no
+// run has.
 GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> groups,
                         const GroupOptions& options);
 

@@ -47,14 +47,15 @@ struct CaseKey {
 using Holdings = std::map<CaseKey, Holding>;
 
 // Gathers a side's records by case. With `unlike_methods` all keys have the method 0, so that
-// unlike methods match too. Everything points into `side`.
-// `instances` are the catalog's; without, a network that was not used is not known of.
+// unlike methods match too. Everything points into `side` and into `instances`, the catalog's
+// types; without these nobody knows of a faster network beside sockets (FindBySockets).
 Holdings GatherHoldings(const Side& side, bool unlike_methods,
                         std::span<const InstanceFacts> instances = {});
-// The key without the method, whatever the grouping.
+// The text of a record's key without its method.
 std::string MethodlessKey(const Record& record);
 
-// The key of the nodes that a run was on. Runs on equal nodes are repetitions of each other.
+// The key of the nodes that a run was on: their ids, sorted. Runs with equal keys are repetitions
+// of each other, so that nodes without an id count as one node.
 std::string NodesKey(const Run& run);
 
 // The values of one case on one side, as the statistics see them.
@@ -73,16 +74,19 @@ struct SideValues {
   std::vector<Noise> node_rows = {};
   std::optional<NodeSpread> spread = {};
   double df_in_all = 0;
+  // Whether the spread between runs is a guess.
   bool IsGuessed() const { return noise && !noise->is_measured; }
+  // The geometric mean over the units.
   double Speed() const;
 };
 // Averages a side's runs of one case up to the highest level that is repeated. `statistic` is that
 // of both sides of a comparison (StatisticOf), and `own` are the user's own rows of noise.
+// REQUIRES: there is a run, and each record has a speed, as those of GatherHoldings do.
 SideValues AverageRuns(const std::vector<InRun>& runs, Statistic statistic,
                        const std::vector<Noise>& own);
 // Moderates the spread between the nodes of one side by what the other sides show in the same case
-// on the same kind of device (results/figures/moderate.h). It does nothing where the units aren't
-// nodes, and sides whose units aren't lend nothing.
+// on the same kind of device (results/figures/moderate.h). It does nothing where the units of `of`
+// aren't nodes; other sides without such units lend nothing.
 void BorrowSpread(SideValues& of, const std::vector<const SideValues*>& others);
 
 // The statistic by which the rounds of sides are compared: work over time where any of their
@@ -105,8 +109,8 @@ std::optional<double> SideFigure(
     const std::function<std::optional<double>(const InRun&, const Record&)>& figure);
 // The speed of a side, by Speed of results/figures/figures.h.
 double SpeedOf(const std::vector<InRun>& runs);
-// The first of the case's costs at that price; any would do, since all are in proportion to P T /
-// W.
+// The first of the case's costs at that price; nothing where a record has none. Any of them would
+// do, since all are in proportion to P T / W.
 std::optional<double> CostOf(const std::vector<InRun>& runs, const Chosen& price);
 
 // The reason why a case on that kind of device is not compared per dollar although it has a figure
@@ -114,15 +118,15 @@ std::optional<double> CostOf(const std::vector<InRun>& runs, const Chosen& price
 std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind);
 
 // The factor of work per dollar, `estimate` = cost a / cost b, with its values at the ends of both
-// offers' price ranges (low = high = estimate where there are none).
+// offers' price ranges (low = high = estimate where there are none). REQUIRES: both have a price.
 Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer& b);
 
 // The marks of a side's figures, each said once: that they are a cache's or may be, and that they
 // went by sockets beside a faster network; "" where there are none.
 std::string MarksText(const std::vector<InRun>& runs);
 
-// The text of that fact in a side's records: "proved", "proved or refuted" where they differ;
-// "unknown" where one has none.
+// The text of the fact `name` in a side's records: "proved", or "proved or refuted" where they
+// differ. A record without it has "unknown".
 std::string FactIn(const std::vector<InRun>& runs, const std::string& name);
 
 // The number of nodes that a case ran on, in words: "2", or "1 or 2" where its records differ.
@@ -132,10 +136,9 @@ std::string NodeCounts(const std::vector<InRun>& runs);
 double MarginOf(const std::string& probe, const CompareOptions& options);
 // The case in words: "gemm bf16 4096 x 4096 x 4096".
 std::string CaseWords(const Record& record);
-// The file's name, as given.
+// The name of the file of a side's run, as given; "file 2" for the second where there is none.
 std::string NameOf(const Side& side, std::size_t run);
 
-// The functions below are for comparing and ranking alike.
 // Throws Error where a side has no run.
 void CheckSide(const Side& side);
 // Whether there are both closed and open runs among these sides.
@@ -153,15 +156,16 @@ std::string SpreadWords(const SideValues& a, const SideValues& b);
 // headline of all runs that measured it.
 bool IsPrimary(const Record& record, const std::vector<const std::vector<InRun>*>& sides,
                const CompareOptions& options);
-// The sentence that a primary case which isn't among these is refused with.
+// The sentence by which a primary case that isn't among these is refused, made harmless.
 std::string PrimaryMissing(const std::string& primary, const std::vector<std::string>& cases);
 // Sentences on the rows of noise.csv that all pairs use.
 std::vector<std::string> NoiseNotes(
     const std::vector<std::pair<const SideValues*, const SideValues*>>& pairs);
-// Everything in a side's files, besides their figures, that may explain a difference, by name.
+// The things in a side's files, besides their figures, that may explain a difference: by name, all
+// values that the runs have.
 using Environment = std::map<std::string, std::set<std::string>>;
 Environment GatherEnvironment(const Side& side);
-// Finds the differences between the sides' environments, in words.
+// The differences between the sides' environments, in words: "CPU quota: 2 cores against none".
 std::vector<std::string> FindDifferences(const Side& a, const Side& b);
 
 }  // namespace assay

@@ -15,11 +15,11 @@ struct SpreadFound {
   Noise row = {};
   std::string widest = {};  // the case whose sigma this is, since it varied most
   int cases = 0;            // the number of cases that all runs measured
-  Change a_to_b = {};       // the change of that case between every other run and the rest
+  Change a_to_b = {};       // the change of that case from runs 1, 3, 5 … to runs 2, 4, 6 …
 };
-// Finds one row for each probe, from four runs or more of one machine, given in the order in which
-// they were begun. Throws Error where nothing was measured in all of them, and for runs of several
-// machines.
+// Finds one row, with this date, for each probe, from four runs or more of one machine, given in
+// the order in which they were begun. Throws Error where no case was measured in all of them with
+// any spread, and for runs of several machines (MachineOf).
 std::vector<SpreadFound> FindSpread(const std::vector<Run>& runs, const std::string& date);
 
 // The outcome of merging new rows into old ones.

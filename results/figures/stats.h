@@ -12,17 +12,19 @@
 
 namespace assay {
 
-// An interval around a ratio: low <= estimate <= high, as factors (0.99, 1.0, 1.01).
+// An interval around a ratio: low <= estimate <= high, as factors (0.99, 1.0, 1.01). `units` is the
+// number of values that it rests on, 0 where nobody has counted, and `level` tells them in words.
 struct Interval {
   double estimate = 1;
   double low = 1;
   double high = 1;
   int units = 0;
-  std::string level = {};  // "5 rounds, this run", "4 runs, this node", "5 nodes, p5.48xlarge"
+  std::string level = {};  // "5 rounds, this run"
   double HalfWidth() const { return (high - low) / 2; }
 };
 
-// REQUIRES, for all below: values is not empty.
+// The arithmetic mean and the median, which of an even number of values is the mean of the middle
+// two. REQUIRES, for all functions of `values` here: there is one at least.
 double Mean(std::span<const double> values);
 double Median(std::span<const double> values);
 // The percentile by nearest rank, p in [0, 1].
@@ -30,7 +32,8 @@ double Percentile(std::span<const double> values, double p);
 // The sample standard deviation (n - 1); 0 for one value.
 double StandardDeviation(std::span<const double> values);
 // The two-sided quantile of Student's t: (0.95, 4) gives 2.776. Above 10^6 degrees of freedom,
-// infinity included, it is the normal distribution's.
+// infinity included, it is the normal distribution's. REQUIRES: 0 < confidence < 1, and more than 0
+// degrees of freedom, as for the functions below.
 double StudentT(double confidence, double degrees_of_freedom);
 // The inverse, P(|T| > t): (2.776, 4) gives 0.05.
 double StudentTail(double t, double degrees_of_freedom);
@@ -59,7 +62,8 @@ inline constexpr std::size_t kBootstrapFrom = 20;
 // units.
 std::optional<Interval> MeanInterval(std::span<const double> logs, double confidence = 0.95);
 
-// The ratio exp(mean(b) - mean(a)) with its interval.
+// The ratio exp(mean(b) - mean(a)) with its interval. A side with a single value counts as exact,
+// so callers with such a side use the RatioInterval of two estimates.
 Interval RatioInterval(std::span<const double> a, std::span<const double> b,
                        double confidence = 0.95);
 

@@ -21,9 +21,10 @@
 
 namespace assay {
 
-// The sign that a number may have. It may never be infinite or NaN, for which JSON has no word.
+// The sign that a number may have. It may never be infinite or NaN, which JSON can't write.
 enum class Sign { kAny, kNotNegative, kPositive };
 
+// Whether a number is finite and has that sign.
 inline bool Allows(Sign sign, double value) {
   if (!std::isfinite(value)) return false;
   switch (sign) {
@@ -37,16 +38,19 @@ inline bool Allows(Sign sign, double value) {
   return false;
 }
 
+// The words for a number that isn't allowed, to follow its key: "is -1 and must be 0 or above".
 inline std::string NotAllowed(Sign sign, double value) {
   const char* rule = sign == Sign::kPositive ? "above 0" : "0 or above";
   return fmt::format("is {} and must be {}", value, sign == Sign::kAny ? "a number" : rule);
 }
 
 // Each struct is described by one function Fields, which all that reads and writes walks alike:
-//   archive("key", value)         is always written, and must be there when reading;
-//   archive.Maybe("key", value)   is written where it isn't the usual value;
-//   archive.Object("key", has, f) is an object within, described by f(archive of the object).
-// A std::optional is null where it is empty, and may be absent when reading.
+//   archive("key", value)            is always written, and must be there when reading;
+//   archive.Maybe("key", value)      is written where it isn't the usual value (by default T{});
+//   archive.OrInfinite("key", error) is written where it isn't 0, as null where it isn't finite;
+//   archive.Object("key", has, f)    is an object within, described by f(archive of the object).
+// A Sign after the value is the rule for its numbers; without one they may not be negative. A
+// std::optional is null where it is empty, and may be absent when reading.
 template <class Archive>
 void Fields(Archive& a, typename Archive::template Ref<Work> work) {
   a.Maybe("flops", work.flops, Sign::kPositive);
@@ -138,7 +142,8 @@ void Fields(Archive& a, typename Archive::template Ref<Here> here) {
   a("work", here.work);
 }
 
-// A param that a probe was given later: a record from before has it as it was measured then.
+// A param that its probe has had only since some version, with the value that records from before
+// were measured with. It is a row here and no field of the file, since those records lack the key.
 struct LaterParam {
   std::string probe = {};
   std::string param = {};
@@ -150,6 +155,7 @@ inline const std::vector<LaterParam>& LaterParams() {
   return all;
 }
 
+// Adds the later params of that probe which `params` lacks.
 inline void AddLaterParams(const std::string& probe, Params& params) {
   for (const LaterParam& later : LaterParams()) {
     if (later.probe == probe) params.emplace(later.param, later.value);

@@ -15,11 +15,12 @@ namespace assay {
 // A text that holds for some nodes.
 struct Saying {
   std::string text = {};
-  std::vector<std::size_t> nodes = {};  // indices, ascending
-  // The nodes in words: "node 2", "3 nodes".
+  std::vector<std::size_t> nodes = {};  // indices into the run's nodes, ascending
+  // The nodes in words: "node 2" (the index) for a single one, else "3 nodes".
   std::string Who() const;
 };
-// Collects what `says` gives for the nodes, each text once, in the order of the nodes.
+// Collects what `says` gives for the nodes: each text once, in the order in which nodes first say
+// it.
 std::vector<Saying> Gather(std::span<const Node> nodes,
                            const std::function<std::vector<std::string>(const Node&)>& says);
 
@@ -27,15 +28,17 @@ std::vector<Saying> Gather(std::span<const Node> nodes,
 // region, zone, purchase, processor, accelerators, and versions of the libraries between them.
 std::vector<Note> UnlikeNodes(std::span<const Node> nodes);
 
-// The facts of a case that these nodes measured at once. They are the first node's, except for
-// facts that tell what a figure is worth (whether a cache may have answered, whether the client was
-// too slow), which are those of the node where it is worth least.
+// The facts of a case that several nodes measured at once, from the facts of each node in the run's
+// order. They are the first node's, except for facts that tell what a figure is worth (whether a
+// cache may have answered, whether the client was too slow), which are those of the node where it
+// is worth least.
 Facts FactsOfNodes(const std::vector<Facts>& nodes);
 
-// The number of accelerators in a node, used or not.
+// The number of accelerators that are present in a node, used or not.
 int AcceleratorsOf(const Node& node);
 
-// Whether all nodes are instances of one type.
+// Whether all nodes have the same provider and instance type. Those that aren't known ("unknown")
+// count as one type, and no nodes are of one type.
 bool AreOfOneType(std::span<const Node> nodes);
 
 // The difference between nodes in what an offer is chosen by: "instance: p5.48xlarge (2 nodes),

@@ -1,6 +1,7 @@
 // Privacy: what a result file may say of the machine and of the person who runs it. Everything that
 // is written passes ApplyPrivacy. Environment variables are allowed one by one; text is searched
 // for what tells a person, an account or a single machine, and that part becomes "(redacted)".
+// Every function here may be called from any thread.
 #pragma once
 
 #include <map>
@@ -29,29 +30,32 @@ void ApplyPrivacy(Record& record, const Privacy& privacy);
 
 // Picks the variables of results/file/env_allowed.txt, by exact name, out of "NAME=value" strings
 // that end with a null pointer (environ). A value is redacted as a whole where it is over 256
-// characters or holds an address, "://", "@", a home folder or 20 characters of hex or base64.
+// bytes, holds "://", "@" or 20 characters of base64 in a row, or is a text that ScrubText would
+// change. In an absolute path a slash is none of these characters.
 std::map<std::string, std::string> AllowedEnvironment(const char* const* environment);
 
-// Scrubs a text for the file. Control characters are removed, it is cut to 1024 bytes, and
-// "(redacted)" takes the place of home folders, addresses (IP, MAC), e-mail addresses, URLs that
-// carry a user or a query, UUIDs, instance and volume ids, accounts, projects, subscriptions,
-// serials, keys, tokens and, without keep_ids, the names of this host and of `privacy.hosts`.
+// Scrubs a text for the file. It is made harmless by Clean (results/base/text.h), cut to 1024
+// bytes, and "(redacted)" takes the place of home folders, addresses (IP, MAC), e-mail addresses,
+// URLs that carry a user or a query, UUIDs, instance and volume ids, accounts, projects,
+// subscriptions, serials, keys, tokens and, without keep_ids, the names of this host and of
+// `privacy.hosts` that have four letters or more and aren't plain words ("localhost", "node").
 std::string ScrubText(std::string_view text, const Privacy& privacy = {});
 
-// The digest in a text that names a container's image: "sha256:" and the 64 hexadecimal digits
-// after it; nothing where there is none. The rest is dropped, since it may name a private registry
-// or be anything.
+// The digest in a text that names a container's image: the first "sha256:" with exactly 64 small
+// hex digits after it; nothing where there is none. The rest is dropped, since it may name a
+// private registry or be anything.
 std::optional<std::string> ImageDigestIn(std::string_view text);
 
 // Removes paths, URLs, prices and discounts from the parsed options. Only options that are known to
-// hold none stay, by name, and each value is checked as one of the environment is.
+// hold none stay, by name; a value of theirs is redacted where it looks like a path or where one of
+// the environment would be.
 void ScrubCommand(std::map<std::string, std::vector<std::string>>& command);
 
 // The node id, which tells nodes apart without saying which they are. It is the SHA-256 of the
 // sorted UUIDs of the GPUs. Without GPUs it is an HMAC of the machine id under a key that is made
 // once and kept in the user's own configuration folder ($XDG_CONFIG_HOME/assay or ~/.config/assay),
 // so that nobody who knows the machine id can recognise it. Empty where there is no machine id, no
-// place for a key, or a key that isn't believed, which `notes` then say.
+// place where a key can be kept, or a key that isn't believed; `notes` tell of the last alone.
 std::string NodeId(std::vector<std::string> gpu_uuids, std::vector<Note>& notes);
 // The node id of a machine without GPUs: `machine_id` under the key in `folder`/node-key, which is
 // made with its folder where there is none. Empty where what lies there isn't a file of the user's

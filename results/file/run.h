@@ -39,20 +39,20 @@ using Params = std::map<std::string, Value>;
 using Fact = std::variant<std::int64_t, bool, double, std::string>;
 using Facts = std::map<std::string, Fact>;
 
-// The text of the fact with that name; "" where there is none.
+// The text of the fact with that name; "" where there is none or it isn't a text.
 std::string TextOf(const Facts& facts, const std::string& name);
 
 // The text of a value: "4096", "true", "bf16".
 std::string ToText(const Value& value);
 // The canonical text of params: "dtype=bf16,k=4096,m=16".
 std::string ToText(const Params& params);
-// The value of an integer, boolean or string param. Throws Error when it is absent or of another
-// type.
+// The value of an integer, boolean or string param; a string lives as long as the params. Throws
+// Error when it is absent or of another type.
 std::int64_t IntegerOf(const Params& params, const std::string& name);
 bool BooleanOf(const Params& params, const std::string& name);
 const std::string& StringOf(const Params& params, const std::string& name);
-// The same of a param for which only these words, or the integers from `least` to `most`, make
-// sense. Throws Error for another, which begins with `before` ("storage: ").
+// The value of a param for which only these words, or the integers from `least` to `most`, make
+// sense. Throws Error for any other, whose sentence begins with `before` ("storage: ").
 const std::string& WordOf(const Params& params, const std::string& name,
                           const std::vector<std::string>& words, std::string_view before = "");
 std::int64_t IntegerWithin(const Params& params, const std::string& name, std::int64_t least,
@@ -69,28 +69,29 @@ struct Work {
 };
 
 // The status of a record. Only ok and partial ones have figures; a wrong answer is never given a
-// rate.
+// rate. ToText gives the file's word ("ok"), and StatusFrom reads it; nothing for any other.
 enum class Status { kOk, kPartial, kSkipped, kFailed, kWrong };
 std::string_view ToText(Status status);
 std::optional<Status> StatusFrom(std::string_view text);
 
 // One device or rank that took part.
 struct Unit {
-  int rank = 0;
-  int node = 0;
-  int device = 0;
+  int rank = 0;    // from 0 over the whole run
+  int node = 0;    // index into Run::nodes
+  int device = 0;  // its index as its process sees it; 0 for a CPU
 };
 
-// The readings of a device's sensors while samples were taken. They begin right before the warm-up,
-// or in a sustained visit with the samples that count.
+// The readings of a device's sensors while samples were taken, one value for each of `at_s`; a
+// series that the device doesn't tell is empty. They begin right before the warm-up, or in a
+// sustained visit with the samples that count.
 struct Telemetry {
   int unit = 0;                   // index into Record::units
   std::vector<double> at_s = {};  // since the run began
   std::vector<double> sm_mhz = {};
   std::vector<double> power_w = {};
-  std::vector<double> temperature_c = {};  // empty where it isn't told
-  std::optional<double> energy_j = {};     // used from the first of at_s to the last
-  std::vector<std::string> events = {};    // "sw_power_cap"
+  std::vector<double> temperature_c = {};
+  std::optional<double> energy_j = {};   // used from the first of at_s to the last
+  std::vector<std::string> events = {};  // what held its clock back, and errors: "sw_power_cap"
 };
 
 // The trend of a quantity: its change a minute as a share of its mean, so that 0.01 is 1 % more
@@ -141,12 +142,12 @@ struct Visit {
 // The outcome of checking a case's answers.
 struct Verification {
   std::string when = "timed";  // "first": an untimed iteration; "timed": the last timed one
-  int round = 0;
-  std::int64_t checked = 0;
-  std::int64_t wrong = 0;
-  double max_error = 0;
+  int round = 0;               // the round of that iteration, from 1; 0 where it isn't told
+  std::int64_t checked = 0;    // elements
+  std::int64_t wrong = 0;      // elements beyond the tolerance
+  double max_error = 0;  // the largest error, in the measure of the tolerance; may be infinite
   double tolerance = 0;
-  std::string reference = {};
+  std::string reference = {};            // what the answer was held against: "f64 rows", "exact"
   std::optional<std::string> what = {};  // the first wrong element, where there is one
 };
 
@@ -168,22 +169,22 @@ struct Here {
 // The outcome of a case over all rounds, or a status with its reason.
 struct Record {
   std::string probe = {};
-  int method = 1;
+  int method = 1;  // raised by every change to assay that could move the probe's figure
   Params params = {};
-  std::string backend = {};
+  std::string backend = {};  // the library or implementation that did the work
   DeviceType device = {};
   Status status = Status::kOk;
   bool complete = true;      // false: fewer rounds than asked; shown, never in a headline
   std::string stopped = {};  // "ci", "rounds", "time", "cost", "interrupted"
   std::string reason = {};   // why the status isn't ok
-  std::string remedy = {};
+  std::string remedy = {};   // what would make it ok
   Work work = {};
   Facts facts = {};
-  std::vector<Unit> units = {};
-  std::optional<int> storage = {};  // index into Node::storage
+  std::vector<Unit> units = {};     // empty where it is the one process
+  std::optional<int> storage = {};  // index into Node::storage of each of its nodes
   std::optional<Here> here = {};
   std::vector<Visit> rounds = {};
-  std::map<std::string, Histogram> histograms = {};
+  std::map<std::string, Histogram> histograms = {};  // over all rounds, by name: "latency_s"
   std::optional<Verification> verify = {};
 };
 
@@ -192,15 +193,14 @@ std::string MatchKey(const Record& record);
 // The key that tells the records of one Run apart: the match key, the backend and the units.
 std::string RecordKey(const Record& record);
 
-// Something that was found out about the machine, with its source and how sure it is ("certain",
-// "likely", "guess").
+// Something that was found out about the machine, or "unknown".
 struct Finding {
   std::string value = "unknown";
-  std::string how = "none";
-  std::string confidence = "none";
+  std::string how = "none";         // flag, dmi, imds, k8s, catalog, inventory, none
+  std::string confidence = "none";  // certain, likely, guess, none
 };
 
-// The instance and the cloud that a node is of.
+// The cloud that a node is rented from, and as what it is rented.
 struct Identity {
   Finding provider = {};
   Finding instance = {};
@@ -213,48 +213,48 @@ struct Identity {
 struct Cpu {
   std::string model = {};
   int sockets = 0;
-  int cores_present = 0;
-  int cores_visible = 0;
-  int cores_used = 0;
-  std::vector<std::string> isa = {};
-  std::optional<double> quota = {};           // a container's CPU quota, in cores
+  int cores_present = 0;              // in the machine
+  int cores_visible = 0;              // those that this process may use
+  int cores_used = 0;                 // those that CPU cases run on
+  std::vector<std::string> isa = {};  // the instruction set's extensions that matter: "avx512f"
+  std::optional<double> quota = {};   // a container's CPU quota, in cores
   std::optional<double> quota_period_s = {};  // the period of that quota
 };
 
 // The accelerators of one kind in a node: how many are there, how many this process may use, and
 // how many it did use.
 struct Accelerator {
-  std::string name = {};
+  std::string name = {};  // the model, as its driver tells it
   int present = 0;
   int visible = 0;
   int used = 0;
-  std::optional<std::int64_t> memory_bytes = {};
-  std::string vbios = {};
-  std::optional<double> power_limit_w = {};
-  std::optional<bool> ecc = {};
-  bool mig = false;
+  std::optional<std::int64_t> memory_bytes = {};  // of each
+  std::string vbios = {};                         // the version of its firmware
+  std::optional<double> power_limit_w = {};       // of each, in watts, as it is set
+  std::optional<bool> ecc = {};                   // whether its memory corrects errors
+  bool mig = false;                               // whether one is split into instances
 };
 
-// The network adapters of one kind in a node.
+// The network adapters of one kind and speed in a node.
 struct Nic {
-  std::string kind = {};
+  std::string kind = {};  // efa, infiniband, roce, ethernet
   int count = 0;
-  std::optional<double> gbps = {};
+  std::optional<double> gbps = {};  // the link rate of each, in 10^9 bits a second
 };
 
 // A volume that storage cases are measured on.
 struct Volume {
-  int path_id = 0;
+  int path_id = 0;               // tells the run's paths apart, which stay out of files
   std::string kind = "unknown";  // local, network, memory, unknown
-  std::string device = {};
-  std::optional<std::string> volume_type = {};
-  std::optional<double> gib = {};
-  std::optional<std::int64_t> iops = {};
-  std::optional<std::int64_t> mbps = {};
-  std::string fs = {};
-  std::vector<std::string> mount = {};
-  std::optional<std::string> raid = {};
-  std::string how = {};
+  std::string device = {};       // the models or drivers of the disks below it
+  std::optional<std::string> volume_type = {};  // the cloud's name for it: "gp3"
+  std::optional<double> gib = {};               // the size, in 2^30 bytes
+  std::optional<std::int64_t> iops = {};        // provisioned: operations a second
+  std::optional<std::int64_t> mbps = {};        // provisioned: 10^6 bytes a second
+  std::string fs = {};                          // the file system: "ext4"
+  std::vector<std::string> mount = {};          // the mount options that matter
+  std::optional<std::string> raid = {};         // the kind of RAID, where it is one
+  std::string how = {};                         // how the kind was found out
 };
 
 // Something that makes figures doubtful, and what helps.
@@ -265,55 +265,55 @@ struct Note {
 
 // One machine of a run. What isn't known of it stays empty.
 struct Node {
-  std::string node_id = {};
+  std::string node_id = {};  // NodeId of results/file/privacy.h
   bool in_container = false;
-  std::string virtualization = {};
+  std::string virtualization = {};  // "kvm"; "emulated" where each instruction is interpreted
   Identity identity = {};
   Cpu cpu = {};
-  std::int64_t memory_bytes = 0;
+  std::int64_t memory_bytes = 0;  // all of the machine's
   std::vector<Accelerator> accelerators = {};
   std::vector<Nic> nics = {};
   std::vector<Volume> storage = {};
-  std::map<std::string, std::string> software = {};
-  std::map<std::string, std::string> env = {};
+  std::map<std::string, std::string> software = {};  // versions by name: "nccl"
+  std::map<std::string, std::string> env = {};       // AllowedEnvironment of results/file/privacy.h
   std::vector<Note> notes = {};
 };
 
 // One dated price: USD per hour of `resource`, or "not offered" (`offered` false, never 0).
 struct Offer {
-  std::string provider = {};
-  std::string seller = {};
+  std::string provider = {};  // who runs it
+  std::string seller = {};    // who sells it
   std::string instance = {};
   std::string region = {};
   std::optional<std::string> zone = {};
-  std::string resource = "node";
-  std::string purchase = {};  // one of Purchases (results/catalog/price.h)
+  std::string resource = "node";  // what the price is of: node, volume
+  std::string purchase = {};      // one of Purchases (results/catalog/price.h)
   bool offered = true;
-  std::optional<int> term_months = {};
-  std::optional<double> upfront_usd = {};
-  std::optional<double> usd_per_hour = {};
-  std::optional<double> usd_low = {};
+  std::optional<int> term_months = {};      // of a commitment
+  std::optional<double> upfront_usd = {};   // paid at its start, and spread over usd_per_hour
+  std::optional<double> usd_per_hour = {};  // of the whole resource
+  std::optional<double> usd_low = {};       // the range an hour, over zones or over time
   std::optional<double> usd_high = {};
   std::string price_date = {};      // 2026, 2026-11, 2026-11-21 or "undated"
   std::string date_precision = {};  // day, month, year, not_before, undated
   std::string kind = {};            // list, spot, typed, negotiated …
-  std::string source = {};
-  bool is_private = false;  // typed or negotiated: leaves only with --keep-price
+  std::string source = {};          // the publication
+  bool is_private = false;          // typed or negotiated: leaves only with --keep-price
 };
 
 // The place where a rank ran.
 struct RankPlace {
   int rank = 0;
-  int node = 0;
-  std::vector<int> devices = {};
-  int numa = 0;
+  int node = 0;                   // index into Run::nodes
+  std::vector<int> devices = {};  // the GPUs that it runs cases on, by CUDA's index; none on CPUs
+  int numa = 0;                   // its NUMA node; -1 where it isn't known
 };
 
 // The build of assay that measured.
 struct Build {
   std::string version = {};
   std::string commit = {};
-  bool dirty = false;
+  bool dirty = false;      // whether it was built from changed sources
   std::string build = {};  // "release g++ 12.2"
   std::optional<std::string> image_digest = {};
 };
@@ -327,31 +327,32 @@ struct SuiteName {
 
 // One run, which is one result file. results/FORMAT.md explains every field.
 struct Run {
-  int version = 1;
-  std::vector<std::string> needs = {};
-  std::string id = {};
-  std::optional<std::string> campaign = {};
-  std::uint64_t seed = 0;
-  std::string status = "complete";  // complete, interrupted, failed
-  std::string started = {};         // UTC, 2026-11-21T22:40:13Z
+  int version = 1;                           // of the format
+  std::vector<std::string> needs = {};       // features that a reader must know
+  std::string id = {};                       // random, by which copies of the run are known
+  std::optional<std::string> campaign = {};  // a name for several runs that belong together
+  std::uint64_t seed = 0;                    // decides all random choices
+  std::string status = "complete";           // complete, interrupted, failed
+  std::string started = {};                  // UTC, 2026-11-21T22:40:13Z
   std::string ended = {};
-  bool complete = true;
-  int rounds = 0;
-  std::optional<std::string> division = {};
+  bool complete = true;                      // false: some case has fewer rounds than asked
+  int rounds = 0;                            // asked for
+  std::optional<std::string> division = {};  // closed, open (DivisionOf, results/figures/compare.h)
   Build assay = {};
   SuiteName suite = {};
   std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
-  std::map<std::string, double> timeline_s = {};
-  std::string catalog_sha256 = {};
+  std::map<std::string, double> timeline_s = {};  // moments since the process began: "first_result"
+  std::string catalog_sha256 = {};                // of the price catalog that was built in
   std::vector<Offer> offers = {};
   std::vector<RankPlace> ranks = {};
   std::vector<Node> nodes = {};
   std::vector<Record> records = {};
 };
 
-// Checks that the Run is sound: that it has a node, and that every index in it (of nodes, volumes,
-// units) points at something, so that nobody who follows one needs to look. Returns what is wrong
-// with the first that doesn't, for an error; else "".
+// Checks that the Run is sound: that it has a node, that the indices of nodes and volumes and those
+// of units in telemetry point at something, so that nobody who follows one needs to look, and that
+// a visit has as many `iterations` as times. Returns the first fault in words that follow the run's
+// name ("has no node"), or "".
 std::string BrokenReference(const Run& run);
 
 }  // namespace assay

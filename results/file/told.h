@@ -1,6 +1,6 @@
-// The messages of the ranks of a run about a case, as plain data: which case is to be done,
-// and what came of a command to the ranks that did it. results/file/json.h writes and reads both,
-// one line each.
+// The messages of a run's ranks about a case, as plain data: which case is to be done, and what
+// came of a command to the ranks that did it. results/file/json.h writes and reads both, one line
+// each.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ struct AskedCase {
 
 // The time of one batch: iterations done back to back.
 struct Batch {
-  Seconds time = {};                   // from the common start to the end of the last unit
+  Seconds time = {};                   // of all iterations: from the common start to the last end
   std::vector<Seconds> per_unit = {};  // each device or rank, where there are several
   Seconds host = {};                   // the same work by the host's clock, where that differs
   // The number of iterations that ended in a span of time; 0: as many as Run was asked for.
@@ -51,15 +51,16 @@ struct Checked {
   std::optional<std::string> what = {};  // the first wrong element, in words
 };
 
-// A trend, and the half width that its interval would have if everything off the line were noise
-// from one value to the next. A curve that bends slowly has a wider interval, which may narrow;
-// only noise is hopeless.
+// A trend, and the half width (a share a minute) that its interval would have if all off its line
+// were noise from one value to the next. A curve that bends slowly has a wider interval, which may
+// narrow; only noise is hopeless.
 struct Fitted {
   Trend trend = {};
   double noise = 0;
 };
 
-// The answer of ranks, or of the ranks of one group or node, to one command; the rest is empty.
+// The answer of ranks, or of the ranks of one group or node, to one command. Fields that don't
+// belong to that command are empty.
 struct Told {
   std::vector<Batch> batches = {};
   std::optional<Checked> checked = {};
@@ -68,7 +69,7 @@ struct Told {
   Params how = {};                // values that were found out, which later visits are told
   std::optional<Work> work = {};  // the work of one iteration, where only the ranks know it
   std::vector<Telemetry> telemetry = {};
-  std::vector<std::optional<Fitted>> trends = {};
+  std::vector<std::optional<Fitted>> trends = {};  // as WhyEnded takes them
 };
 
 }  // namespace assay

@@ -13,18 +13,19 @@
 
 namespace assay {
 
-// One line of cells, harmless and quoted where that is needed.
+// One line of cells, harmless, quoted where that is needed, and ended by "\r\n" (RFC 4180).
 std::string CsvLine(std::vector<std::string> cells);
 
-// A line for each case of a run, under one head for all runs. `file` is what the run is called.
+// The head, which stands once above all runs, and a line for each case of a run. `file` is the
+// run's name in them.
 std::string FiguresCsvHead();
 std::string FiguresCsvLines(const std::string& file, const Run& run, const Chosen& price,
                             const Catalog& catalog);
-// A line for each case.
+// The head, and a line for each case.
 std::string ComparisonCsv(const Comparison& comparison);
-// A line for each case and side that measured it.
+// The head, and a line for each case and side that measured it.
 std::string RankingCsv(const Ranking& ranking);
-// A line for each offer, in the columns of results/catalog/prices.csv.
+// The head, and a line for each offer, in the columns of results/catalog/prices.csv.
 std::string OffersCsv(std::span<const Offer> offers);
 
 }  // namespace assay

@@ -28,7 +28,7 @@ std::string IntervalText(const Interval& interval, const Rate& speed);
 
 // The time that the step of a record of `overlap` pays for its all-reduce, and how much of it is
 // hidden: "exposed 3.2 ms ± 0.4 ms of 14.1 ms, 71.0 % hidden; …". A wide interval is printed by its
-// ends, and no time is below 0. Empty for any other record.
+// ends, and no time is below 0. Empty where OverlapOf (results/figures/figures.h) is nothing.
 std::string OverlapText(const Record& record);
 
 // A note on a record of storage whose file is smaller than it was to be: "test file of 100 MiB,

@@ -1,6 +1,6 @@
-// Tables: results as text for a terminal, and as CSV. Every text ends in a line end, everything
-// that comes from files is made harmless, and columns line up by what a terminal shows, not by
-// bytes.
+// Tables: results as text for a terminal. Every text ends in a line end, everything that comes from
+// files is made harmless, and columns line up by what a terminal shows, not by bytes. `colour` adds
+// ANSI escape sequences.
 #pragma once
 
 #include <optional>
@@ -22,9 +22,9 @@ namespace assay {
 std::string RunTable(const Run& run, const Chosen& price, const Catalog& catalog, bool colour,
                      std::string_view today = {});
 
-// A line on a case that is still being measured: what its rounds so far have, with how many of the
-// run's these are, but no interval and no dollars, which it may yet turn out to have none of. What
-// came of it where it has no figure. `at_least`: there may be more rounds than the run's.
+// A line on a case that is still being measured: its speed over the rounds so far, and how many of
+// the run's these are, or its outcome where it has no figure. It has no interval and no dollars,
+// since those may change. With `at_least` there may be more rounds than the run's.
 std::string ProvisionalLine(const Run& run, const Record& record, bool at_least);
 
 // The table of a comparison: the two sides, notes, a row a case, and a summary.
@@ -33,6 +33,7 @@ std::string ComparisonTable(const Comparison& comparison, bool colour, std::stri
 // The table of `assay noise`: a row a probe, and how the two halves of the runs compare.
 std::string SpreadTable(const std::vector<SpreadFound>& found, bool colour);
 
+// The table of a ranking: the sides, notes, and a table a case with a row for each side.
 std::string RankingTable(const Ranking& ranking, bool colour, std::string_view today = {});
 
 }  // namespace assay

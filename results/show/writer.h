@@ -1,6 +1,6 @@
-// What is printed of runs, in each format that there is: a table for people, JSON and CSV for
-// programs. A new format is one class here, one word of `--format` (runner/program/cli.cpp) and one
-// row in the list of outputs (runner/program/outputs.cpp).
+// Writers print runs in each format that there is: a table for people, JSON and CSV for programs. A
+// new format is one class here, one word of `--format` (runner/program/cli.cpp) and one row in the
+// list of outputs (runner/program/outputs.cpp).
 #pragma once
 
 #include <memory>
@@ -14,6 +14,7 @@
 
 namespace assay {
 
+// The formats, as `--format` names them.
 enum class OutputFormat {
   kTable,
   kJson,
@@ -33,6 +34,7 @@ struct PricedRun {
 class Writer {
  public:
   virtual ~Writer() = default;
+  // The figures of runs, a comparison, and a ranking.
   virtual std::string Figures(std::span<const PricedRun> runs) const = 0;
   virtual std::string Compared(const Comparison& comparison) const = 0;
   virtual std::string Ranked(const Ranking& ranking) const = 0;
@@ -50,7 +52,8 @@ struct TableLook {
   std::string today = {};  // 2026-11-22, to which the age of prices is told; empty: it is not told
 };
 
-// Throws Error for kNccl. The catalog must outlive the writer.
+// Makes the writer of a format; `look` is for tables. Throws Error for kNccl. The catalog must
+// outlive the writer.
 std::unique_ptr<Writer> MakeWriter(OutputFormat format, const Catalog& catalog,
                                    const TableLook& look = {});
 
