@@ -44,6 +44,7 @@ struct Held {
   std::function<std::string()> fates = {};
 };
 
+// The processes of a run. One thread uses it at a time, except where a call says otherwise.
 class Cluster {
  public:
   virtual ~Cluster() = default;
@@ -63,10 +64,12 @@ class Cluster {
   // ends right after. There is one listener at a time; null removes it.
   using Hung = std::function<void(const std::string& diagnosis, bool last)>;
   virtual void WhenHung(Hung told) = 0;
-  // Ends this process with this status, and with it all ranks where that can be done.
+  // Ends this process with this status, and with it all ranks where that can be done. May be called
+  // in any thread.
   virtual void Abort(int status) = 0;
 };
 
+// The options of OpenCluster.
 struct ClusterOptions {
   Ranks* ranks = nullptr;  // those that a launcher started; null or a single one: none did
   const Modules* modules = nullptr;  // null: there are none

@@ -7,8 +7,9 @@
 
 namespace assay {
 
-// Makes one workload of what each node has prepared. Called on all ranks together; `own` is this
-// node's where this rank is the first of its node, and ignored elsewhere.
+// Makes one workload of what each node has prepared, or hands on this node's Skipped. Called on all
+// ranks together, which must outlive the workload; `own` is this node's where this rank is the
+// first of its node, and any null workload elsewhere.
 //
 // All nodes begin together, to a few milliseconds. The time of a batch is that of the slowest node,
 // on all ranks. On rank 0, `per_unit` has each node's time, or the times of each node's devices;

@@ -6,7 +6,7 @@
 //   hello                            ok NODE_OF_RANK_0 NODE_OF_RANK_1 …
 //   who                              ok PID PROCESSOR NUMA HOST<tab>PID … by rank
 //   nodes                            ok NODE_0 (its JSON)<tab>NODE_1 …
-//   cores                            ok CORES_OF_RANK_0 … as CoresByRank has them
+//   cores                            ok NUMBER_OF_CORES_OF_RANK_0 … (CoresByRank)
 //   devices CASE                     ok INDEX ID NAME<tab>INDEX … by rank, or ok alone where
 //                                       buffers lie on hosts
 //   prepare CASE                     ok | skipped REASON<tab>REMEDY
@@ -14,10 +14,10 @@
 //   run ITERATIONS                   ok TOLD: one batch
 //   spans RAMP_S LENGTH_S COUNT      ok TOLD: a batch for each span
 //   verify, describe, histograms     ok TOLD
-//   meter of CASE                    ok; on each node the meter of such a case, until the next one
-//                                       is prepared
-//   meter begin, meter finish S,     ok TOLD_OF_NODE_0<tab>TOLD_OF_NODE_1 …: `telemetry`, or of the
-//   meter trends S                      last `trends`
+//   meter of CASE                    ok; makes the meter of such a case on each node, which lives
+//                                       until the next case is prepared
+//   meter begin, meter finish S      ok TOLD_OF_NODE_0<tab>TOLD_OF_NODE_1 …: `telemetry`
+//   meter trends S                   the same with `trends`
 //   beat                             no answer: rank 0 is there, and will say so again before the
 //                                       watchdog expires
 //   quit                             no answer; rank 0 never obeys it itself
@@ -38,12 +38,14 @@
 
 namespace assay {
 
+// The character between the answers of two groups.
 inline constexpr char kNextGroup = '\x1e';
 
+// Some ranks, as they are spoken to. Calls must not overlap.
 class Job {
  public:
   virtual ~Job() = default;
-  // Gives the ranks a command and returns their answer, without its "ok ". Throws Error when they
+  // Gives the ranks a command and returns their answer as TakeAnswer does. Throws Error where they
   // can't answer.
   virtual std::string Ask(const std::string& command) = 0;
   // False once the ranks are gone.

@@ -14,7 +14,7 @@
 
 namespace assay {
 
-// True if this process was started by mpirun, srun or the like: then it never launches any itself.
+// Whether this process was started by mpirun, srun or the like; it then launches no ranks itself.
 bool UnderLauncher();
 // The number of processes that the launcher started; 0 where it doesn't say, or there is none.
 int LaunchedSize();
@@ -52,7 +52,10 @@ JoinedRanks InThreads(JoinedRanks processes, const PerProcess& per_process,
 // for, waiting politely in between, until rank 0 lets go of its ranks.
 void FollowAsMember(Ranks& ranks, Member member, Seconds watchdog);
 
-// The whole of `assay --worker`, which only assay itself starts. Returns the exit status.
+// Does all of `assay --worker`, which only assay itself starts: takes commands on standard input
+// and answers on standard output where it is rank 0, and follows elsewhere. `member_by` makes what
+// the rank can do by itself. Returns the exit status, and ends the process with status 2 after an
+// error.
 int WorkerMain(const std::function<Member(const Modules&)>& member_by);
 
 }  // namespace assay

@@ -17,6 +17,7 @@
 
 namespace assay {
 
+// The options of Launch.
 struct LaunchOptions {
   int ranks = 2;
   bool oversubscribe = false;           // whether ranks outnumber cores; they aren't pinned then
@@ -28,12 +29,13 @@ struct LaunchOptions {
   Seconds start = Seconds(70);
   // The time for rank 0's next sign of life, and the limit of its watchdog beside the work's time.
   Seconds timeout = Seconds(60);
-  std::function<void()> expired = {};  // called where one of the two is over
+  // Called where either time is over, or a rank's watchdog has expired; may be null.
+  std::function<void()> expired = {};
 };
 
 // Starts the ranks, each on a core of its own where there are enough. Throws Error when they don't
 // come up, with the cause that the launcher or a rank gave. Where they die or don't answer in time
-// later, Ask throws the same. No process is left in either case.
+// later, Ask throws such an Error. No process is left in either case. The job's end ends the ranks.
 std::unique_ptr<Job> Launch(const LaunchOptions& options);
 
 // The cause in what a launcher and its ranks wrote to standard error: a rank's own complaint, else
@@ -41,9 +43,9 @@ std::unique_ptr<Job> Launch(const LaunchOptions& options);
 // launchers name hosts, addresses and users, and it goes into the result file.
 std::string CauseIn(const std::string& words);
 
-// Serves rank 0's end of the pipe: reads commands from `commands`, tells each to the ranks
-// that Follow, and writes answers to `answers`, until the end of `commands`. The last "quit" is
-// left to the caller.
+// Serves rank 0's end of the pipe: reads commands from `commands`, tells each to the ranks that
+// Follow, and writes answers to `answers`, until the end of `commands`. It doesn't tell the ranks
+// to quit, which the caller does (Dismiss, runner/cluster/join.h).
 void Serve(int commands, int answers, Worker& worker);
 
 }  // namespace assay

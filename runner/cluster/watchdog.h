@@ -14,21 +14,23 @@
 
 namespace assay {
 
+// The options of a Watchdog, whose functions are called in its thread.
 struct WatchOptions {
   Seconds limit = Seconds(60);  // the time that is granted beside what the work itself may take
-  // Called once, with what is not over: "run of all_reduce, 64 MiB". Empty: nothing is watched.
+  // Called once, with what is not over: "run of all_reduce, 64 MiB". Work that ends meanwhile waits
+  // in ~Guard until it returns. Empty: nothing is watched.
   std::function<void(const std::string& what)> expired = {};
   // Called about once a second while something is watched, as a sign of life.
   std::function<void()> alive = {};
 };
 
+// A watch over one piece of work at a time, begun and ended in one thread.
 class Watchdog {
  public:
   explicit Watchdog(WatchOptions options);
   ~Watchdog();
 
-  // Watches until the guard is destroyed; `more` is the time that the work may take. There may be
-  // one guard at a time.
+  // Watches until it is destroyed, which must be before the watchdog is.
   class [[nodiscard]] Guard {
    public:
     explicit Guard(Watchdog& dog) : dog_(dog) {}
@@ -39,6 +41,8 @@ class Watchdog {
    private:
     Watchdog& dog_;
   };
+  // Begins to watch `what`, which may take `more` beside the limit. There may be one guard at a
+  // time.
   Guard Watch(std::string what, Seconds more = {});
 
  private:
@@ -54,7 +58,7 @@ std::string FateOf(int pid);
 class RankProcesses {
  public:
   RankProcesses() = default;
-  // Called on all ranks together.
+  // Gathers the processes. Called on all ranks together.
   explicit RankProcesses(Ranks& ranks);
   // "; rank 1 is stopped; rank 3 is gone", of the ranks on rank 0's host; "" on other ranks.
   std::string Fates() const;

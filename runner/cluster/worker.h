@@ -27,16 +27,17 @@ struct Member {
 };
 
 // The case that `asked` names among those of these probes, for Member::own_case; nothing where
-// there is none.
+// there is none. Throws what Probe::unfold throws.
 std::optional<Case> CaseLike(const Record& asked, const std::vector<Probe>& probes);
 
+// One rank's part of the commands. One thread uses it at a time.
 class Worker {
  public:
-  // A command that is not over in time ends this rank with exit status 3, after a line on standard
-  // error and a call of `watch.expired` with the diagnosis. `ranks` must outlive the worker.
+  // A command that is not over in time ends this rank with exit status 3 after a line on standard
+  // error and, on rank 0, a call of `watch.expired` with the diagnosis; other ranks leave rank 0
+  // two seconds for that. `ranks` must outlive the worker.
   Worker(Ranks& ranks, Member member, const WatchOptions& watch = {});
-  // Gives all ranks a command, on rank 0, for which a rank that takes none of it is not waited for
-  // without end.
+  // Gives all ranks a command. Called on rank 0, which ends as above where a rank doesn't take it.
   void Tell(const std::string& text);
   // Does this rank's part of a command, which all ranks are given; the answer counts on rank 0. An
   // exception leaves the ranks out of step, and must end this one.
@@ -44,6 +45,7 @@ class Worker {
   // Waits for rank 0's next command, on the other ranks. Once rank 0 has given a sign of life
   // ("beat"), silence beyond the limit ends this rank.
   std::string NextCommand();
+  // The ranks' processes, once "hello" was obeyed.
   const RankProcesses& Processes() const { return processes_; }
 
  private:
@@ -83,7 +85,8 @@ class Worker {
 // Obeys rank 0's broadcasts until "quit", as the other ranks do.
 void Follow(Worker& worker);
 
-// The job whose rank 0 is this process.
+// The job whose rank 0 is this process. `ranks` must outlive it. Where any thread may use the
+// ranks, a thread of the job tells the others that rank 0 is there.
 std::unique_ptr<Job> MakeJob(Ranks& ranks, Member member, const WatchOptions& watch = {});
 
 }  // namespace assay

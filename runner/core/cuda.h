@@ -41,6 +41,7 @@ inline void Check(cudaError_t error, std::source_location where = std::source_lo
                           cudaGetErrorName(error), where.line(), RemedyOf(error)));
 }
 
+// The owners of CUDA's handles and memory.
 template <class Pointer, auto Destroy>
 using Owned = Handle<std::remove_pointer_t<Pointer>, Destroy>;
 using Stream = Owned<cudaStream_t, cudaStreamDestroy>;
@@ -57,6 +58,7 @@ inline Stream MakeStream() {
   return Stream(stream);
 }
 
+// Makes an event on the current device that records the time.
 inline Event MakeEvent() {
   cudaEvent_t event = nullptr;
   Check(cudaEventCreate(&event));
@@ -71,7 +73,8 @@ inline DeviceMemory MakeDeviceMemory(std::size_t bytes) {
   return DeviceMemory(memory);
 }
 
-// Allocates page-locked host memory that all devices see at the same address.
+// Allocates page-locked host memory that all devices see at the same address. Throws Error where
+// there is too little.
 inline MappedMemory MakeMappedMemory(std::size_t bytes) {
   void* memory = nullptr;
   Check(cudaHostAlloc(&memory, bytes, cudaHostAllocMapped | cudaHostAllocPortable));
@@ -79,7 +82,7 @@ inline MappedMemory MakeMappedMemory(std::size_t bytes) {
 }
 
 // Captures the work that `enqueue` puts on the stream, instead of running it, as a graph that can
-// be launched.
+// be launched. Whatever it throws as an Error is passed on, and the stream can be used again.
 template <class Enqueue>
 GraphExec Capture(cudaStream_t stream, const Enqueue& enqueue) {
   Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));

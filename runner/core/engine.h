@@ -18,9 +18,10 @@ namespace assay {
 struct EngineOptions {
   int rounds = 5;
   std::uint64_t seed = 0;
-  double ci = 0.01;       // half-width of the interval at which a case stops; checked only after
-                          // rounds 5, 8, 12 and 20
-  bool until_ci = false;  // go on past `rounds`, to at most 20, until every case meets `ci`
+  // With `until_ci`, cases go on past `rounds`, to at most 20, until half the width of the interval
+  // of their speed, as a share of it, is at most `ci` by StopAfter (results/figures/stats.h).
+  double ci = 0.01;
+  bool until_ci = false;
   // The running time of one case over all rounds, first runs and warm-up included. Time goes to
   // rounds before samples: a visit's share may shrink to a few samples, but no round is left out
   // for it.
@@ -49,7 +50,7 @@ struct EngineOptions {
   // order.
   std::optional<FixedCount> fixed = {};
   std::string filter = {};  // POSIX extended regular expression on case names; empty: all
-  std::function<void(std::string json)> gbench = {};  // takes Google Benchmark's own JSON
+  std::function<void(std::string json)> gbench = {};  // takes Google Benchmark's JSON; may be null
   // Asked between batches for a reason to end now ("interrupted", "cost"), or nothing.
   std::function<std::optional<std::string>()> stop = {};
   std::function<Seconds()> now = {};        // the host's clock; empty: a steady one
@@ -65,8 +66,8 @@ class Observer {
   virtual void VisitBegins(const Case& which, int round, int done, int total) {
     (void)which, (void)round, (void)done, (void)total;
   }
-  // A visit has ended. `record` holds all rounds so far, the new one last, or no rounds where its
-  // status says why.
+  // A visit has ended; called for each record of its case. `record` holds all rounds so far, the
+  // new one last, unless its status says why there is no new one.
   virtual void VisitEnds(const Record& record, int round) { (void)record, (void)round; }
 };
 
@@ -78,16 +79,17 @@ std::string CaseName(const Case& which);
 // nothing.
 std::vector<Case> Matching(const std::vector<Case>& cases, const std::string& filter);
 
-// Visits all cases that match the filter in rounds, and returns a Record for each, in the order of
-// `cases`.
+// Visits all cases that match the filter in rounds, and returns a Record for each, or for each of
+// its parts, in the order of `cases`.
 //
 // Each round has a fresh seeded random order, in which sustained cases come last, since they leave
 // a device hot. Before any other visit a device whose meter reads its temperature rests until it is
 // nearly as cool as when Measure began, as far as EngineOptions::rest allows.
 //
 // An Error within a case becomes its record's reason, and the case is not visited again; the others
-// go on. A wrong answer loses all rounds of its case. A visit that `stop` cuts short is not kept.
-// Throws Error for a bad filter, or one that matches nothing.
+// go on. A wrong answer loses all rounds of its case. A visit that `stop` cuts short is not kept,
+// and a case that is not reached is skipped. Throws Error for a bad filter, or one that matches
+// nothing.
 std::vector<Record> Measure(const std::vector<Case>& cases, const EngineOptions& options,
                             Observer& observer);
 

@@ -11,6 +11,7 @@
 
 namespace assay {
 
+// The library, whose registry is the process's, so that one thread at a time may use one of these.
 class Gbench {
  public:
   // The outcome of a visit, as the library is told it.
@@ -26,7 +27,8 @@ class Gbench {
   Gbench(const Gbench&) = delete;
   Gbench& operator=(const Gbench&) = delete;
 
-  // Calls `visit` once, as a benchmark of that name. Nothing is printed.
+  // Calls `visit`, which must not throw, once as a benchmark of that name and label. Nothing is
+  // printed. Throws Error where the library does not call it.
   void Run(const std::string& name, const std::string& label, const std::function<Result()>& visit);
 
   // The JSON in which the library reports all visits so far, as if they were one run of it, without

@@ -21,6 +21,7 @@ std::vector<std::string> PartTexts(const std::string& joined);
 // one text from each rank.
 std::vector<std::string> GatherToAll(Ranks& ranks, const std::string& own);
 
+// The ranks of one group, as one of them sees it.
 class Group : public Ranks {
  public:
   // Called on all ranks of the parent together, which must outlive this. Ranks that give the same

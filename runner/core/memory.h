@@ -27,10 +27,11 @@ class Pages {
     return *this;
   }
 
-  // The begin of the memory, which is aligned to a huge page; null for an empty object.
+  // The begin of the memory, aligned to 2 MiB, a huge page; null for an empty object.
   std::byte* Begin() const { return begin_; }
 
-  // The share of the touched memory that lies in huge pages; nothing where the system doesn't say.
+  // The share, in per cent, of the touched memory that lies in huge pages; nothing where none is
+  // touched or the system doesn't say.
   std::optional<std::int64_t> HugePagePercent() const;
 
  private:

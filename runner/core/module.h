@@ -26,56 +26,56 @@ struct ModuleDevices {
 };
 
 // Drops the environment of a program that has more rights than its caller, as the kernel says
-// (AT_SECURE: setuid, setgid, file capabilities). Every variable goes but TERM, NO_COLOR, LANG,
-// LC_ALL, TZ and those of --bootstrap tcp, because libraries choose code by variables that they
-// read by themselves: HWLOC_PLUGINS_PATH, FI_PROVIDER_PATH, OMPI_MCA_… The price is that a
-// launcher's variables are lost too. Returns whether the program has such rights. Must be
-// called before anything reads the environment, while there is one thread.
+// (AT_SECURE: setuid, setgid, file capabilities), and returns whether it has. All variables but
+// TERM, NO_COLOR, LANG, LC_ALL, TZ and those of --bootstrap tcp are removed, a launcher's too,
+// because libraries load code that variables name (HWLOC_PLUGINS_PATH, FI_PROVIDER_PATH,
+// OMPI_MCA_…). Call it before anything reads the environment, while there is one thread.
 bool DropEnvironment();
 
 // The table of a module's functions. A module exports one function,
 // `extern "C" const assay::Module* assay_module()`, which returns it.
 struct Module {
-  const char* build_id = nullptr;  // a module whose id isn't this binary's is skipped
+  const char* build_id = nullptr;  // BuildId; a module with another one is not loaded
   const char* name = nullptr;      // the NAME of its file, libassay-NAME.so
-  std::vector<std::unique_ptr<Backend>> (*backends)() = nullptr;   // null: none
-  std::vector<std::unique_ptr<Library>> (*libraries)() = nullptr;  // null: none
-  // The devices that its backends can run on. Null: none.
+  // Makes its backends of kernels, and its libraries of collectives. Null: it has none.
+  std::vector<std::unique_ptr<Backend>> (*backends)() = nullptr;
+  std::vector<std::unique_ptr<Library>> (*libraries)() = nullptr;
+  // Lists the devices that its backends can run on. Null: none.
   ModuleDevices (*devices)() = nullptr;
-  // Joins the processes that a launcher started; null where the module can't join processes.
+  // Joins the processes that a launcher started. Null: it can't join processes.
   std::unique_ptr<Ranks> (*ranks)() = nullptr;
-  std::string (*version)() = nullptr;  // the vendor's library: "Open MPI v4.1.4"
+  std::string (*version)() = nullptr;  // names the vendor's library: "Open MPI v4.1.4"; never null
 };
 
-// The program that starts the ranks of an MPI. A build has a module for each of the two families of
-// MPI that it found: "openmpi", and "mpich" with its descendants (Intel MPI, MVAPICH), which hydra
-// starts.
+// The program that starts the ranks of an MPI, and the name of the module that fits it: "openmpi",
+// or "mpich" for MPICH and what descends from it (Intel MPI, MVAPICH), whose launcher is hydra. A
+// build has a module for each of the two that it found.
 struct Mpirun {
   std::string path = {};
-  std::string family = {};  // the name of the module that fits it
+  std::string family = {};
 };
-// The first mpirun in an absolute folder of PATH. None where this program has more rights than its
-// caller (DropEnvironment).
+// Finds the first mpirun in an absolute folder of PATH; nothing where there is none, or this
+// program has more rights than its caller (DropEnvironment).
 std::optional<Mpirun> FindMpirun();
 
-// The build id that modules must carry.
+// The id of this build, which its modules carry too.
 const char* BuildId();
 
-// The words for modules that need a GPU on a machine without one, and what helps.
+// The reason and the remedy of modules that need NVIDIA's driver where there is none.
 inline constexpr const char* kNoNvidiaDriver = "there is no NVIDIA driver";
 inline constexpr const char* kNvidiaDriverRemedy =
     "a machine with NVIDIA GPUs (nvidia-smi); in a container: --gpus all";
 
-// Where modules are looked for, and which of them are opened.
+// The folders that modules are looked for in, and which modules are opened.
 struct ModuleSearch {
-  // An absolute folder that the user names ($ASSAY_MODULE_DIR), or "". It is searched first. The
-  // folder, its modules and everything that leads to them must belong to root or the user, and
-  // nobody else may put something in its place, because what is opened here runs as the user.
+  // An absolute folder that the user names ($ASSAY_MODULE_DIR), searched first; "": none. Modules
+  // run as the user. One is therefore opened from here only if it and every folder and link on the
+  // way belong to root or the user, and nobody else may write to them.
   std::string chosen = {};
-  // The folders that are searched next, which are trusted as much as the binary beside them.
+  // The folders that are searched next. They are trusted as the binary is, and not checked.
   std::vector<std::string> folders = {};
-  // True: modules that can do nothing without a driver which isn't there are not opened, and say
-  // so, since opening the modules cuda and nccl takes 220 MB.
+  // Whether modules that need a driver which isn't there stay closed, with that as their reason,
+  // since opening the modules cuda and nccl takes 220 MB.
   bool skips_driverless = false;
 
   // The usual search: $ASSAY_MODULE_DIR, the binary's own folder, and lib/assay of the tree that it
@@ -89,15 +89,15 @@ class Modules {
  public:
   struct Entry {
     std::string name = {};           // "mpi" for both of MPI's modules
-    const Module* module = nullptr;  // null: not loaded, and `reason` says why
-    std::string path = {};
+    const Module* module = nullptr;  // never freed; null: not loaded, and `reason` says why
+    std::string path = {};           // of the file that was found; "" where none was
     std::string reason = {};
     std::string remedy = {};
   };
-  // Opens the known modules with RTLD_NOW | RTLD_LOCAL, and never closes them. An absent or unfit
-  // module is an Entry with its reason, not an exception. Only one of MPI's modules is opened: that
-  // of the launcher which started this process, as its variables tell, else that of the mpirun in
-  // PATH; where that one was not built, the other.
+  // Opens the known modules, of which there is an Entry each, with RTLD_NOW | RTLD_LOCAL, and never
+  // closes them. An absent or unfit module is no exception but an Entry with its reason. One of
+  // MPI's modules at most is opened: that of the launcher which started this process, as its
+  // variables tell, else that of FindMpirun; where this build lacks it, the other.
   static Modules Load(const ModuleSearch& search = ModuleSearch::Usual());
   Modules() = default;
   explicit Modules(std::vector<Entry> entries) : entries_(std::move(entries)) {}

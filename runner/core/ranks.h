@@ -15,7 +15,8 @@
 namespace assay {
 
 // Barrier, Broadcast, Gather, Max and Together are collective: every rank must call them, in the
-// same order, and they may throw Error where a rank is gone.
+// same order, and they may throw Error where a rank is gone. The texts of all ranks in one call may
+// have 16 MiB together.
 class Ranks {
  public:
   virtual ~Ranks() = default;

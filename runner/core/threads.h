@@ -23,7 +23,8 @@ namespace assay {
 // Never empty.
 const std::vector<int>& UsableCores();
 
-// The cores among the given CPU numbers, on a machine whose /proc and /sys lie under `root`.
+// The cores among the given CPU numbers, one number each and as many as the CPU quota allows, on a
+// machine whose /proc and /sys lie under `root`. Cores are CPU numbers here and below.
 std::vector<int> CoresAmong(const std::vector<int>& cpus, const std::string& root = "/");
 
 // A CPU quota: in each period the group may use as much CPU time as `cores` cores have in it.
@@ -36,15 +37,16 @@ struct Quota {
 // a quota.
 std::optional<Quota> CpuQuota(const std::string& root = "/");
 
-// The memory that this process may fill: the machine's, or the least limit among its control group
-// and those above it; 0 where it can't be told.
+// The memory, in bytes, that this process may fill: the machine's, or the least limit among its
+// control group and those above it; 0 where it can't be told.
 std::int64_t MemoryLimit(const std::string& root = "/");
 
-// The part of that memory that can be had now without swapping; nothing where it can't be told.
+// The part of that memory, in bytes, that can be had now without swapping; nothing where it can't
+// be told.
 std::optional<std::int64_t> AvailableMemory(const std::string& root = "/");
 
-// Pins the calling thread to these CPUs for as long as the object lives, as far as the system
-// allows. Threads that it starts meanwhile inherit that.
+// Pins the calling thread to these CPUs until the same thread destroys the object, as far as the
+// system allows. Threads that it starts meanwhile inherit that.
 class Pinned {
  public:
   explicit Pinned(const std::vector<int>& cpus);
@@ -60,8 +62,8 @@ class Pinned {
 // took from a common start.
 class Team {
  public:
-  // With `threads` 0 there is one thread for each of `cores`. Throws Error where threads can't be
-  // started.
+  // Starts `threads` threads, or with 0 one for each of `cores`, on which they are pinned in turn.
+  // Throws Error where threads can't be started.
   explicit Team(int threads = 0, const std::vector<int>& cores = UsableCores());
   ~Team();
   int Size() const;
@@ -69,8 +71,9 @@ class Team {
   // system refuses.
   bool Pinned() const;
   // Calls body(thread index) on every thread at once, and returns after the last one ends. The time
-  // is that from the common start, when all threads are awake, to the end of the last. An exception
-  // of any thread is rethrown here. Calls must not overlap.
+  // is that from the common start, when all threads are awake, to the end of the last. Where
+  // threads throw, the exception of the first of them by index is rethrown here. Calls must not
+  // overlap.
   Seconds Run(const std::function<void(int)>& body);
 
  private:
@@ -84,11 +87,12 @@ class TaskThread {
  public:
   // The thread runs on these CPUs alone; empty: wherever this process may run.
   explicit TaskThread(const std::vector<int>& cpus = {});
-  // Waits until the last task is done.
+  // Waits until the last task is done; what it threw is lost.
   ~TaskThread();
   TaskThread(const TaskThread&) = delete;
   TaskThread& operator=(const TaskThread&) = delete;
-  // Waits until the task before is done, hands over this one, and doesn't wait for it.
+  // Waits until the task before is done, hands over this one, and doesn't wait for it. What the
+  // task before threw is lost unless Wait was called.
   void Give(std::function<void()> task);
   // Waits until the last task is done, and rethrows what it threw.
   void Wait();

@@ -18,7 +18,7 @@ class TimeLeft {
  public:
   // An estimate of time.
   struct Guess {
-    double seconds;
+    double seconds = 0;
     bool is_least = false;  // whether it may take several times as long
   };
 
@@ -33,8 +33,8 @@ class TimeLeft {
   // that is left, that visit included. Budgets count at the pace of the visits so far. Where visits
   // are a number of operations, a case takes what it took before, and one that was not seen yet
   // takes A + B x bytes, fitted by least squares of relative errors to the visits that differ in
-  // bytes alone. The time is the least where a size is more than eight times the largest that was
-  // seen.
+  // bytes alone; its `is_least` is set where a size is more than eight times the largest that was
+  // seen, or none was. Nothing before anything was seen.
   std::optional<Guess> VisitBegins(const Case& which, double elapsed_s);
 
  private:

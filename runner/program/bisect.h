@@ -30,6 +30,7 @@ class Bisection {
   std::string Asked() const;
   // The outcome: a line that begins with `#`. REQUIRES: Next has returned nothing.
   std::string Verdict() const;
+  // Whether a rank or a node was found to be slow.
   bool FoundSlow() const { return !slow_.empty(); }
 
  private:

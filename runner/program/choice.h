@@ -1,4 +1,5 @@
-// The cases of a command: what its questions unfold into, of which its backends and devices choose.
+// The cases of a command: those that its questions unfold into, on the backends and devices that
+// were asked for.
 #pragma once
 
 #include <string>
@@ -12,7 +13,8 @@
 
 namespace assay {
 
-// "--backend onednn --device cpu": what was asked for by name; "" where nothing was.
+// The backends and devices that were asked for by name: "--backend onednn --device cpu"; "" where
+// none were.
 std::string ChoiceText(const RunOptions& options);
 
 // Throws Error, with the right name where there is one like it, for a backend that none of `probes`
@@ -24,8 +26,9 @@ void CheckChoice(const RunOptions& options, const std::vector<Probe>& probes);
 Error NothingLeft(const RunOptions& options, const std::vector<std::string>& asked,
                   const std::vector<Probe>& probes);
 
-// The cases that the questions unfold into, each once. Throws Error where the backends and devices
-// that were asked for leave none.
+// The cases that the questions unfold into, each once. Throws what Probe::unfold throws, and Error
+// where the backends and devices that were asked for leave none. REQUIRES: each question's probe is
+// among `probes`.
 std::vector<Case> UnfoldQuestions(const std::vector<Question>& questions,
                                   const std::vector<Probe>& probes, const RunOptions& options);
 
@@ -33,8 +36,8 @@ std::vector<Case> UnfoldQuestions(const std::vector<Question>& questions,
 std::vector<Case> CasesOfRun(const RunOptions& options, const Suite& suite,
                              const std::vector<Probe>& probes);
 
-// The cases as the cluster places them. Cases of several ranks fail where their data went over
-// something else than `require_transport`, if that is given.
+// The cases as the cluster places them. Where `require_transport` isn't "", cases of several ranks
+// fail if their data went over another transport.
 std::vector<Case> PlacedOn(Cluster& cluster, std::vector<Case> cases,
                            const std::string& require_transport);
 

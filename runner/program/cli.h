@@ -14,7 +14,7 @@
 
 namespace assay {
 
-// The machine as it is named by hand, where detection can't or shouldn't do it.
+// The machine as it is named by hand, where detection can't or shouldn't do it; "": not named.
 struct IdentityFlags {
   std::string provider = {};
   std::string instance = {};
@@ -34,22 +34,22 @@ struct RunOptions {
   std::string regime = {};  // burst or sustained, for all that have one; "": the suite's
   std::vector<std::string> devices = {};
   std::vector<std::string> backends = {};
-  int threads = 0;
+  int threads = 0;                     // of CPU cases; 0: one for each core
   int ranks = 0;                       // how many to start on this host for collectives; 0: two
   double watchdog_s = 60;              // for what ranks do together, beside what the work may take
   std::string require_transport = {};  // the one that collectives must really use; "": any
   std::string bootstrap = {};  // how ranks that were started already join: "" (MPI) or "tcp"
   std::optional<int> rounds = {};
   std::optional<std::uint64_t> seed = {};
-  std::optional<double> ci = {};  // a ratio: 1% is 0.01
-  std::optional<double> max_seconds = {};
-  std::optional<double> rest_s = {};  // the most rest of a GPU before a burst
+  std::optional<double> ci = {};           // a ratio: 1% is 0.01
+  std::optional<double> max_seconds = {};  // for each case over all rounds
+  std::optional<double> rest_s = {};       // the most rest of a GPU before a burst
   std::optional<double> max_cost_usd = {};
   std::optional<double> price_usd_per_hour = {};  // per node
   std::string campaign = {};                      // a name for runs that belong together
-  std::string out = {};
-  std::string gbench_out = {};
-  std::string report = {};  // also write the page here
+  std::string out = {};                           // the result file; "": a name of its own
+  std::string gbench_out = {};                    // a file for Google Benchmark's JSON; "": none
+  std::string report = {};                        // a file for the page; "": none
   std::string storage_path = ".";
   OutputFormat format = OutputFormat::kTable;  // of what is printed
   bool quiet = false;
@@ -113,8 +113,10 @@ struct CollOptions {
   RunOptions run = {};
 };
 
+// The options of `assay list`, which has none.
 struct ListOptions {};
 
+// The options of `assay env`.
 struct EnvOptions {
   IdentityFlags identity = {};
 };
@@ -132,17 +134,18 @@ struct NoiseOptions {
 struct PricingFlags {
   bool as_run = false;  // whether the file's stored offers are used instead of the newest catalog
   std::optional<double> price_usd_per_hour = {};
-  std::optional<OwnedMachine> owned = {};  // where nodes are priced as a machine that was bought
+  std::optional<OwnedMachine> owned = {};  // the machine, where nodes were bought
   PriceSources sources = {};
 };
 
+// The options of `assay compare`.
 struct CompareCommand {
   // Files and folders of them. Two files are compared; more are gathered into groups.
   std::vector<std::string> files = {};
-  std::vector<std::string> a = {};
-  std::vector<std::string> b = {};
-  std::optional<double> within = {};
-  std::optional<double> fail_slower = {};
+  std::vector<std::string> a = {};         // the files of the baseline, in place of `files`
+  std::vector<std::string> b = {};         // the files of the candidate
+  std::optional<double> within = {};       // CompareOptions::within
+  std::optional<double> fail_slower = {};  // CompareOptions::fail_slower
   OutputFormat format = OutputFormat::kTable;
   bool force = false;
   std::string noise = {};  // a noise.csv; empty: the user's own, if there is one
@@ -157,6 +160,7 @@ struct CompareCommand {
   bool all_pairs = false;  // whether every pair of groups is judged, for full ranks
 };
 
+// The options of `assay report`.
 struct ReportCommand {
   std::vector<std::string> files = {};
   std::string out = {};  // empty: the figures on stdout
@@ -164,6 +168,7 @@ struct ReportCommand {
   PricingFlags pricing = {};
 };
 
+// The options of `assay price` and the words after it.
 struct PriceCommand {
   enum class Does { kList, kShow, kCheck, kImport };
   Does does = Does::kList;
@@ -183,6 +188,7 @@ struct PrintOnly {
   std::string text = {};
 };
 
+// A command line, parsed.
 using Command = std::variant<PrintOnly, RunOptions, CollOptions, ListOptions, EnvOptions,
                              CompareCommand, NoiseOptions, ReportCommand, PriceCommand>;
 

@@ -1,4 +1,5 @@
-// The floors of `assay coll --expect`: bus bandwidths under which a run is not well.
+// The expectations of `assay coll --expect`, below which a run is not well: floors of bus
+// bandwidth, or what others measured.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +16,10 @@ namespace assay {
 // and "auto". Throws Error for anything else.
 std::map<std::int64_t, double> ParseFloors(const std::string& expect);
 
-// Sentences on what falls short of --expect: a figure under a floor, a floor for whose size a sweep
-// has no figure (under the size that was asked for, or the one that it was rounded down to), or a
-// figure that is `low` beside what others measured.
+// Sentences on what falls short of --expect; empty where nothing does. With floors these are each
+// figure under its floor, and each floor for whose size (as asked for or as done) a sweep has no
+// figure. With "auto" these are each figure that is `low` beside what others measured, or one
+// sentence where nothing can be compared. Throws Error as ParseFloors does.
 std::vector<std::string> Shortfalls(const Run& run, const std::string& expect,
                                     const Catalog& catalog);
 

@@ -35,7 +35,8 @@ struct CollPlan {
 CollPlan PlanColl(const CollOptions& options, const Probe& probe,
                   const std::map<std::string, std::string>& environment);
 
-// The sizes that the flags ask for, in bytes.
+// The sizes that the flags ask for, in bytes, ascending. Throws Error for flags that contradict
+// each other, and for more than 10,000 sizes.
 std::vector<std::int64_t> ListSizes(const CollOptions& options);
 
 // A sentence on sizes that can't be done as asked, since operations are of whole elements; ""
@@ -51,10 +52,10 @@ bool IsLadder(const CollOptions& options);
 // Whether somebody else started the ranks, so that assay starts none.
 bool WereStarted(const CollOptions& options);
 
-// The operations of each batch that -K leaves out; 0 where it does not apply.
+// The number of operations of each batch that -K leaves out; 0 where it does not apply.
 std::int64_t SkippedOperations(const CollOptions& options);
 
-// The number of ranks that -t and -g ask for in each process.
+// The threads, and GPUs of each, that -t and -g ask for in each process.
 PerProcess PerProcessOf(const CollOptions& options);
 
 // Whether ranks are threads, which were made before anything was planned.

@@ -19,21 +19,23 @@
 
 namespace assay {
 
-// The local time, as nccl-tests writes it.
+// The local time, as nccl-tests writes it: "2026-11-22 04:38:10".
 std::string LocalTime();
 
 // The record as if its newest visit had been its only one. `before` is the record after the visit
-// before, or null. A visit that measured nothing has no times.
+// before; null: there was none. Rounds are empty where the visit measured nothing.
 Record OfNewestVisit(const Record& record, const Record* before);
 
-// Brings the two records of a row together, of which the one in place comes last. Rows of the first
-// group are printed as they come; those of other groups are kept until all are there.
+// Brings the two records of a row together, the one out of place first, and gives rows to the
+// table. Rows of the first group are printed as they come; those of other groups wait for Finish.
 class RowPrinter {
  public:
-  // `type` is that of all nodes, or null.
+  // `type` is the instance type of all nodes, or null. What is given must outlive this. Without
+  // `prints` the table gets its rows, and nothing is printed.
   RowPrinter(NcclTable& table, Console& console, const InstanceFacts* type, bool prints)
       : table_(table), console_(console), type_(type), prints_(prints) {}
 
+  // Takes the record of one case with its newest visit alone (OfNewestVisit).
   void Add(const Record& record);
   // Prints rows that wait for a record in place which won't come, and the rows of the other groups.
   void Finish();
@@ -62,16 +64,19 @@ class RowPrinter {
 NcclOptions PlanLook(const CollOptions& options, const CollPlan& plan, const Probe& probe,
                      const std::map<std::string, std::string>& environment);
 
-// The case whose ranks and devices are told: one of the first backend, or where its buffers lie on
-// hosts, as those of all others do, rather one whose ranks MPI joins.
+// The case whose ranks and devices the head of the table tells. It is the first one if its buffers
+// lie on devices, else the first whose ranks MPI joins, or the first one where none are. REQUIRES:
+// there is a case, and all are of several ranks.
 const Case& CaseToDescribe(const std::vector<Case>& cases);
 
-// Adds what the run knows of its ranks and their price.
+// Adds to the look what is known once the run begins: ranks with their devices, costs, and the rate
+// of a rank's share of the network. A cluster that can't tell its ranks becomes a note. The costs
+// hold copies of `run` and `price`; the catalog must outlive them.
 void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& cluster,
               const std::vector<Case>& cases, const Params& params, const std::vector<int>& groups,
               const Catalog& catalog);
 
-// The lines on what was measured of groups.
+// The lines on groups that were measured at once, one each, under the head `what`.
 std::string GroupsText(const std::string& what, const std::vector<Record>& records);
 
 }  // namespace assay

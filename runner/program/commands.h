@@ -12,7 +12,8 @@
 
 namespace assay {
 
-// Runs a command and returns the exit status. Throws Error when it could not do what was asked.
+// Runs a command and returns the exit status (runner/program/measure.h). Throws Error where it
+// could not do what was asked.
 int Execute(const Command& command, const Catalog& catalog);
 
 // The text of `assay list`: each probe with the backends that can run here and those that can't,

@@ -33,11 +33,15 @@ class Console {
   // Whether Progress is seen, because stderr is a terminal.
   bool ShowsProgress() const { return progress_ && !quiet_; }
 
-  void Result(const std::string& text);    // to stdout
-  void Note(const std::string& text);      // to stderr, unless quiet
-  void Error(const std::string& text);     // to stderr
-  void Progress(const std::string& text);  // to stderr, on a terminal, unless quiet
-  void EndProgress();
+  // Each writes the text as it is, whose line ends are the caller's, and ends a progress line
+  // first.
+  void Result(const std::string& text);  // to stdout
+  void Note(const std::string& text);    // to stderr, unless quiet
+  void Error(const std::string& text);   // to stderr
+  // Replaces the progress line, which is cut to the terminal's width. Nothing without
+  // ShowsProgress.
+  void Progress(const std::string& text);
+  void EndProgress();  // removes the progress line
 
  private:
   bool quiet_;

@@ -14,7 +14,7 @@
 
 namespace assay {
 
-// The things known beforehand, and the places to look in.
+// The options of Identify: what is known beforehand, and the places to look in.
 struct IdentityOptions {
   // The values of the flags with these names. One that isn't empty wins over everything found.
   std::string provider = {};

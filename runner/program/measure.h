@@ -29,16 +29,19 @@ inline constexpr int kInterrupted = 130;
 // The date of today in UTC: "2026-11-22".
 std::string Today();
 
-// Chooses the one price behind the dollars of these runs: a typed one, one that is stored in the
-// first file, or one of the catalog. A listed price stands for no nodes that differ in
-// what it is chosen by.
+// Chooses the one price behind the dollars of these runs, for the first node of the first run: the
+// typed or owned one of the flags, the private one that the run holds, or else a listed one, of the
+// run with `as_run` and of the catalog without. There is no listed price for nodes that differ in
+// what it is chosen by. REQUIRES: there is a run.
 Chosen ChoosePrice(const std::vector<const Run*>& runs, const PricingFlags& flags,
                    const Catalog& catalog);
 
+// The plan of a run.
 struct Plan {
   std::vector<Case> cases = {};
   SuiteName suite = {};
-  // The engine's options, of which MeasureHere fills in `seed`, `stop` and `gbench`.
+  // The engine's options; MeasureHere fills in `seed`, `stop`, `gbench`, `quota_period` and
+  // `elapsed`.
   EngineOptions engine = {};
   std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
   // Whether a run that names no file is measured without one where the folder can't take one.
@@ -55,6 +58,7 @@ struct Plan {
   std::function<void(const Record& record, int round)> visited = {};
 };
 
+// The outcome of MeasureHere.
 struct Measured {
   // The run as it was measured and typed, for the terminal alone.
   Run run = {};
@@ -62,16 +66,17 @@ struct Measured {
   // The run that every other output is made from.
   Handout handout;
   std::string path = {};       // the file's; empty where there is none
-  std::string unwritten = {};  // why there is none, where one was asked for
-  double elapsed_s = 0;
+  std::string unwritten = {};  // why the file could not be written in the end; else ""
+  double elapsed_s = 0;        // since the run began
 };
 
 // The files beside the result file that the options ask for.
 std::vector<AskedFile> FilesBeside(const RunOptions& options);
 
-// Measures the plan's cases, which are placed on the cluster, and writes the one result file, its
-// journal while measuring. Catches the signals that end a process: the file is kept, as it is where
-// ranks hang. Throws Error for what can be found out to be wrong before a file is made.
+// Measures the plan's cases, which are placed on the cluster, and writes the one result file, and a
+// journal of it while measuring. Signals that end a process are caught, and the file is kept then
+// and where ranks hang, though the process may end here. Throws Error for what can be found out to
+// be wrong before a file is made.
 Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& cluster,
                      const Catalog& catalog, Console& console);
 

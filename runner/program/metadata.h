@@ -21,7 +21,7 @@ namespace assay {
 // sequences pass, nor what a shell or a file system would take for more than a name ("-rf", "..").
 bool IsName(std::string_view text);
 
-// The deadlines, and an address for tests.
+// The deadlines of a connection, of a request and of all of it, and an address for tests.
 struct MetadataOptions {
   // An address in place of the cloud's own, for tests: http:// and a loopback address.
   std::string url = {};

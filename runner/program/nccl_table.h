@@ -45,7 +45,9 @@ struct NcclOptions {
   int graph = 0;
   int unalign = 0;
   int blocking = 0;
-  std::optional<int> average = {};  // how times are put together over ranks; nothing: our median
+  // The time of a row over its ranks: 0 rank 0's, 1 the mean, 2 the least, 3 the most; nothing:
+  // that of UsualTime.
+  std::optional<int> average = {};
   bool cpu_time = false;
   bool timestamps = false;
   bool per_iteration = false;
@@ -56,8 +58,8 @@ struct NcclOptions {
   std::vector<NcclRank> ranks = {};
   // Gives the costs of a record; may be null.
   std::function<std::vector<Cost>(const Record& record)> costs = {};
-  std::optional<double> link_gbs = {};     // the rate of a rank's share of the network
-  std::optional<double> min_bus_gbs = {};  // NCCL_TESTS_MIN_BW
+  std::optional<double> link_gbs = {};     // the rate of a rank's share of the network, in GB/s
+  std::optional<double> min_bus_gbs = {};  // NCCL_TESTS_MIN_BW, in GB/s
   std::string started = {};                // "2026-11-22 04:38:10"
 };
 
@@ -66,6 +68,7 @@ class NcclTable {
  public:
   explicit NcclTable(NcclOptions options) : options_(std::move(options)) {}
 
+  // The lines above the rows, up to the names and units of the columns.
   std::string Head() const;
   // Adds the row of one size, from its records out of place and in place; null for one that the
   // operation doesn't have. `timestamp` is printed where timestamps were asked for. The first row's
@@ -74,6 +77,7 @@ class NcclTable {
   std::string Row(const Record* out_of_place, const Record* in_place, const std::string& timestamp);
   // The line over the rows of another group.
   std::string GroupHead(std::int64_t group) const;
+  // The lines below the rows: the elements that were wrong, and the average bus bandwidth.
   std::string Foot() const;
   // The table as CSV, a line for each record, and as nccl-tests' JSON file, version 3.
   std::string Csv() const;
@@ -83,7 +87,8 @@ class NcclTable {
   NcclTable Scrubbed(const Privacy& privacy,
                      std::function<std::vector<Cost>(const Record& record)> costs) const;
 
-  // Whether the average bus bandwidth is no more than 10 % under NCCL_TESTS_MIN_BW.
+  // Whether the average bus bandwidth is no more than 10 % under min_bus_gbs; true where that is
+  // unset.
   bool MeetsMinimum() const;
 
  private:

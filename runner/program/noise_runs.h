@@ -19,7 +19,8 @@ std::string OwnNoisePath();
 std::vector<Noise> OwnNoise(const std::string& named);
 
 // Runs the command and returns the exit status. The file is written once all runs are over, and
-// nothing before that.
+// nothing before that. Throws Error for a bad file, for options that every run would refuse, and
+// for a run that failed.
 int MeasureNoise(const NoiseOptions& options);
 
 }  // namespace assay

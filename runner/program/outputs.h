@@ -69,10 +69,10 @@ struct Output {
 // The list of all outputs, in the order of their kinds.
 std::span<const Output> Outputs();
 
-// The kind of output that is printed in this format. REQUIRES: it is JSON or CSV.
+// The kind of output that is printed in this format. Throws Error for any but JSON and CSV.
 OutputKind PrintedAs(OutputFormat format);
 
-// The text of an output.
+// The text of an output. REQUIRES: the handout has a table, for kNcclJson.
 std::string OutputText(OutputKind kind, const Handout& handout);
 
 // A file that was asked for.

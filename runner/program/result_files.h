@@ -1,5 +1,5 @@
-// Many result files, read on all cores: folders become files, files become briefs, and what holds
-// no run is named and left out.
+// Many result files, read on all cores: folders become files, files become briefs, and files
+// without a run are named and left out.
 #pragma once
 
 #include <string>
@@ -10,7 +10,8 @@
 
 namespace assay {
 
-// Reads files on all cores. Throws Error for the first, in this order, that holds no run.
+// Reads files on all cores, and returns their runs in this order. Throws what ReadRun throws for
+// the first of them that holds no run.
 std::vector<Run> ReadAllRuns(const std::vector<std::string>& paths);
 
 // The files that arguments name: a folder stands for its `*.json` and `*.json.part`, not for those
@@ -20,7 +21,8 @@ struct ResultFiles {
   std::vector<std::string> paths = {};
   bool has_folder = false;  // whether an argument was a folder
 };
-// Throws Error for a folder that can't be read.
+// Finds the files. Throws Error for a folder that can't be read, and where no argument leads to a
+// file; whether a named file is there shows when it is read. REQUIRES: there is an argument.
 ResultFiles FindResultFiles(const std::vector<std::string>& arguments);
 
 // Briefs of many files, in the order of their paths.
@@ -28,8 +30,8 @@ struct ReadBriefs {
   std::vector<RunBrief> briefs = {};
   std::vector<std::string> notes = {};  // sentences on what was left out, a count where many
 };
-// Reads files on all cores, and counts each run once. Throws Error where no file holds a run, and
-// where two files hold one run and contradict each other.
+// Reads files on all cores, and counts each run once. `keeps_offers` is that of MakeBrief. Throws
+// Error where no file holds a run, and where two files hold one run and contradict each other.
 ReadBriefs ReadAllBriefs(const std::vector<std::string>& paths, const Catalog& catalog,
                          bool keeps_offers);
 

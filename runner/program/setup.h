@@ -1,4 +1,4 @@
-// The means of a command: its probes, its rank of a cluster, and what this node is.
+// The setup of a command: its probes, its rank of a cluster, and a description of this node.
 #pragma once
 
 #include <memory>
@@ -12,16 +12,18 @@
 
 namespace assay {
 
-// The way to measure, by a command's options. `modules` must outlive it.
+// Makes the Setup of a command's options; the roster is the caller's to fill in. `modules` must
+// outlive it.
 Setup MakeSetup(const RunOptions& options, const Modules& modules);
 
 // All probes of this program, folder by folder, as `assay list` shows them.
 std::vector<Probe> AllProbes(const Setup& setup);
 
-// The things that a rank of this program can do by itself: describe its node, and every case that
-// its own probes have. `modules` and `catalog` must outlive it.
+// Makes the abilities of a rank of this program: to describe its node, and every case that its own
+// probes have. `modules` and `catalog` must outlive it.
 Member MakeMember(const RunOptions& options, const Modules& modules, const Catalog& catalog);
-// What a rank can do that assay starts for itself, which is told nothing but cases.
+// Makes those of a rank that assay starts for itself, which is asked for nothing but cases of
+// several ranks. `modules` must outlive it.
 Member WorkerMember(const Modules& modules);
 
 // The cluster of rank 0. `modules`, `ranks` and `catalog` must outlive it and its

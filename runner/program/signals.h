@@ -13,13 +13,15 @@
 namespace assay {
 
 // Catches the signals: from here on the first one only makes IsToldToEnd true, and a second one
-// ends the process at once. SIGHUP stays ignored where it is ignored, as under nohup.
+// removes storage's test files and ends the process at once, with kInterrupted. SIGHUP stays
+// ignored where it is ignored, as under nohup.
 void CatchSignals();
 bool IsToldToEnd();
 
 // Ends a process that has been told to end and hasn't done so by itself within `grace`, for as long
-// as this object lives. It calls `end`, in a separate thread, which must not return. At a second
-// signal it does so at once, and without `grace` only then. A third signal ends the process.
+// as this object lives. It does so by calling `end`, which must not return, in a thread of its own.
+// At a second signal it does so at once, and without `grace` only then. A third signal ends the
+// process as a second one does without this object. There may be one such object at a time.
 class LastResort {
  public:
   LastResort(std::optional<Seconds> grace, std::function<void()> end);

@@ -67,7 +67,8 @@ struct Selection {
 // Unfolds a suite into its questions, probe by probe in the order of its lines, without repetition.
 // A selected probe that the suite does not name is asked with its defaults. Sizes (`bytes`,
 // `*_bytes`) are read by ParseSize. Throws Error, with the nearest word where there is one, for a
-// probe or a param that does not exist and for a value of the wrong type.
+// probe, a param or a dtype that does not exist, for a regime that no selected probe has, and for a
+// value of the wrong type. Other values are the probe's to judge (Probe::unfold).
 std::vector<Question> Unfold(const Suite& suite, const std::vector<Probe>& probes,
                              const Selection& selection);
 
