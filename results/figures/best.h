@@ -1,6 +1,6 @@
 // Statements on machine types: which of several may be the best, how far the others are behind, and
-// how slow a node of a type one must reckon with. Everything here works on plain numbers, and logs
-// are natural; results/METRICS.md defines them.
+// how slow a node of a type may be. Everything here works on plain numbers, and logs are natural;
+// results/METRICS.md defines them.
 #pragma once
 
 #include <optional>

@@ -1,6 +1,5 @@
 // Published figures, beside which a measured one is assessed: collectives that others measured on
-// the same instance type, and the data sheet of an accelerator. Whether a number is normal is the
-// first question that anybody has about it.
+// the same instance type, and the data sheet of an accelerator.
 #pragma once
 
 #include <cstdint>

@@ -193,7 +193,7 @@ std::string PacingText(const Record& record) {
     add(fmt::format("too short to tell a burst ({})", Duration(pacing.measured_s)));
   }
   for (const std::vector<Timed>& spans : pacing.counted) {
-    if (pacing.counted.size() == 1 && SpansAlike(spans) > 0.5) {
+    if (pacing.counted.size() == 1 && SpansAutocorrelation(spans) > 0.5) {
       add("spans are too much alike to tell how sure this is; measure for 300 s or longer");
     }
   }

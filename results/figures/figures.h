@@ -44,8 +44,8 @@ std::optional<double> MeanTime(const Record& record);
 // The time that the speed is computed from: the median, or T where PacingOf says so
 // (results/figures/pacing.h).
 std::optional<double> UsualTime(const Record& record);
-// The ratio of mean to median time. Above kSuspiciousAbove the bill sees stalls that the speed
-// doesn't show. Nothing where the speed is computed from the mean.
+// The ratio of mean to median time. Above kSuspiciousAbove costs count stalls that the speed leaves
+// out. Nothing where the speed is computed from the mean.
 std::optional<double> MeanToMedian(const Record& record);
 // The pacing of a record, in words beside its speed: "burst 78.6 kIOPS for 12 s, then 3.00 kIOPS",
 // "too short to tell a burst (4.5 s)"; "" where there is nothing to say.

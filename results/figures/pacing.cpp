@@ -285,7 +285,7 @@ std::optional<Interval> SpansInterval(const std::vector<Timed>& spans, double co
                   .level = "15 spans, this run"};
 }
 
-double SpansAlike(const std::vector<Timed>& spans) {
+double SpansAutocorrelation(const std::vector<Timed>& spans) {
   return spans.size() < kSpansOfInterval ? 0 : Alike(LogRates(spans, kSpansOfInterval));
 }
 

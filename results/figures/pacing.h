@@ -76,6 +76,6 @@ double TimeOf(const std::vector<Timed>& samples, Statistic statistic);
 std::optional<Interval> SpansInterval(const std::vector<Timed>& spans, double confidence);
 // The autocorrelation of neighbouring parts, 0 … 0.9; 0 under 15 spans. Above 0.5 only a longer
 // visit can tell how sure the figure is.
-double SpansAlike(const std::vector<Timed>& spans);
+double SpansAutocorrelation(const std::vector<Timed>& spans);
 
 }  // namespace assay

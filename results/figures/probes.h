@@ -63,7 +63,7 @@ struct ParamBelow {
 };
 bool Holds(const ParamBelow& condition, const Params& params);
 
-// A value of `param` that goes without saying in a label where `where` holds.
+// A value of `param` that labels leave out where `where` holds.
 struct UsualWhere {
   ParamIs where = {};
   std::string param = {};
@@ -79,7 +79,7 @@ struct ProbeFacts {
   // params that it doesn't name follow by their names, but for usual values. "": all params by
   // their names.
   std::string label = {};
-  // The values that go without saying in a label, and those that do so in some cases.
+  // The values that labels leave out, and those that they leave out in some cases.
   Params usual = {};
   std::vector<UsualWhere> usual_where = {};
 

@@ -70,7 +70,7 @@ struct RunGroup {
   std::string last_day = {};
   Node node = {};        // one of its nodes, for what all have in common
   int accelerators = 0;  // in a node
-  // Where a node holds one of several accelerators of a board: "alone on its board".
+  // "alone on its board" where a node holds one accelerator of a board of several; else "".
   std::string alone = {};
   std::vector<Chosen> prices = {};  // one for each way of buying; never empty
 };

@@ -87,9 +87,9 @@ double RatioPValue(const Estimate& a, const Estimate& b, double most_df);
 // The stopping rule of a case that goes on until its interval is narrow. It returns "ci" once half
 // the width of the interval is at most `ci`, "rounds" after 20, and nothing where the case goes on.
 // It looks after rounds 5, 8, 12 and 20 only, and asks for ci / 1.5 at the first and ci / 1.25 at
-// the second look. A rule that looks often, or that is content with few rounds, stops at lucky
-// streaks (simulated in tests/coverage_test.cpp: 93 % instead of 92 % of the intervals hold the
-// truth).
+// the second look. A rule that looks often, or that is content with few rounds, stops where chance
+// made the interval narrow (simulated in tests/coverage_test.cpp: 93 % instead of 92 % of the
+// intervals hold the truth).
 std::optional<std::string> StopAfter(int rounds, double half_width, double ci);
 
 }  // namespace assay

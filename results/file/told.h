@@ -52,8 +52,8 @@ struct Checked {
 };
 
 // A trend, and the half width (a share a minute) that its interval would have if all off its line
-// were noise from one value to the next. A curve that bends slowly has a wider interval, which may
-// narrow; only noise is hopeless.
+// were noise from one value to the next. The interval of a curve that bends slowly is wider, but
+// narrows once the curve is straight, so that `noise` tells whether waiting helps.
 struct Fitted {
   Trend trend = {};
   double noise = 0;

@@ -15,7 +15,7 @@
 //                as its record in JSON (results/file/told.h), and each rank unfolds it by its own
 //                probe
 //   worker.h     a rank's end of the commands; each_node.h is its part of a case of one node
-//   tcp_ranks.h, rank_threads.h, the mpi module   ranks, of which all this knows the base class
+//   tcp_ranks.h, rank_threads.h, the mpi module   kinds of Ranks; all else knows the base class
 //
 // Probes know nothing of the Cluster: Setup::roster tells them what there is, and Case::across is
 // where they say what they need.

@@ -1,5 +1,5 @@
 // A case of one node, such as a GEMM, on every node of a run at once. The first rank of each node
-// does it, and the others wait without burning a core.
+// does it, and the others sleep meanwhile.
 #pragma once
 
 #include "runner/core/probe.h"

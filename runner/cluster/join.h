@@ -23,9 +23,8 @@ int LaunchedSize();
 // `bootstrap` nor a launcher of MPI's joins those ranks; "" in any other case.
 std::string UnjoinedNote(const std::string& bootstrap);
 
-// The deleter of joined ranks. On rank 0 it tells the other ranks to end. Where they don't all take
-// leave in time, this rank ends with status 3, after a line that names those that are stopped or
-// gone.
+// The deleter of joined ranks. On rank 0 it tells the other ranks to end. Where they don't all end
+// in time, this rank ends with status 3, after a line that names those that are stopped or gone.
 struct Dismiss {
   Seconds watchdog = Seconds(60);
   std::function<std::string()> fates = {};  // tells what became of the other ranks
@@ -49,7 +48,8 @@ JoinedRanks InThreads(JoinedRanks processes, const PerProcess& per_process,
                       const std::function<Member()>& member_of_thread, Seconds watchdog);
 
 // Does what every rank but 0 does in place of the program: its part of the cases that rank 0 asks
-// for, waiting politely in between, until rank 0 lets go of its ranks.
+// for, asleep in between, until rank 0 tells it to quit. Ends the process with status 2 after an
+// error.
 void FollowAsMember(Ranks& ranks, Member member, Seconds watchdog);
 
 // Does all of `assay --worker`, which only assay itself starts: takes commands on standard input

@@ -42,8 +42,8 @@ class Worker {
   // Does this rank's part of a command, which all ranks are given; the answer counts on rank 0. An
   // exception leaves the ranks out of step, and must end this one.
   std::string Obey(const std::string& text);
-  // Waits for rank 0's next command, on the other ranks. Once rank 0 has given a sign of life
-  // ("beat"), silence beyond the limit ends this rank.
+  // Waits for rank 0's next command. Called on the other ranks. Once rank 0 has given a sign of
+  // life ("beat"), silence beyond the limit ends this rank.
   std::string NextCommand();
   // The ranks' processes, once "hello" was obeyed.
   const RankProcesses& Processes() const { return processes_; }

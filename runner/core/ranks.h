@@ -1,7 +1,7 @@
 // Ranks are the processes taking part, or their threads. The base class is the usual case of one
 // process; the mpi module, runner/cluster/tcp_ranks.h and runner/cluster/rank_threads.h give
-// others. Waiting in any of these calls must not burn a core for long: other ranks of this node may
-// be measuring.
+// others. Waiting in any of these calls must not keep a core busy for long, since other ranks of
+// this node may be measuring.
 #pragma once
 
 #include <unistd.h>

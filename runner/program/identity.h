@@ -1,6 +1,6 @@
 // The instance and cloud that this machine is of, on which its price depends. The most certain
-// source is asked first, and the network only where DMI names a cloud that answers there. "unknown"
-// is legal everywhere.
+// source is asked first, and the network only where DMI names a cloud that answers there. Any of
+// the findings may stay "unknown".
 #pragma once
 
 #include <map>

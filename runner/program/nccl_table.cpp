@@ -424,7 +424,7 @@ std::string NcclTable::Csv() const {
               ? fmt::format("{}", 100 * summary->deviation_s / summary->mean_s)
               : "",
           rank == nullptr ? "" : std::to_string(*rank),
-          wire ? fmt::format("{}", wire->bytes_per_s / 1e9) : "", wire ? wire->model : "",
+          wire ? fmt::format("{}", wire->bytes_per_s / 1e9) : "", wire ? CsvCell(wire->model) : "",
           costs.empty() ? "" : fmt::format("{}", costs.front().usd), GroupOf(record),
           costs.empty() ? "" : CsvCell(costs.front().instead_of.value_or("")),
           CsvCell(record.device.kind));

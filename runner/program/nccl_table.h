@@ -71,13 +71,14 @@ class NcclTable {
   // The lines above the rows, up to the names and units of the columns.
   std::string Head() const;
   // Adds the row of one size, from its records out of place and in place; null for one that the
-  // operation doesn't have. `timestamp` is printed where timestamps were asked for. The first row's
-  // group is the one that nccl-tests would print; rows of other groups are comments, which scripts
-  // skip. The name of a library and the transport that it used stand over its first row.
+  // operation doesn't have, but not for both. `timestamp` is printed where timestamps were asked
+  // for. The first row's group is the one that nccl-tests would print; rows of other groups are
+  // comments, which scripts skip. The name of a library and the transport that it used stand over
+  // its first row.
   std::string Row(const Record* out_of_place, const Record* in_place, const std::string& timestamp);
   // The line over the rows of another group.
   std::string GroupHead(std::int64_t group) const;
-  // The lines below the rows: the elements that were wrong, and the average bus bandwidth.
+  // The lines below the rows: how many records have wrong elements, and the average bus bandwidth.
   std::string Foot() const;
   // The table as CSV, a line for each record, and as nccl-tests' JSON file, version 3.
   std::string Csv() const;

@@ -1,7 +1,7 @@
 // The outputs that a command hands out besides the result file and the words on the terminal:
 // pages, figures, and the formats of other tools. All of them stand in one list. The program writes
-// from it, and the test of canaries goes over it (tests/outputs_test.cpp), so that no output is
-// made that the test doesn't see.
+// from it, and a test looks in each of them for private words that it has put into a run
+// (tests/outputs_test.cpp), so that no output escapes the test.
 #pragma once
 
 #include <functional>
