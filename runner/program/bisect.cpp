@@ -124,8 +124,9 @@ std::string Bisection::Pairs() {
 // Takes the pairs. They are held against the fastest pair, because where most pairs are slow their
 // median is slow too. A pair that only chance makes a suspect costs a check, and is cleared by it.
 void Bisection::TakePairs(std::span<const Record> records) {
-  std::size_t rounds = records.empty() ? 0 : records.front().rounds.size();
-  for (const Record& record : records) rounds = std::min(rounds, record.rounds.size());
+  // A round without samples has no time.
+  std::size_t rounds = records.empty() ? 0 : LogRoundTimes(records.front()).size();
+  for (const Record& record : records) rounds = std::min(rounds, LogRoundTimes(record).size());
   if (records.size() != asked_.size() || rounds < 2) {
     unknown_ = "not all pairs could be measured in two rounds or more";
     return;
