@@ -23,15 +23,16 @@ class Companion {
   virtual void End() = 0;
 };
 
-// Work on a device beside a collective. Both are timed by the device's clock from a common start,
-// when all ranks are there.
+// Work on a device beside a collective. The work and the collective are timed by the device's clock
+// from a common start, when all ranks are there.
 struct Beside {
   Streamed* work = nullptr;     // on the collective's device; the caller keeps it alive
-  std::int64_t iterations = 0;  // how many of the work's iterations are done, or 0
-  Seconds time = {};  // set to the time from the last start until the iterations were over
+  std::int64_t iterations = 0;  // the iterations of the work to do; 0: the collective runs alone
+  Seconds time = {};            // an output: from the start until these iterations were over
 };
 
-// The workload of a collective whose operations may have a companion.
+// The workload of a collective whose operations may have a companion. Align, RunBeside and RunAlone
+// are called on all ranks together, and throw Error when they can't go on.
 class Accompanied : public Workload {
  public:
   // The number of the device that operations run on; nothing where the host times them. With a
@@ -42,9 +43,10 @@ class Accompanied : public Workload {
   virtual void Align() = 0;
   // Gives each later operation this companion; null takes it away. The caller keeps it alive.
   virtual void Accompany(Companion* companion) = 0;
-  // Does one operation at the same time as `beside`, which has its own stream, and sets its time.
+  // Does one operation at the same time as `beside`, which has its own stream, and sets
+  // beside.time. The batch is the operation's alone.
   virtual Batch RunBeside(Beside& beside) = 0;
-  // Does `beside` alone, from a common start as that of RunBeside, and sets its time.
+  // Does `beside` alone, from a common start as that of RunBeside, and sets beside.time.
   virtual void RunAlone(Beside& beside) = 0;
 };
 

@@ -25,10 +25,11 @@ class Library {
     return std::nullopt;
   }
   // Makes this rank's part of the collective ready. All ranks call it together, and may talk
-  // through `ranks`, which must outlive the workload, as this library must. A rank that can tell
-  // alone that it can't do the collective returns Skipped before that, so that its "no" doesn't
-  // leave the others waiting. All ranks must call all functions of the Workload, in the same order;
-  // what these return is about all ranks, and complete on rank 0 alone.
+  // through `ranks`, which must outlive the workload, as this library must. Inputs come from
+  // `seed`, which is the same on all ranks, since each knows from it what the others put in. A rank
+  // that can tell alone that it can't do the collective returns Skipped before that, so that its
+  // "no" doesn't leave the others waiting. All ranks must call all functions of the Workload, in
+  // the same order; what these return is about all ranks, and complete on rank 0 alone.
   virtual Prepared Prepare(const Collective& collective, Ranks& ranks, std::uint64_t seed) = 0;
 };
 

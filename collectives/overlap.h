@@ -29,9 +29,10 @@ struct TrainingStep {
 };
 
 // Makes a workload whose iteration is one step. Called on all ranks together, which must outlive
-// the workload. In host memory the calling thread stays pinned to the all-reduce's cores for as
-// long as the workload lives, and must run and destroy it. Returns Skipped where a rank has too few
-// cores, or its all-reduce or GEMM is Skipped.
+// the workload, and with the same `seed`, which decides the inputs and what runs alone first. In
+// host memory the calling thread stays pinned to the all-reduce's cores for as long as the workload
+// lives, and must run and destroy it. Returns Skipped where a rank has too few cores, or its
+// all-reduce or GEMM is Skipped.
 //
 // Batch::phases holds the times that results/METRICS.md calls compute_alone, communicate_alone,
 // compute and communicate; each is the slowest rank's. Where step.gemms is 0, Settle finds out by

@@ -1,7 +1,7 @@
 // The probes of several ranks, and what they have in common.
 #pragma once
 
-#include <map>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,9 +12,11 @@
 
 namespace assay::collectives {
 
-// The probes of operations, one for each, which measure what nccl-tests' programs do.
+// The probes of operations, one for each, which measure what nccl-tests' programs do. These probes
+// and the two below hold a copy of `setup` and a share of `libraries`; setup.modules must outlive
+// them and their cases.
 std::vector<Probe> OperationProbes(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
-// The probe of point-to-point traffic, over the transports of libraries that show theirs.
+// The probe of point-to-point traffic, over the libraries with KnownLibrary::has_transport.
 Probe FabricProbe(const Setup& setup, const std::shared_ptr<Libraries>& libraries);
 // The probe of a step of training: a bucket of gradients is summed over the ranks, in place, while
 // each rank multiplies the matrices of earlier layers. REQUIRES: setup.gemm.

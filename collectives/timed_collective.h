@@ -83,8 +83,9 @@ struct TimedOptions {
 };
 
 // Makes a collective ready to be timed. Called on all ranks together, which must outlive the
-// workload. Returns Skipped, on all of them, for a mode, cache or group that the exchange's buffers
-// can't have, as told below. The workload is an Accompanied (collectives/companion.h).
+// workload, and with the same `seed`, from which each rank knows what the others put in. Returns
+// Skipped, on all of them, for a mode, cache or group that the exchange's buffers can't have, as
+// told below. The workload is an Accompanied (collectives/companion.h).
 //
 // Collective::mode says how operations are timed. In latency each runs alone, after a barrier, and
 // its time is the maximum over the ranks of their own clocks. In throughput operations run back to

@@ -15,13 +15,14 @@ constexpr std::int64_t kStampedBytes = 4096;  // the size of a block
 
 // A stamp is what a block says of itself.
 struct Stamp {
-  std::int64_t offset = 0;     // where it belongs in the file
+  std::int64_t offset = 0;     // where it belongs in the file, in bytes from its start
   std::uint64_t sequence = 0;  // the number of the write that put it there
   std::uint64_t salt = 0;      // the random number that tells files apart
 };
 
-// Writes the random body of every 4 KiB block of `data`, each from its own seed. REQUIRES, as the
-// two functions below do: data.size() is a multiple of 4 KiB.
+// Writes the random body of every 4 KiB block of `data`, each from its own seed, which follows from
+// `seed`: the same `seed` gives the same bodies. REQUIRES, as the two functions below do:
+// data.size() is a multiple of 4 KiB.
 void FillBodies(std::span<std::byte> data, std::uint64_t seed);
 
 // Stamps every 4 KiB block of `data`, the first of which belongs at stamp.offset. The bodies stay.

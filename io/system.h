@@ -8,10 +8,11 @@
 
 namespace assay::io {
 
-// Page-aligned, zeroed memory whose pages the kernel has been asked to provide at once. Throws
-// Error when there is not that much.
+// Page-aligned, zeroed memory whose pages the kernel has been asked to provide at once. A kernel
+// that grants more than there is (overcommit) may still kill the process when pages are touched.
 class Slab {
  public:
+  // Throws Error when the kernel refuses. REQUIRES: bytes > 0.
   explicit Slab(std::size_t bytes);
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;

@@ -53,9 +53,10 @@ struct TrafficOptions {
 // spans.
 struct TrafficSpans {
   std::int64_t ramp_ns = 0;
-  std::int64_t length_ns = 0;       // the time of each span
-  int count = 0;                    // the number of spans
-  std::function<bool()> stop = {};  // asked once a span; true ends the run; may be null
+  std::int64_t length_ns = 0;  // the time of each span
+  int count = 0;               // the number of spans
+  // Asked once a span, in the thread that called Done; true ends the run. May be null.
+  std::function<bool()> stop = {};
 };
 
 // One span as it was counted.

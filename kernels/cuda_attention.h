@@ -93,11 +93,12 @@ class AttentionLibrary {
                                                                           cudaStream_t stream) = 0;
 };
 
-// Makes attention ready on the current device, which is `gpu`: bf16 and f16, and the forward also
-// in fp8. A case with algo = "tuned" that isn't in `tunings` yet is tuned now, which takes seconds,
-// and added to it. Returns Skipped for another dtype, or where the library has no plan that can be
-// built or the memory doesn't suffice; throws Error where CUDA or the library fails, or no tuned
-// plan is right. The library must outlive the workload; `gpu` and `tunings` need not.
+// Makes attention ready on the current device, which is `gpu`, with inputs from `seed`: bf16 and
+// f16, and the forward also in fp8. A case with algo = "tuned" that isn't in `tunings` yet is tuned
+// now, which takes seconds, and added to it. Returns Skipped for another dtype, or where the
+// library has no plan that can be built or the memory doesn't suffice; throws Error where CUDA or
+// the library fails, or no tuned plan is right. The library must outlive the workload; `gpu` and
+// `tunings` need not.
 Prepared PrepareAttention(AttentionLibrary& library, const Attention& op, const Gpu& gpu,
                           Tunings& tunings, std::uint64_t seed);
 

@@ -12,16 +12,17 @@
 
 namespace assay::cuda {
 
-// Makes one product ready on the current device, which is `gpu`. A case with algo = "tuned" that
-// isn't in `tunings` yet is tuned now, which takes seconds, and added to it. Returns Skipped where
-// cuBLASLt has no algorithm for it here, the memory doesn't suffice, or an environment variable
-// changes the arithmetic; throws Error where CUDA or cuBLASLt fails, or no tuned algorithm is
-// right. `gpu` and `tunings` need not outlive the workload. The workload has a Streamed.
+// Makes one product ready on the current device, which is `gpu`, with inputs from `seed`. A case
+// with algo = "tuned" that isn't in `tunings` yet is tuned now, which takes seconds, and added to
+// it. Returns Skipped for a dtype that this build lacks or a shape that the dtype doesn't allow,
+// and where cuBLASLt has no algorithm for it here, the memory doesn't suffice, or an environment
+// variable changes the arithmetic; throws Error where CUDA or cuBLASLt fails, or no tuned algorithm
+// is right. `gpu` and `tunings` need not outlive the workload, whose AsStreamed is never null.
 Prepared PrepareGemm(const Gemm& op, const Gpu& gpu, Tunings& tunings, std::uint64_t seed);
 
 // Makes several products ready, each as PrepareGemm does, which run one after the other on one
-// stream and are timed as one loop. A Skipped begins with the step's name. REQUIRES: there are
-// steps, and every step's op is a Gemm.
+// stream and are timed as one loop. AsStreamed of the whole is null. A Skipped begins with the
+// step's name. REQUIRES: there are steps, and every step's op is a Gemm.
 Prepared PrepareGemms(const std::vector<Step>& steps, const Gpu& gpu, Tunings& tunings,
                       std::uint64_t seed);
 

@@ -11,8 +11,9 @@
 namespace assay::cuda {
 
 // Makes the grouped product ready on the current device, which is `gpu` and need not outlive the
-// workload. Returns Skipped where cuBLAS has no such product here, the memory doesn't suffice, or
-// an environment variable changes the arithmetic; throws Error where CUDA or cuBLAS fails.
+// workload, with inputs from `seed`. Returns Skipped where cuBLAS has no such product here, the
+// memory doesn't suffice, or an environment variable changes the arithmetic; throws Error where
+// CUDA or cuBLAS fails.
 Prepared PrepareGroupedGemm(const GroupedGemm& op, const Gpu& gpu, std::uint64_t seed);
 
 }  // namespace assay::cuda

@@ -8,10 +8,10 @@
 
 namespace assay::cuda {
 
-// Makes the arrays and the workload ready on the current device, which is `gpu` and need not
-// outlive the workload. Returns Skipped where the arrays don't fit the GPU's memory; throws Error
-// where CUDA fails. REQUIRES: op.pattern is one of Memory's, op.bytes a positive multiple of 16,
-// and op.passes at least 1.
+// Makes the workload and its arrays, whose contents come from `seed`, ready on the current device,
+// which is `gpu` and need not outlive the workload. Returns Skipped where the arrays don't fit the
+// GPU's memory; throws Error where CUDA fails. REQUIRES: op.pattern is one of Memory's, op.bytes a
+// positive multiple of 16, and op.passes at least 1.
 Prepared PrepareMemory(const Memory& op, const Gpu& gpu, std::uint64_t seed);
 
 }  // namespace assay::cuda

@@ -74,11 +74,12 @@ struct Wire {
 std::optional<Wire> WireRate(const Record& record);
 // The transport of a collective's data, as its ranks told it ("ob1/vader"); "" where none did.
 std::string TransportOf(const Record& record);
-// The logarithm of the usual time of each round. These values are the units of inference of one
-// run.
+// The logarithm of the usual time, in seconds an iteration, of each round that has samples which
+// count. Any other round is left out, so that there may be fewer values than rounds. These values
+// are the units of inference of one run.
 std::vector<double> LogRoundTimes(const Record& record);
-// The same by the given statistic, for comparisons with a record that has it. Rounds without
-// samples that count have no value in either.
+// LogRoundTimes by the given statistic in place of the record's own, for comparisons with a record
+// that has it.
 std::vector<double> LogRoundTimes(const Record& record, Statistic statistic);
 // The interval of the speed as a ratio, which is printed as "±1.2 % (5 rounds, this run)". With a
 // single round of spans it is that of the spans.

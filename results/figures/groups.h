@@ -20,10 +20,10 @@ std::int64_t GroupOf(const Record& record);
 // of one machine differ by less anyway, and nccl-tests' NCCL_TESTS_MIN_BW grants as much.
 inline constexpr double kSlowBy = 1.1;
 
-// One group beside those of equal size.
+// The standing of one group among all that have as many ranks.
 struct GroupStanding {
-  std::int64_t group = 0;
-  std::vector<int> ranks = {};
+  std::int64_t group = 0;       // its number, as GroupOf gives it
+  std::vector<int> ranks = {};  // its ranks, by their numbers in the run
   // The group's time over the median of the others' in the same round, as the mean over rounds and
   // cases.
   double ratio = 1;
@@ -37,8 +37,8 @@ struct GroupStanding {
 // in the cases that both have. Throws Error as GroupOf does.
 std::vector<GroupStanding> CompareGroups(std::span<const Record> records);
 
-// A line that begins with `#` and names the slowest group and whether it stands out; empty without
-// groups.
+// A line, with its line end, that begins with `#` and names the slowest group and whether it stands
+// out; empty without groups. Throws Error as GroupOf does.
 std::string SlowestGroupText(std::span<const Record> records);
 
 }  // namespace assay

@@ -22,7 +22,7 @@ constexpr std::string_view kUnknown = "unknown";
 
 // The figures of one case that runs of one group have, by the node that they were measured on.
 using ByNode = std::map<std::string, std::vector<const CaseBrief*>>;
-// The same by group and backend.
+// These figures of all groups, by the index of the group and by backend.
 using ByGroup = std::map<std::size_t, std::map<std::string, ByNode>>;
 
 std::string AcceleratorsText(const Node& node) {

@@ -61,7 +61,7 @@ std::string UnitWords(const GroupedCase& grouped, double usd) {
   return Usd(usd) + (grouped.cost_label.empty() ? "" : Clean(grouped.cost_label.substr(1)));
 }
 
-// The same of a side.
+// "aws p5.48xlarge (5 nodes)" for a side.
 std::string SideWho(const Side& side) {
   std::set<std::string> nodes;
   for (const Run& run : side.runs) {

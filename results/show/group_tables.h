@@ -12,7 +12,8 @@ namespace assay {
 
 // The answer in a few sentences that can be repeated as they are: which group is the fastest at
 // what, which the cheapest, by how much, from how many nodes, and at what price of which date and
-// way of buying. Here and below, the age of prices is told where `today` (2026-11-22) isn't empty.
+// way of buying. Here and below, the age of prices is told where `today` (2026-11-22) isn't empty,
+// and the ranking is one that RankGroups made, which has a case.
 std::string AnswerOf(const GroupRanking& ranking, std::string_view today);
 
 // The answer for two groups that are compared as two sides, from their primary case; "" for sides
@@ -28,7 +29,8 @@ std::string GroupTable(const GroupRanking& ranking, bool with_nodes, bool colour
 // (results/show/csv.h).
 std::string GroupCsv(const GroupRanking& ranking);
 
-// A speed of that case in words: "712.4 TFLOP/s", or of a weighted mean "0.974 x the fastest".
+// A speed of that case, in its unit, in words: "712.4 TFLOP/s", or of a weighted mean, whose unit
+// is empty, "0.974 x the fastest".
 std::string SpeedText(const GroupedCase& grouped, double speed);
 
 // USD per hour of one of a node's accelerators; nothing without a price or an accelerator.

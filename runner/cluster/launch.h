@@ -23,29 +23,34 @@ struct LaunchOptions {
   bool oversubscribe = false;           // whether ranks outnumber cores; they aren't pinned then
   bool pinned = true;                   // false: ranks share out the cores themselves
   std::optional<Mpirun> launcher = {};  // nothing: ranks start without MPI
-  std::string self = {};                // the program that is a worker when called with --worker
+  // The path of the program that is a worker when called with --worker. PATH isn't searched for it.
+  std::string self = {};
   // The time for all ranks to come up. It is more than `timeout`, after which ranks that look for
   // each other say themselves whom they miss.
   Seconds start = Seconds(70);
   // The time for rank 0's next sign of life, and the limit of its watchdog beside the work's time.
   Seconds timeout = Seconds(60);
-  // Called where either time is over, or a rank's watchdog has expired; may be null.
+  // Called where either time is over, or a rank's watchdog has expired, in the thread that waits in
+  // Launch or Ask, which then throws. May be null.
   std::function<void()> expired = {};
 };
 
-// Starts the ranks, each on a core of its own where there are enough. Throws Error when they don't
-// come up, with the cause that the launcher or a rank gave. Where they die or don't answer in time
-// later, Ask throws such an Error. No process is left in either case. The job's end ends the ranks.
+// Starts the ranks, each on a core of its own if `pinned` is true and `oversubscribe` false. Throws
+// Error when they don't come up, with the cause that the launcher or a rank gave. Where they die or
+// don't answer in time later, Ask throws such an Error. No process is left in either case. The
+// job's end ends the ranks.
 std::unique_ptr<Job> Launch(const LaunchOptions& options);
 
 // The cause in what a launcher and its ranks wrote to standard error: a rank's own complaint, else
 // what the launcher said first, since the rest follows from it. The text is scrubbed, since
-// launchers name hosts, addresses and users, and it goes into the result file.
+// launchers name hosts, addresses and users, and it goes into the result file. "" where nothing of
+// what they wrote has a letter in it.
 std::string CauseIn(const std::string& words);
 
 // Serves rank 0's end of the pipe: reads commands from `commands`, tells each to the ranks that
-// Follow, and writes answers to `answers`, until the end of `commands`. It doesn't tell the ranks
-// to quit, which the caller does (Dismiss, runner/cluster/join.h).
+// Follow, and writes answers to `answers`, until the end of `commands`, or until either of the two
+// fails. The descriptors stay the caller's. It doesn't tell the ranks to quit, which the caller
+// does (Dismiss, runner/cluster/join.h). Throws what Worker::Tell and Obey throw.
 void Serve(int commands, int answers, Worker& worker);
 
 }  // namespace assay

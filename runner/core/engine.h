@@ -51,7 +51,8 @@ struct EngineOptions {
   std::optional<FixedCount> fixed = {};
   std::string filter = {};  // POSIX extended regular expression on case names; empty: all
   std::function<void(std::string json)> gbench = {};  // takes Google Benchmark's JSON; may be null
-  // Asked between batches for a reason to end now ("interrupted", "cost"), or nothing.
+  // Asked between batches for a reason to end now ("interrupted", "cost"), or nothing. A workload
+  // in spans may ask in a thread of its own while Measure waits for it (Spans::stop).
   std::function<std::optional<std::string>()> stop = {};
   std::function<Seconds()> now = {};        // the host's clock; empty: a steady one
   std::function<void(Seconds)> sleep = {};  // sleeps by that clock; empty: really

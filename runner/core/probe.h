@@ -42,7 +42,9 @@ struct Spans {
   Seconds ramp = {};    // precedes the first span and doesn't count
   Seconds length = {};  // each span lasts that long, and until the next iteration ends
   int count = 0;
-  std::function<bool()> stop = {};  // asked once a span; true ends the run early; may be null
+  // Asked once a span, in any thread, but never in two at once; true ends the run early. May be
+  // null.
+  std::function<bool()> stop = {};
 };
 
 // The values that only the ranks together find out about a case, once all of them are ready for it
@@ -141,8 +143,8 @@ struct AcrossRanks {
   // Tells the same of this very case, `missing` included. Asked before any rank is started or told.
   std::function<std::optional<Skipped>()> unfit = {};
   // Makes this rank's part ready. Called at once on all ranks of `together`, which are all of the
-  // case's or one group. A rank that finds out alone that it can't says so before it calls any of
-  // the others.
+  // case's or one group, with one `seed` for all. A rank that finds out alone that it can't says so
+  // before it calls any of the others.
   std::function<Prepared(Ranks& together, std::uint64_t seed, const Params& how)> join = {};
   // Tells this rank's device. Called at once on all ranks; throws Error where there are too few.
   std::function<std::optional<RankDevice>(Ranks& all)> device = {};

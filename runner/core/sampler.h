@@ -44,7 +44,7 @@ struct SamplerOptions {
   // show, a batch counts its share of the time by which its gap exceeds the least gap, where that
   // is more than half of gap and batch together and a millisecond.
   bool counts_stops = false;
-  // Asked before each batch for a reason to end now, or nothing.
+  // Asked before each batch for a reason to end now, or nothing; in spans as Spans::stop is asked.
   std::function<std::optional<std::string>()> stop = {};
   std::function<Seconds()> now = {};  // the host's clock; empty: a steady one
 };

@@ -60,23 +60,29 @@ class RowPrinter {
   std::map<std::int64_t, std::string> others_ = {};
 };
 
-// The options of the table, as far as they are known before the run begins.
+// The options of the table, as far as they are known before the run begins. `probe` is the
+// operation's, and `environment` has variables by name, of which NCCL_TESTS_MIN_BW is read.
+// REQUIRES: the plan has a question.
 NcclOptions PlanLook(const CollOptions& options, const CollPlan& plan, const Probe& probe,
                      const std::map<std::string, std::string>& environment);
 
 // The case whose ranks and devices the head of the table tells. It is the first one if its buffers
-// lie on devices, else the first whose ranks MPI joins, or the first one where none are. REQUIRES:
+// lie on devices, else the first whose ranks MPI joins, else the first one after all. REQUIRES:
 // there is a case, and all are of several ranks.
 const Case& CaseToDescribe(const std::vector<Case>& cases);
 
-// Adds to the look what is known once the run begins: ranks with their devices, costs, and the rate
-// of a rank's share of the network. A cluster that can't tell its ranks becomes a note. The costs
-// hold copies of `run` and `price`; the catalog must outlive them.
+// Adds to the look what is known once the run begins: ranks with their devices, costs, the rate of
+// a rank's share of the network, and a note on the price. `params` are those of any of the cases,
+// and `groups` has the group of each rank; empty: all are one group. A cluster that can't tell its
+// ranks becomes a note, too. The costs hold copies of `run` and `price`; the catalog must outlive
+// them. Throws Error where `params` lack ranks or nodes.
 void Complete(NcclOptions& look, const Run& run, const Chosen& price, Cluster& cluster,
               const std::vector<Case>& cases, const Params& params, const std::vector<int>& groups,
               const Catalog& catalog);
 
-// The lines on groups that were measured at once, one each, under the head `what`.
+// Comments of the table (lines that begin with `#`) on groups that were measured at once: the head
+// `what`, and a line for each record with its group's ranks, time and speed, or why it has none.
+// Throws Error as GroupOf (results/figures/groups.h) does.
 std::string GroupsText(const std::string& what, const std::vector<Record>& records);
 
 }  // namespace assay
