@@ -348,7 +348,11 @@ std::string Cell(const ImportRow& row, const std::string& name) {
 
 std::span<const ImportFormat> RowFormats() {
   static const std::vector<ImportFormat> all = {
-      {"skypilot", ReadCsv, {"InstanceType", "Price", "SpotPrice", "Region"}, QuotesOfSkypilot},
+      {"skypilot",
+       ReadCsv,
+       {"InstanceType", "Price", "SpotPrice", "Region"},
+       QuotesOfSkypilot,
+       /*wants_provider=*/true},
       {"gcosts", ReadGcosts, {}, QuotesOfGcosts},
       {"gpu-rental-prices", ReadRentalPrices, {"provider", "gpu", "usd_hr"}, QuotesOfRentalPrices},
       {"aws-capacity-block", ReadCapacityBlocks, {"hourly_rate_usd"}, QuotesOfCapacityBlock},

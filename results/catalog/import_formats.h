@@ -63,6 +63,8 @@ struct ImportFormat {
   std::vector<std::string> columns = {};  // that each row must have
   // Hands on the quotes of a row, or the reason why there are none.
   void (*quotes)(const ImportRow& row, const ImportOptions& options, QuoteSink& sink) = nullptr;
+  // Whether the file doesn't say whose prices these are, so that ImportOptions::provider must.
+  bool wants_provider = false;
 };
 // All formats but the catalog's own (csv) and AWS's price list.
 std::span<const ImportFormat> RowFormats();

@@ -347,8 +347,9 @@ Imported ImportPrices(std::string_view text, const std::string& name, const Impo
     throw Error(fmt::format("--from {}: give one of {}", Clean(options.format, 64),
                             fmt::join(ImportFormats(), ", ")));
   }
-  if (format->name == "skypilot" && options.provider.empty()) {
-    throw Error(fmt::format("{}: a file of skypilot doesn't name its cloud; add --provider", name));
+  if (format->wants_provider && options.provider.empty()) {
+    throw Error(
+        fmt::format("{}: a file of {} doesn't name its cloud; add --provider", name, format->name));
   }
   Rules rules(SourceOf(name, options), options, catalog);
   const auto take = [&](const ImportRow& row) {

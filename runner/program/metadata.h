@@ -1,5 +1,5 @@
-// The metadata services, by which a cloud tells a machine what it is. Four clouds have one, each at
-// one fixed link-local address. What answers there is not trusted: only single leaves of an
+// The metadata services, by which a cloud tells a machine what it is. Four clouds have one, all at
+// the same link-local address. What answers there is not trusted: only single leaves of an
 // allow-list are asked for (never user data, credentials, keys or numbers of accounts), proxies are
 // bypassed, redirects are not followed, replies are bounded, and a value that isn't plausible is
 // dropped. The time is bounded too, so that metadata never delays or fails a measurement. The
