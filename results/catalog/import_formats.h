@@ -47,8 +47,11 @@ struct Quote {
 class QuoteSink {
  public:
   virtual ~QuoteSink() = default;
+  // Takes a quote, which the rules for all formats may still refuse.
   virtual void Take(Quote quote) = 0;
+  // Counts a price that is not taken under the reason, in words.
   virtual void Refuse(const std::string& reason) = 0;
+  // Keeps a sentence on the whole file.
   virtual void Note(const std::string& note) = 0;
 };
 
@@ -69,8 +72,10 @@ struct ImportFormat {
 // All formats but the catalog's own (csv) and AWS's price list.
 std::span<const ImportFormat> RowFormats();
 
-// The readers of JSON (import_json.cpp). The rows are the objects of the array of that name in the
-// outermost object, with the scalars of the latter beside them as ".name".
+// The readers of JSON (import_json.cpp). Those that take a `name`, the file's, throw Error, which
+// begins with it, for a text that isn't such JSON. The rows of ReadJsonArray are the objects of the
+// array of that name in the outermost object, with the scalars of the latter beside them as
+// ".name".
 void ReadJsonArray(std::string_view text, const std::string& name, const std::string& array,
                    const std::function<void(const ImportRow&)>& take);
 // The rows are instance_types.TYPE.pricing[]; the type is ".type".

@@ -12,6 +12,7 @@
 
 namespace assay {
 
+// The options of an import.
 struct ImportOptions {
   std::string format = {};    // one of ImportFormats
   std::string provider = {};  // the cloud, of a file that doesn't name it
@@ -27,13 +28,16 @@ struct Imported {
   std::vector<std::string> notes = {};
 };
 
+// The names of all formats, as --from takes them.
 const std::vector<std::string>& ImportFormats();
 
 // Reads a text of that format. `name` is the file's, for errors and as the source of each offer.
-// Throws Error for a text that isn't of that format.
+// Throws Error for a text that isn't of that format, for a format that doesn't exist, and where the
+// provider isn't given of a file that doesn't name it.
 Imported ImportPrices(std::string_view text, const std::string& name, const ImportOptions& options,
                       const Catalog& catalog);
-// Reads a file. AWS's price list, which has gigabytes, is not held in memory.
+// Reads a file as ImportPrices does, and throws Error too where it can't be read or has more than
+// 256 MiB. AWS's price list, which has gigabytes, is not held in memory.
 Imported ImportPriceFile(const std::string& path, const ImportOptions& options,
                          const Catalog& catalog);
 

@@ -40,7 +40,7 @@ struct RunBrief {
   std::string file = {};
   std::string id = {};
   std::string started = {};  // UTC, 2026-11-21T22:40:13Z
-  // The same in minutes since 1970, where it is such a time and the run has a figure.
+  // `started` in minutes since 1970, where it is such a time and the run has a figure.
   std::optional<double> minute = {};
   std::string campaign = {};
   std::string commit = {};  // "0.3.0 abc1234", as the build tells it

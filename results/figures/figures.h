@@ -97,7 +97,7 @@ struct OverlapFigure {
   double communicate_alone = 0;     // B/s
   double communicate_together = 0;  // B/s until the collective is over
   double compute_slowdown = 0;      // time together / alone
-  double communicate_slowdown = 0;
+  double communicate_slowdown = 0;  // time together / alone
   // The exposed communication time: the step's time less that of its GEMMs alone, as the mean over
   // rounds. Noise may make it negative.
   double exposed_s = 0;
@@ -171,7 +171,7 @@ std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& pr
 // sum of all devices alone, where the run holds those cases (param scope=device).
 struct NodeFigure {
   Rate together = {};
-  std::optional<double> slowest_alone = {};
+  std::optional<double> slowest_alone = {};  // in the unit of `together`, as the next
   std::optional<double> sum_alone = {};
 };
 

@@ -15,8 +15,8 @@ namespace assay {
 
 // One point of a sweep.
 struct SizeTime {
-  double bytes = 0;  // S
-  double seconds = 0;
+  double bytes = 0;    // S
+  double seconds = 0;  // of one operation
 };
 
 // The fitted model.

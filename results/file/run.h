@@ -100,7 +100,7 @@ struct Trend {
   std::string of = {};  // "time_s" (of an iteration), "sm_mhz", "temperature_c"
   int unit = 0;         // index into Record::units, for what a device tells
   double per_minute = 0;
-  double half_width = 0;  // half the width of the 95 % interval
+  double half_width = 0;  // half the width of the 95 % interval of per_minute
 };
 
 // The end of a sustained visit, in steady state or not.
@@ -146,7 +146,7 @@ struct Verification {
   std::int64_t checked = 0;    // elements
   std::int64_t wrong = 0;      // elements beyond the tolerance
   double max_error = 0;  // the largest error, in the measure of the tolerance; may be infinite
-  double tolerance = 0;
+  double tolerance = 0;  // the most that is right; what it is relative to is the checker's
   std::string reference = {};            // what the answer was held against: "f64 rows", "exact"
   std::optional<std::string> what = {};  // the first wrong element, where there is one
 };

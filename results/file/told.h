@@ -43,11 +43,11 @@ struct Batch {
 
 // The outcome of checking an output.
 struct Checked {
-  std::int64_t checked = 0;  // elements
-  std::int64_t wrong = 0;    // elements beyond the tolerance
-  double max_error = 0;      // the largest, in the same measure as the tolerance
-  double tolerance = 0;
-  std::string reference = {};            // "f64 rows", "exact"
+  std::int64_t checked = 0;    // elements
+  std::int64_t wrong = 0;      // elements beyond the tolerance
+  double max_error = 0;        // the largest, in the same measure as the tolerance
+  double tolerance = 0;        // the most that is right; what it is relative to is the checker's
+  std::string reference = {};  // "f64 rows", "exact"
   std::optional<std::string> what = {};  // the first wrong element, in words
 };
 
@@ -56,7 +56,7 @@ struct Checked {
 // narrows once the curve is straight, so that `noise` tells whether waiting helps.
 struct Fitted {
   Trend trend = {};
-  double noise = 0;
+  double noise = 0;  // the half width, a share a minute
 };
 
 // The answer of ranks, or of the ranks of one group or node, to one command. Fields that don't

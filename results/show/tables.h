@@ -1,6 +1,7 @@
 // Tables: results as text for a terminal. Every text ends in a line end, everything that comes from
 // files is made harmless, and columns line up by what a terminal shows, not by bytes. `colour` adds
-// ANSI escape sequences.
+// ANSI escape sequences. Comparisons and rankings are those that Compare and Rank
+// (results/figures/compare.h) made, whose sides have runs.
 #pragma once
 
 #include <optional>

@@ -27,7 +27,9 @@ std::string UnjoinedNote(const std::string& bootstrap);
 // in time, this rank ends with status 3, after a line that names those that are stopped or gone.
 struct Dismiss {
   Seconds watchdog = Seconds(60);
-  std::function<std::string()> fates = {};  // tells what became of the other ranks
+  // Tells what became of the other ranks. Called in another thread, when they don't end in time.
+  // May be null.
+  std::function<std::string()> fates = {};
   void operator()(Ranks* ranks) const;
 };
 using JoinedRanks = std::unique_ptr<Ranks, Dismiss>;

@@ -36,7 +36,8 @@ std::string Today();
 Chosen ChoosePrice(const std::vector<const Run*>& runs, const PricingFlags& flags,
                    const Catalog& catalog);
 
-// The plan of a run.
+// The plan of a run. Its functions may be null, and are called in the thread that calls
+// MeasureHere.
 struct Plan {
   std::vector<Case> cases = {};
   SuiteName suite = {};
@@ -52,7 +53,7 @@ struct Plan {
   // it has no file.
   std::function<void(const Run& run, const Chosen& price, const std::string& no_file)> begins = {};
   // Asked, when all cases are measured, for further cases that follow from their records, until
-  // there are none. May be null.
+  // there are none.
   std::function<std::vector<Case>(const std::vector<Record>& records)> more = {};
   // Called after each visit; rounds count from 1.
   std::function<void(const Record& record, int round)> visited = {};

@@ -32,6 +32,8 @@ struct NcclRank {
 struct NcclOptions {
   std::string program = {};  // "all_reduce_perf"
   std::string version = {};  // the versions of assay and of the libraries, in one line
+  // From here to `blocking` the values that nccl-tests' flags have, as its head prints them: -t,
+  // -g, -b, -e, -i or -f, -w, -n, -m, -c, -G, -u and -z.
   int threads = 1;
   int gpus = 1;
   std::int64_t min_bytes = 0;
@@ -48,12 +50,12 @@ struct NcclOptions {
   // The time of a row over its ranks: 0 rank 0's, 1 the mean, 2 the least, 3 the most; nothing:
   // that of UsualTime.
   std::optional<int> average = {};
-  bool cpu_time = false;
-  bool timestamps = false;
-  bool per_iteration = false;
-  std::int64_t skipped = 0;  // the iterations that per-iteration columns leave out
-  bool keep_ids = false;
-  bool own_columns = true;
+  bool cpu_time = false;                // -C
+  bool timestamps = false;              // -S
+  bool per_iteration = false;           // -I
+  std::int64_t skipped = 0;             // -K: the iterations that per-iteration columns leave out
+  bool keep_ids = false;                // whether files have the ranks' hosts
+  bool own_columns = true;              // whether our columns stand to the right of nccl-tests'
   std::vector<std::string> notes = {};  // lines of the head, each behind a `#`
   std::vector<NcclRank> ranks = {};
   // Gives the costs of a record; may be null.
