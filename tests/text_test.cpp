@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
+#include <utility>
 
 #include "results/base/hash.h"
 #include "results/figures/labels.h"
@@ -306,6 +308,17 @@ TEST(Hash, KnownAnswers) {
 TEST(Hash, RandomHexIsAsLongAsAskedAndNeverTheSame) {
   EXPECT_EQ(RandomHex(16).size(), 32U);
   EXPECT_NE(RandomHex(16), RandomHex(16));
+}
+
+TEST(Text, ANumberIsTheWholeTextAndFinite) {
+  EXPECT_EQ(NumberIn("-2.5e3"), -2500);
+  for (const char* text : {"", " 3", "3 ", "3,5", "0x10", "inf", "nan", "1e999", "+3"}) {
+    EXPECT_FALSE(NumberIn(text)) << text;
+  }
+  EXPECT_EQ(NamedNumberIn("ea=0.82"), std::pair(std::string("ea"), 0.82));
+  for (const char* text : {"", "ea", "ea=", "=1", "ea=18%", "a=b=1"}) {
+    EXPECT_FALSE(NamedNumberIn(text)) << text;
+  }
 }
 
 }  // namespace

@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <cctype>
-#include <charconv>
 #include <cmath>
 #include <set>
 
 #include "results/base/error.h"
+#include "results/base/text.h"
 
 namespace assay {
 namespace {
@@ -89,11 +88,7 @@ class Reader {
 // Whether a cell is a plain number, which no spreadsheet takes for a formula.
 bool IsNumber(std::string_view text) {
   if (text.starts_with('+')) text.remove_prefix(1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  // The last digit keeps out the words that from_chars knows as numbers: inf, nan.
-  return error == std::errc() && end == text.data() + text.size() &&
-         std::isdigit(static_cast<unsigned char>(text.back())) != 0;
+  return NumberIn(text).has_value();
 }
 
 }  // namespace
@@ -146,10 +141,8 @@ const std::string& CsvRow::Required(const std::string& column) const {
 std::optional<double> CsvRow::Number(const std::string& column) const {
   const std::string& text = Text(column);
   if (text.empty()) return std::nullopt;
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) ||
-      value <= 0) {
+  const std::optional<double> value = NumberIn(text);
+  if (!value || *value <= 0) {
     Fail(fmt::format("{} is '{}' and must be a number above 0", column, text));
   }
   return value;

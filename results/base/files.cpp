@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -349,6 +350,17 @@ void CheckWritable(const std::string& path, const std::string& option) {
   const File file(temporary, O_WRONLY | O_CREAT | O_EXCL);
   if (!file.IsOpen()) FailToWrite(path, errno, option);
   unlink(temporary.c_str());
+}
+
+std::string ConfigurationFolder() {
+  // A privileged process ignores these variables, since whoever set them would choose where it
+  // writes.
+  const char* xdg = secure_getenv("XDG_CONFIG_HOME");
+  // A relative path must be ignored (XDG Base Directory Specification).
+  if (xdg != nullptr && xdg[0] == '/') return std::string(xdg) + "/assay";
+  const char* home = secure_getenv("HOME");
+  if (home != nullptr && home[0] == '/') return std::string(home) + "/.config/assay";
+  return "";
 }
 
 }  // namespace assay

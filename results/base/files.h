@@ -83,6 +83,9 @@ int PutFile(const std::string& path, std::string_view text, Replacing replacing)
 // option that named the path.
 void WriteText(const std::string& path, std::string_view text, const std::string& option);
 
+// The user's own configuration folder of assay; "" where there is none.
+std::string ConfigurationFolder();
+
 // The first free name among `path`, `path`.0, `path`.1, …, as nccl-tests names its files; `path`
 // itself where it is a device, a named pipe or a descriptor.
 std::string FreeName(const std::string& path);

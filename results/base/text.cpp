@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -132,6 +133,22 @@ std::string FileNamePart(std::string_view text) {
   const std::size_t first = part.find_first_not_of(".-");
   if (first == std::string::npos) return "unknown";
   return part.substr(first, part.find_last_not_of(".-") - first + 1);
+}
+
+std::optional<double> NumberIn(std::string_view text) {
+  double value = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, value);
+  if (error != std::errc() || end != last || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+std::optional<std::pair<std::string, double>> NamedNumberIn(std::string_view text) {
+  const std::size_t equals = text.find('=');
+  if (equals == 0 || equals == std::string_view::npos) return std::nullopt;
+  const std::optional<double> number = NumberIn(text.substr(equals + 1));
+  if (!number) return std::nullopt;
+  return std::pair(std::string(text.substr(0, equals)), *number);
 }
 
 std::vector<std::string> SplitFields(const std::string& text, char separator) {

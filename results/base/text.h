@@ -4,8 +4,10 @@
 
 #include <concepts>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace assay {
@@ -19,6 +21,11 @@ std::string Html(std::string_view text);
 // Makes a text a part of a file name: at most 64 of [a-z0-9._-], of which the first and the last
 // are neither '.' nor '-'; "unknown" where nothing is left.
 std::string FileNamePart(std::string_view text);
+
+// The finite number that the whole of a text is; nothing for any other text ("", "3 ", "nan").
+std::optional<double> NumberIn(std::string_view text);
+// A name with its number: "ea=0.82". Nothing for any other text, one without a name included.
+std::optional<std::pair<std::string, double>> NamedNumberIn(std::string_view text);
 
 // Splits a text into its fields: "a,,b," gives "a", "", "b". An empty field behind the last
 // separator is left out.

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -46,15 +45,14 @@ std::map<std::int64_t, double> ParseFloors(const std::string& expect) {
   if (expect == "auto") return floors;
   for (const std::string& part : SplitFields(expect, ',')) {
     const std::size_t colon = part.find(':');
-    double gbs = 0;
     const std::string_view digits =
         colon == std::string::npos ? std::string_view() : std::string_view(part).substr(colon + 1);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), gbs);
-    if (error != std::errc() || end != digits.data() + digits.size() || !(gbs > 0 && gbs < 1e9)) {
+    const std::optional<double> gbs = NumberIn(digits);
+    if (!gbs || !(*gbs > 0 && *gbs < 1e9)) {
       throw Error(fmt::format("--expect wants auto, or a size and GB/s such as 64M:20; got '{}'",
                               Clean(part, 32)));
     }
-    floors[ParseSize(part.substr(0, colon), "--expect")] = gbs;
+    floors[ParseSize(part.substr(0, colon), "--expect")] = *gbs;
   }
   return floors;
 }
