@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "results/base/error.h"
+#include "runner/program/commands.h"
 
 namespace assay {
 namespace {
@@ -320,6 +321,49 @@ TEST(Cli, EveryCommandThatPrintsHasOneFormat) {
   EXPECT_EQ(ErrorOf({"compare", "a", "b", "--csv", "--json"}),
             "--json and --csv ask for two formats, and one is printed: give one");
   EXPECT_THAT(ErrorOf({"noise", "--format", "csv"}), HasSubstr("leave --out"));
+}
+
+TEST(Cli, WhatNeedsNoPriceReadsNoCatalog) {
+  for (const Command& command : {Command(PrintOnly{"a text\n"}), Command(ListOptions{})}) {
+    testing::internal::CaptureStdout();
+    EXPECT_EQ(Execute(command, []() -> const Catalog& { throw Error("the catalog was read"); }), 0);
+    EXPECT_NE(testing::internal::GetCapturedStdout(), "");
+  }
+}
+
+TEST(Cli, OwnedNodesArePricedByOneSetOfFlagsOnReportCompareAndPrice) {
+  const std::vector<std::string> owned = {"--capex", "300000", "--power-kw", "10.2"};
+  const auto with = [&](std::vector<std::string> arguments, const std::string& purchase) {
+    arguments.insert(arguments.end(), owned.begin(), owned.end());
+    arguments.insert(arguments.end(), {"--purchase", purchase});
+    return ParseArguments(arguments);
+  };
+  const auto capex = [](const PricingFlags& flags) { return flags.owned->capex_usd; };
+  EXPECT_EQ(capex(std::get<ReportCommand>(with({"report", "a.json"}, "owned")).pricing), 300000);
+  EXPECT_EQ(capex(std::get<PriceCommand>(with({"price", "show", "a", "b"}, "owned")).pricing),
+            300000);
+  EXPECT_EQ(capex(std::get<CompareCommand>(with({"compare", "x"}, "on_demand,owned")).pricing),
+            300000);
+  EXPECT_THROW(with({"report", "a.json"}, "spot"), Error);
+  EXPECT_THROW(ParseArguments({"report", "a.json", "--capex", "300000"}), Error);
+}
+
+TEST(Cli, ABillTakesRunsAnInvoiceAndAPrice) {
+  const auto price = std::get<PriceCommand>(
+      ParseArguments({"price", "bill", "a.json", "runs", "--focus", "f.csv", "--within", "2%",
+                      "--discount", "ea=0.82", "--rate", "EUR=1.08"}));
+  EXPECT_EQ(price.does, PriceCommand::Does::kBill);
+  EXPECT_EQ(price.runs, (std::vector<std::string>{"a.json", "runs"}));
+  EXPECT_EQ(price.focus, "f.csv");
+  EXPECT_DOUBLE_EQ(price.within, 0.02);
+  EXPECT_EQ(price.pricing.sources.discounts, std::vector<std::string>{"ea=0.82"});
+  EXPECT_EQ(price.import.usd_per.at("EUR"), 1.08);
+  EXPECT_THROW(ParseArguments({"price", "bill", "a.json"}), Error);
+  EXPECT_THROW(ParseArguments({"price", "bill", "--focus", "f.csv"}), Error);
+  const auto run =
+      std::get<RunOptions>(ParseArguments({"run", "--max-minutes", "5", "--paid-before", "118"}));
+  EXPECT_EQ(run.max_minutes, 5);
+  EXPECT_EQ(run.paid_before_s, 118);
 }
 
 }  // namespace

@@ -378,6 +378,44 @@ class EndToEnd(unittest.TestCase):
         self.assertFalse(run["complete"])
         self.assertIn("cost", {record["stopped"] for record in run["records"]})
 
+    def test_the_time_bound_ends_the_run_which_keeps_what_it_cost(self):
+        done = self.assay("run", "peak", "--rounds", "400", "--max-seconds", "400", "--no-metadata", "--price", "3600",
+                          "--keep-price", "--max-minutes", "0.03", "--paid-before", "10", "--out", "c.json")
+        run = self.read("c.json")
+        self.assertFalse(run["complete"])
+        self.assertIn("time", {record["stopped"] for record in run["records"]})
+        cost = run["cost"]
+        self.assertAlmostEqual(cost["planned_s"], 1.8)
+        self.assertGreater(cost["held_s"], 1.8)
+        self.assertEqual(cost["billed_s"], cost["held_s"])  # nothing is known of this provider's unit
+        self.assertAlmostEqual(cost["usd"], cost["held_s"])
+        self.assertAlmostEqual(cost["first_verified_usd"], 10 + run["timeline_s"]["first_verified"])
+        self.assertIn("1.800 USD", done.stderr)
+        self.assertRegex(done.stderr, r"which cost .* USD \(1\.800 USD expected\); .* with 10\.0 s before the run")
+
+    def test_a_run_is_held_against_its_invoice(self):
+        self.assay("run", "peak", *QUICK, "--no-metadata", "--provider", "aws", "--instance", "p5.48xlarge", "--region",
+                   "us-east-1", "--purchase", "on_demand", "--out", "a.json")
+        run = self.read("a.json")
+        hour = run["started"][:13]
+        end = f"{hour}:59:59Z" if run["ended"][:13] == hour else run["ended"]
+        usd = run["cost"]["usd_per_node_hour"]
+
+        def invoice(paid):
+            (self.folder / "focus.csv").write_text(
+                "ChargeCategory,PricingUnit,PricingQuantity,ContractedUnitPrice,ListCost,ContractedCost,EffectiveCost,"
+                "BilledCost,BillingCurrency,ProviderName,RegionId,ChargePeriodStart,ChargePeriodEnd,InstanceType\n"
+                f"Usage,Hours,0.5,{paid},{usd / 2},{paid / 2},{paid / 2},{paid / 2},USD,AWS,us-east-1,{hour}:00:00Z,{end},"
+                "p5.48xlarge\n")
+
+        invoice(usd)
+        self.assertIn("as billed", self.assay("price", "bill", "a.json", "--focus", "focus.csv").stdout)
+        invoice(0.82 * usd)
+        self.assertIn("--discount NAME=0.82", self.assay("price", "bill", "a.json", "--focus", "focus.csv", status=1).stdout)
+        self.assay("price", "bill", ".", "--focus", "focus.csv", "--discount", "ea=0.82")
+        self.assay("price", "bill", "a.json", "--focus", "focus.csv", "--within", "25%")
+        self.assertIn("can't read", self.assay("price", "bill", "a.json", "--focus", "none.csv", status=2).stderr)
+
     def test_the_printed_figures_can_be_recomputed(self):
         done = self.assay("run", "peak", "memory", *SMALL, "--rounds", "5", "--max-seconds", "0.1", "--no-metadata",
                           "--price", "2", "--keep-price", "--out", "a.json", "--json")

@@ -38,6 +38,7 @@ const std::map<std::string, Words> kPrintedBy = {
     {"results/figures/compare.cpp", {"compare"}},
     {"results/figures/expected.cpp", {"run", "coll"}},  // of measuring again
     {"results/file/nodes.cpp", {"run", "coll"}},
+    {"results/catalog/bill.cpp", {"price bill"}},
     {"results/catalog/import_formats.cpp", {"price import"}},
     {"results/catalog/import_json.cpp", {"price import"}},
     {"results/catalog/own_prices.cpp", {"compare", "report"}},
@@ -69,7 +70,8 @@ const std::map<std::string, std::set<std::string>> kOthers = {
     {"runner/cluster/launch.cpp", {"--bind-to", "--oversubscribe", "--worker"}},
     {"results/figures/expected.cpp", {"--device", "--mca"}},  // of containers and of mpirun
     {"results/catalog/price.cpp", {"--purchase"}},
-    {"runner/program/commands.cpp", {"--a", "--b", "--ranks", "--fail-slower", "--out"}},
+    {"runner/program/commands.cpp",
+     {"--a", "--b", "--capex", "--fail-slower", "--out", "--power-kw", "--ranks"}},
     {"runner/core/cuda.h", {"--gpus"}},
     {"runner/core/engine.cpp", {"--filter"}},
     {"runner/core/gbench.cpp", {"--v"}},

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <optional>
 
@@ -146,6 +149,21 @@ TEST(ImportSkypilot, ZonesWithOnePriceAreTheRegionAndALocalZoneStaysApart) {
   EXPECT_EQ(Usd(imported, "p5.48xlarge", "spot", "us-east-1", "use1-az1"), 14.25);
   EXPECT_EQ(Usd(imported, "p5.48xlarge", "spot", "us-east-1", "use1-az2"), 47.21);
   EXPECT_THAT(imported.refused, IsEmpty());
+}
+
+TEST(ImportPrices, RowsAreOffersAndWhatWasMergedAndRefused) {
+  const Imported imported =
+      Import("skypilot",
+             "InstanceType,AcceleratorName,Price,SpotPrice,Region,AvailabilityZone\n"
+             "p5.48xlarge,H100,55.04,14.25,us-east-1,use1-az1\n"
+             "p5.48xlarge,H100,55.04,,us-east-1,use1-az2\n"
+             "p5.48xlarge,H100,55.04,99,us-east-1,use1-az3\n",
+             {.provider = "aws", .date = "2026-11-01"});
+  EXPECT_EQ(imported.rows, 5U);
+  EXPECT_THAT(imported.offers, SizeIs(2));
+  EXPECT_EQ(imported.merged, 2U);
+  EXPECT_EQ(Refused(imported, "spot at the price of on demand"), 1U);
+  EXPECT_THAT(ImportedText(imported), HasSubstr("2 offers from 5 prices\nmerged 2: zones"));
 }
 
 TEST(ImportSkypilot, NeedsTheCloudsNameAndItsColumns) {
@@ -329,6 +347,11 @@ TEST(ImportFocus, ContractedAndEffectivePricesAreAveragedOverTheLinesOfABill) {
   EXPECT_EQ(imported.offers[0].usd_high, 55.04);
   EXPECT_EQ(imported.offers[0].price_date, "2026-11-02");
   EXPECT_TRUE(imported.offers[0].is_private);
+  // Two more lines went into the price on demand, and no row is unaccounted for.
+  EXPECT_EQ(imported.merged, 2U);
+  std::size_t refused = 0;
+  for (const auto& [reason, count] : imported.refused) refused += count;
+  EXPECT_EQ(imported.rows, imported.offers.size() + imported.merged + refused);
   EXPECT_EQ(Refused(imported, "a commitment that was not used"), 1U);
   EXPECT_EQ(Refused(imported, "a charge that is no usage"), 1U);
   EXPECT_EQ(Refused(imported, "a unit other than the hour"), 1U);
@@ -451,6 +474,32 @@ TEST(OwnPrices, AnOwnedMachineCostsItsShareOfThePriceAndItsEnergy) {
   EXPECT_DOUBLE_EQ(UsdPerHour(plain), 300000 / (4 * 8760 * 0.8) + 10.2 * 1.3 * 0.12);
   EXPECT_THAT(OwnedText(plain), AllOf(HasSubstr("4 years (default)"), HasSubstr("0.8 (default)"),
                                       HasSubstr("1.3 (default)"), HasSubstr("(default)")));
+}
+
+TEST(OwnPrices, AFileOfAMillionRowsIsRefusedInOneSentenceBeforeItIsRead) {
+  const std::string path = testing::TempDir() + "/million.csv";
+  std::ofstream(path) << "provider\n";
+  std::filesystem::resize_file(path, 1'000'000 * 50);
+  const std::string error =
+      ErrorText([&] { CatalogWith({}, {.files = {path}, .no_user_files = true}); });
+  std::filesystem::remove(path);
+  EXPECT_THAT(error, HasSubstr("' is over 32 MiB; give a price file, such as"));
+}
+
+TEST(OwnPrices, OfAUserAreThoseInTheFolderOfTheConfiguration) {
+  const std::string folder = testing::TempDir() + "/own_prices_test";
+  std::filesystem::create_directories(folder + "/assay/prices");
+  for (const char* name : {"b.csv", "a.csv", "c.txt"}) {
+    std::ofstream(folder + "/assay/prices/" + name) << "x\n";
+  }
+  const char* const before = std::getenv("XDG_CONFIG_HOME");
+  const std::string kept = before == nullptr ? "" : before;
+  setenv("XDG_CONFIG_HOME", folder.c_str(), 1);
+  const std::vector<std::string> files = UserPriceFiles();
+  before == nullptr ? unsetenv("XDG_CONFIG_HOME") : setenv("XDG_CONFIG_HOME", kept.c_str(), 1);
+  std::filesystem::remove_all(folder);
+  ASSERT_THAT(files, SizeIs(2));
+  EXPECT_TRUE(files[0].ends_with("/assay/prices/a.csv")) << files[0];
 }
 
 TEST(OwnPrices, DiscountsAreOfListPricesOnDemandAlone) {

@@ -172,9 +172,27 @@ inline Run SampleRun() {
       .image_digest = "sha256:5d41402abc4b2a76b9719d911017c5925d41402abc4b2a76b9719d911017c592"};
   run.suite = {.name = "quick", .version = 2, .sha256 = "9f86d081884c7d65"};
   run.command = {{"probes", {"gemm", "storage"}}, {"dtype", {"bf16"}}};
-  run.timeline_s = {
-      {"boot", -412.5}, {"container", -38.0}, {"process", 0.0}, {"first_result", 6.1}};
+  run.timeline_s = {{"boot", -412.5},
+                    {"container", -38.0},
+                    {"process", 0.0},
+                    {"first_result", 6.1},
+                    {"first_verified", 6.5}};
   run.catalog_sha256 = "60303ae22b998861";
+  run.cost = RunCost{.nodes = 2,
+                     .purchase = "reserved",
+                     .price_date = "2025-10",
+                     .usd_per_node_hour = 54.5,
+                     .unit_s = 1.5,
+                     .minimum_s = 60.5,
+                     .before_s = 412.25,
+                     .planned_s = 118.5,
+                     .held_s = 120.4,
+                     .billed_s = 121.5,
+                     .first_verified_s = 418.75,
+                     .planned_usd = 3.59,
+                     .usd = 3.68,
+                     .first_verified_usd = 12.68,
+                     .is_private = true};
   run.offers = {{.provider = "aws",
                  .seller = "aws-marketplace",
                  .instance = "p5.48xlarge",

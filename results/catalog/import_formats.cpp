@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 
@@ -18,18 +17,11 @@ namespace {
 using TakeRow = std::function<void(const ImportRow&)>;
 using Tell = std::function<void(const std::string&)>;
 
-constexpr double kHoursAMonth = 730;
-constexpr double kHoursAYear = 8760;
-
 void ReadCsv(std::string_view text, const std::string& name, const TakeRow& take, const Tell&) {
   EachCsvRow(text, name, take);
 }
 
-double NumberOf(const std::string& text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? value : 0;
-}
+double NumberOf(const std::string& text) { return NumberIn(text).value_or(0); }
 
 // The day of a time that is counted in seconds from 1970 on; "" where the text is no such time.
 std::string DayOfUnixTime(const std::string& seconds) {
@@ -295,46 +287,30 @@ void QuotesOfAzureRetail(const ImportRow& row, const ImportOptions&, QuoteSink& 
 
 // ---- FOCUS 1.x: the lines of a bill, as CSV
 
+// The columns that each line has.
+const std::vector<std::string> kFocusColumns = {
+    "ChargeCategory",  "PricingUnit",  "PricingQuantity", "ContractedUnitPrice", "EffectiveCost",
+    "BillingCurrency", "ProviderName", "RegionId",        "ChargePeriodStart"};
+
 void QuotesOfFocus(const ImportRow& row, const ImportOptions&, QuoteSink& sink) {
-  struct Provider {
-    std::string_view word;
-    const char* name;
-  };
-  constexpr Provider kProviders[] = {{"AWS", "aws"},          {"Amazon Web Services", "aws"},
-                                     {"Microsoft", "azure"},  {"Google", "gcp"},
-                                     {"Google Cloud", "gcp"}, {"Oracle", "oci"}};
-  const std::string category = Cell(row, "ChargeCategory");
-  if (category != "Usage") return sink.Refuse("a charge that is no usage: credits, purchases, tax");
-  if (Cell(row, "CommitmentDiscountStatus") == "Unused") {
-    return sink.Refuse("a commitment that was not used");
-  }
-  const std::string unit = Lower(Cell(row, "PricingUnit"));
-  if (!unit.starts_with("hour") && unit != "hrs") return sink.Refuse("a unit other than the hour");
-  Quote quote = {.provider = Cell(row, "ProviderName"),
-                 .instance = JsonMember(Cell(row, "SkuPriceDetails"), "InstanceType"),
-                 .region = Cell(row, "RegionId"),
+  const FocusLine line = ReadFocusLine(row);
+  if (!line.not_usage.empty()) return sink.Refuse(line.not_usage);
+  Quote quote = {.provider = line.provider,
+                 .instance = line.instance,
+                 .region = line.region,
                  .amount = Cell(row, "ContractedUnitPrice"),
-                 .currency = Cell(row, "BillingCurrency"),
-                 .date = Cell(row, "ChargePeriodStart").substr(0, 10),
+                 .currency = line.currency,
+                 .date = line.from.substr(0, 10),
                  .kind = "negotiated",
+                 .arithmetic = "contracted price",
                  .is_private = true,
-                 .weight = NumberOf(Cell(row, "PricingQuantity"))};
-  const auto* known = std::ranges::find(kProviders, quote.provider, &Provider::word);
-  quote.provider = known != std::end(kProviders) ? known->name : Lower(quote.provider);
-  for (const char* column : {"x_InstanceType", "InstanceType"}) {
-    if (quote.instance.empty()) quote.instance = Cell(row, column);
-  }
-  if (quote.instance.empty()) return sink.Refuse("no instance type");
-  if (quote.weight <= 0) return sink.Refuse("no hours");
-  const bool is_spot = Cell(row, "PricingCategory") == "Dynamic";
-  if (is_spot) quote.purchase = "spot";
-  quote.arithmetic = "contracted price";
+                 .weight = line.hours};
+  if (line.is_spot) quote.purchase = "spot";
   sink.Take(quote);
   // What a commitment makes of it.
-  const double effective = NumberOf(Cell(row, "EffectiveCost")) / quote.weight;
-  if (is_spot || Cell(row, "CommitmentDiscountId").empty()) return;
-  quote.purchase = Cell(row, "CommitmentDiscountCategory") == "Usage" ? "reserved" : "savings_plan";
-  quote.amount = fmt::format("{}", effective);
+  if (line.is_spot || line.commitment.empty()) return;
+  quote.purchase = line.commitment;
+  quote.amount = fmt::format("{}", line.effective / line.hours);
   quote.arithmetic = "effective price: EffectiveCost / PricingQuantity";
   sink.Take(std::move(quote));
 }
@@ -344,6 +320,69 @@ void QuotesOfFocus(const ImportRow& row, const ImportOptions&, QuoteSink& sink) 
 std::string Cell(const ImportRow& row, const std::string& name) {
   const auto found = row.find(name);
   return found == row.end() || found->second == "NULL" ? "" : found->second;
+}
+
+void CheckColumns(const ImportRow& row, const std::vector<std::string>& columns,
+                  const std::string& name, std::string_view format) {
+  for (const std::string& column : columns) {
+    if (row.contains(column)) continue;
+    throw Error(fmt::format("{}: there is no {}, as a file of {} has; give one of that format",
+                            name, column, format));
+  }
+}
+
+FocusLine ReadFocusLine(const ImportRow& row) {
+  struct Provider {
+    std::string_view word;
+    const char* name;
+  };
+  constexpr Provider kProviders[] = {{"AWS", "aws"},          {"Amazon Web Services", "aws"},
+                                     {"Microsoft", "azure"},  {"Google", "gcp"},
+                                     {"Google Cloud", "gcp"}, {"Oracle", "oci"}};
+  FocusLine line = {.provider = Cell(row, "ProviderName"),
+                    .instance = JsonMember(Cell(row, "SkuPriceDetails"), "InstanceType"),
+                    .region = Cell(row, "RegionId"),
+                    .resource = Cell(row, "ResourceId"),
+                    .currency = Cell(row, "BillingCurrency"),
+                    .from = Cell(row, "ChargePeriodStart"),
+                    .to = Cell(row, "ChargePeriodEnd"),
+                    .category = Cell(row, "ChargeCategory"),
+                    .is_spot = Cell(row, "PricingCategory") == "Dynamic",
+                    .hours = NumberOf(Cell(row, "PricingQuantity")),
+                    .list = NumberOf(Cell(row, "ListCost")),
+                    .contracted = NumberOf(Cell(row, "ContractedCost")),
+                    .effective = NumberOf(Cell(row, "EffectiveCost")),
+                    .billed = NumberOf(Cell(row, "BilledCost"))};
+  const auto* known = std::ranges::find(kProviders, line.provider, &Provider::word);
+  line.provider = known != std::end(kProviders) ? known->name : Lower(line.provider);
+  for (const char* column : {"x_InstanceType", "InstanceType"}) {
+    if (line.instance.empty()) line.instance = Cell(row, column);
+  }
+  if (!Cell(row, "CommitmentDiscountId").empty()) {
+    const bool is_usage = Cell(row, "CommitmentDiscountCategory") == "Usage";
+    line.commitment = is_usage ? "reserved" : "savings_plan";
+  }
+  const std::string unit = Lower(Cell(row, "PricingUnit"));
+  if (line.category != "Usage") {
+    line.not_usage = "a charge that is no usage: credits, purchases, tax";
+  } else if (Cell(row, "CommitmentDiscountStatus") == "Unused") {
+    line.not_usage = "a commitment that was not used";
+  } else if (!unit.starts_with("hour") && unit != "hrs") {
+    line.not_usage = "a unit other than the hour";
+  } else if (line.instance.empty()) {
+    line.not_usage = "no instance type";
+  } else if (line.hours <= 0) {
+    line.not_usage = "no hours";
+  }
+  return line;
+}
+
+void ReadFocus(std::string_view text, const std::string& name,
+               const std::function<void(const FocusLine&)>& take) {
+  EachCsvRow(text, name, [&](const ImportRow& row) {
+    CheckColumns(row, kFocusColumns, name, "focus");
+    take(ReadFocusLine(row));
+  });
 }
 
 std::span<const ImportFormat> RowFormats() {
@@ -360,11 +399,7 @@ std::span<const ImportFormat> RowFormats() {
        ReadAzureRetail,
        {"armSkuName", "armRegionName", "retailPrice", "currencyCode", "productName", "meterName"},
        QuotesOfAzureRetail},
-      {"focus",
-       ReadCsv,
-       {"ChargeCategory", "PricingUnit", "PricingQuantity", "ContractedUnitPrice", "EffectiveCost",
-        "BillingCurrency", "ProviderName", "RegionId", "ChargePeriodStart"},
-       QuotesOfFocus}};
+      {"focus", ReadCsv, kFocusColumns, QuotesOfFocus}};
   return all;
 }
 

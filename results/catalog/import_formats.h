@@ -43,6 +43,10 @@ struct Quote {
   double weight = 0;        // above 0: hours that were billed; their prices are averaged
 };
 
+// Throws Error where a row of the file `name` lacks a column that its format has.
+void CheckColumns(const ImportRow& row, const std::vector<std::string>& columns,
+                  const std::string& name, std::string_view format);
+
 // Where a format's reader puts what it finds.
 class QuoteSink {
  public:
@@ -71,6 +75,30 @@ struct ImportFormat {
 };
 // All formats but the catalog's own (csv) and AWS's price list.
 std::span<const ImportFormat> RowFormats();
+
+// A line of an invoice in FOCUS 1.x. Costs are in `currency`; one that the line lacks is 0.
+struct FocusLine {
+  std::string provider = {};  // as the catalog names it
+  std::string instance = {};
+  std::string region = {};
+  std::string resource = {};  // the id of what was used
+  std::string currency = {};
+  std::string from = {};  // the period that is charged for, in UTC
+  std::string to = {};
+  std::string category = {};    // Usage, Credit, Purchase, Tax, Adjustment
+  std::string not_usage = {};   // why it is no hours of an instance; "" where it is
+  std::string commitment = {};  // the way of buying that a commitment is: reserved, savings_plan
+  bool is_spot = false;
+  double hours = 0;
+  double list = 0;        // at list prices
+  double contracted = 0;  // with what was negotiated
+  double effective = 0;   // with commitments, whose price is spread over their use
+  double billed = 0;      // what stands on the invoice
+};
+FocusLine ReadFocusLine(const ImportRow& row);
+// Calls `take` with each line of an invoice. Throws Error for a text that isn't of that format.
+void ReadFocus(std::string_view text, const std::string& name,
+               const std::function<void(const FocusLine&)>& take);
 
 // The readers of JSON (import_json.cpp). Those that take a `name`, the file's, throw Error, which
 // begins with it, for a text that isn't such JSON. The rows of ReadJsonArray are the objects of the

@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <iterator>
 #include <system_error>
@@ -19,7 +17,6 @@
 namespace assay {
 namespace {
 
-constexpr double kHoursAYear = 8760;
 constexpr double kYears = 4;
 constexpr double kUtilisation = 0.8;
 constexpr double kPue = 1.3;
@@ -31,20 +28,14 @@ struct Discount {
 };
 
 Discount ReadDiscount(const std::string& text) {
-  const std::size_t equals = text.find('=');
-  double factor = 0;
-  if (equals != std::string::npos && equals > 0) {
-    const char* const last = text.data() + text.size();
-    const auto [end, error] = std::from_chars(text.data() + equals + 1, last, factor);
-    if (error != std::errc() || end != last) factor = 0;
-  }
-  if (!(factor > 0 && factor <= 1)) {
+  const auto named = NamedNumberIn(text);
+  if (!named || !(named->second > 0 && named->second <= 1)) {
     throw Error(fmt::format(
         "--discount {}: give a name and what remains to be paid, above 0 and at most 1: "
         "ea=0.82 is 18 % off",
         Clean(text, 64)));
   }
-  return {.name = Clean(text.substr(0, equals), 32), .factor = factor};
+  return {.name = Clean(named->first, 32), .factor = named->second};
 }
 
 void Apply(const Discount& discount, Offer& offer) {
@@ -92,21 +83,17 @@ Offer OwnedOffer(const OwnedMachine& machine, const std::string& provider,
           .is_private = true};
 }
 
+Chosen OwnedPrice(const OwnedMachine& machine, const Identity& identity, std::string_view today) {
+  return {.offer = OwnedOffer(machine, identity.provider.value, identity.instance.value, today),
+          .why = OwnedText(machine)};
+}
+
 std::vector<std::string> UserPriceFiles() {
-  const char* const xdg = secure_getenv("XDG_CONFIG_HOME");
-  const char* const home = secure_getenv("HOME");
-  std::string folder;
-  // A relative path must be ignored (XDG Base Directory Specification).
-  if (xdg != nullptr && xdg[0] == '/') {
-    folder = xdg;
-  } else if (home != nullptr && home[0] == '/') {
-    folder = std::string(home) + "/.config";
-  } else {
-    return {};
-  }
+  const std::string folder = ConfigurationFolder();
+  if (folder.empty()) return {};
   std::vector<std::string> files;
   std::error_code ignored;  // a folder that isn't there has no files
-  for (const auto& entry : std::filesystem::directory_iterator(folder + "/assay/prices", ignored)) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder + "/prices", ignored)) {
     if (entry.path().extension() == ".csv") files.push_back(entry.path());
   }
   std::ranges::sort(files);
@@ -114,7 +101,8 @@ std::vector<std::string> UserPriceFiles() {
 }
 
 Catalog CatalogWith(const Catalog& built_in, const PriceSources& sources) {
-  constexpr std::int64_t kMostBytes = std::int64_t{64} << 20;
+  // Some 350,000 offers, which take half a gigabyte. A file of a million is refused.
+  constexpr std::int64_t kMostBytes = std::int64_t{32} << 20;
   Catalog catalog = built_in;
   std::vector<std::string> files = sources.files;
   if (!sources.no_user_files) {
@@ -125,7 +113,7 @@ Catalog CatalogWith(const Catalog& built_in, const PriceSources& sources) {
   for (const std::string& path : files) {
     const std::string name = Clean(path, 1024);
     const std::string text =
-        ReadText(path, kMostBytes, "give a price file, such as 'assay price import' writes");
+        ReadText(path, kMostBytes, "a price file, such as 'assay price import' writes");
     std::vector<Offer> read = ParseOffers(text, name);
     catalog.own_files.push_back({name, Sha256Hex(text), read.size()});
     std::ranges::move(read, std::back_inserter(offers));

@@ -30,6 +30,10 @@ std::string OwnedText(const OwnedMachine& machine);
 Offer OwnedOffer(const OwnedMachine& machine, const std::string& provider,
                  const std::string& instance, std::string_view today);
 
+// The price of a node that is such a machine, whatever else has a price: what is owned may cost
+// anything beside what is rented.
+Chosen OwnedPrice(const OwnedMachine& machine, const Identity& identity, std::string_view today);
+
 // What a user says of prices.
 struct PriceSources {
   std::vector<std::string> files = {};      // in the catalog's format

@@ -28,6 +28,7 @@
 ASSAY_DECLARE_EMBEDDED(instances_csv);
 ASSAY_DECLARE_EMBEDDED(prices_csv);
 ASSAY_DECLARE_EMBEDDED(devices_csv);
+ASSAY_DECLARE_EMBEDDED(billing_csv);
 
 namespace assay {
 namespace {
@@ -453,6 +454,7 @@ const Catalog& Catalog::BuiltIn() {
           ReadRows<InstanceFacts>(ASSAY_EMBEDDED(instances_csv), "instances.csv", ReadInstance),
       .offers = ParseOffers(ASSAY_EMBEDDED(prices_csv), "prices.csv"),
       .devices = ReadRows<DeviceFacts>(ASSAY_EMBEDDED(devices_csv), "devices.csv", ReadDevice),
+      .billing = ParseBilling(ASSAY_EMBEDDED(billing_csv), "billing.csv"),
       .sha256 = Sha256Hex(ASSAY_EMBEDDED(prices_csv))};
   return catalog;
 }
@@ -692,7 +694,8 @@ std::vector<Offer> OffersMatching(const Catalog& catalog, const std::string& fil
   }
   if (matching.empty()) {
     throw Error(fmt::format("no offer matches '{}'{}; 'assay price list' shows all {}",
-                            Clean(filter), UnmatchedWords(catalog, words), catalog.offers.size()));
+                            Clean(filter), UnmatchedWords(catalog, words),
+                            NewestOffers(catalog.offers).size()));
   }
   return matching;
 }
@@ -702,15 +705,16 @@ std::string PriceListTable(const Catalog& catalog, const std::string& filter,
   std::vector<std::vector<std::string>> rows = {
       {"provider", "instance", "accelerators", "region", "purchase", "USD/h", "price date"}};
   for (const Offer& offer : OffersMatching(catalog, filter)) {
-    rows.push_back({offer.provider, offer.instance, AcceleratorsText(catalog, offer), offer.region,
-                    PurchaseWords(offer), UsdPerHourText(offer), PriceAge(offer, today)});
+    rows.push_back({offer.provider, offer.instance, AcceleratorsText(catalog, offer),
+                    offer.region + (offer.zone ? " " + *offer.zone : ""), PurchaseWords(offer),
+                    UsdPerHourText(offer), PriceAge(offer, today)});
   }
   constexpr std::size_t kUsdColumn = 5;
   return Table(rows, kUsdColumn) +
          fmt::format(
              "{} of {}, the newest of each kind, each per hour of a whole node; 'assay price show "
              "PROVIDER INSTANCE' names their sources and has the older ones\n",
-             rows.size() - 1, CountText(catalog.offers.size(), "offer"));
+             rows.size() - 1, CountText(NewestOffers(catalog.offers).size(), "offer"));
 }
 
 std::vector<Offer> KnownOffers(const Catalog& catalog, const std::string& provider,

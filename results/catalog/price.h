@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "results/catalog/billing.h"
 #include "results/file/run.h"
 
 namespace assay {
@@ -54,6 +55,7 @@ struct Catalog {
   std::vector<InstanceFacts> instances = {};
   std::vector<Offer> offers = {};
   std::vector<DeviceFacts> devices = {};
+  std::vector<BillingRule> billing = {};
   std::string sha256 = {};  // the hash of prices.csv
   std::vector<PriceFile> own_files = {};
   // The data built into this binary, parsed once. The program asks for it in one place: who needs

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <set>
@@ -25,7 +24,6 @@ namespace {
 
 constexpr std::string_view kCatalogsOwn = "csv";
 constexpr std::string_view kPricelist = "aws-pricelist";
-constexpr double kHoursAMonth = 730;
 // Prices beyond these are placeholders: 0, or so much that nobody is meant to buy.
 constexpr double kLeastUsdPerHour = 0.001;
 constexpr double kMostUsdPerAccelerator = 1000;
@@ -49,14 +47,13 @@ bool IsName(const std::string& text) {
 // The number that a cell holds, or why it holds none.
 std::variant<double, std::string> AmountOf(const std::string& text) {
   if (text.empty()) return "no price";
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
+  const std::optional<double> value = NumberIn(text);
+  if (!value) {
     return text.find(',') != std::string::npos ? "a decimal comma, where a point is meant"
                                                : "a price that is no number";
   }
-  if (value < 0) return "a price below 0";
-  return value;
+  if (*value < 0) return "a price below 0";
+  return *value;
 }
 
 // The rules by which quotes become offers.
@@ -181,7 +178,11 @@ class Rules : public QuoteSink {
     SetDate(quote, offer);
     if (quote.weight > 0) {
       Bill& bill = bills_[WholeKey(offer)];
-      if (bill.hours == 0) bill.offer = offer;
+      if (bill.hours == 0) {
+        bill.offer = offer;
+      } else {
+        ++imported_.merged;
+      }
       bill.hours += quote.weight;
       bill.usd += quote.weight * usd;
       bill.low = bill.low == 0 ? usd : std::min(bill.low, usd);
@@ -251,7 +252,9 @@ class Rules : public QuoteSink {
           here, {}, [](const auto& price) { return std::pair(price.second, -price.first); });
       if (*offer.usd_per_hour != usual->first) return false;
       offer.zone.reset();
-      return !seen.insert(WholeKey(offer)).second;  // told once, and no row is lost by that
+      const bool is_there = !seen.insert(WholeKey(offer)).second;
+      if (is_there) ++imported_.merged;
+      return is_there;
     });
   }
 
@@ -353,11 +356,7 @@ Imported ImportPrices(std::string_view text, const std::string& name, const Impo
   }
   Rules rules(SourceOf(name, options), options, catalog);
   const auto take = [&](const ImportRow& row) {
-    for (const std::string& column : format->columns) {
-      if (row.contains(column)) continue;
-      throw Error(fmt::format("{}: there is no {}, as a file of {} has; look at --from", name,
-                              column, format->name));
-    }
+    CheckColumns(row, format->columns, name, format->name);
     format->quotes(row, options, rules);
   };
   format->read(text, name, take, [&](const std::string& note) { rules.Note(note); });
@@ -369,7 +368,7 @@ Imported ImportPriceFile(const std::string& path, const ImportOptions& options,
   constexpr std::int64_t kMostBytes = std::int64_t{256} << 20;
   const std::string name = Clean(path, 1024);
   if (options.format != kPricelist) {
-    return ImportPrices(ReadText(path, kMostBytes, "give a price file"), name, options, catalog);
+    return ImportPrices(ReadText(path, kMostBytes, "a price file"), name, options, catalog);
   }
   std::ifstream stream(path, std::ios::binary);
   if (!stream || stream.peek() == std::ifstream::traits_type::eof()) {
@@ -381,6 +380,10 @@ Imported ImportPriceFile(const std::string& path, const ImportOptions& options,
 std::string ImportedText(const Imported& imported) {
   std::string text = fmt::format("{} from {}\n", CountText(imported.offers.size(), "offer"),
                                  CountText(imported.rows, "price"));
+  if (imported.merged > 0) {
+    text += fmt::format("merged {}: zones with their region's price, or lines of a bill\n",
+                        imported.merged);
+  }
   for (const auto& [reason, count] : imported.refused) {
     text += fmt::format("refused {}: {}\n", count, reason);
   }

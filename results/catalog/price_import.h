@@ -25,6 +25,9 @@ struct Imported {
   std::vector<Offer> offers = {};
   std::size_t rows = 0;                             // prices that the file tells
   std::map<std::string, std::size_t> refused = {};  // how many of them, by the reason
+  // How many went into an offer that another made: zones of a region with one price, lines of a
+  // bill. rows = offers + refused + merged.
+  std::size_t merged = 0;
   std::vector<std::string> notes = {};
 };
 

@@ -145,6 +145,9 @@ std::vector<Chosen> PricesOf(const RunGroup& group, std::span<const RunBrief> br
     return {{.offer = TypedOffer(*options.price_usd_per_hour, group.node.identity, options.today),
              .why = "as typed"}};
   }
+  if (options.owned && options.purchases.empty()) {
+    return {OwnedPrice(*options.owned, group.node.identity, options.today)};
+  }
   if (types.size() > 1) {
     return {{.why = fmt::format("no one offer prices {} types; give what one node costs on average "
                                 "with --price USD_PER_HOUR",
@@ -159,7 +162,9 @@ std::vector<Chosen> PricesOf(const RunGroup& group, std::span<const RunBrief> br
   const bool all = options.purchases == std::vector<std::string>{"all"};
   std::vector<Chosen> prices;
   for (const std::string& purchase : all ? Purchases() : options.purchases) {
-    Chosen chosen = PriceIn(group, offers, purchase);
+    Chosen chosen = purchase == "owned" && options.owned
+                        ? OwnedPrice(*options.owned, group.node.identity, options.today)
+                        : PriceIn(group, offers, purchase);
     if (chosen.offer || !all) prices.push_back(std::move(chosen));
   }
   if (prices.empty()) prices.push_back(PriceIn(group, offers, "on_demand"));

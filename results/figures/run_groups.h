@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "results/catalog/own_prices.h"
 #include "results/catalog/price.h"
 #include "results/figures/best.h"
 #include "results/figures/brief.h"
@@ -54,6 +55,7 @@ struct GroupOptions {
   std::vector<std::string> purchases = {};
   bool as_run = false;                            // whether prices are those in the files
   std::optional<double> price_usd_per_hour = {};  // the price of each node, in place of all offers
+  std::optional<OwnedMachine> owned = {};         // the price of nodes that are owned
   std::vector<CaseWeight> weights = {};           // empty: no weighted mean
   bool per_gpu = false;                           // whether speeds are those of one accelerator
 };

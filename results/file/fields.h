@@ -396,6 +396,25 @@ void Fields(Archive& a, typename Archive::template Ref<SuiteName> suite) {
   a("sha256", suite.sha256);
 }
 
+template <class Archive>
+void Fields(Archive& a, typename Archive::template Ref<RunCost> cost) {
+  a("nodes", cost.nodes, Sign::kPositive);
+  a("purchase", cost.purchase);
+  a("price_date", cost.price_date);
+  a("usd_per_node_hour", cost.usd_per_node_hour, Sign::kPositive);
+  a("unit_s", cost.unit_s, Sign::kPositive);
+  a("minimum_s", cost.minimum_s, Sign::kPositive);
+  a("before_s", cost.before_s);
+  a("planned_s", cost.planned_s);
+  a("held_s", cost.held_s);
+  a("billed_s", cost.billed_s);
+  a("first_verified_s", cost.first_verified_s);
+  a("planned_usd", cost.planned_usd);
+  a("usd", cost.usd);
+  a("first_verified_usd", cost.first_verified_usd);
+  a("private", cost.is_private);
+}
+
 // The fields of a run without `format`, `version` and `needs`, which decide whether it can be read
 // at all, and without `records`.
 template <class Archive>
@@ -414,6 +433,7 @@ void Fields(Archive& a, typename Archive::template Ref<Run> run) {
   a("command", run.command);
   a("timeline_s", run.timeline_s, Sign::kAny);
   a("catalog_sha256", run.catalog_sha256);
+  a("cost", run.cost);
   a("offers", run.offers);
   a("ranks", run.ranks);
   a("nodes", run.nodes);

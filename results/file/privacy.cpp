@@ -19,6 +19,7 @@
 
 #include "results/base/descriptor.h"
 #include "results/base/embedded.h"
+#include "results/base/files.h"
 #include "results/base/hash.h"
 #include "results/base/text.h"
 
@@ -330,18 +331,6 @@ std::string FirstWord(const char* path) {
   return word;
 }
 
-// The user's own configuration folder of assay; "" where there is none.
-std::string ConfigurationFolder() {
-  // A privileged process ignores these variables, since whoever set them would choose where it
-  // writes.
-  const char* xdg = secure_getenv("XDG_CONFIG_HOME");
-  // A relative path must be ignored (XDG Base Directory Specification).
-  if (xdg != nullptr && xdg[0] == '/') return std::string(xdg) + "/assay";
-  const char* home = secure_getenv("HOME");
-  if (home != nullptr && home[0] == '/') return std::string(home) + "/.config/assay";
-  return "";
-}
-
 }  // namespace
 
 void ApplyPrivacy(Run& run, const Privacy& privacy) {
@@ -351,8 +340,15 @@ void ApplyPrivacy(Run& run, const Privacy& privacy) {
   scrub(run.suite.name);
   if (run.assay.image_digest) run.assay.image_digest = ImageDigestIn(*run.assay.image_digest);
   ScrubCommand(run.command);
-  if (!privacy.keep_price)
+  if (!privacy.keep_price) {
     std::erase_if(run.offers, [](const Offer& offer) { return offer.is_private; });
+    if (run.cost && run.cost->is_private) {
+      run.cost->usd_per_node_hour.reset();
+      run.cost->planned_usd.reset();
+      run.cost->usd.reset();
+      run.cost->first_verified_usd.reset();
+    }
+  }
   for (Offer& offer : run.offers) {
     if (offer.is_private) scrub(offer);
   }

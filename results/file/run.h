@@ -301,6 +301,27 @@ struct Offer {
   bool is_private = false;          // typed or negotiated: leaves only with --keep-price
 };
 
+// What a run cost, as it was told while it was measured: at the price of that day, as if its nodes
+// were rented for it alone. It is kept to be held against an invoice, and never computed anew.
+// Seconds are each node's, dollars those of all nodes together.
+struct RunCost {
+  int nodes = 1;
+  std::string purchase = {};                     // as Offer::purchase
+  std::string price_date = {};                   // as Offer::price_date
+  std::optional<double> usd_per_node_hour = {};  // of a whole node; nothing: no price is known
+  std::optional<double> unit_s = {};             // the unit of bills, where it is known
+  std::optional<double> minimum_s = {};          // the least that is billed, where there is one
+  double before_s = 0;                           // paid before the run began: boot, image pull
+  std::optional<double> planned_s = {};          // what was expected
+  std::optional<double> held_s = {};             // what it was
+  std::optional<double> billed_s = {};          // held_s in whole units, and no less than the least
+  std::optional<double> first_verified_s = {};  // before_s, and until the first verified figure
+  std::optional<double> planned_usd = {};       // the bill of planned_s
+  std::optional<double> usd = {};               // the bill: of billed_s
+  std::optional<double> first_verified_usd = {};  // the share of the time first_verified_s
+  bool is_private = false;  // of a typed or negotiated price: dollars leave only with --keep-price
+};
+
 // The place where a rank ran.
 struct RankPlace {
   int rank = 0;
@@ -343,6 +364,7 @@ struct Run {
   std::map<std::string, std::vector<std::string>> command = {};  // parsed options, scrubbed
   std::map<std::string, double> timeline_s = {};  // moments since the process began: "first_result"
   std::string catalog_sha256 = {};                // of the price catalog that was built in
+  std::optional<RunCost> cost = {};
   std::vector<Offer> offers = {};
   std::vector<RankPlace> ranks = {};
   std::vector<Node> nodes = {};

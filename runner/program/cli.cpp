@@ -6,7 +6,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <utility>
@@ -37,7 +36,8 @@ commands:
   noise    measure for an hour how much runs differ on this machine, which
            compare needs to judge a single run
   report   turn result files into one HTML page, or into figures
-  price    list, show and check prices, and import those of others
+  price    list, show and check prices, import those of others, and hold
+           runs against an invoice
 
 examples:
   assay run                              all that can run here, two minutes
@@ -87,7 +87,7 @@ What is done:
       --bootstrap tcp                        ranks join by MASTER_ADDR, RANK and WORLD_SIZE, not MPI
       --watchdog S, -T, --timeout S [60]     seconds that ranks wait for each other, beside the work
       --duration S                           a soak: rounds for S seconds; tells drift and wrong elements
-      --rounds N [5]  --ci PCT  --max-seconds S [4]  --seed N   for rounds, as 'assay run' has them
+      --rounds N [5]  --ci PCT  --max-seconds S [4]  --max-minutes M  --seed N   as 'assay run' has them
 What is printed, and when it fails:
       --require-transport NAME       exit status 1 where data went over another: efa, tcp, vader, ...
       --expect auto|SIZE:GB/s,...    exit status 1 where busbw is lower; auto: what others measured
@@ -97,7 +97,7 @@ What is printed, and when it fails:
   -K, --per_iter_skip N      how many operations of each batch -I, p50, p99 and cv% leave out
   -J, --output_file FILE     nccl-tests' JSON      --out FILE   our result file [PROVIDER-INSTANCE-UTC.json]
       --report FILE   --json (--format json)   -q, --quiet   --keep-ids   --keep-price      as by 'assay run'
-      --price USD  --max-cost USD  --provider  --instance  --region  --purchase  --no-metadata
+      --price USD  --max-cost USD  --paid-before S  --provider  --instance  --region  --purchase --no-metadata
 Taken as they are, and answered with a '#' line where they mean nothing here:
   -p, --parallel_init  -y, --stream_null  -x, --cta_policy  -M, --memory
   -D, --device_implementation  -V, --device_cta_count
@@ -119,18 +119,14 @@ std::string WithPoint(std::string text) {
   } else {
     std::erase(text, ',');
   }
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? text : "";
+  return NumberIn(text) ? text : "";
 }
 
 // Validates a finite number above `least`, and at most `most`.
 CLI::Validator NumberAbove(double least, double most = 1e12) {
   return {[least, most](const std::string& text) -> std::string {
-            double value = 0;
-            const char* const last = text.data() + text.size();
-            const auto [end, error] = std::from_chars(text.data(), last, value);
-            if (error == std::errc() && end == last && value > least && value <= most) return "";
+            const std::optional<double> value = NumberIn(text);
+            if (value && *value > least && *value <= most) return "";
             const std::string meant = WithPoint(text);
             return fmt::format("wants a number above {:g}; got '{}'{}", least, Clean(text, 32),
                                meant.empty() ? "" : "; write " + meant);
@@ -166,6 +162,13 @@ void AddSources(CLI::App& app, PriceSources& sources) {
       ->allow_extra_args(false);
 }
 
+// The way of buying that is priced. `compare` takes several.
+void AddPurchase(CLI::App& app, PricingFlags& flags, const char* summary) {
+  app.add_option("--purchase", flags.purchase, summary)
+      ->option_text("MODEL")
+      ->check(CLI::IsMember(Purchases()));
+}
+
 void AddPricing(CLI::App& app, PricingFlags& flags) {
   app.add_flag("--as-run", flags.as_run,
                "use the prices stored in the files, not those of this program");
@@ -197,14 +200,20 @@ void AddOwned(CLI::App& app, OwnedFlags& flags) {
 }
 
 // The machine that was bought; nothing where no flag is of one. Throws Error where one of the two
-// that have no default is absent.
-std::optional<OwnedMachine> OwnedBy(const OwnedFlags& flags) {
+// that have no default is absent, and where `purchase` is another way of buying.
+std::optional<OwnedMachine> OwnedBy(const OwnedFlags& flags, const std::string& purchase = "") {
   const OwnedMachine& machine = flags.machine;
   const bool is_asked = flags.capex_usd || flags.power_kw || machine.years || machine.utilisation ||
                         machine.pue || machine.usd_per_kwh;
   if (!is_asked) return std::nullopt;
   if (!flags.capex_usd || !flags.power_kw) {
     throw Error("an owned node's price wants both --capex USD and --power-kw KW");
+  }
+  if (!purchase.empty() && purchase != "owned") {
+    throw Error(
+        fmt::format("--capex is of nodes that are owned, and --purchase {} of others: leave "
+                    "one out",
+                    purchase));
   }
   OwnedMachine owned = machine;
   owned.capex_usd = *flags.capex_usd;
@@ -216,18 +225,12 @@ std::optional<OwnedMachine> OwnedBy(const OwnedFlags& flags) {
 std::map<std::string, double> ReadRates(const std::vector<std::string>& texts) {
   std::map<std::string, double> rates;
   for (const std::string& text : texts) {
-    const std::size_t equals = text.find('=');
-    double rate = 0;
-    if (equals != std::string::npos) {
-      const char* const last = text.data() + text.size();
-      const auto [end, error] = std::from_chars(text.data() + equals + 1, last, rate);
-      if (error != std::errc() || end != last) rate = 0;
-    }
-    if (!(rate > 0 && rate < 1e6) || equals == 0) {
+    const auto named = NamedNumberIn(text);
+    if (!named || !(named->second > 0 && named->second < 1e6)) {
       throw Error(fmt::format("--rate {}: give a currency and its price in USD, such as EUR=1.08",
                               Clean(text, 64)));
     }
-    rates[text.substr(0, equals)] = rate;
+    rates[named->first] = named->second;
   }
   return rates;
 }
@@ -341,9 +344,16 @@ void AddMeasuring(CLI::App& app, RunOptions& run, std::string& ci, FormatFlags& 
       ->option_text("S")
       ->check(NumberAbove(0));
   app.add_option("--max-cost", run.max_cost_usd,
-                 "stop when the run has cost this much, at the price of the node")
+                 "stop before the run costs more, at the price of its nodes")
       ->option_text("USD")
       ->check(NumberAbove(0));
+  app.add_option("--max-minutes", run.max_minutes, "stop when the run has lasted this long")
+      ->option_text("M")
+      ->check(NumberAbove(0));
+  app.add_option("--paid-before", run.paid_before_s,
+                 "seconds paid before the run, boot and image pull [since boot, within an hour]")
+      ->option_text("S")
+      ->check(CLI::Range(0.0, 1e7));
   app.add_option("--campaign", run.campaign,
                  "a name for runs that belong together, kept in the file")
       ->option_text("NAME")
@@ -382,9 +392,10 @@ void AddRun(CLI::App& app, RunOptions& run, std::string& ci, FormatFlags& format
       ->option_text("NAME=V[,V...]")
       ->allow_extra_args(false);
   AddNames(app, "--dtype", run.dtypes, "data types: f32, bf16, int8, …")->option_text("T[,T...]");
-  app.add_option("--regime", run.regime,
-                 "burst, or sustained (a minute or more a visit), where a probe has both")
-      ->option_text("NAME [the suite's]")
+  app.add_option(
+         "--regime", run.regime,
+         "burst, or sustained (a minute or more a visit), where there are both [the suite's]")
+      ->option_text("NAME")
       ->check(CLI::IsMember({"burst", "sustained"}));
   app.add_option("--rest", run.rest_s,
                  "seconds that a GPU rests at most before a burst, to cool down [10]")
@@ -511,15 +522,13 @@ Error Unexpected(const CLI::App& app, const std::string& word) {
 double ParsePercent(const std::string& text, const std::string& option) {
   std::string_view digits = text;
   if (digits.ends_with('%')) digits.remove_suffix(1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc() || end != digits.data() + digits.size() ||
-      !(value > 0 && value <= 100)) {
+  const std::optional<double> value = NumberIn(digits);
+  if (!value || !(*value > 0 && *value <= 100)) {
     throw Error(
         fmt::format("{} wants a percentage above 0 and at most 100, such as 1% or 1; got '{}'",
                     option, Clean(text, 32)));
   }
-  return value / 100;
+  return *value / 100;
 }
 
 Command ParseArguments(const std::vector<std::string>& given, const std::string& program) {
@@ -640,6 +649,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       ->option_text("FILE");
   AddFormat(report_app, format, {"table", "json", "csv"});
   AddPricing(report_app, report.pricing);
+  AddPurchase(report_app, report.pricing, "the way of buying that is priced [the run's own]");
   AddOwned(report_app, owned);
 
   CLI::App& price_app = add_command(app, "price", "prices: built in, and your own");
@@ -656,7 +666,19 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   for (CLI::App* const one : {&price_list, &price_show, &price_check}) {
     AddSources(*one, price.pricing.sources);
   }
+  AddPurchase(price_list, price.pricing, "only what is bought so");
+  AddPurchase(price_show, price.pricing, "only what is bought so; owned: with --capex");
   AddOwned(price_show, owned);
+  CLI::App& price_bill = add_command(price_app, "bill", "hold runs against an invoice");
+  price_bill.add_option("RUN", price.runs, "result files, and folders of them")->required();
+  price_bill.add_option("--focus", price.focus, "the invoice: FOCUS 1.x, as CSV")
+      ->option_text("FILE")
+      ->required();
+  price_bill.add_option("--within", percent.within, "exit 1 if a run's cost differs by more [1 %]")
+      ->option_text("PCT");
+  AddPricing(price_bill, price.pricing);
+  AddPurchase(price_bill, price.pricing, "the way of buying that is priced [the run's own]");
+  AddOwned(price_bill, owned);
   CLI::App& price_import = add_command(price_app, "import", "make a price file of others' data");
   price_import.add_option("FILE", price.file, "the file as it was got")->required();
   price_import
@@ -671,9 +693,11 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       ->option_text("NAME");
   price_import.add_option("--date", price.import.date, "the day of the prices [the file's]")
       ->option_text("DATE");
-  price_import.add_option("--rate", rates, "the price in USD of another currency: EUR=1.08")
-      ->option_text("CUR=USD")
-      ->allow_extra_args(false);
+  for (CLI::App* const one : {&price_import, &price_bill}) {
+    one->add_option("--rate", rates, "the price in USD of another currency: EUR=1.08")
+        ->option_text("CUR=USD")
+        ->allow_extra_args(false);
+  }
 
   if (arguments.empty() || arguments[0] == "-h" || arguments[0] == "--help" ||
       arguments[0] == "help") {
@@ -764,18 +788,20 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   }
   if (first == "report") {
     report.format = FormatOf(format);
-    report.pricing.owned = OwnedBy(owned);
+    report.pricing.owned = OwnedBy(owned, report.pricing.purchase);
     return report;
   }
   using Does = PriceCommand::Does;
   price.does = price_show.parsed()     ? Does::kShow
                : price_check.parsed()  ? Does::kCheck
                : price_import.parsed() ? Does::kImport
+               : price_bill.parsed()   ? Does::kBill
                                        : Does::kList;
   price.format = FormatOf(format);
-  price.pricing.owned = OwnedBy(owned);
+  price.pricing.owned = OwnedBy(owned, price.pricing.purchase);
   price.import.provider = Lower(price.import.provider);
   price.import.usd_per = ReadRates(rates);
+  if (!percent.within.empty()) price.within = ParsePercent(percent.within, "--within");
   if (!price.import.date.empty() &&
       (price.import.date.size() != 10 || !FirstDay(price.import.date))) {
     throw Error(

@@ -45,6 +45,8 @@ struct RunOptions {
   std::optional<double> max_seconds = {};  // for each case over all rounds
   std::optional<double> rest_s = {};       // the most rest of a GPU before a burst
   std::optional<double> max_cost_usd = {};
+  std::optional<double> max_minutes = {};         // of the whole run
+  std::optional<double> paid_before_s = {};       // that nodes were paid for before it began
   std::optional<double> price_usd_per_hour = {};  // per node
   std::string campaign = {};                      // a name for runs that belong together
   std::string out = {};                           // the result file; "": a name of its own
@@ -133,6 +135,7 @@ struct NoiseOptions {
 // The choice of the offers behind dollars when files are read.
 struct PricingFlags {
   bool as_run = false;  // whether the file's stored offers are used instead of the newest catalog
+  std::string purchase = {};  // the way of buying that is priced; empty: the detected one
   std::optional<double> price_usd_per_hour = {};
   std::optional<OwnedMachine> owned = {};  // the machine, where nodes were bought
   PriceSources sources = {};
@@ -170,13 +173,16 @@ struct ReportCommand {
 
 // The options of `assay price` and the words after it.
 struct PriceCommand {
-  enum class Does { kList, kShow, kCheck, kImport };
+  enum class Does { kList, kShow, kCheck, kImport, kBill };
   Does does = Does::kList;
   OutputFormat format = OutputFormat::kTable;
   std::string filter = {};    // for `list`
   std::string provider = {};  // for `show`, as `instance` is
   std::string instance = {};
   PricingFlags pricing = {};
+  std::vector<std::string> runs = {};  // for `bill`: result files, as compare takes them
+  std::string focus = {};              // for `bill`: the invoice
+  double within = 0.01;                // for `bill`: the difference that is allowed
   // The rest is for `import`.
   std::string file = {};
   std::string out = {};  // empty: stdout

@@ -18,6 +18,7 @@
 #include "results/base/error.h"
 #include "results/base/files.h"
 #include "results/base/text.h"
+#include "results/catalog/bill.h"
 #include "results/catalog/own_prices.h"
 #include "results/catalog/price.h"
 #include "results/catalog/price_check.h"
@@ -226,15 +227,13 @@ GroupOptions OptionsOfGroups(const CompareCommand& command, const Catalog& catal
                           .purchases = command.purchases,
                           .as_run = command.pricing.as_run,
                           .price_usd_per_hour = command.pricing.price_usd_per_hour,
+                          .owned = command.pricing.owned,
                           .per_gpu = command.per_gpu};
-  if (command.pricing.owned && !options.price_usd_per_hour) {
-    options.price_usd_per_hour = UsdPerHour(*command.pricing.owned);
-  }
   if (!command.weights.empty()) {
     constexpr std::int64_t kMost = 1 << 20;
-    options.weights = ParseWeights(
-        ReadText(command.weights, kMost, "give a CSV with the columns case and weight"),
-        Clean(command.weights, 1024));
+    options.weights =
+        ParseWeights(ReadText(command.weights, kMost, "a CSV with the columns case and weight"),
+                     Clean(command.weights, 1024));
   }
   return options;
 }
@@ -373,11 +372,74 @@ int Report(const ReportCommand& command, const Catalog& catalog) {
   return kAllWell;
 }
 
-// The catalog with the user's own prices, which are named on standard error.
-Catalog WithOwn(const Catalog& built_in, const PriceSources& sources) {
-  Catalog catalog = CatalogWith(built_in, sources);
+// The catalog with the user's own prices, which are named on standard error. Throws Error where
+// `purchases` have owned nodes and nothing tells what they cost.
+Catalog WithOwn(const Catalog& built_in, const PricingFlags& flags,
+                const std::vector<std::string>& purchases) {
+  Catalog catalog = CatalogWith(built_in, flags.sources);
   if (const std::string text = OwnFilesText(catalog); !text.empty()) Console().Note(text);
+  if (!flags.owned && std::ranges::count(purchases, "owned") > 0 &&
+      std::ranges::count(catalog.offers, "owned", &Offer::purchase) == 0) {
+    throw Error(
+        "--purchase owned: what an owned node costs is not known; give --capex USD and --power-kw "
+        "KW");
+  }
   return catalog;
+}
+
+// A run as it stands on an invoice, at the price that it was told, or at the one that is asked for.
+PaidRun PaidRunOf(const std::string& name, const Run& run, const PricingFlags& flags,
+                  const Catalog& catalog) {
+  const Identity identity = run.nodes.empty() ? Identity{} : run.nodes[0].identity;
+  PaidRun paid = {.name = name,
+                  .provider = identity.provider.value,
+                  .instance = identity.instance.value,
+                  .region = identity.region.value,
+                  .purchase = identity.purchase.value,
+                  .nodes = static_cast<double>(std::max<std::size_t>(1, run.nodes.size())),
+                  .from = run.started,
+                  .to = run.ended,
+                  .before_s = run.cost ? run.cost->before_s : 0};
+  const PriceSources& sources = flags.sources;
+  const bool is_asked = flags.as_run || flags.price_usd_per_hour || flags.owned ||
+                        !flags.purchase.empty() || !sources.files.empty() ||
+                        !sources.as_of.empty() || !sources.discounts.empty();
+  if (!is_asked && run.cost && run.cost->usd_per_node_hour) {
+    paid.purchase = run.cost->purchase;
+    paid.usd_per_node_hour = run.cost->usd_per_node_hour;
+    paid.price =
+        fmt::format("{} an hour, as the run was told ({}, {})", Usd(*run.cost->usd_per_node_hour),
+                    Clean(run.cost->purchase, 32), Clean(run.cost->price_date, 32));
+    return paid;
+  }
+  const Chosen chosen = ChoosePrice({&run}, flags, catalog);
+  paid.usd_per_node_hour = UsdPerNodeHour(chosen);
+  if (!paid.usd_per_node_hour) return paid;
+  paid.purchase = chosen.offer->purchase;
+  paid.price = fmt::format("{} an hour ({}, {})", Usd(*paid.usd_per_node_hour),
+                           PurchaseWords(*chosen.offer), Clean(chosen.offer->source));
+  return paid;
+}
+
+// Holds runs against an invoice. The exit status is 1 where one isn't as billed.
+int HoldRunsAgainstBill(const PriceCommand& command, const Catalog& catalog) {
+  constexpr std::int64_t kMostBytes = std::int64_t{256} << 20;
+  Console console;
+  const std::vector<std::string> paths = FindResultFiles(command.runs).paths;
+  const std::vector<Run> runs = ReadAllRuns(paths);
+  std::vector<NamedRun> named;
+  for (std::size_t i = 0; i < runs.size(); ++i) named.push_back({paths[i], &runs[i]});
+  const Distinct distinct = DistinctRuns(named);
+  for (const std::string& note : distinct.notes) console.Note(fmt::format("note: {}\n", note));
+  std::vector<PaidRun> paid;
+  for (const std::size_t i : distinct.kept) {
+    paid.push_back(PaidRunOf(paths[i], runs[i], command.pricing, catalog));
+  }
+  const Bill bill =
+      HoldAgainstBill(paid, ReadText(command.focus, kMostBytes, "an invoice in FOCUS 1.x, as CSV"),
+                      Clean(command.focus, 1024), command.import.usd_per);
+  console.Result(BillText(bill, command.within));
+  return IsAsBilled(bill, command.within) ? kAllWell : kMeasuredButNotWell;
 }
 
 int ImportPrices(const PriceCommand& command, const Catalog& catalog) {
@@ -413,7 +475,9 @@ int ImportPrices(const PriceCommand& command, const Catalog& catalog) {
 int Price(const PriceCommand& command, const Catalog& built_in) {
   if (command.does == PriceCommand::Does::kImport) return ImportPrices(command, built_in);
   Console console;
-  Catalog catalog = WithOwn(built_in, command.pricing.sources);
+  const std::string& purchase = command.pricing.purchase;
+  Catalog catalog = WithOwn(built_in, command.pricing, {purchase});
+  if (command.does == PriceCommand::Does::kBill) return HoldRunsAgainstBill(command, catalog);
   const std::string& as_of = command.pricing.sources.as_of;
   const std::string today = as_of.empty() ? Today() : as_of;
   if (command.does == PriceCommand::Does::kCheck) {
@@ -428,6 +492,9 @@ int Price(const PriceCommand& command, const Catalog& built_in) {
         catalog.offers.begin(),
         OwnedOffer(*command.pricing.owned, facts == nullptr ? command.provider : facts->provider,
                    facts == nullptr ? command.instance : facts->instance, today));
+  }
+  if (!purchase.empty()) {
+    std::erase_if(catalog.offers, [&](const Offer& offer) { return offer.purchase != purchase; });
   }
   const std::unique_ptr<Writer> writer =
       MakeWriter(command.format, catalog, {.colour = console.Colour(), .today = today});
@@ -497,26 +564,26 @@ std::string VersionText() {
   return text;
 }
 
-int Execute(const Command& command, const Catalog& catalog) {
+int Execute(const Command& command, const Catalog& (*catalog)()) {
   struct Visitor {
-    const Catalog& catalog;
+    const Catalog& (*catalog)();
 
     int operator()(const PrintOnly& what) const {
       Console().Result(what.text);
       return kAllWell;
     }
-    int operator()(const RunOptions& options) const { return RunThisMachine(options, catalog); }
-    int operator()(const CollOptions& options) const { return RunColl(options, catalog); }
+    int operator()(const RunOptions& options) const { return RunThisMachine(options, catalog()); }
+    int operator()(const CollOptions& options) const { return RunColl(options, catalog()); }
     int operator()(const ListOptions&) const { return List(); }
-    int operator()(const EnvOptions& options) const { return Env(options, catalog); }
+    int operator()(const EnvOptions& options) const { return Env(options, catalog()); }
     int operator()(const CompareCommand& options) const {
-      return CompareFiles(options, WithOwn(catalog, options.pricing.sources));
+      return CompareFiles(options, WithOwn(catalog(), options.pricing, options.purchases));
     }
     int operator()(const NoiseOptions& options) const { return MeasureNoise(options); }
     int operator()(const ReportCommand& options) const {
-      return Report(options, WithOwn(catalog, options.pricing.sources));
+      return Report(options, WithOwn(catalog(), options.pricing, {options.pricing.purchase}));
     }
-    int operator()(const PriceCommand& options) const { return Price(options, catalog); }
+    int operator()(const PriceCommand& options) const { return Price(options, catalog()); }
   };
   return std::visit(Visitor{catalog}, command);
 }

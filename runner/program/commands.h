@@ -12,9 +12,10 @@
 
 namespace assay {
 
-// Runs a command and returns the exit status (runner/program/measure.h). Throws Error where it
-// could not do what was asked.
-int Execute(const Command& command, const Catalog& catalog);
+// Runs a command and returns the exit status (runner/program/measure.h). `catalog` is called where
+// the command needs prices or facts, since reading them takes longer than what others do. Throws
+// Error where it could not do what was asked.
+int Execute(const Command& command, const Catalog& (*catalog)());
 
 // The text of `assay list`: each probe with the backends that can run here and those that can't,
 // why not, each reason once, and the versions of modules and libraries.

@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
     const bool asks_version = !arguments.empty() && arguments[0] == "--version";
     const int status = assay::Execute(asks_version ? assay::PrintOnly{assay::VersionText()}
                                                    : assay::ParseArguments(arguments, argv[0]),
-                                      assay::Catalog::BuiltIn());
+                                      assay::Catalog::BuiltIn);
     assay::CheckResults();
     return status;
   } catch (const assay::Error& error) {

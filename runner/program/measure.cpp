@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <fstream>
 #include <iterator>
 #include <mutex>
 #include <optional>
@@ -73,6 +75,46 @@ double SinceBoot() {
   timespec now = {};
   clock_gettime(CLOCK_BOOTTIME, &now);
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// The seconds from boot to the start of the first process that this one can see, which in a
+// container is that of the container: the image is pulled before it. Nothing where it isn't told
+// (proc_pid_stat(5), field 22).
+std::optional<double> FirstProcessSinceBoot() {
+  std::ifstream file("/proc/1/stat");
+  std::string text;
+  std::getline(file, text);
+  const std::size_t name_end = text.rfind(')');  // the name before it may hold anything
+  if (name_end == std::string::npos) return std::nullopt;
+  const std::vector<std::string> fields = SplitFields(text.substr(name_end + 1), ' ');
+  constexpr std::size_t kStartTime = 20;  // "" is the first of them, field 3 the next
+  if (fields.size() <= kStartTime) return std::nullopt;
+  const std::optional<double> ticks = NumberIn(fields[kStartTime]);
+  if (!ticks) return std::nullopt;
+  return *ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+// The moments until this process began, `since_boot` seconds after boot, as Run::timeline_s has
+// them.
+std::map<std::string, double> TimelineBefore(double since_boot, bool in_container) {
+  std::map<std::string, double> timeline = {{"boot", -since_boot}, {"process", 0.0}};
+  const std::optional<double> container = in_container ? FirstProcessSinceBoot() : std::nullopt;
+  if (container && *container <= since_boot) timeline["container"] = *container - since_boot;
+  return timeline;
+}
+
+// The seconds that the nodes were paid for before this run: what was told, else since boot, unless
+// that is so long ago that they were hardly rented for this run.
+double PaidBefore(const RunOptions& options, double since_boot) {
+  constexpr double kRentedForThis = 3600;
+  if (options.paid_before_s) return *options.paid_before_s;
+  return since_boot <= kRentedForThis ? since_boot : 0;
+}
+
+// Whether the answers behind a record's figure were checked and found right.
+bool IsVerified(const Record& record) {
+  return record.verify && record.verify->checked > 0 && record.verify->wrong == 0 &&
+         (record.status == Status::kOk || record.status == Status::kPartial);
 }
 
 bool OnOneFileSystem(const std::string& a, const std::string& b) {
@@ -171,14 +213,13 @@ class Recorder : public Observer {
  public:
   // `begun` is the run without its records.
   Recorder(Journal* journal, Console& console, const Plan& plan, const Run& begun,
-           TimeLeft time_left, std::optional<double> usd_per_hour, const Privacy& privacy,
-           bool hold_for_storage)
+           TimeLeft time_left, RunBill bill, const Privacy& privacy, bool hold_for_storage)
       : journal_(journal),
         console_(console),
         plan_(plan),
         begun_(begun),
         time_left_(std::move(time_left)),
-        usd_per_hour_(usd_per_hour),
+        bill_(std::move(bill)),
         privacy_(privacy),
         hold_for_storage_(hold_for_storage) {}
 
@@ -202,8 +243,8 @@ class Recorder : public Observer {
       times = fmt::format("   {} {} left", left->is_least ? "at least" : "about",
                           Duration(left->seconds));
     }
-    if (usd_per_hour_) {
-      times += fmt::format("   {} so far", Usd(*usd_per_hour_ * elapsed_s / 3600));
+    if (const std::optional<double> usd = bill_.UsdAfter(elapsed_s)) {
+      times += fmt::format("   {} so far", Usd(*usd));
     }
     console_.Progress(fmt::format("[{}/{}] {} {}   {}{}", done + 1, total, which.probe,
                                   CaseLabel(which.probe, which.params), rounds, times));
@@ -222,6 +263,7 @@ class Recorder : public Observer {
       current_.reset();
       records_.Like(record) = record;
       if (!first_result_s_ && !record.rounds.empty()) first_result_s_ = Elapsed();
+      if (!first_verified_s_ && IsVerified(record)) first_verified_s_ = Elapsed();
       if (journal_ && !finished_) Write(record, round);
     }
     // News of a case is its first figure, and later that it lost it.
@@ -258,6 +300,7 @@ class Recorder : public Observer {
     run.status = status;
     run.ended = Utc(std::time(nullptr), "%Y-%m-%dT%H:%M:%SZ");
     run.division = DivisionOf(run);
+    TellTimes(run);
     ApplyPrivacy(run, privacy_);
     journal_->Finish(run);
     finished_ = true;
@@ -273,7 +316,13 @@ class Recorder : public Observer {
   }
 
   double Elapsed() const { return Seconds(std::chrono::steady_clock::now() - begin_).count(); }
-  std::optional<double> FirstResult() const { return first_result_s_; }
+
+  // Adds to the run when its first figures were there, and what it has cost until now.
+  void TellTimes(Run& run) const {
+    if (first_result_s_) run.timeline_s["first_result"] = *first_result_s_;
+    if (first_verified_s_) run.timeline_s["first_verified"] = *first_verified_s_;
+    if (run.cost) bill_.Settle(*run.cost, Elapsed(), first_verified_s_);
+  }
 
  private:
   // Writes a visit to the journal. Where that fails nothing is lost yet: the next visit tries
@@ -296,7 +345,7 @@ class Recorder : public Observer {
   const Plan& plan_;
   const Run& begun_;
   TimeLeft time_left_;
-  std::optional<double> usd_per_hour_;
+  RunBill bill_;
   const Privacy& privacy_;
   bool hold_for_storage_;
   int round_ = 0;
@@ -308,6 +357,7 @@ class Recorder : public Observer {
   Records records_ = {};                // the records after their last visits
   std::optional<Record> current_ = {};  // the record of the case that is being visited
   std::optional<double> first_result_s_ = {};
+  std::optional<double> first_verified_s_ = {};
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
@@ -327,7 +377,7 @@ class WhileHung {
 
 // The summary of a run: "7 measured, 2 skipped, 0 failed in 1 min 48 s".
 std::string Summary(const Measured& measured) {
-  const std::optional<double> usd_per_hour = UsdPerHour(measured.run, measured.price);
+  const std::string cost = measured.run.cost ? RunCostText(*measured.run.cost) : "";
   int done = 0;
   int skipped = 0;
   int failed = 0;
@@ -340,11 +390,8 @@ std::string Summary(const Measured& measured) {
       ++done;
     }
   }
-  return fmt::format(
-      "{} measured, {} skipped, {} failed in {}{}\n", done, skipped, failed,
-      Duration(measured.elapsed_s),
-      usd_per_hour ? fmt::format(", which cost {}", Usd(*usd_per_hour * measured.elapsed_s / 3600))
-                   : "");
+  return fmt::format("{} measured, {} skipped, {} failed in {}{}\n", done, skipped, failed,
+                     Duration(measured.elapsed_s), cost.empty() ? "" : ", which cost " + cost);
 }
 
 }  // namespace
@@ -354,24 +401,23 @@ std::string Today() { return Utc(std::time(nullptr), "%Y-%m-%d"); }
 Chosen ChoosePrice(const std::vector<const Run*>& runs, const PricingFlags& flags,
                    const Catalog& catalog) {
   const Run& run = *runs.front();
-  const Identity identity = run.nodes.empty() ? Identity{} : run.nodes[0].identity;
+  Identity identity = run.nodes.empty() ? Identity{} : run.nodes[0].identity;
+  if (!flags.price_usd_per_hour && flags.owned) return OwnedPrice(*flags.owned, identity, Today());
+  if (!flags.purchase.empty()) identity.purchase.value = flags.purchase;
   std::vector<Offer> own;
   std::vector<Offer> stored;
   std::ranges::partition_copy(run.offers, std::back_inserter(own), std::back_inserter(stored),
                               &Offer::is_private);
   Chosen chosen = ChooseOffer(flags.as_run ? stored : catalog.offers, identity);
+  if (!flags.purchase.empty() && chosen.offer && !chosen.instead_of) chosen.why = "as asked";
   if (chosen.offer && flags.as_run) chosen.why += ", as the file has it";
   if (flags.price_usd_per_hour) {
     own = {TypedOffer(*flags.price_usd_per_hour, identity, Today())};
-  } else if (flags.owned) {
-    own = {OwnedOffer(*flags.owned, identity.provider.value, identity.instance.value, Today())};
+  } else if (!flags.purchase.empty()) {
+    own.clear();  // what was typed with the run is of the way in which it was bought
   }
   if (Chosen price = ChooseOffer(own, identity); price.offer) {
     if (flags.price_usd_per_hour) price.why = "as typed";
-    if (!flags.price_usd_per_hour && flags.owned) {
-      price.why = OwnedText(*flags.owned);
-      return price;  // what is owned may cost anything beside what is rented
-    }
     price.note = OffTheList(*price.offer->usd_per_hour, chosen);
     return price;
   }
@@ -403,10 +449,11 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
              .assay = ThisBuild(),
              .suite = plan.suite,
              .command = plan.command,
-             .timeline_s = {{"boot", -SinceBoot()}, {"process", 0.0}},
              .catalog_sha256 = catalog.sha256};
+  const double since_boot = SinceBoot();
   Held held = cluster.Describe();
   run.nodes = std::move(held.nodes);
+  run.timeline_s = TimelineBefore(since_boot, run.nodes[0].in_container);
   run.ranks = std::move(held.ranks);
   CountUsed(plan.cases, run.nodes);
   TellDevices(plan.cases, run.ranks);
@@ -423,14 +470,30 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
   }
   const Chosen price =
       ChoosePrice({&run}, {.price_usd_per_hour = options.price_usd_per_hour}, catalog);
-  const std::optional<double> usd_per_hour = UsdPerHour(run, price);
+  const RunBill bill(catalog.billing, price.offer, static_cast<int>(run.nodes.size()));
 
   engine.quota_period = QuotaPeriodOf(run.nodes);
   // Everything that can be found to be wrong is found before a file is made.
   const TimeLeft time_left(plan.cases, engine);
-  if (options.max_cost_usd && !usd_per_hour) {
-    throw Error("--max-cost needs a price, and none is known here; add --price USD per node-hour");
+  std::optional<TimeLeft::Guess> planned = time_left.Planned();
+  std::optional<double> most_s;
+  if (options.max_cost_usd) {
+    most_s = bill.SecondsFor(*options.max_cost_usd);
+    if (!most_s) {
+      throw Error(
+          "--max-cost needs a price, and none is known here; add --price USD per node-hour");
+    }
+    if (*most_s <= 0) {
+      throw Error(fmt::format("--max-cost {}: the least bill is {} ({}); give that at least",
+                              *options.max_cost_usd, Usd(*bill.UsdAfter(0)), bill.Rule()));
+    }
   }
+  for (const std::optional<double>& limit_s :
+       {most_s, options.max_minutes ? std::optional(60 * *options.max_minutes) : std::nullopt}) {
+    if (planned && limit_s) planned->seconds = std::min(planned->seconds, *limit_s);
+  }
+  run.cost = bill.Begun(planned ? std::optional(planned->seconds) : std::nullopt,
+                        PaidBefore(options, since_boot));
 
   Run header = run;
   ApplyPrivacy(header, privacy);
@@ -451,22 +514,24 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
 
   console.Note(fmt::format("assay {}   {}\n\n{}", ASSAY_VERSION, MachineHeader(run.nodes),
                            NotesText(run.nodes)));
-  std::string planned = "for as long as their operations take";
-  std::string costs = usd_per_hour ? "" : "; " + price.why;
-  if (const std::optional<TimeLeft::Guess> guess = time_left.Planned()) {
-    const char* about = guess->is_least ? "at least" : "about";
-    planned = fmt::format("{} {}", about, Duration(guess->seconds));
-    if (usd_per_hour) {
-      costs = fmt::format(", {} {}", about, Usd(*usd_per_hour * guess->seconds / 3600));
+  std::string takes = "for as long as their operations take";
+  std::string costs = bill.UsdAfter(0) ? "" : "; " + price.why;
+  if (planned) {
+    const char* about = planned->is_least ? "at least" : "about";
+    takes = fmt::format("{} {}", about, Duration(planned->seconds));
+    if (const std::optional<double>& usd = run.cost->planned_usd) {
+      costs = fmt::format(", {} {}", about, Usd(*usd));
+      if (run.nodes.size() > 1) costs += fmt::format(" for {} nodes", run.nodes.size());
+      if (const std::string rule = bill.Rule(); !rule.empty()) costs += fmt::format(" ({})", rule);
     }
   }
   console.Note(fmt::format("{}, {}, {}{}\n", CountText(plan.cases.size(), "case"),
-                           CountText(run.rounds, "round"), planned, costs));
+                           CountText(run.rounds, "round"), takes, costs));
   if (plan.begins) plan.begins(run, price, no_file);
 
   const Run begun = run;
-  Recorder recorder(journal ? &*journal : nullptr, console, plan, begun, time_left, usd_per_hour,
-                    privacy, OnOneFileSystem(options.storage_path, path + ".part"));
+  Recorder recorder(journal ? &*journal : nullptr, console, plan, begun, time_left, bill, privacy,
+                    OnOneFileSystem(options.storage_path, path + ".part"));
   // Where ranks hang, the file says so and is kept, at once where this process is about to end.
   std::atomic<bool> hung = false;
   const WhileHung while_hung(cluster, [&](const std::string& diagnosis, bool last) {
@@ -499,9 +564,9 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
       });
   engine.stop = [&]() -> std::optional<std::string> {
     if (IsToldToEnd()) return "interrupted";
-    if (options.max_cost_usd && *usd_per_hour * recorder.Elapsed() / 3600 > *options.max_cost_usd) {
-      return "cost";
-    }
+    const double elapsed_s = recorder.Elapsed();
+    if (most_s && elapsed_s > *most_s) return "cost";
+    if (options.max_minutes && elapsed_s > 60 * *options.max_minutes) return "time";
     return std::nullopt;
   };
   std::vector<Case> cases = plan.cases;
@@ -519,7 +584,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
   run.status = hung ? "failed" : IsToldToEnd() ? "interrupted" : "complete";
   run.complete = std::all_of(run.records.begin(), run.records.end(),
                              [](const Record& record) { return record.complete; });
-  if (recorder.FirstResult()) run.timeline_s["first_result"] = *recorder.FirstResult();
+  recorder.TellTimes(run);
   run.division = DivisionOf(run);
   Measured measured = {
       .run = run, .price = price, .handout = Handout(std::move(run), privacy, catalog)};
