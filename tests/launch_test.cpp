@@ -110,6 +110,23 @@ TEST(Launch, ARankThatIsKilledIsNamed) {
   EXPECT_TRUE(NobodyIsLeft());
 }
 
+// As over shared memory, where rank 0 can't read the other's memory while the kernel still tears it
+// down.
+TEST(Launch, ARankThatIsKilledIsNamedWhereAnotherEndsBeforeIt) {
+  const std::string program =
+      (fs::temp_directory_path() / ("assay-worker-" + std::to_string(getpid()))).string();
+  std::ofstream(program) << "#!/bin/sh\n"
+                            "[ $RANK = 1 ] && sleep 0.3 && kill -9 $$\n"
+                            "echo \"assay: rank 0 can't move a message\" >&2\n"
+                            "exit 1\n";
+  fs::permissions(program, fs::perms::owner_all);
+  const auto launch = [&] { Launch({.ranks = 2, .oversubscribe = true, .self = program}); };
+  EXPECT_THAT(ComplaintOf(launch),
+              HasSubstr("rank 1 was killed by signal 9 (Killed) (\"rank 0 can't "
+                        "move a message\")"));
+  fs::remove(program);
+}
+
 TEST(Launch, ARankThatIsStoppedIsNamedWithinTheTime) {
   for (const std::size_t stopped : {0U, 1U}) {
     const auto job =

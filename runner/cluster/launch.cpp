@@ -343,7 +343,7 @@ class LaunchedJob : public Job {
   }
 
   [[noreturn]] void Fail(const std::string& what) {
-    const std::string fates = IsPlain() ? Fates() : "";
+    const std::string fates = IsPlain() ? AwaitFates() : "";
     Reap(/*patience=*/std::chrono::seconds(0));
     pollfd more = {.fd = errors_.Number(), .events = POLLIN, .revents = 0};
     while (poll(&more, 1, 0) > 0 && Read(errors_, words_, kMaxErrors)) continue;
@@ -363,8 +363,24 @@ class LaunchedJob : public Job {
                             quoted, options_.ranks));
   }
 
-  // Names the ranks that were killed or are stopped, since the others only followed them. A rank
-  // that follows another does so within moments.
+  // Fates, which come within moments. The rank that was killed may end after one that missed it:
+  // its memory can't be read any more before the kernel has torn it down.
+  std::string AwaitFates() const {
+    const auto until = SteadyClock::now() + std::chrono::seconds(2);
+    const auto has_ended = [](const Child& child) {
+      siginfo_t info = {};
+      const auto id = static_cast<id_t>(child.pid);
+      return waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+    };
+    for (;;) {
+      const bool all_have = std::ranges::all_of(children_, has_ended);
+      std::string fates = Fates();
+      if (!fates.empty() || all_have || SteadyClock::now() >= until) return fates;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+
+  // Names the ranks that were killed or are stopped, since the others only followed them.
   std::string Fates() const {
     std::string fates;
     for (std::size_t rank = 0; rank < children_.size(); ++rank) {
