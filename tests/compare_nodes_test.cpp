@@ -13,6 +13,7 @@
 #include "results/show/csv.h"
 #include "results/show/json.h"
 #include "results/show/tables.h"
+#include "tests/node_fleet.h"
 
 namespace assay {
 namespace {
@@ -269,7 +270,7 @@ TEST(Primary, ARankingAdjustsThePrimaryCaseOverItsOwnPairs) {
   };
   const std::vector<NodeGroup> groups(3, NodeGroup{.values = kA});
   const auto reach = [&](double doubt) {
-    return std::log(RatioInterval(groups, ModerateSpreads(groups), 0, 1, 1 - doubt)->high);
+    return std::log(fleet::ChangeBetween(groups, 0, 1, 1 - doubt).high);
   };
   const auto ranks = [&](double shift) {
     const Ranking ranking = Rank({side("a", 0), side("b", -shift), side("c", -shift)}, {});

@@ -16,6 +16,7 @@
 #include "results/figures/best.h"
 #include "results/figures/compare.h"
 #include "results/figures/moderate.h"
+#include "results/figures/side_values.h"
 
 namespace assay::fleet {
 
@@ -73,6 +74,34 @@ inline void Count(const Interval& headline, Outcome& outcome) {
   outcome.half_widths.push_back(std::sqrt(headline.high / headline.low) - 1);
 }
 
+// The change of speed from one of several types to another, as Compare and Rank find it of sides
+// with these nodes. REQUIRES: both have two nodes or more.
+inline Interval ChangeBetween(const std::vector<NodeGroup>& groups, std::size_t from,
+                              std::size_t to, double confidence) {
+  std::vector<SideValues> sides;
+  for (const NodeGroup& group : groups) {
+    SideValues& side = sides.emplace_back();
+    side.units = group.values;
+    side.are_nodes = group.values.size() > 1;
+    side.first_minute = side.last_minute = 0;
+    for (const KnownSpread& row : group.known) {
+      side.node_rows.push_back({.between = "nodes",
+                                .sigma = std::sqrt(row.variance),
+                                .df = row.df,
+                                .span_minutes = 60,
+                                .is_measured = true});
+    }
+  }
+  for (const std::size_t i : {from, to}) {
+    std::vector<const SideValues*> others;
+    for (const SideValues& side : sides) {
+      if (&side != &sides[i]) others.push_back(&side);
+    }
+    BorrowSpread(sides[i], others);
+  }
+  return *ChangeOf(sides[from], sides[to], confidence).interval;
+}
+
 // The first two of several types, by the functions on node values.
 inline Outcome CompareGroups(const Layout& layout, int pairs, std::uint64_t seed) {
   Draws draws(seed);
@@ -87,7 +116,7 @@ inline Outcome CompareGroups(const Layout& layout, int pairs, std::uint64_t seed
                                    draws.Slow(layout.shape) + run_sigma * draws.Normal());
       }
     }
-    Count(*RatioInterval(groups, ModerateSpreads(groups), 0, 1, 0.95), outcome);
+    Count(ChangeBetween(groups, 0, 1, 0.95), outcome);
   }
   return outcome;
 }

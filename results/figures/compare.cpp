@@ -14,6 +14,7 @@
 #include "results/base/error.h"
 #include "results/base/text.h"
 #include "results/figures/figures.h"
+#include "results/figures/labels.h"
 #include "results/figures/once.h"
 #include "results/figures/probes.h"
 #include "results/figures/side_values.h"
@@ -55,9 +56,10 @@ void ListOnly(const Holdings& here, const Holdings& there, std::string_view ther
     const auto other = there.find(key);
     if (other == there.end()) {
       if (there_methodless.count(MethodlessKey(*holding.any)) != 0) continue;  // refused elsewhere
-      only.push_back(CaseWords(*holding.any));
+      only.push_back(CaseWords(holding.any->probe, holding.any->params));
     } else if (other->second.backends.empty()) {
-      only.push_back(fmt::format("{} ({} in the {})", CaseWords(*holding.any),
+      only.push_back(fmt::format("{} ({} in the {})",
+                                 CaseWords(holding.any->probe, holding.any->params),
                                  other->second.unmeasured, there_name));
     }
   }
@@ -76,7 +78,8 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
       const std::string fact_b = FactIn(runs_b, fact);
       if (fact_a != fact_b) {
         matched.refused.push_back(fmt::format("{} is not compared: {} is {} against {}",
-                                              CaseWords(*b.any), fact, fact_a, fact_b));
+                                              CaseWords(b.any->probe, b.any->params), fact, fact_a,
+                                              fact_b));
         return;
       }
     }
@@ -85,15 +88,17 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
     // The work of a case counts all of its nodes, so both sides must have as many.
     if (nodes_a != nodes_b) {
       matched.refused.push_back(
-          fmt::format("{} is not compared: the work of {} {} against that of {}", CaseWords(*b.any),
-                      nodes_a, nodes_a == "1" ? "node" : "nodes", nodes_b));
+          fmt::format("{} is not compared: the work of {} {} against that of {}",
+                      CaseWords(b.any->probe, b.any->params), nodes_a,
+                      nodes_a == "1" ? "node" : "nodes", nodes_b));
       return;
     }
     const std::string unit_a = Speed(*runs_a.front().records.front())->unit;
     const std::string unit_b = Speed(*runs_b.front().records.front())->unit;
     if (unit_a != unit_b) {
       matched.refused.push_back(fmt::format("{} is not compared: counted in {} against {}",
-                                            CaseWords(*b.any), unit_a, unit_b));
+                                            CaseWords(b.any->probe, b.any->params), unit_a,
+                                            unit_b));
       return;
     }
     const Statistic statistic = StatisticOf({&runs_a, &runs_b});
@@ -118,12 +123,14 @@ void PairBackends(const Holding& a, const Holding& b, const CompareOptions& opti
     if (b.backends.count(backend) != 0) {
       pair(backend, backend);
     } else {
-      matched.only_a.push_back(fmt::format("{} on {}", CaseWords(*a.any), backend));
+      matched.only_a.push_back(
+          fmt::format("{} on {}", CaseWords(a.any->probe, a.any->params), backend));
     }
   }
   for (const auto& [backend, runs] : b.backends) {
     if (a.backends.count(backend) != 0) continue;
-    matched.only_b.push_back(fmt::format("{} on {}", CaseWords(*b.any), backend));
+    matched.only_b.push_back(
+        fmt::format("{} on {}", CaseWords(b.any->probe, b.any->params), backend));
   }
 }
 
@@ -146,9 +153,10 @@ Matched Match(const Side& a, const Side& b, const CompareOptions& options) {
     }
     const auto [begin, end] = b_methodless.equal_range(MethodlessKey(*holding_a.any));
     for (auto unlike = begin; unlike != end; ++unlike) {
-      matched.refused.push_back(fmt::format(
-          "{} is not compared: method {} against {} (--force does)", CaseWords(*holding_a.any),
-          holding_a.any->method, unlike->second->any->method));
+      matched.refused.push_back(
+          fmt::format("{} is not compared: method {} against {} (--force does)",
+                      CaseWords(holding_a.any->probe, holding_a.any->params), holding_a.any->method,
+                      unlike->second->any->method));
       break;  // one of several unlike methods is enough to report
     }
   }
@@ -318,7 +326,7 @@ void CheckPrimary(const std::vector<Pair>& pairs, const CompareOptions& options)
   std::vector<std::string> words;
   for (const Pair& pair : pairs) {
     if (pair.is_primary) return;
-    words.push_back(CaseWords(*pair.any));
+    words.push_back(CaseWords(pair.any->probe, pair.any->params));
   }
   throw Error(PrimaryMissing(options.primary, words));
 }

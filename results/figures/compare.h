@@ -63,6 +63,10 @@ struct CompareOptions {
   std::span<const InstanceFacts> instances = {};
   // The margin as a share, 0.01 for 1 %; unset: that of the probe (results/figures/probes.h).
   std::optional<double> within = {};
+  // Whether the sides are types of machine, between which the margin is 3 % at least: with nodes
+  // that differ by 1.5 %, it takes 48 nodes a side to tell that types are the same within 1 %, and
+  // 7 within 3 %.
+  bool are_types = false;
   double confidence = 0.95;
   // Whether to compare unlike methods, and software of unlike divisions per dollar. Cases that
   // differ in the fact ProbeFacts::alike_in are never compared.

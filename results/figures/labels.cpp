@@ -107,4 +107,8 @@ std::string CaseLabel(const std::string& probe, const Params& params) {
   return label;
 }
 
+std::string CaseWords(const std::string& probe, const Params& params) {
+  return probe + ' ' + CaseLabel(probe, params);
+}
+
 }  // namespace assay

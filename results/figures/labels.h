@@ -12,5 +12,7 @@ namespace assay {
 // the canonical text of all params where the probe has no label, or params that the label names are
 // missing. The text is not made harmless.
 std::string CaseLabel(const std::string& probe, const Params& params);
+// The probe and its case in words: "gemm bf16 4096 x 4096 x 4096".
+std::string CaseWords(const std::string& probe, const Params& params);
 
 }  // namespace assay

@@ -128,21 +128,6 @@ std::optional<Estimate> EstimateOf(const NodeGroup& group,
                   .degrees_of_freedom = spread->df};
 }
 
-std::optional<Interval> RatioInterval(std::span<const NodeGroup> groups, const Spreads& spreads,
-                                      std::size_t from, std::size_t to, double confidence) {
-  const NodeGroup& a = groups[from];
-  const NodeGroup& b = groups[to];
-  const std::optional<Estimate> of_a = EstimateOf(a, spreads.of[from]);
-  const std::optional<Estimate> of_b = EstimateOf(b, spreads.of[to]);
-  if (!of_a || !of_b) return std::nullopt;
-  if (std::min(a.values.size(), b.values.size()) >= kBootstrapFrom) {
-    return RatioInterval(a.values, b.values, confidence);
-  }
-  Interval interval = RatioInterval(*of_a, *of_b, confidence, spreads.df_in_all);
-  interval.units = static_cast<int>(a.values.size() + b.values.size());
-  return interval;
-}
-
 int NodesToFind(double factor, double variance_a, double variance_b) {
   const double wanted = std::abs(std::log(factor));
   const auto finds = [&](int n) {

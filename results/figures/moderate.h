@@ -54,12 +54,6 @@ Spreads ModerateSpreads(std::span<const NodeGroup> groups);
 // The mean of a group's nodes with the variance of that mean; nothing where no spread is known.
 std::optional<Estimate> EstimateOf(const NodeGroup& group, const std::optional<NodeSpread>& spread);
 
-// The factor of speed from group `from` to group `to` (indices of both lists) with its interval;
-// nothing where one of the two has no spread. From 20 nodes a side on it is the bootstrap-t of
-// their own values.
-std::optional<Interval> RatioInterval(std::span<const NodeGroup> groups, const Spreads& spreads,
-                                      std::size_t from, std::size_t to, double confidence);
-
 // The nodes a side by which a true difference of this factor is found in 80 of 100 comparisons at
 // 95 % confidence, where the log speeds of nodes have these variances: at least three, at most
 // kManyNodes.

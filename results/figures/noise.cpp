@@ -98,6 +98,22 @@ std::optional<Fit> FitOf(const Noise& row, const std::string& probe, const Run& 
 
 }  // namespace
 
+std::optional<double> SpanOf(const std::vector<std::optional<double>>& minutes) {
+  if (minutes.empty() || !std::ranges::all_of(minutes, &std::optional<double>::has_value)) {
+    return std::nullopt;
+  }
+  const auto [first, last] = std::ranges::minmax(minutes);
+  return *last - *first;
+}
+
+bool IsWithinSpan(const Noise& row, std::optional<double> minutes) {
+  return row.span_minutes && minutes && *minutes <= *row.span_minutes;
+}
+
+double DfWithin(const Noise& row, std::optional<double> minutes) {
+  return std::min(row.df, IsWithinSpan(row, minutes) ? kMostNoiseDf : kDistantNoiseDf);
+}
+
 std::string MachineOf(const Run& run) {
   if (run.nodes.empty()) return "";
   const Node& node = run.nodes.front();

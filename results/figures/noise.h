@@ -31,6 +31,13 @@ inline constexpr double kMostNoiseDf = 8;
 // The degrees of freedom that a sigma counts as for files further apart than its span, since noise
 // is slow, too.
 inline constexpr double kDistantNoiseDf = 2;
+// The minutes from the first of these times to the last; nothing where one isn't known, since it
+// may lie anywhere.
+std::optional<double> SpanOf(const std::vector<std::optional<double>>& minutes);
+// Whether runs that began within so many minutes lie within the row's own span.
+bool IsWithinSpan(const Noise& row, std::optional<double> minutes);
+// The degrees of freedom that the row counts as for such runs.
+double DfWithin(const Noise& row, std::optional<double> minutes);
 
 // The name of a run's first node in rows: its instance, or its node_id where no instance is known.
 std::string MachineOf(const Run& run);

@@ -12,6 +12,7 @@
 #include "results/base/text.h"
 #include "results/figures/compare.h"
 #include "results/figures/figures.h"
+#include "results/figures/labels.h"
 #include "results/figures/once.h"
 #include "results/figures/probes.h"
 #include "results/figures/side_values.h"
@@ -101,7 +102,7 @@ std::vector<Field> FieldsOf(const Ranking& ranking, const CompareOptions& option
         !fact.empty() && differs([&](const auto& runs) { return FactIn(runs, fact); });
     if (fact_differs || differs(NodeCounts)) {
       notes.push_back(fmt::format("{} is not ranked: {} differs between the files",
-                                  CaseWords(*field.any),
+                                  CaseWords(field.any->probe, field.any->params),
                                   fact_differs ? fact : "the number of nodes"));
       continue;
     }
@@ -249,7 +250,7 @@ Ranking Rank(std::vector<Side> sides, const CompareOptions& options) {
   std::vector<std::pair<const SideValues*, const SideValues*>> compared;
   for (const Field& field : fields) {
     pairs[field.is_primary] += field.entrants.size() * (field.entrants.size() - 1) / 2;
-    words.push_back(CaseWords(*field.any));
+    words.push_back(CaseWords(field.any->probe, field.any->params));
     for (std::size_t i = 0; i < field.entrants.size(); ++i) {
       for (std::size_t j = i + 1; j < field.entrants.size(); ++j) {
         compared.emplace_back(&field.entrants[i].values, &field.entrants[j].values);

@@ -12,6 +12,7 @@
 #include "results/base/text.h"
 #include "results/figures/labels.h"
 #include "results/figures/moderate.h"
+#include "results/figures/side_values.h"
 #include "results/figures/stats.h"
 #include "results/file/nodes.h"
 
@@ -264,32 +265,31 @@ struct Entrant {
   std::optional<double> log_cost = {};
 };
 
-// How far the price of an offer may be from what it is said to be, in logs.
-double RangeAbove(const Offer& offer) {
-  return std::log(std::max(1.0, offer.usd_high.value_or(0) / *offer.usd_per_hour));
-}
-double RangeBelow(const Offer& offer) {
-  const double usd = *offer.usd_per_hour;
-  return std::log(usd / std::min(usd, offer.usd_low.value_or(usd)));
-}
-
 // A price that is a range makes a type the cheapest, or rules it out, only if each price in it
 // does.
 void HeedRanges(std::vector<Place>& places, const std::vector<const Offer*>& offers) {
+  // In logs, as places are.
+  std::vector<double> below;
+  std::vector<double> above;
+  for (const Offer* offer : offers) {
+    const PriceRange range = RangeOf(*offer);
+    below.push_back(-std::log(range.low));
+    above.push_back(std::log(range.high));
+  }
   for (std::size_t i = 0; i < places.size(); ++i) {
     double others_low = 0;
     double others_high = 0;
     for (std::size_t j = 0; j < places.size(); ++j) {
       if (j == i) continue;
-      others_low = std::max(others_low, RangeBelow(*offers[j]));
-      others_high = std::max(others_high, RangeAbove(*offers[j]));
+      others_low = std::max(others_low, below[j]);
+      others_high = std::max(others_high, above[j]);
     }
     Place& place = places[i];
     if (!place.may_be_best && place.behind_low) {
-      place.behind_low = std::max(0.0, *place.behind_low - RangeBelow(*offers[i]) - others_high);
+      place.behind_low = std::max(0.0, *place.behind_low - below[i] - others_high);
       place.may_be_best = *place.behind_low <= 0;
     }
-    place.by_at_least = std::max(0.0, place.by_at_least - RangeAbove(*offers[i]) - others_low);
+    place.by_at_least = std::max(0.0, place.by_at_least - above[i] - others_low);
   }
   Settle(places);
 }
@@ -403,25 +403,16 @@ std::vector<Entrant> EntrantsOf(const std::vector<Entry>& entries, bool per_gpu)
 // counts for less where the runs lie further apart in time than its own.
 void AddKnownSpreads(std::vector<Entrant>& entrants, const std::vector<Entry>& entries,
                      const std::vector<RunGroup>& groups, const std::vector<Noise>& own) {
-  std::optional<double> first;
-  std::optional<double> last;
-  bool are_dated = true;
-  for (const Entry& entry : entries) {
-    const std::optional<double>& minute = entry.run->minute;
-    are_dated = are_dated && minute;
-    if (!minute) continue;
-    first = std::min(*minute, first.value_or(*minute));
-    last = std::max(*minute, last.value_or(*minute));
-  }
+  std::vector<std::optional<double>> minutes;
+  for (const Entry& entry : entries) minutes.push_back(entry.run->minute);
+  const std::optional<double> span = SpanOf(minutes);
   for (Entrant& entrant : entrants) {
     Run of_type;
     of_type.nodes.push_back(groups[entrant.place.group].node);
     const std::string& probe = entries.front().figure->key.probe;
     for (const Noise& row : FittingNodeRows(own, probe, {&of_type})) {
-      const bool is_near = are_dated && row.span_minutes && *last - *first <= *row.span_minutes;
       entrant.values.known.push_back(
-          {.variance = row.sigma * row.sigma,
-           .df = std::min(row.df, is_near ? kMostNoiseDf : kDistantNoiseDf)});
+          {.variance = row.sigma * row.sigma, .df = DfWithin(row, span)});
     }
   }
 }
@@ -454,9 +445,7 @@ std::size_t GroupsIn(const std::vector<Entry>& entries) {
   return groups.size();
 }
 
-std::string NameOf(const CaseKey& key) {
-  return key.probe + ' ' + CaseLabel(key.probe, key.params);
-}
+std::string NameOf(const CaseKey& key) { return CaseWords(key.probe, key.params); }
 
 // The case that is asked for alone: the one that was named, else the headline of most groups, else
 // the case that most groups have.
@@ -809,6 +798,11 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
     }
   }
   const bool has_primary = ranked.contains(primary) && options.weights.empty();
+  if (!has_primary && !options.primary.empty()) {
+    std::vector<std::string> names;
+    for (const auto& [key, entrants] : ranked) names.push_back(NameOf(key));
+    throw Error(PrimaryMissing(options.primary, names));
+  }
   const std::size_t others = ranked.size() - (has_primary ? 1 : 0);
   // The primary case is asked for alone; the others share the error that is allowed.
   const double of_others =
@@ -833,9 +827,7 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
     add(key, entrants, of_others);
   }
   if (!has_primary && options.weights.empty()) {
-    ranking.primary_why =
-        fmt::format("the first case, since {} can be ranked",
-                    options.primary.empty() ? "no headline" : "nothing that --primary names");
+    ranking.primary_why = "the first case, since no headline can be ranked";
     ranking.is_asked_alone = false;
   }
   ranking.differences = FindDifferences(briefs, ranking.groups);

@@ -82,28 +82,20 @@ std::optional<double> MinuteOf(const std::string& utc) {
   return days * 24 * 60 + number(11, 2) * 60 + number(14, 2) + number(17, 2) / 60.0;
 }
 
-// Whether all runs of these sides began within the time that the row's own runs were spread over.
-bool IsWithinSpan(const Noise& noise, const std::vector<const SideValues*>& sides) {
-  if (!noise.span_minutes) return false;
-  double first = std::numeric_limits<double>::infinity();
-  double last = -first;
+// The minutes within which all runs of these sides began; nothing where one has no date.
+std::optional<double> SpanBetween(const std::vector<const SideValues*>& sides) {
+  std::vector<std::optional<double>> minutes;
   for (const SideValues* side : sides) {
-    if (!side->first_minute) return false;
-    first = std::min(first, *side->first_minute);
-    last = std::max(last, *side->last_minute);
+    minutes.push_back(side->first_minute);
+    minutes.push_back(side->last_minute);
   }
-  return last - first <= *noise.span_minutes;
+  return SpanOf(minutes);
 }
 
 // What is said of a row beside its words: nothing, or that it counts for less between these sides.
 std::string SpanWords(const Noise& noise, const std::vector<const SideValues*>& sides) {
-  if (!noise.is_measured || IsWithinSpan(noise, sides)) return "";
+  if (!noise.is_measured || IsWithinSpan(noise, SpanBetween(sides))) return "";
   return "; these runs lie further apart, so that it counts as 2 df";
-}
-
-// The degrees of freedom that a row counts as between these sides.
-double NoiseDf(const Noise& noise, const std::vector<const SideValues*>& sides) {
-  return std::min(noise.df, IsWithinSpan(noise, sides) ? kMostNoiseDf : kDistantNoiseDf);
 }
 
 // The estimate of one side, `of`, which is either `a` or `b`.
@@ -112,7 +104,7 @@ Estimate SideEstimate(const SideValues& of, const SideValues& a, const SideValue
   if (!of.noise) return EstimateOf(of.units);
   return {.mean = of.units.front(),
           .variance = of.noise->sigma * of.noise->sigma,
-          .degrees_of_freedom = NoiseDf(*of.noise, {&a, &b})};
+          .degrees_of_freedom = DfWithin(*of.noise, SpanBetween({&a, &b}))};
 }
 
 // The degrees of freedom of both sides together. A row that serves both sides counts once.
@@ -174,18 +166,6 @@ void AddEnvironment(const Run& run, Environment& environment) {
       put("threads", fmt::format("{}", *count));
     }
   }
-}
-
-// The range of a price relative to it.
-struct PriceRange {
-  double low = 1;
-  double high = 1;
-};
-
-PriceRange RangeOf(const Offer& offer) {
-  const double usd = *offer.usd_per_hour;
-  return {.low = std::min(1.0, offer.usd_low.value_or(usd) / usd),
-          .high = std::max(1.0, offer.usd_high.value_or(usd) / usd)};
 }
 
 }  // namespace
@@ -284,7 +264,8 @@ void BorrowSpread(SideValues& of, const std::vector<const SideValues*>& others) 
     if (!side->are_nodes) continue;
     groups.push_back({.values = side->units});
     for (const Noise& row : side->node_rows) {
-      groups.back().known.push_back({.variance = row.sigma * row.sigma, .df = NoiseDf(row, sides)});
+      groups.back().known.push_back(
+          {.variance = row.sigma * row.sigma, .df = DfWithin(row, SpanBetween(sides))});
     }
   }
   const Spreads spreads = ModerateSpreads(groups);
@@ -381,6 +362,12 @@ std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind) {
   return "";
 }
 
+PriceRange RangeOf(const Offer& offer) {
+  const double usd = *offer.usd_per_hour;
+  return {.low = std::min(1.0, offer.usd_low.value_or(usd) / usd),
+          .high = std::max(1.0, offer.usd_high.value_or(usd) / usd)};
+}
+
 Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer& b) {
   const double factor = cost_a / cost_b;
   const PriceRange range_a = RangeOf(a);
@@ -437,11 +424,9 @@ std::string NodeCounts(const std::vector<InRun>& runs) {
 }
 
 double MarginOf(const std::string& probe, const CompareOptions& options) {
-  return options.within.value_or(FindProbe(probe).margin);
-}
-
-std::string CaseWords(const Record& record) {
-  return record.probe + ' ' + CaseLabel(record.probe, record.params);
+  constexpr double kOfTypes = 0.03;
+  const double of_probe = FindProbe(probe).margin;
+  return options.within.value_or(options.are_types ? std::max(kOfTypes, of_probe) : of_probe);
 }
 
 std::string NameOf(const Side& side, std::size_t run) {
@@ -527,7 +512,8 @@ std::string SpreadWords(const SideValues& a, const SideValues& b) {
 bool IsPrimary(const Record& record, const std::vector<const std::vector<InRun>*>& sides,
                const CompareOptions& options) {
   if (!options.primary.empty()) {
-    return options.primary == record.probe || options.primary == CaseWords(record);
+    return options.primary == record.probe ||
+           options.primary == CaseWords(record.probe, record.params);
   }
   return std::ranges::all_of(sides, [&](const std::vector<InRun>* runs) {
     return std::ranges::all_of(

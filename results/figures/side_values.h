@@ -117,6 +117,13 @@ std::optional<double> CostOf(const std::vector<InRun>& runs, const Chosen& price
 // in dollars, or "".
 std::string NotPriced(const std::vector<InRun>& runs, const std::string& kind);
 
+// How far the price of an offer that has one may be below and above it, as factors.
+struct PriceRange {
+  double low = 1;
+  double high = 1;
+};
+PriceRange RangeOf(const Offer& offer);
+
 // The factor of work per dollar, `estimate` = cost a / cost b, with its values at the ends of both
 // offers' price ranges (low = high = estimate where there are none). REQUIRES: both have a price.
 Interval PriceEnvelope(double cost_a, double cost_b, const Offer& a, const Offer& b);
@@ -134,8 +141,6 @@ std::string NodeCounts(const std::vector<InRun>& runs);
 
 // The margin of a probe's verdicts: the user's, or the usual one of the probe's class.
 double MarginOf(const std::string& probe, const CompareOptions& options);
-// The case in words: "gemm bf16 4096 x 4096 x 4096".
-std::string CaseWords(const Record& record);
 // The name of the file of a side's run, as given; "file 2" for the second where there is none.
 std::string NameOf(const Side& side, std::size_t run);
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "results/base/error.h"
+#include "results/figures/labels.h"
 #include "results/figures/side_values.h"
 
 namespace assay {
@@ -40,7 +41,7 @@ SpreadFound CaseSpread(const std::vector<InRun>& runs) {
               .df = static_cast<double>(runs.size() - 1),
               .is_measured = true,
               .how = fmt::format("{} A/A runs", runs.size())},
-      .widest = CaseWords(record),
+      .widest = CaseWords(record.probe, record.params),
       .a_to_b = ChangeOf(average(EveryOther(runs, 0)), average(EveryOther(runs, 1)), 0.95)};
   if (all.first_minute) {
     found.row.span_minutes = std::max(kLeastMinutes, *all.last_minute - *all.first_minute);

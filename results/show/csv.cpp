@@ -13,6 +13,7 @@
 #include "results/figures/figures.h"
 #include "results/figures/labels.h"
 #include "results/figures/model.h"
+#include "results/show/group_tables.h"
 
 namespace assay {
 namespace {
@@ -144,6 +145,83 @@ std::string RankingCsv(const Ranking& ranking) {
                        fmt::format("{}", entry.by_speed), ranked.cost_label, OrEmpty(entry.usd),
                        side.price.instead_of.value_or(""), OrEmpty(entry.by_usd), entry.note,
                        ranked.is_primary ? "true" : "false", entry.between_nodes});
+    }
+  }
+  return text;
+}
+
+std::string GroupCsv(const GroupRanking& ranking) {
+  std::string text = CsvLine({"case",
+                              "probe",
+                              "params",
+                              "device_kind",
+                              "unit",
+                              "group",
+                              "nodes",
+                              "runs",
+                              "backend",
+                              "speed",
+                              "may_be_best",
+                              "is_best",
+                              "by_at_least",
+                              "behind",
+                              "behind_low",
+                              "behind_high",
+                              "median_node",
+                              "slowest_node",
+                              "sure_share",
+                              "sure_speed",
+                              "purchase",
+                              "region",
+                              "price_date",
+                              "usd_per_node_hour",
+                              "usd_per_gpu_hour",
+                              "cost_label",
+                              "usd",
+                              "may_be_cheapest",
+                              "is_cheapest",
+                              "note"});
+  for (const GroupedCase& grouped : ranking.cases) {
+    for (const GroupPlace& place : grouped.places) {
+      const RunGroup& group = ranking.groups[place.group];
+      int runs = 0;
+      for (const NodeOfGroup& node : place.nodes) runs += node.runs;
+      for (std::size_t way = 0; way < group.prices.size(); ++way) {
+        const Chosen& price = group.prices[way];
+        const bool is_cheapest_way = place.by_cost && way == *place.cheapest;
+        const auto of_offer = [&](const std::string& value) { return price.offer ? value : ""; };
+        const Offer offer = price.offer.value_or(Offer{});
+        text += CsvLine({grouped.name,
+                         grouped.probe,
+                         ToText(grouped.params),
+                         grouped.kind,
+                         grouped.unit,
+                         group.name,
+                         fmt::format("{}", place.nodes.size()),
+                         fmt::format("{}", runs),
+                         place.backend,
+                         fmt::format("{}", place.speed),
+                         place.by_speed.may_be_best ? "true" : "false",
+                         place.by_speed.is_best ? "true" : "false",
+                         fmt::format("{}", place.by_speed.by_at_least),
+                         fmt::format("{}", place.by_speed.behind),
+                         OrEmpty(place.by_speed.behind_low),
+                         OrEmpty(place.by_speed.behind_high),
+                         fmt::format("{}", std::exp(place.lottery.median)),
+                         fmt::format("{}", std::exp(place.lottery.slowest)),
+                         fmt::format("{}", place.lottery.share),
+                         fmt::format("{}", std::exp(place.lottery.bound)),
+                         of_offer(offer.purchase),
+                         of_offer(offer.region),
+                         of_offer(offer.price_date),
+                         OrEmpty(UsdPerNodeHour(price)),
+                         OrEmpty(UsdPerGpuHour(group, price)),
+                         grouped.cost_label,
+                         OrEmpty(place.usd[way]),
+                         is_cheapest_way && place.by_cost->may_be_best ? "true" : "false",
+                         is_cheapest_way && place.by_cost->is_best ? "true" : "false",
+                         place.note});
+      }
     }
   }
   return text;

@@ -9,6 +9,7 @@
 
 #include "results/catalog/price.h"
 #include "results/figures/compare.h"
+#include "results/figures/run_groups.h"
 #include "results/file/run.h"
 
 namespace assay {
@@ -25,6 +26,8 @@ std::string FiguresCsvLines(const std::string& file, const Run& run, const Chose
 std::string ComparisonCsv(const Comparison& comparison);
 // The head, and a line for each case and side that measured it.
 std::string RankingCsv(const Ranking& ranking);
+// The head, and a line for each case, group and way of buying.
+std::string GroupCsv(const GroupRanking& ranking);
 // The head, and a line for each offer, in the columns of results/catalog/prices.csv.
 std::string OffersCsv(std::span<const Offer> offers);
 

@@ -302,11 +302,6 @@ std::vector<std::string> LotteryLines(const GroupRanking& ranking, const Grouped
   return lines;
 }
 
-template <class T>
-std::string OrEmpty(const std::optional<T>& value) {
-  return value ? fmt::format("{}", *value) : "";
-}
-
 }  // namespace
 
 std::string SpeedText(const GroupedCase& grouped, double speed) {
@@ -389,83 +384,6 @@ std::string GroupTable(const GroupRanking& ranking, bool with_nodes, bool colour
   AddFew(ranking.differences, "the differences between the groups (--format json has all)",
          differences);
   if (!differences.empty()) text += '\n' + Lines("  differs: ", differences);
-  return text;
-}
-
-std::string GroupCsv(const GroupRanking& ranking) {
-  std::string text = CsvLine({"case",
-                              "probe",
-                              "params",
-                              "device_kind",
-                              "unit",
-                              "group",
-                              "nodes",
-                              "runs",
-                              "backend",
-                              "speed",
-                              "may_be_best",
-                              "is_best",
-                              "by_at_least",
-                              "behind",
-                              "behind_low",
-                              "behind_high",
-                              "median_node",
-                              "slowest_node",
-                              "sure_share",
-                              "sure_speed",
-                              "purchase",
-                              "region",
-                              "price_date",
-                              "usd_per_node_hour",
-                              "usd_per_gpu_hour",
-                              "cost_label",
-                              "usd",
-                              "may_be_cheapest",
-                              "is_cheapest",
-                              "note"});
-  for (const GroupedCase& grouped : ranking.cases) {
-    for (const GroupPlace& place : grouped.places) {
-      const RunGroup& group = ranking.groups[place.group];
-      int runs = 0;
-      for (const NodeOfGroup& node : place.nodes) runs += node.runs;
-      for (std::size_t way = 0; way < group.prices.size(); ++way) {
-        const Chosen& price = group.prices[way];
-        const bool is_cheapest_way = place.by_cost && way == *place.cheapest;
-        const auto of_offer = [&](const std::string& value) { return price.offer ? value : ""; };
-        const Offer offer = price.offer.value_or(Offer{});
-        text += CsvLine({grouped.name,
-                         grouped.probe,
-                         ToText(grouped.params),
-                         grouped.kind,
-                         grouped.unit,
-                         group.name,
-                         fmt::format("{}", place.nodes.size()),
-                         fmt::format("{}", runs),
-                         place.backend,
-                         fmt::format("{}", place.speed),
-                         place.by_speed.may_be_best ? "true" : "false",
-                         place.by_speed.is_best ? "true" : "false",
-                         fmt::format("{}", place.by_speed.by_at_least),
-                         fmt::format("{}", place.by_speed.behind),
-                         OrEmpty(place.by_speed.behind_low),
-                         OrEmpty(place.by_speed.behind_high),
-                         fmt::format("{}", std::exp(place.lottery.median)),
-                         fmt::format("{}", std::exp(place.lottery.slowest)),
-                         fmt::format("{}", place.lottery.share),
-                         fmt::format("{}", std::exp(place.lottery.bound)),
-                         of_offer(offer.purchase),
-                         of_offer(offer.region),
-                         of_offer(offer.price_date),
-                         OrEmpty(UsdPerNodeHour(price)),
-                         OrEmpty(UsdPerGpuHour(group, price)),
-                         grouped.cost_label,
-                         OrEmpty(place.usd[way]),
-                         is_cheapest_way && place.by_cost->may_be_best ? "true" : "false",
-                         is_cheapest_way && place.by_cost->is_best ? "true" : "false",
-                         place.note});
-      }
-    }
-  }
   return text;
 }
 

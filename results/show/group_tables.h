@@ -1,4 +1,4 @@
-// Rankings of groups of runs for people: the answer in a sentence, then tables; and as CSV.
+// Rankings of groups of runs for people: the answer in a sentence, then tables.
 #pragma once
 
 #include <optional>
@@ -24,10 +24,6 @@ std::string AnswerOf(const Comparison& comparison, std::string_view today);
 // With `with_nodes` each group's nodes stand below it.
 std::string GroupTable(const GroupRanking& ranking, bool with_nodes, bool colour,
                        std::string_view today);
-
-// CSV with a head and a line for each case, group and way of buying, by CsvLine
-// (results/show/csv.h).
-std::string GroupCsv(const GroupRanking& ranking);
 
 // A speed of that case, in its unit, in words: "712.4 TFLOP/s", or of a weighted mean, whose unit
 // is empty, "0.974 x the fastest".

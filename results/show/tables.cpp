@@ -169,7 +169,7 @@ std::string Common(const Comparison& comparison,
 std::string AdjustedText(const Comparison& comparison) {
   std::vector<std::string> primary;
   for (const CompareRow& row : comparison.rows) {
-    if (row.is_primary) primary.push_back(row.probe + ' ' + CaseLabel(row.probe, row.params));
+    if (row.is_primary) primary.push_back(CaseWords(row.probe, row.params));
   }
   if (primary.empty()) return "Holm-adjusted over the cases";
   const bool is_one = primary.size() == 1;

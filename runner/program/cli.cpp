@@ -605,8 +605,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   compare_app.add_option("--a", compare.a, "the baseline's files")->option_text("FILE...");
   compare_app.add_option("--b", compare.b, "the candidate's files")->option_text("FILE...");
   compare_app
-      .add_option("--within", percent.within,
-                  "the margin within which speeds are the same [1 %; network 3 %, storage 5 %]")
+      .add_option(
+          "--within", percent.within,
+          "the margin within which speeds are the same [1 %; types and network 3 %, storage 5 %]")
       ->option_text("PCT");
   compare_app
       .add_option("--fail-slower", percent.fail_slower,

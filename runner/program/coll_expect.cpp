@@ -27,7 +27,7 @@ constexpr std::int64_t kMib = 1024 * kKib;
 constexpr std::int64_t kGib = 1024 * kMib;
 
 std::string LabelOf(const Record& record) {
-  return fmt::format("{} {}", record.probe, CaseLabel(record.probe, record.params));
+  return CaseWords(record.probe, record.params);
 }
 
 // A size as one would type it: "64M" where that is exact.

@@ -166,7 +166,7 @@ int FailSlower(const Comparison& comparison, double share, Console& console) {
   Untold wide;
   int status = kAllWell;
   for (const CompareRow& row : comparison.rows) {
-    const std::string name = fmt::format("{} {}", row.probe, CaseLabel(row.probe, row.params));
+    const std::string name = CaseWords(row.probe, row.params);
     if (row.slower_than->is_so) {
       console.Error(fmt::format("assay: {} is {}{} slower, more than --fail-slower {} allows\n",
                                 Clean(name), row.IsGuessed() ? "by a guess " : "",
@@ -263,7 +263,7 @@ int ShowComparison(Side baseline, Side candidate, const CompareCommand& command,
 
 // Compares what many files hold: two groups as two sides, more as a ranking.
 int CompareGroups(const CompareCommand& command, const std::vector<std::string>& paths,
-                  const CompareOptions& options, const Catalog& catalog, Console& console) {
+                  CompareOptions options, const Catalog& catalog, Console& console) {
   if (paths.size() == 1) {
     throw Error(fmt::format(
         "compare wants two files, or '--a FILE… --b FILE…', or a folder or more files to "
@@ -271,6 +271,7 @@ int CompareGroups(const CompareCommand& command, const std::vector<std::string>&
         Clean(paths.front(), 1024)));
   }
   const GroupOptions of_groups = OptionsOfGroups(command, catalog);
+  options.are_types = of_groups.by == GroupBy::kType;
   ReadBriefs read = ReadAllBriefs(paths, catalog, command.pricing.as_run);
   std::vector<RunGroup> groups = GroupRuns(read.briefs, of_groups, read.notes);
   const bool is_ranking = groups.size() != 2 || !command.purchases.empty() ||
