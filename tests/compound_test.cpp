@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -185,6 +187,7 @@ struct Manner {
   bool meets = true;
   std::string error = {};  // thrown by Run before it meets anybody
   std::int64_t wrong = 0;
+  bool lost_at_check = false;
   std::string skipped = {};
 };
 
@@ -209,6 +212,7 @@ class One : public Workload {
     return {.time = time, .host = time * 2};
   }
   Checked Verify() override {
+    if (manner_.lost_at_check) throw Error("the device is lost");
     doing_.Note(device_, "verify");
     Checked checked = {.checked = 10, .wrong = manner_.wrong, .tolerance = 1};
     if (manner_.wrong > 0) checked.what = "C[0][0]";
@@ -306,6 +310,24 @@ TEST(Together, EachDeviceIsVerifiedAndAWrongOneNamed) {
   EXPECT_EQ(checked.checked, 30);
   EXPECT_EQ(checked.wrong, 2);
   EXPECT_EQ(checked.what, "gpu:2: C[0][0]");
+}
+
+TEST(Together, ADeviceWhoseCheckFailsIsNamed) {
+  Doing doing;
+  const Prepared prepared = OnDevices({{}, {.lost_at_check = true}}, doing);
+  try {
+    std::get<std::unique_ptr<Workload>>(prepared)->Verify();
+    FAIL() << "a lost device was verified";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "gpu:1: the device is lost");
+  }
+}
+
+TEST(Work, ATotalThatDoesNotFitIsAnError) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(TotalOf({{.flops = kMost - 1}, {.flops = 1}}).flops, kMost);
+  EXPECT_THROW(TotalOf({{.flops = kMost}, {.flops = 1}}), Error);
+  EXPECT_THROW(TotalOf({{.bytes = 1}, {.bytes = kMost}}), Error);
 }
 
 TEST(Together, FactsThatDifferCarryTheNameOfTheirDevice) {

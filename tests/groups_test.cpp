@@ -53,6 +53,15 @@ TEST(Groups, WhatVariesAsMuchByItselfIsNotSlow) {
   EXPECT_THAT(SlowestGroupText(records), HasSubstr("not slow enough"));
 }
 
+// An interrupted run's last round may hold no sample.
+TEST(Groups, ARoundWithoutATimeIsNotCounted) {
+  std::vector<Record> records = {GroupRecord(0, {0, 1}, {1.0, 1.0, 1.0}),
+                                 GroupRecord(1, {2, 3}, {2.0, 2.0, 2.0})};
+  const double ratio = CompareGroups(records)[0].ratio;
+  for (Record& record : records) record.rounds.push_back({.batch = 1});
+  EXPECT_EQ(CompareGroups(records)[0].ratio, ratio);
+}
+
 TEST(Groups, AFewPercentAreNotSlowHoweverSure) {
   const std::vector<Record> records = {GroupRecord(0, {0, 1}, {1.00, 1.00, 1.00, 1.00}),
                                        GroupRecord(1, {2, 3}, {1.05, 1.05, 1.051, 1.05})};

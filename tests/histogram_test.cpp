@@ -38,6 +38,9 @@ TEST(Histogram, WhatNoHistogramHoldsIsNotSummarised) {
   EXPECT_FALSE(LatencyPercentile({.counts = {{-1, 1}}}, 0.5).has_value());
   EXPECT_FALSE(SummaryOf({.counts = {{1, 0}}}).has_value());
   EXPECT_FALSE(SummaryOf({.counts = {{std::numeric_limits<std::int64_t>::max(), 1}}}).has_value());
+  EXPECT_FALSE(SummaryOf({.counts = {{2, 1}, {1, 1}}}).has_value());
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  EXPECT_FALSE(SummaryOf({.counts = {{1, kMost}, {2, 1}}}).has_value());
   LatencyHistogram longest;
   longest.Add(std::numeric_limits<std::int64_t>::max());
   EXPECT_GT(SummaryOf(longest.ToHistogram())->max_s, 9e9);

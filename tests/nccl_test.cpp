@@ -578,6 +578,13 @@ TEST_F(Nccl, TellsTheTransportThatItsLogTellsOfOrThatItDoesNot) {
   standin::Reset();
   EXPECT_THAT(transport(), testing::StartsWith("unknown (NCCL told of no connection"));
   forget();
+  // Without a folder for temporary files there is no log, and the collective runs all the same.
+  const char* const folder = std::getenv("TMPDIR");
+  const std::string before = folder == nullptr ? "/tmp" : folder;
+  setenv("TMPDIR", "/nonexistent", 1);
+  EXPECT_THAT(transport(), testing::StartsWith("unknown"));
+  setenv("TMPDIR", before.c_str(), 1);
+  forget();
 }
 
 }  // namespace

@@ -57,10 +57,12 @@ TEST(Once, ACopyRepeatsNothing) {
   EXPECT_THAT(CountOnce(side), ElementsAre("a.json is given twice: counted once"));
 }
 
-TEST(Once, ASideOfCopiesKeepsItsPrice) {
+TEST(Once, ASideOfCopiesKeepsItsPriceAndItsGroup) {
   Side side = SideOf({RunOf("1", {1}), RunOf("1", {1})}, {"a.json", "copy.json"});
   side.price = {.offer = Offer{.usd_per_hour = 2.5}, .why = "bought as detected"};
+  side.group = "aws p5.48xlarge";
   CountOnce(side);
+  EXPECT_EQ(side.group, "aws p5.48xlarge");
   EXPECT_EQ(UsdPerNodeHour(side.price), 2.5);
   EXPECT_EQ(side.price.why, "bought as detected");
 }

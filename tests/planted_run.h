@@ -57,6 +57,7 @@ inline Run PlantedRun() {
     record.verify->what = canary.text;
     record.verify->reference = canary.text;
     record.rounds[0].telemetry[0].events = {canary.text};
+    record.rounds[0].sustained->start[0].events = {canary.text};
     // A text of the environment is only safe whole.
     if (canary.where != Canary::kEnvironment && canary.where != Canary::kArgument) {
       run.records.push_back(record);
