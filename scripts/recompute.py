@@ -1584,7 +1584,9 @@ def check_groups(check, printed, runs):
         groups = [(of, []) for of in values]
         spreads = [moderated(groups, i) if len(of) > 1 else None for i, of in enumerate(values)]
         means, sizes = [statistics.fmean(of) for of in values], [len(of) for of in values]
-        doubt = ALPHA / (1 if index == 0 else max(1, len(printed["cases"]) - 1))
+        is_alone = index == 0 and printed["is_asked_alone"]
+        doubt = ALPHA if is_alone else ALPHA / max(1, len(printed["cases"]) - printed["is_asked_alone"])
+        check(f"{case['name']} confidence", case["confidence"], 1 - doubt)
         by_speed = places(means, sizes, spreads, df_in_all(groups), doubt)
         costs_of, chosen = {}, []
         for i, (place, entrant) in enumerate(zip(shown, entrants)):

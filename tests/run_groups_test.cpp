@@ -17,6 +17,7 @@
 #include "results/show/group_tables.h"
 #include "results/show/json.h"
 #include "results/show/writer.h"
+#include "tests/error_text.h"
 
 namespace assay {
 namespace {
@@ -406,6 +407,22 @@ TEST(RunGroups, TheCaseThatIsAskedAloneMayBeNamed) {
   EXPECT_EQ(ranking.cases[0].probe, "gemm");
   EXPECT_EQ(ranking.primary_why, "as --primary says");
   EXPECT_THROW(Ranked(RunsOfSix(), {.primary = "gem"}), Error);
+  // A case that one group alone has can't be asked, and no other is asked in its place.
+  std::vector<OneRun> runs = RunsOfSix();
+  runs.front().records.push_back(CaseAt(16, 1000, 8));
+  runs.front().records.back().probe = "linear";
+  EXPECT_THAT(ErrorText([&] { Ranked(runs, {.primary = "linear"}); }),
+              HasSubstr("the primary case 'linear' is none of those that are compared"));
+}
+
+TEST(RunGroups, EachCaseTellsItsConfidence) {
+  std::vector<OneRun> runs = RunsOfSix();
+  for (OneRun& run : runs) run.records.push_back(CaseAt(16, 1000, 1));
+  const GroupRanking ranking = Ranked(runs);
+  ASSERT_EQ(ranking.cases.size(), 3U);
+  EXPECT_DOUBLE_EQ(ranking.cases[0].confidence, 0.95);
+  EXPECT_DOUBLE_EQ(ranking.cases[1].confidence, 0.975) << "two share 5 % of error";
+  EXPECT_DOUBLE_EQ(ranking.cases[2].confidence, 0.975);
 }
 
 TEST(RunGroups, MeasuredRowsTellHowNodesDiffer) {

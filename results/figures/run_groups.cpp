@@ -332,6 +332,7 @@ void PriceEntrants(std::vector<Entrant>& entrants, const std::vector<RunGroup>& 
 // Places all entrants of a case.
 void PlaceEntrants(std::vector<Entrant>& entrants, const std::vector<RunGroup>& groups,
                    double confidence, GroupedCase& grouped) {
+  grouped.confidence = confidence;
   for (Entrant& entrant : entrants) {
     for (const NodeOfGroup& node : entrant.place.nodes) {
       entrant.values.values.push_back(node.log_speed);

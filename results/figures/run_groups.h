@@ -107,6 +107,7 @@ struct GroupedCase {
   Params params = {};
   std::string unit = {};        // empty for the weighted mean, which is relative to the fastest
   std::string cost_label = {};  // "$ per TFLOP/s-h"
+  double confidence = 0.95;     // of what is said of its places
   std::vector<GroupPlace> places = {};  // fastest first
   // The nodes a group that would tell the first two apart, if they differ as they seem to.
   std::optional<int> nodes_to_tell = {};

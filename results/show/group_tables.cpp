@@ -290,7 +290,8 @@ std::vector<std::string> LotteryLines(const GroupRanking& ranking, const Grouped
     const RunGroup& group = ranking.groups[place.group];
     std::string text =
         fmt::format("{}: median node {}", group.name, SpeedText(grouped, std::exp(lottery.median)));
-    if (lottery.nodes > 1) text += fmt::format(", nodes differ by {}", Percent(lottery.deviation));
+    if (lottery.nodes > 1)
+      text += fmt::format(", standard deviation of nodes {}", Percent(lottery.deviation));
     text += "; " + ToText(lottery, SpeedText(grouped, std::exp(lottery.bound)));
     if (place.by_cost) {
       const double usd = *place.usd[*place.cheapest] * (place.speed / std::exp(lottery.bound));

@@ -477,6 +477,7 @@ std::string GroupsToJson(const GroupRanking& ranking, const std::string& answer)
                      {"params", ToJson(grouped.params)},
                      {"unit", grouped.unit},
                      {"cost_label", grouped.cost_label},
+                     {"confidence", grouped.confidence},
                      {"nodes_to_tell", OrNull(grouped.nodes_to_tell)},
                      {"places", std::move(places)}});
   }
@@ -488,6 +489,7 @@ std::string GroupsToJson(const GroupRanking& ranking, const std::string& answer)
                      {"runs", ranking.runs},
                      {"groups", std::move(groups)},
                      {"primary", ranking.primary_why},
+                     {"is_asked_alone", ranking.is_asked_alone},
                      {"cases", std::move(cases)},
                      {"notes", ranking.notes},
                      {"differences", ranking.differences}};

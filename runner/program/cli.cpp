@@ -607,7 +607,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   compare_app
       .add_option(
           "--within", percent.within,
-          "the margin within which speeds are the same [1 %; types and network 3 %, storage 5 %]")
+          "the margin within which speeds are the same [1 %; types, network 3 %, storage 5 %]")
       ->option_text("PCT");
   compare_app
       .add_option("--fail-slower", percent.fail_slower,
