@@ -313,6 +313,12 @@ TEST(RunGroups, ARangeOfPricesRulesOutOnlyWhatEachPriceDoes) {
   EXPECT_FALSE(PlaceOf(ranged, "aws a").by_cost->is_best);
   EXPECT_TRUE(PlaceOf(ranged, "gcp g").by_cost->may_be_best);
   EXPECT_FALSE(PlaceOf(ranged, "oci o").by_cost->may_be_best);
+  // What may cost less than it says may be the cheapest, too.
+  catalog = CatalogOf(types);
+  catalog.offers[4].usd_low = 49;
+  const GroupRanking below = Ranked(runs, {}, catalog);
+  EXPECT_FALSE(PlaceOf(below, "aws a").by_cost->is_best);
+  EXPECT_TRUE(PlaceOf(below, "oci o").by_cost->may_be_best);
 }
 
 TEST(RunGroups, OneNodeIsNeitherRuledOutNorDeclared) {
