@@ -26,9 +26,7 @@ constexpr std::int64_t kKib = 1024;
 constexpr std::int64_t kMib = 1024 * kKib;
 constexpr std::int64_t kGib = 1024 * kMib;
 
-std::string LabelOf(const Record& record) {
-  return CaseWords(record.probe, record.params);
-}
+std::string LabelOf(const Record& record) { return CaseWords(record.probe, record.params); }
 
 // A size as one would type it: "64M" where that is exact.
 std::string SizeText(std::int64_t bytes) {
