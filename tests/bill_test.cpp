@@ -65,6 +65,16 @@ TEST(Billing, TheBuiltInRulesAreDatedAndSourcedAndKnowTheCloudsThatSayTheirs) {
   EXPECT_EQ(billed("nebius", "gpu-h100-sxm", "on_demand", 12.3), 12.3) << "nobody told its unit";
 }
 
+TEST(Billing, AnInstanceIsShownWithTheRulesOfItsBillsAndTheirSources) {
+  const std::string metal = PriceShowText(Catalog::BuiltIn(), "oci", "BM.GPU.H100.8", "2026-11-30");
+  EXPECT_THAT(metal,
+              AllOf(HasSubstr("\n  on demand, spot: billed by the second, 1 h 0 min at least; "
+                              "2026-11-30, Oracle's announcement"),
+                    Not(HasSubstr("1 min 0 s at least"))));
+  EXPECT_THAT(PriceShowText(Catalog::BuiltIn(), "AWS", "p5.48xlarge", "2026-11-30"),
+              HasSubstr("\n  capacity block: billed by the day, 24 h 0 min at least; "));
+}
+
 TEST(Billing, AWholeUnitStaysOneThoughItsSecondsAreRounded) {
   const BillingRule minute = {.unit_s = 60};
   EXPECT_EQ(BilledSeconds(0.1 * 3 * 600, &minute), 180);

@@ -90,6 +90,27 @@ TEST(Nodes, TheListedPriceOfOneIsNotThatOfAnother) {
   }
 }
 
+TEST(ChoosePrice, TheWayOfBuyingThatIsAskedForComesBeforeTheRunsOwn) {
+  assay::Run run = {.nodes = {Instance("p5.48xlarge")}};
+  Identity& identity = run.nodes[0].identity;
+  identity.region.value = "us-east-1";
+  identity.purchase.value = "on_demand";
+  const auto chosen = [&](const PricingFlags& flags) {
+    return ChoosePrice({&run}, flags, Catalog::BuiltIn());
+  };
+  EXPECT_EQ(chosen({}).offer->purchase, "on_demand");
+  EXPECT_EQ(chosen({.purchase = "spot"}).offer->purchase, "spot");
+  EXPECT_EQ(chosen({.purchase = "spot"}).why, "as asked");
+  // A price that was typed with the run is of the way in which that was bought.
+  run.offers = {TypedOffer(50, identity, "2026-11-30")};
+  EXPECT_EQ(chosen({}).offer->usd_per_hour, 50);
+  EXPECT_EQ(chosen({.purchase = "spot"}).offer->purchase, "spot");
+  const Chosen owned =
+      chosen({.purchase = "owned", .owned = OwnedMachine{.capex_usd = 300000, .power_kw = 10.2}});
+  EXPECT_EQ(owned.offer->purchase, "owned");
+  EXPECT_THAT(owned.why, HasSubstr("4 years (default)"));
+}
+
 TEST(Nodes, NoNameOfAnyHostStaysInTheFile) {
   assay::Run run = {.nodes = {Instance("p5.48xlarge"), Instance("p5.48xlarge")}};
   run.nodes[1].notes = {{.what = "worker-b7 is busy, worker-b77 not", .remedy = "look at it"}};

@@ -482,6 +482,8 @@ TEST(OwnPrices, AFileOfAMillionRowsIsRefusedInOneSentenceBeforeItIsRead) {
   std::filesystem::resize_file(path, 1'000'000 * 50);
   const std::string error =
       ErrorText([&] { CatalogWith({}, {.files = {path}, .no_user_files = true}); });
+  EXPECT_THAT(ErrorText([&] { ImportPriceFile(path, {.format = "csv"}, {}); }),
+              HasSubstr("' is over 32 MiB; give a price file"));
   std::filesystem::remove(path);
   EXPECT_THAT(error, HasSubstr("' is over 32 MiB; give a price file, such as"));
 }

@@ -273,6 +273,29 @@ TEST(RunGroups, TheWayOfBuyingChoosesAPriceAndNeverAGroup) {
   EXPECT_EQ(reserved.groups[0].prices[0].why, "no reserved price is known there");
 }
 
+TEST(RunGroups, OwnedNodesAreAWayOfBuyingWithTheFormulaOfTheirPrice) {
+  // 350400 / (4 x 8760 x 0.5) + 10 x 1.2 x 0.1 = 21.2 USD/h.
+  const OwnedMachine machine = {.capex_usd = 350400,
+                                .power_kw = 10,
+                                .years = 4,
+                                .utilisation = 0.5,
+                                .pue = 1.2,
+                                .usd_per_kwh = 0.1};
+  const GroupRanking both =
+      Ranked(RunsOfSix(), {.purchases = {"on_demand", "owned"}, .owned = machine});
+  const GroupRanking alone = Ranked(RunsOfSix(), {.owned = machine});
+  for (std::size_t i = 0; i < both.groups.size(); ++i) {
+    ASSERT_THAT(both.groups[i].prices, SizeIs(2));
+    EXPECT_EQ(both.groups[i].prices[0].offer->purchase, "on_demand");
+    ASSERT_THAT(alone.groups[i].prices, SizeIs(1));
+    for (const Chosen& owned : {both.groups[i].prices[1], alone.groups[i].prices[0]}) {
+      EXPECT_EQ(owned.offer->purchase, "owned");
+      EXPECT_NEAR(*owned.offer->usd_per_hour, 21.2, 1e-9);
+      EXPECT_THAT(owned.why, HasSubstr("owned: 350400 USD / (4 years x 8760 h"));
+    }
+  }
+}
+
 TEST(RunGroups, ARegionWithoutAPriceIsPassedOverForOneThatHasIt) {
   std::vector<OneRun> runs = RunsOfSix();
   for (OneRun& run : runs) {

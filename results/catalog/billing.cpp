@@ -39,6 +39,11 @@ BillingRule ReadRule(const CsvRow& row) {
   return rule;
 }
 
+bool IsOf(const BillingRule& rule, std::string_view provider, std::string_view instance) {
+  return IsSameName(rule.provider, provider) &&
+         Lower(instance).starts_with(Lower(rule.instance_prefix));
+}
+
 }  // namespace
 
 std::vector<BillingRule> ParseBilling(std::string_view csv, const std::string& source) {
@@ -52,9 +57,8 @@ std::vector<BillingRule> ParseBilling(std::string_view csv, const std::string& s
 const BillingRule* FindBilling(std::span<const BillingRule> rules, const Offer& offer) {
   const std::string purchase = offer.purchase == "custom" ? "on_demand" : offer.purchase;
   const auto found = std::ranges::find_if(rules, [&](const BillingRule& rule) {
-    return IsSameName(rule.provider, offer.provider) &&
-           std::ranges::count(rule.purchases, purchase) > 0 &&
-           Lower(offer.instance).starts_with(Lower(rule.instance_prefix));
+    return IsOf(rule, offer.provider, offer.instance) &&
+           std::ranges::count(rule.purchases, purchase) > 0;
   });
   return found == rules.end() ? nullptr : &*found;
 }
@@ -65,14 +69,29 @@ double BilledSeconds(double held_s, const BillingRule* rule) {
   return std::max(units * rule->unit_s, rule->minimum_s.value_or(0));
 }
 
-std::string BillingText(const BillingRule* rule) {
-  if (rule == nullptr || (rule->unit_s <= 1 && !rule->minimum_s)) return "";
-  std::string text = "billed by the " + (rule->unit_s == 1       ? "second"
-                                         : rule->unit_s == 60    ? "minute"
-                                         : rule->unit_s == 3600  ? "hour"
-                                         : rule->unit_s == 86400 ? "day"
-                                                                 : Duration(rule->unit_s));
-  if (rule->minimum_s) text += fmt::format(", {} at least", Duration(*rule->minimum_s));
+std::string BillingText(const BillingRule& rule) {
+  const std::string unit = rule.unit_s == 1       ? "second"
+                           : rule.unit_s == 60    ? "minute"
+                           : rule.unit_s == 3600  ? "hour"
+                           : rule.unit_s == 86400 ? "day"
+                                                  : Duration(rule.unit_s);
+  std::string text = "billed by the " + unit;
+  if (rule.minimum_s) text += fmt::format(", {} at least", Duration(*rule.minimum_s));
+  return text;
+}
+
+std::string BillingLines(std::span<const BillingRule> rules, std::string_view provider,
+                         std::string_view instance) {
+  std::string text;
+  for (const BillingRule& rule : rules) {
+    if (!IsOf(rule, provider, instance)) continue;
+    std::vector<std::string> purchases;
+    for (const std::string& purchase : rule.purchases) {
+      purchases.push_back(PurchaseWords({.purchase = purchase}));
+    }
+    text += fmt::format("  {}: {}; {}, {}\n", fmt::join(purchases, ", "), BillingText(rule),
+                        rule.date, rule.source);
+  }
   return text;
 }
 
@@ -97,7 +116,10 @@ std::optional<double> RunBill::SecondsFor(double usd) const {
   return std::floor(share_s / rule_->unit_s + kRounding) * rule_->unit_s;
 }
 
-std::string RunBill::Rule() const { return BillingText(rule_ ? &*rule_ : nullptr); }
+std::string RunBill::Rule() const {
+  const bool matters = rule_ && (rule_->unit_s > 1 || rule_->minimum_s);
+  return matters ? BillingText(*rule_) : "";
+}
 
 RunCost RunBill::Begun(std::optional<double> planned_s, double before_s) const {
   RunCost cost = {.nodes = nodes_, .before_s = before_s, .planned_s = planned_s};

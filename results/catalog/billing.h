@@ -36,9 +36,11 @@ const BillingRule* FindBilling(std::span<const BillingRule> rules, const Offer& 
 // least. Without a rule they are held_s.
 double BilledSeconds(double held_s, const BillingRule* rule);
 
-// A bill's rule in words: "billed by the second, 1 min at least"; "" without a rule, or where
-// rounding to it changes no bill by much (a second).
-std::string BillingText(const BillingRule* rule);
+// A rule in words: "billed by the second, 1 min 0 s at least".
+std::string BillingText(const BillingRule& rule);
+// The rules for an instance, each with its ways of buying, its date and its source, a line each.
+std::string BillingLines(std::span<const BillingRule> rules, std::string_view provider,
+                         std::string_view instance);
 
 // What a run's nodes cost while it is measured, as if they were rented for it alone. A whole node
 // is paid for, whatever part of it works, and each node of the run.
@@ -52,7 +54,8 @@ class RunBill {
   // The longest that the run may last for its bill to stay within `usd`; 0 where the least that is
   // billed is more. Nothing without a price.
   std::optional<double> SecondsFor(double usd) const;
-  // The rule's text, as BillingText has it.
+  // The rule's text, as BillingText has it; "" where none is known, or where rounding to it changes
+  // no bill by more than a second.
   std::string Rule() const;
 
   // The record of a run that begins, after nodes were paid for `before_s` already.

@@ -101,8 +101,6 @@ std::vector<std::string> UserPriceFiles() {
 }
 
 Catalog CatalogWith(const Catalog& built_in, const PriceSources& sources) {
-  // Some 350,000 offers, which take half a gigabyte. A file of a million is refused.
-  constexpr std::int64_t kMostBytes = std::int64_t{32} << 20;
   Catalog catalog = built_in;
   std::vector<std::string> files = sources.files;
   if (!sources.no_user_files) {
@@ -113,7 +111,7 @@ Catalog CatalogWith(const Catalog& built_in, const PriceSources& sources) {
   for (const std::string& path : files) {
     const std::string name = Clean(path, 1024);
     const std::string text =
-        ReadText(path, kMostBytes, "a price file, such as 'assay price import' writes");
+        ReadText(path, kMostPriceBytes, "a price file, such as 'assay price import' writes");
     std::vector<Offer> read = ParseOffers(text, name);
     catalog.own_files.push_back({name, Sha256Hex(text), read.size()});
     std::ranges::move(read, std::back_inserter(offers));

@@ -737,6 +737,7 @@ std::string PriceShowText(const Catalog& catalog, const std::string& provider,
   if (facts != nullptr) {
     text += fmt::format("  {}\n  facts: {}\n", FactsText(*facts), facts->source);
   }
+  text += BillingLines(catalog.billing, provider, instance);
   for (const Offer& offer : offers) {
     const std::optional<double> under =
         offer.purchase == "on_demand" ? std::nullopt : UnderOnDemand(offer, offers);

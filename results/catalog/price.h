@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -69,6 +70,9 @@ const InstanceFacts* FindInstance(std::span<const InstanceFacts> instances,
 
 // The device that calls itself `name` (an NVML name or PCI id), or null.
 const DeviceFacts* FindDevice(std::span<const DeviceFacts> devices, std::string_view name);
+
+// The largest file of offers that is read: some 350,000 rows, which take half a gigabyte.
+inline constexpr std::int64_t kMostPriceBytes = std::int64_t{32} << 20;
 
 // Reads prices.csv, which has one offer a row. Its columns are the keys of `offers` in
 // results/FORMAT.md; region `all` is one price everywhere. Throws Error, with source and row, for

@@ -368,7 +368,8 @@ Imported ImportPriceFile(const std::string& path, const ImportOptions& options,
   constexpr std::int64_t kMostBytes = std::int64_t{256} << 20;
   const std::string name = Clean(path, 1024);
   if (options.format != kPricelist) {
-    return ImportPrices(ReadText(path, kMostBytes, "a price file"), name, options, catalog);
+    const std::int64_t most = options.format == kCatalogsOwn ? kMostPriceBytes : kMostBytes;
+    return ImportPrices(ReadText(path, most, "a price file"), name, options, catalog);
   }
   std::ifstream stream(path, std::ios::binary);
   if (!stream || stream.peek() == std::ifstream::traits_type::eof()) {

@@ -355,6 +355,10 @@ int Report(const ReportCommand& command, const Catalog& catalog) {
   for (const std::string& note : distinct.notes) console.Note(fmt::format("note: {}\n", note));
   std::vector<ReportInput> inputs;
   for (const std::size_t i : distinct.kept) {
+    if (const std::string cost = runs[i].cost ? RunCostText(*runs[i].cost) : ""; !cost.empty()) {
+      console.Note(
+          fmt::format("note: {}: the run itself cost {}\n", Clean(command.files[i], 1024), cost));
+    }
     ReportInput input = {.name = NameInPage(command.files[i]), .run = std::move(runs[i])};
     input.price = ChoosePrice({&input.run}, command.pricing, catalog);
     inputs.push_back(std::move(input));
