@@ -834,11 +834,19 @@ def df_in_all(groups):
     return sum(len(values) - 1 for values, _ in groups) + sum(df for _, df in {row for _, rows in groups for row in rows})
 
 
-def nodes_to_find(factor, variances):
-    """The nodes a side that find it in 80 of 100 comparisons."""
+def nodes_to_find(factor, types):
+    """The nodes a side that find it in 80 of 100 comparisons; types: the variance between nodes and the rows of each side."""
     def finds(n):
-        t = student_t(0.95, 2 * (n - 1)) + student_t(0.6, 2 * (n - 1))
-        return t * math.sqrt(sum(variances) / n) <= math.log(factor)
+        groups = [([math.sqrt(var * (n - 1) / 2)] + [0.0] * (n - 2) + [-math.sqrt(var * (n - 1) / 2)], rows) for var, rows in types]
+        spreads = [moderated(groups, i) if n < 20 else (var, n - 1) for i, (var, _) in enumerate(types)]
+        v = sum(var for var, _ in spreads) / n
+        if v <= 0:
+            return True
+        df = v * v / sum((var / n) ** 2 / f for var, f in spreads)
+        if n < 20:
+            df = min(df, df_in_all(groups))
+        w = sum(var for var, _ in types) / n
+        return student_t(0.95, df) * math.sqrt(v) + student_t(0.6, df) * math.sqrt(w) <= abs(math.log(factor))
 
     low, high = 3, 1000
     while low < high:
@@ -988,6 +996,7 @@ class SideValues:
         sides = [self, *others]
         groups = [(side.values, [(float(row["sigma"]) ** 2, row_df(row, sides)) for row in side.node_rows])
                   for side in sides if side.are_nodes]
+        self.known = groups[0][1]
         self.spread, self.df_in_all = moderated(groups, 0), df_in_all(groups)
         self.unit_variance = self.spread[0]
 
@@ -1240,7 +1249,7 @@ def compare(a, b, force, within, noise, primary):
         m = margin(key[0], within)
         resolution = None if change.guessed else (high - low) / 2
         units = change.a, change.b
-        nodes = (nodes_to_find(1.05, [side.unit_variance for side in units])
+        nodes = (nodes_to_find(1.05, [(side.unit_variance, side.known) for side in units])
                  if all(side.are_nodes for side in units) else 0)
         row = {"is_primary": family,
                "nodes_to_find": nodes if min(len(side.values) for side in units) < nodes else None,

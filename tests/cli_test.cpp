@@ -247,6 +247,7 @@ TEST(Cli, EveryHelpFitsAScreen) {
                                                        {"run", "--help"},
                                                        {"coll", "--help"},
                                                        {"compare", "-h"},
+                                                       {"plan", "-h"},
                                                        {"noise", "-h"},
                                                        {"report", "-h"},
                                                        {"env", "-h"},

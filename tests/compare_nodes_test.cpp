@@ -177,8 +177,9 @@ TEST(CompareNodes, WhatCantBeFoundSaysHowManyNodesItTakes) {
   const std::vector<Noise> row = {NodesRow("gemm", "*", 0.05, 15)};
   const CompareRow moderated = Compare(side("a", 0.015), side("b", 0.015), {.noise = row}).rows[0];
   const double variance = (4 * (0.05 * 0.05 + 0.015 * 0.015) / 2 + 2 * 0.015 * 0.015) / 6;
-  EXPECT_EQ(moderated.nodes_to_find, NodesToFind(1.05, variance, variance));
-  EXPECT_EQ(moderated.nodes_to_find, 8);
+  const PlannedType type = {.variance = variance, .known = {{.variance = 0.05 * 0.05, .df = 8}}};
+  EXPECT_EQ(moderated.nodes_to_find, NodesToFind(1.05, type, type));
+  EXPECT_EQ(moderated.nodes_to_find, 9);
 }
 
 // The headline and two other cases on two nodes a side that are far apart.

@@ -149,12 +149,43 @@ TEST(Moderate, FromTwentyNodesASideTheIntervalIsTheBootstraps) {
 }
 
 // The least n by scipy's quantiles: (t(0.975) + t(0.8)) sqrt(2 sigma² / n) <= log(factor).
+int NodesAlike(double factor, double variance) {
+  return NodesToFind(factor, {.variance = variance}, {.variance = variance});
+}
+
 TEST(Moderate, TheNodesToFindADifferenceGrowWithTheSpread) {
-  EXPECT_EQ(NodesToFind(1.05, 0.0025, 0.0025), 18);
-  EXPECT_EQ(NodesToFind(1.03, 0.000225, 0.000225), 6);
-  EXPECT_EQ(NodesToFind(1 / 1.03, 0.000225, 0.000225), 6);
-  EXPECT_EQ(NodesToFind(1.05, 0.000025, 0.000025), 3);
-  EXPECT_EQ(NodesToFind(1.05, 1, 1), kManyNodes);
+  EXPECT_EQ(NodesAlike(1.05, 0.0025), 18);
+  EXPECT_EQ(NodesAlike(1.03, 0.000225), 6);
+  EXPECT_EQ(NodesAlike(1 / 1.03, 0.000225), 6);
+  EXPECT_EQ(NodesAlike(1.05, 0.000025), 3);
+  EXPECT_EQ(NodesAlike(1.05, 0), 3);
+  EXPECT_EQ(NodesAlike(1.05, 1), kManyNodes);
+}
+
+// Of types that are alike, it is the formula of the textbooks: (t95 + t60) sqrt(2 v / n), with 2 (n
+// - 1) degrees of freedom.
+TEST(Moderate, TheNodesToFindADifferenceAreThoseOfTheFormulaWhereTypesAreAlike) {
+  for (const double sigma : {0.005, 0.01, 0.02, 0.04, 0.08}) {
+    int n = 3;
+    const auto reach = [&] {
+      const double df = 2.0 * (n - 1);
+      return (StudentT(0.95, df) + StudentT(0.60, df)) * sigma * std::sqrt(2.0 / n);
+    };
+    while (reach() > std::log(1.04)) ++n;
+    EXPECT_EQ(NodesAlike(1.04, sigma * sigma), n) << sigma;
+  }
+}
+
+// A comparison of unlike types has fewer degrees of freedom, and the narrower type borrows a spread
+// that is not its own; a measured row adds degrees of freedom.
+TEST(Moderate, TheNodesToFindADifferenceAreThoseThatTheComparisonTakes) {
+  const double wide = 0.03 * 0.03;
+  const double narrow = 0.003 * 0.003;
+  const int alike = NodesAlike(1.04, (wide + narrow) / 2);
+  EXPECT_GT(NodesToFind(1.04, {.variance = wide}, {.variance = narrow}), alike);
+  const std::vector<KnownSpread> row = {{.variance = 0.000225, .df = 8}};
+  const PlannedType known = {.variance = 0.000225, .known = row};
+  EXPECT_LT(NodesToFind(1.03, known, known), NodesAlike(1.03, 0.000225));
 }
 
 }  // namespace

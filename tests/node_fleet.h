@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <random>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "results/figures/best.h"
 #include "results/figures/compare.h"
 #include "results/figures/moderate.h"
+#include "results/figures/plan.h"
 #include "results/figures/side_values.h"
 
 namespace assay::fleet {
@@ -188,6 +190,70 @@ inline Outcome CompareSides(const Layout& layout, int pairs, std::uint64_t seed)
       }
     }
     outcome.rest_false += is_rest_false ? 1 : 0;
+  }
+  return outcome;
+}
+
+// How often a true difference of that factor is found between two types with so many nodes of each,
+// which differ by these deviations.
+struct PlannedPair {
+  double factor = 1.03;
+  double sigma_a = 0.015;
+  double sigma_b = 0.015;
+  std::vector<KnownSpread> known = {};  // the measured rows of both
+};
+inline double PowerOf(const PlannedPair& pair, int nodes, int pairs, std::uint64_t seed) {
+  Draws draws(seed);
+  std::vector<NodeGroup> groups(2, {.known = pair.known});
+  int found = 0;
+  for (int i = 0; i < pairs; ++i) {
+    for (std::size_t k = 0; k < 2; ++k) {
+      groups[k].values.clear();
+      const double sigma = k == 0 ? pair.sigma_a : pair.sigma_b;
+      for (int node = 0; node < nodes; ++node) {
+        groups[k].values.push_back(sigma * draws.Normal() + (k == 0 ? 0 : std::log(pair.factor)));
+      }
+    }
+    found += ChangeBetween(groups, 0, 1, 0.95).low > 1 ? 1 : 0;
+  }
+  return static_cast<double>(found) / pairs;
+}
+
+// The nodes that a plan gives where the spreads are known.
+inline int NodesPlanned(const PlannedPair& pair) {
+  return NodesToFind(pair.factor, {pair.sigma_a * pair.sigma_a, pair.known},
+                     {pair.sigma_b * pair.sigma_b, pair.known});
+}
+
+// What came of plans for two types whose spread both are planned from is measured by `df` degrees
+// of freedom, anew for each plan. `has_row`: the same row is in the comparison.
+struct PlanOutcome {
+  double kept = 0;   // the share of plans by which the difference is found in 75 % or more
+  double power = 0;  // how often it is found, in the mean
+  double nodes = 0;  // of each type, in the mean
+};
+inline PlanOutcome PlanFrom(double factor, double sigma, double df, bool has_row, int plans,
+                            int pairs, std::uint64_t seed) {
+  Draws draws(seed);
+  std::map<int, double> powers;  // by nodes, where nothing but these sets plans apart
+  PlanOutcome outcome;
+  for (int plan = 0; plan < plans; ++plan) {
+    const double variance = sigma * sigma * draws.ChiSquare(df) / df;
+    PlannedPair pair = {.factor = factor, .sigma_a = sigma, .sigma_b = sigma};
+    if (has_row) pair.known = {{.variance = variance, .df = df}};
+    const PlannedType type = {UpperVariance({variance, df}), pair.known};
+    const int nodes = NodesToFind(factor, type, type);
+    double power = 0;
+    if (has_row) {
+      power = PowerOf(pair, nodes, pairs, seed + 1 + static_cast<std::uint64_t>(plan));
+    } else {
+      const auto [known, is_new] = powers.try_emplace(nodes);
+      if (is_new) known->second = PowerOf(pair, nodes, pairs, seed + 1);
+      power = known->second;
+    }
+    outcome.kept += power >= 0.75 ? 1.0 / plans : 0;
+    outcome.power += power / plans;
+    outcome.nodes += static_cast<double>(nodes) / plans;
   }
   return outcome;
 }

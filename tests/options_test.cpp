@@ -44,6 +44,7 @@ const std::map<std::string, Words> kPrintedBy = {
     {"results/catalog/own_prices.cpp", {"compare", "report"}},
     {"results/catalog/price.cpp", {"run", "coll", "compare", "report"}},
     {"results/catalog/price_import.cpp", {"price import"}},
+    {"results/figures/plan.cpp", {"plan"}},
     {"results/figures/rank.cpp", {"compare"}},
     {"results/figures/run_groups.cpp", {"compare"}},
     {"results/file/run_file.cpp", {"run", "coll"}},
@@ -70,6 +71,7 @@ const std::map<std::string, std::set<std::string>> kOthers = {
     {"runner/cluster/launch.cpp", {"--bind-to", "--oversubscribe", "--worker"}},
     {"results/figures/expected.cpp", {"--device", "--mca"}},  // of containers and of mpirun
     {"results/catalog/price.cpp", {"--purchase"}},
+    {"results/figures/plan.cpp", {"--set", "--suite"}},  // of run
     {"runner/program/commands.cpp",
      {"--a", "--b", "--capex", "--fail-slower", "--out", "--power-kw", "--ranks"}},
     {"runner/core/cuda.h", {"--gpus"}},
@@ -88,6 +90,7 @@ const std::map<std::string, std::set<std::string>> kOthers = {
 bool Has(const std::string& command, const std::string& option) {
   Words arguments = {command};
   if (command == "coll") arguments.emplace_back("all_reduce");
+  if (command == "plan") arguments = {"plan", "aws a", "gcp b"};
   if (command == "report") arguments.emplace_back("a.json");
   if (command == "price import") arguments = {"price", "import", "a.csv"};
   arguments.push_back(option);
@@ -125,7 +128,7 @@ std::vector<std::string> Strangers(std::string text, Words commands,
     }
   };
   static const std::regex named(
-      R"(assay (run|coll|noise|compare|report|env)\b([^'`;)#]*)|\((coll): ([^)]*)\))");
+      R"(assay (run|coll|noise|compare|plan|report|env)\b([^'`;)#]*)|\((coll): ([^)]*)\))");
   std::smatch match;
   bool has_coll = false;
   while (std::regex_search(text, match, named)) {

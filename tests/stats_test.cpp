@@ -76,6 +76,16 @@ TEST(Stats, TheTailOfFIsThatOfTheTables) {
   EXPECT_EQ(FTail(kInfinity, 2, 4), 0);
 }
 
+// With two degrees of freedom it is -2 log(1 - chance), with one the square of the normal quantile.
+TEST(Stats, TheQuantileOfChiSquareIsThatOfTheTables) {
+  EXPECT_NEAR(ChiSquareQuantile(0.2, 2), -2 * std::log(0.8), 1e-13);
+  EXPECT_NEAR(ChiSquareQuantile(0.9, 2), -2 * std::log(0.1), 1e-12);
+  EXPECT_NEAR(ChiSquareQuantile(0.2, 1), 0.0641847546673016, 1e-13);
+  EXPECT_NEAR(ChiSquareQuantile(0.2, 8), 4.593573619, 1e-8);
+  EXPECT_NEAR(ChiSquareQuantile(0.2, 1e6) / 1e6, 1, 2e-3);
+  EXPECT_EQ(ChiSquareQuantile(0.2, kInfinity), kInfinity);
+}
+
 TEST(Stats, AlternatingValuesAreNegativelyAutocorrelated) {
   EXPECT_DOUBLE_EQ(LagOneAutocorrelation(std::vector<double>{1, -1, 1, -1}), -0.75);
   EXPECT_GT(LagOneAutocorrelation(std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8}), 0.6);

@@ -71,6 +71,9 @@ RunBrief MakeBrief(Run run, const std::string& file, const Catalog& catalog, boo
   }
   std::ranges::copy_if(one.offers, std::back_inserter(brief.offers),
                        [&](const Offer& offer) { return keeps_offers || offer.is_private; });
+  const std::optional<double> began = MinuteOf(one.started);
+  const std::optional<double> ended = MinuteOf(one.ended);
+  if (began && ended && *ended >= *began) brief.minutes = *ended - *began;
   const Headline headline = HeadlineOf(one);
   if (headline.record == nullptr) {
     brief.headline = fmt::format("{} is absent: {}", headline.name, headline.absent);

@@ -42,6 +42,7 @@ struct RunBrief {
   std::string started = {};  // UTC, 2026-11-21T22:40:13Z
   // `started` in minutes since 1970, where it is such a time and the run has a figure.
   std::optional<double> minute = {};
+  std::optional<double> minutes = {};  // how long it took; nothing where the file doesn't say
   std::string campaign = {};
   std::string commit = {};  // "0.3.0 abc1234", as the build tells it
   std::string division = {};

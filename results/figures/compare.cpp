@@ -287,7 +287,8 @@ CompareRow RowOf(const Pair& pair, double confidence, const CompareOptions& opti
     }
   }
   if (pair.a.spread && pair.b.spread) {
-    const int nodes = NodesToFind(kTrueDifference, pair.a.unit_variance, pair.b.unit_variance);
+    const int nodes = NodesToFind(kTrueDifference, {pair.a.unit_variance, pair.a.known},
+                                  {pair.b.unit_variance, pair.b.known});
     if (std::ssize(pair.a.units) < nodes || std::ssize(pair.b.units) < nodes) {
       row.nodes_to_find = nodes;
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <limits>
 
 #include "results/base/text.h"
 
@@ -88,6 +89,15 @@ std::optional<NodeSpread> SpreadOf(std::span<const NodeGroup> groups, std::size_
   return spread;
 }
 
+// So many nodes that differ by exactly the variance of their type, around 0.
+NodeGroup NodesOf(int nodes, const PlannedType& type) {
+  NodeGroup group = {.values = std::vector<double>(static_cast<std::size_t>(nodes)),
+                     .known = type.known};
+  group.values.front() = std::sqrt(type.variance * (nodes - 1) / 2);
+  group.values.back() = -group.values.front();
+  return group;
+}
+
 }  // namespace
 
 std::string ToText(const NodeSpread& spread) {
@@ -128,13 +138,26 @@ std::optional<Estimate> EstimateOf(const NodeGroup& group,
                   .degrees_of_freedom = spread->df};
 }
 
-int NodesToFind(double factor, double variance_a, double variance_b) {
+int NodesToFind(double factor, const PlannedType& a, const PlannedType& b) {
   const double wanted = std::abs(std::log(factor));
   const auto finds = [&](int n) {
-    const double df = 2.0 * (n - 1);
-    return (StudentT(0.95, df) + StudentT(kFoundTwoSided, df)) *
-               std::sqrt((variance_a + variance_b) / n) <=
-           wanted;
+    const std::vector<NodeGroup> groups = {NodesOf(n, a), NodesOf(n, b)};
+    Estimate of_a = EstimateOf(groups[0].values);
+    Estimate of_b = EstimateOf(groups[1].values);
+    const double true_variance = of_a.variance + of_b.variance;
+    double most_df = std::numeric_limits<double>::infinity();
+    if (n < static_cast<int>(kBootstrapFrom)) {
+      const Spreads spreads = ModerateSpreads(groups);
+      of_a = *EstimateOf(groups[0], spreads.of[0]);
+      of_b = *EstimateOf(groups[1], spreads.of[1]);
+      most_df = spreads.df_in_all;
+    }
+    const double variance = of_a.variance + of_b.variance;
+    if (variance <= 0) return true;
+    const auto reach = [&](double confidence) {
+      return std::log(RatioInterval(of_a, of_b, confidence, most_df).high);
+    };
+    return reach(0.95) + reach(kFoundTwoSided) * std::sqrt(true_variance / variance) <= wanted;
   };
   int low = 3;
   int high = kManyNodes;

@@ -54,10 +54,15 @@ Spreads ModerateSpreads(std::span<const NodeGroup> groups);
 // The mean of a group's nodes with the variance of that mean; nothing where no spread is known.
 std::optional<Estimate> EstimateOf(const NodeGroup& group, const std::optional<NodeSpread>& spread);
 
-// The nodes a side by which a true difference of this factor is found in 80 of 100 comparisons at
-// 95 % confidence, where the log speeds of nodes have these variances: at least three, at most
-// kManyNodes.
+// A type in a comparison to come.
+struct PlannedType {
+  double variance = 0;                  // the true variance of the log speed of one node
+  std::vector<KnownSpread> known = {};  // the measured rows that the comparison will have of it
+};
+// The nodes a side by which a true difference of this factor is found in 80 of 100 comparisons of
+// two such types at 95 % confidence, with the spreads and degrees of freedom that Compare has
+// (ChangeOf, results/figures/side_values.h): at least three, at most kManyNodes.
 inline constexpr int kManyNodes = 1000;
-int NodesToFind(double factor, double variance_a, double variance_b);
+int NodesToFind(double factor, const PlannedType& a, const PlannedType& b);
 
 }  // namespace assay

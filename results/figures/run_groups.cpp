@@ -362,7 +362,8 @@ void PlaceEntrants(std::vector<Entrant>& entrants, const std::vector<RunGroup>& 
   if (entrants.size() > 1 && !places[0].is_best && spreads.of[0] && spreads.of[1] &&
       contenders[0].mean > contenders[1].mean) {
     grouped.nodes_to_tell = NodesToFind(std::exp(contenders[0].mean - contenders[1].mean),
-                                        spreads.of[0]->variance, spreads.of[1]->variance);
+                                        {spreads.of[0]->variance, values[0].known},
+                                        {spreads.of[1]->variance, values[1].known});
   }
   for (Entrant& entrant : entrants) grouped.places.push_back(std::move(entrant.place));
 }

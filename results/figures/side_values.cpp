@@ -64,24 +64,6 @@ std::vector<double> LogRoundSpeeds(const InRun& in_run, Statistic statistic) {
   return sums;
 }
 
-// A time such as "2026-11-21T22:40:13Z" in minutes since 1970; nothing for anything else.
-std::optional<double> MinuteOf(const std::string& utc) {
-  constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:ddZ";
-  const auto fits = [](char have, char want) {
-    return want == 'd' ? '0' <= have && have <= '9' : have == want;
-  };
-  if (!std::ranges::equal(utc, kForm, fits)) return std::nullopt;
-  const auto number = [&](std::size_t at, std::size_t size) {
-    return std::stoi(utc.substr(at, size));
-  };
-  const std::chrono::year_month_day day(std::chrono::year(number(0, 4)),
-                                        std::chrono::month(static_cast<unsigned>(number(5, 2))),
-                                        std::chrono::day(static_cast<unsigned>(number(8, 2))));
-  if (!day.ok()) return std::nullopt;
-  const auto days = static_cast<double>(std::chrono::sys_days(day).time_since_epoch().count());
-  return days * 24 * 60 + number(11, 2) * 60 + number(14, 2) + number(17, 2) / 60.0;
-}
-
 // The minutes within which all runs of these sides began; nothing where one has no date.
 std::optional<double> SpanBetween(const std::vector<const SideValues*>& sides) {
   std::vector<std::optional<double>> minutes;
@@ -169,6 +151,23 @@ void AddEnvironment(const Run& run, Environment& environment) {
 }
 
 }  // namespace
+
+std::optional<double> MinuteOf(const std::string& utc) {
+  constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:ddZ";
+  const auto fits = [](char have, char want) {
+    return want == 'd' ? '0' <= have && have <= '9' : have == want;
+  };
+  if (!std::ranges::equal(utc, kForm, fits)) return std::nullopt;
+  const auto number = [&](std::size_t at, std::size_t size) {
+    return std::stoi(utc.substr(at, size));
+  };
+  const std::chrono::year_month_day day(std::chrono::year(number(0, 4)),
+                                        std::chrono::month(static_cast<unsigned>(number(5, 2))),
+                                        std::chrono::day(static_cast<unsigned>(number(8, 2))));
+  if (!day.ok()) return std::nullopt;
+  const auto days = static_cast<double>(std::chrono::sys_days(day).time_since_epoch().count());
+  return days * 24 * 60 + number(11, 2) * 60 + number(14, 2) + number(17, 2) / 60.0;
+}
 
 std::string NodesKey(const Run& run) {
   std::vector<std::string> ids;
@@ -269,6 +268,7 @@ void BorrowSpread(SideValues& of, const std::vector<const SideValues*>& others) 
     }
   }
   const Spreads spreads = ModerateSpreads(groups);
+  of.known = groups.front().known;
   of.spread = spreads.of.front();
   of.df_in_all = spreads.df_in_all;
   of.unit_variance = of.spread->variance;

@@ -54,6 +54,9 @@ Holdings GatherHoldings(const Side& side, bool unlike_methods,
 // The text of a record's key without its method.
 std::string MethodlessKey(const Record& record);
 
+// A time such as "2026-11-21T22:40:13Z" in minutes since 1970; nothing for anything else.
+std::optional<double> MinuteOf(const std::string& utc);
+
 // The key of the nodes that a run was on: their ids, sorted. Runs with equal keys are repetitions
 // of each other, so that nodes without an id count as one node.
 std::string NodesKey(const Run& run);
@@ -72,6 +75,7 @@ struct SideValues {
   // BorrowSpread the spread between the nodes, with the most degrees of freedom of a difference.
   bool are_nodes = false;
   std::vector<Noise> node_rows = {};
+  std::vector<KnownSpread> known = {};  // the same as they count in this comparison
   std::optional<NodeSpread> spread = {};
   double df_in_all = 0;
   // Whether the spread between runs is a guess.

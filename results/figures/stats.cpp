@@ -238,6 +238,31 @@ double FTail(double f, double df_above, double df_below) {
   return 1 - front * BetaFraction(y, b, a) / b;
 }
 
+// Bisects P(X < x), which is the lower regularised incomplete gamma function of df/2 and x/2, by its
+// series (https://dlmf.nist.gov/8.7.E1).
+double ChiSquareQuantile(double chance, double degrees_of_freedom) {
+  assert(chance > 0 && chance < 1 && degrees_of_freedom > 0);
+  if (degrees_of_freedom > 1e6) return degrees_of_freedom;
+  const double a = degrees_of_freedom / 2;
+  const auto below = [&](double x) {
+    double term = std::exp(a * std::log(x / 2) - x / 2 - std::lgamma(a + 1));
+    double sum = term;
+    for (int n = 1; n < 1'000'000 && term > 1e-17 * sum; ++n) {
+      term *= x / 2 / (a + n);
+      sum += term;
+    }
+    return sum;
+  };
+  double low = 0;
+  double high = degrees_of_freedom;
+  while (below(high) < chance) high *= 2;
+  for (int i = 0; i < 200 && low < high; ++i) {
+    const double middle = (low + high) / 2;
+    (below(middle) < chance ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
+
 std::vector<double> ModifiedZScores(std::span<const double> values) {
   const double median = Median(values);
   std::vector<double> scores(values.begin(), values.end());

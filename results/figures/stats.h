@@ -40,6 +40,9 @@ double StudentTail(double t, double degrees_of_freedom);
 // The chance that a ratio of two variances of these degrees of freedom is above f, P(F > f):
 // (6.94, 2, 4) gives 0.05.
 double FTail(double f, double df_above, double df_below);
+// The value below which a chi-square of these degrees of freedom lies with this chance, in (0, 1):
+// (0.2, 8) gives 4.594. Above 10^6 degrees of freedom it is those.
+double ChiSquareQuantile(double chance, double degrees_of_freedom);
 // The modified z-score of each value, 0.6745 (x - median) / MAD (Iglewicz and Hoaglin, "How to
 // detect and handle outliers", 1993, who call more than 3.5 an outlier). It is infinite where most
 // values are equal and this one isn't.

@@ -496,6 +496,50 @@ std::string GroupsToJson(const GroupRanking& ranking, const std::string& answer)
   return Print(json);
 }
 
+std::string PlanToJson(const NodePlan& plan) {
+  Json types = Json::array();
+  const int nodes = plan.NodesNext();
+  for (const PlannedSide& side : plan.sides) {
+    Json ways = Json::array();
+    for (const WayToBuy& way : side.ways) {
+      Json as_measured = nullptr;
+      if (plan.nodes_as_measured) {
+        as_measured = UsdOf(plan, side, way.usd_per_hour, *plan.nodes_as_measured);
+      }
+      ways.push_back({{"purchase", way.purchase},
+                      {"words", way.words},
+                      {"where", way.where},
+                      {"price_date", way.date},
+                      {"usd_per_hour", way.usd_per_hour},
+                      {"usd_low_per_hour", way.usd_low_per_hour},
+                      {"usd", UsdOf(plan, side, way.usd_per_hour, nodes)},
+                      {"usd_low", UsdOf(plan, side, way.usd_low_per_hour, nodes)},
+                      {"usd_as_measured", std::move(as_measured)}});
+    }
+    Json spread = nullptr;
+    if (side.spread) {
+      spread = {{"sigma", std::sqrt(side.spread->variance)},
+                {"df", side.spread->degrees_of_freedom},
+                {"sigma_upper", std::sqrt(UpperVariance(*side.spread))}};
+    }
+    types.push_back({{"name", side.name},
+                     {"spread", std::move(spread)},
+                     {"between_nodes", side.spread_words},
+                     {"minutes_a_run", side.minutes_a_run},
+                     {"minutes", side.minutes_words},
+                     {"ways", std::move(ways)},
+                     {"no_price", side.no_price}});
+  }
+  const Json json = {
+      {"format", "assay-plan"},      {"version", 1},
+      {"case", plan.what},           {"resolve", plan.resolve},
+      {"nodes", OrNull(plan.nodes)}, {"nodes_as_measured", OrNull(plan.nodes_as_measured)},
+      {"nodes_next", nodes},         {"runs", plan.runs},
+      {"types", std::move(types)},   {"commands", plan.commands},
+      {"notes", plan.notes}};
+  return Print(json);
+}
+
 std::string OffersToJson(std::span<const Offer> offers) {
   Json all = Json::array();
   for (const Offer& offer : offers) all.push_back(ToJson(std::optional(offer)));

@@ -8,6 +8,7 @@
 
 #include "results/catalog/price.h"
 #include "results/figures/compare.h"
+#include "results/figures/plan.h"
 #include "results/figures/run_groups.h"
 #include "results/file/run.h"
 
@@ -20,6 +21,7 @@ std::string ComparisonToJson(const Comparison& comparison);
 std::string RankingToJson(const Ranking& ranking);
 // A ranking of groups, with AnswerOf it (results/show/group_tables.h).
 std::string GroupsToJson(const GroupRanking& ranking, const std::string& answer);
+std::string PlanToJson(const NodePlan& plan);
 // A list of offers, each with the keys that the result file has for an offer.
 std::string OffersToJson(std::span<const Offer> offers);
 

@@ -6,6 +6,7 @@
 #include "results/show/csv.h"
 #include "results/show/group_tables.h"
 #include "results/show/json.h"
+#include "results/show/plan_tables.h"
 #include "results/show/tables.h"
 
 namespace assay {
@@ -30,6 +31,7 @@ class TableWriter : public Writer {
   std::string Grouped(const GroupRanking& ranking, bool with_nodes) const override {
     return GroupTable(ranking, with_nodes, look_.colour, look_.today);
   }
+  std::string Planned(const NodePlan& plan) const override { return PlanTable(plan, look_.colour); }
   std::string Offers(const std::string& filter) const override {
     return PriceListTable(catalog_, filter, look_.today);
   }
@@ -62,6 +64,7 @@ class JsonWriter : public Writer {
   std::string Grouped(const GroupRanking& ranking, bool) const override {
     return GroupsToJson(ranking, AnswerOf(ranking, "")) + "\n";
   }
+  std::string Planned(const NodePlan& plan) const override { return PlanToJson(plan) + "\n"; }
   std::string Offers(const std::string& filter) const override {
     return OffersToJson(OffersMatching(catalog_, filter)) + "\n";
   }
@@ -90,6 +93,7 @@ class CsvWriter : public Writer {
   std::string Grouped(const GroupRanking& ranking, bool) const override {
     return GroupCsv(ranking);
   }
+  std::string Planned(const NodePlan& plan) const override { return PlanCsv(plan); }
   std::string Offers(const std::string& filter) const override {
     return OffersCsv(OffersMatching(catalog_, filter));
   }

@@ -9,6 +9,7 @@
 
 #include "results/catalog/price.h"
 #include "results/figures/compare.h"
+#include "results/figures/plan.h"
 #include "results/figures/run_groups.h"
 #include "results/file/run.h"
 
@@ -40,6 +41,7 @@ class Writer {
   virtual std::string Ranked(const Ranking& ranking) const = 0;
   // A ranking of groups; a table shows their nodes only `with_nodes`.
   virtual std::string Grouped(const GroupRanking& ranking, bool with_nodes) const = 0;
+  virtual std::string Planned(const NodePlan& plan) const = 0;
   // The offers that match a filter, and those of one instance. Both throw Error where there are
   // none to show.
   virtual std::string Offers(const std::string& filter) const = 0;

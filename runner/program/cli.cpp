@@ -33,6 +33,8 @@ commands:
   list     show the probes, backends and modules, and what can run here
   env      show this machine, its identity, and what may make it noisy
   compare  compare results, case by case, in speed and in work per dollar
+  plan     how many nodes of two machine types it takes to tell them apart, and
+           what that costs
   noise    measure for an hour how much runs differ on this machine, which
            compare needs to judge a single run
   report   turn result files into one HTML page, or into figures
@@ -46,6 +48,7 @@ examples:
   assay coll all_reduce -b 8 -e 64M -f 2     with the flags of nccl-tests
   assay compare aws.json gcp.json        what differs, and what it costs
   assay compare results/                 which machine type, and per dollar
+  assay plan 'aws p5.48xlarge' 'gcp a3-highgpu-8g' --resolve 3%
   assay compare --a old*.json --b new*.json --fail-slower 3%   for CI
   assay report *.json --out report.html
 
@@ -485,6 +488,7 @@ struct Percentages {
   std::string ci = {};
   std::string within = {};
   std::string fail_slower = {};
+  std::string resolve = {};
 };
 
 // The arguments of `noise` without its own options, which each of its runs is given.
@@ -548,6 +552,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   CollTexts coll_texts;
   EnvOptions env;
   CompareCommand compare;
+  PlanCommand plan;
   ReportCommand report;
   PriceCommand price;
   Percentages percent;
@@ -643,6 +648,35 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   compare_app.add_flag("--all-pairs", compare.all_pairs, "judge every pair of groups: full ranks");
   AddPricing(compare_app, compare.pricing);
   AddOwned(compare_app, owned);
+
+  CLI::App& plan_app =
+      add_command(app, "plan", "how many nodes of two types tell them apart, and at what cost");
+  plan_app.add_option("A", plan.a, "provider and instance as one word: 'aws p5.48xlarge'")
+      ->required();
+  plan_app.add_option("B", plan.b, "the other type; or both are groups of --results")->required();
+  plan_app
+      .add_option("--resolve", percent.resolve,
+                  "the true difference that 80 of 100 comparisons find")
+      ->option_text("PCT [3%]");
+  plan_app
+      .add_option("--results", plan.results,
+                  "files or folders that show how nodes differ [noise.csv alone]")
+      ->option_text("FILE...");
+  plan_app
+      .add_option("--noise", plan.noise, "the file with measured rows on how nodes and runs differ")
+      ->option_text("FILE");
+  plan_app.add_option("--primary", plan.primary, "the case to compare, by its words or its probe")
+      ->option_text("CASE [headline]");
+  plan_app.add_option("--runs", plan.runs, "runs of each node [1]")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1000));
+  plan_app
+      .add_option("--minutes", plan.minutes,
+                  "minutes of a run [as in the files; else 30, and 2 without the headline]")
+      ->option_text("M")
+      ->check(NumberAbove(0, 60.0 * 24 * 30));
+  AddFormat(plan_app, format, {"table", "json", "csv"});
+  AddSources(plan_app, plan.sources);
 
   CLI::App& report_app = add_command(app, "report", "turn result files into one HTML page");
   report_app.add_option("FILE", report.files, "result files")->required();
@@ -786,6 +820,11 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
           "--all-pairs judges each case as it is; leave --weights, --per-gpu and --nodes out");
     }
     return compare;
+  }
+  if (first == "plan") {
+    plan.format = FormatOf(format);
+    if (!percent.resolve.empty()) plan.resolve = ParsePercent(percent.resolve, "--resolve");
+    return plan;
   }
   if (first == "report") {
     report.format = FormatOf(format);

@@ -163,6 +163,20 @@ struct CompareCommand {
   bool all_pairs = false;  // whether every pair of groups is judged, for full ranks
 };
 
+// The options of `assay plan`.
+struct PlanCommand {
+  std::string a = {};  // a group of the files, or provider and instance of the catalog
+  std::string b = {};
+  std::vector<std::string> results = {};  // files and folders of them
+  double resolve = 0.03;
+  int runs = 1;
+  std::optional<double> minutes = {};
+  std::string primary = {};
+  std::string noise = {};  // a noise.csv; empty: the user's own, if there is one
+  OutputFormat format = OutputFormat::kTable;
+  PriceSources sources = {};
+};
+
 // The options of `assay report`.
 struct ReportCommand {
   std::vector<std::string> files = {};
@@ -195,8 +209,9 @@ struct PrintOnly {
 };
 
 // A command line, parsed.
-using Command = std::variant<PrintOnly, RunOptions, CollOptions, ListOptions, EnvOptions,
-                             CompareCommand, NoiseOptions, ReportCommand, PriceCommand>;
+using Command =
+    std::variant<PrintOnly, RunOptions, CollOptions, ListOptions, EnvOptions, CompareCommand,
+                 PlanCommand, NoiseOptions, ReportCommand, PriceCommand>;
 
 // Parses the command line. Throws Error for anything that isn't understood, with the nearest right
 // word where there is one. `program` is the name that the program was called by: under one of

@@ -27,6 +27,7 @@
 #include "results/figures/figures.h"
 #include "results/figures/labels.h"
 #include "results/figures/once.h"
+#include "results/figures/plan.h"
 #include "results/figures/run_groups.h"
 #include "results/file/privacy.h"
 #include "results/file/run_file.h"
@@ -318,6 +319,27 @@ int CompareFiles(const CompareCommand& command, const Catalog& catalog) {
                         console);
 }
 
+int PlanComparison(const PlanCommand& command, const Catalog& catalog) {
+  Console console;
+  ReadBriefs read;
+  if (!command.results.empty()) {
+    const ResultFiles files = FindResultFiles(command.results);
+    read = ReadAllBriefs(files.paths, catalog, false);
+  }
+  NodePlan plan = PlanNodes(command.a, command.b,
+                            {.resolve = command.resolve,
+                             .runs = command.runs,
+                             .minutes = command.minutes,
+                             .primary = command.primary,
+                             .catalog = &catalog,
+                             .noise = OwnNoise(command.noise),
+                             .briefs = read.briefs,
+                             .folder = command.results.size() == 1 ? command.results.front() : ""});
+  plan.notes.insert(plan.notes.begin(), read.notes.begin(), read.notes.end());
+  console.Result(Writing(command.format, catalog, console)->Planned(plan));
+  return plan.nodes ? kAllWell : kCantTell;
+}
+
 // The name of a file in a page. A page is passed on to others, so where the path leads through
 // somebody's home the file's own name must do.
 std::string NameInPage(const std::string& path) {
@@ -583,6 +605,9 @@ int Execute(const Command& command, const Catalog& (*catalog)()) {
     int operator()(const EnvOptions& options) const { return Env(options, catalog()); }
     int operator()(const CompareCommand& options) const {
       return CompareFiles(options, WithOwn(catalog(), options.pricing, options.purchases));
+    }
+    int operator()(const PlanCommand& options) const {
+      return PlanComparison(options, WithOwn(catalog, options.sources));
     }
     int operator()(const NoiseOptions& options) const { return MeasureNoise(options); }
     int operator()(const ReportCommand& options) const {

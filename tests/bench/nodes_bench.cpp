@@ -141,6 +141,44 @@ void Lotteries(int searches) {
   }
 }
 
+// How far the planned difference is found, where the spread is known and where it was measured by
+// few degrees of freedom. From 20 nodes on each interval is a bootstrap, so that pairs are fewer.
+void Plans(int pairs) {
+  constexpr double kPromise = 0.80;
+  fmt::print("\nPlans: how often the planned difference is found, spreads known\n");
+  std::uint64_t seed = 1300;
+  for (const double sigma : {0.005, 0.015, 0.03}) {
+    for (const double ratio : {1.0, 0.5, 0.1}) {
+      for (const double factor : {1.02, 1.03, 1.05}) {
+        const PlannedPair pair = {.factor = factor, .sigma_a = sigma, .sigma_b = ratio * sigma};
+        const int nodes = NodesPlanned(pair);
+        const int tries = nodes < static_cast<int>(kBootstrapFrom) ? 5 * pairs : 800;
+        AtLeast(fmt::format("sigma {:g} and {:g} %, true {:g} %: {} nodes", 100 * sigma,
+                            100 * ratio * sigma, 100 * (factor - 1), nodes),
+                PowerOf(pair, nodes, tries, ++seed), kPromise - 0.03, tries);
+      }
+    }
+  }
+  fmt::print(
+      "\nPlans from a spread of few degrees of freedom: those that find it in 75 % or more\n");
+  constexpr int kPlans = 1000;
+  for (const double df : {4.0, 8.0}) {
+    for (const bool has_row : {false, true}) {
+      for (const double factor : {1.03, 1.05}) {
+        // 1.45 %, so that the planned nodes stay under those from which intervals are bootstraps.
+        const PlanOutcome outcome =
+            PlanFrom(factor, 0.0145, df, has_row, kPlans, has_row ? pairs / 2 : 5 * pairs, ++seed);
+        // The bar is of 8 degrees of freedom.
+        AtLeast(
+            fmt::format("{:g} df{}, true {:g} %: found in {:.0f} % with {:.1f} nodes in the mean",
+                        df, has_row ? ", in the comparison too" : "", 100 * (factor - 1),
+                        100 * outcome.power, outcome.nodes),
+            outcome.kept, df >= 8 ? 0.90 : 0, kPlans);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace assay::fleet
 
@@ -153,6 +191,7 @@ int main(int argc, char** argv) {
   assay::fleet::Comparisons(pairs);
   assay::fleet::BestOfMany(5 * pairs);
   assay::fleet::Lotteries(pairs);
+  assay::fleet::Plans(pairs);
   fmt::print("\n{} bars missed\n", assay::fleet::missed);
   return assay::fleet::missed == 0 ? 0 : 1;
 }

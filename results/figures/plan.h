@@ -1,0 +1,95 @@
+// The plan of a comparison between two machine types: how many nodes of each, and how many minutes
+// and dollars, so that a true difference of a given size is found. It rests on how nodes were seen
+// to differ, in result files or in measured rows of noise.csv, and promises nothing where neither
+// tells. results/METRICS.md defines every figure.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "results/catalog/price.h"
+#include "results/figures/brief.h"
+#include "results/figures/moderate.h"
+#include "results/figures/noise.h"
+
+namespace assay {
+
+// A variance as it was measured, and the degrees of freedom that it was measured by.
+struct MeasuredVariance {
+  double variance = 0;
+  double degrees_of_freedom = 0;
+};
+// The upper 80 % bound of the true variance, by which a plan that rests on few degrees of freedom
+// keeps its promise all the same.
+double UpperVariance(const MeasuredVariance& measured);
+
+// The spread between nodes whose value is the mean over `runs` runs. `between_nodes` was measured
+// on nodes whose runs, as the mean of 1 / runs, are `its_inverse_runs`: 0 for a spread that holds
+// none of the differences between runs. The degrees of freedom are Satterthwaite's.
+MeasuredVariance SpreadOfNodes(const MeasuredVariance& between_nodes, double its_inverse_runs,
+                               const MeasuredVariance& between_runs, int runs);
+
+// One way of buying a node.
+struct WayToBuy {
+  std::string purchase = {};    // one of Purchases (results/catalog/price.h)
+  std::string words = {};       // "reserved 12 months"
+  std::string where = {};       // "us-east-1", "3 regions"
+  std::string date = {};        // of the price; empty for a range over regions
+  double usd_per_hour = 0;      // the most of a range
+  double usd_low_per_hour = 0;  // the least of it
+};
+
+// One of the two types of a plan.
+struct PlannedSide {
+  std::string name = {};  // "aws p5.48xlarge"
+  // The spread between its nodes with the plan's runs; nothing where it was never measured.
+  std::optional<MeasuredVariance> spread = {};
+  std::string spread_words = {};        // what it rests on, or why it is not known
+  std::vector<KnownSpread> known = {};  // the measured rows that compare will have
+  double minutes_a_run = 0;
+  std::string minutes_words = {};  // what that rests on
+  std::vector<WayToBuy> ways = {};
+  std::string no_price = {};  // why there is no way of buying with a price
+};
+
+// A plan.
+struct NodePlan {
+  double resolve = 0;                   // the true difference that is to be found, as a share
+  std::string what = {};                // the case: "gemm bf16 4096 x 4096 x 4096", or a probe
+  int runs = 1;                         // of each node
+  std::vector<PlannedSide> sides = {};  // two
+  // The nodes of each type. `nodes` keeps the promise if the spreads are at their upper 80 %
+  // bounds, and `nodes_as_measured` if they are just as measured. Where a spread isn't known there
+  // are neither, and `nodes_first` nodes of each are to be measured first.
+  std::optional<int> nodes = {};
+  std::optional<int> nodes_as_measured = {};
+  int nodes_first = 3;
+  std::vector<std::string> commands = {};  // the command lines, in the order in which they are run
+  std::vector<std::string> notes = {};
+  // The nodes of each type to measure next.
+  int NodesNext() const { return nodes.value_or(nodes_first); }
+};
+// The dollars of so many nodes of a side, bought in that way, at the most of its price range or at
+// the least.
+double UsdOf(const NodePlan& plan, const PlannedSide& side, double usd_per_hour, int nodes);
+
+// What a plan is made from. What it points to must outlive it.
+struct PlanOptions {
+  double resolve = 0.03;
+  int runs = 1;
+  std::optional<double> minutes = {};  // of a run; unset: as in the files, else the usual ones
+  std::string primary = {};            // the case, by its words or its probe; empty: the headline
+  const Catalog* catalog = nullptr;
+  std::vector<Noise> noise = {};          // the user's own rows
+  std::span<const RunBrief> briefs = {};  // of result files; none: the spread is that of rows
+  std::string folder = {};                // where these files lie, as given; for command lines
+};
+
+// Plans the comparison of two types, by the names of groups in the files (results/figures/
+// run_groups.h) or as provider and instance of the catalog. Throws Error for a name that is
+// neither, with the nearest one, for one type twice, and for files that hold nothing to compare.
+NodePlan PlanNodes(const std::string& a, const std::string& b, const PlanOptions& options);
+
+}  // namespace assay
