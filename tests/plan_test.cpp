@@ -125,7 +125,7 @@ TEST(Plan, DollarsAreNodesTimesRunsTimesMinutesAtEachWayOfBuying) {
   ASSERT_THAT(of_a.ways, SizeIs(2));
   EXPECT_EQ(of_a.ways[0].purchase, "on_demand");
   EXPECT_EQ(of_a.ways[1].purchase, "spot");
-  EXPECT_DOUBLE_EQ(UsdOf(plan, of_a, of_a.ways[1].usd_per_hour, 7), 24.0 * 7 * 2 * 20 / 60);
+  EXPECT_DOUBLE_EQ(UsdOf(of_a.ways[1], of_a.ways[1].usd_per_hour, 7), 24.0 * 7 * 2 * 20 / 60);
   // Where the region isn't known, the range over all regions stands.
   ASSERT_THAT(plan.sides[1].ways, SizeIs(1)) << "no spot price, and none stands in for it";
   EXPECT_EQ(plan.sides[1].ways[0].usd_low_per_hour, 90);
@@ -137,6 +137,17 @@ TEST(Plan, DollarsAreNodesTimesRunsTimesMinutesAtEachWayOfBuying) {
   EXPECT_THAT(PlanTable(plan, false), AllOf(HasSubstr(both), HasSubstr("2 times on each of")));
   EXPECT_THAT(PlanToJson(plan), HasSubstr(fmt::format("\"usd\":{:.1f}", 60 * nodes * 40.0 / 60)));
   EXPECT_THAT(PlanCsv(plan), HasSubstr(",spot,r1,,24,24,"));
+}
+
+TEST(Plan, ANodeIsPaidByItsProvidersUnitAndMinimum) {
+  Catalog catalog = TheCatalog();
+  catalog.billing = {{.provider = "aws", .purchases = {"spot"}, .unit_s = 60, .minimum_s = 3600}};
+  PlanOptions options = OptionsWith({RowOf("nodes", "*", 0.015, 8)});
+  options.minutes = 20;
+  options.catalog = &catalog;
+  const NodePlan plan = PlanNodes("aws a.8", "gcp g.8", options);
+  EXPECT_DOUBLE_EQ(plan.sides[0].ways[0].hours_a_node, 20.0 / 60);
+  EXPECT_DOUBLE_EQ(plan.sides[0].ways[1].hours_a_node, 1);
 }
 
 TEST(Plan, ATypeWithoutAPriceHasNodesAndNoDollars) {

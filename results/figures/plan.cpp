@@ -13,6 +13,7 @@
 #include "results/base/error.h"
 #include "results/base/names.h"
 #include "results/base/text.h"
+#include "results/catalog/billing.h"
 #include "results/figures/probes.h"
 #include "results/figures/run_groups.h"
 #include "results/figures/stats.h"
@@ -209,7 +210,9 @@ void FillSpread(const Type& type, const PlannedCase& planned, const PlanOptions&
 
 // --- Prices and minutes ---
 
-void FindWays(const Type& type, const Catalog& catalog, PlannedSide& side) {
+// REQUIRES: FindMinutes came before.
+void FindWays(const Type& type, const PlanOptions& options, PlannedSide& side) {
+  const Catalog& catalog = *options.catalog;
   Identity identity = type.node.identity;
   identity.region.value = kUnknown;
   identity.zone_id = {};
@@ -244,6 +247,15 @@ void FindWays(const Type& type, const Catalog& catalog, PlannedSide& side) {
                            .usd_per_hour = std::max(*usd, offer.usd_high.value_or(*usd)),
                            .usd_low_per_hour = std::min(*usd, offer.usd_low.value_or(*usd))});
     }
+  }
+  for (WayToBuy& way : side.ways) {
+    Offer offer;
+    offer.provider = identity.provider.value;
+    offer.instance = identity.instance.value;
+    offer.purchase = way.purchase;
+    way.hours_a_node =
+        BilledSeconds(options.runs * side.minutes_a_run * 60, FindBilling(catalog.billing, offer)) /
+        3600;
   }
   if (side.ways.empty()) {
     side.no_price = fmt::format("no price of {} is known; give one with --prices FILE", type.name);
@@ -349,8 +361,8 @@ MeasuredVariance SpreadOfNodes(const MeasuredVariance& between_nodes, double its
   return {.variance = variance, .degrees_of_freedom = variance * variance / below};
 }
 
-double UsdOf(const NodePlan& plan, const PlannedSide& side, double usd_per_hour, int nodes) {
-  return usd_per_hour * nodes * plan.runs * side.minutes_a_run / 60;
+double UsdOf(const WayToBuy& way, double usd_per_hour, int nodes) {
+  return usd_per_hour * nodes * way.hours_a_node;
 }
 
 NodePlan PlanNodes(const std::string& a, const std::string& b, const PlanOptions& options) {
@@ -393,7 +405,7 @@ NodePlan PlanNodes(const std::string& a, const std::string& b, const PlanOptions
     PlannedSide side = {.name = type.name};
     FillSpread(type, planned, options, side);
     FindMinutes(type, planned, options, side);
-    FindWays(type, catalog, side);
+    FindWays(type, options, side);
     plan.sides.push_back(std::move(side));
   }
   const PlannedSide& of_a = plan.sides[0];

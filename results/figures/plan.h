@@ -39,6 +39,9 @@ struct WayToBuy {
   std::string date = {};        // of the price; empty for a range over regions
   double usd_per_hour = 0;      // the most of a range
   double usd_low_per_hour = 0;  // the least of it
+  // What a node is billed for, in hours: its runs, by the provider's unit and minimum where these
+  // are known (results/catalog/billing.h).
+  double hours_a_node = 0;
 };
 
 // One of the two types of a plan.
@@ -71,9 +74,8 @@ struct NodePlan {
   // The nodes of each type to measure next.
   int NodesNext() const { return nodes.value_or(nodes_first); }
 };
-// The dollars of so many nodes of a side, bought in that way, at the most of its price range or at
-// the least.
-double UsdOf(const NodePlan& plan, const PlannedSide& side, double usd_per_hour, int nodes);
+// The dollars of so many nodes that are bought in that way, at `usd_per_hour` of its range.
+double UsdOf(const WayToBuy& way, double usd_per_hour, int nodes);
 
 // What a plan is made from. What it points to must outlive it.
 struct PlanOptions {

@@ -504,7 +504,7 @@ std::string PlanToJson(const NodePlan& plan) {
     for (const WayToBuy& way : side.ways) {
       Json as_measured = nullptr;
       if (plan.nodes_as_measured) {
-        as_measured = UsdOf(plan, side, way.usd_per_hour, *plan.nodes_as_measured);
+        as_measured = UsdOf(way, way.usd_per_hour, *plan.nodes_as_measured);
       }
       ways.push_back({{"purchase", way.purchase},
                       {"words", way.words},
@@ -512,8 +512,8 @@ std::string PlanToJson(const NodePlan& plan) {
                       {"price_date", way.date},
                       {"usd_per_hour", way.usd_per_hour},
                       {"usd_low_per_hour", way.usd_low_per_hour},
-                      {"usd", UsdOf(plan, side, way.usd_per_hour, nodes)},
-                      {"usd_low", UsdOf(plan, side, way.usd_low_per_hour, nodes)},
+                      {"usd", UsdOf(way, way.usd_per_hour, nodes)},
+                      {"usd_low", UsdOf(way, way.usd_low_per_hour, nodes)},
                       {"usd_as_measured", std::move(as_measured)}});
     }
     Json spread = nullptr;

@@ -63,8 +63,8 @@ Row RowOf(const NodePlan& plan, const PlannedSide& side, const WayToBuy* way) {
     return row;
   }
   const auto usd = [&](int of_nodes) {
-    return RangeOfUsd(UsdOf(plan, side, way->usd_low_per_hour, of_nodes),
-                      UsdOf(plan, side, way->usd_per_hour, of_nodes));
+    return RangeOfUsd(UsdOf(*way, way->usd_low_per_hour, of_nodes),
+                      UsdOf(*way, way->usd_per_hour, of_nodes));
   };
   row.cells.push_back({Clean(way->words)});
   row.cells.push_back({Clean(way->date.empty() ? way->where : way->where + ", " + way->date)});
@@ -84,7 +84,7 @@ std::optional<Row> RowOfBoth(const NodePlan& plan, const WayToBuy& way) {
         if (one.purchase == way.purchase) same = &one;
       }
       if (same == nullptr) return std::nullopt;
-      usd += UsdOf(plan, side, same->*price, nodes);
+      usd += UsdOf(*same, same->*price, nodes);
     }
     return usd;
   };
@@ -170,8 +170,8 @@ std::string PlanCsv(const NodePlan& plan) {
                        fmt::format("{}", nodes), fmt::format("{}", plan.runs),
                        fmt::format("{}", side.minutes_a_run), bought.purchase, bought.where,
                        bought.date, of_way(bought.usd_per_hour), of_way(bought.usd_low_per_hour),
-                       of_way(UsdOf(plan, side, bought.usd_per_hour, nodes)),
-                       of_way(UsdOf(plan, side, bought.usd_low_per_hour, nodes))});
+                       of_way(UsdOf(bought, bought.usd_per_hour, nodes)),
+                       of_way(UsdOf(bought, bought.usd_low_per_hour, nodes))});
     };
     for (const WayToBuy& way : side.ways) line(&way);
     if (side.ways.empty()) line(nullptr);

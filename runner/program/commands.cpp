@@ -607,7 +607,7 @@ int Execute(const Command& command, const Catalog& (*catalog)()) {
       return CompareFiles(options, WithOwn(catalog(), options.pricing, options.purchases));
     }
     int operator()(const PlanCommand& options) const {
-      return PlanComparison(options, WithOwn(catalog, options.sources));
+      return PlanComparison(options, WithOwn(catalog(), {.sources = options.sources}, {}));
     }
     int operator()(const NoiseOptions& options) const { return MeasureNoise(options); }
     int operator()(const ReportCommand& options) const {
