@@ -238,8 +238,8 @@ double FTail(double f, double df_above, double df_below) {
   return 1 - front * BetaFraction(y, b, a) / b;
 }
 
-// Bisects P(X < x), which is the lower regularised incomplete gamma function of df/2 and x/2, by its
-// series (https://dlmf.nist.gov/8.7.E1).
+// Bisects P(X < x), which is the lower regularised incomplete gamma function of df/2 and x/2, by
+// its series (https://dlmf.nist.gov/8.7.E1).
 double ChiSquareQuantile(double chance, double degrees_of_freedom) {
   assert(chance > 0 && chance < 1 && degrees_of_freedom > 0);
   if (degrees_of_freedom > 1e6) return degrees_of_freedom;
