@@ -10,13 +10,13 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 packages=(
   g++ cmake ninja-build pkg-config git ca-certificates
   libbenchmark-dev libcli11-dev libcurl4-openssl-dev libdnnl-dev libfmt-dev libgmock-dev libgtest-dev
-  libfabric-dev libhwloc-dev libhwy-dev libopenmpi-dev libssl-dev liburing-dev nlohmann-json3-dev node-d3
+  libfabric-dev libhwloc-dev libhwy-dev libopenmpi-dev libssl-dev liburing-dev nlohmann-json3-dev
   ocl-icd-opencl-dev openmpi-bin  # OpenCL: what Debian 12's oneDNN asks CMake for
   python3 python3-jsonschema rapidjson-dev
 )
 case "${1:-}" in
-  test)  # MPICH beside Open MPI, whose mpirun stays the usual one
-    packages+=(libmpich-dev mpich munge python3-pip slurm-client slurmctld slurmd)
+  test)  # MPICH beside Open MPI, whose mpirun stays the usual one; a browser for the page
+    packages+=(chromium chromium-driver libmpich-dev mpich munge python3-pip python3-selenium slurm-client slurmctld slurmd)
     ;;
   check) packages+=(clang-19 clang-format libclang-rt-19-dev libomp-19-dev python3-pip) ;;
 esac

@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh test
 scripts/build.sh release
+scripts/install-wheels.sh scripts/wheels/axe.txt build/axe
 results=$PWD/build/release/tests.xml
 rm -f "$results"
 status=0

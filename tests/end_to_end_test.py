@@ -367,7 +367,7 @@ class EndToEnd(unittest.TestCase):
                                    f"--user-data-dir={self.folder}/profile", f"file://{self.folder}/{name}.html"],
                                   text=True, capture_output=True, timeout=120, check=False)
             titles[name] = re.search(r"<title>(.*?)</title>", done.stdout)[1]
-            self.assertRegex(done.stdout, r"<div class=\"chart\"[^>]*><svg", name)
+            self.assertRegex(done.stdout, r"<svg class=\"wide\"", name)
         self.assertEqual(titles["page"], titles["injected"])
         self.assertEqual(titles["open"], "injected")
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Makes a folder of invented result files of six machine types whose true speeds are known.
 
-    tests/made_runs.py FOLDER [--nodes 3] [--runs 2] [--bytes 27000] [--seed 7] [--sigma 0.015]
+    tests/made_runs.py FOLDER [--nodes 3] [--runs 2] [--bytes 27000] [--seed 7] [--sigma 0.015] [--kinds]
 
 No figure in them was ever measured: they are for tests of `assay compare FOLDER`, of its speed and
 of the page. The nodes of a type differ by --sigma in log speed (one standard deviation), the runs
-of a node by a third of it. --bytes is the size of a file, which more samples make up.
+of a node by a third of it. --bytes is the size of a file, which more samples make up. --kinds adds
+cases of every kind that the page has a picture for, one GPU of one node that is slow, and cases that
+were skipped.
 """
 import argparse
 import copy
@@ -48,6 +50,41 @@ def record(probe, params, backend, device, work, seconds, rounds, samples, rng, 
     return made
 
 
+def of_every_kind(flops, speed, gpus, slow, samples, rng):
+    """Products, loops, memory, collectives, pairs of GPUs and storage around a node's speed."""
+    kind, device, count = gpus
+    gemm = {"dtype": "bf16", "acc": "f32", "batch": 1, "cache": "cold", "inputs": "normal", "regime": "burst",
+            "algo": "default", "scope": "node"}
+    for m, n, k in ((1, 8192, 8192), (64, 8192, 8192), (512, 8192, 8192), (4096, 4096, 4096), (16384, 16384, 16384)):
+        share = m / (m + 200) * 1.1
+        work = {"flops": 2 * m * n * k * count, "bytes_min": 2 * count * (m * k + n * k + m * n), "formula": "gemm/2mnk"}
+        yield record("gemm", {**gemm, "m": m, "n": n, "k": k}, "cublaslt", gpus, work, work["flops"] / speed / share, 3, samples, rng, False)
+    yield record("peak", {"dtype": "bf16", "scope": "node"}, "native", gpus, {"flops": flops, "formula": "peak/flops"},
+                 flops / speed / 1.2, 3, samples, rng, False)
+    for power in range(10, 31, 4):
+        seconds = 2e-5 + 2**power / (speed / 2e4)
+        params = {"bytes": 2**power, "ranks": max(2, count), "dtype": "f32"}
+        made = record("all_reduce", params, "nccl", gpus, {"bytes": 2**power, "formula": "coll/bytes"}, seconds, 3, samples, rng, False)
+        made["units"] = [{"rank": i, "node": 0, "device": i} for i in range(max(2, count))]
+        for visit in made["rounds"]:
+            times = [seconds * math.exp(rng.gauss(0, 0.03)) for _ in made["units"]]
+            visit["unit_time_s"] = {"p50": times, "max": [2 * each for each in times]}
+        yield made
+    for source in range(count):
+        for to in range(count):
+            if source != to:
+                rate = 2.0e11 * (0.8 if slow and to == 3 else 1) * math.exp(rng.gauss(0, 0.004))
+                yield record("copy", {"route": "peer", "bytes": 1 << 29, "from": source, "to": to, "scope": "node"}, "native",
+                             (kind, device, 1), {"bytes": 1 << 29, "formula": "copy/bytes"}, (1 << 29) / rate, 2, 1, rng, False)
+    for mode, block, depth, rate in (("seqread", 1 << 20, 32, 6.8e9), ("seqwrite", 1 << 20, 32, 3.1e9), ("randread", 4096, 32, 2.4e9)):
+        params = {"mode": mode, "block_bytes": block, "depth": depth, "file_bytes": 1 << 32}
+        yield record("storage", params, "io_uring", ("cpu", "a processor", 1), {"bytes": block, "ops": 1, "formula": "storage/bytes"},
+                     block / rate / math.exp(rng.gauss(0, 0.05)), 3, samples, rng, False)
+    for probe, reason in (("launch", "the driver was lost"), ("fabric", "it needs two ranks")):
+        made = record(probe, {"scope": "node"}, "native", gpus, {"ops": 1, "formula": "op"}, 1, 0, 0, rng, False)
+        yield {**made, "status": "skipped", "reason": reason, "remedy": "", "complete": False, "verify": None}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
@@ -56,6 +93,7 @@ def main():
     parser.add_argument("--bytes", type=int, default=27000)
     parser.add_argument("--sigma", type=float, default=0.015)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--kinds", action="store_true")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     here = pathlib.Path(__file__).parent
@@ -102,6 +140,13 @@ def main():
                            {"bytes": 3 * count << 30, "formula": "memory/triad3n"},
                            (3 * count << 30) / (speed * 0.0035), rounds, samples, rng, False),
                 ]
+                if options.kinds:
+                    slow = instance == "p5.48xlarge" and node == 1
+                    if slow:
+                        for visit in run["records"][0]["rounds"]:
+                            times = [flops / speed * (1.15 if i == 3 else 1 + 0.001 * i) for i in range(count)]
+                            visit["unit_time_s"] = {"p50": times, "max": times}
+                    run["records"] += of_every_kind(flops, speed, gpus, slow, min(samples, 3), rng)
                 name = f"{provider}-{instance}-{node}-{number}.json"
                 (options.folder / name).write_text(json.dumps(run, separators=(",", ":")))
 

@@ -50,6 +50,21 @@ TEST(Moderate, AFewNodesBorrowFromTheMedianOfTheOtherTypes) {
                "spread from 4 own nodes and 2.5 df of 3 other types");
 }
 
+TEST(Moderate, TheIntervalOfAMeanRestsOnTheModeratedSpread) {
+  const std::vector<NodeGroup> groups = Groups(kTypes);
+  // exp(t of 5 degrees of freedom at 95 % x the root of 0.0001671041536 / 3).
+  const Interval interval = MeanInterval(groups[0], ModerateSpreads(groups).of[0], 0.95).value();
+  EXPECT_NEAR(std::log(interval.high), 2.5705818 * std::sqrt(0.0001671041536 / 3), 1e-7);
+  EXPECT_NEAR(interval.low * interval.high, 1, 1e-12);
+  EXPECT_FALSE(MeanInterval(groups[4], ModerateSpreads(groups).of[4], 0.95)) << "one node";
+  // From 20 nodes on by the bootstrap of their own values, which is not symmetric.
+  std::vector<double> many;
+  for (int i = 0; i < 20; ++i) many.push_back(i == 0 ? 1.0 : 0.001 * i);
+  const std::vector<NodeGroup> large = Groups({many});
+  const Interval skewed = MeanInterval(large[0], ModerateSpreads(large).of[0], 0.95).value();
+  EXPECT_EQ(skewed.low, MeanInterval(many, 0.95)->low);
+}
+
 TEST(Moderate, OneOtherTypeLendsWithoutCorrectionForTheMedian) {
   ExpectSpread(SpreadOf(Groups({kTypes[0], kTypes[1]}), 0), 0.00014277777777777778, 3,
                "spread from 3 own nodes and 1 df of 1 other type");

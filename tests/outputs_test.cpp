@@ -114,7 +114,7 @@ TEST(Outputs, NoneTellsWhetherAPriceWasTypedUnlessItIsKept) {
     EXPECT_THAT(OutputText(output.kind, with), Not(HasSubstr("98.77 USD"))) << output.option;
   }
   EXPECT_THAT(OutputText(OutputKind::kJson, kept), HasSubstr("98.7654"));
-  EXPECT_THAT(OutputText(OutputKind::kPage, kept), HasSubstr("98.77 USD/h"));
+  EXPECT_THAT(OutputText(OutputKind::kPage, kept), HasSubstr("98.7654 USD/h"));
   EXPECT_THAT(OutputText(OutputKind::kCsv, kept), Not(HasSubstr("98.7654")))
       << "dollars are of the offer and not of what the terminal was told";
 }

@@ -92,7 +92,6 @@ TEST(Report, ThePriceIsSaidAndIsOfEveryNodeHeld) {
                               "old); on demand in us-east-1</p>"));
   // 6 USD/h for 907.2 GFLOP/s in the mean.
   EXPECT_THAT(page, HasSubstr(">6.592 USD per TFLOP/s-h</td>"));
-  EXPECT_THAT(page, HasSubstr("\"usd_per_hour\":6.0,"));
   input.price.instead_of = "spot";
   page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29");
   EXPECT_THAT(page, HasSubstr(">6.592 USD per TFLOP/s-h (on demand)</td>"));
@@ -269,17 +268,16 @@ TEST(Report, ASweepHasAFigureWithWhatWasFittedToIt) {
   }
   const std::string page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22");
   const std::string before_script = page.substr(0, page.find("<script"));
-  EXPECT_THAT(
-      before_script,
-      HasSubstr("<figure class=fit data-run=0 data-fit=0><figcaption>mpi ring: α = 4 us, β = "
-                "0.125 ns/B (8.000 GB/s), residual 0.0 % over 3 sizes</figcaption></figure>"));
-  EXPECT_GT(page.find("<figure"), page.find("<h2>all_reduce</h2>")) << "in its probe's section";
-  EXPECT_THAT(before_script, HasSubstr("data-fit=1><figcaption>mpi &lt;b&gt;: α = 4 us"));
+  EXPECT_THAT(before_script,
+              HasSubstr("</svg>\n<figcaption>mpi ring: α = 4 us, β = 0.125 ns/B (8.000 GB/s), "
+                        "residual 0.0 % over 3 sizes</figcaption></figure>"));
+  EXPECT_GT(page.find("<figcaption>mpi ring"), page.find("<h2>all_reduce</h2>"))
+      << "in its probe's section";
+  EXPECT_THAT(before_script, HasSubstr("<figcaption>mpi &lt;b&gt;: α = 4 us"));
   EXPECT_THAT(before_script, HasSubstr("is a projection"));
-  // The line is drawn from what was fitted here; the first case is a gemm.
-  EXPECT_THAT(page, AllOf(HasSubstr("\"label\":\"mpi ring\""), HasSubstr("\"cases\":[1,2,3]")));
   input.run.records.resize(3);
-  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22"), Not(HasSubstr("<figure")));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22"),
+              Not(HasSubstr("Time against size")));
 }
 
 TEST(Report, LoadsNothing) {
@@ -322,7 +320,7 @@ TEST(Report, ThePolicyAllowsItsOwnScriptsAndStylesByTheirHashesAndNothingElse) {
   for (const std::string& style : Elements(page, "style")) {
     styles += " 'sha256-" + Sha256Base64(style) + "'";
   }
-  EXPECT_EQ(Elements(page, "script").size(), 2U);  // D3 and ours; the data is no script
+  EXPECT_EQ(Elements(page, "script").size(), 1U);  // the data is no script
   EXPECT_EQ(Elements(page, "style").size(), 1U);
   EXPECT_EQ(policy, "default-src 'none'; base-uri 'none'; form-action 'none'; style-src" + styles +
                         "; script-src" + scripts);
@@ -339,15 +337,7 @@ TEST(Report, TheDataHoldsNoTextThatHarmsATerminalOrAPage) {
   const std::string page = ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-22");
   EXPECT_THAT(page, Not(HasSubstr("\u202E")));
   EXPECT_THAT(page, Not(HasSubstr("\u009B")));
-  EXPECT_THAT(page,
-              AllOf(HasSubstr("\"name\":\"aws a?b us-east-1\""), HasSubstr("\"backend\":\"c?d\"")));
-}
-
-TEST(Report, CarriesTheNoticeOfWhatItIsDrawnWith) {
-  const ReportInput inputs[] = {Input("m7i.large", 0.1)};
-  const std::string page = ReportPage(inputs, Catalog::BuiltIn(), "2026-11-22");
-  EXPECT_THAT(page, HasSubstr("Mike Bostock"));
-  EXPECT_THAT(page, HasSubstr("Redistribution and use in source and binary forms"));
+  EXPECT_THAT(page, AllOf(HasSubstr("\"name\":\"aws a?b\""), HasSubstr("<td>c?d</td>")));
 }
 
 // Whatever a file says ends up as text: neither a tag, nor the end of a script, nor an attribute.
@@ -416,12 +406,12 @@ TEST(Report, AFigureThatMayBeACachesIsMarkedAndOneThatIsHasNoPrice) {
   input.run.records[0].facts["direct"] = std::string("unproven");
   EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"),
               HasSubstr("cache?: direct I/O is unproven"));
-  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"), HasSubstr("$ per TiB"));
+  EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"), HasSubstr(" USD per TiB"));
   input.run.records[0].facts["direct"] = std::string("refuted");
   EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"),
               HasSubstr("<td colspan=6>refuted"));
   EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"),
-              Not(HasSubstr("$ per TiB")));
+              Not(HasSubstr(" USD per TiB")));
   input.run.records[0].facts["direct"] = std::string("proved");
   EXPECT_THAT(ReportPage({&input, 1}, Catalog::BuiltIn(), "2026-11-29"), Not(HasSubstr("cache?")));
   input.run.nodes[0].storage[0].kind = "memory";

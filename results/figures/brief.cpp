@@ -10,6 +10,7 @@
 #include "results/base/text.h"
 #include "results/figures/expected.h"
 #include "results/figures/figures.h"
+#include "results/figures/labels.h"
 #include "results/figures/probes.h"
 #include "results/file/nodes.h"
 
@@ -41,6 +42,35 @@ std::optional<double> CostAtOne(const std::vector<InRun>& runs) {
   one.usd_per_hour = 1.0;
   const std::optional<double> usd = CostOf(runs, {.offer = std::move(one)});
   return usd && std::isfinite(*usd) && *usd > 0 ? usd : std::nullopt;
+}
+
+std::vector<float> RoundSpeeds(const InRun& run, double log_speed, Statistic statistic) {
+  if (run.records.size() != 1) return {};
+  const std::vector<double> times = LogRoundTimes(*run.records.front(), statistic);
+  if (times.empty()) return {};
+  const double mean = Mean(times);
+  std::vector<float> speeds;
+  for (const double time : times) speeds.push_back(static_cast<float>(log_speed + mean - time));
+  return speeds;
+}
+
+std::vector<float> UnitSpeeds(const Record& record) {
+  std::vector<double> times;
+  for (std::size_t unit = 0; unit < record.units.size(); ++unit) {
+    std::vector<double> of_rounds;
+    for (const Visit& visit : record.rounds) {
+      if (unit < visit.unit_p50_s.size() && visit.unit_p50_s[unit] > 0) {
+        of_rounds.push_back(std::log(visit.unit_p50_s[unit]));
+      }
+    }
+    if (of_rounds.empty()) return {};
+    times.push_back(Median(of_rounds));
+  }
+  if (times.size() < 2) return {};
+  const double median = Median(times);
+  std::vector<float> speeds;
+  for (const double time : times) speeds.push_back(static_cast<float>(median - time));
+  return speeds;
 }
 
 }  // namespace
@@ -79,6 +109,10 @@ RunBrief MakeBrief(Run run, const std::string& file, const Catalog& catalog, boo
     brief.headline = fmt::format("{} is absent: {}", headline.name, headline.absent);
   }
   for (const auto& [key, holding] : GatherHoldings(side, false, catalog.instances)) {
+    if (holding.backends.empty() && !holding.unmeasured.empty()) {
+      brief.unmeasured.push_back(
+          {.name = CaseWords(key.probe, key.params), .why = holding.unmeasured});
+    }
     for (const auto& [backend, runs] : holding.backends) {
       const Record& first = *runs.front().records.front();
       const std::optional<double> usd = CostAtOne(runs);
@@ -105,6 +139,14 @@ RunBrief MakeBrief(Run run, const std::string& file, const Catalog& catalog, boo
           .alike = alike.empty() ? "" : FactIn(runs, alike),
           .is_headline = headline.record != nullptr &&
                          std::ranges::count(runs.front().records, headline.record) > 0};
+      const Statistic own = values.statistic;
+      values.rounds = RoundSpeeds(
+          runs.front(), own == Statistic::kOverTime ? values.by_over_time : values.by_median, own);
+      values.units = UnitSpeeds(first);
+      if (first.work.flops && first.work.bytes_min.value_or(0) > 0) {
+        values.flops_per_byte =
+            static_cast<double>(*first.work.flops) / static_cast<double>(*first.work.bytes_min);
+      }
       if (!std::isfinite(values.by_median) || !std::isfinite(values.by_over_time)) continue;
       brief.cases.push_back(std::move(values));
     }

@@ -33,6 +33,18 @@ struct CaseBrief {
   std::string marks = {};                    // what makes the figure doubtful (MarksText)
   std::string alike = {};                    // the fact that must be alike (ProbeFacts::alike_in)
   bool is_headline = false;                  // whether it is fit to be the run's headline
+  // What pictures need. The log speed of each round, of a case with one record; the log speed of
+  // each device or rank of its first record relative to their median; and the operations for each
+  // byte that must be moved (METRICS.md, roofline).
+  std::vector<float> rounds = {};
+  std::vector<float> units = {};
+  std::optional<double> flops_per_byte = {};
+};
+
+// A case of a run that has no figure.
+struct Unmeasured {
+  std::string name = {};  // "gemm bf16 4096 x 4096 x 4096"
+  std::string why = {};   // "skipped: there is no room"
 };
 
 // One run.
@@ -56,6 +68,7 @@ struct RunBrief {
   // The conditions under which figures are those of another machine ("power limit 300 W of 700").
   std::set<std::string> conditions = {};
   std::vector<CaseBrief> cases = {};
+  std::vector<Unmeasured> unmeasured = {};
 };
 
 // Makes a run's brief. `file` is the name of its file, as given. With `keeps_offers` the brief has

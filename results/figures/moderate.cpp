@@ -138,6 +138,18 @@ std::optional<Estimate> EstimateOf(const NodeGroup& group,
                   .degrees_of_freedom = spread->df};
 }
 
+std::optional<Interval> MeanInterval(const NodeGroup& group,
+                                     const std::optional<NodeSpread>& spread, double confidence) {
+  const std::optional<Estimate> estimate = EstimateOf(group, spread);
+  if (!estimate) return std::nullopt;
+  if (group.values.size() >= kBootstrapFrom) return MeanInterval(group.values, confidence);
+  const double half =
+      StudentT(confidence, estimate->degrees_of_freedom) * std::sqrt(estimate->variance);
+  return Interval{.low = std::exp(-half),
+                  .high = std::exp(half),
+                  .units = static_cast<int>(group.values.size())};
+}
+
 int NodesToFind(double factor, const PlannedType& a, const PlannedType& b) {
   const double wanted = std::abs(std::log(factor));
   const auto finds = [&](int n) {

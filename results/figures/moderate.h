@@ -54,6 +54,11 @@ Spreads ModerateSpreads(std::span<const NodeGroup> groups);
 // The mean of a group's nodes with the variance of that mean; nothing where no spread is known.
 std::optional<Estimate> EstimateOf(const NodeGroup& group, const std::optional<NodeSpread>& spread);
 
+// The interval of a group's mean around it, as factors; nothing where no spread is known. From 20
+// nodes on it is the bootstrap-t of their own values.
+std::optional<Interval> MeanInterval(const NodeGroup& group,
+                                     const std::optional<NodeSpread>& spread, double confidence);
+
 // A type in a comparison to come.
 struct PlannedType {
   double variance = 0;                  // the true variance of the log speed of one node

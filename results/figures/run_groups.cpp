@@ -10,6 +10,7 @@
 #include "results/base/csv.h"
 #include "results/base/error.h"
 #include "results/base/text.h"
+#include "results/figures/group_prices.h"
 #include "results/figures/labels.h"
 #include "results/figures/moderate.h"
 #include "results/figures/side_values.h"
@@ -85,91 +86,6 @@ std::string AloneText(const RunGroup& group, std::span<const InstanceFacts> inst
            other.accelerator_count > own->accelerator_count;
   });
   return has_larger ? "alone on its board" : "";
-}
-
-// --- Prices ---
-
-// The offer for one way of buying, in the region that most runs were in among those that have one.
-// What it costs in the runs' other regions is its range.
-Chosen PriceIn(const RunGroup& group, std::span<const Offer> offers, const std::string& purchase) {
-  std::vector<std::pair<int, std::string>> regions;  // the most runs first
-  for (const auto& [region, runs] : group.regions) regions.emplace_back(-runs, region);
-  std::ranges::sort(regions);
-  Chosen found;
-  Chosen none;
-  std::vector<std::string> prices;
-  for (const auto& [runs, region] : regions) {
-    Identity identity = group.node.identity;
-    identity.region.value = region;
-    if (regions.size() > 1) identity.zone_id = {};
-    identity.purchase.value = purchase;
-    Chosen chosen = ChooseOffer(offers, identity);
-    if (chosen.offer && chosen.instead_of) {
-      std::string words = purchase;
-      std::ranges::replace(words, '_', ' ');
-      chosen = {.nearest = chosen.offer, .why = fmt::format("no {} price is known there", words)};
-    }
-    if (!chosen.offer) {
-      if (none.why.empty()) none = std::move(chosen);
-      continue;
-    }
-    const double usd = *chosen.offer->usd_per_hour;
-    prices.push_back(fmt::format("{} in {}", Usd(usd), region));
-    if (!found.offer) {
-      found = std::move(chosen);
-      found.why = "";
-      continue;
-    }
-    Offer& offer = *found.offer;
-    offer.usd_low = std::min(offer.usd_low.value_or(*offer.usd_per_hour), usd);
-    offer.usd_high = std::max(offer.usd_high.value_or(*offer.usd_per_hour), usd);
-  }
-  if (!found.offer) return none;
-  if (prices.size() > 1) found.note = fmt::format("an hour is {}", fmt::join(prices, ", "));
-  return found;
-}
-
-std::vector<Chosen> PricesOf(const RunGroup& group, std::span<const RunBrief> briefs,
-                             const GroupOptions& options) {
-  std::vector<Node> nodes;
-  std::set<std::tuple<std::string, std::string>> types;
-  std::vector<Offer> own;
-  std::vector<Offer> stored;
-  for (const std::size_t run : group.runs) {
-    const Identity& identity = briefs[run].first.identity;
-    types.emplace(identity.provider.value, identity.instance.value);
-    for (const Offer& offer : briefs[run].offers) {
-      (offer.is_private ? own : stored).push_back(offer);
-    }
-  }
-  if (options.price_usd_per_hour) {
-    return {{.offer = TypedOffer(*options.price_usd_per_hour, group.node.identity, options.today),
-             .why = "as typed"}};
-  }
-  if (options.owned && options.purchases.empty()) {
-    return {OwnedPrice(*options.owned, group.node.identity, options.today)};
-  }
-  if (types.size() > 1) {
-    return {{.why = fmt::format("no one offer prices {} types; give what one node costs on average "
-                                "with --price USD_PER_HOUR",
-                                types.size())}};
-  }
-  if (options.purchases.empty() && !own.empty()) {
-    if (Chosen chosen = ChooseOffer(own, group.node.identity); chosen.offer) return {chosen};
-  }
-  const std::span<const Offer> offers =
-      options.as_run ? std::span<const Offer>(stored) : options.offers;
-  if (options.purchases.empty()) return {PriceIn(group, offers, "on_demand")};
-  const bool all = options.purchases == std::vector<std::string>{"all"};
-  std::vector<Chosen> prices;
-  for (const std::string& purchase : all ? Purchases() : options.purchases) {
-    Chosen chosen = purchase == "owned" && options.owned
-                        ? OwnedPrice(*options.owned, group.node.identity, options.today)
-                        : PriceIn(group, offers, purchase);
-    if (chosen.offer || !all) prices.push_back(std::move(chosen));
-  }
-  if (prices.empty()) prices.push_back(PriceIn(group, offers, "on_demand"));
-  return prices;
 }
 
 // --- Cases ---
@@ -309,7 +225,9 @@ void PriceEntrants(std::vector<Entrant>& entrants, const std::vector<RunGroup>& 
       if (hour && entrant.log_cost) usd = *hour * std::exp(*entrant.log_cost);
       entrant.place.usd.push_back(usd);
       std::optional<std::size_t>& cheapest = entrant.place.cheapest;
-      if (usd && (!cheapest || *usd < *entrant.place.usd[*cheapest])) cheapest = k;
+      if (usd && k < groups[entrant.place.group].asked &&
+          (!cheapest || *usd < *entrant.place.usd[*cheapest]))
+        cheapest = k;
     }
     if (!entrant.place.cheapest) continue;
     Contender contender = {.mean = -std::log(*entrant.place.usd[*entrant.place.cheapest]),
@@ -355,6 +273,7 @@ void PlaceEntrants(std::vector<Entrant>& entrants, const std::vector<RunGroup>& 
     if (nodes > 1) contender.estimate = EstimateOf(values[i], spreads.of[i]);
     contenders.push_back(contender);
     if (spreads.of[i]) entrants[i].place.spread = ToText(*spreads.of[i]);
+    if (nodes > 1) entrants[i].place.interval = MeanInterval(values[i], spreads.of[i], confidence);
   }
   const std::vector<Place> places = PlacesOf(contenders, spreads.df_in_all, confidence);
   for (std::size_t i = 0; i < entrants.size(); ++i) entrants[i].place.by_speed = places[i];
@@ -717,6 +636,8 @@ std::vector<RunGroup> GroupRuns(std::span<const RunBrief> briefs, const GroupOpt
   for (auto& [name, group] : by_name) {
     group.alone = AloneText(group, options.instances);
     group.prices = PricesOf(group, briefs, options);
+    group.asked = group.prices.size();
+    if (options.other_prices) AddOtherPrices(group, options.offers);
     groups.push_back(std::move(group));
   }
   return groups;
@@ -758,7 +679,7 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
   std::map<CaseKey, std::vector<Entrant>> ranked;
   std::map<std::size_t, std::vector<Entrant>> weighted;  // by the index of the weight
   std::vector<std::string> refused;
-  std::size_t single = 0;
+  std::map<CaseKey, std::vector<Entrant>> alone;  // of one group
   for (const auto& [key, all] : figures.by_case) {
     std::vector<Entry> entries = all;
     if (is_headline && key == primary) KeepHeadlines(entries, NameOf(key), notes);
@@ -774,15 +695,15 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
       if (meant.size() < entrants.size()) meant = entrants;
     }
     if (entrants.size() < std::min<std::size_t>(2, ranking.groups.size())) {
-      ++single;
+      if (!entrants.empty()) alone.emplace(key, std::move(entrants));
       continue;
     }
     ranked.emplace(key, std::move(entrants));
   }
   AddFew(refused, "the cases of which figures are left out", notes);
-  if (single > 0) {
+  if (!alone.empty()) {
     notes.push_back(
-        fmt::format("cases that one group alone has, with nothing to rank: {}", single));
+        fmt::format("cases that one group alone has, with nothing to rank: {}", alone.size()));
   }
   if (ranked.empty()) {
     throw Error("no case was measured alike in two groups; measure the same probes and params");
@@ -809,7 +730,7 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
   // The primary case is asked for alone; the others share the error that is allowed.
   const double of_others =
       1 - (1 - options.confidence) / static_cast<double>(std::max<std::size_t>(1, others));
-  const auto add = [&](const CaseKey& key, std::vector<Entrant>& entrants, double confidence) {
+  const auto placed = [&](const CaseKey& key, std::vector<Entrant>& entrants, double confidence) {
     const CaseBrief* any = nullptr;
     for (const Entry& entry : figures.by_case.at(key)) {
       if (entry.group == entrants.front().place.group) any = entry.figure;
@@ -821,12 +742,17 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
                            .unit = any->unit,
                            .cost_label = any->cost_label};
     PlaceEntrants(entrants, ranking.groups, confidence, grouped);
-    ranking.cases.push_back(std::move(grouped));
+    return grouped;
   };
-  if (has_primary) add(primary, ranked.at(primary), options.confidence);
+  if (has_primary) {
+    ranking.cases.push_back(placed(primary, ranked.at(primary), options.confidence));
+  }
   for (auto& [key, entrants] : ranked) {
     if (has_primary && key == primary) continue;
-    add(key, entrants, of_others);
+    ranking.cases.push_back(placed(key, entrants, of_others));
+  }
+  for (auto& [key, entrants] : alone) {
+    ranking.of_one_group.push_back(placed(key, entrants, options.confidence));
   }
   if (!has_primary && options.weights.empty()) {
     ranking.primary_why = "the first case, since no headline can be ranked";

@@ -53,6 +53,8 @@ struct GroupOptions {
   // The ways of buying that get a row each. Empty: the price that was typed with the run where
   // there is one, else on demand. {"all"}: every one that has a price.
   std::vector<std::string> purchases = {};
+  // Whether all other ways of buying stand beside these, for pictures; nothing is ranked by them.
+  bool other_prices = false;
   bool as_run = false;                            // whether prices are those in the files
   std::optional<double> price_usd_per_hour = {};  // the price of each node, in place of all offers
   std::optional<OwnedMachine> owned = {};         // the price of nodes that are owned
@@ -74,7 +76,9 @@ struct RunGroup {
   int accelerators = 0;  // in a node
   // "alone on its board" where a node holds one accelerator of a board of several; else "".
   std::string alone = {};
-  std::vector<Chosen> prices = {};  // one for each way of buying; never empty
+  // One for each way of buying; never empty. The first `asked` are those that groups are ranked by.
+  std::vector<Chosen> prices = {};
+  std::size_t asked = 0;
 };
 
 // One node of a group in a case.
@@ -88,8 +92,9 @@ struct NodeOfGroup {
 struct GroupPlace {
   std::size_t group = 0;     // index into GroupRanking::groups
   std::string backend = {};  // the one that most of its nodes ran, and the fastest among equals
-  std::vector<NodeOfGroup> nodes = {};  // the slowest first
-  double speed = 0;                     // the geometric mean over nodes
+  std::vector<NodeOfGroup> nodes = {};    // the slowest first
+  double speed = 0;                       // the geometric mean over nodes
+  std::optional<Interval> interval = {};  // of that mean, as factors; nothing of one node
   Place by_speed = {};
   std::string spread = {};  // what the interval rests on
   Lottery lottery = {};
@@ -97,6 +102,9 @@ struct GroupPlace {
   std::optional<std::size_t> cheapest = {};     // the index of the least of these costs
   std::optional<Place> by_cost = {};            // the place by that cost
   std::string note = {};
+  // The ends of the interval; the speed itself where there is none.
+  double Low() const { return speed * (interval ? interval->low : 1); }
+  double High() const { return speed * (interval ? interval->high : 1); }
 };
 
 // One case of a ranking, or the weighted mean of several.
@@ -124,6 +132,8 @@ struct GroupRanking {
   std::vector<GroupedCase> cases = {};
   std::string primary_why = {};  // why the first case is the primary one
   bool is_asked_alone = true;    // whether the first case shares no error with the others
+  // The cases that one group alone has, with nothing to rank.
+  std::vector<GroupedCase> of_one_group = {};
   std::vector<std::string> notes = {};
   std::vector<std::string> differences = {};  // between the groups' environments, in words
 };

@@ -177,29 +177,20 @@ std::string StandingText(const Place& place, Contest contest, bool is_only) {
 
 // The standing in dollars of one way of buying: that of the group's cheapest way, and of the others
 // how much more they cost than that one.
-std::string CostStanding(const GroupPlace& place, std::size_t way, bool is_only) {
+std::string CostStanding(const RunGroup& group, const GroupPlace& place, std::size_t way,
+                         bool is_only) {
   if (!place.usd[way]) return "-";
+  if (!place.cheapest) return "not asked for";
   if (way == *place.cheapest) return StandingText(*place.by_cost, Contest::kCost, is_only);
-  return fmt::format("{} x its {}",
-                     fmt::format("{:.3g}", *place.usd[way] / *place.usd[*place.cheapest]),
-                     "cheapest way");
+  const double factor = *place.usd[way] / *place.usd[*place.cheapest];
+  if (way < group.asked) return fmt::format("{:.3g} x its cheapest way", factor);
+  return fmt::format("{:.3g} x {}", factor,
+                     Clean(PurchaseWords(*group.prices[*place.cheapest].offer)));
 }
 
-// The group with its nodes and runs, and its prices below it.
+// The group with its prices below it.
 std::string GroupLines(const RunGroup& group, std::string_view today) {
-  std::vector<std::string> bought;
-  for (const auto& [how, runs] : group.bought) {
-    std::string words = how;
-    std::ranges::replace(words, '_', ' ');
-    bought.push_back(words == "unknown" ? fmt::format("{} not told how bought", runs)
-                                        : fmt::format("{} {}", runs, words));
-  }
-  std::string days = group.first_day;
-  if (group.last_day != group.first_day) days += " to " + group.last_day;
-  std::string text = fmt::format(
-      "{}{}: {}, {} ({}), {}\n", Clean(group.name), group.alone.empty() ? "" : ", " + group.alone,
-      CountText(group.nodes.size(), "node"), CountText(group.runs.size(), "run"),
-      Clean(fmt::format("{}", fmt::join(bought, ", "))), Clean(days));
+  std::string text = GroupWords(group) + '\n';
   for (const Chosen& price : group.prices) {
     text += Lines("  ", {PriceLine(price, {&group.node, 1}, today)});
   }
@@ -232,37 +223,95 @@ std::string CommonSpread(const GroupedCase& grouped) {
 
 std::string CaseTable(const GroupRanking& ranking, const GroupedCase& grouped, bool with_nodes,
                       bool colour) {
-  const std::vector<Column> columns = {
-      {.heading = std::string(kGroupWords[static_cast<std::size_t>(ranking.by)])},
-      {.heading = "nodes", .to_the_right = true},
-      {.heading = ranking.per_gpu && grouped.kind == "gpu" ? "speed of one" : "speed",
-       .to_the_right = true},
-      {.heading = "in speed"},
-      {.heading = "bought"},
-      {.heading = grouped.cost_label.empty() ? "$" : Clean(grouped.cost_label),
-       .to_the_right = true},
-      {.heading = "in dollars"}};
+  const std::vector<std::string> headings = GroupHeadings(ranking, grouped);
+  std::vector<Column> columns;
+  for (const std::string& heading : headings) columns.push_back({.heading = heading});
+  for (const std::size_t right : {1U, 2U, 5U}) columns[right].to_the_right = true;
+  std::vector<Row> rows;
+  for (const GroupRow& one : GroupRows(ranking, grouped)) {
+    rows.push_back({.cells = {{one.name},
+                              {one.nodes},
+                              {one.speed},
+                              {one.in_speed, one.is_fastest ? Ink::kGood : Ink::kPlain},
+                              {one.bought},
+                              {one.usd},
+                              {one.in_dollars}},
+                    .sentence = one.note,
+                    .ink = Ink::kDim});
+    const GroupPlace& place = grouped.places[one.place];
+    if (!with_nodes || one.way + 1 < ranking.groups[place.group].prices.size()) continue;
+    for (Row& row : NodeRows(grouped, place)) rows.push_back(std::move(row));
+  }
+  return TextOf(columns, rows, colour);
+}
+
+}  // namespace
+
+std::string GroupWords(const RunGroup& group) {
+  std::vector<std::string> bought;
+  for (const auto& [how, runs] : group.bought) {
+    std::string words = how;
+    std::ranges::replace(words, '_', ' ');
+    bought.push_back(words == "unknown" ? fmt::format("{} not told how bought", runs)
+                                        : fmt::format("{} {}", runs, words));
+  }
+  std::string days = group.first_day;
+  if (group.last_day != group.first_day) days += " to " + group.last_day;
+  return fmt::format("{}{}: {}, {} ({}), {}", Clean(group.name),
+                     group.alone.empty() ? "" : ", " + group.alone,
+                     CountText(group.nodes.size(), "node"), CountText(group.runs.size(), "run"),
+                     Clean(fmt::format("{}", fmt::join(bought, ", "))), Clean(days));
+}
+
+std::string CaseTitle(const GroupRanking& ranking, std::size_t i) {
+  const GroupedCase& grouped = ranking.cases[i];
+  std::string title = Clean(grouped.name, 512);
+  if (i == 0) {
+    title += fmt::format(": {}, {}", ranking.primary_why,
+                         ranking.is_asked_alone ? "asked alone at 95 %"
+                                                : "which shares 5 % of error with all below");
+  }
+  if (i == 1 && ranking.is_asked_alone) title += ": this and all below share 5 % of error";
+  const std::string spread = CommonSpread(grouped);
+  if (grouped.places.size() > 1 && !spread.empty()) title += "; each " + spread;
+  return title;
+}
+
+std::vector<std::string> GroupHeadings(const GroupRanking& ranking, const GroupedCase& grouped) {
+  return {std::string(kGroupWords[static_cast<std::size_t>(ranking.by)]),
+          "nodes",
+          ranking.per_gpu && grouped.kind == "gpu" ? "speed of one" : "speed",
+          "in speed",
+          "bought",
+          grouped.cost_label.empty() ? "$" : Clean(grouped.cost_label),
+          "in dollars"};
+}
+
+std::vector<GroupRow> GroupRows(const GroupRanking& ranking, const GroupedCase& grouped) {
   const bool is_only = grouped.places.size() == 1;
   const std::string spread = CommonSpread(grouped);
   const bool one_priced = std::ranges::count_if(grouped.places, [](const GroupPlace& place) {
                             return place.by_cost.has_value();
                           }) == 1;
-  std::vector<Row> rows;
-  for (const GroupPlace& place : grouped.places) {
+  std::vector<GroupRow> rows;
+  for (std::size_t i = 0; i < grouped.places.size(); ++i) {
+    const GroupPlace& place = grouped.places[i];
     const RunGroup& group = ranking.groups[place.group];
     for (std::size_t way = 0; way < group.prices.size(); ++way) {
       const Chosen& price = group.prices[way];
       const std::optional<double>& usd = place.usd[way];
-      Row row = {.cells = {{Clean(group.name)},
-                           {fmt::format("{}", place.nodes.size())},
-                           {SpeedText(grouped, place.speed)},
-                           {StandingText(place.by_speed, Contest::kSpeed, is_only),
-                            place.by_speed.is_best ? Ink::kGood : Ink::kPlain},
-                           {price.offer ? Clean(PurchaseWords(*price.offer)) : "-"},
-                           {!usd                   ? "-"
-                            : grouped.unit.empty() ? fmt::format("{:.3g}", *usd)
-                                                   : Usd(*usd)},
-                           {CostStanding(place, way, one_priced)}}};
+      GroupRow row = {.place = i,
+                      .way = way,
+                      .name = Clean(group.name),
+                      .nodes = fmt::format("{}", place.nodes.size()),
+                      .speed = SpeedText(grouped, place.speed),
+                      .in_speed = StandingText(place.by_speed, Contest::kSpeed, is_only),
+                      .is_fastest = place.by_speed.is_best,
+                      .bought = price.offer ? Clean(PurchaseWords(*price.offer)) : "-",
+                      .usd = !usd                   ? "-"
+                             : grouped.unit.empty() ? fmt::format("{:.3g}", *usd)
+                                                    : Usd(*usd),
+                      .in_dollars = CostStanding(group, place, way, one_priced)};
       if (way + 1 == group.prices.size()) {
         std::string note = place.note;
         if (!place.spread.empty() && !is_only && spread.empty()) {
@@ -271,18 +320,14 @@ std::string CaseTable(const GroupRanking& ranking, const GroupedCase& grouped, b
         if (place.nodes.size() == 1 && !is_only) {
           note = "one node: placed by its estimate" + (note.empty() ? "" : "; " + note);
         }
-        row.sentence = Clean(note, 1024);
-        row.ink = Ink::kDim;
+        row.note = Clean(note, 1024);
       }
       rows.push_back(std::move(row));
     }
-    if (!with_nodes) continue;
-    for (Row& row : NodeRows(grouped, place)) rows.push_back(std::move(row));
   }
-  return TextOf(columns, rows, colour);
+  return rows;
 }
 
-// The lottery of each group in the primary case, in speed and in dollars.
 std::vector<std::string> LotteryLines(const GroupRanking& ranking, const GroupedCase& grouped) {
   std::vector<std::string> lines;
   for (const GroupPlace& place : grouped.places) {
@@ -302,8 +347,6 @@ std::vector<std::string> LotteryLines(const GroupRanking& ranking, const Grouped
   }
   return lines;
 }
-
-}  // namespace
 
 std::string SpeedText(const GroupedCase& grouped, double speed) {
   if (grouped.unit.empty()) return fmt::format("{:.3g} x the fastest", speed);
@@ -368,16 +411,7 @@ std::string GroupTable(const GroupRanking& ranking, bool with_nodes, bool colour
   text += Lines("note: ", ranking.notes);
   for (std::size_t i = 0; i < ranking.cases.size(); ++i) {
     const GroupedCase& grouped = ranking.cases[i];
-    std::string title = Clean(grouped.name, 512);
-    if (i == 0) {
-      title += fmt::format(": {}, {}", ranking.primary_why,
-                           ranking.is_asked_alone ? "asked alone at 95 %"
-                                                  : "which shares 5 % of error with all below");
-    }
-    if (i == 1 && ranking.is_asked_alone) title += ": this and all below share 5 % of error";
-    const std::string spread = CommonSpread(grouped);
-    if (grouped.places.size() > 1 && !spread.empty()) title += "; each " + spread;
-    text += '\n' + Lines("", {title});
+    text += '\n' + Lines("", {CaseTitle(ranking, i)});
     text += CaseTable(ranking, grouped, with_nodes, colour);
     if (i == 0) text += '\n' + Lines("  ", LotteryLines(ranking, grouped));
   }

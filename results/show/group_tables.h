@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "results/figures/compare.h"
 #include "results/figures/run_groups.h"
@@ -24,6 +25,32 @@ std::string AnswerOf(const Comparison& comparison, std::string_view today);
 // With `with_nodes` each group's nodes stand below it.
 std::string GroupTable(const GroupRanking& ranking, bool with_nodes, bool colour,
                        std::string_view today);
+
+// The parts of that text follow, for the page.
+
+// A group in a line: "aws p5.48xlarge: 3 nodes, 6 runs (6 spot), 2026-11-20 to 2026-11-21".
+std::string GroupWords(const RunGroup& group);
+// The title above the table of the case with that index: what it is, how it is asked, and what its
+// intervals rest on.
+std::string CaseTitle(const GroupRanking& ranking, std::size_t i);
+// The headings of that table, and its rows: one for each group and way of buying, fastest first.
+std::vector<std::string> GroupHeadings(const GroupRanking& ranking, const GroupedCase& grouped);
+struct GroupRow {
+  std::size_t place = 0;  // an index into GroupedCase::places
+  std::size_t way = 0;    // an index into RunGroup::prices
+  std::string name = {};
+  std::string nodes = {};
+  std::string speed = {};
+  std::string in_speed = {};
+  bool is_fastest = false;
+  std::string bought = {};
+  std::string usd = {};
+  std::string in_dollars = {};
+  std::string note = {};  // in the last row of a group
+};
+std::vector<GroupRow> GroupRows(const GroupRanking& ranking, const GroupedCase& grouped);
+// A sentence on each group's lottery, in speed and in dollars, in the order of places.
+std::vector<std::string> LotteryLines(const GroupRanking& ranking, const GroupedCase& grouped);
 
 // A speed of that case, in its unit, in words: "712.4 TFLOP/s", or of a weighted mean, whose unit
 // is empty, "0.974 x the fastest".

@@ -8,20 +8,22 @@
 #include <vector>
 
 #include "results/base/embedded.h"
+#include "results/base/error.h"
 #include "results/base/hash.h"
 #include "results/base/text.h"
 #include "results/catalog/price.h"
 #include "results/figures/figures.h"
+#include "results/figures/group_prices.h"
 #include "results/figures/health.h"
 #include "results/figures/labels.h"
 #include "results/figures/model.h"
 #include "results/file/nodes.h"
-#include "results/show/json.h"
+#include "results/show/html.h"
 #include "results/show/notes.h"
+#include "results/show/report_groups.h"
+#include "results/show/run_charts.h"
 
 ASSAY_DECLARE_EMBEDDED(report_html);
-ASSAY_DECLARE_EMBEDDED(d3_js);
-ASSAY_DECLARE_EMBEDDED(d3_notice);
 
 namespace assay {
 namespace {
@@ -41,34 +43,6 @@ std::string ScriptSafe(std::string_view json) {
   return safe;
 }
 
-// A table cell. Its text is cleaned of what a terminal or a page should not see, and then escaped.
-std::string Cell(std::string_view text, std::string_view attributes = "") {
-  return fmt::format("<td{}>{}</td>", attributes, Html(Clean(text)));
-}
-
-// A cell with sentences that spans several columns.
-std::string Words(std::string_view text, int columns) {
-  return fmt::format("<td colspan={}>{}</td>", columns, Html(Clean(text, 4096)));
-}
-
-std::string Row(const std::vector<std::string>& cells) {
-  std::string row = "<tr>";
-  for (const std::string& cell : cells) row += cell;
-  return row + "</tr>\n";
-}
-
-constexpr std::string_view kNumber = " class=number";
-
-std::string Header(const std::vector<std::string>& names) {
-  static const std::set<std::string> numbers = {"speed", "median", "of here",
-                                                "price", "cost",   "memory"};
-  std::string row = "<tr>";
-  for (const std::string& name : names) {
-    row += fmt::format("<th{}>{}</th>", numbers.contains(name) ? kNumber : "", Html(name));
-  }
-  return row + "</tr>\n";
-}
-
 // A run with what the page needs to know of all of it, which is found once.
 struct Shown {
   Shown(const ReportInput& from, const Catalog& catalog);
@@ -81,7 +55,7 @@ struct Shown {
 };
 
 // One record of one of the runs.
-struct Place {
+struct RecordOfRun {
   std::size_t run = 0;
   const Record* record = nullptr;
 };
@@ -142,25 +116,24 @@ std::string BackendText(const Record& record) {
   return record.backend + (transport.empty() ? "" : " over " + transport);
 }
 
-// The table with the answer, one row a run: the headline figure and what it costs, with the price
-// under it.
-std::string AnswerTable(std::span<const Shown> runs, std::string_view today) {
-  std::string table = "<table>\n<caption>The headline, per machine</caption>\n" +
-                      Header({"machine", "headline", "speed", "interval", "price", "cost"});
+// The headline of each run and what it costs, with the price under it.
+std::string HeadlineTable(std::span<const Shown> runs, std::string_view today) {
+  std::string table = HeadRow({"machine", "headline", "speed", "interval", "price", "cost"});
   for (const Shown& shown : runs) {
     const Headline headline = HeadlineOf(shown.input.run);
     if (headline.record == nullptr) {
-      table += Row({Cell(shown.machine), Cell(headline.name),
-                    Cell("absent: " + headline.absent, " colspan=4")});
+      table += HtmlRow({Cell(shown.machine), Cell(headline.name),
+                        Cell("absent: " + headline.absent, " colspan=4")});
       continue;
     }
     const std::string unrest = UnrestText(*headline.record);
-    table += Row(
-        {Cell(shown.machine), Cell(headline.name), Cell(SpeedText(*headline.record), kNumber),
-         Cell(IntervalText(*headline.record) + (unrest.empty() ? "" : "; " + unrest)),
-         Cell(PriceText(shown.input), kNumber), Cell(CostText(*headline.record, shown), kNumber)});
+    table += HtmlRow({Cell(shown.machine), Cell(headline.name),
+                      Cell(SpeedText(*headline.record), kNumberCell),
+                      Cell(IntervalText(*headline.record) + (unrest.empty() ? "" : "; " + unrest)),
+                      Cell(PriceText(shown.input), kNumberCell),
+                      Cell(CostText(*headline.record, shown), kNumberCell)});
   }
-  table += "</table>\n";
+  table = HtmlTable("the headline of each run", table);
   for (const Shown& shown : runs) {
     const std::string line = PriceLine(shown.input.price, shown.input.run.nodes, today);
     table +=
@@ -169,7 +142,7 @@ std::string AnswerTable(std::span<const Shown> runs, std::string_view today) {
   return table;
 }
 
-// The places for the script's drawings of sweeps, each with its fitted model in words, by probe.
+// The pictures of sweeps, each with its fitted model in words, by probe.
 std::map<std::string, std::string> FitFigures(std::span<const Shown> runs) {
   std::map<std::string, std::string> figures;
   for (std::size_t run = 0; run < runs.size(); ++run) {
@@ -177,14 +150,14 @@ std::map<std::string, std::string> FitFigures(std::span<const Shown> runs) {
     for (std::size_t i = 0; i < fits.size(); ++i) {
       const CostModel& model = fits[i].model;
       const std::string machine = runs.size() > 1 ? runs[run].machine + ", " : "";
-      figures[fits[i].sweep.front()->probe] += fmt::format(
-          "<figure class=fit data-run={} data-fit={}><figcaption>{}: α = {:.3g} us, β = {:.3g} "
-          "ns/B{}, "
-          "residual {} over {} sizes</figcaption></figure>\n",
-          run, i, Html(Clean(machine + FitLabel(fits[i]))), model.start_s * 1e6,
-          model.per_byte_s * 1e9,
+      const std::string words = fmt::format(
+          "{}: α = {:.3g} us, β = {:.3g} ns/B{}, residual {} over {} sizes",
+          Clean(machine + FitLabel(fits[i])), model.start_s * 1e6, model.per_byte_s * 1e9,
           model.per_byte_s > 0 ? fmt::format(" ({})", WithPrefix(1 / model.per_byte_s, "B/s")) : "",
           Percent(model.residual), model.points);
+      figures[fits[i].sweep.front()->probe] +=
+          fmt::format("<figure>{}<figcaption>{}</figcaption></figure>\n",
+                      FitChart(fits[i], run, words), Html(words));
     }
   }
   for (auto& [probe, text] : figures) {
@@ -193,7 +166,7 @@ std::map<std::string, std::string> FitFigures(std::span<const Shown> runs) {
         "an "
         "operation together, β of all bytes that they move. A bar is the 95 % interval. The dashed "
         "end of a line is a projection: nobody has measured it. A large residual says that no one "
-        "line fits.</p>\n<div class=fits>\n{}</div>\n",
+        "line fits.</p>\n<div class=half-figures>\n{}</div>\n",
         text);
   }
   return figures;
@@ -204,56 +177,60 @@ std::string RecordRows(const std::string& label, const Shown& shown, const Recor
   const ReportInput& input = shown.input;
   std::vector<std::string> cells = {Cell(label), Cell(shown.machine), Cell(BackendText(record))};
   if (!Speed(record)) {
-    cells.push_back(Words(OutcomeOf(record), 4));
-    return Row(cells);
+    cells.push_back(WordsCell(OutcomeOf(record), 4));
+    return HtmlRow(cells);
   }
   const std::optional<double> here = OfHere(record);
-  cells.insert(cells.end(), {Cell(SpeedText(record), kNumber), Cell(IntervalText(record)),
-                             Cell(here ? Percent(*here) : "-", kNumber),
-                             Cell(CostText(record, shown), kNumber)});
-  std::string rows = Row(cells);
+  cells.insert(cells.end(), {Cell(SpeedText(record), kNumberCell), Cell(IntervalText(record)),
+                             Cell(here ? Percent(*here) : "-", kNumberCell),
+                             Cell(CostText(record, shown), kNumberCell)});
+  std::string rows = HtmlRow(cells);
   if (const std::string notes = NotesOf(input.run, record, shown.figures, input.price);
       !notes.empty()) {
-    rows += Row({Cell(""), Words(notes, 6)});
+    rows += HtmlRow({Cell(""), WordsCell(notes, 6)});
   }
   for (const DeviceNote& device : DeviceNotesOf(input.run, record, shown.health.Of(record))) {
-    rows += Row({Cell(""), Words(device.device + ": " + device.text, 6)});
+    rows += HtmlRow({Cell(""), WordsCell(device.device + ": " + device.text, 6)});
   }
   return rows;
 }
 
 // The section of one probe, with the runs beside each other case by case. `places` are the probe's
 // records in the order of the runs.
-std::string ProbeSection(const std::string& probe, const std::vector<Place>& places,
+std::string ProbeSection(const std::string& probe, const std::vector<RecordOfRun>& places,
                          std::span<const Shown> runs, const std::string& fit_figures) {
   std::vector<const Record*> records;
-  std::map<std::string, std::vector<Place>> cases;  // by match key
-  for (const Place& place : places) {
+  std::map<std::string, std::vector<RecordOfRun>> cases;  // by match key
+  for (const RecordOfRun& place : places) {
     records.push_back(place.record);
     cases[MatchKey(*place.record)].push_back(place);
   }
-  std::string section =
-      fmt::format("<section>\n<h2>{}</h2>\n<div class=chart data-probe=\"{}\"></div>\n<table>\n",
-                  Html(Clean(probe)), Html(Clean(probe)));
-  section += Header({"case", "machine", "backend", "median", "interval", "of here", "cost"});
+  std::string rows =
+      HeadRow({"case", "machine", "backend", "median", "interval", "of here", "cost"});
+  std::vector<DrawnRecord> drawn;
   for (const Record* first : InOrderOfSizes(records)) {
-    const auto rows = cases.extract(MatchKey(*first));
-    if (rows.empty()) continue;  // shown with an earlier one
+    const auto found = cases.extract(MatchKey(*first));
+    if (found.empty()) continue;  // shown with an earlier one
     const std::string label = CaseLabel(first->probe, first->params);
-    for (const Place& place : rows.mapped()) {
-      section += RecordRows(label, runs[place.run], *place.record);
+    for (const RecordOfRun& place : found.mapped()) {
+      rows += RecordRows(label, runs[place.run], *place.record);
+      drawn.push_back({.label = label, .run = place.run, .record = place.record});
     }
   }
-  return section + "</table>\n" + fit_figures + "</section>\n";
+  const std::string name = Clean(probe);
+  const std::string svg = RoundsChart(drawn, kWideChart) + RoundsChart(drawn, kNarrowChart);
+  return fmt::format("<section>\n<h2>{}</h2>\n{}{}{}</section>\n", Html(name),
+                     svg.empty() ? "" : "<figure>" + svg + "</figure>\n", HtmlTable(name, rows),
+                     fit_figures);
 }
 
 // The sections of all probes, in the order in which they come first.
 std::string ProbeSections(std::span<const Shown> runs) {
   std::vector<std::string> probes;
-  std::map<std::string, std::vector<Place>> places;
+  std::map<std::string, std::vector<RecordOfRun>> places;
   for (std::size_t run = 0; run < runs.size(); ++run) {
     for (const Record& record : runs[run].input.run.records) {
-      std::vector<Place>& of_probe = places[record.probe];
+      std::vector<RecordOfRun>& of_probe = places[record.probe];
       if (of_probe.empty()) probes.push_back(record.probe);
       of_probe.push_back({.run = run, .record = &record});
     }
@@ -267,9 +244,8 @@ std::string ProbeSections(std::span<const Shown> runs) {
 }
 
 std::string MachinesSection(std::span<const Shown> runs) {
-  std::string section =
-      "<section>\n<h2>Machines</h2>\n<table>\n" +
-      Header({"file", "machine", "how known", "processor", "memory", "run", "notes"});
+  std::string rows =
+      HeadRow({"file", "machine", "how known", "processor", "memory", "run", "notes"});
   for (const Shown& shown : runs) {
     const Run& run = shown.input.run;
     const std::string& name = shown.input.name;
@@ -285,47 +261,40 @@ std::string MachinesSection(std::span<const Shown> runs) {
       for (const Note& note : node.notes) {
         notes += fmt::format("{}{} ({})", notes.empty() ? "" : "; ", note.what, note.remedy);
       }
-      section +=
-          Row({Cell(name), Cell(NodeName(node).empty() ? name : NodeName(node)),
-               Cell(fmt::format("{}, {}", instance.how, instance.confidence)),
-               Cell(fmt::format("{}, {} of {}", node.cpu.model, node.cpu.cores_used,
-                                CountText(node.cpu.cores_present, "core"))),
-               Cell(fmt::format("{:.1f} GiB", static_cast<double>(node.memory_bytes) / (1LL << 30)),
-                    kNumber),
-               Cell(when), fmt::format("<td>{}</td>", Html(Clean(notes, 4096)))});
+      rows += HtmlRow(
+          {Cell(name), Cell(NodeName(node).empty() ? name : NodeName(node)),
+           Cell(fmt::format("{}, {}", instance.how, instance.confidence)),
+           Cell(fmt::format("{}, {} of {}", node.cpu.model, node.cpu.cores_used,
+                            CountText(node.cpu.cores_present, "core"))),
+           Cell(fmt::format("{:.1f} GiB", static_cast<double>(node.memory_bytes) / (1LL << 30)),
+                kNumberCell),
+           Cell(when), WordsCell(notes, 1)});
     }
   }
-  return section + "</table>\n</section>\n";
+  return "<section>\n<h2>Machines</h2>\n" + HtmlTable("machines", rows) + "</section>\n";
 }
 
-std::string PricesSection(std::span<const Shown> runs, std::string_view today) {
-  std::string section = "<section>\n<h2>Prices</h2>\n<table>\n" +
-                        Header({"machine", "price", "region", "date", "source", "why this one"});
-  for (const Shown& shown : runs) {
-    const Chosen& price = shown.input.price;
-    const std::string why =
-        fmt::format("<td>{}{}{}</td>", Html(Clean(price.why, 1024)), price.note.empty() ? "" : "; ",
-                    Html(Clean(price.note, 1024)));
-    if (!price.offer) {
-      section +=
-          Row({Cell(shown.machine), Cell("none", kNumber), Cell("-"), Cell("-"), Cell("-"), why});
-      continue;
-    }
-    section += Row({Cell(shown.machine), Cell(PriceText(shown.input), kNumber),
-                    Cell(price.offer->region), Cell(PriceAge(*price.offer, today)),
-                    fmt::format("<td>{}</td>", Html(Clean(price.offer->source, 1024))), why});
-  }
-  return section + "</table>\n</section>\n";
+// The parts on runs in full.
+std::string RunSections(std::span<const ReportInput> inputs, const Catalog& catalog,
+                        std::string_view today) {
+  if (inputs.empty()) return "";
+  std::vector<Shown> runs;
+  for (const ReportInput& input : inputs) runs.emplace_back(input, catalog);
+  return "<section id=runs><h2>Run by run: the headline</h2>\n" + HeadlineTable(runs, today) +
+         "</section>\n" + ProbeSections(runs) + MachinesSection(runs);
 }
 
-// The data that the script draws: the figures of each run, with the name that the tables give it.
-std::string PageData(std::span<const Shown> runs, const Catalog& catalog) {
-  std::string data = "[";
-  for (const Shown& shown : runs) {
-    if (data.size() > 1) data += ",\n";
-    data += FiguresToJson(shown.input.run, shown.input.price, catalog, shown.machine);
+// The parts on groups of runs.
+std::string GroupSections(const ReportGroups& groups, const Catalog& catalog,
+                          std::string_view today) {
+  if (!groups.ranking) {
+    return "<section id=answer>\n<h2>Which machine, for which work, per dollar?</h2>\n" +
+           Paragraph(groups.unranked, " class=answer") + "</section>\n";
   }
-  return data + "]";
+  const GroupFacts facts(*groups.ranking, groups.briefs, catalog);
+  return AnswerSection(facts, today) + CaseSections(facts) + KindsSections(facts) +
+         LadderSection(facts) + NodesSection(facts) + OtherCasesSection(facts) +
+         PricesSection(facts, today) + CoverageSection(facts, groups.briefs);
 }
 
 // Replaces each @name@ of the page's skeleton once, in one pass, so that what is put in is never
@@ -362,22 +331,41 @@ std::string HashesOf(const std::string& tag, std::string_view skeleton,
 
 }  // namespace
 
-std::string ReportPage(std::span<const ReportInput> inputs, const Catalog& catalog,
-                       std::string_view today) {
-  std::vector<Shown> runs;
-  for (const ReportInput& input : inputs) runs.emplace_back(input, catalog);
+std::string ReportPage(const ReportGroups& groups, std::span<const ReportInput> inputs,
+                       const Catalog& catalog, std::string_view today) {
   const std::string_view skeleton = ASSAY_EMBEDDED(report_html);
+  std::string data = "{}";
+  if (groups.ranking) data = GroupsData(GroupFacts(*groups.ranking, groups.briefs, catalog));
   std::map<std::string, std::string> parts = {{"today", std::string(today)},
-                                              {"answer", AnswerTable(runs, today)},
-                                              {"probes", ProbeSections(runs)},
-                                              {"machines", MachinesSection(runs)},
-                                              {"prices", PricesSection(runs, today)},
-                                              {"data", ScriptSafe(PageData(runs, catalog))},
-                                              {"d3_notice", Html(ASSAY_EMBEDDED(d3_notice))},
-                                              {"d3", std::string(ASSAY_EMBEDDED(d3_js))}};
+                                              {"notes", ListOf(groups.notes)},
+                                              {"groups", GroupSections(groups, catalog, today)},
+                                              {"runs", RunSections(inputs, catalog, today)},
+                                              {"data", ScriptSafe(data)}};
   parts["script_hashes"] = HashesOf("script", skeleton, parts);
   parts["style_hashes"] = HashesOf("style", skeleton, parts);
   return Fill(skeleton, parts);
+}
+
+std::string ReportPage(std::span<const ReportInput> inputs, const Catalog& catalog,
+                       std::string_view today) {
+  std::vector<RunBrief> briefs;
+  for (const ReportInput& input : inputs) {
+    briefs.push_back(MakeBrief(input.run, input.name, catalog, false));
+  }
+  const GroupOptions options = {.instances = catalog.instances, .today = std::string(today)};
+  ReportGroups groups = {.briefs = briefs};
+  try {
+    std::vector<RunGroup> made = GroupRuns(briefs, options, groups.notes);
+    for (RunGroup& group : made) {
+      group.prices = {inputs[group.runs.front()].price};
+      group.asked = 1;
+      AddOtherPrices(group, catalog.offers);
+    }
+    groups.ranking = RankGroups(briefs, std::move(made), options);
+  } catch (const Error& error) {
+    groups.unranked = error.what();
+  }
+  return ReportPage(groups, inputs, catalog, today);
 }
 
 }  // namespace assay

@@ -165,6 +165,41 @@ void AddSources(CLI::App& app, PriceSources& sources) {
       ->allow_extra_args(false);
 }
 
+std::vector<std::string> PurchasesAndAll() {
+  std::vector<std::string> words = Purchases();
+  words.emplace_back("all");
+  return words;
+}
+
+// The flags of groups. `by` is read with GroupedBy.
+void AddGroups(CLI::App& app, GroupFlags& groups, std::string& by) {
+  app.add_option("--by", by,
+                 fmt::format("what groups are made of: {}", fmt::join(kGroupWords, ", ")))
+      ->option_text("WORD [type]")
+      ->check(
+          CLI::IsMember(std::vector<std::string>(std::begin(kGroupWords), std::end(kGroupWords))));
+  app.add_option("--purchase", groups.purchases, "a row for each way of buying; 'all': every one")
+      ->option_text("M,... [on_demand]")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(PurchasesAndAll()));
+  app.add_option("--primary", groups.primary,
+                 "the case that is asked alone, by its words or its probe")
+      ->option_text("CASE [headline]");
+  app.add_option("--weights", groups.weights, "rank by a mean of cases: CSV case,weight")
+      ->option_text("FILE");
+  app.add_flag("--per-gpu", groups.per_gpu, "rank by the speed of one accelerator");
+  app.add_flag("--force", groups.force, "compare unlike methods and software too");
+  app.add_option("--noise", groups.noise,
+                 "the file in which 'assay noise' says how much runs differ")
+      ->option_text("FILE");
+}
+
+std::optional<GroupBy> GroupedBy(const std::string& by) {
+  if (by.empty()) return std::nullopt;
+  return static_cast<GroupBy>(std::ranges::find(kGroupWords, by) - kGroupWords);
+}
+
 // The way of buying that is priced. `compare` takes several.
 void AddPurchase(CLI::App& app, PricingFlags& flags, const char* summary) {
   app.add_option("--purchase", flags.purchase, summary)
@@ -236,12 +271,6 @@ std::map<std::string, double> ReadRates(const std::vector<std::string>& texts) {
     rates[named->first] = named->second;
   }
   return rates;
-}
-
-std::vector<std::string> PurchasesAndAll() {
-  std::vector<std::string> words = Purchases();
-  words.emplace_back("all");
-  return words;
 }
 
 // Options that take names with commas between.
@@ -618,32 +647,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
       .add_option("--fail-slower", percent.fail_slower,
                   "exit 1 if a case is slower by this, 2 if a case is missing or can't be judged")
       ->option_text("PCT");
-  compare_app
-      .add_option("--noise", compare.noise,
-                  "the file in which 'assay noise' says how much runs differ")
-      ->option_text("FILE");
   AddFormat(compare_app, format, {"table", "json", "csv"});
   compare_app.add_flag("--csv", format.csv, "the same as --format csv");
-  compare_app.add_flag("--force", compare.force, "compare unlike methods and software too");
-  compare_app
-      .add_option("--primary", compare.primary,
-                  "the case that is asked alone, by its words or its probe")
-      ->option_text("CASE [headline]");
-  compare_app
-      .add_option("--by", by,
-                  fmt::format("what groups are made of: {}", fmt::join(kGroupWords, ", ")))
-      ->option_text("WORD [type]")
-      ->check(
-          CLI::IsMember(std::vector<std::string>(std::begin(kGroupWords), std::end(kGroupWords))));
-  compare_app
-      .add_option("--purchase", compare.purchases, "a row for each way of buying; 'all': every one")
-      ->option_text("M,... [on_demand]")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::IsMember(PurchasesAndAll()));
-  compare_app.add_option("--weights", compare.weights, "rank by a mean of cases: CSV case,weight")
-      ->option_text("FILE");
-  compare_app.add_flag("--per-gpu", compare.per_gpu, "rank by the speed of one accelerator");
+  AddGroups(compare_app, compare.groups, by);
   compare_app.add_flag("--nodes", compare.nodes, "show the nodes of each group, too");
   compare_app.add_flag("--all-pairs", compare.all_pairs, "judge every pair of groups: full ranks");
   AddPricing(compare_app, compare.pricing);
@@ -679,12 +685,12 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   AddSources(plan_app, plan.sources);
 
   CLI::App& report_app = add_command(app, "report", "turn result files into one HTML page");
-  report_app.add_option("FILE", report.files, "result files")->required();
+  report_app.add_option("FILE", report.files, "result files, and folders of them")->required();
   report_app.add_option("--out", report.out, "the page [none: figures on stdout]")
       ->option_text("FILE");
   AddFormat(report_app, format, {"table", "json", "csv"});
+  AddGroups(report_app, report.groups, by);
   AddPricing(report_app, report.pricing);
-  AddPurchase(report_app, report.pricing, "the way of buying that is priced [the run's own]");
   AddOwned(report_app, owned);
 
   CLI::App& price_app = add_command(app, "price", "prices: built in, and your own");
@@ -806,16 +812,15 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
     if (!percent.fail_slower.empty()) {
       compare.fail_slower = ParsePercent(percent.fail_slower, "--fail-slower");
     }
-    if (!by.empty()) {
-      compare.by = static_cast<GroupBy>(std::ranges::find(kGroupWords, by) - kGroupWords);
-    }
+    compare.groups.by = GroupedBy(by);
     const bool sides = !compare.a.empty() || !compare.b.empty();
     if (sides ? (compare.a.empty() || compare.b.empty() || !compare.files.empty())
               : compare.files.empty()) {
       throw Error(
           "compare wants two files, or '--a FILE… --b FILE…', or a folder or more files to rank");
     }
-    if (compare.all_pairs && (!compare.weights.empty() || compare.per_gpu || compare.nodes)) {
+    if (compare.all_pairs &&
+        (!compare.groups.weights.empty() || compare.groups.per_gpu || compare.nodes)) {
       throw Error(
           "--all-pairs judges each case as it is; leave --weights, --per-gpu and --nodes out");
     }
@@ -828,6 +833,10 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   }
   if (first == "report") {
     report.format = FormatOf(format);
+    report.groups.by = GroupedBy(by);
+    if (!report.groups.purchases.empty() && report.groups.purchases.front() != "all") {
+      report.pricing.purchase = report.groups.purchases.front();
+    }
     report.pricing.owned = OwnedBy(owned, report.pricing.purchase);
     return report;
   }

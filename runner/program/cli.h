@@ -141,6 +141,17 @@ struct PricingFlags {
   PriceSources sources = {};
 };
 
+// What a ranking of groups asks.
+struct GroupFlags {
+  std::optional<GroupBy> by = {};           // unset: by type
+  std::vector<std::string> purchases = {};  // ways of buying that get a row; {"all"}: every one
+  std::string primary = {};                 // the case that is asked alone; empty: the headline
+  std::string weights = {};                 // a CSV of cases and their weights
+  bool per_gpu = false;
+  bool force = false;
+  std::string noise = {};  // a noise.csv; empty: the user's own, if there is one
+};
+
 // The options of `assay compare`.
 struct CompareCommand {
   // Files and folders of them. Two files are compared; more are gathered into groups.
@@ -150,15 +161,8 @@ struct CompareCommand {
   std::optional<double> within = {};       // CompareOptions::within
   std::optional<double> fail_slower = {};  // CompareOptions::fail_slower
   OutputFormat format = OutputFormat::kTable;
-  bool force = false;
-  std::string noise = {};  // a noise.csv; empty: the user's own, if there is one
   PricingFlags pricing = {};
-  std::string primary = {};  // the case that is asked alone; empty: the headline
-  // The options of groups follow.
-  std::optional<GroupBy> by = {};           // unset: by type
-  std::vector<std::string> purchases = {};  // ways of buying that get a row; {"all"}: every one
-  std::string weights = {};                 // a CSV of cases and their weights
-  bool per_gpu = false;
+  GroupFlags groups = {};
   bool nodes = false;      // whether each group's nodes are shown
   bool all_pairs = false;  // whether every pair of groups is judged, for full ranks
 };
@@ -179,10 +183,11 @@ struct PlanCommand {
 
 // The options of `assay report`.
 struct ReportCommand {
-  std::vector<std::string> files = {};
-  std::string out = {};  // empty: the figures on stdout
+  std::vector<std::string> files = {};  // and folders of them
+  std::string out = {};                 // empty: the figures on stdout
   OutputFormat format = OutputFormat::kTable;
   PricingFlags pricing = {};
+  GroupFlags groups = {};
 };
 
 // The options of `assay price` and the words after it.

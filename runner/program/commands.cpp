@@ -25,6 +25,7 @@
 #include "results/catalog/price_import.h"
 #include "results/figures/compare.h"
 #include "results/figures/figures.h"
+#include "results/figures/group_prices.h"
 #include "results/figures/labels.h"
 #include "results/figures/once.h"
 #include "results/figures/plan.h"
@@ -212,29 +213,30 @@ int FailSlower(const Comparison& comparison, double share, Console& console) {
 // is asked that only groups have.
 bool IsOfTwoSides(const CompareCommand& command, const ResultFiles& files) {
   if (!command.a.empty()) return true;
-  return files.paths.size() == 2 && !files.has_folder && command.files.size() == 2 && !command.by &&
-         command.purchases.empty() && command.weights.empty() && !command.per_gpu &&
-         !command.nodes && !command.all_pairs;
+  return files.paths.size() == 2 && !files.has_folder && command.files.size() == 2 &&
+         !command.groups.by && command.groups.purchases.empty() && command.groups.weights.empty() &&
+         !command.groups.per_gpu && !command.nodes && !command.all_pairs;
 }
 
-GroupOptions OptionsOfGroups(const CompareCommand& command, const Catalog& catalog) {
-  GroupOptions options = {.by = command.by.value_or(GroupBy::kType),
+GroupOptions OptionsOfGroups(const GroupFlags& flags, const PricingFlags& pricing,
+                             const Catalog& catalog) {
+  GroupOptions options = {.by = flags.by.value_or(GroupBy::kType),
                           .instances = catalog.instances,
                           .offers = catalog.offers,
                           .today = Today(),
-                          .noise = OwnNoise(command.noise),
-                          .primary = command.primary,
-                          .force = command.force,
-                          .purchases = command.purchases,
-                          .as_run = command.pricing.as_run,
-                          .price_usd_per_hour = command.pricing.price_usd_per_hour,
-                          .owned = command.pricing.owned,
-                          .per_gpu = command.per_gpu};
-  if (!command.weights.empty()) {
+                          .noise = OwnNoise(flags.noise),
+                          .primary = flags.primary,
+                          .force = flags.force,
+                          .purchases = flags.purchases,
+                          .as_run = pricing.as_run,
+                          .price_usd_per_hour = pricing.price_usd_per_hour,
+                          .owned = pricing.owned,
+                          .per_gpu = flags.per_gpu};
+  if (!flags.weights.empty()) {
     constexpr std::int64_t kMost = 1 << 20;
     options.weights =
-        ParseWeights(ReadText(command.weights, kMost, "a CSV with the columns case and weight"),
-                     Clean(command.weights, 1024));
+        ParseWeights(ReadText(flags.weights, kMost, "a CSV with the columns case and weight"),
+                     Clean(flags.weights, 1024));
   }
   return options;
 }
@@ -271,12 +273,13 @@ int CompareGroups(const CompareCommand& command, const std::vector<std::string>&
         "rank; '{}' is one file",
         Clean(paths.front(), 1024)));
   }
-  const GroupOptions of_groups = OptionsOfGroups(command, catalog);
+  const GroupOptions of_groups = OptionsOfGroups(command.groups, command.pricing, catalog);
   options.are_types = of_groups.by == GroupBy::kType;
   ReadBriefs read = ReadAllBriefs(paths, catalog, command.pricing.as_run);
   std::vector<RunGroup> groups = GroupRuns(read.briefs, of_groups, read.notes);
-  const bool is_ranking = groups.size() != 2 || !command.purchases.empty() ||
-                          !command.weights.empty() || command.per_gpu || command.nodes;
+  const bool is_ranking = groups.size() != 2 || !command.groups.purchases.empty() ||
+                          !command.groups.weights.empty() || command.groups.per_gpu ||
+                          command.nodes;
   if (is_ranking && command.fail_slower) {
     throw Error(fmt::format(
         "--fail-slower is of two sides, and these files hold {} groups; give two files, or '--a "
@@ -304,9 +307,9 @@ int CompareFiles(const CompareCommand& command, const Catalog& catalog) {
   Console console;
   const CompareOptions options = {.instances = catalog.instances,
                                   .within = command.within,
-                                  .force = command.force,
-                                  .noise = OwnNoise(command.noise),
-                                  .primary = command.primary,
+                                  .force = command.groups.force,
+                                  .noise = OwnNoise(command.groups.noise),
+                                  .primary = command.groups.primary,
                                   .fail_slower = command.fail_slower};
   const ResultFiles files = command.a.empty() ? FindResultFiles(command.files) : ResultFiles{};
   if (!IsOfTwoSides(command, files)) {
@@ -347,20 +350,77 @@ std::string NameInPage(const std::string& path) {
   return ScrubText(std::filesystem::path(path).filename().string());
 }
 
-// Numbers files with the same name, to tell them apart: "a.json (1)", "a.json (2)".
-void NumberEqualNames(std::vector<ReportInput>& inputs) {
+// Names briefs as a page may show them, and numbers those with the same name: "a.json (1)",
+// "a.json (2)".
+void NameForPage(std::vector<RunBrief>& briefs) {
   std::map<std::string, int> counts;
-  for (const ReportInput& input : inputs) ++counts[input.name];
+  for (RunBrief& brief : briefs) ++counts[brief.file = NameInPage(brief.file)];
   std::map<std::string, int> numbers;
-  for (ReportInput& input : inputs) {
-    if (counts.at(input.name) < 2) continue;
-    input.name += fmt::format(" ({})", ++numbers[input.name]);
+  for (RunBrief& brief : briefs) {
+    if (counts.at(brief.file) < 2) continue;
+    brief.file += fmt::format(" ({})", ++numbers[brief.file]);
   }
+}
+
+// Sentences without what tells a person, since a page is passed on.
+void Scrub(std::vector<std::string>& sentences) {
+  for (std::string& sentence : sentences) sentence = ScrubText(sentence);
+}
+
+// Tells what the run itself cost, where its file keeps that.
+void NoteCost(const Run& run, const std::string& path, Console& console) {
+  if (!run.cost) return;
+  const std::string cost = RunCostText(*run.cost);
+  if (cost.empty()) return;
+  console.Note(fmt::format("note: {}: the run itself cost {}\n", Clean(path, 1024), cost));
+}
+
+// The page of many files: groups as `assay compare` makes them, and each run in full where they are
+// few. The price of a single run is the one that `assay run` would say.
+std::string PageOf(const ReportCommand& command, const std::vector<std::string>& paths,
+                   const Catalog& catalog, Console& console) {
+  ReadBriefs read = ReadAllBriefs(paths, catalog, command.pricing.as_run);
+  for (const std::string& note : read.notes) console.Note(fmt::format("note: {}\n", note));
+  std::vector<ReportInput> inputs;
+  if (read.briefs.size() <= kMostInFull) {
+    for (const RunBrief& brief : read.briefs) {
+      inputs.push_back({.run = ReadRun(brief.file)});
+      NoteCost(inputs.back().run, brief.file, console);
+    }
+  }
+  NameForPage(read.briefs);
+  Scrub(read.notes);
+  for (std::size_t i = 0; i < inputs.size(); ++i) inputs[i].name = read.briefs[i].file;
+  ReportGroups groups = {.briefs = read.briefs, .notes = read.notes};
+  GroupOptions options = OptionsOfGroups(command.groups, command.pricing, catalog);
+  options.other_prices = true;
+  try {
+    std::vector<RunGroup> made = GroupRuns(read.briefs, options, groups.notes);
+    const bool one_way = command.groups.purchases.empty() || !command.pricing.purchase.empty();
+    if (inputs.size() == 1 && one_way && command.groups.purchases.size() < 2) {
+      made.front().prices = {ChoosePrice({&inputs.front().run}, command.pricing, catalog)};
+      made.front().asked = 1;
+      AddOtherPrices(made.front(), catalog.offers);
+    }
+    for (const RunGroup& group : made) {
+      for (const std::size_t run : group.runs) {
+        if (run < inputs.size()) inputs[run].price = group.prices.front();
+      }
+    }
+    groups.ranking = RankGroups(read.briefs, std::move(made), options);
+    Scrub(groups.ranking->notes);
+    Scrub(groups.ranking->differences);
+  } catch (const Error& error) {
+    if (!command.groups.primary.empty() || !command.groups.weights.empty()) throw;
+    groups.unranked = ScrubText(error.what());
+  }
+  return ReportPage(groups, inputs, catalog, Today());
 }
 
 int Report(const ReportCommand& command, const Catalog& catalog) {
   Console console;
-  for (const std::string& path : command.files) {
+  const std::vector<std::string> paths = FindResultFiles(command.files).paths;
+  for (const std::string& path : paths) {
     std::error_code error;  // ignored, since reading reports files that aren't there
     if (command.out.empty() || !std::filesystem::equivalent(path, command.out, error)) continue;
     throw Error(
@@ -368,34 +428,25 @@ int Report(const ReportCommand& command, const Catalog& catalog) {
                     "own",
                     Clean(path, 1024)));
   }
-  std::vector<Run> runs = ReadAllRuns(command.files);
-  std::vector<NamedRun> named;
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    named.push_back({.name = command.files[i], .run = &runs[i]});
-  }
-  const Distinct distinct = DistinctRuns(named);
-  for (const std::string& note : distinct.notes) console.Note(fmt::format("note: {}\n", note));
-  std::vector<ReportInput> inputs;
-  for (const std::size_t i : distinct.kept) {
-    if (const std::string cost = runs[i].cost ? RunCostText(*runs[i].cost) : ""; !cost.empty()) {
-      console.Note(
-          fmt::format("note: {}: the run itself cost {}\n", Clean(command.files[i], 1024), cost));
-    }
-    ReportInput input = {.name = NameInPage(command.files[i]), .run = std::move(runs[i])};
-    input.price = ChoosePrice({&input.run}, command.pricing, catalog);
-    inputs.push_back(std::move(input));
-  }
-  NumberEqualNames(inputs);
   if (!command.out.empty()) {
-    WriteText(command.out, ReportPage(inputs, catalog, Today()), "--out");
+    WriteText(command.out, PageOf(command, paths, catalog, console), "--out");
     console.Note(fmt::format("wrote {}\n", command.out));
     return kAllWell;
   }
-  std::vector<PricedRun> runs_shown;
-  for (const ReportInput& input : inputs) {
-    runs_shown.push_back({.name = input.name, .run = &input.run, .price = &input.price});
+  const std::vector<Run> runs = ReadAllRuns(paths);
+  std::vector<NamedRun> named;
+  for (std::size_t i = 0; i < runs.size(); ++i)
+    named.push_back({.name = paths[i], .run = &runs[i]});
+  const Distinct distinct = DistinctRuns(named);
+  for (const std::string& note : distinct.notes) console.Note(fmt::format("note: {}\n", note));
+  std::vector<PricedRun> shown;
+  std::vector<Chosen> prices(runs.size());
+  for (const std::size_t i : distinct.kept) {
+    NoteCost(runs[i], paths[i], console);
+    prices[i] = ChoosePrice({&runs[i]}, command.pricing, catalog);
+    shown.push_back({.name = NameInPage(paths[i]), .run = &runs[i], .price = &prices[i]});
   }
-  console.Result(Writing(command.format, catalog, console)->Figures(runs_shown));
+  console.Result(Writing(command.format, catalog, console)->Figures(shown));
   return kAllWell;
 }
 
@@ -604,14 +655,14 @@ int Execute(const Command& command, const Catalog& (*catalog)()) {
     int operator()(const ListOptions&) const { return List(); }
     int operator()(const EnvOptions& options) const { return Env(options, catalog()); }
     int operator()(const CompareCommand& options) const {
-      return CompareFiles(options, WithOwn(catalog(), options.pricing, options.purchases));
+      return CompareFiles(options, WithOwn(catalog(), options.pricing, options.groups.purchases));
     }
     int operator()(const PlanCommand& options) const {
       return PlanComparison(options, WithOwn(catalog(), {.sources = options.sources}, {}));
     }
     int operator()(const NoiseOptions& options) const { return MeasureNoise(options); }
     int operator()(const ReportCommand& options) const {
-      return Report(options, WithOwn(catalog(), options.pricing, {options.pricing.purchase}));
+      return Report(options, WithOwn(catalog(), options.pricing, options.groups.purchases));
     }
     int operator()(const PriceCommand& options) const { return Price(options, catalog()); }
   };

@@ -1,0 +1,140 @@
+// Drawing: scales from values to pixels, and a picture as SVG in which no two labels meet. Texts
+// are escaped here and nowhere else, colours are classes of the page's style sheet (report.html),
+// and nothing is drawn outside of the picture.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace assay {
+
+// A rectangle in pixels, from the upper left corner to the lower right one.
+struct Box {
+  double left = 0;
+  double top = 0;
+  double right = 0;
+  double bottom = 0;
+};
+// Whether two boxes have an area in common.
+bool Meet(const Box& a, const Box& b);
+
+// The width in pixels that a text takes at most in the page's font at this size: an estimate on
+// the wide side, since the font is the reader's.
+double TextWidth(std::string_view text, double size);
+// The text, or its beginning and "…" where it is wider than that. `text` is valid UTF-8.
+std::string Shortened(std::string_view text, double size, double width);
+
+// Maps values between `low` and `high` to pixels between `from` and `to`, and what lies outside to
+// the nearer end. REQUIRES: low < high, and of a logarithmic one 0 < low.
+class Scale {
+ public:
+  static Scale Linear(double low, double high, double from, double to);
+  static Scale Log(double low, double high, double from, double to);
+  double operator()(double value) const;
+  bool Holds(double value) const { return value >= low_ && value <= high_; }
+  double low() const { return low_; }
+  double high() const { return high_; }
+  // Round values within the scale, rising, about as many as asked for; 1, 2 or 5 times a power of
+  // ten. A logarithmic scale has those of its decades, and under a factor of 5 those of a linear
+  // one.
+  std::vector<double> Ticks(int about) const;
+
+ private:
+  bool is_log_ = false;
+  double low_ = 0;
+  double high_ = 1;
+  double from_ = 0;
+  double to_ = 1;
+};
+
+// The least and the greatest of values.
+struct Range {
+  double low = HUGE_VAL;
+  double high = -HUGE_VAL;
+  // Adds a value; what isn't finite is none.
+  void Add(double value);
+  bool IsEmpty() const { return low > high; }
+  // A logarithmic scale of them, with room on both sides by that factor. REQUIRES: 0 < low.
+  Scale Log(double room, double from, double to) const;
+};
+
+// The widths that pictures are drawn for, in pixels.
+inline constexpr double kWideChart = 1080;
+inline constexpr double kNarrowChart = 360;
+inline constexpr double kHalfChart = 520;  // of two beside each other on a wide screen
+bool IsNarrow(double width);
+
+enum class Anchor { kStart, kMiddle, kEnd };
+
+// One picture.
+class Drawing {
+ public:
+  // `about` says what it shows, for those who can't see it.
+  Drawing(double width, double height, std::string_view about);
+  double width() const { return width_; }
+  double height() const { return height_; }
+
+  void Line(double x1, double y1, double x2, double y2, std::string_view css);
+  // A rectangle with a text that is shown on pointing at it.
+  void Rect(const Box& box, std::string_view css, std::string_view tip = "");
+  // A line through points.
+  void Polyline(const std::vector<std::pair<double, double>>& points, std::string_view css);
+  // A filled area within points.
+  void Area(const std::vector<std::pair<double, double>>& points, std::string_view css);
+  // Small round dots, each pixel once.
+  void Dots(const std::vector<std::pair<double, double>>& points, std::string_view css);
+  // The mark of the series with this index, which shape and colour tell from 47 others.
+  void Mark(double x, double y, std::size_t series, bool hollow, std::string_view tip = "");
+
+  // A text whose middle line is at y. It is left out where its box meets that of another text or
+  // leaves the picture; returns whether it is there.
+  bool Label(double x, double y, std::string_view text, Anchor anchor = Anchor::kStart,
+             std::string_view css = "", double size = kSize);
+  // The same beside a point, on whichever side there is room.
+  bool LabelNear(double x, double y, std::string_view text, double away, std::string_view css = "",
+                 double size = kSize);
+  // Keeps labels away from a box.
+  void Reserve(const Box& box) { boxes_.push_back(box); }
+
+  // What follows belongs to the group and way of buying with these names of the page's script,
+  // which hides what is filtered out. Both may be empty. They don't nest.
+  void Begin(std::string_view group, std::string_view way = "");
+  void End();
+
+  std::string ToSvg(std::string_view css) const;
+
+  static constexpr double kSize = 12;  // of texts
+
+ private:
+  double width_;
+  double height_;
+  std::string about_;
+  std::string body_;
+  std::vector<Box> boxes_;
+};
+
+// Series with a look of their own; the next ones have that of the first.
+inline constexpr std::size_t kSeriesLooks = 48;
+// The classes of the series with that index: its colour, and its shape as SVG path data around 0,0.
+std::string SeriesColour(std::size_t series);
+std::string_view SeriesShape(std::size_t series);
+
+// Draws the axis of a scale along the lower edge of `plot`, with lines through it, and the title
+// below; or along the left edge, with the title above.
+using TickText = std::function<std::string(double)>;
+void AxisBelow(Drawing& drawing, const Box& plot, const Scale& scale, const TickText& text,
+               std::string_view title);
+void AxisLeft(Drawing& drawing, const Box& plot, const Scale& scale, const TickText& text,
+              std::string_view title);
+
+// The text of a tick: WithPrefix (results/base/text.h) without zeros at its end, "50 GB/s".
+std::string ShortRate(double value, std::string_view unit);
+// "0.02", "1.5", "200", "16000": three significant digits, or a whole number below a million.
+std::string ShortNumber(double value);
+
+}  // namespace assay

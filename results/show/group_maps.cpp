@@ -1,0 +1,624 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "results/base/text.h"
+#include "results/figures/labels.h"
+#include "results/figures/probes.h"
+#include "results/figures/stats.h"
+#include "results/show/chart.h"
+#include "results/show/group_charts.h"
+#include "results/show/group_tables.h"
+
+namespace assay {
+namespace {
+
+// A class for a share between 0 and 1, from the lightest to the darkest of ten.
+std::string Shade(double share) {
+  return fmt::format("h{}", std::clamp(static_cast<int>(share * 10), 0, 9));
+}
+
+// A class for a distance from the middle, which is at its strongest from `most` on: l4 … l1 below,
+// m, g1 … g4 above.
+std::string TwoSided(double value, double most) {
+  const int step = std::clamp(static_cast<int>(std::lround(4 * value / most)), -4, 4);
+  return step == 0 ? "m" : fmt::format("{}{}", step < 0 ? 'l' : 'g', std::abs(step));
+}
+
+// Whether that class is so dark that texts on it are white.
+bool IsDark(double value, double most) { return std::lround(4 * std::abs(value) / most) >= 3; }
+
+std::string TextIn(const Params& params, const std::string& name) {
+  const auto found = params.find(name);
+  return found == params.end() ? "" : ToText(found->second);
+}
+
+}  // namespace
+
+namespace {
+
+// A roof: operations a second at most, and bytes a second at most.
+struct Roof {
+  double flops = 0;
+  double bytes = 0;
+  std::string name = {};
+};
+
+// The measured roofs of a group in a data type: its fastest loop that moves no bytes, and its
+// fastest case that counts bytes, among those of the devices.
+std::optional<Roof> MeasuredRoof(const GroupFacts& facts, std::size_t group,
+                                 const std::string& dtype) {
+  Roof roof = {.name = dtype + ", fastest loops here"};
+  for (const GroupedCase* grouped : facts.Cases()) {
+    if (FindProbe(grouped->probe).probe_class != ProbeClass::kCompute) continue;
+    for (const GroupPlace& place : grouped->places) {
+      if (place.group != group) continue;
+      const std::vector<GroupFacts::Figure> figures = facts.FiguresOf(*grouped, place);
+      if (figures.empty()) continue;
+      if (grouped->unit == "B/s") roof.bytes = std::max(roof.bytes, place.speed);
+      if (grouped->unit != "B/s" && !figures.front().of->flops_per_byte &&
+          TextIn(grouped->params, "dtype") == dtype) {
+        roof.flops = std::max(roof.flops, place.speed);
+      }
+    }
+  }
+  if (roof.flops <= 0 || roof.bytes <= 0) return std::nullopt;
+  return roof;
+}
+
+std::optional<Roof> RoofOf(const GroupFacts& facts, std::size_t group, const std::string& dtype) {
+  const RunGroup& of = facts.Ranking().groups[group];
+  if (of.node.accelerators.size() == 1) {
+    const Accelerator& accelerator = of.node.accelerators.front();
+    const DeviceFacts* const device = FindDevice(facts.TheCatalog().devices, accelerator.name);
+    if (device != nullptr && device->memory_bytes_per_s && device->peak_flops.contains(dtype)) {
+      const double count = facts.Ranking().per_gpu ? 1 : accelerator.present;
+      return Roof{.flops = device->peak_flops.at(dtype) * count,
+                  .bytes = *device->memory_bytes_per_s * count,
+                  .name = fmt::format("{}, data sheet of {:g} x {}", dtype, count, device->name)};
+    }
+  }
+  return MeasuredRoof(facts, group, dtype);
+}
+
+struct RoofPoint {
+  const GroupedCase* grouped = nullptr;
+  const GroupPlace* place = nullptr;
+  double flops_per_byte = 0;
+};
+
+}  // namespace
+
+std::string RooflineChart(const GroupFacts& facts, double width) {
+  const GroupRanking& ranking = facts.Ranking();
+  std::vector<RoofPoint> points;
+  std::map<std::pair<double, double>, Roof> roofs;  // each once
+  std::set<std::pair<std::size_t, std::string>> seen;
+  Range x_range;
+  Range y_range;
+  for (const GroupedCase* grouped : facts.Cases()) {
+    for (const GroupPlace& place : grouped->places) {
+      const std::vector<GroupFacts::Figure> figures = facts.FiguresOf(*grouped, place);
+      if (figures.empty() || !figures.front().of->flops_per_byte) continue;
+      if (grouped->unit == "B/s") continue;
+      const double intensity = *figures.front().of->flops_per_byte;
+      points.push_back({.grouped = grouped, .place = &place, .flops_per_byte = intensity});
+      x_range.Add(intensity);
+      y_range.Add(place.Low());
+      y_range.Add(place.High());
+      const std::string dtype = TextIn(grouped->params, "dtype");
+      if (!seen.emplace(place.group, dtype).second) continue;
+      if (const std::optional<Roof> roof = RoofOf(facts, place.group, dtype)) {
+        roofs[{roof->flops, roof->bytes}] = *roof;
+        x_range.Add(roof->flops / roof->bytes);
+        y_range.Add(roof->flops);
+      }
+    }
+  }
+  if (points.empty() || !(y_range.low > 0) || !(x_range.low > 0)) return "";
+  const bool narrow = IsNarrow(width);
+  const double height = narrow ? 360.0 : 430.0;
+  Drawing drawing(width, height, "Roofline: operations a second against operations for each byte");
+  const Box plot = {
+      .left = kLeft, .top = 14, .right = width - (narrow ? 8.0 : 16.0), .bottom = height - 42};
+  const Scale x = x_range.Log(2, plot.left, plot.right);
+  const Scale y = y_range.Log(1.6, plot.bottom, plot.top);
+  AxisBelow(drawing, plot, x, ShortNumber, "operations for each byte that must be moved");
+  AxisLeft(
+      drawing, plot, y,
+      [&](double value) { return ShortRate(value, points.front().grouped->unit); }, "");
+  for (const RoofPoint& point : points) {
+    const double at_x = x(point.flops_per_byte);
+    const double at_y = y(point.place->speed);
+    drawing.Reserve({.left = at_x - 5, .top = at_y - 5, .right = at_x + 5, .bottom = at_y + 5});
+  }
+  for (const auto& [key, roof] : roofs) {
+    const double ridge = roof.flops / roof.bytes;
+    const double from = std::max(x.low(), y.low() / roof.bytes);
+    if (from < ridge) drawing.Line(x(from), y(from * roof.bytes), x(ridge), y(roof.flops), "roof");
+    drawing.Line(x(std::max(ridge, x.low())), y(roof.flops), x(x.high()), y(roof.flops), "roof");
+    drawing.Label(plot.right - 4, y(roof.flops) - 9,
+                  Shortened(roof.name, 11, plot.right - plot.left - 20), Anchor::kEnd, "soft", 11);
+  }
+  for (const RoofPoint& point : points) {
+    drawing.Begin(SeriesId(point.place->group));
+    drawing.Mark(x(point.flops_per_byte), y(point.place->speed), point.place->group,
+                 point.place->nodes.size() < 2,
+                 point.grouped->name + "; " + MarkTip(ranking, *point.grouped, *point.place));
+    drawing.End();
+  }
+  return drawing.ToSvg(narrow ? "narrow" : "wide");
+}
+
+namespace {
+
+// A heat map's frame: rows with names to the left, or on a narrow screen above their cells, and
+// columns that have a mark or a number at their head.
+struct Grid {
+  double left = 0;
+  double top = 0;
+  double cell = 0;
+  double row = 0;
+  double name = 0;  // the height that a name takes above its cells
+  Box At(std::size_t r, std::size_t c) const {
+    const double x = left + cell * static_cast<double>(c);
+    const double y = top + row * static_cast<double>(r) + name;
+    return {.left = x + 1, .top = y + 1, .right = x + cell - 1, .bottom = y + row - name - 1};
+  }
+};
+
+Grid GridOf(double width, std::size_t columns, double names, double most_cell) {
+  const bool narrow = IsNarrow(width);
+  Grid grid = {.left = narrow ? 4 : names,
+               .top = 26,
+               .row = narrow ? 40.0 : 24.0,
+               .name = narrow ? 18.0 : 0.0};
+  grid.cell = std::min(most_cell, (width - grid.left - 4) / static_cast<double>(columns));
+  return grid;
+}
+
+void NameRow(Drawing& drawing, const Grid& grid, std::size_t row, const std::string& name) {
+  const Box first = grid.At(row, 0);
+  if (grid.name > 0) {
+    drawing.Label(grid.left, first.top - 9, Shortened(name, 11, drawing.width() - 12),
+                  Anchor::kStart, "", 11);
+  } else {
+    drawing.Label(grid.left - 8, (first.top + first.bottom) / 2,
+                  Shortened(name, 12, grid.left - 14), Anchor::kEnd);
+  }
+}
+
+// A text in a cell that has no tip of its own; left out where it is too wide.
+void CellText(Drawing& drawing, const Box& box, const std::string& text, bool is_dark) {
+  for (const double size : {11.0, 9.0}) {
+    if (TextWidth(text, size) > box.right - box.left) continue;
+    drawing.Label((box.left + box.right) / 2, (box.top + box.bottom) / 2, text, Anchor::kMiddle,
+                  is_dark ? "on-dark" : "on-light", size);
+    return;
+  }
+}
+
+}  // namespace
+
+std::string GemmChart(const GroupFacts& facts, double width) {
+  const GroupRanking& ranking = facts.Ranking();
+  struct Product {
+    const GroupedCase* grouped = nullptr;
+    std::string dtype = {};
+    double size = 0;
+  };
+  std::vector<Product> products;
+  std::set<std::size_t> groups;
+  std::map<std::pair<std::size_t, std::string>, double> fastest;
+  for (const GroupedCase* grouped : facts.Cases()) {
+    const auto m = IntegerIn(grouped->params, "m");
+    const auto n = IntegerIn(grouped->params, "n");
+    const auto k = IntegerIn(grouped->params, "k");
+    if (!m || !n || !k || grouped->unit == "B/s") continue;
+    products.push_back(
+        {.grouped = grouped,
+         .dtype = TextIn(grouped->params, "dtype"),
+         .size = static_cast<double>(*m) * static_cast<double>(*n) * static_cast<double>(*k)});
+    for (const GroupPlace& place : grouped->places) {
+      groups.insert(place.group);
+      double& most = fastest[{place.group, products.back().dtype}];
+      most = std::max(most, place.speed);
+    }
+  }
+  if (products.empty()) return "";
+  std::ranges::stable_sort(products, {},
+                           [](const Product& one) { return std::tie(one.dtype, one.size); });
+  if (products.size() > kMostRowsDrawn) products.resize(kMostRowsDrawn);
+  constexpr std::size_t kMostColumns = 12;
+  std::vector<std::size_t> columns(groups.begin(), groups.end());
+  if (columns.size() > kMostColumns) columns.resize(kMostColumns);
+  const bool narrow = IsNarrow(width);
+  const Grid grid = GridOf(width, columns.size(), 400, 120);
+  Drawing drawing(width, grid.top + grid.row * static_cast<double>(products.size()) + 6,
+                  "Products by shape");
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    const Box head = grid.At(0, c);
+    drawing.Begin(SeriesId(columns[c]));
+    drawing.Mark((head.left + head.right) / 2, 12, columns[c], false,
+                 SeriesName(ranking, columns[c]));
+    drawing.End();
+  }
+  for (std::size_t r = 0; r < products.size(); ++r) {
+    const GroupedCase& grouped = *products[r].grouped;
+    NameRow(drawing, grid, r, Clean(grouped.name, 512));
+    for (std::size_t c = 0; c < columns.size(); ++c) {
+      const auto place = std::ranges::find(grouped.places, columns[c], &GroupPlace::group);
+      drawing.Begin(SeriesId(columns[c]));
+      if (place == grouped.places.end()) {
+        drawing.Rect(grid.At(r, c), "absent", "not measured");
+      } else {
+        const double share = place->speed / fastest[{columns[c], products[r].dtype}];
+        drawing.Rect(grid.At(r, c), Shade(share), MarkTip(ranking, grouped, *place));
+        CellText(drawing, grid.At(r, c),
+                 narrow ? ShortRate(std::stod(fmt::format("{:.3g}", place->speed)), "")
+                        : ShortRate(place->speed, grouped.unit),
+                 share >= 0.5);
+      }
+      drawing.End();
+    }
+  }
+  return drawing.ToSvg(narrow ? "narrow" : "wide");
+}
+
+namespace {
+
+// The line of a group in a picture of a collective.
+struct CollectiveLine {
+  struct Point {
+    double bytes = 0;
+    double busbw = 0;
+    double low = 0;   // of the slowest rank
+    double high = 0;  // of the fastest one
+  };
+  std::vector<Point> points = {};  // by size
+  std::optional<double> wire = {};
+};
+
+// The rate of the network between nodes of the group's type; nothing where the case is on one node.
+std::optional<double> WireOf(const GroupFacts& facts, const GroupPlace& place,
+                             const std::vector<GroupFacts::Figure>& figures) {
+  constexpr double kBitsPerByte = 8;
+  if (figures.empty() || figures.front().of->nodes == "1") return std::nullopt;
+  const Identity& identity = facts.Ranking().groups[place.group].node.identity;
+  const InstanceFacts* const type =
+      FindInstance(facts.TheCatalog().instances, identity.provider.value, identity.instance.value);
+  if (type == nullptr || !type->network_gbps) return std::nullopt;
+  return *type->network_gbps * 1e9 / kBitsPerByte;
+}
+
+std::string CollectiveChart(const GroupFacts& facts, const std::string& title,
+                            const std::map<std::size_t, CollectiveLine>& lines, double width) {
+  const bool narrow = IsNarrow(width);
+  const double own = narrow ? kNarrowChart : kHalfChart;
+  constexpr double height = 320;
+  Range x_range;
+  Range y_range;
+  for (const auto& [group, line] : lines) {
+    for (const CollectiveLine::Point& point : line.points) {
+      x_range.Add(point.bytes);
+      y_range.Add(point.low);
+      y_range.Add(point.high);
+    }
+    if (line.wire) y_range.Add(*line.wire);
+  }
+  Drawing drawing(own, height, title);
+  const Box plot = {.left = kLeft, .top = 14, .right = own - 16, .bottom = height - 42};
+  const Scale x = x_range.Log(1.5, plot.left, plot.right);
+  const Scale y = y_range.Log(1.5, plot.bottom, plot.top);
+  std::vector<double> sizes;
+  for (double bytes = 1; bytes <= x.high(); bytes *= 4) {
+    if (bytes >= x.low()) sizes.push_back(bytes);
+  }
+  for (const double bytes : sizes) {
+    drawing.Line(x(bytes), plot.top, x(bytes), plot.bottom, "grid");
+    drawing.Label(x(bytes), plot.bottom + 13, BinarySize(static_cast<std::int64_t>(bytes)),
+                  Anchor::kMiddle, "soft");
+  }
+  drawing.Label((plot.left + plot.right) / 2, plot.bottom + 30, "bytes", Anchor::kMiddle);
+  AxisLeft(
+      drawing, plot, y, [](double value) { return ShortRate(value, "B/s"); }, "");
+  for (const auto& [group, line] : lines) {
+    const std::string colour = SeriesColour(group);
+    std::vector<std::pair<double, double>> middle;
+    std::vector<std::pair<double, double>> band;
+    for (const CollectiveLine::Point& point : line.points) {
+      middle.emplace_back(x(point.bytes), y(point.busbw));
+      band.emplace_back(x(point.bytes), y(point.high));
+    }
+    for (auto point = line.points.rbegin(); point != line.points.rend(); ++point) {
+      band.emplace_back(x(point->bytes), y(point->low));
+    }
+    drawing.Begin(SeriesId(group));
+    drawing.Area(band, colour);
+    drawing.Polyline(middle, colour);
+    for (std::size_t i = 0; i < middle.size(); ++i) {
+      drawing.Mark(middle[i].first, middle[i].second, group, false,
+                   fmt::format("{}: {} at {}", facts.Ranking().groups[group].name,
+                               WithPrefix(line.points[i].busbw, "B/s"),
+                               BinarySize(static_cast<std::int64_t>(line.points[i].bytes))));
+    }
+    if (line.wire) {
+      drawing.Line(plot.left, y(*line.wire), plot.right, y(*line.wire), "wire " + colour);
+      drawing.Label(plot.right - 4, y(*line.wire) - 9, "wire " + ShortRate(*line.wire, "B/s"),
+                    Anchor::kEnd, "soft", 11);
+    }
+    drawing.End();
+  }
+  return drawing.ToSvg(narrow ? "narrow" : "wide half");
+}
+
+}  // namespace
+
+std::vector<TitledChart> CollectiveCharts(const GroupFacts& facts, double width) {
+  // By the case without its size.
+  std::map<std::string, std::map<std::size_t, CollectiveLine>> sweeps;
+  for (const GroupedCase* grouped : facts.Cases()) {
+    const ProbeFacts& probe = FindProbe(grouped->probe);
+    const auto bytes = IntegerIn(grouped->params, "bytes");
+    const std::optional<double> factor =
+        FactorOf(probe.bus_factor, IntegerIn(grouped->params, "ranks").value_or(0));
+    if (!bytes || *bytes < 1 || !factor || !(*factor > 0)) continue;
+    Params others = grouped->params;
+    others.erase("bytes");
+    const std::string title =
+        fmt::format("{} {} {}", grouped->probe, grouped->kind, ToText(others));
+    for (const GroupPlace& place : grouped->places) {
+      const std::vector<GroupFacts::Figure> figures = facts.FiguresOf(*grouped, place);
+      CollectiveLine& line = sweeps[title][place.group];
+      double slowest = 0;
+      double quickest = 0;
+      for (const GroupFacts::Figure& figure : figures) {
+        for (const float unit : figure.of->units) {
+          slowest = std::min<double>(slowest, unit);
+          quickest = std::max<double>(quickest, unit);
+        }
+      }
+      line.points.push_back({.bytes = static_cast<double>(*bytes),
+                             .busbw = place.speed * *factor,
+                             .low = place.speed * *factor * std::exp(slowest),
+                             .high = place.speed * *factor * std::exp(quickest)});
+      line.wire = WireOf(facts, place, figures);
+    }
+  }
+  std::vector<TitledChart> charts;
+  constexpr std::size_t kMostCharts = 12;
+  for (auto& [title, lines] : sweeps) {
+    std::size_t most = 0;
+    for (auto& [group, line] : lines) {
+      std::ranges::sort(line.points, {}, &CollectiveLine::Point::bytes);
+      most = std::max(most, line.points.size());
+    }
+    if (most < 2 || charts.size() == kMostCharts) continue;
+    charts.push_back({.title = title, .svg = CollectiveChart(facts, title, lines, width)});
+  }
+  return charts;
+}
+
+namespace {
+
+// What differs this much from its siblings, and by a modified z-score beyond this, is an outlier.
+constexpr double kOutlierZ = 3.5;
+constexpr double kOutlierShare = 0.02;
+bool IsOutlier(double z, double distance) {
+  return std::abs(z) > kOutlierZ && std::abs(std::expm1(distance)) >= kOutlierShare;
+}
+
+// A row of a heat map of distances from a median.
+struct HeatRow {
+  std::size_t group = 0;
+  std::string name = {};
+  std::map<std::size_t, double> values = {};  // the distance in logs, by column
+  std::set<std::size_t> outliers = {};
+  double furthest = 0;
+};
+
+// Adds the values of siblings to their rows; `rows[i]` has `logs[i]`.
+void AddSiblings(std::vector<HeatRow*> rows, const std::vector<double>& logs, std::size_t column) {
+  const double median = Median(logs);
+  const std::vector<double> z = ModifiedZScores(logs);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const double distance = logs[i] - median;
+    rows[i]->values[column] = distance;
+    rows[i]->furthest = std::max(rows[i]->furthest, std::abs(distance));
+    constexpr std::size_t kEnough = 4;  // under four siblings nothing is an outlier
+    if (logs.size() >= kEnough && IsOutlier(z[i], distance)) {
+      rows[i]->outliers.insert(column);
+    }
+  }
+}
+
+// The rows with the furthest values, outliers first, in the order of groups.
+std::vector<HeatRow> Furthest(std::map<std::pair<std::size_t, std::string>, HeatRow> rows,
+                              std::size_t& left_out) {
+  std::vector<HeatRow> kept;
+  for (auto& [key, row] : rows) kept.push_back(std::move(row));
+  std::ranges::stable_sort(kept, std::ranges::greater(), [](const HeatRow& row) {
+    return std::pair(row.outliers.size(), row.furthest);
+  });
+  constexpr std::size_t kShown = 24;
+  left_out = kept.size() > kShown ? kept.size() - kShown : 0;
+  if (kept.size() > kShown) kept.resize(kShown);
+  std::ranges::stable_sort(kept, {}, &HeatRow::group);
+  return kept;
+}
+
+std::string HeatMap(const std::vector<HeatRow>& rows, const std::vector<std::string>& columns,
+                    const std::string& about, double width) {
+  if (rows.empty() || columns.empty()) return "";
+  double most = kOutlierShare;
+  for (const HeatRow& row : rows) most = std::max(most, std::min(0.3, row.furthest));
+  const Grid grid = GridOf(width, columns.size(), 400, 110);
+  Drawing drawing(width, grid.top + grid.row * static_cast<double>(rows.size()) + 6, about);
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    const Box head = grid.At(0, c);
+    drawing.Label((head.left + head.right) / 2, 12, columns[c], Anchor::kMiddle, "", 11);
+  }
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    drawing.Begin(SeriesId(rows[r].group));
+    NameRow(drawing, grid, r, rows[r].name);
+    for (const auto& [column, value] : rows[r].values) {
+      if (column >= columns.size()) continue;
+      const Box box = grid.At(r, column);
+      const bool is_outlier = rows[r].outliers.contains(column);
+      const std::string text = fmt::format("{:+.1f}", 100 * std::expm1(value));
+      drawing.Rect(box, TwoSided(value, most) + (is_outlier ? " outlier" : ""),
+                   fmt::format("{}, {}: {} %{}", rows[r].name, columns[column], text,
+                               is_outlier ? ", an outlier" : ""));
+      CellText(drawing, box, text, IsDark(value, most));
+    }
+    drawing.End();
+  }
+  return drawing.ToSvg(IsNarrow(width) ? "narrow" : "wide");
+}
+
+// The rows of nodes, with a column for each case that is given.
+std::map<std::pair<std::size_t, std::string>, HeatRow> NodeRows(
+    const GroupRanking& ranking, const std::vector<const GroupedCase*>& cases) {
+  std::map<std::pair<std::size_t, std::string>, HeatRow> rows;
+  for (std::size_t column = 0; column < cases.size(); ++column) {
+    for (const GroupPlace& place : cases[column]->places) {
+      if (place.nodes.size() < 2) continue;
+      std::vector<HeatRow*> of;
+      std::vector<double> logs;
+      for (const NodeOfGroup& node : place.nodes) {
+        HeatRow& row = rows[{place.group, node.node}];
+        row.group = place.group;
+        row.name =
+            fmt::format("{}, node {}", SeriesName(ranking, place.group), Clean(node.node, 12));
+        of.push_back(&row);
+        logs.push_back(node.log_speed);
+      }
+      AddSiblings(of, logs, column);
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
+  struct Speed {
+    std::pair<std::size_t, std::size_t> pair = {};
+    double log = 0;
+  };
+  std::map<std::string, std::vector<Speed>> maps;  // by title
+  for (const GroupedCase* grouped : facts.Pairs()) {
+    Params others = grouped->params;
+    others.erase("from");
+    others.erase("to");
+    for (const GroupPlace& place : grouped->places) {
+      maps[fmt::format("{}: {} {}", facts.Ranking().groups[place.group].name, grouped->probe,
+                       CaseLabel(grouped->probe, others))]
+          .push_back({.pair = *PairOf(*grouped), .log = std::log(place.speed)});
+    }
+  }
+  std::vector<TitledChart> charts;
+  constexpr std::size_t kMostCharts = 12;
+  const bool narrow = IsNarrow(width);
+  const double own = narrow ? kNarrowChart : kHalfChart;
+  for (const auto& [title, speeds] : maps) {
+    if (charts.size() == kMostCharts) break;
+    std::size_t count = 0;
+    std::vector<double> logs;
+    for (const Speed& speed : speeds) {
+      count = std::max({count, speed.pair.first + 1, speed.pair.second + 1});
+      logs.push_back(speed.log);
+    }
+    const double median = Median(logs);
+    const std::vector<double> z = ModifiedZScores(logs);
+    double most = kOutlierShare;
+    for (const double log : logs) most = std::max(most, std::abs(log - median));
+    Grid grid = {.left = 34, .top = 34, .row = 0};
+    grid.cell = std::min(58.0, (own - grid.left - 4) / static_cast<double>(count));
+    grid.row = std::min(grid.cell, 30.0);
+    Drawing drawing(own, grid.top + grid.row * static_cast<double>(count) + 6, title);
+    drawing.Label(grid.left, 8, "from (rows) to (columns), GB/s", Anchor::kStart, "soft", 11);
+    for (std::size_t i = 0; i < count; ++i) {
+      const Box head = grid.At(0, i);
+      const Box side = grid.At(i, 0);
+      const std::string number = fmt::format("{}", i);
+      drawing.Label((head.left + head.right) / 2, 24, number, Anchor::kMiddle, "", 11);
+      drawing.Label(grid.left - 8, (side.top + side.bottom) / 2, number, Anchor::kEnd, "", 11);
+    }
+    for (std::size_t i = 0; i < speeds.size(); ++i) {
+      const auto [from, to] = speeds[i].pair;
+      const double distance = logs[i] - median;
+      const double speed = std::exp(logs[i]);
+      drawing.Rect(grid.At(from, to),
+                   TwoSided(distance, most) + (IsOutlier(z[i], distance) ? " outlier" : ""),
+                   fmt::format("{} to {}: {}", from, to, WithPrefix(speed, "B/s")));
+      CellText(drawing, grid.At(from, to), ShortNumber(speed / 1e9), IsDark(distance, most));
+    }
+    charts.push_back(
+        {.title = Clean(title, 512), .svg = drawing.ToSvg(narrow ? "narrow" : "wide half")});
+  }
+  return charts;
+}
+
+std::string NodesChart(const GroupFacts& facts, double width, std::size_t& left_out) {
+  constexpr std::size_t kMostColumns = 12;
+  std::vector<const GroupedCase*> cases = facts.Cases();
+  if (cases.size() > kMostColumns) cases.resize(kMostColumns);
+  std::vector<std::string> columns;
+  for (std::size_t i = 0; i < cases.size(); ++i) columns.push_back(fmt::format("{}", i + 1));
+  return HeatMap(Furthest(NodeRows(facts.Ranking(), cases), left_out), columns,
+                 "Nodes beside the median of their type, in per cent", width);
+}
+
+std::string DevicesChart(const GroupFacts& facts, double width, std::size_t& left_out) {
+  const GroupRanking& ranking = facts.Ranking();
+  if (ranking.cases.empty()) return "";
+  const GroupedCase& grouped = ranking.cases.front();
+  constexpr std::size_t kMostColumns = 16;
+  std::map<std::pair<std::size_t, std::string>, HeatRow> rows;
+  std::size_t most = 0;
+  for (const GroupPlace& place : grouped.places) {
+    for (const GroupFacts::Figure& figure : facts.FiguresOf(grouped, place)) {
+      const std::vector<float>& units = figure.of->units;
+      if (units.empty()) continue;
+      HeatRow& row = rows[{place.group, figure.run->node}];
+      if (!row.values.empty()) continue;  // the first run of a node stands for it
+      row.group = place.group;
+      row.name =
+          fmt::format("{}, node {}", SeriesName(ranking, place.group), Clean(figure.run->node, 12));
+      const std::vector<double> logs(units.begin(), units.end());
+      const std::vector<double> z = ModifiedZScores(logs);
+      for (std::size_t i = 0; i < std::min(kMostColumns, logs.size()); ++i) {
+        row.values[i] = logs[i];
+        row.furthest = std::max(row.furthest, std::abs(logs[i]));
+        if (IsOutlier(z[i], logs[i])) {
+          row.outliers.insert(i);
+        }
+        most = std::max(most, i + 1);
+      }
+    }
+  }
+  std::vector<std::string> columns;
+  for (std::size_t i = 0; i < most; ++i) columns.push_back(fmt::format("{}", i));
+  return HeatMap(Furthest(std::move(rows), left_out), columns,
+                 "Devices beside the median of their node, in per cent", width);
+}
+
+std::vector<std::string> NodeOutliers(const GroupFacts& facts) {
+  std::vector<std::string> sentences;
+  const std::vector<const GroupedCase*>& cases = facts.Cases();
+  for (const auto& [key, row] : NodeRows(facts.Ranking(), cases)) {
+    for (const std::size_t column : row.outliers) {
+      sentences.push_back(fmt::format("{}: {} to the median of its type in {}", row.name,
+                                      Percent(std::expm1(row.values.at(column)), true),
+                                      Clean(cases[column]->name, 512)));
+    }
+  }
+  return sentences;
+}
+
+}  // namespace assay
