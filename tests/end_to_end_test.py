@@ -675,6 +675,34 @@ class EndToEnd(unittest.TestCase):
         self.noise(XDG_DATA_HOME=str(self.folder / "data"))
         self.assertTrue((self.folder / "data/assay/noise.csv").exists())
 
+    def test_noise_adds_sessions_up_and_keeps_their_runs(self):
+        kept = self.folder / "n.csv.runs"
+        self.assertIn("these rows count as 2 df", self.noise("--add", "--noise", "n.csv").stderr)
+        self.assertEqual(len(list(kept.glob("*/*.json"))), 4)
+        time.sleep(1)  # the folder of a session is named by its second
+        done = self.noise("--add", "--noise", "n.csv")
+        self.assertRegex(done.stdout, r"(?m)^  peak +[0-9.]+ % +[0-9.]+ +[0-9.]+ min +± [0-9.]+ %")
+        self.assertEqual(len(list(kept.glob("*"))), 2)
+        self.assertIn(",true,8 A/A runs in 2 sessions,", (self.folder / "n.csv").read_text())
+        # Runs of another node beside it are none of its business, nor is half a session.
+        other = next(kept.glob("*"))
+        for path in other.glob("*.json"):
+            path.write_text(path.read_text().replace(self.read(path)["nodes"][0]["node_id"], "0" * 64))
+        (kept / "half.new").mkdir()
+        before = (self.folder / "n.csv").read_text()
+        (self.folder / "n.csv").unlink()
+        time.sleep(1)
+        self.noise("--add", "--noise", "n.csv")
+        self.assertIn(",true,8 A/A runs in 2 sessions,", (self.folder / "n.csv").read_text())
+        self.assertNotEqual((self.folder / "n.csv").read_text(), before)
+        # A file that holds no run is told at once, and nothing is lost.
+        path = next(other.glob("*.json"))
+        path.write_text(path.read_text()[:200])
+        before = (self.folder / "n.csv").read_text()
+        done = self.noise("--add", "--noise", "n.csv", status=2)
+        self.assertRegex(done.stderr, r"^assay: .*n\.csv\.runs/.*\.json.*\n$")
+        self.assertEqual((self.folder / "n.csv").read_text(), before)
+
     def test_noise_says_at_once_what_it_can_not_do_and_keeps_nothing_of_half_a_measurement(self):
         own = self.folder / "noise.csv"
         own.write_text("probe,machine,between,sigma,df,span_minutes,measured,how,date\npeak,x,runs,0,3,1,true,h,2026\n")

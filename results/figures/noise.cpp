@@ -13,6 +13,7 @@
 #include "results/base/files.h"
 #include "results/base/text.h"
 #include "results/figures/probes.h"
+#include "results/figures/stats.h"
 
 ASSAY_DECLARE_EMBEDDED(noise_csv);
 
@@ -183,6 +184,12 @@ std::vector<Noise> FittingNodeRows(const std::vector<Noise>& own, const std::str
     }
   }
   return best;
+}
+
+double ResolutionOf(const Noise& noise) {
+  // One row stands for both sides, so that its degrees of freedom count once.
+  return std::expm1(StudentT(0.95, std::min(noise.df, kMostNoiseDf)) * std::sqrt(2.0) *
+                    noise.sigma);
 }
 
 std::string ToText(const Noise& noise) {

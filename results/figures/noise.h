@@ -60,6 +60,10 @@ Noise FittingNoise(const std::vector<Noise>& own, const std::string& probe, cons
 std::vector<Noise> FittingNodeRows(const std::vector<Noise>& own, const std::string& probe,
                                    const std::vector<const Run*>& runs);
 
+// The least difference that one run a side can tell by this row: half the width of the interval of
+// such a comparison, as a share.
+double ResolutionOf(const Noise& noise);
+
 // The row in words: "gemm 2.4 % (16 A/A runs over 62 min, 2026-11-28)".
 std::string ToText(const Noise& noise);
 

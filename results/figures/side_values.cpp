@@ -554,12 +554,15 @@ std::vector<std::string> NoiseNotes(
   if (!guesses.empty()) {
     std::vector<std::string> words;
     for (const auto& [probe, text] : guesses) words.push_back(text);
-    notes.push_back(fmt::format("{}, or two runs or more a side do; until then {}", kNoVerdict,
-                                fmt::join(words, ", ")));
+    notes.push_back(fmt::format("{} in an hour, or two runs or more a side do; until then {}",
+                                kNoVerdict, fmt::join(words, ", ")));
   }
   if (!measured.empty()) {
     notes.push_back(fmt::format(
-        "where a side has one run, the intervals rest on how runs were measured to differ: {}",
+        "where a side has one run, the intervals rest on how runs of such a machine were measured "
+        "to "
+        "differ ({}): they are about the nodes of these runs on that day, since how nodes differ "
+        "wasn't measured",
         fmt::join(measured, ", ")));
   }
   if (!between_nodes.empty()) {

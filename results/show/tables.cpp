@@ -345,6 +345,7 @@ std::string SpreadTable(const std::vector<SpreadFound>& found, bool colour) {
                                        {.heading = "runs differ by", .to_the_right = true},
                                        {.heading = "df", .to_the_right = true},
                                        {.heading = "over", .to_the_right = true},
+                                       {.heading = "one run a side tells", .to_the_right = true},
                                        {.heading = "B against A, 95 %", .to_the_right = true},
                                        {.heading = "cases", .to_the_right = true},
                                        {.heading = "most of all"}};
@@ -352,13 +353,20 @@ std::string SpreadTable(const std::vector<SpreadFound>& found, bool colour) {
   for (const SpreadFound& one : found) {
     Row row = {.cells = {{Clean(one.row.probe)},
                          {Percent(one.row.sigma)},
-                         {fmt::format("{:g}", one.row.df)},
+                         {fmt::format("{:.3g}", one.row.df)},
                          {fmt::format("{:.3g} min", one.row.span_minutes.value_or(0))},
+                         {"± " + Percent(ResolutionOf(one.row))},
                          {one.a_to_b.interval ? RangeText(*one.a_to_b.interval) : "-"},
                          {fmt::format("{}", one.cases)},
                          {Clean(one.widest)}}};
-    // Both halves are runs of this program, in turn, so they should not differ.
-    if (one.a_to_b.interval && Judge(*one.a_to_b.interval, 0) != Verdict::kUnclear) {
+    if (one.IsDrifting()) {
+      row.sentence = fmt::format(
+          "this machine drifts: {} of {} pairs of three runs and the next three differ though they "
+          "are one program; measure in sets over days (assay noise --add), and compare runs taken "
+          "in turn",
+          one.differing, one.neighbours);
+      // Both halves are runs of this program, in turn, so they should not differ.
+    } else if (one.a_to_b.interval && Judge(*one.a_to_b.interval, 0) != Verdict::kUnclear) {
       row.sentence =
           "A and B differ though they are one program: by chance, as one in twenty "
           "does, or since this machine drifts; measure over more time";

@@ -528,7 +528,7 @@ std::vector<std::string> WordsOfRun(const std::vector<std::string>& arguments) {
     const std::string name = word.substr(0, word.find('='));
     const bool is_own = name == "--runs" || name == "--minutes" || name == "--noise";
     if (is_own && name == word) ++i;  // the option's value is the next word
-    if (!is_own && word != "-q" && word != "--quiet") words.push_back(word);
+    if (!is_own && word != "-q" && word != "--quiet" && word != "--add") words.push_back(word);
   }
   return words;
 }
@@ -618,6 +618,8 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   noise_app.add_option("--minutes", noise.minutes, "the time that the runs are spread over [60]")
       ->option_text("M")
       ->check(CLI::Range(0.0, 60.0 * 24 * 30));
+  noise_app.add_flag("--add", noise.add,
+                     "keep these runs beside the file, and count those that were kept before");
   noise_app
       .add_option("--noise", noise.file,
                   "the file to add the findings to [assay/noise.csv in ~/.local/share]")

@@ -128,6 +128,7 @@ struct NoiseOptions {
   RunOptions run = {};                  // the options of each run
   std::vector<std::string> words = {};  // the arguments that give those options
   int runs = 16;
+  bool add = false;       // whether sessions that were kept count too, and this one is kept
   double minutes = 60;    // from the beginning of the first run to that of the last
   std::string file = {};  // empty: the user's own
 };

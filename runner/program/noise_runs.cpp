@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 #include <system_error>
 #include <thread>
 
@@ -20,6 +22,7 @@
 #include "results/base/error.h"
 #include "results/base/files.h"
 #include "results/base/text.h"
+#include "results/figures/side_values.h"
 #include "results/figures/spread.h"
 #include "results/file/run_file.h"
 #include "results/show/tables.h"
@@ -29,6 +32,7 @@
 #include "runner/program/choice.h"
 #include "runner/program/console.h"
 #include "runner/program/measure.h"
+#include "runner/program/result_files.h"
 #include "runner/program/setup.h"
 #include "runner/program/signals.h"
 #include "runner/program/suite.h"
@@ -40,6 +44,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kOption = "--noise";
+constexpr double kAnHour = 59;                  // minutes, less what a clock or two may be off
 constexpr std::chrono::milliseconds kLook(50);  // the pause between two looks at a process
 
 // A temporary folder, which is removed at the end of this object's life.
@@ -145,6 +150,56 @@ void CheckRun(const RunOptions& options) {
   Matching(CasesOfRun(options, LoadSuite(options.suite), AllProbes(setup)), options.filter);
 }
 
+// The folder beside a noise.csv in which --add keeps the runs of a session, in a folder each.
+std::string KeptRunsOf(const std::string& path) { return path + ".runs"; }
+// The end of the name of a folder that is being written.
+constexpr std::string_view kUnfinished = ".new";
+
+// The sessions that were kept in a folder, the oldest first; none where there is no such folder.
+// Throws Error for a folder or a file that can't be read.
+std::vector<std::vector<Run>> ReadSessions(const std::string& folder) {
+  std::vector<std::vector<Run>> sessions;
+  std::error_code error;
+  std::vector<std::string> names;
+  if (!fs::exists(folder, error)) return {};
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().string();
+    if (at->is_directory() && !name.ends_with(kUnfinished)) names.push_back(name);
+  }
+  if (error) {
+    throw Error(
+        fmt::format("can't read the kept runs in '{}': {}; give it back to you, or leave "
+                    "--add out",
+                    Clean(folder, 1024), error.message()));
+  }
+  std::ranges::sort(names);
+  for (const std::string& name : names) {
+    std::vector<Run> runs = ReadAllRuns(FindResultFiles({name}).paths);
+    std::ranges::sort(runs, {}, &Run::started);
+    if (runs.size() > 1) sessions.push_back(std::move(runs));
+  }
+  return sessions;
+}
+
+// Keeps the files of a session, all or none.
+void KeepSession(const std::string& folder, const Scratch& scratch, const std::vector<Run>& runs) {
+  const std::string place = folder + '/' + FileNamePart(runs.front().started);
+  const std::string unfinished = place + std::string(kUnfinished);
+  std::error_code error;
+  fs::remove_all(unfinished, error);
+  fs::create_directories(unfinished, error);
+  for (std::size_t i = 0; i < runs.size() && !error; ++i) {
+    const std::string file = fmt::format("{}/{:03}.json", unfinished, i);
+    fs::copy_file(scratch.File(static_cast<int>(i)), file, error);
+  }
+  if (!error) fs::rename(unfinished, place, error);
+  if (!error) return;
+  std::error_code ignored;
+  fs::remove_all(unfinished, ignored);
+  throw Error(fmt::format("can't keep the runs in '{}': {}; nothing was kept, make room there",
+                          Clean(place, 1024), error.message()));
+}
+
 // The rows of the file; none where there is no such file. Throws Error for a bad file.
 std::vector<Noise> RowsThere(const std::string& path) {
   return fs::exists(path) ? ReadNoise(path) : std::vector<Noise>();
@@ -182,18 +237,32 @@ int MeasureNoise(const NoiseOptions& options) {
     fs::create_directories(fs::path(path).parent_path(), ignored);
   }
   CheckWritable(path, kOption);
+  std::vector<std::vector<Run>> sessions;
+  if (options.add) sessions = ReadSessions(KeptRunsOf(path));
   CatchSignals();
   const Scratch scratch;
-  const std::optional<std::vector<Run>> runs = RunAgainAndAgain(options, scratch, console);
+  std::optional<std::vector<Run>> runs = RunAgainAndAgain(options, scratch, console);
   if (!runs) {
     console.Note("interrupted: nothing was kept\n");
     return kInterrupted;
   }
-  const std::vector<SpreadFound> found = FindSpread(*runs, Today());
+  // Others may measure into the same file from their own machine.
+  const std::string node = NodesKey(runs->front());
+  std::erase_if(sessions,
+                [&](const std::vector<Run>& session) { return NodesKey(session.front()) != node; });
+  if (options.add) KeepSession(KeptRunsOf(path), scratch, *runs);
+  sessions.push_back(std::move(*runs));
+  const std::vector<SpreadFound> found = FindSpread(sessions, Today());
   const MergedNoise merged = MergeNoise(RowsThere(path), found);
   if (merged.is_changed) {
     WriteText(path, NoiseToCsv(merged.rows), kOption);
     console.Note(fmt::format("wrote {}\n", Clean(path, 1024)));
+  }
+  if (const double minutes = *found.front().row.span_minutes; minutes < kAnHour) {
+    console.Note(
+        fmt::format("note: for runs further apart than {:.3g} min these rows count as 2 df; --add "
+                    "on other days spreads them over more time\n",
+                    minutes));
   }
   for (const std::string& sentence : merged.kept) console.Note(fmt::format("note: {}\n", sentence));
   console.Result(SpreadTable(found, console.Colour()));
