@@ -444,6 +444,19 @@ TEST(RunGroups, TheCaseThatIsAskedAloneMayBeNamed) {
               HasSubstr("the primary case 'linear' is none of those that are compared"));
 }
 
+TEST(RunGroups, ATableClaimsNoMoreThanWasAsked) {
+  GroupRanking ranking = Ranked(RunsOfSix(), {.per_gpu = true});
+  const std::string of_gpus = GroupTable(ranking, false, false, kDay);
+  EXPECT_THAT(of_gpus, HasSubstr("asked alone at 95 %"));
+  EXPECT_THAT(of_gpus, HasSubstr("headline bf16-train/1, per accelerator"));
+  ranking.is_asked_alone = false;
+  ranking.cases.front().kind = "cpu";
+  const std::string of_processors = GroupTable(ranking, false, false, kDay);
+  EXPECT_THAT(of_processors, Not(HasSubstr("asked alone")));
+  EXPECT_THAT(of_processors, HasSubstr("shares 5 % of error with all below"));
+  EXPECT_THAT(of_processors, Not(HasSubstr("bf16-train/1, per accelerator")));
+}
+
 TEST(RunGroups, EachCaseTellsItsConfidence) {
   std::vector<OneRun> runs = RunsOfSix();
   for (OneRun& run : runs) run.records.push_back(CaseAt(16, 1000, 1));
