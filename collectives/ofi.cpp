@@ -43,6 +43,7 @@
 #include "collectives/used_transport.h"
 #include "results/base/descriptor.h"
 #include "results/base/error.h"
+#include "results/base/files.h"
 #include "results/base/hash.h"
 #include "results/base/text.h"
 #include "runner/core/group.h"
@@ -292,9 +293,8 @@ class SharedFile {
 
   static void RemoveAbandoned() {
     const std::time_t old = std::time(nullptr) - kYoung.count();
-    std::error_code unknown;
-    for (const auto& entry : std::filesystem::directory_iterator("/dev/shm", unknown)) {
-      const std::string name = entry.path().filename();
+    for (const std::filesystem::path& entry : EntriesOf("/dev/shm")) {
+      const std::string name = entry.filename();
       if (!name.starts_with(kPrefix)) continue;
       const Descriptor file(shm_open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0));
       struct stat status = {};

@@ -21,6 +21,7 @@
 #include "io/io.h"
 #include "io/system.h"
 #include "results/base/descriptor.h"
+#include "results/base/files.h"
 #include "results/base/text.h"
 
 namespace assay::io {
@@ -367,11 +368,11 @@ class Descent {
     if (mount.type != "btrfs") return {};
     const std::optional<fs::path> source = BlockBySource(mount.source);
     if (!source) return {};
-    for (const auto& each : fs::directory_iterator(roots_.sys + "/fs/btrfs", error)) {
-      if (!fs::exists(each.path() / "devices" / source->filename(), error)) continue;
+    for (const fs::path& each : EntriesOf(roots_.sys + "/fs/btrfs")) {
+      if (!fs::exists(each / "devices" / source->filename(), error)) continue;
       std::vector<fs::path> all;
-      for (const auto& device : fs::directory_iterator(each.path() / "devices", error)) {
-        const fs::path real = fs::canonical(device.path(), error);
+      for (const fs::path& device : EntriesOf(each / "devices")) {
+        const fs::path real = fs::canonical(device, error);
         if (!error) all.push_back(real);
       }
       std::ranges::sort(all);
@@ -397,9 +398,9 @@ class Descent {
     const fs::path all = fs::path(roots_.sys) / "class/block";
     const fs::path block = fs::canonical(all / name, error);
     if (!error) return block;
-    for (const auto& each : fs::directory_iterator(all, error)) {
-      if (FirstLine(each.path() / "dm/name") != name) continue;
-      const fs::path mapped = fs::canonical(each.path(), error);
+    for (const fs::path& each : EntriesOf(all)) {
+      if (FirstLine(each / "dm/name") != name) continue;
+      const fs::path mapped = fs::canonical(each, error);
       if (!error) return mapped;
     }
     return std::nullopt;
@@ -422,8 +423,8 @@ class Descent {
     const std::string driver = DriverOf(block, roots_);
     if (driver == "loop") return FromLoop(block, name);
     std::vector<fs::path> members;
-    for (const auto& slave : fs::directory_iterator(block / "slaves", error)) {
-      const fs::path real = fs::canonical(slave.path(), error);
+    for (const fs::path& slave : EntriesOf(block / "slaves")) {
+      const fs::path real = fs::canonical(slave, error);
       if (!error) members.push_back(real);
     }
     std::ranges::sort(members);

@@ -37,6 +37,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Pair;
 using ::testing::SizeIs;
 namespace fs = std::filesystem;
@@ -904,6 +905,17 @@ TEST_F(RunFile, KilledAtFiftyMomentsAtMostOneVisitIsLost) {
     in_the_middle += fs::exists(last) ? 0 : 1;
   }
   EXPECT_GT(in_the_middle, 10);
+}
+
+TEST_F(RunFile, TheEntriesOfAFolderComeByNameAndAnAbsentOneHasNone) {
+  for (const char* name : {"c", "a", "b"}) std::ofstream(folder_ + "/" + name) << name;
+  std::error_code error;
+  const fs::path folder(folder_);
+  EXPECT_THAT(EntriesOf(folder, error), ElementsAre(folder / "a", folder / "b", folder / "c"));
+  EXPECT_FALSE(error);
+  EXPECT_THAT(EntriesOf(folder / "absent", error), IsEmpty());
+  EXPECT_EQ(error, std::errc::no_such_file_or_directory);
+  EXPECT_THAT(EntriesOf(folder / "absent"), IsEmpty());
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -274,6 +275,20 @@ void ReadLines(const std::string& path, std::int64_t most_bytes, const std::stri
     seen = text.size();
     check(seen);
   }
+}
+
+std::vector<fs::path> EntriesOf(const fs::path& folder, std::error_code& error) {
+  std::vector<fs::path> entries;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    entries.push_back(at->path());
+  }
+  std::ranges::sort(entries);
+  return entries;
+}
+
+std::vector<fs::path> EntriesOf(const fs::path& folder) {
+  std::error_code absent;
+  return EntriesOf(folder, absent);
 }
 
 bool IsTaken(const std::string& path) {

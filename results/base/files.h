@@ -10,10 +10,13 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <vector>
 
 #include "results/base/descriptor.h"
 #include "results/base/error.h"
@@ -64,6 +67,13 @@ std::string ReadText(const std::string& path, std::int64_t most_bytes, const std
 // no line. Throws Error as ReadText does, and for a line of more than `most_bytes`.
 void ReadLines(const std::string& path, std::int64_t most_bytes, const std::string& what,
                const std::function<void(std::string_view line)>& take);
+
+// The entries of a folder, by name. Where it can't be read to its end, `error` says why and the
+// entries before are there. Unlike a range over directory_iterator it never throws for that, which
+// the folder of a device that vanishes asks for.
+std::vector<std::filesystem::path> EntriesOf(const std::filesystem::path& folder,
+                                             std::error_code& error);
+std::vector<std::filesystem::path> EntriesOf(const std::filesystem::path& folder);
 
 // Whether anything has the name `path`, even a link that leads to nothing.
 bool IsTaken(const std::string& path);

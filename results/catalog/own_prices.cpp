@@ -92,11 +92,9 @@ std::vector<std::string> UserPriceFiles() {
   const std::string folder = ConfigurationFolder();
   if (folder.empty()) return {};
   std::vector<std::string> files;
-  std::error_code ignored;  // a folder that isn't there has no files
-  for (const auto& entry : std::filesystem::directory_iterator(folder + "/prices", ignored)) {
-    if (entry.path().extension() == ".csv") files.push_back(entry.path());
+  for (const std::filesystem::path& entry : EntriesOf(folder + "/prices")) {
+    if (entry.extension() == ".csv") files.push_back(entry);
   }
-  std::ranges::sort(files);
   return files;
 }
 

@@ -22,6 +22,7 @@
 #include <variant>
 
 #include "results/base/error.h"
+#include "results/base/files.h"
 #include "results/file/json.h"
 #include "runner/cluster/each_node.h"
 #include "runner/core/rank_cores.h"
@@ -55,10 +56,9 @@ std::string Answer(const Told& told) {
 
 // The NUMA node of a processor, which its folder has a link to; -1 where the system has none.
 int NumaNodeOf(int processor) {
-  std::error_code unknown;
   const std::string folder = fmt::format("/sys/devices/system/cpu/cpu{}", processor);
-  for (const auto& entry : std::filesystem::directory_iterator(folder, unknown)) {
-    std::string name = entry.path().filename();
+  for (const std::filesystem::path& entry : EntriesOf(folder)) {
+    const std::string name = entry.filename();
     if (name.starts_with("node")) return std::atoi(name.c_str() + 4);
   }
   return -1;

@@ -14,6 +14,7 @@
 #include <numeric>
 
 #include "results/base/error.h"
+#include "results/base/files.h"
 #include "results/base/size.h"
 
 namespace assay {
@@ -79,18 +80,16 @@ std::int64_t LastLevelCacheBytes(const std::string& root) {
   namespace fs = std::filesystem;
   int last = 0;
   std::map<std::string, std::int64_t> caches;  // last-level caches, by the CPUs that share them
-  std::error_code error;
-  for (const auto& cpu : fs::directory_iterator(fs::path(root) / "sys/devices/system/cpu", error)) {
-    for (const auto& index : fs::directory_iterator(cpu.path() / "cache", error)) {
-      const std::string type = Word(index.path() / "type");
-      const int level = std::atoi(Word(index.path() / "level").c_str());
+  for (const fs::path& cpu : EntriesOf(fs::path(root) / "sys/devices/system/cpu")) {
+    for (const fs::path& index : EntriesOf(cpu / "cache")) {
+      const std::string type = Word(index / "type");
+      const int level = std::atoi(Word(index / "level").c_str());
       if (type == "Instruction" || level == 0 || level < last) continue;
-      const std::string size = Word(index.path() / "size");  // "32768K"; a machine may not tell it
+      const std::string size = Word(index / "size");  // "32768K"; a machine may not tell it
       if (size.empty()) continue;
       if (level > last) caches.clear();
       last = level;
-      caches[Word(index.path() / "shared_cpu_list")] =
-          ParseSize(size, (index.path() / "size").string());
+      caches[Word(index / "shared_cpu_list")] = ParseSize(size, (index / "size").string());
     }
   }
   return std::accumulate(caches.begin(), caches.end(), std::int64_t{0},

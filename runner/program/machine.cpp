@@ -22,6 +22,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "results/base/files.h"
 #include "results/base/text.h"
 #include "results/file/nodes.h"
 #include "runner/core/handle.h"
@@ -67,17 +68,6 @@ std::string ValueOf(const std::vector<std::string>& lines, std::string_view key)
     return begin == std::string::npos ? "" : line.substr(begin);
   }
   return {};
-}
-
-// The entries of a folder, in a fixed order; empty where there is no such folder.
-std::vector<fs::path> Entries(const fs::path& folder) {
-  std::error_code error;
-  std::vector<fs::path> entries;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    entries.push_back(it->path());
-  }
-  std::sort(entries.begin(), entries.end());
-  return entries;
 }
 
 bool Exists(const fs::path& path) {
@@ -244,7 +234,7 @@ std::int64_t Memory(const std::vector<std::string>& meminfo, std::string_view ke
 // card where the card itself is here.
 std::vector<Accelerator> Accelerators(const fs::path& root) {
   std::map<std::string, std::string> names;  // by address on the bus
-  for (const fs::path& device : Entries(root / "sys/bus/pci/devices")) {
+  for (const fs::path& device : EntriesOf(root / "sys/bus/pci/devices")) {
     const std::string vendor = FirstLine(device / "vendor");
     const std::string kind = FirstLine(device / "class").substr(0, 4);
     if (kind != "0x03" && kind != "0x12") continue;
@@ -255,7 +245,7 @@ std::vector<Accelerator> Accelerators(const fs::path& root) {
         fmt::format("PCI {}:{}", vendor.substr(2), id.size() > 2 ? id.substr(2) : "unknown");
   }
   // NVIDIA's driver knows the product's name.
-  for (const fs::path& gpu : Entries(root / "proc/driver/nvidia/gpus")) {
+  for (const fs::path& gpu : EntriesOf(root / "proc/driver/nvidia/gpus")) {
     const std::string model = ValueOf(Lines(gpu / "information"), "Model");
     if (!model.empty()) names[gpu.filename()] = model;
   }
@@ -276,7 +266,7 @@ std::vector<Accelerator> Accelerators(const fs::path& root) {
 std::vector<Nic> Nics(const fs::path& root) {
   std::map<std::pair<std::string, double>, int> counts;  // by kind and speed; speed 0: unknown
   std::set<fs::path> rdma;
-  for (const fs::path& nic : Entries(root / "sys/class/infiniband")) {
+  for (const fs::path& nic : EntriesOf(root / "sys/class/infiniband")) {
     const fs::path device = Canonical(nic / "device");
     rdma.insert(device);
     const bool efa = Canonical(device / "driver").filename() == "efa";
@@ -284,7 +274,7 @@ std::vector<Nic> Nics(const fs::path& root) {
     const double gbps = NumberOf(FirstLine(nic / "ports/1/rate")).value_or(0);
     ++counts[{efa ? "efa" : ethernet ? "roce" : "infiniband", gbps}];
   }
-  for (const fs::path& nic : Entries(root / "sys/class/net")) {
+  for (const fs::path& nic : EntriesOf(root / "sys/class/net")) {
     const fs::path device = Canonical(nic / "device");
     if (device.empty() || rdma.count(device) != 0) continue;  // virtual, or counted above
     if (FirstLine(nic / "type") != "1") continue;             // ARPHRD_ETHER
@@ -322,7 +312,7 @@ std::vector<Note> ClockNotes(const fs::path& cpu) {
   std::vector<Note> notes;
   std::set<std::string> governors;
   std::optional<std::pair<double, double>> limit;  // clocks in kHz: allowed, possible
-  for (const fs::path& policy : Entries(cpu / "cpufreq")) {
+  for (const fs::path& policy : EntriesOf(cpu / "cpufreq")) {
     const std::string governor = FirstLine(policy / "scaling_governor");
     if (!governor.empty() && governor != "performance") governors.insert(Clean(governor));
     const auto allowed = NumberOf(FirstLine(policy / "scaling_max_freq"));

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "results/base/error.h"
+#include "results/base/files.h"
 #include "results/base/text.h"
 #include "results/figures/once.h"
 #include "results/file/run_file.h"
@@ -32,17 +33,16 @@ bool IsResultName(const std::string& name) {
 std::vector<std::string> FilesIn(const std::string& folder) {
   std::vector<std::string> paths;
   std::error_code error;
-  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+  for (const fs::path& entry : EntriesOf(folder, error)) {
     std::error_code of_file;
-    if (IsResultName(at->path().filename().string()) && at->is_regular_file(of_file)) {
-      paths.push_back(at->path().string());
+    if (IsResultName(entry.filename().string()) && fs::is_regular_file(entry, of_file)) {
+      paths.push_back(entry.string());
     }
   }
   if (error) {
     throw Error(fmt::format("the folder '{}' can't be read ({}); give one that can",
                             Clean(folder, 1024), error.message()));
   }
-  std::ranges::sort(paths);
   return paths;
 }
 
