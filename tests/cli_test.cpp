@@ -346,6 +346,8 @@ TEST(Cli, OwnedNodesArePricedByOneSetOfFlagsOnReportCompareAndPrice) {
   EXPECT_EQ(capex(std::get<CompareCommand>(with({"compare", "x"}, "on_demand,owned")).pricing),
             300000);
   EXPECT_THROW(with({"report", "a.json"}, "spot"), Error);
+  EXPECT_THROW(with({"compare", "x"}, "spot"), Error);
+  EXPECT_EQ(capex(std::get<CompareCommand>(with({"compare", "x"}, "all")).pricing), 300000);
   EXPECT_THROW(ParseArguments({"report", "a.json", "--capex", "300000"}), Error);
 }
 

@@ -415,6 +415,17 @@ class EndToEnd(unittest.TestCase):
         self.assay("price", "bill", ".", "--focus", "focus.csv", "--discount", "ea=0.82")
         self.assay("price", "bill", "a.json", "--focus", "focus.csv", "--within", "25%")
         self.assertIn("can't read", self.assay("price", "bill", "a.json", "--focus", "none.csv", status=2).stderr)
+        # The run's own way of buying finds its lines, whichever price is asked for.
+        spot = self.assay("price", "bill", "a.json", "--focus", "focus.csv", "--purchase", "spot", status=1).stdout
+        self.assertRegex(spot, r"(?s)\(spot.*by 1 line;")
+        self.assertIn("  its file:    ", spot)
+        run["ended"] = ""
+        run["id"] = "0" * 32
+        (self.folder / "cut.json").write_text(json.dumps(run))
+        done = self.assay("price", "bill", ".", "--focus", "focus.csv", "--discount", "ea=0.82")
+        self.assertIn("left out ./cut.json: it doesn't tell when", done.stderr)
+        self.assay("price", "bill", "cut.json", "--focus", "focus.csv", status=2)
+        self.assertIn("--prices FILE", self.assay("price", "list", "--purchase", "owned", status=2).stderr)
 
     def test_the_printed_figures_can_be_recomputed(self):
         done = self.assay("run", "peak", "memory", *SMALL, "--rounds", "5", "--max-seconds", "0.1", "--no-metadata",

@@ -10,6 +10,7 @@
 #include <functional>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -37,7 +38,10 @@ class ScriptedCluster : public Cluster {
     held.hosts = {"alpha.example", "beta.example"};
   }
   Roster WhoIsThere() override { return {.nodes = {0, 0, 1, 1}}; }
-  Held Describe() override { return held; }
+  Held Describe() override {
+    std::this_thread::sleep_for(describes);
+    return held;
+  }
   Case Placed(Case one) override {
     placed.push_back(one.probe);
     return one;
@@ -47,6 +51,7 @@ class ScriptedCluster : public Cluster {
   void Abort(int status) override { _exit(status); }
 
   Held held = {};
+  Seconds describes = {};
   std::vector<std::string> placed = {};
   Hung hung = {};
 };
@@ -103,6 +108,33 @@ TEST_F(MeasureTest, TheFileHasTheNodesAndRanksOfTheClusterAndNoHostsName) {
   EXPECT_EQ(run.records[0].status, Status::kOk) << run.records[0].reason;
   EXPECT_EQ(run.status, "complete");
   EXPECT_THAT(TheFile(), Not(HasSubstr("beta.example")));
+}
+
+TEST_F(MeasureTest, TheTimeInWhichTheMachineIsDescribedIsPaidForToo) {
+  cluster_.describes = Seconds(0.3);
+  const Measured measured = Measure({FakeCase("a", {{}}, log_)});
+  EXPECT_GE(*measured.run.cost->held_s, 0.3);
+  EXPECT_GE(measured.run.timeline_s.at("first_result"), 0.3);
+}
+
+TEST(CostLimit, ARunEndsBeforeItsBillIsMoreThanItsLimit) {
+  const RunBill bill(Catalog::BuiltIn().billing,
+                     Offer{.provider = "lambda",
+                           .instance = "gpu_8x_h100_sxm5",
+                           .purchase = "on_demand",
+                           .usd_per_hour = 60},
+                     1);
+  constexpr double kMaxCost = 1.5;  // a minute is 1 USD, and a second one would be too much
+  const double most_s = *bill.SecondsFor(kMaxCost);
+  EXPECT_EQ(most_s, 60);
+  // Batches of 0.2 s, and from time to time 3.7 s in which a case is made.
+  CostLimit limit(most_s, 1);
+  double elapsed_s = 1;
+  for (int i = 1; !limit.IsReached(elapsed_s); ++i) elapsed_s += i % 20 == 10 ? 3.7 : 0.2;
+  RunCost cost = bill.Begun(std::nullopt, 0);
+  bill.Settle(cost, elapsed_s + 0.5, std::nullopt);
+  EXPECT_LE(*cost.usd, kMaxCost);
+  EXPECT_GT(elapsed_s, 50);
 }
 
 // The first run ends; in the second the cluster says that a rank hangs.

@@ -73,7 +73,7 @@ const std::map<std::string, std::set<std::string>> kOthers = {
     {"results/catalog/price.cpp", {"--purchase"}},
     {"results/figures/plan.cpp", {"--set", "--suite"}},  // of run
     {"runner/program/commands.cpp",
-     {"--a", "--b", "--capex", "--fail-slower", "--out", "--power-kw", "--ranks"}},
+     {"--a", "--b", "--capex", "--fail-slower", "--out", "--power-kw", "--prices", "--ranks"}},
     {"runner/core/cuda.h", {"--gpus"}},
     {"runner/core/engine.cpp", {"--filter"}},
     {"runner/core/gbench.cpp", {"--v"}},

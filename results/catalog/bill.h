@@ -25,22 +25,30 @@ struct PaidRun {
   double before_s = 0;  // that its nodes were paid for before, as far as it is known
   std::optional<double> usd_per_node_hour = {};
   std::string price = {};  // that price in words
+  // The bill that its file keeps, of all nodes, and the seconds of each that it is of.
+  std::optional<double> kept_usd = {};
+  std::optional<double> kept_billed_s = {};
 };
 
 // A run, held against the lines of the invoice that are of its provider, instance type, region and
 // time. Where lines are of a longer time than the run's, its share of them is taken; where they are
-// of more nodes than the run had, theirs on average. Dollars are of all nodes of the run.
+// of more nodes than the run had, theirs on average. An hour that several runs used is shared by
+// them and counted once. Dollars are of all nodes of the run.
 struct RunOnBill {
   PaidRun run = {};
   double node_hours = 0;
   std::optional<double> own_usd = {};  // by the price that is known
   std::size_t lines = 0;
-  double found_hours = 0;  // those of node_hours that the lines cover
-  double line_hours = 0;   // all that the lines hold
-  double list_usd = 0;     // of found_hours, as the three that follow
-  double contracted_usd = 0;
+  double found_hours = 0;   // those of node_hours that the lines cover
+  double line_hours = 0;    // all that the lines hold
+  double shared_hours = 0;  // what the lines would cover more, were there no other run
+  // Of found_hours, as the three that follow; nothing where a line doesn't tell it.
+  std::optional<double> list_usd = 0;
+  std::optional<double> contracted_usd = 0;
   double effective_usd = 0;
-  double credits_usd = 0;  // of credits that name the run's instance type or its resources; below 0
+  // Below 0: its part of each credit for its resources or its type, which is divided by effective
+  // cost among all usage that the credit is for.
+  double credits_usd = 0;
   // own_usd / effective_usd - 1, both for found_hours; nothing without a price or a line.
   std::optional<double> difference = {};
 };
@@ -53,6 +61,9 @@ struct Bill {
   std::vector<std::string> unmatched = {};
   std::vector<std::string> left_out = {};
 };
+
+// Why a run can't be held against an invoice, in words: it lacks its times. "" where it has them.
+std::string NoTimes(const PaidRun& run);
 
 // Holds runs against an invoice in FOCUS 1.x. `usd_per` is as ImportOptions has it. Throws Error
 // for a text that isn't one, and for a run without times.

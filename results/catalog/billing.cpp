@@ -65,7 +65,7 @@ const BillingRule* FindBilling(std::span<const BillingRule> rules, const Offer& 
 
 double BilledSeconds(double held_s, const BillingRule* rule) {
   if (rule == nullptr) return held_s;
-  const double units = std::ceil(held_s / rule->unit_s - kRounding);
+  const double units = std::max(1.0, std::ceil(held_s / rule->unit_s - kRounding));
   return std::max(units * rule->unit_s, rule->minimum_s.value_or(0));
 }
 

@@ -292,6 +292,12 @@ const std::vector<std::string> kFocusColumns = {
     "ChargeCategory",  "PricingUnit",  "PricingQuantity", "ContractedUnitPrice", "EffectiveCost",
     "BillingCurrency", "ProviderName", "RegionId",        "ChargePeriodStart"};
 
+// The cost in a cell; nothing where there is none, or one that no invoice has.
+std::optional<double> CostIn(const std::string& cell) {
+  const std::optional<double> cost = NumberIn(cell);
+  return cost && std::abs(*cost) < 1e12 ? cost : std::nullopt;
+}
+
 void QuotesOfFocus(const ImportRow& row, const ImportOptions&, QuoteSink& sink) {
   const FocusLine line = ReadFocusLine(row);
   if (!line.not_usage.empty()) return sink.Refuse(line.not_usage);
@@ -310,7 +316,7 @@ void QuotesOfFocus(const ImportRow& row, const ImportOptions&, QuoteSink& sink) 
   // What a commitment makes of it.
   if (line.is_spot || line.commitment.empty()) return;
   quote.purchase = line.commitment;
-  quote.amount = fmt::format("{}", line.effective / line.hours);
+  quote.amount = fmt::format("{}", line.effective.value_or(0) / line.hours);
   quote.arithmetic = "effective price: EffectiveCost / PricingQuantity";
   sink.Take(std::move(quote));
 }
@@ -349,10 +355,10 @@ FocusLine ReadFocusLine(const ImportRow& row) {
                     .category = Cell(row, "ChargeCategory"),
                     .is_spot = Cell(row, "PricingCategory") == "Dynamic",
                     .hours = NumberOf(Cell(row, "PricingQuantity")),
-                    .list = NumberOf(Cell(row, "ListCost")),
-                    .contracted = NumberOf(Cell(row, "ContractedCost")),
-                    .effective = NumberOf(Cell(row, "EffectiveCost")),
-                    .billed = NumberOf(Cell(row, "BilledCost"))};
+                    .list = CostIn(Cell(row, "ListCost")),
+                    .contracted = CostIn(Cell(row, "ContractedCost")),
+                    .effective = CostIn(Cell(row, "EffectiveCost")),
+                    .billed = CostIn(Cell(row, "BilledCost"))};
   const auto* known = std::ranges::find(kProviders, line.provider, &Provider::word);
   line.provider = known != std::end(kProviders) ? known->name : Lower(line.provider);
   for (const char* column : {"x_InstanceType", "InstanceType"}) {
@@ -363,7 +369,11 @@ FocusLine ReadFocusLine(const ImportRow& row) {
     line.commitment = is_usage ? "reserved" : "savings_plan";
   }
   const std::string unit = Lower(Cell(row, "PricingUnit"));
-  if (line.category != "Usage") {
+  if (Cell(row, "ChargeClass") == "Correction") {
+    line.not_usage = "a correction of an earlier bill";
+  } else if (Cell(row, "CapacityReservationStatus") == "Unused") {
+    line.not_usage = "a capacity reservation that was not used";
+  } else if (line.category != "Usage") {
     line.not_usage = "a charge that is no usage: credits, purchases, tax";
   } else if (Cell(row, "CommitmentDiscountStatus") == "Unused") {
     line.not_usage = "a commitment that was not used";
@@ -371,7 +381,7 @@ FocusLine ReadFocusLine(const ImportRow& row) {
     line.not_usage = "a unit other than the hour";
   } else if (line.instance.empty()) {
     line.not_usage = "no instance type";
-  } else if (line.hours <= 0) {
+  } else if (!(line.hours > 0 && line.hours < 1e9)) {
     line.not_usage = "no hours";
   }
   return line;

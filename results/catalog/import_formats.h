@@ -76,7 +76,8 @@ struct ImportFormat {
 // All formats but the catalog's own (csv) and AWS's price list.
 std::span<const ImportFormat> RowFormats();
 
-// A line of an invoice in FOCUS 1.x. Costs are in `currency`; one that the line lacks is 0.
+// A line of an invoice in FOCUS 1.x. Costs are in `currency`; nothing where the line's is absent or
+// no number.
 struct FocusLine {
   std::string provider = {};  // as the catalog names it
   std::string instance = {};
@@ -90,10 +91,10 @@ struct FocusLine {
   std::string commitment = {};  // the way of buying that a commitment is: reserved, savings_plan
   bool is_spot = false;
   double hours = 0;
-  double list = 0;        // at list prices
-  double contracted = 0;  // with what was negotiated
-  double effective = 0;   // with commitments, whose price is spread over their use
-  double billed = 0;      // what stands on the invoice
+  std::optional<double> list = {};        // at list prices
+  std::optional<double> contracted = {};  // with what was negotiated
+  std::optional<double> effective = {};   // with commitments, whose price is spread over their use
+  std::optional<double> billed = {};      // what stands on the invoice
 };
 FocusLine ReadFocusLine(const ImportRow& row);
 // Calls `take` with each line of an invoice. Throws Error for a text that isn't of that format.

@@ -238,8 +238,9 @@ void AddOwned(CLI::App& app, OwnedFlags& flags) {
 }
 
 // The machine that was bought; nothing where no flag is of one. Throws Error where one of the two
-// that have no default is absent, and where `purchase` is another way of buying.
-std::optional<OwnedMachine> OwnedBy(const OwnedFlags& flags, const std::string& purchase = "") {
+// that have no default is absent, and where `purchases` are other ways of buying.
+std::optional<OwnedMachine> OwnedBy(const OwnedFlags& flags,
+                                    const std::vector<std::string>& purchases) {
   const OwnedMachine& machine = flags.machine;
   const bool is_asked = flags.capex_usd || flags.power_kw || machine.years || machine.utilisation ||
                         machine.pue || machine.usd_per_kwh;
@@ -247,11 +248,12 @@ std::optional<OwnedMachine> OwnedBy(const OwnedFlags& flags, const std::string& 
   if (!flags.capex_usd || !flags.power_kw) {
     throw Error("an owned node's price wants both --capex USD and --power-kw KW");
   }
-  if (!purchase.empty() && purchase != "owned") {
+  const auto is_owned = [](const std::string& word) { return word == "owned" || word == "all"; };
+  if (!purchases.empty() && std::ranges::none_of(purchases, is_owned)) {
     throw Error(
         fmt::format("--capex is of nodes that are owned, and --purchase {} of others: leave "
-                    "one out",
-                    purchase));
+                    "one out, or add 'owned' where several ways are taken",
+                    fmt::join(purchases, ",")));
   }
   OwnedMachine owned = machine;
   owned.capex_usd = *flags.capex_usd;
@@ -809,7 +811,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
   if (first == "env") return env;
   if (first == "compare") {
     compare.format = FormatOf(format);
-    compare.pricing.owned = OwnedBy(owned);
+    compare.pricing.owned = OwnedBy(owned, compare.groups.purchases);
     if (!percent.within.empty()) compare.within = ParsePercent(percent.within, "--within");
     if (!percent.fail_slower.empty()) {
       compare.fail_slower = ParsePercent(percent.fail_slower, "--fail-slower");
@@ -839,7 +841,7 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
     if (!report.groups.purchases.empty() && report.groups.purchases.front() != "all") {
       report.pricing.purchase = report.groups.purchases.front();
     }
-    report.pricing.owned = OwnedBy(owned, report.pricing.purchase);
+    report.pricing.owned = OwnedBy(owned, report.groups.purchases);
     return report;
   }
   using Does = PriceCommand::Does;
@@ -849,7 +851,9 @@ Command ParseArguments(const std::vector<std::string>& given, const std::string&
                : price_bill.parsed()   ? Does::kBill
                                        : Does::kList;
   price.format = FormatOf(format);
-  price.pricing.owned = OwnedBy(owned, price.pricing.purchase);
+  const std::string& bought = price.pricing.purchase;
+  price.pricing.owned =
+      OwnedBy(owned, bought.empty() ? std::vector<std::string>{} : std::vector{bought});
   price.import.provider = Lower(price.import.provider);
   price.import.usd_per = ReadRates(rates);
   if (!percent.within.empty()) price.within = ParsePercent(percent.within, "--within");

@@ -451,16 +451,16 @@ int Report(const ReportCommand& command, const Catalog& catalog) {
 }
 
 // The catalog with the user's own prices, which are named on standard error. Throws Error where
-// `purchases` have owned nodes and nothing tells what they cost.
+// `purchases` have owned nodes and nothing tells what they cost; `remedy` says what does.
 Catalog WithOwn(const Catalog& built_in, const PricingFlags& flags,
-                const std::vector<std::string>& purchases) {
+                const std::vector<std::string>& purchases,
+                const char* remedy = "--capex USD and --power-kw KW") {
   Catalog catalog = CatalogWith(built_in, flags.sources);
   if (const std::string text = OwnFilesText(catalog); !text.empty()) Console().Note(text);
   if (!flags.owned && std::ranges::count(purchases, "owned") > 0 &&
       std::ranges::count(catalog.offers, "owned", &Offer::purchase) == 0) {
     throw Error(
-        "--purchase owned: what an owned node costs is not known; give --capex USD and --power-kw "
-        "KW");
+        fmt::format("--purchase owned: what an owned node costs is not known; give {}", remedy));
   }
   return catalog;
 }
@@ -477,13 +477,14 @@ PaidRun PaidRunOf(const std::string& name, const Run& run, const PricingFlags& f
                   .nodes = static_cast<double>(std::max<std::size_t>(1, run.nodes.size())),
                   .from = run.started,
                   .to = run.ended,
-                  .before_s = run.cost ? run.cost->before_s : 0};
+                  .before_s = run.cost ? run.cost->before_s : 0,
+                  .kept_usd = run.cost ? run.cost->usd : std::nullopt,
+                  .kept_billed_s = run.cost ? run.cost->billed_s : std::nullopt};
   const PriceSources& sources = flags.sources;
   const bool is_asked = flags.as_run || flags.price_usd_per_hour || flags.owned ||
                         !flags.purchase.empty() || !sources.files.empty() ||
                         !sources.as_of.empty() || !sources.discounts.empty();
   if (!is_asked && run.cost && run.cost->usd_per_node_hour) {
-    paid.purchase = run.cost->purchase;
     paid.usd_per_node_hour = run.cost->usd_per_node_hour;
     paid.price =
         fmt::format("{} an hour, as the run was told ({}, {})", Usd(*run.cost->usd_per_node_hour),
@@ -493,7 +494,6 @@ PaidRun PaidRunOf(const std::string& name, const Run& run, const PricingFlags& f
   const Chosen chosen = ChoosePrice({&run}, flags, catalog);
   paid.usd_per_node_hour = UsdPerNodeHour(chosen);
   if (!paid.usd_per_node_hour) return paid;
-  paid.purchase = chosen.offer->purchase;
   paid.price = fmt::format("{} an hour ({}, {})", Usd(*paid.usd_per_node_hour),
                            PurchaseWords(*chosen.offer), Clean(chosen.offer->source));
   return paid;
@@ -511,8 +511,15 @@ int HoldRunsAgainstBill(const PriceCommand& command, const Catalog& catalog) {
   for (const std::string& note : distinct.notes) console.Note(fmt::format("note: {}\n", note));
   std::vector<PaidRun> paid;
   for (const std::size_t i : distinct.kept) {
-    paid.push_back(PaidRunOf(paths[i], runs[i], command.pricing, catalog));
+    PaidRun one = PaidRunOf(paths[i], runs[i], command.pricing, catalog);
+    const bool is_named = std::ranges::count(command.runs, paths[i]) > 0;
+    if (const std::string why = NoTimes(one); !why.empty() && !is_named) {
+      console.Note(fmt::format("note: left out {}: {}\n", Clean(paths[i], 1024), why));
+      continue;
+    }
+    paid.push_back(std::move(one));
   }
+  if (paid.empty()) throw Error("no run that is named tells when it began and ended; name one");
   const Bill bill =
       HoldAgainstBill(paid, ReadText(command.focus, kMostBytes, "an invoice in FOCUS 1.x, as CSV"),
                       Clean(command.focus, 1024), command.import.usd_per);
@@ -554,7 +561,12 @@ int Price(const PriceCommand& command, const Catalog& built_in) {
   if (command.does == PriceCommand::Does::kImport) return ImportPrices(command, built_in);
   Console console;
   const std::string& purchase = command.pricing.purchase;
-  Catalog catalog = WithOwn(built_in, command.pricing, {purchase});
+  const bool takes_capex =
+      command.does == PriceCommand::Does::kShow || command.does == PriceCommand::Does::kBill;
+  Catalog catalog = WithOwn(built_in, command.pricing, {purchase},
+                            takes_capex ? "--capex USD and --power-kw KW"
+                                        : "--prices FILE with such offers, or ask 'assay price "
+                                          "show' with --capex USD and --power-kw KW");
   if (command.does == PriceCommand::Does::kBill) return HoldRunsAgainstBill(command, catalog);
   const std::string& as_of = command.pricing.sources.as_of;
   const std::string today = as_of.empty() ? Today() : as_of;

@@ -213,7 +213,8 @@ class Recorder : public Observer {
  public:
   // `begun` is the run without its records.
   Recorder(Journal* journal, Console& console, const Plan& plan, const Run& begun,
-           TimeLeft time_left, RunBill bill, const Privacy& privacy, bool hold_for_storage)
+           TimeLeft time_left, RunBill bill, const Privacy& privacy, bool hold_for_storage,
+           std::chrono::steady_clock::time_point begin)
       : journal_(journal),
         console_(console),
         plan_(plan),
@@ -221,7 +222,9 @@ class Recorder : public Observer {
         time_left_(std::move(time_left)),
         bill_(std::move(bill)),
         privacy_(privacy),
-        hold_for_storage_(hold_for_storage) {}
+        hold_for_storage_(hold_for_storage),
+        begin_(begin),
+        visits_from_s_(Elapsed()) {}
 
   void VisitBegins(const Case& which, int round, int done, int total) override {
     {
@@ -235,7 +238,8 @@ class Recorder : public Observer {
     }
     const double elapsed_s = Elapsed();
     const bool soaks = plan_.engine.duration > Seconds(0);
-    const std::optional<TimeLeft::Guess> left = time_left_.VisitBegins(which, elapsed_s);
+    const std::optional<TimeLeft::Guess> left =
+        time_left_.VisitBegins(which, elapsed_s - visits_from_s_);
     const std::string rounds = soaks ? fmt::format("round {}", round)
                                      : fmt::format("round {} of {}", round, plan_.engine.rounds);
     std::string times;
@@ -315,6 +319,7 @@ class Recorder : public Observer {
     finished_ = true;
   }
 
+  // The seconds since the run began.
   double Elapsed() const { return Seconds(std::chrono::steady_clock::now() - begin_).count(); }
 
   // Adds to the run when its first figures were there, and what it has cost until now.
@@ -358,7 +363,8 @@ class Recorder : public Observer {
   std::optional<Record> current_ = {};  // the record of the case that is being visited
   std::optional<double> first_result_s_ = {};
   std::optional<double> first_verified_s_ = {};
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point begin_;
+  double visits_from_s_;  // the machine is described before
 };
 
 // While it lives, `how` is called with what ranks of the cluster did not end in time.
@@ -395,6 +401,13 @@ std::string Summary(const Measured& measured) {
 }
 
 }  // namespace
+
+bool CostLimit::IsReached(double elapsed_s) {
+  const std::lock_guard lock(mutex_);
+  longest_s_ = std::max(longest_s_, elapsed_s - last_s_);
+  last_s_ = elapsed_s;
+  return elapsed_s + longest_s_ + std::min(1.0, most_s_ / 100) > most_s_;
+}
 
 std::string Today() { return Utc(std::time(nullptr), "%Y-%m-%d"); }
 
@@ -450,6 +463,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
              .suite = plan.suite,
              .command = plan.command,
              .catalog_sha256 = catalog.sha256};
+  const auto begin = std::chrono::steady_clock::now();  // as `started`: all of it is paid for
   const double since_boot = SinceBoot();
   Held held = cluster.Describe();
   run.nodes = std::move(held.nodes);
@@ -488,9 +502,12 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
                               *options.max_cost_usd, Usd(*bill.UsdAfter(0)), bill.Rule()));
     }
   }
+  bool is_most = false;  // whether the run may meet a limit
   for (const std::optional<double>& limit_s :
        {most_s, options.max_minutes ? std::optional(60 * *options.max_minutes) : std::nullopt}) {
-    if (planned && limit_s) planned->seconds = std::min(planned->seconds, *limit_s);
+    if (!planned || !limit_s) continue;
+    is_most = is_most || planned->is_least || planned->seconds > *limit_s;
+    planned->seconds = std::min(planned->seconds, *limit_s);
   }
   run.cost = bill.Begun(planned ? std::optional(planned->seconds) : std::nullopt,
                         PaidBefore(options, since_boot));
@@ -517,7 +534,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
   std::string takes = "for as long as their operations take";
   std::string costs = bill.UsdAfter(0) ? "" : "; " + price.why;
   if (planned) {
-    const char* about = planned->is_least ? "at least" : "about";
+    const char* about = is_most ? "at most" : planned->is_least ? "at least" : "about";
     takes = fmt::format("{} {}", about, Duration(planned->seconds));
     if (const std::optional<double>& usd = run.cost->planned_usd) {
       costs = fmt::format(", {} {}", about, Usd(*usd));
@@ -531,7 +548,7 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
 
   const Run begun = run;
   Recorder recorder(journal ? &*journal : nullptr, console, plan, begun, time_left, bill, privacy,
-                    OnOneFileSystem(options.storage_path, path + ".part"));
+                    OnOneFileSystem(options.storage_path, path + ".part"), begin);
   // Where ranks hang, the file says so and is kept, at once where this process is about to end.
   std::atomic<bool> hung = false;
   const WhileHung while_hung(cluster, [&](const std::string& diagnosis, bool last) {
@@ -562,10 +579,12 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
         io::RemoveTestFiles();
         cluster.Abort(kInterrupted);
       });
+  std::optional<CostLimit> cost_limit;
+  if (most_s) cost_limit.emplace(*most_s, recorder.Elapsed());
   engine.stop = [&]() -> std::optional<std::string> {
     if (IsToldToEnd()) return "interrupted";
     const double elapsed_s = recorder.Elapsed();
-    if (most_s && elapsed_s > *most_s) return "cost";
+    if (cost_limit && cost_limit->IsReached(elapsed_s)) return "cost";
     if (options.max_minutes && elapsed_s > 60 * *options.max_minutes) return "time";
     return std::nullopt;
   };

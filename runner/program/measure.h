@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -57,6 +58,25 @@ struct Plan {
   std::function<std::vector<Case>(const std::vector<Record>& records)> more = {};
   // Called after each visit; rounds count from 1.
   std::function<void(const Record& record, int round)> visited = {};
+};
+
+// Ends a run while its bill is still within a limit. A run is asked to end now and then, and it
+// must be told one question early: the next may come as late as the latest has. May be asked in any
+// thread.
+class CostLimit {
+ public:
+  // The run may last `most_s`, and nothing was asked until `elapsed_s` after its beginning.
+  CostLimit(double most_s, double elapsed_s) : most_s_(most_s), last_s_(elapsed_s) {}
+
+  // Whether the run has to end now, `elapsed_s` after its beginning. A hundredth of the limit, a
+  // second at most, is left for its end.
+  bool IsReached(double elapsed_s);
+
+ private:
+  std::mutex mutex_ = {};  // guards what follows
+  double most_s_;
+  double last_s_;
+  double longest_s_ = 0;  // between two questions
 };
 
 // The outcome of MeasureHere.
