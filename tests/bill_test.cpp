@@ -27,6 +27,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 Offer OfferOf(const std::string& provider, const std::string& instance, const std::string& purchase,
               double usd) {
@@ -139,6 +140,9 @@ TEST(RunBill, TheFileKeepsWhatWasExpectedWhatItCameToAndWhenTheFirstFigureWasThe
       RunCostText(cost),
       "2.420 USD for 2 nodes (2.000 USD expected); 3.000 USD until the first verified figure, "
       "with 1 min 58 s before the run");
+  bill.Settle(cost, 0.9, std::nullopt);
+  EXPECT_THAT(RunCostText(cost),
+              StartsWith("1.200 USD for 2 nodes (billed 1 min 0 s, 2.000 USD expected)"));
   EXPECT_EQ(RunCostText(RunBill({}, std::nullopt, 1).Begun(100, 0)), "");
 }
 

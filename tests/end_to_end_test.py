@@ -390,7 +390,7 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(cost["billed_s"], cost["held_s"])  # nothing is known of this provider's unit
         self.assertAlmostEqual(cost["usd"], cost["held_s"])
         self.assertAlmostEqual(cost["first_verified_usd"], 10 + run["timeline_s"]["first_verified"])
-        self.assertIn("1.800 USD", done.stderr)
+        self.assertIn("at most 1.8 s, at most 1.800 USD", done.stderr)
         self.assertRegex(done.stderr, r"which cost .* USD \(1\.800 USD expected\); .* with 10\.0 s before the run")
 
     def test_a_run_is_held_against_its_invoice(self):

@@ -152,7 +152,11 @@ std::string RunCostText(const RunCost& cost) {
   if (!cost.usd) return "";
   std::string text = Usd(*cost.usd);
   if (cost.nodes > 1) text += fmt::format(" for {} nodes", cost.nodes);
-  if (cost.planned_usd) text += fmt::format(" ({} expected)", Usd(*cost.planned_usd));
+  std::vector<std::string> aside;
+  const bool is_rounded = cost.billed_s && cost.held_s && *cost.billed_s - *cost.held_s >= 1;
+  if (is_rounded) aside.push_back("billed " + Duration(*cost.billed_s));
+  if (cost.planned_usd) aside.push_back(Usd(*cost.planned_usd) + " expected");
+  if (!aside.empty()) text += fmt::format(" ({})", fmt::join(aside, ", "));
   if (cost.first_verified_usd) {
     text += fmt::format("; {} until the first verified figure", Usd(*cost.first_verified_usd));
     if (cost.before_s > 0) text += fmt::format(", with {} before the run", Duration(cost.before_s));

@@ -69,8 +69,9 @@ class RunBill {
   int nodes_;
 };
 
-// What a run cost in words: "0.2912 USD (0.3 USD expected); 0.0912 USD until the first verified
-// figure, with 118 s before the run". "" without dollars.
+// What a run cost in words: "0.2912 USD (billed 1 min 0 s, 0.3 USD expected); 0.0912 USD until the
+// first verified figure, with 118 s before the run". The billed time is told where a unit or a
+// minimum makes it longer by a second. "" without dollars.
 std::string RunCostText(const RunCost& cost);
 
 }  // namespace assay

@@ -502,11 +502,11 @@ Measured MeasureHere(const Plan& plan, const RunOptions& options, Cluster& clust
                               *options.max_cost_usd, Usd(*bill.UsdAfter(0)), bill.Rule()));
     }
   }
-  bool is_most = false;  // whether the run may meet a limit
+  bool is_most = false;  // whether a limit ends it before its plan does
   for (const std::optional<double>& limit_s :
        {most_s, options.max_minutes ? std::optional(60 * *options.max_minutes) : std::nullopt}) {
     if (!planned || !limit_s) continue;
-    is_most = is_most || planned->is_least || planned->seconds > *limit_s;
+    is_most = is_most || planned->seconds > *limit_s;
     planned->seconds = std::min(planned->seconds, *limit_s);
   }
   run.cost = bill.Begun(planned ? std::optional(planned->seconds) : std::nullopt,
