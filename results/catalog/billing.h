@@ -32,8 +32,8 @@ std::vector<BillingRule> ParseBilling(std::string_view csv, const std::string& s
 // as on demand.
 const BillingRule* FindBilling(std::span<const BillingRule> rules, const Offer& offer);
 
-// The seconds that are billed for a node that is held for `held_s`: whole units, and the minimum at
-// least. Without a rule they are held_s.
+// The seconds that are billed for a node that is held for `held_s`: whole units, one of them and
+// the minimum at least. Without a rule they are held_s.
 double BilledSeconds(double held_s, const BillingRule* rule);
 
 // A rule in words: "billed by the second, 1 min 0 s at least".
