@@ -23,6 +23,7 @@ std::string BeginningOf(Run run) {
   run.complete = true;
   run.division.reset();
   run.timeline_s.clear();
+  run.cost.reset();
   return RunToJson(run);
 }
 

@@ -30,6 +30,8 @@ using ByNodes = std::map<std::string, std::vector<double>>;
 
 ByNodes GatherByNodes(const std::vector<InRun>& runs,
                       const std::function<double(const InRun&)>& value) {
+  // A single run needs no key, which takes time in proportion to its nodes.
+  if (runs.size() == 1) return {{"", {value(runs.front())}}};
   ByNodes by_nodes;
   for (const InRun& in_run : runs) by_nodes[NodesKey(*in_run.run)].push_back(value(in_run));
   return by_nodes;
