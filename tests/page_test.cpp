@@ -266,6 +266,16 @@ TEST(Page, FiguresThatAreNoNumbersStayOut) {
               AllOf(Not(HasSubstr("inf")), Not(HasSubstr(",nan"))));
 }
 
+TEST(Page, ASpeedNearTheLeastThatThereIsIsDrawn) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    for (Record& record : run.records) {
+      if (record.work.flops) record.work.flops = 1;
+      for (Visit& visit : record.rounds) visit.time_s = {5e307};
+    }
+  });
+  EXPECT_THAT(folder.Page(), HasSubstr("</html>"));
+}
+
 TEST(BreakEven, IsSevenHundredAndThirtyHoursTimesTheRatioOfPrices) {
   // GCP's a3-highgpu-8g: 61.425103 reserved for a year against 88.555756 on demand.
   EXPECT_NEAR(*BreakEvenHours(61.425103, 88.555756), 506.35, 0.01);

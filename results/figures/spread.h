@@ -21,8 +21,9 @@ struct SpreadFound {
   // these pairs are said to differ at 95 %.
   int neighbours = 0;
   int differing = 0;
-  // Whether more than one in ten of them differ. A machine whose runs are independent gives about
-  // one in thirty.
+  // Whether more than one in ten of them differ. Of independent runs one pair in thirty does, so
+  // that about 7 in 100 sessions of 16 such runs are said to drift, and more of shorter ones
+  // (simulated, normal noise).
   bool IsDrifting() const { return 10 * differing > neighbours; }
 };
 // Finds one row, with this date, for each probe, from sessions of two runs or more of one machine,

@@ -74,10 +74,10 @@ std::optional<double> CostFactor(const std::vector<PricedMark>& marks) {
   return Median(factors);
 }
 
-// The lines of equal dollars, whose labels are added by the function that is returned, since marks
-// and their labels come first.
-void DrawEqualDollars(Drawing& drawing, const Box& plot, const Scale& x, const Scale& y,
-                      double factor, std::vector<std::tuple<double, double, std::string>>& labels) {
+// Draws the lines of equal dollars, and adds their labels with their places to `labels`, since
+// marks and their labels come first.
+void DrawEqualDollars(Drawing& drawing, const Scale& x, const Scale& y, double factor,
+                      std::vector<std::tuple<double, double, std::string>>& labels) {
   const double low = factor * x.low() / y.high();
   const double high = factor * x.high() / y.low();
   if (!(low > 0) || !std::isfinite(high)) return;
@@ -92,7 +92,6 @@ void DrawEqualDollars(Drawing& drawing, const Box& plot, const Scale& x, const S
     labels.emplace_back(x(to) + (leaves_above ? 0 : -4),
                         y(to * factor / usd) + (leaves_above ? 9 : 0), ShortNumber(usd) + " $");
   }
-  static_cast<void>(plot);
 }
 
 }  // namespace
@@ -187,7 +186,7 @@ std::string PriceChart(const GroupRanking& ranking, const GroupedCase& grouped, 
       "");
   std::vector<std::tuple<double, double, std::string>> iso;
   if (const std::optional<double> factor = CostFactor(marks)) {
-    DrawEqualDollars(drawing, plot, x, y, *factor, iso);
+    DrawEqualDollars(drawing, x, y, *factor, iso);
     drawing.Label(plot.left, plot.top - 14,
                   Shortened("dashed: equal " + grouped.cost_label, 11, width - plot.left - 8),
                   Anchor::kStart, "soft", 11);

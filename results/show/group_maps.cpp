@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -259,7 +260,8 @@ std::string GemmChart(const GroupFacts& facts, double width) {
         const double share = place->speed / fastest[{columns[c], products[r].dtype}];
         drawing.Rect(grid.At(r, c), Shade(share), MarkTip(ranking, grouped, *place));
         CellText(drawing, grid.At(r, c),
-                 narrow ? ShortRate(std::stod(fmt::format("{:.3g}", place->speed)), "")
+                 narrow ? ShortRate(
+                              std::strtod(fmt::format("{:.3g}", place->speed).c_str(), nullptr), "")
                         : ShortRate(place->speed, grouped.unit),
                  share >= 0.5);
       }
