@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 #include <regex>
 #include <set>
@@ -45,6 +46,19 @@ TEST(Scale, TicksAreRoundValuesWithin) {
   EXPECT_THAT(Scale::Log(0.5, 2e9, 0, 1).Ticks(4), ElementsAre(1, 1e3, 1e6, 1e9));
   // So few powers of ten that there is none within.
   EXPECT_THAT(Scale::Log(2.1, 4.2, 0, 1).Ticks(4), ElementsAre(3, 4));
+}
+
+TEST(Scale, EndsBeyondWhatADoubleHoldsAreBroughtWithin) {
+  const double most = std::numeric_limits<double>::max();
+  for (const Scale& scale : {Scale::Log(0, HUGE_VAL, 0, 1), Scale::Log(1e-310, most, 0, 1)}) {
+    EXPECT_GT(scale.low(), 0);
+    EXPECT_EQ(scale.high(), most);
+    EXPECT_NEAR(scale(1), 0.5, 0.01);
+    for (const double tick : scale.Ticks(6)) EXPECT_TRUE(std::isfinite(tick));
+    EXPECT_GT(scale.Ticks(6).size(), 3U);
+  }
+  // A range to which nothing was added.
+  EXPECT_EQ(Range().Log(1.1, 0, 1).low(), 1);
 }
 
 // The boxes of all texts of a picture, by their widths in chart.h.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -89,7 +90,13 @@ Scale Scale::Linear(double low, double high, double from, double to) {
 }
 
 Scale Scale::Log(double low, double high, double from, double to) {
-  Scale scale = Linear(low, high, from, to);
+  if (!(low <= high)) {  // of nothing, or of what is no number
+    low = 1;
+    high = 10;
+  }
+  using Limits = std::numeric_limits<double>;
+  Scale scale = Linear(std::clamp(low, Limits::min(), Limits::max()),
+                       std::clamp(high, Limits::min(), Limits::max()), from, to);
   scale.is_log_ = true;
   return scale;
 }
@@ -97,8 +104,10 @@ Scale Scale::Log(double low, double high, double from, double to) {
 double Scale::operator()(double value) const {
   if (!(value > low_)) return from_;  // what is no number, too
   if (value >= high_) return to_;
-  const double share =
-      is_log_ ? std::log(value / low_) / std::log(high_ / low_) : (value - low_) / (high_ - low_);
+  // The ratio of a logarithmic scale's ends may be more than a double holds.
+  const double share = is_log_
+                           ? (std::log(value) - std::log(low_)) / (std::log(high_) - std::log(low_))
+                           : (value - low_) / (high_ - low_);
   return from_ + share * (to_ - from_);
 }
 
@@ -119,7 +128,7 @@ std::vector<double> Scale::Ticks(int about) const {
     }
     return ticks;
   }
-  const double decades = std::log10(high_ / low_);
+  const double decades = std::log10(high_) - std::log10(low_);
   const bool is_dense = decades * 3 <= about * 1.5;
   const int each = std::max(1, static_cast<int>(std::ceil(decades / about)));
   const int first = static_cast<int>(std::floor(std::log10(low_)));
@@ -129,7 +138,9 @@ std::vector<double> Scale::Ticks(int about) const {
     for (const double digit : {1.0, 2.0, 5.0}) {
       if (digit > 1 && !is_dense) break;
       const double value = digit * std::pow(10, exponent);
-      if (value >= low_ * (1 - 1e-9) && value <= high_ * (1 + 1e-9)) ticks.push_back(value);
+      if (value >= low_ * (1 - 1e-9) && value <= high_ * (1 + 1e-9) && std::isfinite(value)) {
+        ticks.push_back(value);
+      }
     }
   }
   return ticks;

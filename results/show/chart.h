@@ -30,7 +30,8 @@ double TextWidth(std::string_view text, double size);
 std::string Shortened(std::string_view text, double size, double width);
 
 // Maps values between `low` and `high` to pixels between `from` and `to`, and what lies outside to
-// the nearer end. REQUIRES: low < high, and of a logarithmic one 0 < low.
+// the nearer end. REQUIRES: low < high. The ends of a logarithmic scale are brought between the
+// least and the most that a double holds, and are 1 and 10 where low isn't at most high.
 class Scale {
  public:
   static Scale Linear(double low, double high, double from, double to);

@@ -20,18 +20,21 @@ namespace {
 
 // A class for a share between 0 and 1, from the lightest to the darkest of ten.
 std::string Shade(double share) {
-  return fmt::format("h{}", std::clamp(static_cast<int>(share * 10), 0, 9));
+  if (!(share > 0)) return "h0";  // what is no number, too
+  return fmt::format("h{}", static_cast<int>(std::min(share * 10, 9.0)));
 }
 
 // A class for a distance from the middle, which is at its strongest from `most` on: l4 … l1 below,
 // m, g1 … g4 above.
 std::string TwoSided(double value, double most) {
-  const int step = std::clamp(static_cast<int>(std::lround(4 * value / most)), -4, 4);
+  const double share = value / most;
+  if (std::isnan(share)) return "m";
+  const int step = static_cast<int>(std::lround(4 * std::clamp(share, -1.0, 1.0)));
   return step == 0 ? "m" : fmt::format("{}{}", step < 0 ? 'l' : 'g', std::abs(step));
 }
 
 // Whether that class is so dark that texts on it are white.
-bool IsDark(double value, double most) { return std::lround(4 * std::abs(value) / most) >= 3; }
+bool IsDark(double value, double most) { return 4 * std::abs(value) / most >= 2.5; }
 
 std::string TextIn(const Params& params, const std::string& name) {
   const auto found = params.find(name);
