@@ -20,7 +20,7 @@ namespace assay::collectives {
 // Three more fields of the Collective move no figure and are no params: AcrossRanks::how may have
 // `verify`, `skip` and `graph_operations`.
 std::vector<Probe> Probes(const Setup& setup);
-// The same probes for a rank other than 0, which makes the cases that rank 0 tells it of. They
+// Probes for a rank other than 0, which makes the cases that rank 0 tells it of. These probes
 // unfold over all libraries, and with a single rank too, whatever the setup says.
 std::vector<Probe> ProbesOfARank(Setup setup);
 

@@ -40,8 +40,8 @@ const KnownLibrary* FindLibrary(const std::string& name);
 // Whether buffers of this library lie on devices; false also for a name that none of them has.
 bool IsOnGpus(const std::string& library);
 
-// IsAny is true of every library, and HasTransport is the field has_transport. Both serve as the
-// choices that are asked for below.
+// IsAny is true of every library, and HasTransport is the field has_transport. Either can be the
+// argument `has` of LibraryNames.
 bool IsAny(const KnownLibrary& library);
 bool HasTransport(const KnownLibrary& library);
 // The names of the libraries of which `has` is true.

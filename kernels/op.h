@@ -1,6 +1,6 @@
 // An Op is what one device is asked to do, as plain data. The set is closed: counting an Op's work
 // (WorkOf) and choosing its bound (kernels.cpp) visit all of it, so that a forgotten Op fails to
-// compile. Which Ops a backend runs is for Backend::Has to say.
+// compile. Backend::Has tells which Ops a backend runs.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Names as people write them: in any case, with a letter too few, and a zone where its region is
-// meant.
+// Names as people write them: in capitals or small letters, with a letter too few, and a zone where
+// its region is meant.
 #pragma once
 
 #include <string>

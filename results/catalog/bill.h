@@ -1,4 +1,4 @@
-// Runs held against an invoice: what they cost by the price that is known, and what the provider
+// Runs compared with an invoice: what they cost by the price that is known, and what the provider
 // charged for the same nodes in the same time.
 #pragma once
 
@@ -12,67 +12,78 @@
 
 namespace assay {
 
-// A run as it stands on an invoice.
+// A run that an invoice should have.
 struct PaidRun {
   std::string name = {};
   std::string provider = {};
   std::string instance = {};
-  std::string region = {};    // "unknown" is every region
-  std::string purchase = {};  // spot is held against lines of spot alone, and others against others
+  std::string region = {};  // "" or "unknown": lines of every region may be the run's
+  // spot: only spot lines may be the run's; on_demand, reserved, savings_plan: only the other
+  // lines; anything else: all lines.
+  std::string purchase = {};
   double nodes = 1;
   std::string from = {};  // UTC, as Run::started
-  std::string to = {};
-  double before_s = 0;  // that its nodes were paid for before, as far as it is known
+  std::string to = {};    // UTC, as Run::ended
+  double before_s = 0;    // the seconds for which each node was paid before `from`, if known
   std::optional<double> usd_per_node_hour = {};
-  std::string price = {};  // that price in words
-  // The bill that its file keeps, of all nodes, and the seconds of each that it is of.
+  std::string price = {};  // usd_per_node_hour in words
+  // RunCost::usd and RunCost::billed_s of the run's file: USD for all nodes, and the seconds that
+  // were billed for each.
   std::optional<double> kept_usd = {};
   std::optional<double> kept_billed_s = {};
 };
 
-// A run, held against the lines of the invoice that are of its provider, instance type, region and
-// time. Where lines are of a longer time than the run's, its share of them is taken; where they are
-// of more nodes than the run had, theirs on average. An hour that several runs used is shared by
-// them and counted once. Dollars are of all nodes of the run.
+// A run with its lines of the invoice, which are those of its provider, instance type, region, kind
+// of purchase and time. Where a line covers more time than the run, the run gets the share of it
+// that lies in its time; where lines are of more nodes than the run had, it gets that number of
+// average nodes. An hour that several runs used is shared by them and counted once. Dollars are of
+// all nodes of the run.
 struct RunOnBill {
   PaidRun run = {};
-  double node_hours = 0;
-  std::optional<double> own_usd = {};  // by the price that is known
+  double node_hours = 0;               // the run's time x its nodes
+  std::optional<double> own_usd = {};  // node_hours x usd_per_node_hour; nothing without a price
   std::size_t lines = 0;
-  double found_hours = 0;   // those of node_hours that the lines cover
-  double line_hours = 0;    // all that the lines hold
-  double shared_hours = 0;  // what the lines would cover more, were there no other run
-  // Of found_hours, as the three that follow; nothing where a line doesn't tell it.
+  double found_hours = 0;   // the part of node_hours that the lines cover
+  double line_hours = 0;    // all hours of the lines, whoever used them
+  double shared_hours = 0;  // the further hours that the lines would cover if this run were alone
+  // The cost of found_hours at list prices, at contracted prices, and as FOCUS's EffectiveCost,
+  // which spreads commitments over their use. Nothing where a line doesn't tell that cost.
   std::optional<double> list_usd = 0;
   std::optional<double> contracted_usd = 0;
   double effective_usd = 0;
-  // Below 0: its part of each credit for its resources or its type, which is divided by effective
-  // cost among all usage that the credit is for.
+  // The run's part of the credits for its resources or its type, as a figure below 0. A credit is
+  // divided among all usage that it is for, in proportion to the effective cost.
   double credits_usd = 0;
-  // own_usd / effective_usd - 1, both for found_hours; nothing without a price or a line.
+  // The price x found_hours / effective_usd - 1; nothing without a price, or where effective_usd is
+  // 0.
   std::optional<double> difference = {};
 };
 
 // A whole invoice.
 struct Bill {
   std::vector<RunOnBill> runs = {};
-  // Sentences on hours of instances that are no run's, by what they are of, and on lines that were
-  // left out, by the reason.
+  // `unmatched` has a sentence on the hours of each provider, instance type and region that no run
+  // was found for, and `left_out` a sentence for each reason why lines or credits weren't counted.
+  // A few come in full, and the others as a count.
   std::vector<std::string> unmatched = {};
   std::vector<std::string> left_out = {};
 };
 
-// Why a run can't be held against an invoice, in words: it lacks its times. "" where it has them.
+// The reason, in words, why a run can't be looked for on an invoice: it lacks its times, or ends
+// before it begins. "" where it can.
 std::string NoTimes(const PaidRun& run);
 
-// Holds runs against an invoice in FOCUS 1.x. `usd_per` is as ImportOptions has it. Throws Error
-// for a text that isn't one, and for a run without times.
+// Compares runs with the text `focus` of an invoice in FOCUS 1.x, whose file's `name` begins
+// errors. `usd_per` is the USD that one unit of a currency is worth, by the currency's code. Throws
+// Error for a text that is no such invoice, and for a run without times (NoTimes).
 Bill HoldAgainstBill(const std::vector<PaidRun>& runs, std::string_view focus,
                      const std::string& name, const std::map<std::string, double>& usd_per);
 
-// The bill in words. What differs by more than `within` is marked.
+// The bill in words. A run whose difference is beyond `within` (a share: 0.02 is 2 %) is told with
+// a likely cause.
 std::string BillText(const Bill& bill, double within);
-// Whether each run is covered by lines in full, within `within` of what they say.
+// Whether lines cover each run in full (to 1 % of its hours) and its difference is known and at
+// most `within`, up or down.
 bool IsAsBilled(const Bill& bill, double within);
 
 }  // namespace assay

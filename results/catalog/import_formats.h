@@ -101,10 +101,10 @@ FocusLine ReadFocusLine(const ImportRow& row);
 void ReadFocus(std::string_view text, const std::string& name,
                const std::function<void(const FocusLine&)>& take);
 
-// The readers of JSON (import_json.cpp). Those that take a `name`, the file's, throw Error, which
-// begins with it, for a text that isn't such JSON. The rows of ReadJsonArray are the objects of the
-// array of that name in the outermost object, with the scalars of the latter beside them as
-// ".name".
+// The readers of JSON (import_json.cpp). A reader that takes the file's `name` throws Error, which
+// begins with that name, for a text that isn't such JSON. The rows of ReadJsonArray are the objects
+// of the array `array` in the outermost object; each row also has the scalars of the outermost
+// object, a scalar "x" as ".x".
 void ReadJsonArray(std::string_view text, const std::string& name, const std::string& array,
                    const std::function<void(const ImportRow&)>& take);
 // The rows are instance_types.TYPE.pricing[]; the type is ".type".

@@ -64,7 +64,7 @@ struct Catalog {
   static const Catalog& BuiltIn();
 };
 
-// The instance with that name, in any case, or null.
+// The instance with that name, in capitals or small letters, or null.
 const InstanceFacts* FindInstance(std::span<const InstanceFacts> instances,
                                   std::string_view provider, std::string_view instance);
 
@@ -81,8 +81,8 @@ inline constexpr std::int64_t kMostPriceBytes = std::int64_t{32} << 20;
 // twice.
 std::vector<Offer> ParseOffers(std::string_view csv, const std::string& source);
 
-// The same, row by row: `refuse` is called with what is wrong with a row, and the others are read.
-// An offer that is there twice is refused, too.
+// ParseOffers, except that a row which breaks a rule doesn't throw: `refuse` is called with what is
+// wrong with it, and the other rows are read. An offer that is there twice is refused, too.
 std::vector<Offer> ParseOffersLeniently(std::string_view csv, const std::string& source,
                                         const std::function<void(const std::string& why)>& refuse);
 

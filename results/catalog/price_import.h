@@ -20,7 +20,7 @@ struct ImportOptions {
   std::map<std::string, double> usd_per = {};  // the rate of a currency by its code: EUR: 1.08
 };
 
-// What came of a file.
+// The offers that a file gave, and what was left out of it.
 struct Imported {
   std::vector<Offer> offers = {};
   std::size_t rows = 0;                             // prices that the file tells
@@ -34,9 +34,9 @@ struct Imported {
 // The names of all formats, as --from takes them.
 const std::vector<std::string>& ImportFormats();
 
-// Reads a text of that format. `name` is the file's, for errors and as the source of each offer.
-// Throws Error for a text that isn't of that format, for a format that doesn't exist, and where the
-// provider isn't given of a file that doesn't name it.
+// Reads a text of the format that `options` name. `name` is the file's, for errors and as the
+// source of each offer. Throws Error for a text that isn't of that format, for a format that
+// doesn't exist, and where `options` lack the provider of a file that doesn't name it.
 Imported ImportPrices(std::string_view text, const std::string& name, const ImportOptions& options,
                       const Catalog& catalog);
 // Reads a file as ImportPrices does, and throws Error too where it can't be read or has more than
@@ -44,7 +44,7 @@ Imported ImportPrices(std::string_view text, const std::string& name, const Impo
 Imported ImportPriceFile(const std::string& path, const ImportOptions& options,
                          const Catalog& catalog);
 
-// What came of it in words, a line for the offers and one for each reason, with counts.
+// An Imported in words, a line for the offers and one for each reason, with counts.
 std::string ImportedText(const Imported& imported);
 
 }  // namespace assay

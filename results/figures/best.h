@@ -29,8 +29,9 @@ struct Place {
   // logs, which is else 0. A type with one node never is the best.
   bool is_best = false;
   double by_at_least = 0;
-  // The distance to the best of the others in logs, by the estimates and as an interval; 0 is as
-  // good as that one. The interval is absent where this type has no spread, or no other has.
+  // The distance to the best of the other types in logs, by the estimates and as an interval; 0
+  // means as good as that best one. The interval is absent where this type has no spread, or no
+  // other has.
   double behind = 0;
   std::optional<double> behind_low = {};
   std::optional<double> behind_high = {};

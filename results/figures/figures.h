@@ -28,9 +28,9 @@ struct Rate {
   std::string unit = {};
 };
 
-// The part of the node's devices of that kind that the run used, where it isn't all: "1 of 8"
-// accelerators or cores (a container's quota counts), or "a slice (MIG)" of a divided accelerator.
-// The whole node is paid all the same.
+// The part of the node's devices of a kind ("cpu", "gpu") that the run used: "1 of 8" accelerators
+// or cores (a container's quota counts), or "a slice (MIG)" of a divided accelerator. Nothing where
+// it used all. Costs are of the whole node in either case.
 std::optional<std::string> PartUsed(const Run& run, const std::string& device_kind);
 // Whether a node of the run has an accelerator, used or not.
 bool HoldsAccelerator(const Run& run);
@@ -60,10 +60,10 @@ std::optional<Rate> StableSpeed(const Record& record);
 // The bus bandwidth in B/s: the speed times the bus factor of its probe (results/figures/probes.h);
 // the number of ranks is the param of that name.
 std::optional<double> BusBandwidth(const Record& record);
-// The rate, by the median time, that a rank's share of the busiest link carries, by what the
-// algorithm that ran moves (facts `wire_bytes` and `algorithm`). Between nodes the link is a
-// node's, which sends or receives, whichever is more, for all of its ranks; on one node it is the
-// busiest rank's.
+// The rate of the busiest link, for one rank: the bytes that the algorithm moves over it (facts
+// `wire_bytes` and `algorithm`) / the median time. Between nodes the link is that of a node, where
+// the larger of sending and receiving counts, and the rate is divided by the ranks of a node, which
+// share it. On one node the link is that of the busiest rank.
 struct Wire {
   double bytes_per_s = 0;
   std::string model = {};  // the algorithm: "ring", "hier", …
@@ -78,11 +78,11 @@ std::string TransportOf(const Record& record);
 // count. Any other round is left out, so that there may be fewer values than rounds. These values
 // are the units of inference of one run.
 std::vector<double> LogRoundTimes(const Record& record);
-// LogRoundTimes by the given statistic in place of the record's own, for comparisons with a record
-// that has it.
+// LogRoundTimes by `statistic` in place of the record's own, to compare the record with one whose
+// statistic that is.
 std::vector<double> LogRoundTimes(const Record& record, Statistic statistic);
-// The interval of the speed as a ratio, which is printed as "±1.2 % (5 rounds, this run)". With a
-// single round of spans it is that of the spans.
+// The interval of the speed as a ratio, which is printed as "±1.2 % (5 rounds, this run)". A single
+// round whose work is counted over spans of time has the interval that its spans give.
 std::optional<Interval> SpeedInterval(const Record& record, double confidence = 0.95);
 // The `of here` ratio: the mean over rounds of the speed / the speed of the companion in that
 // round. Above kSuspiciousAbove either of the two was measured wrongly. Nothing for a paced case,
@@ -151,10 +151,11 @@ std::optional<Cached> CachedOf(const Run& run, const Record& record);
 // nothing.
 std::string CachedText(const Run& run, const Record& record);
 
-// The reason why a record of this run has no dollars, or "". There are three. In the suites
-// `standard` and `full`, accelerators have a price only for what they sustain, except in probes
-// whose burst_is_paid. A volume isn't paid for a cache's figure, nor a faster network for what
-// sockets give. `type` is the instance type of the run's nodes (results/figures/expected.h TypeOf).
+// The reason why a record of this run has no dollars, or "". There are three reasons. A burst on
+// accelerators has none in the suites `standard` and `full`, except in probes whose burst_is_paid.
+// A storage figure has none if it is a cache's. A collective over TCP sockets has none on a type
+// that is paid with a faster network. `type` is the instance type of the run's nodes (TypeOf,
+// results/figures/expected.h), or null.
 std::string WhyUnpriced(const Run& run, const Record& record, const InstanceFacts* type);
 
 // P of METRICS.md: USD per hour of all nodes that the run held together, idle ones too. Nothing
@@ -171,8 +172,8 @@ std::vector<Cost> CostsAt(const Run& run, const Record& record, const Chosen& pr
 // sum of all devices alone, where the run holds those cases (param scope=device).
 struct NodeFigure {
   Rate together = {};
-  std::optional<double> slowest_alone = {};  // in the unit of `together`, as the next
-  std::optional<double> sum_alone = {};
+  std::optional<double> slowest_alone = {};  // in the unit of `together`
+  std::optional<double> sum_alone = {};      // in the unit of `together`
 };
 
 // The part of a run that figures of its records need. The run is looked through once, so that a

@@ -38,8 +38,8 @@ Facts FactsOfNodes(const std::vector<Facts>& nodes);
 // The number of accelerators that are present in a node, used or not.
 int AcceleratorsOf(const Node& node);
 
-// Whether all nodes have the same provider and instance type. Those that aren't known ("unknown")
-// count as one type. True of an empty list.
+// Whether all nodes have the same provider and instance type. Nodes whose type isn't known
+// ("unknown") count as one type. True of an empty list.
 bool AreOfOneType(std::span<const Node> nodes);
 
 // The difference between nodes in what an offer is chosen by: "instance: p5.48xlarge (2 nodes),

@@ -82,8 +82,8 @@ struct Unit {
 };
 
 // The readings of a device's sensors while samples were taken, one value for each of `at_s`; a
-// series that the device doesn't tell is empty. They begin right before the warm-up, or in a
-// sustained visit with the samples that count.
+// series that the device doesn't tell is empty. The first reading is taken right before the
+// warm-up, or in a sustained visit at the first sample that counts.
 struct Telemetry {
   int unit = 0;                   // index into Record::units
   std::vector<double> at_s = {};  // since the run began
@@ -122,8 +122,7 @@ struct Sustained {
 struct Visit {
   double start_s = 0;  // when it began, since the run began
   int order = 0;       // its position within the round
-  // The round, from 1, which tells the visits of one case apart. 0 in files from before it was
-  // there.
+  // The round, from 1, which tells the visits of one case apart; 0 in older files, which lack it.
   int round = 0;
   std::int64_t batch = 0;                     // 1 where there are `iterations`
   std::vector<std::int64_t> iterations = {};  // empty, or one for each of time_s
@@ -146,7 +145,7 @@ struct Verification {
   std::int64_t checked = 0;    // elements
   std::int64_t wrong = 0;      // elements beyond the tolerance
   double max_error = 0;  // the largest error, in the measure of the tolerance; may be infinite
-  double tolerance = 0;  // the most that is right; what it is relative to is the checker's
+  double tolerance = 0;  // the largest error that is right; the check says what it is relative to
   std::string reference = {};            // what the answer was held against: "f64 rows", "exact"
   std::optional<std::string> what = {};  // the first wrong element, where there is one
 };
@@ -312,8 +311,8 @@ struct RunCost {
   std::optional<double> unit_s = {};             // the unit of bills, where it is known
   std::optional<double> minimum_s = {};          // the least that is billed, where there is one
   double before_s = 0;                           // paid before the run began: boot, image pull
-  std::optional<double> planned_s = {};          // what was expected
-  std::optional<double> held_s = {};             // what it was
+  std::optional<double> planned_s = {};          // the time that the run was expected to take
+  std::optional<double> held_s = {};             // the time that the run took
   std::optional<double> billed_s = {};          // held_s in whole units, and no less than the least
   std::optional<double> first_verified_s = {};  // before_s, and until the first verified figure
   std::optional<double> planned_usd = {};       // the bill of planned_s
@@ -371,10 +370,10 @@ struct Run {
   std::vector<Record> records = {};
 };
 
-// Checks that the Run is sound: that it has a node, that the indices of nodes and volumes and those
-// of units in telemetry point at something, so that nobody who follows one needs to look, and that
-// a visit has as many `iterations` as times. Returns the first fault in words that follow the run's
-// name ("has no node"), or "".
+// Checks that the Run is sound: that it has a node, that every index of a node, of a volume and of
+// a unit in telemetry is in range, so that code which uses one needn't check it, and that a visit
+// has as many `iterations` as times. Returns the first fault in words that follow the run's name
+// ("has no node"), or "".
 std::string BrokenReference(const Run& run);
 
 }  // namespace assay

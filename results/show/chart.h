@@ -23,10 +23,10 @@ struct Box {
 // Whether two boxes have an area in common.
 bool Meet(const Box& a, const Box& b);
 
-// The width in pixels that a text takes at most in the page's font at this size: an estimate on
-// the wide side, since the font is the reader's.
+// The width in pixels that a text takes at most in the page's font, whose `size` is in pixels too:
+// an estimate on the wide side, since the font is the reader's.
 double TextWidth(std::string_view text, double size);
-// The text, or its beginning and "…" where it is wider than that. `text` is valid UTF-8.
+// The text, or its beginning and "…" where it is wider than `width` pixels. `text` is valid UTF-8.
 std::string Shortened(std::string_view text, double size, double width);
 
 // Maps values between `low` and `high` to pixels between `from` and `to`, and what lies outside to
@@ -40,9 +40,10 @@ class Scale {
   bool Holds(double value) const { return value >= low_ && value <= high_; }
   double low() const { return low_; }
   double high() const { return high_; }
-  // Round values within the scale, rising, about as many as asked for; 1, 2 or 5 times a power of
-  // ten. A logarithmic scale has those of its decades, and under a factor of 5 those of a linear
-  // one.
+  // Round values within the scale, rising; their number is near `about`. On a linear scale, and on
+  // a logarithmic one whose ends differ by less than a factor of 5, they are equally far apart, by
+  // 1, 2 or 5 times a power of ten. On any other logarithmic scale they are powers of ten, and
+  // where these are few, also 2 and 5 times them.
   std::vector<double> Ticks(int about) const;
 
  private:
@@ -57,22 +58,23 @@ class Scale {
 struct Range {
   double low = HUGE_VAL;
   double high = -HUGE_VAL;
-  // Adds a value; what isn't finite is none.
+  // Adds a value; a value that isn't finite is ignored.
   void Add(double value);
   bool IsEmpty() const { return low > high; }
-  // A logarithmic scale of them, with room on both sides by that factor. REQUIRES: 0 < low.
+  // Scale::Log from low / room to high * room.
   Scale Log(double room, double from, double to) const;
 };
 
 // The widths that pictures are drawn for, in pixels.
 inline constexpr double kWideChart = 1080;
 inline constexpr double kNarrowChart = 360;
-inline constexpr double kHalfChart = 520;  // of two beside each other on a wide screen
+inline constexpr double kHalfChart = 520;  // each of two pictures side by side on a wide screen
 bool IsNarrow(double width);
 
 enum class Anchor { kStart, kMiddle, kEnd };
 
-// One picture.
+// One picture. Coordinates are in pixels from its upper left corner, and each `css` is a list of
+// class names.
 class Drawing {
  public:
   // `about` says what it shows, for those who can't see it.
@@ -89,27 +91,30 @@ class Drawing {
   void Area(const std::vector<std::pair<double, double>>& points, std::string_view css);
   // Small round dots, each pixel once.
   void Dots(const std::vector<std::pair<double, double>>& points, std::string_view css);
-  // The mark of the series with this index, which shape and colour tell from 47 others.
+  // The mark of the series with this index (SeriesColour, SeriesShape), as an outline if `hollow`.
   void Mark(double x, double y, std::size_t series, bool hollow, std::string_view tip = "");
 
   // A text whose middle line is at y. It is left out where its box meets that of another text or
   // leaves the picture; returns whether it is there.
   bool Label(double x, double y, std::string_view text, Anchor anchor = Anchor::kStart,
              std::string_view css = "", double size = kSize);
-  // The same beside a point, on whichever side there is room.
+  // Label for a text beside a point, on whichever side there is room, `away` pixels from it or up
+  // to 2.8 times as far.
   bool LabelNear(double x, double y, std::string_view text, double away, std::string_view css = "",
                  double size = kSize);
   // Keeps labels away from a box.
   void Reserve(const Box& box) { boxes_.push_back(box); }
 
-  // What follows belongs to the group and way of buying with these names of the page's script,
-  // which hides what is filtered out. Both may be empty. They don't nest.
+  // All that is drawn from Begin to End belongs to a group and a way of buying, by the names that
+  // the page's script knows them by; the script hides it when a reader filters these out. "" stands
+  // for none. REQUIRES: no Begin comes between a Begin and its End.
   void Begin(std::string_view group, std::string_view way = "");
   void End();
 
+  // The picture as an svg element of these classes.
   std::string ToSvg(std::string_view css) const;
 
-  static constexpr double kSize = 12;  // of texts
+  static constexpr double kSize = 12;  // the usual size of texts, in pixels
 
  private:
   double width_;
@@ -119,14 +124,15 @@ class Drawing {
   std::vector<Box> boxes_;
 };
 
-// Series with a look of their own; the next ones have that of the first.
+// The number of looks: series 48 looks as series 0 does.
 inline constexpr std::size_t kSeriesLooks = 48;
-// The classes of the series with that index: its colour, and its shape as SVG path data around 0,0.
+// The look of the series with this index: the class of its colour, and its shape as SVG path data
+// around 0,0.
 std::string SeriesColour(std::size_t series);
 std::string_view SeriesShape(std::size_t series);
 
-// Draws the axis of a scale along the lower edge of `plot`, with lines through it, and the title
-// below; or along the left edge, with the title above.
+// Draws the axis of a scale along the lower edge of `plot` with its title below, or along the left
+// edge with its title above. A line through the plot marks each tick.
 using TickText = std::function<std::string(double)>;
 void AxisBelow(Drawing& drawing, const Box& plot, const Scale& scale, const TickText& text,
                std::string_view title);
@@ -135,7 +141,8 @@ void AxisLeft(Drawing& drawing, const Box& plot, const Scale& scale, const TickT
 
 // The text of a tick: WithPrefix (results/base/text.h) without zeros at its end, "50 GB/s".
 std::string ShortRate(double value, std::string_view unit);
-// "0.02", "1.5", "200", "16000": three significant digits, or a whole number below a million.
+// "0.02", "1.5", "200", "16000": three significant digits, but from 1,000 to a million a whole
+// number.
 std::string ShortNumber(double value);
 
 }  // namespace assay

@@ -1,6 +1,6 @@
-// The pictures of groups of runs, drawn as SVG for a wide screen and for a narrow one. Whatever
-// they show stands in results/figures/run_groups.h; nothing is computed here but places in
-// pictures. Each function returns "" where there is nothing to draw.
+// The pictures of groups of runs, drawn as SVG for a wide screen and for a narrow one. The figures
+// come from results/figures/run_groups.h. Each picture is "" where there is nothing to draw, and
+// `width` is its width in pixels: kWideChart or kNarrowChart (results/show/chart.h).
 #pragma once
 
 #include <cstddef>
@@ -20,9 +20,9 @@
 
 namespace assay {
 
-// Rows beyond these are left to tables.
+// The most rows of a picture that has a row for each group; the others stand in tables alone.
 inline constexpr std::size_t kMostRowsDrawn = 40;
-// Where plots with rates at their left begin.
+// The left edge, in pixels, of a plot that has rates as the labels of its left axis.
 inline constexpr double kLeft = 104;
 
 // The group's name, as texts show it, and its name for the page's script.
@@ -34,25 +34,29 @@ std::string MarkTip(const GroupRanking& ranking, const GroupedCase& grouped,
 
 // An integer param; nothing where there is none of that name.
 std::optional<std::int64_t> IntegerIn(const Params& params, const std::string& name);
-// The devices that a case goes from and to; nothing where it isn't of one pair of them.
+// The indices of the two devices of a case that copies from one to another; nothing for any other
+// case.
 std::optional<std::pair<std::size_t, std::size_t>> PairOf(const GroupedCase& grouped);
 
-// What pictures need besides the ranking: the briefs that it was made of, and the catalog.
+// A ranking of groups with what pictures need besides: the briefs that it was made of, and the
+// catalog. All three must outlive this.
 class GroupFacts {
  public:
   GroupFacts(const GroupRanking& ranking, std::span<const RunBrief> briefs, const Catalog& catalog);
 
   const GroupRanking& Ranking() const { return ranking_; }
   const Catalog& TheCatalog() const { return catalog_; }
-  // The cases, ranked or of one group alone, in that order, without those of single pairs of GPUs
-  // (the first is there whatever it is), which are many.
+  // The cases that are ranked, then those that one group alone has. Cases between one pair of GPUs
+  // are left out, since there are many of them, except where the very first case is one; Pairs()
+  // has them.
   const std::vector<const GroupedCase*>& Cases() const { return cases_; }
   const std::vector<const GroupedCase*>& Pairs() const { return pairs_; }
-  // The figures of a case that the runs of a group have, by the backend that stands for it.
+  // A figure: the brief of a case, and the run that measured it. Both point into the briefs.
   struct Figure {
     const RunBrief* run = nullptr;
     const CaseBrief* of = nullptr;
   };
+  // The figures of a case in all runs of the place's group, by the place's backend.
   std::vector<Figure> FiguresOf(const GroupedCase& grouped, const GroupPlace& place) const;
 
  private:
@@ -70,16 +74,17 @@ class GroupFacts {
 // work.
 std::string PriceChart(const GroupRanking& ranking, const GroupedCase& grouped, double width);
 
-// The lottery: a row for each group with a dot for each node, as the distance from the median node
-// of its type, and the range that the next node is in, at 95 %, at least so often.
+// The lottery, which is what one gets on renting a node: a row for each group with a dot for each
+// node, at its distance from the median node of its type, and a bar over the speeds that, with 95 %
+// confidence, a stated share of the type's nodes reaches.
 std::string LotteryChart(const GroupFacts& facts, const GroupedCase& grouped, double width);
 
 // Figures of several cases: a row for each case and a mark for each group, one scale for each unit.
 std::string CasesChart(const GroupRanking& ranking, std::span<const GroupedCase* const> cases,
                        double width);
 
-// Operations a second against operations a byte, with the roofs of data sheets, or where there is
-// none of what was measured.
+// Operations a second against operations a byte. The roofs are those of data sheets, or, for a
+// device that has no data sheet here, those of the fastest loops that were measured.
 std::string RooflineChart(const GroupFacts& facts, double width);
 
 // Products by shape: the share of the fastest product in the same data type on the same group.
@@ -100,20 +105,21 @@ std::string LadderChart(const GroupRanking& ranking, double width);
 // Dollars a month against hours used a month, one picture for each group that can be reserved.
 std::vector<TitledChart> BreakEvenCharts(const GroupRanking& ranking, double width);
 
-// What one GPU gives another, for each group with such cases: a row for each that sends and a
-// column for each that receives.
+// The speed from each GPU of a node to each other one, for each group with such cases: a row for
+// each GPU that sends and a column for each that receives.
 std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width);
 
-// The nodes that lie furthest from the median of their type in any case, a column for each case;
-// what is an outlier among its type's nodes is framed. `left_out` is set to the number of nodes
-// that aren't shown.
+// The nodes that lie furthest from the median of their type: a row for each node and a column for
+// each of the first twelve of facts.Cases(). A value that NodeOutliers would tell of is framed.
+// `left_out` is set to the number of nodes that aren't shown.
 std::string NodesChart(const GroupFacts& facts, double width, std::size_t& left_out);
 
-// The devices of the nodes of the primary case, likewise.
+// The devices in the primary case: a row for each node, and a column for each device with its
+// distance from the median device of that node. `left_out` is set as NodesChart sets it.
 std::string DevicesChart(const GroupFacts& facts, double width, std::size_t& left_out);
 
-// A sentence for each outlier among the nodes of a type, in any case: one whose modified z-score is
-// beyond 3.5 and that differs by 2 % or more.
+// A sentence for each node and case in which the node is an outlier among four or more of its type:
+// its modified z-score is beyond 3.5 or -3.5, and it differs from their median by 2 % or more.
 std::vector<std::string> NodeOutliers(const GroupFacts& facts);
 
 }  // namespace assay

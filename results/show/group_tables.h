@@ -26,14 +26,15 @@ std::string AnswerOf(const Comparison& comparison, std::string_view today);
 std::string GroupTable(const GroupRanking& ranking, bool with_nodes, bool colour,
                        std::string_view today);
 
-// The parts of that text follow, for the page.
+// GroupTable is made of the parts that follow, which the page uses as well.
 
 // A group in a line: "aws p5.48xlarge: 3 nodes, 6 runs (6 spot), 2026-11-20 to 2026-11-21".
 std::string GroupWords(const RunGroup& group);
 // The title above the table of the case with that index: what it is, how it is asked, and what its
 // intervals rest on.
 std::string CaseTitle(const GroupRanking& ranking, std::size_t i);
-// The headings of that table, and its rows: one for each group and way of buying, fastest first.
+// The headings of a case's table, and its rows: one for each group and way of buying, fastest
+// first.
 std::vector<std::string> GroupHeadings(const GroupRanking& ranking, const GroupedCase& grouped);
 struct GroupRow {
   std::size_t place = 0;  // an index into GroupedCase::places

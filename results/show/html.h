@@ -1,4 +1,6 @@
-// Tables of the page. Every text is cleaned of what a page should not show and then escaped.
+// Tables, paragraphs and lists of the page. A `text`, a name and a sentence are plain: they are
+// cleaned by Clean (results/base/text.h), shortened where they are very long, and escaped. `cells`,
+// `rows` and `attributes` are HTML already and are taken as they are.
 #pragma once
 
 #include <string>
@@ -9,19 +11,21 @@ namespace assay {
 
 inline constexpr std::string_view kNumberCell = " class=number";
 
-// A table cell; `attributes` begin with a space.
+// A table cell. Here and in the functions below, `attributes` begin with a space.
 std::string Cell(std::string_view text, std::string_view attributes = "");
 // A cell with sentences that spans several columns.
 std::string WordsCell(std::string_view text, int columns);
-// A row of cells.
+// A row of cells, each as Cell or WordsCell made it.
 std::string HtmlRow(const std::vector<std::string>& cells, std::string_view attributes = "");
 // A row of headings, of which those whose columns hold numbers are aligned to the right.
 std::string HeadRow(const std::vector<std::string>& names);
-// A table that scrolls sideways where the screen is narrow, and can be scrolled by keys.
+// A table of rows, which scrolls sideways where the screen is narrow, by keys too. `name` is what a
+// screen reader says of it.
 std::string HtmlTable(std::string_view name, const std::string& rows,
                       std::string_view attributes = "");
-// A paragraph, and a list with an item a sentence; "" of an empty list.
+// A paragraph.
 std::string Paragraph(std::string_view text, std::string_view attributes = "");
+// A list with an item for each sentence; "" where there are no sentences.
 std::string ListOf(const std::vector<std::string>& sentences);
 
 }  // namespace assay

@@ -39,8 +39,8 @@ struct ReportGroups {
 std::string ReportPage(const ReportGroups& groups, std::span<const ReportInput> inputs,
                        const Catalog& catalog, std::string_view today);
 
-// The same of runs in full alone, which become the groups, too: a group's price is that of its
-// first run.
+// Makes the page of a few runs that are all shown in full, and of which the groups are made, too. A
+// group's price is that of its first run.
 std::string ReportPage(std::span<const ReportInput> inputs, const Catalog& catalog,
                        std::string_view today);
 

@@ -25,20 +25,20 @@ struct LaunchOptions {
   std::optional<Mpirun> launcher = {};  // nothing: ranks start without MPI
   // The path of the program that is a worker when called with --worker. PATH isn't searched for it.
   std::string self = {};
-  // The time for all ranks to come up. It is more than `timeout`, after which ranks that look for
-  // each other say themselves whom they miss.
+  // The time for all ranks to come up. It must be more than `timeout`: after that a rank that still
+  // waits for others names the missing ones itself, which tells more.
   Seconds start = Seconds(70);
   // The time for rank 0's next sign of life, and the limit of its watchdog beside the work's time.
   Seconds timeout = Seconds(60);
-  // Called where either time is over, or a rank's watchdog has expired, in the thread that waits in
-  // Launch or Ask, which then throws. May be null.
+  // Called when `start` or `timeout` is over, or a rank's watchdog has expired, in the thread that
+  // waits in Launch or Job::Ask, which then throws. May be null.
   std::function<void()> expired = {};
 };
 
 // Starts the ranks, each on a core of its own if `pinned` is true and `oversubscribe` false. Throws
-// Error when they don't come up, with the cause that the launcher or a rank gave. Where they die or
-// don't answer in time later, Ask throws such an Error. No process is left in either case. The
-// job's end ends the ranks.
+// Error with the cause that the launcher or a rank gave when they don't come up. Job::Ask throws
+// Error with the cause when they die later or don't answer in time. No process is left in either
+// case. Destroying the job ends the ranks.
 std::unique_ptr<Job> Launch(const LaunchOptions& options);
 
 // The cause in what a launcher and its ranks wrote to standard error: a rank's own complaint, else

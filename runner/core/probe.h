@@ -140,7 +140,8 @@ struct AcrossRanks {
   Params how = {};          // options that move no figure, told to every rank
   // Tells why no case over this library can be done here; nothing: it can be tried. It is cheap.
   std::function<std::optional<Skipped>()> missing = {};
-  // Tells the same of this very case, `missing` included. Asked before any rank is started or told.
+  // Tells why this very case can't be done here, for the reasons of `missing` and its own; nothing:
+  // it can be tried. Asked before any rank is started or told.
   std::function<std::optional<Skipped>()> unfit = {};
   // Makes this rank's part ready. Called at once on all ranks of `together`, which are all of the
   // case's or one group, with one `seed` for all. A rank that finds out alone that it can't says so

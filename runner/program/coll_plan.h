@@ -46,7 +46,8 @@ std::string RoundedNote(const std::vector<std::int64_t>& sizes, const std::strin
 // each; "" where all can be done as asked.
 std::string SharedNote(const std::vector<Case>& cases);
 
-// Whether sizes are those of -b, -e, -i and -f.
+// Whether the flags give a range of sizes (-b, -e, -i, -f, or a program of nccl-tests whose usual
+// range it is) and not a list or the probe's usual sizes.
 bool IsLadder(const CollOptions& options);
 
 // Whether somebody else started the ranks, so that assay starts none.

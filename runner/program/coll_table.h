@@ -66,9 +66,9 @@ class RowPrinter {
 NcclOptions PlanLook(const CollOptions& options, const CollPlan& plan, const Probe& probe,
                      const std::map<std::string, std::string>& environment);
 
-// The case whose ranks and devices the head of the table tells. It is the first one if its buffers
-// lie on devices, else the first whose ranks MPI joins, else the first one after all. REQUIRES:
-// there is a case, and all are of several ranks.
+// The case whose ranks and devices the head of the table tells. It is the first case if its buffers
+// lie on devices; otherwise the first case whose ranks MPI joins, or the first of all where MPI
+// joins none. REQUIRES: there is a case, and all are of several ranks.
 const Case& CaseToDescribe(const std::vector<Case>& cases);
 
 // Adds to the look what is known once the run begins: ranks with their devices, costs, the rate of
