@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <random>
+#include <vector>
 
 #include "results/base/error.h"
 #include "results/show/tables.h"
@@ -108,8 +111,23 @@ TEST(Spread, OfSeveralSessionsItHoldsWhatDiffersBetweenThem) {
       FindSpread({Session(0, {0, 0.01, 0.02}), Session(30, {0.02, 0.01, 0})}, "2026").at(0);
   EXPECT_NEAR(alike.row.sigma, 0.01, 1e-12);
   EXPECT_NEAR(alike.row.df, 4, 1e-9);
-  // Of one session it is runs less one.
+  // A single session has one degree of freedom less than it has runs.
   EXPECT_EQ(FindSpread({Session(0, {0, 0.01, 0.02, 0.03})}, "2026").at(0).row.df, 3);
+}
+
+// The words beside IsDrifting and in METRICS.md: about 7 of 100 sessions of 16 independent runs.
+TEST(Spread, SomeSessionsOfIndependentRunsAreSaidToDrift) {
+  constexpr int kSessions = 2000;
+  std::mt19937_64 random(17);
+  std::normal_distribution<double> noise(0, 0.01);
+  int drifting = 0;
+  for (int i = 0; i < kSessions; ++i) {
+    std::vector<double> times(16);
+    std::ranges::generate(times, [&] { return noise(random); });
+    drifting += FindSpread({Session(0, times)}, "2026").at(0).IsDrifting() ? 1 : 0;
+  }
+  EXPECT_GE(drifting, kSessions * 5 / 100);
+  EXPECT_LE(drifting, kSessions * 9 / 100);
 }
 
 TEST(Spread, ACaseCountsWithTheSessionsThatHaveIt) {
