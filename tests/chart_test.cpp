@@ -44,7 +44,7 @@ TEST(Scale, TicksAreRoundValuesWithin) {
   EXPECT_THAT(Scale::Linear(0, 730, 0, 1).Ticks(4), ElementsAre(0, 200, 400, 600));
   EXPECT_THAT(Scale::Log(3, 250, 0, 1).Ticks(6), ElementsAre(5, 10, 20, 50, 100, 200));
   EXPECT_THAT(Scale::Log(0.5, 2e9, 0, 1).Ticks(4), ElementsAre(1, 1e3, 1e6, 1e9));
-  // So few powers of ten that there is none within.
+  // A scale without any power of ten within it has ticks all the same.
   EXPECT_THAT(Scale::Log(2.1, 4.2, 0, 1).Ticks(4), ElementsAre(3, 4));
 }
 

@@ -177,8 +177,8 @@ TEST(Moderate, TheNodesToFindADifferenceGrowWithTheSpread) {
   EXPECT_EQ(NodesAlike(1.05, 1), kManyNodes);
 }
 
-// Of types that are alike, it is the formula of the textbooks: (t95 + t60) sqrt(2 v / n), with 2 (n
-// - 1) degrees of freedom.
+// The nodes to find a difference between types that are alike are those of the textbooks' formula,
+// (t95 + t60) sqrt(2 v / n) with 2 (n - 1) degrees of freedom.
 TEST(Moderate, TheNodesToFindADifferenceAreThoseOfTheFormulaWhereTypesAreAlike) {
   for (const double sigma : {0.005, 0.01, 0.02, 0.04, 0.08}) {
     int n = 3;

@@ -19,6 +19,7 @@
 #include "results/show/json.h"
 #include "runner/program/measure.h"
 #include "tests/canaries.h"
+#include "tests/count_of.h"
 #include "tests/planted_run.h"
 #include "tests/sample_run.h"
 
@@ -173,12 +174,6 @@ TEST(Outputs, NoneMayTakeThePlaceOfAnother) {
 std::string Contents(const fs::path& path) {
   std::ifstream file(path);
   return (std::stringstream() << file.rdbuf()).str();
-}
-
-int CountOf(const std::string& what, const std::string& text) {
-  int count = 0;
-  for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++count;
-  return count;
 }
 
 // The calls that make an output or write a file, and how often each source makes them. All sources

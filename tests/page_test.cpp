@@ -17,6 +17,7 @@
 #include "results/show/group_charts.h"
 #include "results/show/group_tables.h"
 #include "results/show/report.h"
+#include "tests/count_of.h"
 
 namespace assay {
 namespace {
@@ -238,12 +239,7 @@ TEST(Page, EverythingInAFileIsEscaped) {
   EXPECT_THAT(page, Not(HasSubstr("<script>alert")));
   EXPECT_THAT(page, Not(HasSubstr("<img")));
   EXPECT_THAT(page, HasSubstr("&lt;script&gt;alert(1)"));
-  const auto count = [](const std::string& text, const std::string& what) {
-    int found = 0;
-    for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
-    return found;
-  };
-  EXPECT_EQ(count(page, "</script>"), count(plain.Page(), "</script>"));
+  EXPECT_EQ(CountOf("</script>", page), CountOf("</script>", plain.Page()));
 }
 
 TEST(Page, AHundredRunsAndTwoThousandFitIntoTheirSizes) {

@@ -11,6 +11,7 @@
 #include "results/base/hash.h"
 #include "results/base/text.h"
 #include "results/show/tables.h"
+#include "tests/count_of.h"
 
 namespace assay {
 namespace {
@@ -367,13 +368,8 @@ TEST(Report, EverythingFromAFileIsEscaped) {
   EXPECT_THAT(page, Not(HasSubstr("<script>alert")));
   EXPECT_THAT(page, Not(HasSubstr("<img")));
   EXPECT_THAT(page, HasSubstr("&lt;script&gt;alert(1)"));
-  const auto count = [](const std::string& text, const std::string& what) {
-    int found = 0;
-    for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++found;
-    return found;
-  };
-  EXPECT_EQ(count(page, "</script>"),
-            count(ReportPage(clean, Catalog::BuiltIn(), "2026-11-22"), "</script>"));
+  EXPECT_EQ(CountOf("</script>", page),
+            CountOf("</script>", ReportPage(clean, Catalog::BuiltIn(), "2026-11-22")));
 }
 
 TEST(Report, AMachineWithoutAPriceSaysHowToGiveOne) {

@@ -33,9 +33,9 @@ Chosen PriceIn(const RunGroup& group, std::span<const Offer> offers, const std::
     identity.purchase.value = purchase;
     Chosen chosen = ChooseOffer(offers, identity);
     if (chosen.offer && chosen.instead_of) {
-      std::string words = purchase;
-      std::ranges::replace(words, '_', ' ');
-      chosen = {.nearest = chosen.offer, .why = fmt::format("no {} price is known there", words)};
+      chosen = {
+          .nearest = chosen.offer,
+          .why = fmt::format("no {} price is known there", PurchaseWords({.purchase = purchase}))};
     }
     if (!chosen.offer) {
       if (none.why.empty()) none = std::move(chosen);

@@ -89,7 +89,8 @@ std::optional<NodeSpread> SpreadOf(std::span<const NodeGroup> groups, std::size_
   return spread;
 }
 
-// So many nodes that differ by exactly the variance of their type, around 0.
+// A group of as many nodes as are planned. Their log speeds lie around 0 and have exactly the
+// variance that is planned for the type.
 NodeGroup NodesOf(int nodes, const PlannedType& type) {
   NodeGroup group = {.values = std::vector<double>(static_cast<std::size_t>(nodes)),
                      .known = type.known};

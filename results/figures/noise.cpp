@@ -186,6 +186,12 @@ std::vector<Noise> FittingNodeRows(const std::vector<Noise>& own, const std::str
   return best;
 }
 
+std::vector<Noise> FittingNodeRows(const std::vector<Noise>& own, const std::string& probe,
+                                   const Node& node) {
+  const Run of_type = {.nodes = {node}};
+  return FittingNodeRows(own, probe, {&of_type});
+}
+
 double ResolutionOf(const Noise& noise) {
   // One row stands for both sides, so that its degrees of freedom count once.
   return std::expm1(StudentT(0.95, std::min(noise.df, kMostNoiseDf)) * std::sqrt(2.0) *

@@ -59,6 +59,9 @@ Noise FittingNoise(const std::vector<Noise>& own, const std::string& probe, cons
 // such fit are found, and there may be none.
 std::vector<Noise> FittingNodeRows(const std::vector<Noise>& own, const std::string& probe,
                                    const std::vector<const Run*>& runs);
+// The same of a machine that is like this node.
+std::vector<Noise> FittingNodeRows(const std::vector<Noise>& own, const std::string& probe,
+                                   const Node& node);
 
 // The least difference that one run a side can tell by this row: half the width of the interval of
 // such a comparison, as a share.

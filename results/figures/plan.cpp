@@ -128,10 +128,8 @@ std::optional<MeasuredVariance> BetweenRuns(const PlannedCase& planned, const Gr
 // The rows of noise.csv on nodes of this type, as they count where all runs lie within their span.
 std::vector<KnownSpread> RowsOf(const Node& node, const std::string& probe,
                                 const std::vector<Noise>& own) {
-  Run of_type;
-  of_type.nodes.push_back(node);
   std::vector<KnownSpread> known;
-  for (const Noise& row : FittingNodeRows(own, probe, {&of_type})) {
+  for (const Noise& row : FittingNodeRows(own, probe, node)) {
     known.push_back({.variance = row.sigma * row.sigma, .df = std::min(row.df, kMostNoiseDf)});
   }
   return known;
@@ -140,9 +138,7 @@ std::vector<KnownSpread> RowsOf(const Node& node, const std::string& probe,
 // What the measured row on runs of such a machine says; nothing where there is a guess alone.
 std::optional<MeasuredVariance> RunsRow(const Node& node, const std::string& probe,
                                         const std::vector<Noise>& own) {
-  Run of_type;
-  of_type.nodes.push_back(node);
-  const Noise row = FittingNoise(own, probe, of_type);
+  const Noise row = FittingNoise(own, probe, {.nodes = {node}});
   if (!row.is_measured) return std::nullopt;
   return MeasuredVariance{.variance = row.sigma * row.sigma,
                           .degrees_of_freedom = std::min(row.df, kMostNoiseDf)};
@@ -230,11 +226,9 @@ void FindWays(const Type& type, const PlanOptions& options, PlannedSide& side) {
     const Chosen chosen = ChooseOffer(offers, identity);
     if (chosen.spread) {
       const std::vector<std::string>& regions = chosen.spread->regions;
-      std::string words = purchase;
-      std::ranges::replace(words, '_', ' ');
       side.ways.push_back(
           {.purchase = purchase,
-           .words = words,
+           .words = PurchaseWords({.purchase = purchase}),
            .where = regions.size() == 1 ? regions.front() : CountText(regions.size(), "region"),
            .usd_per_hour = chosen.spread->usd_high,
            .usd_low_per_hour = chosen.spread->usd_low});

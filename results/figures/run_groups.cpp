@@ -328,10 +328,8 @@ void AddKnownSpreads(std::vector<Entrant>& entrants, const std::vector<Entry>& e
   for (const Entry& entry : entries) minutes.push_back(entry.run->minute);
   const std::optional<double> span = SpanOf(minutes);
   for (Entrant& entrant : entrants) {
-    Run of_type;
-    of_type.nodes.push_back(groups[entrant.place.group].node);
     const std::string& probe = entries.front().figure->key.probe;
-    for (const Noise& row : FittingNodeRows(own, probe, {&of_type})) {
+    for (const Noise& row : FittingNodeRows(own, probe, groups[entrant.place.group].node)) {
       entrant.values.known.push_back(
           {.variance = row.sigma * row.sigma, .df = DfWithin(row, span)});
     }

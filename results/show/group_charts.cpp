@@ -32,6 +32,12 @@ std::optional<double> HourOf(const GroupRanking& ranking, const GroupedCase& gro
 }
 
 // One mark of PriceChart.
+// The price of an hour of a node; nothing where it has no place on an axis.
+std::optional<double> DrawnPrice(const Chosen& price) {
+  const std::optional<double> usd = UsdPerNodeHour(price);
+  return usd && *usd > 0 && std::isfinite(*usd) ? usd : std::nullopt;
+}
+
 struct PricedMark {
   const GroupPlace* place = nullptr;
   std::size_t way = 0;
@@ -367,8 +373,8 @@ std::string LadderChart(const GroupRanking& ranking, double width) {
   for (std::size_t group = 0; group < ranking.groups.size(); ++group) {
     bool has_price = false;
     for (const Chosen& price : ranking.groups[group].prices) {
-      const std::optional<double> usd = UsdPerNodeHour(price);
-      if (!usd || !(*usd > 0) || !std::isfinite(*usd)) continue;
+      const std::optional<double> usd = DrawnPrice(price);
+      if (!usd) continue;
       has_price = true;
       range.Add(*usd);
       range.Add(price.offer->usd_low.value_or(*usd));
@@ -402,15 +408,14 @@ std::string LadderChart(const GroupRanking& ranking, double width) {
     drawing.Line(plot.left, y, plot.right, y, "grid");
     drawing.End();
     for (const Chosen& price : group.prices) {
-      const std::optional<double> usd = UsdPerNodeHour(price);
-      if (usd && *usd > 0) {
+      if (const std::optional<double> usd = DrawnPrice(price)) {
         drawing.Reserve({.left = x(*usd) - 5, .top = y - 5, .right = x(*usd) + 5, .bottom = y + 5});
       }
     }
     for (std::size_t way = 0; way < group.prices.size(); ++way) {
       const Chosen& price = group.prices[way];
-      const std::optional<double> usd = UsdPerNodeHour(price);
-      if (!usd || !(*usd > 0) || !std::isfinite(*usd)) continue;
+      const std::optional<double> usd = DrawnPrice(price);
+      if (!usd) continue;
       drawing.Begin(SeriesId(groups[i]), WayName(price));
       const double low = price.offer->usd_low.value_or(*usd);
       const double high = price.offer->usd_high.value_or(*usd);
@@ -444,8 +449,8 @@ std::vector<TitledChart> BreakEvenCharts(const GroupRanking& ranking, double wid
     bool is_reserved = false;
     double most = 0;
     for (const Chosen& price : group.prices) {
-      const std::optional<double> usd = UsdPerNodeHour(price);
-      if (!usd || !(*usd > 0) || !std::isfinite(*usd)) continue;
+      const std::optional<double> usd = DrawnPrice(price);
+      if (!usd) continue;
       ways.emplace_back(&*price.offer, *usd);
       is_reserved = is_reserved || price.offer->term_months.has_value();
       most = std::max(most, *usd * kHoursAMonth);

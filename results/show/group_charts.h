@@ -109,9 +109,11 @@ std::vector<TitledChart> BreakEvenCharts(const GroupRanking& ranking, double wid
 // each GPU that sends and a column for each that receives.
 std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width);
 
+// The most cases that NodesChart has a column for: the first ones.
+inline constexpr std::size_t kNodeColumns = 12;
 // The nodes that lie furthest from the median of their type: a row for each node and a column for
-// each of the first twelve of facts.Cases(). A value that NodeOutliers would tell of is framed.
-// `left_out` is set to the number of nodes that aren't shown.
+// each of the first kNodeColumns of facts.Cases(). A value that NodeOutliers would tell of is
+// framed. `left_out` is set to the number of nodes that aren't shown.
 std::string NodesChart(const GroupFacts& facts, double width, std::size_t& left_out);
 
 // The devices in the primary case: a row for each node, and a column for each device with its

@@ -41,10 +41,6 @@ std::string TextIn(const Params& params, const std::string& name) {
   return found == params.end() ? "" : ToText(found->second);
 }
 
-}  // namespace
-
-namespace {
-
 // A roof: operations a second at most, and bytes a second at most.
 struct Roof {
   double flops = 0;
@@ -570,9 +566,8 @@ std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
 }
 
 std::string NodesChart(const GroupFacts& facts, double width, std::size_t& left_out) {
-  constexpr std::size_t kMostColumns = 12;
   std::vector<const GroupedCase*> cases = facts.Cases();
-  if (cases.size() > kMostColumns) cases.resize(kMostColumns);
+  if (cases.size() > kNodeColumns) cases.resize(kNodeColumns);
   std::vector<std::string> columns;
   for (std::size_t i = 0; i < cases.size(); ++i) columns.push_back(fmt::format("{}", i + 1));
   return HeatMap(Furthest(NodeRows(facts.Ranking(), cases), left_out), columns,

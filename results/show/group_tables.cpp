@@ -250,8 +250,7 @@ std::string CaseTable(const GroupRanking& ranking, const GroupedCase& grouped, b
 std::string GroupWords(const RunGroup& group) {
   std::vector<std::string> bought;
   for (const auto& [how, runs] : group.bought) {
-    std::string words = how;
-    std::ranges::replace(words, '_', ' ');
+    const std::string words = PurchaseWords({.purchase = how});
     bought.push_back(words == "unknown" ? fmt::format("{} not told how bought", runs)
                                         : fmt::format("{} {}", runs, words));
   }

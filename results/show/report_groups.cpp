@@ -405,7 +405,7 @@ std::string NodesSection(const GroupFacts& facts) {
       BothWidths([&](double width) { return NodesChart(facts, width, left_out); });
   if (!nodes.empty()) {
     std::vector<std::string> names;
-    for (std::size_t i = 0; i < std::min<std::size_t>(12, facts.Cases().size()); ++i) {
+    for (std::size_t i = 0; i < std::min(kNodeColumns, facts.Cases().size()); ++i) {
       names.push_back(fmt::format("{} {}", i + 1, Clean(facts.Cases()[i]->name, 512)));
     }
     text += Figure(
