@@ -111,6 +111,16 @@ TEST(Drawing, ALabelKeepsAwayFromAReservedBox) {
   EXPECT_TRUE(drawing.LabelNear(100, 50, "beside", 12));
 }
 
+TEST(Drawing, ALabelWithoutRoomBesideItsPointStandsApartWithALeader) {
+  Drawing drawing(400, 300, "");
+  drawing.Reserve({.left = 60, .top = 100, .right = 340, .bottom = 200});
+  EXPECT_TRUE(drawing.LabelNear(200, 150, "apart", 9));
+  EXPECT_THAT(drawing.ToSvg("wide"), HasSubstr("class=\"leader\""));
+  Drawing full(400, 300, "");
+  full.Reserve({.left = 0, .top = 0, .right = 400, .bottom = 300});
+  EXPECT_FALSE(full.LabelNear(200, 150, "nowhere", 9));
+}
+
 TEST(Drawing, TextsAreEscapedWhereverTheyStand) {
   const std::string evil = "</svg><script>alert(1)</script>\"'\x1b";
   Drawing drawing(800, 100, evil);

@@ -6,7 +6,7 @@
 No figure in them was ever measured: they are for tests of `assay compare FOLDER`, of its speed and
 of the page. The nodes of a type differ by --sigma in log speed (one standard deviation), the runs
 of a node by a third of it. --bytes is the size of a file, which more samples make up. --kinds adds
-cases of every kind that the page has a picture for, one GPU of one node that is slow, and cases that
+cases of every kind that the page has a picture for, collectives on two nodes among them, one GPU of one node that is slow, and cases that
 were skipped.
 """
 import argparse
@@ -70,6 +70,15 @@ def of_every_kind(flops, speed, gpus, slow, samples, rng):
             times = [seconds * math.exp(rng.gauss(0, 0.03)) for _ in made["units"]]
             visit["unit_time_s"] = {"p50": times, "max": [2 * each for each in times]}
         yield made
+    # On two nodes: of what the network can carry, 70 % for an all_reduce and an alltoall alike.
+    for operation, share in (("all_reduce", 0.7 * 2 * (2 * count - 1) / (2 * count)), ("alltoall", 0.7 * 4 * (2 * count - 1) / (2 * count) ** 2)):
+        for power in range(16, 31, 2):
+            ranks = 2 * count
+            factor = (2 if operation == "all_reduce" else 1) * (ranks - 1) / ranks
+            seconds = 4e-5 + 2**power * factor / (400e9 * share)
+            params = {"bytes": 2**power, "ranks": ranks, "nodes": 2, "dtype": "f32"}
+            made = record(operation, params, "nccl", (kind, device, ranks), {"bytes": 2**power, "formula": "coll/bytes"}, seconds, 3, samples, rng, False)
+            yield {**made, "facts": {"mnnvl": False}}
     for source in range(count):
         for to in range(count):
             if source != to:

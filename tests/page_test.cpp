@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <functional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "results/figures/run_groups.h"
 #include "results/show/group_charts.h"
 #include "results/show/group_tables.h"
+#include "results/show/html.h"
 #include "results/show/report.h"
 #include "tests/count_of.h"
 
@@ -260,6 +262,7 @@ TEST(Page, FiguresThatAreNoNumbersStayOut) {
   const std::string page = folder.Page();
   EXPECT_THAT(page.substr(page.find("id=\"data\"")),
               AllOf(Not(HasSubstr("inf")), Not(HasSubstr(",nan"))));
+  EXPECT_THAT(page, AllOf(Not(HasSubstr("data-value=inf")), Not(HasSubstr("data-value=nan"))));
 }
 
 TEST(Page, ASpeedNearTheLeastThatThereIsIsDrawn) {
@@ -306,6 +309,114 @@ TEST(Brief, KeepsRoundsDevicesAndWhatWasNotMeasured) {
       *std::ranges::find(brief.cases, "gemm", [](const CaseBrief& one) { return one.key.probe; })
            ->flops_per_byte,
       800, 1e-9);
+}
+
+TEST(Page, CasesOnTheCpuOfAGpuNodeStandUnderNoRoofOfItsGpus) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    for (Record& record : run.records) {
+      if (record.probe == "gemm") record.device = {.kind = "cpu", .name = "a processor"};
+    }
+  });
+  EXPECT_THAT(folder.Page(), Not(HasSubstr("data sheet of")));
+}
+
+TEST(Page, ARoofIsOfTheDevicesThatTookPart) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    for (Record& record : run.records) {
+      if (record.probe == "gemm") record.units.resize(4);
+    }
+  });
+  EXPECT_THAT(folder.Page(), AllOf(HasSubstr("bf16, data sheet of 4 x H100"),
+                                   Not(HasSubstr("data sheet of 8 x H100"))));
+}
+
+TEST(Page, CasesOfOneNameSayWhatSetsThemApart) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    Record on_cpu = run.records[1];
+    on_cpu.device = {.kind = "cpu", .name = "a processor"};
+    run.records.push_back(on_cpu);
+  });
+  const ReportGroups groups = folder.Groups();
+  std::set<std::string> names;
+  for (const GroupedCase& grouped : groups.ranking->cases) {
+    EXPECT_TRUE(names.insert(grouped.name).second) << grouped.name;
+  }
+  EXPECT_THAT(folder.Page(), AllOf(HasSubstr(" (cpu)"), HasSubstr(" (gpu)")));
+}
+
+TEST(Page, ARooflineHasOneUnit) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    run.records[1].params["dtype"] = std::string("int8");
+  });
+  const ReportGroups groups = folder.Groups();
+  const std::string svgs =
+      RooflineChart(GroupFacts(*groups.ranking, folder.briefs, folder.catalog), kWideChart);
+  EXPECT_EQ(CountOf("<svg", svgs), 2);
+  EXPECT_GT(CountOf("TOP/s</text>", svgs.substr(svgs.find("<svg", 1))), 0);
+  EXPECT_THAT(svgs.substr(0, svgs.find("<svg", 1)), Not(HasSubstr("TOP/s</text>")));
+}
+
+TEST(Page, ProductsThatAreNotDrawnAreCounted) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    const Record product = run.records[1];
+    for (std::int64_t m = 100; m < 143; ++m) {
+      run.records.push_back(product);
+      run.records.back().params["m"] = m;
+    }
+  });
+  EXPECT_THAT(folder.Page(), HasSubstr("not drawn, but in the tables: 5 products and 0 groups"));
+}
+
+TEST(DeviceOutliers, AreDrawnAndNamedWhereverTheyAre) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    Record& headline = run.records[0];
+    headline.units.clear();
+    for (int i = 0; i < 72; ++i) headline.units.push_back({.device = i});
+    for (Visit& visit : headline.rounds) {
+      const double seconds = visit.time_s.front();
+      visit.unit_p50_s.assign(72, seconds);
+      for (std::size_t i = 0; i < 72; ++i) {
+        visit.unit_p50_s[i] *= 1 + 0.001 * static_cast<double>(i % 5);
+      }
+      if (run.nodes[0].node_id == "b.8-0001") visit.unit_p50_s[40] *= 1.2;
+    }
+  });
+  const ReportGroups groups = folder.Groups();
+  const GroupFacts facts(*groups.ranking, folder.briefs, folder.catalog);
+  const std::vector<std::string> found = DeviceOutliers(facts);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_THAT(found[0], AllOf(HasSubstr("aws b.8, node b.8-0001, device 40: -16.")));
+  std::size_t left_out = 0;
+  EXPECT_THAT(DevicesChart(facts, kWideChart, left_out),
+              AllOf(HasSubstr(" outlier\""), HasSubstr(">40</text>"),
+                    HasSubstr("56 more devices not drawn")));
+  EXPECT_THAT(folder.Page(), HasSubstr("device 40: -16."));
+}
+
+TEST(Collectives, TheLineOfTheNetworkIsWhatSuspiciousFiguresAreHeldAgainst) {
+  const auto most = [](const std::string& operation, std::optional<bool> mnnvl) {
+    assay::Run run = RunOn("a.8", 0, 0, 5000);
+    Record record = CaseOf(
+        operation,
+        {{"bytes", std::int64_t{1 << 26}}, {"ranks", std::int64_t{16}}, {"nodes", std::int64_t{2}}},
+        {.bytes = 1 << 26}, 1e-3);
+    if (mnnvl) record.facts["mnnvl"] = *mnnvl;
+    run.records = {record};
+    return MakeBrief(std::move(run), "a.json", CatalogFor({"a.8"}), false)
+        .cases.at(0)
+        .most_by_network;
+  };
+  // 3200 Gbit/s are 400 GB/s; with 16 ranks on 2 nodes of 8 an all_reduce counts 2 x 15/16 S where
+  // a node must send S, and an alltoall counts 15/16 S where a node must send 8 x 8/16 S.
+  EXPECT_NEAR(*most("all_reduce", false), 400e9 * 2 * 15 / 16, 1);
+  EXPECT_NEAR(*most("alltoall", false), 400e9 * (15.0 / 16) / 4, 1);
+  EXPECT_FALSE(most("all_reduce", true)) << "NVLink carried it";
+  EXPECT_FALSE(most("all_reduce", {})) << "nobody knows what carried it";
+}
+
+TEST(Html, AColumnSaysItselfWhetherItHoldsNumbers) {
+  EXPECT_EQ(HeadRow({{"speed"}, {"anything", true}}),
+            "<tr><th scope=col>speed</th><th scope=col class=number>anything</th></tr>\n");
 }
 
 TEST(NodeOutliers, AreFarFromTheMedianAndNamed) {

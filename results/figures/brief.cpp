@@ -111,7 +111,7 @@ RunBrief MakeBrief(Run run, const std::string& file, const Catalog& catalog, boo
   for (const auto& [key, holding] : GatherHoldings(side, false, catalog.instances)) {
     if (holding.backends.empty() && !holding.unmeasured.empty()) {
       brief.unmeasured.push_back(
-          {.name = CaseWords(key.probe, key.params), .why = holding.unmeasured});
+          {.key = key, .name = CaseWords(key.probe, key.params), .why = holding.unmeasured});
     }
     for (const auto& [backend, runs] : holding.backends) {
       const Record& first = *runs.front().records.front();
@@ -147,6 +147,7 @@ RunBrief MakeBrief(Run run, const std::string& file, const Catalog& catalog, boo
         values.flops_per_byte =
             static_cast<double>(*first.work.flops) / static_cast<double>(*first.work.bytes_min);
       }
+      values.most_by_network = MostByNetwork(TypeOf(one, catalog.instances), first);
       if (!std::isfinite(values.by_median) || !std::isfinite(values.by_over_time)) continue;
       brief.cases.push_back(std::move(values));
     }

@@ -39,10 +39,12 @@ struct CaseBrief {
   std::vector<float> rounds = {};
   std::vector<float> units = {};
   std::optional<double> flops_per_byte = {};
+  std::optional<double> most_by_network = {};  // MostByNetwork (results/figures/expected.h)
 };
 
 // A case of a run that has no figure.
 struct Unmeasured {
+  CaseKey key = {};
   std::string name = {};  // "gemm bf16 4096 x 4096 x 4096"
   std::string why = {};   // "skipped: there is no room"
 };

@@ -133,13 +133,13 @@ std::string BoundWhy(double busbw, double bound, std::int64_t nodes) {
 }
 
 // The sentence on a figure above what its transport can carry.
-std::string SuspiciousWhy(double busbw, double bound, double most) {
+std::string SuspiciousWhy(double busbw, double network, double most) {
   return fmt::format(
       "{:.4g} GB/s is more than the {:.4g} GB/s that can come of a node's network of {:.4g} GB/s "
       "by "
       "any algorithm, and the record says that no other way was taken between nodes; look at what "
       "was counted and at NCCL_DEBUG=INFO before it is believed",
-      busbw, bound * most, bound);
+      busbw, most, network);
 }
 
 constexpr std::string_view kNcclVerbs =
@@ -206,6 +206,20 @@ std::optional<BySockets> FindBySockets(const InstanceFacts* type, const Record& 
       .remedy = std::string(record.device.kind == "gpu" ? kind->for_nccl : kind->for_others)};
   if (type->network_gbps) by.network += fmt::format(", {:g} Gbit/s", *type->network_gbps);
   return by;
+}
+
+std::optional<double> MostByNetwork(const InstanceFacts* type, const Record& record) {
+  const std::optional<double> bus = BusBandwidth(record);
+  const std::int64_t nodes = Integer(record.params, "nodes").value_or(1);
+  const std::int64_t ranks = Integer(record.params, "ranks").value_or(0);
+  const std::optional<bool> by_nvlink = ByMultiNodeNvlink(record);
+  if (!bus || type == nullptr || nodes < 2 || ranks < nodes || by_nvlink == true) return {};
+  const std::optional<double> network = NetworkGbs(*type);
+  if (!network || (!by_nvlink && !WireRate(record))) return std::nullopt;
+  const std::optional<double> most =
+      MostOverNetwork(record, *bus, static_cast<double>(ranks), static_cast<double>(nodes));
+  if (!most || !std::isfinite(*most)) return std::nullopt;
+  return *network * *most * 1e9;
 }
 
 std::vector<Expected> ParseExpected(std::string_view csv, const std::string& source) {
@@ -281,15 +295,11 @@ std::optional<Assessment> Assess(const InstanceFacts* type, const Record& record
   // More than a flat ring can carry means that another algorithm ran, or that something is wrong.
   const std::optional<double> bound =
       nodes > 1 && by_nvlink != true ? NetworkGbs(*type) : std::nullopt;
-  if (bound && (by_nvlink || WireRate(record))) {
-    const std::optional<double> most =
-        MostOverNetwork(record, *bus, static_cast<double>(nodes * type->accelerator_count),
-                        static_cast<double>(nodes));
-    if (most && gbs > kSuspiciousAbove * *bound * *most) {
-      assessed.standing = Standing::kSuspicious;
-      assessed.why = SuspiciousWhy(gbs, *bound, *most);
-      return assessed;
-    }
+  if (const std::optional<double> most = MostByNetwork(type, record);
+      most && gbs > kSuspiciousAbove * *most / 1e9) {
+    assessed.standing = Standing::kSuspicious;
+    assessed.why = SuspiciousWhy(gbs, *NetworkGbs(*type), *most / 1e9);
+    return assessed;
   }
   if (bound && gbs > kSuspiciousAbove * *bound) {
     assessed.standing = Standing::kAboveBound;

@@ -59,6 +59,13 @@ std::string StandingText(const std::optional<Assessment>& assessed);
 // have several types, or one that isn't known.
 const InstanceFacts* TypeOf(const Run& run, std::span<const InstanceFacts> instances);
 
+// The most bus bandwidth, in B/s, that can come of a node's network by any algorithm: network_gbps
+// ÷ 8 times the bytes that busbw counts over the fewest that a node must send or receive, or over
+// those that the record tells. Nothing for ranks on one node, for a type whose network isn't known,
+// where NVLink carried data between nodes, and where the record tells neither its messages (fact
+// `wire_bytes`) nor whether NVLink did (fact `mnnvl`).
+std::optional<double> MostByNetwork(const InstanceFacts* type, const Record& record);
+
 // Assesses a collective. A record that tells whether NVLink carried data between nodes (the fact
 // `mnnvl`) is held against published figures of the same alone. One that went by sockets beside a
 // network that sockets don't use (FindBySockets) is low whatever it reached, on CPUs too. For all

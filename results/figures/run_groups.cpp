@@ -494,6 +494,45 @@ GroupedCase Weighted(const std::vector<std::pair<double, std::vector<Entrant>>>&
   return grouped;
 }
 
+// Adds to the names that several cases bear what sets these apart: their kinds of devices, their
+// methods, and the params of which their words say nothing.
+void NameApart(GroupRanking& ranking) {
+  std::map<std::string, std::vector<GroupedCase*>> by_name;
+  for (std::vector<GroupedCase>* const of : {&ranking.cases, &ranking.of_one_group}) {
+    for (GroupedCase& grouped : *of) by_name[grouped.name].push_back(&grouped);
+  }
+  for (const auto& [name, alike] : by_name) {
+    if (alike.size() < 2) continue;
+    const GroupedCase first = *alike.front();
+    const auto differ = [&](const auto& of) {
+      return std::ranges::any_of(alike,
+                                 [&](const GroupedCase* other) { return of(*other) != of(first); });
+    };
+    std::set<std::string> params;
+    for (const GroupedCase* one : alike) {
+      for (const auto& [param, value] : one->params) params.insert(param);
+    }
+    const auto text_of = [](const GroupedCase& one, const std::string& param) {
+      const auto found = one.params.find(param);
+      return found == one.params.end() ? std::string("none") : ToText(found->second);
+    };
+    std::erase_if(params, [&](const std::string& param) {
+      return !differ([&](const GroupedCase& one) { return text_of(one, param); });
+    });
+    const bool by_kind = differ([](const GroupedCase& one) { return one.kind; });
+    const bool by_method = differ([](const GroupedCase& one) { return one.method; });
+    for (GroupedCase* one : alike) {
+      std::string apart;
+      if (by_kind) AddNote(apart, one->kind);
+      if (by_method) AddNote(apart, fmt::format("method {}", one->method));
+      for (const std::string& param : params) {
+        AddNote(apart, fmt::format("{} {}", param, text_of(*one, param)));
+      }
+      one->name += fmt::format(" ({})", apart);
+    }
+  }
+}
+
 // The weight of a case among those that are given; nothing where it has none.
 std::optional<std::size_t> WeightOf(const CaseKey& key, const std::vector<CaseWeight>& weights) {
   const std::string name = NameOf(key);
@@ -736,6 +775,7 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
     GroupedCase grouped = {.name = NameOf(key),
                            .probe = key.probe,
                            .kind = key.kind,
+                           .method = key.method,
                            .params = key.params,
                            .unit = any->unit,
                            .cost_label = any->cost_label};
@@ -752,6 +792,7 @@ GroupRanking RankGroups(std::span<const RunBrief> briefs, std::vector<RunGroup> 
   for (auto& [key, entrants] : alone) {
     ranking.of_one_group.push_back(placed(key, entrants, options.confidence));
   }
+  NameApart(ranking);
   if (!has_primary && options.weights.empty()) {
     ranking.primary_why = "the first case, since no headline can be ranked";
     ranking.is_asked_alone = false;

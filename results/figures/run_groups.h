@@ -109,9 +109,11 @@ struct GroupPlace {
 
 // One case of a ranking, or the weighted mean of several.
 struct GroupedCase {
-  std::string name = {};  // "gemm bf16 4096 x 4096 x 4096"
+  // "gemm bf16 4096 x 4096 x 4096", with what sets it apart from other cases of that name.
+  std::string name = {};
   std::string probe = {};
   std::string kind = {};
+  int method = 0;
   Params params = {};
   std::string unit = {};        // empty for the weighted mean, which is relative to the fastest
   std::string cost_label = {};  // "$ per TFLOP/s-h"

@@ -235,6 +235,19 @@ bool Drawing::LabelNear(double x, double y, std::string_view text, double away,
       return true;
     }
   }
+  for (const double far : {3.6, 4.8, 6.0, 7.5, 9.0, 11.0, 13.0}) {
+    for (const double up : {-1.0, 1.0, -0.5, 0.5}) {
+      for (const double aside : {1.0, -1.0}) {
+        const double at_x = x + aside * far * away;
+        const double at_y = y + up * far * away;
+        if (!Label(at_x, at_y, text, aside > 0 ? Anchor::kStart : Anchor::kEnd, css, size)) {
+          continue;
+        }
+        Line(x, y, at_x - aside * 2, at_y, "leader");
+        return true;
+      }
+    }
+  }
   return false;
 }
 
@@ -279,6 +292,11 @@ void AxisLeft(Drawing& drawing, const Box& plot, const Scale& scale, const TickT
     drawing.Label(plot.left - 6, y, text(tick), Anchor::kEnd, "soft", kTickSize);
   }
   drawing.Label(0, plot.top - 12, title);
+}
+
+void Foot(Drawing& drawing, std::string_view text) {
+  drawing.Label(4, drawing.height() - 8, Shortened(text, 11, drawing.width() - 12), Anchor::kStart,
+                "soft", 11);
 }
 
 std::string ShortRate(double value, std::string_view unit) {

@@ -99,7 +99,7 @@ class Drawing {
   bool Label(double x, double y, std::string_view text, Anchor anchor = Anchor::kStart,
              std::string_view css = "", double size = kSize);
   // Label for a text beside a point, on whichever side there is room, `away` pixels from it or up
-  // to 2.8 times as far.
+  // to 2.8 times as far; where there is none, further away, with a line that leads to the point.
   bool LabelNear(double x, double y, std::string_view text, double away, std::string_view css = "",
                  double size = kSize);
   // Keeps labels away from a box.
@@ -138,6 +138,11 @@ void AxisBelow(Drawing& drawing, const Box& plot, const Scale& scale, const Tick
                std::string_view title);
 void AxisLeft(Drawing& drawing, const Box& plot, const Scale& scale, const TickText& text,
               std::string_view title);
+
+// A line at the foot of a picture that says what is not drawn, and where it is to be found. It
+// needs the last kFoot pixels of the picture's height.
+inline constexpr double kFoot = 18;
+void Foot(Drawing& drawing, std::string_view text);
 
 // The text of a tick: WithPrefix (results/base/text.h) without zeros at its end, "50 GB/s".
 std::string ShortRate(double value, std::string_view unit);

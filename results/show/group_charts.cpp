@@ -100,6 +100,18 @@ void DrawEqualDollars(Drawing& drawing, const Scale& x, const Scale& y, double f
   }
 }
 
+// The sentence on marks whose labels found no room.
+std::string NoRoom(std::size_t count, std::string_view mark) {
+  return fmt::format("no room for the {} of {}: see the table", count == 1 ? "label" : "labels",
+                     CountText(count, mark));
+}
+
+// The sentence on rows that are not drawn; "" for none.
+std::string RowsNotDrawn(std::size_t all, std::size_t drawn) {
+  if (all <= drawn) return "";
+  return fmt::format("not drawn, but in the table: {}", CountText(all - drawn, "more group"));
+}
+
 }  // namespace
 
 std::string SeriesId(std::size_t group) { return fmt::format("{}", group); }
@@ -167,10 +179,12 @@ std::string PriceChart(const GroupRanking& ranking, const GroupedCase& grouped, 
   const std::vector<PricedMark> marks = PricedMarks(ranking, grouped);
   if (marks.empty()) return "";
   const bool narrow = IsNarrow(width);
-  const double height = narrow ? 400.0 : 470.0;
+  const double height = (narrow ? 400.0 : 470.0) + kFoot;
   Drawing drawing(width, height, fmt::format("Speed against price: {}", grouped.name));
-  const Box plot = {
-      .left = kLeft, .top = 28, .right = width - (narrow ? 8.0 : 16.0), .bottom = height - 42};
+  const Box plot = {.left = kLeft,
+                    .top = 28,
+                    .right = width - (narrow ? 8.0 : 16.0),
+                    .bottom = height - 42 - kFoot};
   Range usd;
   Range speed;
   for (const PricedMark& mark : marks) {
@@ -202,6 +216,7 @@ std::string PriceChart(const GroupRanking& ranking, const GroupedCase& grouped, 
     const double at_y = y(mark.place->speed);
     drawing.Reserve({.left = at_x - 6, .top = at_y - 6, .right = at_x + 6, .bottom = at_y + 6});
   }
+  std::size_t unnamed = 0;
   for (const bool asked : {true, false}) {
     for (const PricedMark& mark : marks) {
       const GroupPlace& place = *mark.place;
@@ -223,14 +238,14 @@ std::string PriceChart(const GroupRanking& ranking, const GroupedCase& grouped, 
                    fmt::format("{}; {} an hour {}", MarkTip(ranking, grouped, place), Usd(mark.usd),
                                bought));
       const std::string name = SeriesName(ranking, place.group);
-      if (asked) {
-        drawing.LabelNear(at_x, at_y, Shortened(name, 12, narrow ? 150.0 : 240.0), 9);
-      } else {
-        drawing.LabelNear(at_x, at_y, Clean(bought), 9, "soft", 10);
-      }
+      const bool has_label =
+          asked ? drawing.LabelNear(at_x, at_y, Shortened(name, 12, narrow ? 150.0 : 240.0), 9)
+                : drawing.LabelNear(at_x, at_y, Clean(bought), 9, "soft", 10);
+      if (!has_label) ++unnamed;
       drawing.End();
     }
   }
+  if (unnamed > 0) Foot(drawing, NoRoom(unnamed, "mark"));
   for (const auto& [at_x, at_y, text] : iso) {
     drawing.Label(at_x, at_y, text, Anchor::kEnd, "soft", 10);
   }
@@ -253,13 +268,16 @@ std::string LotteryChart(const GroupFacts& facts, const GroupedCase& grouped, do
   if (places.empty()) return "";
   const bool narrow = IsNarrow(width);
   const double row = narrow ? 46.0 : 34.0;
-  const double height = 12 + row * static_cast<double>(places.size()) + 40;
+  const std::string cut = RowsNotDrawn(grouped.places.size(), places.size());
+  const double foot = cut.empty() ? 0 : kFoot;
+  const double height = 12 + row * static_cast<double>(places.size()) + 40 + foot;
   Drawing drawing(width, height,
                   fmt::format("The nodes of each type around their median: {}", grouped.name));
   const Box plot = {.left = narrow ? 10.0 : 290.0,
                     .top = 8,
                     .right = width - (narrow ? 10.0 : 150.0),
-                    .bottom = height - 40};
+                    .bottom = height - 40 - foot};
+  if (!cut.empty()) Foot(drawing, cut);
   const double room = (range.high - range.low) * 0.06;
   const Scale x = Scale::Linear(range.low - room, range.high + room, plot.left, plot.right);
   AxisBelow(
@@ -380,19 +398,22 @@ std::string LadderChart(const GroupRanking& ranking, double width) {
       range.Add(price.offer->usd_low.value_or(*usd));
       range.Add(price.offer->usd_high.value_or(*usd));
     }
-    if (has_price && groups.size() < kMostRowsDrawn) groups.push_back(group);
+    if (has_price) groups.push_back(group);
   }
   if (groups.empty() || !(range.low > 0)) return "";
+  const std::size_t priced = groups.size();
+  if (priced > kMostRowsDrawn) groups.resize(kMostRowsDrawn);
   const bool narrow = IsNarrow(width);
   const double row = narrow ? 74.0 : 58.0;
-  const double height = 10 + row * static_cast<double>(groups.size()) + 42;
+  const double height = 10 + row * static_cast<double>(groups.size()) + 42 + kFoot;
   Drawing drawing(width, height, "The price of an hour of a node, by way of buying");
   const Box plot = {.left = narrow ? 10.0 : 290.0,
                     .top = 8,
                     .right = width - (narrow ? 14.0 : 30.0),
-                    .bottom = height - 42};
+                    .bottom = height - 42 - kFoot};
   const Scale x = range.Log(1.4, plot.left, plot.right);
   AxisBelow(drawing, plot, x, ShortNumber, "USD an hour of a node");
+  std::size_t unnamed = 0;
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const RunGroup& group = ranking.groups[groups[i]];
     const double top = plot.top + row * static_cast<double>(i);
@@ -426,16 +447,20 @@ std::string LadderChart(const GroupRanking& ranking, double width) {
       // Above and below in turn, so that neighbours have room.
       const double above = y - 15;
       const double below = y + 15;
+      bool has_label = false;
       for (const double at : {above, below, above - 12, below + 12}) {
-        if (drawing.Label(x(*usd), at, words, Anchor::kMiddle, "soft", 10) ||
-            drawing.Label(x(*usd) - 4, at, words, Anchor::kStart, "soft", 10) ||
-            drawing.Label(x(*usd) + 4, at, words, Anchor::kEnd, "soft", 10)) {
-          break;
-        }
+        has_label = drawing.Label(x(*usd), at, words, Anchor::kMiddle, "soft", 10) ||
+                    drawing.Label(x(*usd) - 4, at, words, Anchor::kStart, "soft", 10) ||
+                    drawing.Label(x(*usd) + 4, at, words, Anchor::kEnd, "soft", 10);
+        if (has_label) break;
       }
+      if (!has_label) ++unnamed;
       drawing.End();
     }
   }
+  std::string foot = RowsNotDrawn(priced, groups.size());
+  if (unnamed > 0) AddNote(foot, NoRoom(unnamed, "price"));
+  if (!foot.empty()) Foot(drawing, foot);
   return drawing.ToSvg(narrow ? "narrow" : "wide");
 }
 

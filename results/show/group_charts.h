@@ -96,7 +96,7 @@ struct TitledChart {
   std::string svg = {};
 };
 // Bus bandwidth against size, one picture for each collective and number of ranks, with the band
-// of the ranks and the line of the network between nodes.
+// of the ranks, and the most that can come of the network between nodes (MostByNetwork).
 std::vector<TitledChart> CollectiveCharts(const GroupFacts& facts, double width);
 
 // The price of an hour of a node, a row for each group and a mark for each way of buying.
@@ -116,9 +116,14 @@ inline constexpr std::size_t kNodeColumns = 12;
 // framed. `left_out` is set to the number of nodes that aren't shown.
 std::string NodesChart(const GroupFacts& facts, double width, std::size_t& left_out);
 
-// The devices in the primary case: a row for each node, and a column for each device with its
-// distance from the median device of that node. `left_out` is set as NodesChart sets it.
+// The devices in the primary case: a row for each node, and a column for each of 16 devices with
+// their distance from the median device of that node, which are the outliers before all others.
+// `left_out` is set as NodesChart sets it.
 std::string DevicesChart(const GroupFacts& facts, double width, std::size_t& left_out);
+
+// A sentence for each device that is an outlier among four or more of its node in the primary case,
+// by the rule of NodeOutliers.
+std::vector<std::string> DeviceOutliers(const GroupFacts& facts);
 
 // A sentence for each node and case in which the node is an outlier among four or more of its type:
 // its modified z-score is beyond 3.5 or -3.5, and it differs from their median by 2 % or more.

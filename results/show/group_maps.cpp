@@ -48,20 +48,31 @@ struct Roof {
   std::string name = {};
 };
 
-// The measured roofs of a group in a data type: its fastest loop that moves no bytes, and its
-// fastest case that counts bytes, among those of the devices.
-std::optional<Roof> MeasuredRoof(const GroupFacts& facts, std::size_t group,
-                                 const std::string& dtype) {
-  Roof roof = {.name = dtype + ", fastest loops here"};
+// The devices that a roof is of: those of a kind that took part in a group's case in a data type.
+struct RoofKey {
+  std::size_t group = 0;
+  std::string kind = {};
+  std::string dtype = {};
+  std::size_t devices = 0;
+  std::string unit = {};
+  auto operator<=>(const RoofKey&) const = default;
+};
+
+// The measured roofs of devices: their fastest loop that moves no bytes, and their fastest case
+// that counts bytes.
+std::optional<Roof> MeasuredRoof(const GroupFacts& facts, const RoofKey& key) {
+  Roof roof = {
+      .name = fmt::format("{}, fastest loops here on {} {}", key.dtype, key.devices, key.kind)};
   for (const GroupedCase* grouped : facts.Cases()) {
+    if (grouped->kind != key.kind) continue;
     if (FindProbe(grouped->probe).probe_class != ProbeClass::kCompute) continue;
     for (const GroupPlace& place : grouped->places) {
-      if (place.group != group) continue;
+      if (place.group != key.group) continue;
       const std::vector<GroupFacts::Figure> figures = facts.FiguresOf(*grouped, place);
-      if (figures.empty()) continue;
+      if (figures.empty() || figures.front().of->devices != key.devices) continue;
       if (grouped->unit == "B/s") roof.bytes = std::max(roof.bytes, place.speed);
-      if (grouped->unit != "B/s" && !figures.front().of->flops_per_byte &&
-          TextIn(grouped->params, "dtype") == dtype) {
+      if (grouped->unit == key.unit && !figures.front().of->flops_per_byte &&
+          TextIn(grouped->params, "dtype") == key.dtype) {
         roof.flops = std::max(roof.flops, place.speed);
       }
     }
@@ -70,19 +81,22 @@ std::optional<Roof> MeasuredRoof(const GroupFacts& facts, std::size_t group,
   return roof;
 }
 
-std::optional<Roof> RoofOf(const GroupFacts& facts, std::size_t group, const std::string& dtype) {
-  const RunGroup& of = facts.Ranking().groups[group];
-  if (of.node.accelerators.size() == 1) {
+// The roof of a data sheet for accelerators that have one, else the measured one. A slice of an
+// accelerator has no data sheet.
+std::optional<Roof> RoofOf(const GroupFacts& facts, const RoofKey& key) {
+  const RunGroup& of = facts.Ranking().groups[key.group];
+  if (key.kind == "gpu" && of.node.accelerators.size() == 1 && !of.node.accelerators[0].mig) {
     const Accelerator& accelerator = of.node.accelerators.front();
     const DeviceFacts* const device = FindDevice(facts.TheCatalog().devices, accelerator.name);
-    if (device != nullptr && device->memory_bytes_per_s && device->peak_flops.contains(dtype)) {
-      const double count = facts.Ranking().per_gpu ? 1 : accelerator.present;
-      return Roof{.flops = device->peak_flops.at(dtype) * count,
-                  .bytes = *device->memory_bytes_per_s * count,
-                  .name = fmt::format("{}, data sheet of {:g} x {}", dtype, count, device->name)};
+    if (device != nullptr && device->memory_bytes_per_s && device->peak_flops.contains(key.dtype)) {
+      const double count = facts.Ranking().per_gpu ? 1.0 : static_cast<double>(key.devices);
+      return Roof{
+          .flops = device->peak_flops.at(key.dtype) * count,
+          .bytes = *device->memory_bytes_per_s * count,
+          .name = fmt::format("{}, data sheet of {:g} x {}", key.dtype, count, device->name)};
     }
   }
-  return MeasuredRoof(facts, group, dtype);
+  return MeasuredRoof(facts, key);
 }
 
 struct RoofPoint {
@@ -93,26 +107,33 @@ struct RoofPoint {
 
 }  // namespace
 
-std::string RooflineChart(const GroupFacts& facts, double width) {
+namespace {
+
+// The roofline of the cases whose speeds have this unit.
+std::string RooflineOf(const GroupFacts& facts, const std::string& unit, double width) {
   const GroupRanking& ranking = facts.Ranking();
   std::vector<RoofPoint> points;
   std::map<std::pair<double, double>, Roof> roofs;  // each once
-  std::set<std::pair<std::size_t, std::string>> seen;
+  std::set<RoofKey> seen;
   Range x_range;
   Range y_range;
   for (const GroupedCase* grouped : facts.Cases()) {
+    if (grouped->unit != unit) continue;
     for (const GroupPlace& place : grouped->places) {
       const std::vector<GroupFacts::Figure> figures = facts.FiguresOf(*grouped, place);
       if (figures.empty() || !figures.front().of->flops_per_byte) continue;
-      if (grouped->unit == "B/s") continue;
       const double intensity = *figures.front().of->flops_per_byte;
       points.push_back({.grouped = grouped, .place = &place, .flops_per_byte = intensity});
       x_range.Add(intensity);
       y_range.Add(place.Low());
       y_range.Add(place.High());
-      const std::string dtype = TextIn(grouped->params, "dtype");
-      if (!seen.emplace(place.group, dtype).second) continue;
-      if (const std::optional<Roof> roof = RoofOf(facts, place.group, dtype)) {
+      const RoofKey key = {.group = place.group,
+                           .kind = grouped->kind,
+                           .dtype = TextIn(grouped->params, "dtype"),
+                           .devices = figures.front().of->devices,
+                           .unit = unit};
+      if (!seen.insert(key).second) continue;
+      if (const std::optional<Roof> roof = RoofOf(facts, key)) {
         roofs[{roof->flops, roof->bytes}] = *roof;
         x_range.Add(roof->flops / roof->bytes);
         y_range.Add(roof->flops);
@@ -129,8 +150,7 @@ std::string RooflineChart(const GroupFacts& facts, double width) {
   const Scale y = y_range.Log(1.6, plot.bottom, plot.top);
   AxisBelow(drawing, plot, x, ShortNumber, "operations for each byte that must be moved");
   AxisLeft(
-      drawing, plot, y,
-      [&](double value) { return ShortRate(value, points.front().grouped->unit); }, "");
+      drawing, plot, y, [&](double value) { return ShortRate(value, unit); }, "");
   for (const RoofPoint& point : points) {
     const double at_x = x(point.flops_per_byte);
     const double at_y = y(point.place->speed);
@@ -154,7 +174,25 @@ std::string RooflineChart(const GroupFacts& facts, double width) {
   return drawing.ToSvg(narrow ? "narrow" : "wide");
 }
 
+}  // namespace
+
+std::string RooflineChart(const GroupFacts& facts, double width) {
+  std::set<std::string> units;
+  for (const GroupedCase* grouped : facts.Cases()) {
+    if (grouped->unit != "B/s") units.insert(grouped->unit);
+  }
+  std::string svgs;
+  for (const std::string& unit : units) svgs += RooflineOf(facts, unit, width);
+  return svgs;
+}
+
 namespace {
+
+// The title that stands in place of pictures that are not drawn.
+std::string NotDrawn(std::size_t count, std::string_view things) {
+  return fmt::format("{} more {} are not drawn: their figures are in the tables of the cases",
+                     count, things);
+}
 
 // A heat map's frame: rows with names to the left, or on a narrow screen above their cells, and
 // columns that have a mark or a number at their head.
@@ -213,7 +251,8 @@ std::string GemmChart(const GroupFacts& facts, double width) {
   };
   std::vector<Product> products;
   std::set<std::size_t> groups;
-  std::map<std::pair<std::size_t, std::string>, double> fastest;
+  // By group, kind of devices and data type.
+  std::map<std::tuple<std::size_t, std::string, std::string>, double> fastest;
   for (const GroupedCase* grouped : facts.Cases()) {
     const auto m = IntegerIn(grouped->params, "m");
     const auto n = IntegerIn(grouped->params, "n");
@@ -225,21 +264,31 @@ std::string GemmChart(const GroupFacts& facts, double width) {
          .size = static_cast<double>(*m) * static_cast<double>(*n) * static_cast<double>(*k)});
     for (const GroupPlace& place : grouped->places) {
       groups.insert(place.group);
-      double& most = fastest[{place.group, products.back().dtype}];
+      double& most = fastest[{place.group, grouped->kind, products.back().dtype}];
       most = std::max(most, place.speed);
     }
   }
   if (products.empty()) return "";
-  std::ranges::stable_sort(products, {},
-                           [](const Product& one) { return std::tie(one.dtype, one.size); });
+  std::ranges::stable_sort(products, {}, [](const Product& one) {
+    return std::tie(one.grouped->kind, one.dtype, one.size);
+  });
+  const std::size_t more_products = products.size() - std::min(products.size(), kMostRowsDrawn);
   if (products.size() > kMostRowsDrawn) products.resize(kMostRowsDrawn);
   constexpr std::size_t kMostColumns = 12;
   std::vector<std::size_t> columns(groups.begin(), groups.end());
+  const std::size_t more_columns = columns.size() - std::min(columns.size(), kMostColumns);
   if (columns.size() > kMostColumns) columns.resize(kMostColumns);
   const bool narrow = IsNarrow(width);
   const Grid grid = GridOf(width, columns.size(), 400, 120);
-  Drawing drawing(width, grid.top + grid.row * static_cast<double>(products.size()) + 6,
-                  "Products by shape");
+  const bool is_cut = more_products + more_columns > 0;
+  Drawing drawing(
+      width, grid.top + grid.row * static_cast<double>(products.size()) + 6 + (is_cut ? kFoot : 0),
+      "Products by shape");
+  if (is_cut) {
+    Foot(drawing,
+         fmt::format("not drawn, but in the tables: {} and {}", CountText(more_products, "product"),
+                     CountText(more_columns, "group")));
+  }
   for (std::size_t c = 0; c < columns.size(); ++c) {
     const Box head = grid.At(0, c);
     drawing.Begin(SeriesId(columns[c]));
@@ -256,7 +305,7 @@ std::string GemmChart(const GroupFacts& facts, double width) {
       if (place == grouped.places.end()) {
         drawing.Rect(grid.At(r, c), "absent", "not measured");
       } else {
-        const double share = place->speed / fastest[{columns[c], products[r].dtype}];
+        const double share = place->speed / fastest[{columns[c], grouped.kind, products[r].dtype}];
         drawing.Rect(grid.At(r, c), Shade(share), MarkTip(ranking, grouped, *place));
         CellText(drawing, grid.At(r, c),
                  narrow ? ShortRate(
@@ -275,26 +324,14 @@ namespace {
 // The line of a group in a picture of a collective.
 struct CollectiveLine {
   struct Point {
-    double bytes = 0;
+    std::int64_t bytes = 0;
     double busbw = 0;
-    double low = 0;   // of the slowest rank
-    double high = 0;  // of the fastest one
+    double low = 0;                   // of the slowest rank
+    double high = 0;                  // of the fastest one
+    std::optional<double> most = {};  // what can come of the nodes' network
   };
   std::vector<Point> points = {};  // by size
-  std::optional<double> wire = {};
 };
-
-// The rate of the network between nodes of the group's type; nothing where the case is on one node.
-std::optional<double> WireOf(const GroupFacts& facts, const GroupPlace& place,
-                             const std::vector<GroupFacts::Figure>& figures) {
-  constexpr double kBitsPerByte = 8;
-  if (figures.empty() || figures.front().of->nodes == "1") return std::nullopt;
-  const Identity& identity = facts.Ranking().groups[place.group].node.identity;
-  const InstanceFacts* const type =
-      FindInstance(facts.TheCatalog().instances, identity.provider.value, identity.instance.value);
-  if (type == nullptr || !type->network_gbps) return std::nullopt;
-  return *type->network_gbps * 1e9 / kBitsPerByte;
-}
 
 std::string CollectiveChart(const GroupFacts& facts, const std::string& title,
                             const std::map<std::size_t, CollectiveLine>& lines, double width) {
@@ -305,11 +342,11 @@ std::string CollectiveChart(const GroupFacts& facts, const std::string& title,
   Range y_range;
   for (const auto& [group, line] : lines) {
     for (const CollectiveLine::Point& point : line.points) {
-      x_range.Add(point.bytes);
+      x_range.Add(static_cast<double>(point.bytes));
       y_range.Add(point.low);
       y_range.Add(point.high);
+      if (point.most) y_range.Add(*point.most);
     }
-    if (line.wire) y_range.Add(*line.wire);
   }
   Drawing drawing(own, height, title);
   const Box plot = {.left = kLeft, .top = 14, .right = own - 16, .bottom = height - 42};
@@ -331,26 +368,32 @@ std::string CollectiveChart(const GroupFacts& facts, const std::string& title,
     const std::string colour = SeriesColour(group);
     std::vector<std::pair<double, double>> middle;
     std::vector<std::pair<double, double>> band;
+    std::vector<std::pair<double, double>> wire;
+    double most = 0;  // of the largest size that has a wire's line
     for (const CollectiveLine::Point& point : line.points) {
-      middle.emplace_back(x(point.bytes), y(point.busbw));
-      band.emplace_back(x(point.bytes), y(point.high));
+      const double at = x(static_cast<double>(point.bytes));
+      middle.emplace_back(at, y(point.busbw));
+      band.emplace_back(at, y(point.high));
+      if (!point.most) continue;
+      wire.emplace_back(at, y(*point.most));
+      most = *point.most;
     }
     for (auto point = line.points.rbegin(); point != line.points.rend(); ++point) {
-      band.emplace_back(x(point->bytes), y(point->low));
+      band.emplace_back(x(static_cast<double>(point->bytes)), y(point->low));
     }
     drawing.Begin(SeriesId(group));
     drawing.Area(band, colour);
     drawing.Polyline(middle, colour);
     for (std::size_t i = 0; i < middle.size(); ++i) {
-      drawing.Mark(middle[i].first, middle[i].second, group, false,
-                   fmt::format("{}: {} at {}", facts.Ranking().groups[group].name,
-                               WithPrefix(line.points[i].busbw, "B/s"),
-                               BinarySize(static_cast<std::int64_t>(line.points[i].bytes))));
+      drawing.Mark(
+          middle[i].first, middle[i].second, group, false,
+          fmt::format("{}: {} at {}", facts.Ranking().groups[group].name,
+                      WithPrefix(line.points[i].busbw, "B/s"), BinarySize(line.points[i].bytes)));
     }
-    if (line.wire) {
-      drawing.Line(plot.left, y(*line.wire), plot.right, y(*line.wire), "wire " + colour);
-      drawing.Label(plot.right - 4, y(*line.wire) - 9, "wire " + ShortRate(*line.wire, "B/s"),
-                    Anchor::kEnd, "soft", 11);
+    if (!wire.empty()) {
+      drawing.Polyline(wire, "wire " + colour);
+      drawing.LabelNear(wire.back().first, wire.back().second, "network " + ShortRate(most, "B/s"),
+                        9, "soft", 11);
     }
     drawing.End();
   }
@@ -383,24 +426,34 @@ std::vector<TitledChart> CollectiveCharts(const GroupFacts& facts, double width)
           quickest = std::max<double>(quickest, unit);
         }
       }
-      line.points.push_back({.bytes = static_cast<double>(*bytes),
-                             .busbw = place.speed * *factor,
-                             .low = place.speed * *factor * std::exp(slowest),
-                             .high = place.speed * *factor * std::exp(quickest)});
-      line.wire = WireOf(facts, place, figures);
+      const double busbw = place.speed * *factor;
+      const CollectiveLine::Point point = {
+          .bytes = *bytes,
+          .busbw = busbw,
+          .low = busbw * std::exp(slowest),
+          .high = busbw * std::exp(quickest),
+          .most = figures.empty() ? std::nullopt : figures.front().of->most_by_network};
+      // What no double holds has no place on an axis.
+      if (std::isfinite(point.high) && point.low > 0) line.points.push_back(point);
     }
   }
   std::vector<TitledChart> charts;
   constexpr std::size_t kMostCharts = 12;
+  std::size_t more = 0;
   for (auto& [title, lines] : sweeps) {
     std::size_t most = 0;
     for (auto& [group, line] : lines) {
       std::ranges::sort(line.points, {}, &CollectiveLine::Point::bytes);
       most = std::max(most, line.points.size());
     }
-    if (most < 2 || charts.size() == kMostCharts) continue;
+    if (most < 2) continue;
+    if (charts.size() == kMostCharts) {
+      ++more;
+      continue;
+    }
     charts.push_back({.title = title, .svg = CollectiveChart(facts, title, lines, width)});
   }
+  if (more > 0) charts.push_back({.title = NotDrawn(more, "collectives")});
   return charts;
 }
 
@@ -413,6 +466,25 @@ bool IsOutlier(double z, double distance) {
   return std::abs(z) > kOutlierZ && std::abs(std::expm1(distance)) >= kOutlierShare;
 }
 
+// A value beside the median of its siblings.
+struct Apart {
+  double distance = 0;  // in logs
+  bool is_outlier = false;
+};
+
+std::vector<Apart> ApartOf(const std::vector<double>& logs) {
+  constexpr std::size_t kEnough = 4;  // under four siblings nothing is an outlier
+  const double median = Median(logs);
+  const std::vector<double> z = ModifiedZScores(logs);
+  std::vector<Apart> apart;
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    const double distance = logs[i] - median;
+    apart.push_back(
+        {.distance = distance, .is_outlier = logs.size() >= kEnough && IsOutlier(z[i], distance)});
+  }
+  return apart;
+}
+
 // A row of a heat map of distances from a median.
 struct HeatRow {
   std::size_t group = 0;
@@ -422,19 +494,10 @@ struct HeatRow {
   double furthest = 0;
 };
 
-// Adds the values of siblings to their rows; `rows[i]` has `logs[i]`.
-void AddSiblings(std::vector<HeatRow*> rows, const std::vector<double>& logs, std::size_t column) {
-  const double median = Median(logs);
-  const std::vector<double> z = ModifiedZScores(logs);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const double distance = logs[i] - median;
-    rows[i]->values[column] = distance;
-    rows[i]->furthest = std::max(rows[i]->furthest, std::abs(distance));
-    constexpr std::size_t kEnough = 4;  // under four siblings nothing is an outlier
-    if (logs.size() >= kEnough && IsOutlier(z[i], distance)) {
-      rows[i]->outliers.insert(column);
-    }
-  }
+void Add(HeatRow& row, std::size_t column, const Apart& apart) {
+  row.values[column] = apart.distance;
+  row.furthest = std::max(row.furthest, std::abs(apart.distance));
+  if (apart.is_outlier) row.outliers.insert(column);
 }
 
 // The rows with the furthest values, outliers first, in the order of groups.
@@ -453,12 +516,16 @@ std::vector<HeatRow> Furthest(std::map<std::pair<std::size_t, std::string>, Heat
 }
 
 std::string HeatMap(const std::vector<HeatRow>& rows, const std::vector<std::string>& columns,
-                    const std::string& about, double width) {
+                    const std::string& about, double width, const std::string& foot) {
   if (rows.empty() || columns.empty()) return "";
   double most = kOutlierShare;
   for (const HeatRow& row : rows) most = std::max(most, std::min(0.3, row.furthest));
   const Grid grid = GridOf(width, columns.size(), 400, 110);
-  Drawing drawing(width, grid.top + grid.row * static_cast<double>(rows.size()) + 6, about);
+  Drawing drawing(
+      width,
+      grid.top + grid.row * static_cast<double>(rows.size()) + 6 + (foot.empty() ? 0 : kFoot),
+      about);
+  if (!foot.empty()) Foot(drawing, foot);
   for (std::size_t c = 0; c < columns.size(); ++c) {
     const Box head = grid.At(0, c);
     drawing.Label((head.left + head.right) / 2, 12, columns[c], Anchor::kMiddle, "", 11);
@@ -498,7 +565,8 @@ std::map<std::pair<std::size_t, std::string>, HeatRow> NodeRows(
         of.push_back(&row);
         logs.push_back(node.log_speed);
       }
-      AddSiblings(of, logs, column);
+      const std::vector<Apart> apart = ApartOf(logs);
+      for (std::size_t i = 0; i < of.size(); ++i) Add(*of[i], column, apart[i]);
     }
   }
   return rows;
@@ -527,17 +595,19 @@ std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
   const bool narrow = IsNarrow(width);
   const double own = narrow ? kNarrowChart : kHalfChart;
   for (const auto& [title, speeds] : maps) {
-    if (charts.size() == kMostCharts) break;
+    if (charts.size() == kMostCharts) {
+      charts.push_back({.title = NotDrawn(maps.size() - kMostCharts, "maps of pairs")});
+      break;
+    }
     std::size_t count = 0;
     std::vector<double> logs;
     for (const Speed& speed : speeds) {
       count = std::max({count, speed.pair.first + 1, speed.pair.second + 1});
       logs.push_back(speed.log);
     }
-    const double median = Median(logs);
-    const std::vector<double> z = ModifiedZScores(logs);
+    const std::vector<Apart> apart = ApartOf(logs);
     double most = kOutlierShare;
-    for (const double log : logs) most = std::max(most, std::abs(log - median));
+    for (const Apart& one : apart) most = std::max(most, std::abs(one.distance));
     Grid grid = {.left = 34, .top = 34, .row = 0};
     grid.cell = std::min(58.0, (own - grid.left - 4) / static_cast<double>(count));
     grid.row = std::min(grid.cell, 30.0);
@@ -552,10 +622,10 @@ std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
     }
     for (std::size_t i = 0; i < speeds.size(); ++i) {
       const auto [from, to] = speeds[i].pair;
-      const double distance = logs[i] - median;
+      const double distance = apart[i].distance;
       const double speed = std::exp(logs[i]);
       drawing.Rect(grid.At(from, to),
-                   TwoSided(distance, most) + (IsOutlier(z[i], distance) ? " outlier" : ""),
+                   TwoSided(distance, most) + (apart[i].is_outlier ? " outlier" : ""),
                    fmt::format("{} to {}: {}", from, to, WithPrefix(speed, "B/s")));
       CellText(drawing, grid.At(from, to), ShortNumber(speed / 1e9), IsDark(distance, most));
     }
@@ -567,20 +637,24 @@ std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
 
 std::string NodesChart(const GroupFacts& facts, double width, std::size_t& left_out) {
   std::vector<const GroupedCase*> cases = facts.Cases();
-  if (cases.size() > kNodeColumns) cases.resize(kNodeColumns);
+  const std::size_t more = cases.size() - std::min(cases.size(), kNodeColumns);
+  if (more > 0) cases.resize(kNodeColumns);
   std::vector<std::string> columns;
   for (std::size_t i = 0; i < cases.size(); ++i) columns.push_back(fmt::format("{}", i + 1));
-  return HeatMap(Furthest(NodeRows(facts.Ranking(), cases), left_out), columns,
-                 "Nodes beside the median of their type, in per cent", width);
+  return HeatMap(
+      Furthest(NodeRows(facts.Ranking(), cases), left_out), columns,
+      "Nodes beside the median of their type, in per cent", width,
+      more == 0 ? "" : fmt::format("{} in the tables alone", CountText(more, "more case")));
 }
 
-std::string DevicesChart(const GroupFacts& facts, double width, std::size_t& left_out) {
+namespace {
+
+// The rows of nodes, with a column for each device in the primary case.
+std::map<std::pair<std::size_t, std::string>, HeatRow> DeviceRows(const GroupFacts& facts) {
   const GroupRanking& ranking = facts.Ranking();
-  if (ranking.cases.empty()) return "";
-  const GroupedCase& grouped = ranking.cases.front();
-  constexpr std::size_t kMostColumns = 16;
   std::map<std::pair<std::size_t, std::string>, HeatRow> rows;
-  std::size_t most = 0;
+  if (ranking.cases.empty()) return rows;
+  const GroupedCase& grouped = ranking.cases.front();
   for (const GroupPlace& place : grouped.places) {
     for (const GroupFacts::Figure& figure : facts.FiguresOf(grouped, place)) {
       const std::vector<float>& units = figure.of->units;
@@ -590,22 +664,59 @@ std::string DevicesChart(const GroupFacts& facts, double width, std::size_t& lef
       row.group = place.group;
       row.name =
           fmt::format("{}, node {}", SeriesName(ranking, place.group), Clean(figure.run->node, 12));
-      const std::vector<double> logs(units.begin(), units.end());
-      const std::vector<double> z = ModifiedZScores(logs);
-      for (std::size_t i = 0; i < std::min(kMostColumns, logs.size()); ++i) {
-        row.values[i] = logs[i];
-        row.furthest = std::max(row.furthest, std::abs(logs[i]));
-        if (IsOutlier(z[i], logs[i])) {
-          row.outliers.insert(i);
-        }
-        most = std::max(most, i + 1);
-      }
+      const std::vector<Apart> apart = ApartOf(std::vector<double>(units.begin(), units.end()));
+      for (std::size_t i = 0; i < apart.size(); ++i) Add(row, i, apart[i]);
     }
   }
+  return rows;
+}
+
+}  // namespace
+
+std::string DevicesChart(const GroupFacts& facts, double width, std::size_t& left_out) {
+  constexpr std::size_t kMostColumns = 16;
+  std::vector<HeatRow> rows = Furthest(DeviceRows(facts), left_out);
+  std::set<std::size_t> devices;
+  std::map<std::size_t, double> furthest;  // of the devices that are outliers
+  for (const HeatRow& row : rows) {
+    for (const auto& [device, distance] : row.values) devices.insert(device);
+    for (const std::size_t device : row.outliers) {
+      furthest[device] = std::max(furthest[device], std::abs(row.values.at(device)));
+    }
+  }
+  // The devices that are outliers have columns before all others.
+  std::vector<std::size_t> order(devices.begin(), devices.end());
+  std::ranges::stable_sort(order, std::ranges::greater(), [&](std::size_t device) {
+    const auto found = furthest.find(device);
+    return found == furthest.end() ? -1.0 : found->second;
+  });
+  const std::size_t more = order.size() - std::min(order.size(), kMostColumns);
+  if (more > 0) order.resize(kMostColumns);
+  std::ranges::sort(order);
   std::vector<std::string> columns;
-  for (std::size_t i = 0; i < most; ++i) columns.push_back(fmt::format("{}", i));
-  return HeatMap(Furthest(std::move(rows), left_out), columns,
-                 "Devices beside the median of their node, in per cent", width);
+  for (const std::size_t device : order) columns.push_back(fmt::format("{}", device));
+  for (HeatRow& row : rows) {
+    HeatRow shown = {.group = row.group, .name = row.name, .furthest = row.furthest};
+    for (std::size_t c = 0; c < order.size(); ++c) {
+      if (row.values.contains(order[c])) shown.values[c] = row.values.at(order[c]);
+      if (row.outliers.contains(order[c])) shown.outliers.insert(c);
+    }
+    row = std::move(shown);
+  }
+  return HeatMap(rows, columns, "Devices beside the median of their node, in per cent", width,
+                 more == 0 ? "" : fmt::format("{} not drawn", CountText(more, "more device")));
+}
+
+std::vector<std::string> DeviceOutliers(const GroupFacts& facts) {
+  std::vector<std::string> sentences;
+  for (const auto& [key, row] : DeviceRows(facts)) {
+    for (const std::size_t device : row.outliers) {
+      sentences.push_back(fmt::format("{}, device {}: {} to the median device of its node",
+                                      row.name, device,
+                                      Percent(std::expm1(row.values.at(device)), true)));
+    }
+  }
+  return sentences;
 }
 
 std::vector<std::string> NodeOutliers(const GroupFacts& facts) {

@@ -223,10 +223,7 @@ std::string CommonSpread(const GroupedCase& grouped) {
 
 std::string CaseTable(const GroupRanking& ranking, const GroupedCase& grouped, bool with_nodes,
                       bool colour) {
-  const std::vector<std::string> headings = GroupHeadings(ranking, grouped);
-  std::vector<Column> columns;
-  for (const std::string& heading : headings) columns.push_back({.heading = heading});
-  for (const std::size_t right : {1U, 2U, 5U}) columns[right].to_the_right = true;
+  const std::vector<Column> columns = GroupHeadings(ranking, grouped);
   std::vector<Row> rows;
   for (const GroupRow& one : GroupRows(ranking, grouped)) {
     rows.push_back({.cells = {{one.name},
@@ -276,14 +273,16 @@ std::string CaseTitle(const GroupRanking& ranking, std::size_t i) {
   return title;
 }
 
-std::vector<std::string> GroupHeadings(const GroupRanking& ranking, const GroupedCase& grouped) {
-  return {std::string(kGroupWords[static_cast<std::size_t>(ranking.by)]),
-          "nodes",
-          ranking.per_gpu && grouped.kind == "gpu" ? "speed of one" : "speed",
-          "in speed",
-          "bought",
-          grouped.cost_label.empty() ? "$" : Clean(grouped.cost_label),
-          "in dollars"};
+std::vector<Column> GroupHeadings(const GroupRanking& ranking, const GroupedCase& grouped) {
+  return {{.heading = std::string(kGroupWords[static_cast<std::size_t>(ranking.by)])},
+          {.heading = "nodes", .to_the_right = true},
+          {.heading = ranking.per_gpu && grouped.kind == "gpu" ? "speed of one" : "speed",
+           .to_the_right = true},
+          {.heading = "in speed"},
+          {.heading = "bought"},
+          {.heading = grouped.cost_label.empty() ? "$" : Clean(grouped.cost_label),
+           .to_the_right = true},
+          {.heading = "in dollars"}};
 }
 
 std::vector<GroupRow> GroupRows(const GroupRanking& ranking, const GroupedCase& grouped) {

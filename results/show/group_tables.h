@@ -8,6 +8,7 @@
 
 #include "results/figures/compare.h"
 #include "results/figures/run_groups.h"
+#include "results/show/column.h"
 
 namespace assay {
 
@@ -35,7 +36,7 @@ std::string GroupWords(const RunGroup& group);
 std::string CaseTitle(const GroupRanking& ranking, std::size_t i);
 // The headings of a case's table, and its rows: one for each group and way of buying, fastest
 // first.
-std::vector<std::string> GroupHeadings(const GroupRanking& ranking, const GroupedCase& grouped);
+std::vector<Column> GroupHeadings(const GroupRanking& ranking, const GroupedCase& grouped);
 struct GroupRow {
   std::size_t place = 0;  // an index into GroupedCase::places
   std::size_t way = 0;    // an index into RunGroup::prices

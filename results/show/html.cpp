@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <set>
-
 #include "results/base/text.h"
 
 namespace assay {
@@ -27,14 +25,11 @@ std::string HtmlRow(const std::vector<std::string>& cells, std::string_view attr
   return row + "</tr>\n";
 }
 
-std::string HeadRow(const std::vector<std::string>& names) {
-  static const std::set<std::string> numbers = {"speed",        "speed of one", "median", "of here",
-                                                "price",        "cost",         "memory", "nodes",
-                                                "USD/h a node", "USD/h a GPU"};
+std::string HeadRow(const std::vector<Column>& columns) {
   std::string row = "<tr>";
-  for (const std::string& name : names) {
-    const bool is_number = numbers.contains(name) || name.starts_with('$');
-    row += fmt::format("<th scope=col{}>{}</th>", is_number ? kNumberCell : "", Html(Clean(name)));
+  for (const Column& column : columns) {
+    row += fmt::format("<th scope=col{}>{}</th>", column.to_the_right ? kNumberCell : "",
+                       Html(Clean(column.heading)));
   }
   return row + "</tr>\n";
 }

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "results/show/column.h"
+
 namespace assay {
 
 inline constexpr std::string_view kNumberCell = " class=number";
@@ -17,8 +19,8 @@ std::string Cell(std::string_view text, std::string_view attributes = "");
 std::string WordsCell(std::string_view text, int columns);
 // A row of cells, each as Cell or WordsCell made it.
 std::string HtmlRow(const std::vector<std::string>& cells, std::string_view attributes = "");
-// A row of headings, of which those whose columns hold numbers are aligned to the right.
-std::string HeadRow(const std::vector<std::string>& names);
+// A row of headings, aligned as their columns are.
+std::string HeadRow(const std::vector<Column>& columns);
 // A table of rows, which scrolls sideways where the screen is narrow, by keys too. `name` is what a
 // screen reader says of it.
 std::string HtmlTable(std::string_view name, const std::string& rows,

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "results/show/column.h"
+
 namespace assay {
 
 // The ink of a text: as it is, green, red, or faint.
@@ -15,12 +17,6 @@ enum class Ink { kPlain, kGood, kBad, kDim };
 struct Cell {
   std::string text = {};
   Ink ink = Ink::kPlain;
-};
-
-// One column, whose cells stand to the left or to the right.
-struct Column {
-  std::string heading = {};
-  bool to_the_right = false;
 };
 
 // One row, which has at most as many cells as there are columns.

@@ -118,7 +118,8 @@ std::string BackendText(const Record& record) {
 
 // The headline of each run and what it costs, with the price under it.
 std::string HeadlineTable(std::span<const Shown> runs, std::string_view today) {
-  std::string table = HeadRow({"machine", "headline", "speed", "interval", "price", "cost"});
+  std::string table = HeadRow(
+      {{"machine"}, {"headline"}, {"speed", true}, {"interval"}, {"price", true}, {"cost", true}});
   for (const Shown& shown : runs) {
     const Headline headline = HeadlineOf(shown.input.run);
     if (headline.record == nullptr) {
@@ -205,8 +206,13 @@ std::string ProbeSection(const std::string& probe, const std::vector<RecordOfRun
     records.push_back(place.record);
     cases[MatchKey(*place.record)].push_back(place);
   }
-  std::string rows =
-      HeadRow({"case", "machine", "backend", "median", "interval", "of here", "cost"});
+  std::string rows = HeadRow({{"case"},
+                              {"machine"},
+                              {"backend"},
+                              {"median", true},
+                              {"interval"},
+                              {"of here", true},
+                              {"cost", true}});
   std::vector<DrawnRecord> drawn;
   for (const Record* first : InOrderOfSizes(records)) {
     const auto found = cases.extract(MatchKey(*first));
@@ -244,8 +250,8 @@ std::string ProbeSections(std::span<const Shown> runs) {
 }
 
 std::string MachinesSection(std::span<const Shown> runs) {
-  std::string rows =
-      HeadRow({"file", "machine", "how known", "processor", "memory", "run", "notes"});
+  std::string rows = HeadRow(
+      {{"file"}, {"machine"}, {"how known"}, {"processor"}, {"memory", true}, {"run"}, {"notes"}});
   for (const Shown& shown : runs) {
     const Run& run = shown.input.run;
     const std::string& name = shown.input.name;

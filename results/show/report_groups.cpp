@@ -105,10 +105,11 @@ std::string Attribute(std::string_view name, std::string_view value) {
 
 // The ranking of a case. `data-value` is what the script sorts by.
 std::string RankingTable(const GroupRanking& ranking, const GroupedCase& grouped) {
-  const std::vector<std::string> headings = GroupHeadings(ranking, grouped);
+  const std::vector<Column> headings = GroupHeadings(ranking, grouped);
   std::string rows = "<thead>" + HeadRow(headings) + "</thead><tbody>\n";
   const auto number = [](double value) {
-    return fmt::format(" class=number data-value={:.6g}", value);
+    return std::isfinite(value) ? fmt::format(" class=number data-value={:.6g}", value)
+                                : std::string(kNumberCell);
   };
   for (const GroupRow& row : GroupRows(ranking, grouped)) {
     const GroupPlace& place = grouped.places[row.place];
@@ -296,8 +297,9 @@ std::string KindsSections(const GroupFacts& facts) {
     add("collectives", "Collectives",
         legend + collectives +
             Paragraph("Bus bandwidth against size. The band goes from the slowest rank to the "
-                      "fastest one. A dashed line is the network of the instance type, which is "
-                      "drawn only for ranks on several nodes."));
+                      "fastest one. A dashed line is the most that can come of the nodes' network "
+                      "by any algorithm; it is drawn for ranks on several nodes whose records tell "
+                      "what carried the data between them, and not where NVLink did."));
   }
   std::vector<const GroupedCase*> storage;
   for (const GroupedCase* grouped : facts.Cases()) {
@@ -336,16 +338,18 @@ std::string LadderSection(const GroupFacts& facts) {
     }
   }
   if (!rows.empty()) {
-    text +=
-        "<h3>When a reservation breaks even</h3>\n" +
-        Figures([&](double width) { return BreakEvenCharts(ranking, width); }) +
-        HtmlTable("break-even",
-                  HeadRow({"type", "reserved", "costs less than", "hours a month", "of a month"}) +
-                      rows) +
-        Paragraph(
-            "A reservation is paid for in every one of a month's 730 hours, the other "
-            "ways in those that are used: it costs less from 730 × its price ÷ theirs "
-            "on. Whether spot is to be had for so many hours is another question.");
+    text += "<h3>When a reservation breaks even</h3>\n" +
+            Figures([&](double width) { return BreakEvenCharts(ranking, width); }) +
+            HtmlTable("break-even", HeadRow({{"type"},
+                                             {"reserved"},
+                                             {"costs less than"},
+                                             {"hours a month", true},
+                                             {"of a month", true}}) +
+                                        rows) +
+            Paragraph(
+                "A reservation is paid for in every one of a month's 730 hours, the other "
+                "ways in those that are used: it costs less from 730 × its price ÷ theirs "
+                "on. Whether spot is to be had for so many hours is another question.");
   }
   return text + "</section>\n";
 }
@@ -378,8 +382,13 @@ std::string PricesSection(const GroupFacts& facts, std::string_view today) {
   }
   std::string text = "<section id=prices><h2>Where every price comes from</h2>\n" +
                      HtmlTable("sources of prices",
-                               HeadRow({"type", "bought", "USD/h a node", "USD/h a GPU", "region",
-                                        "date", "source, and why this one"}) +
+                               HeadRow({{"type"},
+                                        {"bought"},
+                                        {"USD/h a node", true},
+                                        {"USD/h a GPU", true},
+                                        {"region"},
+                                        {"date"},
+                                        {"source, and why this one"}}) +
                                    rows,
                                " class=sources");
   std::vector<std::string> files;
@@ -425,6 +434,9 @@ std::string NodesSection(const GroupFacts& facts) {
       BothWidths([&](double width) { return DevicesChart(facts, width, left_out); });
   text += Figure(devices, "Devices of the nodes, in per cent of the median device of their node." +
                               more(left_out));
+  std::vector<std::string> slow;
+  AddFew(DeviceOutliers(facts), "the devices that are outliers", slow);
+  text += ListOf(slow);
   const std::string pairs = Figures([&](double width) { return PairCharts(facts, width); });
   if (!pairs.empty()) text += "<h3>From GPU to GPU</h3>\n" + pairs;
   return text.empty()
@@ -434,10 +446,11 @@ std::string NodesSection(const GroupFacts& facts) {
 
 std::string CoverageSection(const GroupFacts& facts, std::span<const RunBrief> briefs) {
   const GroupRanking& ranking = facts.Ranking();
-  std::map<std::string, std::map<std::size_t, std::string>> why;  // by case and group
+  // By case and group: its name, and why it has no figure.
+  std::map<CaseKey, std::map<std::size_t, Unmeasured>> why;
   for (std::size_t group = 0; group < ranking.groups.size(); ++group) {
     for (const std::size_t run : ranking.groups[group].runs) {
-      for (const Unmeasured& one : briefs[run].unmeasured) why[one.name].emplace(group, one.why);
+      for (const Unmeasured& one : briefs[run].unmeasured) why[one.key].emplace(group, one);
     }
   }
   constexpr std::size_t kMostColumns = 24;
@@ -453,10 +466,11 @@ std::string CoverageSection(const GroupFacts& facts, std::span<const RunBrief> b
   std::set<std::string> reasons;
   std::size_t count = 0;
   std::size_t absent = 0;
-  const auto add_row = [&](const std::string& name, const std::vector<GroupPlace>& places) {
+  const auto add_row = [&](const std::string& name, const CaseKey& key,
+                           const std::vector<GroupPlace>& places) {
     if (++count > kMostCases) return;
     std::string row = fmt::format("<tr><th scope=row>{}</th>", Html(Clean(name, 512)));
-    const auto reason = why.find(name);
+    const auto reason = why.find(key);
     for (std::size_t group = 0; group < columns; ++group) {
       const auto place = std::ranges::find(places, group, &GroupPlace::group);
       if (place != places.end()) {
@@ -467,7 +481,7 @@ std::string CoverageSection(const GroupFacts& facts, std::span<const RunBrief> b
       const bool is_told = reason != why.end() && reason->second.contains(group);
       std::string text = "not measured";
       if (is_told) {
-        text = reason->second.at(group);
+        text = reason->second.at(group).why;
         if (reasons.size() < 50) {
           reasons.insert(fmt::format("{}, {}: {}", Clean(name, 512), SeriesName(ranking, group),
                                      Clean(text, 512)));
@@ -478,18 +492,25 @@ std::string CoverageSection(const GroupFacts& facts, std::span<const RunBrief> b
     }
     rows += row + "</tr>\n";
   };
-  std::set<std::string> named;
+  const auto key_of = [](const GroupedCase& grouped) {
+    return CaseKey{.probe = grouped.probe,
+                   .params = grouped.params,
+                   .kind = grouped.kind,
+                   .method = grouped.method};
+  };
+  std::set<CaseKey> shown;
+  std::set<std::string> pairs;
   for (const GroupedCase* grouped : facts.Cases()) {
-    named.insert(grouped->name);
-    add_row(grouped->name, grouped->places);
+    shown.insert(key_of(*grouped));
+    add_row(grouped->name, key_of(*grouped), grouped->places);
   }
   for (const GroupedCase* grouped : facts.Pairs()) {
     const std::string name = grouped->probe + " from GPU to GPU";
-    why.erase(grouped->name);
-    if (named.insert(name).second) add_row(name, grouped->places);
+    shown.insert(key_of(*grouped));
+    if (pairs.insert(name).second) add_row(name, key_of(*grouped), grouped->places);
   }
-  for (const auto& [name, groups] : why) {
-    if (!named.contains(name)) add_row(name, {});
+  for (const auto& [key, groups] : why) {
+    if (!shown.contains(key)) add_row(groups.begin()->second.name, key, {});
   }
   std::string text = "<section id=coverage><h2>What was measured, and what was not</h2>\n";
   text += HtmlTable("what was measured", head + rows, " class=coverage");
