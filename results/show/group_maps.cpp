@@ -392,8 +392,12 @@ std::string CollectiveChart(const GroupFacts& facts, const std::string& title,
     }
     if (!wire.empty()) {
       drawing.Polyline(wire, "wire " + colour);
-      drawing.LabelNear(wire.back().first, wire.back().second, "network " + ShortRate(most, "B/s"),
-                        9, "soft", 11);
+      const std::string words = "network " + ShortRate(most, "B/s");
+      const auto [at, height] = wire.back();
+      // Beside the line, and not on it.
+      if (!drawing.Label(at, height - 9, words, Anchor::kEnd, "soft", 11)) {
+        drawing.Label(at, height + 9, words, Anchor::kEnd, "soft", 11);
+      }
     }
     drawing.End();
   }

@@ -280,12 +280,12 @@ std::string KindsSections(const GroupFacts& facts) {
     text += fmt::format("<section id={}><h2>{}</h2>\n{}</section>\n", id, title, body);
   };
   add("roofline", "Roofline",
-      Figure(
-          BothWidths([&](double width) { return RooflineChart(facts, width); }),
-          "A roof is the data sheet's dense peak and memory bandwidth, times the accelerators of "
-          "a node; for devices without one, the fastest loop and the fastest memory case that "
-          "were measured.",
-          legend));
+      Figure(BothWidths([&](double width) { return RooflineChart(facts, width); }),
+             "A roof is the data sheet's dense peak and memory bandwidth, times the accelerators "
+             "that took part; for devices without one, the fastest loop and the fastest memory "
+             "case that "
+             "were measured.",
+             legend));
   add("gemm", "Products by shape",
       Figure(BothWidths([&](double width) { return GemmChart(facts, width); }),
              "The darker a cell, the nearer it is to the fastest product of the same data type in "
