@@ -19,6 +19,7 @@
 #include "results/show/group_tables.h"
 #include "results/show/html.h"
 #include "results/show/report.h"
+#include "results/show/run_charts.h"
 #include "tests/count_of.h"
 
 namespace assay {
@@ -121,11 +122,12 @@ assay::Run RunOn(const std::string& instance, int node, int number, double tflop
 struct Folder {
   Catalog catalog = {};
   std::vector<RunBrief> briefs = {};
-  ReportGroups Groups() const {
+  ReportGroups Groups(bool per_gpu = false) const {
     GroupOptions options = {.instances = catalog.instances,
                             .offers = catalog.offers,
                             .today = kToday,
-                            .other_prices = true};
+                            .other_prices = true,
+                            .per_gpu = per_gpu};
     ReportGroups groups = {.briefs = briefs};
     std::vector<RunGroup> made = GroupRuns(briefs, options, groups.notes);
     groups.ranking = RankGroups(briefs, std::move(made), options);
@@ -352,6 +354,7 @@ TEST(Page, ARooflineHasOneUnit) {
   const std::string svgs =
       RooflineChart(GroupFacts(*groups.ranking, folder.briefs, folder.catalog), kWideChart);
   EXPECT_EQ(CountOf("<svg", svgs), 2);
+  EXPECT_EQ(CountOf("class=\"mark", svgs), 4) << "each of two products on two types once";
   const std::string second = svgs.substr(svgs.find("<svg", 1));
   EXPECT_GT(CountOf("FLOP/s</text>", svgs), 0);
   EXPECT_EQ(CountOf("FLOP/s</text>", second), 0);
@@ -414,6 +417,185 @@ TEST(Collectives, TheLineOfTheNetworkIsWhatSuspiciousFiguresAreHeldAgainst) {
   EXPECT_NEAR(*most("alltoall", false), 400e9 * (15.0 / 16) / 4, 1);
   EXPECT_FALSE(most("all_reduce", true)) << "NVLink carried it";
   EXPECT_FALSE(most("all_reduce", {})) << "nobody knows what carried it";
+}
+
+// A collective on two nodes, whose record may tell whether NVLink carried it.
+Record OnTwoNodes(std::int64_t bytes, std::optional<bool> mnnvl) {
+  Record record = CaseOf(
+      "all_reduce", {{"bytes", bytes}, {"ranks", std::int64_t{16}}, {"nodes", std::int64_t{2}}},
+      {.bytes = bytes}, static_cast<double>(bytes) / 1e11);
+  if (mnnvl) record.facts["mnnvl"] = *mnnvl;
+  return record;
+}
+
+TEST(Collectives, TheLineOfTheNetworkNeedsALimitInEveryRun) {
+  const auto has_line = [](bool in_all) {
+    const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [&](assay::Run& run) {
+      const bool is_second = run.id.ends_with("-1-0");
+      for (const std::int64_t bytes : {1 << 20, 1 << 26}) {
+        run.records.push_back(
+            OnTwoNodes(bytes, is_second && !in_all ? std::nullopt : std::optional(false)));
+      }
+    });
+    const ReportGroups groups = folder.Groups();
+    std::string svgs;
+    const GroupFacts facts(*groups.ranking, folder.briefs, folder.catalog);
+    for (const TitledChart& chart : CollectiveCharts(facts, kWideChart)) svgs += chart.svg;
+    return CountOf("wire", svgs) > 0;
+  };
+  EXPECT_TRUE(has_line(true));
+  EXPECT_FALSE(has_line(false)) << "what carried the second run's data is unknown";
+}
+
+TEST(Collectives, BusBandwidthIsThatOfTheRanksWhateverSpeedsAreOf) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1);
+  const auto svg = [&](bool per_gpu) {
+    const ReportGroups groups = folder.Groups(per_gpu);
+    const GroupFacts facts(*groups.ranking, folder.briefs, folder.catalog);
+    return CollectiveCharts(facts, kWideChart).at(0).svg;
+  };
+  // 4e11 B/s, which the median round takes 0.2 % longer than, times 2 x 7/8.
+  EXPECT_THAT(svg(false), HasSubstr("698.6 GB/s at 64 MiB"));
+  EXPECT_EQ(svg(true), svg(false));
+}
+
+TEST(Collectives, ABandwidthThatNoDoubleHoldsIsNotDrawn) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    if (!run.id.starts_with("b.8")) return;
+    for (Record& record : run.records) {
+      if (record.probe != "all_reduce") continue;
+      // The algorithm's bandwidth has a place in a double, the bus bandwidth has none.
+      const double seconds = static_cast<double>(*record.work.bytes) / 1.5e308;
+      for (Visit& visit : record.rounds) visit.time_s = {seconds};
+    }
+  });
+  const ReportGroups groups = folder.Groups();
+  const GroupFacts facts(*groups.ranking, folder.briefs, folder.catalog);
+  EXPECT_EQ(CountOf("class=\"mark", CollectiveCharts(facts, kWideChart).at(0).svg), 2)
+      << "the two sizes of the other type";
+}
+
+TEST(LotteryChart, RoundsBeyondItsAxisAreCounted) {
+  const Folder folder = FolderOf(
+      {"a.8", "b.8"}, 2, 1, [](assay::Run& run) { run.records[0].rounds[0].time_s[0] *= 1.04; });
+  const ReportGroups groups = folder.Groups();
+  const GroupFacts facts(*groups.ranking, folder.briefs, folder.catalog);
+  EXPECT_THAT(LotteryChart(facts, groups.ranking->cases.front(), kWideChart),
+              HasSubstr("not drawn: 4 rounds beyond the axis"));
+}
+
+TEST(GroupFacts, FiguresOfTwoMethodsAreApart) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    run.records.push_back(run.records[1]);
+    run.records.back().method = 2;
+  });
+  const ReportGroups groups = folder.Groups();
+  const GroupFacts facts(*groups.ranking, folder.briefs, folder.catalog);
+  int checked = 0;
+  for (const GroupedCase* grouped : facts.Cases()) {
+    for (const GroupPlace& place : grouped->places) {
+      EXPECT_EQ(facts.FiguresOf(*grouped, place).size(), 2U) << grouped->name;
+      if (grouped->method == 2) ++checked;
+    }
+  }
+  EXPECT_EQ(checked, 2);
+}
+
+TEST(Page, AProductOnOneDeviceIsHeldAgainstOthersOnOneDevice) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    run.records.push_back(run.records[1]);
+    Record& one = run.records.back();
+    one.params["scope"] = std::string("device");
+    one.units.resize(1);
+    one.work.flops = *one.work.flops / 8;
+    for (Visit& visit : one.rounds) visit.unit_p50_s.resize(1);
+  });
+  const ReportGroups groups = folder.Groups();
+  const std::string svg =
+      GemmChart(GroupFacts(*groups.ranking, folder.briefs, folder.catalog), kWideChart);
+  EXPECT_EQ(CountOf("class=\"h1\"", svg), 0);
+  EXPECT_EQ(CountOf("class=\"h9\"", svg), 6) << "three products on two types, each the fastest";
+}
+
+TEST(Page, DollarsThatNoDoubleHoldsAreNoValueToSortBy) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 2, 1, [](assay::Run& run) {
+    for (Record& record : run.records) {
+      if (!record.work.flops) continue;
+      record.work.flops = 1;
+      // At 1 USD an hour the cost still has a place in a double, at 50 it has none.
+      for (Visit& visit : record.rounds) visit.time_s = {1e295};
+    }
+  });
+  const std::string page = folder.Page();
+  EXPECT_EQ(CountOf("data-value=inf", page) + CountOf("data-value=nan", page) +
+                CountOf("data-value=-inf", page),
+            0);
+}
+
+TEST(Pairs, OfANodeOfSeventyTwoArePairs) {
+  GroupedCase grouped;
+  grouped.params = {{"from", std::int64_t{70}}, {"to", std::int64_t{71}}};
+  EXPECT_TRUE(PairOf(grouped));
+}
+
+TEST(NodeOutliers, AreDrawnInWhateverCaseTheyAreAndAllNamed) {
+  const Folder folder = FolderOf({"a.8", "b.8"}, 30, 1, [](assay::Run& run) {
+    const Record product = run.records[1];
+    for (std::int64_t m = 100; m < 115; ++m) {
+      run.records.push_back(product);
+      run.records.back().params["m"] = m;
+    }
+    const std::string& node = run.nodes[0].node_id;
+    if (!node.starts_with("b.8-000") || node > "b.8-0006") return;
+    for (Visit& visit : run.records.back().rounds) visit.time_s[0] *= 1.2;
+  });
+  const ReportGroups groups = folder.Groups();
+  const GroupFacts facts(*groups.ranking, folder.briefs, folder.catalog);
+  EXPECT_EQ(NodeOutliers(facts).size(), 7U);
+  std::size_t left_out = 0;
+  EXPECT_EQ(CountOf(" outlier\"", NodesChart(facts, kWideChart, left_out)), 7);
+  EXPECT_EQ(CountOf("to the median of its type in", folder.Page()), 7);
+}
+
+TEST(Coverage, ACaseThatOneOfManyGroupsLacksIsTold) {
+  std::vector<std::string> instances;
+  for (int i = 0; i < 30; ++i) instances.push_back(fmt::format("t{:02}.8", i));
+  const auto page = [&](bool is_whole) {
+    return FolderOf(instances, 1, 1,
+                    [&](assay::Run& run) {
+                      run.records.pop_back();
+                      if (!is_whole && run.id.starts_with("t29")) run.records.pop_back();
+                    })
+        .Page();
+  };
+  EXPECT_THAT(page(true), HasSubstr("Every group has every case."));
+  EXPECT_THAT(page(false), AllOf(Not(HasSubstr("Every group has every case.")),
+                                 HasSubstr("6 more groups have no column here")));
+}
+
+TEST(RoundsChart, RecordsThatAreNotDrawnAreCounted) {
+  const Record record = CaseOf("gemm", {}, {.flops = 1'000'000}, 1e-3);
+  std::vector<DrawnRecord> drawn;
+  for (int i = 0; i < 125; ++i) {
+    drawn.push_back({.label = fmt::format("case {}", i), .record = &record});
+  }
+  for (const double width : {kWideChart, kNarrowChart}) {
+    EXPECT_THAT(RoundsChart(drawn, width), HasSubstr("not drawn, but in the table: 5 more rows"));
+  }
+}
+
+TEST(FitChart, SizesBeyondAnIntegerHaveNoTick) {
+  std::vector<Record> records;
+  Fit fit;
+  for (const int power : {40, 50, 62}) {
+    const std::int64_t bytes = std::int64_t{1} << power;
+    records.push_back(CaseOf("copy", {}, {.bytes = bytes}, static_cast<double>(bytes) / 1e12));
+  }
+  for (const Record& record : records) fit.sweep.push_back(&record);
+  fit.model.per_byte_s = 1e-12;
+  const std::string svg = FitChart(fit, 0, "made up");
+  EXPECT_THAT(svg, AllOf(HasSubstr("projection"), HasSubstr("iB</text>"), Not(HasSubstr(">-")),
+                         Not(HasSubstr(">0 B<"))));
 }
 
 TEST(Html, AColumnSaysItselfWhetherItHoldsNumbers) {

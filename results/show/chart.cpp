@@ -294,6 +294,18 @@ void AxisLeft(Drawing& drawing, const Box& plot, const Scale& scale, const TickT
   drawing.Label(0, plot.top - 12, title);
 }
 
+void AxisOfBytes(Drawing& drawing, const Box& plot, const Scale& scale) {
+  constexpr int kMostBits = 62;  // the last power of four that an integer holds
+  for (int bits = 0; bits <= kMostBits; bits += 2) {
+    const std::int64_t bytes = std::int64_t{1} << bits;
+    if (!scale.Holds(static_cast<double>(bytes))) continue;
+    const double at = scale(static_cast<double>(bytes));
+    drawing.Line(at, plot.top, at, plot.bottom, "grid");
+    drawing.Label(at, plot.bottom + 13, BinarySize(bytes), Anchor::kMiddle, "soft");
+  }
+  drawing.Label((plot.left + plot.right) / 2, plot.bottom + 30, "bytes", Anchor::kMiddle);
+}
+
 void Foot(Drawing& drawing, std::string_view text) {
   drawing.Label(4, drawing.height() - 8, Shortened(text, 11, drawing.width() - 12), Anchor::kStart,
                 "soft", 11);

@@ -139,6 +139,9 @@ void AxisBelow(Drawing& drawing, const Box& plot, const Scale& scale, const Tick
 void AxisLeft(Drawing& drawing, const Box& plot, const Scale& scale, const TickText& text,
               std::string_view title);
 
+// Draws the axis of sizes in bytes along the lower edge of `plot`, with powers of four.
+void AxisOfBytes(Drawing& drawing, const Box& plot, const Scale& scale);
+
 // A line at the foot of a picture that says what is not drawn, and where it is to be found. It
 // needs the last kFoot pixels of the picture's height.
 inline constexpr double kFoot = 18;

@@ -31,13 +31,13 @@ std::optional<double> HourOf(const GroupRanking& ranking, const GroupedCase& gro
   return UsdPerNodeHour(price);
 }
 
-// One mark of PriceChart.
 // The price of an hour of a node; nothing where it has no place on an axis.
 std::optional<double> DrawnPrice(const Chosen& price) {
   const std::optional<double> usd = UsdPerNodeHour(price);
   return usd && *usd > 0 && std::isfinite(*usd) ? usd : std::nullopt;
 }
 
+// One mark of PriceChart.
 struct PricedMark {
   const GroupPlace* place = nullptr;
   std::size_t way = 0;
@@ -80,10 +80,16 @@ std::optional<double> CostFactor(const std::vector<PricedMark>& marks) {
   return Median(factors);
 }
 
-// Draws the lines of equal dollars, and adds their labels with their places to `labels`, since
-// marks and their labels come first.
+// The label of a line, and the places that it may have, the best one first.
+struct LineLabel {
+  std::string text = {};
+  std::vector<std::pair<double, double>> places = {};
+};
+
+// Draws the lines of equal dollars, and adds their labels to `labels`, since marks and their labels
+// come first.
 void DrawEqualDollars(Drawing& drawing, const Scale& x, const Scale& y, double factor,
-                      std::vector<std::tuple<double, double, std::string>>& labels) {
+                      std::vector<LineLabel>& labels) {
   const double low = factor * x.low() / y.high();
   const double high = factor * x.high() / y.low();
   if (!(low > 0) || !std::isfinite(high)) return;
@@ -95,8 +101,18 @@ void DrawEqualDollars(Drawing& drawing, const Scale& x, const Scale& y, double f
     if (from >= to) continue;
     drawing.Line(x(from), y(from * factor / usd), x(to), y(to * factor / usd), "iso");
     const bool leaves_above = to < x.high();
-    labels.emplace_back(x(to) + (leaves_above ? 0 : -4),
-                        y(to * factor / usd) + (leaves_above ? 9 : 0), ShortNumber(usd) + " $");
+    LineLabel label = {.text = ShortNumber(usd) + " $",
+                       .places = {{x(to) + (leaves_above ? 0 : -4),
+                                   y(to * factor / usd) + (leaves_above ? 9 : 0)}}};
+    // Both axes are logarithmic, so that the line is straight on the screen.
+    constexpr int kPlaces = 16;
+    for (int i = 1; i < kPlaces; ++i) {
+      const double share = static_cast<double>(i) / kPlaces;
+      label.places.emplace_back(
+          x(to) + share * (x(from) - x(to)),
+          y(to * factor / usd) + share * (y(from * factor / usd) - y(to * factor / usd)));
+    }
+    labels.push_back(std::move(label));
   }
 }
 
@@ -141,7 +157,7 @@ std::optional<std::int64_t> IntegerIn(const Params& params, const std::string& n
 }
 
 std::optional<std::pair<std::size_t, std::size_t>> PairOf(const GroupedCase& grouped) {
-  constexpr std::int64_t kMost = 63;
+  constexpr std::int64_t kMost = 1023;
   const auto from = IntegerIn(grouped.params, "from");
   const auto to = IntegerIn(grouped.params, "to");
   if (!from || !to || *from < 0 || *to < 0 || *from > kMost || *to > kMost) return std::nullopt;
@@ -171,7 +187,10 @@ std::vector<GroupFacts::Figure> GroupFacts::FiguresOf(const GroupedCase& grouped
   const auto found = figures_.find({grouped.probe, grouped.params, grouped.kind, place.group});
   if (found == figures_.end()) return {};
   std::vector<Figure> figures = found->second;
-  std::erase_if(figures, [&](const Figure& figure) { return figure.of->backend != place.backend; });
+  std::erase_if(figures, [&](const Figure& figure) {
+    return figure.of->backend != place.backend ||
+           (grouped.method != 0 && figure.of->key.method != grouped.method);
+  });
   return figures;
 }
 
@@ -204,7 +223,7 @@ std::string PriceChart(const GroupRanking& ranking, const GroupedCase& grouped, 
         return grouped.unit.empty() ? ShortNumber(value) : ShortRate(value, grouped.unit);
       },
       "");
-  std::vector<std::tuple<double, double, std::string>> iso;
+  std::vector<LineLabel> iso;
   if (const std::optional<double> factor = CostFactor(marks)) {
     DrawEqualDollars(drawing, x, y, *factor, iso);
     drawing.Label(plot.left, plot.top - 14,
@@ -245,10 +264,17 @@ std::string PriceChart(const GroupRanking& ranking, const GroupedCase& grouped, 
       drawing.End();
     }
   }
-  if (unnamed > 0) Foot(drawing, NoRoom(unnamed, "mark"));
-  for (const auto& [at_x, at_y, text] : iso) {
-    drawing.Label(at_x, at_y, text, Anchor::kEnd, "soft", 10);
+  std::size_t unpriced = 0;
+  for (const LineLabel& label : iso) {
+    const bool has_label = std::ranges::any_of(label.places, [&](const auto& at) {
+      return drawing.Label(at.first, at.second, label.text, Anchor::kEnd, "soft", 10);
+    });
+    if (!has_label) ++unpriced;
   }
+  std::string foot;
+  if (unnamed > 0) foot = NoRoom(unnamed, "mark");
+  if (unpriced > 0) AddNote(foot, NoRoom(unpriced, "dashed line"));
+  if (!foot.empty()) Foot(drawing, foot);
   return drawing.ToSvg(narrow ? "narrow" : "wide");
 }
 
@@ -268,7 +294,26 @@ std::string LotteryChart(const GroupFacts& facts, const GroupedCase& grouped, do
   if (places.empty()) return "";
   const bool narrow = IsNarrow(width);
   const double row = narrow ? 46.0 : 34.0;
-  const std::string cut = RowsNotDrawn(grouped.places.size(), places.size());
+  const double room = (range.high - range.low) * 0.06;
+  const auto rounds_of = [&](const GroupPlace& place) {
+    std::vector<double> rounds;
+    if (ranking.per_gpu || place.nodes.size() > kNodesWithRounds) return rounds;
+    for (const GroupFacts::Figure& figure : facts.FiguresOf(grouped, place)) {
+      for (const float speed : figure.of->rounds) {
+        rounds.push_back(std::expm1(speed - place.lottery.median));
+      }
+    }
+    return rounds;
+  };
+  std::size_t beyond = 0;
+  for (const GroupPlace* const place : places) {
+    for (const double at : rounds_of(*place)) {
+      if (!(at >= range.low - room && at <= range.high + room)) ++beyond;
+    }
+  }
+  std::string cut = RowsNotDrawn(grouped.places.size(), places.size());
+  if (beyond > 0)
+    AddNote(cut, fmt::format("not drawn: {} beyond the axis", CountText(beyond, "round")));
   const double foot = cut.empty() ? 0 : kFoot;
   const double height = 12 + row * static_cast<double>(places.size()) + 40 + foot;
   Drawing drawing(width, height,
@@ -278,7 +323,6 @@ std::string LotteryChart(const GroupFacts& facts, const GroupedCase& grouped, do
                     .right = width - (narrow ? 10.0 : 150.0),
                     .bottom = height - 40 - foot};
   if (!cut.empty()) Foot(drawing, cut);
-  const double room = (range.high - range.low) * 0.06;
   const Scale x = Scale::Linear(range.low - room, range.high + room, plot.left, plot.right);
   AxisBelow(
       drawing, plot, x, [](double value) { return fmt::format("{:+.3g} %", 100 * value); },
@@ -307,16 +351,9 @@ std::string LotteryChart(const GroupFacts& facts, const GroupedCase& grouped, do
         fmt::format("95 % sure: at least {} of the nodes are here", Percent(place.lottery.share)));
     std::vector<std::pair<double, double>> rounds;
     std::vector<std::pair<double, double>> dots;
-    constexpr std::size_t kFew = 30;
-    const bool few = place.nodes.size() <= kFew;
-    if (few) {
-      for (const GroupFacts::Figure& figure : facts.FiguresOf(grouped, place)) {
-        if (ranking.per_gpu) break;
-        for (const float speed : figure.of->rounds) {
-          const double at = std::expm1(speed - place.lottery.median);
-          if (x.Holds(at)) rounds.emplace_back(x(at), y + 6);
-        }
-      }
+    const bool few = place.nodes.size() <= kNodesWithRounds;
+    for (const double at : rounds_of(place)) {
+      if (x.Holds(at)) rounds.emplace_back(x(at), y + 6);
     }
     for (std::size_t n = 0; n < place.nodes.size(); ++n) {
       const double at = std::expm1(place.nodes[n].log_speed - place.lottery.median);

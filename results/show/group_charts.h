@@ -22,6 +22,8 @@ namespace assay {
 
 // The most rows of a picture that has a row for each group; the others stand in tables alone.
 inline constexpr std::size_t kMostRowsDrawn = 40;
+// The most nodes of a type whose rounds LotteryChart draws.
+inline constexpr std::size_t kNodesWithRounds = 30;
 // The left edge, in pixels, of a plot that has rates as the labels of its left axis.
 inline constexpr double kLeft = 104;
 
@@ -56,7 +58,8 @@ class GroupFacts {
     const RunBrief* run = nullptr;
     const CaseBrief* of = nullptr;
   };
-  // The figures of a case in all runs of the place's group, by the place's backend.
+  // The figures of a case in all runs of the place's group, by the place's backend and the case's
+  // method; by whatever method where methods are ranked together.
   std::vector<Figure> FiguresOf(const GroupedCase& grouped, const GroupPlace& place) const;
 
  private:
@@ -106,14 +109,19 @@ std::string LadderChart(const GroupRanking& ranking, double width);
 std::vector<TitledChart> BreakEvenCharts(const GroupRanking& ranking, double width);
 
 // The speed from each GPU of a node to each other one, for each group with such cases: a row for
-// each GPU that sends and a column for each that receives.
+// each GPU that sends and a column for each that receives. Maps for which there is no room are
+// counted in the last title.
 std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width);
 
-// The most cases that NodesChart has a column for: the first ones.
-inline constexpr std::size_t kNodeColumns = 12;
+// A sentence for each pair of GPUs that is an outlier among those of its map, drawn or not.
+std::vector<std::string> PairOutliers(const GroupFacts& facts);
+
+// The cases that NodesChart has a column for, 12 of facts.Cases() at most, in their order: those
+// with the most outliers before those with fewer, and the first ones before the last.
+std::vector<const GroupedCase*> NodeColumns(const GroupFacts& facts);
 // The nodes that lie furthest from the median of their type: a row for each node and a column for
-// each of the first kNodeColumns of facts.Cases(). A value that NodeOutliers would tell of is
-// framed. `left_out` is set to the number of nodes that aren't shown.
+// each of NodeColumns. A value that NodeOutliers would tell of is framed. `left_out` is set to the
+// number of nodes that aren't shown.
 std::string NodesChart(const GroupFacts& facts, double width, std::size_t& left_out);
 
 // The devices in the primary case: a row for each node, and a column for each of 16 devices with

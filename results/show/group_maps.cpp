@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <numeric>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -251,8 +252,13 @@ std::string GemmChart(const GroupFacts& facts, double width) {
   };
   std::vector<Product> products;
   std::set<std::size_t> groups;
-  // By group, kind of devices and data type.
-  std::map<std::tuple<std::size_t, std::string, std::string>, double> fastest;
+  // By group, kind of devices, data type, and how many devices took part.
+  std::map<std::tuple<std::size_t, std::string, std::string, std::size_t>, double> fastest;
+  const auto peers_of = [&](const GroupedCase& grouped, const GroupPlace& place) {
+    const std::vector<GroupFacts::Figure> figures = facts.FiguresOf(grouped, place);
+    return std::tuple(place.group, grouped.kind, TextIn(grouped.params, "dtype"),
+                      figures.empty() ? 0 : figures.front().of->devices);
+  };
   for (const GroupedCase* grouped : facts.Cases()) {
     const auto m = IntegerIn(grouped->params, "m");
     const auto n = IntegerIn(grouped->params, "n");
@@ -264,7 +270,7 @@ std::string GemmChart(const GroupFacts& facts, double width) {
          .size = static_cast<double>(*m) * static_cast<double>(*n) * static_cast<double>(*k)});
     for (const GroupPlace& place : grouped->places) {
       groups.insert(place.group);
-      double& most = fastest[{place.group, grouped->kind, products.back().dtype}];
+      double& most = fastest[peers_of(*grouped, place)];
       most = std::max(most, place.speed);
     }
   }
@@ -305,7 +311,7 @@ std::string GemmChart(const GroupFacts& facts, double width) {
       if (place == grouped.places.end()) {
         drawing.Rect(grid.At(r, c), "absent", "not measured");
       } else {
-        const double share = place->speed / fastest[{columns[c], grouped.kind, products[r].dtype}];
+        const double share = place->speed / fastest[peers_of(grouped, *place)];
         drawing.Rect(grid.At(r, c), Shade(share), MarkTip(ranking, grouped, *place));
         CellText(drawing, grid.At(r, c),
                  narrow ? ShortRate(
@@ -352,16 +358,7 @@ std::string CollectiveChart(const GroupFacts& facts, const std::string& title,
   const Box plot = {.left = kLeft, .top = 14, .right = own - 16, .bottom = height - 42};
   const Scale x = x_range.Log(1.5, plot.left, plot.right);
   const Scale y = y_range.Log(1.5, plot.bottom, plot.top);
-  std::vector<double> sizes;
-  for (double bytes = 1; bytes <= x.high(); bytes *= 4) {
-    if (bytes >= x.low()) sizes.push_back(bytes);
-  }
-  for (const double bytes : sizes) {
-    drawing.Line(x(bytes), plot.top, x(bytes), plot.bottom, "grid");
-    drawing.Label(x(bytes), plot.bottom + 13, BinarySize(static_cast<std::int64_t>(bytes)),
-                  Anchor::kMiddle, "soft");
-  }
-  drawing.Label((plot.left + plot.right) / 2, plot.bottom + 30, "bytes", Anchor::kMiddle);
+  AxisOfBytes(drawing, plot, x);
   AxisLeft(
       drawing, plot, y, [](double value) { return ShortRate(value, "B/s"); }, "");
   for (const auto& [group, line] : lines) {
@@ -430,13 +427,27 @@ std::vector<TitledChart> CollectiveCharts(const GroupFacts& facts, double width)
           quickest = std::max<double>(quickest, unit);
         }
       }
-      const double busbw = place.speed * *factor;
-      const CollectiveLine::Point point = {
-          .bytes = *bytes,
-          .busbw = busbw,
-          .low = busbw * std::exp(slowest),
-          .high = busbw * std::exp(quickest),
-          .most = figures.empty() ? std::nullopt : figures.front().of->most_by_network};
+      // The network's line needs a limit in every run; runs of one group may differ in it, and none
+      // is above the greatest.
+      std::optional<double> limit;
+      for (const GroupFacts::Figure& figure : figures) {
+        limit = std::max(limit, figure.of->most_by_network);
+      }
+      if (std::ranges::any_of(figures, [](const GroupFacts::Figure& figure) {
+            return !figure.of->most_by_network;
+          })) {
+        limit.reset();
+      }
+      // Where speeds are those of one accelerator, the collective's own is that of them all.
+      const bool is_divided = facts.Ranking().per_gpu && grouped->kind == "gpu" && !figures.empty();
+      const double whole =
+          place.speed * (is_divided ? static_cast<double>(figures.front().of->devices) : 1.0);
+      const double busbw = whole * *factor;
+      const CollectiveLine::Point point = {.bytes = *bytes,
+                                           .busbw = busbw,
+                                           .low = busbw * std::exp(slowest),
+                                           .high = busbw * std::exp(quickest),
+                                           .most = limit};
       // What no double holds has no place on an axis.
       if (std::isfinite(point.high) && point.low > 0) line.points.push_back(point);
     }
@@ -578,12 +589,17 @@ std::map<std::pair<std::size_t, std::string>, HeatRow> NodeRows(
 
 }  // namespace
 
-std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
-  struct Speed {
-    std::pair<std::size_t, std::size_t> pair = {};
-    double log = 0;
-  };
-  std::map<std::string, std::vector<Speed>> maps;  // by title
+namespace {
+
+// The speed from one GPU to another.
+struct PairSpeed {
+  std::pair<std::size_t, std::size_t> pair = {};
+  double log = 0;
+};
+
+// The speeds of each map of pairs, by its title.
+std::map<std::string, std::vector<PairSpeed>> PairMaps(const GroupFacts& facts) {
+  std::map<std::string, std::vector<PairSpeed>> maps;
   for (const GroupedCase* grouped : facts.Pairs()) {
     Params others = grouped->params;
     others.erase("from");
@@ -594,22 +610,37 @@ std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
           .push_back({.pair = *PairOf(*grouped), .log = std::log(place.speed)});
     }
   }
+  return maps;
+}
+
+std::vector<Apart> ApartOf(const std::vector<PairSpeed>& speeds) {
+  std::vector<double> logs;
+  for (const PairSpeed& speed : speeds) logs.push_back(speed.log);
+  return ApartOf(logs);
+}
+
+}  // namespace
+
+std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
+  const std::map<std::string, std::vector<PairSpeed>> maps = PairMaps(facts);
   std::vector<TitledChart> charts;
   constexpr std::size_t kMostCharts = 12;
+  constexpr std::size_t kMostPairs = 6000;  // of all maps together, for the size of the page
+  std::size_t pairs = 0;
+  std::size_t undrawn = 0;
   const bool narrow = IsNarrow(width);
   const double own = narrow ? kNarrowChart : kHalfChart;
   for (const auto& [title, speeds] : maps) {
-    if (charts.size() == kMostCharts) {
-      charts.push_back({.title = NotDrawn(maps.size() - kMostCharts, "maps of pairs")});
-      break;
+    if (charts.size() == kMostCharts || pairs + speeds.size() > kMostPairs) {
+      ++undrawn;
+      continue;
     }
+    pairs += speeds.size();
     std::size_t count = 0;
-    std::vector<double> logs;
-    for (const Speed& speed : speeds) {
+    for (const PairSpeed& speed : speeds) {
       count = std::max({count, speed.pair.first + 1, speed.pair.second + 1});
-      logs.push_back(speed.log);
     }
-    const std::vector<Apart> apart = ApartOf(logs);
+    const std::vector<Apart> apart = ApartOf(speeds);
     double most = kOutlierShare;
     for (const Apart& one : apart) most = std::max(most, std::abs(one.distance));
     Grid grid = {.left = 34, .top = 34, .row = 0};
@@ -627,7 +658,7 @@ std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
     for (std::size_t i = 0; i < speeds.size(); ++i) {
       const auto [from, to] = speeds[i].pair;
       const double distance = apart[i].distance;
-      const double speed = std::exp(logs[i]);
+      const double speed = std::exp(speeds[i].log);
       drawing.Rect(grid.At(from, to),
                    TwoSided(distance, most) + (apart[i].is_outlier ? " outlier" : ""),
                    fmt::format("{} to {}: {}", from, to, WithPrefix(speed, "B/s")));
@@ -636,13 +667,46 @@ std::vector<TitledChart> PairCharts(const GroupFacts& facts, double width) {
     charts.push_back(
         {.title = Clean(title, 512), .svg = drawing.ToSvg(narrow ? "narrow" : "wide half")});
   }
+  if (undrawn > 0) charts.push_back({.title = NotDrawn(undrawn, "maps of pairs")});
   return charts;
 }
 
+std::vector<std::string> PairOutliers(const GroupFacts& facts) {
+  std::vector<std::string> sentences;
+  for (const auto& [title, speeds] : PairMaps(facts)) {
+    const std::vector<Apart> apart = ApartOf(speeds);
+    for (std::size_t i = 0; i < speeds.size(); ++i) {
+      if (!apart[i].is_outlier) continue;
+      sentences.push_back(fmt::format("{}, from {} to {}: {} to the median pair", Clean(title, 512),
+                                      speeds[i].pair.first, speeds[i].pair.second,
+                                      Percent(std::expm1(apart[i].distance), true)));
+    }
+  }
+  return sentences;
+}
+
+std::vector<const GroupedCase*> NodeColumns(const GroupFacts& facts) {
+  constexpr std::size_t kMost = 12;
+  const std::vector<const GroupedCase*>& cases = facts.Cases();
+  if (cases.size() <= kMost) return cases;
+  std::vector<std::size_t> outliers(cases.size());
+  for (const auto& [key, row] : NodeRows(facts.Ranking(), cases)) {
+    for (const std::size_t column : row.outliers) ++outliers[column];
+  }
+  std::vector<std::size_t> order(cases.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::ranges::greater(),
+                           [&](std::size_t column) { return outliers[column]; });
+  order.resize(kMost);
+  std::ranges::sort(order);
+  std::vector<const GroupedCase*> kept;
+  for (const std::size_t column : order) kept.push_back(cases[column]);
+  return kept;
+}
+
 std::string NodesChart(const GroupFacts& facts, double width, std::size_t& left_out) {
-  std::vector<const GroupedCase*> cases = facts.Cases();
-  const std::size_t more = cases.size() - std::min(cases.size(), kNodeColumns);
-  if (more > 0) cases.resize(kNodeColumns);
+  const std::vector<const GroupedCase*> cases = NodeColumns(facts);
+  const std::size_t more = facts.Cases().size() - cases.size();
   std::vector<std::string> columns;
   for (std::size_t i = 0; i < cases.size(); ++i) columns.push_back(fmt::format("{}", i + 1));
   return HeatMap(

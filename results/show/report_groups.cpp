@@ -103,13 +103,12 @@ std::string Attribute(std::string_view name, std::string_view value) {
   return fmt::format(" {}=\"{}\"", name, Html(Clean(value, 512)));
 }
 
-// The ranking of a case. `data-value` is what the script sorts by.
+// The ranking of a case. `data-value` is what the script sorts by; cells without it come last.
 std::string RankingTable(const GroupRanking& ranking, const GroupedCase& grouped) {
   const std::vector<Column> headings = GroupHeadings(ranking, grouped);
   std::string rows = "<thead>" + HeadRow(headings) + "</thead><tbody>\n";
-  const auto number = [](double value) {
-    return std::isfinite(value) ? fmt::format(" class=number data-value={:.6g}", value)
-                                : std::string(kNumberCell);
+  const auto value = [](double number) {
+    return std::isfinite(number) ? fmt::format(" data-value={:.6g}", number) : "";
   };
   for (const GroupRow& row : GroupRows(ranking, grouped)) {
     const GroupPlace& place = grouped.places[row.place];
@@ -121,14 +120,14 @@ std::string RankingTable(const GroupRanking& ranking, const GroupedCase& grouped
         fmt::format(" data-group={}{}{}", place.group,
                     Attribute("data-way", price.offer ? price.offer->purchase : "none"),
                     row.way < ranking.groups[place.group].asked ? "" : " class=other");
-    rows +=
-        HtmlRow({name, Cell(row.nodes, number(static_cast<double>(place.nodes.size()))),
-                 Cell(row.speed, number(place.speed)),
-                 Cell(row.in_speed, fmt::format(" data-value={:.6g}", place.by_speed.behind)),
-                 Cell(row.bought),
-                 Cell(row.usd, usd ? number(*usd) : std::string(" class=number data-value=1e300")),
-                 Cell(row.in_dollars, usd ? fmt::format(" data-value={:.6g}", *usd) : "")},
-                where);
+    rows += HtmlRow(
+        {name,
+         Cell(row.nodes, std::string(kNumberCell) + value(static_cast<double>(place.nodes.size()))),
+         Cell(row.speed, std::string(kNumberCell) + value(place.speed)),
+         Cell(row.in_speed, value(place.by_speed.behind)), Cell(row.bought),
+         Cell(row.usd, std::string(kNumberCell) + (usd ? value(*usd) : "")),
+         Cell(row.in_dollars, usd ? value(*usd) : "")},
+        where);
     if (!row.note.empty()) {
       rows += HtmlRow({WordsCell(row.note, static_cast<int>(headings.size()))},
                       fmt::format(" class=note data-group={}", place.group));
@@ -140,7 +139,8 @@ std::string RankingTable(const GroupRanking& ranking, const GroupedCase& grouped
 std::string LotteryFigure(const GroupFacts& facts, const GroupedCase& grouped) {
   return Figure(
       BothWidths([&](double width) { return LotteryChart(facts, grouped, width); }),
-      "A dot is a node; the small dots below it are the medians of its rounds. The band holds what "
+      "A dot is a node; the small dots below, for types of 30 nodes or fewer, are the medians of "
+      "its rounds. The band holds what "
       "the next node of the type gives, at 95 %, at least so often as the sentence below says.");
 }
 
@@ -287,10 +287,11 @@ std::string KindsSections(const GroupFacts& facts) {
              "were measured.",
              legend));
   add("gemm", "Products by shape",
-      Figure(BothWidths([&](double width) { return GemmChart(facts, width); }),
-             "The darker a cell, the nearer it is to the fastest product of the same data type in "
-             "its column; a crossed one was not measured.",
-             legend));
+      Figure(
+          BothWidths([&](double width) { return GemmChart(facts, width); }),
+          "The darker a cell, the nearer it is to the fastest product of the same data type on as "
+          "many devices in its column; a crossed one was not measured.",
+          legend));
   const std::string collectives =
       Figures([&](double width) { return CollectiveCharts(facts, width); });
   if (!collectives.empty()) {
@@ -403,42 +404,57 @@ std::string PricesSection(const GroupFacts& facts, std::string_view today) {
          "</section>\n";
 }
 
+namespace {
+
+// A list of sentences, of which a reader must open those after the first ones.
+std::string AllOf(const std::vector<std::string>& sentences) {
+  constexpr std::size_t kOpen = 5;
+  if (sentences.size() <= kOpen) return ListOf(sentences);
+  const auto middle = sentences.begin() + kOpen;
+  return ListOf({sentences.begin(), middle}) +
+         fmt::format("<details><summary>{}</summary>\n",
+                     CountText(sentences.size() - kOpen, "more outlier")) +
+         ListOf({middle, sentences.end()}) + "</details>\n";
+}
+
+}  // namespace
+
 std::string NodesSection(const GroupFacts& facts) {
   std::string text;
   const auto more = [](std::size_t left_out) {
-    return left_out == 0 ? ""
-                         : fmt::format(" {} more lie nearer to it.", CountText(left_out, "node"));
+    return left_out == 0
+               ? ""
+               : fmt::format(" {} that have fewer outliers, or lie nearer to it, are not drawn.",
+                             CountText(left_out, "node"));
   };
   std::size_t left_out = 0;
   const std::string nodes =
       BothWidths([&](double width) { return NodesChart(facts, width, left_out); });
   if (!nodes.empty()) {
     std::vector<std::string> names;
-    for (std::size_t i = 0; i < std::min(kNodeColumns, facts.Cases().size()); ++i) {
-      names.push_back(fmt::format("{} {}", i + 1, Clean(facts.Cases()[i]->name, 512)));
+    const std::vector<const GroupedCase*> columns = NodeColumns(facts);
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      names.push_back(fmt::format("{} {}", i + 1, Clean(columns[i]->name, 512)));
     }
     text += Figure(
         nodes,
         fmt::format("Nodes, in per cent of the median node of their type, the furthest of them; "
                     "outliers are framed.{} Columns: {}.",
                     more(left_out), fmt::join(names, "; ")));
-    std::vector<std::string> sentences;
-    AddFew(NodeOutliers(facts), "the nodes that are outliers", sentences);
+    const std::vector<std::string> sentences = NodeOutliers(facts);
     text += sentences.empty()
                 ? Paragraph(
                       "No node is an outlier among those of its type (modified z-score "
                       "beyond 3.5 and 2 % or more from the median; of four nodes or more).")
-                : ListOf(sentences);
+                : AllOf(sentences);
   }
   const std::string devices =
       BothWidths([&](double width) { return DevicesChart(facts, width, left_out); });
   text += Figure(devices, "Devices of the nodes, in per cent of the median device of their node." +
                               more(left_out));
-  std::vector<std::string> slow;
-  AddFew(DeviceOutliers(facts), "the devices that are outliers", slow);
-  text += ListOf(slow);
+  text += AllOf(DeviceOutliers(facts));
   const std::string pairs = Figures([&](double width) { return PairCharts(facts, width); });
-  if (!pairs.empty()) text += "<h3>From GPU to GPU</h3>\n" + pairs;
+  if (!pairs.empty()) text += "<h3>From GPU to GPU</h3>\n" + pairs + AllOf(PairOutliers(facts));
   return text.empty()
              ? ""
              : "<section id=nodes><h2>Nodes, devices and pairs</h2>\n" + text + "</section>\n";
@@ -468,6 +484,7 @@ std::string CoverageSection(const GroupFacts& facts, std::span<const RunBrief> b
   std::size_t absent = 0;
   const auto add_row = [&](const std::string& name, const CaseKey& key,
                            const std::vector<GroupPlace>& places) {
+    absent += ranking.groups.size() - places.size();
     if (++count > kMostCases) return;
     std::string row = fmt::format("<tr><th scope=row>{}</th>", Html(Clean(name, 512)));
     const auto reason = why.find(key);
@@ -477,15 +494,12 @@ std::string CoverageSection(const GroupFacts& facts, std::span<const RunBrief> b
         row += Cell(CountText(place->nodes.size(), "node"), fmt::format(" data-group={}", group));
         continue;
       }
-      ++absent;
       const bool is_told = reason != why.end() && reason->second.contains(group);
       std::string text = "not measured";
       if (is_told) {
         text = reason->second.at(group).why;
-        if (reasons.size() < 50) {
-          reasons.insert(fmt::format("{}, {}: {}", Clean(name, 512), SeriesName(ranking, group),
-                                     Clean(text, 512)));
-        }
+        reasons.insert(fmt::format("{}, {}: {}", Clean(name, 512), SeriesName(ranking, group),
+                                   Clean(text, 512)));
         text = text.substr(0, text.find(':'));
       }
       row += Cell(text, fmt::format(" class=absent data-group={}", group));
@@ -514,6 +528,13 @@ std::string CoverageSection(const GroupFacts& facts, std::span<const RunBrief> b
   }
   std::string text = "<section id=coverage><h2>What was measured, and what was not</h2>\n";
   text += HtmlTable("what was measured", head + rows, " class=coverage");
+  if (columns < ranking.groups.size()) {
+    text += Paragraph(
+        fmt::format("{} no column here.",
+                    ranking.groups.size() - columns == 1
+                        ? "1 more group has"
+                        : fmt::format("{} more groups have", ranking.groups.size() - columns)));
+  }
   if (count > kMostCases) {
     text += Paragraph(fmt::format("{} more cases are left out here.", count - kMostCases));
   }

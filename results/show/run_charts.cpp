@@ -40,7 +40,8 @@ std::string RoundsChart(std::span<const DrawnRecord> records, double width) {
     if (Speed(*one.record)) drawn.push_back(one);
   }
   constexpr std::size_t kMost = 120;
-  if (drawn.size() > kMost) drawn.resize(kMost);
+  const std::size_t more = drawn.size() - std::min(drawn.size(), kMost);
+  drawn.resize(drawn.size() - more);
   if (drawn.empty()) return "";
   const bool narrow = IsNarrow(width);
   const double row = 18;
@@ -49,7 +50,10 @@ std::string RoundsChart(std::span<const DrawnRecord> records, double width) {
     const bool is_first = i == 0 || drawn[i].label != drawn[i - 1].label;
     height += row + (is_first ? (narrow ? 20 : 8) : 0);
   }
-  Drawing drawing(width, height, "The rounds of each case");
+  Drawing drawing(width, height + (more > 0 ? kFoot : 0), "The rounds of each case");
+  if (more > 0) {
+    Foot(drawing, fmt::format("not drawn, but in the table: {}", CountText(more, "more row")));
+  }
   const double left = narrow ? 8 : 400;
   const double right = width - (narrow ? 100 : 130);
   double y = 4;
@@ -129,13 +133,7 @@ std::string FitChart(const Fit& fit, std::size_t run, const std::string& about) 
   drawing.Rect({.left = x(most) + 8, .top = plot.top, .right = plot.right, .bottom = plot.bottom},
                "band");
   drawing.Label(plot.right - 4, plot.bottom - 8, "projection", Anchor::kEnd, "soft");
-  for (double bytes = 1; bytes <= x.high(); bytes *= 4) {
-    if (!x.Holds(bytes)) continue;
-    drawing.Line(x(bytes), plot.top, x(bytes), plot.bottom, "grid");
-    drawing.Label(x(bytes), plot.bottom + 13, BinarySize(static_cast<std::int64_t>(bytes)),
-                  Anchor::kMiddle, "soft");
-  }
-  drawing.Label((plot.left + plot.right) / 2, plot.bottom + 30, "bytes", Anchor::kMiddle);
+  AxisOfBytes(drawing, plot, x);
   AxisLeft(drawing, plot, y, TimeText, "");
   const auto line = [&](double from, double to, std::string_view css) {
     std::vector<std::pair<double, double>> path;
