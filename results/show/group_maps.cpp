@@ -390,10 +390,10 @@ std::string CollectiveChart(const GroupFacts& facts, const std::string& title,
     if (!wire.empty()) {
       drawing.Polyline(wire, "wire " + colour);
       const std::string words = "network " + ShortRate(most, "B/s");
-      const auto [at, height] = wire.back();
+      const auto [at_x, at_y] = wire.back();
       // Beside the line, and not on it.
-      if (!drawing.Label(at, height - 9, words, Anchor::kEnd, "soft", 11)) {
-        drawing.Label(at, height + 9, words, Anchor::kEnd, "soft", 11);
+      if (!drawing.Label(at_x, at_y - 9, words, Anchor::kEnd, "soft", 11)) {
+        drawing.Label(at_x, at_y + 9, words, Anchor::kEnd, "soft", 11);
       }
     }
     drawing.End();
